@@ -1,0 +1,1 @@
+//! Frames to headers. Pure: it keeps nothing but fragments.

@@ -1,0 +1,140 @@
+//! Events: typed views that serialise straight into JSON. What is common to all of them is [`Head`]; what only one protocol
+//! knows is a struct of its own beside its parser. Neither is a map that is built.
+
+mod ecs;
+pub mod text;
+
+pub use ecs::{Side, Whole, Writing};
+pub use text::Text;
+
+use crate::{flow::key::Direction, time::Timestamp};
+use serde::Serialize;
+use std::net::IpAddr;
+
+/// How a transaction ended, as `status` spells it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum Status {
+    /// Asked, answered, no error.
+    #[default]
+    OK,
+    /// Failed, or one half of it is missing.
+    Error,
+    /// Failed by the client's doing (memcache alone says so).
+    #[serde(rename = "Client Error")]
+    ClientError,
+    /// Failed by the server's doing (memcache alone says so).
+    #[serde(rename = "Server Error")]
+    ServerError,
+    /// Nobody answered (nfs alone says so).
+    #[serde(rename = "NO_REPLY")]
+    NoReply,
+}
+
+/// The fields common to all transactions. A protocol fills in what it knows and leaves the rest to `..Head::new(…)`.
+///
+/// Empty strings, empty lists and zero byte counts are left out of the document; `Some("")` in `method` … `response` is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    /// `type` and `event.dataset`: the protocol's name.
+    pub dataset: &'static str,
+    /// `status`
+    pub status: Status,
+    /// The way the question went: its sender is `source`, its receiver `destination`. `client` and `server` are copies of these
+    /// ends, and which is which follows the connection's [`crate::flow::key::Peers`].
+    pub from: Direction,
+    /// `event.start`: time of the first byte of the request; `None` when only the answer was seen.
+    pub start: Option<Timestamp>,
+    /// `event.end`: time of the first segment of the response; `None` without an answer. `@timestamp` is `start`, else this.
+    pub end: Option<Timestamp>,
+    /// Application bytes sent by `source`.
+    pub source_bytes: u64,
+    /// Application bytes sent by `destination`.
+    pub destination_bytes: u64,
+    /// `source.domain`
+    pub source_domain: &'a str,
+    /// `destination.domain`
+    pub destination_domain: Text<'a>,
+    /// Top-level `method`
+    pub method: Option<Text<'a>>,
+    /// Top-level `path`
+    pub path: Option<Text<'a>>,
+    /// Top-level `resource`
+    pub resource: Option<Text<'a>>,
+    /// Top-level `query`
+    pub query: Option<Text<'a>>,
+    /// Top-level `request`, only with `send_request`
+    pub request: Option<Text<'a>>,
+    /// Top-level `response`, only with `send_response`
+    pub response: Option<Text<'a>>,
+    /// `error.message`: a string for one note, a list for several.
+    pub notes: &'a [&'a str],
+    /// `event.category`
+    pub categories: &'static [&'static str],
+    /// `event.type`
+    pub types: &'static [&'static str],
+    /// `event.action`
+    pub action: &'a str,
+    /// `event.outcome`
+    pub outcome: &'a str,
+    /// `event.reason`
+    pub reason: Text<'a>,
+    /// `event.sequence`
+    pub sequence: Option<u64>,
+    /// `event.original`
+    pub original: Option<Text<'a>>,
+    /// `network.protocol`; the dataset unless said otherwise, left out when empty.
+    pub protocol: &'a str,
+    /// `network.application`
+    pub application: &'a str,
+    /// `network.iana_number`
+    pub iana_number: &'a str,
+    /// `network.forwarded_ip`
+    pub forwarded_ip: Text<'a>,
+    /// `related.ip` before source and destination.
+    pub related_ips_first: &'a [IpAddr],
+    /// `related.ip` after source and destination. Duplicates are left out.
+    pub related_ips: &'a [IpAddr],
+    /// `related.hosts`; duplicates and empty ones are left out.
+    pub related_hosts: &'a [Text<'a>],
+    /// `related.user`; likewise.
+    pub related_users: &'a [Text<'a>],
+}
+
+impl Head<'_> {
+    /// A head that says nothing but whose event it is.
+    pub const fn new(dataset: &'static str) -> Self {
+        Self {
+            dataset,
+            status: Status::OK,
+            from: Direction::ToServer,
+            start: None,
+            end: None,
+            source_bytes: 0,
+            destination_bytes: 0,
+            source_domain: "",
+            destination_domain: Text(b""),
+            method: None,
+            path: None,
+            resource: None,
+            query: None,
+            request: None,
+            response: None,
+            notes: &[],
+            categories: &["network"],
+            types: &["connection", "protocol"],
+            action: "",
+            outcome: "",
+            reason: Text(b""),
+            sequence: None,
+            original: None,
+            protocol: dataset,
+            application: "",
+            iana_number: "",
+            forwarded_ip: Text(b""),
+            related_ips_first: &[],
+            related_ips: &[],
+            related_hosts: &[],
+            related_users: &[],
+        }
+    }
+}

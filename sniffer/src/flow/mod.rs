@@ -1,0 +1,3 @@
+//! Flows: how many packets and bytes went between whom, whatever they were. Not their contents.
+
+pub mod key;

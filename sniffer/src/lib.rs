@@ -1,0 +1,20 @@
+//! `sniffer` watches the wire and reports every application transaction on it.
+//!
+//! The map of the house: a [`capture::Source`] pushes frames into a [`worker`]; [`decode`] finds the headers,
+//! [`flow`] counts, [`stream`] puts TCP bytes in order, [`protocols`] find transactions in them, [`event`] and [`publish`]
+//! turn those into documents ([`processors`] edit them), [`queue`] and [`output`] deliver. `app` wires it all.
+//!
+//! Below the worker nobody asks the clock: time is the frame's ([`time::Timestamp`]).
+
+pub mod capture;
+pub mod config;
+pub mod decode;
+pub mod event;
+pub mod flow;
+pub mod output;
+pub mod processors;
+pub mod protocols;
+pub mod publish;
+pub mod queue;
+pub mod stream;
+pub mod time;

@@ -1,0 +1,1 @@
+//! Processors edit events on their way out.

@@ -1,0 +1,217 @@
+//! What every protocol implements, and the list of them. To add one: a folder, and one line in each list below.
+//!
+//! A protocol's folder has `wire.rs` (bytes → structs, pure), `mod.rs` (descriptor, configuration, state machine) and
+//! `event.rs` (struct → [`Head`] and the protocol's own fields). No protocol knows another.
+
+pub mod matcher;
+pub mod reader;
+#[cfg(test)]
+pub mod testing;
+
+use crate::{
+    config,
+    event::Head,
+    flow::key::{Direction, Peers, Transport},
+    publish::Sink,
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use std::{collections::VecDeque, time::Duration};
+
+/// Every protocol there is, in the order of the reference configuration.
+pub const PROTOCOLS: &[&Protocol] = &[];
+
+/// What there is to know of a protocol before it is configured.
+pub struct Protocol {
+    /// The name in the configuration, and the `type` of its events.
+    pub name: &'static str,
+    /// The ports of the shipped configuration, used where there is none at all (`watch`).
+    pub ports: &'static [u16],
+    /// What carries it.
+    pub transports: &'static [Transport],
+    /// Reads its options.
+    pub open: fn(&config::Node) -> Result<Box<dyn Plugin>, config::Error>,
+    /// Whose connection is it, on a port that several protocols share or that is nobody's? Looks at the first bytes of one direction.
+    pub probe: fn(Direction, &[u8]) -> Probe,
+}
+
+/// What a protocol says of the first bytes of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// It is this protocol.
+    Yes,
+    /// It is not.
+    No,
+    /// So many bytes more will tell.
+    More(usize),
+}
+
+/// The options that every protocol has.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct Common {
+    /// Put the request's text into the document.
+    pub send_request: bool,
+    /// Put the response's text into the document.
+    pub send_response: bool,
+    /// How long a request waits for its response, in packet time.
+    #[serde(with = "config::duration")]
+    pub transaction_timeout: Duration,
+}
+
+impl Default for Common {
+    fn default() -> Self {
+        Self { send_request: false, send_response: false, transaction_timeout: Duration::from_secs(10) }
+    }
+}
+
+/// A configured protocol, owned by one worker.
+pub trait Plugin: Send {
+    /// A parser for a new TCP connection.
+    fn connect(&self) -> Option<Box<dyn StreamParser>> {
+        None
+    }
+
+    /// One UDP datagram, or one ICMP message from its first byte on.
+    fn on_datagram(&mut self, _dir: Direction, _data: &[u8], _cx: &mut Context<'_>) {}
+
+    /// The time asked for with [`Context::wake_at`] has come. Here `cx.peers` is nobody: emit with [`Context::emit_for`].
+    fn on_timer(&mut self, _cx: &mut Context<'_>) {}
+
+    /// The end: no more packets will come. What still waits is reported, or lost.
+    fn on_end(&mut self, _cx: &mut Context<'_>) {}
+}
+
+/// Follows both directions of one TCP connection.
+pub trait StreamParser: Send {
+    /// `data` starts at the first byte of this direction that is not yet consumed; it is never empty.
+    fn on_data(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress;
+
+    /// `lost` bytes are missing before the next data of this direction; what was not consumed before them is gone too.
+    /// Not called where all of them had been declared unwanted by [`Progress::Consumed`].
+    fn on_gap(&mut self, dir: Direction, lost: u64, cx: &mut Context<'_>) -> Recovery;
+
+    /// This direction is over. Called once per direction at the most; `Reset`, `Idle`, `EndOfInput` and `Evicted` come for both.
+    fn on_close(&mut self, dir: Direction, why: Close, cx: &mut Context<'_>);
+
+    /// The time asked for with [`Context::wake_at`] has come.
+    fn on_timer(&mut self, _cx: &mut Context<'_>) {}
+}
+
+/// What a parser made of its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Done with `bytes`; not called again before `need` more than what is left over are there (0 is taken as 1).
+    ///
+    /// `bytes` may run past the data: the rest is skipped and never buffered; the next call finds in [`Context::skipped`] how
+    /// much of it was seen and how much was lost.
+    Consumed {
+        /// From the start of the data.
+        bytes: u64,
+        /// Beyond what is left over.
+        need: usize,
+    },
+    /// Nothing more of this connection is wanted, in either direction: it may be shunted.
+    Done,
+    /// Not this protocol, or beyond repair: the connection is left alone from here on, and counted.
+    GiveUp,
+    /// From `bytes` on it is the protocol of that name (STARTTLS): its parser takes over both directions.
+    HandOver {
+        /// From the start of the data.
+        bytes: u64,
+        /// A [`Protocol::name`].
+        to: &'static str,
+    },
+}
+
+impl Progress {
+    /// Done with `bytes`; anything more is welcome.
+    pub fn consumed(bytes: usize) -> Self {
+        Self::Consumed { bytes: bytes as u64, need: 1 }
+    }
+}
+
+/// Whether a parser can go on after a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recovery {
+    /// It goes on with the next data.
+    Resume,
+    /// It cannot: the connection is left alone from here on.
+    GiveUp,
+}
+
+/// Why a direction is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Close {
+    /// A FIN, and all data before it was handed over.
+    Fin,
+    /// A RST from either side.
+    Reset,
+    /// Nothing was seen for the time-out.
+    Idle,
+    /// The program ends, or the capture file does.
+    EndOfInput,
+    /// There was no room for it any more.
+    Evicted,
+}
+
+/// What became of the bytes that the last [`Progress::Consumed`] of this direction had declared unwanted beyond its data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Skipped {
+    /// Were on the wire and in the capture.
+    pub seen: u64,
+    /// Were missing in the capture.
+    pub lost: u64,
+}
+
+/// What a parser is told of the moment, and what it may do.
+pub struct Context<'a> {
+    /// The time of the frame that brought the newest data; of a timer, the time it was due.
+    pub now: Timestamp,
+    /// The ends of the conversation.
+    pub peers: &'a mut Peers,
+    /// See [`Skipped`].
+    pub skipped: Skipped,
+    /// When each part of the data came: `(offset of its first byte, time)`, ascending. Empty: all of it came now.
+    pub times: &'a VecDeque<(usize, Timestamp)>,
+    /// Which publisher of the sink these events are for.
+    pub publisher: usize,
+    /// Where events go.
+    pub sink: &'a mut Sink,
+    /// The earliest time asked for with [`Context::wake_at`] in this call.
+    pub wake: Option<Timestamp>,
+}
+
+impl Context<'_> {
+    /// Reports a transaction between the ends of this conversation.
+    pub fn emit<B: Serialize>(&mut self, head: &Head<'_>, body: &B) {
+        self.sink.emit(self.publisher, self.peers, head, body);
+    }
+
+    /// Reports a transaction of another conversation, one remembered by a plugin.
+    pub fn emit_for<B: Serialize>(&mut self, peers: &Peers, head: &Head<'_>, body: &B) {
+        self.sink.emit(self.publisher, peers, head, body);
+    }
+
+    /// Counts `name` (`unmatched_requests`, `unmatched_responses`, …) in this protocol's metrics.
+    pub fn count(&mut self, name: &'static str) {
+        self.sink.count(self.publisher, name);
+    }
+
+    /// When the byte at `offset` of the data was on the wire (the frame's time of its first arrival).
+    pub fn time_at(&self, offset: usize) -> Timestamp {
+        let after = self.times.partition_point(|&(start, _)| start <= offset);
+        after.checked_sub(1).and_then(|i| self.times.get(i)).map_or(self.now, |&(_, time)| time)
+    }
+
+    /// The ends were taken for each other: the client is the server. From the next call on directions are the other way round;
+    /// the caller turns round what it keeps per direction itself, and the `dir` of the call at hand.
+    pub fn flip(&mut self) {
+        self.peers.flip();
+    }
+
+    /// Asks for `on_timer` at that time of the packets' clock. The earliest wish counts; after the call it must be made again.
+    pub fn wake_at(&mut self, time: Timestamp) {
+        self.wake = Some(self.wake.map_or(time, |earlier| earlier.min(time)));
+    }
+}

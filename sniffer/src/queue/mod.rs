@@ -1,0 +1,1 @@
+//! Between the workers and the output.

@@ -1,0 +1,3 @@
+//! Development tasks: one file per verb.
+
+fn main() {}
