@@ -1,5 +1,9 @@
 //! From a worker's transactions to records for the queue: the document of an event, its processors, its counters.
 
+mod route;
+
+pub use route::Route;
+
 use crate::{
     event::{Head, Whole, Writing},
     flow::key::Peers,
@@ -9,6 +13,8 @@ use serde::Serialize;
 /// One event as it leaves the worker: routed and encoded.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
+    /// Where it is meant to go.
+    pub route: Route,
     /// The document.
     pub body: Box<[u8]>,
 }
