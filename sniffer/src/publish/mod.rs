@@ -1,14 +1,21 @@
-//! From a worker's transactions to records for the queue: the document of an event, its processors, its counters.
+//! From a worker's transactions to records for the queue: the document of an event, its constants, its processors, its counters.
+//!
+//! [`Publishing`] is what the configuration says, shared by all workers and never changed but for what is known of the host;
+//! a [`Sink`] is one worker's end of it. Not here: where records go, and how often.
 
 mod route;
+mod settings;
 
 pub use route::Route;
+pub use settings::{Identity, Publisher, Publishing, World};
 
 use crate::{
     event::{Head, Whole, Writing},
     flow::key::Peers,
+    time::Timestamp,
 };
 use serde::Serialize;
+use std::sync::Arc;
 
 /// One event as it leaves the worker: routed and encoded.
 #[derive(Clone, Debug, Default)]
@@ -19,17 +26,33 @@ pub struct Record {
     pub body: Box<[u8]>,
 }
 
+/// Records that are handed over at once: waking the output's side for each of them would cost more than the event.
+const BATCH: usize = 256;
+
+/// Takes a sink's records.
+pub type Deliver = Box<dyn FnMut(Vec<Record>) + Send>;
+
 /// Receives what a worker's parsers find, and turns it into records. One per worker; nothing of it is shared.
 pub struct Sink {
+    publishing: Arc<Publishing>,
     scratch: Vec<u8>,
+    batch: Vec<Record>,
     counters: Vec<(usize, &'static str, u64)>,
-    deliver: Box<dyn FnMut(&[u8]) + Send>,
+    deliver: Deliver,
+    /// Deliver each record at once.
+    at_once: bool,
 }
 
 impl Sink {
-    /// A sink for tests: documents without the constants of an installation.
-    pub fn bare(deliver: Box<dyn FnMut(&[u8]) + Send>) -> Self {
-        Self { scratch: Vec::new(), counters: Vec::new(), deliver }
+    /// A sink for one worker. Records are handed to `deliver` when enough have come together, and at [`Sink::flush`].
+    pub fn new(publishing: Arc<Publishing>, deliver: Deliver) -> Self {
+        Self { publishing, scratch: Vec::new(), batch: Vec::new(), counters: Vec::new(), deliver, at_once: false }
+    }
+
+    /// A sink for tests: documents without the constants of an installation, each delivered at once.
+    pub fn bare(mut deliver: Box<dyn FnMut(&[u8]) + Send>) -> Self {
+        let each: Deliver = Box::new(move |batch| batch.iter().for_each(|record| deliver(&record.body)));
+        Self { at_once: true, ..Self::new(Arc::new(Publishing::bare()), each) }
     }
 
     /// Reports a transaction.
@@ -37,7 +60,26 @@ impl Sink {
         let whole = Whole::new(peers, head, body, Writing { digits: 3, direction: "unknown" });
         self.scratch.clear();
         if serde_json::to_writer(&mut self.scratch, &whole).is_ok() {
-            (self.deliver)(&self.scratch);
+            let time = head.start.or(head.end).unwrap_or_default();
+            self.push(Route { time, ..Route::default() });
+        }
+    }
+
+    /// Reports something that is no transaction (a flow). `@timestamp` is `time`; `document` must not write it.
+    pub fn emit_document<D: Serialize>(&mut self, _publisher: usize, time: Timestamp, document: &D) {
+        let _ = (time, document);
+    }
+
+    /// Digits after the point of times in documents: 3, 6 or 9.
+    pub fn digits(&self) -> u8 {
+        3
+    }
+
+    /// Hands over what has come together, and takes note of what has changed on the host since. The worker calls it when it
+    /// idles and every so many frames.
+    pub fn flush(&mut self) {
+        if !self.batch.is_empty() {
+            (self.deliver)(std::mem::take(&mut self.batch));
         }
     }
 
@@ -52,5 +94,12 @@ impl Sink {
     /// What was counted: publisher, name, number.
     pub fn counters(&self) -> &[(usize, &'static str, u64)] {
         &self.counters
+    }
+
+    fn push(&mut self, route: Route) {
+        self.batch.push(Record { route, body: self.scratch.as_slice().into() });
+        if self.at_once || self.batch.len() >= BATCH {
+            self.flush();
+        }
     }
 }
