@@ -1,0 +1,277 @@
+//! The connections of one worker: found by their ends, forgotten in the order of their last packet, woken by time.
+
+use super::{
+    Env,
+    connection::{Connection, Segment},
+    ports::Wanted,
+};
+use crate::{
+    flow::key::{Peers, Transport},
+    protocols::Close,
+    time::Timestamp,
+};
+use hashbrown::HashMap;
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, VecDeque},
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+/// Connections of one worker. Each costs some 500 bytes and its parser's; the ones heard of longest ago go first.
+const MOST_CONNECTIONS: usize = 100_000;
+/// Bytes that all connections of one worker hold for incomplete messages and early segments.
+const MOST_HELD: usize = 256 << 20;
+/// Without a packet for this long a connection is over. Long enough for database sessions that pause.
+const IDLE: Duration = Duration::from_secs(3600);
+/// Ends that are remembered after a connection is over, so that late retransmissions do not begin another one in its middle.
+const MOST_OVER: usize = 4096;
+/// And for how long: twice the time a segment may live in practice.
+const OVER: Duration = Duration::from_secs(60);
+
+/// The two ends, the lower one first.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    ends: [(IpAddr, u16); 2],
+}
+
+/// Where a connection is, and which use of that place.
+type Place = (usize, u32);
+
+struct Slot {
+    connection: Box<Connection>,
+    key: Key,
+    /// Which use of this slot it is, so that timers of its predecessor find nobody.
+    turn: u32,
+    /// Neighbours in the order of last packets; `NONE` at the ends.
+    newer: usize,
+    older: usize,
+    last: Timestamp,
+    /// The earliest timer that was set.
+    armed: Option<Timestamp>,
+    /// Bytes held, as counted in `Streams::held`.
+    held: usize,
+}
+
+const NONE: usize = usize::MAX;
+
+/// The connections of one worker.
+pub struct Streams {
+    by_key: HashMap<Key, usize, foldhash::fast::RandomState>,
+    slots: Vec<Option<Slot>>,
+    free: Vec<Place>,
+    newest: usize,
+    oldest: usize,
+    timers: BinaryHeap<Reverse<(Timestamp, Place)>>,
+    over: VecDeque<(Timestamp, Place)>,
+    held: usize,
+    opened: u64,
+    most: usize,
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self::new(MOST_CONNECTIONS)
+    }
+}
+
+impl Streams {
+    /// At most `most` connections.
+    pub fn new(most: usize) -> Self {
+        Self {
+            by_key: HashMap::default(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            newest: NONE,
+            oldest: NONE,
+            timers: BinaryHeap::new(),
+            over: VecDeque::new(),
+            held: 0,
+            opened: 0,
+            most: most.max(1),
+        }
+    }
+
+    /// Connections that are known.
+    pub fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// Whether none is known.
+    pub fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+
+    /// Takes a segment from `source` to `destination` that somebody wants. Returns the number of its connection.
+    pub fn segment(
+        &mut self,
+        source: SocketAddr,
+        destination: SocketAddr,
+        wanted: Wanted,
+        segment: &Segment<'_>,
+        env: &mut Env<'_>,
+    ) -> Option<u64> {
+        let (from, to) = ((source.ip(), source.port()), (destination.ip(), destination.port()));
+        let (key, half) = if from <= to { (Key { ends: [from, to] }, 0) } else { (Key { ends: [to, from] }, 1) };
+        let mut at = self.by_key.get(&key).copied();
+        if let Some(known) = at
+            && self.slots[known].as_ref().is_some_and(|slot| slot.connection.is_another(half, segment))
+        {
+            self.end(known, Close::Evicted, env);
+            at = None;
+        }
+        let at = match at {
+            Some(at) => at,
+            // Nothing begins with the rest of a handshake, an acknowledgement or a reset.
+            None if segment.wire == 0 && !segment.has(Segment::SYN) => return None,
+            None => self.open(key, half, source, destination, wanted, env),
+        };
+        self.touch(at, env.now);
+        let slot = self.slots[at].as_mut()?;
+        let was_over = slot.connection.is_over();
+        slot.connection.segment(half, segment, env);
+        let number = slot.connection.number;
+        if slot.connection.is_over() && !was_over {
+            let turn = slot.turn;
+            self.over.push_back((env.now.after(OVER), (at, turn)));
+        }
+        self.settle(at);
+        self.make_room(env);
+        Some(number)
+    }
+
+    /// Time has come to `env.now`.
+    pub fn advance(&mut self, env: &mut Env<'_>) {
+        while let Some(&Reverse((due, place))) = self.timers.peek()
+            && due <= env.now
+        {
+            self.timers.pop();
+            if let Some(slot) = self.at(place) {
+                slot.armed = None;
+                slot.connection.expire(env);
+                self.settle(place.0);
+            }
+        }
+        while let Some(&(due, place)) = self.over.front()
+            && (due <= env.now || self.over.len() > MOST_OVER)
+        {
+            self.over.pop_front();
+            if self.at(place).is_some_and(|slot| slot.connection.is_over()) {
+                self.remove(place.0);
+            }
+        }
+        while let Some(slot) = self.slots.get(self.oldest).and_then(Option::as_ref)
+            && slot.last.after(IDLE) <= env.now
+            && !env.strict
+        {
+            env.totals.idle += 1;
+            self.end(self.oldest, Close::Idle, env);
+        }
+    }
+
+    /// No packet will come any more.
+    pub fn finish(&mut self, env: &mut Env<'_>) {
+        while self.oldest != NONE {
+            self.end(self.oldest, Close::EndOfInput, env);
+        }
+    }
+
+    fn open(&mut self, key: Key, half: usize, source: SocketAddr, destination: SocketAddr, wanted: Wanted, env: &mut Env<'_>) -> usize {
+        if self.by_key.len() >= self.most {
+            env.totals.evicted += 1;
+            self.end(self.oldest, Close::Evicted, env);
+        }
+        self.opened += 1;
+        env.totals.connections += 1;
+        let (client, server) = if wanted.to_server { (source, destination) } else { (destination, source) };
+        let peers = Peers::new(client, server, Transport::Tcp);
+        let client_half = if wanted.to_server { half } else { 1 - half };
+        let connection = Box::new(Connection::new(self.opened, peers, client_half == 1, wanted.set));
+        let (at, turn) = self.free.pop().unwrap_or((self.slots.len(), 0));
+        let slot = Slot { connection, key, turn, newer: NONE, older: NONE, last: env.now, armed: None, held: 0 };
+        match self.slots.get_mut(at) {
+            Some(place) => *place = Some(slot),
+            None => self.slots.push(Some(slot)),
+        }
+        self.by_key.insert(key, at);
+        self.link_newest(at);
+        at
+    }
+
+    /// Ends a connection that is not over, and forgets it.
+    fn end(&mut self, at: usize, why: Close, env: &mut Env<'_>) {
+        if let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) {
+            if !slot.connection.is_over() {
+                slot.connection.end(why, env);
+            }
+            self.remove(at);
+        }
+    }
+
+    fn remove(&mut self, at: usize) {
+        self.unlink(at);
+        if let Some(slot) = self.slots.get_mut(at).and_then(Option::take) {
+            self.by_key.remove(&slot.key);
+            self.held -= slot.held;
+            self.free.push((at, slot.turn.wrapping_add(1)));
+        }
+    }
+
+    /// Counts anew what a connection holds, and sets its timer.
+    fn settle(&mut self, at: usize) {
+        let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) else { return };
+        let held = slot.connection.held();
+        self.held = self.held - slot.held + held;
+        slot.held = held;
+        if let Some(due) = slot.connection.due()
+            && slot.armed.is_none_or(|armed| due < armed)
+        {
+            slot.armed = Some(due);
+            self.timers.push(Reverse((due, (at, slot.turn))));
+        }
+    }
+
+    fn make_room(&mut self, env: &mut Env<'_>) {
+        while self.held > MOST_HELD && self.oldest != NONE {
+            env.totals.evicted += 1;
+            self.end(self.oldest, Close::Evicted, env);
+        }
+    }
+
+    fn at(&mut self, (at, turn): Place) -> Option<&mut Slot> {
+        self.slots.get_mut(at)?.as_mut().filter(|slot| slot.turn == turn)
+    }
+
+    fn touch(&mut self, at: usize, now: Timestamp) {
+        if self.newest != at {
+            self.unlink(at);
+            self.link_newest(at);
+        }
+        if let Some(slot) = &mut self.slots[at] {
+            slot.last = now;
+        }
+    }
+
+    fn link_newest(&mut self, at: usize) {
+        let before = std::mem::replace(&mut self.newest, at);
+        if let Some(slot) = &mut self.slots[at] {
+            (slot.older, slot.newer) = (before, NONE);
+        }
+        match self.slots.get_mut(before) {
+            Some(Some(slot)) => slot.newer = at,
+            _ => self.oldest = at,
+        }
+    }
+
+    fn unlink(&mut self, at: usize) {
+        let Some((newer, older)) = self.slots.get(at).and_then(Option::as_ref).map(|slot| (slot.newer, slot.older)) else { return };
+        match self.slots.get_mut(newer) {
+            Some(Some(slot)) => slot.older = older,
+            _ => self.newest = older,
+        }
+        match self.slots.get_mut(older) {
+            Some(Some(slot)) => slot.newer = newer,
+            _ => self.oldest = newer,
+        }
+    }
+}
