@@ -18,3 +18,4 @@ pub mod publish;
 pub mod queue;
 pub mod stream;
 pub mod time;
+pub mod worker;

@@ -8,6 +8,7 @@ use super::{
     reassembly::{Fate, Order, Piece},
 };
 use crate::{
+    decode::Tcp,
     flow::key::{Direction, Peers},
     protocols::{Close, Context, Recovery, Skipped, StreamParser},
     time::Timestamp,
@@ -19,32 +20,6 @@ const MOST_HAND_OVERS: u8 = 4;
 /// A reset counts when its sequence number is this near to the expected one (RFC 9293 3.10.7.4 asks for the window, which a
 /// passive listener knows only roughly).
 const RESET_WINDOW: u32 = 1 << 24;
-
-/// What a TCP header and its place in time say.
-#[derive(Clone, Copy, Debug)]
-pub struct Segment<'a> {
-    /// Sequence number of the first byte (of the SYN, if it is one).
-    pub seq: u32,
-    /// Acknowledgement number; meaningful with the ACK flag.
-    pub ack: u32,
-    /// The flags byte: FIN 1, SYN 2, RST 4, PSH 8, ACK 16, …
-    pub flags: u8,
-    /// The payload that was captured.
-    pub data: &'a [u8],
-    /// Its length on the wire.
-    pub wire: u32,
-}
-
-impl Segment<'_> {
-    pub(super) const FIN: u8 = 1;
-    pub(super) const SYN: u8 = 2;
-    pub(super) const RST: u8 = 4;
-    pub(super) const ACK: u8 = 16;
-
-    pub(super) fn has(&self, flag: u8) -> bool {
-        self.flags & flag != 0
-    }
-}
 
 #[derive(Default)]
 struct Half {
@@ -99,8 +74,8 @@ impl Connection {
     }
 
     /// Whether this SYN opens another connection between the same ends.
-    pub(super) fn is_another(&self, half: usize, segment: &Segment<'_>) -> bool {
-        let syn_only = segment.has(Segment::SYN) && !segment.has(Segment::ACK);
+    pub(super) fn is_another(&self, half: usize, segment: &Tcp<'_>) -> bool {
+        let syn_only = segment.flags.syn() && !segment.flags.ack();
         syn_only && if self.syn.is_some() { self.syn != Some(segment.seq) } else { self.halves[half].order.begun() }
     }
 
@@ -110,14 +85,14 @@ impl Connection {
     }
 
     /// Takes a segment sent by the sender of `half`.
-    pub(super) fn segment(&mut self, half: usize, segment: &Segment<'_>, env: &mut Env<'_>) {
-        if segment.has(Segment::SYN) {
-            if !segment.has(Segment::ACK) {
+    pub(super) fn segment(&mut self, half: usize, segment: &Tcp<'_>, env: &mut Env<'_>) {
+        if segment.flags.syn() {
+            if !segment.flags.ack() {
                 self.syn = Some(segment.seq);
             }
             self.halves[half].order.begin(segment.seq);
         }
-        if segment.has(Segment::RST) {
+        if segment.flags.rst() {
             let next = self.halves[half].order.next();
             if next.is_none_or(|next| next.wrapping_sub(segment.seq).min(segment.seq.wrapping_sub(next)) <= RESET_WINDOW) {
                 env.totals.resets += 1;
@@ -125,21 +100,21 @@ impl Connection {
             }
             return;
         }
-        if segment.has(Segment::ACK) && self.halves[1 - half].order.waiting() > 0 {
-            self.ordered(1 - half, env, |order, out, now| order.acknowledged(segment.ack, segment.wire > 0, now, out));
+        if segment.flags.ack() && self.halves[1 - half].order.waiting() > 0 {
+            self.ordered(1 - half, env, |order, out, now| order.acknowledged(segment.ack, segment.wire_payload > 0, now, out));
         }
-        let first = segment.seq.wrapping_add(u32::from(segment.has(Segment::SYN)));
-        if segment.wire > 0 && !self.halves[half].closed {
+        let first = segment.seq.wrapping_add(u32::from(segment.flags.syn()));
+        if segment.wire_payload > 0 && !self.halves[half].closed {
             let mut fate = Fate::Delivered;
-            self.ordered(half, env, |order, out, now| fate = order.segment(first, segment.data, segment.wire, now, out));
+            self.ordered(half, env, |order, out, now| fate = order.segment(first, segment.payload, segment.wire_payload, now, out));
             match fate {
                 Fate::Delivered => {}
                 Fate::Early => env.totals.early += 1,
                 Fate::Old => env.totals.retransmitted += 1,
             }
         }
-        if segment.has(Segment::FIN) {
-            self.halves[half].order.finish(first.wrapping_add(segment.wire));
+        if segment.flags.fin() {
+            self.halves[half].order.finish(first.wrapping_add(segment.wire_payload));
         }
         if self.halves[half].order.finished() {
             self.close(half, Close::Fin, env);

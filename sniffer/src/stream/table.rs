@@ -1,11 +1,8 @@
 //! The connections of one worker: found by their ends, forgotten in the order of their last packet, woken by time.
 
-use super::{
-    Env,
-    connection::{Connection, Segment},
-    ports::Wanted,
-};
+use super::{Env, connection::Connection, ports::Wanted};
 use crate::{
+    decode::Tcp,
     flow::key::{Peers, Transport},
     protocols::Close,
     time::Timestamp,
@@ -108,7 +105,7 @@ impl Streams {
         source: SocketAddr,
         destination: SocketAddr,
         wanted: Wanted,
-        segment: &Segment<'_>,
+        segment: &Tcp<'_>,
         env: &mut Env<'_>,
     ) -> Option<u64> {
         let (from, to) = ((source.ip(), source.port()), (destination.ip(), destination.port()));
@@ -123,7 +120,7 @@ impl Streams {
         let at = match at {
             Some(at) => at,
             // Nothing begins with the rest of a handshake, an acknowledgement or a reset.
-            None if segment.wire == 0 && !segment.has(Segment::SYN) => return None,
+            None if segment.wire_payload == 0 && !segment.flags.syn() => return None,
             None => self.open(key, half, source, destination, wanted, env),
         };
         self.touch(at, env.now);
