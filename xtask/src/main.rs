@@ -1,3 +1,51 @@
-//! Development tasks: one file per verb.
+//! Development tasks: `cargo xtask VERB`. One file per verb; each installs the system packages that it needs, says so, and can be
+//! run again at any time.
 
-fn main() {}
+mod bench;
+mod build_ebpf;
+mod golden;
+mod layers;
+mod run;
+mod setup;
+mod test;
+mod test_servers;
+
+use std::process::ExitCode;
+
+/// What a verb ends with: nothing, or what went wrong and what to do.
+type Outcome = Result<(), String>;
+
+/// A verb, what it is for, and its code, which gets the arguments after it.
+type Verb = (&'static str, &'static str, fn(&[String]) -> Outcome);
+
+const VERBS: &[Verb] = &[
+    (
+        "run",
+        "set up what is missing, build, and show the transactions of this machine's live traffic; arguments after -- go to the program",
+        run::run,
+    ),
+    ("test", "set up what is missing, and run every check there is but those of test-servers", test::test),
+    ("test-servers", "the tests against real servers that have to be downloaded (Elasticsearch)", test_servers::test_servers),
+    ("build-ebpf", "build the kernel half from its source; --check compares it with what is committed", build_ebpf::build_ebpf),
+    ("layers", "check who uses whom", layers::layers),
+    ("golden", "compare the documents of every capture in tests/ with those beside it; --accept takes the new ones", golden::golden),
+    ("bench", "measure capture, replay and events on this machine", bench::bench),
+];
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let verb = args.next().unwrap_or_default();
+    let rest: Vec<String> = args.collect();
+    let Some((_, _, run)) = VERBS.iter().find(|(name, ..)| *name == verb) else {
+        eprintln!("usage: cargo xtask VERB\n");
+        VERBS.iter().for_each(|(name, what, _)| eprintln!("  {name:<13} {what}"));
+        return ExitCode::FAILURE;
+    };
+    match run(&rest) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("cargo xtask {verb}: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
