@@ -1,0 +1,133 @@
+//! `watch`: one readable line per transaction, for people. Time, who asked whom, what, how it ended and how long it took.
+
+use serde_json::Value;
+use std::fmt::Write;
+
+/// Longest text of one column; what is longer ends in `…`.
+const WIDEST: usize = 100;
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Style {
+    /// With the colours of a terminal.
+    pub color: bool,
+}
+
+/// The line of one document, without its end.
+pub fn line(document: &Value, style: Style) -> String {
+    let text = |path: &str| document.pointer(path).and_then(Value::as_str).unwrap_or_default();
+    let mut out = String::with_capacity(160);
+    // The time of day is what one compares with the clock on the wall; the date is known.
+    out.push_str(text("/@timestamp").get(11..23).unwrap_or_default());
+    let (status, kind) = (text("/status"), text("/type"));
+    let _ = write!(out, "  {kind:<9}{:<23}→ {:<23}", end(document, "source"), end(document, "destination"));
+    let what = what(document);
+    let _ = write!(out, "{}", paint(style, "1", &shorten(&what)));
+    let ending = ending(document);
+    let color = if status == "OK" || status.is_empty() { "32" } else { "31" };
+    if !ending.is_empty() {
+        let _ = write!(out, "  {}", paint(style, color, &ending));
+    }
+    if let Some(duration) = document.pointer("/event/duration").and_then(Value::as_u64) {
+        let _ = write!(out, "  {}", paint(style, "2", &latency(duration)));
+    }
+    let note = document.pointer("/error/message").map(|m| m.as_str().map_or_else(|| m.to_string(), str::to_owned));
+    if let Some(note) = note {
+        let _ = write!(out, "  {}", paint(style, "33", &shorten(&note)));
+    }
+    out
+}
+
+fn end(document: &Value, side: &str) -> String {
+    let at = |key: &str| document.pointer(&format!("/{side}/{key}"));
+    let ip = match at("ip") {
+        Some(Value::String(ip)) => ip.as_str(),
+        Some(Value::Array(ips)) => ips.last().and_then(Value::as_str).unwrap_or_default(),
+        _ => at("mac").and_then(Value::as_str).unwrap_or("?"),
+    };
+    match at("port").and_then(Value::as_u64) {
+        Some(port) if ip.contains(':') => format!("[{ip}]:{port}"),
+        Some(port) => format!("{ip}:{port}"),
+        None => ip.to_owned(),
+    }
+}
+
+/// What was asked: the query as Packetbeat composes it, else method and resource, else what is characteristic of the protocol.
+fn what(document: &Value) -> String {
+    let text = |path: &str| document.pointer(path).and_then(Value::as_str).unwrap_or_default();
+    let domain = text("/destination/domain");
+    match text("/type") {
+        "http" if !domain.is_empty() => {
+            let (method, path) = text("/query").split_once(' ').unwrap_or((text("/query"), ""));
+            format!("{method} {domain}{path}")
+        }
+        "dns" => format!("{} {}", text("/dns/question/type"), text("/dns/question/name")),
+        "icmp" => text("/icmp/request/message").to_owned() + if text("/icmp/request/message").is_empty() { text("/icmp/response/message") } else { "" },
+        "tls" => format!("{} {}", text("/tls/client/server_name"), text("/tls/cipher")).trim().to_owned(),
+        "flow" => {
+            let count = |path: &str| document.pointer(path).and_then(Value::as_u64).unwrap_or_default();
+            format!("{} {} packets, {} bytes", text("/network/transport"), count("/network/packets"), count("/network/bytes"))
+        }
+        _ if !text("/query").is_empty() => text("/query").to_owned(),
+        _ if !text("/event/action").is_empty() => text("/event/action").to_owned(),
+        _ => format!("{} {}", text("/method"), text("/resource")).trim().to_owned(),
+    }
+}
+
+/// How it ended, in the protocol's own words where it has some.
+fn ending(document: &Value) -> String {
+    let status = document.pointer("/status").and_then(Value::as_str).unwrap_or_default();
+    if let Some(code) = document.pointer("/http/response/status_code").and_then(Value::as_u64) {
+        return code.to_string();
+    }
+    let own = ["/dns/response_code", "/mysql/error_message", "/pgsql/error_message", "/redis/error", "/nfs/status", "/icmp/response/message"];
+    let own = own.iter().find_map(|path| document.pointer(path).and_then(Value::as_str)).unwrap_or_default();
+    shorten(if own.is_empty() { status } else { own })
+}
+
+/// Nanoseconds in the unit that one reads at a glance.
+fn latency(ns: u64) -> String {
+    match ns {
+        0..1_000_000 => format!("{} µs", ns / 1000),
+        1_000_000..10_000_000_000 => format!("{:.1} ms", ns as f64 / 1e6),
+        _ => format!("{:.1} s", ns as f64 / 1e9),
+    }
+}
+
+fn paint(style: Style, code: &str, text: &str) -> String {
+    if style.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+}
+
+/// At most [`WIDEST`] characters of one line, with nothing in them that a terminal would obey.
+fn shorten(text: &str) -> String {
+    let mut out: String = text.chars().take(WIDEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(WIDEST).is_some() {
+        out.push('…');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn lines() {
+        let mut document = json!({"@timestamp": "2026-01-02T03:04:05.678Z", "type": "http", "status": "Error", "query": "GET /a\u{1b}[2J",
+            "source": {"ip": "10.0.0.1", "port": 40000}, "destination": {"ip": "fd00::1", "port": 80, "domain": "x.org"},
+            "http": {"response": {"status_code": 404}}, "event": {"duration": 1_500_000}});
+        assert_eq!(
+            line(&document, Style::default()),
+            "03:04:05.678  http     10.0.0.1:40000         → [fd00::1]:80           GET x.org/a [2J  404  1.5 ms"
+        );
+        document["http"] = Value::Null;
+        document["error"] = json!({"message": ["a", "b"]});
+        assert!(line(&document, Style { color: true }).ends_with("\x1b[31mError\x1b[0m  \x1b[2m1.5 ms\x1b[0m  \x1b[33m[\"a\",\"b\"]\x1b[0m"));
+    }
+
+    #[test]
+    fn latencies() {
+        assert_eq!([999, 1_234_567, 12_000_000_000].map(latency), ["0 µs", "1.2 ms", "12.0 s"]);
+    }
+}
