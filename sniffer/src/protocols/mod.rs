@@ -5,6 +5,7 @@
 
 pub mod matcher;
 pub mod reader;
+mod redis;
 #[cfg(test)]
 pub mod testing;
 
@@ -19,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use std::{collections::VecDeque, time::Duration};
 
 /// Every protocol there is, in the order of the reference configuration.
-pub const PROTOCOLS: &[&Protocol] = &[];
+pub const PROTOCOLS: &[&Protocol] = &[&redis::PROTOCOL];
 
 /// What there is to know of a protocol before it is configured.
 pub struct Protocol {

@@ -1,0 +1,105 @@
+//! A command and its reply as a document.
+
+use super::wire::{Kind, Message};
+use crate::{
+    event::{Head, Status, Text},
+    protocols::{Common, Context},
+    time::Timestamp,
+};
+use serde::Serialize;
+
+/// Commands that are named by two words. Packetbeat's are the first four; the others came with later servers.
+const CONTAINERS: &[&[u8]] = &[
+    b"CLIENT",
+    b"CONFIG",
+    b"DEBUG",
+    b"SCRIPT",
+    b"ACL",
+    b"CLUSTER",
+    b"COMMAND",
+    b"FUNCTION",
+    b"LATENCY",
+    b"MEMORY",
+    b"MODULE",
+    b"XGROUP",
+    b"XINFO",
+];
+
+/// A command that waits for its reply.
+pub struct Request {
+    /// All words, joined by spaces; empty when there was no room to keep them.
+    pub text: Vec<u8>,
+    /// Upper case, one or two words.
+    pub method: Vec<u8>,
+    /// Where in `text` the first argument is.
+    resource: (usize, usize),
+    /// Its length on the wire.
+    pub bytes: u64,
+    /// When its first byte was on the wire.
+    pub time: Timestamp,
+}
+
+impl Request {
+    /// What a message of the client asks for; `None` when it is empty.
+    pub fn new(message: Message, time: Timestamp) -> Option<Self> {
+        let mut method = message.word(0)?.to_ascii_uppercase();
+        let mut words = 1;
+        if CONTAINERS.contains(&method.as_slice())
+            && let Some(second) = message.word(1)
+        {
+            method.push(b' ');
+            method.extend(second.to_ascii_uppercase());
+            words = 2;
+        }
+        let resource = message.words.get(words).copied().unwrap_or_default();
+        Some(Self { method, resource, bytes: message.bytes, time, text: message.text })
+    }
+
+    /// What of it is kept.
+    pub fn held(&self) -> usize {
+        self.text.len() + self.method.len()
+    }
+
+    /// Forgets its text: it only keeps its place.
+    pub fn shrink(&mut self) {
+        self.text = Vec::new();
+        self.method = Vec::new();
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    redis: Fields<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Fields<'a> {
+    ReturnValue(Text<'a>),
+    Error(Text<'a>),
+}
+
+/// Reports a command and its reply, whose first byte came at `end`.
+pub fn emit(request: &Request, reply: &Message, end: Timestamp, common: &Common, scratch: &mut String, cx: &mut Context<'_>) {
+    scratch.clear();
+    scratch.push_str("redis.");
+    scratch.extend(Text(&request.method).to_str().chars().map(|c| c.to_ascii_lowercase()));
+    let failed = reply.kind == Kind::Error;
+    let text = Text(&reply.text);
+    let head = Head {
+        status: if failed { Status::Error } else { Status::OK },
+        outcome: if failed { "failure" } else { "" },
+        action: scratch,
+        start: Some(request.time),
+        end: Some(end),
+        source_bytes: request.bytes,
+        destination_bytes: reply.bytes,
+        method: Some(Text(&request.method)),
+        resource: Some(Text(request.text.get(request.resource.0..request.resource.1).unwrap_or_default())),
+        query: Some(Text(&request.text)),
+        request: common.send_request.then_some(Text(&request.text)),
+        response: common.send_response.then_some(text),
+        ..Head::new("redis")
+    };
+    cx.emit(&head, &Body { redis: if failed { Fields::Error(text) } else { Fields::ReturnValue(text) } });
+}

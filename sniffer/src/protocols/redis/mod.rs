@@ -1,0 +1,320 @@
+//! Redis: commands and their replies, RESP2 and RESP3, pipelined or not. What is a request is decided by its direction, not by a
+//! list of commands. Not reported: what nobody asked for (pub/sub messages, `MONITOR` lines, RESP3 pushes), which is counted.
+//!
+//! <https://redis.io/docs/latest/develop/reference/protocol-spec/>
+
+mod event;
+mod wire;
+
+use super::{Close, Common, Context, Plugin, Probe, Progress, Protocol, Recovery, StreamParser};
+use crate::{
+    config,
+    flow::key::{Direction, Transport},
+    time::Timestamp,
+};
+use event::Request;
+use serde::Deserialize;
+use std::{collections::VecDeque, sync::Arc};
+use wire::{Kind, Message, Reader, Step, Style};
+
+/// See the module.
+pub const PROTOCOL: Protocol = Protocol { name: "redis", ports: &[6379], transports: &[Transport::Tcp], open, probe };
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+struct Options {
+    /// Bytes of commands that wait for their replies, for one connection; of what is beyond that only the place is kept.
+    queue_max_bytes: u64,
+    /// Commands that wait; with more of them the pairing is given up until a new one begins.
+    queue_max_messages: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { queue_max_bytes: 1 << 20, queue_max_messages: 20_000 }
+    }
+}
+
+struct Redis {
+    common: Common,
+    options: Options,
+}
+
+fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
+    Ok(Box::new(Shared(Arc::new(Redis { common: node.read()?, options: node.read()? }))))
+}
+
+/// A RESP array of bulk strings is a request; replies alone prove little.
+fn probe(dir: Direction, data: &[u8]) -> Probe {
+    let digits = data.iter().skip(1).take_while(|b| b.is_ascii_digit()).count();
+    let after = data.get(1 + digits..).unwrap_or_default();
+    match (dir, data.first()) {
+        (_, Some(b'*')) if after.starts_with(b"\r\n$") && digits > 0 => Probe::Yes,
+        (_, Some(b'*')) if b"\r\n$".starts_with(after) && digits < 10 => Probe::More(3),
+        (Direction::ToClient, Some(b'+' | b'-' | b':' | b'$' | b'%')) => Probe::More(1),
+        _ => Probe::No,
+    }
+}
+
+struct Shared(Arc<Redis>);
+
+impl Plugin for Shared {
+    fn connect(&self) -> Option<Box<dyn StreamParser>> {
+        let most = usize::try_from(self.0.options.queue_max_bytes).unwrap_or(usize::MAX);
+        Some(Box::new(Connection {
+            plugin: Arc::clone(&self.0),
+            requests: Reader::new(Style::Words, most),
+            replies: Reader::new(Style::Brackets, most),
+            started: [Timestamp::default(); 2],
+            pending: VecDeque::new(),
+            held: 0,
+            lost: false,
+            damaged: false,
+            mode: Mode::Asking,
+            silent: false,
+            scratch: String::new(),
+        }))
+    }
+}
+
+/// What the server sends without being asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// Nothing: replies only.
+    Asking,
+    /// Messages of channels (RESP2; in RESP3 they are pushes).
+    Subscribed,
+    /// A line for each command of any client.
+    Monitoring,
+}
+
+struct Connection {
+    plugin: Arc<Redis>,
+    requests: Reader,
+    replies: Reader,
+    /// When the message that is being read began, by direction.
+    started: [Timestamp; 2],
+    pending: VecDeque<Request>,
+    /// Bytes that `pending` keeps.
+    held: usize,
+    /// Which reply belongs to which command is not known: replies are left out until a command comes when none waits.
+    lost: bool,
+    /// Part of the reply that is being read is missing.
+    damaged: bool,
+    mode: Mode,
+    /// The client asked for no replies.
+    silent: bool,
+    scratch: String,
+}
+
+impl StreamParser for Connection {
+    fn on_data(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
+        let dir = self.really(dir, data, cx);
+        match dir {
+            Direction::ToServer => self.on_requests(data, cx),
+            Direction::ToClient => self.on_replies(data, cx),
+        }
+    }
+
+    fn on_gap(&mut self, dir: Direction, lost: u64, cx: &mut Context<'_>) -> Recovery {
+        let within = match dir {
+            Direction::ToServer => self.requests.lose(lost),
+            Direction::ToClient => self.replies.lose(lost),
+        };
+        match (dir, within) {
+            // A command whose text has a hole is none to report, but it keeps its place.
+            (Direction::ToServer, true) => self.damaged = true,
+            (Direction::ToClient, true) => self.damaged = true,
+            (_, false) => self.lose_track(cx),
+        }
+        Recovery::Resume
+    }
+
+    fn on_close(&mut self, dir: Direction, _why: Close, cx: &mut Context<'_>) {
+        // With the server's last byte the last reply was there.
+        if dir == Direction::ToClient {
+            self.forget_pending(cx);
+        }
+    }
+}
+
+impl Connection {
+    /// A connection that was joined in its middle may have been taken the wrong way round.
+    fn really(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Direction {
+        let untouched = self.pending.is_empty() && self.requests.at_start() && self.replies.at_start();
+        if dir == Direction::ToServer && untouched && matches!(data, [b'+' | b'-' | b':', ..]) {
+            cx.flip();
+            return dir.reverse();
+        }
+        dir
+    }
+
+    fn on_requests(&mut self, data: &[u8], cx: &mut Context<'_>) -> Progress {
+        let mut at = 0;
+        while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
+            if self.requests.at_start() {
+                self.started[0] = cx.time_at(at);
+                if rest[0] != b'*' {
+                    match self.inline(rest, cx) {
+                        Some(0) => break,
+                        Some(n) => {
+                            at += n;
+                            continue;
+                        }
+                        None => {
+                            self.lose_track(cx);
+                            return Progress::consumed(data.len());
+                        }
+                    }
+                }
+            }
+            match self.requests.read(rest) {
+                Step::Whole(n, message) => {
+                    at += n;
+                    self.request(message, cx);
+                }
+                Step::More(n) => {
+                    at += n;
+                    break;
+                }
+                Step::Malformed => {
+                    self.lose_track(cx);
+                    return Progress::consumed(data.len());
+                }
+            }
+        }
+        Progress::consumed(at)
+    }
+
+    /// A command as people type it: words and a line end. Returns its length, 0 when it is not whole, `None` when it is something else.
+    fn inline(&mut self, data: &[u8], cx: &mut Context<'_>) -> Option<usize> {
+        let printable = data.iter().take_while(|b| matches!(b, b' '..=b'~' | b'\t' | b'\r' | 0x80..)).count();
+        let Some(end) = data.get(printable) else { return (printable < 64 << 10).then_some(0) };
+        if *end != b'\n' || !(data[0].is_ascii_alphabetic() || matches!(data[0], b'\r' | b'\n' | b' ')) {
+            return None;
+        }
+        let mut message = Message { bytes: printable as u64 + 1, ..Message::default() };
+        for word in data[..printable].split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()) {
+            if !message.text.is_empty() {
+                message.text.push(b' ');
+            }
+            let from = message.text.len();
+            message.text.extend_from_slice(word);
+            if message.words.len() < 3 {
+                message.words.push((from, message.text.len()));
+            }
+        }
+        self.request(message, cx);
+        Some(printable + 1)
+    }
+
+    fn request(&mut self, message: Message, cx: &mut Context<'_>) {
+        let damaged = std::mem::take(&mut self.damaged);
+        let Some(mut request) = Request::new(message, self.started[0]) else { return };
+        if self.pending.is_empty() && self.replies.at_start() {
+            self.lost = false;
+        }
+        match request.method.as_slice() {
+            b"CLIENT REPLY" => {
+                let how = request.text.rsplit(|b| *b == b' ').next().unwrap_or_default().to_ascii_uppercase();
+                self.silent = how == b"OFF";
+                if how != b"ON" {
+                    return;
+                }
+            }
+            b"SUBSCRIBE" | b"PSUBSCRIBE" | b"SSUBSCRIBE" => self.mode = Mode::Subscribed,
+            b"MONITOR" => self.mode = Mode::Monitoring,
+            _ => {}
+        }
+        if self.silent || self.lost {
+            return cx.count("unmatched_requests");
+        }
+        let options = &self.plugin.options;
+        if self.pending.len() >= options.queue_max_messages {
+            return self.lose_track(cx);
+        }
+        if damaged || (self.held + request.held()) as u64 > options.queue_max_bytes {
+            request.shrink();
+        }
+        self.held += request.held();
+        self.pending.push_back(request);
+    }
+
+    fn on_replies(&mut self, data: &[u8], cx: &mut Context<'_>) -> Progress {
+        let mut at = 0;
+        while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
+            if self.lost {
+                return Progress::consumed(data.len());
+            }
+            if self.replies.at_start() {
+                self.started[1] = cx.time_at(at);
+            }
+            match self.replies.read(rest) {
+                Step::Whole(n, message) => {
+                    at += n;
+                    self.reply(&message, cx);
+                }
+                Step::More(n) => {
+                    at += n;
+                    break;
+                }
+                Step::Malformed => {
+                    self.lose_track(cx);
+                    return Progress::consumed(data.len());
+                }
+            }
+        }
+        Progress::consumed(at)
+    }
+
+    fn reply(&mut self, reply: &Message, cx: &mut Context<'_>) {
+        let damaged = std::mem::take(&mut self.damaged);
+        if self.unasked(reply) {
+            return cx.count("pushes");
+        }
+        let Some(request) = self.pending.pop_front() else { return cx.count("unmatched_responses") };
+        self.held -= request.held();
+        if damaged || request.method.is_empty() {
+            return cx.count("unmatched_requests");
+        }
+        if request.method == b"RESET" {
+            self.mode = Mode::Asking;
+        }
+        event::emit(&request, reply, self.started[1], &self.plugin.common, &mut self.scratch, cx);
+    }
+
+    /// Whether nobody asked for it: a message of a channel, one more confirmation of a command for several channels, a monitor's line.
+    fn unasked(&self, reply: &Message) -> bool {
+        let first = if reply.aggregate { self.first_word(reply) } else { &[] };
+        let confirms = [&b"subscribe"[..], b"unsubscribe", b"psubscribe", b"punsubscribe", b"ssubscribe", b"sunsubscribe"].contains(&first);
+        let asked = || self.pending.front().is_some_and(|r| r.method.eq_ignore_ascii_case(first));
+        match (reply.kind, self.mode) {
+            (Kind::Push, _) => !(confirms && asked()),
+            (_, Mode::Subscribed) if reply.aggregate => matches!(first, b"message" | b"pmessage" | b"smessage") || confirms && !asked(),
+            (Kind::Value, Mode::Monitoring) => self.pending.is_empty() || reply.text.first().is_some_and(u8::is_ascii_digit),
+            _ => false,
+        }
+    }
+
+    fn first_word<'a>(&self, message: &'a Message) -> &'a [u8] {
+        message.word(0).unwrap_or_default()
+    }
+
+    /// Which reply belongs to which command is not known any more.
+    fn lose_track(&mut self, cx: &mut Context<'_>) {
+        self.forget_pending(cx);
+        self.requests.reset();
+        self.replies.reset();
+        (self.lost, self.damaged) = (true, false);
+    }
+
+    fn forget_pending(&mut self, cx: &mut Context<'_>) {
+        for _ in self.pending.drain(..) {
+            cx.count("unmatched_requests");
+        }
+        self.held = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests;

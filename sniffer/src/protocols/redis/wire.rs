@@ -1,0 +1,358 @@
+//! RESP2 and RESP3, read in pieces: bytes in, the text of one message after the other out. Pure; it does not know what a command is.
+//!
+//! <https://redis.io/docs/latest/develop/reference/protocol-spec/>. Not the `redis-protocol` crate: that recurses as deep as the
+//! sender likes, and reads a message from its start again with every segment. Not read: the streamed forms (`$?`, `*?`), which
+//! no server sends.
+
+use smallvec::SmallVec;
+
+/// Aggregates within aggregates. Replies of Redis nest four deep (`COMMAND DOCS`), those of modules a few more.
+const DEEPEST: usize = 32;
+/// A line: a type byte with a number, a simple string, an error, an inline command (the server's own limit is 64 KiB).
+const LONGEST_LINE: usize = 64 << 10;
+/// Words of a request whose places are remembered: a command of two words, and the first argument.
+const WORDS: usize = 3;
+
+/// How the values of a message are put together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// `SET key value`: a request.
+    Words,
+    /// `[a, [b, nil]]`: a response.
+    Brackets,
+}
+
+/// What the top level of a message is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// A value of any type.
+    #[default]
+    Value,
+    /// An error, simple or blob.
+    Error,
+    /// Out-of-band data (RESP3 `>`).
+    Push,
+}
+
+/// A whole message.
+#[derive(Debug, Default)]
+pub struct Message {
+    /// What its top level is.
+    pub kind: Kind,
+    /// Whether the top level is an aggregate.
+    pub aggregate: bool,
+    /// Its values as text, at most as much as the reader was told to keep.
+    pub text: Vec<u8>,
+    /// Where in `text` the first values are.
+    pub words: SmallVec<[(usize, usize); WORDS]>,
+    /// Its length on the wire.
+    pub bytes: u64,
+}
+
+impl Message {
+    /// The `n`-th value of the top level, of the first few.
+    pub fn word(&self, n: usize) -> Option<&[u8]> {
+        self.words.get(n).and_then(|&(from, to)| self.text.get(from..to))
+    }
+}
+
+/// How far a message is.
+#[derive(Debug)]
+pub enum Step {
+    /// It is whole; so many bytes of the data were its.
+    Whole(usize, Message),
+    /// So many bytes were taken; more must come.
+    More(usize),
+    /// It is no RESP.
+    Malformed,
+}
+
+struct Level {
+    /// Values still to come on this level.
+    left: u64,
+    /// Whether one was written.
+    begun: bool,
+    /// It says something about the value after it, and is none itself.
+    attribute: bool,
+    /// Whether its values are: those of attributes are not, however deep.
+    shown: bool,
+}
+
+struct Bulk {
+    /// Bytes of the string still to come.
+    left: u64,
+    /// Bytes of the line end after it.
+    tail: u8,
+    /// Bytes at its beginning that are not text (`txt:` of a verbatim string).
+    prefix: u8,
+}
+
+/// Reads messages of one direction.
+pub struct Reader {
+    style: Style,
+    most: usize,
+    levels: SmallVec<[Level; 4]>,
+    bulk: Option<Bulk>,
+    word: usize,
+    /// A value of the top level is over, and so the message.
+    whole: bool,
+    message: Message,
+}
+
+impl Reader {
+    /// Keeps at most `most` bytes of text of each message.
+    pub fn new(style: Style, most: usize) -> Self {
+        Self { style, most, levels: SmallVec::new(), bulk: None, word: 0, whole: false, message: Message::default() }
+    }
+
+    /// Whether the next byte is the first of a message.
+    pub fn at_start(&self) -> bool {
+        self.message.bytes == 0
+    }
+
+    /// Forgets the message that is being read.
+    pub fn reset(&mut self) {
+        *self = Self::new(self.style, self.most);
+    }
+
+    /// `lost` bytes are missing. Returns whether all of them lay within a string, so that its end is still known.
+    pub fn lose(&mut self, lost: u64) -> bool {
+        match &mut self.bulk {
+            Some(bulk) if bulk.left >= lost => {
+                bulk.left -= lost;
+                self.message.bytes += lost;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Reads on, to the end of the message at the most.
+    pub fn read(&mut self, data: &[u8]) -> Step {
+        let mut at = 0;
+        loop {
+            let rest = &data[at..];
+            if let Some(bulk) = &mut self.bulk {
+                let body = usize::try_from(bulk.left).unwrap_or(usize::MAX).min(rest.len());
+                let prefix = usize::from(bulk.prefix).min(body);
+                bulk.prefix -= prefix as u8;
+                bulk.left -= body as u64;
+                let tail = usize::from(bulk.tail).min(rest.len() - body);
+                bulk.tail -= tail as u8;
+                let over = bulk.left == 0 && bulk.tail == 0;
+                self.write(&rest[prefix..body]);
+                at += body + tail;
+                self.message.bytes += (body + tail) as u64;
+                if !over {
+                    return Step::More(at);
+                }
+                self.bulk = None;
+                self.value_ends();
+            } else {
+                let Some(end) = memchr::memchr(b'\n', rest) else {
+                    return if rest.len() > LONGEST_LINE { Step::Malformed } else { Step::More(at) };
+                };
+                let line = &rest[..end];
+                at += end + 1;
+                self.message.bytes += end as u64 + 1;
+                if self.line(line.strip_suffix(b"\r").unwrap_or(line)).is_none() {
+                    return Step::Malformed;
+                }
+            }
+            if std::mem::take(&mut self.whole) {
+                let message = std::mem::take(&mut self.message);
+                self.word = 0;
+                return Step::Whole(at, message);
+            }
+        }
+    }
+
+    /// A line begins a value, and is all of it unless it announces more.
+    fn line(&mut self, line: &[u8]) -> Option<()> {
+        let (&kind, rest) = line.split_first()?;
+        let top = self.levels.is_empty();
+        match kind {
+            b'+' | b':' | b',' | b'(' => self.scalar(rest),
+            b'-' => {
+                if top {
+                    self.message.kind = Kind::Error;
+                }
+                self.scalar(rest);
+            }
+            b'_' => self.scalar(b"nil"),
+            b'#' => self.scalar(if rest == b"t" { b"true" } else { b"false" }),
+            b'$' | b'=' | b'!' => {
+                if top && kind == b'!' {
+                    self.message.kind = Kind::Error;
+                }
+                match length(rest)? {
+                    None => self.scalar(b"nil"),
+                    Some(left) => {
+                        self.value_begins();
+                        self.bulk = Some(Bulk { left, tail: 2, prefix: if kind == b'=' { 4 } else { 0 } });
+                    }
+                }
+            }
+            b'*' | b'~' | b'>' | b'%' | b'|' => {
+                if self.levels.len() >= DEEPEST {
+                    return None;
+                }
+                let Some(count) = length(rest)? else {
+                    self.scalar(b"nil");
+                    return Some(());
+                };
+                if top && kind != b'|' {
+                    self.message.aggregate = true;
+                    if kind == b'>' {
+                        self.message.kind = Kind::Push;
+                    }
+                }
+                let left = if matches!(kind, b'%' | b'|') { count.checked_mul(2)? } else { count };
+                self.aggregate(left, kind == b'|');
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn scalar(&mut self, text: &[u8]) {
+        self.value_begins();
+        self.write(text);
+        self.value_ends();
+    }
+
+    fn aggregate(&mut self, left: u64, attribute: bool) {
+        if !attribute {
+            self.value_begins();
+            if self.brackets() {
+                self.write(b"[");
+            }
+        }
+        let shown = !attribute && self.shown();
+        self.levels.push(Level { left, begun: false, attribute, shown });
+        self.close_levels();
+    }
+
+    fn brackets(&self) -> bool {
+        self.style == Style::Brackets
+    }
+
+    fn shown(&self) -> bool {
+        self.levels.last().is_none_or(|level| level.shown)
+    }
+
+    fn value_begins(&mut self) {
+        let begun = self.levels.last_mut().is_some_and(|level| std::mem::replace(&mut level.begun, true));
+        if begun {
+            self.write(if self.brackets() { b", " } else { b" " });
+        }
+        self.word = self.message.text.len();
+    }
+
+    fn value_ends(&mut self) {
+        if self.levels.len() <= 1 && self.shown() && self.message.words.len() < WORDS {
+            self.message.words.push((self.word, self.message.text.len()));
+        }
+        match self.levels.last_mut() {
+            Some(level) => level.left -= 1, // a level with nothing left has been closed
+            None => self.whole = true,
+        }
+        self.close_levels();
+    }
+
+    fn close_levels(&mut self) {
+        while self.levels.last().is_some_and(|level| level.left == 0) {
+            if self.shown() && self.brackets() {
+                self.write(b"]");
+            }
+            let attribute = self.levels.pop().is_some_and(|level| level.attribute);
+            match self.levels.last_mut() {
+                Some(parent) if !attribute => parent.left -= 1,
+                Some(_) => {}
+                None => self.whole = !attribute,
+            }
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if self.shown() {
+            let room = self.most.saturating_sub(self.message.text.len()).min(bytes.len());
+            self.message.text.extend_from_slice(&bytes[..room]);
+        }
+    }
+}
+
+/// The number after a type byte; `Some(None)` is the null form, -1.
+fn length(text: &[u8]) -> Option<Option<u64>> {
+    match text {
+        b"-1" => Some(None),
+        _ => std::str::from_utf8(text).ok()?.parse().ok().map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(style: Style, data: &[u8]) -> Message {
+        match Reader::new(style, 1000).read(data) {
+            Step::Whole(n, message) if n == data.len() && message.bytes == n as u64 => message,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn text(data: &[u8]) -> String {
+        String::from_utf8(one(Style::Brackets, data).text).unwrap()
+    }
+
+    #[test]
+    fn values_as_text() {
+        assert_eq!(text(b"+OK\r\n"), "OK");
+        assert_eq!(text(b":42\r\n"), "42");
+        assert_eq!(text(b"$5\r\na\r\nbc\r\n"), "a\r\nbc");
+        assert_eq!(text(b"$-1\r\n"), "nil");
+        assert_eq!(text(b"*-1\r\n"), "nil");
+        assert_eq!(text(b"*0\r\n"), "[]");
+        assert_eq!(text(b"*2\r\n*1\r\n$1\r\na\r\n$1\r\nb\r\n"), "[[a], b]");
+        assert_eq!(text(b"*3\r\n*0\r\n_\r\n#t\r\n"), "[[], nil, true]");
+        assert_eq!(text(b"%2\r\n+a\r\n:1\r\n+b\r\n~1\r\n,1.5\r\n"), "[a, 1, b, [1.5]]");
+        assert_eq!(text(b"=8\r\ntxt:some\r\n"), "some");
+    }
+
+    #[test]
+    fn attributes_are_not_shown() {
+        assert_eq!(text(b"|1\r\n+ttl\r\n*1\r\n:3600\r\n*1\r\n$1\r\nx\r\n"), "[x]");
+        assert_eq!(text(b"*2\r\n:1\r\n|1\r\n+k\r\n+v\r\n:2\r\n"), "[1, 2]");
+        assert_eq!(text(b"|1\r\n+k\r\n|1\r\n+a\r\n+b\r\n+v\r\n:2\r\n"), "2");
+    }
+
+    #[test]
+    fn kinds() {
+        assert_eq!(one(Style::Brackets, b"-ERR x\r\n").kind, Kind::Error);
+        assert_eq!(one(Style::Brackets, b"!5\r\nERR x\r\n").kind, Kind::Error);
+        assert_eq!(one(Style::Brackets, b"*1\r\n-ERR x\r\n").kind, Kind::Value);
+        assert_eq!(one(Style::Brackets, b">2\r\n+message\r\n+x\r\n").kind, Kind::Push);
+    }
+
+    #[test]
+    fn words_of_a_request() {
+        let m = one(Style::Words, b"*4\r\n$6\r\nclient\r\n$7\r\nsetname\r\n$0\r\n\r\n$1\r\nx\r\n");
+        assert_eq!((m.text.as_slice(), m.word(0), m.word(2)), (&b"client setname  x"[..], Some(&b"client"[..]), Some(&b""[..])));
+    }
+
+    #[test]
+    fn no_resp() {
+        for bad in [&b"GET / HTTP/1.1\r\n"[..], b"*x\r\n", b"$99999999999999999999\r\n", b"\r\n", b"%9223372036854775808\r\n"] {
+            assert!(matches!(Reader::new(Style::Brackets, 9).read(bad), Step::Malformed), "{bad:?}");
+        }
+        let deep = b"*1\r\n".repeat(DEEPEST + 1);
+        assert!(matches!(Reader::new(Style::Brackets, 9).read(&deep), Step::Malformed));
+        assert!(matches!(Reader::new(Style::Brackets, 9).read(&vec![b'+'; LONGEST_LINE + 2]), Step::Malformed));
+    }
+
+    #[test]
+    fn text_is_bounded_and_the_end_is_still_found() {
+        let Step::Whole(n, m) = Reader::new(Style::Brackets, 3).read(b"$10\r\n0123456789\r\n+OK\r\n") else { panic!() };
+        assert_eq!((n, m.text.as_slice()), (17, &b"012"[..]));
+    }
+}
