@@ -6,6 +6,7 @@
 pub mod matcher;
 pub mod reader;
 mod redis;
+mod sip;
 #[cfg(test)]
 pub mod testing;
 
@@ -20,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use std::{collections::VecDeque, time::Duration};
 
 /// Every protocol there is, in the order of the reference configuration.
-pub const PROTOCOLS: &[&Protocol] = &[&redis::PROTOCOL];
+pub const PROTOCOLS: &[&Protocol] = &[&redis::PROTOCOL, &sip::PROTOCOL];
 
 /// What there is to know of a protocol before it is configured.
 pub struct Protocol {
