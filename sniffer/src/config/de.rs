@@ -180,9 +180,7 @@ impl<'de> Deserializer<'de> for &Node {
                 "false" | "False" | "FALSE" => visitor.visit_bool(false),
                 _ => match (text.parse::<u64>(), whole_number(text).and_then(|n| i64::try_from(n).ok()), float(text)) {
                     // A number with a zero in front is a name (a zip code, a mode).
-                    _ if text.len() > 1 && text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit()) => {
-                        visitor.visit_str(text)
-                    }
+                    _ if text.len() > 1 && text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit()) => visitor.visit_str(text),
                     (Ok(n), _, _) => visitor.visit_u64(n),
                     (_, Some(n), _) if !text.contains(['.', 'e', 'E']) || text.starts_with("0x") => visitor.visit_i64(n),
                     (_, _, Some(f)) => visitor.visit_f64(f),

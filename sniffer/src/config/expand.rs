@@ -84,7 +84,8 @@ impl Expander<'_> {
                 continue;
             }
             out.push_str(before);
-            let (inner, after) = closing(inside).ok_or_else(|| format!("the `}}` of a `${{` is missing in `{text}`; `$${{` stands for itself"))?;
+            let (inner, after) =
+                closing(inside).ok_or_else(|| format!("the `}}` of a `${{` is missing in `{text}`; `$${{` stands for itself"))?;
             let value = self.variable(inner, depth)?;
             self.bytes = self.bytes.saturating_add(value.len());
             if self.bytes > MAX_EXPANDED {
@@ -129,7 +130,7 @@ impl Expander<'_> {
 }
 
 /// What stands before the `}` that closes, and after it.
-fn closing(text: &str) -> Option<(&str, &str)> {
+pub(super) fn closing(text: &str) -> Option<(&str, &str)> {
     let mut open = 0_usize;
     let mut before = ' ';
     for (at, c) in text.char_indices() {
@@ -151,25 +152,4 @@ fn size(raw: &Raw) -> usize {
         Value::Map(entries) => entries.iter().map(|(k, v)| k.len() + size(v)).fold(1, usize::saturating_add),
         _ => 1,
     }
-}
-
-/// Takes the defaults out: `${NAME:default}` becomes `${NAME}`, as Packetbeat's `export config` writes it.
-pub(super) fn without_defaults(text: &str) -> String {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find("${") {
-        let (before, from) = rest.split_at_checked(at).unwrap_or((rest, ""));
-        let inside = from.get(2..).unwrap_or_default();
-        out.push_str(before);
-        out.push_str("${");
-        match closing(inside) {
-            Some((inner, after)) if !before.ends_with('$') => {
-                out.push_str(inner.split_once(':').map_or(inner, |(name, _)| name));
-                out.push('}');
-                rest = after;
-            }
-            _ => rest = inside,
-        }
-    }
-    out + rest
 }

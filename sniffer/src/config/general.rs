@@ -141,7 +141,10 @@ mod tests {
     #[test]
     fn wrong() {
         for (yaml, want) in [
-            ("timestamp.precision: hour", "line 1: timestamp.precision: expected one of `millisecond`, `microsecond`, `nanosecond`, got `hour`"),
+            (
+                "timestamp.precision: hour",
+                "line 1: timestamp.precision: expected one of `millisecond`, `microsecond`, `nanosecond`, got `hour`",
+            ),
             ("packetbeat.compatibility: no", "line 1: packetbeat.compatibility: expected one of `corrected`, `strict`, got `no`"),
             (
                 "\npacketbeat:\n  shutdown_timeout: -1s",

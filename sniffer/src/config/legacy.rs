@@ -1,6 +1,9 @@
 //! Old forms become the one form that the modules read, each with a warning that shows it: Packetbeat 1.x, and the map of protocols.
 
-use super::tree::{Place, Raw, Style, Value};
+use super::{
+    tree::{Place, Raw, Style, Value},
+    write,
+};
 use serde_yaml::Value as Yaml;
 
 /// 1.x: the old place, the new one.
@@ -46,7 +49,12 @@ pub(super) fn one_x(root: &mut Raw, warnings: &mut Vec<String>) {
                 changed = true;
                 match new {
                     "" => warnings.push(
-                        value.place.error(format_args!("output.{name}.{old}: a setting of Packetbeat 1.x that nothing takes the place of, ignored")).0,
+                        value
+                            .place
+                            .error(format_args!(
+                                "output.{name}.{old}: a setting of Packetbeat 1.x that nothing takes the place of, ignored"
+                            ))
+                            .0,
                     ),
                     _ => output.put(new, tls(value)),
                 }
@@ -67,7 +75,7 @@ pub(super) fn one_x(root: &mut Raw, warnings: &mut Vec<String>) {
         }
         if changed {
             warn(warnings, &format!("output.{name}"), &old, &[(&format!("output.{name}"), &output)]);
-            if let Some(Raw { value: Value::Map(entries), .. }) = root.children_mut("output")
+            if let Some(Raw { value: Value::Map(entries), .. }) = root.find_mut("output")
                 && let Some((_, at)) = entries.iter_mut().find(|(k, _)| *k == name)
             {
                 *at = output;
@@ -81,7 +89,7 @@ pub(super) fn protocols(root: &mut Raw, warnings: &mut Vec<String>) {
     let Some(old) = root.at("packetbeat.protocols").filter(|p| matches!(p.value, Value::Map(_))) else { return };
     let list = protocol_list(old);
     warn(warnings, "packetbeat.protocols", old, &[("packetbeat.protocols", &list)]);
-    if let Some(packetbeat) = root.children_mut("packetbeat") {
+    if let Some(packetbeat) = root.find_mut("packetbeat") {
         let place = list.place.clone();
         *packetbeat.child_mut("protocols", &place) = list;
     }
@@ -126,7 +134,7 @@ fn take(root: &mut Raw, path: &str) -> Option<Raw> {
     match path.split_once('.') {
         None => root.remove(path),
         Some((first, rest)) => {
-            let parent = root.children_mut(first)?;
+            let parent = root.find_mut(first)?;
             let taken = take(parent, rest)?;
             if matches!(&parent.value, Value::Map(entries) if entries.is_empty()) {
                 root.remove(first);
@@ -139,32 +147,9 @@ fn take(root: &mut Raw, path: &str) -> Option<Raw> {
 fn warn(warnings: &mut Vec<String>, old: &str, at: &Raw, new: &[(&str, &Raw)]) {
     let mut shown = serde_yaml::Mapping::new();
     for (key, value) in new {
-        shown.insert(Yaml::from(*key), yaml(value, true));
+        shown.insert(Yaml::from(*key), write::yaml(value, true));
     }
     let shown = serde_yaml::to_string(&shown).unwrap_or_default();
     let place: &Place = &at.place;
     warnings.push(place.error(format_args!("{old}: an old form; it works, but write instead:\n{}", shown.trim_end())).0);
-}
-
-/// The tree as serde_yaml writes it. `hide`: what looks like a password is not shown.
-pub(super) fn yaml(raw: &Raw, hide: bool) -> Yaml {
-    match &raw.value {
-        Value::Null | Value::Broken(_) => Yaml::Null,
-        Value::Scalar(text, Style::Quoted) => Yaml::from(text.as_str()),
-        Value::Scalar(text, _) => serde_yaml::from_str::<Yaml>(text)
-            // Only what reads as the same value: `010` and `a: b` stay texts.
-            .ok()
-            .filter(|v| matches!(v, Yaml::Bool(_)) || (v.is_number() && !(text.len() > 1 && text.starts_with('0') && !text.contains('.'))))
-            .unwrap_or_else(|| Yaml::from(text.as_str())),
-        Value::List(items) => Yaml::Sequence(items.iter().map(|item| yaml(item, hide)).collect()),
-        Value::Map(entries) => Yaml::Mapping(
-            entries
-                .iter()
-                .map(|(key, value)| {
-                    let secret = hide && ["password", "passphrase", "api_key"].iter().any(|word| key.contains(word));
-                    (Yaml::from(key.as_str()), if secret { Yaml::from("xxxxx") } else { yaml(value, hide) })
-                })
-                .collect(),
-        ),
-    }
 }

@@ -7,7 +7,7 @@ use super::{
     paths::{Paths, Said},
     permissions,
     tree::{self, Place, Raw, Value},
-    yaml,
+    write, yaml,
 };
 use std::path::{Path, PathBuf};
 
@@ -61,8 +61,8 @@ impl Loaded {
     /// When it cannot be written as YAML.
     pub fn export(&self) -> Result<String, Error> {
         let mut raw = self.raw.clone();
-        undefault(&mut raw);
-        serde_yaml::to_string(&legacy::yaml(&raw, false)).map_err(|e| Error(e.to_string()))
+        write::without_defaults(&mut raw);
+        serde_yaml::to_string(&write::yaml(&raw, false)).map_err(|e| Error(e.to_string()))
     }
 }
 
@@ -83,8 +83,7 @@ fn load_with(options: &LoadOptions, program: &Path, lookup: &dyn Fn(&str) -> Opt
     }
     legacy::one_x(&mut settings, &mut warnings);
 
-    let flags =
-        Said { home: options.home.clone(), config: options.config.clone(), data: options.data.clone(), logs: options.logs.clone() };
+    let flags = Said { home: options.home.clone(), config: options.config.clone(), data: options.data.clone(), logs: options.logs.clone() };
     let told = flags.or(&said(&settings, lookup)?);
     let config = told.resolve(program).config;
 
@@ -154,15 +153,6 @@ fn said(root: &Raw, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Said, Err
     let node = Node::freeze(only, String::new());
     let at = |key: &str| node.get("path").get(key).read::<Option<PathBuf>>();
     Ok(Said { home: at("home")?, config: at("config")?, data: at("data")?, logs: at("logs")? })
-}
-
-fn undefault(raw: &mut Raw) {
-    match &mut raw.value {
-        Value::List(items) => items.iter_mut().for_each(undefault),
-        Value::Map(entries) => entries.iter_mut().for_each(|(_, value)| undefault(value)),
-        Value::Scalar(text, _) if text.contains("${") => *text = expand::without_defaults(text),
-        _ => {}
-    }
 }
 
 #[cfg(test)]

@@ -113,6 +113,8 @@ fn variables() {
 
 #[test]
 fn variables_that_cannot_be_resolved_fail_who_reads_them() {
+    let loaded = load_all(&["v: ${NO}"], &[], &[]).unwrap();
+    assert!(loaded.root.get("v.w.x").read::<Option<String>>().is_err(), "nor is what is below it silently nothing");
     for (yaml, want) in [
         ("v: ${NO}", "0.yml:1: v: the variable `NO` is not set, and no setting has that name; `${NO:…}` gives a default"),
         ("\nv: ${NO:?say where}", "0.yml:2: v: the variable `NO` is not set: say where"),
@@ -250,8 +252,23 @@ fn old_outputs_do_not_show_passwords() {
     assert_eq!(loaded.root.get("output.redis.password").as_str(), Some("hush"));
 }
 
-const ALL: &[&str] =
-    &["amqp", "cassandra", "dhcpv4", "dns", "http", "icmp", "memcache", "mongodb", "mysql", "nfs", "pgsql", "redis", "sip", "thrift", "tls"];
+const ALL: &[&str] = &[
+    "amqp",
+    "cassandra",
+    "dhcpv4",
+    "dns",
+    "http",
+    "icmp",
+    "memcache",
+    "mongodb",
+    "mysql",
+    "nfs",
+    "pgsql",
+    "redis",
+    "sip",
+    "thrift",
+    "tls",
+];
 
 /// Reads as the program does, as far as this module knows.
 fn use_it(root: &Node) -> Vec<String> {
@@ -265,10 +282,9 @@ fn use_it(root: &Node) -> Vec<String> {
 
 #[test]
 fn the_forms_people_run() {
-    for (text, env) in [
-        (include_str!("../../../tests/configs/stock.yml"), &[][..]),
-        (include_str!("../../../tests/configs/minimal-7.yml"), &[]),
-    ] {
+    for (text, env) in
+        [(include_str!("../../../tests/configs/stock.yml"), &[][..]), (include_str!("../../../tests/configs/minimal-7.yml"), &[])]
+    {
         let loaded = load_all(&[text], &[], env).unwrap();
         assert_eq!(loaded.warnings, [""; 0]);
         assert_eq!(use_it(&loaded.root), [""; 0]);
@@ -281,4 +297,25 @@ fn the_forms_people_run() {
     assert_eq!(loaded.root.get("output.elasticsearch.hosts").read::<Vec<String>>().unwrap(), ["a:1", "b:2"]);
     assert_eq!(loaded.root.get("output.elasticsearch.username").read::<String>().unwrap(), "");
     assert!(loaded.root.get("processors").items()[0].entries().all(|(name, options)| name == "add_cloud_metadata" && options.is_null()));
+}
+
+#[test]
+fn no_cut_panics() {
+    for text in [
+        include_str!("../../../tests/configs/stock.yml"),
+        include_str!("../../../tests/configs/container.yml"),
+        include_str!("../../../tests/configs/legacy-1.yml"),
+    ] {
+        for (cut, _) in text.char_indices() {
+            if let Ok(node) = Node::parse(&text[..cut]) {
+                node.read::<serde_json::Value>().unwrap();
+            }
+        }
+    }
+    for text in ["a={b:[c,'d',\"e\\n\"],f:${g:h}}", "${a:${b}}$${", "a.b.c=,,"] {
+        for (cut, _) in text.char_indices() {
+            let _ = super::overrides::setting(&text[..cut]);
+            let _ = load_all(&[&format!("x: \"{}\"", text[..cut].replace(['"', '\\'], ""))], &[], &[]);
+        }
+    }
 }

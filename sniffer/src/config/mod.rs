@@ -19,6 +19,7 @@ mod permissions;
 mod protocols;
 mod tree;
 mod units;
+mod write;
 mod yaml;
 
 pub use accepted::leftover;

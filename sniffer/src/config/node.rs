@@ -118,6 +118,10 @@ impl Node {
     pub fn get(&self, path: &str) -> Self {
         let mut at = self.clone();
         for name in path.split('.') {
+            if matches!(at.0.value, Held::Broken(_)) {
+                // Reading it says why.
+                return at;
+            }
             let next = match &at.0.value {
                 Held::Map(entries) => entries.iter().find(|(k, _)| k == name).map(|(_, node)| node.clone()),
                 Held::List(items) => name.parse::<usize>().ok().and_then(|i| items.get(i).cloned()),
@@ -199,7 +203,8 @@ impl Node {
         matches!(self.0.value, Held::List(_))
     }
 
-    /// The text of a scalar as it was written, numbers and booleans too.
+    /// The text of a scalar as it was written, numbers and booleans too. `None` for an unresolved variable as well: where that must be
+    /// an error, [`Node::read`] a `String`.
     pub fn as_str(&self) -> Option<&str> {
         match &self.0.value {
             Held::Scalar(text, _) => Some(text),

@@ -22,9 +22,8 @@ pub(super) fn read(path: &Path, strict: bool) -> Result<String, Error> {
         return Err(Error(format!("{shown}: is a directory, not a configuration file")));
     }
     if strict {
-        check(&about, effective_user()).map_err(|(why, mend)| {
-            Error(format!("{shown}: {why}; mend it with `{mend} {shown}`, or start with --strict.perms=false"))
-        })?;
+        check(&about, effective_user())
+            .map_err(|(why, mend)| Error(format!("{shown}: {why}; mend it with `{mend} {shown}`, or start with --strict.perms=false")))?;
     }
     let mut text = Vec::new();
     std::io::Read::read_to_end(&mut std::io::Read::take(file, MAX_BYTES + 1), &mut text)
@@ -45,9 +44,10 @@ fn check(about: &Metadata, user: Option<u32>) -> Result<(), (String, String)> {
 
 fn owned(owner: u32, user: Option<u32>) -> Result<(), (String, String)> {
     match user {
-        Some(user) if owner != 0 && owner != user => {
-            Err((format!("belongs to user {owner}; it must belong to the user that runs this ({user}) or to root"), format!("chown {user}")))
-        }
+        Some(user) if owner != 0 && owner != user => Err((
+            format!("belongs to user {owner}; it must belong to the user that runs this ({user}) or to root"),
+            format!("chown {user}"),
+        )),
         _ => Ok(()),
     }
 }

@@ -9,7 +9,21 @@ use std::fmt;
 
 /// What Packetbeat speaks.
 const PACKETBEATS: &[&str] = &[
-    "amqp", "cassandra", "dhcpv4", "dns", "http", "icmp", "memcache", "mongodb", "mysql", "nfs", "pgsql", "redis", "sip", "thrift", "tls",
+    "amqp",
+    "cassandra",
+    "dhcpv4",
+    "dns",
+    "http",
+    "icmp",
+    "memcache",
+    "mongodb",
+    "mysql",
+    "nfs",
+    "pgsql",
+    "redis",
+    "sip",
+    "thrift",
+    "tls",
 ];
 
 /// A configured protocol.
@@ -174,7 +188,9 @@ pub fn read_protocols(root: &Node, known: &[&str]) -> Result<(Vec<ProtocolConfig
                 return Err(config.node.error(format!("icmp is there twice, first in {}; keep one of them", earlier.node.place())));
             }
             Some(earlier) => {
-                warnings.push(config.node.error(format!("{} is there twice; this one counts, not that in {}", config.name, earlier.node.place())).0);
+                warnings.push(
+                    config.node.error(format!("{} is there twice; this one counts, not that in {}", config.name, earlier.node.place())).0,
+                );
                 earlier.node.accept();
                 *earlier = config;
             }
@@ -219,7 +235,9 @@ mod tests {
 
     #[test]
     fn twice() {
-        let root = Node::parse("packetbeat.protocols:\n- {type: dns, ports: 53}\n- {type: dns, ports: 54}\n- {type: dns, interface.device: lo}").unwrap();
+        let root =
+            Node::parse("packetbeat.protocols:\n- {type: dns, ports: 53}\n- {type: dns, ports: 54}\n- {type: dns, interface.device: lo}")
+                .unwrap();
         let (list, warnings) = read_protocols(&root, KNOWN).unwrap();
         assert_eq!(list.len(), 2);
         assert!(list[0].ports.as_ref().unwrap().contains(54));

@@ -87,6 +87,14 @@ impl Raw {
         }
     }
 
+    /// The value of a key of a map, to change it.
+    pub fn find_mut(&mut self, key: &str) -> Option<&mut Self> {
+        match &mut self.value {
+            Value::Map(entries) => entries.iter_mut().find(|(k, _)| k == key).map(|(_, v)| v),
+            _ => None,
+        }
+    }
+
     /// The value at a dotted path.
     pub fn at(&self, path: &str) -> Option<&Self> {
         path.split('.').try_fold(self, |node, key| node.child(key))
@@ -238,14 +246,4 @@ fn join(old: &mut Raw, new: Raw, key: &str) -> Result<(), Error> {
 
 fn twice(key: &str, first: &Place, second: &Place) -> Error {
     second.error(format_args!("{key}: is there twice, first in line {}; keep one of them", first.line))
-}
-
-impl Raw {
-    /// The value of a key of a map, to change it.
-    pub fn children_mut(&mut self, key: &str) -> Option<&mut Self> {
-        match &mut self.value {
-            Value::Map(entries) => entries.iter_mut().find(|(k, _)| k == key).map(|(_, v)| v),
-            _ => None,
-        }
-    }
 }
