@@ -48,13 +48,13 @@ pub(super) enum Style {
 }
 
 /// A value and where it was written.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(super) struct Raw {
     pub value: Value,
     pub place: Place,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(super) enum Value {
     Null,
     Scalar(String, Style),
@@ -63,6 +63,13 @@ pub(super) enum Value {
     Map(Vec<(String, Raw)>),
     /// A variable that could not be resolved: an error for who reads it.
     Broken(String),
+}
+
+impl std::fmt::Debug for Raw {
+    /// Without the values: there are passwords among them.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Raw").field("place", &self.place).finish_non_exhaustive()
+    }
 }
 
 impl Raw {
