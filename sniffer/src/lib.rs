@@ -7,6 +7,7 @@
 //! Below the worker nobody asks the clock: time is the frame's ([`time::Timestamp`]).
 
 pub mod capture;
+pub mod cli;
 pub mod config;
 pub mod decode;
 pub mod event;

@@ -1,20 +1,31 @@
 //! What the user wrote: YAML with places for errors that point. Not what the program makes of it: each module reads its own part.
+//!
+//! `yaml` reads text with places; `tree` makes dotted keys and nested maps one tree and merges several; `overrides` is `-E`;
+//! `legacy` turns old forms into the one form; `expand` replaces `${…}`; [`Node`] is what the modules see; `de` is how they read it.
+//!
+//! Modules read their part with [`Node::read`] into a plain serde struct. `#[serde(flatten)]` loses places and leniency: read the
+//! same node twice, into two structs, instead.
 
+mod accepted;
+mod de;
+mod expand;
+mod general;
+mod legacy;
+mod load;
 mod node;
+mod overrides;
+mod paths;
+mod permissions;
+mod protocols;
+mod tree;
+mod units;
+mod write;
+mod yaml;
 
-pub use node::{Error, Node};
-
-/// Durations as Packetbeat writes them (`10s`, `1m30s`, `-1s`, a bare number of seconds), for `#[serde(with = …)]`.
-pub mod duration {
-    use serde::{Deserialize, Deserializer, de::Error};
-    use std::time::Duration;
-
-    /// Reads a duration that is not negative.
-    ///
-    /// # Errors
-    /// When it is no duration, or a negative one.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.strip_suffix('s').and_then(|n| n.parse().ok()).map(Duration::from_secs_f64).ok_or_else(|| D::Error::custom("not a duration"))
-    }
-}
+pub use accepted::leftover;
+pub use general::{Compatibility, General, Precision};
+pub use load::{LoadOptions, Loaded, load};
+pub use node::{Error, Node, Unknown};
+pub use paths::{DataDir, Paths};
+pub use protocols::{PortRange, Ports, ProtocolConfig, read_protocols};
+pub use units::{bytes, duration, duration_option, duration_signed};

@@ -1,0 +1,101 @@
+use super::{Command, Environment, Invocation, Root, RunFlags, Stop, WatchFlags, parse};
+use clap::CommandFactory;
+use std::path::PathBuf;
+
+fn typed(line: &str) -> Result<Invocation, Stop> {
+    parse(std::iter::once("sniffer").chain(line.split_whitespace()))
+}
+
+fn run(line: &str) -> RunFlags {
+    match typed(line).unwrap().command {
+        Command::Run(flags) => flags,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn well_formed() {
+    Root::command().debug_assert();
+}
+
+#[test]
+fn as_the_conformance_cases_call_it() {
+    let all = typed("-t -e -I x.pcap -c /a/config.yml --path.home /h -E output.file.path=/o").unwrap();
+    assert_eq!(all.load.files, [PathBuf::from("/a/config.yml")]);
+    assert_eq!(all.load.settings, ["output.file.path=/o"]);
+    assert_eq!(all.load.home, Some("/h".into()));
+    assert!(all.log.stderr && all.load.strict_perms);
+    let Command::Run(run) = all.command else { panic!("{:?}", all.command) };
+    assert!(run.top_speed);
+    assert_eq!(run.file, Some("x.pcap".into()));
+}
+
+#[test]
+fn flags_on_every_level_count() {
+    let all =
+        typed("-c a test -c b -E x=1 config -c c -E y=2 --path.home /p -v -d q,r --environment container --strict.perms=false").unwrap();
+    assert_eq!(all.command, Command::TestConfig);
+    assert_eq!(all.load.files, [PathBuf::from("a"), "b".into(), "c".into()]);
+    assert_eq!(all.load.settings, ["x=1", "y=2"]);
+    assert_eq!(all.log.debug, ["q", "r"]);
+    assert_eq!(all.log.environment, Environment::Container);
+    assert!(all.log.verbose && !all.load.strict_perms);
+    assert!(typed("--strict.perms -e run").unwrap().load.strict_perms);
+    let run = run("-t run -I f -l 0 -O -N --dump p");
+    assert!(run.top_speed && run.one_at_a_time && run.no_publish);
+    assert_eq!((run.loops, run.dump, run.file), (Some(0), Some("p".into()), Some("f".into())));
+}
+
+#[test]
+fn commands() {
+    for (line, want) in [
+        ("", Command::Run(RunFlags::default())),
+        ("run", Command::Run(RunFlags::default())),
+        ("watch -i eth0 --json", Command::Watch(WatchFlags { device: Some("eth0".into()), file: None, json: true })),
+        ("watch -r f", Command::Watch(WatchFlags { device: None, file: Some("f".into()), json: false })),
+        ("devices", Command::Devices),
+        ("test config", Command::TestConfig),
+        ("test output -c x", Command::TestOutput),
+        ("export config", Command::ExportConfig),
+        ("export template --es.version 8.1.0 --noilm", {
+            Command::ExportTemplate(super::TemplateFlags { es_version: Some("8.1.0".into()), noilm: true, dir: None })
+        }),
+        ("export ilm-policy --dir d", Command::ExportIlmPolicy(super::PolicyFlags { es_version: None, dir: Some("d".into()) })),
+        ("setup --index-management -e", Command::Setup(super::SetupFlags { index_management: true, ..Default::default() })),
+        ("version", Command::Version),
+    ] {
+        assert_eq!(typed(line).unwrap().command, want, "{line}");
+    }
+}
+
+#[test]
+fn wrong() {
+    for (line, want) in [
+        ("keystore create", "Error: unknown command \"keystore\" for \"sniffer\"\n"),
+        ("--foo", "Error: unknown flag: --foo\n"),
+        ("-path.home x", "Error: unknown flag: -p\n"),
+        ("run --foo", "Error: unknown flag: --foo\n"),
+        ("export dashboard", "Error: unknown command \"dashboard\" for \"sniffer\"\n"),
+        ("-c", "Error: a value is required for '-c <FILE>' but none was supplied\n"),
+        ("-l x", "Error: invalid value 'x' for '-l <N>': invalid digit found in string\n"),
+        ("--environment moon", "Error: invalid value 'moon' for '--environment <ENVIRONMENT>'\n"),
+        ("-t devices", "Error: -I, -t, -l, -O, -N and --dump are flags of run\n"),
+        ("watch -i a -r b", "Error: the argument '-i <DEVICE>' cannot be used with '-r <FILE>'\n"),
+    ] {
+        let stop = typed(line).unwrap_err();
+        assert!(stop.text.starts_with(want) && !stop.ok, "{line}: {}\nis not\n{want}", stop.text);
+        assert!(stop.text.contains("Usage: sniffer"), "{line}: no usage in {}", stop.text);
+    }
+    for line in ["--cpuprofile f", "run --memprofile f", "--httpprof localhost:1"] {
+        let stop = typed(line).unwrap_err();
+        assert!(stop.text.starts_with("Exiting: --") && stop.text.lines().count() == 1 && !stop.ok, "{line}: {}", stop.text);
+    }
+}
+
+#[test]
+fn help_is_no_error() {
+    for line in ["help", "--help", "-h", "help run", "run --help", "test", "export"] {
+        let stop = typed(line).unwrap_err();
+        assert!(stop.ok && stop.text.contains("Usage: sniffer"), "{line}: {}", stop.text);
+    }
+}

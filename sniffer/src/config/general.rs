@@ -1,0 +1,160 @@
+//! The settings that are no module's own.
+
+use super::{Error, Node, duration};
+use serde::Deserialize;
+use std::time::Duration;
+
+/// What concerns the program as a whole.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct General {
+    /// `name`: fills `agent.name` and `host.name`; the host's name where it is missing.
+    pub name: Option<String>,
+    /// Of every event.
+    pub tags: Vec<String>,
+    /// Of every event; dotted keys are nested already.
+    pub fields: serde_json::Map<String, serde_json::Value>,
+    /// Put `fields` at the top of the document instead of under `fields`.
+    pub fields_under_root: bool,
+    /// How many cores to use; 0: all.
+    pub max_procs: usize,
+    /// `timestamp.precision`
+    pub precision: Precision,
+    /// `packetbeat.ignore_outgoing`: no events for what this host asks others.
+    pub ignore_outgoing: bool,
+    /// `packetbeat.shutdown_timeout`: how long the end waits for what is queued to be delivered.
+    pub shutdown_timeout: Duration,
+    /// `packetbeat.publish_timeout`
+    pub publish_timeout: Duration,
+    /// `packetbeat.compatibility`
+    pub compatibility: Compatibility,
+}
+
+/// How exact `@timestamp` is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Three digits.
+    #[default]
+    Millisecond,
+    /// Six.
+    Microsecond,
+    /// Nine.
+    Nanosecond,
+}
+
+/// What a capture file gives where Packetbeat's answer hangs on the wall clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compatibility {
+    /// What live capture would have given, by packet time.
+    #[default]
+    Corrected,
+    /// What Packetbeat gives.
+    Strict,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Top {
+    name: Option<String>,
+    tags: Vec<String>,
+    fields: serde_json::Map<String, serde_json::Value>,
+    fields_under_root: bool,
+    max_procs: usize,
+    timestamp: Timestamp,
+    packetbeat: Packetbeat,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Timestamp {
+    precision: Precision,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Packetbeat {
+    ignore_outgoing: bool,
+    #[serde(with = "duration")]
+    shutdown_timeout: Duration,
+    #[serde(with = "duration")]
+    publish_timeout: Duration,
+    compatibility: Compatibility,
+}
+
+impl General {
+    /// Reads them from the root.
+    ///
+    /// # Errors
+    /// With file, line, key and what is allowed.
+    pub fn read(root: &Node) -> Result<Self, Error> {
+        let top: Top = root.read()?;
+        // The keys are known; what stands in them is not.
+        let disk = root.get("queue.disk");
+        if !disk.is_null() {
+            return Err(disk.error("the disk queue is not supported yet; use `queue.mem`"));
+        }
+        Ok(Self {
+            name: top.name.filter(|name| !name.is_empty()),
+            tags: top.tags,
+            fields: top.fields,
+            fields_under_root: top.fields_under_root,
+            max_procs: top.max_procs,
+            precision: top.timestamp.precision,
+            ignore_outgoing: top.packetbeat.ignore_outgoing,
+            shutdown_timeout: top.packetbeat.shutdown_timeout,
+            publish_timeout: top.packetbeat.publish_timeout,
+            compatibility: top.packetbeat.compatibility,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Compatibility, General, Node, Precision};
+    use std::time::Duration;
+
+    #[test]
+    fn read() {
+        let root = Node::parse(
+            "name: n\ntags: one\nfields: {a.b: 1, c: [x]}\nmax_procs: '2'\ntimestamp.precision: nanosecond\n\
+             packetbeat: {shutdown_timeout: 5s, compatibility: strict, other: 1}\nqueue.mem.events: 4096\n",
+        )
+        .unwrap();
+        let general = General::read(&root).unwrap();
+        assert_eq!(general.name.as_deref(), Some("n"));
+        assert_eq!(general.tags, ["one"]);
+        assert_eq!(serde_json::Value::from(general.fields), serde_json::json!({"a": {"b": 1}, "c": ["x"]}));
+        assert_eq!(general.max_procs, 2);
+        assert_eq!(general.precision, Precision::Nanosecond);
+        assert_eq!(general.shutdown_timeout, Duration::from_secs(5));
+        assert_eq!(general.compatibility, Compatibility::Strict);
+        let unknown: Vec<_> = root.unknown().iter().map(ToString::to_string).collect();
+        assert_eq!(
+            unknown,
+            ["line 6: packetbeat.other: unknown setting, ignored", "line 7: queue.mem: unknown setting, ignored"],
+            "what others read is theirs to know"
+        );
+        assert_eq!(General::read(&Node::default()).unwrap(), General::default());
+    }
+
+    #[test]
+    fn wrong() {
+        for (yaml, want) in [
+            (
+                "timestamp.precision: hour",
+                "line 1: timestamp.precision: expected one of `millisecond`, `microsecond`, `nanosecond`, got `hour`",
+            ),
+            ("packetbeat.compatibility: no", "line 1: packetbeat.compatibility: expected one of `corrected`, `strict`, got `no`"),
+            (
+                "\npacketbeat:\n  shutdown_timeout: -1s",
+                "line 3: packetbeat.shutdown_timeout: expected a duration (`10s`, `1m30s`, `500ms`, `1h`, or a number of seconds), got `-1s`",
+            ),
+            ("fields: 1", "line 1: fields: expected a map (`key: value`), got `1`"),
+            ("tags: {a: 1}", "line 1: tags: expected a text, got a map"),
+            ("queue.disk.max_size: 1GB", "line 1: queue.disk: the disk queue is not supported yet; use `queue.mem`"),
+        ] {
+            assert_eq!(General::read(&Node::parse(yaml).unwrap()).unwrap_err().0, want, "{yaml}");
+        }
+    }
+}

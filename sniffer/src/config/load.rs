@@ -1,0 +1,160 @@
+//! Files, `-E` and variables become one tree.
+
+use super::{
+    expand, legacy,
+    node::{Error, Node},
+    overrides,
+    paths::{Paths, Said},
+    permissions,
+    tree::{self, Place, Raw, Value},
+    write, yaml,
+};
+use std::path::{Path, PathBuf};
+
+/// Read when no file is named.
+const DEFAULT_FILE: &str = "packetbeat.yml";
+
+/// What the command line says of the configuration.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    /// `-c`, in order; none: `packetbeat.yml`.
+    pub files: Vec<PathBuf>,
+    /// `-E`, in order.
+    pub settings: Vec<String>,
+    /// `--path.home`
+    pub home: Option<PathBuf>,
+    /// `--path.config`
+    pub config: Option<PathBuf>,
+    /// `--path.data`
+    pub data: Option<PathBuf>,
+    /// `--path.logs`
+    pub logs: Option<PathBuf>,
+    /// `--strict.perms`
+    pub strict_perms: bool,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self { files: Vec::new(), settings: Vec::new(), home: None, config: None, data: None, logs: None, strict_perms: true }
+    }
+}
+
+/// The configuration.
+#[derive(Debug)]
+pub struct Loaded {
+    /// All of it.
+    pub root: Node,
+    /// For the log, in order; may have several lines.
+    pub warnings: Vec<String>,
+    /// Where things are.
+    pub paths: Paths,
+    /// The files that were read.
+    pub files: Vec<PathBuf>,
+    /// Before variables were replaced.
+    raw: Raw,
+}
+
+impl Loaded {
+    /// The merged configuration as YAML, paths resolved, variables as `${NAME}`.
+    ///
+    /// # Errors
+    /// When it cannot be written as YAML.
+    pub fn export(&self) -> Result<String, Error> {
+        let mut raw = self.raw.clone();
+        write::without_defaults(&mut raw);
+        serde_yaml::to_string(&write::yaml(&raw, false)).map_err(|e| Error(e.to_string()))
+    }
+}
+
+/// Reads, merges and resolves all there is. Variables come from the process's environment.
+///
+/// # Errors
+/// With file, line and key.
+pub fn load(options: &LoadOptions) -> Result<Loaded, Error> {
+    let program = std::env::current_exe().ok().and_then(|p| p.parent().map(Path::to_owned)).unwrap_or_else(|| PathBuf::from("."));
+    load_with(options, &program, &|name| std::env::var(name).ok())
+}
+
+fn load_with(options: &LoadOptions, program: &Path, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Error> {
+    let mut warnings = Vec::new();
+    let mut settings = Raw::empty();
+    for setting in &options.settings {
+        settings.merge(overrides::setting(setting)?);
+    }
+    legacy::one_x(&mut settings, &mut warnings);
+
+    let flags = Said { home: options.home.clone(), config: options.config.clone(), data: options.data.clone(), logs: options.logs.clone() };
+    let told = flags.or(&said(&settings, lookup)?);
+    let config = told.resolve(program).config;
+
+    let default = [PathBuf::from(DEFAULT_FILE)];
+    let named = if options.files.is_empty() { &default[..] } else { &options.files[..] };
+    let mut root = Raw::empty();
+    let mut files = Vec::new();
+    for name in named {
+        let path = find(name, &config)?;
+        let text = permissions::read(&path, options.strict_perms)?;
+        root.merge(file(&text, &name.display().to_string(), &mut warnings)?);
+        files.push(path);
+    }
+    root.merge(settings);
+    legacy::protocols(&mut root, &mut warnings);
+
+    let paths = told.or(&said(&root, lookup)?).resolve(program);
+    let place = Place::default();
+    for (key, path) in [("home", &paths.home), ("config", &paths.config), ("data", &paths.data), ("logs", &paths.logs)] {
+        *root.child_mut("path", &place).child_mut(key, &place) = Raw::text(path.to_string_lossy(), &place);
+    }
+    let raw = root.clone();
+    expand::expand(&mut root, lookup)?;
+    let root = Node::freeze(root, String::new());
+    for key in ["home", "config", "data", "logs"] {
+        root.get("path").get(key).accept();
+    }
+    Ok(Loaded { root, warnings, paths, files, raw })
+}
+
+/// One file's tree, in today's form.
+fn file(text: &str, name: &str, warnings: &mut Vec<String>) -> Result<Raw, Error> {
+    let (raw, more) = yaml::read(text, Some(name))?;
+    warnings.extend(more);
+    match raw.value {
+        Value::Map(_) => {}
+        Value::Null => return Ok(Raw::empty()),
+        _ => return Err(raw.place.error("expected settings (`key: value`)")),
+    }
+    let mut raw = tree::nest(raw)?;
+    legacy::one_x(&mut raw, warnings);
+    Ok(raw)
+}
+
+/// A relative name is looked up in `path.config`, and where it is not there, from the current directory.
+fn find(name: &Path, config: &Path) -> Result<PathBuf, Error> {
+    let there = config.join(name);
+    if name.is_absolute() || there.exists() {
+        return Ok(there);
+    }
+    if name.exists() {
+        return Ok(name.to_owned());
+    }
+    Err(Error(format!(
+        "no configuration file {}, neither in {} (path.config) nor in the current directory; name one with -c",
+        name.display(),
+        config.display()
+    )))
+}
+
+/// The `path.*` of a tree, its variables replaced.
+fn said(root: &Raw, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Said, Error> {
+    let Some(path) = root.child("path") else { return Ok(Said::default()) };
+    let mut only = Raw::empty();
+    only.put("path", path.clone());
+    expand::expand(&mut only, lookup)?;
+    let node = Node::freeze(only, String::new());
+    let at = |key: &str| node.get("path").get(key).read::<Option<PathBuf>>();
+    Ok(Said { home: at("home")?, config: at("config")?, data: at("data")?, logs: at("logs")? })
+}
+
+#[cfg(test)]
+#[path = "load_tests.rs"]
+mod tests;

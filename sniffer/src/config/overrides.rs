@@ -1,0 +1,182 @@
+//! Values given in one line: `-E key=value`, and what a variable holds where a list is wanted. The grammar of go-ucfg's flags: words,
+//! `'…'`, `"…"`, `[a, b]`, `{a: b}`, and commas for a list without brackets.
+
+use super::{
+    node::Error,
+    tree::{self, MAX_DEPTH, Place, Raw, Style, Value},
+};
+use std::sync::Arc;
+
+/// Reads `key=value`; a key alone is true.
+///
+/// # Errors
+/// When the key or the value is malformed.
+pub(super) fn setting(text: &str) -> Result<Raw, Error> {
+    let place = Place { file: Some(Arc::from("-E")), line: 0 };
+    let (key, value) = text.split_once('=').unwrap_or((text, "true"));
+    let key = key.trim();
+    if key.is_empty() || key.split('.').any(str::is_empty) {
+        return Err(place.error(format_args!("`{text}`: expected `key=value`, with a dotted key")));
+    }
+    let value = value.trim();
+    let value = if value.starts_with(['[', '{', '"', '\'']) {
+        let mut input = Input { rest: value, place: &place, depth: 0, given: true };
+        let first = input.value(",").map_err(|m| place.error(format_args!("{key}: {m}")))?;
+        if !input.rest.trim().is_empty() {
+            return Err(place.error(format_args!("{key}: `{}` after the value", input.rest.trim())));
+        }
+        first
+    } else if value == "null" || value == "~" {
+        Raw::new(Value::Null, &place)
+    } else {
+        // Commas stay: only the reader knows whether a list is wanted, or a password.
+        Raw::new(Value::Scalar(value.to_owned(), Style::Given), &place)
+    };
+    tree::nest(Raw::new(Value::Map(vec![(key.to_owned(), value)]), &place))
+}
+
+/// The items of a text that is taken for a list: `a,b` and `[a, b]`. `None` when it is malformed, or one item only.
+pub(super) fn list(text: &str, place: &Place) -> Option<Vec<Raw>> {
+    let text = text.trim();
+    let mut input = Input { rest: text, place, depth: 0, given: false };
+    let mut items = Vec::new();
+    loop {
+        items.push(input.value(",").ok()?);
+        input.rest = input.rest.trim_start();
+        match input.rest.strip_prefix(',') {
+            Some(rest) => input.rest = rest,
+            None if input.rest.is_empty() => break,
+            None => return None,
+        }
+    }
+    match items.as_slice() {
+        [Raw { value: Value::List(inner), .. }] => Some(inner.clone()),
+        [_] => None,
+        _ => Some(items),
+    }
+}
+
+struct Input<'a> {
+    rest: &'a str,
+    place: &'a Place,
+    depth: usize,
+    /// On the command line there may be maps; a variable's value never is one.
+    given: bool,
+}
+
+impl<'a> Input<'a> {
+    fn value(&mut self, stop: &str) -> Result<Raw, String> {
+        self.rest = self.rest.trim_start();
+        let value = match self.rest.chars().next() {
+            None => Value::Null,
+            Some('[') => self.nested(Self::list)?,
+            Some('{') if self.given => self.nested(Self::map)?,
+            Some(quote @ ('"' | '\'')) => Value::Scalar(self.quoted(quote)?, Style::Quoted),
+            Some(_) => match self.word(stop)? {
+                "null" => Value::Null,
+                word => Value::Scalar(word.to_owned(), Style::Plain),
+            },
+        };
+        Ok(Raw::new(value, self.place))
+    }
+
+    fn nested(&mut self, read: fn(&mut Self) -> Result<Value, String>) -> Result<Value, String> {
+        if self.depth >= MAX_DEPTH {
+            return Err(format!("nested more than {MAX_DEPTH} levels deep"));
+        }
+        self.depth += 1;
+        self.rest = self.rest.get(1..).unwrap_or_default();
+        let value = read(self);
+        self.depth -= 1;
+        value
+    }
+
+    fn list(&mut self) -> Result<Value, String> {
+        let mut items = Vec::new();
+        while !self.take(']') {
+            items.push(self.value(",]")?);
+            if !self.take(',') && !self.rest.starts_with(']') {
+                return Err("expected `,` or `]` in the list".into());
+            }
+        }
+        Ok(Value::List(items))
+    }
+
+    fn map(&mut self) -> Result<Value, String> {
+        let mut entries = Vec::new();
+        while !self.take('}') {
+            let key = match self.rest.chars().next() {
+                Some(quote @ ('"' | '\'')) => self.quoted(quote)?,
+                _ => self.word(":,}")?.to_owned(),
+            };
+            if !self.take(':') {
+                return Err(format!("expected `:` after `{key}`"));
+            }
+            entries.push((key, self.value(",}")?));
+            if !self.take(',') && !self.rest.starts_with('}') {
+                return Err("expected `,` or `}` in the map".into());
+            }
+        }
+        Ok(Value::Map(entries))
+    }
+
+    fn take(&mut self, wanted: char) -> bool {
+        self.rest = self.rest.trim_start();
+        let rest = self.rest.strip_prefix(wanted);
+        self.rest = rest.unwrap_or(self.rest);
+        rest.is_some()
+    }
+
+    fn word(&mut self, stop: &str) -> Result<&'a str, String> {
+        let rest = self.rest;
+        // What stands in `${…}` is the variable's.
+        let mut braces = 0_usize;
+        let mut before = ' ';
+        let end = rest
+            .find(|c: char| {
+                match c {
+                    '{' if before == '$' => braces += 1,
+                    '}' if braces > 0 => {
+                        braces -= 1;
+                        before = c;
+                        return false;
+                    }
+                    _ => {}
+                }
+                before = c;
+                braces == 0 && stop.contains(c)
+            })
+            .unwrap_or(rest.len());
+        let (word, rest) = rest.split_at_checked(end).ok_or("malformed")?;
+        if word.trim().is_empty() {
+            return Err(format!("expected a value before `{}`", rest.chars().next().unwrap_or(' ')));
+        }
+        self.rest = rest;
+        Ok(word.trim())
+    }
+
+    /// `'…'` as it is, `"…"` with escapes.
+    fn quoted(&mut self, quote: char) -> Result<String, String> {
+        let mut text = String::new();
+        let mut chars = self.rest.char_indices().skip(1);
+        while let Some((at, c)) = chars.next() {
+            if c == quote {
+                self.rest = self.rest.get(at + 1..).unwrap_or_default();
+                return Ok(text);
+            }
+            if c == '\\' && quote == '"' {
+                match chars.next().map(|(_, c)| c) {
+                    Some('n') => text.push('\n'),
+                    Some('t') => text.push('\t'),
+                    Some('r') => text.push('\r'),
+                    Some(c @ ('"' | '\\' | '/')) => text.push(c),
+                    Some(c) => return Err(format!("unknown escape `\\{c}`")),
+                    None => break,
+                }
+            } else {
+                text.push(c);
+            }
+        }
+        Err(format!("a {quote} is missing at the end"))
+    }
+}

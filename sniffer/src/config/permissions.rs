@@ -1,0 +1,105 @@
+//! Who may have written the configuration: it names commands to no one, but it says where all that is seen is sent.
+
+use super::node::Error;
+use std::{
+    fs::{File, Metadata},
+    os::unix::fs::MetadataExt,
+    path::Path,
+};
+
+/// Reads a configuration file.
+///
+/// # Errors
+/// When it cannot be read, is too big, or `strict` and others may write it.
+pub(super) fn read(path: &Path, strict: bool) -> Result<String, Error> {
+    /// A big configuration has some hundred KiB.
+    const MAX_BYTES: u64 = 8 << 20;
+    let shown = path.display();
+    let file = File::open(path).map_err(|e| Error(format!("{shown}: cannot be read: {e}")))?;
+    // Of the open file: what is at the path may change in between.
+    let about = file.metadata().map_err(|e| Error(format!("{shown}: cannot be read: {e}")))?;
+    if about.is_dir() {
+        return Err(Error(format!("{shown}: is a directory, not a configuration file")));
+    }
+    if strict {
+        check(&about, effective_user())
+            .map_err(|(why, mend)| Error(format!("{shown}: {why}; mend it with `{mend} {shown}`, or start with --strict.perms=false")))?;
+    }
+    let mut text = Vec::new();
+    std::io::Read::read_to_end(&mut std::io::Read::take(file, MAX_BYTES + 1), &mut text)
+        .map_err(|e| Error(format!("{shown}: cannot be read: {e}")))?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(Error(format!("{shown}: is bigger than {} MiB; is it a configuration?", MAX_BYTES >> 20)));
+    }
+    String::from_utf8(text).map_err(|e| {
+        let line = e.as_bytes().iter().take(e.utf8_error().valid_up_to()).filter(|b| **b == b'\n').count() + 1;
+        Error(format!("{shown}:{line}: not UTF-8 text"))
+    })
+}
+
+fn check(about: &Metadata, user: Option<u32>) -> Result<(), (String, String)> {
+    owned(about.uid(), user)?;
+    writable(about.mode())
+}
+
+fn owned(owner: u32, user: Option<u32>) -> Result<(), (String, String)> {
+    match user {
+        Some(user) if owner != 0 && owner != user => Err((
+            format!("belongs to user {owner}; it must belong to the user that runs this ({user}) or to root"),
+            format!("chown {user}"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn writable(mode: u32) -> Result<(), (String, String)> {
+    if mode & 0o022 != 0 {
+        return Err((format!("may be written by others than its owner (mode {:04o})", mode & 0o7777), "chmod go-w".into()));
+    }
+    Ok(())
+}
+
+/// The kernel's word, without a call into libc. `None` where there is no /proc.
+fn effective_user() -> Option<u32> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{effective_user, owned, read, writable};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    #[test]
+    fn who_may_own_it() {
+        assert!(owned(0, Some(1000)).is_ok(), "root's is good for all");
+        assert!(owned(1000, Some(1000)).is_ok());
+        let (why, mend) = owned(1000, Some(0)).unwrap_err();
+        assert_eq!(why, "belongs to user 1000; it must belong to the user that runs this (0) or to root");
+        assert_eq!(mend, "chown 0");
+    }
+
+    #[test]
+    fn who_may_write_it() {
+        for (mode, good) in [(0o100_600, true), (0o100_644, true), (0o100_664, false), (0o100_602, false), (0o100_777, false)] {
+            assert_eq!(writable(mode).is_ok(), good, "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn a_file_others_may_write_is_refused_with_the_command_that_mends_it() {
+        let path = std::env::temp_dir().join(format!("sniffer-perms-{}.yml", std::process::id()));
+        std::fs::write(&path, "name: x\n").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+        let shown = path.display();
+        assert_eq!(effective_user(), Some(std::fs::metadata(&path).unwrap().uid()));
+        assert_eq!(
+            read(&path, true).unwrap_err().0,
+            format!(
+                "{shown}: may be written by others than its owner (mode 0666); mend it with `chmod go-w {shown}`, or start with --strict.perms=false"
+            )
+        );
+        assert_eq!(read(&path, false).unwrap(), "name: x\n");
+        std::fs::remove_file(&path).unwrap();
+    }
+}

@@ -1,0 +1,267 @@
+//! The list `packetbeat.protocols`: what all protocols have. Each reads its own options from [`ProtocolConfig::node`].
+
+use super::{Error, Node};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, Visitor},
+};
+use std::fmt;
+
+/// What Packetbeat speaks.
+const PACKETBEATS: &[&str] = &[
+    "amqp",
+    "cassandra",
+    "dhcpv4",
+    "dns",
+    "http",
+    "icmp",
+    "memcache",
+    "mongodb",
+    "mysql",
+    "nfs",
+    "pgsql",
+    "redis",
+    "sip",
+    "thrift",
+    "tls",
+];
+
+/// A configured protocol.
+#[derive(Clone, Debug)]
+pub struct ProtocolConfig {
+    /// `type`
+    pub name: String,
+    /// Switched on.
+    pub enabled: bool,
+    /// `ports`; `None`: none were given.
+    pub ports: Option<Ports>,
+    /// `interface.device`: on that interface only.
+    pub device: Option<String>,
+    /// Its events' index.
+    pub index: Option<String>,
+    /// Of its events.
+    pub tags: Vec<String>,
+    /// Of its events.
+    pub fields: serde_json::Map<String, serde_json::Value>,
+    /// Put `fields` at the top of the document.
+    pub fields_under_root: bool,
+    /// Keep fields that are null.
+    pub keep_null: bool,
+    /// Its own processors, a list or null.
+    pub processors: Node,
+    /// All its options.
+    pub node: Node,
+}
+
+/// Which ports are a protocol's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ports {
+    /// `any`: all, left to recognition.
+    pub any: bool,
+    /// In the order given.
+    pub ranges: Vec<PortRange>,
+}
+
+impl Ports {
+    /// Whether a port is among them.
+    pub fn contains(&self, port: u16) -> bool {
+        self.any || self.ranges.iter().any(|r| r.first <= port && port <= r.last)
+    }
+}
+
+/// Both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRange {
+    /// The lowest.
+    pub first: u16,
+    /// The highest.
+    pub last: u16,
+}
+
+enum Port {
+    Any,
+    Range(PortRange),
+}
+
+impl<'de> Deserialize<'de> for Port {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Port;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a port (1 to 65535), a range (`8000-8100`) or `any`")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Port, E> {
+                let wrong = || E::custom(format_args!("expected a port (1 to 65535), a range (`8000-8100`) or `any`, got `{text}`"));
+                if text.trim() == "any" {
+                    return Ok(Port::Any);
+                }
+                let port = |text: &str| text.trim().parse::<u16>().ok().filter(|&p| p > 0).ok_or_else(wrong);
+                let (first, last) = text.split_once('-').unwrap_or((text, text));
+                let range = PortRange { first: port(first)?, last: port(last)? };
+                if range.first > range.last { Err(wrong()) } else { Ok(Port::Range(range)) }
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Ports {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut ports = Self::default();
+        for port in Vec::<Port>::deserialize(deserializer)? {
+            match port {
+                Port::Any => ports.any = true,
+                Port::Range(range) => ports.ranges.push(range),
+            }
+        }
+        Ok(ports)
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Options {
+    r#type: Option<String>,
+    enabled: Option<bool>,
+    ports: Option<Ports>,
+    interface: Interface,
+    index: Option<String>,
+    tags: Vec<String>,
+    fields: serde_json::Map<String, serde_json::Value>,
+    fields_under_root: bool,
+    keep_null: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Interface {
+    device: Option<String>,
+}
+
+/// Reads the list. `known`: the names of the protocols there are. Disabled ones are returned too. Returns warnings as well.
+///
+/// # Errors
+/// With file, line, key and what is allowed.
+pub fn read_protocols(root: &Node, known: &[&str]) -> Result<(Vec<ProtocolConfig>, Vec<String>), Error> {
+    let list = root.get("packetbeat.protocols");
+    let (mut protocols, mut warnings, mut not_yet) = (Vec::<ProtocolConfig>::new(), Vec::new(), Vec::<String>::new());
+    for node in list.items() {
+        if node.is_null() {
+            continue;
+        }
+        let options: Options = node.read()?;
+        let Some(name) = options.r#type else { return Err(node.error("`type` is missing: which protocol is it?")) };
+        let enabled = options.enabled.unwrap_or(true);
+        if !known.contains(&name.as_str()) {
+            node.accept();
+            if PACKETBEATS.contains(&name.as_str()) {
+                if enabled && !not_yet.contains(&name) {
+                    not_yet.push(name);
+                }
+            } else {
+                warnings.push(node.get("type").error(format!("no protocol is called `{name}`, ignored; there are {}", known.join(", "))).0);
+            }
+            continue;
+        }
+        if !enabled {
+            // Nobody will read its options.
+            node.accept();
+        }
+        let config = ProtocolConfig {
+            enabled,
+            ports: options.ports,
+            device: options.interface.device,
+            index: options.index,
+            tags: options.tags,
+            fields: options.fields,
+            fields_under_root: options.fields_under_root,
+            keep_null: options.keep_null,
+            processors: node.get("processors"),
+            node,
+            name,
+        };
+        match protocols.iter_mut().find(|p| p.name == config.name && p.device == config.device) {
+            Some(earlier) if config.name == "icmp" && earlier.enabled && config.enabled => {
+                return Err(config.node.error(format!("icmp is there twice, first in {}; keep one of them", earlier.node.place())));
+            }
+            Some(earlier) => {
+                warnings.push(
+                    config.node.error(format!("{} is there twice; this one counts, not that in {}", config.name, earlier.node.place())).0,
+                );
+                earlier.node.accept();
+                *earlier = config;
+            }
+            None => protocols.push(config),
+        }
+    }
+    if !not_yet.is_empty() {
+        warnings.push(list.error(format!("not supported yet, ignored: {}", not_yet.join(", "))).0);
+    }
+    Ok((protocols, warnings))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Node, PortRange, Ports, read_protocols};
+
+    const KNOWN: &[&str] = &["icmp", "dns", "http"];
+
+    #[test]
+    fn a_list() {
+        let root = Node::parse(
+            "packetbeat.protocols:\n- {type: icmp, enabled: true}\n- type: http\n  ports: [80, 8000-8100, '81']\n  interface.device: eth0\n  \
+             tags: [a]\n  own: 1\n- {type: dns, ports: any, enabled: false, nonsense: 1}\n- {type: redis, ports: [6379], max: 1}\n- {type: mysql}\n- {type: gopher}\n",
+        )
+        .unwrap();
+        let (list, warnings) = read_protocols(&root, KNOWN).unwrap();
+        assert_eq!(list.iter().map(|p| (p.name.as_str(), p.enabled)).collect::<Vec<_>>(), [("icmp", true), ("http", true), ("dns", false)]);
+        let range = |first, last| PortRange { first, last };
+        assert_eq!(list[1].ports, Some(Ports { any: false, ranges: vec![range(80, 80), range(8000, 8100), range(81, 81)] }));
+        assert_eq!(list[1].device.as_deref(), Some("eth0"));
+        assert_eq!(list[2].ports, Some(Ports { any: true, ranges: vec![] }));
+        assert_eq!(list[0].ports, None);
+        assert_eq!(
+            warnings,
+            [
+                "line 11: packetbeat.protocols.5.type: no protocol is called `gopher`, ignored; there are icmp, dns, http",
+                "line 1: packetbeat.protocols: not supported yet, ignored: redis, mysql"
+            ]
+        );
+        assert_eq!(root.unknown().iter().map(|u| u.key.clone()).collect::<Vec<_>>(), ["packetbeat.protocols.1.own"]);
+    }
+
+    #[test]
+    fn twice() {
+        let root =
+            Node::parse("packetbeat.protocols:\n- {type: dns, ports: 53}\n- {type: dns, ports: 54}\n- {type: dns, interface.device: lo}")
+                .unwrap();
+        let (list, warnings) = read_protocols(&root, KNOWN).unwrap();
+        assert_eq!(list.len(), 2);
+        assert!(list[0].ports.as_ref().unwrap().contains(54));
+        assert_eq!(warnings, ["line 3: packetbeat.protocols.1: dns is there twice; this one counts, not that in line 2"]);
+    }
+
+    #[test]
+    fn wrong() {
+        let port = "expected a port (1 to 65535), a range (`8000-8100`) or `any`";
+        for (yaml, want) in [
+            ("[{type: dns, ports: [53, x]}]", format!("line 1: packetbeat.protocols.0.ports.1: {port}, got `x`")),
+            ("[{type: dns, ports: 70000}]", format!("line 1: packetbeat.protocols.0.ports: {port}, got `70000`")),
+            ("[{type: dns, ports: [9-8]}]", format!("line 1: packetbeat.protocols.0.ports.0: {port}, got `9-8`")),
+            ("[{type: dns, ports: [0]}]", format!("line 1: packetbeat.protocols.0.ports.0: {port}, got `0`")),
+            ("[{ports: [1]}]", "line 1: packetbeat.protocols.0: `type` is missing: which protocol is it?".into()),
+            ("[dns]", "line 1: packetbeat.protocols.0: expected a map (`key: value`), got `dns`".into()),
+            ("[{type: dns, enabled: maybe}]", "line 1: packetbeat.protocols.0.enabled: expected `true` or `false`, got `maybe`".into()),
+            (
+                "\n- type: icmp\n- type: icmp",
+                "line 3: packetbeat.protocols.1: icmp is there twice, first in line 2; keep one of them".into(),
+            ),
+        ] {
+            let root = Node::parse(&format!("packetbeat.protocols: {yaml}")).unwrap();
+            assert_eq!(read_protocols(&root, KNOWN).unwrap_err().0, want, "{yaml}");
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! The tree of values while it is put together: dotted keys become maps, several sources become one.
+
+use super::node::Error;
+use std::sync::Arc;
+
+/// How deep maps and lists may nest, dotted keys included. Packetbeat's own go down to 8; deeper trees are walked with recursion.
+pub(super) const MAX_DEPTH: usize = 64;
+
+/// Where something was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The file as the user named it, or `-E`.
+    pub file: Option<Arc<str>>,
+    /// Counted from 1; 0 where there are no lines.
+    pub line: usize,
+}
+
+impl Place {
+    /// `message`, after where it holds.
+    pub fn error(&self, message: impl std::fmt::Display) -> Error {
+        match self.to_string() {
+            place if place.is_empty() => Error(message.to_string()),
+            place => Error(format!("{place}: {message}")),
+        }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&self.file, self.line) {
+            (Some(file), 0) => write!(f, "{file}"),
+            (Some(file), line) => write!(f, "{file}:{line}"),
+            (None, 0) => Ok(()),
+            (None, line) => write!(f, "line {line}"),
+        }
+    }
+}
+
+/// How a scalar was written, which decides what it may be taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Style {
+    /// Without quotes: may be a number or a boolean.
+    Plain,
+    /// In quotes, or a block: a text unless somebody wants something else.
+    Quoted,
+    /// From a variable or the command line: like plain, and a list when a list is wanted (`a,b`).
+    Given,
+}
+
+/// A value and where it was written.
+#[derive(Clone, PartialEq)]
+pub(super) struct Raw {
+    pub value: Value,
+    pub place: Place,
+}
+
+#[derive(Clone, PartialEq)]
+pub(super) enum Value {
+    Null,
+    Scalar(String, Style),
+    List(Vec<Raw>),
+    /// In the order written.
+    Map(Vec<(String, Raw)>),
+    /// A variable that could not be resolved: an error for who reads it.
+    Broken(String),
+}
+
+impl std::fmt::Debug for Raw {
+    /// Without the values: there are passwords among them.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Raw").field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+impl Raw {
+    pub fn new(value: Value, place: &Place) -> Self {
+        Self { value, place: place.clone() }
+    }
+
+    /// An empty map.
+    pub fn empty() -> Self {
+        Self { value: Value::Map(Vec::new()), place: Place::default() }
+    }
+
+    pub fn text(text: impl Into<String>, place: &Place) -> Self {
+        Self::new(Value::Scalar(text.into(), Style::Quoted), place)
+    }
+
+    pub fn child(&self, key: &str) -> Option<&Self> {
+        match &self.value {
+            Value::Map(entries) => entries.iter().find(|(k, _)| k == key).map(|(_, v)| v),
+            Value::List(items) => items.get(key.parse::<usize>().ok()?),
+            _ => None,
+        }
+    }
+
+    /// The value of a key of a map, to change it.
+    pub fn find_mut(&mut self, key: &str) -> Option<&mut Self> {
+        match &mut self.value {
+            Value::Map(entries) => entries.iter_mut().find(|(k, _)| k == key).map(|(_, v)| v),
+            _ => None,
+        }
+    }
+
+    /// The value at a dotted path.
+    pub fn at(&self, path: &str) -> Option<&Self> {
+        path.split('.').try_fold(self, |node, key| node.child(key))
+    }
+
+    /// Takes a key out of a map.
+    pub fn remove(&mut self, key: &str) -> Option<Self> {
+        let Value::Map(entries) = &mut self.value else { return None };
+        let index = entries.iter().position(|(k, _)| k == key)?;
+        Some(entries.remove(index).1)
+    }
+
+    /// The value of a key of a map, made when it is not there. What is no map becomes one.
+    pub fn child_mut(&mut self, key: &str, place: &Place) -> &mut Self {
+        if !matches!(self.value, Value::Map(_)) {
+            self.value = Value::Map(Vec::new());
+        }
+        match &mut self.value {
+            Value::Map(entries) => {
+                let index = entries.iter().position(|(k, _)| k == key).unwrap_or_else(|| {
+                    entries.push((key.to_owned(), Self::new(Value::Null, place)));
+                    entries.len() - 1
+                });
+                &mut entries[index].1
+            }
+            _ => unreachable!("made a map above"),
+        }
+    }
+
+    /// Puts a value at a dotted path, merging it with what is there.
+    pub fn put(&mut self, path: &str, new: Self) {
+        let place = new.place.clone();
+        let at = path.split('.').fold(self, |node, key| node.child_mut(key, &place));
+        at.merge(new);
+    }
+
+    /// Lays another source over this one: maps merge, all else is replaced, lists too. (go-ucfg merges lists item by item, so that a
+    /// list of one host laid over two leaves the second in place; nobody who writes a list expects that.)
+    pub fn merge(&mut self, new: Self) {
+        match (&mut self.value, new.value) {
+            (Value::Map(_), Value::Map(entries)) => {
+                for (key, value) in entries {
+                    let place = value.place.clone();
+                    self.child_mut(&key, &place).merge(value);
+                }
+            }
+            (Value::List(items), Value::Map(entries)) => merge_into_list(items, entries, &new.place),
+            (_, value) => *self = Self { value, place: new.place },
+        }
+    }
+}
+
+/// `packetbeat.protocols.0.ports` and `packetbeat.protocols.http.ports` laid over a list: the item of that number or `type`.
+fn merge_into_list(items: &mut Vec<Raw>, entries: Vec<(String, Raw)>, place: &Place) {
+    for (key, value) in entries {
+        let index = match key.parse::<usize>() {
+            Ok(index) => Some(index),
+            Err(_) => items.iter().position(|item| matches!(item.child("type"), Some(Raw { value: Value::Scalar(t, _), .. }) if *t == key)),
+        };
+        match index.and_then(|i| items.get_mut(i)) {
+            Some(item) => item.merge(value),
+            None => {
+                let mut item = Raw { value: Value::Map(Vec::new()), place: place.clone() };
+                if key.parse::<usize>().is_err() {
+                    item.put("type", Raw::text(key, place));
+                }
+                item.merge(value);
+                items.push(item);
+            }
+        }
+    }
+}
+
+/// Makes dotted keys nested maps, and one map of `a.b: 1` beside `a: {c: 2}`.
+///
+/// # Errors
+/// When a setting is there twice, or the tree is too deep.
+pub(super) fn nest(raw: Raw) -> Result<Raw, Error> {
+    nest_at(raw, 0)
+}
+
+fn nest_at(raw: Raw, depth: usize) -> Result<Raw, Error> {
+    if depth > MAX_DEPTH {
+        return Err(raw.place.error(format_args!("nested more than {MAX_DEPTH} levels deep")));
+    }
+    let place = raw.place;
+    let value = match raw.value {
+        Value::Map(entries) => {
+            let mut map = Raw::new(Value::Map(Vec::with_capacity(entries.len())), &place);
+            for (key, value) in entries {
+                let mut keys = vec![key.as_str()];
+                if !key.split('.').any(str::is_empty) {
+                    keys = key.split('.').collect();
+                }
+                let value = nest_at(value, depth + keys.len())?;
+                join_at(&mut map, &keys, value, &key)?;
+            }
+            map.value
+        }
+        Value::List(items) => Value::List(items.into_iter().map(|item| nest_at(item, depth + 1)).collect::<Result<_, _>>()?),
+        other => other,
+    };
+    Ok(Raw { value, place })
+}
+
+fn join_at(map: &mut Raw, keys: &[&str], value: Raw, whole: &str) -> Result<(), Error> {
+    let (last, parents) = keys.split_last().ok_or_else(|| value.place.error("an empty key"))?;
+    let mut at = map;
+    for key in parents {
+        let place = value.place.clone();
+        at = at.child_mut_checked(key, &place, whole)?;
+    }
+    match at.child(last) {
+        None => {
+            let place = value.place.clone();
+            *at.child_mut(last, &place) = value;
+            Ok(())
+        }
+        Some(_) => join(at.child_mut(last, &value.place.clone()), value, whole),
+    }
+}
+
+impl Raw {
+    fn child_mut_checked(&mut self, key: &str, place: &Place, whole: &str) -> Result<&mut Self, Error> {
+        let child = self.child_mut(key, place);
+        match child.value {
+            Value::Map(_) => {}
+            Value::Null => child.value = Value::Map(Vec::new()),
+            _ => return Err(twice(whole, &child.place, place)),
+        }
+        Ok(child)
+    }
+}
+
+/// Two parts of one source: both maps, or one is nothing; all else is the same setting twice.
+fn join(old: &mut Raw, new: Raw, key: &str) -> Result<(), Error> {
+    match (&old.value, new.value) {
+        (Value::Map(_), Value::Map(entries)) => {
+            entries.into_iter().try_for_each(|(child, value)| join_at(old, &[child.as_str()], value, &format!("{key}.{child}")))
+        }
+        (Value::Null, value) => {
+            *old = Raw { value, place: new.place };
+            Ok(())
+        }
+        (_, Value::Null) => Ok(()),
+        _ => Err(twice(key, &old.place, &new.place)),
+    }
+}
+
+fn twice(key: &str, first: &Place, second: &Place) -> Error {
+    second.error(format_args!("{key}: is there twice, first in line {}; keep one of them", first.line))
+}
