@@ -24,6 +24,7 @@ pub const PROTOCOL: Protocol = Protocol { name: "redis", ports: &[6379], transpo
 #[serde(default)]
 struct Options {
     /// Bytes of commands that wait for their replies, for one connection; of what is beyond that only the place is kept.
+    #[serde(with = "config::bytes")]
     queue_max_bytes: u64,
     /// Commands that wait; with more of them the pairing is given up until a new one begins.
     queue_max_messages: usize,
