@@ -60,7 +60,7 @@ impl Macs<'_> {
 }
 
 /// VLAN ids (12 bits), of which the last two are kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Vlans {
     /// How many tags there were.
     pub count: u8,
