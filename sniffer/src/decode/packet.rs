@@ -193,6 +193,12 @@ impl<'a> Ips<'a> {
         self.slots
     }
 
+    /// Which of [`Ips::kept`] is the innermost.
+    #[inline]
+    pub fn last(&self) -> u8 {
+        self.last
+    }
+
     /// The header that carries the transport.
     #[inline]
     pub fn innermost(&self) -> Option<Addresses<'a>> {
