@@ -74,8 +74,9 @@ impl Sink {
             #[serde(flatten)]
             document: &'a D,
         }
+        let timed = Timed { timestamp: time.text(self.digits()), document };
         self.scratch.clear();
-        if serde_json::to_writer(&mut self.scratch, &Timed { timestamp: time.text(self.digits()), document }).is_ok() {
+        if serde_json::to_writer(&mut self.scratch, &timed).is_ok() {
             self.push(Route { time, ..Route::default() });
         }
     }
