@@ -172,8 +172,10 @@ impl Pipeline {
             }
             Layer4::Udp(_) | Layer4::Fragment | Layer4::Other(_) | Layer4::None => {}
         }
-        if let Some((flows, _)) = &mut self.flows {
-            flows.packet(packet, connection);
+        if let Some((flows, publisher)) = &mut self.flows
+            && flows.packet(packet, connection)
+        {
+            flows.report(self.now, &mut self.sink, *publisher);
         }
     }
 

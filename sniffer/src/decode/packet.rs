@@ -60,7 +60,7 @@ impl Macs<'_> {
 }
 
 /// VLAN ids (12 bits), of which the last two are kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Vlans {
     /// How many tags there were.
     pub count: u8,
@@ -191,6 +191,12 @@ impl<'a> Ips<'a> {
     #[inline]
     pub fn slots(&self) -> [u8; 4] {
         self.slots
+    }
+
+    /// Which of [`Ips::kept`] is the innermost.
+    #[inline]
+    pub fn last(&self) -> u8 {
+        self.last
     }
 
     /// The header that carries the transport.

@@ -12,7 +12,7 @@ pub use settings::{Identity, Publisher, Publishing, World};
 use crate::{
     event::{Head, Whole, Writing},
     flow::key::Peers,
-    time::Timestamp,
+    time::{TimeText, Timestamp},
 };
 use serde::Serialize;
 use std::sync::Arc;
@@ -67,7 +67,18 @@ impl Sink {
 
     /// Reports something that is no transaction (a flow). `@timestamp` is `time`; `document` must not write it.
     pub fn emit_document<D: Serialize>(&mut self, _publisher: usize, time: Timestamp, document: &D) {
-        let _ = (time, document);
+        #[derive(Serialize)]
+        struct Timed<'a, D> {
+            #[serde(rename = "@timestamp")]
+            timestamp: TimeText,
+            #[serde(flatten)]
+            document: &'a D,
+        }
+        let timed = Timed { timestamp: time.text(self.digits()), document };
+        self.scratch.clear();
+        if serde_json::to_writer(&mut self.scratch, &timed).is_ok() {
+            self.push(Route { time, ..Route::default() });
+        }
     }
 
     /// Digits after the point of times in documents: 3, 6 or 9.

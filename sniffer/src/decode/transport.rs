@@ -1,0 +1,65 @@
+//! The transport header: TCP (RFC 9293), UDP (RFC 768), the first two bytes of ICMP (RFC 792, RFC 4443). Options are not looked at.
+
+use super::{Icmp, Layer4, Tcp, TcpFlags, Udp, Undecoded, ip::cut};
+use etherparse::{TcpHeaderSlice, UdpHeaderSlice};
+
+/// Reads the transport header of `protocol` at the start of `payload`, of which `wire` bytes were on the wire.
+#[inline]
+pub(super) fn decode(protocol: u8, payload: &[u8], wire: u32) -> Result<Layer4<'_>, Undecoded> {
+    match protocol {
+        6 => tcp(payload, wire),
+        17 => udp(payload, wire),
+        1 => icmp(payload, wire).map(Layer4::Icmp),
+        58 => icmp(payload, wire).map(Layer4::Icmp6),
+        59 => Ok(Layer4::None),
+        other => Ok(Layer4::Other(other)),
+    }
+}
+
+#[inline]
+fn tcp(data: &[u8], wire: u32) -> Result<Layer4<'_>, Undecoded> {
+    let header = TcpHeaderSlice::from_slice(data).map_err(|error| match error {
+        etherparse::err::tcp::HeaderSliceError::Len(_) => truncated(data, wire),
+        etherparse::err::tcp::HeaderSliceError::Content(_) => Undecoded::TransportMalformed,
+    })?;
+    let length = header.slice().len();
+    Ok(Layer4::Tcp(Tcp {
+        source: header.source_port(),
+        destination: header.destination_port(),
+        seq: header.sequence_number(),
+        ack: header.acknowledgment_number(),
+        flags: TcpFlags(header.slice().get(13).copied().unwrap_or_default()),
+        payload: data.get(length..).unwrap_or_default(),
+        wire_payload: wire.saturating_sub(length as u32),
+    }))
+}
+
+#[inline]
+fn udp(data: &[u8], wire: u32) -> Result<Layer4<'_>, Undecoded> {
+    let header = UdpHeaderSlice::from_slice(data).map_err(|_| truncated(data, wire))?;
+    // 0: as long as the IP header says (RFC 2675, and segmentation left to the card).
+    let wire_payload = match header.length() {
+        0 => wire.saturating_sub(8),
+        1..8 => return Err(Undecoded::TransportMalformed),
+        length => u32::from(length - 8).min(wire.saturating_sub(8)),
+    };
+    Ok(Layer4::Udp(Udp {
+        source: header.source_port(),
+        destination: header.destination_port(),
+        payload: cut(data.get(8..).unwrap_or_default(), wire_payload),
+        wire_payload,
+    }))
+}
+
+#[inline]
+fn icmp(data: &[u8], wire: u32) -> Result<Icmp<'_>, Undecoded> {
+    match *data {
+        [kind, code, ..] => Ok(Icmp { kind, code, payload: data, wire_payload: wire }),
+        _ => Err(truncated(data, wire)),
+    }
+}
+
+/// The capture ends within the header; or the datagram itself does.
+fn truncated(data: &[u8], wire: u32) -> Undecoded {
+    if (data.len() as u64) < u64::from(wire) { Undecoded::TransportTruncated } else { Undecoded::TransportMalformed }
+}

@@ -1,0 +1,232 @@
+//! The document of a flow, in Packetbeat's fields.
+
+use super::{
+    id::Parts,
+    table::{Count, Flow, LastIcmp},
+};
+use crate::{
+    flow::key::{CommunityId, Transport},
+    publish::Sink,
+    time::{TimeText, Timestamp},
+};
+use serde::{Serialize, Serializer, ser::SerializeSeq};
+use smallvec::SmallVec;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// Why a flow is reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// It is its turn.
+    Period,
+    /// Nothing more will be counted.
+    Over,
+}
+
+/// Reports `flow`; `delta`: only what came since the last report.
+pub(super) fn emit(flow: &Flow, reason: Reason, delta: bool, now: Timestamp, sink: &mut Sink, publisher: usize) {
+    let parts = flow.key.parts(flow.reversed);
+    let (first, second) = if flow.reversed { (1, 0) } else { (0, 1) };
+    let macs = flow.macs.get(first).copied().flatten();
+    let count = |i: usize| {
+        let all = flow.counts.get(i).copied().unwrap_or_default();
+        let before = flow.reported.get(i).copied().filter(|_| delta).unwrap_or_default();
+        Count { packets: all.packets.saturating_sub(before.packets), bytes: all.bytes.saturating_sub(before.bytes) }
+    };
+    let icmp = (flow.icmp.get(first).copied().flatten(), flow.icmp.get(second).copied().flatten());
+    let over = reason == Reason::Over;
+    let digits = sink.digits();
+    let (there, back) = (count(first), count(second));
+    let (source_port, destination_port) = parts.ports().unwrap_or_default();
+    let (transport, community) = transport(&parts, icmp);
+    let document = Document {
+        kind: "flow",
+        event: Event {
+            kind: "event",
+            category: ["network"],
+            types: if over { &["connection", "end"] } else { &["connection"] },
+            dataset: "flow",
+            action: "network_flow",
+            start: flow.start.text(digits),
+            end: flow.end.text(digits),
+            duration: flow.end.since(flow.start),
+        },
+        flow: Inner { id: parts.id(macs), is_final: over, vlan: Vlan::of(&parts) },
+        source: Side::new(macs.map(|m| m.0), parts.ips().map(|ip| ip.0), source_port, there),
+        destination: Side::new(macs.map(|m| m.1), parts.ips().map(|ip| ip.1), destination_port, back),
+        network: Network {
+            version: version(parts.has()),
+            transport: transport.map(Transport::name),
+            community_id: community.as_ref().map(CommunityId::as_str),
+            bytes: there.bytes.saturating_add(back.bytes),
+            packets: there.packets.saturating_add(back.packets),
+        },
+    };
+    sink.emit_document(publisher, now, &document);
+}
+
+/// The transport, and the community id of its ends. For ICMP both follow the last message of the side that began; where that side sent
+/// none, of the other.
+fn transport(parts: &Parts<'_>, icmp: (Option<LastIcmp>, Option<LastIcmp>)) -> (Option<Transport>, Option<CommunityId>) {
+    let Some((source, destination)) = parts.innermost().and_then(|(s, d)| Some((address(s)?, address(d)?))) else { return (None, None) };
+    if let Some((from, to)) = parts.ports() {
+        let transport = if parts.is_tcp() { Transport::Tcp } else { Transport::Udp };
+        let (from, to) = (SocketAddr::new(source, from), SocketAddr::new(destination, to));
+        return (Some(transport), Some(CommunityId::ports(from, to, transport)));
+    }
+    let (last, source, destination) = match icmp {
+        (Some(last), _) => (last, source, destination),
+        (None, Some(last)) => (last, destination, source),
+        (None, None) => return (None, None),
+    };
+    let transport = if last.v6 { Transport::Icmp6 } else { Transport::Icmp };
+    (Some(transport), Some(CommunityId::icmp(source, destination, transport, last.kind, last.code)))
+}
+
+/// `ipv4` as soon as there is one such header, unless there are two of IPv6.
+fn version([outer4, v4, outer6, v6]: [bool; 4]) -> Option<&'static str> {
+    match (outer4 || v4, outer6, v6) {
+        (true, false, _) => Some("ipv4"),
+        (_, _, true) | (_, true, _) => Some("ipv6"),
+        (false, false, false) => None,
+    }
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
+        return Some(IpAddr::V4(Ipv4Addr::from(v4)));
+    }
+    <[u8; 16]>::try_from(bytes).ok().map(|v6| IpAddr::V6(Ipv6Addr::from(v6)))
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    event: Event<'a>,
+    flow: Inner,
+    source: Side,
+    destination: Side,
+    network: Network<'a>,
+}
+
+#[derive(Serialize)]
+struct Event<'a> {
+    kind: &'a str,
+    category: [&'a str; 1],
+    #[serde(rename = "type")]
+    types: &'a [&'a str],
+    dataset: &'a str,
+    action: &'a str,
+    start: TimeText,
+    end: TimeText,
+    duration: u64,
+}
+
+#[derive(Serialize)]
+struct Inner {
+    id: String,
+    #[serde(rename = "final")]
+    is_final: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vlan: Option<Vlan>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Vlan {
+    One(u16),
+    Two([u16; 2]),
+}
+
+impl Vlan {
+    fn of(parts: &Parts<'_>) -> Option<Self> {
+        match parts.vlans() {
+            (Some(outer), Some(inner)) => Some(Self::Two([outer, inner])),
+            (None, Some(only)) => Some(Self::One(only)),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Side {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mac: Option<Mac>,
+    #[serde(skip_serializing_if = "Ips::is_empty")]
+    ip: Ips,
+    #[serde(skip_serializing_if = "is_none16")]
+    port: u16,
+    #[serde(skip_serializing_if = "is_none64")]
+    packets: u64,
+    #[serde(skip_serializing_if = "is_none64")]
+    bytes: u64,
+}
+
+impl Side {
+    fn new<'a>(mac: Option<[u8; 6]>, ips: impl Iterator<Item = &'a [u8]>, port: u16, count: Count) -> Self {
+        Self { mac: mac.map(Mac), ip: Ips(ips.filter_map(address).collect()), port, packets: count.packets, bytes: count.bytes }
+    }
+}
+
+// The signatures are serde's.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_none16(n: &u16) -> bool {
+    *n == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_none64(n: &u64) -> bool {
+    *n == 0
+}
+
+/// One as it is, several as a list.
+struct Ips(SmallVec<[IpAddr; 4]>);
+
+impl Ips {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Serialize for Ips {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.as_slice() {
+            [one] => one.serialize(serializer),
+            several => {
+                let mut list = serializer.serialize_seq(Some(several.len()))?;
+                several.iter().try_for_each(|ip| list.serialize_element(ip))?;
+                list.end()
+            }
+        }
+    }
+}
+
+/// Upper case, with dashes.
+struct Mac([u8; 6]);
+
+impl Serialize for Mac {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+        let mut text = [b'-'; 17];
+        for (place, byte) in text.chunks_mut(3).zip(self.0) {
+            for (digit, nibble) in place.iter_mut().zip([byte >> 4, byte & 15]) {
+                *digit = DIGITS.get(usize::from(nibble)).copied().unwrap_or_default();
+            }
+        }
+        serializer.serialize_str(std::str::from_utf8(&text).unwrap_or_default())
+    }
+}
+
+#[derive(Serialize)]
+struct Network<'a> {
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    version: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transport: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    community_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "is_none64")]
+    bytes: u64,
+    #[serde(skip_serializing_if = "is_none64")]
+    packets: u64,
+}

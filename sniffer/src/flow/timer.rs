@@ -1,0 +1,112 @@
+//! When a flow is due: over after its time-out, and reported every period. Time is the packets'.
+
+use crate::time::Timestamp;
+use std::{cmp::Reverse, collections::BinaryHeap, ops::Range, time::Duration};
+
+/// When to look whether a flow has been idle for the time-out: one entry for each flow, whose place in the table it names. A flow that
+/// has been busy in the meantime is put back by whoever looks, so that a packet costs nothing here.
+#[derive(Default)]
+pub(super) struct Expiry {
+    heap: BinaryHeap<Reverse<(Timestamp, u32)>>,
+}
+
+impl Expiry {
+    pub fn push(&mut self, due: Timestamp, flow: u32) {
+        self.heap.push(Reverse((due, flow)));
+    }
+
+    /// The earliest, when it lies before `now`.
+    pub fn pop_before(&mut self, now: Timestamp) -> Option<u32> {
+        self.heap.peek().filter(|Reverse((due, _))| *due < now)?;
+        self.pop().map(|(_, flow)| flow)
+    }
+
+    /// The earliest.
+    pub fn pop(&mut self) -> Option<(Timestamp, u32)> {
+        self.heap.pop().map(|Reverse(entry)| entry)
+    }
+}
+
+/// Walks over the table once in every period, a bit at a time, so that its reports do not come all at once.
+pub(super) struct Sweep {
+    /// Nanoseconds; never 0.
+    period: u64,
+    /// Start of the walk at hand; `None` before the first packet.
+    since: Option<u64>,
+    /// So many places were walked over.
+    position: usize,
+}
+
+impl Sweep {
+    pub fn new(period: Duration) -> Self {
+        Self { period: u64::try_from(period.as_nanos()).unwrap_or(u64::MAX).max(1), since: None, position: 0 }
+    }
+
+    /// Which of `places` are due at `now`: the rest of a walk that is over, and the beginning of the one at hand. After a long
+    /// silence each is due once.
+    pub fn due(&mut self, now: Timestamp, places: usize) -> [Range<usize>; 2] {
+        // Walks begin at multiples of the period.
+        let current = now.0 - now.0 % self.period;
+        let target = |into: u64| usize::try_from(u128::from(into) * places as u128 / u128::from(self.period)).unwrap_or(places).min(places);
+        let to = target(now.0 - current);
+        let from = self.position.min(places);
+        match self.since {
+            None => {
+                // Nobody has been there for a period yet.
+                self.since = Some(current);
+                self.position = to;
+                [0..0, 0..0]
+            }
+            Some(since) if current <= since => {
+                let to = if current < since { from } else { to.max(from) };
+                self.position = to;
+                [from..to, 0..0]
+            }
+            Some(since) => {
+                self.since = Some(current);
+                self.position = to;
+                let late = current - since > self.period;
+                if late { [0..places, 0..0] } else { [from..places, 0..to.min(from)] }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_place_once_a_period() {
+        let mut sweep = Sweep::new(Duration::from_secs(10));
+        let mut seen = [0; 100];
+        assert_eq!(sweep.due(Timestamp(5_000_000_000), 100), [0..0, 0..0]);
+        for tenth in 51..=250_u64 {
+            for range in sweep.due(Timestamp(tenth * 100_000_000), 100) {
+                assert!(range.len() <= 1, "spread over the period: {range:?} at {tenth}");
+                range.for_each(|i| seen[i] += 1);
+            }
+        }
+        assert_eq!(seen, [2; 100]);
+    }
+
+    #[test]
+    fn a_long_silence_counts_once() {
+        let mut sweep = Sweep::new(Duration::from_secs(10));
+        sweep.due(Timestamp(0), 10);
+        assert_eq!(sweep.due(Timestamp(95_000_000_000), 10), [0..10, 0..0]);
+        assert_eq!(sweep.due(Timestamp(96_000_000_000), 10), [5..6, 0..0]);
+        assert_eq!(sweep.due(Timestamp(90_000_000_000), 10), [6..6, 0..0], "time that goes back");
+    }
+
+    #[test]
+    fn expiry_is_in_order() {
+        let mut expiry = Expiry::default();
+        expiry.push(Timestamp(30), 1);
+        expiry.push(Timestamp(10), 2);
+        assert_eq!(expiry.pop_before(Timestamp(10)), None);
+        assert_eq!(expiry.pop_before(Timestamp(11)), Some(2));
+        assert_eq!(expiry.pop_before(Timestamp(11)), None);
+        assert_eq!(expiry.pop(), Some((Timestamp(30), 1)));
+    }
+}
