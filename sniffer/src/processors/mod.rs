@@ -1,1 +1,3 @@
 //! Processors edit events on their way out.
+
+pub mod condition;
