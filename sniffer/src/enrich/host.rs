@@ -129,7 +129,9 @@ mod tests {
 
     #[test]
     fn debian() {
-        let os = os_fields("PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nNAME=\"Debian GNU/Linux\"\nVERSION_ID=\"12\"\nVERSION=\"12 (bookworm)\"\nVERSION_CODENAME=bookworm\nID=debian\n");
+        let os = os_fields(
+            "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nNAME=\"Debian GNU/Linux\"\nVERSION_ID=\"12\"\nVERSION=\"12 (bookworm)\"\nVERSION_CODENAME=bookworm\nID=debian\n",
+        );
         let expected = json!({"type": "linux", "platform": "debian", "family": "debian", "name": "Debian GNU/Linux",
                               "version": "12 (bookworm)", "codename": "bookworm"});
         assert_eq!(serde_json::Value::from(os), expected);
@@ -146,7 +148,8 @@ mod tests {
     #[test]
     fn addresses_but_no_loopback() {
         let lo = Interface { index: 1, loopback: true, addresses: vec!["127.0.0.1".parse().unwrap()], mac: vec![] };
-        let eth = Interface { index: 2, loopback: false, addresses: vec!["192.0.2.1".parse().unwrap()], mac: parse_mac("02:42:ac:11:00:02") };
+        let eth =
+            Interface { index: 2, loopback: false, addresses: vec!["192.0.2.1".parse().unwrap()], mac: parse_mac("02:42:ac:11:00:02") };
         let host = Host::gather("/nonexistent", &[lo, eth]);
         assert_eq!((host.ip, host.mac), (vec!["192.0.2.1".to_owned()], vec!["02-42-AC-11-00-02".to_owned()]));
     }

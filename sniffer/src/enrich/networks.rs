@@ -38,7 +38,10 @@ impl Networks {
             Some((_, matches)) => Ok(Network::Named(*matches)),
             None => word.parse().map(Network::Cidr).map_err(|_| {
                 let names: Vec<&str> = NAMES.iter().map(|(name, _)| *name).collect();
-                format!("`{word}` is no network: write an address with a prefix length, like `192.0.2.0/24`, or one of {}", names.join(", "))
+                format!(
+                    "`{word}` is no network: write an address with a prefix length, like `192.0.2.0/24`, or one of {}",
+                    names.join(", ")
+                )
             }),
         };
         Ok(Self(words.iter().map(|word| parse(word.as_ref())).collect::<Result<_, _>>()?))

@@ -6,7 +6,7 @@ use serde_json::{Value, value::RawValue};
 use std::collections::BTreeMap;
 
 /// One place of the constants.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 enum Part {
     /// A value. `wins`: over one that the event has there; else the event's is kept.
     Leaf { value: Value, wins: bool },
@@ -30,16 +30,16 @@ impl Part {
     fn alone(&self) -> Option<Value> {
         match self {
             Self::Leaf { value, .. } => Some(value.clone()),
-            Self::Object { inner, there } => there.then(|| {
-                Value::Object(inner.iter().filter_map(|(key, part)| Some((key.clone(), part.alone()?))).collect())
-            }),
+            Self::Object { inner, there } => {
+                there.then(|| Value::Object(inner.iter().filter_map(|(key, part)| Some((key.clone(), part.alone()?))).collect()))
+            }
             Self::Gone => None,
         }
     }
 }
 
 /// The constants of a publisher.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Constants(BTreeMap<String, Part>);
 
 impl Constants {

@@ -71,13 +71,7 @@ impl<'a, S: Serializer> Serializer for Merger<'a, S> {
         value.serialize(self)
     }
 
-    fn serialize_newtype_variant<T: Serialize + ?Sized>(
-        self,
-        _: &'static str,
-        _: u32,
-        _: &'static str,
-        _: &T,
-    ) -> Result<S::Ok, S::Error> {
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(self, _: &'static str, _: u32, _: &'static str, _: &T) -> Result<S::Ok, S::Error> {
         self.no_object()
     }
 
@@ -302,7 +296,12 @@ mod tests {
     }
 
     fn event() -> Event {
-        Event { a: 1, host: Inner { name: "event", deep: Some(json!({"x": 1, "y": 2})) }, list: [1, 2], rest: json!({"z": {"q": 1}, "b.c": 5}) }
+        Event {
+            a: 1,
+            host: Inner { name: "event", deep: Some(json!({"x": 1, "y": 2})) },
+            list: [1, 2],
+            rest: json!({"z": {"q": 1}, "b.c": 5}),
+        }
     }
 
     /// Both ways, which must agree; and no key twice.
