@@ -26,6 +26,15 @@ impl Part {
         }
     }
 
+    /// Whether anything in it goes over what the event has.
+    fn wins(&self) -> bool {
+        match self {
+            Self::Leaf { wins, .. } => *wins,
+            Self::Object { inner, .. } => inner.values().any(Self::wins),
+            Self::Gone => false,
+        }
+    }
+
     /// What this place is in a document whose event has nothing here.
     fn alone(&self) -> Option<Value> {
         match self {
@@ -145,7 +154,7 @@ fn apply(level: &BTreeMap<String, Part>, event: &mut Object) {
             (Part::Gone, _) => _ = event.remove(key),
             (Part::Leaf { value, wins }, there) if *wins || there.is_none() => _ = event.insert(key.clone(), value.clone()),
             (Part::Object { inner, .. }, Some(Value::Object(object))) => apply(inner, object),
-            (Part::Object { inner, .. }, Some(other)) if inner.values().any(|p| matches!(p, Part::Leaf { wins: true, .. })) => {
+            (Part::Object { .. }, Some(other)) if part.wins() => {
                 *other = part.alone().unwrap_or_default();
             }
             (Part::Object { .. }, None) => _ = part.alone().map(|value| event.insert(key.clone(), value)),

@@ -148,3 +148,6 @@ impl Sink {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
