@@ -1,10 +1,14 @@
 //! Events: typed views that serialise straight into JSON. What is common to all of them is [`Head`]; what only one protocol
 //! knows is a struct of its own beside its parser. Neither is a map that is built.
 
+pub mod constants;
 mod ecs;
+mod merged;
 pub mod text;
+pub mod tree;
 
 pub use ecs::{Side, Whole, Writing};
+pub use merged::Merged;
 pub use text::Text;
 
 use crate::{flow::key::Direction, time::Timestamp};

@@ -3,17 +3,22 @@
 //! [`Publishing`] is what the configuration says, shared by all workers and never changed but for what is known of the host;
 //! a [`Sink`] is one worker's end of it. Not here: where records go, and how often.
 
+mod codec;
+mod direction;
 mod route;
 mod settings;
 
+pub use crate::enrich::World;
 pub use route::Route;
-pub use settings::{Identity, Publisher, Publishing, World};
+pub use settings::{Identity, Publisher, Publishing, VERSION};
 
 use crate::{
     event::{Head, Whole, Writing},
     flow::key::Peers,
+    processors::Chain,
     time::{TimeText, Timestamp},
 };
+use codec::Encoded;
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -32,21 +37,29 @@ const BATCH: usize = 256;
 /// Takes a sink's records.
 pub type Deliver = Box<dyn FnMut(Vec<Record>) + Send>;
 
+/// What is kept of the buffer that a document is written into: a large one must not hold its memory for ever.
+const KEPT: usize = 256 << 10;
+
 /// Receives what a worker's parsers find, and turns it into records. One per worker; nothing of it is shared.
 pub struct Sink {
     publishing: Arc<Publishing>,
+    state: Arc<settings::State>,
+    changes: u64,
     scratch: Vec<u8>,
     batch: Vec<Record>,
     counters: Vec<(usize, &'static str, u64)>,
     deliver: Deliver,
-    /// Deliver each record at once.
+    /// What is done to events of publishers that are not configured.
+    none: Chain,
     at_once: bool,
 }
 
 impl Sink {
     /// A sink for one worker. Records are handed to `deliver` when enough have come together, and at [`Sink::flush`].
     pub fn new(publishing: Arc<Publishing>, deliver: Deliver) -> Self {
-        Self { publishing, scratch: Vec::new(), batch: Vec::new(), counters: Vec::new(), deliver, at_once: false }
+        let (state, changes) = publishing.state();
+        let (scratch, batch, counters, none) = Default::default();
+        Self { publishing, state, changes, scratch, batch, counters, deliver, none, at_once: false }
     }
 
     /// A sink for tests: documents without the constants of an installation, each delivered at once.
@@ -56,41 +69,42 @@ impl Sink {
     }
 
     /// Reports a transaction.
-    pub fn emit<B: Serialize>(&mut self, _publisher: usize, peers: &Peers, head: &Head<'_>, body: &B) {
-        let whole = Whole::new(peers, head, body, Writing { digits: 3, direction: "unknown" });
-        self.scratch.clear();
-        if serde_json::to_writer(&mut self.scratch, &whole).is_ok() {
-            let time = head.start.or(head.end).unwrap_or_default();
-            self.push(Route { time, ..Route::default() });
+    pub fn emit<B: Serialize>(&mut self, publisher: usize, peers: &Peers, head: &Head<'_>, body: &B) {
+        let direction = self.state.directions.of(peers.sender(head.from).ip(), peers.receiver(head.from).ip());
+        if self.publishing.ignore_outgoing && direction == "egress" {
+            return self.count(publisher, "ignored_outgoing");
         }
+        let whole = Whole::new(peers, head, body, Writing { digits: self.publishing.digits, direction });
+        self.write(publisher, head.start.or(head.end).unwrap_or_default(), &whole);
     }
 
-    /// Reports something that is no transaction (a flow). `@timestamp` is `time`; `document` must not write it.
-    pub fn emit_document<D: Serialize>(&mut self, _publisher: usize, time: Timestamp, document: &D) {
+    /// Reports something that is no transaction (a flow). `@timestamp` is `time`; `document` must not write it, nor any other key of
+    /// the constants twice.
+    pub fn emit_document<D: Serialize>(&mut self, publisher: usize, time: Timestamp, document: &D) {
         #[derive(Serialize)]
-        struct Timed<'a, D> {
+        struct Dated<'a, D> {
             #[serde(rename = "@timestamp")]
             timestamp: TimeText,
             #[serde(flatten)]
             document: &'a D,
         }
-        let timed = Timed { timestamp: time.text(self.digits()), document };
-        self.scratch.clear();
-        if serde_json::to_writer(&mut self.scratch, &timed).is_ok() {
-            self.push(Route { time, ..Route::default() });
-        }
+        let timestamp = time.text(self.publishing.digits);
+        self.write(publisher, time, &Dated { timestamp, document });
     }
 
     /// Digits after the point of times in documents: 3, 6 or 9.
     pub fn digits(&self) -> u8 {
-        3
+        self.publishing.digits
     }
 
-    /// Hands over what has come together, and takes note of what has changed on the host since. The worker calls it when it
-    /// idles and every so many frames.
+    /// Hands over what has come together, and takes up what has changed on the machine. The worker calls it when it idles and every so
+    /// many frames.
     pub fn flush(&mut self) {
         if !self.batch.is_empty() {
             (self.deliver)(std::mem::take(&mut self.batch));
+        }
+        if self.publishing.changes() != self.changes {
+            (self.state, self.changes) = self.publishing.state();
         }
     }
 
@@ -107,10 +121,33 @@ impl Sink {
         &self.counters
     }
 
-    fn push(&mut self, route: Route) {
-        self.batch.push(Record { route, body: self.scratch.as_slice().into() });
+    fn write<D: Serialize>(&mut self, publisher: usize, time: Timestamp, document: &D) {
+        let chain = self.state.chains.get(publisher).unwrap_or(&self.none);
+        if chain.drops_all {
+            return self.count(publisher, "filtered");
+        }
+        self.scratch.clear();
+        let encoded = codec::encode(document, chain, &self.state.world, &mut self.scratch);
+        self.finish(publisher, time, encoded);
+    }
+
+    fn finish(&mut self, publisher: usize, time: Timestamp, encoded: Encoded) {
+        match encoded {
+            Encoded::Written([target, pipeline]) => {
+                if self.batch.capacity() == 0 {
+                    self.batch.reserve_exact(if self.at_once { 1 } else { BATCH });
+                }
+                self.batch.push(Record { route: Route { target, pipeline, time }, body: self.scratch.as_slice().into() });
+            }
+            Encoded::Dropped => self.count(publisher, "filtered"),
+            Encoded::Failed => self.count(publisher, "not_encoded"),
+        }
+        self.scratch.shrink_to(KEPT);
         if self.at_once || self.batch.len() >= BATCH {
             self.flush();
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,27 @@
-//! What the configuration says of publishing: who we are, what every event carries, and each publisher's own.
+//! What the configuration says of publishing: who we are, what every event carries, and each publisher's own; compiled into one
+//! [`Chain`] for each publisher, anew whenever the machine has changed.
 
-use crate::config::{self, Node};
-use std::{net::IpAddr, sync::Arc};
+use super::direction::Directions;
+use crate::{
+    config::{self, Node},
+    enrich::{World, networks::Networks},
+    event::tree::{Object, expand_dots},
+    processors::{self, Chain, Facts, Step, one_or_many, under},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// The version whose documents ours are.
+pub const VERSION: &str = "9.6.0";
+/// The version of the field names (ECS).
+const ECS: &str = "8.0.0";
 
 /// Who publishes: what `agent` and `host.name` say.
 #[derive(Clone, Debug, Default)]
@@ -25,23 +45,94 @@ pub struct Publisher {
     pub settings: Node,
 }
 
-/// What is known of the machine, and may change while running.
-#[derive(Clone, Debug, Default)]
-pub struct World {
-    /// Addresses of this machine, for `network.direction`.
-    pub addresses: Vec<IpAddr>,
+/// What events carry, for all publishers or for one.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Marks {
+    fields: Option<Object>,
+    fields_under_root: bool,
+    #[serde(deserialize_with = "one_or_many")]
+    tags: Vec<Value>,
 }
 
-impl World {
-    /// Asks the machine. Takes a millisecond or so; touches no network.
-    pub fn gather() -> Self {
-        Self::default()
-    }
+/// The root of the configuration, as far as it concerns publishing.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct General {
+    timestamp: Times,
+    packetbeat: Packetbeat,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Times {
+    precision: Precision,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Precision {
+    #[default]
+    Millisecond,
+    Microsecond,
+    Nanosecond,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Packetbeat {
+    ignore_outgoing: bool,
+}
+
+/// A publisher's own settings.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Own {
+    index: String,
+    pipeline: String,
+    /// Nothing to keep: no event has a field that is null.
+    #[serde(rename = "keep_null")]
+    _keep_null: bool,
+    #[serde(deserialize_with = "one_or_many")]
+    include_body_for: Vec<Value>,
+    #[serde(deserialize_with = "one_or_many")]
+    include_request_body_for: Vec<Value>,
+    #[serde(deserialize_with = "one_or_many")]
+    include_response_body_for: Vec<Value>,
+}
+
+/// One part of the configuration: only what is needed of `processors`.
+#[derive(Debug)]
+struct Ready {
+    facts: Facts,
+    metadata: Object,
+    marks: Marks,
+    steps: Vec<Step>,
 }
 
 /// What the configuration says of publishing, compiled. Shared by all sinks.
+#[derive(Debug)]
 pub struct Publishing {
-    _publishers: Vec<Publisher>,
+    identity: Identity,
+    marks: Marks,
+    steps: Vec<Step>,
+    publishers: Vec<Ready>,
+    networks: Networks,
+    /// Drop what this machine asks of others.
+    pub(super) ignore_outgoing: bool,
+    /// Digits of times.
+    pub(super) digits: u8,
+    /// Counts the changes of `state`, so that looking for one costs a load.
+    changes: AtomicU64,
+    state: Mutex<Arc<State>>,
+}
+
+/// What hangs on the machine as it is at a time.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) world: World,
+    pub(super) directions: Directions,
+    pub(super) chains: Vec<Chain>,
 }
 
 impl Publishing {
@@ -51,25 +142,163 @@ impl Publishing {
     /// # Errors
     /// What is wrong with a processor, a condition or a network, and where.
     pub fn new(
-        _identity: Identity,
-        _root: &Node,
-        _internal_networks: &[String],
+        identity: Identity,
+        root: &Node,
+        internal_networks: &[String],
         publishers: Vec<Publisher>,
-        _world: World,
+        world: World,
     ) -> Result<Arc<Self>, config::Error> {
-        Ok(Arc::new(Self { _publishers: publishers }))
+        let general: General = root.read()?;
+        let (marks, steps) = parts(root)?;
+        let publishers = publishers.iter().map(|publisher| ready(&identity, publisher)).collect::<Result<_, _>>()?;
+        let digits = match general.timestamp.precision {
+            Precision::Millisecond => 3,
+            Precision::Microsecond => 6,
+            Precision::Nanosecond => 9,
+        };
+        let networks = Networks::parse(internal_networks).map_err(|message| root.error(format!("internal_networks: {message}")))?;
+        let ignore_outgoing = general.packetbeat.ignore_outgoing;
+        let (changes, state) = Default::default();
+        let all = Self { identity, marks, steps, publishers, networks, ignore_outgoing, digits, changes, state };
+        let state = all.compile(world).map_err(|error| root.error(error.to_string()))?;
+        *all.state.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
+        Ok(Arc::new(all))
     }
 
-    /// For tests: no publishers, no constants.
+    /// For tests: no publishers, no constants, directions unknown.
     pub fn bare() -> Self {
-        Self { _publishers: Vec::new() }
+        Self {
+            identity: Identity::default(),
+            marks: Marks::default(),
+            steps: Vec::new(),
+            publishers: Vec::new(),
+            networks: Networks::default(),
+            ignore_outgoing: false,
+            digits: 3,
+            changes: AtomicU64::new(0),
+            state: Mutex::default(),
+        }
     }
 
-    /// The machine has changed: every sink takes it up at its next flush. `app` calls it every [`Publishing::refresh_every`].
-    pub fn set_world(&self, _world: World) {}
+    /// The machine has changed: every sink takes it up at its next flush. To be called every [`Publishing::refresh_every`] with
+    /// [`World::gather`].
+    pub fn set_world(&self, world: World) {
+        if self.state().0.world == world {
+            return;
+        }
+        match self.compile(world) {
+            Ok(state) => {
+                *self.state.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
+                self.changes.fetch_add(1, Ordering::Release);
+            }
+            Err(error) => log::error!("what has changed on this machine is not taken up: {error}"),
+        }
+    }
 
     /// How often the machine is to be looked at again; `None`: never.
-    pub fn refresh_every(&self) -> Option<std::time::Duration> {
-        None
+    pub fn refresh_every(&self) -> Option<Duration> {
+        let own = self.publishers.iter().map(|publisher| &publisher.steps);
+        own.chain([&self.steps]).filter_map(|steps| processors::refresh_every(steps)).min()
+    }
+
+    /// Whether the events of a publisher are written without becoming a tree.
+    pub fn is_fast(&self, publisher: usize) -> bool {
+        self.state().0.chains.get(publisher).is_some_and(Chain::is_fast)
+    }
+
+    /// How often the machine has changed.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// What holds now, and how often the machine has changed.
+    pub(super) fn state(&self) -> (Arc<State>, u64) {
+        let changes = self.changes();
+        (self.state.lock().unwrap_or_else(PoisonError::into_inner).clone(), changes)
+    }
+
+    fn compile(&self, world: World) -> Result<State, serde_json::Error> {
+        let chains = self.publishers.iter().map(|publisher| self.chain(publisher, &world)).collect::<Result<_, _>>()?;
+        Ok(State { directions: Directions::new(&world.addresses, self.networks.clone()), world, chains })
+    }
+
+    /// In the order in which Packetbeat does it: metadata, tags, fields, the publisher's processors, identity, everybody's processors.
+    fn chain(&self, publisher: &Ready, world: &World) -> Result<Chain, serde_json::Error> {
+        let Identity { name, id, ephemeral_id, metadata } = &self.identity;
+        let identity = object(json!({
+            "agent": {"ephemeral_id": ephemeral_id, "id": id, "name": name, "type": "packetbeat", "version": VERSION},
+            "ecs": {"version": ECS},
+            "host": {"name": name},
+        }));
+        let tags: Vec<Value> = self.marks.tags.iter().chain(&publisher.marks.tags).cloned().collect();
+        let tags = if tags.is_empty() { Object::new() } else { object(json!({ "tags": tags })) };
+        Chain::build(&publisher.facts, world)
+            .add(publisher.metadata.clone(), true)
+            .add(tags, false)
+            .add(self.marks.layer(), true)
+            .add(publisher.marks.layer(), true)
+            .processors(&publisher.steps)
+            .add(identity, false)
+            .processors(&self.steps)
+            .finish(*metadata)
+    }
+}
+
+impl Marks {
+    /// The fields, where they go.
+    fn layer(&self) -> Object {
+        match &self.fields {
+            Some(fields) if !fields.is_empty() => {
+                under(if self.fields_under_root { "" } else { "fields" }, object(expand_dots(fields.clone().into())))
+            }
+            _ => Object::new(),
+        }
+    }
+}
+
+fn parts(node: &Node) -> Result<(Marks, Vec<Step>), config::Error> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Processors {
+        processors: Value,
+    }
+    let steps = processors::parse(node.read::<Processors>()?.processors).map_err(|message| node.error(message))?;
+    Ok((node.read()?, steps))
+}
+
+fn ready(identity: &Identity, publisher: &Publisher) -> Result<Ready, config::Error> {
+    let own: Own = publisher.settings.read()?;
+    let (marks, steps) = parts(&publisher.settings)?;
+    let both = !own.include_body_for.is_empty();
+    let facts = Facts {
+        dataset: publisher.dataset,
+        request_bodies: both || !own.include_request_body_for.is_empty(),
+        response_bodies: both || !own.include_response_body_for.is_empty(),
+    };
+    let mut metadata = json!({"beat": "packetbeat", "type": "_doc", "version": VERSION});
+    for (key, value) in [("raw_index", &own.index), ("pipeline", &own.pipeline)] {
+        if !value.is_empty() {
+            metadata[key] = fixed_parts(value, identity).into();
+        }
+    }
+    Ok(Ready { facts, metadata: object(json!({ "@metadata": metadata })), marks, steps })
+}
+
+/// A format string with what is known at start filled in; what is not (a date, a field of the event) is left to the output.
+fn fixed_parts(format: &str, identity: &Identity) -> String {
+    let known = [
+        ("agent.version", VERSION),
+        ("beat.version", VERSION),
+        ("agent.name", &identity.name),
+        ("beat.name", &identity.name),
+        ("agent.type", "packetbeat"),
+    ];
+    known.iter().fold(format.to_owned(), |text, (name, value)| text.replace(&format!("%{{[{name}]}}"), value))
+}
+
+fn object(value: Value) -> Object {
+    match value {
+        Value::Object(object) => object,
+        _ => Object::new(),
     }
 }

@@ -1,0 +1,156 @@
+//! What this machine says of itself: `/etc/os-release` (os-release(5)), the kernel's names, its interfaces.
+
+use crate::event::{text::Mac, tree::Object};
+use serde_json::json;
+use std::{fs, net::IpAddr, path::Path};
+
+/// A network interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Interface {
+    /// The kernel's number for it.
+    pub index: u32,
+    /// Whether it is a loopback.
+    pub loopback: bool,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Its hardware address, empty when it has none.
+    pub mac: Vec<u8>,
+}
+
+/// The interfaces of this machine, in the kernel's order. libpcap lists them: it does so without privileges, and here without
+/// any `unsafe` of our own.
+pub fn interfaces() -> Vec<Interface> {
+    let devices = pcap::Device::list().unwrap_or_else(|error| {
+        log::warn!("the addresses of this machine are not known: {error}");
+        Vec::new()
+    });
+    let mut all: Vec<Interface> = devices
+        .into_iter()
+        .filter_map(|device| {
+            let sys = Path::new("/sys/class/net").join(&device.name);
+            // Pseudo devices of libpcap (`any`, `nflog`) are not the kernel's.
+            let index = fs::read_to_string(sys.join("ifindex")).ok()?.trim().parse().ok()?;
+            let mac = fs::read_to_string(sys.join("address")).map(|text| parse_mac(text.trim())).unwrap_or_default();
+            let addresses = device.addresses.iter().map(|address| address.addr).collect();
+            Some(Interface { index, loopback: device.flags.is_loopback(), addresses, mac })
+        })
+        .collect();
+    all.sort_by_key(|interface| interface.index);
+    all
+}
+
+fn parse_mac(text: &str) -> Vec<u8> {
+    let bytes: Option<Vec<u8>> = text.split(':').map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
+    bytes.filter(|bytes| bytes.iter().any(|&b| b != 0)).unwrap_or_default()
+}
+
+/// What `add_host_metadata` adds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Host {
+    /// The inside of `host`, but for addresses.
+    pub fields: Object,
+    /// `host.ip`
+    pub ip: Vec<String>,
+    /// `host.mac`
+    pub mac: Vec<String>,
+}
+
+impl Host {
+    /// Reads what there is below `root` (`/`, but for tests). What cannot be read is left out.
+    pub fn gather(root: &str, interfaces: &[Interface]) -> Self {
+        let root = Path::new(root);
+        let read = |path: &str| fs::read_to_string(root.join(path)).ok().map(|text| text.trim().to_owned()).filter(|t| !t.is_empty());
+        let mut fields = Object::new();
+        let mut add = |key: &str, value: Option<String>| {
+            if let Some(value) = value {
+                fields.insert(key.to_owned(), value.into());
+            }
+        };
+        let name = read("proc/sys/kernel/hostname");
+        add("name", name.as_deref().map(str::to_lowercase));
+        add("hostname", name);
+        add("architecture", read("proc/sys/kernel/arch").or_else(|| Some(std::env::consts::ARCH.to_owned())));
+        add("id", read("etc/machine-id").or_else(|| read("var/lib/dbus/machine-id")));
+        let release = read("etc/os-release").or_else(|| read("usr/lib/os-release")).unwrap_or_default();
+        let mut os = os_fields(&release);
+        if let Some(kernel) = read("proc/sys/kernel/osrelease") {
+            os.insert("kernel".to_owned(), kernel.into());
+        }
+        fields.insert("os".to_owned(), os.into());
+        let cgroup = read("proc/1/cgroup").unwrap_or_default();
+        let marks = [".dockerenv", "run/.containerenv"].iter().any(|path| root.join(path).exists());
+        let containerized = marks || ["docker", "kubepods", "lxc", "garden"].iter().any(|word| cgroup.contains(word));
+        fields.insert("containerized".to_owned(), containerized.into());
+
+        let outward = || interfaces.iter().filter(|interface| !interface.loopback);
+        Self {
+            fields,
+            ip: outward().flat_map(|i| &i.addresses).map(ToString::to_string).collect(),
+            mac: outward().filter(|i| !i.mac.is_empty()).map(|i| Mac(&i.mac).to_string()).collect(),
+        }
+    }
+}
+
+/// `host.os` out of the text of an os-release file.
+fn os_fields(release: &str) -> Object {
+    let value = |wanted: &str| {
+        let of = |line: &str| line.trim().split_once('=').filter(|(key, _)| *key == wanted).map(|(_, value)| unquote(value));
+        release.lines().find_map(of).filter(|value| !value.is_empty())
+    };
+    let platform = value("ID").unwrap_or_else(|| "linux".to_owned());
+    let family = match platform.as_str() {
+        "redhat" | "fedora" | "centos" | "scientific" | "ol" | "oraclelinux" | "amzn" | "rhel" | "almalinux" | "rocky" => "redhat",
+        "debian" | "ubuntu" | "raspbian" | "linuxmint" => "debian",
+        "suse" | "sles" | "opensuse" | "opensuse-leap" | "opensuse-tumbleweed" => "suse",
+        "arch" | "archarm" | "manjaro" => "arch",
+        _ => "",
+    };
+    let mut os = Object::from_iter([("type".to_owned(), json!("linux")), ("platform".to_owned(), platform.clone().into())]);
+    let rest = [
+        ("name", value("NAME")),
+        ("version", value("VERSION").or_else(|| value("VERSION_ID"))),
+        ("codename", value("VERSION_CODENAME")),
+        ("build", value("BUILD_ID")),
+        ("family", Some(family.to_owned()).filter(|family| !family.is_empty())),
+    ];
+    os.extend(rest.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.into()))));
+    os
+}
+
+fn unquote(value: &str) -> String {
+    let value = value.trim();
+    let inner = ['"', '\''].iter().find_map(|&quote| value.strip_prefix(quote)?.strip_suffix(quote));
+    inner.unwrap_or(value).replace('\\', "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debian() {
+        let os = os_fields(
+            "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nNAME=\"Debian GNU/Linux\"\nVERSION_ID=\"12\"\nVERSION=\"12 (bookworm)\"\nVERSION_CODENAME=bookworm\nID=debian\n",
+        );
+        let expected = json!({"type": "linux", "platform": "debian", "family": "debian", "name": "Debian GNU/Linux",
+                              "version": "12 (bookworm)", "codename": "bookworm"});
+        assert_eq!(serde_json::Value::from(os), expected);
+    }
+
+    #[test]
+    fn this_machine() {
+        let host = Host::gather("/", &interfaces());
+        assert!(host.fields.contains_key("architecture"), "{host:?}");
+        assert!(host.fields.contains_key("hostname"), "{host:?}");
+        assert!(host.fields["os"]["kernel"].is_string(), "{host:?}");
+    }
+
+    #[test]
+    fn addresses_but_no_loopback() {
+        let lo = Interface { index: 1, loopback: true, addresses: vec!["127.0.0.1".parse().unwrap()], mac: vec![] };
+        let eth =
+            Interface { index: 2, loopback: false, addresses: vec!["192.0.2.1".parse().unwrap()], mac: parse_mac("02:42:ac:11:00:02") };
+        let host = Host::gather("/nonexistent", &[lo, eth]);
+        assert_eq!((host.ip, host.mac), (vec!["192.0.2.1".to_owned()], vec!["02-42-AC-11-00-02".to_owned()]));
+    }
+}

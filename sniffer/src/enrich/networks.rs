@@ -1,0 +1,129 @@
+//! Sets of networks as the configuration names them: CIDRs, and names for kinds of addresses (RFC 1918, 4193, 4291, …).
+
+use ipnet::IpNet;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// One kind of addresses.
+#[derive(Clone, Copy, Debug)]
+enum Network {
+    Cidr(IpNet),
+    Named(fn(IpAddr) -> bool),
+}
+
+/// The names, in the order of the documentation.
+const NAMES: [(&str, fn(IpAddr) -> bool); 10] = [
+    ("loopback", |ip| ip.is_loopback()),
+    ("global_unicast", is_global_unicast),
+    ("unicast", is_global_unicast),
+    ("link_local_unicast", is_link_local_unicast),
+    ("interface_local_multicast", is_interface_local_multicast),
+    ("link_local_multicast", is_link_local_multicast),
+    ("multicast", |ip| ip.is_multicast()),
+    ("unspecified", |ip| ip.is_unspecified()),
+    ("private", is_private),
+    ("public", is_public),
+];
+
+/// Networks of which an address may be in any.
+#[derive(Clone, Debug, Default)]
+pub struct Networks(Vec<Network>);
+
+impl Networks {
+    /// Reads names and CIDRs.
+    ///
+    /// # Errors
+    /// With what is allowed, for a word that is neither.
+    pub fn parse<T: AsRef<str>>(words: &[T]) -> Result<Self, String> {
+        let parse = |word: &str| match NAMES.iter().find(|(name, _)| *name == word) {
+            Some((_, matches)) => Ok(Network::Named(*matches)),
+            None => word.parse().map(Network::Cidr).map_err(|_| {
+                let names: Vec<&str> = NAMES.iter().map(|(name, _)| *name).collect();
+                format!(
+                    "`{word}` is no network: write an address with a prefix length, like `192.0.2.0/24`, or one of {}",
+                    names.join(", ")
+                )
+            }),
+        };
+        Ok(Self(words.iter().map(|word| parse(word.as_ref())).collect::<Result<_, _>>()?))
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether the address is in one of them.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        self.0.iter().any(|network| match network {
+            Network::Cidr(net) => net.contains(&ip),
+            Network::Named(matches) => matches(ip),
+        })
+    }
+}
+
+/// Neither unspecified, loopback, multicast, link-local nor the broadcast address.
+fn is_global_unicast(ip: IpAddr) -> bool {
+    !(ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || is_link_local_unicast(ip) || ip == Ipv4Addr::BROADCAST)
+}
+
+/// 169.254.0.0/16, fe80::/10
+pub fn is_link_local_unicast(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}
+
+/// ffx1::/16
+fn is_interface_local_multicast(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_multicast() && ip.octets()[1] & 0x0f == 1)
+}
+
+/// 224.0.0.0/24, ffx2::/16
+pub fn is_link_local_multicast(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.octets().starts_with(&[224, 0, 0]),
+        IpAddr::V6(ip) => ip.is_multicast() && ip.octets()[1] & 0x0f == 2,
+    }
+}
+
+/// 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fd00::/8
+fn is_private(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_private(),
+        IpAddr::V6(ip) => ip.octets()[0] == 0xfd,
+    }
+}
+
+fn is_public(ip: IpAddr) -> bool {
+    let local = is_link_local_unicast(ip) || is_link_local_multicast(ip) || is_interface_local_multicast(ip);
+    !(is_private(ip) || ip.is_loopback() || ip.is_unspecified() || ip == Ipv4Addr::BROADCAST || local)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_cidrs() {
+        let of = |ip: &str| {
+            let ip = ip.parse().unwrap();
+            let in_it = |(name, _): &(&'static str, _)| Networks::parse(&[name]).unwrap().contains(ip).then_some(*name);
+            NAMES.iter().filter_map(in_it).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(of("127.0.0.1"), "loopback");
+        assert_eq!(of("10.1.2.3"), "global_unicast unicast private");
+        assert_eq!(of("::ffff:10.1.2.3"), "global_unicast unicast private");
+        assert_eq!(of("8.8.8.8"), "global_unicast unicast public");
+        assert_eq!(of("169.254.1.1"), "link_local_unicast");
+        assert_eq!(of("224.0.0.251"), "link_local_multicast multicast");
+        assert_eq!(of("ff01::1"), "interface_local_multicast multicast");
+        assert_eq!(of("255.255.255.255"), "");
+        assert_eq!(of("fd00::1"), "global_unicast unicast private");
+        let nets = Networks::parse(&["192.0.2.0/24", "2001:db8::/32"]).unwrap();
+        assert!(nets.contains("192.0.2.9".parse().unwrap()) && nets.contains("2001:db8::1".parse().unwrap()));
+        assert!(!nets.contains("192.0.3.9".parse().unwrap()));
+        assert!(Networks::parse(&["10.0.0.1"]).unwrap_err().starts_with("`10.0.0.1` is no network"));
+    }
+}

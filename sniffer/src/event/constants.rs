@@ -1,0 +1,224 @@
+//! What every document of a publisher has in common, folded together from all that adds to it or takes away, in the order in
+//! which it would happen to each event; and [`Prepared`], the same as JSON text, ready to be merged while an event is written.
+
+use super::tree::{Object, merge};
+use serde_json::{Value, value::RawValue};
+use std::collections::BTreeMap;
+
+/// One place of the constants.
+#[derive(Clone, Debug, PartialEq)]
+enum Part {
+    /// A value. `wins`: over one that the event has there; else the event's is kept.
+    Leaf { value: Value, wins: bool },
+    /// An object. `there`: it is part of the document even when the event has no such object.
+    Object { inner: BTreeMap<String, Part>, there: bool },
+    /// What the event has there is left out.
+    Gone,
+}
+
+impl Part {
+    fn new(value: &Value, wins: bool) -> Self {
+        match value {
+            Value::Object(object) => {
+                Self::Object { inner: object.iter().map(|(k, v)| (k.clone(), Self::new(v, wins))).collect(), there: true }
+            }
+            value => Self::Leaf { value: value.clone(), wins },
+        }
+    }
+
+    /// Whether anything in it goes over what the event has.
+    fn wins(&self) -> bool {
+        match self {
+            Self::Leaf { wins, .. } => *wins,
+            Self::Object { inner, .. } => inner.values().any(Self::wins),
+            Self::Gone => false,
+        }
+    }
+
+    /// What this place is in a document whose event has nothing here.
+    fn alone(&self) -> Option<Value> {
+        match self {
+            Self::Leaf { value, .. } => Some(value.clone()),
+            Self::Object { inner, there } => {
+                there.then(|| Value::Object(inner.iter().filter_map(|(key, part)| Some((key.clone(), part.alone()?))).collect()))
+            }
+            Self::Gone => None,
+        }
+    }
+}
+
+/// The constants of a publisher.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Constants(BTreeMap<String, Part>);
+
+impl Constants {
+    /// Adds `layer`; objects are merged. `wins`: its values replace those of the event and of earlier layers, else they only
+    /// fill in what is missing.
+    pub fn add(&mut self, layer: &Object, wins: bool) {
+        add(&mut self.0, layer, wins);
+    }
+
+    /// Appends to the list `key`, which no event has.
+    pub fn append(&mut self, key: &str, values: &[Value]) {
+        let mut list = match self.0.get(key) {
+            Some(Part::Leaf { value: Value::Array(list), .. }) => list.clone(),
+            Some(Part::Leaf { value, .. }) => vec![value.clone()],
+            _ => Vec::new(),
+        };
+        list.extend_from_slice(values);
+        self.0.insert(key.to_owned(), Part::Leaf { value: list.into(), wins: false });
+    }
+
+    /// Takes a field away, the event's as well as a constant.
+    pub fn remove(&mut self, name: &str) {
+        // An event may have it as one key with dots.
+        if name.contains('.') {
+            self.0.insert(name.to_owned(), Part::Gone);
+        }
+        let mut level = &mut self.0;
+        let mut rest = name;
+        while let Some((first, after)) = rest.split_once('.') {
+            let part = level.entry(first.to_owned()).or_insert_with(|| Part::Object { inner: BTreeMap::new(), there: false });
+            match part {
+                Part::Object { inner, .. } => level = inner,
+                // Below something that is gone, or no object, there is nothing to take away.
+                Part::Leaf { .. } | Part::Gone => return,
+            }
+            rest = after;
+        }
+        level.insert(rest.to_owned(), Part::Gone);
+    }
+
+    /// What is known of a field; the second half says whether it stands whatever the event has there.
+    pub fn get(&self, name: &str) -> Option<(Option<Value>, bool)> {
+        let mut level = &self.0;
+        let mut rest = name;
+        loop {
+            let (first, after) = rest.split_once('.').map_or((rest, None), |(first, after)| (first, Some(after)));
+            match (level.get(first)?, after) {
+                (Part::Object { inner, .. }, Some(after)) => (level, rest) = (inner, after),
+                (Part::Leaf { wins, .. }, Some(_)) => return Some((None, *wins)),
+                (Part::Gone, _) => return Some((None, true)),
+                (Part::Leaf { value, wins }, None) => return Some((Some(value.clone()), *wins)),
+                (object @ Part::Object { .. }, None) => return object.alone().map(|value| (Some(value), false)),
+            }
+        }
+    }
+
+    /// The text of a string that is always there.
+    pub fn text(&self, name: &str) -> Option<String> {
+        match self.get(name)?.0? {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Merges the constants into an event that is a tree: the slow way of what [`super::Merged`] does while writing.
+    pub fn apply(&self, event: &mut Object) {
+        apply(&self.0, event);
+    }
+
+    /// The constants as text.
+    ///
+    /// # Errors
+    /// None that is known; the JSON writer's.
+    pub fn prepare(&self) -> Result<Prepared, serde_json::Error> {
+        prepare(&self.0)
+    }
+}
+
+fn add(level: &mut BTreeMap<String, Part>, layer: &Object, wins: bool) {
+    for (key, value) in layer {
+        match (level.get_mut(key), value) {
+            (None, value) => _ = level.insert(key.clone(), Part::new(value, wins)),
+            (Some(Part::Object { inner, there }), Value::Object(value)) => {
+                *there = true;
+                add(inner, value, wins);
+            }
+            (Some(Part::Leaf { value: Value::Object(inner), .. }), Value::Object(value)) => {
+                if wins {
+                    merge(inner, value);
+                }
+            }
+            // What the event had there is gone, so that this replaces it as a whole.
+            (Some(part @ Part::Gone), value) => *part = Part::Leaf { value: value.clone(), wins: true },
+            (Some(part), value) if wins => *part = Part::new(value, true),
+            (Some(_), _) => {}
+        }
+    }
+}
+
+fn apply(level: &BTreeMap<String, Part>, event: &mut Object) {
+    for (key, part) in level {
+        match (part, event.get_mut(key)) {
+            (Part::Gone, _) => _ = event.remove(key),
+            (Part::Leaf { value, wins }, there) if *wins || there.is_none() => _ = event.insert(key.clone(), value.clone()),
+            (Part::Object { inner, .. }, Some(Value::Object(object))) => apply(inner, object),
+            (Part::Object { .. }, Some(other)) if part.wins() => {
+                *other = part.alone().unwrap_or_default();
+            }
+            (Part::Object { .. }, None) => _ = part.alone().map(|value| event.insert(key.clone(), value)),
+            (Part::Leaf { .. } | Part::Object { .. }, Some(_)) => {}
+            (Part::Leaf { .. }, None) => {} // handled above
+        }
+    }
+}
+
+fn prepare(level: &BTreeMap<String, Part>) -> Result<Prepared, serde_json::Error> {
+    let mut prepared = Prepared::default();
+    for (key, part) in level {
+        let alone = part.alone().map(|value| serde_json::value::to_raw_value(&value)).transpose()?;
+        let merge = match part {
+            Part::Leaf { wins, .. } => Merge::Leaf { wins: *wins },
+            Part::Object { inner, .. } => Merge::Object(prepare(inner)?),
+            Part::Gone => Merge::Gone,
+        };
+        prepared.filter |= bit(key);
+        prepared.entries.push(Entry { key: key.as_str().into(), alone, merge });
+    }
+    Ok(prepared)
+}
+
+/// The constants of one object, ready to be merged.
+#[derive(Debug, Default)]
+pub struct Prepared {
+    pub(super) entries: Vec<Entry>,
+    /// One bit for each key's length and first byte: most keys of an event meet no constant, and this says so at once.
+    filter: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) key: Box<str>,
+    /// What is written when the event has no such key.
+    pub(super) alone: Option<Box<RawValue>>,
+    pub(super) merge: Merge,
+}
+
+/// What happens when the event has the key too.
+#[derive(Debug)]
+pub(super) enum Merge {
+    Leaf { wins: bool },
+    Object(Prepared),
+    Gone,
+}
+
+impl Prepared {
+    /// The place of `key` in `entries`.
+    pub(super) fn find(&self, key: &str) -> Option<usize> {
+        if self.filter & bit(key) == 0 {
+            return None;
+        }
+        self.entries.iter().position(|entry| &*entry.key == key)
+    }
+
+    /// Whether there is nothing to merge.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+fn bit(key: &str) -> u64 {
+    let first = key.as_bytes().first().copied().unwrap_or_default();
+    1 << ((usize::from(first) ^ (key.len() << 2)) & 63)
+}

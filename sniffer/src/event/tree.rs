@@ -1,0 +1,195 @@
+//! A document as a tree that can be read and edited by dotted names, for the processors that need one. Most events never
+//! become one.
+//!
+//! A name finds its field in both forms that documents have: nested (`{"event": {"action": …}}`) and as one key with a dot in
+//! it (`{"event.action": …}`). At each level the longer key comes first.
+
+use serde_json::{Map, Value};
+use std::borrow::Cow;
+
+/// A JSON object.
+pub type Object = Map<String, Value>;
+
+/// What is known of a field.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Known<'a> {
+    /// It has this value.
+    Value(Cow<'a, Value>),
+    /// It is not there.
+    Absent,
+    /// That depends on the event.
+    Unknown,
+}
+
+/// Something that has fields: an event, or what is known of all events of a kind.
+pub trait Fields {
+    /// What is known of the field with this dotted name.
+    fn field(&self, name: &str) -> Known<'_>;
+}
+
+/// An event as a tree.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tree(pub Object);
+
+/// Why a field could not be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a part of the name is a field that is no object")]
+pub struct NotAnObject;
+
+impl Tree {
+    /// The field with this dotted name.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        get(&self.0, name)
+    }
+
+    /// Whether there is a field with this dotted name.
+    pub fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// Writes a field, with the objects on the way to it.
+    ///
+    /// # Errors
+    /// When something on the way is there and no object.
+    pub fn put(&mut self, name: &str, value: Value) -> Result<(), NotAnObject> {
+        put(&mut self.0, name, value)
+    }
+
+    /// Takes a field out. The objects around it stay, empty if need be.
+    pub fn remove(&mut self, name: &str) -> Option<Value> {
+        remove(&mut self.0, name)
+    }
+
+    /// The dotted names of all fields, objects among them.
+    pub fn names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        collect_names("", &self.0, &mut names);
+        names
+    }
+}
+
+impl Fields for Tree {
+    fn field(&self, name: &str) -> Known<'_> {
+        self.get(name).map_or(Known::Absent, |value| Known::Value(Cow::Borrowed(value)))
+    }
+}
+
+fn get<'a>(object: &'a Object, name: &str) -> Option<&'a Value> {
+    if let Some(value) = object.get(name) {
+        return Some(value);
+    }
+    let (first, rest) = name.split_once('.')?;
+    get(object.get(first)?.as_object()?, rest)
+}
+
+fn put(object: &mut Object, name: &str, value: Value) -> Result<(), NotAnObject> {
+    match name.split_once('.') {
+        Some((first, rest)) if !object.contains_key(name) => {
+            put(object.entry(first).or_insert_with(|| Object::new().into()).as_object_mut().ok_or(NotAnObject)?, rest, value)
+        }
+        _ => {
+            object.insert(name.to_owned(), value);
+            Ok(())
+        }
+    }
+}
+
+fn remove(object: &mut Object, name: &str) -> Option<Value> {
+    if let Some(value) = object.remove(name) {
+        return Some(value);
+    }
+    let (first, rest) = name.split_once('.')?;
+    remove(object.get_mut(first)?.as_object_mut()?, rest)
+}
+
+fn collect_names(prefix: &str, object: &Object, names: &mut Vec<String>) {
+    for (key, value) in object {
+        let name = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        if let Some(inner) = value.as_object() {
+            collect_names(&name, inner, names);
+        }
+        names.push(name);
+    }
+}
+
+/// `from` over `into`: objects are merged, anything else is replaced.
+pub fn merge(into: &mut Object, from: &Object) {
+    for (key, value) in from {
+        match (into.get_mut(key), value) {
+            (Some(Value::Object(inner)), Value::Object(value)) => merge(inner, value),
+            _ => _ = into.insert(key.clone(), value.clone()),
+        }
+    }
+}
+
+/// Keys with dots become nested objects, at every depth; where two meet, the later one goes over the earlier.
+pub fn expand_dots(value: Value) -> Value {
+    match value {
+        Value::Object(object) => {
+            let mut expanded = Object::new();
+            for (key, value) in object {
+                let mut value = expand_dots(value);
+                let mut parts = key.split('.').rev();
+                let mut name = parts.next().unwrap_or_default();
+                for outer in parts {
+                    value = Object::from_iter([(name.to_owned(), value)]).into();
+                    name = outer;
+                }
+                merge(&mut expanded, &Object::from_iter([(name.to_owned(), value)]));
+            }
+            expanded.into()
+        }
+        Value::Array(list) => list.into_iter().map(expand_dots).collect(),
+        scalar => scalar,
+    }
+}
+
+/// The fields of an object as dotted names with what stands there; an empty object stands for itself.
+pub fn flatten(object: Object) -> Vec<(String, Value)> {
+    let mut flat = Vec::new();
+    for (key, value) in object {
+        match value {
+            Value::Object(inner) if !inner.is_empty() => {
+                flat.extend(flatten(inner).into_iter().map(|(name, value)| (format!("{key}.{name}"), value)));
+            }
+            value => flat.push((key, value)),
+        }
+    }
+    flat
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn tree(value: Value) -> Tree {
+        Tree(value.as_object().unwrap().clone())
+    }
+
+    #[test]
+    fn names_find_both_forms() {
+        let mut t = tree(json!({"event.action": 1, "event": {"kind": "event"}, "a": {"b.c": 2, "b": {"d": 3}}}));
+        assert_eq!(t.get("event.action"), Some(&json!(1)));
+        assert_eq!(t.get("event.kind"), Some(&json!("event")));
+        assert_eq!(t.get("a.b.c"), Some(&json!(2)));
+        assert_eq!(t.get("a.b.d"), Some(&json!(3)));
+        assert_eq!(t.get("a.b.d.e"), None);
+        assert_eq!(t.remove("event.action"), Some(json!(1)));
+        assert_eq!(t.remove("a.b.d"), Some(json!(3)));
+        t.put("event.action", json!(4)).unwrap();
+        t.put("a.b.c", json!(5)).unwrap();
+        assert_eq!(t.put("a.b.c.d", json!(6)), Ok(()));
+        assert_eq!(t.put("event.kind.x", json!(6)), Err(NotAnObject));
+        assert_eq!(t, tree(json!({"event": {"kind": "event", "action": 4}, "a": {"b.c": 5, "b": {"c": {"d": 6}}}})));
+    }
+
+    #[test]
+    fn dots_become_objects() {
+        let v = expand_dots(json!({"a.b": 1, "a": {"c.d": [{"x.y": 2}]}}));
+        assert_eq!(v, json!({"a": {"b": 1, "c": {"d": [{"x": {"y": 2}}]}}}));
+        let mut flat = flatten(v.as_object().unwrap().clone());
+        flat.sort_by(|a, b| a.0.cmp(&b.0));
+        assert_eq!(flat, [("a.b".to_owned(), json!(1)), ("a.c.d".to_owned(), json!([{"x": {"y": 2}}]))]);
+    }
+}

@@ -1,0 +1,66 @@
+//! `add_cloud_metadata`: which cloud this machine is in, as far as its firmware tells. The metadata services are not asked, so that
+//! nothing is sent and nothing waits at start; options for asking them are accepted.
+
+use super::{Facts, Fold, Processor, Verdict, read};
+use crate::{
+    enrich::World,
+    event::{
+        constants::Constants,
+        tree::{Object, Tree, merge},
+    },
+};
+use serde::Deserialize;
+use serde_json::Value;
+use std::sync::Arc;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct AddCloudMetadata {
+    /// Whether it goes over what is there.
+    overwrite: bool,
+    /// Which clouds to look for; empty: all.
+    providers: Vec<String>,
+    #[serde(rename = "timeout")]
+    _timeout: Value,
+    #[serde(rename = "ssl")]
+    _ssl: Value,
+}
+
+pub(super) fn open(options: Value) -> Result<Arc<dyn Processor>, String> {
+    Ok(Arc::new(read::<AddCloudMetadata>(options)?))
+}
+
+impl AddCloudMetadata {
+    fn layer(&self, world: &World) -> Option<Object> {
+        let provider = world.cloud.get("provider")?.as_str()?;
+        // Some go by several names in the configuration.
+        let also = match provider {
+            "aws" => "ec2",
+            "ecs" => "alibaba",
+            "azure" => "azurevm",
+            _ => provider,
+        };
+        let wanted = self.providers.is_empty() || self.providers.iter().any(|p| p == provider || p == also);
+        wanted.then(|| Object::from_iter([("cloud".to_owned(), world.cloud.clone().into())]))
+    }
+}
+
+impl Processor for AddCloudMetadata {
+    fn fold(&self, constants: &mut Constants, _: &Facts, world: &World) -> Fold {
+        if let Some(layer) = self.layer(world)
+            && (self.overwrite || constants.get("cloud.provider").is_none())
+        {
+            constants.add(&layer, true);
+        }
+        Fold::Done
+    }
+
+    fn run(&self, event: &mut Tree, world: &World) -> Verdict {
+        if let Some(layer) = self.layer(world)
+            && (self.overwrite || !event.has("cloud.provider"))
+        {
+            merge(&mut event.0, &layer);
+        }
+        Verdict::Keep
+    }
+}

@@ -1,0 +1,108 @@
+//! `add_host_metadata`: what this machine says of itself, under `host`.
+
+use super::{Facts, Fold, Processor, Verdict, read};
+use crate::{
+    config,
+    enrich::World,
+    event::{
+        constants::Constants,
+        tree::{Object, Tree, merge},
+    },
+};
+use serde::Deserialize;
+use serde_json::Value;
+use std::{sync::Arc, time::Duration};
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct AddHostMetadata {
+    netinfo: NetInfo,
+    cache: Cache,
+    /// `host.name` instead of the machine's.
+    name: String,
+    geo: Option<Object>,
+    /// Whether it goes over what is there, besides `host.name`.
+    replace_fields: bool,
+}
+
+impl Default for AddHostMetadata {
+    fn default() -> Self {
+        Self { netinfo: NetInfo::default(), cache: Cache::default(), name: String::new(), geo: None, replace_fields: true }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct NetInfo {
+    enabled: bool,
+}
+
+impl Default for NetInfo {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Cache {
+    #[serde(with = "config::duration")]
+    ttl: Duration,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self { ttl: Duration::from_secs(5 * 60) }
+    }
+}
+
+pub(super) fn open(options: Value) -> Result<Arc<dyn Processor>, String> {
+    Ok(Arc::new(read::<AddHostMetadata>(options)?))
+}
+
+impl AddHostMetadata {
+    fn layer(&self, world: &World) -> Object {
+        let mut host = world.host.fields.clone();
+        if self.netinfo.enabled {
+            for (key, list) in [("ip", &world.host.ip), ("mac", &world.host.mac)] {
+                if !list.is_empty() {
+                    host.insert(key.to_owned(), list.clone().into());
+                }
+            }
+        }
+        if !self.name.is_empty() {
+            host.insert("name".to_owned(), self.name.clone().into());
+        }
+        if let Some(geo) = &self.geo {
+            host.insert("geo".to_owned(), geo.clone().into());
+        }
+        Object::from_iter([("host".to_owned(), host.into())])
+    }
+
+    fn leaves_alone(&self, host: Option<&Value>) -> bool {
+        let more_than_a_name = |host: &Object| host.len() > 1 || !host.contains_key("name");
+        !self.replace_fields && host.and_then(Value::as_object).is_some_and(more_than_a_name)
+    }
+}
+
+impl Processor for AddHostMetadata {
+    fn fold(&self, constants: &mut Constants, _: &Facts, world: &World) -> Fold {
+        let host = constants.get("host").and_then(|(value, _)| value);
+        if !self.leaves_alone(host.as_ref()) {
+            constants.add(&self.layer(world), true);
+        }
+        Fold::Done
+    }
+
+    fn run(&self, event: &mut Tree, world: &World) -> Verdict {
+        if !self.leaves_alone(event.get("host")) {
+            merge(&mut event.0, &self.layer(world));
+        }
+        Verdict::Keep
+    }
+
+    fn refresh_every(&self) -> Option<Duration> {
+        // Looking at the machine for every event, as 0 asks, would cost more than the event: once a second is as good.
+        Some(self.cache.ttl.max(Duration::from_secs(1)))
+    }
+}

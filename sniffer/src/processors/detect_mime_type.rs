@@ -1,0 +1,133 @@
+//! `detect_mime_type`: what kind of thing the text of a field is. Magic numbers by the `infer` crate; then text, by the rules of
+//! <https://mimesniff.spec.whatwg.org/> for what is no binary data.
+
+use super::{Facts, Fold, Processor, Verdict, read};
+use crate::{
+    enrich::World,
+    event::{constants::Constants, tree::Tree},
+};
+use serde::Deserialize;
+use serde_json::Value;
+use std::sync::Arc;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DetectMimeType {
+    field: String,
+    target: String,
+}
+
+pub(super) fn open(options: Value) -> Result<Arc<dyn Processor>, String> {
+    Ok(Arc::new(read::<DetectMimeType>(options)?))
+}
+
+impl Processor for DetectMimeType {
+    fn fold(&self, constants: &mut Constants, facts: &Facts, _: &World) -> Fold {
+        if facts.never(&self.field) && constants.get(&self.field).is_none() { Fold::Done } else { Fold::PerEvent }
+    }
+
+    fn run(&self, event: &mut Tree, _: &World) -> Verdict {
+        let found = event.get(&self.field).and_then(Value::as_str).filter(|text| !text.is_empty()).and_then(|text| detect(text.as_bytes()));
+        if let Some(Err(error)) = found.map(|mime| event.put(&self.target, mime.into())) {
+            log::debug!("detect_mime_type: {}: {error}", self.target);
+        }
+        Verdict::Keep
+    }
+}
+
+/// The first bytes that magic numbers are looked for in; office documents need that many.
+const HEADER: usize = 8192;
+/// The first bytes that tell text from binary data.
+const SNIFFED: usize = 512;
+
+fn detect(data: &[u8]) -> Option<&'static str> {
+    let header = data.get(..HEADER).unwrap_or(data);
+    let kind = infer::get(header).map(|kind| kind.mime_type());
+    // Its guesses at text are looser than the standard's.
+    if let Some(mime) = kind.filter(|mime| !mime.starts_with("text/")) {
+        return Some(mime);
+    }
+    let start = data.get(..SNIFFED).unwrap_or(data);
+    let trimmed = start.trim_ascii_start();
+    if is_html(trimmed) {
+        return Some("text/html; charset=utf-8");
+    }
+    if trimmed.starts_with(b"<?xml") {
+        return Some("text/xml; charset=utf-8");
+    }
+    if start.starts_with(b"%PDF-") {
+        return Some("application/pdf");
+    }
+    let binary = |&b: &u8| matches!(b, 0..=0x08 | 0x0b | 0x0e..=0x1a | 0x1c..=0x1f);
+    if trimmed.iter().any(binary) {
+        return None;
+    }
+    if serde_json::from_slice::<serde::de::IgnoredAny>(data).is_ok() {
+        return Some("application/json");
+    }
+    Some(if is_xml(data.trim_ascii()) { "text/xml" } else { "text/plain; charset=utf-8" })
+}
+
+fn is_html(text: &[u8]) -> bool {
+    const TAGS: [&[u8]; 17] = [
+        b"<!doctype html",
+        b"<html",
+        b"<head",
+        b"<script",
+        b"<iframe",
+        b"<h1",
+        b"<div",
+        b"<font",
+        b"<table",
+        b"<a",
+        b"<style",
+        b"<title",
+        b"<b",
+        b"<body",
+        b"<br",
+        b"<p",
+        b"<!--",
+    ];
+    TAGS.iter().any(|tag| {
+        let start = text.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag));
+        start && text.get(tag.len()).is_some_and(|&after| after == b' ' || after == b'>')
+    })
+}
+
+/// Whether it looks like one element: begins with a tag and ends with that tag's end. Not a parser.
+fn is_xml(text: &[u8]) -> bool {
+    let Some(rest) = text.strip_prefix(b"<") else { return false };
+    let length = rest.iter().position(|b| !(b.is_ascii_alphanumeric() || b":_-.".contains(b))).unwrap_or(rest.len());
+    let Some(name) = rest.get(..length).filter(|name| name.first().is_some_and(|b| b.is_ascii_alphabetic() || *b == b'_')) else {
+        return false;
+    };
+    let Some(before) = rest.trim_ascii_end().strip_suffix(b">") else { return false };
+    let closed = before.trim_ascii_end().strip_suffix(name).is_some_and(|before| before.ends_with(b"</"));
+    closed || (before.ends_with(b"/") && !before.contains(&b'>'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_of_text() {
+        for (text, expected) in [
+            (&b"hello"[..], Some("text/plain; charset=utf-8")),
+            (b"{\"a\": [1]}", Some("application/json")),
+            (b"  <!DOCTYPE html>\n<p>", Some("text/html; charset=utf-8")),
+            (b"<html ><p>", Some("text/html; charset=utf-8")),
+            (b"<?xml version='1.0'?><a/>", Some("text/xml; charset=utf-8")),
+            (b"<note><to>you</to></note>", Some("text/xml")),
+            (b"<note/>", Some("text/xml")),
+            (b"<note> is not closed", Some("text/plain; charset=utf-8")),
+            (b"user=monica&telephon=8932784368", Some("text/plain; charset=utf-8")),
+            (b"\x89PNG\x0d\x0a\x1a\x0a", Some("image/png")),
+            (b"%PDF-1.7", Some("application/pdf")),
+            (b"\x1f\x8b\x08\0\0\0", Some("application/gzip")),
+            (b"\x01\x02\x03 nothing known", None),
+        ] {
+            assert_eq!(detect(text), expected, "{}", text.escape_ascii());
+        }
+    }
+}

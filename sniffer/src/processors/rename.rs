@@ -1,0 +1,64 @@
+//! `rename`: gives fields other names. Nothing is overwritten. With `fail_on_error` (the default) a rename that fails undoes all of
+//! them and leaves a note in `error.message`.
+
+use super::{Processor, Verdict, read};
+use crate::{enrich::World, event::tree::Tree};
+use serde::Deserialize;
+use serde_json::Value;
+use std::sync::Arc;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rename {
+    fields: Vec<FromTo>,
+    #[serde(default)]
+    ignore_missing: bool,
+    #[serde(default = "yes")]
+    fail_on_error: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FromTo {
+    from: String,
+    to: String,
+}
+
+fn yes() -> bool {
+    true
+}
+
+pub(super) fn open(options: Value) -> Result<Arc<dyn Processor>, String> {
+    Ok(Arc::new(read::<Rename>(options)?))
+}
+
+impl Rename {
+    fn one(&self, event: &mut Tree, FromTo { from, to }: &FromTo) -> Result<(), String> {
+        if event.has(to) {
+            return Err(format!("target field {to} already exists, drop or rename this field first"));
+        }
+        // First out, then in: `a` may become `a.b`.
+        match event.remove(from) {
+            Some(value) => event.put(to, value).map_err(|error| format!("could not put value: {to}: {error}")),
+            None if self.ignore_missing => Ok(()),
+            None => Err(format!("could not fetch value for key: {from}, Error: key not found")),
+        }
+    }
+}
+
+impl Processor for Rename {
+    fn run(&self, event: &mut Tree, _: &World) -> Verdict {
+        let before = self.fail_on_error.then(|| event.clone());
+        for pair in &self.fields {
+            let Err(error) = self.one(event, pair) else { continue };
+            log::debug!("rename: {error}");
+            if let Some(before) = before {
+                *event = before;
+                // Where `error` is something else, the log has to do.
+                let _ = event.put("error.message", format!("Failed to rename fields in processor: {error}").into());
+                return Verdict::Keep;
+            }
+        }
+        Verdict::Keep
+    }
+}

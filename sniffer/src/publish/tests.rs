@@ -1,0 +1,447 @@
+//! The sink as a whole: configuration in, documents out.
+
+use super::*;
+use crate::{
+    config::Node,
+    flow::key::{Direction, Transport},
+};
+use serde_json::{Value, json};
+use std::{hint::black_box, sync::mpsc, time::Instant};
+
+/// The processors of a freshly installed Packetbeat.
+const STOCK: &str = r#"
+processors:
+  - if.contains.tags: forwarded
+    then:
+      - drop_fields: {fields: [host]}
+    else:
+      - add_host_metadata: ~
+  - add_cloud_metadata: ~
+  - add_docker_metadata: ~
+  - detect_mime_type: {field: http.request.body.content, target: http.request.mime_type}
+  - detect_mime_type: {field: http.response.body.content, target: http.response.mime_type}
+"#;
+
+const DATASETS: [&str; 16] = [
+    "icmp",
+    "amqp",
+    "cassandra",
+    "dhcpv4",
+    "dns",
+    "http",
+    "memcache",
+    "mysql",
+    "pgsql",
+    "redis",
+    "thrift",
+    "mongodb",
+    "nfs",
+    "tls",
+    "sip",
+    "flow",
+];
+
+fn world() -> World {
+    let mut world = World::default();
+    world.addresses.push("10.0.0.1".parse().unwrap());
+    let os = json!({"type": "linux", "platform": "debian", "family": "debian", "name": "Debian GNU/Linux", "version": "12 (bookworm)",
+                    "codename": "bookworm", "kernel": "6.18.0"});
+    let host = json!({"hostname": "Box", "name": "box", "architecture": "x86_64", "id": "0123456789abcdef0123456789abcdef",
+                      "containerized": false, "os": os});
+    world.host.fields = host.as_object().unwrap().clone();
+    world.host.ip = vec!["10.0.0.1".into(), "fe80::1".into()];
+    world.host.mac = vec!["02-42-AC-11-00-02".into()];
+    world
+}
+
+fn identity(metadata: bool) -> Identity {
+    Identity { name: "here".into(), id: "id".into(), ephemeral_id: "eid".into(), metadata }
+}
+
+fn publishing(root: &str, own: &[(&'static str, &str)], metadata: bool) -> Arc<Publishing> {
+    let publishers = own.iter().map(|(dataset, yaml)| Publisher { dataset, settings: Node::parse(yaml).unwrap() }).collect();
+    Publishing::new(identity(metadata), &Node::parse(root).unwrap(), &["private".into()], publishers, world()).unwrap()
+}
+
+struct Seen {
+    sink: Sink,
+    records: mpsc::Receiver<Vec<Record>>,
+}
+
+impl Seen {
+    fn new(publishing: &Arc<Publishing>) -> Self {
+        let (send, records) = mpsc::channel();
+        Self { sink: Sink::new(publishing.clone(), Box::new(move |batch| send.send(batch).unwrap())), records }
+    }
+
+    fn emit<B: Serialize>(&mut self, publisher: usize, head: &Head<'_>, body: &B) -> Vec<Record> {
+        self.between("10.0.0.7:40000", "10.0.0.9:53", publisher, head, body)
+    }
+
+    fn between<B: Serialize>(&mut self, client: &str, server: &str, publisher: usize, head: &Head<'_>, body: &B) -> Vec<Record> {
+        let peers = Peers::new(client.parse().unwrap(), server.parse().unwrap(), Transport::Udp);
+        self.sink.emit(publisher, &peers, head, body);
+        self.sink.flush();
+        self.records.try_iter().flatten().collect()
+    }
+}
+
+/// Reads a document in which no key may be there twice at any depth.
+fn document(body: &[u8]) -> Value {
+    let read: Value = serde_json::from_slice(body).unwrap();
+    assert_eq!(serde_json::to_vec(&read).unwrap().len(), body.len(), "a key is there twice: {}", body.escape_ascii());
+    read
+}
+
+fn head(dataset: &'static str) -> Head<'static> {
+    Head { start: Some(Timestamp(1_000_000_000_123_456_789)), end: Some(Timestamp(1_000_000_000_223_456_789)), ..Head::new(dataset) }
+}
+
+#[derive(Serialize)]
+struct Nothing {}
+
+#[test]
+fn the_stock_configuration_takes_the_fast_way() {
+    let plain: Vec<_> = DATASETS.iter().map(|dataset| (*dataset, "{}")).collect();
+    let all = publishing(STOCK, &plain, false);
+    let slow: Vec<&str> = (0..DATASETS.len()).filter(|&i| !all.is_fast(i)).map(|i| DATASETS[i]).collect();
+    assert_eq!(slow, Vec::<&str>::new());
+    assert_eq!(all.refresh_every(), Some(std::time::Duration::from_secs(300)));
+    for bodies in ["include_body_for: [json]", "include_request_body_for: json", "include_response_body_for: [json]"] {
+        assert!(!publishing(STOCK, &[("http", bodies)], false).is_fast(0), "{bodies}");
+    }
+}
+
+#[test]
+fn a_document_of_the_stock_configuration() {
+    let mut seen = Seen::new(&publishing(STOCK, &[("dns", "{}"), ("dns", "{tags: [forwarded], index: other}")], true));
+    let records = seen.emit(0, &head("dns"), &json!({"dns": {"id": 1}}));
+    let doc = document(&records[0].body);
+    let host = json!({"hostname": "Box", "name": "box", "architecture": "x86_64", "id": "0123456789abcdef0123456789abcdef", "containerized": false,
+                      "os": world().host.fields["os"], "ip": ["10.0.0.1", "fe80::1"], "mac": ["02-42-AC-11-00-02"]});
+    for (name, expected) in [
+        ("@timestamp", json!("2001-09-09T01:46:40.123Z")),
+        ("@metadata", json!({"beat": "packetbeat", "type": "_doc", "version": "9.6.0"})),
+        ("agent", json!({"ephemeral_id": "eid", "id": "id", "name": "here", "type": "packetbeat", "version": "9.6.0"})),
+        ("ecs", json!({"version": "8.0.0"})),
+        ("host", host),
+        ("dns", json!({"id": 1})),
+        ("tags", Value::Null),
+        ("cloud", Value::Null),
+    ] {
+        assert_eq!(doc[name], expected, "{name}");
+    }
+    assert_eq!(doc["network"]["direction"], "internal");
+    assert_eq!(records[0].route, Route { target: None, pipeline: None, time: Timestamp(1_000_000_000_123_456_789) });
+
+    let records = seen.emit(1, &head("dns"), &Nothing {});
+    let doc = document(&records[0].body);
+    assert_eq!((&doc["host"], &doc["tags"]), (&Value::Null, &json!(["forwarded"])));
+    assert_eq!(doc["@metadata"]["raw_index"], "other");
+    assert_eq!(records[0].route.target.as_deref(), Some("other"));
+}
+
+#[test]
+fn what_a_publisher_adds_goes_over_what_all_add() {
+    let root = "tags: [a]\nfields: {env: one, zone.x: 1}\nprocessors: [{add_fields: {target: '', fields: {network.name: mine, network.protocol: over}}}]";
+    let own = "tags: b\nfields: {env: two}\npipeline: 'p-%{[agent.version]}'\nprocessors: [{add_tags: {tags: [c]}}, {add_fields: {target: agent, fields: {name: before}}}]";
+    let mut seen = Seen::new(&publishing(root, &[("dns", own), ("http", "{fields: {env: three}, fields_under_root: true}")], false));
+    let records = seen.emit(0, &head("dns"), &Nothing {});
+    let doc = document(&records[0].body);
+    assert_eq!(doc["tags"], json!(["a", "b", "c"]));
+    assert_eq!(doc["fields"], json!({"env": "two", "zone": {"x": 1}}));
+    assert_eq!(
+        (&doc["network"]["name"], &doc["network"]["protocol"], &doc["network"]["transport"]),
+        (&json!("mine"), &json!("over"), &json!("udp"))
+    );
+    // What is built in fills in, it does not replace.
+    assert_eq!((&doc["agent"]["name"], &doc["agent"]["type"]), (&json!("before"), &json!("packetbeat")));
+    assert_eq!(doc["@metadata"], Value::Null);
+    assert_eq!(records[0].route.pipeline.as_deref(), Some("p-9.6.0"));
+    let doc = document(&seen.emit(1, &head("http"), &Nothing {})[0].body);
+    assert_eq!((&doc["env"], &doc["fields"]["env"]), (&json!("three"), &json!("one")));
+}
+
+#[test]
+fn steps_see_the_event() {
+    let root = "
+processors:
+- drop_event.when.equals.dns.question.name: boring.example
+- if.range.dns.id.gte: 10
+  then:
+  - add_tags: {tags: [big]}
+  - add_fields: {target: '@metadata', fields: {raw_index: big}}
+  else: {add_fields: {fields: {small: true}}}
+- rename: {fields: [{from: dns.id, to: dns.number}, {from: nothing, to: something}], ignore_missing: true}
+- drop_fields: {fields: [type, /^client\\.(ip|port)$/, event.kind]}
+- add_host_metadata: {netinfo.enabled: false}
+";
+    let all = publishing(root, &[("dns", "index: base"), ("http", "{}")], false);
+    assert!(!all.is_fast(0));
+    let mut seen = Seen::new(&all);
+    let dns = |id: u32, name: &str| json!({"dns": {"id": id, "question": {"name": name}}});
+    assert!(seen.emit(0, &head("dns"), &dns(1, "boring.example")).is_empty());
+    assert_eq!(seen.sink.counters(), [(0, "filtered", 1)]);
+
+    let records = seen.emit(0, &head("dns"), &dns(10, "a.example"));
+    let doc = document(&records[0].body);
+    assert_eq!((&doc["tags"], &doc["dns"]), (&json!(["big"]), &json!({"number": 10, "question": {"name": "a.example"}})));
+    assert_eq!((&doc["type"], &doc["client"], &doc["event"]["kind"]), (&json!("dns"), &json!({}), &Value::Null));
+    assert_eq!((&doc["host"]["hostname"], &doc["host"]["ip"], &doc["@metadata"]), (&json!("Box"), &Value::Null, &Value::Null));
+    assert_eq!(doc["agent"]["name"], "here");
+    assert_eq!(records[0].route.target.as_deref(), Some("big"));
+    let records = seen.emit(0, &head("dns"), &dns(9, "a.example"));
+    assert_eq!(document(&records[0].body)["fields"], json!({"small": true}));
+    assert_eq!(records[0].route.target.as_deref(), Some("base"));
+}
+
+/// Whatever can be told at start gives the same document as looking at each event: a step that does nothing forces that.
+#[test]
+fn the_fast_way_and_the_slow_way_agree() {
+    let force = "{rename: {fields: [{from: no.such, to: other}], ignore_missing: true}}";
+    let body =
+        json!({"dns": {"id": 7, "flags": {"a": true}, "list": [1, 2.5, "x", null]}, "user.name": "dotted", "big": u64::MAX, "float": 1e21});
+    for processors in [
+        "{add_tags: {tags: [x]}}",
+        "{add_fields: {target: dns, fields: {flags.b: 1, id: 8}}}",
+        "{add_fields: {target: '', fields: {type: other, dns: flat}}}",
+        "{add_fields: {target: type.inner, fields: {a: 1}}}",
+        "{drop_fields: {fields: [dns.flags, user.name, related, agent.id, host, '@timestamp', type, nothing.here]}}",
+        "{drop_fields: {fields: [dns]}}, {add_fields: {target: dns, fields: {id: 1}}}",
+        "{add_host_metadata: {replace_fields: false, geo: {name: yes}}}",
+        "{add_host_metadata: {name: other, netinfo.enabled: false}}",
+        "{drop_fields: {fields: [host.name]}}, {add_host_metadata: {replace_fields: false}}",
+        "{drop_fields.when.equals.type: dns, drop_fields.fields: [dns.id]}",
+        "{drop_fields.when.equals.type: http, drop_fields.fields: [dns.id]}",
+        "{drop_fields.when.has_fields: [agent.name], drop_fields.fields: [dns.id]}",
+        "{drop_fields.when.not.has_fields: [http.request.method, tags], drop_fields.fields: [dns.id]}",
+        "{if.equals.host.name: here, then: {add_tags: {tags: [y]}}, else: {add_tags: {tags: [n]}}}",
+    ] {
+        let run = |list: String, fast: bool| {
+            let all = publishing(&format!("processors: [{list}]"), &[("dns", "{}")], true);
+            assert_eq!(all.is_fast(0), fast, "{list}");
+            document(&Seen::new(&all).emit(0, &head("dns"), &body)[0].body)
+        };
+        assert_eq!(run(processors.to_owned(), true), run(format!("{force}, {processors}"), false), "{processors}");
+    }
+}
+
+#[test]
+fn conditions_of_constants_decide_at_start() {
+    let drops = "processors: [{drop_event.when.equals.type: dns}]";
+    let mut seen = Seen::new(&publishing(drops, &[("dns", "{}"), ("http", "{}")], false));
+    assert!(seen.emit(0, &head("dns"), &Nothing {}).is_empty());
+    assert_eq!(seen.emit(1, &head("http"), &Nothing {}).len(), 1);
+    assert_eq!(seen.sink.counters(), [(0, "filtered", 1)]);
+}
+
+#[test]
+fn include_fields_keeps_what_is_mandatory() {
+    let root = "processors: [{include_fields: {fields: [client.ip, missing, /^event\\.d/]}}]";
+    let mut seen = Seen::new(&publishing(root, &[("dns", "{}")], true));
+    let doc = document(&seen.emit(0, &head("dns"), &Nothing {})[0].body);
+    let expected = json!({"@timestamp": "2001-09-09T01:46:40.123Z", "type": "dns", "client": {"ip": "10.0.0.7"},
+                          "event": {"dataset": "dns", "duration": 100_000_000},
+                          "@metadata": {"beat": "packetbeat", "type": "_doc", "version": "9.6.0"}});
+    assert_eq!(doc, expected);
+}
+
+#[test]
+fn a_rename_that_fails_undoes_all_of_them() {
+    let root = "processors: [{rename: {fields: [{from: status, to: state}, {from: state, to: type}]}}]";
+    let mut seen = Seen::new(&publishing(root, &[("dns", "{}")], true));
+    let doc = document(&seen.emit(0, &head("dns"), &Nothing {})[0].body);
+    let message = "Failed to rename fields in processor: target field type already exists, drop or rename this field first";
+    assert_eq!((&doc["status"], &doc["state"], &doc["error"]["message"]), (&json!("OK"), &Value::Null, &json!(message)));
+}
+
+#[test]
+fn bodies_get_their_kind() {
+    let mut seen = Seen::new(&publishing(STOCK, &[("http", "include_body_for: [json]")], false));
+    let body = json!({"http": {"request": {"body": {"content": "{\"a\": 1}"}}, "response": {"body": {"content": "plain"}}}});
+    let doc = document(&seen.emit(0, &head("http"), &body)[0].body);
+    assert_eq!(
+        (&doc["http"]["request"]["mime_type"], &doc["http"]["response"]["mime_type"]),
+        (&json!("application/json"), &json!("text/plain; charset=utf-8"))
+    );
+    assert_eq!(doc["host"]["hostname"], "Box");
+}
+
+#[test]
+fn directions_precision_and_what_is_not_ours() {
+    let root = "{packetbeat: {ignore_outgoing: true}, timestamp: {precision: nanosecond}}";
+    let all = publishing(root, &[("dns", "{}")], false);
+    let mut seen = Seen::new(&all);
+    assert!(seen.between("10.0.0.1:1", "8.8.8.8:53", 0, &head("dns"), &Nothing {}).is_empty());
+    assert_eq!(seen.sink.counters(), [(0, "ignored_outgoing", 1)]);
+    let answer = Head { from: Direction::ToClient, ..head("dns") };
+    let doc = document(&seen.between("10.0.0.1:1", "8.8.8.8:53", 0, &answer, &Nothing {})[0].body);
+    assert_eq!((&doc["network"]["direction"], &doc["@timestamp"]), (&json!("ingress"), &json!("2001-09-09T01:46:40.123456789Z")));
+    assert_eq!(seen.sink.digits(), 9);
+
+    // The machine has got another address and name.
+    let mut later = world();
+    later.addresses = vec!["10.0.0.5".parse().unwrap()];
+    all.set_world(later);
+    seen.sink.flush();
+    let doc = document(&seen.between("10.0.0.1:1", "8.8.8.8:53", 0, &head("dns"), &Nothing {})[0].body);
+    assert_eq!(doc["network"]["direction"], "outbound");
+}
+
+#[test]
+fn host_metadata_is_prepared_anew() {
+    let all = publishing(STOCK, &[("dns", "{}")], false);
+    let mut seen = Seen::new(&all);
+    let mut later = world();
+    later.host.ip = vec!["192.0.2.1".into()];
+    all.set_world(later);
+    seen.sink.flush();
+    assert_eq!(document(&seen.emit(0, &head("dns"), &Nothing {})[0].body)["host"]["ip"], json!(["192.0.2.1"]));
+}
+
+#[test]
+fn documents_that_are_no_transactions() {
+    let mut seen = Seen::new(&publishing(STOCK, &[("flow", "{}")], false));
+    seen.sink.emit_document(0, Timestamp(1_000_000_000_000_000_000), &json!({"type": "flow", "network": {"bytes": 1}}));
+    seen.sink.flush();
+    let doc = document(&seen.records.try_recv().unwrap()[0].body);
+    assert_eq!(
+        (&doc["@timestamp"], &doc["type"], &doc["agent"]["name"]),
+        (&json!("2001-09-09T01:46:40.000Z"), &json!("flow"), &json!("here"))
+    );
+}
+
+#[test]
+fn records_come_in_batches() {
+    let (send, receive) = mpsc::channel();
+    let mut sink = Sink::new(publishing("{}", &[("dns", "{}")], false), Box::new(move |batch| send.send(batch.len()).unwrap()));
+    let peers = Peers::nobody();
+    for _ in 0..BATCH + 3 {
+        sink.emit(0, &peers, &head("dns"), &Nothing {});
+    }
+    assert_eq!(receive.try_iter().collect::<Vec<_>>(), [BATCH]);
+    sink.flush();
+    sink.flush();
+    assert_eq!(receive.try_iter().collect::<Vec<_>>(), [3]);
+}
+
+#[test]
+fn errors_name_the_entry() {
+    let root = Node::parse("processors: [{drop_event: ~}, {script: {lang: javascript}}]").unwrap();
+    let error = Publishing::new(identity(true), &root, &[], vec![], world()).unwrap_err().to_string();
+    assert!(error.contains("processors: processor 2: `script` is not supported"), "{error}");
+    let error = Publishing::new(identity(true), &Node::default(), &["privat".into()], vec![], world()).unwrap_err().to_string();
+    assert!(error.contains("internal_networks: `privat` is no network"), "{error}");
+}
+
+#[derive(Serialize)]
+struct Dns<'a> {
+    dns: Section<'a>,
+}
+
+#[derive(Serialize)]
+struct Section<'a> {
+    id: u16,
+    op_code: &'a str,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    response_code: &'a str,
+    question: Question<'a>,
+    answers_count: u16,
+    answers: [Answer<'a>; 2],
+    resolved_ip: [std::net::IpAddr; 2],
+    authorities_count: u16,
+    additionals_count: u16,
+    flags: [(); 0],
+    header_flags: [&'a str; 2],
+}
+
+#[derive(Serialize)]
+struct Question<'a> {
+    name: crate::event::Text<'a>,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    class: &'a str,
+    registered_domain: &'a str,
+    top_level_domain: &'a str,
+    subdomain: &'a str,
+    etld_plus_one: &'a str,
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    name: crate::event::Text<'a>,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    class: &'a str,
+    ttl: u32,
+    data: std::net::IpAddr,
+}
+
+/// What an event costs: `cargo test --release -p sniffer --lib -- --ignored --nocapture cost_of_an_event`.
+#[test]
+#[ignore = "a measurement"]
+fn cost_of_an_event() {
+    let name = crate::event::Text(b"www.example.com");
+    let answer = |ip: &str| Answer { name, kind: "A", class: "IN", ttl: 3600, data: ip.parse().unwrap() };
+    let question = Question {
+        name,
+        kind: "A",
+        class: "IN",
+        registered_domain: "example.com",
+        top_level_domain: "com",
+        subdomain: "www",
+        etld_plus_one: "example.com",
+    };
+    let section = Section {
+        id: 4711,
+        op_code: "QUERY",
+        kind: "answer",
+        response_code: "NOERROR",
+        question,
+        answers_count: 2,
+        answers: [answer("93.184.216.34"), answer("93.184.216.35")],
+        resolved_ip: ["93.184.216.34".parse().unwrap(), "93.184.216.35".parse().unwrap()],
+        authorities_count: 0,
+        additionals_count: 0,
+        flags: [],
+        header_flags: ["RD", "RA"],
+    };
+    let body = Dns { dns: section };
+    let head = Head {
+        source_bytes: 33,
+        destination_bytes: 65,
+        query: Some("class IN, type A, www.example.com".into()),
+        resource: Some(name),
+        method: Some("QUERY".into()),
+        ..head("dns")
+    };
+    let peers = Peers::new("10.0.0.7:40000".parse().unwrap(), "10.0.0.9:53".parse().unwrap(), Transport::Udp);
+    peers.community_id();
+    let measure = |what: &str, root: &str, own: &'static str| {
+        let mut bytes = 0;
+        let mut sink = Sink::new(publishing(root, &[("dns", own)], false), Box::new(move |batch| bytes += black_box(&batch).len()));
+        let each = (0..20)
+            .map(|_| {
+                let start = Instant::now();
+                for _ in 0..20_000 {
+                    sink.emit(0, black_box(&peers), black_box(&head), black_box(&body));
+                }
+                start.elapsed().as_nanos() / 20_000
+            })
+            .min();
+        println!("{what}: {} ns", each.unwrap_or_default());
+    };
+    measure("fast, without host metadata", "{}", "{}");
+    measure("fast, stock configuration", STOCK, "{}");
+    measure("slow, one field renamed", &format!("{STOCK}\n  - rename: {{fields: [{{from: status, to: state}}]}}"), "{}");
+    let start = Instant::now();
+    for _ in 0..100_000 {
+        let whole = Whole::new(&peers, &head, &body, Writing { digits: 3, direction: "unknown" });
+        black_box(serde_json::to_writer(std::io::sink(), black_box(&whole)).is_ok());
+    }
+    println!("the event's own fields to nowhere: {} ns", start.elapsed().as_nanos() / 100_000);
+    let mut seen = Seen::new(&publishing(STOCK, &[("dns", "{}")], false));
+    let records = seen.emit(0, &head, &body);
+    println!("{} bytes: {}", records[0].body.len(), records[0].body.escape_ascii());
+}
