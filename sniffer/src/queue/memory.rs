@@ -46,7 +46,7 @@ impl Default for Flush {
 }
 
 /// What a record costs of the limit in bytes.
-pub(super) fn size(record: &Record) -> usize {
+pub(crate) fn size(record: &Record) -> usize {
     record.body.len() + size_of::<Record>()
 }
 
@@ -77,6 +77,8 @@ struct State {
     since: Option<Instant>,
     /// Somebody found it full: waiting for more events would be waiting for nothing.
     pressed: bool,
+    /// How many waiting records the consumer that looked last calls enough.
+    wake_at: usize,
     /// Producers asleep until there is room.
     sleepers: usize,
     closed: bool,
@@ -104,7 +106,7 @@ impl Queue {
     /// An empty queue.
     pub fn new(mut options: Options) -> Self {
         options.events = options.events.max(1);
-        let state = State { stats: Stats { max_events: options.events, ..Stats::default() }, ..State::default() };
+        let state = State { wake_at: options.flush.min_events, stats: Stats { max_events: options.events, ..Stats::default() }, ..State::default() };
         Self(Arc::new(Shared { options, state: Mutex::new(state), room: Condvar::new(), ready: Notify::new() }))
     }
 
@@ -133,7 +135,7 @@ impl Queue {
             let (after, full) = (state.waiting.len(), records.len() > 0);
             let pressed = full && !std::mem::replace(&mut state.pressed, full);
             // The first record starts the consumer's clock; enough of them, or a full queue, ends its wait. Nothing else is worth a wake-up.
-            if (before == 0 && after > 0) || (before < limits.flush.min_events && after >= limits.flush.min_events) || pressed {
+            if (before == 0 && after > 0) || (before < state.wake_at && after >= state.wake_at) || pressed {
                 self.0.ready.notify_one();
             }
             if !full || !wait || state.closed {
@@ -161,6 +163,22 @@ impl Queue {
                     tokio::select! { () = woken => {} () = tokio::time::sleep_until(at) => {} }
                 }
             }
+        }
+    }
+
+    /// Ends when the queue is closed and everything in it is settled.
+    pub async fn finished(&self) {
+        loop {
+            let woken = self.0.ready.notified();
+            tokio::pin!(woken);
+            woken.as_mut().enable();
+            {
+                let state = self.0.lock();
+                if state.closed && state.stats.events == 0 {
+                    return;
+                }
+            }
+            woken.await;
         }
     }
 
@@ -200,6 +218,7 @@ impl Shared {
             return if state.closed && state.stats.events == 0 { Taken::Ended } else { Taken::Nothing(None) };
         }
         let enough = self.options.flush.min_events.min(self.options.events).min(max);
+        state.wake_at = enough;
         if waiting < enough && !state.pressed && !state.closed && !self.options.flush.timeout.is_zero() {
             let now = Instant::now();
             let until = *state.since.get_or_insert(now) + self.options.flush.timeout;
