@@ -1,0 +1,68 @@
+//! How long to wait before trying again: doubled each time up to a limit, and spread, so that many agents do not come back at once.
+
+use serde::Deserialize;
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    time::Duration,
+};
+
+/// `backoff`
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(default)]
+pub struct Options {
+    /// The first wait.
+    #[serde(deserialize_with = "crate::config::duration::deserialize")]
+    pub init: Duration,
+    /// The longest wait.
+    #[serde(deserialize_with = "crate::config::duration::deserialize")]
+    pub max: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { init: Duration::from_secs(1), max: Duration::from_secs(60) }
+    }
+}
+
+/// The waits after failures in a row.
+#[derive(Debug)]
+pub(super) struct Backoff {
+    options: Options,
+    next: Duration,
+}
+
+impl Backoff {
+    pub(super) fn new(options: Options) -> Self {
+        Self { options, next: options.init.min(options.max) }
+    }
+
+    /// How long to wait after one more failure: between half of the current step and all of it.
+    pub(super) fn after_failure(&mut self) -> Duration {
+        let step = self.next;
+        self.next = step.saturating_mul(2).min(self.options.max);
+        // The standard library's hash keys are the only randomness at hand, and good enough for this.
+        let random = RandomState::new().build_hasher().finish();
+        let half = step / 2;
+        half + half.mul_f64((random % 1024) as f64 / 1023.0)
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.next = self.options.init.min(self.options.max);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doubles_up_to_the_limit() {
+        let mut backoff = Backoff::new(Options { init: Duration::from_secs(1), max: Duration::from_secs(5) });
+        for step in [1, 2, 4, 5, 5] {
+            let wait = backoff.after_failure().as_secs_f64();
+            assert!(wait >= f64::from(step) / 2.0 && wait <= f64::from(step), "{wait} for {step}");
+        }
+        backoff.reset();
+        assert!(backoff.after_failure() <= Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,384 @@
+//! Events to Elasticsearch over its `_bulk` interface.
+//!
+//! Several hosts: with `loadbalance` each has workers of its own and a host that fails leaves its batch to the others; without, all
+//! workers talk to one host and go on to the next when it fails.
+
+mod bulk;
+mod options;
+mod probe;
+mod select;
+mod setup;
+mod template;
+
+pub use options::{Cloud, cloud};
+pub use setup::Setup;
+
+use super::{Error, Outcome, Output, counters::Counters, drive, http, tls};
+use crate::{
+    config::{self, Node},
+    publish::Record,
+    queue::{Fate, memory},
+};
+use base64::Engine as _;
+use bulk::Lines;
+use options::{Options, Policy};
+use reqwest::{
+    Client, Method, StatusCode, Url,
+    header::{AUTHORIZATION, HeaderMap, HeaderValue},
+};
+use select::Selector;
+use std::{sync::Arc, time::Duration};
+
+/// The version of the documents, the template and the index names.
+pub const VERSION: &str = "9.6.0";
+
+/// What format strings of index names may say that is the same for every event.
+const KNOWN: &[(&str, &str)] = &[
+    ("agent.version", VERSION),
+    ("agent.type", "packetbeat"),
+    ("beat.version", VERSION),
+    ("beat.name", "packetbeat"),
+    ("@metadata.beat", "packetbeat"),
+    ("@metadata.version", VERSION),
+];
+
+/// `output.elasticsearch`, ready to connect.
+pub struct Elasticsearch {
+    shared: Arc<Shared>,
+    drive: drive::Options,
+    queue: memory::Options,
+    loadbalance: bool,
+    workers: usize,
+    verifies: bool,
+    tls: rustls::ClientConfig,
+}
+
+/// What all workers use.
+struct Shared {
+    hosts: Vec<Host>,
+    client: Client,
+    parameters: Vec<(String, String)>,
+    lines: Lines,
+    compression: u32,
+    dead_letter_index: Option<String>,
+    setup: Setup,
+    /// One at a time, or several workers would create the same things at once.
+    setting_up: tokio::sync::Mutex<()>,
+    counters: Arc<Counters>,
+    timeout: Duration,
+    proxied: bool,
+    proxy: Option<(String, u16)>,
+}
+
+struct Host {
+    url: Url,
+    auth: Option<HeaderValue>,
+}
+
+impl Elasticsearch {
+    /// Reads the settings and builds the client; connects to nothing.
+    ///
+    /// # Errors
+    /// When a setting is wrong or a named file cannot be read.
+    pub fn open(root: &Node, node: &Node, cloud: Option<&Cloud>, counters: Arc<Counters>) -> Result<Self, config::Error> {
+        let (mut options, queue) = Options::read(node)?;
+        if let Some(cloud) = cloud {
+            options.hosts.0 = vec![cloud.host.clone()];
+            if let Some((user, password)) = &cloud.auth {
+                (options.username, options.password) = (Some(super::shapes::Scalar(user.clone())), Some(super::shapes::Scalar(password.clone())));
+            }
+        }
+        if options.hosts.0.is_empty() {
+            options.hosts.0.push("localhost:9200".into());
+        }
+        let wrong = |why: String| node.error(format!("output.elasticsearch: {why}"));
+        let auth = authorization(&options);
+        let mut hosts = Vec::new();
+        for host in &options.hosts.0 {
+            let mut url = options::base(host, &options).map_err(wrong)?;
+            let own = own_credentials(&mut url);
+            hosts.push(Host { url, auth: own.or(auth.clone()) });
+        }
+        let mut headers = http::header_map(&options.headers).map_err(|why| wrong(format!("headers: {why}")))?;
+        for (name, value) in agent() {
+            headers.entry(name).or_insert(value);
+        }
+        let secure = hosts.iter().any(|host| host.url.scheme() == "https");
+        let tls = tls::client(&options.http.ssl, secure || options.http.proxy_url.starts_with("https")).map_err(wrong)?;
+        let client = options.http.client(tls.clone(), headers).map_err(wrong)?;
+        let index = options.index.as_ref().map(|text| text.0.as_str());
+        let default = index.map_or_else(|| format!("packetbeat-{VERSION}"), lowercase);
+        let lines = Lines {
+            index: Selector::new("indices", &options.indices, Some(&default), KNOWN).map_err(wrong)?,
+            pipeline: Selector::new("pipelines", &options.pipelines, options.pipeline.as_ref().map(|text| text.0.as_str()), KNOWN).map_err(wrong)?,
+            escape_html: options.escape_html,
+        };
+        let dead_letter_index = match &options.non_indexable_policy {
+            Some(Policy::DeadLetterIndex(letter)) => Some(letter.index.clone()),
+            Some(Policy::Drop(_)) | None => None,
+        };
+        let proxy = Url::parse(&options.http.proxy_url).ok().and_then(|url| Some((url.host_str()?.to_owned(), url.port_or_known_default().unwrap_or(1080))));
+        let shared = Shared {
+            hosts,
+            client,
+            parameters: options.parameters.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect(),
+            lines,
+            compression: options.compression_level,
+            dead_letter_index,
+            setup: Setup::read(root, index, KNOWN, VERSION)?,
+            setting_up: tokio::sync::Mutex::new(()),
+            counters,
+            timeout: options.http.timeout,
+            proxied: !options.http.proxy_url.is_empty(),
+            proxy,
+        };
+        let (loadbalance, workers, verifies) = (options.loadbalance, options.workers, options.http.ssl.verifies());
+        Ok(Self { shared: Arc::new(shared), drive: options.drive(), queue, loadbalance, workers, verifies, tls })
+    }
+
+    pub(super) fn drive(&self) -> drive::Options {
+        self.drive
+    }
+
+    pub(super) fn queue(&self) -> memory::Options {
+        self.queue.clone()
+    }
+
+    /// Host name and port of everybody it connects to.
+    pub(super) fn peers(&self) -> Vec<(String, u16)> {
+        let hosts = self.shared.hosts.iter().filter_map(|host| {
+            let name = host.url.host_str()?.trim_matches(['[', ']']).to_owned();
+            Some((name, host.url.port_or_known_default()?))
+        });
+        hosts.chain(self.shared.proxy.clone()).collect()
+    }
+
+    pub(super) fn workers(&self) -> Vec<Worker> {
+        let all: Vec<usize> = (0..self.shared.hosts.len()).collect();
+        let hosts: Vec<Vec<usize>> = if self.loadbalance { all.into_iter().map(|host| vec![host]).collect() } else { vec![all] };
+        let worker = |hosts: &Vec<usize>| Worker { shared: self.shared.clone(), hosts: hosts.clone(), at: 0, body: Vec::new() };
+        hosts.iter().flat_map(|hosts| std::iter::repeat_with(|| worker(hosts)).take(self.workers)).collect()
+    }
+}
+
+/// An index name in lower case, as they all are; in a format string the names of fields keep theirs.
+fn lowercase(name: &str) -> String {
+    if name.contains("%{") { name.to_owned() } else { name.to_lowercase() }
+}
+
+fn authorization(options: &Options) -> Option<HeaderValue> {
+    if let Some(key) = &options.api_key {
+        // What the console calls "encoded" is the same, encoded already.
+        let encoded = if key.0.contains(':') { base64::engine::general_purpose::STANDARD.encode(&key.0) } else { key.0.clone() };
+        return secret(&format!("ApiKey {encoded}"));
+    }
+    let user = options.username.as_ref()?;
+    basic(&user.0, options.password.as_ref().map_or("", |password| &password.0))
+}
+
+fn basic(user: &str, password: &str) -> Option<HeaderValue> {
+    secret(&format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"))))
+}
+
+fn secret(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::try_from(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// User and password written into the address: taken out of it, so that no log shows them.
+fn own_credentials(url: &mut Url) -> Option<HeaderValue> {
+    if url.username().is_empty() {
+        return None;
+    }
+    let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let auth = basic(&decode(url.username()), &decode(url.password().unwrap_or_default()));
+    // Only addresses that cannot have a user refuse this.
+    let _ = url.set_username("").and_then(|()| url.set_password(None));
+    auth
+}
+
+/// How Packetbeat introduces itself; some gateways let nobody else in.
+fn agent() -> Vec<(&'static str, HeaderValue)> {
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    let agent = HeaderValue::try_from(format!("Elastic-packetbeat/{VERSION} (linux; {arch}; Standalone)"));
+    let mut headers = vec![("accept", HeaderValue::from_static("application/json")), ("x-elastic-product-origin", HeaderValue::from_static("beats"))];
+    headers.extend(agent.ok().map(|agent| ("user-agent", agent)));
+    headers
+}
+
+impl Shared {
+    fn request(&self, host: usize, method: Method, path: &str) -> Result<reqwest::RequestBuilder, Error> {
+        let host = self.hosts.get(host).ok_or_else(|| Error::Unreachable("no such host".into()))?;
+        let mut url = host.url.join(path).map_err(|e| Error::Unreachable(format!("{path}: {e}")))?;
+        if !self.parameters.is_empty() {
+            url.query_pairs_mut().extend_pairs(&self.parameters);
+        }
+        let mut headers = HeaderMap::new();
+        headers.extend(host.auth.clone().map(|auth| (AUTHORIZATION, auth)));
+        Ok(self.client.request(method, url).headers(headers))
+    }
+
+    async fn bulk(&self, host: usize, body: &[u8], events: usize) -> Result<http::Answer, Error> {
+        let mut request = self
+            .request(host, Method::POST, bulk::PATH)?
+            .header("Content-Type", "application/x-ndjson")
+            .header("X-Elastic-Event-Count", events)
+            .header("X-Elastic-Uncompressed-Request-Length", body.len());
+        let sent = if self.compression > 0 {
+            request = request.header("Content-Encoding", "gzip");
+            bulk::compress(body, self.compression).map_err(|e| Error::Refused(e.to_string()))?
+        } else {
+            body.to_vec()
+        };
+        let length = sent.len();
+        let answer = http::send(request.body(sent)).await.inspect_err(|_| self.counters.write_errors.add(1))?;
+        self.counters.write_bytes.add(length);
+        self.counters.read_bytes.add(answer.body.len());
+        Ok(answer)
+    }
+}
+
+/// One connection's worth of work.
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+    hosts: Vec<usize>,
+    at: usize,
+    body: Vec<u8>,
+}
+
+/// What one request showed.
+enum Asked {
+    Fates(Vec<Fate>),
+    Delivered,
+    TooLarge,
+}
+
+impl Worker {
+    fn host(&self) -> usize {
+        self.hosts.get(self.at % self.hosts.len().max(1)).copied().unwrap_or(0)
+    }
+
+    async fn ask(&mut self, batch: &[Record]) -> Result<Asked, Error> {
+        let (shared, host) = (self.shared.clone(), self.host());
+        self.body.clear();
+        shared.lines.write(batch, &mut self.body).map_err(|e| Error::Refused(e.to_string()))?;
+        let answer = shared.bulk(host, &self.body, batch.len()).await?;
+        match answer.status {
+            StatusCode::PAYLOAD_TOO_LARGE => return Ok(Asked::TooLarge),
+            status if status.is_success() => {}
+            // Overload, a proxy without its server, or credentials that may be mended: none of it is the events' fault.
+            StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::REQUEST_TIMEOUT
+            | StatusCode::UNAUTHORIZED
+            | StatusCode::FORBIDDEN
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT => return Err(Error::Unreachable(answer.why("_bulk"))),
+            _ => return Err(Error::Refused(answer.why("_bulk"))),
+        }
+        let verdicts = bulk::read(&answer.body, batch.len()).map_err(|why| {
+            shared.counters.read_errors.add(1);
+            Error::Unreachable(why)
+        })?;
+        let Some(verdicts) = verdicts else { return Ok(Asked::Delivered) };
+        shared.counters.toomany.add(verdicts.iter().filter(|verdict| verdict.status == 429).count());
+        let statuses: Vec<u16> = verdicts.iter().map(|verdict| verdict.status).collect();
+        let mut fates: Vec<Fate> = verdicts.into_iter().map(|verdict| verdict.fate).collect();
+        self.bury(host, batch, &statuses, &mut fates).await;
+        Ok(Asked::Fates(fates))
+    }
+
+    /// Puts what is refused for good into the index for such, if there is one.
+    async fn bury(&self, host: usize, batch: &[Record], statuses: &[u16], fates: &mut [Fate]) {
+        let Some(index) = &self.shared.dead_letter_index else { return };
+        let mut body = Vec::new();
+        let dead: Vec<usize> = (0..fates.len()).filter(|i| matches!(fates.get(*i), Some(Fate::Rejected(_)))).collect();
+        if dead.is_empty() {
+            return;
+        }
+        let letters = dead.iter().filter_map(|i| match fates.get(*i) {
+            Some(Fate::Rejected(why)) => Some((batch.get(*i)?, *statuses.get(*i)?, why.as_str())),
+            _ => None,
+        });
+        let buried = match bulk::dead_letters(index, letters, &mut body) {
+            Ok(()) => self.shared.bulk(host, &body, dead.len()).await,
+            Err(error) => Err(Error::Refused(error.to_string())),
+        };
+        let verdicts = match buried {
+            Ok(answer) if answer.status.is_success() => bulk::read(&answer.body, dead.len()),
+            Ok(answer) => Err(answer.why("dead letters")),
+            Err(error) => Err(error.to_string()),
+        };
+        for (n, i) in dead.into_iter().enumerate() {
+            let Some(fate) = fates.get_mut(i) else { continue };
+            *fate = match &verdicts {
+                Ok(None) => Fate::DeadLetter,
+                Ok(Some(verdicts)) => match verdicts.get(n).map(|verdict| &verdict.fate) {
+                    Some(Fate::Delivered | Fate::Duplicate) => Fate::DeadLetter,
+                    Some(other) => other.clone(),
+                    None => continue,
+                },
+                // Tried again from the beginning: it is refused again, and then there may be somebody to bury it.
+                Err(why) => Fate::Later(why.clone()),
+            };
+        }
+    }
+}
+
+impl Output for Worker {
+    async fn connect(&mut self) -> Result<(), Error> {
+        let (shared, host) = (self.shared.clone(), self.host());
+        let server = shared.server(host).await;
+        let ready = match &server {
+            Ok(server) => {
+                let _one = shared.setting_up.lock().await;
+                shared.set_up(host, server).await
+            }
+            Err(error) => Err(error.clone()),
+        };
+        let url = shared.hosts.get(host).map_or("", |host| host.url.as_str());
+        match ready {
+            Ok(()) => {
+                log::info!("Connection to {url} established, version {}", server.map(|s| s.version.number).unwrap_or_default());
+                Ok(())
+            }
+            Err(error) => {
+                self.at = self.at.wrapping_add(1);
+                Err(Error::Unreachable(format!("{url}: {error}")))
+            }
+        }
+    }
+
+    async fn send(&mut self, batch: &[Record]) -> Result<Outcome, Error> {
+        // Parts still to be sent, the first one last. A part that is too large is halved, so there are never more than log2 of them.
+        let mut parts = vec![batch];
+        let mut fates: Vec<Fate> = Vec::new();
+        while let Some(part) = parts.pop() {
+            match self.ask(part).await {
+                Ok(Asked::Delivered) if part.len() == batch.len() => return Ok(Outcome::Delivered),
+                Ok(Asked::Delivered) => fates.extend(std::iter::repeat_n(Fate::Delivered, part.len())),
+                Ok(Asked::Fates(some)) => fates.extend(some),
+                Ok(Asked::TooLarge) if part.len() > 1 => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.extend([second, first]);
+                }
+                Ok(Asked::TooLarge) => fates.push(Fate::Rejected("413: the event alone is larger than the server takes".into())),
+                Err(error) if fates.is_empty() => {
+                    if matches!(error, Error::Unreachable(_)) {
+                        self.at = self.at.wrapping_add(1);
+                    }
+                    return Err(error);
+                }
+                // What is delivered stays so; the rest is sent again.
+                Err(Error::Unreachable(why)) => fates.extend(std::iter::repeat_n(Fate::Later(why), part.len())),
+                Err(Error::Refused(why)) => fates.extend(std::iter::repeat_n(Fate::Retry(why), part.len())),
+            }
+        }
+        Ok(Outcome::Partly(fates))
+    }
+}

@@ -1,0 +1,245 @@
+//! `output.elasticsearch`, with its presets, `cloud.*`, and how hosts may be written.
+
+use super::select::Rule;
+use crate::{
+    config::{self, Node},
+    output::{
+        backoff, drive, http,
+        shapes::{self, Scalar, Texts},
+    },
+    queue::memory,
+};
+use base64::Engine as _;
+use reqwest::Url;
+use serde::Deserialize;
+use std::{collections::BTreeMap, time::Duration};
+
+/// As the user wrote it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub(super) struct Options {
+    pub hosts: Texts,
+    pub protocol: String,
+    pub path: String,
+    pub parameters: BTreeMap<String, Scalar>,
+    pub headers: BTreeMap<String, Scalar>,
+    pub username: Option<Scalar>,
+    pub password: Option<Scalar>,
+    pub api_key: Option<Scalar>,
+    pub index: Option<Scalar>,
+    pub indices: Vec<Rule>,
+    pub pipeline: Option<Scalar>,
+    pub pipelines: Vec<Rule>,
+    pub bulk_max_size: usize,
+    #[serde(alias = "worker")]
+    pub workers: usize,
+    pub loadbalance: bool,
+    pub compression_level: u32,
+    pub escape_html: bool,
+    pub max_retries: i64,
+    pub backoff: backoff::Options,
+    pub allow_older_versions: bool,
+    pub non_indexable_policy: Option<Policy>,
+    pub preset: Preset,
+    #[serde(flatten)]
+    pub http: http::Options,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            hosts: Texts::default(),
+            protocol: String::new(),
+            path: String::new(),
+            parameters: BTreeMap::new(),
+            headers: BTreeMap::new(),
+            username: None,
+            password: None,
+            api_key: None,
+            index: None,
+            indices: Vec::new(),
+            pipeline: None,
+            pipelines: Vec::new(),
+            bulk_max_size: 1600,
+            workers: 1,
+            loadbalance: true,
+            compression_level: 1,
+            escape_html: false,
+            max_retries: 3,
+            backoff: backoff::Options::default(),
+            allow_older_versions: true,
+            non_indexable_policy: None,
+            preset: Preset::Custom,
+            http: http::Options::default(),
+        }
+    }
+}
+
+/// `preset`: sets of values that go together; `custom` leaves them to the user.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Preset {
+    Balanced,
+    Throughput,
+    Scale,
+    Latency,
+    Custom,
+}
+
+/// `non_indexable_policy`: what becomes of an event that the server refuses for good.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Policy {
+    Drop(serde::de::IgnoredAny),
+    DeadLetterIndex(DeadLetter),
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct DeadLetter {
+    pub index: String,
+}
+
+impl Options {
+    /// Reads, and applies the preset.
+    pub(super) fn read(node: &Node) -> Result<(Self, memory::Options), config::Error> {
+        let mut options: Self = node.read()?;
+        let mut queue = memory::Options::default();
+        let mut set = |bulk, workers, events, min_events, timeout, idle| {
+            (options.bulk_max_size, options.workers, options.compression_level) = (bulk, workers, 1);
+            options.http.idle_connection_timeout = Duration::from_secs(idle);
+            queue.events = events;
+            queue.flush = memory::Flush { min_events, timeout: Duration::from_secs(timeout) };
+        };
+        match options.preset {
+            Preset::Custom => {}
+            Preset::Balanced => set(1600, 1, 3200, 1600, 10, 3),
+            Preset::Throughput => set(1600, 4, 12_800, 1600, 5, 15),
+            Preset::Latency => set(50, 1, 4100, 2050, 1, 60),
+            Preset::Scale => {
+                set(1600, 1, 3200, 1600, 20, 1);
+                options.backoff = backoff::Options { init: Duration::from_secs(5), max: Duration::from_secs(300) };
+            }
+        }
+        if options.api_key.is_some() && options.username.is_some() {
+            return Err(node.error("cannot set both api_key and username/password"));
+        }
+        if options.compression_level > 9 {
+            return Err(node.error(format!("compression_level: {} is not between 0 and 9", options.compression_level)));
+        }
+        if options.workers == 0 {
+            return Err(node.error("workers: must be at least 1"));
+        }
+        Ok((options, queue))
+    }
+
+    /// How workers take and retry.
+    pub(super) fn drive(&self) -> drive::Options {
+        drive::Options { bulk_max_size: self.bulk_max_size, max_retries: self.max_retries, backoff: self.backoff }
+    }
+}
+
+/// What `cloud.id` and `cloud.auth` stand for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cloud {
+    pub(super) host: String,
+    pub(super) auth: Option<(String, String)>,
+}
+
+/// Reads `cloud.*`: `NAME:BASE64`, where the text inside is `DOMAIN[:PORT]$ELASTICSEARCH[:PORT]$KIBANA`.
+///
+/// # Errors
+/// When `cloud.id` or `cloud.auth` have another form.
+pub fn cloud(root: &Node) -> Result<Option<Cloud>, config::Error> {
+    let text = |key: &str| shapes::at(root, key).map(|node| node.read::<Scalar>()).transpose();
+    let (id, auth) = (text("cloud.id")?, text("cloud.auth")?);
+    let auth = match &auth {
+        None => None,
+        Some(auth) => Some(auth.0.split_once(':').ok_or_else(|| root.error("cloud.auth: expected USER:PASSWORD"))?),
+    };
+    let Some(Scalar(id)) = id.filter(|id| !id.0.is_empty()) else {
+        return if auth.is_some() { Err(root.error("cloud.auth: only with cloud.id")) } else { Ok(None) };
+    };
+    let wrong = || root.error("cloud.id: not in the form that the cloud console shows");
+    let encoded = id.rsplit(':').next().unwrap_or_default();
+    let decoded = base64::engine::general_purpose::STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(wrong)?;
+    let mut parts = decoded.split('$');
+    let (domain, elasticsearch) = parts.next().zip(parts.next().filter(|part| !part.is_empty())).ok_or_else(wrong)?;
+    let (domain, default_port) = domain.split_once(':').unwrap_or((domain, "443"));
+    let (name, port) = elasticsearch.split_once(':').unwrap_or((elasticsearch, default_port));
+    let auth = auth.map(|(user, password)| (user.to_owned(), password.to_owned()));
+    Ok(Some(Cloud { host: format!("https://{name}.{domain}:{port}"), auth }))
+}
+
+/// The base address of a host as written: scheme, port (9200) and path are filled in where they are missing.
+pub(super) fn base(host: &str, options: &Options) -> Result<Url, String> {
+    let scheme = match options.protocol.as_str() {
+        "" if options.http.ssl.is_used() => "https",
+        "" => "http",
+        other => other,
+    };
+    let text = if host.contains("://") { host.to_owned() } else { format!("{scheme}://{host}") };
+    let mut url = Url::parse(&text).map_err(|e| format!("hosts: '{host}': {e}"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("hosts: '{host}': neither http nor https"));
+    }
+    // The library forgets a port that is the scheme's own, and 9200 is ours.
+    let authority = text.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default());
+    let has_port = authority.rsplit(']').next().is_some_and(|tail| tail.rsplit('@').next().is_some_and(|end| end.contains(':')));
+    if !has_port {
+        url.set_port(Some(9200)).map_err(|()| format!("hosts: '{host}' has no room for a port"))?;
+    }
+    if url.path() == "/" && !options.path.is_empty() {
+        url.set_path(&options.path);
+    }
+    if !url.path().ends_with('/') {
+        url.set_path(&format!("{}/", url.path()));
+    }
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(yaml: &str) -> Result<Options, String> {
+        Options::read(&Node::parse(yaml).unwrap()).map(|o| o.0).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn hosts_in_every_form() {
+        for (settings, host, expected) in [
+            ("{}", "localhost", "http://localhost:9200/"),
+            ("{}", "localhost:80", "http://localhost/"),
+            ("{}", "[::1]", "http://[::1]:9200/"),
+            ("{}", "[::1]:9201", "http://[::1]:9201/"),
+            ("{}", "https://u:p@es.example/x", "https://u:p@es.example:9200/x/"),
+            ("{protocol: https, path: /es}", "a:443", "https://a/es/"),
+            ("{ssl: {enabled: true}}", "a", "https://a:9200/"),
+        ] {
+            assert_eq!(base(host, &options(settings).unwrap()).unwrap().as_str(), expected, "{host} {settings}");
+        }
+        assert!(base("ftp://x", &Options::default()).is_err());
+        assert!(base("a b", &Options::default()).is_err());
+    }
+
+    #[test]
+    fn presets_and_contradictions() {
+        let o = options("{preset: throughput, bulk_max_size: 5}").unwrap();
+        assert_eq!((o.bulk_max_size, o.workers, o.http.idle_connection_timeout.as_secs()), (1600, 4, 15));
+        assert_eq!(options("{worker: 3}").unwrap().workers, 3);
+        assert!(options("{api_key: 'a:b', username: c}").unwrap_err().contains("cannot set both"));
+        assert!(options("{preset: fast}").unwrap_err().contains("throughput"));
+        let o = options("{non_indexable_policy: {dead_letter_index: {index: dead}}}").unwrap();
+        assert!(matches!(o.non_indexable_policy, Some(Policy::DeadLetterIndex(d)) if d.index == "dead"));
+    }
+
+    #[test]
+    fn cloud_ids() {
+        let id = base64::engine::general_purpose::STANDARD.encode("eu.example.io$abc$kib");
+        let root = Node::parse(&format!("cloud: {{id: 'name:{id}', auth: 'u:p:w'}}")).unwrap();
+        let expected = Cloud { host: "https://abc.eu.example.io:443".into(), auth: Some(("u".into(), "p:w".into())) };
+        assert_eq!(cloud(&root).unwrap(), Some(expected));
+        assert!(cloud(&Node::parse("cloud: {id: 'x:!!'}").unwrap()).is_err());
+        assert_eq!(cloud(&Node::default()).unwrap(), None);
+    }
+}

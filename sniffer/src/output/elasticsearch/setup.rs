@@ -1,0 +1,262 @@
+//! What has to be there before the first event: lifecycle policy, index template, data stream. In the order and with the requests that
+//! Packetbeat uses, so that the same rights are enough.
+
+use super::{
+    Shared,
+    template::{self, Settings},
+};
+use crate::{
+    config::{self, Node},
+    output::{
+        Error,
+        http::{self, Answer},
+        shapes::{self, Scalar},
+    },
+};
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// `setup.template` and `setup.ilm`, as the program uses them.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    template: Option<Template>,
+    policy: Option<Policy>,
+}
+
+#[derive(Clone, Debug)]
+struct Template {
+    name: String,
+    overwrite: bool,
+    body: Value,
+    data_stream: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Policy {
+    name: String,
+    check_exists: bool,
+    overwrite: bool,
+    body: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(default)]
+struct TemplateOptions {
+    enabled: bool,
+    name: Option<Scalar>,
+    pattern: Option<Scalar>,
+    overwrite: bool,
+    priority: u64,
+    settings: IndexSettings,
+    append_fields: Vec<Append>,
+    json: Json,
+}
+
+impl Default for TemplateOptions {
+    fn default() -> Self {
+        let (settings, append_fields, json) = (IndexSettings::default(), Vec::new(), Json::default());
+        Self { enabled: true, name: None, pattern: None, overwrite: false, priority: 150, settings, append_fields, json }
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct IndexSettings {
+    index: Map<String, Value>,
+    _source: Map<String, Value>,
+    /// `index.number_of_shards` and the like, where the key is not split at its dots.
+    #[serde(flatten)]
+    other: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct Append {
+    name: String,
+    #[serde(default = "keyword", rename = "type")]
+    kind: String,
+}
+
+fn keyword() -> String {
+    "keyword".into()
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Json {
+    enabled: bool,
+    path: String,
+    name: String,
+    data_stream: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(default)]
+struct IlmOptions {
+    enabled: Scalar,
+    policy_name: Option<Scalar>,
+    policy_file: Option<String>,
+    check_exists: bool,
+    overwrite: bool,
+}
+
+impl Default for IlmOptions {
+    fn default() -> Self {
+        Self { enabled: Scalar("auto".into()), policy_name: None, policy_file: None, check_exists: true, overwrite: false }
+    }
+}
+
+impl Setup {
+    /// Reads `setup.*`. `index` is the user's `output.elasticsearch.index`, `known` what format strings may name.
+    ///
+    /// # Errors
+    /// When a value is wrong, a named file cannot be read, or the index has a name that no template would match.
+    pub fn read(root: &Node, index: Option<&str>, known: &[(&str, &str)], version: &'static str) -> Result<Self, config::Error> {
+        let below = |path: &str| shapes::at(root, path);
+        let options: TemplateOptions = below("setup.template").map_or_else(|| Ok(TemplateOptions::default()), |node| node.read())?;
+        let ilm: IlmOptions = below("setup.ilm").map_or_else(|| Ok(IlmOptions::default()), |node| node.read())?;
+        let named = |given: &Option<Scalar>, default: &str| -> Result<String, config::Error> {
+            let text = given.as_ref().map_or(default, |text| &text.0);
+            let format = crate::output::format::Format::parse(text).map_err(|why| root.error(format!("setup: {why}")))?.fold(known);
+            format.constant().map(str::to_lowercase).ok_or_else(|| root.error(format!("setup: '{text}' must be the same for every event")))
+        };
+        if options.enabled && index.is_some() && (options.name.is_none() || options.pattern.is_none()) {
+            return Err(root.error("setup.template.name and setup.template.pattern have to be set if index name is modified"));
+        }
+        let default = format!("packetbeat-{version}");
+        let (name, pattern) = (named(&options.name, &default)?, named(&options.pattern, &default)?);
+        let policy = if ilm.enabled.0 == "false" {
+            None
+        } else {
+            let body = match &ilm.policy_file {
+                None => template::policy(),
+                Some(path) => file(root, "setup.ilm.policy_file", path)?,
+            };
+            Some(Policy { name: named(&ilm.policy_name, "packetbeat")?, check_exists: ilm.check_exists, overwrite: ilm.overwrite, body })
+        };
+        let mut index = options.settings.index;
+        index.extend(options.settings.other.into_iter().filter_map(|(key, value)| Some((key.strip_prefix("index.")?.to_owned(), value))));
+        let settings = Settings {
+            pattern,
+            priority: options.priority,
+            index,
+            source: options.settings._source,
+            append: options.append_fields.into_iter().map(|field| (field.name, field.kind)).collect(),
+            policy: policy.as_ref().map(|policy| policy.name.clone()),
+            data_stream: true,
+            version,
+        };
+        let template = if !options.enabled {
+            None
+        } else if options.json.enabled {
+            let body = file(root, "setup.template.json.path", &options.json.path)?;
+            let name = if options.json.name.is_empty() { name } else { options.json.name };
+            Some(Template { name, overwrite: options.overwrite, body, data_stream: options.json.data_stream })
+        } else {
+            Some(Template { name, overwrite: options.overwrite, body: template::template(&settings), data_stream: true })
+        };
+        Ok(Self { template, policy })
+    }
+
+    /// `export template`: the text that would be put, or nothing when `setup.template.enabled` is off.
+    pub fn template_text(&self) -> String {
+        self.template.as_ref().map(|template| pretty(&template.body)).unwrap_or_default()
+    }
+
+    /// `export ilm-policy`
+    pub fn policy_text(&self) -> String {
+        pretty(&self.policy.as_ref().map_or_else(template::policy, |policy| policy.body.clone()))
+    }
+}
+
+fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
+}
+
+fn file(root: &Node, key: &str, path: &str) -> Result<Value, config::Error> {
+    let text = std::fs::read(path).map_err(|e| root.error(format!("{key}: {path}: {e}")))?;
+    serde_json::from_slice(&text).map_err(|e| root.error(format!("{key}: {path}: {e}")))
+}
+
+/// What `GET /` says.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+pub(super) struct Server {
+    #[serde(default)]
+    pub version: Version,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(default)]
+pub(super) struct Version {
+    pub number: String,
+    pub build_flavor: String,
+}
+
+impl Shared {
+    /// `GET /`
+    pub(super) async fn server(&self, host: usize) -> Result<Server, Error> {
+        let answer = self.ask(host, Method::GET, "", None).await?;
+        if !answer.status.is_success() {
+            return Err(Error::Unreachable(answer.why("GET /")));
+        }
+        serde_json::from_slice(&answer.body).map_err(|e| Error::Unreachable(format!("GET /: this is no Elasticsearch: {e}")))
+    }
+
+    /// Makes sure that everything is there, the server's own way of saying "it is already" included.
+    pub(super) async fn set_up(&self, host: usize, server: &Server) -> Result<(), Error> {
+        let serverless = server.version.build_flavor == "serverless";
+        // Whether there is a licence at all is of no consequence here; Packetbeat asks, and proxies may count on it.
+        let _ = self.ask(host, Method::GET, "_license?human=false", None).await?;
+        if let Some(policy) = self.setup.policy.as_ref().filter(|_| !serverless) {
+            let path = format!("_ilm/policy/{}", policy.name);
+            let missing = !policy.check_exists || policy.overwrite || self.is_missing(host, Method::GET, &path).await?;
+            if missing {
+                self.put(host, &path, Some(&policy.body)).await?;
+                log::info!("Index lifecycle policy {} loaded", policy.name);
+            }
+        }
+        let Some(template) = &self.setup.template else { return Ok(()) };
+        let path = format!("_index_template/{}", template.name);
+        if template.overwrite || self.is_missing(host, Method::HEAD, &path).await? {
+            let mut body = template.body.clone();
+            if serverless && let Some(index) = body.pointer_mut("/template/settings/index").and_then(Value::as_object_mut) {
+                for key in ["lifecycle", "codec", "number_of_shards", "number_of_replicas"] {
+                    index.remove(key);
+                }
+            }
+            self.put(host, &path, Some(&body)).await?;
+            log::info!("Index template {} loaded", template.name);
+        }
+        let path = format!("_data_stream/{}", template.name);
+        if template.data_stream && self.is_missing(host, Method::GET, &path).await? {
+            match self.put(host, &path, None).await {
+                Ok(()) => log::info!("Data stream {} created", template.name),
+                // The first event creates it as well, unless somebody else just did.
+                Err(why) => log::warn!("Data stream {} was not created: {why}", template.name),
+            }
+        }
+        Ok(())
+    }
+
+    async fn is_missing(&self, host: usize, method: Method, path: &str) -> Result<bool, Error> {
+        let answer = self.ask(host, method, path, None).await?;
+        match answer.status {
+            StatusCode::NOT_FOUND => Ok(true),
+            status if status.is_success() => Ok(false),
+            _ => Err(Error::Unreachable(answer.why(path))),
+        }
+    }
+
+    async fn put(&self, host: usize, path: &str, body: Option<&Value>) -> Result<(), Error> {
+        let answer = self.ask(host, Method::PUT, path, body).await?;
+        if answer.status.is_success() { Ok(()) } else { Err(Error::Unreachable(answer.why(&format!("PUT {path}")))) }
+    }
+
+    async fn ask(&self, host: usize, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, Error> {
+        let mut request = self.request(host, method, path)?;
+        if let Some(body) = body {
+            request = request.header("Content-Type", "application/json").body(body.to_string());
+        }
+        http::send(request).await
+    }
+}

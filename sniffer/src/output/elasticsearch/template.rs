@@ -1,0 +1,195 @@
+//! The index template and the lifecycle policy: the types of the fields that we emit, from the table in `fields.txt`.
+//!
+//! Fields that are not in the table become keywords. <https://www.elastic.co/docs/manage-data/data-store/templates>
+
+use serde_json::{Map, Value, json};
+
+/// `FIELD TYPE` a line; nested names are dotted, `#` begins a comment.
+const FIELDS: &str = include_str!("fields.txt");
+
+/// Keywords longer than this are kept in the document, not in the index.
+const LONGEST_KEYWORD: u32 = 1024;
+
+/// What the user may change in the template.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub pattern: String,
+    pub priority: u64,
+    /// `setup.template.settings.index`, dotted or nested.
+    pub index: Map<String, Value>,
+    /// `setup.template.settings._source`
+    pub source: Map<String, Value>,
+    /// `setup.template.append_fields`: name and type.
+    pub append: Vec<(String, String)>,
+    /// The lifecycle policy's name; `None` without one.
+    pub policy: Option<String>,
+    /// `setup.template.json.data_stream` and the default: whether it is for a data stream.
+    pub data_stream: bool,
+    /// The version in `_meta`.
+    pub version: &'static str,
+}
+
+/// The text of `PUT _index_template/…`.
+pub(super) fn template(settings: &Settings) -> Value {
+    let mut properties = Map::new();
+    let table = FIELDS.lines().filter_map(|line| line.split('#').next()?.trim().split_once(' '));
+    for (name, kind) in table.map(|(name, kind)| (name, kind.trim())).chain(settings.append.iter().map(|(n, t)| (n.as_str(), t.as_str()))) {
+        insert(&mut properties, name, field(kind));
+    }
+    let mut index = json!({
+        "codec": "best_compression",
+        "mapping": {"total_fields": {"limit": 12500}},
+        "max_docvalue_fields_search": 200,
+        "query": {"default_field": ["message", "type", "status", "method", "path", "query", "resource", "params", "request", "response",
+            "error.message", "url.full", "url.domain", "url.path", "user_agent.original", "dns.question.name", "client.domain",
+            "server.domain", "source.domain", "destination.domain", "tls.client.server_name", "agent.name", "host.name", "tags", "fields.*"]},
+        "refresh_interval": "5s",
+    });
+    if let Some(policy) = &settings.policy {
+        index["lifecycle"] = json!({"name": policy});
+    }
+    if let Value::Object(index) = &mut index {
+        merge(index, &settings.index);
+    }
+    let mut mappings = json!({
+        "_meta": {"beat": "packetbeat", "version": settings.version},
+        "date_detection": false,
+        "dynamic_templates": dynamic(),
+        "properties": properties,
+    });
+    if !settings.source.is_empty() {
+        mappings["_source"] = Value::Object(settings.source.clone());
+    }
+    let mut template = json!({
+        "index_patterns": [settings.pattern],
+        "priority": settings.priority,
+        "template": {"mappings": mappings, "settings": {"index": index}},
+    });
+    if settings.data_stream {
+        template["data_stream"] = json!({});
+    }
+    template
+}
+
+/// The lifecycle policy: a new index when the primary shard has 50 GB or is 30 days old.
+pub(super) fn policy() -> Value {
+    json!({"policy": {"phases": {"hot": {"actions": {"rollover": {"max_age": "30d", "max_primary_shard_size": "50gb"}}}}}})
+}
+
+/// What is not in the table: maps whose keys the traffic decides, and all other texts as keywords.
+fn dynamic() -> Value {
+    let keyword = json!({"ignore_above": LONGEST_KEYWORD, "type": "keyword"});
+    let mut rules: Vec<Value> = ["labels", "fields", "http.request.headers", "http.response.headers", "amqp.headers", "amqp.arguments"]
+        .iter()
+        .map(|path| json!({*path: {"mapping": keyword, "match_mapping_type": "*", "path_match": format!("{path}.*")}}))
+        .collect();
+    rules.push(json!({"strings_as_keyword": {"mapping": keyword, "match_mapping_type": "string"}}));
+    Value::Array(rules)
+}
+
+fn field(kind: &str) -> Value {
+    match kind {
+        "keyword" => json!({"type": "keyword", "ignore_above": LONGEST_KEYWORD}),
+        "text" => json!({"type": "text", "norms": false}),
+        "wildcard" => json!({"type": "wildcard", "ignore_above": LONGEST_KEYWORD}),
+        // A keyword that can be searched by its words too.
+        "keyword+text" => json!({"type": "keyword", "ignore_above": LONGEST_KEYWORD, "fields": {"text": {"type": "match_only_text"}}}),
+        "wildcard+text" => json!({"type": "wildcard", "fields": {"text": {"type": "match_only_text"}}}),
+        // Kept in the document, not searchable.
+        "stored" => json!({"type": "object", "enabled": false}),
+        "binary" => json!({"type": "keyword", "index": false, "doc_values": false}),
+        other => json!({"type": other}),
+    }
+}
+
+fn insert(properties: &mut Map<String, Value>, name: &str, field: Value) {
+    match name.split_once('.') {
+        None => {
+            properties.insert(name.into(), field);
+        }
+        Some((first, rest)) => {
+            let parent = properties.entry(first).or_insert_with(|| json!({}));
+            if let Value::Object(parent) = parent
+                && let Value::Object(inner) = parent.entry("properties").or_insert_with(|| json!({}))
+            {
+                insert(inner, rest, field);
+            }
+        }
+    }
+}
+
+/// Lays `new` over `old`; a dotted key is a path.
+fn merge(old: &mut Map<String, Value>, new: &Map<String, Value>) {
+    for (key, value) in new {
+        match (key.split_once('.'), value) {
+            (Some((first, rest)), value) => {
+                let inner = Map::from_iter([(rest.to_owned(), value.clone())]);
+                merge(old, &Map::from_iter([(first.to_owned(), Value::Object(inner))]));
+            }
+            (None, Value::Object(value)) => match old.entry(key.clone()).or_insert_with(|| json!({})) {
+                Value::Object(inner) => merge(inner, value),
+                other => *other = Value::Object(value.clone()),
+            },
+            (None, value) => {
+                old.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> Settings {
+        let index = serde_json::from_str(r#"{"number_of_shards": 1, "mapping.total_fields.limit": 5}"#).unwrap();
+        Settings {
+            pattern: "packetbeat-9.6.0".into(),
+            priority: 150,
+            index,
+            source: Map::new(),
+            append: vec![("mine.own".into(), "long".into())],
+            policy: Some("packetbeat".into()),
+            data_stream: true,
+            version: "9.6.0",
+        }
+    }
+
+    #[test]
+    fn types_and_settings() {
+        let template = template(&settings());
+        for (path, expected) in [
+            ("/template/mappings/properties/source/properties/ip/type", json!("ip")),
+            ("/template/mappings/properties/@timestamp/type", json!("date")),
+            ("/template/mappings/properties/url/properties/full/type", json!("wildcard")),
+            ("/template/mappings/properties/event/properties/duration/type", json!("long")),
+            ("/template/mappings/properties/mine/properties/own/type", json!("long")),
+            ("/template/settings/index/number_of_shards", json!(1)),
+            ("/template/settings/index/mapping/total_fields/limit", json!(5)),
+            ("/template/settings/index/lifecycle/name", json!("packetbeat")),
+            ("/priority", json!(150)),
+            ("/data_stream", json!({})),
+        ] {
+            assert_eq!(template.pointer(path), Some(&expected), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_table_is_sound() {
+        let kinds = [
+            "keyword", "text", "wildcard", "keyword+text", "wildcard+text", "match_only_text", "stored", "binary", "ip", "long", "date", "boolean", "double",
+            "object", "flattened", "geo_point", "float",
+        ];
+        let mut seen = std::collections::BTreeSet::new();
+        for line in FIELDS.lines().filter_map(|l| l.split('#').next()).map(str::trim).filter(|l| !l.is_empty()) {
+            let (name, kind) = line.split_once(' ').unwrap_or_else(|| panic!("no type: {line}"));
+            assert!(kinds.contains(&kind.trim()), "unknown type: {line}");
+            assert!(seen.insert(name), "twice: {name}");
+        }
+        for name in &seen {
+            for (at, _) in name.match_indices('.') {
+                assert!(!seen.contains(&name[..at]), "{name} is below a field");
+            }
+        }
+    }
+}

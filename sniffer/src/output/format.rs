@@ -1,0 +1,177 @@
+//! Format strings as the configuration has them: `%{[field.name]}`, `%{[field]:default}`, `%{+yyyy.MM.dd}` (UTC, the event's time).
+
+use crate::time::Timestamp;
+use serde_json::Value;
+use std::fmt::Write;
+
+/// A format string, read once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Format(Vec<Piece>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Field(String, Option<String>),
+    Date(String),
+}
+
+impl Format {
+    /// Reads a format string.
+    ///
+    /// # Errors
+    /// When a `%{` is not closed, or holds neither a field nor a date.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = |what: &str| format!("format string '{text}': {what}");
+        let (mut pieces, mut rest) = (Vec::new(), text);
+        while let Some((before, after)) = rest.split_once("%{") {
+            if !before.is_empty() {
+                pieces.push(Piece::Text(before.into()));
+            }
+            let (inside, tail) = after.split_once('}').ok_or_else(|| wrong("'%{' without '}'"))?;
+            pieces.push(if let Some(pattern) = inside.strip_prefix('+') {
+                Piece::Date(pattern.into())
+            } else {
+                let (field, default) = inside
+                    .strip_prefix('[')
+                    .and_then(|field| field.split_once(']'))
+                    .ok_or_else(|| wrong("'%{…}' holds a field in brackets, %{[field]}, or a date, %{+yyyy.MM.dd}"))?;
+                Piece::Field(field.into(), default.strip_prefix(':').map(Into::into))
+            });
+            rest = tail;
+        }
+        if !rest.is_empty() {
+            pieces.push(Piece::Text(rest.into()));
+        }
+        Ok(Self(pieces))
+    }
+
+    /// Puts in what is known of every event beforehand.
+    #[must_use]
+    pub fn fold(self, known: &[(&str, &str)]) -> Self {
+        let mut folded: Vec<Piece> = Vec::with_capacity(self.0.len());
+        for mut piece in self.0 {
+            if let Piece::Field(name, _) = &piece
+                && let Some((_, value)) = known.iter().find(|(key, _)| key == name)
+            {
+                piece = Piece::Text((*value).into());
+            }
+            match (folded.last_mut(), piece) {
+                (Some(Piece::Text(last)), Piece::Text(text)) => last.push_str(&text),
+                (_, piece) => folded.push(piece),
+            }
+        }
+        Self(folded)
+    }
+
+    /// The text, when it is the same for every event.
+    pub fn constant(&self) -> Option<&str> {
+        match self.0.as_slice() {
+            [] => Some(""),
+            [Piece::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Whether the event itself is needed, not only its time.
+    pub fn needs_event(&self) -> bool {
+        self.0.iter().any(|piece| matches!(piece, Piece::Field(..)))
+    }
+
+    /// The text for one event; `None` when a field without a default is missing.
+    pub fn text(&self, time: Timestamp, event: &Value) -> Option<String> {
+        let mut text = String::new();
+        for piece in &self.0 {
+            match piece {
+                Piece::Text(known) => text.push_str(known),
+                Piece::Date(pattern) => date(&mut text, pattern, time),
+                Piece::Field(name, default) => match (lookup(event, name), default) {
+                    (Some(Value::String(value)), _) => text.push_str(value),
+                    (Some(value), _) if !value.is_null() => write!(text, "{value}").ok()?,
+                    (_, Some(default)) => text.push_str(default),
+                    _ => return None,
+                },
+            }
+        }
+        Some(text)
+    }
+}
+
+/// A field by its dotted name; some keys have a dot in them themselves.
+pub(super) fn lookup<'a>(event: &'a Value, name: &str) -> Option<&'a Value> {
+    if let Some(found) = event.get(name) {
+        return Some(found);
+    }
+    name.match_indices('.').find_map(|(at, _)| lookup(event.get(&name[..at])?, &name[at + 1..]))
+}
+
+/// A date by Joda's letters, as far as they are used in index names: `y M d H m s S w x D`, text in single quotes, all else as it is.
+fn date(text: &mut String, pattern: &str, time: Timestamp) {
+    let nanos = i128::from(time.0);
+    let Ok(at) = jiff::Timestamp::from_nanosecond(nanos) else { return };
+    let at = at.to_zoned(jiff::tz::TimeZone::UTC);
+    let mut rest = pattern;
+    while let Some(letter) = rest.chars().next() {
+        if letter == '\'' {
+            let inside = &rest[1..];
+            let (quoted, tail) = inside.split_once('\'').unwrap_or((inside, ""));
+            text.push_str(if quoted.is_empty() { "'" } else { quoted });
+            rest = tail;
+            continue;
+        }
+        let tail = rest.trim_start_matches(letter);
+        let width = (rest.len() - tail.len()) / letter.len_utf8();
+        let week = at.date().iso_week_date();
+        let number = match letter {
+            'y' | 'Y' if width == 2 => i64::from(at.year()) % 100,
+            'y' | 'Y' => i64::from(at.year()),
+            'x' if width == 2 => i64::from(week.year()) % 100,
+            'x' => i64::from(week.year()),
+            'w' => i64::from(week.week()),
+            'M' => i64::from(at.month()),
+            'd' => i64::from(at.day()),
+            'D' => i64::from(at.day_of_year()),
+            'H' => i64::from(at.hour()),
+            'm' => i64::from(at.minute()),
+            's' => i64::from(at.second()),
+            'S' => i64::from(at.millisecond()),
+            _ => {
+                text.push_str(&rest[..rest.len() - tail.len()]);
+                rest = tail;
+                continue;
+            }
+        };
+        let _ = write!(text, "{number:0width$}");
+        rest = tail;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn fields_defaults_and_dates() {
+        let event = json!({"a": {"b": "x", "n": 5}, "user.name": "eve", "deep": {"c.d": true}});
+        let time = Timestamp(951_827_696_123_456_789);
+        for (format, expected) in [
+            ("plain", Some("plain")),
+            ("packetbeat-%{[a.b]}-%{+yyyy.MM.dd}", Some("packetbeat-x-2000.02.29")),
+            ("%{[a.n]}%{[user.name]}%{[deep.c.d]}", Some("5evetrue")),
+            ("%{[no]:none}%{[no]:}", Some("none")),
+            ("%{[no]}", None),
+            ("%{+yy.D HH:mm:ss.SSS 'W'ww xxxx}", Some("00.60 12:34:56.123 W09 2000")),
+        ] {
+            assert_eq!(Format::parse(format).unwrap().text(time, &event).as_deref(), expected, "{format}");
+        }
+        assert!(Format::parse("%{[a").is_err());
+        assert!(Format::parse("%{a}").is_err());
+    }
+
+    #[test]
+    fn what_is_known_is_put_in_at_once() {
+        let format = Format::parse("packetbeat-%{[agent.version]}").unwrap();
+        assert!(format.needs_event());
+        assert_eq!(format.fold(&[("agent.version", "9.6.0")]).constant(), Some("packetbeat-9.6.0"));
+    }
+}

@@ -1,0 +1,122 @@
+//! One HTTP client for the outputs that speak HTTP: time-outs, proxy, TLS, and an answer read whole within a limit.
+
+use super::{Error, shapes::Scalar, tls};
+use reqwest::{
+    Client, Proxy, RequestBuilder, StatusCode,
+    header::{HeaderMap, HeaderName, HeaderValue},
+    redirect::Policy,
+};
+use serde::Deserialize;
+use std::{collections::BTreeMap, time::Duration};
+
+/// An answer longer than this is not read to its end: no request of ours has one.
+const MAX_ANSWER: usize = 64 << 20;
+
+/// Settings of the connection.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub(super) struct Options {
+    #[serde(deserialize_with = "crate::config::duration::deserialize")]
+    pub timeout: Duration,
+    #[serde(deserialize_with = "crate::config::duration::deserialize")]
+    pub idle_connection_timeout: Duration,
+    pub proxy_url: String,
+    proxy_disable: bool,
+    proxy_headers: BTreeMap<String, Scalar>,
+    pub ssl: tls::Options,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let (timeout, idle_connection_timeout) = (Duration::from_secs(90), Duration::from_secs(3));
+        let (proxy_url, proxy_headers, ssl) = (String::new(), BTreeMap::new(), tls::Options::default());
+        Self { timeout, idle_connection_timeout, proxy_url, proxy_disable: false, proxy_headers, ssl }
+    }
+}
+
+impl Options {
+    /// The client. `tls` comes from [`tls::client`].
+    pub(super) fn client(&self, tls: rustls::ClientConfig, headers: HeaderMap) -> Result<Client, String> {
+        // Always with a TLS configuration of ours: without one the library looks for a process-wide provider, and there is none.
+        let mut builder = Client::builder()
+            .tls_backend_preconfigured(tls)
+            .default_headers(headers)
+            .redirect(Policy::none())
+            .timeout(self.timeout)
+            .connect_timeout(self.timeout)
+            .pool_idle_timeout(self.idle_connection_timeout)
+            .tcp_nodelay(true)
+            .http1_only();
+        if self.proxy_disable {
+            builder = builder.no_proxy();
+        } else if !self.proxy_url.is_empty() {
+            let url = if self.proxy_url.contains("://") { self.proxy_url.clone() } else { format!("http://{}", self.proxy_url) };
+            let proxy = Proxy::all(&url).map_err(|e| format!("proxy_url: {e}"))?;
+            builder = builder.no_proxy().proxy(proxy.headers(header_map(&self.proxy_headers).map_err(|why| format!("proxy_headers: {why}"))?));
+        }
+        builder.build().map_err(|e| chain(&e))
+    }
+}
+
+/// The user's headers.
+pub(super) fn header_map(headers: &BTreeMap<String, Scalar>) -> Result<HeaderMap, String> {
+    headers
+        .iter()
+        .map(|(name, value)| {
+            let header = HeaderName::try_from(name.as_str()).map_err(|_| format!("'{name}' is no header name"))?;
+            let value = HeaderValue::try_from(value.0.as_str()).map_err(|_| format!("the value of '{name}' cannot be a header's"))?;
+            Ok((header, value))
+        })
+        .collect()
+}
+
+/// Status and body of an answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub status: StatusCode,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// What went wrong, in one line: the server's reason where it gives one.
+    pub(super) fn why(&self, what: &str) -> String {
+        let reason = serde_json::from_slice::<serde_json::Value>(&self.body).ok();
+        let reason = reason.as_ref().and_then(|body| body.pointer("/error/reason").or_else(|| body.get("error"))).and_then(|r| r.as_str());
+        match reason {
+            Some(reason) => format!("{what}: {}: {reason}", self.status),
+            None => format!("{what}: {}", self.status),
+        }
+    }
+}
+
+/// Sends, and reads the answer to its end.
+///
+/// # Errors
+/// [`Error::Unreachable`] when there is no whole answer, whatever the reason.
+pub(super) async fn send(request: RequestBuilder) -> Result<Answer, Error> {
+    let unreachable = |error: reqwest::Error| Error::Unreachable(chain(&error));
+    let mut response = request.send().await.map_err(unreachable)?;
+    let (status, mut body) = (response.status(), Vec::new());
+    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+        if body.len() + chunk.len() > MAX_ANSWER {
+            return Err(Error::Unreachable(format!("an answer of more than {MAX_ANSWER} bytes")));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Answer { status, body })
+}
+
+/// An error with its causes: the first of them alone says only that sending failed.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        cause = inner.source();
+    }
+    text
+}

@@ -1,0 +1,270 @@
+//! `ssl.*`: what a client of ours trusts, and how it shows who it is. rustls with ring; the modes that rustls does not know (a chain
+//! without the name, pinned authorities, a trusted fingerprint) are a verifier of our own around its verifier.
+
+use super::shapes::{Scalar, Texts};
+use base64::Engine as _;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_name,
+    },
+    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    server::ParsedCertificate,
+};
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
+
+/// `ssl`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Options {
+    /// `false` switches TLS off for hosts without a scheme.
+    pub enabled: Option<bool>,
+    verification_mode: Mode,
+    supported_protocols: Texts,
+    cipher_suites: Texts,
+    curve_types: Texts,
+    certificate_authorities: Texts,
+    certificate: String,
+    key: String,
+    key_passphrase: Option<Scalar>,
+    ca_sha256: Texts,
+    ca_trusted_fingerprint: String,
+}
+
+/// `ssl.verification_mode`
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Mode {
+    /// The chain and the name.
+    #[default]
+    Full,
+    /// Likewise: the common name is never looked at here.
+    Strict,
+    /// The chain only.
+    Certificate,
+    /// Nothing.
+    None,
+}
+
+impl Options {
+    /// Whether the user wrote anything that only makes sense with TLS.
+    pub(super) fn is_used(&self) -> bool {
+        self.enabled == Some(true)
+    }
+
+    /// What `test output` says about the chain.
+    pub(super) fn verifies(&self) -> bool {
+        self.verification_mode != Mode::None
+    }
+}
+
+/// The client's side of TLS. `needed` is whether any connection will use it: only then are the system's authorities read.
+pub(super) fn client(options: &Options, needed: bool) -> Result<ClientConfig, String> {
+    let provider = Arc::new(provider(options)?);
+    let versions = versions(&options.supported_protocols.0)?;
+    let mut roots = Vec::new();
+    for text in &options.certificate_authorities.0 {
+        roots.extend(certificates(text).map_err(|why| format!("ssl.certificate_authorities: {why}"))?);
+    }
+    let fingerprint = match options.ca_trusted_fingerprint.as_str() {
+        "" => None,
+        text => Some(hexadecimal(text).ok_or("ssl.ca_trusted_fingerprint: expected the 64 hexadecimal digits of a SHA-256")?),
+    };
+    let pins = options.ca_sha256.0.iter().map(|text| {
+        let bytes = base64::engine::general_purpose::STANDARD.decode(text).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        bytes.ok_or_else(|| format!("ssl.ca_sha256: '{text}' is not the base64 form of a SHA-256"))
+    });
+    let pins = pins.collect::<Result<Vec<_>, _>>()?;
+    if roots.is_empty() && fingerprint.is_none() && needed && options.verifies() {
+        roots = rustls_native_certs::load_native_certs().certs;
+    }
+    let verifier = Verifier { mode: options.verification_mode, roots, fingerprint, pins, provider: provider.clone() };
+    let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&versions).map_err(|e| format!("ssl: {e}"))?;
+    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+    let mut config = match (options.certificate.as_str(), options.key.as_str()) {
+        ("", "") => builder.with_no_client_auth(),
+        ("", _) => return Err("ssl.key: without ssl.certificate".into()),
+        (_, "") => return Err("ssl.certificate: without ssl.key".into()),
+        (certificate, key) => {
+            let chain = certificates(certificate).map_err(|why| format!("ssl.certificate: {why}"))?;
+            let key = private_key(key, options.key_passphrase.is_some()).map_err(|why| format!("ssl.key: {why}"))?;
+            builder.with_client_auth_cert(chain, key).map_err(|e| format!("ssl.certificate: {e}"))?
+        }
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn provider(options: &Options) -> Result<CryptoProvider, String> {
+    let mut provider = rustls::crypto::ring::default_provider();
+    if !options.cipher_suites.0.is_empty() {
+        // Go's short names against the registry's: ECDHE-RSA-AES-128-GCM-SHA256 is TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256.
+        let plain = |name: &str| name.to_uppercase().replace("WITH", "").replace(['-', '_'], "").replace("CHACHA20POLY1305SHA256", "CHACHA20POLY1305");
+        let wanted: Vec<String> = options.cipher_suites.0.iter().map(|name| plain(name).trim_start_matches("TLS").to_owned()).collect();
+        provider.cipher_suites.retain(|suite| {
+            let name = plain(suite.suite().as_str().unwrap_or_default());
+            // As in Go, the suites of TLS 1.3 cannot be chosen.
+            name.starts_with("TLS13") || wanted.iter().any(|w| name.trim_start_matches("TLS") == w)
+        });
+        if !provider.cipher_suites.iter().any(|suite| suite.tls13().is_none()) {
+            log::warn!("ssl.cipher_suites: none of them is known here for TLS 1.2; only TLS 1.3 will be used");
+        }
+    }
+    if !options.curve_types.0.is_empty() {
+        let plain = |name: &str| name.to_uppercase().replace(['-', '_'], "").replace("SECP256R1", "P256").replace("SECP384R1", "P384");
+        provider.kx_groups.retain(|group| {
+            let name = plain(group.name().as_str().unwrap_or_default());
+            options.curve_types.0.iter().any(|wanted| plain(wanted) == name)
+        });
+        if provider.kx_groups.is_empty() {
+            return Err("ssl.curve_types: none of them is known; there are P-256, P-384, X25519".into());
+        }
+    }
+    Ok(provider)
+}
+
+fn versions(names: &[String]) -> Result<Vec<&'static rustls::SupportedProtocolVersion>, String> {
+    if names.is_empty() {
+        return Ok(rustls::ALL_VERSIONS.to_vec());
+    }
+    let mut versions = Vec::new();
+    for name in names {
+        match name.as_str() {
+            "TLSv1.2" => versions.push(&rustls::version::TLS12),
+            "TLSv1.3" => versions.push(&rustls::version::TLS13),
+            "TLSv1" | "TLSv1.0" | "TLSv1.1" => log::warn!("ssl.supported_protocols: {name} is no longer offered"),
+            other => return Err(format!("ssl.supported_protocols: '{other}' is not one of TLSv1.2, TLSv1.3")),
+        }
+    }
+    if versions.is_empty() { Err("ssl.supported_protocols: only TLSv1.2 and TLSv1.3 are offered".into()) } else { Ok(versions) }
+}
+
+/// PEM text as it stands, or the file of that name.
+fn pem(text: &str) -> Result<Vec<u8>, String> {
+    if text.contains("-----BEGIN") { Ok(text.into()) } else { std::fs::read(text).map_err(|e| format!("{text}: {e}")) }
+}
+
+fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    let pem = pem(text)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let found = found.map_err(|e| format!("not PEM: {e}"))?;
+    if found.is_empty() { Err("no certificate in it".into()) } else { Ok(found) }
+}
+
+fn private_key(text: &str, passphrase: bool) -> Result<PrivateKeyDer<'static>, String> {
+    let pem = pem(text)?;
+    let encrypted = memchr::memmem::find(&pem, b"ENCRYPTED").is_some();
+    if encrypted || (passphrase && PrivateKeyDer::from_pem_slice(&pem).is_err()) {
+        return Err("encrypted keys cannot be read; decrypt it, `openssl pkey -in KEY -out PLAIN`, and protect the file".into());
+    }
+    PrivateKeyDer::from_pem_slice(&pem).map_err(|e| format!("no private key in PEM form: {e}"))
+}
+
+fn hexadecimal(text: &str) -> Option<[u8; 32]> {
+    let digits: Vec<u8> = text.bytes().filter(|b| *b != b':').map(|b| (b as char).to_digit(16).map(|d| d as u8)).collect::<Option<_>>()?;
+    let bytes: Vec<u8> = digits.chunks_exact(2).filter_map(|pair| Some(pair.first()? << 4 | pair.get(1)?)).collect();
+    if digits.len() == 64 { bytes.try_into().ok() } else { None }
+}
+
+/// Decides whether the server is who it should be.
+#[derive(Debug)]
+struct Verifier {
+    mode: Mode,
+    roots: Vec<CertificateDer<'static>>,
+    fingerprint: Option<[u8; 32]>,
+    pins: Vec<[u8; 32]>,
+    provider: Arc<CryptoProvider>,
+}
+
+/// What the server showed, and when.
+struct Shown<'a> {
+    end: &'a CertificateDer<'a>,
+    between: &'a [CertificateDer<'a>],
+    name: &'a ServerName<'a>,
+    ocsp: &'a [u8],
+    now: UnixTime,
+}
+
+impl Verifier {
+    fn chain(&self, shown: &Shown<'_>, roots: &[CertificateDer<'_>]) -> Result<(), Error> {
+        let by_name = self.mode != Mode::Certificate;
+        if roots.iter().any(|root| root.as_ref() == shown.end.as_ref()) {
+            // A server's own certificate as the authority, as self-signed ones are used: webpki has no such case.
+            let in_time = x509_parser::parse_x509_certificate(shown.end).is_ok_and(|(_, certificate)| {
+                let now = i64::try_from(shown.now.as_secs()).unwrap_or(i64::MAX);
+                let validity = certificate.validity();
+                (validity.not_before.timestamp()..=validity.not_after.timestamp()).contains(&now)
+            });
+            if !in_time {
+                return Err(CertificateError::Expired.into());
+            }
+            return if by_name { verify_server_name(&ParsedCertificate::try_from(shown.end)?, shown.name) } else { Ok(()) };
+        }
+        let mut store = RootCertStore::empty();
+        store.add_parsable_certificates(roots.iter().map(|root| root.clone().into_owned()));
+        if store.is_empty() {
+            return Err(CertificateError::UnknownIssuer.into());
+        }
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(store), self.provider.clone())
+            .build()
+            .map_err(|e| Error::General(e.to_string()))?;
+        match verifier.verify_server_cert(shown.end, shown.between, shown.name, shown.ocsp, shown.now) {
+            // The name is looked at last: the chain is good.
+            Err(Error::InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. })) if !by_name => Ok(()),
+            other => other.map(|_| ()),
+        }
+    }
+
+    fn verify(&self, shown: &Shown<'_>) -> Result<(), Error> {
+        if self.mode == Mode::None {
+            return Ok(());
+        }
+        let all = || shown.between.iter().chain([shown.end]);
+        let mut roots = self.roots.clone();
+        if let Some(fingerprint) = self.fingerprint {
+            roots.extend(all().filter(|c| Sha256::digest(c.as_ref())[..] == fingerprint).map(|c| c.clone().into_owned()));
+        }
+        self.chain(shown, &roots)?;
+        if self.pins.is_empty() {
+            return Ok(());
+        }
+        // One of the pinned keys has to be on the way: with only these trusted, there must still be a way.
+        let pinned: Vec<_> = roots.iter().chain(all()).filter(|c| key_digest(c).is_some_and(|d| self.pins.contains(&d))).cloned().collect();
+        self.chain(shown, &pinned).map_err(|_| Error::General("no authority of the chain is among ssl.ca_sha256".into()))
+    }
+}
+
+fn key_digest(certificate: &CertificateDer<'_>) -> Option<[u8; 32]> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    Some(Sha256::digest(certificate.tbs_certificate.subject_pki.raw).into())
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.verify(&Shown { end, between, name, ocsp, now }).map(|()| ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(&self, message: &[u8], cert: &CertificateDer<'_>, dss: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(&self, message: &[u8], cert: &CertificateDer<'_>, dss: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
