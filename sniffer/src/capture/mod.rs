@@ -1,5 +1,13 @@
 //! Where frames come from. Every backend implements [`Source`]; none of them knows what becomes of a frame.
 
+pub mod file;
+pub mod linktype;
+
+mod error;
+mod sys;
+
+pub use error::Error;
+
 use crate::time::Timestamp;
 use std::{io, time::Duration};
 
