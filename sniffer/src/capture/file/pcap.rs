@@ -65,14 +65,7 @@ impl Pcap {
             }
             let Some((data, next)) = body.split_at_checked(captured) else { break };
             let nanos = u64::from(word(0)) * 1_000_000_000 + u64::from(word(4)) * self.nanos_per_unit;
-            each(Frame {
-                time: Timestamp(nanos),
-                link: self.link,
-                data,
-                wire_len: word(12).max(captured as u32),
-                tag: None,
-                ifindex: 0,
-            });
+            each(Frame { time: Timestamp(nanos), link: self.link, data, wire_len: word(12).max(captured as u32), tag: None, ifindex: 0 });
             step.frames += 1;
             rest = next;
         }
