@@ -1,7 +1,11 @@
 //! Where frames come from. Every backend implements [`Source`]; none of them knows what becomes of a frame.
 
+pub mod afpacket;
+pub mod devices;
 pub mod file;
+pub mod libpcap;
 pub mod linktype;
+pub mod options;
 
 mod error;
 mod sys;
