@@ -35,6 +35,34 @@ pub struct Config {
     pub buffer_bytes: u64,
 }
 
+/// The instructions of a classic program: code, jump if true, jump if false, operand.
+pub type Instructions = Vec<(u16, u8, u8, u32)>;
+
+/// The program that libpcap would attach to a socket on `device`, whose frames begin with an Ethernet header: tags that the kernel took
+/// out are looked for where it put them.
+///
+/// # Errors
+/// When it is no expression, or the device cannot be opened.
+pub fn live_program(device: &str, snaplen: u32, expression: &str) -> Result<Instructions, Error> {
+    let failed = |error: pcap::Error| Error::device(device, format!("libpcap: {error}"));
+    let snaplen = i32::try_from(snaplen).unwrap_or(i32::MAX);
+    // Only an open device makes libpcap choose that form; the buffer is the smallest there is.
+    let capture = Capture::from_device(device).and_then(|c| c.snaplen(snaplen).buffer_size(1 << 17).open()).map_err(failed)?;
+    let program = capture.compile(expression, true).map_err(failed)?;
+    instructions(&program).ok_or_else(|| Error::device(device, "libpcap gave a program that cannot be read"))
+}
+
+/// The crate shows an instruction as text only: its four numbers in decimal.
+pub(super) fn instructions(program: &pcap::BpfProgram) -> Option<Instructions> {
+    let one = |instruction: &pcap::BpfInstruction| {
+        let text = instruction.to_string();
+        let mut words = text.split_whitespace();
+        let mut next = || words.next();
+        Some((next()?.parse().ok()?, next()?.parse().ok()?, next()?.parse().ok()?, next()?.parse().ok()?))
+    };
+    program.get_instructions().iter().map(one).collect()
+}
+
 impl Libpcap {
     /// Opens a device with a filter in libpcap's language; empty is everything.
     ///

@@ -2,10 +2,15 @@
 
 pub mod afpacket;
 pub mod devices;
+pub mod dump;
 pub mod file;
+pub mod filtered;
 pub mod libpcap;
 pub mod linktype;
+pub mod live;
+pub mod open;
 pub mod options;
+pub mod replay;
 
 mod error;
 mod sys;
@@ -93,4 +98,17 @@ pub struct Stats {
     pub lost: u64,
     /// Lost by the interface before anybody saw them, where that is known.
     pub lost_by_interface: u64,
+}
+
+impl Stats {
+    /// The sum of two sources, or of what one counted before and after it was opened again.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            seen: self.seen + other.seen,
+            matched: self.matched + other.matched,
+            lost: self.lost + other.lost,
+            lost_by_interface: self.lost_by_interface + other.lost_by_interface,
+        }
+    }
 }
