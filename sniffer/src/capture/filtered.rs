@@ -23,6 +23,38 @@ pub(super) fn compile(expression: &str, link: Link) -> Result<BpfProgram, Error>
     compiled.map_err(|error| Error::Setting(format!("filter {expression:?}: {error}")))
 }
 
+/// The program of `expression` for a link without an Ethernet header, where there is no place for a tag and libpcap refuses the word:
+/// then of its other alternatives.
+fn compile_plain(expression: &str, link: Link) -> Result<BpfProgram, Error> {
+    compile(expression, link).or_else(|error| compile(&without_vlans(expression).ok_or(error)?, link))
+}
+
+/// The program for a device without a link header.
+pub(super) fn compile_raw_ip(expression: &str) -> Result<BpfProgram, Error> {
+    compile_plain(expression, Link::RawIp)
+}
+
+/// The expression without its alternatives `or (vlan …)`; `None` when it has none.
+pub(super) fn without_vlans(expression: &str) -> Option<String> {
+    let mut rest = expression;
+    let mut plain = String::new();
+    while let Some((before, group)) = rest.split_once(" or (vlan") {
+        plain.push_str(before);
+        let mut depth = 1_usize;
+        let end = group.char_indices().find(|(_, c)| {
+            match c {
+                '(' => depth += 1,
+                ')' => depth -= 1,
+                _ => {}
+            }
+            depth == 0
+        });
+        rest = group.get(end?.0 + 1..)?;
+    }
+    plain.push_str(rest);
+    (plain.len() < expression.len()).then_some(plain)
+}
+
 /// A source of which only that is handed over which a filter lets through.
 pub struct Filtered {
     inner: Box<dyn Source>,
@@ -40,7 +72,7 @@ impl Filtered {
         let mut first_error = None;
         let mut programs = Vec::new();
         for link in LINKS {
-            match compile(expression, link) {
+            match compile_plain(expression, link) {
                 Ok(program) => programs.push((link, Some(program))),
                 Err(error) => {
                     first_error.get_or_insert(error);
@@ -120,6 +152,7 @@ mod tests {
     fn each_link_has_its_program() {
         assert_eq!(links("udp port 53"), [Link::RawIp, Link::Ethernet]);
         assert_eq!(links("ether[0] = 0 and port 54"), [Link::Ethernet], "which has no meaning on raw IP");
+        assert_eq!(links("udp port 54 or (vlan and udp port 54)"), [Link::RawIp, Link::Ethernet], "nor has a tag");
         assert_eq!(links("tcp"), []);
     }
 
@@ -127,5 +160,20 @@ mod tests {
     fn no_expression() {
         let error = Filtered::new(Box::new(Both(false)), "port eighty three").map(|_| ()).unwrap_err().to_string();
         assert!(error.contains("port eighty three") && error.len() > 40, "{error}");
+    }
+
+    #[test]
+    fn alternatives_with_tags() {
+        let cases = [
+            ("tcp port 80 or (vlan and (tcp port 80))", Some("tcp port 80")),
+            ("not host 10.0.0.1 and (udp or (vlan and (udp or (vlan and udp))))", Some("not host 10.0.0.1 and (udp)")),
+            ("a or (vlan and a) or (vlan and vlan and (a)) and b", Some("a and b")),
+            ("tcp port 80", None),
+            ("vlan and tcp", None),
+            ("tcp or (vlan and (tcp", None),
+        ];
+        for (expression, plain) in cases {
+            assert_eq!(without_vlans(expression).as_deref(), plain, "{expression}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Packets through libpcap: the last step of the ladder, and what `type: pcap` asks for. Always promiscuous, as Packetbeat's.
 
-use super::{Error, Frame, Link, Polled, Source, Stats, linktype, sys};
+use super::{Error, Frame, Link, Polled, Source, Stats, filtered, linktype, sys};
 use crate::time::Timestamp;
 use pcap::{Active, Capture, Linktype, Packet, Precision};
 use std::{io, os::fd::AsFd, time::Duration};
@@ -90,7 +90,16 @@ impl Libpcap {
             // The second form of the cooked header says which interface it was; the first stays where it is not known.
             let _ = capture.set_datalink(Linktype(276));
         }
-        capture.filter(expression, true).map_err(failed)?;
+        if let Err(error) = capture.filter(expression, true) {
+            // Without an Ethernet header there is no place for a tag, so libpcap refuses the word there. On `any` the first tag is out
+            // of band and the plain part of the filter sees through it.
+            let ethernet = capture.get_datalink() == Linktype::ETHERNET;
+            let plain = filtered::without_vlans(expression).filter(|_| !ethernet).ok_or_else(|| failed(error))?;
+            capture.filter(&plain, true).map_err(failed)?;
+            if any {
+                log::warn!("any: libpcap cannot look for VLANs on all devices at once; packets with more than one tag are not seen");
+            }
+        }
         // Its mapped ring never times out on an idle line, so the waiting is done here.
         let capture = capture.setnonblock().map_err(failed)?;
         let number = capture.get_datalink().0;

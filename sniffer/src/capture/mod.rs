@@ -13,9 +13,12 @@ pub mod options;
 pub mod replay;
 
 mod error;
+#[cfg(test)]
+mod live_tests;
 mod sys;
 
 pub use error::Error;
+pub use open::Kernel;
 
 use crate::time::Timestamp;
 use std::{io, time::Duration};

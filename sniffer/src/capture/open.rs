@@ -106,7 +106,7 @@ pub fn classic_filter(plan: &Plan) -> Result<afpacket::Filter, Error> {
     }
     let ethernet = |device: &str| libpcap::live_program(device, plan.interface.snaplen, expression);
     let raw_ip = || {
-        let program = filtered::compile(expression, Link::RawIp)?;
+        let program = filtered::compile_raw_ip(expression)?;
         libpcap::instructions(&program).ok_or_else(|| Error::Setting(format!("filter {expression:?}: cannot be compiled for raw IP")))
     };
     match plan.device.link {
