@@ -1,5 +1,25 @@
 //! Where frames come from. Every backend implements [`Source`]; none of them knows what becomes of a frame.
 
+pub mod afpacket;
+pub mod devices;
+pub mod dump;
+pub mod file;
+pub mod filtered;
+pub mod libpcap;
+pub mod linktype;
+pub mod live;
+pub mod open;
+pub mod options;
+pub mod replay;
+
+mod error;
+#[cfg(test)]
+mod live_tests;
+mod sys;
+
+pub use error::Error;
+pub use open::Kernel;
+
 use crate::time::Timestamp;
 use std::{io, time::Duration};
 
@@ -81,4 +101,17 @@ pub struct Stats {
     pub lost: u64,
     /// Lost by the interface before anybody saw them, where that is known.
     pub lost_by_interface: u64,
+}
+
+impl Stats {
+    /// The sum of two sources, or of what one counted before and after it was opened again.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            seen: self.seen + other.seen,
+            matched: self.matched + other.matched,
+            lost: self.lost + other.lost,
+            lost_by_interface: self.lost_by_interface + other.lost_by_interface,
+        }
+    }
 }

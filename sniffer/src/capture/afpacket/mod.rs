@@ -1,0 +1,225 @@
+//! Packets from an `AF_PACKET` socket through a mapped ring (`TPACKET_V3`): no system call and no copy per packet.
+
+mod ring;
+mod socket;
+
+use super::{Frame, Link, Polled, Source, Stats, StrippedTag, sys};
+use crate::time::Timestamp;
+use ring::{Packet, Ring};
+use socket::Socket;
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    time::Duration,
+};
+
+/// `ARPHRD_ETHER` and `ARPHRD_LOOPBACK`: what has an Ethernet header.
+const ETHERNET: u16 = 1;
+pub(super) const LOOPBACK: u16 = 772;
+const IPV4: u16 = 0x0800;
+const IPV6: u16 = 0x86dd;
+const VLAN: u16 = 0x8100;
+/// Blocks are a quarter of a megabyte at least: with smaller ones a burst of large packets costs a wake-up for every few.
+const BLOCK: u32 = 256 << 10;
+
+/// What the kernel lets through to the socket.
+#[derive(Debug)]
+pub enum Filter {
+    /// Everything.
+    None,
+    /// A classic BPF program: code, jump if true, jump if false, operand of each instruction. What it returns is cut to the snap length.
+    Classic(Vec<(u16, u8, u8, u32)>),
+    /// A loaded eBPF program of type socket filter. It must return the snap length for what it wants: the kernel copies that much.
+    Ebpf(OwnedFd),
+}
+
+impl Filter {
+    /// One program for a socket on all interfaces, whose packets begin with an Ethernet header or, on devices without one (tun, WireGuard),
+    /// with the IP header. It asks the kernel which device it is and goes to the one or the other.
+    pub fn by_link(ethernet: &[(u16, u8, u8, u32)], raw_ip: &[(u16, u8, u8, u32)]) -> Self {
+        // `ldh` at SKF_AD_OFF + SKF_AD_HATYPE, an ancillary load of Linux's own; jumps are relative, so the programs need no change.
+        let mut program =
+            vec![(0x28, 0, 0, (-0x1000_i32 + 28) as u32), (0x15, 2, 0, u32::from(ETHERNET)), (0x15, 1, 0, u32::from(LOOPBACK))];
+        program.push((0x05, 0, 0, u32::try_from(ethernet.len()).unwrap_or(u32::MAX)));
+        program.extend_from_slice(ethernet);
+        program.extend_from_slice(raw_ip);
+        Self::Classic(program)
+    }
+}
+
+/// What the frames of a device begin with, by the `ARPHRD_` number of its hardware.
+pub(super) fn link_of(hardware: u16) -> Link {
+    if matches!(hardware, ETHERNET | LOOPBACK) { Link::Ethernet } else { Link::RawIp }
+}
+
+/// What to open.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Name of the device, for messages.
+    pub device: String,
+    /// Its index; 0 for all devices.
+    pub ifindex: u32,
+    /// Whether it is a loopback device, which shows every packet twice.
+    pub loopback: bool,
+    /// Bytes kept of a packet.
+    pub snaplen: u32,
+    /// Size of the ring.
+    pub ring_bytes: u64,
+    /// See packets that are for other hosts. Not for all devices at once.
+    pub promiscuous: bool,
+}
+
+/// One socket with its ring.
+pub struct AfPacket {
+    socket: Socket,
+    ring: Ring,
+    config: Config,
+    total: Stats,
+    /// The device was last heard of as being down.
+    down: bool,
+}
+
+/// Opens `workers` sockets that share the traffic of one device. More than one, or any with a `group` named by the user, join a fanout
+/// group; with a number the kernel chooses when there is none. Nothing is received before all of them are in the group, and nothing at
+/// all that `filter` has not seen.
+///
+/// # Errors
+/// Without CAP_NET_RAW, when the device is not there, or when there is no memory for the ring; the text says what was being done.
+pub fn open(config: &Config, workers: usize, group: Option<u16>, filter: &Filter) -> io::Result<(Vec<AfPacket>, Option<u16>)> {
+    let mut sources: Vec<AfPacket> = Vec::new();
+    let mut group = group;
+    for _ in 0..workers.max(1) {
+        let source = AfPacket::new(config)?;
+        if workers > 1 || group.is_some() {
+            group = Some(source.socket.join(group).map_err(|e| source.join_error(e))?);
+        }
+        sources.push(source);
+    }
+    for source in &sources {
+        source.socket.filter(filter, config.snaplen).map_err(|e| said("attaching the filter", e))?;
+    }
+    Ok((sources, group))
+}
+
+/// The same error with what was being done, and what would help.
+fn said(doing: &str, error: io::Error) -> io::Error {
+    let help = match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => " (this needs root, or the capability CAP_NET_RAW)",
+        Some(libc::ENOMEM | libc::ENOBUFS) => " (a smaller buffer_size_mb may help)",
+        _ => "",
+    };
+    io::Error::new(error.kind(), format!("{doing}: {error}{help}"))
+}
+
+impl AfPacket {
+    fn new(config: &Config) -> io::Result<Self> {
+        let socket = Socket::new().map_err(|e| said("opening an AF_PACKET socket", e))?;
+        // Before the socket is bound, so that from its first packet on there is a filter.
+        socket.reject_all().map_err(|e| said("attaching a filter", e))?;
+        let block_size = BLOCK.max(config.snaplen.saturating_add(4096).checked_next_power_of_two().unwrap_or(BLOCK));
+        let blocks = u32::try_from(config.ring_bytes / u64::from(block_size)).unwrap_or(u32::MAX).max(2);
+        socket.ring(block_size, blocks).map_err(|e| said("allocating the ring", e))?;
+        let ring = Ring::map(socket.as_fd(), block_size as usize, blocks as usize).map_err(|e| said("mapping the ring", e))?;
+        if config.loopback && socket.ignore_outgoing().is_err() {
+            log::debug!("{}: this kernel cannot leave out what the host sends; it is left out here", config.device);
+        }
+        socket.bind(config.ifindex).map_err(|e| said("binding to the device", e))?;
+        if config.promiscuous && config.ifindex != 0 {
+            socket.promiscuous(config.ifindex).map_err(|e| said("setting promiscuous mode", e))?;
+        }
+        Ok(Self { socket, ring, config: config.clone(), total: Stats::default(), down: false })
+    }
+
+    fn join_error(&self, error: io::Error) -> io::Error {
+        match self.socket.error() {
+            Ok(Some(reason)) => said("joining the fanout group", reason),
+            _ => said("joining the fanout group (its other members must use the same device and the same kind of fanout)", error),
+        }
+    }
+
+    /// Hands over a block, if there is one.
+    fn block(&mut self, each: &mut dyn FnMut(Frame<'_>)) -> Option<usize> {
+        let block = self.ring.next()?;
+        let mut count = 0;
+        for packet in block.packets() {
+            if let Some(frame) = frame(&packet, self.config.snaplen) {
+                each(frame);
+                count += 1;
+            }
+        }
+        if std::mem::take(&mut self.down) {
+            log::info!("{}: the device is up again", self.config.device);
+        }
+        Some(count)
+    }
+
+    /// The socket is in an error state: a device that is down comes back by itself, one that is gone does not.
+    fn failed(&mut self) -> io::Result<()> {
+        match self.socket.error()? {
+            None => {}
+            Some(error) if matches!(error.raw_os_error(), Some(libc::ENETDOWN | libc::ENODEV | libc::ENXIO)) => {
+                if !std::mem::replace(&mut self.down, true) && !self.socket.is_orphaned()? {
+                    log::warn!("{}: the device is down; waiting for it to come up", self.config.device);
+                }
+            }
+            Some(error) => return Err(io::Error::new(error.kind(), format!("device {}: {error}", self.config.device))),
+        }
+        self.check_device()
+    }
+
+    fn check_device(&self) -> io::Result<()> {
+        if self.down && self.socket.is_orphaned()? {
+            let text = format!("device {} has disappeared", self.config.device);
+            return Err(io::Error::new(io::ErrorKind::NotFound, text));
+        }
+        Ok(())
+    }
+}
+
+/// A packet as a frame; `None` for what is seen a second time on loopback, and for what has neither an Ethernet nor an IP header.
+#[inline]
+fn frame<'a>(packet: &Packet<'a>, snaplen: u32) -> Option<Frame<'a>> {
+    let (link, skip) = match packet.hardware {
+        LOOPBACK if packet.direction == libc::PACKET_OUTGOING => return None,
+        ETHERNET | LOOPBACK => (Link::Ethernet, 0),
+        // Whatever is in front of the IP header (nothing on tun and WireGuard, PPP on ppp): the kernel knows where it is.
+        _ if matches!(packet.protocol, IPV4 | IPV6) => (Link::RawIp, packet.network),
+        _ => return None,
+    };
+    let data = packet.data.get(skip..)?;
+    let data = data.get(..snaplen as usize).unwrap_or(data);
+    let tag = (packet.status & libc::TP_STATUS_VLAN_VALID != 0).then(|| StrippedTag {
+        tpid: if packet.status & libc::TP_STATUS_VLAN_TPID_VALID != 0 { packet.vlan_tpid } else { VLAN },
+        tci: packet.vlan_tci,
+    });
+    Some(Frame {
+        time: Timestamp(u64::from(packet.seconds) * 1_000_000_000 + u64::from(packet.nanos)),
+        link,
+        data,
+        wire_len: packet.wire_len.saturating_sub(skip as u32).max(data.len() as u32),
+        tag,
+        ifindex: packet.ifindex,
+    })
+}
+
+impl Source for AfPacket {
+    fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(Frame<'_>)) -> io::Result<Polled> {
+        if let Some(count) = self.block(each) {
+            return Ok(Polled::Frames(count));
+        }
+        match sys::wait_readable(self.socket.as_fd(), wait)? {
+            sys::Ready::Readable => {}
+            sys::Ready::Nothing => self.check_device()?,
+            sys::Ready::Failed => self.failed()?,
+        }
+        Ok(self.block(each).map_or(Polled::Idle, Polled::Frames))
+    }
+
+    fn stats(&mut self) -> io::Result<Stats> {
+        let counted = self.socket.counted()?;
+        self.total.matched += u64::from(counted.packets);
+        self.total.lost += u64::from(counted.lost);
+        self.total.seen = self.total.matched;
+        Ok(self.total)
+    }
+}

@@ -1,0 +1,163 @@
+//! The ring that kernel and program share: blocks, each of them the kernel's or ours as its status says
+//! (`Documentation/networking/packet_mmap.rst`, `TPACKET_V3`).
+#![allow(unsafe_code)] // Memory that the kernel writes.
+
+use std::{
+    io,
+    os::fd::{AsRawFd, BorrowedFd},
+    ptr::{NonNull, null_mut},
+    slice,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+/// `tpacket_block_desc`: version, offset of private data, status, packets, offset of the first one, length, sequence number, two times.
+const BLOCK_HEADER: usize = 48;
+const STATUS: usize = 8;
+const PACKETS: usize = 12;
+const FIRST: usize = 16;
+/// `tpacket3_hdr`, and behind it a `sockaddr_ll`.
+const PACKET_HEADER: usize = 48 + 20;
+
+pub(super) struct Ring {
+    base: NonNull<u8>,
+    block_size: usize,
+    blocks: usize,
+    next: usize,
+}
+
+// SAFETY: the mapping belongs to this value alone; nothing about it is tied to a thread.
+unsafe impl Send for Ring {}
+
+impl Ring {
+    /// Maps the ring of a socket, which must have been asked for with these very numbers.
+    pub(super) fn map(socket: BorrowedFd<'_>, block_size: usize, blocks: usize) -> io::Result<Self> {
+        let len = block_size * blocks;
+        // SAFETY: a new mapping of a descriptor that is open; the kernel refuses a length that is not its ring's.
+        let base = unsafe { libc::mmap(null_mut(), len, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, socket.as_raw_fd(), 0) };
+        match NonNull::new(base.cast::<u8>()) {
+            Some(start) if base != libc::MAP_FAILED => Ok(Self { base: start, block_size, blocks, next: 0 }),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    fn status(&self) -> &AtomicU32 {
+        // SAFETY: `next` is below `blocks`, so this word is inside the mapping, which lives as long as `self`; blocks are aligned to pages.
+        // Kernel and program touch it with atomic accesses only.
+        unsafe { AtomicU32::from_ptr(self.base.as_ptr().add(self.next * self.block_size + STATUS).cast()) }
+    }
+
+    /// The next block that the kernel is done with. It goes back when it is dropped.
+    pub(super) fn next(&mut self) -> Option<Block<'_>> {
+        // Acquire: what the kernel wrote before it gave the block away is seen.
+        (self.status().load(Ordering::Acquire) & libc::TP_STATUS_USER != 0).then(|| Block { ring: self })
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // SAFETY: this mapping was made in `map` and nothing borrows from it any more.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.block_size * self.blocks) };
+    }
+}
+
+/// A block that is ours.
+pub(super) struct Block<'a> {
+    ring: &'a mut Ring,
+}
+
+impl Drop for Block<'_> {
+    fn drop(&mut self) {
+        // Release: everything was read before the kernel sees that it may write here again.
+        self.ring.status().store(libc::TP_STATUS_KERNEL, Ordering::Release);
+        self.ring.next = (self.ring.next + 1) % self.ring.blocks;
+    }
+}
+
+impl Block<'_> {
+    fn bytes(&self) -> &[u8] {
+        let at = self.ring.next * self.ring.block_size;
+        // SAFETY: inside the mapping; while the status says so the kernel does not write to this block, and the status itself is
+        // read as part of it by nobody (`packets` begins behind it).
+        unsafe { slice::from_raw_parts(self.ring.base.as_ptr().add(at + PACKETS), self.ring.block_size - PACKETS) }
+    }
+
+    /// The packets in it.
+    pub(super) fn packets(&self) -> Packets<'_> {
+        let bytes = self.bytes();
+        let left = u32_at(bytes, 0);
+        let first = (u32_at(bytes, FIRST - PACKETS) as usize).max(BLOCK_HEADER);
+        Packets { rest: bytes.get(first - PACKETS..).unwrap_or_default(), left }
+    }
+}
+
+#[inline]
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..).and_then(|b| b.first_chunk()).map_or(0, |b| u32::from_ne_bytes(*b))
+}
+
+#[inline]
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    bytes.get(at..).and_then(|b| b.first_chunk()).map_or(0, |b| u16::from_ne_bytes(*b))
+}
+
+/// A packet with what the kernel says about it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Packet<'a> {
+    pub seconds: u32,
+    pub nanos: u32,
+    /// Bytes on the wire, without a tag that was taken out.
+    pub wire_len: u32,
+    /// `TP_STATUS_` bits.
+    pub status: u32,
+    pub vlan_tci: u16,
+    pub vlan_tpid: u16,
+    /// EtherType as the kernel made it out, host byte order.
+    pub protocol: u16,
+    pub ifindex: u32,
+    /// `ARPHRD_` number of the interface.
+    pub hardware: u16,
+    /// `PACKET_HOST`, `PACKET_OUTGOING` and so on.
+    pub direction: u8,
+    /// From the link header on.
+    pub data: &'a [u8],
+    /// Where in `data` the network header is.
+    pub network: usize,
+}
+
+pub(super) struct Packets<'a> {
+    rest: &'a [u8],
+    left: u32,
+}
+
+impl<'a> Iterator for Packets<'a> {
+    type Item = Packet<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Packet<'a>> {
+        if self.left == 0 {
+            return None;
+        }
+        self.left -= 1;
+        let here = self.rest;
+        let head = here.first_chunk::<PACKET_HEADER>()?;
+        let captured = u32_at(head, 12) as usize;
+        let link = usize::from(u16_at(head, 24));
+        let packet = Packet {
+            seconds: u32_at(head, 4),
+            nanos: u32_at(head, 8),
+            wire_len: u32_at(head, 16),
+            status: u32_at(head, 20),
+            vlan_tci: u32_at(head, 32) as u16,
+            vlan_tpid: u16_at(head, 36),
+            protocol: u16::from_be(u16_at(head, 50)),
+            ifindex: u32_at(head, 52),
+            hardware: u16_at(head, 56),
+            direction: head.get(58).copied().unwrap_or_default(),
+            data: here.get(link..)?.get(..captured)?,
+            network: usize::from(u16_at(head, 26)).saturating_sub(link),
+        };
+        // The last one says 0, or where the block ends.
+        self.rest = here.get(u32_at(head, 0) as usize..).unwrap_or_default();
+        Some(packet)
+    }
+}

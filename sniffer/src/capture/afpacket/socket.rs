@@ -1,0 +1,161 @@
+//! The door to `AF_PACKET` sockets: options in, plain Rust out (packet(7), `linux/if_packet.h`).
+#![allow(unsafe_code)] // Socket options and addresses that the standard library has no words for.
+
+use super::Filter;
+use std::{
+    io,
+    mem::{size_of, size_of_val, zeroed},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+};
+
+/// Frames only matter to the kernel's check of the numbers; blocks of the third version hold packets of any size.
+const FRAME: u32 = 2048;
+/// A block that is not full is handed over after so long: what a packet may wait on a quiet line.
+const RETIRE_MILLIS: u32 = 20;
+
+pub(super) struct Socket(OwnedFd);
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// What `PACKET_STATISTICS` counted since it was read last.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counted {
+    /// Passed the filter, the lost ones among them.
+    pub packets: u32,
+    pub lost: u32,
+}
+
+impl Socket {
+    /// A socket that receives nothing until it is bound.
+    pub(super) fn new() -> io::Result<Self> {
+        // SAFETY: no pointers; the descriptor is owned by nobody else.
+        match unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) } {
+            fd if fd < 0 => Err(io::Error::last_os_error()),
+            fd => Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) })),
+        }
+    }
+
+    fn set<T: Copy>(&self, level: i32, option: i32, value: &T) -> io::Result<()> {
+        // SAFETY: the kernel reads `size_of::<T>()` bytes, all of them `value`'s; `T` is plain data of `repr(C)`.
+        let result = unsafe { libc::setsockopt(self.0.as_raw_fd(), level, option, (&raw const *value).cast(), size_of::<T>() as u32) };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    fn get<T: Copy>(&self, level: i32, option: i32, mut value: T) -> io::Result<T> {
+        let mut len = size_of::<T>() as u32;
+        // SAFETY: the kernel writes at most `len` bytes into `value`, which is plain data of `repr(C)` and valid whatever is written.
+        let result = unsafe { libc::getsockopt(self.0.as_raw_fd(), level, option, (&raw mut value).cast(), &mut len) };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(value) }
+    }
+
+    /// Asks for a ring of `blocks` blocks, to be mapped then.
+    pub(super) fn ring(&self, block_size: u32, blocks: u32) -> io::Result<()> {
+        self.set(libc::SOL_PACKET, libc::PACKET_VERSION, &(libc::tpacket_versions::TPACKET_V3 as i32))?;
+        let request = libc::tpacket_req3 {
+            tp_block_size: block_size,
+            tp_block_nr: blocks,
+            tp_frame_size: FRAME,
+            tp_frame_nr: block_size / FRAME * blocks,
+            tp_retire_blk_tov: RETIRE_MILLIS,
+            tp_sizeof_priv: 0,
+            tp_feature_req_word: 0,
+        };
+        self.set(libc::SOL_PACKET, libc::PACKET_RX_RING, &request)
+    }
+
+    /// Puts `filter` in the place of the one before; at no time is there none.
+    pub(super) fn filter(&self, filter: &Filter, snaplen: u32) -> io::Result<()> {
+        const RETURN: u16 = 0x06;
+        let program: Vec<libc::sock_filter> = match filter {
+            Filter::None => vec![libc::sock_filter { code: RETURN, jt: 0, jf: 0, k: snaplen }],
+            Filter::Classic(program) => {
+                // The third version copies as many bytes as the filter says: the snap length goes in here.
+                let cut = |code, k: u32| if code == RETURN { k.min(snaplen) } else { k };
+                program.iter().map(|&(code, jt, jf, k)| libc::sock_filter { code, jt, jf, k: cut(code, k) }).collect()
+            }
+            Filter::Ebpf(program) => return self.set(libc::SOL_SOCKET, libc::SO_ATTACH_BPF, &program.as_raw_fd()),
+        };
+        self.attach(program)
+    }
+
+    /// A filter that nothing passes.
+    pub(super) fn reject_all(&self) -> io::Result<()> {
+        self.attach(vec![libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0 }])
+    }
+
+    fn attach(&self, mut program: Vec<libc::sock_filter>) -> io::Result<()> {
+        let len = u16::try_from(program.len()).map_err(|_| io::Error::other("a filter of more than 65535 instructions"))?;
+        self.set(libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &libc::sock_fprog { len, filter: program.as_mut_ptr() })
+    }
+
+    /// Begins to receive from one interface, or from all of them when `ifindex` is 0.
+    pub(super) fn bind(&self, ifindex: u32) -> io::Result<()> {
+        // SAFETY: all bytes zero is a valid `sockaddr_ll`.
+        let mut address: libc::sockaddr_ll = unsafe { zeroed() };
+        address.sll_family = libc::AF_PACKET as u16;
+        address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+        address.sll_ifindex = ifindex.cast_signed();
+        // SAFETY: a `sockaddr_ll` and its size.
+        let result = unsafe { libc::bind(self.0.as_raw_fd(), (&raw const address).cast(), size_of_val(&address) as u32) };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// Sees packets for others too. The kernel counts the askers and forgets this one when the socket closes.
+    pub(super) fn promiscuous(&self, ifindex: u32) -> io::Result<()> {
+        let request = libc::packet_mreq {
+            mr_ifindex: ifindex.cast_signed(),
+            mr_type: libc::PACKET_MR_PROMISC as u16,
+            mr_alen: 0,
+            mr_address: [0; 8],
+        };
+        self.set(libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &request)
+    }
+
+    /// Does not see what this host sends: on loopback that is everything a second time. Since Linux 4.20.
+    pub(super) fn ignore_outgoing(&self) -> io::Result<()> {
+        self.set(libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &1_i32)
+    }
+
+    /// Joins a group whose members share the traffic, by a hash that both directions of a flow have in common, fragments put together
+    /// before. `None`: a new group with a number nobody uses. Returns the group's number.
+    pub(super) fn join(&self, group: Option<u16>) -> io::Result<u16> {
+        let mut kind = libc::PACKET_FANOUT_HASH | libc::PACKET_FANOUT_FLAG_DEFRAG;
+        if group.is_none() {
+            kind |= libc::PACKET_FANOUT_FLAG_UNIQUEID;
+        }
+        self.set(libc::SOL_PACKET, libc::PACKET_FANOUT, &(u32::from(group.unwrap_or(0)) | kind << 16))?;
+        let joined = self.get(libc::SOL_PACKET, libc::PACKET_FANOUT, 0_u32)?;
+        Ok(joined as u16)
+    }
+
+    /// The counters since they were read last: reading resets them.
+    pub(super) fn counted(&self) -> io::Result<Counted> {
+        let zero = libc::tpacket_stats_v3 { tp_packets: 0, tp_drops: 0, tp_freeze_q_cnt: 0 };
+        let stats = self.get(libc::SOL_PACKET, libc::PACKET_STATISTICS, zero)?;
+        Ok(Counted { packets: stats.tp_packets, lost: stats.tp_drops })
+    }
+
+    /// Why the socket is in an error state, and clears that.
+    pub(super) fn error(&self) -> io::Result<Option<io::Error>> {
+        match self.get(libc::SOL_SOCKET, libc::SO_ERROR, 0_i32)? {
+            0 => Ok(None),
+            code => Ok(Some(io::Error::from_raw_os_error(code))),
+        }
+    }
+
+    /// Whether the interface this was bound to does not exist any more.
+    pub(super) fn is_orphaned(&self) -> io::Result<bool> {
+        // SAFETY: all bytes zero is a valid `sockaddr_ll`.
+        let mut address: libc::sockaddr_ll = unsafe { zeroed() };
+        let mut len = size_of_val(&address) as u32;
+        // SAFETY: the kernel writes at most `len` bytes into `address`.
+        if unsafe { libc::getsockname(self.0.as_raw_fd(), (&raw mut address).cast(), &mut len) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(address.sll_ifindex < 0)
+    }
+}

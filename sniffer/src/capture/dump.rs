@@ -1,0 +1,195 @@
+//! `--dump PREFIX`: writes what is captured to `PREFIX-YYYYmmddHHMMSS.pcap` (local time), a pcap file with nanoseconds.
+
+use super::{Error, Frame, Link, Polled, Source, Stats, linktype};
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// What the file header says: the longest frame there is.
+const SNAPLEN: u32 = 262_144;
+
+/// The file; all workers write to one.
+pub struct Dump {
+    path: PathBuf,
+    output: BufWriter<File>,
+    /// A pcap file has one link type: that of the first frame.
+    link: Option<Link>,
+    /// Frames of another link type.
+    left_out: u64,
+    failed: bool,
+}
+
+impl Dump {
+    /// Makes the file.
+    ///
+    /// # Errors
+    /// When that is not possible; with its name.
+    pub fn create(prefix: &str) -> Result<Arc<Mutex<Self>>, Error> {
+        let path = PathBuf::from(format!("{prefix}-{}.pcap", jiff::Zoned::now().strftime("%Y%m%d%H%M%S")));
+        let file = File::create(&path).map_err(|e| Error::file(&path, e.to_string()))?;
+        Ok(Arc::new(Mutex::new(Self { path, output: BufWriter::new(file), link: None, left_out: 0, failed: false })))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn header(&mut self, link: Link) -> io::Result<()> {
+        self.link = Some(link);
+        for word in [0xa1b2_3c4d, 4 << 16 | 2, 0, 0, SNAPLEN, linktype::number(link)] {
+            self.output.write_all(&u32::to_le_bytes(word))?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, frame: &Frame<'_>) -> io::Result<()> {
+        match self.link {
+            None => self.header(frame.link)?,
+            Some(link) if link != frame.link => {
+                self.left_out += 1;
+                return Ok(());
+            }
+            Some(_) => {}
+        }
+        // A tag that was taken out goes back to where it was on the wire: behind the addresses.
+        let tagged = frame.tag.filter(|_| frame.link == Link::Ethernet).zip(frame.data.split_at_checked(12));
+        let extra = if tagged.is_some() { 4 } else { 0 };
+        let (seconds, nanos) = (frame.time.0 / 1_000_000_000, frame.time.0 % 1_000_000_000);
+        for word in [seconds as u32, nanos as u32, frame.data.len() as u32 + extra, frame.wire_len.saturating_add(extra)] {
+            self.output.write_all(&word.to_le_bytes())?;
+        }
+        let Some((tag, (addresses, rest))) = tagged else { return self.output.write_all(frame.data) };
+        self.output.write_all(addresses)?;
+        self.output.write_all(&tag.tpid.to_be_bytes())?;
+        self.output.write_all(&tag.tci.to_be_bytes())?;
+        self.output.write_all(rest)
+    }
+
+    /// A full disk must not end the capture: it is said once, and the dump ends.
+    fn settle(&mut self, result: io::Result<()>) {
+        if let Err(error) = result
+            && !std::mem::replace(&mut self.failed, true)
+        {
+            log::warn!("{}: {error}; nothing more is dumped", self.path.display());
+        }
+    }
+}
+
+impl Drop for Dump {
+    fn drop(&mut self) {
+        if self.link.is_none() {
+            let result = self.header(Link::Ethernet);
+            self.settle(result);
+        }
+        let result = self.output.flush();
+        self.settle(result);
+        if self.left_out > 0 {
+            log::warn!("{}: {} frames of another link type are not in it: a pcap file has one", self.path.display(), self.left_out);
+        }
+    }
+}
+
+fn lock(dump: &Mutex<Dump>) -> MutexGuard<'_, Dump> {
+    // A worker that panicked left whole records behind, or a cut one; either is better than no dump.
+    dump.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A source whose frames are written down.
+pub struct Dumped {
+    inner: Box<dyn Source>,
+    dump: Arc<Mutex<Dump>>,
+}
+
+impl Dumped {
+    /// Writes what `inner` hands over to `dump`.
+    pub fn new(inner: Box<dyn Source>, dump: Arc<Mutex<Dump>>) -> Self {
+        Self { inner, dump }
+    }
+}
+
+impl Source for Dumped {
+    fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(Frame<'_>)) -> io::Result<Polled> {
+        let dump = &self.dump;
+        let polled = self.inner.poll(wait, &mut |frame| {
+            let mut dump = lock(dump);
+            if !dump.failed {
+                let result = dump.write(&frame);
+                dump.settle(result);
+            }
+            drop(dump);
+            each(frame);
+        })?;
+        if !matches!(polled, Polled::Frames(_)) {
+            // On a quiet line what was captured can be looked at.
+            let mut dump = lock(&self.dump);
+            let result = dump.output.flush();
+            dump.settle(result);
+        }
+        Ok(polled)
+    }
+
+    fn stats(&mut self) -> io::Result<Stats> {
+        self.inner.stats()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        capture::{StrippedTag, file::FileSource},
+        time::Timestamp,
+    };
+
+    struct Three(bool);
+
+    impl Source for Three {
+        fn poll(&mut self, _: Duration, each: &mut dyn FnMut(Frame<'_>)) -> io::Result<Polled> {
+            if std::mem::replace(&mut self.0, true) {
+                return Ok(Polled::Ended);
+            }
+            let tag = Some(StrippedTag { tpid: 0x88a8, tci: 0x2005 });
+            let frame = Frame {
+                time: Timestamp(4_000_000_000_123_456_789),
+                link: Link::Ethernet,
+                data: b"destinsourceTYdata",
+                wire_len: 20,
+                tag: None,
+                ifindex: 3,
+            };
+            each(frame);
+            each(Frame { tag, ..frame });
+            each(Frame { link: Link::RawIp, ..frame });
+            Ok(Polled::Frames(3))
+        }
+
+        fn stats(&mut self) -> io::Result<Stats> {
+            Ok(Stats::default())
+        }
+    }
+
+    #[test]
+    fn what_is_dumped_can_be_read_back() {
+        let prefix = std::env::temp_dir().join(format!("sniffer-dump-{}", std::process::id()));
+        let dump = Dump::create(prefix.to_str().unwrap()).unwrap();
+        let path = lock(&dump).path().to_owned();
+        let stamp = path.to_str().unwrap().strip_prefix(prefix.to_str().unwrap()).unwrap().to_owned();
+        assert!(stamp.len() == "-20240229120000.pcap".len() && stamp.starts_with("-2") && stamp.ends_with(".pcap"), "{stamp}");
+        let mut dumped = Dumped::new(Box::new(Three(false)), Arc::clone(&dump));
+        let mut count = 0;
+        while dumped.poll(Duration::ZERO, &mut |_| count += 1).unwrap() != Polled::Ended {}
+        assert_eq!(count, 3);
+        let mut seen = Vec::new();
+        let mut file = FileSource::open(&path).unwrap();
+        while file.poll(Duration::ZERO, &mut |f| seen.push((f.time.0, f.data.to_vec(), f.wire_len))).unwrap() != Polled::Ended {}
+        let time = 4_000_000_000_123_456_789;
+        assert_eq!(seen, [(time, b"destinsourceTYdata".to_vec(), 20), (time, b"destinsource\x88\xa8\x20\x05TYdata".to_vec(), 24)]);
+        assert_eq!(lock(&dump).left_out, 1);
+        std::fs::remove_file(path).unwrap();
+    }
+}

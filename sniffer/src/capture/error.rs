@@ -1,0 +1,37 @@
+//! Why a source could not be opened, in words for the user.
+
+use std::path::Path;
+
+/// Why a source could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A capture file that cannot be read, or is none.
+    #[error("{path}: {reason}")]
+    File {
+        /// The file as the user named it.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A device that is not there or does not do what is asked of it.
+    #[error("device {device}: {reason}")]
+    Device {
+        /// The device as the user named it.
+        device: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A setting of `packetbeat.interfaces` that makes no sense.
+    #[error("{0}")]
+    Setting(String),
+}
+
+impl Error {
+    pub(super) fn file(path: &Path, reason: impl Into<String>) -> Self {
+        Self::File { path: path.display().to_string(), reason: reason.into() }
+    }
+
+    pub(super) fn device(device: &str, reason: impl ToString) -> Self {
+        Self::Device { device: device.to_owned(), reason: reason.to_string() }
+    }
+}

@@ -1,0 +1,150 @@
+//! Capture files: pcap and pcapng, read through one buffer of fixed size. Frames are borrowed from that buffer.
+//!
+//! Not libpcap, which copies every packet, cannot read a file of several link types and takes seconds as signed; and not mapped,
+//! which costs a page fault every four kilobytes and a signal when somebody cuts the file.
+
+mod pcap;
+mod pcapng;
+mod window;
+
+use super::{Error, Frame, Polled, Source, Stats};
+use pcap::Pcap;
+use pcapng::PcapNg;
+use std::{fs::File, io, path::Path, time::Duration};
+use window::{Filled, Window};
+
+/// Bytes of one frame: what libpcap allows at most for the link types that are read here (its `MAXIMUM_SNAPLEN`).
+const MAX_FRAME: usize = 262_144;
+/// How often the buffer is filled in one call without finding a packet, so that a file of something else does not stop the timers.
+const FILLS_PER_POLL: usize = 64;
+
+/// What a parser made of the bytes it was shown.
+#[derive(Debug, Default)]
+struct Step {
+    /// Bytes done with; may be more than there were.
+    consumed: u64,
+    frames: usize,
+    /// Why nothing behind `consumed` can be understood.
+    broken: Option<String>,
+}
+
+#[derive(Debug)]
+enum Format {
+    Pcap(Pcap),
+    PcapNg(PcapNg),
+}
+
+/// A capture file, or a pipe that delivers one.
+pub struct FileSource {
+    name: String,
+    window: Window,
+    format: Format,
+    frames: u64,
+    ended: bool,
+}
+
+impl FileSource {
+    /// Opens a file; `-` is standard input.
+    ///
+    /// # Errors
+    /// When it cannot be read, is empty, is no capture, or has a link type that nobody decodes.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let real = if path == Path::new("-") { Path::new("/dev/stdin") } else { path };
+        let open = || {
+            let mut window = Window::new(File::open(real)?)?;
+            while window.available().len() < pcap::FILE_HEADER && window.fill(None)? != Filled::End {}
+            Ok(window)
+        };
+        let window = open().map_err(|e: io::Error| Error::file(path, e.to_string()))?;
+        let mut source =
+            Self { name: path.display().to_string(), format: Format::PcapNg(PcapNg::default()), window, frames: 0, ended: false };
+        source.format = detect(source.window.available()).map_err(|reason| Error::file(path, reason))?;
+        if let Format::Pcap(_) = source.format {
+            source.window.advance(pcap::FILE_HEADER as u64);
+        }
+        Ok(source)
+    }
+
+    /// The end of the input: says what was lost on the way there.
+    fn end(&mut self) -> Polled {
+        self.ended = true;
+        if self.window.is_cut() {
+            log::warn!("{}: cut short at byte {}; the {} packets before it were read", self.name, self.window.offset(), self.frames);
+        }
+        if let Format::PcapNg(PcapNg { malformed, .. }) = self.format
+            && malformed > 0
+        {
+            log::warn!("{}: {malformed} packet blocks that contradict themselves were left out", self.name);
+        }
+        Polled::Ended
+    }
+}
+
+/// Which format `head`, the beginning of a file, is of.
+fn detect(head: &[u8]) -> Result<Format, String> {
+    if head.is_empty() {
+        return Err("is empty, so it is no capture file".to_owned());
+    }
+    let known = ["pcap", "pcapng"].join(" or ");
+    match head {
+        [0x1f, 0x8b, ..] => return Err(format!("is compressed with gzip; unpack it first ({known} is read)")),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => return Err(format!("is compressed with zstd; unpack it first ({known} is read)")),
+        [0x0a, 0x0d, 0x0d, 0x0a, ..] => return Ok(Format::PcapNg(PcapNg::default())),
+        _ => {}
+    }
+    let mut whole = [0; pcap::FILE_HEADER];
+    for (to, from) in whole.iter_mut().zip(head) {
+        *to = *from;
+    }
+    match Pcap::open(&whole) {
+        Some(_) if head.len() < whole.len() => Err(format!("ends after {} bytes, inside the file header", head.len())),
+        Some(format) => format.map(Format::Pcap),
+        None => Err(format!("is no capture file: it begins with {:02x?}, which is neither {known}", head.get(..4).unwrap_or(head))),
+    }
+}
+
+impl Source for FileSource {
+    fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(Frame<'_>)) -> io::Result<Polled> {
+        if self.ended {
+            return Ok(Polled::Ended);
+        }
+        for _ in 0..FILLS_PER_POLL {
+            let step = match &mut self.format {
+                Format::Pcap(format) => format.frames(self.window.available(), each),
+                Format::PcapNg(format) => format.frames(self.window.available(), each),
+            };
+            self.window.advance(step.consumed);
+            self.frames += step.frames as u64;
+            if let Some(reason) = step.broken {
+                self.ended = true;
+                let (name, at, frames) = (&self.name, self.window.offset(), self.frames);
+                let text = format!("{name}: at byte {at}: {reason}; the {frames} packets before it were read");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            }
+            if step.frames > 0 {
+                return Ok(Polled::Frames(step.frames));
+            }
+            match self.window.fill(Some(wait)) {
+                Ok(Filled::More) => {}
+                Ok(Filled::Nothing) => return Ok(Polled::Idle),
+                Ok(Filled::End) => return Ok(self.end()),
+                Err(error) => {
+                    self.ended = true;
+                    return Err(io::Error::new(error.kind(), format!("{}: {error}", self.name)));
+                }
+            }
+        }
+        Ok(Polled::Frames(0))
+    }
+
+    fn stats(&mut self) -> io::Result<Stats> {
+        let left_out = match &self.format {
+            Format::Pcap(_) => 0,
+            Format::PcapNg(format) => format.malformed + format.unsupported,
+        };
+        Ok(Stats { seen: self.frames + left_out, matched: self.frames, lost: 0, lost_by_interface: 0 })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,326 @@
+//! Files of every kind, made byte by byte, and what comes out of them.
+
+use super::*;
+use crate::capture::Link;
+use std::{
+    io::Write,
+    path::PathBuf,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+/// A file that is gone with its name.
+struct Temp(PathBuf);
+
+impl Temp {
+    fn new(bytes: &[u8]) -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("sniffer-capture-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Temp {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+type Seen = (u64, Link, Vec<u8>, u32);
+
+/// Everything in a file, and how it ended.
+fn read(bytes: &[u8]) -> (Vec<Seen>, Result<Stats, String>) {
+    let file = Temp::new(bytes);
+    let mut source = match FileSource::open(&file.0) {
+        Ok(source) => source,
+        Err(error) => return (Vec::new(), Err(error.to_string())),
+    };
+    let mut seen = Vec::new();
+    loop {
+        match source.poll(Duration::ZERO, &mut |f| seen.push((f.time.0, f.link, f.data.to_vec(), f.wire_len))) {
+            Ok(Polled::Ended) => break (seen, Ok(source.stats().unwrap())),
+            Ok(_) => {}
+            Err(error) => {
+                assert_eq!(source.poll(Duration::ZERO, &mut |_| panic!("a frame after an error")).unwrap(), Polled::Ended);
+                break (seen, Err(error.to_string()));
+            }
+        }
+    }
+}
+
+fn frames(bytes: &[u8]) -> Vec<Seen> {
+    let (seen, end) = read(bytes);
+    assert_eq!(end.map(|s| s.matched as usize), Ok(seen.len()));
+    seen
+}
+
+/// Writes numbers in either byte order.
+#[derive(Clone, Copy)]
+struct To {
+    big: bool,
+}
+
+impl To {
+    fn u16(self, n: u16) -> [u8; 2] {
+        if self.big { n.to_be_bytes() } else { n.to_le_bytes() }
+    }
+    fn u32(self, n: u32) -> [u8; 4] {
+        if self.big { n.to_be_bytes() } else { n.to_le_bytes() }
+    }
+    fn words(self, words: &[u32]) -> Vec<u8> {
+        words.iter().flat_map(|w| self.u32(*w)).collect()
+    }
+    fn pcap(self, magic: u32, link: u32) -> Vec<u8> {
+        self.words(&[magic, if self.big { 2 << 16 | 4 } else { 4 << 16 | 2 }, 0, 0, 65535, link])
+    }
+    fn record(self, seconds: u32, fraction: u32, data: &[u8], wire_len: u32) -> Vec<u8> {
+        [self.words(&[seconds, fraction, data.len() as u32, wire_len]), data.to_vec()].concat()
+    }
+    fn block(self, kind: u32, body: &[u8]) -> Vec<u8> {
+        let total = 12 + body.len().next_multiple_of(4);
+        let mut block = self.words(&[kind, total as u32]);
+        block.extend_from_slice(body);
+        block.resize(total - 4, 0);
+        block.extend(self.u32(total as u32));
+        block
+    }
+    fn section(self) -> Vec<u8> {
+        self.block(0x0a0d_0d0a, &[&self.u32(0x1a2b_3c4d)[..], &self.u16(1), &self.u16(0), &[0xff; 8]].concat())
+    }
+    fn interface(self, link: u16, snaplen: u32, options: &[(u16, &[u8])]) -> Vec<u8> {
+        let mut body = [&self.u16(link)[..], &[0, 0], &self.u32(snaplen)].concat();
+        for (code, value) in options {
+            body.extend([self.u16(*code), self.u16(value.len() as u16)].concat());
+            body.extend_from_slice(value);
+            body.resize(body.len().next_multiple_of(4), 0);
+        }
+        self.block(1, &body)
+    }
+    fn enhanced(self, interface: u32, ticks: u64, data: &[u8], wire_len: u32) -> Vec<u8> {
+        let head = self.words(&[interface, (ticks >> 32) as u32, ticks as u32, data.len() as u32, wire_len]);
+        self.block(6, &[head, data.to_vec()].concat())
+    }
+}
+
+const LE: To = To { big: false };
+const BE: To = To { big: true };
+
+#[test]
+fn pcap_in_both_orders_and_resolutions() {
+    for to in [LE, BE] {
+        for (magic, nanos) in [(0xa1b2_c3d4, 456_000), (0xa1b2_3c4d, 456)] {
+            let file = [to.pcap(magic, 1), to.record(1, 456, b"abc", 3), to.record(4_294_967_295, 0, b"defg", 1500)].concat();
+            let expected = vec![
+                (1_000_000_000 + nanos, Link::Ethernet, b"abc".to_vec(), 3),
+                (4_294_967_295_000_000_000, Link::Ethernet, b"defg".to_vec(), 1500),
+            ];
+            assert_eq!(frames(&file), expected, "magic {magic:x}, big endian {}", to.big);
+        }
+    }
+}
+
+#[test]
+fn pcap_with_longer_record_headers() {
+    for to in [LE, BE] {
+        let record = |data: &[u8]| [to.words(&[7, 8, data.len() as u32, 9]), vec![1, 2, 3, 4, 5, 6, 7, 8], data.to_vec()].concat();
+        let file = [to.pcap(0xa1b2_cd34, 113), record(b"one"), record(b"two")].concat();
+        let time = 7_000_008_000;
+        assert_eq!(frames(&file), [(time, Link::LinuxSll, b"one".to_vec(), 9), (time, Link::LinuxSll, b"two".to_vec(), 9)]);
+    }
+}
+
+#[test]
+fn link_types() {
+    let cases = [
+        (1, Link::Ethernet),
+        (0x1400_0001, Link::Ethernet), // with a frame check sequence
+        (113, Link::LinuxSll),
+        (276, Link::LinuxSll2),
+        (0, Link::Null),
+        (108, Link::Null),
+        (101, Link::RawIp),
+        (12, Link::RawIp),
+        (14, Link::RawIp),
+        (228, Link::RawIp),
+        (229, Link::RawIp),
+    ];
+    for (number, link) in cases {
+        let file = [LE.pcap(0xa1b2_c3d4, number), LE.record(0, 0, b"x", 1)].concat();
+        assert_eq!(frames(&file), [(0, link, b"x".to_vec(), 1)], "{number}");
+    }
+    let (_, end) = read(&LE.pcap(0xa1b2_c3d4, 105));
+    let error = end.unwrap_err();
+    assert!(error.contains("link type 105 is not supported"), "{error}");
+}
+
+#[test]
+fn pcapng_with_everything() {
+    for (to, other) in [(LE, BE), (BE, LE)] {
+        let ten: i64 = 10;
+        let offset = if other.big { ten.to_be_bytes() } else { ten.to_le_bytes() };
+        let old = [&to.u16(1)[..], &to.u16(0), &to.words(&[0, 5, 3, 4]), b"old"].concat();
+        let file = [
+            to.section(),
+            to.interface(1, 0, &[]),
+            to.block(5, b"statistics"),
+            to.enhanced(0, 1_000_002, b"enhanced", 60),
+            to.interface(101, 4, &[(2, b"eth7"), (9, &[9])]),
+            to.enhanced(1, 4_294_967_295_123_456_789, b"late", 4),
+            to.block(3, &[&to.u32(7)[..], b"simple!"].concat()),
+            to.block(2, &old),
+            to.block(0xbad, &[0; 4000]),
+            // A second section, in the other order, knows nothing of the first one's interfaces.
+            other.section(),
+            other.enhanced(0, 1, b"of nobody", 9),
+            other.interface(276, 4, &[(9, &[0x80 | 1]), (14, &offset), (0, &[])]),
+            other.enhanced(0, 3, b"cooked", 6),
+            other.block(3, &[&other.u32(7)[..], b"simp"].concat()),
+        ]
+        .concat();
+        let (seen, end) = read(&file);
+        let expected = [
+            (1_000_002_000, Link::Ethernet, b"enhanced".to_vec(), 60),
+            (4_294_967_295_123_456_789, Link::RawIp, b"late".to_vec(), 4),
+            (4_294_967_295_123_456_789, Link::Ethernet, b"simple!".to_vec(), 7),
+            (5, Link::RawIp, b"old".to_vec(), 4),
+            (11_500_000_000, Link::LinuxSll2, b"cooked".to_vec(), 6),
+            (11_500_000_000, Link::LinuxSll2, b"simp".to_vec(), 7),
+        ];
+        assert_eq!(seen, expected, "big endian first: {}", to.big);
+        assert_eq!(end, Ok(Stats { seen: 7, matched: 6, lost: 0, lost_by_interface: 0 }), "one packet has no interface");
+    }
+}
+
+#[test]
+fn pcapng_interfaces_that_nobody_decodes() {
+    let alone = [LE.section(), LE.interface(220, 0, &[]), LE.enhanced(0, 1, b"usb", 3)].concat();
+    let (seen, end) = read(&alone);
+    assert_eq!(seen, []);
+    assert!(end.clone().unwrap_err().contains("link type 220"), "{end:?}");
+    let beside =
+        [LE.section(), LE.interface(220, 0, &[]), LE.interface(1, 0, &[]), LE.enhanced(0, 1, b"usb", 3), LE.enhanced(1, 2, b"eth", 3)];
+    let (seen, end) = read(&beside.concat());
+    assert_eq!(seen, [(2000, Link::Ethernet, b"eth".to_vec(), 3)]);
+    assert_eq!(end.unwrap(), Stats { seen: 2, matched: 1, lost: 0, lost_by_interface: 0 });
+}
+
+/// At whatever byte a file is cut, what was whole before is read and nothing fails.
+#[test]
+fn truncated_anywhere() {
+    let pcap = [LE.pcap(0xa1b2_c3d4, 1), LE.record(1, 0, b"first", 5), LE.record(2, 0, b"second", 6)].concat();
+    let ng = [LE.section(), LE.interface(1, 0, &[]), LE.enhanced(0, 1, b"first", 5), LE.enhanced(0, 2, b"second", 6)].concat();
+    for (whole, header, ends) in [(&pcap, 24, [45, 67]), (&ng, 12, [88, 128])] {
+        assert_eq!(whole.len(), ends[1]);
+        for cut in header..=whole.len() {
+            let (seen, end) = read(&whole[..cut]);
+            let expected = ends.iter().filter(|e| cut >= **e).count();
+            assert_eq!((seen.len(), end.map(|s| s.matched)), (expected, Ok(expected as u64)), "cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_capture() {
+    let cases: [(&[u8], &str); 6] = [
+        (b"", "is empty"),
+        (b"packetbeat.interfaces.device: any\n", "is no capture file: it begins with [70, 61, 63, 6b]"),
+        (b"\x1f\x8b\x08\x00", "compressed with gzip"),
+        (b"\xd4\xc3\xb2\xa1\x02\x00", "ends after 6 bytes, inside the file header"),
+        (b"x", "is no capture file: it begins with [78]"),
+        (b"\x0a\x0d\x0d\x0a\x1c\0\0\0\x11\x22\x33\x44\x01\0\0\0", "byte order mark is [11, 22, 33, 44]"),
+    ];
+    for (bytes, expected) in cases {
+        let (seen, end) = read(bytes);
+        let error = end.unwrap_err();
+        assert!(seen.is_empty() && error.contains(expected) && error.contains("sniffer-capture-"), "{error:?} lacks {expected:?}");
+    }
+    let error = FileSource::open(Path::new("/nonexistent/x.pcap")).map(|_| ()).unwrap_err().to_string();
+    assert!(error.starts_with("/nonexistent/x.pcap: No such file"), "{error}");
+}
+
+#[test]
+fn broken_in_the_middle() {
+    let good = LE.record(1, 0, b"good", 4);
+    let pcap = [LE.pcap(0xa1b2_c3d4, 1), good, LE.words(&[2, 0, 0x7fff_ffff, 60])].concat();
+    let (seen, end) = read(&pcap);
+    assert_eq!(seen.len(), 1);
+    assert!(end.clone().unwrap_err().contains("at byte 44: a record of 2147483647 bytes"), "{end:?}");
+
+    let mut ng = [LE.section(), LE.interface(1, 0, &[]), LE.enhanced(0, 1, b"good", 4)].concat();
+    let at = ng.len();
+    ng.extend(LE.words(&[6, 8, 0, 8]));
+    let (seen, end) = read(&ng);
+    assert_eq!(seen.len(), 1);
+    assert!(end.clone().unwrap_err().contains(&format!("at byte {at}: a block of 8 bytes")), "{end:?}");
+
+    // A packet that is longer than its block is left out, and the next one is read.
+    let mut long = LE.enhanced(0, 1, b"long", 4);
+    long[20] = 200;
+    let (seen, end) = read(&[LE.section(), LE.interface(1, 0, &[]), long, LE.enhanced(0, 2, b"good", 4)].concat());
+    assert_eq!(seen.len(), 1);
+    assert_eq!(end.unwrap().seen, 2);
+}
+
+/// Blocks that are larger than the buffer: foreign ones are passed over, of a packet's the front is enough.
+#[test]
+fn blocks_larger_than_the_buffer() {
+    let huge = vec![0x55; 3 * window::CAPACITY + 8];
+    let mut commented = LE.words(&[0, 0, 9, 4, 4]);
+    commented.extend_from_slice(b"data");
+    commented.extend_from_slice(&huge);
+    let parts = [
+        LE.section(),
+        LE.interface(1, 0, &[]),
+        LE.block(0xbad, &huge),
+        LE.enhanced(0, 1, b"one", 3),
+        LE.block(6, &commented),
+        LE.enhanced(0, 2, b"two", 3),
+    ];
+    let seen = frames(&parts.concat());
+    assert_eq!(seen.iter().map(|s| (s.0, s.2.as_slice())).collect::<Vec<_>>(), [(1000, &b"one"[..]), (9000, b"data"), (2000, b"two")]);
+}
+
+/// More than one buffer of records, some as large as a frame may be: none is lost at the seams.
+#[test]
+fn many_buffers() {
+    let mut file = LE.pcap(0xa1b2_c3d4, 1);
+    let lengths: Vec<usize> = (0..3000).map(|n| if n % 100 == 7 { MAX_FRAME } else { n % 1600 }).collect();
+    for (n, len) in lengths.iter().enumerate() {
+        file.extend(LE.record(n as u32, 0, &vec![n as u8; *len], *len as u32));
+    }
+    let seen = frames(&file);
+    assert_eq!(seen.len(), lengths.len());
+    for (n, (frame, len)) in seen.iter().zip(&lengths).enumerate() {
+        assert!(frame.0 == n as u64 * 1_000_000_000 && frame.2.len() == *len && frame.2.iter().all(|b| *b == n as u8), "{n}");
+    }
+}
+
+#[test]
+fn a_pipe_is_waited_for() {
+    let (reader, mut writer) = io::pipe().unwrap();
+    let window = Window::new(std::os::fd::OwnedFd::from(reader).into()).unwrap();
+    let format = Format::Pcap(Pcap::open(LE.pcap(0xa1b2_c3d4, 1).first_chunk().unwrap()).unwrap().unwrap());
+    let mut source = FileSource { name: "pipe".to_owned(), window, format, frames: 0, ended: false };
+    let mut poll = || source.poll(Duration::from_millis(1), &mut |_| {}).unwrap();
+    assert_eq!(poll(), Polled::Idle);
+    writer.write_all(&LE.record(1, 2, b"abc", 3)).unwrap();
+    assert_eq!(poll(), Polled::Frames(1));
+    assert_eq!(poll(), Polled::Idle);
+    drop(writer);
+    assert_eq!(poll(), Polled::Ended);
+}
+
+/// `SNIFFER_BIG_PCAP=FILE cargo test --release -- --ignored --nocapture reading_speed`: what reading costs.
+#[test]
+#[ignore = "a measurement"]
+fn reading_speed() {
+    let path = std::env::var("SNIFFER_BIG_PCAP").expect("SNIFFER_BIG_PCAP names a capture file");
+    for _ in 0..5 {
+        let start = std::time::Instant::now();
+        let mut source = FileSource::open(Path::new(&path)).unwrap();
+        let (mut frames, mut bytes) = (0_u64, 0_u64);
+        while source.poll(Duration::ZERO, &mut |f| (frames, bytes) = (frames + 1, bytes + f.data.len() as u64)).unwrap() != Polled::Ended {}
+        println!("{frames} frames, {bytes} bytes in {:?}", start.elapsed());
+    }
+}

@@ -1,0 +1,48 @@
+//! Link-layer numbers as capture files and libpcap write them (<https://www.tcpdump.org/linktypes.html>), to and from [`Link`].
+
+use super::Link;
+
+/// The link of a `LINKTYPE_` or `DLT_` number; `None` for those that nobody decodes here.
+///
+/// `RAW` has three numbers: 101 in files, 12 and 14 where a program wrote its system's own `DLT_RAW`.
+pub fn from_number(number: u32) -> Option<Link> {
+    Some(match number {
+        1 => Link::Ethernet,
+        12 | 14 | 101 | 228 | 229 => Link::RawIp,
+        113 => Link::LinuxSll,
+        276 => Link::LinuxSll2,
+        0 | 108 => Link::Null,
+        _ => return None,
+    })
+}
+
+/// The `LINKTYPE_` number that a file says for `link`.
+pub fn number(link: Link) -> u32 {
+    match link {
+        Link::Ethernet => 1,
+        Link::RawIp => 101,
+        Link::LinuxSll => 113,
+        Link::LinuxSll2 => 276,
+        Link::Null => 0,
+    }
+}
+
+/// What to tell the user about a number that [`from_number`] does not know.
+pub fn unsupported(number: u32) -> String {
+    format!(
+        "link type {number} is not supported; it may be Ethernet (1), raw IP (101, 12, 14, 228, 229), Linux cooked (113, 276) or BSD loopback (0, 108)"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_come_back() {
+        for link in [Link::Ethernet, Link::RawIp, Link::LinuxSll, Link::LinuxSll2, Link::Null] {
+            assert_eq!(from_number(number(link)), Some(link));
+        }
+        assert_eq!(from_number(105), None, "802.11");
+    }
+}

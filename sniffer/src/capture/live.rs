@@ -1,0 +1,164 @@
+//! A live source that outlives its device: what fails is reported, and opened again when it can be; a default route that moves to another
+//! device is followed. Asks the clock, as only sources may.
+
+use super::{Frame, Polled, Source, Stats, devices, replay::Opener};
+use std::{
+    io, thread,
+    time::{Duration, Instant},
+};
+
+/// How long to wait before the next attempt to open a device again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Follows a device that the user named by a route.
+struct Route {
+    wanted: String,
+    every: Duration,
+    next: Instant,
+    device: String,
+}
+
+/// A source that is opened again when it fails.
+pub struct Live {
+    name: String,
+    open: Opener,
+    current: Option<Box<dyn Source>>,
+    retry_at: Instant,
+    route: Option<Route>,
+    /// Counters of the sources before this one.
+    before: Stats,
+    /// Counters of this one when it was asked last: it may not answer any more when it fails.
+    latest: Stats,
+}
+
+impl Live {
+    /// Keeps alive what was opened as `current`; `name` is what the user calls it.
+    pub fn new(name: &str, current: Box<dyn Source>, open: Opener) -> Self {
+        Self {
+            name: name.to_owned(),
+            open,
+            current: Some(current),
+            retry_at: Instant::now(),
+            route: None,
+            before: Stats::default(),
+            latest: Stats::default(),
+        }
+    }
+
+    /// Looks up `wanted`, which is `device` now, every so often.
+    #[must_use]
+    pub fn following(mut self, wanted: &str, device: &str, every: Duration) -> Self {
+        let next = Instant::now() + every;
+        self.route = Some(Route { wanted: wanted.to_owned(), every, next, device: device.to_owned() });
+        self
+    }
+
+    fn close(&mut self) {
+        if let Some(mut source) = self.current.take() {
+            self.latest = source.stats().unwrap_or(self.latest);
+        }
+        self.before = self.before.plus(std::mem::take(&mut self.latest));
+    }
+
+    fn follow(&mut self) {
+        let Some(route) = &mut self.route else { return };
+        let now = Instant::now();
+        if now < route.next {
+            return;
+        }
+        route.next = now + route.every;
+        // No default route for now is no reason to leave the device.
+        let Ok(found) = devices::resolve(&route.wanted) else { return };
+        if found.name != route.device {
+            log::info!("{}: the route moved from {} to {}", route.wanted, route.device, found.name);
+            route.device = found.name;
+            self.close();
+            self.retry_at = now;
+        }
+    }
+
+    fn reopen(&mut self) {
+        let now = Instant::now();
+        if self.current.is_some() || now < self.retry_at {
+            return;
+        }
+        match (self.open)() {
+            Ok(source) => {
+                log::info!("{}: capturing again", self.name);
+                self.current = Some(source);
+            }
+            Err(error) => {
+                log::debug!("{}: {error}", self.name);
+                self.retry_at = now + RETRY;
+            }
+        }
+    }
+}
+
+impl Source for Live {
+    fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(Frame<'_>)) -> io::Result<Polled> {
+        if self.route.is_some() {
+            self.follow();
+        }
+        if self.current.is_none() {
+            self.reopen();
+        }
+        let Some(source) = &mut self.current else {
+            thread::sleep(wait.min(self.retry_at.saturating_duration_since(Instant::now())));
+            return Ok(Polled::Idle);
+        };
+        match source.poll(wait, each) {
+            Ok(polled) => Ok(polled),
+            Err(error) => {
+                log::warn!("{error}; it is tried again every second");
+                self.close();
+                self.retry_at = Instant::now() + RETRY;
+                Ok(Polled::Idle)
+            }
+        }
+    }
+
+    fn stats(&mut self) -> io::Result<Stats> {
+        if let Some(source) = &mut self.current {
+            self.latest = source.stats()?;
+        }
+        Ok(self.before.plus(self.latest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails at its second call.
+    struct Fragile(u32);
+
+    impl Source for Fragile {
+        fn poll(&mut self, _: Duration, _: &mut dyn FnMut(Frame<'_>)) -> io::Result<Polled> {
+            self.0 += 1;
+            if self.0 == 2 { Err(io::Error::other("device x has disappeared")) } else { Ok(Polled::Frames(1)) }
+        }
+
+        fn stats(&mut self) -> io::Result<Stats> {
+            Ok(Stats { matched: u64::from(self.0), ..Stats::default() })
+        }
+    }
+
+    #[test]
+    fn what_fails_is_opened_again() {
+        let mut attempts = 0;
+        let open: Opener = Box::new(move || {
+            attempts += 1;
+            if attempts == 1 { Err(super::super::Error::device("x", "not yet")) } else { Ok(Box::new(Fragile(0))) }
+        });
+        let mut live = Live::new("x", Box::new(Fragile(0)), open);
+        let polled: Vec<Polled> = (0..2).map(|_| live.poll(Duration::ZERO, &mut |_| {}).unwrap()).collect();
+        assert_eq!(polled, [Polled::Frames(1), Polled::Idle]);
+        assert_eq!(live.stats().unwrap().matched, 2);
+        live.retry_at = Instant::now();
+        assert_eq!(live.poll(Duration::ZERO, &mut |_| {}).unwrap(), Polled::Idle, "the first attempt fails");
+        live.retry_at = Instant::now();
+        assert_eq!(live.poll(Duration::ZERO, &mut |_| {}).unwrap(), Polled::Frames(1));
+        assert_eq!(live.stats().unwrap().matched, 3);
+    }
+}

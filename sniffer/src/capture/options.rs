@@ -1,0 +1,337 @@
+//! `packetbeat.interfaces`: what the user wrote, and what of it makes no sense.
+
+use super::Error;
+use crate::config::{self, duration};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
+};
+use std::{fmt, path::PathBuf, time::Duration};
+
+/// Snap lengths beyond this are cut to it: no frame is longer (libpcap's own limit).
+const MAX_SNAPLEN: u32 = 262_144;
+/// Workers beyond this are more than any machine has use for; each has a ring of its own.
+const MAX_WORKERS: usize = 1024;
+/// Megabytes of all rings of an interface together; more than the kernel maps in one go.
+const MAX_BUFFER_MB: u64 = 65_536;
+
+/// How packets are got (`type`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The best that works here: eBPF, else `AF_PACKET`, else libpcap.
+    #[default]
+    #[serde(alias = "autodetect")]
+    Auto,
+    /// Our own programs in the kernel.
+    Ebpf,
+    /// A mapped ring of the kernel's.
+    AfPacket,
+    /// libpcap.
+    Pcap,
+    /// What is not built here; `auto` takes its place.
+    PfRing,
+    /// What is not built here; `auto` takes its place.
+    Dpdk,
+}
+
+/// Where the eBPF programs are attached (`hook`, ours).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hook {
+    /// What suits the device.
+    #[default]
+    Auto,
+    /// XDP for what comes in, TC for what goes out.
+    Xdp,
+    /// TC both ways.
+    Tc,
+    /// A socket filter.
+    Socket,
+}
+
+/// One entry of `packetbeat.interfaces`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct Interface {
+    /// Name, number, `any` or `default_route*`.
+    #[serde(deserialize_with = "name_or_number")]
+    pub device: String,
+    /// How packets are got.
+    #[serde(rename = "type")]
+    pub kind: Kind,
+    /// Bytes kept of a packet.
+    pub snaplen: u32,
+    /// Megabytes of all rings of this interface together.
+    pub buffer_size_mb: u64,
+    /// See packets for other hosts with `af_packet`; the other types always do.
+    pub auto_promisc_mode: bool,
+    /// The generated filter lets tagged packets through as well.
+    pub with_vlans: bool,
+    /// A filter in libpcap's language instead of the generated one.
+    pub bpf_filter: Option<String>,
+    /// Share the traffic of `af_packet` with other processes that name the same group.
+    pub fanout_group: Option<u16>,
+    /// How often the socket's counters are read.
+    #[serde(with = "duration")]
+    pub metrics_interval: Duration,
+    /// How often the default route is looked up again.
+    #[serde(deserialize_with = "some_duration")]
+    pub poll_default_route: Option<Duration>,
+    /// Networks that are inside, by name or as CIDR.
+    #[serde(deserialize_with = "one_or_many")]
+    pub internal_networks: Vec<String>,
+    /// A capture file instead of a device.
+    pub file: Option<PathBuf>,
+    /// Where the eBPF programs are attached (ours).
+    pub hook: Hook,
+    /// Threads for this interface (ours); as many as there are cores when it is not set.
+    pub workers: Option<usize>,
+}
+
+impl Default for Interface {
+    fn default() -> Self {
+        Self {
+            device: "any".to_owned(),
+            kind: Kind::Auto,
+            snaplen: 65_535,
+            buffer_size_mb: 24,
+            auto_promisc_mode: false,
+            with_vlans: false,
+            bpf_filter: None,
+            fanout_group: None,
+            metrics_interval: Duration::from_secs(5),
+            poll_default_route: None,
+            internal_networks: Vec::new(),
+            file: None,
+            hook: Hook::Auto,
+            workers: None,
+        }
+    }
+}
+
+impl Interface {
+    /// How many workers share this interface: a file has one, libpcap has one, else the cores unless the user says otherwise.
+    pub fn workers(&self) -> usize {
+        if self.file.is_some() || self.kind == Kind::Pcap {
+            return 1;
+        }
+        self.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    /// Bytes of the ring of each worker: the whole shared out, rounded up to a power of two.
+    pub fn ring_bytes(&self) -> u64 {
+        ((self.buffer_size_mb << 20) / self.workers() as u64).next_power_of_two()
+    }
+
+    /// Whether `kind` walks down the ladder.
+    pub fn is_auto(&self) -> bool {
+        matches!(self.kind, Kind::Auto | Kind::PfRing | Kind::Dpdk)
+    }
+
+    /// Brings numbers into range and refuses what contradicts itself.
+    fn checked(mut self) -> Result<Self, String> {
+        if self.snaplen == 0 {
+            self.snaplen = Self::default().snaplen;
+        }
+        self.snaplen = self.snaplen.min(MAX_SNAPLEN);
+        if self.buffer_size_mb == 0 || self.buffer_size_mb > MAX_BUFFER_MB {
+            return Err(format!("buffer_size_mb is {}; 1 to {MAX_BUFFER_MB} are allowed", self.buffer_size_mb));
+        }
+        if self.workers.is_some_and(|n| n == 0 || n > MAX_WORKERS) {
+            return Err(format!("workers may be 1 to {MAX_WORKERS}"));
+        }
+        if self.fanout_group.is_some() && matches!(self.kind, Kind::Pcap | Kind::Ebpf) {
+            return Err("fanout_group needs type af_packet".to_owned());
+        }
+        if self.poll_default_route.is_some_and(|every| every < Duration::from_secs(1)) {
+            self.poll_default_route = Some(Duration::from_secs(1));
+        }
+        self.bpf_filter = self.bpf_filter.filter(|text| !text.trim().is_empty());
+        match self.kind {
+            Kind::PfRing => log::warn!("packetbeat.interfaces.type: pf_ring is not built in; auto takes its place"),
+            Kind::Dpdk => log::warn!("packetbeat.interfaces.type: dpdk is not built in; auto takes its place"),
+            _ => {}
+        }
+        Ok(self)
+    }
+}
+
+/// A map is one interface, a list has several; nothing at all is the default.
+struct Interfaces(Vec<Interface>);
+
+impl<'de> Deserialize<'de> for Interfaces {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMany;
+        impl<'de> Visitor<'de> for OneOrMany {
+            type Value = Interfaces;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the settings of an interface, or a list of them")
+            }
+            fn visit_unit<E>(self) -> Result<Interfaces, E> {
+                Ok(Interfaces(Vec::new()))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Interfaces, A::Error> {
+                Interface::deserialize(MapAccessDeserializer::new(map)).map(|interface| Interfaces(vec![interface]))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Interfaces, A::Error> {
+                let mut interfaces = Vec::new();
+                while let Some(interface) = list.next_element()? {
+                    interfaces.push(interface);
+                }
+                Ok(Interfaces(interfaces))
+            }
+        }
+        deserializer.deserialize_any(OneOrMany)
+    }
+}
+
+/// Reads `packetbeat.interfaces`. There is always at least one.
+///
+/// # Errors
+/// With the place, when a value is not allowed or a device is named twice.
+pub fn read(node: &config::Node) -> Result<Vec<Interface>, config::Error> {
+    let Interfaces(mut interfaces) = node.read()?;
+    if interfaces.is_empty() {
+        interfaces.push(Interface::default());
+    }
+    let mut checked: Vec<Interface> = Vec::with_capacity(interfaces.len());
+    for interface in interfaces {
+        let interface = interface.checked().map_err(|reason| node.error(reason))?;
+        if interface.file.is_none() && checked.iter().any(|other| other.file.is_none() && other.device == interface.device) {
+            return Err(node.error(format!("device {} is named twice; an interface may be listed once", interface.device)));
+        }
+        checked.push(interface);
+    }
+    Ok(checked)
+}
+
+/// How a file is read (`-t`, `-l`, `-O`), and where what is read goes besides (`--dump`): flags, not settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replay {
+    /// As fast as it goes, with the packets' own times. Else with the gaps they were captured with, and the times of now.
+    pub top_speed: bool,
+    /// How often the file is read; 0 is for ever.
+    pub loops: u64,
+    /// A packet for every press of Enter.
+    pub one_at_a_time: bool,
+    /// Write what is captured to `PREFIX-YYYYmmddHHMMSS.pcap`.
+    pub dump: Option<String>,
+}
+
+impl Default for Replay {
+    fn default() -> Self {
+        Self { top_speed: false, loops: 1, one_at_a_time: false, dump: None }
+    }
+}
+
+impl Error {
+    /// The same as an error of the configuration.
+    pub fn at(self, node: &config::Node) -> config::Error {
+        node.error(self.to_string())
+    }
+}
+
+/// `eth0`, or `0` as a number.
+fn name_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    struct NameOrNumber;
+    impl Visitor<'_> for NameOrNumber {
+        type Value = String;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("the name or the number of a device")
+        }
+        fn visit_str<E: de::Error>(self, name: &str) -> Result<String, E> {
+            Ok(if name.is_empty() { "any" } else { name }.to_owned())
+        }
+        fn visit_u64<E: de::Error>(self, number: u64) -> Result<String, E> {
+            Ok(number.to_string())
+        }
+        fn visit_i64<E: de::Error>(self, number: i64) -> Result<String, E> {
+            u64::try_from(number).map(|n| n.to_string()).map_err(|_| E::invalid_value(de::Unexpected::Signed(number), &self))
+        }
+    }
+    deserializer.deserialize_any(NameOrNumber)
+}
+
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    struct OneOrMany;
+    impl<'de> Visitor<'de> for OneOrMany {
+        type Value = Vec<String>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a text, or a list of texts")
+        }
+        fn visit_unit<E>(self) -> Result<Vec<String>, E> {
+            Ok(Vec::new())
+        }
+        fn visit_str<E: de::Error>(self, one: &str) -> Result<Vec<String>, E> {
+            Ok(vec![one.to_owned()])
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
+            let mut texts = Vec::new();
+            while let Some(text) = list.next_element()? {
+                texts.push(text);
+            }
+            Ok(texts)
+        }
+    }
+    deserializer.deserialize_any(OneOrMany)
+}
+
+fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    duration::deserialize(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Node;
+
+    fn parsed(text: &str) -> Result<Vec<Interface>, String> {
+        read(&Node::parse(text).unwrap()).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn nothing_is_auto_on_any() {
+        let interfaces = parsed("").unwrap();
+        let [only] = interfaces.as_slice() else { panic!("{interfaces:?}") };
+        assert_eq!((only.device.as_str(), only.kind, only.hook, only.snaplen), ("any", Kind::Auto, Hook::Auto, 65_535));
+        assert!(only.workers() >= 1);
+    }
+
+    #[test]
+    fn a_map_and_a_list() {
+        let one =
+            parsed("{device: 0, type: autodetect, poll_default_route: 60s, internal_networks: private, hook: tc, workers: 3}").unwrap();
+        assert_eq!((one[0].device.as_str(), one[0].kind, one[0].hook, one[0].workers()), ("0", Kind::Auto, Hook::Tc, 3));
+        assert_eq!((one[0].poll_default_route, &one[0].internal_networks), (Some(Duration::from_secs(60)), &vec!["private".to_owned()]));
+        // 24 MB among three: 8 MB each, which is a power of two already.
+        assert_eq!(one[0].ring_bytes(), 8 << 20);
+        let two = parsed(
+            "[{device: eth0, type: af_packet, fanout_group: 7, buffer_size_mb: 100, workers: 1}, {device: eth1, type: pcap, workers: 4}]",
+        );
+        let two = two.unwrap();
+        assert_eq!((two[0].fanout_group, two[0].ring_bytes()), (Some(7), 128 << 20));
+        assert_eq!((two[1].kind, two[1].workers()), (Kind::Pcap, 1), "libpcap cannot share a device");
+        for kind in ["pf_ring", "dpdk"] {
+            assert!(parsed(&format!("{{type: {kind}}}")).unwrap()[0].is_auto());
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense() {
+        let cases = [
+            ("{type: netmap}", "af_packet"),
+            ("{hook: kprobe}", "socket"),
+            ("{type: pcap, fanout_group: 1}", "fanout_group needs type af_packet"),
+            ("{fanout_group: 65536}", "65536"),
+            ("{buffer_size_mb: 0}", "1 to 65536"),
+            ("{workers: 0}", "1 to 1024"),
+            ("{device: [a]}", "name or the number"),
+            ("[{device: eth0}, {device: eth0}]", "named twice"),
+        ];
+        for (text, expected) in cases {
+            let error = parsed(text).map(|_| ()).unwrap_err();
+            assert!(error.contains(expected), "{text}: {error:?} lacks {expected:?}");
+        }
+    }
+}

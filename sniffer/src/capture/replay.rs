@@ -1,0 +1,279 @@
+//! How a capture file is played: again and again (`-l`), at the pace it was captured with (without `-t`), or packet by packet (`-O`).
+//!
+//! Each is a wrapper around a [`Source`]. They ask the clock, as only sources may, and they copy: none of this is meant to be fast.
+
+use super::{Error, Frame, Polled, Source, Stats};
+use crate::time::Timestamp;
+use std::{
+    collections::VecDeque,
+    io::{self, BufRead, Write},
+    ops::Range,
+    sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+/// Opens a source, again if need be.
+pub type Opener = Box<dyn FnMut() -> Result<Box<dyn Source>, Error> + Send>;
+
+/// Reads a file several times.
+pub struct Looped {
+    open: Opener,
+    current: Box<dyn Source>,
+    /// How often it may still be opened; `None` is for ever.
+    left: Option<u64>,
+    /// Counters of the rounds before.
+    before: Stats,
+    /// Whether this round had any packet: a file without one is not worth another.
+    any: bool,
+}
+
+impl Looped {
+    /// Reads what `open` gives `loops` times; 0 is for ever.
+    ///
+    /// # Errors
+    /// Those of `open`.
+    pub fn new(mut open: Opener, loops: u64) -> Result<Self, Error> {
+        let current = open()?;
+        Ok(Self { open, current, left: loops.checked_sub(1), before: Stats::default(), any: false })
+    }
+}
+
+impl Source for Looped {
+    fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(Frame<'_>)) -> io::Result<Polled> {
+        let polled = self.current.poll(wait, each)?;
+        match polled {
+            Polled::Frames(count) => self.any |= count > 0,
+            Polled::Idle => {}
+            Polled::Ended => {
+                if self.left == Some(0) || !self.any {
+                    return Ok(Polled::Ended);
+                }
+                let stats = self.current.stats()?;
+                self.before = self.before.plus(stats);
+                self.current = (self.open)().map_err(io::Error::other)?;
+                self.left = self.left.map(|left| left - 1);
+                self.any = false;
+                return Ok(Polled::Frames(0));
+            }
+        }
+        Ok(polled)
+    }
+
+    fn stats(&mut self) -> io::Result<Stats> {
+        Ok(self.before.plus(self.current.stats()?))
+    }
+}
+
+/// Frames that had to be copied, in order. Bounded by what one call of a source hands over.
+#[derive(Default)]
+struct Kept {
+    bytes: Vec<u8>,
+    frames: VecDeque<(Frame<'static>, Range<usize>)>,
+}
+
+impl Kept {
+    fn fill(&mut self, source: &mut dyn Source, wait: Duration) -> io::Result<Polled> {
+        self.bytes.clear();
+        source.poll(wait, &mut |frame| {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(frame.data);
+            let Frame { time, link, wire_len, tag, ifindex, .. } = frame;
+            self.frames.push_back((Frame { time, link, data: &[], wire_len, tag, ifindex }, start..self.bytes.len()));
+        })
+    }
+
+    fn next_time(&self) -> Option<Timestamp> {
+        self.frames.front().map(|(frame, _)| frame.time)
+    }
+
+    fn hand_over(&mut self, time: Option<Timestamp>, each: &mut dyn FnMut(Frame<'_>)) {
+        if let Some((frame, range)) = self.frames.pop_front() {
+            each(Frame { time: time.unwrap_or(frame.time), data: self.bytes.get(range).unwrap_or_default(), ..frame });
+        }
+    }
+}
+
+/// Hands frames over with the gaps they were captured with, and with the time of now.
+pub struct Paced {
+    inner: Box<dyn Source>,
+    kept: Kept,
+    /// Time of the frame handed over last, and when that was due.
+    last: Option<(Timestamp, Instant)>,
+}
+
+impl Paced {
+    /// Slows `inner` down.
+    pub fn new(inner: Box<dyn Source>) -> Self {
+        Self { inner, kept: Kept::default(), last: None }
+    }
+}
+
+impl Source for Paced {
+    fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(Frame<'_>)) -> io::Result<Polled> {
+        let until = Instant::now() + wait;
+        let mut count = 0;
+        if self.kept.next_time().is_none() {
+            match self.kept.fill(self.inner.as_mut(), wait)? {
+                Polled::Frames(_) => {}
+                other => return Ok(other),
+            }
+        }
+        while let Some(time) = self.kept.next_time() {
+            let now = Instant::now();
+            // Times that go backwards, as at the start of the next round, are no gap.
+            let due = self.last.map_or(Some(now), |(last, due)| due.checked_add(Duration::from_nanos(time.since(last)))).unwrap_or(now);
+            if due > now {
+                if count > 0 {
+                    break;
+                }
+                thread::sleep(due.min(until).saturating_duration_since(now));
+                if due > until {
+                    return Ok(Polled::Idle);
+                }
+            }
+            self.last = Some((time, due));
+            let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            self.kept.hand_over(Some(Timestamp(u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX))), each);
+            count += 1;
+        }
+        Ok(Polled::Frames(count))
+    }
+
+    fn stats(&mut self) -> io::Result<Stats> {
+        self.inner.stats()
+    }
+}
+
+/// Hands over a frame for every line that somebody enters.
+pub struct Stepped {
+    inner: Box<dyn Source>,
+    kept: Kept,
+    lines: Receiver<()>,
+    prompt: Box<dyn Write + Send>,
+    asked: bool,
+}
+
+impl Stepped {
+    /// Reads `lines` on a thread of its own, so that timers and signals have their turn while nobody presses anything.
+    pub fn new(inner: Box<dyn Source>, lines: impl BufRead + Send + 'static, prompt: impl Write + Send + 'static) -> Self {
+        let (pressed, receiver) = sync_channel(0);
+        thread::spawn(move || {
+            for line in lines.lines() {
+                if line.is_err() || pressed.send(()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { inner, kept: Kept::default(), lines: receiver, prompt: Box::new(prompt), asked: false }
+    }
+}
+
+impl Source for Stepped {
+    fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(Frame<'_>)) -> io::Result<Polled> {
+        if self.kept.next_time().is_none() {
+            match self.kept.fill(self.inner.as_mut(), wait)? {
+                Polled::Frames(count) if count > 0 => {}
+                other => return Ok(other),
+            }
+        }
+        if !std::mem::replace(&mut self.asked, true) {
+            writeln!(self.prompt, "Press enter to read packet")?;
+            self.prompt.flush()?;
+        }
+        match self.lines.recv_timeout(wait) {
+            Err(RecvTimeoutError::Timeout) => Ok(Polled::Idle),
+            // Where the lines have ended nobody will ever press anything: the rest is handed over as it comes.
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => {
+                self.asked = false;
+                self.kept.hand_over(None, each);
+                Ok(Polled::Frames(1))
+            }
+        }
+    }
+
+    fn stats(&mut self) -> io::Result<Stats> {
+        self.inner.stats()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::Link;
+
+    /// A source of frames with these times, all at once.
+    struct Times(Vec<u64>);
+
+    impl Source for Times {
+        fn poll(&mut self, _: Duration, each: &mut dyn FnMut(Frame<'_>)) -> io::Result<Polled> {
+            let times = std::mem::take(&mut self.0);
+            for time in &times {
+                let data = time.to_be_bytes();
+                each(Frame { time: Timestamp(*time), link: Link::Ethernet, data: &data, wire_len: 8, tag: None, ifindex: 0 });
+            }
+            Ok(if times.is_empty() { Polled::Ended } else { Polled::Frames(times.len()) })
+        }
+
+        fn stats(&mut self) -> io::Result<Stats> {
+            Ok(Stats { seen: 2, matched: 2, ..Stats::default() })
+        }
+    }
+
+    fn times(source: &mut dyn Source) -> Vec<(u64, u64)> {
+        let mut seen = Vec::new();
+        let mut each = |f: Frame<'_>| seen.push((f.time.0, u64::from_be_bytes(*f.data.first_chunk().unwrap())));
+        while source.poll(Duration::from_millis(5), &mut each).unwrap() != Polled::Ended {}
+        seen
+    }
+
+    #[test]
+    fn loops() {
+        let mut three = Looped::new(Box::new(|| Ok(Box::new(Times(vec![1, 2])))), 3).unwrap();
+        assert_eq!(times(&mut three).iter().map(|t| t.0).collect::<Vec<_>>(), [1, 2, 1, 2, 1, 2]);
+        assert_eq!(three.stats().unwrap().matched, 6);
+        let mut empty = Looped::new(Box::new(|| Ok(Box::new(Times(Vec::new())))), 0).unwrap();
+        assert_eq!(times(&mut empty), [], "for ever, but there is nothing");
+        let mut forever = Looped::new(Box::new(|| Ok(Box::new(Times(vec![1])))), 0).unwrap();
+        let mut count = 0;
+        for _ in 0..100 {
+            assert_ne!(forever.poll(Duration::ZERO, &mut |_| count += 1).unwrap(), Polled::Ended);
+        }
+        assert_eq!(count, 50);
+    }
+
+    #[test]
+    fn gaps_as_captured_and_the_time_of_now() {
+        let start = Instant::now();
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64;
+        let milli = 1_000_000;
+        let mut paced = Paced::new(Box::new(Times(vec![1000 * milli, 1030 * milli, 500 * milli, 530 * milli, 530 * milli])));
+        let seen = times(&mut paced);
+        let took = start.elapsed();
+        assert_eq!(seen.iter().map(|t| t.1 / milli).collect::<Vec<_>>(), [1000, 1030, 500, 530, 530]);
+        let after: Vec<u64> = seen.iter().map(|t| (t.0 - wall) / milli).collect();
+        assert!(after[1] >= 30 && after[2] >= 30 && after[3] >= 60 && after[4] >= 60, "{after:?}");
+        assert!(took >= Duration::from_millis(60) && took < Duration::from_secs(5), "{took:?}");
+    }
+
+    #[test]
+    fn a_frame_for_every_line() {
+        let (lines, mut keyboard) = io::pipe().unwrap();
+        let (mut screen, prompt) = io::pipe().unwrap();
+        let mut stepped = Stepped::new(Box::new(Times(vec![7, 8])), io::BufReader::new(lines), prompt);
+        let mut seen = Vec::new();
+        let mut poll = |wait| stepped.poll(Duration::from_millis(wait), &mut |f| seen.push(f.time.0)).unwrap();
+        assert_eq!((poll(1), poll(1)), (Polled::Idle, Polled::Idle));
+        keyboard.write_all(b"\n").unwrap();
+        assert_eq!(poll(5000), Polled::Frames(1));
+        assert_eq!(poll(1), Polled::Idle);
+        keyboard.write_all(b"\n").unwrap();
+        assert_eq!(poll(5000), Polled::Frames(1));
+        assert_eq!(poll(1), Polled::Ended);
+        assert_eq!(seen, [7, 8]);
+        drop(stepped);
+        let mut printed = String::new();
+        io::Read::read_to_string(&mut screen, &mut printed).unwrap();
+        assert_eq!(printed, "Press enter to read packet\nPress enter to read packet\n");
+    }
+}

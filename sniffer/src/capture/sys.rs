@@ -1,0 +1,76 @@
+//! The few questions to the kernel that every backend asks: is a descriptor readable, which interface is this.
+#![allow(unsafe_code)] // System calls that the standard library has no words for.
+
+use std::{
+    ffi::CString,
+    io,
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    time::Duration,
+};
+
+/// What [`wait_readable`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ready {
+    /// There is something to read, or the other end is gone and a read says so.
+    Readable,
+    /// Nothing within the wait, or a signal came.
+    Nothing,
+    /// The descriptor is in an error state.
+    Failed,
+}
+
+/// Waits until `fd` can be read, at most `wait` (rounded up to milliseconds).
+pub(super) fn wait_readable(fd: BorrowedFd<'_>, wait: Duration) -> io::Result<Ready> {
+    let millis = i32::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
+    let mut polled = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one pollfd, alive for the call; the descriptor is borrowed and so is open.
+    match unsafe { libc::poll(&mut polled, 1, millis) } {
+        0 => Ok(Ready::Nothing),
+        count if count > 0 && polled.revents & (libc::POLLERR | libc::POLLNVAL) != 0 => Ok(Ready::Failed),
+        count if count > 0 => Ok(Ready::Readable),
+        _ => match io::Error::last_os_error() {
+            error if error.kind() == io::ErrorKind::Interrupted => Ok(Ready::Nothing),
+            error => Err(error),
+        },
+    }
+}
+
+/// The kernel's index of an interface.
+///
+/// # Errors
+/// When there is none of that name.
+pub(super) fn interface_index(name: &str) -> io::Result<u32> {
+    let name = CString::new(name).map_err(io::Error::other)?;
+    // SAFETY: a string that ends with a zero, alive for the call.
+    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
+        0 => Err(io::Error::last_os_error()),
+        index => Ok(index),
+    }
+}
+
+/// The hardware type of an interface, one of the `ARPHRD_` numbers of `linux/if_arp.h`.
+///
+/// # Errors
+/// When there is none of that name.
+pub(super) fn hardware_type(name: &str) -> io::Result<u16> {
+    // SAFETY: all bytes zero is a valid `ifreq`.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // The last byte stays zero: it ends the name.
+    if name.len() >= request.ifr_name.len() {
+        return Err(io::Error::from_raw_os_error(libc::ENODEV));
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    // SAFETY: no pointers; the descriptor is owned by nobody else.
+    let socket = match unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) } {
+        fd if fd < 0 => return Err(io::Error::last_os_error()),
+        fd => unsafe { OwnedFd::from_raw_fd(fd) },
+    };
+    // SAFETY: SIOCGIFHWADDR reads the name and writes the address of an `ifreq`, which lives for the call.
+    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFHWADDR, &raw mut request) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: that ioctl fills this member of the union.
+    Ok(unsafe { request.ifr_ifru.ifru_hwaddr.sa_family })
+}
