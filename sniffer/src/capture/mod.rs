@@ -1,5 +1,8 @@
 //! Where frames come from. Every backend implements [`Source`]; none of them knows what becomes of a frame.
 
+pub mod ebpf;
+pub mod filter;
+
 use crate::time::Timestamp;
 use std::{io, time::Duration};
 

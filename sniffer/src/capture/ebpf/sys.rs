@@ -217,7 +217,9 @@ pub fn send(socket: BorrowedFd<'_>, ifindex: u32, frame: &[u8]) -> io::Result<()
     address.sll_ifindex = ifindex as i32;
     address.sll_protocol = frame.get(12..14).and_then(|b| b.try_into().ok()).map_or(0, u16::from_ne_bytes);
     // SAFETY: frame and address live until the call returns.
-    let sent = unsafe { libc::sendto(socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0, (&raw const address).cast(), size_of_val(&address) as u32) };
+    let sent = unsafe {
+        libc::sendto(socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0, (&raw const address).cast(), size_of_val(&address) as u32)
+    };
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 

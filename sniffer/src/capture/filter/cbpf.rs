@@ -67,11 +67,24 @@ pub enum From {
     /// The length of the frame.
     Length,
     /// The frame at a fixed offset.
-    At { /** From the frame's beginning. */ offset: u32, /** In bytes. */ size: u32 },
+    At {
+        /** From the frame's beginning. */
+        offset: u32,
+        /** In bytes. */
+        size: u32,
+    },
     /// The frame at X plus an offset.
-    AtX { /** Added to X. */ offset: u32, /** In bytes. */ size: u32 },
+    AtX {
+        /** Added to X. */
+        offset: u32,
+        /** In bytes. */
+        size: u32,
+    },
     /// Four times the low four bits of a byte: the length of an IPv4 header.
-    HeaderLength { /** From the frame's beginning. */ offset: u32 },
+    HeaderLength {
+        /** From the frame's beginning. */
+        offset: u32,
+    },
 }
 
 /// The second operand.
@@ -120,15 +133,33 @@ pub enum Test {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Op {
-    Load { to: Register, from: From },
-    Store { register: Register, slot: usize },
-    Alu { op: Alu, by: Operand },
+    Load {
+        to: Register,
+        from: From,
+    },
+    Store {
+        register: Register,
+        slot: usize,
+    },
+    Alu {
+        op: Alu,
+        by: Operand,
+    },
     Negate,
-    Jump { to: usize },
-    Branch { test: Test, with: Operand, yes: usize, no: usize },
+    Jump {
+        to: usize,
+    },
+    Branch {
+        test: Test,
+        with: Operand,
+        yes: usize,
+        no: usize,
+    },
     Return(Verdict),
     /// `to` becomes the other register.
-    Move { to: Register },
+    Move {
+        to: Register,
+    },
 }
 
 /// What a program returns: 0 is no match.
@@ -337,7 +368,9 @@ fn decode(at: usize, instruction: Instruction, len: usize) -> Result<Op, Error> 
             };
             let to = if class == 0 { Register::A } else { Register::X };
             match (to, from) {
-                (Register::X, From::At { .. } | From::AtX { .. }) | (Register::A, From::HeaderLength { .. }) => return wrong("a load into the wrong register"),
+                (Register::X, From::At { .. } | From::AtX { .. }) | (Register::A, From::HeaderLength { .. }) => {
+                    return wrong("a load into the wrong register");
+                }
                 _ => Op::Load { to, from },
             }
         }

@@ -144,16 +144,33 @@ impl Form {
 /// # Errors
 /// When it becomes too long.
 pub fn compile(program: &Program, target: &Target) -> Result<Vec<Insn>, TooLong> {
+    compile_as(program, target, Forced::default())
+}
+
+/// What tests force that a test run cannot bring about.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Forced {
+    /// Nothing is directly readable.
+    pub slow: bool,
+    /// This tag is in the metadata.
+    pub tag: Option<u32>,
+}
+
+pub(super) fn compile_as(program: &Program, target: &Target, forced: Forced) -> Result<Vec<Insn>, TooLong> {
     let starts = std::array::from_fn(|_| vec![0; program.ops().len()]);
     let mut compiler = Compiler { program, hook: target.hook, out: Vec::new(), jumps: Vec::new(), places: Vec::new(), starts, locals: 0 };
-    compiler.whole(target);
+    compiler.whole(target, forced);
     compiler.link()
 }
 
 impl Compiler<'_> {
-    fn whole(&mut self, target: &Target) {
+    fn whole(&mut self, target: &Target, forced: Forced) {
         self.mov(CTX, 1);
-        let access = if target.hook == Hook::Socket { Access::LoadAbsolute } else { Access::Direct };
+        let access = match target.hook {
+            Hook::Socket => Access::LoadAbsolute,
+            _ if forced.slow => Access::Call,
+            _ => Access::Direct,
+        };
         if access == Access::Direct {
             let (data, end) = if target.hook == Hook::Xdp { (XDP_DATA, XDP_DATA_END) } else { (SKB_DATA, SKB_DATA_END) };
             self.op(0x61, DATA, CTX, data, 0);
@@ -162,27 +179,21 @@ impl Compiler<'_> {
         self.constant(A, 0);
         self.constant(X, 0);
         // The verifier wants memory written before it is read, on every way.
-        let read: BTreeSet<usize> = self.program.ops().iter().filter_map(|op| if let Op::Load { from: From::Memory(slot), .. } = op { Some(*slot) } else { None }).collect();
+        let read: BTreeSet<usize> = self
+            .program
+            .ops()
+            .iter()
+            .filter_map(|op| if let Op::Load { from: From::Memory(slot), .. } = op { Some(*slot) } else { None })
+            .collect();
         for slot in read {
             self.op(0x62, FP, 0, memory(slot), 0);
         }
-        let stripped = target.tags && target.hook != Hook::Xdp;
-        if stripped {
-            self.op(0x61, 1, CTX, SKB_VLAN_PRESENT, 0);
-            self.jump(0x55, 1, 0, 0, Label::Stripped);
-        }
-        self.form(Form { stripped: false, access });
-        if stripped {
-            self.place(Label::Stripped);
-            // The tag as the four bytes would read.
-            self.op(0x61, 1, CTX, SKB_VLAN_PROTO, 0);
-            self.op(0xdc, 1, 0, 0, 16);
-            self.op(0x64, 1, 0, 0, 16);
-            self.op(0x61, 2, CTX, SKB_VLAN_TCI, 0);
-            self.op(0x54, 2, 0, 0, 0xffff);
-            self.op(0x4c, 1, 2, 0, 0);
-            self.op(0x63, FP, 1, TAG, 0);
-            self.form(Form { stripped: true, access });
+        match forced.tag {
+            Some(tag) => {
+                self.op(0x62, FP, 0, TAG, tag as i32);
+                self.form(Form { stripped: true, access });
+            }
+            None => self.forms(target, access),
         }
         // The verifier rejects unreachable code.
         if self.jumps.iter().any(|(_, label)| *label == Label::Match) {
@@ -207,13 +218,38 @@ impl Compiler<'_> {
         self.op(0x95, 0, 0, 0, 0);
     }
 
+    fn forms(&mut self, target: &Target, access: Access) {
+        let stripped = target.tags && target.hook != Hook::Xdp;
+        if stripped {
+            self.op(0x61, 1, CTX, SKB_VLAN_PRESENT, 0);
+            self.jump(0x55, 1, 0, 0, Label::Stripped);
+        }
+        self.form(Form { stripped: false, access });
+        if stripped {
+            self.place(Label::Stripped);
+            // The tag as the four bytes would read.
+            self.op(0x61, 1, CTX, SKB_VLAN_PROTO, 0);
+            self.op(0xdc, 1, 0, 0, 16);
+            self.op(0x64, 1, 0, 0, 16);
+            self.op(0x61, 2, CTX, SKB_VLAN_TCI, 0);
+            self.op(0x54, 2, 0, 0, 0xffff);
+            self.op(0x4c, 1, 2, 0, 0);
+            self.op(0x63, FP, 1, TAG, 0);
+            self.form(Form { stripped: true, access });
+        }
+    }
+
     /// A fast copy and, where it can run out of directly readable bytes, the slow one.
     fn form(&mut self, form: Form) {
         let first = self.jumps.len();
         self.copy(form, &BTreeSet::from([0]));
         let slow = Form { access: Access::Call, ..form };
-        let entries: BTreeSet<usize> =
-            self.jumps.iter().skip(first).filter_map(|(_, label)| if let Label::Pc(to, pc) = label { (*to == slow).then_some(*pc) } else { None }).collect();
+        let entries: BTreeSet<usize> = self
+            .jumps
+            .iter()
+            .skip(first)
+            .filter_map(|(_, label)| if let Label::Pc(to, pc) = label { (*to == slow).then_some(*pc) } else { None })
+            .collect();
         if form.access == Access::Direct && !entries.is_empty() {
             self.copy(slow, &entries);
         }

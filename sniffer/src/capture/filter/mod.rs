@@ -108,7 +108,10 @@ impl Wanted {
     /// matched by its protocol number, which every fragment has.)
     fn fragments(&self) -> Option<String> {
         let has = |not: Transports| self.ports.iter().any(|ports| ports.transports != not);
-        let protocols: Vec<u8> = [(has(Transports::Udp), 6), (has(Transports::Tcp), 17)].into_iter().filter_map(|(wanted, number)| wanted.then_some(number)).collect();
+        let protocols: Vec<u8> = [(has(Transports::Udp), 6), (has(Transports::Tcp), 17)]
+            .into_iter()
+            .filter_map(|(wanted, number)| wanted.then_some(number))
+            .collect();
         if protocols.is_empty() {
             return None;
         }
@@ -183,5 +186,7 @@ impl Filters {
     }
 }
 
+#[cfg(test)]
+mod differential;
 #[cfg(test)]
 mod tests;

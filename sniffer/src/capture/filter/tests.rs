@@ -3,7 +3,11 @@
 use super::*;
 
 fn packetbeats() -> Wanted {
-    let ports = vec![Ports::one(80, Transports::Tcp), Ports::one(53, Transports::Both), Ports { first: 8000, last: 8010, transports: Transports::Tcp }];
+    let ports = vec![
+        Ports::one(80, Transports::Tcp),
+        Ports::one(53, Transports::Both),
+        Ports { first: 8000, last: 8010, transports: Transports::Tcp },
+    ];
     Wanted { ports, icmp: true, ..Wanted::default() }
 }
 
@@ -13,10 +17,17 @@ fn the_text() {
     assert_eq!(icmp.expression(), "icmp or icmp6");
     let want = "tcp port 80 or port 53 or tcp portrange 8000-8010 or icmp or icmp6 or ";
     assert!(packetbeats().expression().starts_with(want), "want {want}\nhave {}", packetbeats().expression());
-    let excluded = Wanted { custom: Some("vlan 7".into()), excluded: vec!["10.0.0.1:9200".parse().unwrap(), "[fd00::1]:9200".parse().unwrap()], ..Wanted::default() };
+    let excluded = Wanted {
+        custom: Some("vlan 7".into()),
+        excluded: vec!["10.0.0.1:9200".parse().unwrap(), "[fd00::1]:9200".parse().unwrap()],
+        ..Wanted::default()
+    };
     assert_eq!(excluded.expression(), "((not ((host 10.0.0.1 and tcp port 9200) or (host fd00::1 and tcp port 9200))) and (vlan 7))");
     assert_eq!(Wanted { everything: true, ..Wanted::default() }.expression(), "");
-    assert_eq!(Wanted { icmp: true, vlans: true, ..Wanted::default() }.expression(), "icmp or icmp6 or (vlan and (icmp or icmp6 or (vlan and (icmp or icmp6))))");
+    assert_eq!(
+        Wanted { icmp: true, vlans: true, ..Wanted::default() }.expression(),
+        "icmp or icmp6 or (vlan and (icmp or icmp6 or (vlan and (icmp or icmp6))))"
+    );
 }
 
 fn ipv4(fragment: u16, protocol: u8, tags: &[[u8; 4]], ports: [u16; 2]) -> Vec<u8> {
