@@ -1,10 +1,267 @@
-//! placeholder
+//! Builds the kernel half and puts it where `cargo build` finds it: `sniffer-ebpf/object/`. The object is committed, so that only
+//! those who change the kernel half need a BPF toolchain; beside it lie the hash of the sources it was built from and its own.
+
 use crate::Outcome;
-/// .
-pub fn build_ebpf(_args: &[String]) -> Outcome {
-    Err("not yet".into())
+use sha2::{Digest, Sha256};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+const OBJECT: &str = "sniffer-ebpf/object/sniffer.bpf.o";
+const HASHES: &str = "sniffer-ebpf/object/sniffer.bpf.hashes";
+const TARGET: &str = "bpfel-unknown-none";
+const LINKER_VERSION: &str = "0.13.0";
+/// Debian's compiler with a ready-made `core` for BPF, and LLVM for the linker.
+const DEBIAN_PACKAGES: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
+const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+const DEBIAN_CORE: &str = "/usr/lib/rustlib/bpfel-unknown-none";
+
+type Result<T> = std::result::Result<T, String>;
+
+/// A compiler that has a `core` for BPF.
+struct Toolchain {
+    rustc: PathBuf,
+    build_std: bool,
 }
-/// .
-pub fn is_fresh() -> Outcome {
+
+/// Builds and installs the object; `--check` compares it with the committed one instead, `--debug` writes one that logs
+/// (aya-log) to `target/sniffer-debug.bpf.o`.
+pub fn build_ebpf(arguments: &[String]) -> Outcome {
+    let (mut check, mut debug) = (false, false);
+    for argument in arguments {
+        match argument.as_str() {
+            "--check" => check = true,
+            "--debug" => debug = true,
+            other => return Err(format!("`{other}` is not known; --check and --debug are")),
+        }
+    }
+    let root = root();
+    let toolchain = toolchain()?;
+    linker(&root)?;
+    let built = build(&root, &toolchain, debug)?;
+    if debug {
+        let path = root.join("target/sniffer-debug.bpf.o");
+        fs::create_dir_all(root.join("target")).and_then(|()| fs::write(&path, &built)).map_err(|e| format!("{}: {e}", path.display()))?;
+        println!("{}: take it with SNIFFER_BPF_OBJECT in a debug build of sniffer", path.display());
+        return Ok(());
+    }
+    let compiler = output(Command::new(&toolchain.rustc).arg("--version"))?;
+    let hashes = format!("sources {}\nobject {}\ncompiler {}\n", sources_hash(&root)?, hex(&Sha256::digest(&built)), compiler.trim());
+    let (object, hash_file) = (root.join(OBJECT), root.join(HASHES));
+    if !check {
+        fs::create_dir_all(object.parent().unwrap_or(&root)).map_err(|e| e.to_string())?;
+        fs::write(&object, &built).map_err(|e| format!("{}: {e}", object.display()))?;
+        fs::write(&hash_file, hashes).map_err(|e| format!("{}: {e}", hash_file.display()))?;
+        println!("{}: {} bytes", object.display(), built.len());
+        return Ok(());
+    }
+    let committed = fs::read_to_string(&hash_file).map_err(|e| format!("{}: {e}", hash_file.display()))?;
+    if committed.lines().last() != hashes.lines().last() {
+        println!("it builds; the committed object is of another compiler, so the bytes are not compared:\n{committed}{hashes}");
+        return Ok(());
+    }
+    if committed != hashes || fs::read(&object).ok().as_deref() != Some(&built[..]) {
+        return Err(format!("{OBJECT} is not what its sources give; run `cargo xtask build-ebpf` and commit\n{committed}{hashes}"));
+    }
+    println!("{OBJECT} is what its sources give");
     Ok(())
+}
+
+fn build(root: &Path, toolchain: &Toolchain, debug: bool) -> Result<Vec<u8>> {
+    let sysroot = PathBuf::from(output(Command::new(&toolchain.rustc).args(["--print", "sysroot"]))?.trim());
+    let mut flags =
+        vec!["--cfg=bpf_target_arch=\"x86_64\"".to_owned(), "-Cdebuginfo=2".into(), "-Clink-arg=--btf".into(), "-Ctarget-cpu=v3".into()];
+    // The same bytes from any folder.
+    flags.push(format!("--remap-path-prefix={}=/sniffer", root.display()));
+    flags.push(format!("--remap-path-prefix={}=/rust", sysroot.display()));
+    let registry = cargo_home()?.join("registry/src");
+    for index in fs::read_dir(&registry).into_iter().flatten().flatten() {
+        flags.push(format!("--remap-path-prefix={}=/registry", index.path().display()));
+    }
+    let crate_dir = root.join("sniffer-ebpf");
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(&crate_dir).args(["build", "--release", "--locked", "--target", TARGET]);
+    command
+        .env("RUSTC", &toolchain.rustc)
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+        .env_remove("RUSTFLAGS");
+    // Cargo gives those of this task on; the kernel half is not of this workspace.
+    command.env_remove("CARGO_TARGET_DIR").env_remove("RUSTC_WORKSPACE_WRAPPER").env("PATH", path_with_cargo_bin()?);
+    if toolchain.build_std {
+        command.args(["-Z", "build-std=core"]);
+    }
+    if debug {
+        command.args(["--features", "log"]);
+    }
+    succeed(&mut command)?;
+    let linked = crate_dir.join("target").join(TARGET).join("release/sniffer-ebpf");
+    let stripped = crate_dir.join("target/sniffer.bpf.o");
+    strip(&linked, &stripped)?;
+    fs::read(&stripped).map_err(|e| format!("{}: {e}", stripped.display()))
+}
+
+/// Takes DWARF out and leaves BTF in. Rust's own objcopy comes with every rustup toolchain.
+fn strip(from: &Path, to: &Path) -> Result<()> {
+    let sysroot = PathBuf::from(output(Command::new("rustc").args(["--print", "sysroot"]))?.trim());
+    let own = sysroot.join("lib/rustlib").join(format!("{}-unknown-linux-gnu", env::consts::ARCH)).join("bin/rust-objcopy");
+    let mut candidates = vec![own, "llvm-objcopy".into()];
+    candidates.extend((14..=22).rev().map(|version| format!("llvm-objcopy-{version}").into()));
+    let Some(tool) = candidates.iter().find(|tool| {
+        Command::new(tool).arg("--version").env("LD_LIBRARY_PATH", sysroot.join("lib")).output().is_ok_and(|o| o.status.success())
+    }) else {
+        return Err("no objcopy that knows BPF: `rustup component add llvm-tools` or `apt-get install llvm`".into());
+    };
+    succeed(Command::new(tool).env("LD_LIBRARY_PATH", sysroot.join("lib")).arg("--strip-debug").arg(from).arg(to))
+}
+
+/// Debian's compiler first: the committed object is its work. Else a rustup toolchain with `rust-src`.
+fn toolchain() -> Result<Toolchain> {
+    if let Some(found) = find_toolchain() {
+        return Ok(found);
+    }
+    if apt_has_packages() {
+        println!("installing {}: a compiler with a core library for BPF", DEBIAN_PACKAGES.join(" "));
+        succeed(&mut as_root(&["apt-get", "install", "-y", "--no-install-recommends", DEBIAN_PACKAGES[0], DEBIAN_PACKAGES[1]]))?;
+        return find_toolchain().ok_or_else(|| format!("{} did not bring {DEBIAN_CORE}", DEBIAN_PACKAGES.join(" ")));
+    }
+    Err(format!(
+        "no core library for BPF: `rustup component add rust-src`, or on Debian `apt-get install --no-install-recommends {}`",
+        DEBIAN_PACKAGES.join(" ")
+    ))
+}
+
+fn find_toolchain() -> Option<Toolchain> {
+    if Path::new(DEBIAN_RUSTC).exists() && Path::new(DEBIAN_CORE).exists() {
+        return Some(Toolchain { rustc: DEBIAN_RUSTC.into(), build_std: false });
+    }
+    let listed = output(Command::new("rustup").args(["toolchain", "list"])).unwrap_or_default();
+    let named = listed
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .map(|name| vec!["which".to_owned(), "rustc".into(), "--toolchain".into(), name.to_owned()]);
+    named.filter_map(|arguments| output(Command::new("rustup").args(arguments)).ok()).map(|path| PathBuf::from(path.trim())).find_map(
+        |rustc| {
+            let sysroot = output(Command::new(&rustc).args(["--print", "sysroot"])).ok()?;
+            let core = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core");
+            core.exists().then_some(Toolchain { rustc, build_std: true })
+        },
+    )
+}
+
+fn linker(root: &Path) -> Result<()> {
+    let version = Command::new("bpf-linker").env("PATH", path_with_cargo_bin()?).arg("--version").output().ok();
+    if version.is_some_and(|v| String::from_utf8_lossy(&v.stdout).contains(LINKER_VERSION)) {
+        return Ok(());
+    }
+    let library = format!("/usr/lib/{}-linux-gnu/libLLVM.so.22.1", env::consts::ARCH);
+    if !Path::new(&library).exists() {
+        return Err(format!(
+            "bpf-linker {LINKER_VERSION} needs LLVM 22: `apt-get install libllvm22`, or install it as https://github.com/aya-rs/bpf-linker says"
+        ));
+    }
+    // The crate asks for a development package's layout; a link is all it needs of it.
+    let prefix = root.join("target/llvm");
+    fs::create_dir_all(prefix.join("lib")).map_err(|e| format!("{}: {e}", prefix.display()))?;
+    let link = prefix.join("lib/libLLVM.so");
+    let _ = fs::remove_file(&link);
+    std::os::unix::fs::symlink(&library, &link).map_err(|e| format!("{}: {e}", link.display()))?;
+    println!("installing bpf-linker {LINKER_VERSION}");
+    succeed(Command::new("cargo").env("LLVM_PREFIX", &prefix).env_remove("RUSTFLAGS").args([
+        "install",
+        "--locked",
+        "--no-default-features",
+        "--features",
+        "llvm-22",
+        &format!("bpf-linker@{LINKER_VERSION}"),
+    ]))
+}
+
+/// Whether the committed object is of the sources beside it.
+pub fn is_fresh() -> Outcome {
+    let hashes = fs::read_to_string(root().join(HASHES)).unwrap_or_default();
+    let object = fs::read(root().join(OBJECT)).unwrap_or_default();
+    let want = format!("sources {}\nobject {}\n", sources_hash(&root())?, hex(&Sha256::digest(&object)));
+    if hashes.starts_with(&want) {
+        Ok(())
+    } else {
+        Err(format!("{OBJECT} is stale: run `cargo xtask build-ebpf` and commit it\nwant\n{want}have\n{hashes}"))
+    }
+}
+
+/// The hash of everything the object is made of, by name and content.
+fn sources_hash(root: &Path) -> Result<String> {
+    let mut files: Vec<PathBuf> = ["sniffer-ebpf/Cargo.toml", "sniffer-ebpf/Cargo.lock"].iter().map(|file| root.join(file)).collect();
+    for dir in ["sniffer-ebpf/src", "sniffer-common/src"] {
+        let entries = fs::read_dir(root.join(dir)).map_err(|e| format!("{dir}: {e}"))?;
+        files.extend(entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "rs")));
+    }
+    files.sort();
+    let mut hash = Sha256::new();
+    for file in files {
+        let text = fs::read(&file).map_err(|e| format!("{}: {e}", file.display()))?;
+        let name = file.strip_prefix(root).unwrap_or(&file).to_string_lossy().into_owned();
+        hash.update(format!("{name} {}\n", text.len()));
+        hash.update(text);
+    }
+    Ok(hex(&hash.finalize()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_owned()
+}
+
+fn cargo_home() -> Result<PathBuf> {
+    env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cargo")))
+        .ok_or_else(|| "neither CARGO_HOME nor HOME is set".into())
+}
+
+fn path_with_cargo_bin() -> Result<std::ffi::OsString> {
+    let now = env::var_os("PATH").unwrap_or_default();
+    let paths = std::iter::once(cargo_home()?.join("bin")).chain(env::split_paths(&now));
+    env::join_paths(paths).map_err(|e| e.to_string())
+}
+
+fn apt_has_packages() -> bool {
+    DEBIAN_PACKAGES.iter().all(|name| Command::new("apt-cache").args(["show", name]).output().is_ok_and(|o| o.status.success()))
+}
+
+fn as_root(command: &[&str]) -> Command {
+    let root = output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
+    let mut words = command.iter();
+    let mut built = if root { Command::new(words.next().copied().unwrap_or("true")) } else { Command::new("sudo") };
+    built.args(words);
+    built
+}
+
+fn output(command: &mut Command) -> Result<String> {
+    let done = command.output().map_err(|e| format!("{command:?}: {e}"))?;
+    if done.status.success() {
+        Ok(String::from_utf8_lossy(&done.stdout).into_owned())
+    } else {
+        Err(format!("{command:?}: {}", String::from_utf8_lossy(&done.stderr)))
+    }
+}
+
+fn succeed(command: &mut Command) -> Result<()> {
+    let status = command.status().map_err(|e| format!("{command:?}: {e}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{command:?}: {status}")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_object_is_of_these_sources() {
+        is_fresh().unwrap();
+    }
 }

@@ -3,7 +3,9 @@
 pub mod afpacket;
 pub mod devices;
 pub mod dump;
+pub mod ebpf;
 pub mod file;
+pub mod filter;
 pub mod filtered;
 pub mod libpcap;
 pub mod linktype;

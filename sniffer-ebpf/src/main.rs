@@ -1,0 +1,86 @@
+//! The half of `sniffer` that runs inside the kernel: per hook an `entry` that counts, a filter that user space generates (it is not
+//! here), and a `capture` that copies. They call each other through a jump table ([`maps`]); no program has a verdict of its own.
+#![no_std]
+#![no_main]
+#![feature(asm_experimental_arch)]
+
+mod maps;
+mod packet;
+mod record;
+mod worker;
+
+use aya_ebpf::{
+    bindings::xdp_action::XDP_PASS,
+    macros::{classifier, socket_filter, xdp},
+    programs::{SkBuffContext, TcContext, XdpContext},
+};
+use maps::{JUMP_EGRESS, JUMP_INGRESS, JUMP_SOCKET, JUMP_XDP, LOOPBACK};
+use packet::{Packet, Socket, Tc, Xdp};
+use sniffer_common::direction::{EGRESS, INGRESS};
+
+/// `TCX_NEXT` and `TC_ACT_UNSPEC`: what comes after decides.
+const TC_NEXT: i32 = -1;
+/// Nothing is queued to the socket itself.
+const SOCKET_DROP: i64 = 0;
+
+#[xdp(frags)]
+pub fn xdp_entry(ctx: XdpContext) -> u32 {
+    record::enter(&Xdp(ctx.ctx), &JUMP_XDP);
+    XDP_PASS
+}
+
+#[xdp(frags)]
+pub fn xdp_capture(ctx: XdpContext) -> u32 {
+    record::capture(&Xdp(ctx.ctx), INGRESS);
+    XDP_PASS
+}
+
+#[classifier]
+pub fn tc_entry_in(ctx: TcContext) -> i32 {
+    record::enter(&Tc::new(&ctx), &JUMP_INGRESS);
+    TC_NEXT
+}
+
+#[classifier]
+pub fn tc_capture_in(ctx: TcContext) -> i32 {
+    record::capture(&Tc::new(&ctx), INGRESS);
+    TC_NEXT
+}
+
+#[classifier]
+pub fn tc_entry_out(ctx: TcContext) -> i32 {
+    record::enter(&Tc::new(&ctx), &JUMP_EGRESS);
+    TC_NEXT
+}
+
+#[classifier]
+pub fn tc_capture_out(ctx: TcContext) -> i32 {
+    record::capture(&Tc::new(&ctx), EGRESS);
+    TC_NEXT
+}
+
+#[socket_filter]
+pub fn socket_entry(ctx: SkBuffContext) -> i64 {
+    let packet = Socket::new(&ctx);
+    let loopback = LOOPBACK.load();
+    if loopback == 0 || packet.ifindex() != loopback || packet.direction() == INGRESS {
+        record::enter(&packet, &JUMP_SOCKET);
+    }
+    SOCKET_DROP
+}
+
+#[socket_filter]
+pub fn socket_capture(ctx: SkBuffContext) -> i64 {
+    let packet = Socket::new(&ctx);
+    record::capture(&packet, packet.direction());
+    SOCKET_DROP
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,135 @@
+//! A packet as each hook shows it.
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{__sk_buff, xdp_md},
+    helpers::{bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
+};
+use core::ffi::c_void;
+use sniffer_common::{direction, hook};
+
+/// What a record needs to know of a packet.
+pub trait Packet: EbpfContext {
+    /// One of [`hook`].
+    const HOOK: u8;
+    /// Bytes of the frame, fragments included.
+    fn len(&self) -> u32;
+    fn ifindex(&self) -> u32;
+    /// EtherType and value of the tag in the metadata.
+    fn tag(&self) -> Option<(u16, u16)>;
+    /// Packets on the wire, 0 when there is just this one.
+    fn segments(&self) -> u32;
+    /// Copies the first `len` bytes, fragments included.
+    ///
+    /// # Safety
+    /// There must be room for `len` bytes at `to`.
+    unsafe fn copy(&self, to: *mut u8, len: u64) -> Result<(), ()>;
+}
+
+pub struct Xdp(pub *mut xdp_md);
+
+impl EbpfContext for Xdp {
+    fn as_ptr(&self) -> *mut c_void {
+        self.0.cast()
+    }
+}
+
+impl Packet for Xdp {
+    const HOOK: u8 = hook::XDP;
+
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        // SAFETY: the context of an XDP program.
+        unsafe { bpf_xdp_get_buff_len(self.0) as u32 }
+    }
+
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        // SAFETY: the context of an XDP program.
+        unsafe { (*self.0).ingress_ifindex }
+    }
+
+    #[inline(always)]
+    fn tag(&self) -> Option<(u16, u16)> {
+        None
+    }
+
+    #[inline(always)]
+    fn segments(&self) -> u32 {
+        1
+    }
+
+    #[inline(always)]
+    unsafe fn copy(&self, to: *mut u8, len: u64) -> Result<(), ()> {
+        // SAFETY: the caller's, and the verifier checks it.
+        if unsafe { bpf_xdp_load_bytes(self.0, 0, to.cast(), len as u32) } == 0 { Ok(()) } else { Err(()) }
+    }
+}
+
+/// TC or packet socket.
+pub struct Skb<const HOOK: u8>(*mut __sk_buff);
+
+impl<const HOOK: u8> Skb<HOOK> {
+    #[inline(always)]
+    pub fn new(ctx: &impl EbpfContext) -> Self {
+        Self(ctx.as_ptr().cast())
+    }
+}
+
+pub type Tc = Skb<{ hook::TC }>;
+pub type Socket = Skb<{ hook::SOCKET }>;
+
+impl<const HOOK: u8> EbpfContext for Skb<HOOK> {
+    fn as_ptr(&self) -> *mut c_void {
+        self.0.cast()
+    }
+}
+
+impl<const HOOK: u8> Packet for Skb<HOOK> {
+    const HOOK: u8 = HOOK;
+
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        // SAFETY: the context of a program that is given an sk_buff.
+        unsafe { (*self.0).len }
+    }
+
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*self.0).ifindex }
+    }
+
+    #[inline(always)]
+    fn tag(&self) -> Option<(u16, u16)> {
+        // SAFETY: as above.
+        unsafe {
+            if (*self.0).vlan_present == 0 {
+                return None;
+            }
+            Some((u16::from_be((*self.0).vlan_proto as u16), (*self.0).vlan_tci as u16))
+        }
+    }
+
+    #[inline(always)]
+    fn segments(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*self.0).gso_segs }
+    }
+
+    #[inline(always)]
+    unsafe fn copy(&self, to: *mut u8, len: u64) -> Result<(), ()> {
+        // SAFETY: the caller's, and the verifier checks it.
+        if unsafe { bpf_skb_load_bytes(self.0.cast(), 0, to.cast(), len as u32) } == 0 { Ok(()) } else { Err(()) }
+    }
+}
+
+impl Socket {
+    /// Which way a packet goes that a packet socket sees.
+    #[inline(always)]
+    pub fn direction(&self) -> u8 {
+        const PACKET_OUTGOING: u32 = 4;
+        // SAFETY: as above.
+        if unsafe { (*self.0).pkt_type } == PACKET_OUTGOING { direction::EGRESS } else { direction::INGRESS }
+    }
+}

@@ -1,0 +1,120 @@
+//! Whose ring a packet goes to: a hash of the innermost address pair that is the same both ways, so that fragments and ICMP errors
+//! meet their flow. A fragment goes by the addresses at its level, because only the first one shows what is inside.
+
+use crate::maps::{Scratch, WORKERS};
+use sniffer_common::link;
+
+/// 802.1Q, 802.1ad and the old QinQ; deeper stacks go by no address at all (worker 0).
+const MAX_TAGS: u32 = 4;
+/// IP-in-IP twice, or once with an ICMP error inside.
+const MAX_LEVELS: u32 = 3;
+/// IPv6 extension headers looked through at each level.
+const MAX_EXTENSIONS: u32 = 4;
+
+/// The first `len` bytes of `scratch.data` are the frame.
+#[inline(always)]
+pub fn of(scratch: &Scratch, len: u32, link: u8) -> u32 {
+    let workers = WORKERS.load();
+    if workers <= 1 { 0 } else { ((u64::from(address_hash(scratch, len, link)) * u64::from(workers)) >> 32) as u32 }
+}
+
+/// Reads are masked to 16 bits so that the verifier sees them inside `data` and `tail`; what is read behind `len` is stale, never foreign memory.
+#[inline(always)]
+fn byte(scratch: &Scratch, at: u32) -> u32 {
+    // SAFETY: `data` has 65,536 bytes.
+    unsafe { u32::from(*scratch.data.as_ptr().add((at & 0xffff) as usize)) }
+}
+
+#[inline(always)]
+fn be16(scratch: &Scratch, at: u32) -> u32 {
+    byte(scratch, at) << 8 | byte(scratch, at + 1)
+}
+
+#[inline(always)]
+fn word(scratch: &Scratch, at: u32) -> u32 {
+    // SAFETY: `data` has 65,536 bytes and `tail` follows.
+    unsafe { scratch.data.as_ptr().add((at & 0xffff) as usize).cast::<u32>().read_unaligned() }
+}
+
+/// murmur3's finaliser: every bit of the address counts, also where hosts differ in their last byte only.
+#[inline(always)]
+fn mix(mut h: u32) -> u32 {
+    h ^= h >> 16;
+    h = h.wrapping_mul(0x85eb_ca6b);
+    h ^= h >> 13;
+    h = h.wrapping_mul(0xc2b2_ae35);
+    h ^ h >> 16
+}
+
+#[inline(always)]
+fn words4(scratch: &Scratch, at: u32) -> u32 {
+    let a = word(scratch, at) ^ word(scratch, at + 4).rotate_left(8);
+    mix(a ^ word(scratch, at + 8).rotate_left(16) ^ word(scratch, at + 12).wrapping_mul(0x9e37_79b1))
+}
+
+#[inline(always)]
+fn address_hash(scratch: &Scratch, len: u32, link: u8) -> u32 {
+    let mut at = 0;
+    if link != link::RAW_IP {
+        at = 14;
+        let mut ethertype = be16(scratch, 12);
+        for _ in 0..MAX_TAGS {
+            if !matches!(ethertype, 0x8100 | 0x88a8 | 0x9100) {
+                break;
+            }
+            ethertype = be16(scratch, at + 2);
+            at += 4;
+        }
+        if ethertype != 0x0800 && ethertype != 0x86dd {
+            return 0;
+        }
+    }
+    let mut hash = 0;
+    for _ in 0..MAX_LEVELS {
+        let Some((level, inner)) = ip(scratch, len, at) else { break };
+        // Twice mixed: the low bits of a product of two addresses alone would leave workers idle.
+        hash = mix(level);
+        let Some(next) = inner else { break };
+        at = next;
+    }
+    hash
+}
+
+/// The hash of the addresses of the IP header at `at`, and where another IP header is inside it.
+#[inline(always)]
+fn ip(scratch: &Scratch, len: u32, at: u32) -> Option<(u32, Option<u32>)> {
+    match byte(scratch, at) >> 4 {
+        4 if at + 20 <= len => {
+            let hash = mix(word(scratch, at + 12)) ^ mix(word(scratch, at + 16));
+            let inside = at + (byte(scratch, at) & 15) * 4;
+            let fragment = be16(scratch, at + 6) & 0x3fff != 0;
+            let inner = match byte(scratch, at + 9) {
+                _ if fragment => None,
+                4 | 41 => Some(inside),
+                // Destination unreachable, source quench, redirect, time exceeded, parameter problem: 8 bytes, then the packet.
+                1 if matches!(byte(scratch, inside), 3 | 4 | 5 | 11 | 12) && inside < len => Some(inside + 8),
+                _ => None,
+            };
+            Some((hash, inner))
+        }
+        6 if at + 40 <= len => {
+            let hash = words4(scratch, at + 8) ^ words4(scratch, at + 24);
+            let (mut next, mut inside) = (byte(scratch, at + 6), at + 40);
+            for _ in 0..MAX_EXTENSIONS {
+                if !matches!(next, 0 | 43 | 60) {
+                    break;
+                }
+                next = byte(scratch, inside);
+                inside = (inside + (byte(scratch, inside + 1) + 1) * 8) & 0xffff;
+            }
+            let inner = match next {
+                4 | 41 => Some(inside),
+                // ICMPv6 errors have types below 128.
+                58 if byte(scratch, inside) < 128 && inside < len => Some(inside + 8),
+                _ => None,
+            };
+            Some((hash, inner))
+        }
+        _ => None,
+    }
+}

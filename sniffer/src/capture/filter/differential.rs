@@ -1,0 +1,301 @@
+//! Compiler = interpreter = libpcap, in the kernel, through `BPF_PROG_TEST_RUN`: every expression on every packet on every hook.
+
+use super::{
+    cbpf::Program,
+    ebpf::{Forced, Hook, Insn, OnMatch, Target, compile, compile_as},
+};
+use crate::capture::{
+    Link, StrippedTag,
+    ebpf::sys::{self, ATTACH_XDP, ProgramKind, XDP_HAS_FRAGS},
+};
+use std::os::fd::{AsFd, OwnedFd};
+
+const EXPRESSIONS: &[&str] = &[
+    "tcp port 80",
+    "udp port 53",
+    "icmp or icmp6",
+    "host 10.0.0.1",
+    "net 10.0.0.0/8 and not port 22",
+    "ip6 and tcp",
+    "ip6 host fe80::1",
+    "arp",
+    "vlan and tcp port 80",
+    "vlan 7 and vlan 8",
+    "tcp port 80 or (vlan and (tcp port 80 or (vlan and (tcp port 80))))",
+    "vlan and ether[14:2] = 7",
+    "mpls",
+    "tcp[tcpflags] & (tcp-syn|tcp-fin) != 0",
+    "tcp[((tcp[12:1] & 0xf0) >> 2):4] = 0x47455420",
+    "ip[6:2] & 0x1fff = 0",
+    "ether[0] & 1 = 1 and ip[16] >= 224",
+    "len > 100 and len < 1500",
+    "greater 200",
+    "less 64",
+    "ip proto 47 or ip proto 50",
+    "portrange 8000-9000",
+    "tcp src portrange 1-1023 and dst net 192.168.0.0/16",
+    "ether host 00:11:22:33:44:55",
+    "not (host 1.2.3.4 or net 5.6.0.0/16)",
+    "ip[0] & 0xf != 5",
+    "ip[2:2] - ((ip[0] & 0xf) << 2) - ((tcp[12] & 0xf0) >> 2) != 0",
+    "udp[8:2] / 3 > 100",
+    "udp[8] % 7 = 3",
+    "-ip[8] = 0xffffffc0",
+    "ip[8] - 65 = 0xffffffff",
+    "(ip[8] - 65) >> 28 = 15",
+    "(ip[8] - 65) / 2 = 0x7fffffff",
+    "ip[ip[9]:1] = 6",
+    "ether[len - 1] = 0",
+    "ether[12:2] = 0x800 and ether[23] = 17",
+    "ether[10:4] & 0xffff = 0x800",
+    "ether[9:4] & 0xff = 8",
+    "ether[11:4] & 0xffff00 = 0x080000",
+    "ether[13:4] & 0xff00 = 0",
+    "ether[14:4] & 0xffff = 0x45",
+    "ether[15:4] & 0xf0 = 0x40",
+    "ether[11:2] & 0xff = 8 or ether[15:2] & 0xff > 3",
+    "ether[ether[0] & 0xf:4] != 0",
+    "ether[12 + (ether[23] & 3):4] & 0xff != 7",
+    "ether[9 + (ether[23] & 7):2] & 0xff00 = 0x0800",
+    "multicast",
+    "broadcast",
+    "pppoes and ip",
+    "geneve",
+    "tcp[65530] = 1",
+    "ether[40000] = 1",
+    "ether[2000] = 1 or tcp",
+    "ip[8] * ip[9] = 384",
+    "ip[12] ^ ip[16] = 0",
+    "(tcp[0] << tcp[1]) = 0",
+    "(tcp[0] >> (tcp[1] & 63)) = 0",
+    "1 = 1",
+    "ip[0x7fffffff] = 1",
+    "not ip and not ip6",
+    "less 1",
+];
+
+fn expressions() -> Vec<String> {
+    let mut all: Vec<String> = EXPRESSIONS.iter().map(|text| (*text).to_owned()).collect();
+    let ports = (0..40).map(|n| format!("tcp port {}", 1000 + n)).collect::<Vec<_>>().join(" or ");
+    all.push(format!("{ports} or (vlan and ({ports} or (vlan and ({ports}))))"));
+    all.push((0..400).map(|n| format!("host 172.16.{}.{}", n / 250, n % 250 + 1)).collect::<Vec<_>>().join(" or ") + " or host 10.0.0.1");
+    let wanted = super::Wanted {
+        ports: [80, 443, 5432]
+            .iter()
+            .map(|port| super::Ports::one(*port, super::Transports::Tcp))
+            .chain([super::Ports::one(53, super::Transports::Both)])
+            .collect(),
+        icmp: true,
+        vlans: true,
+        excluded: vec!["10.0.0.1:443".parse().unwrap()],
+        ..super::Wanted::default()
+    };
+    all.push(wanted.expression());
+    all
+}
+
+fn l4(source: u16, destination: u16, tcp: bool, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = [source.to_be_bytes(), destination.to_be_bytes()].concat();
+    if tcp {
+        bytes.extend([0, 0, 0, 1, 0, 0, 0, 2, 0x50, 0x12, 0x20, 0, 0, 0, 0, 0]);
+    } else {
+        bytes.extend((8 + payload.len() as u16).to_be_bytes());
+        bytes.extend([0, 0]);
+    }
+    bytes.extend(payload);
+    bytes
+}
+
+fn ethernet(ethertype: u16) -> Vec<u8> {
+    let mut bytes = vec![0, 0x22, 0x22, 0x22, 0x22, 0x22, 0, 0x11, 0x22, 0x33, 0x44, 0x55];
+    bytes.extend(ethertype.to_be_bytes());
+    bytes
+}
+
+fn ipv4(protocol: u8, l4: &[u8], options: usize, fragment: u16, addresses: [[u8; 4]; 2]) -> Vec<u8> {
+    let words = 5 + options;
+    let mut bytes = ethernet(0x0800);
+    bytes.extend([0x40 | words as u8, 0]);
+    bytes.extend(((words * 4 + l4.len()) as u16).to_be_bytes());
+    bytes.extend([0, 1]);
+    bytes.extend(fragment.to_be_bytes());
+    bytes.extend([64, protocol, 0, 0]);
+    bytes.extend(addresses.concat());
+    bytes.extend(vec![1; options * 4]);
+    bytes.extend(l4);
+    bytes
+}
+
+fn ipv6(next: u8, rest: &[u8]) -> Vec<u8> {
+    let mut bytes = ethernet(0x86dd);
+    bytes.extend([0x60, 0, 0, 0]);
+    bytes.extend((rest.len() as u16).to_be_bytes());
+    bytes.extend([next, 64, 0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    bytes.extend(rest);
+    bytes
+}
+
+fn with_tags(frame: &[u8], tags: &[[u8; 4]]) -> Vec<u8> {
+    [&frame[..12], &tags.concat(), &frame[12..]].concat()
+}
+
+/// Whole, tagged, truncated and mutated.
+fn packets() -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    for (source, destination) in [(40000, 80), (53, 5353), (8080, 443), (22, 1000), (3306, 11)] {
+        for tcp in [true, false] {
+            for options in [0, 2] {
+                for addresses in [[[10, 0, 0, 1], [192, 168, 3, 4]], [[1, 2, 3, 4], [224, 0, 0, 5]]] {
+                    for payload in [&b"GET / HTTP/1.1\r\n"[..], &[0; 300], &[]] {
+                        all.push(ipv4(if tcp { 6 } else { 17 }, &l4(source, destination, tcp, payload), options, 0x4000, addresses));
+                    }
+                }
+            }
+        }
+    }
+    let whole = all.clone();
+    for frame in whole.iter().step_by(4) {
+        all.push(with_tags(frame, &[[0x81, 0, 0, 7]]));
+        all.push(with_tags(frame, &[[0x81, 0, 0, 7], [0x81, 0, 0, 8]]));
+        all.push(with_tags(frame, &[[0x88, 0xa8, 0x60, 9], [0x81, 0, 0, 8], [0x81, 0, 0, 1]]));
+        for end in [15, 16, 18, 20, 24, 34, 36, 38, 47, 53].into_iter().filter(|end| *end < frame.len()) {
+            all.push(frame[..end].to_vec());
+        }
+    }
+    all.push(ipv6(6, &l4(1234, 80, true, b"GET ")));
+    all.push(ipv6(17, &l4(1234, 53, false, b"....")));
+    all.push(ipv6(58, &[128, 0, 0, 0, 0, 1, 0, 1]));
+    all.push(ipv6(44, &[&[17, 0, 0, 8, 0, 0, 0, 1][..], &l4(1, 2, false, b"")].concat()));
+    all.push(ipv6(0, &[&[6, 0, 5, 2, 0, 0, 1, 0][..], &l4(1, 80, true, b"")].concat()));
+    all.push(ipv4(17, &[9; 40], 0, 0x2004, [[10, 0, 0, 1], [10, 0, 0, 2]]));
+    all.push(ipv4(1, &[8, 0, 0, 0, 0, 1, 0, 1], 0, 0, [[10, 0, 0, 1], [10, 0, 0, 2]]));
+    all.push([ethernet(0x0806), vec![0; 28]].concat());
+    all.push([ethernet(0x8847), vec![0, 1, 1, 64], vec![0x45; 40]].concat());
+    let mut big = whole[0].clone();
+    big.resize(2500, 0);
+    all.push(big);
+    // xorshift: the same packets every time.
+    let mut state = 0x1234_5678_9abc_def1_u64;
+    for n in 0..150 {
+        let mut frame = all[n * 7 % all.len()].clone();
+        for _ in 0..6 {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            let at = (state as usize >> 8) % frame.len();
+            frame[at] = state as u8;
+        }
+        all.push(frame);
+    }
+    all
+}
+
+const HIT: i32 = 1;
+
+/// How a hook's program is loaded, what says no, and how many bytes a test run takes off the front.
+fn kind(hook: Hook) -> (ProgramKind, i32, usize) {
+    match hook {
+        Hook::Xdp => (ProgramKind { kind: 6, attach: ATTACH_XDP, flags: XDP_HAS_FRAGS }, 2, 0),
+        Hook::Tc => (ProgramKind { kind: 3, attach: 0, flags: 0 }, -1, 0),
+        Hook::Socket => (ProgramKind { kind: 1, attach: 0, flags: 0 }, 0, 14),
+    }
+}
+
+/// A test that needs the kernel's help says why it does not run; in CI it has to.
+pub(crate) fn privileged(test: &str) -> bool {
+    let nothing = [Insn { code: 0xb7, ..Insn::default() }, Insn { code: 0x95, ..Insn::default() }];
+    match sys::load(kind(Hook::Xdp).0, &nothing, "probe") {
+        Ok(_) => true,
+        Err(error) if std::env::var("CI").is_ok_and(|ci| ci == "true") => panic!("{test} must run in CI: bpf(2): {error}"),
+        Err(error) => {
+            eprintln!("SKIPPED {test}: bpf(2): {error} (needs root, or CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and CAP_NET_RAW)");
+            false
+        }
+    }
+}
+
+fn load(hook: Hook, program: &Program, forced: Forced) -> OwnedFd {
+    let (kind, no_match, _) = kind(hook);
+    let target = Target { hook, tags: false, on_match: OnMatch::Return(HIT), no_match };
+    let insns = compile_as(program, &target, forced).unwrap();
+    sys::load(kind, &insns, "filter").unwrap_or_else(|error| panic!("{hook:?} {forced:?}: {error}"))
+}
+
+#[test]
+fn compiler_interpreter_and_libpcap_agree() {
+    if !privileged("compiler_interpreter_and_libpcap_agree") {
+        return;
+    }
+    const TAG: StrippedTag = StrippedTag { tpid: 0x8100, tci: 7 };
+    let forms = [
+        (Hook::Xdp, false, false),
+        (Hook::Xdp, true, false),
+        (Hook::Tc, false, false),
+        (Hook::Tc, true, false),
+        (Hook::Tc, false, true),
+        (Hook::Tc, true, true),
+        (Hook::Socket, false, false),
+        (Hook::Socket, false, true),
+    ];
+    let (packets, expressions) = (packets(), expressions());
+    assert!(packets.len() >= 500 && expressions.len() >= 50, "{} packets, {} expressions", packets.len(), expressions.len());
+    let (mut runs, mut hits, mut wrong) = (0, 0, Vec::new());
+    for (n, text) in expressions.iter().enumerate() {
+        // Unoptimised programs hold more kinds of instructions.
+        let optimized = n % 3 != 0;
+        let Ok(program) = Program::compile_with(text, Link::Ethernet, optimized) else { panic!("libpcap does not take `{text}`") };
+        let libpcap = pcap::Capture::dead(pcap::Linktype::ETHERNET).unwrap().compile(text, optimized).unwrap();
+        let mut want = [Vec::new(), Vec::new()];
+        for frame in &packets {
+            for (tag, want) in [None, Some(TAG)].into_iter().zip(&mut want) {
+                let whole = if tag.is_some() { with_tags(frame, &[[0x81, 0, 0, 7]]) } else { frame.clone() };
+                let (ours, theirs) = (program.matches(frame, frame.len() as u32, tag), libpcap.filter(&whole));
+                if ours != theirs {
+                    wrong.push(format!("`{text}` tag {tag:?}: interpreter {ours}, libpcap {theirs}: {frame:02x?}"));
+                }
+                want.push(theirs);
+            }
+        }
+        for (hook, slow, tagged) in forms {
+            let loaded = load(hook, &program, Forced { slow, tag: tagged.then_some(0x8100_0007) });
+            let front = kind(hook).2;
+            for (frame, want) in packets.iter().zip(&want[usize::from(tagged)]) {
+                let got = match sys::test_run(loaded.as_fd(), &[&vec![0; front], &frame[..]].concat(), 1) {
+                    Ok((got, _)) => got == HIT as u32,
+                    // Newer kernels run no TC program on an IP packet that is shorter than its header.
+                    Err(_) if hook == Hook::Tc && frame.len() < 54 => continue,
+                    Err(error) => panic!("{hook:?} {} bytes: {error}", frame.len()),
+                };
+                runs += 1;
+                hits += usize::from(got);
+                if got != *want {
+                    wrong.push(format!("`{text}` {hook:?} slow {slow} tagged {tagged}: compiler {got}, libpcap {want}: {frame:02x?}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {runs} differ\n{}", wrong.len(), wrong[..wrong.len().min(10)].join("\n"));
+    assert!(hits > runs / 20, "{hits} of {runs} match: too few to tell");
+    println!("{} expressions, {} packets, {runs} runs in the kernel, {hits} matches, no difference", expressions.len(), packets.len());
+}
+
+/// The forms as they are loaded in earnest: with the branch on the tag, and a call instead of a verdict.
+#[test]
+fn a_match_calls_what_is_in_the_jump_table() {
+    if !privileged("a_match_calls_what_is_in_the_jump_table") {
+        return;
+    }
+    let program = Program::compile("tcp port 80 or (vlan and tcp port 80)", Link::Ethernet).unwrap();
+    for hook in [Hook::Xdp, Hook::Tc, Hook::Socket] {
+        let (kind, no_match, front) = kind(hook);
+        let table = sys::prog_array(2).unwrap();
+        let called = [Insn { code: 0xb7, imm: HIT, ..Insn::default() }, Insn { code: 0x95, ..Insn::default() }];
+        let called = sys::load(kind, &called, "called").unwrap();
+        let on_match = OnMatch::TailCall { table: std::os::fd::AsRawFd::as_raw_fd(&table), slot: 1 };
+        let filter = sys::load(kind, &compile(&program, &Target { hook, tags: true, on_match, no_match }).unwrap(), "filter").unwrap();
+        let frame = [vec![0; front], ipv4(6, &l4(1, 80, true, b""), 0, 0, [[1; 4], [2; 4]])].concat();
+        assert_eq!(sys::test_run(filter.as_fd(), &frame, 1).unwrap().0, no_match as u32, "{hook:?}: the table is empty");
+        sys::set_slot(table.as_fd(), 1, called.as_fd()).unwrap();
+        assert_eq!(sys::test_run(filter.as_fd(), &frame, 1).unwrap().0, HIT as u32, "{hook:?}");
+    }
+}

@@ -1,0 +1,84 @@
+//! The expression: its text, and what it matches.
+
+use super::*;
+
+fn packetbeats() -> Wanted {
+    let ports = vec![
+        Ports::one(80, Transports::Tcp),
+        Ports::one(53, Transports::Both),
+        Ports { first: 8000, last: 8010, transports: Transports::Tcp },
+    ];
+    Wanted { ports, icmp: true, ..Wanted::default() }
+}
+
+#[test]
+fn the_text() {
+    let icmp = Wanted { icmp: true, ..Wanted::default() };
+    assert_eq!(icmp.expression(), "icmp or icmp6");
+    let want = "tcp port 80 or port 53 or tcp portrange 8000-8010 or icmp or icmp6 or ";
+    assert!(packetbeats().expression().starts_with(want), "want {want}\nhave {}", packetbeats().expression());
+    let excluded = Wanted {
+        custom: Some("vlan 7".into()),
+        excluded: vec!["10.0.0.1:9200".parse().unwrap(), "[fd00::1]:9200".parse().unwrap()],
+        ..Wanted::default()
+    };
+    assert_eq!(excluded.expression(), "((not ((host 10.0.0.1 and tcp port 9200) or (host fd00::1 and tcp port 9200))) and (vlan 7))");
+    assert_eq!(Wanted { everything: true, ..Wanted::default() }.expression(), "");
+    assert_eq!(
+        Wanted { icmp: true, vlans: true, ..Wanted::default() }.expression(),
+        "icmp or icmp6 or (vlan and (icmp or icmp6 or (vlan and (icmp or icmp6))))"
+    );
+}
+
+fn ipv4(fragment: u16, protocol: u8, tags: &[[u8; 4]], ports: [u16; 2]) -> Vec<u8> {
+    let mut frame = vec![2; 12];
+    frame.extend(tags.concat());
+    frame.extend([8, 0, 0x45, 0, 0, 40, 0, 1]);
+    frame.extend(fragment.to_be_bytes());
+    frame.extend([64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+    frame.extend(ports.iter().flat_map(|port| port.to_be_bytes()));
+    frame.extend([0; 20]);
+    frame
+}
+
+#[test]
+fn what_it_matches() {
+    let tag = [0x81, 0, 0, 7];
+    let service = [0x88, 0xa8, 0, 9];
+    let cases: &[(&str, Vec<u8>, bool, bool)] = &[
+        // name, frame, wanted, wanted with VLANs
+        ("http", ipv4(0, 6, &[], [40_000, 80]), true, true),
+        ("udp on a tcp port", ipv4(0, 17, &[], [40_000, 80]), false, false),
+        ("in the range", ipv4(0, 6, &[], [8010, 4]), true, true),
+        ("outside", ipv4(0, 6, &[], [8011, 4]), false, false),
+        ("icmp", ipv4(0, 1, &[], [0, 0]), true, true),
+        ("a later fragment", ipv4(0x2003, 17, &[], [1, 2]), true, true),
+        ("a later fragment of something else", ipv4(0x2003, 47, &[], [1, 2]), false, false),
+        ("one tag", ipv4(0, 6, &[tag], [40_000, 80]), false, true),
+        ("one tag, outside", ipv4(0, 6, &[tag], [40_000, 81]), false, false),
+        ("QinQ", ipv4(0, 6, &[service, tag], [40_000, 80]), false, true),
+        ("a later fragment in QinQ", ipv4(2, 6, &[tag, tag], [9, 9]), false, true),
+        ("our own output", ipv4(0, 6, &[], [9200, 80]), false, false),
+        ("our own output, tagged", ipv4(0, 6, &[tag], [9200, 80]), false, false),
+    ];
+    let mut wanted = Wanted { excluded: vec!["10.0.0.1:9200".parse().unwrap()], ..packetbeats() };
+    for vlans in [false, true] {
+        wanted.vlans = vlans;
+        let filters = Filters::new(&wanted).unwrap();
+        for (name, frame, plain, with_vlans) in cases {
+            let want = if vlans { *with_vlans } else { *plain };
+            let got = filters.ethernet.as_ref().unwrap().matches(frame, frame.len() as u32, None);
+            assert_eq!(got, want, "{name}, vlans {vlans}: {}", filters.text);
+            if frame[12] == 8 {
+                let got = filters.raw_ip.as_ref().unwrap().matches(&frame[14..], frame.len() as u32 - 14, None);
+                assert_eq!(got, want, "{name} as raw IP");
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_wanted_matches_nothing() {
+    let filters = Filters::new(&Wanted::default()).unwrap();
+    assert!(!filters.ethernet.unwrap().matches(&[0; 60], 60, None));
+}
