@@ -3,6 +3,7 @@
 //! A protocol's folder has `wire.rs` (bytes → structs, pure), `mod.rs` (descriptor, configuration, state machine) and
 //! `event.rs` (struct → [`Head`] and the protocol's own fields). No protocol knows another.
 
+pub mod dhcpv4;
 pub mod icmp;
 pub mod matcher;
 pub mod reader;
@@ -20,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use std::{collections::VecDeque, time::Duration};
 
 /// Every protocol there is, in the order of the reference configuration.
-pub const PROTOCOLS: &[&Protocol] = &[&icmp::PROTOCOL];
+pub const PROTOCOLS: &[&Protocol] = &[&icmp::PROTOCOL, &dhcpv4::PROTOCOL];
 
 /// What there is to know of a protocol before it is configured.
 pub struct Protocol {
