@@ -4,6 +4,7 @@
 //! `event.rs` (struct → [`Head`] and the protocol's own fields). No protocol knows another.
 
 pub mod dhcpv4;
+pub mod dns;
 pub mod icmp;
 pub mod matcher;
 pub mod reader;
@@ -21,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use std::{collections::VecDeque, time::Duration};
 
 /// Every protocol there is, in the order of the reference configuration.
-pub const PROTOCOLS: &[&Protocol] = &[&icmp::PROTOCOL, &dhcpv4::PROTOCOL];
+pub const PROTOCOLS: &[&Protocol] = &[&icmp::PROTOCOL, &dhcpv4::PROTOCOL, &dns::PROTOCOL];
 
 /// What there is to know of a protocol before it is configured.
 pub struct Protocol {
