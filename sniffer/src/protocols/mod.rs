@@ -3,6 +3,9 @@
 //! A protocol's folder has `wire.rs` (bytes → structs, pure), `mod.rs` (descriptor, configuration, state machine) and
 //! `event.rs` (struct → [`Head`] and the protocol's own fields). No protocol knows another.
 
+mod dhcpv4;
+mod dns;
+mod icmp;
 pub mod matcher;
 pub mod reader;
 mod redis;
@@ -21,7 +24,14 @@ use serde::{Deserialize, Serialize};
 use std::{collections::VecDeque, time::Duration};
 
 /// Every protocol there is, in the order of the reference configuration.
-pub const PROTOCOLS: &[&Protocol] = &[&redis::PROTOCOL, &sip::PROTOCOL];
+#[rustfmt::skip]
+pub const PROTOCOLS: &[&Protocol] = &[
+    &icmp::PROTOCOL,
+    &dhcpv4::PROTOCOL,
+    &dns::PROTOCOL,
+    &redis::PROTOCOL,
+    &sip::PROTOCOL,
+];
 
 /// What there is to know of a protocol before it is configured.
 pub struct Protocol {

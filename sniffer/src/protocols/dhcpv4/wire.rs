@@ -1,0 +1,183 @@
+//! DHCPv4 messages: the fixed part (RFC 2131) and the options (RFC 2132, overload and concatenation by RFC 3396).
+//!
+//! Read with [`Reader`], not with dhcproto: its owned form refuses a whole message for one option of an odd length and forgets
+//! the bytes of what it does not know, its borrowed form trusts `hlen` and does not tell whether there was an End option.
+
+use crate::protocols::reader::Reader;
+use std::{borrow::Cow, net::Ipv4Addr};
+
+/// What starts the options.
+pub const MAGIC: [u8; 4] = [99, 130, 83, 99];
+/// Bytes before [`MAGIC`].
+pub const FIXED: usize = 236;
+
+/// Options in one message. Real ones have some dozens; 64 KiB would have room for 32,000 empty ones.
+const MOST_OPTIONS: usize = 1024;
+
+/// A message; the options are found by number.
+#[derive(Clone, Debug)]
+pub struct Message<'a> {
+    /// 1 asks, 2 answers.
+    pub op: u8,
+    /// What kind of hardware address the client has.
+    pub hardware: u8,
+    /// Relays on the way.
+    pub hops: u8,
+    /// Chosen by the client.
+    pub transaction_id: u32,
+    /// Since the client began.
+    pub seconds: u16,
+    /// The topmost bit asks for a broadcast.
+    pub flags: u16,
+    /// The client's own address, where it has one.
+    pub client_ip: Ipv4Addr,
+    /// The address that the client is given.
+    pub assigned_ip: Ipv4Addr,
+    /// The first relay.
+    pub relay_ip: Ipv4Addr,
+    /// The client's hardware address: as many bytes as it says, at most 16.
+    pub client_mac: &'a [u8],
+    /// The server's name up to its end; empty where options took its place.
+    pub server_name: &'a [u8],
+    /// Likewise.
+    pub boot_file_name: &'a [u8],
+    options: Vec<(u8, &'a [u8])>,
+}
+
+impl<'a> Message<'a> {
+    /// Reads a datagram; `None` when it is no DHCPv4 message, is cut off, or has no End option.
+    pub fn parse(data: &'a [u8]) -> Option<Self> {
+        let mut r = Reader::new(data);
+        let (op, hardware, hlen, hops) = (r.u8()?, r.u8()?, r.u8()?, r.u8()?);
+        let (transaction_id, seconds, flags) = (r.u32()?, r.u16()?, r.u16()?);
+        let mut address = || r.array::<4>().map(Ipv4Addr::from);
+        let (client_ip, assigned_ip, _next_server, relay_ip) = (address()?, address()?, address()?, address()?);
+        let client_mac = r.take(16)?;
+        let client_mac = client_mac.get(..usize::from(hlen)).unwrap_or(client_mac);
+        let (mut server_name, mut boot_file_name) = (r.take(64)?, r.take(128)?);
+        if r.array()? != MAGIC {
+            return None;
+        }
+        let mut options = Vec::with_capacity(16);
+        if !read_options(r.rest(), &mut options)? {
+            return None;
+        }
+        // RFC 2132, 9.3: options went on in the places of the names.
+        let overload = options.iter().find(|(code, _)| *code == 52).and_then(|(_, data)| data.first().copied()).unwrap_or(0);
+        for (bit, place) in [(1, &mut boot_file_name), (2, &mut server_name)] {
+            if overload & bit != 0 {
+                read_options(std::mem::take(place), &mut options)?;
+            }
+        }
+        let (server_name, boot_file_name) = (to_nul(server_name), to_nul(boot_file_name));
+        Some(Self {
+            op,
+            hardware,
+            hops,
+            transaction_id,
+            seconds,
+            flags,
+            client_ip,
+            assigned_ip,
+            relay_ip,
+            client_mac,
+            server_name,
+            boot_file_name,
+            options,
+        })
+    }
+
+    /// An option's value, put together where it comes in parts.
+    pub fn option(&self, code: u8) -> Option<Cow<'a, [u8]>> {
+        let mut parts = self.options.iter().filter(|(c, _)| *c == code).map(|(_, data)| *data);
+        let first = parts.next()?;
+        let Some(second) = parts.next() else { return Some(first.into()) };
+        let mut whole = [first, second].concat();
+        parts.for_each(|part| whole.extend_from_slice(part));
+        Some(whole.into())
+    }
+
+    /// An option that is a number of `N` bytes.
+    pub fn fixed<const N: usize>(&self, code: u8) -> Option<[u8; N]> {
+        self.option(code)?.as_ref().try_into().ok()
+    }
+
+    /// An option that is a list of addresses, which is not empty.
+    pub fn addresses(&self, code: u8) -> Option<Vec<Ipv4Addr>> {
+        let data = self.option(code)?;
+        let (addresses, rest) = data.as_chunks::<4>();
+        (rest.is_empty() && !addresses.is_empty()).then(|| addresses.iter().map(|a| Ipv4Addr::from(*a)).collect())
+    }
+}
+
+/// Reads options up to End; says whether there was one. `None` when an option is cut off, or there are too many.
+fn read_options<'a>(area: &'a [u8], options: &mut Vec<(u8, &'a [u8])>) -> Option<bool> {
+    let mut r = Reader::new(area);
+    while !r.is_empty() {
+        match r.u8()? {
+            0 => (),
+            255 => return Some(true),
+            code => {
+                let length = r.u8()?;
+                options.push((code, r.take(length.into())?));
+                if options.len() > MOST_OPTIONS {
+                    return None;
+                }
+            }
+        }
+    }
+    Some(false)
+}
+
+fn to_nul(text: &[u8]) -> &[u8] {
+    text.split(|b| *b == 0).next().unwrap_or_default()
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// A message with these options.
+    pub fn message(op: u8, options: &[u8]) -> Vec<u8> {
+        let mut m = vec![op, 1, 6, 0, 0, 0, 0x3d, 0x1d, 0, 5, 0x80, 0];
+        m.extend([0; 16]);
+        m.extend([0, 0x0b, 0x82, 1, 0xfc, 0x42]);
+        m.resize(FIXED, 0);
+        m.extend(MAGIC);
+        m.extend(options);
+        m
+    }
+
+    #[test]
+    fn options_in_parts_and_of_wrong_length() {
+        let data = message(1, &[55, 1, 1, 0, 55, 2, 3, 6, 54, 3, 1, 2, 3, 6, 4, 9, 9, 9, 9, 255, 1]);
+        let m = Message::parse(&data).unwrap();
+        assert_eq!(m.option(55).unwrap(), &[1u8, 3, 6][..]);
+        assert_eq!(m.fixed::<4>(54), None);
+        assert_eq!(m.addresses(6), Some(vec![Ipv4Addr::new(9, 9, 9, 9)]));
+        assert_eq!(m.client_mac.len(), 6);
+    }
+
+    #[test]
+    fn no_message() {
+        assert!(Message::parse(&message(1, &[53, 1, 1])).is_none(), "no End");
+        assert!(Message::parse(&message(1, &[53, 9, 1, 255])).is_none(), "cut off");
+        assert!(Message::parse(&message(1, &[255])[..200]).is_none());
+        let mut other = message(1, &[255]);
+        other[FIXED] = 0;
+        assert!(Message::parse(&other).is_none(), "magic");
+        other = message(1, &[255]);
+        other[2] = 255;
+        assert_eq!(Message::parse(&other).unwrap().client_mac.len(), 16);
+    }
+
+    #[test]
+    fn overload() {
+        let mut data = message(2, &[52, 1, 3, 255]);
+        data[44..48].copy_from_slice(&[53, 1, 5, 255]);
+        data[108..113].copy_from_slice(&[12, 2, b'h', b'i', 255]);
+        let m = Message::parse(&data).unwrap();
+        assert_eq!((m.fixed(53), m.option(12).unwrap().as_ref()), (Some([5]), &b"hi"[..]));
+        assert!(m.server_name.is_empty() && m.boot_file_name.is_empty());
+    }
+}

@@ -1,0 +1,312 @@
+//! The `dns` fields of a document, straight from the message, and the one-line form of a message in `request` and `response`.
+
+use super::{
+    names,
+    opt::{self, Opt},
+    rdata::{Extra, NameText, Rdata},
+    wire::{Message, OPT, Question, Record},
+};
+use psl::Psl;
+use serde::{
+    Serialize, Serializer,
+    ser::{SerializeMap, SerializeSeq},
+};
+use std::{
+    fmt::{self, Display},
+    net::IpAddr,
+};
+
+/// Records of one section that are shown. Their names may all be pointers to one long name, which would make 9 MB of 64 KiB.
+pub const MOST_SHOWN: usize = 1000;
+
+/// `dns`, beside the common fields.
+#[derive(Serialize)]
+pub struct Body<'a> {
+    /// `dns`
+    pub dns: Fields<'a>,
+}
+
+/// What is shown of one message.
+pub struct Fields<'a> {
+    /// The response, or the query where there is none.
+    pub message: &'a Message<'a>,
+    /// The text of its first question's name.
+    pub name: &'a str,
+    /// Show the authority section.
+    pub authorities: bool,
+    /// Show the additional section.
+    pub additionals: bool,
+}
+
+impl Serialize for Fields<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let m = self.message;
+        let edns = m.edns();
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("type", if m.header.is_response() { "answer" } else { "query" })?;
+        map.serialize_entry("id", &m.header.id)?;
+        map.serialize_entry("op_code", &names::opcode(m.header.opcode()))?;
+        map.serialize_entry("response_code", &names::Rcode(m.rcode()))?;
+        map.serialize_entry("flags", &Flags::new(m))?;
+        map.serialize_entry("header_flags", &HeaderFlags(m, edns.is_some_and(opt::dnssec_ok)))?;
+        if let Some(question) = &m.question {
+            map.serialize_entry("question", &Asked(question, self.name))?;
+        }
+        map.serialize_entry("answers_count", &m.answers().len())?;
+        if !m.answers().is_empty() {
+            map.serialize_entry("answers", &Records(m.answers(), self.name))?;
+        }
+        if addresses(m).next().is_some() {
+            map.serialize_entry("resolved_ip", &Addresses(m))?;
+        }
+        map.serialize_entry("authorities_count", &m.authorities().len())?;
+        if self.authorities && !m.authorities().is_empty() {
+            map.serialize_entry("authorities", &Records(m.authorities(), self.name))?;
+        }
+        let additional = m.additionals().iter().filter(|r| r.rtype != OPT).count();
+        map.serialize_entry("additionals_count", &additional)?;
+        if self.additionals && additional > 0 {
+            map.serialize_entry("additionals", &Records(m.additionals(), self.name))?;
+        }
+        if let Some(edns) = edns {
+            map.serialize_entry("opt", &Opt(edns))?;
+        }
+        map.end()
+    }
+}
+
+/// The addresses in the answer section.
+pub fn addresses<'a>(message: &'a Message<'_>) -> impl Iterator<Item = IpAddr> + 'a {
+    let shown = message.answers().iter().filter(|r| matches!(r.rtype, 1 | 28)).take(MOST_SHOWN);
+    shown.filter_map(|r| match Rdata::parse(r) {
+        Ok(Rdata::Address(ip)) => Some(ip),
+        _ => None,
+    })
+}
+
+struct Addresses<'a>(&'a Message<'a>);
+
+impl Serialize for Addresses<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(addresses(self.0))
+    }
+}
+
+#[derive(Serialize)]
+struct Flags {
+    authoritative: bool,
+    truncated_response: bool,
+    recursion_desired: bool,
+    recursion_available: bool,
+    authentic_data: bool,
+    checking_disabled: bool,
+}
+
+impl Flags {
+    fn new(m: &Message<'_>) -> Self {
+        let h = m.header;
+        Self {
+            authoritative: h.authoritative(),
+            truncated_response: h.truncated(),
+            recursion_desired: h.recursion_desired(),
+            recursion_available: h.recursion_available(),
+            authentic_data: h.authentic(),
+            checking_disabled: h.checking_disabled(),
+        }
+    }
+
+    /// With their names, upper and lower case, in the order of the header.
+    fn named(&self) -> [(bool, &'static str, &'static str); 6] {
+        [
+            (self.authoritative, "AA", "aa"),
+            (self.truncated_response, "TC", "tc"),
+            (self.recursion_desired, "RD", "rd"),
+            (self.recursion_available, "RA", "ra"),
+            (self.authentic_data, "AD", "ad"),
+            (self.checking_disabled, "CD", "cd"),
+        ]
+    }
+}
+
+struct HeaderFlags<'a>(&'a Message<'a>, bool);
+
+impl Serialize for HeaderFlags<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let set = Flags::new(self.0).named().into_iter().filter(|f| f.0).map(|f| f.1);
+        serializer.collect_seq(set.chain(self.1.then_some("DO")))
+    }
+}
+
+struct Asked<'a>(&'a Question<'a>, &'a str);
+
+impl Serialize for Asked<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(question, name) = *self;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("name", name)?;
+        map.serialize_entry("type", &names::rtype(question.rtype))?;
+        map.serialize_entry("class", &names::class(question.class))?;
+        let domain = Domain::of(name);
+        if domain.is_below_suffix {
+            map.serialize_entry("etld_plus_one", domain.registered)?;
+        }
+        for (key, text) in [("registered_domain", domain.registered), ("top_level_domain", domain.suffix), ("subdomain", domain.subdomain)]
+        {
+            if !text.is_empty() {
+                map.serialize_entry(key, text)?;
+            }
+        }
+        map.end()
+    }
+}
+
+/// A name taken apart by the public suffix list. Letters are compared as they are.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Domain<'a> {
+    is_below_suffix: bool,
+    registered: &'a str,
+    suffix: &'a str,
+    subdomain: &'a str,
+}
+
+impl<'a> Domain<'a> {
+    fn of(name: &'a str) -> Self {
+        if name == "." {
+            return Self { registered: name, ..Self::default() };
+        }
+        let after_dot = |text: &'a str| text.split_once('.').map_or("", |(_, rest)| rest);
+        match psl::List.domain(name.as_bytes()) {
+            Some(domain) => {
+                // The library only cuts at dots, so both places are within the name.
+                let at = name.len() - domain.as_bytes().len();
+                let registered = name.get(at..).unwrap_or_default();
+                let subdomain = name.get(..at.saturating_sub(1)).unwrap_or_default();
+                Self { is_below_suffix: true, registered, suffix: after_dot(registered), subdomain }
+            }
+            // A suffix of two labels is its own registered domain.
+            None if name.bytes().filter(|b| *b == b'.').count() == 1 => {
+                Self { registered: name, suffix: after_dot(name), ..Self::default() }
+            }
+            None => Self::default(),
+        }
+    }
+}
+
+struct Records<'a>(&'a [Record<'a>], &'a str);
+
+impl Serialize for Records<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut seq = serializer.serialize_seq(None)?;
+        for record in self.0.iter().take(MOST_SHOWN) {
+            match Rdata::parse(record) {
+                Err(_) | Ok(Rdata::Opt) => (),
+                Ok(Rdata::Nothing) if matches!(record.rtype, 1 | 28) => (),
+                Ok(data) => seq.serialize_element(&Shown { record, data, asked: self.1 })?,
+            }
+        }
+        seq.end()
+    }
+}
+
+struct Shown<'a> {
+    record: &'a Record<'a>,
+    data: Rdata<'a>,
+    asked: &'a str,
+}
+
+impl Serialize for Shown<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        if self.record.is_asked {
+            map.serialize_entry("name", self.asked)?;
+        } else {
+            map.serialize_entry("name", &NameText(&self.record.owner))?;
+        }
+        map.serialize_entry("type", &names::rtype(self.record.rtype))?;
+        map.serialize_entry("class", &names::class(self.record.class))?;
+        map.serialize_entry("ttl", itoa::Buffer::new().format(self.record.ttl))?;
+        self.data.extras(&mut |key, value| match value {
+            Extra::Number(n) => map.serialize_entry(key, &n),
+            Extra::Text(text) => map.serialize_entry(key, &Collected(text)),
+        })?;
+        map.serialize_entry("data", &self.data)?;
+        map.end()
+    }
+}
+
+struct Collected<'a>(&'a dyn Display);
+
+impl Serialize for Collected<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self.0)
+    }
+}
+
+/// `class C, type T, NAME`
+impl Display for Question<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "class {}, type {}, {}", names::class(self.class), names::rtype(self.rtype), NameText(&self.name))
+    }
+}
+
+/// A message on one line.
+pub struct Dump<'a>(pub &'a Message<'a>);
+
+impl Display for Dump<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let m = self.0;
+        let way = if m.header.is_response() { "response" } else { "query" };
+        write!(f, "ID {}; QR {way}; OPCODE {}; FLAGS ", m.header.id, names::opcode(m.header.opcode()))?;
+        let set = Flags::new(m).named().into_iter().filter(|flag| flag.0);
+        for (i, (_, _, name)) in set.enumerate() {
+            write!(f, "{}{name}", if i == 0 { "" } else { " " })?;
+        }
+        write!(f, "; RCODE {}", names::Rcode(m.rcode()))?;
+        section(f, "QUESTION", m.questions(), |q, f| q.fmt(f))?;
+        section(f, "ANSWER", m.answers().iter(), in_line)?;
+        section(f, "AUTHORITY", m.authorities().iter(), in_line)?;
+        section(f, "ADDITIONAL", m.additionals().iter(), in_line)
+    }
+}
+
+fn section<'r, T: 'r>(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    all: impl Iterator<Item = &'r T>,
+    show: impl Fn(&T, &mut fmt::Formatter<'_>) -> fmt::Result,
+) -> fmt::Result {
+    for (i, one) in all.take(MOST_SHOWN).enumerate() {
+        match i {
+            0 => write!(f, "; {name} ")?,
+            _ => f.write_str("; ")?,
+        }
+        show(one, f)?;
+    }
+    Ok(())
+}
+
+fn in_line(record: &Record<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let Ok(data) = Rdata::parse(record) else { return Ok(()) };
+    data.extras(&mut |key, value| match value {
+        Extra::Number(_) => Ok(()),
+        Extra::Text(text) => write!(f, "{key} {text}, "),
+    })?;
+    data.fmt(f)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn domains() {
+        let d = |is_below_suffix, registered, suffix, subdomain| Domain { is_below_suffix, registered, suffix, subdomain };
+        assert_eq!(Domain::of("www.mail.example.co.uk"), d(true, "example.co.uk", "co.uk", "www.mail"));
+        assert_eq!(Domain::of("example.com"), d(true, "example.com", "com", ""));
+        assert_eq!(Domain::of("a.b.github.io"), d(true, "b.github.io", "github.io", "a"));
+        assert_eq!(Domain::of("co.uk"), d(false, "co.uk", "uk", ""));
+        assert_eq!(Domain::of("."), d(false, ".", "", ""));
+        assert_eq!(Domain::of("localhost"), d(false, "", "", ""));
+        assert_eq!(Domain::of("x.Co.uK"), d(true, "Co.uK", "uK", "x"));
+    }
+}

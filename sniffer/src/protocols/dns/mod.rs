@@ -1,0 +1,146 @@
+//! DNS over UDP and TCP: queries and responses paired by addresses, ports and id. Multicast DNS, DNS over TLS or HTTPS are not
+//! it. The specifications are RFC 1035 and those that the modules name.
+
+mod event;
+mod names;
+mod opt;
+mod rdata;
+mod stream;
+mod transaction;
+mod wire;
+
+use super::{Common, Context, Plugin, Probe, Protocol, StreamParser, matcher::Waiting};
+use crate::flow::key::{Direction, Transport};
+use serde::Deserialize;
+use std::{net::SocketAddr, time::Duration};
+use stream::Stream;
+use transaction::{DUPLICATE, Query, Reporter, Response, UNANSWERED};
+use wire::Message;
+
+/// DNS as a protocol.
+pub const PROTOCOL: Protocol = Protocol {
+    name: "dns",
+    ports: &[53],
+    transports: &[Transport::Udp, Transport::Tcp],
+    open: |node| {
+        let (common, sections): (Common, Sections) = (node.read()?, node.read()?);
+        let options = Options {
+            send_request: common.send_request,
+            send_response: common.send_response,
+            include_authorities: sections.include_authorities,
+            include_additionals: sections.include_additionals,
+            timeout: common.transaction_timeout,
+        };
+        let waiting = Waiting::new(options.timeout, MOST_WAITING);
+        Ok(Box::new(Dns { reporter: Reporter::new(options), waiting }))
+    },
+    probe,
+};
+
+/// Queries on UDP that wait. A busy resolver asks some thousands a second and is answered within milliseconds.
+const MOST_WAITING: usize = 16 << 10;
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Sections {
+    include_authorities: bool,
+    include_additionals: bool,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Options {
+    send_request: bool,
+    send_response: bool,
+    include_authorities: bool,
+    include_additionals: bool,
+    timeout: Duration,
+}
+
+/// A TCP connection or a datagram that begins like this: a message, with its length before it or whole.
+fn probe(_: Direction, data: &[u8]) -> Probe {
+    if Message::parse(data).is_ok_and(|message| message.question.is_some()) {
+        return Probe::Yes;
+    }
+    let Some(length) = data.first_chunk().map(|l| u16::from_be_bytes(*l)) else { return Probe::More(2 - data.len()) };
+    match wire::plausible(length, data.get(2..).unwrap_or_default()) {
+        None => Probe::More((2 + wire::HEADER).saturating_sub(data.len())),
+        Some(false) => Probe::No,
+        Some(true) => {
+            let whole = 2 + usize::from(length);
+            match data.get(2..whole) {
+                None => Probe::More(whole - data.len()),
+                Some(message) if Message::parse(message).is_ok_and(|message| message.question.is_some()) => Probe::Yes,
+                Some(_) => Probe::No,
+            }
+        }
+    }
+}
+
+/// Who asked whom with which id.
+type Key = (SocketAddr, SocketAddr, u16);
+
+struct Dns {
+    reporter: Reporter,
+    waiting: Waiting<Key, Query>,
+}
+
+impl Plugin for Dns {
+    fn connect(&self) -> Option<Box<dyn StreamParser>> {
+        Some(Box::new(Stream::new(self.reporter.options)))
+    }
+
+    fn on_datagram(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) {
+        let Ok(message) = Message::parse(data) else {
+            return cx.count("parse_failures");
+        };
+        // The message tells who asks, whatever the ports.
+        let is_response = message.header.is_response();
+        if is_response == (dir == Direction::ToServer) {
+            cx.flip();
+        }
+        let key = (cx.peers.client, cx.peers.server, message.header.id);
+        if is_response {
+            let query = self.waiting.take(&key);
+            // A header alone is an answer (refused) where something was asked; by itself it is not yet DNS.
+            if query.is_none() && message.is_bare() {
+                return cx.count("parse_failures");
+            }
+            let response = Response { message: &message, time: cx.now, bytes: data.len(), udp: true };
+            self.reporter.answered(cx, query.as_ref(), &response);
+        } else {
+            if message.is_bare() {
+                return cx.count("parse_failures");
+            }
+            let query = Query::new(&message, cx.peers, cx.now, data.len(), true);
+            if let Some(out) = self.waiting.insert(key, query, cx.now) {
+                let same = (out.peers.client, out.peers.server, out.id()) == key;
+                self.reporter.unanswered(cx, &out, if same { DUPLICATE } else { UNANSWERED });
+            }
+        }
+        self.wake(cx);
+    }
+
+    fn on_timer(&mut self, cx: &mut Context<'_>) {
+        while let Some(query) = self.waiting.expired(cx.now) {
+            self.reporter.unanswered(cx, &query, UNANSWERED);
+        }
+        self.wake(cx);
+    }
+
+    fn on_end(&mut self, cx: &mut Context<'_>) {
+        while let Some(query) = self.waiting.oldest() {
+            self.reporter.unanswered(cx, &query, UNANSWERED);
+        }
+    }
+}
+
+impl Dns {
+    fn wake(&self, cx: &mut Context<'_>) {
+        if let Some(due) = self.waiting.due() {
+            cx.wake_at(due);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,214 @@
+//! DNS over TCP (RFC 7766): messages with two bytes of length before each, several at a time and in any order, both ways.
+
+use super::{
+    Options,
+    transaction::{DUPLICATE, EMPTY, INCOMPLETE, Query, Reporter, Response, UNANSWERED, UNDECODABLE},
+    wire::{HEADER, Header, Message, plausible},
+};
+use crate::{
+    flow::key::Direction,
+    protocols::{Close, Context, Progress, Recovery, StreamParser, matcher::Waiting},
+};
+
+/// Queries of one connection that wait: some times what resolvers pipeline.
+const MOST_WAITING: usize = 256;
+
+/// Bytes that are looked through in vain for the beginning of a message before the connection is given up: one longest message.
+const MOST_VAIN: usize = 64 << 10;
+
+/// Bytes of the length before a message.
+const PREFIX: usize = 2;
+
+/// Whether a direction is known to stand between messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Sync {
+    /// Nothing was seen yet.
+    #[default]
+    Fresh,
+    /// The last message ended here.
+    Good,
+    /// Something was missing or was no DNS.
+    Lost,
+}
+
+#[derive(Default)]
+struct Side {
+    sync: Sync,
+    vain: usize,
+    /// A message has begun and is not whole yet; its header, where that is there.
+    begun: bool,
+    header: Option<Header>,
+    closed: bool,
+}
+
+/// One connection.
+pub struct Stream {
+    reporter: Reporter,
+    waiting: Waiting<u16, Query>,
+    sides: [Side; 2],
+    /// The id of a zone transfer, whose response may go on over many messages.
+    transfer: Option<u16>,
+}
+
+impl Stream {
+    /// A connection of which nothing was seen yet.
+    pub fn new(options: Options) -> Self {
+        Self {
+            reporter: Reporter::new(options),
+            waiting: Waiting::new(options.timeout, MOST_WAITING),
+            sides: Default::default(),
+            transfer: None,
+        }
+    }
+
+    fn message(&mut self, dir: &mut Direction, octets: &[u8], at: usize, cx: &mut Context<'_>) {
+        let Ok(message) = Message::parse(octets) else {
+            cx.count("parse_failures");
+            self.lost(*dir, Header::read(octets), UNDECODABLE, cx);
+            return;
+        };
+        let is_response = message.header.is_response();
+        if is_response == (*dir == Direction::ToServer) {
+            cx.flip();
+            self.sides.swap(0, 1);
+            *dir = dir.reverse();
+        }
+        self.sides[dir.index()].sync = Sync::Good;
+        self.sides[dir.index()].vain = 0;
+        let (id, time, bytes) = (message.header.id, cx.time_at(at), PREFIX + octets.len());
+        if !is_response {
+            if message.is_bare() {
+                return cx.count("parse_failures");
+            }
+            if self.transfer == Some(id) {
+                self.transfer = None;
+            }
+            let query = Query::new(&message, cx.peers, time, bytes, false);
+            if let Some(out) = self.waiting.insert(id, query, cx.now) {
+                self.reporter.unanswered(cx, &out, if out.id() == id { DUPLICATE } else { UNANSWERED });
+            }
+            return;
+        }
+        let query = self.waiting.take(&id);
+        if query.is_none() && self.transfer == Some(id) {
+            return cx.count("transfer_messages");
+        }
+        if query.is_none() && message.is_bare() {
+            return cx.count("parse_failures");
+        }
+        // IXFR and AXFR
+        if query.is_some() && message.question.is_some_and(|q| matches!(q.rtype, 251 | 252)) {
+            self.transfer = Some(id);
+        }
+        self.reporter.answered(cx, query.as_ref(), &Response { message: &message, time, bytes, udp: false });
+    }
+
+    /// The beginning of the next message is not known any more. When it was the response to something, that will not come.
+    fn lost(&mut self, dir: Direction, header: Option<Header>, note: &'static str, cx: &mut Context<'_>) {
+        let side = &mut self.sides[dir.index()];
+        side.sync = Sync::Lost;
+        side.begun = false;
+        if dir == Direction::ToClient {
+            // Whose response it was, or else the one that has waited longest: nearly all answers come in order.
+            let named = header.and_then(|header| self.waiting.take(&header.id));
+            if let Some(query) = named.or_else(|| self.waiting.oldest()) {
+                self.reporter.unanswered(cx, &query, note);
+            }
+        }
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>) {
+        while let Some(query) = self.waiting.oldest() {
+            self.reporter.unanswered(cx, &query, UNANSWERED);
+        }
+    }
+
+    fn wake(&self, cx: &mut Context<'_>) {
+        if let Some(due) = self.waiting.due() {
+            cx.wake_at(due);
+        }
+    }
+
+    /// The way back: only what looks like a message is taken for one. The next try is at the next data.
+    fn vain(&mut self, dir: Direction, rest: &[u8], bytes: usize, cx: &mut Context<'_>) -> Progress {
+        let header = rest.get(PREFIX..).and_then(Header::read);
+        if self.sides[dir.index()].sync == Sync::Fresh {
+            cx.count("parse_failures");
+            self.lost(dir, header, UNDECODABLE, cx);
+        }
+        let side = &mut self.sides[dir.index()];
+        side.begun = false;
+        side.vain += rest.len();
+        if side.vain > MOST_VAIN {
+            self.flush(cx);
+            return Progress::GiveUp;
+        }
+        self.wake(cx);
+        Progress::consumed(bytes)
+    }
+}
+
+impl StreamParser for Stream {
+    fn on_data(&mut self, mut dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
+        let mut at = 0;
+        loop {
+            let rest = data.get(at..).unwrap_or_default();
+            let missing = match rest.split_first_chunk::<PREFIX>() {
+                None => PREFIX - rest.len(),
+                Some((&[0, 0], _)) if self.sides[dir.index()].sync == Sync::Good => {
+                    cx.count("parse_failures");
+                    self.lost(dir, None, EMPTY, cx);
+                    at += PREFIX;
+                    continue;
+                }
+                Some((length, body)) => {
+                    let length = u16::from_be_bytes(*length);
+                    let good = self.sides[dir.index()].sync == Sync::Good || plausible(length, body) == Some(true);
+                    match body.get(..length.into()) {
+                        Some(octets) if good => {
+                            self.message(&mut dir, octets, at, cx);
+                            at += PREFIX + octets.len();
+                            continue;
+                        }
+                        None if good => usize::from(length) - body.len(),
+                        _ if plausible(length, body).is_none() => HEADER - body.len(),
+                        _ => return self.vain(dir, rest, data.len(), cx),
+                    }
+                }
+            };
+            let side = &mut self.sides[dir.index()];
+            side.begun = !rest.is_empty();
+            side.header = rest.get(PREFIX..).and_then(Header::read);
+            self.wake(cx);
+            return Progress::Consumed { bytes: at as u64, need: if rest.is_empty() { 1 } else { missing } };
+        }
+    }
+
+    fn on_gap(&mut self, dir: Direction, _lost: u64, cx: &mut Context<'_>) -> Recovery {
+        let side = &self.sides[dir.index()];
+        let header = side.header.filter(|_| side.begun);
+        self.lost(dir, header, INCOMPLETE, cx);
+        Recovery::Resume
+    }
+
+    fn on_close(&mut self, dir: Direction, why: Close, cx: &mut Context<'_>) {
+        let side = &mut self.sides[dir.index()];
+        side.closed = true;
+        if std::mem::take(&mut side.begun) {
+            let header = side.header;
+            self.lost(dir, header, INCOMPLETE, cx);
+        }
+        // A client may close its side and still be answered; a server that has closed its own will not answer any more.
+        if why != Close::Fin && self.sides.iter().all(|side| side.closed) || why == Close::Fin && dir == Direction::ToClient {
+            self.flush(cx);
+        }
+        self.wake(cx);
+    }
+
+    fn on_timer(&mut self, cx: &mut Context<'_>) {
+        while let Some(query) = self.waiting.expired(cx.now) {
+            self.reporter.unanswered(cx, &query, UNANSWERED);
+        }
+        self.wake(cx);
+    }
+}
