@@ -3,6 +3,7 @@
 //! A protocol's folder has `wire.rs` (bytes → structs, pure), `mod.rs` (descriptor, configuration, state machine) and
 //! `event.rs` (struct → [`Head`] and the protocol's own fields). No protocol knows another.
 
+pub mod http;
 pub mod matcher;
 pub mod reader;
 #[cfg(test)]
@@ -19,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use std::{collections::VecDeque, time::Duration};
 
 /// Every protocol there is, in the order of the reference configuration.
-pub const PROTOCOLS: &[&Protocol] = &[];
+pub const PROTOCOLS: &[&Protocol] = &[&http::PROTOCOL];
 
 /// What there is to know of a protocol before it is configured.
 pub struct Protocol {
