@@ -9,10 +9,7 @@ use crate::{
     event::{Head, Status, Text},
     protocols::Context,
 };
-use serde::{
-    Serialize, Serializer,
-    ser::SerializeMap,
-};
+use serde::{Serialize, Serializer, ser::SerializeMap};
 use smallvec::SmallVec;
 use std::net::IpAddr;
 

@@ -184,7 +184,8 @@ impl Message {
             // Several: all are equal, or the message is broken anyway. Larger than i64 is nonsense.
             14 if is("content-length") && self.length.is_none() => {
                 let first = value.split(|&b| b == b',').next().unwrap_or_default();
-                self.length = std::str::from_utf8(first.trim_ascii()).ok().and_then(|n| n.parse().ok()).filter(|&n| i64::try_from(n).is_ok());
+                self.length =
+                    std::str::from_utf8(first.trim_ascii()).ok().and_then(|n| n.parse().ok()).filter(|&n| i64::try_from(n).is_ok());
             }
             16 if is("content-encoding") => self.content_encoding = self.put_more(self.content_encoding, value),
             17 if is("transfer-encoding") => {
@@ -254,16 +255,10 @@ impl Message {
         }
     }
 
-    /// Part of the body was not looked at.
-    pub fn skip_body(&mut self, seen: u64, lost: u64) {
-        self.skip_frame(seen, lost);
-        self.body_bytes = self.body_bytes.saturating_add(seen + lost);
-    }
-
-    /// Part of what frames the body was not looked at.
-    pub fn skip_frame(&mut self, seen: u64, lost: u64) {
-        self.bytes = self.bytes.saturating_add(seen + lost);
-        self.lost |= lost > 0;
+    /// So much of the body, and of what frames it, is counted without being looked at.
+    pub fn skip(&mut self, body: u64, frame: u64) {
+        self.bytes = self.bytes.saturating_add(body).saturating_add(frame);
+        self.body_bytes = self.body_bytes.saturating_add(body);
     }
 
     /// Whether its body is still worth collecting.
@@ -278,7 +273,8 @@ impl Message {
         }
         let text = |span| String::from_utf8_lossy(self.get(span)).into_owned();
         let (content, transfer) = (text(self.content_encoding), text(self.transfer_encoding));
-        let codings = content.split(',').chain(transfer.split(',').filter(|c| c.trim() != "chunked")).map(str::trim).filter(|c| !c.is_empty());
+        let codings =
+            content.split(',').chain(transfer.split(',').filter(|c| c.trim() != "chunked")).map(str::trim).filter(|c| !c.is_empty());
         let most = settings.options.max_message_size;
         // The last one was applied last.
         for coding in codings.collect::<Vec<_>>().into_iter().rev().take(MOST_CODINGS) {

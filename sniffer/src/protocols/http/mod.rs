@@ -17,8 +17,7 @@ use std::sync::Arc;
 use wire::Role;
 
 /// The protocol `http`.
-pub const PROTOCOL: Protocol =
-    Protocol { name: "http", ports: &[80, 8080, 8000, 5000, 8002], transports: &[Transport::Tcp], open, probe };
+pub const PROTOCOL: Protocol = Protocol { name: "http", ports: &[80, 8080, 8000, 5000, 8002], transports: &[Transport::Tcp], open, probe };
 
 /// The options of its own, as they are written.
 #[derive(Clone, Debug, Deserialize)]

@@ -139,10 +139,10 @@ impl Parser {
 
     /// Accounts for bytes of a body that were not looked at.
     fn pass(&mut self, dir: Direction, seen: u64, lost: u64) {
-        if seen + lost == 0 {
+        let n = seen.saturating_add(lost);
+        if n == 0 {
             return;
         }
-        let n = seen + lost;
         let state = self.sides[dir.index()].state;
         let (next, body) = match state {
             State::Length(left) => (State::Length(left.saturating_sub(n)), n),
@@ -152,9 +152,7 @@ impl Parser {
         };
         self.side(dir).state = next;
         if let Some(m) = self.current(dir) {
-            let of_frame = n - body.min(n);
-            m.skip_body(body.min(n), 0);
-            m.skip_frame(of_frame, 0);
+            m.skip(body.min(n), n - body.min(n));
             m.lost |= lost > 0;
         }
     }
@@ -193,7 +191,7 @@ impl Parser {
                 Ok(httparse::Status::Complete((n, size))) => {
                     self.side(dir).state = if size == 0 { State::Trailer } else { State::Data(size.saturating_add(2)) };
                     if let Some(m) = self.current(dir) {
-                        m.skip_frame(n as u64, 0);
+                        m.skip(0, n as u64);
                     }
                     Step::Took(n)
                 }
@@ -207,7 +205,7 @@ impl Parser {
                 self.side(dir).state = if left == 0 { State::Chunk } else { State::Data(left) };
                 let collects = self.current(dir).is_some_and(|m| {
                     m.take_body(&rest[..body], most);
-                    m.skip_frame((n - body) as u64, 0);
+                    m.skip(0, (n - body) as u64);
                     m.collects()
                 });
                 if left == 0 || collects { Step::Took(n) } else { Step::Skip(left) }
@@ -220,7 +218,7 @@ impl Parser {
                     None => return self.broken(dir, cx),
                 };
                 if let Some(m) = self.current(dir) {
-                    m.skip_frame(n as u64, 0);
+                    m.skip(0, n as u64);
                 }
                 if rest[..n].trim_ascii().is_empty() {
                     self.complete(dir, cx);
@@ -521,7 +519,9 @@ impl Parser {
     /// Reports the first that waits as it is, if it has not been. Its response is nobody's then.
     fn drop_first(&mut self, cx: &mut Context<'_>) {
         let Some(w) = self.waiting.pop_front() else { return };
-        if w.answered && let Some((_, answers)) = &mut self.response {
+        if w.answered
+            && let Some((_, answers)) = &mut self.response
+        {
             *answers = false;
         }
         if w.request.is_some() || w.response.is_some() {

@@ -307,9 +307,9 @@ mod tests {
     fn heads() {
         let request = |s: &str| show(s.as_bytes(), Role::Request);
         let response = |s: &str| show(s.as_bytes(), Role::Response);
-        assert_eq!(request("GET / HTTP/1.1\r\nHost:  a \r\n\r\nrest"), "GET / 1.1|Host=a|28");
+        assert_eq!(request("GET / HTTP/1.1\r\nHost:  a \r\n\r\nrest"), "GET / 1.1|Host=a|29");
         assert_eq!(request("get / HTTP/1.0\nX:b\n\n"), "get / 1.0|X=b|20");
-        assert_eq!(request("GET / HTTP/1.1\r\nA: b\r\n  c\r\n\td\r\nE: f\r\n\r\n"), "GET / 1.1|A=b c d|E=f|41");
+        assert_eq!(request("GET / HTTP/1.1\r\nA: b\r\n  c\r\n\td\r\nE: f\r\n\r\n"), "GET / 1.1|A=b c d|E=f|39");
         assert_eq!(request("GET /a b HTTP/1.2\r\nA: b\r\n\r\n"), "GET /a b 1.2|A=b|27");
         assert_eq!(request("GET / HTTP/0.9\r\nno colon\r\nA: b\r\n\r\n"), "GET / 0.9|A=b|34");
         assert_eq!(request("GET / HTTP/1.1\r\nHost: a"), "partial");
@@ -319,7 +319,7 @@ mod tests {
         assert_eq!(request("\x16\x03\x01"), "invalid");
         assert_eq!(response("HTTP/1.1 200 OK\r\nA: b\r\n\r\n"), "200 OK|A=b|25");
         assert_eq!(response("HTTP/1.0 204\r\n\r\n"), "204 |16");
-        assert_eq!(response("HTTP/1.1 404 Nicht gef\u{fc}nden\r\n\r\n"), "404 Nicht gef\u{fc}nden|31");
+        assert_eq!(response("HTTP/1.1 404 Nicht gef\u{fc}nden\r\n\r\n"), "404 Nicht gef\u{fc}nden|32");
         assert_eq!(response("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n"), "200 OK|A=b c|29");
         assert_eq!(response("HTTP/1.1 2x0 OK\r\n\r\n"), "invalid");
         assert_eq!(response("ICY 200 OK\r\n\r\n"), "invalid");
