@@ -93,7 +93,7 @@ impl<'a, B: Serialize> Whole<'a, B> {
                 protocol: head.protocol,
                 application: head.application,
                 iana_number: head.iana_number,
-                bytes: head.source_bytes + head.destination_bytes,
+                bytes: head.source_bytes.saturating_add(head.destination_bytes),
                 community_id: peers.community_id().as_str(),
                 direction: writing.direction,
                 forwarded_ip: head.forwarded_ip,

@@ -5,6 +5,7 @@
 
 mod dhcpv4;
 mod dns;
+mod http;
 mod icmp;
 pub mod matcher;
 pub mod reader;
@@ -29,6 +30,7 @@ pub const PROTOCOLS: &[&Protocol] = &[
     &icmp::PROTOCOL,
     &dhcpv4::PROTOCOL,
     &dns::PROTOCOL,
+    &http::PROTOCOL,
     &redis::PROTOCOL,
     &sip::PROTOCOL,
 ];

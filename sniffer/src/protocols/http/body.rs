@@ -1,0 +1,105 @@
+//! Content and transfer codings of bodies that are kept (RFC 9110, 8.4.1): gzip, deflate, zstd. The output is bounded.
+
+use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use std::io::{self, Read};
+
+/// Windows that a zstd body may ask for: 8 MiB, the limit of RFC 9659.
+const ZSTD_WINDOW_LOG: u32 = 23;
+
+/// Why a body could not be decoded, in the words of the documents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What went wrong.
+    pub reason: String,
+    /// What was decoded until then.
+    pub partial: Vec<u8>,
+}
+
+/// Decodes one coding, to at most `most` bytes. `None`: there was nothing to do.
+///
+/// # Errors
+/// With the reason, and what came out before.
+pub fn decode(coding: &str, data: &[u8], most: usize) -> Result<Option<Vec<u8>>, Failure> {
+    let failed = |reason: &str| Failure { reason: reason.into(), partial: Vec::new() };
+    match coding {
+        "identity" | "" => Ok(None),
+        "gzip" | "x-gzip" => read(MultiGzDecoder::new(data), most, |r| data.len() - r.get_ref().len()).map(Some),
+        // RFC 9110 means zlib's format; many send deflate as it is.
+        "deflate" | "x-deflate" => match data {
+            [cmf, flags, ..] if cmf & 15 == 8 && u16::from_be_bytes([*cmf, *flags]) % 31 == 0 => {
+                read(ZlibDecoder::new(data), most, |r| data.len() - r.get_ref().len()).map(Some)
+            }
+            _ => read(DeflateDecoder::new(data), most, |r| data.len() - r.get_ref().len()).map(Some),
+        },
+        "zstd" => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(data).map_err(|e| failed(&e.to_string()))?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(|e| failed(&e.to_string()))?;
+            read(decoder, most, |r| data.len() - r.get_ref().len()).map(Some)
+        }
+        _ => Err(failed("decoder not found")),
+    }
+}
+
+fn read<R: Read>(mut reader: R, most: usize, taken: impl Fn(&R) -> usize) -> Result<Vec<u8>, Failure> {
+    let mut partial = Vec::new();
+    let result = reader.by_ref().take(most as u64 + 1).read_to_end(&mut partial);
+    let reason = match result {
+        Ok(n) if n <= most => return Ok(partial),
+        Ok(_) => "body truncated due to size limitation".into(),
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => "unexpected EOF".into(),
+        Err(e) => match e.to_string() {
+            text if text.contains("header") => "gzip: invalid header".into(),
+            text if text.contains("checksum") => "gzip: invalid checksum".into(),
+            _ => format!("flate: corrupt input before offset {}", taken(&reader)),
+        },
+    };
+    partial.truncate(most);
+    Err(Failure { reason, partial })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::{
+        Compression,
+        write::{DeflateEncoder, GzEncoder, ZlibEncoder},
+    };
+    use std::io::Write;
+
+    macro_rules! packed {
+        ($encoder:ident, $data:expr) => {{
+            let mut e = $encoder::new(vec![], Compression::default());
+            e.write_all($data).unwrap();
+            e.finish().unwrap()
+        }};
+    }
+
+    #[test]
+    fn decodes() {
+        let text = b"hello hello hello".repeat(20);
+        for (coding, data) in [
+            ("gzip", packed!(GzEncoder, &text)),
+            ("deflate", packed!(ZlibEncoder, &text)),
+            ("x-deflate", packed!(DeflateEncoder, &text)),
+            ("zstd", zstd::bulk::compress(&text, 3).unwrap()),
+        ] {
+            assert_eq!(decode(coding, &data, 1000), Ok(Some(text.clone())), "{coding}");
+            let short = decode(coding, &data, 100).unwrap_err();
+            assert_eq!((short.reason.as_str(), short.partial.len()), ("body truncated due to size limitation", 100), "{coding}");
+        }
+        assert_eq!(decode("identity", b"x", 10), Ok(None));
+    }
+
+    #[test]
+    fn says_why_not() {
+        let mut data = packed!(GzEncoder, &b"hello hello hello".repeat(20));
+        let reason = |coding: &str, data: &[u8]| decode(coding, data, 1000).unwrap_err().reason;
+        assert_eq!(reason("br", b"x"), "decoder not found");
+        assert_eq!(reason("gzip", b"no gzip at all"), "gzip: invalid header");
+        assert_eq!(reason("gzip", &data[..data.len() - 10]), "unexpected EOF");
+        let crc = data.len() - 6;
+        data[crc] ^= 1;
+        assert_eq!(reason("gzip", &data), "gzip: invalid checksum");
+        assert!(reason("deflate", b"\xff\xff\xff\xff").starts_with("flate: corrupt input before offset "));
+    }
+}

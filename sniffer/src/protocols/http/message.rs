@@ -1,0 +1,352 @@
+//! What is kept of one message until its event: the fields that the event needs, in one buffer, and the body if it is wanted.
+
+use super::{
+    Settings,
+    body::{self, Failure},
+    url,
+    wire::{Head, Line},
+};
+use crate::time::Timestamp;
+
+/// Where a field lies in [`Message`]'s text.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Span {
+    start: u32,
+    end: u32,
+}
+
+/// Why a body is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// It is not.
+    #[default]
+    No,
+    /// For the parameters of a form.
+    Form,
+    /// For the event.
+    Send,
+}
+
+/// How the body ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// There is none.
+    None,
+    /// After so many bytes.
+    Length(u64),
+    /// With an empty chunk.
+    Chunked,
+    /// With the connection.
+    UntilClose,
+}
+
+/// One message.
+#[derive(Debug, Default)]
+pub struct Message {
+    text: Vec<u8>,
+    /// The head as it came, where `request` or `response` is sent.
+    pub raw: Span,
+    /// Time of the first byte.
+    pub start: Timestamp,
+    /// `1.1`
+    pub version: &'static str,
+    /// Of a request.
+    pub method: Span,
+    /// Of a request.
+    pub target: Span,
+    /// Of a response.
+    pub status: u16,
+    /// Of a response, in lower case.
+    pub phrase: Span,
+    /// `host`
+    pub host: Span,
+    /// `referer`
+    pub referer: Span,
+    /// `user-agent`
+    pub user_agent: Span,
+    /// `authorization`, where it may be shown.
+    pub authorization: Span,
+    /// First value of the `real_ip_header`.
+    pub real_ip: Span,
+    /// `content-type`
+    pub content_type: Span,
+    content_encoding: Span,
+    transfer_encoding: Span,
+    /// Headers that are sent: names in lower case, values.
+    pub headers: Vec<(Span, Span)>,
+    /// `content-length`
+    pub length: Option<u64>,
+    chunked: bool,
+    /// Asks for another protocol.
+    pub upgrade: bool,
+    /// Waits for the server's consent before it sends its body.
+    pub expects: bool,
+    /// Bytes on the wire, head and all.
+    pub bytes: u64,
+    /// Bytes of the body on the wire, without what frames it.
+    pub body_bytes: u64,
+    /// Why the body is kept.
+    pub keep: Keep,
+    /// The body, as far as it is kept.
+    pub body: Vec<u8>,
+    too_large: bool,
+    /// Part of it was missing in the capture.
+    pub lost: bool,
+    /// Why the body could not be decoded.
+    pub failure: Option<String>,
+}
+
+impl Message {
+    /// A field.
+    pub fn get(&self, span: Span) -> &[u8] {
+        self.text.get(span.start as usize..span.end as usize).unwrap_or_default()
+    }
+
+    /// Memory that it holds.
+    pub fn memory(&self) -> usize {
+        self.text.capacity() + self.body.capacity() + self.headers.capacity() * size_of::<(Span, Span)>()
+    }
+
+    /// Forgets everything but its room.
+    pub fn clear(&mut self) {
+        let (mut text, mut headers) = (std::mem::take(&mut self.text), std::mem::take(&mut self.headers));
+        text.clear();
+        headers.clear();
+        *self = Self { text, headers, ..Self::default() };
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Span {
+        let start = self.text.len() as u32;
+        self.text.extend_from_slice(bytes);
+        Span { start, end: self.text.len() as u32 }
+    }
+
+    fn put_lower(&mut self, bytes: &[u8]) -> Span {
+        let span = self.put(bytes);
+        if let Some(text) = self.text.get_mut(span.start as usize..) {
+            text.make_ascii_lowercase();
+        }
+        span
+    }
+
+    /// Adds one more value to a list.
+    fn put_more(&mut self, list: Span, value: &[u8]) -> Span {
+        let earlier = self.get(list).to_vec();
+        if earlier.is_empty() {
+            return self.put_lower(value);
+        }
+        // Longer lists than that are made to hurt.
+        if earlier.len() > 256 { list } else { self.put_lower(&[&earlier[..], b",", value].concat()) }
+    }
+
+    /// Takes from a head what the event will need.
+    pub fn read(&mut self, head: &Head<'_, '_>, start: Timestamp, settings: &Settings) {
+        self.start = start;
+        self.bytes = head.raw.len() as u64;
+        let of_request = match head.line {
+            Line::Request { method, target, version } => {
+                self.version = version;
+                self.method = self.put(method);
+                self.target = self.put(target);
+                true
+            }
+            Line::Response { status, phrase } => {
+                self.status = status;
+                self.phrase = self.put_lower(phrase);
+                false
+            }
+        };
+        for header in head.headers {
+            self.read_header(header.name.as_bytes(), header.value, of_request, settings);
+        }
+        if if of_request { settings.common.send_request } else { settings.common.send_response } {
+            let start = self.text.len() as u32;
+            write_raw(&mut self.text, head.raw, of_request, settings);
+            self.raw = Span { start, end: self.text.len() as u32 };
+        }
+        self.keep = self.wanted(of_request, settings);
+    }
+
+    fn read_header(&mut self, name: &[u8], value: &[u8], of_request: bool, settings: &Settings) {
+        let is = |word: &str| name.eq_ignore_ascii_case(word.as_bytes());
+        let options = &settings.options;
+        let shown = || if settings.redacts(name) { &b"REDACTED"[..] } else { value };
+        match name.len() {
+            4 if is("host") && of_request => self.host = self.put(value),
+            6 if is("expect") => self.expects = value.eq_ignore_ascii_case(b"100-continue"),
+            7 if is("referer") && of_request => self.referer = self.put(shown()),
+            7 if is("upgrade") => self.upgrade = true,
+            10 if is("user-agent") && of_request => self.user_agent = self.put(shown()),
+            12 if is("content-type") => self.content_type = self.put(value),
+            13 if is("authorization") && of_request && !options.redact_authorization && !settings.redacts(name) && settings.sends(name) => {
+                self.authorization = self.put(value);
+            }
+            // Several: all are equal, or the message is broken anyway. Larger than i64 is nonsense.
+            14 if is("content-length") && self.length.is_none() => {
+                let first = value.split(|&b| b == b',').next().unwrap_or_default();
+                self.length =
+                    std::str::from_utf8(first.trim_ascii()).ok().and_then(|n| n.parse().ok()).filter(|&n| i64::try_from(n).is_ok());
+            }
+            16 if is("content-encoding") => self.content_encoding = self.put_more(self.content_encoding, value),
+            17 if is("transfer-encoding") => {
+                self.transfer_encoding = self.put_more(self.transfer_encoding, value);
+                let last = self.get(self.transfer_encoding).rsplit(|&b| b == b',').next().unwrap_or_default();
+                self.chunked = last.trim_ascii() == b"chunked";
+            }
+            _ => {}
+        }
+        if of_request && !options.real_ip_header.is_empty() && is(&options.real_ip_header) && self.get(self.real_ip).is_empty() {
+            self.real_ip = self.put(value.split(|&b| b == b',').next().unwrap_or_default().trim_ascii());
+        }
+        if settings.sends(name) && !is("content-length") && !is("content-type") {
+            let hidden = options.redact_authorization && of_request && (is("authorization") || is("proxy-authorization"));
+            let name = self.put_lower(name);
+            let value = self.put(if hidden { b"*" } else { shown() });
+            self.headers.push((name, value));
+        }
+    }
+
+    fn wanted(&self, of_request: bool, settings: &Settings) -> Keep {
+        let content_type = self.get(self.content_type);
+        let mentions = |part: &str| {
+            let finds = |text: &[u8]| memchr::memmem::find(text, part.as_bytes()).is_some();
+            finds(content_type) || finds(&content_type.to_ascii_lowercase())
+        };
+        if content_type.is_empty() {
+            Keep::No
+        } else if settings.bodies[usize::from(!of_request)].iter().any(|part| mentions(part)) {
+            Keep::Send
+        } else if of_request && mentions("urlencoded") {
+            Keep::Form
+        } else {
+            Keep::No
+        }
+    }
+
+    /// How its body ends (RFC 9112, 6.3). `head`: it answers a HEAD.
+    pub fn framing(&self, head: bool) -> Framing {
+        let response = self.status != 0;
+        match self.status {
+            100..=199 | 204 | 304 => Framing::None,
+            _ if head => Framing::None,
+            _ if self.chunked => Framing::Chunked,
+            _ if response && !self.get(self.transfer_encoding).is_empty() => Framing::UntilClose,
+            _ => match self.length {
+                Some(0) => Framing::None,
+                Some(n) => Framing::Length(n),
+                None if response => Framing::UntilClose,
+                None => Framing::None,
+            },
+        }
+    }
+
+    /// Part of the body came.
+    pub fn take_body(&mut self, part: &[u8], most: usize) {
+        self.bytes = self.bytes.saturating_add(part.len() as u64);
+        self.body_bytes = self.body_bytes.saturating_add(part.len() as u64);
+        if self.keep == Keep::No || self.too_large {
+            return;
+        }
+        if self.body.len() + part.len() > most {
+            self.too_large = true;
+            self.body = Vec::new();
+        } else {
+            self.body.extend_from_slice(part);
+        }
+    }
+
+    /// So much of the body, and of what frames it, is counted without being looked at.
+    pub fn skip(&mut self, body: u64, frame: u64) {
+        self.bytes = self.bytes.saturating_add(body).saturating_add(frame);
+        self.body_bytes = self.body_bytes.saturating_add(body);
+    }
+
+    /// Whether its body is still worth collecting.
+    pub fn collects(&self) -> bool {
+        self.keep != Keep::No && !self.too_large
+    }
+
+    /// It is whole: takes the codings of its body off.
+    pub fn decode(&mut self, settings: &Settings) {
+        if self.keep == Keep::No || !settings.options.decode_body || (self.body.is_empty() && !self.too_large) {
+            return;
+        }
+        let text = |span| String::from_utf8_lossy(self.get(span)).into_owned();
+        let (content, transfer) = (text(self.content_encoding), text(self.transfer_encoding));
+        let codings =
+            content.split(',').chain(transfer.split(',').filter(|c| c.trim() != "chunked")).map(str::trim).filter(|c| !c.is_empty());
+        let most = settings.options.max_message_size;
+        // The last one was applied last.
+        for coding in codings.collect::<Vec<_>>().into_iter().rev().take(MOST_CODINGS) {
+            let failure = if self.too_large {
+                Failure { reason: "body truncated due to size limitation".into(), partial: Vec::new() }
+            } else {
+                match body::decode(coding, &self.body, most) {
+                    Ok(Some(decoded)) => {
+                        self.body = decoded;
+                        continue;
+                    }
+                    Ok(None) => continue,
+                    Err(failure) => failure,
+                }
+            };
+            self.body = failure.partial;
+            self.failure = Some(format!("unable to decode body using {coding} encoding: {}", failure.reason));
+            break;
+        }
+    }
+}
+
+/// Codings on top of each other; nobody uses more than two.
+const MOST_CODINGS: usize = 5;
+
+/// The head for `request` or `response`, without what is to be hidden.
+fn write_raw(out: &mut Vec<u8>, raw: &[u8], of_request: bool, settings: &Settings) {
+    let options = &settings.options;
+    let hides_parameters = of_request && !options.hide_keywords.is_empty();
+    if !hides_parameters && options.redact_headers.is_empty() && !(of_request && options.redact_authorization) {
+        out.extend_from_slice(raw);
+        return;
+    }
+    let mut hidden = None; // of a header whose lines go on
+    for (i, line) in raw.split_inclusive(|&b| b == b'\n').enumerate() {
+        let end = line.trim_ascii_end().len();
+        let colon = memchr::memchr(b':', line);
+        if i == 0 {
+            let query = memchr::memchr(b'?', line).filter(|_| hides_parameters);
+            let stop = query.and_then(|from| memchr::memchr(b' ', &line[from..]).map(|n| from + n));
+            if let (Some(query), Some(stop)) = (query, stop) {
+                out.extend_from_slice(&line[..=query]);
+                url::write_masked(out, &line[query + 1..stop], |name| settings.hides(name));
+                out.extend_from_slice(&line[stop..]);
+            } else {
+                out.extend_from_slice(line);
+            }
+            continue;
+        }
+        let from = if matches!(line, [b' ' | b'\t', ..]) {
+            0
+        } else {
+            let name = line[..colon.unwrap_or(0)].trim_ascii_end();
+            let authorization = [&b"authorization"[..], b"proxy-authorization"].iter().any(|n| name.eq_ignore_ascii_case(n));
+            hidden = match () {
+                () if of_request && options.redact_authorization && authorization => Some(true),
+                () if settings.redacts(name) => Some(false),
+                () => None,
+            };
+            colon.map_or(0, |n| n + 1)
+        };
+        match hidden {
+            Some(stars) if end > from => {
+                out.extend_from_slice(&line[..from]);
+                if stars {
+                    out.resize(out.len() + end - from, b'*');
+                } else {
+                    out.extend_from_slice(b" REDACTED");
+                }
+                out.extend_from_slice(&line[end..]);
+            }
+            _ => out.extend_from_slice(line),
+        }
+    }
+}
