@@ -9,6 +9,8 @@ mod probe;
 mod select;
 mod setup;
 mod template;
+#[cfg(test)]
+mod tests;
 
 pub use options::{Cloud, cloud};
 pub use setup::Setup;
