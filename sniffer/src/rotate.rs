@@ -209,8 +209,14 @@ mod tests {
         for line in [&b"longer than a file may be\n"[..], b"3\n", b"4444444\n", b"55555\n"] {
             rotator.write(line).unwrap();
         }
-        assert_eq!(folder.contents(), pairs(&[("x-D-2.ndjson", "3\n4444444\n"), ("x-D-3.ndjson", "55555\n"), ("x-D-1.ndjson", "longer than a file may be\n")])
-            .into_iter().collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>());
+        assert_eq!(
+            folder.contents(),
+            pairs(&[("x-D-2.ndjson", "3\n4444444\n"), ("x-D-3.ndjson", "55555\n"), ("x-D-1.ndjson", "longer than a file may be\n")])
+                .into_iter()
+                .collect::<std::collections::BTreeSet<_>>()
+                .into_iter()
+                .collect::<Vec<_>>()
+        );
     }
 
     #[test]

@@ -198,7 +198,9 @@ impl Log for Logger {
         let everybody = self.0.selectors.iter().any(|selector| selector == "*");
         // Libraries talk about their own business; that is for `-d '*'`.
         if metadata.level() >= Level::Debug {
-            return everybody || own && (self.0.selectors.is_empty() || self.0.selectors.iter().any(|s| name == *s || name.starts_with(&format!("{s}."))));
+            return everybody
+                || own
+                    && (self.0.selectors.is_empty() || self.0.selectors.iter().any(|s| name == *s || name.starts_with(&format!("{s}."))));
         }
         own || everybody
     }
@@ -271,7 +273,15 @@ mod tests {
     }
 
     fn say(logger: &Logger, level: Level, target: &str) {
-        logger.log(&Record::builder().level(level).target(target).file(Some("sniffer/src/output/x.rs")).line(Some(7)).args(format_args!("say \"it\"\n")).build());
+        logger.log(
+            &Record::builder()
+                .level(level)
+                .target(target)
+                .file(Some("sniffer/src/output/x.rs"))
+                .line(Some(7))
+                .args(format_args!("say \"it\"\n"))
+                .build(),
+        );
     }
 
     #[test]
@@ -319,7 +329,8 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("sniffer-log-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         let line = CommandLine { folder: folder.clone(), ..CommandLine::default() };
-        let logger = Logger::open(&Node::parse("{files: {rotateeverybytes: 400, keepfiles: 2, permissions: 0640}}").unwrap(), &line).unwrap();
+        let logger =
+            Logger::open(&Node::parse("{files: {rotateeverybytes: 400, keepfiles: 2, permissions: 0640}}").unwrap(), &line).unwrap();
         for _ in 0..9 {
             say(&logger, Level::Info, "sniffer::app");
         }

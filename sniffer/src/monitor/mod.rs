@@ -31,11 +31,13 @@ struct State {
 
 impl State {
     fn part(&mut self, who: usize, name: &str, change: impl FnOnce(&mut u64)) {
-        let parts = match self.totals.get_mut(name) {
-            Some(parts) => parts,
-            None if self.totals.len() >= MAX_NAMES => return,
-            None => self.totals.entry(name.to_owned()).or_default(),
-        };
+        if !self.totals.contains_key(name) {
+            if self.totals.len() >= MAX_NAMES {
+                return;
+            }
+            self.totals.insert(name.to_owned(), Vec::new());
+        }
+        let Some(parts) = self.totals.get_mut(name) else { return };
         match parts.iter_mut().find(|part| part.0 == who) {
             Some(part) => change(&mut part.1),
             None => {
@@ -70,12 +72,10 @@ impl Metrics {
     /// Sets a value that goes up and down.
     pub fn set_gauge(&self, name: &str, value: f64) {
         let mut state = self.lock();
-        match state.gauges.get_mut(name) {
-            Some(gauge) => *gauge = value,
-            None if state.gauges.len() >= MAX_NAMES => {}
-            None => {
-                state.gauges.insert(name.to_owned(), value);
-            }
+        if let Some(gauge) = state.gauges.get_mut(name) {
+            *gauge = value;
+        } else if state.gauges.len() < MAX_NAMES {
+            state.gauges.insert(name.to_owned(), value);
         }
     }
 
@@ -104,7 +104,8 @@ impl Snapshot {
     pub fn tree(&self) -> serde_json::Value {
         let mut root = serde_json::Map::new();
         let whole = |value: f64| if value.fract() == 0.0 && value.abs() < 1e15 { (value as i64).into() } else { value.into() };
-        let all = self.totals.iter().map(|(name, n)| (name, (*n).into())).chain(self.gauges.iter().map(|(name, value)| (name, whole(*value))));
+        let all =
+            self.totals.iter().map(|(name, n)| (name, (*n).into())).chain(self.gauges.iter().map(|(name, value)| (name, whole(*value))));
         for (name, value) in all {
             insert(&mut root, name, value);
         }
@@ -142,7 +143,10 @@ mod tests {
         metrics.set_gauge("libbeat.pipeline.queue.filled.pct", 0.5);
         metrics.set_gauge("idle", 0.0);
         let changed = metrics.snapshot().since(&first);
-        assert_eq!(changed.tree(), json!({"http": {"unmatched_responses": 5}, "libbeat": {"pipeline": {"queue": {"filled": {"pct": 0.5}}}}}));
+        assert_eq!(
+            changed.tree(),
+            json!({"http": {"unmatched_responses": 5}, "libbeat": {"pipeline": {"queue": {"filled": {"pct": 0.5}}}}})
+        );
         assert_eq!(first.tree()["libbeat"]["output"]["events"]["acked"], 4);
     }
 

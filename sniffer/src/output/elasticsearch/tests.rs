@@ -132,7 +132,12 @@ async fn serve(mut stream: TcpStream, answer: Arc<Answering>, log: Arc<Mutex<Vec
 }
 
 fn documents(count: usize) -> Vec<Record> {
-    (0..count).map(|n| Record { body: format!("{{\"@timestamp\":\"2024-01-01T00:00:00.000Z\",\"n\":{n}}}").into_bytes().into(), ..Record::default() }).collect()
+    (0..count)
+        .map(|n| Record {
+            body: format!("{{\"@timestamp\":\"2024-01-01T00:00:00.000Z\",\"n\":{n}}}").into_bytes().into(),
+            ..Record::default()
+        })
+        .collect()
 }
 
 fn output(hosts: &str, more: &str) -> AnyOutput {
@@ -295,7 +300,15 @@ async fn test_output_shows_every_step() {
     let one = output(&format!("['localhost:{}']", fake.port), "");
     assert!(one.test(&mut out).await.unwrap());
     let text = String::from_utf8(out).unwrap();
-    for line in ["  parse url... OK", "  connection...", "    parse host... OK", "    dns lookup... OK", "    dial up... OK", "  talk to server... OK", "  version: 9.6.0"] {
+    for line in [
+        "  parse url... OK",
+        "  connection...",
+        "    parse host... OK",
+        "    dns lookup... OK",
+        "    dial up... OK",
+        "  talk to server... OK",
+        "  version: 9.6.0",
+    ] {
         assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
     }
     assert!(one.endpoints().contains(&("127.0.0.1".parse().unwrap(), fake.port)));
@@ -332,11 +345,13 @@ async fn a_real_server() {
     assert!(open(&root).unwrap().test(&mut text).await.unwrap(), "{}", String::from_utf8_lossy(&text));
     let output = open(&root).unwrap();
     let (counters, queue) = (output.counters(), Queue::new(output.queue()));
-    let document = |source: &str, n: usize| Record {
+    let document = |source: &str, n: usize| {
+        Record {
         body: format!(r#"{{"@timestamp":"2024-01-01T00:00:00.000Z","source":{{"ip":"{source}","bytes":{n}}},"url":{{"full":"http://x/{n}"}},"new":"a"}}"#)
             .into_bytes()
             .into(),
         ..Record::default()
+    }
     };
     let mut batch: Vec<_> = (0..2000).map(|n| document("10.0.0.1", n)).collect();
     batch.push(document("no address", 1));
@@ -345,7 +360,8 @@ async fn a_real_server() {
     tokio::time::timeout(Duration::from_secs(60), output.run(queue.clone())).await.expect("it ends");
     assert_eq!((counters.acked.get(), counters.dead_letter.get(), queue.stats().events), (2001, 1, 0));
 
-    let again = Elasticsearch::open(&root, &crate::output::shapes::at(&root, "output.elasticsearch").unwrap(), None, Arc::default()).unwrap();
+    let again =
+        Elasticsearch::open(&root, &crate::output::shapes::at(&root, "output.elasticsearch").unwrap(), None, Arc::default()).unwrap();
     let get = async |path: &str| {
         let answer = http::send(again.shared.request(0, Method::GET, path).unwrap()).await.unwrap();
         serde_json::from_slice::<Value>(&answer.body).unwrap()
