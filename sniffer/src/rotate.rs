@@ -154,6 +154,12 @@ impl Rotator {
     }
 }
 
+/// Permission bits as text: octal with or without a zero in front, unless it can only be decimal (`384`).
+pub fn permissions(text: &str) -> Option<u32> {
+    let digits = text.trim_start_matches("0o");
+    u32::from_str_radix(digits, 8).or_else(|_| digits.parse()).ok().filter(|bits| *bits <= 0o777)
+}
+
 /// The number of a file of that day: 0 for the first; `None` when it is not one of ours.
 fn number(path: &Path, name: &str, day: &str) -> Option<u32> {
     let rest = path.file_name()?.to_str()?.strip_prefix(name)?.strip_prefix('-')?.strip_prefix(day)?.strip_suffix(".ndjson")?;
@@ -203,8 +209,14 @@ mod tests {
         for line in [&b"longer than a file may be\n"[..], b"3\n", b"4444444\n", b"55555\n"] {
             rotator.write(line).unwrap();
         }
-        assert_eq!(folder.contents(), pairs(&[("x-D-2.ndjson", "3\n4444444\n"), ("x-D-3.ndjson", "55555\n"), ("x-D-1.ndjson", "longer than a file may be\n")])
-            .into_iter().collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>());
+        assert_eq!(
+            folder.contents(),
+            pairs(&[("x-D-2.ndjson", "3\n4444444\n"), ("x-D-3.ndjson", "55555\n"), ("x-D-1.ndjson", "longer than a file may be\n")])
+                .into_iter()
+                .collect::<std::collections::BTreeSet<_>>()
+                .into_iter()
+                .collect::<Vec<_>>()
+        );
     }
 
     #[test]

@@ -1,1 +1,160 @@
-//! x
+//! What the operator sees of the program itself: the log, and the counters that are written to it.
+//!
+//! Counting costs the packet path nothing: each worker counts for itself and hands over its totals now and then.
+
+pub mod log;
+mod report;
+
+pub use report::{Options as ReportOptions, Reporter};
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// More different names than this are not kept: names come from the program, not from the traffic.
+const MAX_NAMES: usize = 10_000;
+
+/// Who counts when it is nobody in particular.
+const NOBODY: usize = usize::MAX;
+
+/// All counters by their dotted names, summed over those who count. Cheap to clone; all clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Name, then who counted how much.
+    totals: BTreeMap<String, Vec<(usize, u64)>>,
+    gauges: BTreeMap<String, f64>,
+}
+
+impl State {
+    fn part(&mut self, who: usize, name: &str, change: impl FnOnce(&mut u64)) {
+        if !self.totals.contains_key(name) {
+            if self.totals.len() >= MAX_NAMES {
+                return;
+            }
+            self.totals.insert(name.to_owned(), Vec::new());
+        }
+        let Some(parts) = self.totals.get_mut(name) else { return };
+        match parts.iter_mut().find(|part| part.0 == who) {
+            Some(part) => change(&mut part.1),
+            None => {
+                let mut total = 0;
+                change(&mut total);
+                parts.push((who, total));
+            }
+        }
+    }
+}
+
+/// What was counted up to one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    /// Sums that only grow.
+    pub totals: BTreeMap<String, u64>,
+    /// Values that go up and down.
+    pub gauges: BTreeMap<String, f64>,
+}
+
+impl Metrics {
+    /// Replaces the total that `who` has counted under `name`. The totals of several are added.
+    pub fn set_total(&self, who: usize, name: &str, total: u64) {
+        self.lock().part(who, name, |part| *part = total);
+    }
+
+    /// Adds to what nobody in particular has counted.
+    pub fn add(&self, name: &str, n: u64) {
+        self.lock().part(NOBODY, name, |part| *part = part.saturating_add(n));
+    }
+
+    /// Sets a value that goes up and down.
+    pub fn set_gauge(&self, name: &str, value: f64) {
+        let mut state = self.lock();
+        if let Some(gauge) = state.gauges.get_mut(name) {
+            *gauge = value;
+        } else if state.gauges.len() < MAX_NAMES {
+            state.gauges.insert(name.to_owned(), value);
+        }
+    }
+
+    /// The sums and values of now.
+    pub fn snapshot(&self) -> Snapshot {
+        let state = self.lock();
+        let sum = |parts: &Vec<(usize, u64)>| parts.iter().fold(0u64, |sum, part| sum.saturating_add(part.1));
+        Snapshot { totals: state.totals.iter().map(|(name, parts)| (name.clone(), sum(parts))).collect(), gauges: state.gauges.clone() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Snapshot {
+    /// What grew since `earlier`, with the values of now that are not zero.
+    pub fn since(&self, earlier: &Self) -> Self {
+        let grown = |name: &String, total: u64| total.saturating_sub(earlier.totals.get(name).copied().unwrap_or(0));
+        let totals = self.totals.iter().map(|(name, total)| (name.clone(), grown(name, *total))).filter(|(_, n)| *n > 0).collect();
+        let gauges = self.gauges.iter().filter(|(_, value)| **value != 0.0).map(|(name, value)| (name.clone(), *value)).collect();
+        Self { totals, gauges }
+    }
+
+    /// As nested objects, the way the log and `/stats` show them.
+    pub fn tree(&self) -> serde_json::Value {
+        let mut root = serde_json::Map::new();
+        let whole = |value: f64| if value.fract() == 0.0 && value.abs() < 1e15 { (value as i64).into() } else { value.into() };
+        let all =
+            self.totals.iter().map(|(name, n)| (name, (*n).into())).chain(self.gauges.iter().map(|(name, value)| (name, whole(*value))));
+        for (name, value) in all {
+            insert(&mut root, name, value);
+        }
+        serde_json::Value::Object(root)
+    }
+}
+
+fn insert(object: &mut serde_json::Map<String, serde_json::Value>, name: &str, value: serde_json::Value) {
+    if let Some((first, rest)) = name.split_once('.')
+        && let serde_json::Value::Object(inner) = object.entry(first).or_insert_with(|| serde_json::json!({}))
+    {
+        insert(inner, rest, value);
+    } else {
+        // A name that is both a counter and a group keeps its dots.
+        object.insert(name.to_owned(), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn totals_of_several_and_what_changed() {
+        let metrics = Metrics::default();
+        metrics.set_total(0, "http.unmatched_responses", 3);
+        metrics.set_total(1, "http.unmatched_responses", 4);
+        metrics.add("libbeat.output.events.acked", 2);
+        metrics.add("libbeat.output.events.acked", 2);
+        metrics.set_total(0, "quiet", 7);
+        let first = metrics.snapshot();
+        assert_eq!(first.totals["http.unmatched_responses"], 7);
+        metrics.set_total(1, "http.unmatched_responses", 9);
+        metrics.set_gauge("libbeat.pipeline.queue.filled.pct", 0.5);
+        metrics.set_gauge("idle", 0.0);
+        let changed = metrics.snapshot().since(&first);
+        assert_eq!(
+            changed.tree(),
+            json!({"http": {"unmatched_responses": 5}, "libbeat": {"pipeline": {"queue": {"filled": {"pct": 0.5}}}}})
+        );
+        assert_eq!(first.tree()["libbeat"]["output"]["events"]["acked"], 4);
+    }
+
+    #[test]
+    fn a_counter_that_is_also_a_group() {
+        let metrics = Metrics::default();
+        metrics.add("a", 1);
+        metrics.add("a.b", 2);
+        assert_eq!(metrics.snapshot().tree(), json!({"a": 1, "a.b": 2}));
+    }
+}

@@ -49,7 +49,11 @@ impl Codec {
             Self::Json { pretty: false, escape_html: false } => out.extend_from_slice(&record.body),
             Self::Json { pretty, escape_html } => {
                 let from = out.len();
-                if *pretty { indent(&record.body, out) } else { out.extend_from_slice(&record.body) }
+                if *pretty {
+                    indent(&record.body, out)
+                } else {
+                    out.extend_from_slice(&record.body)
+                }
                 if *escape_html {
                     let escaped = escape(&out[from..]);
                     out.truncate(from);
@@ -57,7 +61,8 @@ impl Codec {
                 }
             }
             Self::Format(format) => {
-                let event = if format.needs_event() { serde_json::from_slice(&record.body).unwrap_or_default() } else { serde_json::Value::Null };
+                let event =
+                    if format.needs_event() { serde_json::from_slice(&record.body).unwrap_or_default() } else { serde_json::Value::Null };
                 let Some(text) = format.text(record.route.time, &event) else { return false };
                 out.extend_from_slice(text.as_bytes());
             }
@@ -142,8 +147,12 @@ mod tests {
     fn every_form() {
         let body = r#"{"a":{"b":[1,"x<\"{"],"c":[],"d":{}},"e":null}"#;
         assert_eq!(written("{}", body).unwrap(), format!("{body}\n"));
-        assert_eq!(written(r#"{"json":{"escape_html":true}}"#, "{\"a\":\"<&>\u{2028}\u{20ac}\"}").unwrap(), "{\"a\":\"\\u003c\\u0026\\u003e\\u2028\u{20ac}\"}\n");
-        let pretty = "{\n  \"a\": {\n    \"b\": [\n      1,\n      \"x<\\\"{\"\n    ],\n    \"c\": [],\n    \"d\": {}\n  },\n  \"e\": null\n}\n";
+        assert_eq!(
+            written(r#"{"json":{"escape_html":true}}"#, "{\"a\":\"<&>\u{2028}\u{20ac}\"}").unwrap(),
+            "{\"a\":\"\\u003c\\u0026\\u003e\\u2028\u{20ac}\"}\n"
+        );
+        let pretty =
+            "{\n  \"a\": {\n    \"b\": [\n      1,\n      \"x<\\\"{\"\n    ],\n    \"c\": [],\n    \"d\": {}\n  },\n  \"e\": null\n}\n";
         assert_eq!(written(r#"{"json":{"pretty":true}}"#, body).unwrap(), pretty);
         assert_eq!(written(r#"{"format":{"string":"%{[a.b]} %{+yyyy}"}}"#, body).unwrap(), "[1,\"x<\\\"{\"] 1970\n");
         assert_eq!(written(r#"{"format":{"string":"%{[nothing]}"}}"#, body), None);

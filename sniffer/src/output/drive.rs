@@ -189,7 +189,8 @@ mod tests {
         queue.push((b'a'..=b'd').map(|b| Record { body: [b].into(), ..Record::default() }).collect(), false);
         queue.close();
         let script = Script { answers: Arc::new(Mutex::new(answers.into())), ..Script::default() };
-        let (counters, backoff) = (Arc::new(Counters::default()), backoff::Options { init: Duration::from_millis(1), max: Duration::from_millis(2) });
+        let (counters, backoff) =
+            (Arc::new(Counters::default()), backoff::Options { init: Duration::from_millis(1), max: Duration::from_millis(2) });
         drive(script.clone(), queue.clone(), Options { bulk_max_size: 10, max_retries, backoff }, counters.clone()).await;
         let sent = script.sent.lock().unwrap().iter().map(|s| String::from_utf8(s.clone()).unwrap()).collect();
         (sent, counters, queue)

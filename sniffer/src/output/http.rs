@@ -52,7 +52,8 @@ impl Options {
         } else if !self.proxy_url.is_empty() {
             let url = if self.proxy_url.contains("://") { self.proxy_url.clone() } else { format!("http://{}", self.proxy_url) };
             let proxy = Proxy::all(&url).map_err(|e| format!("proxy_url: {e}"))?;
-            builder = builder.no_proxy().proxy(proxy.headers(header_map(&self.proxy_headers).map_err(|why| format!("proxy_headers: {why}"))?));
+            builder =
+                builder.no_proxy().proxy(proxy.headers(header_map(&self.proxy_headers).map_err(|why| format!("proxy_headers: {why}"))?));
         }
         builder.build().map_err(|e| chain(&e))
     }

@@ -7,7 +7,6 @@ use crate::{
 };
 use serde::Deserialize;
 use std::{
-    collections::BTreeMap,
     io::{self, Write},
     net::{IpAddr, ToSocketAddrs},
     sync::Arc,
@@ -97,8 +96,14 @@ pub fn open(root: &Node) -> Result<AnyOutput, config::Error> {
 }
 
 fn enabled(outputs: &Node) -> Result<Vec<String>, config::Error> {
-    let all: BTreeMap<String, serde_json::Value> = outputs.read()?;
-    Ok(all.into_iter().filter(|(_, value)| !value.is_null() && value.get("enabled") != Some(&false.into())).map(|(name, _)| name).collect())
+    let mut names = Vec::new();
+    for (name, node) in outputs.entries().filter(|(_, node)| !node.is_null()) {
+        let switch = node.get("enabled");
+        if switch.is_null() || switch.read::<bool>()? {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
 }
 
 /// `queue.mem` at top level, else below the output; what is not given stays as the output wants it.
@@ -114,7 +119,7 @@ fn queue_options(root: &Node, output: &Node, mut options: memory::Options) -> Re
     #[serde(default)]
     struct GivenFlush {
         min_events: Option<usize>,
-        #[serde(deserialize_with = "shapes::some_duration")]
+        #[serde(deserialize_with = "config::duration_option::deserialize")]
         timeout: Option<std::time::Duration>,
     }
     let Some(node) = shapes::at(root, "queue.mem").or_else(|| shapes::at(output, "queue.mem")) else { return Ok(options) };
@@ -161,7 +166,8 @@ impl AnyOutput {
     pub fn endpoints(&self) -> Vec<(IpAddr, u16)> {
         let Kind::Elasticsearch(output) = &self.kind else { return Vec::new() };
         let resolve = |(host, port): (String, u16)| (host.as_str(), port).to_socket_addrs().map(Iterator::collect).unwrap_or_default();
-        let mut ends: Vec<_> = output.peers().into_iter().flat_map::<Vec<std::net::SocketAddr>, _>(resolve).map(|a| (a.ip(), a.port())).collect();
+        let mut ends: Vec<_> =
+            output.peers().into_iter().flat_map::<Vec<std::net::SocketAddr>, _>(resolve).map(|a| (a.ip(), a.port())).collect();
         ends.sort_unstable();
         ends.dedup();
         ends

@@ -104,7 +104,9 @@ fn provider(options: &Options) -> Result<CryptoProvider, String> {
     let mut provider = rustls::crypto::ring::default_provider();
     if !options.cipher_suites.0.is_empty() {
         // Go's short names against the registry's: ECDHE-RSA-AES-128-GCM-SHA256 is TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256.
-        let plain = |name: &str| name.to_uppercase().replace("WITH", "").replace(['-', '_'], "").replace("CHACHA20POLY1305SHA256", "CHACHA20POLY1305");
+        let plain = |name: &str| {
+            name.to_uppercase().replace("WITH", "").replace(['-', '_'], "").replace("CHACHA20POLY1305SHA256", "CHACHA20POLY1305")
+        };
         let wanted: Vec<String> = options.cipher_suites.0.iter().map(|name| plain(name).trim_start_matches("TLS").to_owned()).collect();
         provider.cipher_suites.retain(|suite| {
             let name = plain(suite.suite().as_str().unwrap_or_default());
@@ -215,7 +217,11 @@ impl Verifier {
             .map_err(|e| Error::General(e.to_string()))?;
         match verifier.verify_server_cert(shown.end, shown.between, shown.name, shown.ocsp, shown.now) {
             // The name is looked at last: the chain is good.
-            Err(Error::InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. })) if !by_name => Ok(()),
+            Err(Error::InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }))
+                if !by_name =>
+            {
+                Ok(())
+            }
             other => other.map(|_| ()),
         }
     }
@@ -256,11 +262,21 @@ impl ServerCertVerifier for Verifier {
         self.verify(&Shown { end, between, name, ocsp, now }).map(|()| ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(&self, message: &[u8], cert: &CertificateDer<'_>, dss: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, Error> {
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
         verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
-    fn verify_tls13_signature(&self, message: &[u8], cert: &CertificateDer<'_>, dss: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, Error> {
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
         verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 

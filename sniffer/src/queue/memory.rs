@@ -106,7 +106,11 @@ impl Queue {
     /// An empty queue.
     pub fn new(mut options: Options) -> Self {
         options.events = options.events.max(1);
-        let state = State { wake_at: options.flush.min_events, stats: Stats { max_events: options.events, ..Stats::default() }, ..State::default() };
+        let state = State {
+            wake_at: options.flush.min_events,
+            stats: Stats { max_events: options.events, ..Stats::default() },
+            ..State::default()
+        };
         Self(Arc::new(Shared { options, state: Mutex::new(state), room: Condvar::new(), ready: Notify::new() }))
     }
 

@@ -44,7 +44,11 @@ impl Lines {
             let create = Place { _index: &index, pipeline: pipeline.as_deref().filter(|name| !name.is_empty()) };
             serde_json::to_writer(&mut *out, &Action { create: Some(create), index: None })?;
             out.push(b'\n');
-            if self.escape_html { out.extend_from_slice(&codec::escape(&record.body)) } else { out.extend_from_slice(&record.body) }
+            if self.escape_html {
+                out.extend_from_slice(&codec::escape(&record.body))
+            } else {
+                out.extend_from_slice(&record.body)
+            }
             out.push(b'\n');
         }
         Ok(())
@@ -52,7 +56,11 @@ impl Lines {
 }
 
 /// The body for refused records: the document as a text, and why it was refused.
-pub(super) fn dead_letters<'a>(index: &str, letters: impl Iterator<Item = (&'a Record, u16, &'a str)>, out: &mut Vec<u8>) -> io::Result<()> {
+pub(super) fn dead_letters<'a>(
+    index: &str,
+    letters: impl Iterator<Item = (&'a Record, u16, &'a str)>,
+    out: &mut Vec<u8>,
+) -> io::Result<()> {
     for (record, status, reason) in letters {
         serde_json::to_writer(&mut *out, &Action { create: None, index: Some(Place { _index: index, pipeline: None }) })?;
         let message = String::from_utf8_lossy(&record.body);
@@ -149,7 +157,8 @@ mod tests {
 
     #[test]
     fn lines_name_index_and_pipeline() {
-        let lines = Lines { index: Selector::new("index", &[], Some("packetbeat-9.6.0"), &[]).unwrap(), escape_html: true, ..Lines::default() };
+        let lines =
+            Lines { index: Selector::new("index", &[], Some("packetbeat-9.6.0"), &[]).unwrap(), escape_html: true, ..Lines::default() };
         let routed = Route { target: Some("mine".into()), pipeline: Some("p".into()), ..Route::default() };
         let batch = [Record { body: b"{\"a\":\"<\"}"[..].into(), ..Record::default() }, Record { route: routed, body: b"{}"[..].into() }];
         let mut out = Vec::new();

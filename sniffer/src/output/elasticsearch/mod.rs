@@ -9,6 +9,8 @@ mod probe;
 mod select;
 mod setup;
 mod template;
+#[cfg(test)]
+mod tests;
 
 pub use options::{Cloud, cloud};
 pub use setup::Setup;
@@ -85,13 +87,14 @@ impl Elasticsearch {
         if let Some(cloud) = cloud {
             options.hosts.0 = vec![cloud.host.clone()];
             if let Some((user, password)) = &cloud.auth {
-                (options.username, options.password) = (Some(super::shapes::Scalar(user.clone())), Some(super::shapes::Scalar(password.clone())));
+                (options.username, options.password) =
+                    (Some(super::shapes::Scalar(user.clone())), Some(super::shapes::Scalar(password.clone())));
             }
         }
         if options.hosts.0.is_empty() {
             options.hosts.0.push("localhost:9200".into());
         }
-        let wrong = |why: String| node.error(format!("output.elasticsearch: {why}"));
+        let wrong = |why: String| node.error(why);
         let auth = authorization(&options);
         let mut hosts = Vec::new();
         for host in &options.hosts.0 {
@@ -110,14 +113,17 @@ impl Elasticsearch {
         let default = index.map_or_else(|| format!("packetbeat-{VERSION}"), lowercase);
         let lines = Lines {
             index: Selector::new("indices", &options.indices, Some(&default), KNOWN).map_err(wrong)?,
-            pipeline: Selector::new("pipelines", &options.pipelines, options.pipeline.as_ref().map(|text| text.0.as_str()), KNOWN).map_err(wrong)?,
+            pipeline: Selector::new("pipelines", &options.pipelines, options.pipeline.as_ref().map(|text| text.0.as_str()), KNOWN)
+                .map_err(wrong)?,
             escape_html: options.escape_html,
         };
         let dead_letter_index = match &options.non_indexable_policy {
             Some(Policy::DeadLetterIndex(letter)) => Some(letter.index.clone()),
             Some(Policy::Drop(_)) | None => None,
         };
-        let proxy = Url::parse(&options.http.proxy_url).ok().and_then(|url| Some((url.host_str()?.to_owned(), url.port_or_known_default().unwrap_or(1080))));
+        let proxy = Url::parse(&options.http.proxy_url)
+            .ok()
+            .and_then(|url| Some((url.host_str()?.to_owned(), url.port_or_known_default().unwrap_or(1080))));
         let shared = Shared {
             hosts,
             client,
@@ -206,7 +212,8 @@ fn agent() -> Vec<(&'static str, HeaderValue)> {
         other => other,
     };
     let agent = HeaderValue::try_from(format!("Elastic-packetbeat/{VERSION} (linux; {arch}; Standalone)"));
-    let mut headers = vec![("accept", HeaderValue::from_static("application/json")), ("x-elastic-product-origin", HeaderValue::from_static("beats"))];
+    let mut headers =
+        vec![("accept", HeaderValue::from_static("application/json")), ("x-elastic-product-origin", HeaderValue::from_static("beats"))];
     headers.extend(agent.ok().map(|agent| ("user-agent", agent)));
     headers
 }

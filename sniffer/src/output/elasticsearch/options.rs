@@ -41,7 +41,8 @@ pub(super) struct Options {
     pub allow_older_versions: bool,
     pub non_indexable_policy: Option<Policy>,
     pub preset: Preset,
-    #[serde(flatten)]
+    /// Read from the same place.
+    #[serde(skip)]
     pub http: http::Options,
 }
 
@@ -103,6 +104,7 @@ impl Options {
     /// Reads, and applies the preset.
     pub(super) fn read(node: &Node) -> Result<(Self, memory::Options), config::Error> {
         let mut options: Self = node.read()?;
+        options.http = node.read()?;
         let mut queue = memory::Options::default();
         let mut set = |bulk, workers, events, min_events, timeout, idle| {
             (options.bulk_max_size, options.workers, options.compression_level) = (bulk, workers, 1);
@@ -161,7 +163,8 @@ pub fn cloud(root: &Node) -> Result<Option<Cloud>, config::Error> {
     };
     let wrong = || root.error("cloud.id: not in the form that the cloud console shows");
     let encoded = id.rsplit(':').next().unwrap_or_default();
-    let decoded = base64::engine::general_purpose::STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(wrong)?;
+    let decoded =
+        base64::engine::general_purpose::STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(wrong)?;
     let mut parts = decoded.split('$');
     let (domain, elasticsearch) = parts.next().zip(parts.next().filter(|part| !part.is_empty())).ok_or_else(wrong)?;
     let (domain, default_port) = domain.split_once(':').unwrap_or((domain, "443"));

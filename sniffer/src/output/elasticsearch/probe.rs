@@ -22,7 +22,8 @@ impl Elasticsearch {
     async fn test_host(&self, host: usize, out: &mut (dyn Write + Send)) -> io::Result<bool> {
         let Some(url) = self.shared.hosts.get(host).map(|host| &host.url) else { return Ok(false) };
         writeln!(out, "elasticsearch: {}...\n  parse url... OK\n  connection...", url.as_str().trim_end_matches('/'))?;
-        let (name, port) = (url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned(), url.port_or_known_default().unwrap_or(9200));
+        let (name, port) =
+            (url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned(), url.port_or_known_default().unwrap_or(9200));
         if self.shared.proxied {
             writeln!(out, "    proxy... the connection goes through proxy_url and is tried as a whole below")?;
         } else {
@@ -46,7 +47,11 @@ impl Elasticsearch {
             writeln!(out, "    dial up... OK")?;
             if url.scheme() == "https" {
                 writeln!(out, "  TLS...")?;
-                let verified = if self.verifies { "server's certificate chain verification is enabled" } else { "WARN server's certificate chain verification is disabled" };
+                let verified = if self.verifies {
+                    "server's certificate chain verification is enabled"
+                } else {
+                    "WARN server's certificate chain verification is disabled"
+                };
                 writeln!(out, "    security... {verified}")?;
                 match self.handshake(name, stream) {
                     Ok(version) => writeln!(out, "    handshake... OK\n    TLS version: {version}\n    dial up... OK")?,

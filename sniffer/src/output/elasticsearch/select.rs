@@ -50,7 +50,8 @@ impl Selector {
             chosen.push(Chosen { format: read(&rule.index.0)?, mappings, default });
         }
         let default = default.map(read).transpose()?;
-        let needs_event = default.iter().chain(chosen.iter().flat_map(|rule| [&rule.format].into_iter().chain(&rule.default))).any(Format::needs_event);
+        let needs_event =
+            default.iter().chain(chosen.iter().flat_map(|rule| [&rule.format].into_iter().chain(&rule.default))).any(Format::needs_event);
         Ok(Self { rules: chosen, default, needs_event })
     }
 

@@ -65,9 +65,6 @@ impl Default for TemplateOptions {
 struct IndexSettings {
     index: Map<String, Value>,
     _source: Map<String, Value>,
-    /// `index.number_of_shards` and the like, where the key is not split at its dots.
-    #[serde(flatten)]
-    other: Map<String, Value>,
 }
 
 #[derive(Deserialize)]
@@ -134,12 +131,10 @@ impl Setup {
             };
             Some(Policy { name: named(&ilm.policy_name, "packetbeat")?, check_exists: ilm.check_exists, overwrite: ilm.overwrite, body })
         };
-        let mut index = options.settings.index;
-        index.extend(options.settings.other.into_iter().filter_map(|(key, value)| Some((key.strip_prefix("index.")?.to_owned(), value))));
         let settings = Settings {
             pattern,
             priority: options.priority,
-            index,
+            index: options.settings.index,
             source: options.settings._source,
             append: options.append_fields.into_iter().map(|field| (field.name, field.kind)).collect(),
             policy: policy.as_ref().map(|policy| policy.name.clone()),

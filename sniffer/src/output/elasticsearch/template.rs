@@ -177,8 +177,23 @@ mod tests {
     #[test]
     fn the_table_is_sound() {
         let kinds = [
-            "keyword", "text", "wildcard", "keyword+text", "wildcard+text", "match_only_text", "stored", "binary", "ip", "long", "date", "boolean", "double",
-            "object", "flattened", "geo_point", "float",
+            "keyword",
+            "text",
+            "wildcard",
+            "keyword+text",
+            "wildcard+text",
+            "match_only_text",
+            "stored",
+            "binary",
+            "ip",
+            "long",
+            "date",
+            "boolean",
+            "double",
+            "object",
+            "flattened",
+            "geo_point",
+            "float",
         ];
         let mut seen = std::collections::BTreeSet::new();
         for line in FIELDS.lines().filter_map(|l| l.split('#').next()).map(str::trim).filter(|l| !l.is_empty()) {

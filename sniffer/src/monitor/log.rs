@@ -1,0 +1,352 @@
+//! The log: ECS JSON records, one a line, on standard error or in files that are rotated. <https://www.elastic.co/docs/reference/ecs/logging/intro>
+//!
+//! What events contain never goes here.
+
+use crate::{
+    config::{self, Node},
+    rotate::{self, Rotator},
+};
+use log::{Level, LevelFilter, Log, Metadata, Record, SetLoggerError};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value, json};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+/// The name of this program in its own log, as those who collect Packetbeat's expect it.
+const SERVICE: &str = "packetbeat";
+
+/// `logging`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+struct Options {
+    level: Threshold,
+    selectors: Vec<String>,
+    to_stderr: bool,
+    to_files: bool,
+    files: Files,
+    metrics: super::ReportOptions,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let (level, files, metrics) = (Threshold::Info, Files::default(), super::ReportOptions::default());
+        Self { level, selectors: Vec::new(), to_stderr: false, to_files: true, files, metrics }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Threshold {
+    Debug,
+    Info,
+    #[serde(alias = "warn")]
+    Warning,
+    Error,
+    Critical,
+}
+
+/// `logging.files`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+struct Files {
+    path: Option<PathBuf>,
+    name: String,
+    #[serde(deserialize_with = "config::bytes::deserialize")]
+    rotateeverybytes: u64,
+    keepfiles: usize,
+    #[serde(deserialize_with = "bits")]
+    permissions: u32,
+    #[serde(deserialize_with = "config::duration::deserialize")]
+    interval: Duration,
+    rotateonstartup: bool,
+}
+
+impl Default for Files {
+    fn default() -> Self {
+        let (path, name, rotateeverybytes, keepfiles) = (None, SERVICE.into(), 10 << 20, 7);
+        Self { path, name, rotateeverybytes, keepfiles, permissions: 0o600, interval: Duration::ZERO, rotateonstartup: true }
+    }
+}
+
+fn bits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    rotate::permissions(&text).ok_or_else(|| serde::de::Error::custom("expected permission bits such as 0600"))
+}
+
+/// What the command line says about the log; it wins over the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct CommandLine {
+    /// `-e`, or an environment whose log is standard error (`systemd`, `container`).
+    pub stderr: bool,
+    /// `-v`
+    pub verbose: bool,
+    /// `-d`: selectors; not empty means debug.
+    pub debug: Vec<String>,
+    /// `path.logs`
+    pub folder: PathBuf,
+}
+
+/// The logger. Cheap to clone; all clones write to the same place.
+#[derive(Clone)]
+pub struct Logger(Arc<Inner>);
+
+struct Inner {
+    level: LevelFilter,
+    /// Whose debug records are wanted; empty or `*`: everybody's.
+    selectors: Vec<String>,
+    to: Mutex<To>,
+    metrics: super::ReportOptions,
+}
+
+enum To {
+    Stderr,
+    Files(Rotator),
+    Nowhere,
+    Memory(Vec<u8>),
+}
+
+impl Logger {
+    /// Reads `logging` (the node below that key).
+    ///
+    /// # Errors
+    /// When a value is wrong.
+    pub fn open(logging: &Node, line: &CommandLine) -> Result<Self, config::Error> {
+        let options: Options = logging.read()?;
+        if !(2..=1024).contains(&options.files.keepfiles) {
+            return Err(logging.error(format!("files.keepfiles: {} is not between 2 and 1024", options.files.keepfiles)));
+        }
+        let mut selectors = options.selectors;
+        selectors.extend(line.debug.iter().cloned());
+        let level = match options.level {
+            _ if !line.debug.is_empty() => LevelFilter::Debug,
+            Threshold::Debug => LevelFilter::Debug,
+            Threshold::Warning | Threshold::Error | Threshold::Critical if line.verbose => LevelFilter::Info,
+            Threshold::Info => LevelFilter::Info,
+            Threshold::Warning => LevelFilter::Warn,
+            Threshold::Error | Threshold::Critical => LevelFilter::Error,
+        };
+        let to = if line.stderr || options.to_stderr {
+            To::Stderr
+        } else if options.to_files {
+            To::Files(Rotator::new(rotate::Options {
+                folder: options.files.path.unwrap_or_else(|| line.folder.clone()),
+                name: options.files.name,
+                max_bytes: options.files.rotateeverybytes.max(1),
+                keep: options.files.keepfiles,
+                permissions: options.files.permissions,
+                on_startup: options.files.rotateonstartup,
+                interval: options.files.interval,
+            }))
+        } else {
+            To::Nowhere
+        };
+        Ok(Self(Arc::new(Inner { level, selectors, to: Mutex::new(to), metrics: options.metrics })))
+    }
+
+    /// Takes what the whole program logs from here on.
+    ///
+    /// # Errors
+    /// When there is a logger already.
+    pub fn install(&self) -> Result<(), SetLoggerError> {
+        log::set_boxed_logger(Box::new(self.clone()))?;
+        log::set_max_level(self.0.level);
+        Ok(())
+    }
+
+    /// `logging.metrics`
+    pub fn metrics(&self) -> super::ReportOptions {
+        self.0.metrics.clone()
+    }
+
+    /// Writes one record, with fields of its own beside the usual ones.
+    pub fn write(&self, level: Level, logger: &str, message: &str, more: Option<&Map<String, Value>>) {
+        if level <= self.0.level {
+            self.put(&Line { level, logger, message, origin: None, more });
+        }
+    }
+
+    fn put(&self, line: &Line<'_>) {
+        let mut text = line.text();
+        text.push('\n');
+        let mut to = self.0.to.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = match &mut *to {
+            To::Stderr => io::stderr().lock().write_all(text.as_bytes()),
+            To::Files(rotator) => rotator.write(text.as_bytes()),
+            To::Nowhere => Ok(()),
+            To::Memory(all) => all.write_all(text.as_bytes()),
+        };
+        if written.is_err() && matches!(*to, To::Files(_)) {
+            // A log that cannot be written must not be lost as well; if this fails too there is nobody left to tell.
+            let _ = io::stderr().lock().write_all(text.as_bytes());
+        }
+    }
+}
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        let (own, name) = name(metadata.target());
+        if metadata.level() > self.0.level {
+            return false;
+        }
+        if metadata.level() <= Level::Warn {
+            return true;
+        }
+        let everybody = self.0.selectors.iter().any(|selector| selector == "*");
+        // Libraries talk about their own business; that is for `-d '*'`.
+        if metadata.level() >= Level::Debug {
+            return everybody
+                || own
+                    && (self.0.selectors.is_empty() || self.0.selectors.iter().any(|s| name == *s || name.starts_with(&format!("{s}."))));
+        }
+        own || everybody
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let (_, logger) = name(record.target());
+            let origin = record.file().zip(record.line());
+            self.put(&Line { level: record.level(), logger: &logger, message: &record.args().to_string(), origin, more: None });
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Whether the record is our own, and the logger's name: the module without ours in front.
+fn name(target: &str) -> (bool, String) {
+    let own = target == "sniffer" || target.starts_with("sniffer::") || !target.contains("::") && target == "monitoring";
+    let rest = target.strip_prefix("sniffer::").unwrap_or(target);
+    (own, rest.replace("::", "."))
+}
+
+struct Line<'a> {
+    level: Level,
+    logger: &'a str,
+    message: &'a str,
+    origin: Option<(&'a str, u32)>,
+    more: Option<&'a Map<String, Value>>,
+}
+
+impl Line<'_> {
+    fn text(&self) -> String {
+        let level = match self.level {
+            Level::Error => "error",
+            Level::Warn => "warn",
+            Level::Info => "info",
+            Level::Debug | Level::Trace => "debug",
+        };
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let time = crate::time::Timestamp(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX));
+        // The order that a reader likes: when and how bad it is come first.
+        let mut text = format!(r#"{{"log.level":"{level}","@timestamp":"{}","log.logger":{}"#, time.text(3).as_str(), json!(self.logger));
+        if let Some((file, line)) = self.origin {
+            let file = file.rsplit_once("src/").map_or(file, |(_, name)| name);
+            text.push_str(&format!(r#","log.origin":{{"file.name":{},"file.line":{line}}}"#, json!(file)));
+        }
+        text.push_str(&format!(r#","message":{},"service.name":"{SERVICE}""#, json!(self.message)));
+        for (key, value) in self.more.into_iter().flatten() {
+            text.push_str(&format!(",{}:{value}", json!(key)));
+        }
+        text.push_str(r#","ecs.version":"1.6.0"}"#);
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn logger(config: &str, line: &CommandLine) -> Logger {
+        let logger = Logger::open(&Node::parse(config).unwrap(), line).unwrap();
+        *logger.0.to.lock().unwrap() = To::Memory(Vec::new());
+        logger
+    }
+
+    fn lines(logger: &Logger) -> Vec<Value> {
+        let to = logger.0.to.lock().unwrap();
+        let To::Memory(text) = &*to else { panic!("not in memory") };
+        String::from_utf8(text.clone()).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn say(logger: &Logger, level: Level, target: &str) {
+        logger.log(
+            &Record::builder()
+                .level(level)
+                .target(target)
+                .file(Some("sniffer/src/output/x.rs"))
+                .line(Some(7))
+                .args(format_args!("say \"it\"\n"))
+                .build(),
+        );
+    }
+
+    #[test]
+    fn the_form_of_a_record() {
+        let logger = logger("{}", &CommandLine::default());
+        say(&logger, Level::Warn, "sniffer::output::drive");
+        logger.write(Level::Info, "monitoring", "m", json!({"monitoring": {"metrics": {"a": 1}}}).as_object());
+        let lines = lines(&logger);
+        let [first, second] = lines.as_slice() else { panic!("{lines:?}") };
+        assert_eq!(first["log.level"], "warn");
+        assert_eq!(first["log.logger"], "output.drive");
+        assert_eq!(first["log.origin"], json!({"file.name": "output/x.rs", "file.line": 7}));
+        assert_eq!(first["message"], "say \"it\"\n");
+        assert_eq!(first["service.name"], "packetbeat");
+        assert_eq!(first["ecs.version"], "1.6.0");
+        assert!(first["@timestamp"].as_str().unwrap().ends_with('Z'));
+        assert_eq!(second["monitoring"]["metrics"]["a"], 1);
+    }
+
+    #[test]
+    fn who_is_heard() {
+        let ours = "sniffer::output";
+        for (config, debug, target, level, heard) in [
+            ("{}", "", ours, Level::Info, true),
+            ("{}", "", ours, Level::Debug, false),
+            ("{}", "", "hyper::client", Level::Info, false),
+            ("{}", "", "hyper::client", Level::Warn, true),
+            ("{level: warning}", "", ours, Level::Info, false),
+            ("{level: debug}", "", ours, Level::Debug, true),
+            ("{level: debug}", "", "hyper::client", Level::Debug, false),
+            ("{level: error}", "output", "sniffer::output::drive", Level::Debug, true),
+            ("{level: error}", "capture", "sniffer::output::drive", Level::Debug, false),
+            ("{level: error}", "*", "hyper::client", Level::Debug, true),
+            ("{level: debug, selectors: [capture]}", "", ours, Level::Debug, false),
+        ] {
+            let debug = debug.split(',').filter(|s| !s.is_empty()).map(Into::into).collect();
+            let logger = logger(config, &CommandLine { debug, ..CommandLine::default() });
+            say(&logger, level, target);
+            assert_eq!(lines(&logger).len() == 1, heard, "{config} {target} {level}");
+        }
+    }
+
+    #[test]
+    fn into_files() {
+        let folder = std::env::temp_dir().join(format!("sniffer-log-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        let line = CommandLine { folder: folder.clone(), ..CommandLine::default() };
+        let logger =
+            Logger::open(&Node::parse("{files: {rotateeverybytes: 400, keepfiles: 2, permissions: 0640}}").unwrap(), &line).unwrap();
+        for _ in 0..9 {
+            say(&logger, Level::Info, "sniffer::app");
+        }
+        let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path()).collect();
+        assert_eq!(files.len(), 2, "{files:?}");
+        for file in files {
+            assert!(file.metadata().unwrap().len() <= 400);
+            assert!(file.file_name().unwrap().to_str().unwrap().starts_with("packetbeat-20"));
+        }
+        let _ = std::fs::remove_dir_all(folder);
+    }
+
+    #[test]
+    fn wrong_settings() {
+        let wrong = |config: &str| Logger::open(&Node::parse(config).unwrap(), &CommandLine::default()).map(drop).unwrap_err().to_string();
+        assert!(wrong("{level: loud}").contains("warning"), "{}", wrong("{level: loud}"));
+        assert!(wrong("{files: {keepfiles: 1}}").contains("keepfiles: 1 is not between"));
+    }
+}

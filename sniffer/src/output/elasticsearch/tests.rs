@@ -1,0 +1,384 @@
+//! Against a server that fails on command, and, with `SNIFFER_TEST_ELASTICSEARCH=http://…`, against a real one.
+
+use super::*;
+use crate::{
+    output::{AnyOutput, open},
+    queue::memory::Queue,
+};
+use serde_json::{Value, json};
+use std::{io::Read, sync::Mutex};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+#[derive(Clone, Debug)]
+struct Asked {
+    method: String,
+    path: String,
+    headers: String,
+    body: String,
+}
+
+impl Asked {
+    /// The documents of a bulk request.
+    fn documents(&self) -> Vec<Value> {
+        self.body.lines().skip(1).step_by(2).map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+enum Reply {
+    Status(u16, Value),
+    /// Half an answer, then silence.
+    HangUp,
+    Never,
+}
+
+type Answering = dyn Fn(&Asked, usize) -> Reply + Send + Sync;
+
+/// An HTTP server that answers as it is told; the number is that of the bulk request, from 0.
+struct Fake {
+    port: u16,
+    asked: Arc<Mutex<Vec<Asked>>>,
+    accepting: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+fn created(asked: &Asked) -> Reply {
+    Reply::Status(200, json!({"errors": false, "items": vec![json!({"create": {"status": 201}}); asked.documents().len()]}))
+}
+
+fn statuses(list: &[u16]) -> Reply {
+    let item = |status: &u16| json!({"create": {"status": status, "error": {"type": "t", "reason": "r"}}});
+    Reply::Status(200, json!({"errors": true, "items": list.iter().map(item).collect::<Vec<_>>()}))
+}
+
+impl Fake {
+    async fn start(answer: impl Fn(&Asked, usize) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (port, asked) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(Vec::new())));
+        let (answer, log): (Arc<Answering>, _) = (Arc::new(answer), asked.clone());
+        let accepting = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, answer.clone(), log.clone()));
+            }
+        });
+        Self { port, asked, accepting }
+    }
+
+    fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    fn bulks(&self) -> Vec<Asked> {
+        self.asked().into_iter().filter(|a| a.path.starts_with("/_bulk")).collect()
+    }
+}
+
+async fn serve(mut stream: TcpStream, answer: Arc<Answering>, log: Arc<Mutex<Vec<Asked>>>) {
+    let mut buffer = Vec::new();
+    loop {
+        let head_end = loop {
+            if let Some(at) = buffer.windows(4).position(|w| w == b"\r\n\r\n") {
+                break at + 4;
+            }
+            if stream.read_buf(&mut buffer).await.unwrap_or(0) == 0 {
+                return;
+            }
+        };
+        let head = String::from_utf8(buffer[..head_end].to_vec()).unwrap().to_lowercase();
+        let length: usize = head.lines().find_map(|l| l.strip_prefix("content-length: ")).map_or(0, |n| n.parse().unwrap());
+        while buffer.len() < head_end + length {
+            stream.read_buf(&mut buffer).await.unwrap();
+        }
+        let raw: Vec<u8> = buffer.drain(..head_end + length).skip(head_end).collect();
+        let mut body = String::new();
+        if head.contains("content-encoding: gzip") {
+            flate2::read::GzDecoder::new(&raw[..]).read_to_string(&mut body).unwrap();
+        } else {
+            body = String::from_utf8(raw).unwrap();
+        }
+        let mut line = head.split(' ');
+        let asked = Asked { method: line.next().unwrap().to_uppercase(), path: line.next().unwrap().into(), headers: head.clone(), body };
+        let bulk = log.lock().unwrap().iter().filter(|a: &&Asked| a.path.starts_with("/_bulk")).count();
+        log.lock().unwrap().push(asked.clone());
+        let reply = if asked.path.starts_with("/_bulk") {
+            answer(&asked, bulk)
+        } else if asked.path == "/" || asked.path.starts_with("/?") {
+            Reply::Status(200, json!({"version": {"number": "9.6.0", "build_flavor": "default"}}))
+        } else if asked.method == "PUT" || asked.path.starts_with("/_license") {
+            Reply::Status(200, json!({}))
+        } else {
+            Reply::Status(404, json!({}))
+        };
+        match reply {
+            Reply::Status(status, body) => {
+                let body = if asked.method == "HEAD" { String::new() } else { body.to_string() };
+                let text = format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                stream.write_all(text.as_bytes()).await.unwrap();
+            }
+            Reply::HangUp => {
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{\"errors\":").await.unwrap();
+                return;
+            }
+            Reply::Never => std::future::pending().await,
+        }
+    }
+}
+
+fn documents(count: usize) -> Vec<Record> {
+    (0..count)
+        .map(|n| Record {
+            body: format!("{{\"@timestamp\":\"2024-01-01T00:00:00.000Z\",\"n\":{n}}}").into_bytes().into(),
+            ..Record::default()
+        })
+        .collect()
+}
+
+fn output(hosts: &str, more: &str) -> AnyOutput {
+    let config = format!("output: {{elasticsearch: {{hosts: {hosts}, backoff: {{init: 0.005s, max: 0.01s}}, timeout: 0.3s{more}}}}}");
+    open(&Node::parse(&config).unwrap()).unwrap()
+}
+
+/// Delivers `count` documents to the end; the counters and the queue afterwards.
+async fn deliver(output: AnyOutput, count: usize) -> (Arc<Counters>, Queue) {
+    let (counters, queue) = (output.counters(), Queue::new(output.queue()));
+    assert_eq!(queue.push(documents(count), false), 0);
+    queue.close();
+    tokio::time::timeout(Duration::from_secs(20), output.run(queue.clone())).await.expect("it ends");
+    (counters, queue)
+}
+
+fn numbers(asked: &[Asked]) -> Vec<Vec<u64>> {
+    asked.iter().map(|a| a.documents().iter().map(|d| d["n"].as_u64().unwrap()).collect()).collect()
+}
+
+#[tokio::test]
+async fn what_goes_over_the_wire() {
+    let fake = Fake::start(|asked, _| created(asked)).await;
+    let hosts = format!("['http://u%40x:p@127.0.0.1:{}']", fake.port);
+    let (counters, _) = deliver(output(&hosts, ", parameters: {a: 'b c'}, headers: {X-Mine: '1'}, pipeline: pipe"), 3).await;
+    assert_eq!(counters.acked.get(), 3);
+    let all = fake.asked();
+    let lines: Vec<String> = all.iter().map(|a| format!("{} {}", a.method, a.path)).collect();
+    let expected = [
+        "GET /?a=b+c",
+        "GET /_license?human=false&a=b+c",
+        "GET /_ilm/policy/packetbeat?a=b+c",
+        "PUT /_ilm/policy/packetbeat?a=b+c",
+        "HEAD /_index_template/packetbeat-9.6.0?a=b+c",
+        "PUT /_index_template/packetbeat-9.6.0?a=b+c",
+        "GET /_data_stream/packetbeat-9.6.0?a=b+c",
+        "PUT /_data_stream/packetbeat-9.6.0?a=b+c",
+        "POST /_bulk?filter_path=errors,items.*.error,items.*.status,items.*.failure_store&a=b+c",
+    ];
+    assert_eq!(lines, expected);
+    let bulk = all.last().unwrap();
+    for header in [
+        "user-agent: elastic-packetbeat/9.6.0 (linux; ",
+        "x-elastic-product-origin: beats\r\n",
+        "x-elastic-event-count: 3\r\n",
+        &format!("x-elastic-uncompressed-request-length: {}\r\n", bulk.body.len()),
+        "content-encoding: gzip\r\n",
+        "x-mine: 1\r\n",
+        // The head was put into lower case: this is u@x:p.
+        "authorization: basic dub4onA=\r\n",
+    ] {
+        let header = &header.to_lowercase();
+        assert!(bulk.headers.contains(header.as_str()), "{header} in {}", bulk.headers);
+    }
+    assert_eq!(bulk.body.lines().next(), Some(r#"{"create":{"_index":"packetbeat-9.6.0","pipeline":"pipe"}}"#));
+}
+
+#[tokio::test]
+async fn each_event_has_its_own_fate() {
+    let fake = Fake::start(|asked, n| if n == 0 { statuses(&[201, 409, 400, 429, 503, 500]) } else { created(asked) }).await;
+    let (counters, queue) = deliver(output(&format!("['127.0.0.1:{}']", fake.port), ""), 6).await;
+    assert_eq!(numbers(&fake.bulks()), [vec![0, 1, 2, 3, 4, 5], vec![3, 4, 5]]);
+    let c = &counters;
+    assert_eq!((c.acked.get(), c.duplicates.get(), c.dropped.get(), c.toomany.get(), c.failed.get(), c.retries.get()), (5, 1, 1, 1, 3, 3));
+    assert_eq!(queue.stats().events, 0);
+}
+
+#[tokio::test]
+async fn max_retries_counts_what_is_refused() {
+    let fake = Fake::start(|asked, _| statuses(&vec![429; asked.documents().len()])).await;
+    let (counters, _) = deliver(output(&format!("['127.0.0.1:{}']", fake.port), ", max_retries: 2"), 2).await;
+    assert_eq!((fake.bulks().len(), counters.dropped.get(), counters.acked.get()), (3, 2, 0));
+}
+
+#[tokio::test]
+async fn a_server_in_trouble_is_waited_for() {
+    let fake = Fake::start(|asked, n| match n {
+        0..5 => Reply::Status(503, json!({"error": {"reason": "starting"}})),
+        5 => Reply::HangUp,
+        6 => Reply::Never,
+        7 => Reply::Status(429, json!({})),
+        _ => created(asked),
+    })
+    .await;
+    let (counters, queue) = deliver(output(&format!("['127.0.0.1:{}']", fake.port), ", max_retries: 0"), 4).await;
+    assert_eq!(numbers(&fake.bulks()).last().unwrap(), &[0, 1, 2, 3]);
+    assert_eq!((fake.bulks().len(), counters.acked.get(), counters.dropped.get(), queue.stats().events), (9, 4, 0, 0));
+}
+
+#[tokio::test]
+async fn too_large_is_halved() {
+    let fake = Fake::start(|asked, _| match asked.documents() {
+        all if all.len() > 2 || all.iter().any(|d| d["n"] == 4) => Reply::Status(413, json!({})),
+        _ => created(asked),
+    })
+    .await;
+    let (counters, _) = deliver(output(&format!("['127.0.0.1:{}']", fake.port), ""), 7).await;
+    let sent = numbers(&fake.bulks());
+    assert_eq!((counters.acked.get(), counters.dropped.get()), (6, 1), "{sent:?}");
+    let taken: Vec<u64> = sent.into_iter().filter(|s| s.len() <= 2 && !s.contains(&4)).flatten().collect();
+    assert_eq!(taken, [0, 1, 2, 3, 5, 6]);
+}
+
+#[tokio::test]
+async fn dead_letters_are_kept() {
+    let fake = Fake::start(|asked, n| match n {
+        0 => statuses(&[201, 400]),
+        _ => Reply::Status(200, json!({"errors": false, "items": vec![json!({"index": {"status": 201}}); asked.body.lines().count() / 2]})),
+    })
+    .await;
+    let policy = ", non_indexable_policy: {dead_letter_index: {index: dead}}";
+    let (counters, _) = deliver(output(&format!("['127.0.0.1:{}']", fake.port), policy), 2).await;
+    assert_eq!((counters.acked.get(), counters.dead_letter.get(), counters.dropped.get()), (2, 1, 0));
+    let letter = fake.bulks().pop().unwrap();
+    assert_eq!(letter.body.lines().next(), Some(r#"{"index":{"_index":"dead"}}"#));
+    let letter = letter.documents().remove(0);
+    assert_eq!(letter["error"], json!({"type": 400, "message": "400 t: r"}));
+    assert!(letter["message"].as_str().unwrap().contains("\"n\":1"), "{letter}");
+}
+
+#[tokio::test]
+async fn another_host_takes_over() {
+    let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    for more in ["", ", loadbalance: false"] {
+        let fake = Fake::start(|asked, _| created(asked)).await;
+        let hosts = format!("['127.0.0.1:{dead}', '127.0.0.1:{}']", fake.port);
+        let (counters, queue) = deliver(output(&hosts, more), 5).await;
+        assert_eq!((counters.acked.get(), queue.stats().events), (5, 0), "{more}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_there_then_somebody() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let output = output(&format!("['127.0.0.1:{port}']"), "");
+    let (counters, queue) = (output.counters(), Queue::new(output.queue()));
+    queue.push(documents(2), false);
+    let running = tokio::spawn(output.run(queue.clone()));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(queue.stats().events, 2);
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    let answer: Arc<Answering> = Arc::new(|asked: &Asked, _| created(asked));
+    let accepting = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve(stream, answer.clone(), Arc::default()));
+        }
+    });
+    queue.close();
+    tokio::time::timeout(Duration::from_secs(10), running).await.unwrap().unwrap();
+    accepting.abort();
+    assert_eq!((counters.acked.get(), queue.stats().events), (2, 0));
+}
+
+#[tokio::test]
+async fn test_output_shows_every_step() {
+    let fake = Fake::start(|asked, _| created(asked)).await;
+    let mut out = Vec::new();
+    let one = output(&format!("['localhost:{}']", fake.port), "");
+    assert!(one.test(&mut out).await.unwrap());
+    let text = String::from_utf8(out).unwrap();
+    for line in [
+        "  parse url... OK",
+        "  connection...",
+        "    parse host... OK",
+        "    dns lookup... OK",
+        "    dial up... OK",
+        "  talk to server... OK",
+        "  version: 9.6.0",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
+    }
+    assert!(one.endpoints().contains(&("127.0.0.1".parse().unwrap(), fake.port)));
+    let mut out = Vec::new();
+    drop(fake);
+    assert!(!output("['127.0.0.1:1']", "").test(&mut out).await.unwrap());
+    assert!(String::from_utf8(out).unwrap().contains("    dial up... ERROR"));
+}
+
+#[test]
+fn an_index_of_ones_own_needs_a_template_of_ones_own() {
+    let opened = |config: &str| open(&Node::parse(config).unwrap()).map(drop).map_err(|e| e.to_string());
+    let error = opened("{output: {elasticsearch: {index: x}}}").unwrap_err();
+    assert!(error.contains("setup.template.name and setup.template.pattern have to be set"), "{error}");
+    assert_eq!(opened("{output: {elasticsearch: {index: x}}, setup: {template: {enabled: false}}}"), Ok(()));
+    assert_eq!(opened("{output: {elasticsearch: {index: x}}, setup: {template: {name: x, pattern: 'x*'}}}"), Ok(()));
+}
+
+/// Documents are indexed and searched back, with the types of the template.
+#[tokio::test]
+async fn a_real_server() {
+    let Ok(host) = std::env::var("SNIFFER_TEST_ELASTICSEARCH") else {
+        println!("left out: SNIFFER_TEST_ELASTICSEARCH names no server");
+        return;
+    };
+    let more = std::env::var("SNIFFER_TEST_ELASTICSEARCH_OPTIONS").unwrap_or_default();
+    let run = std::process::id();
+    let config = format!(
+        "{{output: {{elasticsearch: {{hosts: ['{host}'], index: sniffer-test-{run}, non_indexable_policy: {{dead_letter_index: {{index: sniffer-dead-{run}}}}}{more}}}}}, \
+         setup: {{template: {{name: sniffer-test-{run}, pattern: 'sniffer-test-{run}*'}}}}}}"
+    );
+    let root = Node::parse(&config).unwrap();
+    let mut text = Vec::new();
+    assert!(open(&root).unwrap().test(&mut text).await.unwrap(), "{}", String::from_utf8_lossy(&text));
+    let output = open(&root).unwrap();
+    let (counters, queue) = (output.counters(), Queue::new(output.queue()));
+    let document = |source: &str, n: usize| {
+        Record {
+        body: format!(r#"{{"@timestamp":"2024-01-01T00:00:00.000Z","source":{{"ip":"{source}","bytes":{n}}},"url":{{"full":"http://x/{n}"}},"new":"a"}}"#)
+            .into_bytes()
+            .into(),
+        ..Record::default()
+    }
+    };
+    let mut batch: Vec<_> = (0..2000).map(|n| document("10.0.0.1", n)).collect();
+    batch.push(document("no address", 1));
+    queue.push(batch, false);
+    queue.close();
+    tokio::time::timeout(Duration::from_secs(60), output.run(queue.clone())).await.expect("it ends");
+    assert_eq!((counters.acked.get(), counters.dead_letter.get(), queue.stats().events), (2001, 1, 0));
+
+    let again =
+        Elasticsearch::open(&root, &crate::output::shapes::at(&root, "output.elasticsearch").unwrap(), None, Arc::default()).unwrap();
+    let get = async |path: &str| {
+        let answer = http::send(again.shared.request(0, Method::GET, path).unwrap()).await.unwrap();
+        serde_json::from_slice::<Value>(&answer.body).unwrap()
+    };
+    get(&format!("sniffer-test-{run}/_refresh")).await;
+    let found = get(&format!("sniffer-test-{run}/_count?q=source.ip:%2210.0.0.0/8%22%20AND%20source.bytes:%3E=1000")).await;
+    assert_eq!(found["count"], json!(1000), "{found}");
+    let mapping = get(&format!("sniffer-test-{run}/_mapping/field/source.ip,url.full,new,destination.port")).await;
+    let fields = mapping.as_object().unwrap().values().next().unwrap()["mappings"].clone();
+    // A server without the wildcard type (the one for integration tests) may take a keyword for it.
+    for (field, kinds) in [("source.ip", "ip"), ("url.full", "wildcard keyword"), ("new", "keyword"), ("destination.port", "long")] {
+        let kind = fields[field]["mapping"][field.rsplit('.').next().unwrap()]["type"].as_str().unwrap_or("nothing");
+        assert!(kinds.split(' ').any(|k| k == kind), "{field} is {kind}, not {kinds}: {fields}");
+    }
+    let policy = get("_ilm/policy/packetbeat").await;
+    assert!(policy.pointer("/packetbeat/policy/phases/hot/actions/rollover").is_some(), "{policy}");
+    for path in [format!("_data_stream/sniffer-test-{run}"), format!("_index_template/sniffer-test-{run}"), format!("sniffer-dead-{run}")] {
+        let _ = http::send(again.shared.request(0, Method::DELETE, &path).unwrap()).await;
+    }
+}
