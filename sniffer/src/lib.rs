@@ -6,6 +6,7 @@
 //!
 //! Below the worker nobody asks the clock: time is the frame's ([`time::Timestamp`]).
 
+pub mod app;
 pub mod capture;
 pub mod cli;
 pub mod config;

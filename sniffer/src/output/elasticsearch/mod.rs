@@ -77,6 +77,16 @@ struct Host {
     auth: Option<HeaderValue>,
 }
 
+/// What would be put into an Elasticsearch at the start, whatever the output is: for `export`.
+///
+/// # Errors
+/// When a setting is wrong or a named file cannot be read.
+pub fn exported(root: &Node) -> Result<Setup, config::Error> {
+    let index: Option<String> =
+        Some(root.get("output.elasticsearch.index")).filter(|node| !node.is_null()).map(|node| node.read()).transpose()?;
+    Setup::read(root, index.as_deref(), KNOWN, VERSION)
+}
+
 impl Elasticsearch {
     /// Reads the settings and builds the client; connects to nothing.
     ///

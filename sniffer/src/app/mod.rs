@@ -1,0 +1,117 @@
+//! The program as its user sees it: commands in, work wired up, errors and exit codes out. It sees everything; nothing sees it.
+
+mod plan;
+mod run;
+mod watch;
+
+use crate::{
+    capture::{devices, open},
+    cli::{self, Command, Invocation},
+    config::{self, Loaded},
+    monitor::log::{CommandLine, Logger},
+    output,
+};
+use plan::Plan;
+use std::{
+    ffi::OsString,
+    fs,
+    io::{self, Write},
+    path::Path,
+    process::ExitCode,
+};
+
+/// The version of Packetbeat whose configuration, documents and indices these are.
+const COMPATIBLE: &str = crate::publish::VERSION;
+
+/// Does what the command line says. Exit codes are 0 and 1; what went wrong is one line on stderr.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let invocation = match cli::parse(args) {
+        Ok(invocation) => invocation,
+        Err(stop) => return stop.print(),
+    };
+    match command(&invocation) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            // Nobody is left to tell when stderr is closed.
+            let _ = writeln!(io::stderr(), "Exiting: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What went wrong, in words for the user.
+type Error = Box<dyn std::error::Error>;
+
+fn command(invocation: &Invocation) -> Result<bool, Error> {
+    let mut stdout = io::stdout();
+    match &invocation.command {
+        Command::Version => {
+            writeln!(
+                stdout,
+                "sniffer version {} ({}), compatible with packetbeat {COMPATIBLE}",
+                env!("CARGO_PKG_VERSION"),
+                std::env::consts::ARCH
+            )?;
+        }
+        Command::Devices => write!(stdout, "{}", devices::text(&devices::list()?))?,
+        Command::Watch(flags) => return watch::watch(flags),
+        Command::Run(flags) => return run::run(invocation, flags),
+        Command::TestConfig => test_config(&loaded(invocation)?, &mut stdout)?,
+        Command::TestOutput => {
+            let output = output::open(&loaded(invocation)?.root)?;
+            return Ok(run::runtime()?.block_on(output.test(&mut stdout))?);
+        }
+        Command::ExportConfig => write!(stdout, "{}", loaded(invocation)?.export()?)?,
+        Command::ExportTemplate(flags) => {
+            let text = output::elasticsearch::exported(&loaded(invocation)?.root)?.template_text();
+            export(&text, flags.dir.as_deref(), &format!("packetbeat-{COMPATIBLE}.template.json"), &mut stdout)?;
+        }
+        Command::ExportIlmPolicy(flags) => {
+            let text = output::elasticsearch::exported(&loaded(invocation)?.root)?.policy_text();
+            export(&text, flags.dir.as_deref(), "policy/packetbeat.json", &mut stdout)?;
+        }
+        Command::Setup(_) => {
+            return Err("`setup` as a command of its own is not there yet: `run` prepares Elasticsearch at its start".into());
+        }
+    }
+    Ok(true)
+}
+
+/// Reads the configuration for a command that only looks at it: its warnings go to stderr.
+fn loaded(invocation: &Invocation) -> Result<Loaded, config::Error> {
+    let loaded = config::load(&invocation.load)?;
+    for warning in &loaded.warnings {
+        let _ = writeln!(io::stderr(), "warning: {warning}");
+    }
+    Ok(loaded)
+}
+
+/// Everything that can be known without capturing: every module reads its part, and the filter is compiled.
+fn test_config(loaded: &Loaded, stdout: &mut impl Write) -> Result<(), Error> {
+    let plan = Plan::read(loaded, None)?;
+    output::open(&loaded.root)?;
+    Logger::open(&loaded.root.get("logging"), &CommandLine::default())?;
+    for warning in plan.warnings.iter().chain(&config::leftover(&loaded.root)) {
+        let _ = writeln!(io::stderr(), "warning: {warning}");
+    }
+    for interface in &plan.interfaces {
+        plan.publishing(interface, &plan::Who::nobody(), true)?;
+        plan.configured(interface)?;
+        let filters = plan.filters(interface, &[])?;
+        open::check(interface, &filters.text).map_err(|e| e.at(&loaded.root.get("packetbeat.interfaces")))?;
+        let shown = if filters.text.is_empty() { "(everything)" } else { &filters.text };
+        writeln!(stdout, "{}: filter: {shown}", interface.device)?;
+    }
+    writeln!(stdout, "Config OK")?;
+    Ok(())
+}
+
+fn export(text: &str, dir: Option<&Path>, name: &str, stdout: &mut impl Write) -> io::Result<()> {
+    let Some(dir) = dir else { return writeln!(stdout, "{text}") };
+    let path = dir.join(name);
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    fs::write(&path, text)
+}

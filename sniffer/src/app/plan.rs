@@ -1,0 +1,165 @@
+//! What is to be done, read from the configuration: interfaces, protocols and flows on each, the filter, who publishes.
+//! Nothing is opened here.
+
+use super::Error;
+use crate::{
+    capture::{
+        filter::{Filters, Ports, Transports, Wanted},
+        options::{self, Interface},
+    },
+    config::{self, Compatibility, General, Loaded, Node, ProtocolConfig},
+    enrich::World,
+    flow::{key::Transport, table},
+    protocols::{PROTOCOLS, Protocol},
+    publish::{Identity, Publisher, Publishing},
+    stream::Configured,
+    worker::Wants,
+};
+use std::{net::SocketAddr, path::Path, sync::Arc};
+
+/// Who we are in the documents.
+pub struct Who {
+    /// `agent.id`
+    pub id: String,
+    /// `agent.ephemeral_id`
+    pub ephemeral_id: String,
+    /// What is known of the machine.
+    pub world: World,
+}
+
+impl Who {
+    /// For looking at a configuration only.
+    pub fn nobody() -> Self {
+        Self { id: String::new(), ephemeral_id: String::new(), world: World::default() }
+    }
+}
+
+/// See the module.
+pub struct Plan {
+    /// What is no module's own.
+    pub general: General,
+    /// At least one.
+    pub interfaces: Vec<Interface>,
+    /// For the log.
+    pub warnings: Vec<String>,
+    protocols: Vec<(&'static Protocol, ProtocolConfig)>,
+    flows: Option<table::Options>,
+    root: Node,
+}
+
+impl Plan {
+    /// Reads it. `file`: `-I`, which takes the place of the interfaces.
+    ///
+    /// # Errors
+    /// With file, line, key and what is allowed.
+    pub fn read(loaded: &Loaded, file: Option<&Path>) -> Result<Self, config::Error> {
+        let root = &loaded.root;
+        let general = General::read(root)?;
+        let names: Vec<&str> = PROTOCOLS.iter().map(|p| p.name).collect();
+        let (protocols, warnings) = config::read_protocols(root, &names)?;
+        let known = |config: ProtocolConfig| PROTOCOLS.iter().find(|p| p.name == config.name).map(|p| (*p, config));
+        let protocols = protocols.into_iter().filter(|config| config.enabled).filter_map(known).collect();
+        let mut interfaces = options::read(&root.get("packetbeat.interfaces"))?;
+        if let Some(file) = file {
+            interfaces.truncate(1);
+            interfaces.iter_mut().for_each(|interface| interface.file = Some(file.to_owned()));
+        }
+        let flows = root.get("packetbeat.flows");
+        // The section has to be there: an empty one will do.
+        let there = root.get("packetbeat").entries().any(|(key, _)| key == "flows");
+        let flows = if there { Some(table::Options::read(&flows)?).filter(|flows| flows.enabled) } else { None };
+        Ok(Self { general, interfaces, warnings, protocols, flows, root: root.clone() })
+    }
+
+    /// Whether what still waits for its other half is dropped rather than reported, on this interface.
+    pub fn is_strict(&self, interface: &Interface) -> bool {
+        interface.file.is_some() && self.general.compatibility == Compatibility::Strict
+    }
+
+    /// The protocols of an interface, ready to work, in the order of their publishers.
+    ///
+    /// # Errors
+    /// What is wrong with a protocol's options.
+    pub fn configured(&self, interface: &Interface) -> Result<Vec<(Configured, Wants)>, config::Error> {
+        self.on(interface)
+            .map(|(protocol, config)| {
+                let plugin = (protocol.open)(&config.node)?;
+                let ports = ports_of(protocol, config);
+                let ports = Wants { ports: ports.ranges.iter().map(|r| (r.first, r.last)).collect(), any: ports.any };
+                Ok((Configured { protocol, plugin }, ports))
+            })
+            .collect()
+    }
+
+    /// The flow table of a worker of this interface, and its publisher.
+    pub fn flows(&self, interface: &Interface) -> Option<(table::FlowTable, usize)> {
+        let options = self.flows.clone()?;
+        Some((table::FlowTable::new(options, self.is_strict(interface)), self.on(interface).count()))
+    }
+
+    /// Who publishes on an interface: its protocols, then flows. `metadata`: whether the output wants `@metadata`.
+    ///
+    /// # Errors
+    /// What is wrong with a processor, a condition or a network, and where.
+    pub fn publishing(&self, interface: &Interface, who: &Who, metadata: bool) -> Result<Arc<Publishing>, config::Error> {
+        let mut publishers: Vec<Publisher> =
+            self.on(interface).map(|(protocol, config)| Publisher { dataset: protocol.name, settings: config.node.clone() }).collect();
+        if self.flows.is_some() {
+            publishers.push(Publisher { dataset: "flow", settings: self.root.get("packetbeat.flows") });
+        }
+        let identity = Identity { name: self.name(), id: who.id.clone(), ephemeral_id: who.ephemeral_id.clone(), metadata };
+        // Packetbeat takes the first interface's networks for all.
+        let networks = self.interfaces.first().map(|first| first.internal_networks.as_slice()).unwrap_or_default();
+        Publishing::new(identity, &self.root, networks, publishers, who.world.clone())
+    }
+
+    /// The filter of an interface: the user's, or the one that its protocols need. Our own talk with `outputs` is left out.
+    ///
+    /// # Errors
+    /// When libpcap does not understand the user's expression.
+    pub fn filters(&self, interface: &Interface, outputs: &[SocketAddr]) -> Result<Filters, Error> {
+        let ports = self.on(interface).flat_map(|(protocol, config)| {
+            let carried = |transport| protocol.transports.contains(&transport);
+            let transports = match (carried(Transport::Tcp), carried(Transport::Udp)) {
+                (true, true) => Some(Transports::Both),
+                (true, false) => Some(Transports::Tcp),
+                (false, true) => Some(Transports::Udp),
+                (false, false) => None,
+            };
+            let wanted = ports_of(protocol, config);
+            let all = wanted.any.then_some((0, u16::MAX));
+            let ranges: Vec<(u16, u16)> = all.into_iter().chain(wanted.ranges.iter().map(|r| (r.first, r.last))).collect();
+            ranges.into_iter().filter_map(move |(first, last)| Some(Ports { first, last, transports: transports? }))
+        });
+        let wanted = Wanted {
+            ports: ports.collect(),
+            icmp: self.on(interface).any(|(protocol, _)| protocol.transports.contains(&Transport::Icmp)),
+            vlans: interface.with_vlans,
+            custom: interface.bpf_filter.clone(),
+            everything: self.flows.is_some(),
+            excluded: outputs.to_vec(),
+        };
+        Ok(Filters::new(&wanted)?)
+    }
+
+    /// `name`, else the host's.
+    fn name(&self) -> String {
+        let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned());
+        self.general.name.clone().or_else(|| host().ok()).unwrap_or_default()
+    }
+
+    fn on<'a>(&'a self, interface: &'a Interface) -> impl Iterator<Item = &'a (&'static Protocol, ProtocolConfig)> {
+        self.protocols.iter().filter(|(_, config)| config.device.as_ref().is_none_or(|device| *device == interface.device))
+    }
+}
+
+/// What was configured; dhcpv4 alone has ports of its own when nothing was.
+fn ports_of(protocol: &Protocol, config: &ProtocolConfig) -> config::Ports {
+    match &config.ports {
+        Some(ports) => ports.clone(),
+        None if protocol.name == "dhcpv4" => {
+            config::Ports { any: false, ranges: protocol.ports.iter().map(|&port| config::PortRange { first: port, last: port }).collect() }
+        }
+        None => config::Ports::default(),
+    }
+}

@@ -1,0 +1,339 @@
+//! `run`: opens what the plan says, starts a worker per source and the output, and ends all of it in order.
+
+use super::{
+    Error,
+    plan::{Plan, Who},
+};
+use crate::{
+    capture::{
+        Kernel,
+        open::{self, Opened},
+        options::{Interface, Replay},
+    },
+    cli::{Environment, Invocation, RunFlags},
+    config::{self, DataDir},
+    enrich::World,
+    monitor::{
+        Metrics, Reporter,
+        log::{CommandLine, Logger},
+    },
+    output::{self, AnyOutput, counters::Counters},
+    publish::{Publishing, Sink},
+    queue::memory::Queue,
+    time::Timestamp,
+    worker::{self, Engine, Standing, Worker},
+};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// What is queued when the program is told to stop is worth at least this long.
+const SHORTEST_SHUTDOWN: Duration = Duration::from_secs(1);
+/// How often the workers' counters go to the log's, and the reports are looked at.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+
+/// The runtime of the output's side: one thread, this one.
+pub fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+/// Captures and reports until the input ends or a signal comes.
+pub fn run(invocation: &Invocation, flags: &RunFlags) -> Result<bool, Error> {
+    let loaded = config::load(&invocation.load)?;
+    let line = CommandLine {
+        stderr: invocation.log.stderr || matches!(invocation.log.environment, Environment::Systemd | Environment::Container),
+        verbose: invocation.log.verbose,
+        debug: invocation.log.debug.clone(),
+        folder: loaded.paths.logs.clone(),
+    };
+    let logger = Logger::open(&loaded.root.get("logging"), &line)?;
+    logger.install()?;
+    let plan = Plan::read(&loaded, flags.file.as_deref())?;
+    let output = output::open(&loaded.root)?;
+    let replay = Replay {
+        top_speed: flags.top_speed,
+        loops: flags.loops.unwrap_or(1),
+        one_at_a_time: flags.one_at_a_time,
+        dump: flags.dump.as_deref().map(|prefix| prefix.display().to_string()),
+    };
+    let warnings = [&loaded.warnings[..], &plan.warnings, &config::leftover(&loaded.root)].concat();
+    warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    let metrics = Metrics::default();
+    let reporter = Reporter::new(metrics.clone(), logger, Instant::now());
+    let job = Job { plan, replay, data: &loaded.paths, metrics, reporter: Some(reporter), publish: !flags.no_publish };
+    let result = job.run(output);
+    if let Err(error) = &result {
+        log::error!("Exiting: {error}");
+    }
+    result.map(|()| true)
+}
+
+/// Everything that a run needs to know.
+pub struct Job<'a> {
+    /// What is to be done.
+    pub plan: Plan,
+    /// How files are read.
+    pub replay: Replay,
+    /// Where the identity is kept.
+    pub data: &'a config::Paths,
+    /// Where counters go.
+    pub metrics: Metrics,
+    /// What writes them to the log.
+    pub reporter: Option<Reporter>,
+    /// Off with `-N`.
+    pub publish: bool,
+}
+
+impl Job<'_> {
+    /// Runs until the input ends or a signal comes, and delivers what is queued.
+    ///
+    /// # Errors
+    /// When something cannot be opened, or every input fails.
+    pub fn run(self, output: AnyOutput) -> Result<(), Error> {
+        let now = Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64));
+        let data = DataDir::open(self.data, now.text(9).as_str())?;
+        let who = Who { id: data.agent_id.to_string(), ephemeral_id: uuid::Uuid::new_v4().to_string(), world: World::gather() };
+        let runtime = runtime()?;
+        // Before the threads: from here on a signal is an orderly end.
+        let mut signals = {
+            let _inside = runtime.enter();
+            Signals::new()?
+        };
+        let queue = Queue::new(output.queue());
+        let own: Vec<SocketAddr> = output.endpoints().into_iter().map(SocketAddr::from).collect();
+        let counters = output.counters();
+        let workers = self.start(&output, &queue, &who, &own)?;
+        let deadline = self.plan.general.shutdown_timeout;
+        let mut watch = Watch { workers, queue: queue.clone(), counters, metrics: self.metrics, reporter: self.reporter, deadline };
+        let result = runtime.block_on(async {
+            let mut delivery = Box::pin(output.run(queue));
+            let ended = tokio::select! {
+                () = &mut delivery => Err("the output ended before its time".into()),
+                result = watch.until_the_end(&mut signals) => result,
+            };
+            watch.drain(&mut delivery, &mut signals).await;
+            ended
+        });
+        drop(data);
+        result
+    }
+
+    fn start(&self, output: &AnyOutput, queue: &Queue, who: &Who, own: &[SocketAddr]) -> Result<Workers, Error> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut workers = Workers { threads: Vec::new(), running: Arc::new(AtomicUsize::new(0)), stop, publishing: Vec::new() };
+        let mut engines = Vec::new();
+        for interface in &self.plan.interfaces {
+            let publishing = self.plan.publishing(interface, who, output.encoding().metadata)?;
+            let opened = self.open(interface, own)?;
+            for source in opened.sources {
+                let live = interface.file.is_none();
+                engines.push((source, self.engine(interface, &publishing, queue, who, own)?, live));
+            }
+            workers.publishing.push(publishing);
+        }
+        workers.running.store(engines.len(), Ordering::SeqCst);
+        for (index, (source, engine, live)) in engines.into_iter().enumerate() {
+            workers.spawn(index, Worker::new(source, engine, live), self.metrics.clone())?;
+        }
+        log::info!("sniffer is running: {} worker(s), output {}", workers.threads.len(), output.name());
+        Ok(workers)
+    }
+
+    fn open(&self, interface: &Interface, own: &[SocketAddr]) -> Result<Opened, Error> {
+        let filters = self.plan.filters(interface, own)?;
+        let opened = open::open(interface, &self.replay, &filters.text, Kernel::default())?;
+        let shown = if filters.text.is_empty() { "everything" } else { &filters.text };
+        match (&interface.file, &opened.device) {
+            (Some(file), _) => log::info!("reading {}", file.display()),
+            (None, device) => {
+                let name = device.as_ref().map_or(interface.device.as_str(), |device| device.name.as_str());
+                log::info!("{name}: capturing with {}, {} worker(s), filter: {shown}", opened.backend.name(), opened.sources.len());
+            }
+        }
+        Ok(opened)
+    }
+
+    fn engine(
+        &self,
+        interface: &Interface,
+        publishing: &Arc<Publishing>,
+        queue: &Queue,
+        who: &Who,
+        own: &[SocketAddr],
+    ) -> Result<Engine, Error> {
+        let (queue, wait, publish, metrics) = (queue.clone(), interface.file.is_some(), self.publish, self.metrics.clone());
+        let deliver = Box::new(move |batch: Vec<crate::publish::Record>| {
+            if !publish {
+                return metrics.add("libbeat.pipeline.events.filtered", batch.len() as u64);
+            }
+            let dropped = queue.push(batch, wait);
+            if dropped > 0 {
+                metrics.add("libbeat.pipeline.events.dropped", dropped as u64);
+            }
+        });
+        Ok(Engine::new(worker::Options {
+            protocols: self.plan.configured(interface)?,
+            flows: self.plan.flows(interface),
+            sink: Sink::new(publishing.clone(), deliver),
+            strict: self.plan.is_strict(interface),
+            own: if interface.file.is_some() { Vec::new() } else { own.to_vec() },
+            local: who.world.addresses.clone(),
+        }))
+    }
+}
+
+/// The threads that work.
+struct Workers {
+    threads: Vec<JoinHandle<io::Result<()>>>,
+    running: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+    publishing: Vec<Arc<Publishing>>,
+}
+
+impl Workers {
+    fn spawn(&mut self, index: usize, worker: Worker, metrics: Metrics) -> io::Result<()> {
+        struct Leaving(Arc<AtomicUsize>);
+        impl Drop for Leaving {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        let (stop, leaving) = (self.stop.clone(), Leaving(self.running.clone()));
+        let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+            let _leaving = leaving;
+            worker.run(&stop, &mut |standing| hand_over(index, standing, &metrics))
+        })?;
+        self.threads.push(thread);
+        Ok(())
+    }
+}
+
+/// Takes a worker's totals over into everybody's.
+fn hand_over(index: usize, standing: &Standing<'_>, metrics: &Metrics) {
+    standing.engine.counters(&mut |name, total| metrics.set_total(index, name, total));
+    if let Some(stats) = standing.source {
+        metrics.set_total(index, "capture.seen", stats.seen);
+        metrics.set_total(index, "capture.matched", stats.matched);
+        metrics.set_total(index, "capture.lost", stats.lost);
+        metrics.set_total(index, "capture.lost_by_interface", stats.lost_by_interface);
+    }
+}
+
+/// SIGINT, SIGTERM and SIGHUP all mean an orderly end, as in Packetbeat.
+struct Signals([Signal; 3]);
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self([signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?]))
+    }
+
+    async fn next(&mut self) -> &'static str {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => "SIGINT",
+            _ = terminate.recv() => "SIGTERM",
+            _ = hangup.recv() => "SIGHUP",
+        }
+    }
+}
+
+/// What the main thread does while others work.
+struct Watch {
+    workers: Workers,
+    queue: Queue,
+    counters: Arc<Counters>,
+    metrics: Metrics,
+    reporter: Option<Reporter>,
+    deadline: Duration,
+}
+
+impl Watch {
+    /// Until no worker works any more: the input is at its end, or a signal stopped them.
+    async fn until_the_end(&mut self, signals: &mut Signals) -> Result<(), Error> {
+        let mut beat = tokio::time::interval(HEARTBEAT);
+        let mut looked = Instant::now();
+        let refresh = self.workers.publishing.iter().filter_map(|p| p.refresh_every()).min();
+        // Reading a small file must not last as long as a heartbeat.
+        let mut quick = tokio::time::interval(Duration::from_millis(2));
+        let started = Instant::now();
+        while self.workers.running.load(Ordering::SeqCst) > 0 {
+            tokio::select! {
+                name = signals.next() => {
+                    log::info!("Received {name}, stopping");
+                    self.workers.stop.store(true, Ordering::SeqCst);
+                }
+                _ = quick.tick(), if started.elapsed() < HEARTBEAT || self.workers.stop.load(Ordering::SeqCst) => {}
+                _ = beat.tick() => {
+                    self.beat();
+                    if refresh.is_some_and(|every| looked.elapsed() >= every) {
+                        looked = Instant::now();
+                        let world = World::gather();
+                        self.workers.publishing.iter().for_each(|p| p.set_world(world.clone()));
+                    }
+                }
+            }
+        }
+        let mut failed = None;
+        for thread in self.workers.threads.drain(..) {
+            match thread.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => failed = Some(error.to_string()),
+                Err(_) => failed = Some("a worker ended unexpectedly".to_owned()),
+            }
+        }
+        failed.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// Delivers what is queued, within the time that is given for it; a second signal ends the wait.
+    async fn drain(&mut self, delivery: &mut (impl Future<Output = ()> + Unpin), signals: &mut Signals) {
+        self.queue.close();
+        let stopped = self.workers.stop.load(Ordering::SeqCst);
+        let limit = match (stopped, self.deadline) {
+            (true, given) => Some(given.max(SHORTEST_SHUTDOWN)),
+            (false, Duration::ZERO) => None,
+            (false, given) => Some(given),
+        };
+        let limit = async {
+            match limit {
+                Some(limit) => tokio::time::sleep(limit).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = delivery => {}
+            () = limit => {}
+            name = signals.next() => log::warn!("Received {name} again, not waiting any longer"),
+        }
+        self.collect();
+        match self.queue.stats().events {
+            0 => log::info!("All enqueued events have been published"),
+            left => log::warn!("{left} events could not be delivered in time and are lost"),
+        }
+        if let Some(reporter) = &self.reporter {
+            reporter.finish(Instant::now());
+        }
+    }
+
+    fn beat(&mut self) {
+        self.collect();
+        if let Some(reporter) = &mut self.reporter {
+            reporter.tick(Instant::now());
+        }
+    }
+
+    fn collect(&self) {
+        self.counters.each(|name, total| self.metrics.set_total(0, name, total));
+        let stats = self.queue.stats();
+        self.metrics.set_total(0, "libbeat.pipeline.events.published", stats.added);
+        self.metrics.set_gauge("libbeat.pipeline.queue.filled.events", stats.events as f64);
+        self.metrics.set_gauge("libbeat.pipeline.queue.filled.bytes", stats.bytes as f64);
+    }
+}
