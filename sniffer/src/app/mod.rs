@@ -89,12 +89,9 @@ fn loaded(invocation: &Invocation) -> Result<Loaded, config::Error> {
 
 /// Everything that can be known without capturing: every module reads its part, and the filter is compiled.
 fn test_config(loaded: &Loaded, stdout: &mut impl Write) -> Result<(), Error> {
-    let plan = Plan::read(loaded, None)?;
+    let plan = Plan::read(&loaded.root, None)?;
     output::open(&loaded.root)?;
     Logger::open(&loaded.root.get("logging"), &CommandLine::default())?;
-    for warning in plan.warnings.iter().chain(&config::leftover(&loaded.root)) {
-        let _ = writeln!(io::stderr(), "warning: {warning}");
-    }
     for interface in &plan.interfaces {
         plan.publishing(interface, &plan::Who::nobody(), true)?;
         plan.configured(interface)?;
@@ -102,6 +99,9 @@ fn test_config(loaded: &Loaded, stdout: &mut impl Write) -> Result<(), Error> {
         open::check(interface, &filters.text).map_err(|e| e.at(&loaded.root.get("packetbeat.interfaces")))?;
         let shown = if filters.text.is_empty() { "(everything)" } else { &filters.text };
         writeln!(stdout, "{}: filter: {shown}", interface.device)?;
+    }
+    for warning in plan.warnings.iter().chain(&config::leftover(&loaded.root)) {
+        let _ = writeln!(io::stderr(), "warning: {warning}");
     }
     writeln!(stdout, "Config OK")?;
     Ok(())

@@ -7,7 +7,7 @@ use crate::{
         filter::{Filters, Ports, Transports, Wanted},
         options::{self, Interface},
     },
-    config::{self, Compatibility, General, Loaded, Node, ProtocolConfig},
+    config::{self, Compatibility, General, Node, ProtocolConfig},
     enrich::World,
     flow::{key::Transport, table},
     protocols::{PROTOCOLS, Protocol},
@@ -52,8 +52,7 @@ impl Plan {
     ///
     /// # Errors
     /// With file, line, key and what is allowed.
-    pub fn read(loaded: &Loaded, file: Option<&Path>) -> Result<Self, config::Error> {
-        let root = &loaded.root;
+    pub fn read(root: &Node, file: Option<&Path>) -> Result<Self, config::Error> {
         let general = General::read(root)?;
         let names: Vec<&str> = PROTOCOLS.iter().map(|p| p.name).collect();
         let (protocols, warnings) = config::read_protocols(root, &names)?;
@@ -69,6 +68,11 @@ impl Plan {
         let there = root.get("packetbeat").entries().any(|(key, _)| key == "flows");
         let flows = if there { Some(table::Options::read(&flows)?).filter(|flows| flows.enabled) } else { None };
         Ok(Self { general, interfaces, warnings, protocols, flows, root: root.clone() })
+    }
+
+    /// The whole configuration.
+    pub fn root(&self) -> &Node {
+        &self.root
     }
 
     /// Whether what still waits for its other half is dropped rather than reported, on this interface.

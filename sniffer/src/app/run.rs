@@ -14,7 +14,7 @@ use crate::{
     config::{self, DataDir},
     enrich::World,
     monitor::{
-        Metrics, Reporter,
+        Metrics, Reporter, Snapshot,
         log::{CommandLine, Logger},
     },
     output::{self, AnyOutput, counters::Counters},
@@ -56,7 +56,7 @@ pub fn run(invocation: &Invocation, flags: &RunFlags) -> Result<bool, Error> {
     };
     let logger = Logger::open(&loaded.root.get("logging"), &line)?;
     logger.install()?;
-    let plan = Plan::read(&loaded, flags.file.as_deref())?;
+    let plan = Plan::read(&loaded.root, flags.file.as_deref())?;
     let output = output::open(&loaded.root)?;
     let replay = Replay {
         top_speed: flags.top_speed,
@@ -64,11 +64,10 @@ pub fn run(invocation: &Invocation, flags: &RunFlags) -> Result<bool, Error> {
         one_at_a_time: flags.one_at_a_time,
         dump: flags.dump.as_deref().map(|prefix| prefix.display().to_string()),
     };
-    let warnings = [&loaded.warnings[..], &plan.warnings, &config::leftover(&loaded.root)].concat();
-    warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    loaded.warnings.iter().chain(&plan.warnings).for_each(|warning| log::warn!("{warning}"));
     let metrics = Metrics::default();
     let reporter = Reporter::new(metrics.clone(), logger, Instant::now());
-    let job = Job { plan, replay, data: &loaded.paths, metrics, reporter: Some(reporter), publish: !flags.no_publish };
+    let job = Job { plan, replay, data: Some(&loaded.paths), metrics, reporter: Some(reporter), publish: !flags.no_publish, status: None };
     let result = job.run(output);
     if let Err(error) = &result {
         log::error!("Exiting: {error}");
@@ -82,15 +81,20 @@ pub struct Job<'a> {
     pub plan: Plan,
     /// How files are read.
     pub replay: Replay,
-    /// Where the identity is kept.
-    pub data: &'a config::Paths,
+    /// Where the identity is kept, and this instance excludes others; `None`: neither.
+    pub data: Option<&'a config::Paths>,
     /// Where counters go.
     pub metrics: Metrics,
     /// What writes them to the log.
     pub reporter: Option<Reporter>,
     /// Off with `-N`.
     pub publish: bool,
+    /// Shown again and again while it runs.
+    pub status: Option<Status>,
 }
+
+/// Shows how things stand: called every half second with the counters and what is captured on.
+pub type Status = Box<dyn FnMut(&Snapshot, &[String])>;
 
 impl Job<'_> {
     /// Runs until the input ends or a signal comes, and delivers what is queued.
@@ -99,8 +103,12 @@ impl Job<'_> {
     /// When something cannot be opened, or every input fails.
     pub fn run(self, output: AnyOutput) -> Result<(), Error> {
         let now = Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64));
-        let data = DataDir::open(self.data, now.text(9).as_str())?;
-        let who = Who { id: data.agent_id.to_string(), ephemeral_id: uuid::Uuid::new_v4().to_string(), world: World::gather() };
+        let data = self.data.map(|paths| DataDir::open(paths, now.text(9).as_str())).transpose()?;
+        let who = Who {
+            id: data.as_ref().map_or_else(uuid::Uuid::new_v4, |data| data.agent_id).to_string(),
+            ephemeral_id: uuid::Uuid::new_v4().to_string(),
+            world: World::gather(),
+        };
         let runtime = runtime()?;
         // Before the threads: from here on a signal is an orderly end.
         let mut signals = {
@@ -112,13 +120,26 @@ impl Job<'_> {
         let counters = output.counters();
         let workers = self.start(&output, &queue, &who, &own)?;
         let deadline = self.plan.general.shutdown_timeout;
-        let mut watch = Watch { workers, queue: queue.clone(), counters, metrics: self.metrics, reporter: self.reporter, deadline };
+        let mut watch = Watch {
+            workers,
+            queue: queue.clone(),
+            counters,
+            metrics: self.metrics,
+            reporter: self.reporter,
+            status: self.status,
+            deadline,
+        };
         let result = runtime.block_on(async {
-            let mut delivery = Box::pin(output.run(queue));
+            let mut delivery = Box::pin(output.run(queue.clone()));
             let ended = tokio::select! {
-                () = &mut delivery => Err("the output ended before its time".into()),
+                () = &mut delivery => Err(OutputGone.into()),
                 result = watch.until_the_end(&mut signals) => result,
             };
+            if ended.as_ref().is_err_and(|e| e.is::<OutputGone>()) {
+                watch.workers.stop.store(true, Ordering::SeqCst);
+                queue.close();
+                return watch.until_the_end(&mut signals).await.and(ended);
+            }
             watch.drain(&mut delivery, &mut signals).await;
             ended
         });
@@ -128,17 +149,22 @@ impl Job<'_> {
 
     fn start(&self, output: &AnyOutput, queue: &Queue, who: &Who, own: &[SocketAddr]) -> Result<Workers, Error> {
         let stop = Arc::new(AtomicBool::new(false));
-        let mut workers = Workers { threads: Vec::new(), running: Arc::new(AtomicUsize::new(0)), stop, publishing: Vec::new() };
+        let mut workers =
+            Workers { threads: Vec::new(), running: Arc::new(AtomicUsize::new(0)), stop, publishing: Vec::new(), captures: Vec::new() };
         let mut engines = Vec::new();
         for interface in &self.plan.interfaces {
             let publishing = self.plan.publishing(interface, who, output.encoding().metadata)?;
             let opened = self.open(interface, own)?;
+            let device = opened.device.as_ref().map_or("file", |device| device.name.as_str());
+            workers.captures.push(format!("{device} ({})", opened.backend.name()));
             for source in opened.sources {
                 let live = interface.file.is_none();
                 engines.push((source, self.engine(interface, &publishing, queue, who, own)?, live));
             }
             workers.publishing.push(publishing);
         }
+        // Every module has read its part by now: what is left over nobody knows.
+        config::leftover(self.plan.root()).iter().for_each(|warning| log::warn!("{warning}"));
         workers.running.store(engines.len(), Ordering::SeqCst);
         for (index, (source, engine, live)) in engines.into_iter().enumerate() {
             workers.spawn(index, Worker::new(source, engine, live), self.metrics.clone())?;
@@ -190,8 +216,15 @@ impl Job<'_> {
     }
 }
 
+/// The output ended by itself: who read it is gone.
+#[derive(Debug, thiserror::Error)]
+#[error("the output is gone")]
+pub struct OutputGone;
+
 /// The threads that work.
 struct Workers {
+    /// What is captured on, and how, for people.
+    captures: Vec<String>,
     threads: Vec<JoinHandle<io::Result<()>>>,
     running: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
@@ -252,6 +285,7 @@ struct Watch {
     counters: Arc<Counters>,
     metrics: Metrics,
     reporter: Option<Reporter>,
+    status: Option<Status>,
     deadline: Duration,
 }
 
@@ -326,6 +360,9 @@ impl Watch {
         self.collect();
         if let Some(reporter) = &mut self.reporter {
             reporter.tick(Instant::now());
+        }
+        if let Some(status) = &mut self.status {
+            status(&self.metrics.snapshot(), &self.workers.captures);
         }
     }
 

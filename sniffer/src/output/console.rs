@@ -37,14 +37,21 @@ impl Output for Console {
         self.buffer.clear();
         self.buffer.reserve(drive::bytes(batch));
         let fates = codec_lines(&self.codec, batch, &mut self.buffer);
-        let mut out = std::io::stdout().lock();
-        out.write_all(&self.buffer).and_then(|()| out.flush()).map_err(|error| {
-            self.counters.write_errors.add(1);
-            Error::Unreachable(format!("standard output: {error}"))
-        })?;
-        self.counters.write_bytes.add(self.buffer.len());
+        print(&self.buffer, &self.counters)?;
         Ok(fates)
     }
+}
+
+/// Writes to standard output, whose reader may be gone for good.
+pub(super) fn print(bytes: &[u8], counters: &Counters) -> Result<(), Error> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| {
+        counters.write_errors.add(1);
+        let why = format!("standard output: {error}");
+        if error.kind() == std::io::ErrorKind::BrokenPipe { Error::Gone(why) } else { Error::Unreachable(why) }
+    })?;
+    counters.write_bytes.add(bytes.len());
+    Ok(())
 }
 
 /// All records as lines; those that the format string cannot write are rejected.

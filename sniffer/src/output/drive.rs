@@ -41,7 +41,10 @@ pub async fn drive<O: Output>(mut output: O, queue: Queue, options: Options, cou
             let max = if options.bulk_max_size == 0 { usize::MAX } else { options.bulk_max_size };
             let Some(mut batch) = queue.next(max).await else { return };
             worker.counters.batches.add(1);
-            if let Err(why) = worker.deliver(&mut output, &mut batch).await {
+            if let Err(Stopped { why, for_good }) = worker.deliver(&mut output, &mut batch).await {
+                if for_good {
+                    return log::error!("{why}");
+                }
                 let (count, wait) = (batch.records().len(), worker.backoff.after_failure());
                 log::error!("Failed to publish {count} events, which are kept and sent again: {why}");
                 worker.counters.failed.add(count);
@@ -53,6 +56,12 @@ pub async fn drive<O: Output>(mut output: O, queue: Queue, options: Options, cou
             }
         }
     }
+}
+
+/// Why a batch was not delivered: nobody to send to, now or for good.
+struct Stopped {
+    why: String,
+    for_good: bool,
 }
 
 struct Worker {
@@ -71,7 +80,7 @@ impl Worker {
     }
 
     /// Sends until every record of the batch is settled; an error when there is nobody to send to.
-    async fn deliver<O: Output>(&mut self, output: &mut O, batch: &mut Batch) -> Result<(), String> {
+    async fn deliver<O: Output>(&mut self, output: &mut O, batch: &mut Batch) -> Result<(), Stopped> {
         let mut refused = 0i64;
         loop {
             let count = batch.records().len();
@@ -85,7 +94,8 @@ impl Worker {
                 }
                 Ok(Outcome::Partly(fates)) => fates,
                 Err(Error::Refused(why)) => vec![Fate::Retry(why); count],
-                Err(Error::Unreachable(why)) => return Err(why),
+                Err(Error::Unreachable(why)) => return Err(Stopped { why, for_good: false }),
+                Err(Error::Gone(why)) => return Err(Stopped { why, for_good: true }),
             };
             fates.resize(count, Fate::Later("the answer does not mention it".into()));
             if fates.iter().any(|fate| matches!(fate, Fate::Retry(_))) {

@@ -14,6 +14,7 @@ mod format;
 mod http;
 mod open;
 mod shapes;
+pub mod terminal;
 mod tls;
 
 pub use drive::drive;
@@ -50,4 +51,7 @@ pub enum Error {
     /// The server refused the whole batch; counts against `max_retries`.
     #[error("{0}")]
     Refused(String),
+    /// Nobody will ever be there again: who read standard output is gone.
+    #[error("{0}")]
+    Gone(String),
 }

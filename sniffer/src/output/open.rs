@@ -1,6 +1,15 @@
 //! From the configuration to the one output, and what the rest of the program asks of it.
 
-use super::{console::Console, counters::Counters, discard::Discard, drive, elasticsearch::Elasticsearch, file::Files, shapes};
+use super::{
+    console::Console,
+    counters::Counters,
+    discard::Discard,
+    drive,
+    elasticsearch::Elasticsearch,
+    file::Files,
+    shapes,
+    terminal::{Style, Terminal},
+};
 use crate::{
     config::{self, Node},
     queue::memory::{self, Queue},
@@ -24,6 +33,7 @@ enum Kind {
     File(Files),
     Console(Console),
     Discard,
+    Terminal(Terminal),
     Elasticsearch(Box<Elasticsearch>),
 }
 
@@ -136,12 +146,21 @@ fn queue_options(root: &Node, output: &Node, mut options: memory::Options) -> Re
 }
 
 impl AnyOutput {
+    /// The output of `watch`, which no configuration names: lines for people, at once.
+    pub fn terminal(style: Style) -> Self {
+        let queue = memory::Options::default();
+        let queue = memory::Options { flush: memory::Flush { min_events: 1, ..queue.flush }, ..queue };
+        let counters = Arc::new(Counters::default());
+        Self { kind: Kind::Terminal(Terminal::new(style, counters.clone())), options: drive::Options::default(), queue, counters }
+    }
+
     /// Its name, as under `output`.
     pub fn name(&self) -> &'static str {
         match self.kind {
             Kind::File(_) => "file",
             Kind::Console(_) => "console",
             Kind::Discard => "discard",
+            Kind::Terminal(_) => "terminal",
             Kind::Elasticsearch(_) => "elasticsearch",
         }
     }
@@ -181,6 +200,7 @@ impl AnyOutput {
             Kind::File(files) => drive(files, queue, options, counters).await,
             Kind::Console(console) => drive(console, queue, options, counters).await,
             Kind::Discard => drive(Discard, queue, options, counters).await,
+            Kind::Terminal(terminal) => drive(terminal, queue, options, counters).await,
             Kind::Elasticsearch(output) => {
                 let mut workers = tokio::task::JoinSet::new();
                 for worker in output.workers() {

@@ -1,17 +1,55 @@
 //! `watch`: one readable line per transaction, for people. Time, who asked whom, what, how it ended and how long it took.
 
+use super::{Error, Outcome, Output, console, counters::Counters};
+use crate::publish::Record;
 use serde_json::Value;
-use std::fmt::Write;
+use std::{fmt::Write, sync::Arc};
 
 /// Longest text of one column; what is longer ends in `…`.
 const WIDEST: usize = 100;
 
 /// How a line looks.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Style {
     /// With the colours of a terminal.
     pub color: bool,
+    /// On top of a status line, which is wiped first.
+    pub over_status: bool,
 }
+
+/// The output of `watch`.
+pub(super) struct Terminal {
+    style: Style,
+    counters: Arc<Counters>,
+    text: String,
+}
+
+impl Terminal {
+    pub(super) fn new(style: Style, counters: Arc<Counters>) -> Self {
+        Self { style, counters, text: String::new() }
+    }
+}
+
+impl Output for Terminal {
+    async fn send(&mut self, batch: &[Record]) -> Result<Outcome, Error> {
+        self.text.clear();
+        if self.style.over_status {
+            self.text.push_str(WIPE);
+        }
+        for record in batch {
+            // Documents are our own: they can be read.
+            if let Ok(document) = serde_json::from_slice(&record.body) {
+                self.text.push_str(&line(&document, self.style));
+                self.text.push('\n');
+            }
+        }
+        console::print(self.text.as_bytes(), &self.counters)?;
+        Ok(Outcome::Delivered)
+    }
+}
+
+/// Back to the start of the line, and empty it.
+pub const WIPE: &str = "\r\x1b[K";
 
 /// The line of one document, without its end.
 pub fn line(document: &Value, style: Style) -> String {
@@ -62,7 +100,10 @@ fn what(document: &Value) -> String {
             format!("{method} {domain}{path}")
         }
         "dns" => format!("{} {}", text("/dns/question/type"), text("/dns/question/name")),
-        "icmp" => text("/icmp/request/message").to_owned() + if text("/icmp/request/message").is_empty() { text("/icmp/response/message") } else { "" },
+        "icmp" => {
+            text("/icmp/request/message").to_owned()
+                + if text("/icmp/request/message").is_empty() { text("/icmp/response/message") } else { "" }
+        }
         "tls" => format!("{} {}", text("/tls/client/server_name"), text("/tls/cipher")).trim().to_owned(),
         "flow" => {
             let count = |path: &str| document.pointer(path).and_then(Value::as_u64).unwrap_or_default();
@@ -80,7 +121,8 @@ fn ending(document: &Value) -> String {
     if let Some(code) = document.pointer("/http/response/status_code").and_then(Value::as_u64) {
         return code.to_string();
     }
-    let own = ["/dns/response_code", "/mysql/error_message", "/pgsql/error_message", "/redis/error", "/nfs/status", "/icmp/response/message"];
+    let own =
+        ["/dns/response_code", "/mysql/error_message", "/pgsql/error_message", "/redis/error", "/nfs/status", "/icmp/response/message"];
     let own = own.iter().find_map(|path| document.pointer(path).and_then(Value::as_str)).unwrap_or_default();
     shorten(if own.is_empty() { status } else { own })
 }
@@ -123,7 +165,10 @@ mod tests {
         );
         document["http"] = Value::Null;
         document["error"] = json!({"message": ["a", "b"]});
-        assert!(line(&document, Style { color: true }).ends_with("\x1b[31mError\x1b[0m  \x1b[2m1.5 ms\x1b[0m  \x1b[33m[\"a\",\"b\"]\x1b[0m"));
+        assert!(
+            line(&document, Style { color: true, over_status: false })
+                .ends_with("\x1b[31mError\x1b[0m  \x1b[2m1.5 ms\x1b[0m  \x1b[33m[\"a\",\"b\"]\x1b[0m")
+        );
     }
 
     #[test]

@@ -392,7 +392,7 @@ impl Output for Worker {
                     return Err(error);
                 }
                 // What is delivered stays so; the rest is sent again.
-                Err(Error::Unreachable(why)) => fates.extend(std::iter::repeat_n(Fate::Later(why), part.len())),
+                Err(Error::Unreachable(why) | Error::Gone(why)) => fates.extend(std::iter::repeat_n(Fate::Later(why), part.len())),
                 Err(Error::Refused(why)) => fates.extend(std::iter::repeat_n(Fate::Retry(why), part.len())),
             }
         }
