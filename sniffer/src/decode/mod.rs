@@ -68,20 +68,18 @@ impl Decoder {
     /// When there is nothing to be known of it; counted.
     #[inline]
     pub fn decode<'a>(&'a mut self, frame: &Frame<'a>) -> Result<Packet<'a>, Undecoded> {
-        match headers(&mut self.fragments, frame) {
-            Ok(packet) => {
-                if matches!(packet.layer4, Layer4::Fragment) {
-                    self.incomplete += 1;
-                }
-                Ok(packet)
-            }
+        let result = headers(&mut self.fragments, frame);
+        // By reference: a packet is big enough to notice when it is moved.
+        match &result {
+            Ok(Packet { layer4: Layer4::Fragment, .. }) => self.incomplete += 1,
+            Ok(_) => {}
             Err(reason) => {
-                if let Some(counter) = self.undecoded.get_mut(reason as usize) {
+                if let Some(counter) = self.undecoded.get_mut(*reason as usize) {
                     *counter += 1;
                 }
-                Err(reason)
             }
         }
+        result
     }
 
     /// Totals since the start, by name.

@@ -53,14 +53,14 @@ impl Key {
         key.put_vlans(packet.vlans);
         for ip in ips.kept() {
             match ip {
-                Addresses::V4(pair) => key.put_pair::<4>(*pair),
-                Addresses::V6(pair) => key.put_pair::<16>(*pair),
+                Addresses::V4(pair) => key.put_pair::<8>(pair),
+                Addresses::V6(pair) => key.put_pair::<32>(pair),
             }
         }
         if ips.count() == 0
             && let Some(Macs(pair)) = packet.macs
         {
-            key.put_pair::<6>(pair);
+            key.put_pair::<12>(pair);
         }
         if let Some((source, destination)) = ports {
             let (first, second) = if reversed { (destination, source) } else { (source, destination) };
@@ -95,13 +95,14 @@ impl Key {
         }
     }
 
-    /// Two addresses of `N` bytes, the one of the key's first end first.
+    /// Two addresses, the one of the key's first end first.
     #[inline]
-    fn put_pair<const N: usize>(&mut self, pair: &[u8]) {
-        let (Some(source), Some(destination)) = (pair.first_chunk::<N>(), pair.last_chunk::<N>()) else { return };
-        let (first, second) = if self.reversed { (destination, source) } else { (source, destination) };
-        self.put(first);
-        self.put(second);
+    fn put_pair<const N: usize>(&mut self, pair: &[u8; N]) {
+        let mut pair = *pair;
+        if self.reversed {
+            pair.rotate_left(N / 2);
+        }
+        self.put(&pair);
     }
 
     #[inline]
@@ -119,8 +120,8 @@ fn reversed(packet: &Packet<'_>, ports: Option<([u8; 2], [u8; 2])>) -> bool {
     for ip in packet.ips.kept() {
         let less = match ip {
             Addresses::V4(pair) => {
-                let (source, destination) = ((*pair).first_chunk::<4>(), (*pair).last_chunk::<4>());
-                source.map(|b| u32::from_be_bytes(*b)).cmp(&destination.map(|b| u32::from_be_bytes(*b)))
+                let both = u64::from_be_bytes(**pair);
+                (both >> 32).cmp(&(both & 0xffff_ffff))
             }
             Addresses::V6(pair) => pair[..16].cmp(&pair[16..]),
         };
