@@ -28,7 +28,7 @@ fn fragment4(hosts: (u8, u8), protocol: u8, id: u16, offset: usize, more: bool, 
     let mut out = vec![0x45, 0];
     out.extend((payload.len() as u16 + 20).to_be_bytes());
     out.extend(id.to_be_bytes());
-    out.extend((offset as u16 / 8 | u16::from(more) << 13).to_be_bytes());
+    out.extend(((offset as u16 / 8) | (u16::from(more) << 13)).to_be_bytes());
     out.extend([64, protocol, 0, 0, 10, 0, 0, hosts.0, 10, 0, 0, hosts.1]);
     out.extend(payload);
     out
