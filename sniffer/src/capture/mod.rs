@@ -58,7 +58,7 @@ pub struct Frame<'a> {
     pub link: Link,
     /// The bytes that were captured.
     pub data: &'a [u8],
-    /// Bytes on the wire; more than `data` has when the frame was cut to the snap length.
+    /// Bytes on the wire, but for `tag`; more than `data` has when the frame was cut to the snap length.
     pub wire_len: u32,
     /// The outermost VLAN tag when it is not in `data` (offloaded into metadata).
     pub tag: Option<StrippedTag>,

@@ -105,7 +105,8 @@ fn headers<'a>(fragments: &'a mut [Fragments], frame: &Frame<'a>) -> Result<Pack
     let linked = link::decode(frame)?;
     let mut packet = Packet {
         time: frame.time,
-        wire_len: frame.wire_len,
+        // A tag that was taken out was on the wire all the same: flows count alike on every backend.
+        wire_len: if frame.tag.is_some() { frame.wire_len.saturating_add(4) } else { frame.wire_len },
         ifindex: frame.ifindex,
         macs: linked.macs,
         vlans: linked.vlans,
@@ -116,7 +117,7 @@ fn headers<'a>(fragments: &'a mut [Fragments], frame: &Frame<'a>) -> Result<Pack
         return if packet.macs.is_some() { Ok(packet) } else { Err(Undecoded::NotIp) };
     };
     let data = frame.data.get(linked.header_len..).unwrap_or_default();
-    let on_wire = on_wire(frame).saturating_sub(linked.header_len as u32);
+    let on_wire = frame.wire_len.max(frame.data.len() as u32).saturating_sub(linked.header_len as u32);
     packet.layer4 = follow(fragments, &mut packet, data, on_wire, version)?;
     Ok(packet)
 }
@@ -171,13 +172,6 @@ fn reassemble<'a>(
             Ok(Some(whole))
         }
     }
-}
-
-/// Bytes of the frame on the wire as it is in `Frame::data`: without a tag that is elsewhere, whether `wire_len` counts it or not.
-#[inline]
-fn on_wire(frame: &Frame<'_>) -> u32 {
-    let captured = frame.data.len() as u32;
-    if frame.tag.is_some() && frame.wire_len == captured.saturating_add(4) { captured } else { frame.wire_len.max(captured) }
 }
 
 #[cfg(test)]
