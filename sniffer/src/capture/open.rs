@@ -43,10 +43,13 @@ impl Backend {
     }
 }
 
+/// One for each worker.
+pub type Sources = Vec<Box<dyn Source>>;
+
 /// An interface that is open.
 pub struct Opened {
     /// One for each worker.
-    pub sources: Vec<Box<dyn Source>>,
+    pub sources: Sources,
     /// What they are.
     pub backend: Backend,
     /// The device behind them; `None` for a file.
@@ -83,7 +86,7 @@ impl Plan {
 pub struct Kernel {
     /// The first step of the ladder: sources of our own programs, one for each of `plan.interface.workers()`. They survive the loss of
     /// their device by themselves, or are wrapped in [`Live`].
-    pub ebpf: fn(&Plan) -> Result<Vec<Box<dyn Source>>, Error>,
+    pub ebpf: fn(&Plan) -> Result<Sources, Error>,
     /// The filter of an `AF_PACKET` socket.
     pub socket_filter: fn(&Plan) -> Result<afpacket::Filter, Error>,
 }
@@ -229,7 +232,7 @@ fn live(
     }
 }
 
-fn open_afpacket(plan: &Plan, kernel: Kernel) -> Result<Vec<Box<dyn Source>>, Error> {
+fn open_afpacket(plan: &Plan, kernel: Kernel) -> Result<Sources, Error> {
     let open = move |plan: &Plan, workers: usize, group: Option<u16>| {
         let config = afpacket::Config {
             device: plan.device.name.clone(),
@@ -254,7 +257,7 @@ fn open_afpacket(plan: &Plan, kernel: Kernel) -> Result<Vec<Box<dyn Source>>, Er
     Ok(wrapped.collect())
 }
 
-fn open_libpcap(plan: &Plan) -> Result<Vec<Box<dyn Source>>, Error> {
+fn open_libpcap(plan: &Plan) -> Result<Sources, Error> {
     let open = |plan: &Plan| {
         let config = libpcap::Config {
             device: plan.device.name.clone(),
