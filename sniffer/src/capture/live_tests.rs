@@ -5,6 +5,7 @@ use super::{
     Frame, Kernel, Link, Polled, Source,
     afpacket::{self, AfPacket},
     devices,
+    filter::Filters,
     libpcap::{self, Libpcap},
     open::{self, Backend},
     options::{Interface, Kind, Replay},
@@ -123,8 +124,12 @@ fn interface(device: &str, kind: Kind, workers: usize) -> Interface {
     Interface { device: device.to_owned(), kind, workers: Some(workers), buffer_size_mb: 4, ..Interface::default() }
 }
 
+fn filters(expression: &str) -> Filters {
+    Filters::from_text(expression).unwrap()
+}
+
 fn opened(device: &str, kind: Kind, workers: usize, expression: &str) -> Vec<Box<dyn Source>> {
-    open::open(&interface(device, kind, workers), &Replay::default(), expression, Kernel::default()).unwrap().sources
+    open::open(&interface(device, kind, workers), &Replay::default(), &filters(expression), Kernel::default()).unwrap().sources
 }
 
 #[test]
@@ -361,12 +366,12 @@ fn a_device_that_is_made_again_is_captured_again() {
 #[test]
 fn the_ladder() {
     let Some(_namespace) = Namespace::new("ladder") else { return };
-    let open = |kernel| open::open(&interface("v0", Kind::Auto, 2), &Replay::default(), "tcp port 80", kernel);
+    let open = |kernel| open::open(&interface("v0", Kind::Auto, 2), &Replay::default(), &filters("tcp port 80"), kernel);
     let opened = open(Kernel::default()).unwrap();
     assert_eq!((opened.backend, opened.sources.len()), (Backend::AfPacket, 2));
     let kernel = Kernel { socket_filter: |_| Err(super::Error::Setting("no filter".to_owned())), ..Kernel::default() };
     let opened = open(kernel).unwrap();
     assert_eq!((opened.backend, opened.sources.len()), (Backend::Pcap, 1));
-    let error = open::open(&interface("v0", Kind::AfPacket, 1), &Replay::default(), "tcp", kernel).map(|_| ()).unwrap_err();
+    let error = open::open(&interface("v0", Kind::AfPacket, 1), &Replay::default(), &filters("tcp"), kernel).map(|_| ()).unwrap_err();
     assert_eq!(error.to_string(), "device v0: af_packet: no filter", "a named type does not walk down");
 }
