@@ -1,36 +1,25 @@
 //! A user's `bpf_filter` on sources that no kernel filters: capture files. A generated filter is never applied this way, because the
 //! map of ports decides the same for less.
 
-use super::{Error, Frame, Link, Polled, Source, Stats};
-use pcap::{BpfProgram, Capture, Linktype};
+use super::{Error, Frame, Link, Polled, Source, Stats, filter::cbpf::Program};
 use std::{io, time::Duration};
 
 /// Every link a file may have; its programs are compiled when it is opened.
 const LINKS: [Link; 5] = [Link::Ethernet, Link::RawIp, Link::LinuxSll, Link::LinuxSll2, Link::Null];
 
-/// What libpcap calls a link (`DLT_`): the numbers of files, but for raw IP.
-fn dlt(link: Link) -> Linktype {
-    match link {
-        // `DLT_RAW` as Linux has it; the crate's constant is the number of files.
-        Link::RawIp => Linktype(12),
-        link => Linktype(super::linktype::number(link).cast_signed()),
-    }
-}
-
-/// The program of `expression` for `link`, in the form for files (tags are in the data).
-pub(super) fn compile(expression: &str, link: Link) -> Result<BpfProgram, Error> {
-    let compiled = Capture::dead(dlt(link)).and_then(|capture| capture.compile(expression, true));
-    compiled.map_err(|error| Error::Setting(format!("filter {expression:?}: {error}")))
+/// The program of `expression` for `link`, in the form for files.
+pub(super) fn compile(expression: &str, link: Link) -> Result<Program, Error> {
+    Program::compile(expression, link).map_err(|error| Error::Setting(error.to_string()))
 }
 
 /// The program of `expression` for a link without an Ethernet header, where there is no place for a tag and libpcap refuses the word:
 /// then of its other alternatives.
-fn compile_plain(expression: &str, link: Link) -> Result<BpfProgram, Error> {
+fn compile_plain(expression: &str, link: Link) -> Result<Program, Error> {
     compile(expression, link).or_else(|error| compile(&without_vlans(expression).ok_or(error)?, link))
 }
 
 /// The program for a device without a link header.
-pub(super) fn compile_raw_ip(expression: &str) -> Result<BpfProgram, Error> {
+pub(super) fn compile_raw_ip(expression: &str) -> Result<Program, Error> {
     compile_plain(expression, Link::RawIp)
 }
 
@@ -59,7 +48,7 @@ pub(super) fn without_vlans(expression: &str) -> Option<String> {
 pub struct Filtered {
     inner: Box<dyn Source>,
     /// `None` where the expression has no meaning for a link (`ether host` on raw IP): nothing of that link matches.
-    programs: Vec<(Link, Option<BpfProgram>)>,
+    programs: Vec<(Link, Option<Program>)>,
     matched: u64,
 }
 
@@ -93,7 +82,7 @@ impl Source for Filtered {
         let mut matched = 0;
         let polled = self.inner.poll(wait, &mut |frame| {
             let program = programs.iter().find(|(link, _)| *link == frame.link).and_then(|(_, program)| program.as_ref());
-            if program.is_some_and(|p| p.filter(frame.data)) {
+            if program.is_some_and(|p| p.matches(frame.data, frame.wire_len, frame.tag)) {
                 matched += 1;
                 each(frame);
             }

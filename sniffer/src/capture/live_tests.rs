@@ -5,6 +5,7 @@ use super::{
     Frame, Kernel, Link, Polled, Source,
     afpacket::{self, AfPacket},
     devices,
+    filter::Filters,
     libpcap::{self, Libpcap},
     open::{self, Backend},
     options::{Interface, Kind, Replay},
@@ -14,7 +15,7 @@ use std::{
     fs::File,
     io::Write,
     net::UdpSocket,
-    os::fd::AsRawFd,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
     process::Command,
     time::{Duration, Instant},
 };
@@ -86,16 +87,19 @@ fn inject(device: &str, packets: &[Vec<u8>]) {
     }
 }
 
+/// Longer than a packet may wait in a block that is not full.
+const QUIET: Duration = Duration::from_millis(100);
+
 /// Takes frames until there are `count`, then looks whether there are more than that.
 fn take<T>(source: &mut dyn Source, count: usize, mut each: impl FnMut(Frame<'_>) -> Option<T>) -> Vec<T> {
     let mut taken = Vec::new();
-    let mut end = Instant::now() + Duration::from_secs(5);
-    let mut complete = false;
+    let mut complete = count == 0;
+    let mut end = Instant::now() + if complete { QUIET } else { Duration::from_secs(3) };
     while Instant::now() < end {
         let _ = source.poll(Duration::from_millis(10), &mut |f| taken.extend(each(f))).unwrap();
         if !complete && taken.len() >= count {
             complete = true;
-            end = Instant::now() + Duration::from_millis(100);
+            end = Instant::now() + QUIET;
         }
     }
     taken
@@ -120,8 +124,12 @@ fn interface(device: &str, kind: Kind, workers: usize) -> Interface {
     Interface { device: device.to_owned(), kind, workers: Some(workers), buffer_size_mb: 4, ..Interface::default() }
 }
 
+fn filters(expression: &str) -> Filters {
+    Filters::from_text(expression).unwrap()
+}
+
 fn opened(device: &str, kind: Kind, workers: usize, expression: &str) -> Vec<Box<dyn Source>> {
-    open::open(&interface(device, kind, workers), &Replay::default(), expression, Kernel::default()).unwrap().sources
+    open::open(&interface(device, kind, workers), &Replay::default(), &filters(expression), Kernel::default()).unwrap().sources
 }
 
 #[test]
@@ -151,7 +159,7 @@ fn every_backend_sees_the_same() {
     };
     let by_pcap = take(pcap[0].as_mut(), wanted.len(), &mut check);
     let (first, second) = sources.split_at_mut(1);
-    let mut by_ring = take(first[0].as_mut(), usize::MAX.min(1), &mut check);
+    let mut by_ring = take(first[0].as_mut(), 1, &mut check);
     let rest = take(second[0].as_mut(), 1, &mut check);
     assert!(!by_ring.is_empty() && !rest.is_empty(), "one worker has it all: {} and {}", by_ring.len(), rest.len());
     by_ring.extend(rest);
@@ -180,7 +188,8 @@ fn snap_length() {
     let Some(_namespace) = Namespace::new("snap") else { return };
     let config = afpacket::Config { snaplen: 50, ..config("v0") };
     let mut sources: Vec<Box<dyn Source>> = Vec::new();
-    for program in [afpacket::Filter::None, afpacket::Filter::Classic(vec![(0x06, 0, 0, 262_144)])] {
+    let ebpf = load(&[mov(0, 50), EXIT]);
+    for program in [afpacket::Filter::None, afpacket::Filter::Classic(vec![(0x06, 0, 0, 262_144)]), afpacket::Filter::Ebpf(ebpf)] {
         sources.push(Box::new(afpacket::open(&config, 1, None, &program).unwrap().0.pop().unwrap()));
     }
     let pcap = libpcap::Config { device: "v0".to_owned(), ifindex: 0, snaplen: 50, buffer_bytes: 1 << 20 };
@@ -190,6 +199,36 @@ fn snap_length() {
         let is_ours = |f: &Frame<'_>| f.data.get(36..38) == Some(&9999_u16.to_be_bytes());
         let seen = take(source.as_mut(), 1, |f| is_ours(&f).then_some((f.data.len(), f.wire_len)));
         assert_eq!(seen, [(50, 82)]);
+    }
+}
+
+/// `r = value` and `exit` of eBPF.
+fn mov(register: u64, value: u32) -> u64 {
+    0xb7 | register << 8 | u64::from(value) << 32
+}
+const EXIT: u64 = 0x95;
+
+/// Loads a socket filter by bpf(2).
+fn load(program: &[u64]) -> OwnedFd {
+    let licence = c"Dual MIT/GPL";
+    // program type and instruction count, instructions, licence, log level and size, log
+    let attributes = [1 | (program.len() as u64) << 32, program.as_ptr() as u64, licence.as_ptr() as u64, 0, 0, 0];
+    // SAFETY: BPF_PROG_LOAD reads the attributes and what they point to, all of it alive for the call.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, 5, attributes.as_ptr(), size_of_val(&attributes)) };
+    assert!(fd >= 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: a new descriptor that is owned by nobody else.
+    unsafe { OwnedFd::from_raw_fd(fd as i32) }
+}
+
+#[test]
+fn an_ebpf_filter_decides() {
+    let Some(_namespace) = Namespace::new("ebpf") else { return };
+    for (returned, expected) in [(0, 0), (65_535, 5)] {
+        let filter = afpacket::Filter::Ebpf(load(&[mov(0, returned), EXIT]));
+        let mut source = afpacket::open(&config("v0"), 1, None, &filter).unwrap().0.pop().unwrap();
+        inject("v1", &(0..5).map(|n| packet(&[], 9999, n)).collect::<Vec<_>>());
+        let seen = take(&mut source, expected, |f| (f.data.get(36..38) == Some(&9999_u16.to_be_bytes())).then_some(()));
+        assert_eq!(seen.len(), expected, "the program returns {returned}");
     }
 }
 
@@ -270,7 +309,7 @@ fn a_device_goes_down_and_comes_back() {
     let mut sources: Vec<AfPacket> = afpacket::open(&config("v0"), 2, None, &filter).unwrap().0;
     let packets: Vec<Vec<u8>> = (0..50).map(|n| packet(&[], 9999, n)).collect();
     let mut both = |expected: usize| {
-        let seen: usize = sources.iter_mut().map(|s| take(s, 1, |_| Some(())).len()).sum();
+        let seen: usize = sources.iter_mut().map(|s| take(s, expected.min(1), |_| Some(())).len()).sum();
         assert_eq!(seen, expected);
     };
     inject("v1", &packets);
@@ -327,12 +366,12 @@ fn a_device_that_is_made_again_is_captured_again() {
 #[test]
 fn the_ladder() {
     let Some(_namespace) = Namespace::new("ladder") else { return };
-    let open = |kernel| open::open(&interface("v0", Kind::Auto, 2), &Replay::default(), "tcp port 80", kernel);
+    let open = |kernel| open::open(&interface("v0", Kind::Auto, 2), &Replay::default(), &filters("tcp port 80"), kernel);
     let opened = open(Kernel::default()).unwrap();
     assert_eq!((opened.backend, opened.sources.len()), (Backend::AfPacket, 2));
     let kernel = Kernel { socket_filter: |_| Err(super::Error::Setting("no filter".to_owned())), ..Kernel::default() };
     let opened = open(kernel).unwrap();
     assert_eq!((opened.backend, opened.sources.len()), (Backend::Pcap, 1));
-    let error = open::open(&interface("v0", Kind::AfPacket, 1), &Replay::default(), "tcp", kernel).map(|_| ()).unwrap_err();
+    let error = open::open(&interface("v0", Kind::AfPacket, 1), &Replay::default(), &filters("tcp"), kernel).map(|_| ()).unwrap_err();
     assert_eq!(error.to_string(), "device v0: af_packet: no filter", "a named type does not walk down");
 }

@@ -6,6 +6,7 @@ use super::{
     devices::{self, Device},
     dump::{Dump, Dumped},
     file::FileSource,
+    filter::Filters,
     filtered::{self, Filtered},
     libpcap::{self, Libpcap},
     live::Live,
@@ -43,10 +44,13 @@ impl Backend {
     }
 }
 
+/// One for each worker.
+pub type Sources = Vec<Box<dyn Source>>;
+
 /// An interface that is open.
 pub struct Opened {
     /// One for each worker.
-    pub sources: Vec<Box<dyn Source>>,
+    pub sources: Sources,
     /// What they are.
     pub backend: Backend,
     /// The device behind them; `None` for a file.
@@ -60,8 +64,8 @@ pub struct Plan {
     pub interface: Interface,
     /// The device it names.
     pub device: Device,
-    /// What is wanted, in libpcap's language; empty is everything.
-    pub expression: String,
+    /// What is wanted: the user's filter or the generated one, compiled.
+    pub filters: Filters,
     /// See packets for other hosts.
     pub promiscuous: bool,
 }
@@ -71,10 +75,10 @@ impl Plan {
     ///
     /// # Errors
     /// When there is none.
-    pub fn new(interface: &Interface, expression: &str) -> Result<Self, Error> {
+    pub fn new(interface: &Interface, filters: &Filters) -> Result<Self, Error> {
         let device = devices::resolve(&interface.device)?;
         let promiscuous = interface.kind != Kind::AfPacket || interface.auto_promisc_mode;
-        Ok(Self { interface: interface.clone(), device, expression: expression.to_owned(), promiscuous })
+        Ok(Self { interface: interface.clone(), device, filters: filters.clone(), promiscuous })
     }
 }
 
@@ -83,7 +87,7 @@ impl Plan {
 pub struct Kernel {
     /// The first step of the ladder: sources of our own programs, one for each of `plan.interface.workers()`. They survive the loss of
     /// their device by themselves, or are wrapped in [`Live`].
-    pub ebpf: fn(&Plan) -> Result<Vec<Box<dyn Source>>, Error>,
+    pub ebpf: fn(&Plan) -> Result<Sources, Error>,
     /// The filter of an `AF_PACKET` socket.
     pub socket_filter: fn(&Plan) -> Result<afpacket::Filter, Error>,
 }
@@ -100,14 +104,17 @@ impl Default for Kernel {
 /// # Errors
 /// When the expression is none.
 pub fn classic_filter(plan: &Plan) -> Result<afpacket::Filter, Error> {
-    let expression = plan.expression.trim();
-    if expression.is_empty() {
+    if plan.filters.is_everything() {
         return Ok(afpacket::Filter::None);
     }
+    let expression = plan.filters.text.as_str();
     let ethernet = |device: &str| libpcap::live_program(device, plan.interface.snaplen, expression);
-    let raw_ip = || {
-        let program = filtered::compile_raw_ip(expression)?;
-        libpcap::instructions(&program).ok_or_else(|| Error::Setting(format!("filter {expression:?}: cannot be compiled for raw IP")))
+    let raw_ip = || -> Result<libpcap::Instructions, Error> {
+        let program = match &plan.filters.raw_ip {
+            Some(program) => program.clone(),
+            None => filtered::compile_raw_ip(expression)?,
+        };
+        Ok(program.instructions().iter().map(|i| (i.code, i.jt, i.jf, i.k)).collect())
     };
     match plan.device.link {
         Some(Link::Ethernet) => ethernet(&plan.device.name).map(afpacket::Filter::Classic),
@@ -135,18 +142,18 @@ pub fn check(interface: &Interface, expression: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Opens an interface. `expression` is the filter in force, the user's or the generated one; on files only the user's is applied.
+/// Opens an interface. `filters` is what is in force, the user's or the generated one; on files only the user's is applied.
 ///
 /// # Errors
 /// When nothing works; with the reason for each thing that was tried.
-pub fn open(interface: &Interface, replay: &Replay, expression: &str, kernel: Kernel) -> Result<Opened, Error> {
+pub fn open(interface: &Interface, replay: &Replay, filters: &Filters, kernel: Kernel) -> Result<Opened, Error> {
     let dump = replay.dump.as_deref().map(Dump::create).transpose()?;
     let mut opened = match &interface.file {
         Some(path) => {
             let source = open_file(path, interface.bpf_filter.as_deref(), replay)?;
             Opened { sources: vec![source], backend: Backend::File, device: None }
         }
-        None => open_device(interface, expression, kernel)?,
+        None => open_device(interface, filters, kernel)?,
     };
     opened.sources = opened.sources.into_iter().map(|source| wrapped(source, replay, dump.as_ref())).collect();
     Ok(opened)
@@ -179,8 +186,8 @@ fn open_file(path: &Path, filter: Option<&str>, replay: &Replay) -> Result<Box<d
     Ok(source)
 }
 
-fn open_device(interface: &Interface, expression: &str, kernel: Kernel) -> Result<Opened, Error> {
-    let plan = Plan::new(interface, expression)?;
+fn open_device(interface: &Interface, filters: &Filters, kernel: Kernel) -> Result<Opened, Error> {
+    let plan = Plan::new(interface, filters)?;
     let steps: &[Backend] = match interface.kind {
         Kind::Ebpf => &[Backend::Ebpf],
         Kind::AfPacket => &[Backend::AfPacket],
@@ -218,8 +225,8 @@ fn live(
     source: Box<dyn Source>,
     open: impl FnMut(&Plan) -> Result<Box<dyn Source>, Error> + Send + 'static,
 ) -> Box<dyn Source> {
-    let (interface, expression, mut open) = (plan.interface.clone(), plan.expression.clone(), open);
-    let again = move || open(&Plan::new(&interface, &expression)?);
+    let (interface, filters, mut open) = (plan.interface.clone(), plan.filters.clone(), open);
+    let again = move || open(&Plan::new(&interface, &filters)?);
     let live = Live::new(&plan.interface.device, source, Box::new(again));
     match plan.interface.poll_default_route {
         Some(every) if plan.interface.device.starts_with("default_route") => {
@@ -229,7 +236,7 @@ fn live(
     }
 }
 
-fn open_afpacket(plan: &Plan, kernel: Kernel) -> Result<Vec<Box<dyn Source>>, Error> {
+fn open_afpacket(plan: &Plan, kernel: Kernel) -> Result<Sources, Error> {
     let open = move |plan: &Plan, workers: usize, group: Option<u16>| {
         let config = afpacket::Config {
             device: plan.device.name.clone(),
@@ -254,7 +261,7 @@ fn open_afpacket(plan: &Plan, kernel: Kernel) -> Result<Vec<Box<dyn Source>>, Er
     Ok(wrapped.collect())
 }
 
-fn open_libpcap(plan: &Plan) -> Result<Vec<Box<dyn Source>>, Error> {
+fn open_libpcap(plan: &Plan) -> Result<Sources, Error> {
     let open = |plan: &Plan| {
         let config = libpcap::Config {
             device: plan.device.name.clone(),
@@ -262,7 +269,7 @@ fn open_libpcap(plan: &Plan) -> Result<Vec<Box<dyn Source>>, Error> {
             snaplen: plan.interface.snaplen,
             buffer_bytes: (plan.interface.buffer_size_mb << 20).next_power_of_two(),
         };
-        Libpcap::open(&config, &plan.expression).map(|source| Box::new(source) as Box<dyn Source>)
+        Libpcap::open(&config, &plan.filters.text).map(|source| Box::new(source) as Box<dyn Source>)
     };
     let source = open(plan)?;
     Ok(vec![live(plan, source, open)])
@@ -275,10 +282,10 @@ mod tests {
     #[test]
     fn a_named_type_is_honoured_or_fails() {
         let interface = Interface { device: "lo".to_owned(), kind: Kind::Ebpf, ..Interface::default() };
-        let error = open(&interface, &Replay::default(), "tcp", Kernel::default()).map(|_| ()).unwrap_err().to_string();
+        let error = open(&interface, &Replay::default(), &Filters::default(), Kernel::default()).map(|_| ()).unwrap_err().to_string();
         assert_eq!(error, "device lo: ebpf: eBPF is not part of this build");
         let interface = Interface { device: "nosuchdev0".to_owned(), ..Interface::default() };
-        let error = open(&interface, &Replay::default(), "", Kernel::default()).map(|_| ()).unwrap_err().to_string();
+        let error = open(&interface, &Replay::default(), &Filters::default(), Kernel::default()).map(|_| ()).unwrap_err().to_string();
         assert!(error.contains("no such device"), "{error}");
     }
 

@@ -1,7 +1,7 @@
 //! `packetbeat.interfaces`: what the user wrote, and what of it makes no sense.
 
 use super::Error;
-use crate::config::{self, duration};
+use crate::config::{self, duration, duration_option};
 use serde::{
     Deserialize, Deserializer,
     de::{self, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
@@ -76,7 +76,7 @@ pub struct Interface {
     #[serde(with = "duration")]
     pub metrics_interval: Duration,
     /// How often the default route is looked up again.
-    #[serde(deserialize_with = "some_duration")]
+    #[serde(with = "duration_option")]
     pub poll_default_route: Option<Duration>,
     /// Networks that are inside, by name or as CIDR.
     #[serde(deserialize_with = "one_or_many")]
@@ -275,10 +275,6 @@ fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>
         }
     }
     deserializer.deserialize_any(OneOrMany)
-}
-
-fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    duration::deserialize(deserializer).map(Some)
 }
 
 #[cfg(test)]

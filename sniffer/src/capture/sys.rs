@@ -62,11 +62,13 @@ pub(super) fn hardware_type(name: &str) -> io::Result<u16> {
     for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
         *to = from as libc::c_char;
     }
-    // SAFETY: no pointers; the descriptor is owned by nobody else.
-    let socket = match unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) } {
-        fd if fd < 0 => return Err(io::Error::last_os_error()),
-        fd => unsafe { OwnedFd::from_raw_fd(fd) },
-    };
+    // SAFETY: no pointers.
+    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a new descriptor that is owned by nobody else.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
     // SAFETY: SIOCGIFHWADDR reads the name and writes the address of an `ifreq`, which lives for the call.
     if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFHWADDR, &raw mut request) } < 0 {
         return Err(io::Error::last_os_error());

@@ -155,14 +155,13 @@ impl AfPacket {
 
     /// The socket is in an error state: a device that is down comes back by itself, one that is gone does not.
     fn failed(&mut self) -> io::Result<()> {
-        match self.socket.error()? {
-            None => {}
-            Some(error) if matches!(error.raw_os_error(), Some(libc::ENETDOWN | libc::ENODEV | libc::ENXIO)) => {
-                if !std::mem::replace(&mut self.down, true) && !self.socket.is_orphaned()? {
-                    log::warn!("{}: the device is down; waiting for it to come up", self.config.device);
-                }
-            }
-            Some(error) => return Err(io::Error::new(error.kind(), format!("device {}: {error}", self.config.device))),
+        let Some(error) = self.socket.error()? else { return self.check_device() };
+        if !matches!(error.raw_os_error(), Some(libc::ENETDOWN | libc::ENODEV | libc::ENXIO)) {
+            return Err(io::Error::new(error.kind(), format!("device {}: {error}", self.config.device)));
+        }
+        let was_down = std::mem::replace(&mut self.down, true);
+        if !was_down && !self.socket.is_orphaned()? {
+            log::warn!("{}: the device is down; waiting for it to come up", self.config.device);
         }
         self.check_device()
     }
@@ -188,10 +187,8 @@ fn frame<'a>(packet: &Packet<'a>, snaplen: u32) -> Option<Frame<'a>> {
     };
     let data = packet.data.get(skip..)?;
     let data = data.get(..snaplen as usize).unwrap_or(data);
-    let tag = (packet.status & libc::TP_STATUS_VLAN_VALID != 0).then(|| StrippedTag {
-        tpid: if packet.status & libc::TP_STATUS_VLAN_TPID_VALID != 0 { packet.vlan_tpid } else { VLAN },
-        tci: packet.vlan_tci,
-    });
+    let tpid = if packet.status & libc::TP_STATUS_VLAN_TPID_VALID != 0 { packet.vlan_tpid } else { VLAN };
+    let tag = (packet.status & libc::TP_STATUS_VLAN_VALID != 0).then_some(StrippedTag { tpid, tci: packet.vlan_tci });
     Some(Frame {
         time: Timestamp(u64::from(packet.seconds) * 1_000_000_000 + u64::from(packet.nanos)),
         link,

@@ -157,7 +157,46 @@ impl<'a> Iterator for Packets<'a> {
             network: usize::from(u16_at(head, 26)).saturating_sub(link),
         };
         // The last one says 0, or where the block ends.
-        self.rest = here.get(u32_at(head, 0) as usize..).unwrap_or_default();
+        let next = u32_at(head, 0) as usize;
+        self.rest = if next < PACKET_HEADER { &[] } else { here.get(next..).unwrap_or_default() };
         Some(packet)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A `tpacket3_hdr` and a `sockaddr_ll`, then 4 bytes of packet.
+    fn packet(next: u32, captured: u32) -> Vec<u8> {
+        let words = [next, 7, 8, captured, 60, libc::TP_STATUS_VLAN_VALID, 0, 0, 5, 0x88a8, 0, 0, 0, 3, 0, 0, 0];
+        let mut bytes: Vec<u8> = words.iter().flat_map(|w: &u32| w.to_ne_bytes()).collect();
+        bytes[24..28].copy_from_slice(&[68_u16.to_ne_bytes(), 68_u16.to_ne_bytes()].concat());
+        bytes[50..52].copy_from_slice(&0x0800_u16.to_be_bytes());
+        bytes[56..58].copy_from_slice(&1_u16.to_ne_bytes());
+        bytes.extend(b"data");
+        bytes
+    }
+
+    fn packets(bytes: &[u8], left: u32) -> Vec<Packet<'_>> {
+        Packets { rest: bytes, left }.collect()
+    }
+
+    #[test]
+    fn fields() {
+        let bytes = [packet(72, 4), packet(0, 4)].concat();
+        let seen = packets(&bytes, 2);
+        let [first, _] = seen.as_slice() else { panic!("{seen:?}") };
+        let all =
+            (first.seconds, first.nanos, first.wire_len, first.vlan_tci, first.vlan_tpid, first.protocol, first.ifindex, first.hardware);
+        assert_eq!((all, first.data, first.network), ((7, 8, 60, 5, 0x88a8, 0x0800, 3, 1), &b"data"[..], 0));
+    }
+
+    #[test]
+    fn lengths_that_lie() {
+        assert_eq!(packets(&packet(0, 5), 1).len(), 0, "more bytes than the block has");
+        assert_eq!(packets(&packet(0, 4), u32::MAX).len(), 1, "fewer packets than it says");
+        assert_eq!(packets(&packet(u32::MAX, 4), 2).len(), 1, "the next one outside");
+        assert_eq!(packets(&packet(0, 4)[..67], 1).len(), 0, "no room for a header");
     }
 }

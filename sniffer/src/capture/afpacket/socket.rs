@@ -32,11 +32,13 @@ pub(super) struct Counted {
 impl Socket {
     /// A socket that receives nothing until it is bound.
     pub(super) fn new() -> io::Result<Self> {
-        // SAFETY: no pointers; the descriptor is owned by nobody else.
-        match unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) } {
-            fd if fd < 0 => Err(io::Error::last_os_error()),
-            fd => Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) })),
+        // SAFETY: no pointers.
+        let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
         }
+        // SAFETY: a new descriptor that is owned by nobody else.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
     fn set<T: Copy>(&self, level: i32, option: i32, value: &T) -> io::Result<()> {

@@ -99,7 +99,7 @@ fn detect(head: &[u8]) -> Result<Format, String> {
     match Pcap::open(&whole) {
         Some(_) if head.len() < whole.len() => Err(format!("ends after {} bytes, inside the file header", head.len())),
         Some(format) => format.map(Format::Pcap),
-        None => Err(format!("is no capture file: it begins with {:02x?}, which is neither {known}", head.get(..4).unwrap_or(head))),
+        None => Err(format!("is no capture file: it begins with {:02x?}, where {known} is read", head.get(..4).unwrap_or(head))),
     }
 }
 
