@@ -7,11 +7,13 @@ use std::net::{IpAddr, Ipv4Addr};
 #[derive(Clone, Copy, Debug)]
 enum Network {
     Cidr(IpNet),
-    Named(fn(IpAddr) -> bool),
+    Named(Matches),
 }
 
+type Matches = fn(IpAddr) -> bool;
+
 /// The names, in the order of the documentation.
-const NAMES: [(&str, fn(IpAddr) -> bool); 10] = [
+const NAMES: [(&str, Matches); 10] = [
     ("loopback", |ip| ip.is_loopback()),
     ("global_unicast", is_global_unicast),
     ("unicast", is_global_unicast),

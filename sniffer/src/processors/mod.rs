@@ -20,6 +20,7 @@ pub use chain::Chain;
 pub use facts::Facts;
 
 use crate::{
+    config::{Error, Node},
     enrich::World,
     event::{
         constants::Constants,
@@ -107,48 +108,50 @@ const PROCESSORS: &[(&str, Open)] = &[
 /// Reads a list of processors; nothing at all is an empty list.
 ///
 /// # Errors
-/// Which entry is wrong, and what is allowed.
-pub fn parse(list: Value) -> Result<Vec<Step>, String> {
-    steps(expand_dots(list)).map_err(|message| format!("processors: {message}"))
+/// Which entry is wrong, where it stands, and what is allowed.
+pub fn parse(list: &Node) -> Result<Vec<Step>, Error> {
+    list.items().iter().map(step).collect()
 }
 
-fn steps(list: Value) -> Result<Vec<Step>, String> {
-    let list = match list {
-        Value::Array(list) => list,
-        Value::Null => return Ok(Vec::new()),
-        single => vec![single],
-    };
-    let number = |(i, entry)| step(entry).map_err(|message| format!("processor {}: {message}", i + 1));
-    list.into_iter().enumerate().map(number).collect()
-}
-
-fn step(entry: Value) -> Result<Step, String> {
-    let Value::Object(mut entry) = entry else { return Err("each entry is a map with the processor's name as its key".to_owned()) };
-    if let Some(condition) = entry.remove("if") {
-        let condition = Condition::parse(&condition).map_err(|message| format!("if: {message}"))?;
-        let then = steps(entry.remove("then").ok_or("an `if` needs a `then`")?).map_err(|message| format!("then: {message}"))?;
-        let otherwise = steps(entry.remove("else").unwrap_or_default()).map_err(|message| format!("else: {message}"))?;
-        if let Some(key) = entry.keys().next() {
-            return Err(format!("`{key}` beside `if`: there are `then` and `else`"));
+fn step(entry: &Node) -> Result<Step, Error> {
+    let keys: Vec<(&str, &Node)> = entry.entries().collect();
+    if keys.iter().any(|(key, _)| *key == "if") {
+        if let Some((key, node)) = keys.iter().find(|(key, _)| !["if", "then", "else"].contains(key)) {
+            return Err(node.error(format!("`{key}` beside `if`: there are `then` and `else`")));
         }
-        return Ok(Step::Branch { condition, then, otherwise });
+        let then = entry.get("then");
+        if then.is_null() {
+            return Err(entry.error("an `if` needs a `then`"));
+        }
+        return Ok(Step::Branch { condition: condition(&entry.get("if"))?, then: parse(&then)?, otherwise: parse(&entry.get("else"))? });
     }
-    let mut entries = entry.into_iter();
-    let (Some((name, options)), None) = (entries.next(), entries.next()) else {
-        return Err("an entry has one key, the processor's name; begin each processor with `- `".to_owned());
+    let [(name, node)] = keys.as_slice() else {
+        return Err(entry.error("an entry is a map with one key, the processor's name; begin each processor with `- `"));
     };
-    let Some((_, open)) = PROCESSORS.iter().find(|(known, _)| *known == name) else {
+    let Some((_, open)) = PROCESSORS.iter().find(|(known, _)| known == name) else {
         let names: Vec<&str> = PROCESSORS.iter().map(|(name, _)| *name).collect();
-        return Err(format!("`{name}` is not supported; take it out, or use one of {}", names.join(", ")));
+        return Err(node.error(format!("this processor is not supported; take it out, or use one of {}", names.join(", "))));
     };
-    let mut options = match options {
+    let when = Some(node.get("when")).filter(|when| !when.is_null());
+    let when = when.map(|when| condition(&when)).transpose()?;
+    let mut options = match value(node)? {
         Value::Object(options) => options,
         Value::Null => serde_json::Map::new(),
-        other => return Err(format!("the options of `{name}` are a map, not `{other}`")),
+        other => return Err(node.error(format!("the options of a processor are a map, not `{other}`"))),
     };
-    let when = options.remove("when").map(|when| Condition::parse(&when)).transpose().map_err(|m| format!("{name}.when: {m}"))?;
-    let processor = open(options.into()).map_err(|message| format!("{name}: {message}"))?;
+    options.remove("when");
+    let processor = open(options.into()).map_err(|message| node.error(message))?;
     Ok(Step::Run { when, processor })
+}
+
+fn condition(node: &Node) -> Result<Condition, Error> {
+    Condition::parse(&value(node)?).map_err(|message| node.error(message))
+}
+
+/// What stands there, all of it known and meant.
+fn value(node: &Node) -> Result<Value, Error> {
+    node.accept();
+    if node.is_null() { Ok(Value::Null) } else { node.read().map(expand_dots) }
 }
 
 /// The shortest time after which one of them wants the machine looked at anew.
@@ -184,19 +187,20 @@ pub(crate) fn one_or_many<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deseri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Node;
 
     #[test]
     fn errors_say_where_and_what_is_allowed() {
         for (yaml, message) in [
-            ("- drop_field: {fields: [a]}", "processor 1: `drop_field` is not supported; take it out, or use one of add_cloud_metadata"),
-            ("- drop_event:\n- drop_fields: {field: a}", "processor 2: drop_fields: unknown field `field`, expected"),
-            ("- if.contains.tags: x\n  then:\n  - foo: {}", "processor 1: then: processor 1: `foo` is not supported"),
-            ("- if.contains.tags: x", "processor 1: an `if` needs a `then`"),
-            ("- drop_event.when.equal.a: 1", "processor 1: drop_event.when: there is no condition `equal`"),
-            ("- {drop_event: ~, rename: ~}", "processor 1: an entry has one key"),
+            ("- drop_field: {fields: [a]}", "0.drop_field: this processor is not supported; take it out, or use one of add_cloud_metadata"),
+            ("- drop_event:\n- drop_fields: {field: a}", "1.drop_fields: unknown field `field`, expected"),
+            ("- if.contains.tags: x\n  then:\n  - foo: {}", "0.then.0.foo: this processor is not supported"),
+            ("- if.contains.tags: x", "0: an `if` needs a `then`"),
+            ("- {if.contains.tags: x, then: [], otherwise: []}", "0.otherwise: `otherwise` beside `if`"),
+            ("- drop_event.when.equal.a: 1", "0.drop_event.when: there is no condition `equal`"),
+            ("- {drop_event: ~, rename: ~}", "0: an entry is a map with one key"),
+            ("- drop_event", "0: an entry is a map with one key"),
         ] {
-            let error = parse(Node::parse(yaml).unwrap().read().unwrap()).unwrap_err();
+            let error = parse(&Node::parse(yaml).unwrap()).unwrap_err();
             assert!(error.to_string().contains(message), "{yaml}\n{error}");
         }
     }

@@ -58,8 +58,8 @@ impl Sink {
     /// A sink for one worker. Records are handed to `deliver` when enough have come together, and at [`Sink::flush`].
     pub fn new(publishing: Arc<Publishing>, deliver: Deliver) -> Self {
         let (state, changes) = publishing.state();
-        let (scratch, batch, counters, none) = Default::default();
-        Self { publishing, state, changes, scratch, batch, counters, deliver, none, at_once: false }
+        let (scratch, batch, counters) = (Vec::new(), Vec::new(), Vec::new());
+        Self { publishing, state, changes, scratch, batch, counters, deliver, none: Chain::default(), at_once: false }
     }
 
     /// A sink for tests: documents without the constants of an installation, each delivered at once.

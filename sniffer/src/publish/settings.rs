@@ -101,7 +101,7 @@ struct Own {
     include_response_body_for: Vec<Value>,
 }
 
-/// One part of the configuration: only what is needed of `processors`.
+/// A publisher, read.
 #[derive(Debug)]
 struct Ready {
     facts: Facts,
@@ -257,13 +257,7 @@ impl Marks {
 }
 
 fn parts(node: &Node) -> Result<(Marks, Vec<Step>), config::Error> {
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Processors {
-        processors: Value,
-    }
-    let steps = processors::parse(node.read::<Processors>()?.processors).map_err(|message| node.error(message))?;
-    Ok((node.read()?, steps))
+    Ok((node.read()?, processors::parse(&node.get("processors"))?))
 }
 
 fn ready(identity: &Identity, publisher: &Publisher) -> Result<Ready, config::Error> {
