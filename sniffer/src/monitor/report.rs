@@ -87,7 +87,10 @@ mod tests {
     fn what_changed_and_then_everything() {
         let folder = std::env::temp_dir().join(format!("sniffer-report-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
-        let logger = Logger::open(&Node::parse("{metrics: {period: 10s}}").unwrap(), &CommandLine { folder: folder.clone(), ..CommandLine::default() });
+        let logger = Logger::open(
+            &Node::parse("{metrics: {period: 10s}}").unwrap(),
+            &CommandLine { folder: folder.clone(), ..CommandLine::default() },
+        );
         let (metrics, start) = (Metrics::default(), Instant::now());
         let mut reporter = Reporter::new(metrics.clone(), logger.unwrap(), start);
         for (second, count) in [(9, 1), (10, 5), (19, 6), (20, 8), (30, 8)] {
@@ -100,7 +103,9 @@ mod tests {
             .unwrap()
             .lines()
             .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
-            .map(|v| (v["message"].as_str().unwrap().to_owned(), v.pointer("/monitoring/metrics/packets/seen").cloned().unwrap_or_default()))
+            .map(|v| {
+                (v["message"].as_str().unwrap().to_owned(), v.pointer("/monitoring/metrics/packets/seen").cloned().unwrap_or_default())
+            })
             .collect();
         let expected = [
             ("Non-zero metrics in the last 10s", 5.into()),

@@ -55,6 +55,15 @@ pub struct Elasticsearch {
     tls: rustls::ClientConfig,
 }
 
+/// `setup.*` as it would be put at the start, for `export template` and `export ilm-policy`; whatever the output is.
+///
+/// # Errors
+/// When a setting is wrong.
+pub fn setup(root: &Node) -> Result<Setup, config::Error> {
+    let index = super::shapes::at(root, "output.elasticsearch.index").map(|node| node.read::<super::shapes::Scalar>()).transpose()?;
+    Setup::read(root, index.as_ref().map(|text| text.0.as_str()), KNOWN, VERSION)
+}
+
 /// What all workers use.
 struct Shared {
     hosts: Vec<Host>,
@@ -68,6 +77,7 @@ struct Shared {
     setting_up: tokio::sync::Mutex<()>,
     counters: Arc<Counters>,
     timeout: Duration,
+    allow_older_versions: bool,
     proxied: bool,
     proxy: Option<(String, u16)>,
 }
@@ -145,6 +155,7 @@ impl Elasticsearch {
             setting_up: tokio::sync::Mutex::new(()),
             counters,
             timeout: options.http.timeout,
+            allow_older_versions: options.allow_older_versions,
             proxied: !options.http.proxy_url.is_empty(),
             proxy,
         };
@@ -354,7 +365,10 @@ impl Output for Worker {
         let ready = match &server {
             Ok(server) => {
                 let _one = shared.setting_up.lock().await;
-                shared.set_up(host, server).await
+                match shared.check_version(server) {
+                    Ok(()) => shared.set_up(host, server).await,
+                    older => older,
+                }
             }
             Err(error) => Err(error.clone()),
         };

@@ -327,6 +327,34 @@ fn an_index_of_ones_own_needs_a_template_of_ones_own() {
     assert_eq!(opened("{output: {elasticsearch: {index: x}}, setup: {template: {name: x, pattern: 'x*'}}}"), Ok(()));
 }
 
+#[test]
+fn what_export_shows() {
+    let root =
+        Node::parse("{setup: {template.settings: {index.number_of_shards: 3, _source.enabled: true}, ilm.policy_name: mine}}").unwrap();
+    let template: Value = serde_json::from_str(&setup(&root).unwrap().template_text()).unwrap();
+    assert_eq!(template.pointer("/template/settings/index/number_of_shards"), Some(&json!(3)));
+    assert_eq!(template.pointer("/template/settings/index/lifecycle/name"), Some(&json!("mine")));
+    assert_eq!(template.pointer("/template/mappings/_source"), Some(&json!({"enabled": true})));
+    assert_eq!(template["index_patterns"], json!(["packetbeat-9.6.0"]));
+    let without: Value = serde_json::from_str(&setup(&root).unwrap().without_policy().template_text()).unwrap();
+    assert_eq!(without.pointer("/template/settings/index/lifecycle"), None);
+    let policy: Value = serde_json::from_str(&setup(&root).unwrap().policy_text()).unwrap();
+    let rollover = json!({"max_age": "30d", "max_primary_shard_size": "50gb"});
+    assert_eq!(policy.pointer("/policy/phases/hot/actions/rollover"), Some(&rollover));
+    assert_eq!(root.unknown(), []);
+}
+
+#[tokio::test]
+async fn an_older_server_where_that_is_not_allowed() {
+    let root = Node::default();
+    let open = |yaml: &str| Elasticsearch::open(&root, &Node::parse(yaml).unwrap(), None, Arc::default()).unwrap();
+    for (version, strict) in [("8.19.21", false), ("9.5.9", false), ("9.6.0-SNAPSHOT", true), ("10.0.0", true)] {
+        let server = serde_json::from_value(json!({"version": {"number": version}})).unwrap();
+        assert_eq!(open("{allow_older_versions: false}").shared.check_version(&server).is_ok(), strict, "{version}");
+        assert!(open("{}").shared.check_version(&server).is_ok(), "{version}");
+    }
+}
+
 /// Documents are indexed and searched back, with the types of the template.
 #[tokio::test]
 async fn a_real_server() {
