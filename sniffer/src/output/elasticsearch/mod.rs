@@ -55,15 +55,6 @@ pub struct Elasticsearch {
     tls: rustls::ClientConfig,
 }
 
-/// `setup.*` as it would be put at the start, for `export template` and `export ilm-policy`; whatever the output is.
-///
-/// # Errors
-/// When a setting is wrong.
-pub fn setup(root: &Node) -> Result<Setup, config::Error> {
-    let index = super::shapes::at(root, "output.elasticsearch.index").map(|node| node.read::<super::shapes::Scalar>()).transpose()?;
-    Setup::read(root, index.as_ref().map(|text| text.0.as_str()), KNOWN, VERSION)
-}
-
 /// What all workers use.
 struct Shared {
     hosts: Vec<Host>,
