@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     output::{AnyOutput, open},
+    publish::Record,
     queue::memory::Queue,
 };
 use serde_json::{Value, json};
