@@ -19,8 +19,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("processors/", &["config", "enrich", "event", "time"]),
     ("publish/", &["config", "enrich", "event", "flow::key", "processors", "time"]),
     ("queue/", &["config", "monitor", "publish", "time"]),
-    ("output/", &["config", "event", "monitor", "publish", "queue", "time"]),
-    ("monitor/", &["config", "time"]),
+    ("output/", &["config", "event", "monitor", "processors::condition", "publish", "queue", "rotate", "time"]),
+    ("monitor/", &["config", "rotate", "time"]),
+    ("rotate.rs", &[]),
     ("worker.rs", &["capture", "decode", "flow", "protocols", "publish", "stream", "time"]),
 ];
 

@@ -106,6 +106,7 @@ enum To {
     Stderr,
     Files(Rotator),
     Nowhere,
+    #[cfg(test)]
     Memory(Vec<u8>),
 }
 
@@ -177,6 +178,7 @@ impl Logger {
             To::Stderr => io::stderr().lock().write_all(text.as_bytes()),
             To::Files(rotator) => rotator.write(text.as_bytes()),
             To::Nowhere => Ok(()),
+            #[cfg(test)]
             To::Memory(all) => all.write_all(text.as_bytes()),
         };
         if written.is_err() && matches!(*to, To::Files(_)) {

@@ -77,3 +77,44 @@ impl Reporter {
         self.logger.write(log::Level::Info, "monitoring", message, tree.as_object());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::Node, monitor::log::CommandLine};
+
+    #[test]
+    fn what_changed_and_then_everything() {
+        let folder = std::env::temp_dir().join(format!("sniffer-report-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        let logger = Logger::open(
+            &Node::parse("{metrics: {period: 10s}}").unwrap(),
+            &CommandLine { folder: folder.clone(), ..CommandLine::default() },
+        );
+        let (metrics, start) = (Metrics::default(), Instant::now());
+        let mut reporter = Reporter::new(metrics.clone(), logger.unwrap(), start);
+        for (second, count) in [(9, 1), (10, 5), (19, 6), (20, 8), (30, 8)] {
+            metrics.set_total(0, "packets.seen", count);
+            reporter.tick(start + Duration::from_secs(second));
+        }
+        reporter.finish(start + Duration::from_secs(31));
+        let file = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+        let lines: Vec<(String, serde_json::Value)> = std::fs::read_to_string(file)
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .map(|v| {
+                (v["message"].as_str().unwrap().to_owned(), v.pointer("/monitoring/metrics/packets/seen").cloned().unwrap_or_default())
+            })
+            .collect();
+        let expected = [
+            ("Non-zero metrics in the last 10s", 5.into()),
+            ("Non-zero metrics in the last 10s", 3.into()),
+            ("No non-zero metrics in the last 10s", serde_json::Value::Null),
+            ("Total metrics", 8.into()),
+            ("Uptime: 31.000s", serde_json::Value::Null),
+        ];
+        assert_eq!(lines, expected.map(|(message, n)| (message.to_owned(), n)));
+        let _ = std::fs::remove_dir_all(folder);
+    }
+}

@@ -118,11 +118,15 @@ fn enabled(outputs: &Node) -> Result<Vec<String>, config::Error> {
 
 /// `queue.mem` at top level, else below the output; what is not given stays as the output wants it.
 fn queue_options(root: &Node, output: &Node, mut options: memory::Options) -> Result<memory::Options, config::Error> {
+    fn some_bytes<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+        config::bytes::deserialize(deserializer).map(Some)
+    }
     #[derive(Deserialize, Default)]
     #[serde(default)]
     struct Given {
         events: Option<usize>,
-        bytes: Option<usize>,
+        #[serde(deserialize_with = "some_bytes")]
+        bytes: Option<u64>,
         flush: GivenFlush,
     }
     #[derive(Deserialize, Default)]
@@ -135,7 +139,7 @@ fn queue_options(root: &Node, output: &Node, mut options: memory::Options) -> Re
     let Some(node) = shapes::at(root, "queue.mem").or_else(|| shapes::at(output, "queue.mem")) else { return Ok(options) };
     let given: Given = node.read()?;
     options.events = given.events.unwrap_or(options.events);
-    options.bytes = given.bytes.unwrap_or(options.bytes);
+    options.bytes = given.bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(options.bytes);
     options.flush.min_events = given.flush.min_events.unwrap_or(options.flush.min_events);
     options.flush.timeout = given.flush.timeout.unwrap_or(options.flush.timeout);
     if options.events < 32 {
@@ -262,8 +266,8 @@ mod tests {
     fn the_queue_of_each_output() {
         let queue = |config: &str| opened(config).map(|o| o.queue());
         assert_eq!(queue("output: {discard: {}}").unwrap(), memory::Options::default());
-        let options = queue("{output: {discard: {}}, queue: {mem: {events: 64, flush: {timeout: 1s}}}}").unwrap();
-        assert_eq!((options.events, options.flush.min_events, options.flush.timeout.as_secs()), (64, 64, 1));
+        let options = queue("{output: {discard: {}}, queue: {mem: {events: 64, bytes: 1MiB, flush: {timeout: 1s}}}}").unwrap();
+        assert_eq!((options.events, options.bytes, options.flush.min_events, options.flush.timeout.as_secs()), (64, 1 << 20, 64, 1));
         assert!(queue("{output: {discard: {}}, queue: {mem: {events: 31}}}").unwrap_err().contains("less than 32"));
         let latency = queue("output: {elasticsearch: {hosts: [a], preset: latency}}").unwrap();
         assert_eq!((latency.events, latency.flush.min_events, latency.flush.timeout.as_secs()), (4100, 2050, 1));

@@ -154,7 +154,7 @@ fn pem(text: &str) -> Result<Vec<u8>, String> {
 fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     let pem = pem(text)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let found = found.map_err(|e| format!("not PEM: {e}"))?;
+    let found = found.map_err(|_| "not PEM")?;
     if found.is_empty() { Err("no certificate in it".into()) } else { Ok(found) }
 }
 
@@ -164,7 +164,8 @@ fn private_key(text: &str, passphrase: bool) -> Result<PrivateKeyDer<'static>, S
     if encrypted || (passphrase && PrivateKeyDer::from_pem_slice(&pem).is_err()) {
         return Err("encrypted keys cannot be read; decrypt it, `openssl pkey -in KEY -out PLAIN`, and protect the file".into());
     }
-    PrivateKeyDer::from_pem_slice(&pem).map_err(|e| format!("no private key in PEM form: {e}"))
+    // Without the reader's own words: they may quote the key.
+    PrivateKeyDer::from_pem_slice(&pem).map_err(|_| "no private key in PEM form in it".into())
 }
 
 fn hexadecimal(text: &str) -> Option<[u8; 32]> {
@@ -284,3 +285,7 @@ impl ServerCertVerifier for Verifier {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+#[path = "tls_tests.rs"]
+mod tests;

@@ -69,6 +69,24 @@ pub struct Stats {
     pub max_events: usize,
 }
 
+impl Stats {
+    /// Calls `total` with each name and its sum, and `gauge` with each name and its value of now: the names that operators know.
+    pub fn each(&self, mut total: impl FnMut(&'static str, u64), mut gauge: impl FnMut(&'static str, f64)) {
+        total("libbeat.pipeline.events.published", self.added);
+        total("libbeat.pipeline.events.total", self.added.saturating_add(self.dropped));
+        total("libbeat.pipeline.events.dropped", self.dropped);
+        total("libbeat.pipeline.queue.added.events", self.added);
+        total("libbeat.pipeline.queue.consumed.events", self.consumed);
+        total("libbeat.pipeline.queue.removed.events", self.settled);
+        total("libbeat.pipeline.queue.acked", self.settled);
+        gauge("libbeat.pipeline.events.active", self.events as f64);
+        gauge("libbeat.pipeline.queue.filled.events", self.events as f64);
+        gauge("libbeat.pipeline.queue.filled.bytes", self.bytes as f64);
+        gauge("libbeat.pipeline.queue.filled.pct", self.events as f64 / self.max_events.max(1) as f64);
+        gauge("libbeat.pipeline.queue.max_events", self.max_events as f64);
+    }
+}
+
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Record>,

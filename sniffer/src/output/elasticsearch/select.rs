@@ -1,7 +1,9 @@
 //! Which index or pipeline an event goes to: the event's own route, else the first rule that fits, else the default.
 
 use crate::{
+    event::tree::Tree,
     output::{format::Format, shapes::Scalar},
+    processors::condition::Condition,
     publish::Record,
 };
 use serde::Deserialize;
@@ -30,6 +32,7 @@ pub(super) struct Selector {
 
 #[derive(Clone, Debug)]
 struct Chosen {
+    when: Option<Condition>,
     format: Format,
     mappings: BTreeMap<String, String>,
     default: Option<Format>,
@@ -41,17 +44,15 @@ impl Selector {
         let read = |text: &str| Format::parse(text).map(|format| format.fold(known)).map_err(|why| format!("{key}: {why}"));
         let mut chosen = Vec::new();
         for rule in rules {
-            if rule.when.is_some() {
-                // Conditions are decided where the event is still at hand, and come with the record's route.
-                continue;
-            }
             let mappings = rule.mappings.iter().map(|(from, to)| (from.to_lowercase(), to.0.clone())).collect();
             let default = rule.default.as_ref().map(|text| read(&text.0)).transpose()?;
-            chosen.push(Chosen { format: read(&rule.index.0)?, mappings, default });
+            let when = rule.when.as_ref().map(Condition::parse).transpose().map_err(|why| format!("{key}: when: {why}"))?;
+            chosen.push(Chosen { when, format: read(&rule.index.0)?, mappings, default });
         }
         let default = default.map(read).transpose()?;
         let needs_event =
             default.iter().chain(chosen.iter().flat_map(|rule| [&rule.format].into_iter().chain(&rule.default))).any(Format::needs_event);
+        let needs_event = needs_event || chosen.iter().any(|rule| rule.when.is_some());
         Ok(Self { rules: chosen, default, needs_event })
     }
 
@@ -66,8 +67,16 @@ impl Selector {
             return Some(Cow::Borrowed(constant));
         }
         let event = if self.needs_event { serde_json::from_slice(&record.body).unwrap_or_default() } else { Value::Null };
+        let tree = if self.rules.iter().any(|rule| rule.when.is_some()) {
+            Tree(event.as_object().cloned().unwrap_or_default())
+        } else {
+            Tree::default()
+        };
         let text = |format: &Format| format.text(record.route.time, &event).filter(|text| !text.is_empty());
         let by_rule = self.rules.iter().find_map(|rule| {
+            if rule.when.as_ref().is_some_and(|when| when.holds(&tree) != Some(true)) {
+                return None;
+            }
             let found = text(&rule.format);
             if rule.mappings.is_empty() {
                 return found.or_else(|| rule.default.as_ref().and_then(text));
@@ -93,6 +102,7 @@ mod tests {
         let selector = Selector::new("indices", &rules, Some("packetbeat-%{[agent.version]}"), &[("agent.version", "9.6.0")]).unwrap();
         for (own, body, expected) in [
             (Some("Own"), "{}", "Own"),
+            (None, r#"{"type":"x"}"#, "m"),
             (None, r#"{"type":"dns"}"#, "names"),
             (None, r#"{"type":"http","status":"OK"}"#, "by-ok"),
             (None, "{}", "packetbeat-9.6.0"),

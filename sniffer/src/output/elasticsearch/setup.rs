@@ -153,6 +153,18 @@ impl Setup {
         Ok(Self { template, policy })
     }
 
+    /// The same without a lifecycle policy.
+    #[must_use]
+    pub fn without_policy(mut self) -> Self {
+        self.policy = None;
+        if let Some(template) = &mut self.template
+            && let Some(index) = template.body.pointer_mut("/template/settings/index").and_then(Value::as_object_mut)
+        {
+            index.remove("lifecycle");
+        }
+        self
+    }
+
     /// `export template`: the text that would be put, or nothing when `setup.template.enabled` is off.
     pub fn template_text(&self) -> String {
         self.template.as_ref().map(|template| pretty(&template.body)).unwrap_or_default()
@@ -195,6 +207,17 @@ impl Shared {
             return Err(Error::Unreachable(answer.why("GET /")));
         }
         serde_json::from_slice(&answer.body).map_err(|e| Error::Unreachable(format!("GET /: this is no Elasticsearch: {e}")))
+    }
+
+    /// Whether the server is as new as it has to be.
+    pub(super) fn check_version(&self, server: &Server) -> Result<(), Error> {
+        let parts = |text: &str| text.split(['.', '-']).map_while(|part| part.parse::<u32>().ok()).collect::<Vec<_>>();
+        let (theirs, ours) = (parts(&server.version.number), parts(super::VERSION));
+        if self.allow_older_versions || theirs.iter().take(2).ge(ours.iter().take(2)) {
+            return Ok(());
+        }
+        let number = &server.version.number;
+        Err(Error::Unreachable(format!("its version {number} is older than {}, and allow_older_versions is off", super::VERSION)))
     }
 
     /// Makes sure that everything is there, the server's own way of saying "it is already" included.

@@ -79,10 +79,11 @@ pub(super) fn policy() -> Value {
 /// What is not in the table: maps whose keys the traffic decides, and all other texts as keywords.
 fn dynamic() -> Value {
     let keyword = json!({"ignore_above": LONGEST_KEYWORD, "type": "keyword"});
-    let mut rules: Vec<Value> = ["labels", "fields", "http.request.headers", "http.response.headers", "amqp.headers", "amqp.arguments"]
-        .iter()
-        .map(|path| json!({*path: {"mapping": keyword, "match_mapping_type": "*", "path_match": format!("{path}.*")}}))
-        .collect();
+    // Every simple type, or the first document's would decide for all; objects (cookies, tables) stay objects.
+    let types = ["string", "long", "double", "boolean"];
+    let rule = |path: &str, kind: &str| json!({format!("{path}_{kind}"): {"mapping": keyword, "match_mapping_type": kind, "path_match": format!("{path}.*")}});
+    let paths = ["labels", "fields", "http.request.headers", "http.response.headers", "amqp.headers", "amqp.arguments"];
+    let mut rules: Vec<Value> = paths.iter().flat_map(|path| types.iter().map(move |kind| rule(path, kind))).collect();
     rules.push(json!({"strings_as_keyword": {"mapping": keyword, "match_mapping_type": "string"}}));
     Value::Array(rules)
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     output::{AnyOutput, open},
+    publish::Record,
     queue::memory::Queue,
 };
 use serde_json::{Value, json};
@@ -327,6 +328,34 @@ fn an_index_of_ones_own_needs_a_template_of_ones_own() {
     assert_eq!(opened("{output: {elasticsearch: {index: x}}, setup: {template: {name: x, pattern: 'x*'}}}"), Ok(()));
 }
 
+#[test]
+fn what_export_shows() {
+    let root =
+        Node::parse("{setup: {template.settings: {index.number_of_shards: 3, _source.enabled: true}, ilm.policy_name: mine}}").unwrap();
+    let template: Value = serde_json::from_str(&exported(&root).unwrap().template_text()).unwrap();
+    assert_eq!(template.pointer("/template/settings/index/number_of_shards"), Some(&json!(3)));
+    assert_eq!(template.pointer("/template/settings/index/lifecycle/name"), Some(&json!("mine")));
+    assert_eq!(template.pointer("/template/mappings/_source"), Some(&json!({"enabled": true})));
+    assert_eq!(template["index_patterns"], json!(["packetbeat-9.6.0"]));
+    let without: Value = serde_json::from_str(&exported(&root).unwrap().without_policy().template_text()).unwrap();
+    assert_eq!(without.pointer("/template/settings/index/lifecycle"), None);
+    let policy: Value = serde_json::from_str(&exported(&root).unwrap().policy_text()).unwrap();
+    let rollover = json!({"max_age": "30d", "max_primary_shard_size": "50gb"});
+    assert_eq!(policy.pointer("/policy/phases/hot/actions/rollover"), Some(&rollover));
+    assert_eq!(root.unknown(), []);
+}
+
+#[tokio::test]
+async fn an_older_server_where_that_is_not_allowed() {
+    let root = Node::default();
+    let open = |yaml: &str| Elasticsearch::open(&root, &Node::parse(yaml).unwrap(), None, Arc::default()).unwrap();
+    for (version, strict) in [("8.19.21", false), ("9.5.9", false), ("9.6.0-SNAPSHOT", true), ("10.0.0", true)] {
+        let server = serde_json::from_value(json!({"version": {"number": version}})).unwrap();
+        assert_eq!(open("{allow_older_versions: false}").shared.check_version(&server).is_ok(), strict, "{version}");
+        assert!(open("{}").shared.check_version(&server).is_ok(), "{version}");
+    }
+}
+
 /// Documents are indexed and searched back, with the types of the template.
 #[tokio::test]
 async fn a_real_server() {
@@ -381,4 +410,57 @@ async fn a_real_server() {
     for path in [format!("_data_stream/sniffer-test-{run}"), format!("_index_template/sniffer-test-{run}"), format!("sniffer-dead-{run}")] {
         let _ = http::send(again.shared.request(0, Method::DELETE, &path).unwrap()).await;
     }
+}
+
+/// Nothing is lost when the server is stopped and started, which `SNIFFER_TEST_ELASTICSEARCH_RESTART` does, a shell command.
+#[tokio::test]
+async fn a_real_server_that_restarts() {
+    let (Ok(host), Ok(restart)) = (std::env::var("SNIFFER_TEST_ELASTICSEARCH"), std::env::var("SNIFFER_TEST_ELASTICSEARCH_RESTART")) else {
+        println!("left out: SNIFFER_TEST_ELASTICSEARCH and SNIFFER_TEST_ELASTICSEARCH_RESTART name no server and no command");
+        return;
+    };
+    let name = format!("sniffer-restart-{}", std::process::id());
+    let config = format!(
+        "{{output: {{elasticsearch: {{hosts: ['{host}'], index: {name}, backoff: {{max: 2s}}}}}}, setup: {{template: {{name: {name}, pattern: '{name}*'}}}}, \
+         queue: {{mem: {{events: 10000, flush: {{timeout: 0.2s}}}}}}}}"
+    );
+    let root = Node::parse(&config).unwrap();
+    let output = open(&root).unwrap();
+    let (counters, queue) = (output.counters(), Queue::new(output.queue()));
+    let running = tokio::spawn(output.run(queue.clone()));
+    let mut command = None;
+    let mut pushed = 0;
+    for step in 0..2000 {
+        if step == 10 {
+            let restart = restart.clone();
+            command = Some(std::thread::spawn(move || std::process::Command::new("sh").args(["-c", &restart]).status()));
+        }
+        if command.as_ref().is_some_and(|command| command.is_finished()) {
+            break;
+        }
+        if pushed < 9000 {
+            let batch = (pushed..pushed + 30).map(|n| format!(r#"{{"@timestamp":"2024-01-01T00:00:00.000Z","source":{{"bytes":{n}}}}}"#));
+            assert_eq!(queue.push(batch.map(|body| Record { body: body.into_bytes().into(), ..Record::default() }).collect(), false), 0);
+            pushed += 30;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    queue.close();
+    tokio::time::timeout(Duration::from_secs(90), running).await.expect("it ends").unwrap();
+    assert_eq!((counters.acked.get(), counters.dropped.get(), queue.stats().events), (pushed, 0, 0));
+    let node = crate::output::shapes::at(&root, "output.elasticsearch").unwrap();
+    let again = Elasticsearch::open(&root, &node, None, Arc::default()).unwrap();
+    let get = async |method: Method, path: &str| {
+        let answer = http::send(again.shared.request(0, method, path).unwrap()).await.unwrap();
+        serde_json::from_slice::<Value>(&answer.body).unwrap()
+    };
+    get(Method::GET, &format!("{name}/_refresh")).await;
+    let found = get(Method::GET, &format!("{name}/_search?size=10000&_source=source.bytes")).await;
+    let hits = found["hits"]["hits"].as_array().unwrap();
+    let seen: std::collections::BTreeSet<u64> = hits.iter().map(|hit| hit["_source"]["source"]["bytes"].as_u64().unwrap()).collect();
+    println!("{pushed} events, {} documents, failed attempts {}, retried {}", hits.len(), counters.failed.get(), counters.retries.get());
+    assert_eq!(seen.len() as u64, pushed);
+    assert!(counters.failed.get() > 0, "the server was never away");
+    get(Method::DELETE, &format!("_data_stream/{name}")).await;
+    get(Method::DELETE, &format!("_index_template/{name}")).await;
 }
