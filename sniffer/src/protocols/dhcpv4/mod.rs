@@ -4,7 +4,7 @@ mod event;
 mod names;
 mod wire;
 
-use super::{Context, Plugin, Probe, Protocol};
+use super::{Common, Context, Plugin, Probe, Protocol};
 use crate::{
     event::Head,
     flow::key::{Direction, Transport},
@@ -18,7 +18,11 @@ pub const PROTOCOL: Protocol = Protocol {
     name: "dhcpv4",
     ports: &[67, 68],
     transports: &[Transport::Udp],
-    open: |_| Ok(Box::new(Dhcp)),
+    open: |node| {
+        // Read for what may be wrong in them: with one event a message none of them makes a difference.
+        let _: Common = node.read()?;
+        Ok(Box::new(Dhcp))
+    },
     probe: |_, data| {
         let magic = data.get(wire::FIXED..).and_then(|rest| rest.first_chunk());
         if magic == Some(&wire::MAGIC) { Probe::Yes } else { Probe::No }

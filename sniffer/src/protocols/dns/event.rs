@@ -32,6 +32,8 @@ pub struct Fields<'a> {
     pub message: &'a Message<'a>,
     /// The text of its first question's name.
     pub name: &'a str,
+    /// [`addresses`] of it.
+    pub resolved: &'a [IpAddr],
     /// Show the authority section.
     pub authorities: bool,
     /// Show the additional section.
@@ -56,8 +58,8 @@ impl Serialize for Fields<'_> {
         if !m.answers().is_empty() {
             map.serialize_entry("answers", &Records(m.answers(), self.name))?;
         }
-        if addresses(m).next().is_some() {
-            map.serialize_entry("resolved_ip", &Addresses(m))?;
+        if !self.resolved.is_empty() {
+            map.serialize_entry("resolved_ip", self.resolved)?;
         }
         map.serialize_entry("authorities_count", &m.authorities().len())?;
         if self.authorities && !m.authorities().is_empty() {
@@ -77,19 +79,10 @@ impl Serialize for Fields<'_> {
 
 /// The addresses in the answer section.
 pub fn addresses<'a>(message: &'a Message<'_>) -> impl Iterator<Item = IpAddr> + 'a {
-    let shown = message.answers().iter().filter(|r| matches!(r.rtype, 1 | 28)).take(MOST_SHOWN);
-    shown.filter_map(|r| match Rdata::parse(r) {
-        Ok(Rdata::Address(ip)) => Some(ip),
+    message.answers().iter().take(MOST_SHOWN).filter_map(|record| match record.data {
+        Rdata::Address(ip) => Some(ip),
         _ => None,
     })
-}
-
-struct Addresses<'a>(&'a Message<'a>);
-
-impl Serialize for Addresses<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(addresses(self.0))
-    }
 }
 
 #[derive(Serialize)]
@@ -198,10 +191,10 @@ impl Serialize for Records<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut seq = serializer.serialize_seq(None)?;
         for record in self.0.iter().take(MOST_SHOWN) {
-            match Rdata::parse(record) {
-                Err(_) | Ok(Rdata::Opt) => (),
-                Ok(Rdata::Nothing) if matches!(record.rtype, 1 | 28) => (),
-                Ok(data) => seq.serialize_element(&Shown { record, data, asked: self.1 })?,
+            match record.data {
+                Rdata::Opt(_) => (),
+                Rdata::Nothing if matches!(record.rtype, 1 | 28) => (),
+                _ => seq.serialize_element(&Shown { record, asked: self.1 })?,
             }
         }
         seq.end()
@@ -210,7 +203,6 @@ impl Serialize for Records<'_> {
 
 struct Shown<'a> {
     record: &'a Record<'a>,
-    data: Rdata<'a>,
     asked: &'a str,
 }
 
@@ -225,11 +217,11 @@ impl Serialize for Shown<'_> {
         map.serialize_entry("type", &names::rtype(self.record.rtype))?;
         map.serialize_entry("class", &names::class(self.record.class))?;
         map.serialize_entry("ttl", itoa::Buffer::new().format(self.record.ttl))?;
-        self.data.extras(&mut |key, value| match value {
+        self.record.data.extras(&mut |key, value| match value {
             Extra::Number(n) => map.serialize_entry(key, &n),
             Extra::Text(text) => map.serialize_entry(key, &Collected(text)),
         })?;
-        map.serialize_entry("data", &self.data)?;
+        map.serialize_entry("data", &self.record.data)?;
         map.end()
     }
 }
@@ -286,7 +278,7 @@ fn section<'r, T: 'r>(
 }
 
 fn in_line(record: &Record<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let Ok(data) = Rdata::parse(record) else { return Ok(()) };
+    let data = &record.data;
     data.extras(&mut |key, value| match value {
         Extra::Number(_) => Ok(()),
         Extra::Text(text) => write!(f, "{key} {text}, "),

@@ -1,6 +1,6 @@
 //! What `dns.opt` shows of EDNS (RFC 6891): its flags, and the options that documents know.
 
-use super::{names, wire::Record};
+use super::{names, rdata::Rdata, wire::Record};
 use crate::{event::text::Hex, protocols::reader::Reader};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use std::{
@@ -24,8 +24,8 @@ impl Serialize for Opt<'_> {
         let record = self.0;
         let mut known: [Option<&[u8]>; KNOWN] = [None; KNOWN];
         let mut unknown = None;
-        let mut whole = record.data;
-        let mut r = Reader::new(whole.parse_octets(whole.remaining()).unwrap_or_default());
+        let Rdata::Opt(options) = record.data else { return serializer.serialize_map(Some(0))?.end() };
+        let mut r = Reader::new(options);
         // No more turns than the record has room for options.
         while let (Some(code), Some(length)) = (r.u16(), r.u16()) {
             let Some(data) = r.take(length.into()) else { break };

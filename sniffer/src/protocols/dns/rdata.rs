@@ -4,7 +4,7 @@
 
 use super::{
     names,
-    wire::{Malformed, Name, OPT, Record, name},
+    wire::{Malformed, Name, OPT, name},
 };
 use crate::{event::text::Hex, time::Timestamp};
 use base64::{display::Base64Display, prelude::BASE64_STANDARD};
@@ -61,7 +61,8 @@ pub enum Rdata<'a> {
         iterations: u16,
         salt: &'a [u8],
     },
-    Opt,
+    /// Options with number and length each.
+    Opt(&'a [u8]),
     Other(Compressed, Parser<'a, [u8]>),
 }
 
@@ -125,17 +126,16 @@ impl<'a> Rdata<'a> {
     ///
     /// # Errors
     /// When it is too short for its type, or a name in it is none.
-    pub fn parse(record: &Record<'a>) -> Result<Self, Malformed> {
-        let mut parser = record.data;
+    pub fn parse(rtype: u16, class: u16, mut parser: Parser<'a, [u8]>) -> Result<Self, Malformed> {
         let p = &mut parser;
-        if p.remaining() == 0 && record.rtype != OPT {
+        if p.remaining() == 0 && rtype != OPT {
             return Ok(Self::Nothing);
         }
-        Ok(match (record.rtype, p.remaining()) {
+        Ok(match (rtype, p.remaining()) {
             // Other classes have other addresses (RFC 1035, 3.4.1 is for IN).
             (1, 4) => Self::Address(Ipv4Addr::from(p.parse_u32_be()?).into()),
             (28, 16) => Self::Address(Ipv6Addr::from(p.parse_u128_be()?).into()),
-            (1 | 28, _) if record.class == 1 => return Err(Malformed),
+            (1 | 28, _) if class == 1 => return Err(Malformed),
             (2 | 5 | 12, _) => Self::Name(name(p)?),
             (6, _) => {
                 let (primary, mailbox, mut numbers) = (name(p)?, name(p)?, [0; 5]);
@@ -153,7 +153,7 @@ impl<'a> Rdata<'a> {
                 Self::Txt(rest(&mut all.clone())?)
             }
             (33, _) => Self::Srv([p.parse_u16_be()?, p.parse_u16_be()?, p.parse_u16_be()?], name(p)?),
-            (OPT, _) => Self::Opt,
+            (OPT, _) => Self::Opt(rest(p)?),
             (43, _) => {
                 let (key_tag, algorithm, digest_type) = (p.parse_u16_be()?, p.parse_u8()?, p.parse_u8()?);
                 Self::Ds { key_tag, algorithm, digest_type, digest: rest(p)? }
@@ -182,7 +182,7 @@ impl<'a> Rdata<'a> {
                 let (hash, flags, iterations) = (p.parse_u8()?, p.parse_u8()?, p.parse_u16_be()?);
                 Self::Nsec3param { hash, flags, iterations, salt: string(p)? }
             }
-            (rtype, _) => {
+            _ => {
                 let (how, whole) = (compressed(rtype), *p);
                 p.advance(how.fixed.into())?;
                 for _ in 0..how.strings {
@@ -272,7 +272,7 @@ pub enum Extra<'a> {
 impl Display for Rdata<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Nothing | Self::Opt => Ok(()),
+            Self::Nothing | Self::Opt(_) => Ok(()),
             Self::Address(ip) => ip.fmt(f),
             Self::Name(n) | Self::Mx(_, n) | Self::Srv(_, n) | Self::Soa(n, ..) => NameText(n).fmt(f),
             Self::Txt(strings) => txt(strings, f),

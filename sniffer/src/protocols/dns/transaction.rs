@@ -212,6 +212,6 @@ impl Reporter {
             ..Head::new("dns")
         };
         let (authorities, additionals) = (self.options.include_authorities, self.options.include_additionals);
-        cx.emit_for(peers, &head, &Body { dns: Fields { message: shown, name, authorities, additionals } });
+        cx.emit_for(peers, &head, &Body { dns: Fields { message: shown, name, resolved: &self.related, authorities, additionals } });
     }
 }

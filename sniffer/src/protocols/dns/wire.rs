@@ -1,7 +1,7 @@
 //! DNS messages (RFC 1035, EDNS by RFC 6891): header, questions and records, all of them checked once.
 //!
 //! Names, with their compression, are read by the library `domain` (NLnet Labs): its names borrow the message, only point
-//! backwards, and are at most 255 bytes long. What a record holds is read again when it is shown, by [`super::rdata`].
+//! backwards, and are at most 255 bytes long. What records hold is [`super::rdata`].
 
 use super::rdata::Rdata;
 use domain::{base::ParsedName, dep::octseq::Parser};
@@ -115,8 +115,8 @@ pub struct Record<'a> {
     pub class: u16,
     /// Seconds; of OPT more flags.
     pub ttl: u32,
-    /// Its data, within the message.
-    pub data: Parser<'a, [u8]>,
+    /// What it holds.
+    pub data: Rdata<'a>,
 }
 
 impl<'a> Record<'a> {
@@ -130,7 +130,8 @@ impl<'a> Record<'a> {
         };
         let (rtype, class) = (parser.parse_u16_be()?, parser.parse_u16_be()?);
         let (ttl, length) = (parser.parse_u32_be()?, parser.parse_u16_be()?);
-        Ok(Self { owner, is_asked, rtype, class, ttl, data: parser.parse_parser(length.into())? })
+        let data = Rdata::parse(rtype, class, parser.parse_parser(length.into())?)?;
+        Ok(Self { owner, is_asked, rtype, class, ttl, data })
     }
 }
 
@@ -197,9 +198,7 @@ impl<'a> Message<'a> {
                 if parser.remaining() == 0 {
                     break;
                 }
-                let record = Record::parse(&mut parser, question.as_ref())?;
-                Rdata::parse(&record)?;
-                records.push(record);
+                records.push(Record::parse(&mut parser, question.as_ref())?);
             }
             *end = records.len();
         }
