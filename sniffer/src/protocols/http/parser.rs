@@ -94,6 +94,8 @@ pub struct Parser {
     /// The client asks before it is answered.
     pipelines: bool,
     armed: Option<Timestamp>,
+    /// Room for the next messages; boxed, because that is how they are handed on.
+    #[allow(clippy::vec_box)]
     spare: Vec<Box<Message>>,
     scratch: Vec<u8>,
 }
