@@ -22,8 +22,10 @@ const MOST_WAITING: usize = 256;
 const MOST_UNKNOWN: u64 = 16 << 20;
 /// The same when neither side says anything in HTTP.
 const MOST_UNKNOWN_BOTH: u64 = 64 << 10;
-/// Memory of a message that is kept for the next one.
-const MOST_SPARE: usize = 4 << 10;
+/// Memory that the requests that wait may hold besides one body of `max_message_size`.
+const MOST_HELD: usize = 1 << 20;
+/// Memory of a message that is kept for the next one. There may be very many idle connections.
+const MOST_SPARE: usize = 1 << 10;
 
 /// What comes next on one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -406,7 +408,7 @@ impl Parser {
     fn request(&mut self, message: Box<Message>, len: usize, head: bool, connect: bool, cx: &mut Context<'_>) -> Step {
         let start = message.start;
         self.pipelines |= self.response.is_some() || self.waiting.back().is_some_and(|w| w.start == start);
-        if self.waiting.len() >= MOST_WAITING {
+        while self.waiting.len() >= MOST_WAITING || (self.held() > MOST_HELD + self.settings.options.max_message_size) {
             self.drop_first(cx);
         }
         let framing = message.framing(false);
@@ -424,6 +426,11 @@ impl Parser {
         });
         self.begin(ToServer, framing, cx);
         Step::Took(len)
+    }
+
+    /// Memory of what waits.
+    fn held(&self) -> usize {
+        self.waiting.iter().filter_map(|w| w.request.as_ref()).map(|m| m.memory()).sum()
     }
 
     fn begin(&mut self, dir: Direction, framing: Framing, cx: &mut Context<'_>) {
@@ -546,7 +553,7 @@ impl Parser {
     }
 
     fn recycle(&mut self, mut message: Box<Message>) {
-        if self.spare.len() < 2 && message.memory() <= MOST_SPARE {
+        if self.spare.is_empty() && message.memory() <= MOST_SPARE {
             message.clear();
             self.spare.push(message);
         }
