@@ -168,6 +168,8 @@ impl Serialize for Cookies<'_> {
 
 /// An address that a header gives; ports and brackets are no part of it.
 fn address(text: &[u8]) -> Option<IpAddr> {
+    let possible = matches!(text, [b'0'..=b'9', ..]) || text.contains(&b':');
+    possible.then_some(())?;
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
@@ -236,8 +238,11 @@ pub fn emit(exchange: Exchange<'_>, settings: &Settings, scratch: &mut Vec<u8>, 
         url::write_parameters(scratch, target.query, form, |name| settings.hides(name));
         ends[1] = scratch.len();
         if !domain.is_empty() {
-            let parameters = scratch[ends[0]..].to_vec();
-            url::write_full(scratch, domain, url_port, &path, &parameters);
+            url::write_full(scratch, domain, url_port, &path);
+            if ends[1] > ends[0] {
+                scratch.push(b'?');
+                scratch.extend_from_within(ends[0]..ends[1]);
+            }
         }
         ends[2] = scratch.len();
         if settings.common.send_request {

@@ -88,8 +88,8 @@ pub fn unescaped(path: &[u8]) -> Cow<'_, [u8]> {
     percent_decode(path).into()
 }
 
-/// Writes `http://host:port/path?query`; `path` without escapes.
-pub fn write_full(out: &mut Vec<u8>, host: &[u8], port: u16, path: &[u8], query: &[u8]) {
+/// Writes `http://host:port/path`; `path` comes without escapes.
+pub fn write_full(out: &mut Vec<u8>, host: &[u8], port: u16, path: &[u8]) {
     out.extend_from_slice(b"http://");
     if host.contains(&b':') {
         out.push(b'[');
@@ -106,10 +106,6 @@ pub fn write_full(out: &mut Vec<u8>, host: &[u8], port: u16, path: &[u8], query:
         out.push(b'*');
     } else {
         percent_encode(path, PATH).for_each(|part| out.extend_from_slice(part.as_bytes()));
-    }
-    if !query.is_empty() {
-        out.push(b'?');
-        out.extend_from_slice(query);
     }
 }
 
@@ -227,10 +223,8 @@ mod tests {
 
     #[test]
     fn full() {
-        let full = |host: &str, port, path: &str, query: &str| {
-            text(|out| write_full(out, host.as_bytes(), port, path.as_bytes(), query.as_bytes()))
-        };
-        assert_eq!(full("h", 80, "/a b/(c)?", ""), "http://h/a%20b/%28c%29%3F");
-        assert_eq!(full("::1", 9200, "/", "q=1"), "http://[::1]:9200/?q=1");
+        let full = |host: &str, port, path: &str| text(|out| write_full(out, host.as_bytes(), port, path.as_bytes()));
+        assert_eq!(full("h", 80, "/a b/(c)?"), "http://h/a%20b/%28c%29%3F");
+        assert_eq!(full("::1", 9200, "/"), "http://[::1]:9200/");
     }
 }

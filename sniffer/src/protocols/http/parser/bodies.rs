@@ -1,0 +1,117 @@
+//! The bodies of messages, and where they end.
+
+use super::{Parser, State, Step, role};
+use crate::{
+    flow::key::Direction::{self, ToClient, ToServer},
+    protocols::{
+        Context,
+        http::wire::{self, Role},
+    },
+};
+
+impl Parser {
+    pub(super) fn step(&mut self, dir: Direction, rest: &[u8], at: usize, cx: &mut Context<'_>) -> Step {
+        let most = self.settings.options.max_message_size;
+        match self.sides[dir.index()].state {
+            State::Head => self.head(dir, rest, at, cx),
+            State::Seek => self.seek(dir, rest, at, cx),
+            State::Length(left) => {
+                if at == 0 && self.body_never_came(dir, rest) {
+                    self.complete(dir, cx);
+                    return Step::Took(0);
+                }
+                let n = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                let left = left - n as u64;
+                self.side(dir).state = State::Length(left);
+                let collects = self.current(dir).is_some_and(|m| {
+                    m.take_body(&rest[..n], most);
+                    m.collects()
+                });
+                if left == 0 {
+                    self.complete(dir, cx);
+                    Step::Took(n)
+                } else if collects {
+                    Step::Took(n)
+                } else {
+                    Step::Skip(left - 1)
+                }
+            }
+            State::Chunk => match httparse::parse_chunk_size(rest) {
+                Ok(httparse::Status::Complete((n, size))) => {
+                    self.side(dir).state = if size == 0 { State::Trailer } else { State::Data(size.saturating_add(2)) };
+                    if let Some(m) = self.current(dir) {
+                        m.skip(0, n as u64);
+                    }
+                    Step::Took(n)
+                }
+                Ok(httparse::Status::Partial) if rest.len() < wire::MOST_CHUNK_LINE => Step::Wait,
+                _ => self.broken(dir, cx),
+            },
+            State::Data(left) => {
+                let n = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                let body = n.min(usize::try_from(left - 2.min(left)).unwrap_or(usize::MAX));
+                let left = left - n as u64;
+                self.side(dir).state = if left == 0 { State::Chunk } else { State::Data(left) };
+                let collects = self.current(dir).is_some_and(|m| {
+                    m.take_body(&rest[..body], most);
+                    m.skip(0, (n - body) as u64);
+                    m.collects()
+                });
+                if left == 0 || collects { Step::Took(n) } else { Step::Skip(left) }
+            }
+            State::Trailer => {
+                let line = memchr::memchr(b'\n', rest).map(|n| n + 1);
+                let n = match line {
+                    Some(n) => n,
+                    None if rest.len() < wire::MOST_HEAD => return Step::Wait,
+                    None => return self.broken(dir, cx),
+                };
+                if let Some(m) = self.current(dir) {
+                    m.skip(0, n as u64);
+                }
+                if rest[..n].trim_ascii().is_empty() {
+                    self.complete(dir, cx);
+                }
+                Step::Took(n)
+            }
+            State::UntilClose => {
+                // The next request has been sent meanwhile, and this looks like its response: it was a response without a body.
+                let next = if self.response.as_ref().is_some_and(|(_, answers)| *answers) { 1 } else { 0 };
+                if at == 0 && self.waiting.len() > next && wire::begins(rest, Role::Response) == Some(true) {
+                    self.complete(dir, cx);
+                    return Step::Took(0);
+                }
+                if let Some(m) = self.current(dir) {
+                    m.take_body(rest, most);
+                }
+                Step::Took(rest.len())
+            }
+        }
+    }
+
+    /// Whether another message stands where a body was announced: the client was refused before it sent it (RFC 9110, 10.1.1), or
+    /// this answers a HEAD that was not seen.
+    pub(super) fn body_never_came(&mut self, dir: Direction, rest: &[u8]) -> bool {
+        let role = role(dir);
+        let possible = match (dir, &self.response) {
+            (ToServer, response) => {
+                let answering = response.is_some();
+                self.waiting.back().is_some_and(|w| {
+                    (answering || w.response.is_some()) && w.request.as_ref().is_some_and(|m| m.expects && m.body_bytes == 0)
+                })
+            }
+            (ToClient, Some((m, answers))) => !answers && m.body_bytes == 0,
+            (ToClient, None) => false,
+        };
+        possible && wire::begins(rest, role) == Some(true)
+    }
+
+    /// The message under way goes no further: what follows cannot be understood.
+    pub(super) fn broken(&mut self, dir: Direction, cx: &mut Context<'_>) -> Step {
+        if let Some(m) = self.current(dir) {
+            m.lost = true;
+        }
+        self.complete(dir, cx);
+        self.lose(dir, cx)
+    }
+}

@@ -1,0 +1,161 @@
+//! Where messages begin: the next head, or the search for one.
+
+use super::{Parser, State, Step, role};
+use crate::{
+    flow::key::Direction::{self, ToClient, ToServer},
+    protocols::{
+        Context, Progress,
+        http::wire::{self, Line, Parsed},
+    },
+};
+
+/// Bytes in which no message was found, on a connection where there never was any: a large download that was under way, at most.
+const MOST_UNKNOWN: u64 = 16 << 20;
+/// The same when neither side says anything in HTTP.
+const MOST_UNKNOWN_BOTH: u64 = 64 << 10;
+
+impl Parser {
+    pub(super) fn head(&mut self, dir: Direction, rest: &[u8], at: usize, cx: &mut Context<'_>) -> Step {
+        let blank = rest.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+        if blank > 0 {
+            return Step::Took(blank);
+        }
+        // What follows a CONNECT or a wish for another protocol depends on the answer.
+        if dir == ToServer && self.waiting.back().is_some_and(|w| w.connect && w.whole && w.request.is_some()) {
+            return Step::Wait;
+        }
+        if dir == ToServer || !self.known {
+            let known = rest.len().min(wire::PREFACE.len());
+            if rest[..known] == wire::PREFACE[..known] {
+                if known < wire::PREFACE.len() {
+                    return Step::Wait;
+                }
+                cx.count("http2");
+                return Step::Stop(Progress::Done);
+            }
+        }
+        if let Some(step) = self.who_asks(dir, rest) {
+            return step;
+        }
+        let scanned = self.sides[dir.index()].scanned;
+        if scanned > 0 && wire::terminator(rest, scanned).is_none() {
+            return self.partial(dir, rest, cx);
+        }
+        match self.read_head(dir, rest, at, true, cx) {
+            Parsed::Complete(step) => step,
+            Parsed::Partial => self.partial(dir, rest, cx),
+            Parsed::Invalid => self.lose(dir, cx),
+        }
+    }
+
+    /// Before the first message: whether the sides are taken for each other.
+    pub(super) fn who_asks(&self, dir: Direction, rest: &[u8]) -> Option<Step> {
+        if self.known {
+            return None;
+        }
+        match wire::begins(rest, role(dir.reverse())) {
+            Some(true) => Some(Step::Flip),
+            Some(false) => None,
+            // `H` may begin a HEAD as well as an answer.
+            None => Some(Step::Wait),
+        }
+    }
+
+    pub(super) fn partial(&mut self, dir: Direction, rest: &[u8], cx: &mut Context<'_>) -> Step {
+        if rest.len() > wire::MOST_HEAD {
+            return self.lose(dir, cx);
+        }
+        self.side(dir).scanned = rest.len().saturating_sub(3).max(1);
+        Step::Wait
+    }
+
+    /// What comes is no head: from here on one is looked for.
+    pub(super) fn lose(&mut self, dir: Direction, cx: &mut Context<'_>) -> Step {
+        cx.count("lost_sync");
+        self.adrift(dir);
+        // Not the first byte again.
+        self.passed_over(dir, 1)
+    }
+
+    pub(super) fn passed_over(&mut self, dir: Direction, n: usize) -> Step {
+        let side = self.side(dir);
+        side.scanned = 0;
+        side.sought = side.sought.saturating_add(n as u64);
+        let [a, b] = [self.sides[0].sought, self.sides[1].sought];
+        if !self.known && (a.max(b) > MOST_UNKNOWN || a.min(b) > MOST_UNKNOWN_BOTH) {
+            return Step::Stop(Progress::GiveUp);
+        }
+        Step::Took(n)
+    }
+
+    /// Where the next message of that side begins is unknown.
+    pub(super) fn adrift(&mut self, dir: Direction) {
+        let side = self.side(dir);
+        side.state = State::Seek;
+        side.scanned = 0;
+        side.lossy = true;
+        if dir == ToClient {
+            self.waiting.iter_mut().for_each(|w| w.response_lost = true);
+        }
+    }
+
+    pub(super) fn seek(&mut self, dir: Direction, rest: &[u8], at: usize, cx: &mut Context<'_>) -> Step {
+        if !self.known && wire::begins(rest, role(dir.reverse())) == Some(true) {
+            return Step::Flip;
+        }
+        match wire::next(rest, 0, role(dir)) {
+            0 => {}
+            n => return self.passed_over(dir, n),
+        }
+        let scanned = self.sides[dir.index()].scanned;
+        let parsed = if scanned > 0 && wire::terminator(rest, scanned).is_none() {
+            Parsed::Partial
+        } else {
+            self.read_head(dir, rest, at, false, cx)
+        };
+        match parsed {
+            Parsed::Complete(step) => step,
+            Parsed::Partial if rest.len() <= wire::MOST_HEAD => self.partial(dir, rest, cx),
+            _ => {
+                let n = wire::next(rest, 1, role(dir));
+                self.passed_over(dir, n)
+            }
+        }
+    }
+
+    pub(super) fn read_head(&mut self, dir: Direction, rest: &[u8], at: usize, mend: bool, cx: &mut Context<'_>) -> Parsed<Step> {
+        let mut message = self.spare.pop().unwrap_or_default();
+        let start = cx.time_at(at);
+        let settings = &*self.settings;
+        let parsed = wire::head(rest, role(dir), mend, |head| {
+            message.read(head, start, settings);
+            let (get, connect) = match head.line {
+                Line::Request { method, .. } => (method == b"HEAD", method == b"CONNECT"),
+                Line::Response { .. } => (false, false),
+            };
+            (head.raw.len(), get, connect)
+        });
+        match parsed {
+            Parsed::Complete((len, head, connect)) => {
+                self.known = true;
+                let after_loss = self.sides[dir.index()].state == State::Seek;
+                let side = self.side(dir);
+                side.scanned = 0;
+                side.sought = 0;
+                side.state = State::Head;
+                Parsed::Complete(match dir {
+                    ToServer => self.request(message, len, head, connect, cx),
+                    ToClient => self.answer(message, len, after_loss, cx),
+                })
+            }
+            Parsed::Partial => {
+                self.recycle(message);
+                Parsed::Partial
+            }
+            Parsed::Invalid => {
+                self.recycle(message);
+                Parsed::Invalid
+            }
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Which response answers which request, and when it is too late.
+
+use super::{Parser, State, Step, Waiting};
+use crate::{
+    flow::key::Direction::{self, ToClient, ToServer},
+    protocols::{
+        Context, Progress,
+        http::{
+            event::{self, Exchange},
+            message::{Framing, Message},
+        },
+    },
+    time::Timestamp,
+};
+
+/// Requests that wait for their responses on one connection. Nobody pipelines deeper; a capture that sees one direction only fills it.
+const MOST_WAITING: usize = 256;
+/// Memory that the requests that wait may hold besides one body of `max_message_size`.
+const MOST_HELD: usize = 1 << 20;
+/// Memory of a message that is kept for the next one. There may be very many idle connections.
+const MOST_SPARE: usize = 1 << 10;
+
+impl Parser {
+    pub(super) fn request(&mut self, message: Box<Message>, len: usize, head: bool, connect: bool, cx: &mut Context<'_>) -> Step {
+        let start = message.start;
+        self.pipelines |= self.response.is_some() || self.waiting.back().is_some_and(|w| w.start == start);
+        while self.waiting.len() >= MOST_WAITING || (self.held() > MOST_HELD + self.settings.options.max_message_size) {
+            self.drop_first(cx);
+        }
+        let framing = message.framing(false);
+        let wants_other = connect || message.upgrade;
+        self.waiting.push_back(Waiting {
+            request: Some(message),
+            whole: false,
+            head,
+            connect: wants_other,
+            start,
+            since: cx.now,
+            answered: false,
+            response: None,
+            response_lost: false,
+        });
+        self.begin(ToServer, framing, cx);
+        Step::Took(len)
+    }
+
+    /// Memory of what waits.
+    pub(super) fn held(&self) -> usize {
+        self.waiting.iter().filter_map(|w| w.request.as_ref()).map(|m| m.memory()).sum()
+    }
+
+    pub(super) fn begin(&mut self, dir: Direction, framing: Framing, cx: &mut Context<'_>) {
+        self.side(dir).state = match framing {
+            Framing::None => return self.complete(dir, cx),
+            Framing::Length(n) => State::Length(n),
+            Framing::Chunked => State::Chunk,
+            Framing::UntilClose => State::UntilClose,
+        };
+    }
+
+    pub(super) fn answer(&mut self, message: Box<Message>, len: usize, after_loss: bool, cx: &mut Context<'_>) -> Step {
+        if after_loss {
+            self.settle_loss(message.start, cx);
+        }
+        if matches!(message.status, 100 | 102..=199) {
+            self.recycle(message); // more is to come
+            return Step::Took(len);
+        }
+        let lossy = self.sides[ToServer.index()].lossy;
+        let first = self.waiting.front_mut().filter(|w| w.response.is_none() && !(lossy && message.start < w.start));
+        let (head, connect) = first.as_ref().map_or((false, false), |w| (w.head, w.connect));
+        let answers = first.map(|w| w.answered = true).is_some();
+        let is_connect = connect && self.waiting.front().and_then(|w| w.request.as_ref()).is_some_and(|m| m.get(m.method) == b"CONNECT");
+        let upgraded = message.status == 101 || (is_connect && (200..300).contains(&message.status));
+        let framing = if upgraded { Framing::None } else { message.framing(head) };
+        self.response = Some((message, answers));
+        if upgraded {
+            if let Some(w) = self.waiting.front_mut() {
+                w.whole = true;
+            }
+            self.complete(ToClient, cx);
+            self.waiting.clear();
+            cx.count("upgraded");
+            return Step::Stop(Progress::Done);
+        }
+        self.begin(ToClient, framing, cx);
+        Step::Took(len)
+    }
+
+    /// A response was found, at `time`, after something was lost. Who does not pipeline has sent the newest request before that time
+    /// when all others were answered: it is that one's. Of one who pipelines nobody can tell, so that all that waited are given up.
+    pub(super) fn settle_loss(&mut self, time: Timestamp, cx: &mut Context<'_>) {
+        let before = self.waiting.iter().take_while(|w| w.start <= time).count();
+        let lost = match self.pipelines {
+            true => self.waiting.iter().take_while(|w| w.whole && w.response_lost).count().min(before),
+            false => before.saturating_sub(1),
+        };
+        for _ in 0..lost {
+            self.drop_first(cx);
+        }
+    }
+
+    /// A message has ended.
+    pub(super) fn complete(&mut self, dir: Direction, cx: &mut Context<'_>) {
+        self.side(dir).state = State::Head;
+        match dir {
+            ToServer => {
+                if let Some(w) = self.waiting.back_mut().filter(|w| !w.whole) {
+                    w.whole = true;
+                    w.since = cx.now;
+                    if let Some(m) = &mut w.request {
+                        m.decode(&self.settings);
+                    }
+                }
+            }
+            ToClient => {
+                let Some((mut message, answers)) = self.response.take() else { return };
+                message.decode(&self.settings);
+                match self.waiting.front_mut().filter(|_| answers) {
+                    Some(first) => first.response = Some(message),
+                    None => {
+                        self.report(None, Some(message), false, cx);
+                        return;
+                    }
+                }
+            }
+        }
+        self.settle(cx);
+    }
+
+    /// Reports the first that waits if both of its halves are there.
+    pub(super) fn settle(&mut self, cx: &mut Context<'_>) {
+        if !self.waiting.front().is_some_and(|w| w.whole && w.response.is_some()) {
+            return;
+        }
+        if let Some(w) = self.waiting.pop_front() {
+            self.report(w.request, w.response, false, cx);
+        }
+        if let Some(next) = self.waiting.front_mut() {
+            next.since = next.since.max(cx.now);
+        }
+    }
+
+    /// Reports the first that waits as it is, if it has not been. Its response is nobody's then.
+    pub(super) fn drop_first(&mut self, cx: &mut Context<'_>) {
+        let Some(w) = self.waiting.pop_front() else { return };
+        if w.answered
+            && let Some((_, answers)) = &mut self.response
+        {
+            *answers = false;
+        }
+        if w.request.is_some() || w.response.is_some() {
+            self.report(w.request, w.response, w.response_lost, cx);
+        }
+    }
+
+    pub(super) fn report(
+        &mut self,
+        request: Option<Box<Message>>,
+        response: Option<Box<Message>>,
+        response_lost: bool,
+        cx: &mut Context<'_>,
+    ) {
+        if response.is_none() {
+            cx.count("unmatched_requests");
+        } else if request.is_none() {
+            cx.count("unmatched_responses");
+        }
+        let exchange = Exchange { request: request.as_deref(), response: response.as_deref(), response_lost };
+        event::emit(exchange, &self.settings, &mut self.scratch, cx);
+        if self.scratch.capacity() > MOST_SPARE {
+            self.scratch = Vec::new();
+        }
+        [request, response].into_iter().flatten().for_each(|m| self.recycle(m));
+    }
+
+    pub(super) fn recycle(&mut self, mut message: Box<Message>) {
+        if self.spare.is_empty() && message.memory() <= MOST_SPARE {
+            message.clear();
+            self.spare.push(message);
+        }
+    }
+
+    pub(super) fn arm(&mut self, cx: &mut Context<'_>) {
+        let timeout = self.settings.common.transaction_timeout;
+        let due = self.waiting.iter().find(|w| w.request.is_some()).filter(|w| w.whole && !w.answered).map(|w| w.since.after(timeout));
+        if let Some(due) = due.filter(|&due| self.armed.is_none_or(|armed| due < armed)) {
+            self.armed = Some(due);
+            cx.wake_at(due);
+        }
+    }
+
+    /// Reports what waits, but for a request that is still being sent.
+    pub(super) fn give_up_waiting(&mut self, also_unfinished: bool, cx: &mut Context<'_>) {
+        while self.waiting.front().is_some_and(|w| w.whole || also_unfinished) {
+            let unfinished = self.waiting.front().is_some_and(|w| !w.whole);
+            if unfinished {
+                self.complete(ToServer, cx);
+                continue;
+            }
+            self.drop_first(cx);
+        }
+    }
+}
