@@ -110,6 +110,12 @@ pub trait StreamParser: Send {
 
     /// The time asked for with [`Context::wake_at`] has come.
     fn on_timer(&mut self, _cx: &mut Context<'_>) {}
+
+    /// Whether the connection holds what a parser that joins later could not find out (prepared statements, what was agreed upon at
+    /// its start). Such connections are kept through long pauses.
+    fn remembers(&self) -> bool {
+        false
+    }
 }
 
 /// What a parser made of its data.

@@ -157,6 +157,11 @@ impl Connection {
         }
     }
 
+    /// Whether more would be lost with it than its place.
+    pub(super) fn remembers(&self) -> bool {
+        matches!(&self.reader, Reader::Parser(parser) if parser.remembers())
+    }
+
     /// Bytes held for this connection.
     pub(super) fn held(&self) -> usize {
         self.halves.iter().map(|half| half.order.waiting() + half.pending.kept()).sum()

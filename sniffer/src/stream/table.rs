@@ -19,8 +19,10 @@ use std::{
 const MOST_CONNECTIONS: usize = 100_000;
 /// Bytes that all connections of one worker hold for incomplete messages and early segments.
 const MOST_HELD: usize = 256 << 20;
-/// Without a packet for this long a connection is over. Long enough for database sessions that pause.
-const IDLE: Duration = Duration::from_secs(3600);
+/// Without a packet for this long a connection is over: a parser that joins again later misses nothing.
+const IDLE: Duration = Duration::from_secs(60);
+/// And a connection whose parser remembers something: long enough for database sessions that pause.
+const LONG_IDLE: Duration = Duration::from_secs(3600);
 /// Ends that are remembered after a connection is over, so that late retransmissions do not begin another one in its middle.
 const MOST_OVER: usize = 4096;
 /// And for how long: twice the time a segment may live in practice.
@@ -157,12 +159,27 @@ impl Streams {
                 self.remove(place.0);
             }
         }
-        while let Some(slot) = self.slots.get(self.oldest).and_then(Option::as_ref)
-            && slot.last.after(IDLE) <= env.now
-            && !env.strict
-        {
-            env.totals.idle += 1;
-            self.end(self.oldest, Close::Idle, env);
+        if !env.strict {
+            self.forget_idle(env);
+        }
+    }
+
+    /// Ends connections that pause for too long. One that may pause longer goes to the end of the line, where it is looked at again
+    /// when all others have had their turn.
+    fn forget_idle(&mut self, env: &mut Env<'_>) {
+        for _ in 0..self.by_key.len() {
+            let Some(slot) = self.slots.get(self.oldest).and_then(Option::as_ref) else { return };
+            if slot.last.after(IDLE) > env.now {
+                return;
+            }
+            let oldest = self.oldest;
+            if slot.connection.remembers() && slot.last.after(LONG_IDLE) > env.now {
+                self.unlink(oldest);
+                self.link_newest(oldest);
+            } else {
+                env.totals.idle += 1;
+                self.end(oldest, Close::Idle, env);
+            }
         }
     }
 

@@ -137,6 +137,10 @@ impl StreamParser for Connection {
             self.forget_pending(cx);
         }
     }
+
+    fn remembers(&self) -> bool {
+        self.mode != Mode::Asking || !self.pending.is_empty()
+    }
 }
 
 impl Connection {
