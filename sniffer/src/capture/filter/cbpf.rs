@@ -193,6 +193,11 @@ impl Program {
         }
     }
 
+    /// Matches no frame.
+    pub fn nothing() -> Self {
+        Self { raw: vec![Instruction { code: 6, jt: 0, jf: 0, k: 0 }], ops: vec![Op::Return(Verdict::Constant(0))] }
+    }
+
     /// What libpcap makes of `text` for frames that begin with `link`.
     ///
     /// # Errors

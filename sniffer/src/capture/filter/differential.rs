@@ -6,7 +6,7 @@ use super::{
 };
 use crate::capture::{
     Link, StrippedTag,
-    ebpf::sys::{self, ATTACH_XDP, ProgramKind, XDP_HAS_FRAGS},
+    ebpf::sys::{self, ProgramKind},
 };
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -195,9 +195,9 @@ const HIT: i32 = 1;
 /// How a hook's program is loaded, what says no, and how many bytes a test run takes off the front.
 fn kind(hook: Hook) -> (ProgramKind, i32, usize) {
     match hook {
-        Hook::Xdp => (ProgramKind { kind: 6, attach: ATTACH_XDP, flags: XDP_HAS_FRAGS }, 2, 0),
-        Hook::Tc => (ProgramKind { kind: 3, attach: 0, flags: 0 }, -1, 0),
-        Hook::Socket => (ProgramKind { kind: 1, attach: 0, flags: 0 }, 0, 14),
+        Hook::Xdp => (sys::XDP, 2, 0),
+        Hook::Tc => (sys::TC, -1, 0),
+        Hook::Socket => (sys::SOCKET_FILTER, 0, 14),
     }
 }
 

@@ -1,0 +1,243 @@
+//! Every hook on a veth in a network namespace of the test's own, which goes with its thread.
+#![allow(unsafe_code)] // unshare(2)
+
+use super::*;
+use crate::capture::{
+    Frame, Link, Polled, StrippedTag,
+    filter::{Ports, Transports, Wanted, differential::privileged},
+};
+use std::{
+    os::fd::AsFd,
+    process::Command,
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+/// Runs `test` in a thread with a network of its own: loopback, and a veth from `va` to `vb`.
+fn in_a_network(name: &str, test: fn()) {
+    if !privileged(name) {
+        return;
+    }
+    let done = thread::spawn(move || {
+        // SAFETY: no pointers; only this thread moves.
+        assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0, "{}", std::io::Error::last_os_error());
+        run("ip link add va mtu 9000 type veth peer name vb mtu 9000");
+        for device in ["va", "vb"] {
+            // No addresses: the only packets are the test's.
+            run(&format!("ip link set {device} addrgenmode none"));
+            run(&format!("ip link set {device} up"));
+            run(&format!("ethtool -K {device} gro on"));
+        }
+        run("ip link set lo up");
+        test();
+    });
+    if let Err(panic) = done.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn run(command: &str) {
+    let mut words = command.split(' ');
+    let output = Command::new(words.next().unwrap()).args(words).output().unwrap();
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn options(interface: &str, hook: Hook, filter: Filters) -> Options {
+    Options { interfaces: vec![interface.into()], hook, snaplen: 65_535, buffer_bytes: 8 << 20, workers: 2, promiscuous: true, filter }
+}
+
+/// UDP over IPv4 between ports `from` and 9999, or 1111 when it is not wanted.
+fn udp(tags: &[[u8; 4]], from: u16, wanted: bool, payload: usize) -> Vec<u8> {
+    let mut frame = vec![2, 0, 0, 0, 0, 0xbb, 2, 0, 0, 0, 0, 0xaa];
+    frame.extend(tags.concat());
+    frame.extend([8, 0, 0x45, 0]);
+    frame.extend((28 + payload as u16).to_be_bytes());
+    frame.extend([0, 1, 0, 0, 64, 17, 0, 0, 10, 77, 0, (from % 250) as u8, 10, 77, 1, 2]);
+    frame.extend(from.to_be_bytes());
+    frame.extend(if wanted { 9999u16 } else { 1111 }.to_be_bytes());
+    frame.extend((8 + payload as u16).to_be_bytes());
+    frame.extend([0, 0]);
+    frame.extend((0..payload).map(|n| n as u8));
+    frame
+}
+
+const DOT1Q: [u8; 4] = [0x81, 0, 0x60, 7];
+const SERVICE: [u8; 4] = [0x88, 0xa8, 0, 9];
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Got {
+    /// With the tag back in its place.
+    whole: Vec<u8>,
+    wire_len: u32,
+    ifindex: u32,
+    stripped: Option<(u16, u16)>,
+}
+
+fn got(frame: Frame<'_>) -> Got {
+    assert_eq!(frame.link, Link::Ethernet);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64;
+    assert!(now.abs_diff(frame.time.0) < 2_000_000_000, "time {} is not now, {now}", frame.time.0);
+    let mut whole = frame.data.to_vec();
+    if let Some(StrippedTag { tpid, tci }) = frame.tag {
+        whole.splice(12..12, [tpid.to_be_bytes(), tci.to_be_bytes()].concat());
+    }
+    Got { whole, wire_len: frame.wire_len, ifindex: frame.ifindex, stripped: frame.tag.map(|tag| (tag.tpid, tag.tci)) }
+}
+
+/// Everything that comes until `count` frames are there or nothing has come for a while.
+fn collect<T>(sources: &mut [Box<dyn Source>], count: usize, mut each: impl FnMut(Frame<'_>) -> T) -> Vec<T> {
+    let mut all = Vec::new();
+    let end = Instant::now() + Duration::from_secs(5);
+    while all.len() < count && Instant::now() < end {
+        for source in &mut *sources {
+            assert_ne!(source.poll(Duration::from_millis(20), &mut |frame| all.push(each(frame))).unwrap(), Polled::Ended);
+        }
+    }
+    // What should not be there would come now.
+    for source in sources {
+        source.poll(Duration::from_millis(100), &mut |frame| all.push(each(frame))).unwrap();
+    }
+    all
+}
+
+fn wanted(vlans: bool) -> Filters {
+    Filters::new(&Wanted { ports: vec![Ports::one(9999, Transports::Udp)], vlans, ..Wanted::default() }).unwrap()
+}
+
+fn send_all(device: &str, frames: &[Vec<u8>]) {
+    let socket = sys::packet_socket().unwrap();
+    let ifindex = sys::ifindex(device).unwrap();
+    for frame in frames {
+        sys::send(socket.as_fd(), ifindex, frame).unwrap();
+    }
+}
+
+#[test]
+fn tagged_and_untagged_frames_are_alike_on_every_hook() {
+    in_a_network("tagged_and_untagged_frames_are_alike_on_every_hook", || {
+        let stacks: [&[[u8; 4]]; 4] = [&[], &[DOT1Q], &[SERVICE, DOT1Q], &[DOT1Q, DOT1Q]];
+        let frames = |from: u16| -> Vec<Vec<u8>> {
+            let all = stacks.iter().enumerate().flat_map(|(n, tags)| {
+                let from = from + n as u16;
+                [udp(tags, from, true, 40), udp(tags, from, false, 40), udp(tags, from, true, 3000)]
+            });
+            all.collect()
+        };
+        let is_wanted = |frame: &&Vec<u8>, vlans: bool| {
+            let tags = frame[12..].chunks(4).take_while(|tag| matches!(tag[0], 0x81 | 0x88)).count();
+            (vlans || tags == 0) && frame[tags * 4 + 36..tags * 4 + 38] == 9999u16.to_be_bytes()
+        };
+        for (hook, words) in [
+            (Hook::Xdp, "vb: native XDP in, tcx out"),
+            (Hook::Tc, "vb: tcx"),
+            (Hook::Socket, "vb: socket filter"),
+            (Hook::Auto, "vb: native XDP in, tcx out"),
+        ] {
+            for vlans in [true, false] {
+                let (capture, mut sources) = Capture::open(&options("vb", hook, wanted(vlans))).unwrap();
+                assert_eq!(capture.hooks(), [words]);
+                assert_eq!(sources.len(), 2);
+                let (ingress, egress) = (frames(100), frames(200));
+                send_all("va", &ingress);
+                send_all("vb", &egress);
+                let mut want: Vec<&Vec<u8>> = ingress.iter().chain(&egress).filter(|frame| is_wanted(frame, vlans)).collect();
+                want.sort();
+                let mut have = collect(&mut sources, want.len(), got);
+                have.sort();
+                let stripped = have.iter().filter(|got| got.stripped.is_some()).count();
+                for got in &have {
+                    let tag = if got.stripped.is_some() { 4 } else { 0 };
+                    assert_eq!(got.wire_len as usize + tag, got.whole.len());
+                    assert_eq!(got.ifindex, sys::ifindex("vb").unwrap());
+                }
+                let have: Vec<&Vec<u8>> = have.iter().map(|got| &got.whole).collect();
+                assert_eq!(have, want, "{hook:?} vlans {vlans}: {} frames, want {}", have.len(), want.len());
+                // What comes in over a veth keeps its tag under XDP and has it taken out behind it.
+                assert_eq!(stripped > 0, vlans && matches!(hook, Hook::Tc | Hook::Socket), "{hook:?}: {stripped} stripped");
+                let stats = sources
+                    .iter_mut()
+                    .map(|source| source.stats().unwrap())
+                    .fold((0, 0, 0), |sum, s| (sum.0 + s.seen, sum.1 + s.matched, sum.2 + s.lost));
+                assert_eq!(stats, (24, want.len() as u64, 0), "{hook:?} vlans {vlans}: seen, matched, lost");
+            }
+        }
+    });
+}
+
+#[test]
+fn frames_are_cut_to_the_snap_length() {
+    in_a_network("frames_are_cut_to_the_snap_length", || {
+        for hook in [Hook::Xdp, Hook::Tc, Hook::Socket] {
+            let options = Options { snaplen: 60, ..options("vb", hook, Filters::default()) };
+            let mut sources = open(&options).unwrap();
+            let sent = udp(&[], 7, true, 500);
+            send_all("va", std::slice::from_ref(&sent));
+            let have = collect(&mut sources, 1, got);
+            let want =
+                Got { whole: sent[..60].to_vec(), wire_len: sent.len() as u32, ifindex: sys::ifindex("vb").unwrap(), stripped: None };
+            assert_eq!(have, [want], "{hook:?}");
+        }
+    });
+}
+
+#[test]
+fn a_filter_is_replaced_without_losing_a_packet() {
+    in_a_network("a_filter_is_replaced_without_losing_a_packet", || {
+        const COUNT: usize = 20_000;
+        for hook in [Hook::Xdp, Hook::Tc, Hook::Socket] {
+            let (capture, mut sources) = Capture::open(&Options { buffer_bytes: 64 << 20, ..options("vb", hook, wanted(false)) }).unwrap();
+            let (ifindex, socket) = (sys::ifindex("va").unwrap(), sys::packet_socket().unwrap());
+            let frame = udp(&[], 7, true, 20);
+            let sender = thread::spawn(move || (0..COUNT).for_each(|_| while sys::send(socket.as_fd(), ifindex, &frame).is_err() {}));
+            let mut replaced = 0;
+            while !sender.is_finished() {
+                for vlans in [true, false] {
+                    capture.replace_filter(&wanted(vlans)).unwrap();
+                    replaced += 1;
+                }
+            }
+            sender.join().unwrap();
+            assert_eq!(collect(&mut sources, COUNT, |_| ()).len(), COUNT, "{hook:?}, {replaced} times replaced");
+            assert!(replaced > 2, "{hook:?}: replaced {replaced} times only");
+        }
+    });
+}
+
+#[test]
+fn on_any_a_packet_on_two_interfaces_is_one() {
+    in_a_network("on_any_a_packet_on_two_interfaces_is_one", || {
+        let mut sources = open(&options("any", Hook::Auto, wanted(false))).unwrap();
+        send_all("va", &[udp(&[], 7, true, 40), udp(&[], 8, true, 40), udp(&[], 7, true, 41)]);
+        let have = collect(&mut sources, 3, got);
+        let va = sys::ifindex("va").unwrap();
+        assert_eq!(have.iter().map(|got| got.ifindex).collect::<Vec<_>>(), [va; 3], "seen on the way out of va, then again into vb");
+        let stats: Vec<_> = sources.iter_mut().map(|source| source.stats().unwrap()).collect();
+        assert_eq!(stats.iter().map(|s| s.duplicates).sum::<u64>(), 3, "{stats:?}");
+    });
+}
+
+#[test]
+fn loopback_shows_a_packet_once() {
+    in_a_network("loopback_shows_a_packet_once", || {
+        for (device, hook) in [("lo", Hook::Auto), ("any", Hook::Auto), ("lo", Hook::Tc), ("lo", Hook::Xdp)] {
+            let mut sources = open(&options(device, hook, wanted(false))).unwrap();
+            let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            socket.send_to(b"hello", "127.0.0.1:9999").unwrap();
+            assert_eq!(collect(&mut sources, 1, |_| ()).len(), 1, "{device} {hook:?}");
+        }
+    });
+}
+
+#[test]
+fn what_is_not_there_is_said() {
+    in_a_network("what_is_not_there_is_said", || {
+        let error = open(&options("nosuchdev0", Hook::Auto, Filters::default())).err().unwrap();
+        assert!(error.to_string().starts_with("interface nosuchdev0: "), "{error}");
+        assert_eq!(error.missing_capability(), None);
+        let mut sources = open(&options("vb", Hook::Tc, Filters::default())).unwrap();
+        run("ip link del va");
+        thread::sleep(Duration::from_millis(1100));
+        let error = sources[0].poll(Duration::ZERO, &mut |_| {}).unwrap_err();
+        assert_eq!(error.to_string(), "interface vb is gone");
+    });
+}
