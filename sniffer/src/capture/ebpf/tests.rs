@@ -95,7 +95,7 @@ fn collect<T>(sources: &mut [Box<dyn Source>], count: usize, mut each: impl FnMu
     }
     // What should not be there would come now.
     for source in sources {
-        source.poll(Duration::from_millis(100), &mut |frame| all.push(each(frame))).unwrap();
+        source.poll(Duration::from_millis(30), &mut |frame| all.push(each(frame))).unwrap();
     }
     all
 }
@@ -183,7 +183,7 @@ fn frames_are_cut_to_the_snap_length() {
 #[test]
 fn a_filter_is_replaced_without_losing_a_packet() {
     in_a_network("a_filter_is_replaced_without_losing_a_packet", || {
-        const COUNT: usize = 20_000;
+        const COUNT: usize = 5_000;
         for hook in [Hook::Xdp, Hook::Tc, Hook::Socket] {
             let (capture, mut sources) = Capture::open(&Options { buffer_bytes: 64 << 20, ..options("vb", hook, wanted(false)) }).unwrap();
             let (ifindex, socket) = (sys::ifindex("va").unwrap(), sys::packet_socket().unwrap());
@@ -225,6 +225,70 @@ fn loopback_shows_a_packet_once() {
             socket.send_to(b"hello", "127.0.0.1:9999").unwrap();
             assert_eq!(collect(&mut sources, 1, |_| ()).len(), 1, "{device} {hook:?}");
         }
+    });
+}
+
+/// An IPv4 packet of `protocol`.
+fn ipv4(protocol: u8, fragment: u16, addresses: [[u8; 4]; 2], inside: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x45, 0];
+    packet.extend((20 + inside.len() as u16).to_be_bytes());
+    packet.extend([0, 1]);
+    packet.extend(fragment.to_be_bytes());
+    packet.extend([64, protocol, 0, 0]);
+    packet.extend(addresses.concat());
+    packet.extend(inside);
+    packet
+}
+
+#[test]
+fn what_belongs_together_goes_to_one_worker() {
+    in_a_network("what_belongs_together_goes_to_one_worker", || {
+        let mut sources = open(&Options { workers: 4, ..options("vb", Hook::Tc, Filters::default()) }).unwrap();
+        const PAIRS: usize = 64;
+        let mut frames = Vec::new();
+        for n in 0..PAIRS as u8 {
+            let (a, b, router) = ([10, 1, 2, n], [10, 1, 3, 1], [10, 9, 9, n]);
+            let datagram = ipv4(17, 0, [a, b], &[0, 9, 0, 53, 0, 8, 0, 0]);
+            let packets = [
+                ipv4(17, 0, [b, a], &[0, 53, 0, 9, 0, 8, 0, 0]),
+                ipv4(17, 0x2000, [a, b], &[0, 9, 0, 53, 0, 8, 0, 0]),
+                ipv4(17, 2, [a, b], &[1; 16]),
+                ipv4(1, 0, [router, a], &[&[11, 0, 0, 0, 0, 0, 0, 0], &datagram[..]].concat()),
+                ipv4(4, 0, [router, [9; 4]], &datagram),
+                datagram,
+            ];
+            frames.extend(packets.map(|packet| [&[2; 12][..], &[8, 0], &packet].concat()));
+        }
+        send_all("va", &frames);
+        let mut workers = vec![Vec::new(); PAIRS];
+        let mut loads = [0; 4];
+        for (worker, source) in sources.iter_mut().enumerate() {
+            while source
+                .poll(Duration::from_millis(50), &mut |frame| {
+                    let at = frames.iter().position(|sent| sent == frame.data).unwrap();
+                    workers[at / 6].push(worker);
+                    loads[worker] += 1;
+                })
+                .unwrap()
+                != Polled::Idle
+            {}
+        }
+        for (pair, workers) in workers.iter().enumerate() {
+            assert!(workers.len() == 6 && workers.iter().all(|worker| *worker == workers[0]), "pair {pair}: {workers:?}");
+        }
+        assert!(loads.iter().all(|load| *load >= PAIRS / 4 * 6 / 3), "an idle worker: {loads:?}");
+    });
+}
+
+#[test]
+fn what_the_ring_cannot_take_is_counted() {
+    in_a_network("what_the_ring_cannot_take_is_counted", || {
+        let mut sources = open(&Options { workers: 1, buffer_bytes: 1, ..options("vb", Hook::Tc, Filters::default()) }).unwrap();
+        send_all("va", &(0..100).map(|n| udp(&[], n, true, 8000)).collect::<Vec<_>>());
+        let have = collect(&mut sources, 1, |_| ()).len() as u64;
+        let stats = sources[0].stats().unwrap();
+        assert_eq!((stats.seen, stats.matched, have + stats.lost), (100, 100, 100), "{stats:?}, {have} came");
+        assert!(stats.lost > 0, "{stats:?}");
     });
 }
 
