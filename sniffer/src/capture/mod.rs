@@ -116,6 +116,7 @@ impl Stats {
             matched: self.matched + other.matched,
             lost: self.lost + other.lost,
             lost_by_interface: self.lost_by_interface + other.lost_by_interface,
+            duplicates: self.duplicates + other.duplicates,
         }
     }
 }

@@ -1,6 +1,10 @@
 //! The object in the kernel: its programs chained by jump tables, its maps, and the sockets that keep it attached.
 
-use super::{Device, Error, Options, devices, sys};
+use super::{
+    Device, Error, Options,
+    attach::{self, Attached},
+    is_raw_ip, raw_ip_interfaces, sys,
+};
 use crate::capture::filter::{
     Filters, cbpf,
     ebpf::{self, OnMatch, Target},
@@ -43,6 +47,11 @@ struct Parts {
 }
 
 impl Chain {
+    /// The name of the program that is attached.
+    pub fn entry(self) -> &'static str {
+        self.parts().entry
+    }
+
     fn parts(self) -> Parts {
         let (entry, capture, table) = match self {
             Self::Xdp => ("xdp_entry", "xdp_capture", "JUMP_XDP"),
@@ -64,12 +73,12 @@ pub(super) struct Loaded {
     ebpf: Ebpf,
     filter: Filters,
     ready: Vec<Chain>,
-    /// Hold socket filters and promiscuous mode.
-    pub sockets: Vec<OwnedFd>,
+    /// What is attached where.
+    pub attached: Vec<Attached>,
     /// Interfaces that got a clsact from us.
     pub clsact: Vec<u32>,
-    /// What is attached where, in words.
-    pub hooks: Vec<String>,
+    /// Only of objects made for it.
+    logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
 }
 
 impl Loaded {
@@ -79,14 +88,18 @@ impl Loaded {
         let workers = options.workers.clamp(1, MAX_WORKERS as usize);
         let ring_bytes = (options.buffer_bytes / workers).clamp(MIN_RING, MAX_RING).next_power_of_two();
         let cpus = aya::util::nr_cpus().map_err(|(what, e)| Error::io(what, e))? as u32;
-        let any = devices.iter().any(|device| device.ifindex == 0);
-        let raw: Vec<u32> = if any { devices::raw_ip() } else { devices.iter().filter(|d| d.raw_ip).map(|d| d.ifindex).collect() };
+        let any = devices.iter().any(Device::is_any);
+        let raw: Vec<u32> = if any { raw_ip_interfaces() } else { devices.iter().filter(|d| is_raw_ip(d)).map(|d| d.ifindex).collect() };
         let link = match raw.len() {
             0 => link::ETHERNET,
             n if n == devices.len() && !any => link::RAW_IP,
             _ => link::BY_INTERFACE,
         };
-        let loopback = if any { sys::ifindex("lo").unwrap_or(0) } else { devices.iter().find(|d| d.loopback).map_or(0, |d| d.ifindex) };
+        let loopback = if any {
+            super::super::sys::interface_index("lo").unwrap_or(0)
+        } else {
+            devices.iter().find(|d| d.loopback).map_or(0, |d| d.ifindex)
+        };
         let (snaplen, wake_at) = (options.snaplen.clamp(1, MAX_SNAPLEN), WAKE_AT.min(ring_bytes / 4) as u32);
         let (workers_setting, link) = (workers as u32, u32::from(link));
         let mut loader = EbpfLoader::new();
@@ -100,7 +113,7 @@ impl Loaded {
             .map_max_entries("COUNTERS", workers as u32)
             .map_max_entries("SCRATCH", cpus);
         let mut ebpf = loader.load(&object()).map_err(|e| Error::aya("loading the eBPF object", &e))?;
-        debug_log(&mut ebpf);
+        let logger = logger(&mut ebpf);
         let rings = (0..workers as u32).map(|worker| ring(&ebpf, worker, ring_bytes as u32)).collect::<Result<_, _>>()?;
         if link == u32::from(link::BY_INTERFACE) {
             let map = ebpf.map_mut("RAW_IP").ok_or_else(|| lacks("RAW_IP"))?;
@@ -109,8 +122,8 @@ impl Loaded {
                 map.insert(ifindex, 1, 0).map_err(|e| Error::aya("map RAW_IP", &e))?;
             }
         }
-        let loaded =
-            Self { ebpf, filter: options.filter.clone(), ready: Vec::new(), sockets: Vec::new(), clsact: Vec::new(), hooks: Vec::new() };
+        let filter = options.filter.clone();
+        let loaded = Self { ebpf, filter, ready: Vec::new(), attached: Vec::new(), clsact: Vec::new(), logger };
         Ok((loaded, rings))
     }
 
@@ -152,6 +165,25 @@ impl Loaded {
             lost: sum.lost.wrapping_add(*lost),
         };
         Ok(values.iter().fold(Counters::default(), add))
+    }
+
+    /// All programs.
+    pub fn ebpf_mut(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+
+    /// Detaches what is attached to an interface.
+    pub fn detach(&mut self, ifindex: u32) {
+        if let Some(at) = self.attached.iter().position(|attached| attached.ifindex == ifindex) {
+            attach::detach(&mut self.ebpf, self.attached.swap_remove(at));
+        }
+    }
+
+    /// Hands on what the programs logged.
+    pub fn flush_log(&mut self) {
+        if let Some(logger) = &mut self.logger {
+            logger.flush();
+        }
     }
 
     fn install(&self, parts: &Parts, filter: &Filters) -> Result<(), Error> {
@@ -200,9 +232,12 @@ impl Loaded {
 
 impl Drop for Loaded {
     fn drop(&mut self) {
-        // Programs are detached when `ebpf` goes; a clsact that was ours may go with them, if nobody else uses it by now.
+        // A clsact that was ours goes with our programs, if nobody else uses it by now.
+        for attached in std::mem::take(&mut self.attached) {
+            attach::detach(&mut self.ebpf, attached);
+        }
         for ifindex in std::mem::take(&mut self.clsact) {
-            super::attach::remove_clsact(&mut self.ebpf, ifindex);
+            attach::remove_clsact(ifindex);
         }
     }
 }
@@ -246,15 +281,12 @@ fn object() -> std::borrow::Cow<'static, [u8]> {
     OBJECT.into()
 }
 
-/// Only objects made for it log.
-fn debug_log(ebpf: &mut Ebpf) {
-    #[cfg(debug_assertions)]
-    if ebpf.map("AYA_LOGS").is_some()
-        && let Err(error) = aya_log::EbpfLogger::init(ebpf)
-    {
-        log::warn!("the kernel half's log: {error}");
+/// Only objects made for it log, and only debug builds of this program listen.
+fn logger(ebpf: &mut Ebpf) -> Option<aya_log::EbpfLogger<&'static dyn log::Log>> {
+    if !cfg!(debug_assertions) || ebpf.map("AYA_LOGS").is_none() {
+        return None;
     }
-    let _ = ebpf;
+    aya_log::EbpfLogger::init(ebpf).inspect_err(|error| log::warn!("the kernel half's log: {error}")).ok()
 }
 
 fn lacks(name: &str) -> Error {

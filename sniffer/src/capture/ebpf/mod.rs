@@ -2,8 +2,8 @@
 //! in `sniffer-ebpf`; what they are to match comes from [`super::filter`].
 
 mod attach;
-mod devices;
 mod error;
+mod kernel;
 mod loaded;
 mod owner;
 mod qdisc;
@@ -12,15 +12,24 @@ mod socket;
 pub mod sys;
 #[cfg(test)]
 mod tests;
+mod watch;
 
-pub use devices::Device;
 pub use error::Error;
+pub use kernel::KERNEL;
 pub use socket::{attach_classic, attach_filter, socket_filter};
 
-use super::{Source, filter::Filters};
-use loaded::{Chain, Loaded};
+use super::{
+    Source,
+    devices::{self, Device},
+    filter::Filters,
+};
+use loaded::Loaded;
 use ring::RingSource;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use watch::Watch;
 
 /// Where programs are attached (`packetbeat.interfaces.hook`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,7 +49,7 @@ pub enum Hook {
 /// What to capture, and how.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Names of interfaces; `any` for all of them, now and later.
+    /// As [`devices::resolve`] takes them; `any` for all of them, now and later.
     pub interfaces: Vec<String>,
     /// Where to attach.
     pub hook: Hook,
@@ -54,6 +63,8 @@ pub struct Options {
     pub promiscuous: bool,
     /// What is wanted.
     pub filter: Filters,
+    /// How often a default route is looked up again; whoever names a device stays with it.
+    pub follow_route: Option<Duration>,
 }
 
 /// Attached programs, as long as one of its clones or sources lives.
@@ -68,16 +79,17 @@ impl Capture {
     /// # Errors
     /// When something is missing, and what would mend it.
     pub fn open(options: &Options) -> Result<(Self, Vec<Box<dyn Source>>), Error> {
-        let devices = options.interfaces.iter().map(|name| devices::find(name)).collect::<Result<Vec<_>, _>>()?;
+        let devices = options.interfaces.iter().map(|name| find(name)).collect::<Result<Vec<_>, _>>()?;
         let (mut loaded, rings) = Loaded::new(options, &devices)?;
         for device in &devices {
             attach::attach(&mut loaded, device, options)?;
         }
-        let watched: Vec<Device> = devices.iter().filter(|device| device.ifindex != 0).cloned().collect();
-        let on_any = devices.iter().any(|device| device.ifindex == 0);
+        let on_any = devices.iter().any(Device::is_any);
         let capture = Self { loaded: Arc::new(Mutex::new(loaded)) };
+        // One worker looks after the devices for all.
+        let mut watch = Some(Watch::new(options, devices));
         let sources = rings.into_iter().enumerate().map(|(worker, ring)| {
-            let source: Box<dyn Source> = Box::new(RingSource::new(ring, worker as u32, capture.clone(), watched.clone(), on_any));
+            let source: Box<dyn Source> = Box::new(RingSource::new(ring, worker as u32, capture.clone(), watch.take(), on_any));
             source
         });
         let sources = sources.collect();
@@ -94,7 +106,7 @@ impl Capture {
 
     /// Where the programs are, in words: `eth0: tc`.
     pub fn hooks(&self) -> Vec<String> {
-        self.lock().hooks.clone()
+        self.lock().attached.iter().map(|attached| attached.hook.clone()).collect()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Loaded> {
@@ -109,4 +121,25 @@ impl Capture {
 /// When something is missing, and what would mend it.
 pub fn open(options: &Options) -> Result<Vec<Box<dyn Source>>, Error> {
     Capture::open(options).map(|(_, sources)| sources)
+}
+
+fn find(name: &str) -> Result<Device, Error> {
+    devices::resolve(name).map_err(|error| match error {
+        super::Error::Device { device, reason } => Error::Interface { name: device, reason },
+        other => Error::Interface { name: name.to_owned(), reason: other.to_string() },
+    })
+}
+
+/// Whether frames of a device begin with an IP header.
+fn is_raw_ip(device: &Device) -> bool {
+    device.link.is_some_and(|link| link != super::Link::Ethernet)
+}
+
+/// Interfaces without a link header, as far as there are any now.
+fn raw_ip_interfaces() -> Vec<u32> {
+    let all = sys::interfaces().unwrap_or_default();
+    let raw = all
+        .into_iter()
+        .filter(|(_, name)| super::sys::hardware_type(name).is_ok_and(|kind| super::afpacket::link_of(kind) != super::Link::Ethernet));
+    raw.map(|(ifindex, _)| ifindex).collect()
 }

@@ -1,6 +1,6 @@
 //! A worker's ring as a [`Source`]. Frames are borrowed from the ring; nothing is copied.
 
-use super::{Capture, Device, owner::Owners, sys};
+use super::{Capture, owner::Owners, sys, watch::Watch};
 use crate::{
     capture::{Frame, Link, Polled, Source, Stats, StrippedTag},
     time::Timestamp,
@@ -24,7 +24,7 @@ pub(super) struct RingSource {
     ring: RingBuf<MapData>,
     worker: u32,
     capture: Capture,
-    devices: Vec<Device>,
+    watch: Option<Watch>,
     owners: Option<Owners>,
     /// Records that another interface owns.
     copies: u64,
@@ -33,9 +33,9 @@ pub(super) struct RingSource {
 }
 
 impl RingSource {
-    pub fn new(ring: RingBuf<MapData>, worker: u32, capture: Capture, devices: Vec<Device>, on_any: bool) -> Self {
+    pub fn new(ring: RingBuf<MapData>, worker: u32, capture: Capture, watch: Option<Watch>, on_any: bool) -> Self {
         let (owners, boot_to_wall) = (on_any.then(Owners::new), sys::boot_to_wall());
-        Self { ring, worker, capture, devices, owners, copies: 0, boot_to_wall, check_at: Instant::now() + CHECK_EVERY }
+        Self { ring, worker, capture, watch, owners, copies: 0, boot_to_wall, check_at: Instant::now() + CHECK_EVERY }
     }
 
     fn drain(&mut self, each: &mut dyn FnMut(Frame<'_>)) -> usize {
@@ -53,16 +53,16 @@ impl RingSource {
         records
     }
 
-    fn check(&mut self) -> io::Result<()> {
+    fn check(&mut self) {
         let now = Instant::now();
         if now < self.check_at {
-            return Ok(());
+            return;
         }
         self.check_at = now + CHECK_EVERY;
         self.boot_to_wall = sys::boot_to_wall();
-        match self.devices.iter().find(|device| !sys::ifindex(&device.name).is_ok_and(|ifindex| ifindex == device.ifindex)) {
-            Some(gone) => Err(io::Error::new(io::ErrorKind::NotConnected, format!("interface {} is gone", gone.name))),
-            None => Ok(()),
+        if let Some(watch) = &mut self.watch {
+            watch.look(&self.capture, now);
+            self.capture.lock().flush_log();
         }
     }
 }
@@ -70,7 +70,7 @@ impl RingSource {
 impl Source for RingSource {
     fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(Frame<'_>)) -> io::Result<Polled> {
         let mut records = self.drain(each);
-        self.check()?;
+        self.check();
         if records == 0 {
             let until = Instant::now() + wait;
             loop {

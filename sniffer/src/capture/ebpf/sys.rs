@@ -5,7 +5,7 @@
 
 use crate::capture::filter::{cbpf::Instruction, ebpf::Insn};
 use std::{
-    ffi::{CStr, CString},
+    ffi::CStr,
     io, mem,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
     time::Duration,
@@ -239,36 +239,6 @@ pub fn send(socket: BorrowedFd<'_>, ifindex: u32, frame: &[u8]) -> io::Result<()
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// The index of an interface.
-pub fn ifindex(name: &str) -> io::Result<u32> {
-    let name = CString::new(name).map_err(io::Error::other)?;
-    // SAFETY: a string with a zero at its end.
-    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
-        0 => Err(io::Error::last_os_error()),
-        index => Ok(index),
-    }
-}
-
-/// `ARPHRD_*` of an interface.
-pub fn hardware_type(name: &str) -> io::Result<u16> {
-    // SAFETY: all zeros are a good `ifreq`.
-    let mut request: libc::ifreq = unsafe { mem::zeroed() };
-    // One byte less than there is room for: the zero at the end stays.
-    let room = request.ifr_name.len() - 1;
-    for (place, byte) in request.ifr_name.iter_mut().take(room).zip(name.bytes()) {
-        *place = byte as libc::c_char;
-    }
-    // SAFETY: no pointers.
-    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
-    check(fd)?;
-    // SAFETY: the kernel just gave it to us.
-    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-    // SAFETY: the kernel fills the `ifreq`.
-    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFHWADDR, &raw mut request) })?;
-    // SAFETY: the member that SIOCGIFHWADDR fills.
-    Ok(unsafe { request.ifr_ifru.ifru_hwaddr.sa_family })
-}
-
 /// Index and name of every interface.
 pub fn interfaces() -> io::Result<Vec<(u32, String)>> {
     // SAFETY: no arguments; the list is freed below.
@@ -287,34 +257,6 @@ pub fn interfaces() -> io::Result<Vec<(u32, String)>> {
         libc::if_freenameindex(list);
     }
     Ok(all)
-}
-
-/// Names of interfaces with an address of this host; what the kernel gives every link (fe80::/10) does not count.
-pub fn addressed_interfaces() -> io::Result<Vec<String>> {
-    let mut list = std::ptr::null_mut();
-    // SAFETY: the list is freed below.
-    check(unsafe { libc::getifaddrs(&raw mut list) })?;
-    let (mut names, mut entry) = (Vec::new(), list);
-    // SAFETY: a linked list whose addresses are null or of the family that they name.
-    unsafe {
-        while !entry.is_null() {
-            let address = (*entry).ifa_addr;
-            let counts = match if address.is_null() { 0 } else { i32::from((*address).sa_family) } {
-                libc::AF_INET => true,
-                libc::AF_INET6 => {
-                    let octets = (*address.cast::<libc::sockaddr_in6>()).sin6_addr.s6_addr;
-                    !std::net::Ipv6Addr::from(octets).is_unicast_link_local()
-                }
-                _ => false,
-            };
-            if counts {
-                names.push(CStr::from_ptr((*entry).ifa_name).to_string_lossy().into_owned());
-            }
-            entry = (*entry).ifa_next;
-        }
-        libc::freeifaddrs(list);
-    }
-    Ok(names)
 }
 
 /// Whether the kernel asks nobody's leave for us.

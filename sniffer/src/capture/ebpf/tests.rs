@@ -5,6 +5,7 @@ use super::*;
 use crate::capture::{
     Frame, Link, Polled, StrippedTag,
     filter::{Ports, Transports, Wanted, differential::privileged},
+    sys::interface_index,
 };
 use std::{
     os::fd::AsFd,
@@ -21,18 +22,22 @@ fn in_a_network(name: &str, test: fn()) {
     let done = thread::spawn(move || {
         // SAFETY: no pointers; only this thread moves.
         assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0, "{}", std::io::Error::last_os_error());
-        run("ip link add va mtu 9000 type veth peer name vb mtu 9000");
-        for device in ["va", "vb"] {
-            // No addresses: the only packets are the test's.
-            run(&format!("ip link set {device} addrgenmode none"));
-            run(&format!("ip link set {device} up"));
-            run(&format!("ethtool -K {device} gro on"));
-        }
+        make_veth();
         run("ip link set lo up");
         test();
     });
     if let Err(panic) = done.join() {
         std::panic::resume_unwind(panic);
+    }
+}
+
+fn make_veth() {
+    run("ip link add va mtu 9000 type veth peer name vb mtu 9000");
+    for device in ["va", "vb"] {
+        // No addresses: the only packets are the test's.
+        run(&format!("ip link set {device} addrgenmode none"));
+        run(&format!("ip link set {device} up"));
+        run(&format!("ethtool -K {device} gro on"));
     }
 }
 
@@ -43,7 +48,16 @@ fn run(command: &str) {
 }
 
 fn options(interface: &str, hook: Hook, filter: Filters) -> Options {
-    Options { interfaces: vec![interface.into()], hook, snaplen: 65_535, buffer_bytes: 8 << 20, workers: 2, promiscuous: true, filter }
+    Options {
+        interfaces: vec![interface.into()],
+        hook,
+        snaplen: 65_535,
+        buffer_bytes: 8 << 20,
+        workers: 2,
+        promiscuous: true,
+        filter,
+        follow_route: None,
+    }
 }
 
 /// UDP over IPv4 between ports `from` and 9999, or 1111 when it is not wanted.
@@ -106,7 +120,7 @@ fn wanted(vlans: bool) -> Filters {
 
 fn send_all(device: &str, frames: &[Vec<u8>]) {
     let socket = sys::packet_socket().unwrap();
-    let ifindex = sys::ifindex(device).unwrap();
+    let ifindex = interface_index(device).unwrap();
     for frame in frames {
         sys::send(socket.as_fd(), ifindex, frame).unwrap();
     }
@@ -148,7 +162,7 @@ fn tagged_and_untagged_frames_are_alike_on_every_hook() {
                 for got in &have {
                     let tag = if got.stripped.is_some() { 4 } else { 0 };
                     assert_eq!(got.wire_len as usize + tag, got.whole.len());
-                    assert_eq!(got.ifindex, sys::ifindex("vb").unwrap());
+                    assert_eq!(got.ifindex, interface_index("vb").unwrap());
                 }
                 let have: Vec<&Vec<u8>> = have.iter().map(|got| &got.whole).collect();
                 assert_eq!(have, want, "{hook:?} vlans {vlans}: {} frames, want {}", have.len(), want.len());
@@ -174,7 +188,7 @@ fn frames_are_cut_to_the_snap_length() {
             send_all("va", std::slice::from_ref(&sent));
             let have = collect(&mut sources, 1, got);
             let want =
-                Got { whole: sent[..60].to_vec(), wire_len: sent.len() as u32, ifindex: sys::ifindex("vb").unwrap(), stripped: None };
+                Got { whole: sent[..60].to_vec(), wire_len: sent.len() as u32, ifindex: interface_index("vb").unwrap(), stripped: None };
             assert_eq!(have, [want], "{hook:?}");
         }
     });
@@ -186,7 +200,7 @@ fn a_filter_is_replaced_without_losing_a_packet() {
         const COUNT: usize = 5_000;
         for hook in [Hook::Xdp, Hook::Tc, Hook::Socket] {
             let (capture, mut sources) = Capture::open(&Options { buffer_bytes: 64 << 20, ..options("vb", hook, wanted(false)) }).unwrap();
-            let (ifindex, socket) = (sys::ifindex("va").unwrap(), sys::packet_socket().unwrap());
+            let (ifindex, socket) = (interface_index("va").unwrap(), sys::packet_socket().unwrap());
             let frame = udp(&[], 7, true, 20);
             let sender = thread::spawn(move || (0..COUNT).for_each(|_| while sys::send(socket.as_fd(), ifindex, &frame).is_err() {}));
             let mut replaced = 0;
@@ -209,7 +223,7 @@ fn on_any_a_packet_on_two_interfaces_is_one() {
         let mut sources = open(&options("any", Hook::Auto, wanted(false))).unwrap();
         send_all("va", &[udp(&[], 7, true, 40), udp(&[], 8, true, 40), udp(&[], 7, true, 41)]);
         let have = collect(&mut sources, 3, got);
-        let va = sys::ifindex("va").unwrap();
+        let va = interface_index("va").unwrap();
         assert_eq!(have.iter().map(|got| got.ifindex).collect::<Vec<_>>(), [va; 3], "seen on the way out of va, then again into vb");
         let stats: Vec<_> = sources.iter_mut().map(|source| source.stats().unwrap()).collect();
         assert_eq!(stats.iter().map(|s| s.duplicates).sum::<u64>(), 3, "{stats:?}");
@@ -296,12 +310,118 @@ fn what_the_ring_cannot_take_is_counted() {
 fn what_is_not_there_is_said() {
     in_a_network("what_is_not_there_is_said", || {
         let error = open(&options("nosuchdev0", Hook::Auto, Filters::default())).err().unwrap();
-        assert!(error.to_string().starts_with("interface nosuchdev0: "), "{error}");
+        assert!(error.to_string().starts_with("interface nosuchdev0: there is no such device"), "{error}");
         assert_eq!(error.missing_capability(), None);
-        let mut sources = open(&options("vb", Hook::Tc, Filters::default())).unwrap();
-        run("ip link del va");
-        thread::sleep(Duration::from_millis(1100));
-        let error = sources[0].poll(Duration::ZERO, &mut |_| {}).unwrap_err();
-        assert_eq!(error.to_string(), "interface vb is gone");
+        let error = open(&options("any", Hook::Xdp, Filters::default())).err().unwrap();
+        assert!(error.to_string().contains("`hook: auto`"), "{error}");
+    });
+}
+
+#[test]
+fn a_device_that_comes_back_is_captured_again() {
+    in_a_network("a_device_that_comes_back_is_captured_again", || {
+        for hook in [Hook::Xdp, Hook::Tc, Hook::Socket] {
+            let (capture, mut sources) = Capture::open(&options("vb", hook, wanted(false))).unwrap();
+            let hooks = capture.hooks();
+            run("ip link del va");
+            thread::sleep(Duration::from_millis(1100));
+            assert_eq!(sources[0].poll(Duration::ZERO, &mut |_| {}).unwrap(), Polled::Idle);
+            assert_eq!(capture.hooks(), [""; 0], "{hook:?}");
+            make_veth();
+            thread::sleep(Duration::from_millis(1100));
+            sources[0].poll(Duration::ZERO, &mut |_| {}).unwrap();
+            assert_eq!(capture.hooks(), hooks);
+            send_all("va", &[udp(&[], 7, true, 40)]);
+            assert_eq!(collect(&mut sources, 1, |_| ()).len(), 1, "{hook:?}");
+        }
+    });
+}
+
+#[test]
+fn a_clsact_of_ours_goes_and_one_of_others_stays() {
+    in_a_network("a_clsact_of_ours_goes_and_one_of_others_stays", || {
+        let qdiscs = || String::from_utf8(Command::new("tc").args(["qdisc", "show", "dev", "vb"]).output().unwrap().stdout).unwrap();
+        for others in [false, true] {
+            if others {
+                run("tc qdisc add dev vb clsact");
+            }
+            let options = options("vb", Hook::Tc, wanted(false));
+            let device = find("vb").unwrap();
+            let (mut loaded, rings) = Loaded::new(&options, std::slice::from_ref(&device)).unwrap();
+            attach::attach_with(&mut loaded, &device, &options, true).unwrap();
+            assert!(qdiscs().contains("clsact"), "{}", qdiscs());
+            let capture = Capture { loaded: Arc::new(Mutex::new(loaded)) };
+            assert_eq!(capture.hooks(), ["vb: tc (clsact)"]);
+            let sources = rings
+                .into_iter()
+                .enumerate()
+                .map(|(n, ring)| -> Box<dyn Source> { Box::new(RingSource::new(ring, n as u32, capture.clone(), None, false)) });
+            let mut sources: Vec<_> = sources.collect();
+            send_all("va", &[udp(&[], 7, true, 40)]);
+            send_all("vb", &[udp(&[], 8, true, 40)]);
+            assert_eq!(collect(&mut sources, 2, |_| ()).len(), 2);
+            drop((sources, capture));
+            assert_eq!(qdiscs().contains("clsact"), others, "{}", qdiscs());
+        }
+    });
+}
+
+/// Packets per second through each hook, and what one costs the reader and the sender, whose CPU runs the hook. A sender that does nothing
+/// but `sendto` gives the rate.
+#[test]
+#[ignore = "a measurement: cargo test --release -p sniffer --lib capture::ebpf::tests::speed -- --ignored --nocapture"]
+fn speed() {
+    in_a_network("speed", || {
+        const COUNT: u32 = 400_000;
+        let thread_cpu = || {
+            let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+            // SAFETY: `time` is written to.
+            unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+            time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+        };
+        for payload in [22, 1458] {
+            for every in [1, 100] {
+                for hook in [None, Some(Hook::Xdp), Some(Hook::Tc), Some(Hook::Socket)] {
+                    let options = |hook| Options { workers: 1, buffer_bytes: 24 << 20, ..options("vb", hook, wanted(false)) };
+                    let mut sources = hook.map(|hook| open(&options(hook)).unwrap()).unwrap_or_default();
+                    let (ifindex, socket) = (interface_index("va").unwrap(), sys::packet_socket().unwrap());
+                    let (hit, miss) = (udp(&[], 7, true, payload), udp(&[], 7, false, payload));
+                    let sender = thread::spawn(move || {
+                        let (start, cpu) = (Instant::now(), thread_cpu());
+                        for n in 0..COUNT {
+                            while sys::send(socket.as_fd(), ifindex, if n % every == 0 { &hit } else { &miss }).is_err() {}
+                        }
+                        (start.elapsed(), thread_cpu() - cpu)
+                    });
+                    let (mut frames, mut bytes, cpu) = (0u64, 0, thread_cpu());
+                    while !sender.is_finished() {
+                        for source in &mut sources {
+                            let _ = source.poll(Duration::from_millis(10), &mut |frame| {
+                                frames += 1;
+                                bytes += frame.data.len();
+                            });
+                        }
+                        if sources.is_empty() {
+                            thread::sleep(Duration::from_millis(10));
+                        }
+                    }
+                    for source in &mut sources {
+                        while source.poll(Duration::from_millis(30), &mut |_| frames += 1).unwrap() != Polled::Idle {}
+                    }
+                    let cpu = thread_cpu() - cpu;
+                    let (took, sending) = sender.join().unwrap();
+                    let stats = sources.first_mut().map(|source| source.stats().unwrap()).unwrap_or_default();
+                    println!(
+                        "{:4} bytes, 1 of {every:3}, {hook:?}: {:.0} packets/s, sender {} ns/packet, reader {} ns/match, {frames} read, {} lost of {}",
+                        payload + 42,
+                        f64::from(COUNT) / took.as_secs_f64(),
+                        sending / u64::from(COUNT),
+                        cpu / frames.max(1),
+                        stats.lost,
+                        stats.seen
+                    );
+                }
+            }
+        }
     });
 }

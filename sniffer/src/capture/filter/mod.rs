@@ -7,7 +7,7 @@
 pub mod cbpf;
 pub mod ebpf;
 
-use super::Link;
+use super::{Link, filtered::without_vlans};
 use cbpf::{Error, Program};
 use std::{fmt::Write, net::SocketAddr};
 
@@ -168,7 +168,8 @@ impl Filters {
             return Ok(Self::default());
         }
         let ethernet = Some(Program::compile(&text, Link::Ethernet)?);
-        let raw_ip = Program::compile(&wanted.expression_raw_ip(), Link::RawIp).ok();
+        let raw_ip = wanted.expression_raw_ip();
+        let raw_ip = Program::compile(&raw_ip, Link::RawIp).ok().or_else(|| Program::compile(&without_vlans(&raw_ip)?, Link::RawIp).ok());
         Ok(Self { text, ethernet, raw_ip })
     }
 
