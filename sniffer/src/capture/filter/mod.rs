@@ -4,6 +4,7 @@
 //! The expression is Packetbeat's (per protocol and port, in the order of registration, `tcp port N`, `udp port N` or `port N`; `icmp or
 //! icmp6`; joined by `or`), and more: it matches QinQ, fragments behind the first, and IPv6 headers that ports hide behind.
 
+mod assembler;
 pub mod cbpf;
 pub mod ebpf;
 
