@@ -3,7 +3,6 @@
 use super::{Hook, Options};
 use crate::capture::{
     Error, Kernel, Link, Source, afpacket,
-    filter::Filters,
     open::{Plan, classic_filter},
     options,
 };
@@ -25,7 +24,7 @@ fn ebpf(plan: &Plan) -> Result<Vec<Box<dyn Source>>, Error> {
         buffer_bytes: usize::try_from(interface.buffer_size_mb << 20).unwrap_or(usize::MAX),
         workers: interface.workers(),
         promiscuous: plan.promiscuous,
-        filter: filters(plan)?,
+        filter: plan.filters.clone(),
         follow_route: interface.poll_default_route,
     };
     super::open(&options).map_err(|e| Error::Device { device: plan.device.name.clone(), reason: e.to_string() })
@@ -34,19 +33,12 @@ fn ebpf(plan: &Plan) -> Result<Vec<Box<dyn Source>>, Error> {
 /// eBPF where `bpf(2)` is allowed and the device has one kind of frames, else libpcap's classic form.
 fn socket_filter(plan: &Plan) -> Result<afpacket::Filter, Error> {
     let Some(link) = plan.device.link else { return classic_filter(plan) };
-    match super::socket_filter(&filters(plan)?, link != Link::Ethernet, plan.interface.snaplen) {
+    match super::socket_filter(&plan.filters, link != Link::Ethernet, plan.interface.snaplen) {
         Ok(Some(program)) => Ok(afpacket::Filter::Ebpf(program)),
         Ok(None) => Ok(afpacket::Filter::None),
         Err(error) => {
             log::info!("{}: a classic filter for the socket: {error}", plan.device.name);
             classic_filter(plan)
         }
-    }
-}
-
-fn filters(plan: &Plan) -> Result<Filters, Error> {
-    match plan.expression.trim() {
-        "" => Ok(Filters::default()),
-        text => Filters::from_text(text).map_err(|e| Error::Setting(e.to_string())),
     }
 }
