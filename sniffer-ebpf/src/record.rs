@@ -55,6 +55,16 @@ pub fn capture<P: Packet>(packet: &P, direction: u8) {
     unsafe { (&raw mut (*scratch).header).write(header) };
     // SAFETY: header and data follow each other without a gap.
     let written = copied && unsafe { output(owner, scratch, captured) };
+    #[cfg(feature = "log")]
+    aya_log_ebpf::debug!(
+        packet,
+        "interface {} direction {}: {} of {} bytes for worker {}",
+        packet.ifindex(),
+        direction,
+        captured,
+        wire_len,
+        owner
+    );
     count(owner, |counters| {
         counters.matched += 1;
         if written {

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     capture::{
-        Kernel,
+        ebpf,
         open::{self, Opened},
         options::{Interface, Replay},
     },
@@ -175,7 +175,7 @@ impl Job<'_> {
 
     fn open(&self, interface: &Interface, own: &[SocketAddr]) -> Result<Opened, Error> {
         let filters = self.plan.filters(interface, own)?;
-        let opened = open::open(interface, &self.replay, &filters, Kernel::default())?;
+        let opened = open::open(interface, &self.replay, &filters, ebpf::KERNEL)?;
         let shown = if filters.text.is_empty() { "everything" } else { &filters.text };
         match (&interface.file, &opened.device) {
             (Some(file), _) => log::info!("reading {}", file.display()),

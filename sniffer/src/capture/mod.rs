@@ -103,6 +103,8 @@ pub struct Stats {
     pub lost: u64,
     /// Lost by the interface before anybody saw them, where that is known.
     pub lost_by_interface: u64,
+    /// Matched, and left alone because another interface owns the flow (on `any` a packet may be seen on several).
+    pub duplicates: u64,
 }
 
 impl Stats {
@@ -114,6 +116,7 @@ impl Stats {
             matched: self.matched + other.matched,
             lost: self.lost + other.lost,
             lost_by_interface: self.lost_by_interface + other.lost_by_interface,
+            duplicates: self.duplicates + other.duplicates,
         }
     }
 }

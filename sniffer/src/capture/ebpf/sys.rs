@@ -5,6 +5,7 @@
 
 use crate::capture::filter::{cbpf::Instruction, ebpf::Insn};
 use std::{
+    ffi::CStr,
     io, mem,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
     time::Duration,
@@ -17,10 +18,9 @@ const BPF_PROG_LOAD: i32 = 5;
 const BPF_PROG_TEST_RUN: i32 = 10;
 const BPF_MAP_TYPE_PROG_ARRAY: u32 = 3;
 
+const BPF_MAP_TYPE_RINGBUF: u32 = 27;
 /// `BPF_F_XDP_HAS_FRAGS`
-pub const XDP_HAS_FRAGS: u32 = 1 << 5;
-/// `BPF_XDP`, the attach type that aya loads XDP programs with.
-pub const ATTACH_XDP: u32 = 37;
+const XDP_HAS_FRAGS: u32 = 1 << 5;
 
 /// What the kernel checks a program as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,13 @@ pub struct ProgramKind {
     /// `BPF_F_*`
     pub flags: u32,
 }
+
+/// XDP, as aya loads it.
+pub const XDP: ProgramKind = ProgramKind { kind: 6, attach: 37, flags: XDP_HAS_FRAGS };
+/// TC.
+pub const TC: ProgramKind = ProgramKind { kind: 3, attach: 0, flags: 0 };
+/// For packet sockets.
+pub const SOCKET_FILTER: ProgramKind = ProgramKind { kind: 1, attach: 0, flags: 0 };
 
 #[repr(C)]
 #[derive(Default)]
@@ -145,7 +152,16 @@ pub fn prog_array(entries: u32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Puts a program into a jump table; what was there is replaced in one step.
+/// A ring buffer of so many bytes, a power of two and at least a page.
+pub fn ring_buffer(bytes: u32) -> io::Result<OwnedFd> {
+    let mut attributes = Create { kind: BPF_MAP_TYPE_RINGBUF, max_entries: bytes, ..Create::default() };
+    // SAFETY: no pointers.
+    let fd = unsafe { bpf(BPF_MAP_CREATE, &mut attributes)? };
+    // SAFETY: the kernel just gave it to us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Puts a program into a jump table, or a map into an array of maps; what was there is replaced in one step.
 pub fn set_slot(table: BorrowedFd<'_>, slot: u32, program: BorrowedFd<'_>) -> io::Result<()> {
     let value = program.as_raw_fd();
     let mut attributes =
@@ -221,6 +237,32 @@ pub fn send(socket: BorrowedFd<'_>, ifindex: u32, frame: &[u8]) -> io::Result<()
         libc::sendto(socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0, (&raw const address).cast(), size_of_val(&address) as u32)
     };
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Index and name of every interface.
+pub fn interfaces() -> io::Result<Vec<(u32, String)>> {
+    // SAFETY: no arguments; the list is freed below.
+    let list = unsafe { libc::if_nameindex() };
+    if list.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    let mut all = Vec::new();
+    let mut entry = list;
+    // SAFETY: the list ends with an index of 0, and its names are strings.
+    unsafe {
+        while (*entry).if_index != 0 {
+            all.push(((*entry).if_index, CStr::from_ptr((*entry).if_name).to_string_lossy().into_owned()));
+            entry = entry.add(1);
+        }
+        libc::if_freenameindex(list);
+    }
+    Ok(all)
+}
+
+/// Whether the kernel asks nobody's leave for us.
+pub fn is_root() -> bool {
+    // SAFETY: no arguments.
+    unsafe { libc::geteuid() == 0 }
 }
 
 /// Makes the interface promiscuous for as long as the socket is open: the kernel counts who asked, as it does for libpcap.

@@ -142,7 +142,7 @@ impl Source for FileSource {
             Format::Pcap(_) => 0,
             Format::PcapNg(format) => format.malformed + format.unsupported,
         };
-        Ok(Stats { seen: self.frames + left_out, matched: self.frames, lost: 0, lost_by_interface: 0 })
+        Ok(Stats { seen: self.frames + left_out, matched: self.frames, ..Stats::default() })
     }
 }
 

@@ -193,6 +193,11 @@ impl Program {
         }
     }
 
+    /// Matches no frame.
+    pub fn nothing() -> Self {
+        Self { raw: vec![Instruction { code: 6, jt: 0, jf: 0, k: 0 }], ops: vec![Op::Return(Verdict::Constant(0))] }
+    }
+
     /// What libpcap makes of `text` for frames that begin with `link`.
     ///
     /// # Errors
@@ -310,6 +315,14 @@ impl View<'_> {
 
     fn load(self, offset: u32, size: u32) -> Option<u32> {
         let end = offset.checked_add(size)?;
+        if self.tag.is_none() || end <= 12 {
+            return match *self.data.get(offset as usize..end as usize)? {
+                [a] => Some(u32::from(a)),
+                [a, b] => Some(u32::from(u16::from_be_bytes([a, b]))),
+                [a, b, c, d] => Some(u32::from_be_bytes([a, b, c, d])),
+                _ => None,
+            };
+        }
         (offset..end).try_fold(0u32, |value, at| Some(value << 8 | u32::from(self.byte(at)?)))
     }
 

@@ -8,22 +8,13 @@
 //! back in it. Of each there is a *fast* copy that reads memory directly, and a *slow* one, entered where the directly readable
 //! bytes end, in which every load is a call that also reads a packet's fragments. The instruction set is RFC 9669.
 
-use super::cbpf::{Alu, From, Op, Operand, Program, Register, Verdict};
-use std::collections::BTreeSet;
+pub use super::assembler::{Insn, TooLong};
 
-/// One eBPF instruction, as the kernel takes it.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Insn {
-    /// Class, source and operation.
-    pub code: u8,
-    /// Destination in the low four bits, source in the high ones.
-    pub regs: u8,
-    /// Of a jump or a memory access.
-    pub off: i16,
-    /// The constant.
-    pub imm: i32,
-}
+use super::{
+    assembler::Assembler,
+    cbpf::{Alu, From, Op, Operand, Program, Register, Verdict},
+};
+use std::collections::BTreeSet;
 
 /// Where the program runs: it decides how packets are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,11 +54,6 @@ pub struct Target {
     pub no_match: i32,
 }
 
-/// The program is longer than a jump reaches.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the filter gives {0} instructions, more than an eBPF jump can span; shorten the expression")]
-pub struct TooLong(usize);
-
 const A: u8 = 0;
 const CTX: u8 = 6;
 const X: u8 = 7;
@@ -99,7 +85,7 @@ const BPF_XDP_GET_BUFF_LEN: i32 = 188;
 const BPF_XDP_LOAD_BYTES: i32 = 189;
 
 /// How a copy reads.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Access {
     Direct,
     Call,
@@ -107,13 +93,13 @@ enum Access {
 }
 
 /// One copy of the classic program.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Form {
     stripped: bool,
     access: Access,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Label {
     Pc(Form, usize),
     Local(usize),
@@ -125,18 +111,8 @@ enum Label {
 struct Compiler<'a> {
     program: &'a Program,
     hook: Hook,
-    out: Vec<Insn>,
-    jumps: Vec<(usize, Label)>,
-    places: Vec<(Label, usize)>,
-    /// Where instructions of each form begin, by `Form::index` and pc.
-    starts: [Vec<usize>; 4],
+    asm: Assembler<Label>,
     locals: usize,
-}
-
-impl Form {
-    fn index(self) -> usize {
-        usize::from(self.stripped) * 2 + usize::from(self.access == Access::Call)
-    }
 }
 
 /// The eBPF program that does on `target.hook` what `program` says.
@@ -157,15 +133,14 @@ pub(super) struct Forced {
 }
 
 pub(super) fn compile_as(program: &Program, target: &Target, forced: Forced) -> Result<Vec<Insn>, TooLong> {
-    let starts = std::array::from_fn(|_| vec![0; program.ops().len()]);
-    let mut compiler = Compiler { program, hook: target.hook, out: Vec::new(), jumps: Vec::new(), places: Vec::new(), starts, locals: 0 };
+    let mut compiler = Compiler { program, hook: target.hook, asm: Assembler::new(), locals: 0 };
     compiler.whole(target, forced);
-    compiler.link()
+    compiler.asm.link()
 }
 
 impl Compiler<'_> {
     fn whole(&mut self, target: &Target, forced: Forced) {
-        self.mov(CTX, 1);
+        self.asm.mov(CTX, 1);
         let access = match target.hook {
             Hook::Socket => Access::LoadAbsolute,
             _ if forced.slow => Access::Call,
@@ -173,11 +148,11 @@ impl Compiler<'_> {
         };
         if access == Access::Direct {
             let (data, end) = if target.hook == Hook::Xdp { (XDP_DATA, XDP_DATA_END) } else { (SKB_DATA, SKB_DATA_END) };
-            self.op(0x61, DATA, CTX, data, 0);
-            self.op(0x61, END, CTX, end, 0);
+            self.asm.op(0x61, DATA, CTX, data, 0);
+            self.asm.op(0x61, END, CTX, end, 0);
         }
-        self.constant(A, 0);
-        self.constant(X, 0);
+        self.asm.constant(A, 0);
+        self.asm.constant(X, 0);
         // The verifier wants memory written before it is read, on every way.
         let read: BTreeSet<usize> = self
             .program
@@ -186,70 +161,65 @@ impl Compiler<'_> {
             .filter_map(|op| if let Op::Load { from: From::Memory(slot), .. } = op { Some(*slot) } else { None })
             .collect();
         for slot in read {
-            self.op(0x62, FP, 0, memory(slot), 0);
+            self.asm.op(0x62, FP, 0, memory(slot), 0);
         }
         match forced.tag {
             Some(tag) => {
-                self.op(0x62, FP, 0, TAG, tag as i32);
+                self.asm.op(0x62, FP, 0, TAG, tag as i32);
                 self.form(Form { stripped: true, access });
             }
             None => self.forms(target, access),
         }
         // The verifier rejects unreachable code.
-        if self.jumps.iter().any(|(_, label)| *label == Label::Match) {
-            self.place(Label::Match);
+        if self.asm.targets().any(|label| label == Label::Match) {
+            self.asm.place(Label::Match);
             match target.on_match {
                 OnMatch::TailCall { table, slot } => {
-                    self.mov(1, CTX);
-                    self.op(0x18, 2, 1, 0, table); // BPF_PSEUDO_MAP_FD
-                    self.op(0, 0, 0, 0, 0);
-                    self.constant(3, slot);
-                    self.op(0x85, 0, 0, 0, BPF_TAIL_CALL);
+                    self.asm.mov(1, CTX);
+                    self.asm.op(0x18, 2, 1, 0, table); // BPF_PSEUDO_MAP_FD
+                    self.asm.op(0, 0, 0, 0, 0);
+                    self.asm.constant(3, slot);
+                    self.asm.op(0x85, 0, 0, 0, BPF_TAIL_CALL);
                     // Comes back only when the slot is empty.
                 }
                 OnMatch::Return(value) => {
-                    self.op(0xb7, 0, 0, 0, value);
-                    self.op(0x95, 0, 0, 0, 0);
+                    self.asm.op(0xb7, 0, 0, 0, value);
+                    self.asm.op(0x95, 0, 0, 0, 0);
                 }
             }
         }
-        self.place(Label::NoMatch);
-        self.op(0xb7, 0, 0, 0, target.no_match);
-        self.op(0x95, 0, 0, 0, 0);
+        self.asm.place(Label::NoMatch);
+        self.asm.op(0xb7, 0, 0, 0, target.no_match);
+        self.asm.op(0x95, 0, 0, 0, 0);
     }
 
     fn forms(&mut self, target: &Target, access: Access) {
         let stripped = target.tags && target.hook != Hook::Xdp;
         if stripped {
-            self.op(0x61, 1, CTX, SKB_VLAN_PRESENT, 0);
-            self.jump(0x55, 1, 0, 0, Label::Stripped);
+            self.asm.op(0x61, 1, CTX, SKB_VLAN_PRESENT, 0);
+            self.asm.jump(0x55, 1, 0, 0, Label::Stripped);
         }
         self.form(Form { stripped: false, access });
         if stripped {
-            self.place(Label::Stripped);
+            self.asm.place(Label::Stripped);
             // The tag as the four bytes would read.
-            self.op(0x61, 1, CTX, SKB_VLAN_PROTO, 0);
-            self.op(0xdc, 1, 0, 0, 16);
-            self.op(0x64, 1, 0, 0, 16);
-            self.op(0x61, 2, CTX, SKB_VLAN_TCI, 0);
-            self.op(0x54, 2, 0, 0, 0xffff);
-            self.op(0x4c, 1, 2, 0, 0);
-            self.op(0x63, FP, 1, TAG, 0);
+            self.asm.op(0x61, 1, CTX, SKB_VLAN_PROTO, 0);
+            self.asm.op(0xdc, 1, 0, 0, 16);
+            self.asm.op(0x64, 1, 0, 0, 16);
+            self.asm.op(0x61, 2, CTX, SKB_VLAN_TCI, 0);
+            self.asm.op(0x54, 2, 0, 0, 0xffff);
+            self.asm.op(0x4c, 1, 2, 0, 0);
+            self.asm.op(0x63, FP, 1, TAG, 0);
             self.form(Form { stripped: true, access });
         }
     }
 
     /// A fast copy and, where it can run out of directly readable bytes, the slow one.
     fn form(&mut self, form: Form) {
-        let first = self.jumps.len();
         self.copy(form, &BTreeSet::from([0]));
         let slow = Form { access: Access::Call, ..form };
-        let entries: BTreeSet<usize> = self
-            .jumps
-            .iter()
-            .skip(first)
-            .filter_map(|(_, label)| if let Label::Pc(to, pc) = label { (*to == slow).then_some(*pc) } else { None })
-            .collect();
+        let entries: BTreeSet<usize> =
+            self.asm.targets().filter_map(|label| if let Label::Pc(to, pc) = label { (to == slow).then_some(pc) } else { None }).collect();
         if form.access == Access::Direct && !entries.is_empty() {
             self.copy(slow, &entries);
         }
@@ -261,9 +231,7 @@ impl Compiler<'_> {
         let mut bounds: Vec<Option<u32>> = (0..ops.len()).map(|pc| entries.contains(&pc).then_some(0)).collect();
         for (pc, op) in ops.iter().enumerate() {
             let Some(mut bound) = bounds.get(pc).copied().flatten() else { continue };
-            if let Some(start) = self.starts.get_mut(form.index()).and_then(|starts| starts.get_mut(pc)) {
-                *start = self.out.len();
-            }
+            self.asm.place(Label::Pc(form, pc));
             let next = self.one(form, pc, *op, &mut bound);
             for to in next.into_iter().flatten() {
                 if let Some(known) = bounds.get_mut(to) {
@@ -280,8 +248,8 @@ impl Compiler<'_> {
             Op::Load { to, from } => {
                 let dst = if to == Register::A { A } else { X };
                 match from {
-                    From::Constant(k) => self.constant(dst, k),
-                    From::Memory(slot) => self.op(0x61, dst, FP, memory(slot), 0),
+                    From::Constant(k) => self.asm.constant(dst, k),
+                    From::Memory(slot) => self.asm.op(0x61, dst, FP, memory(slot), 0),
                     From::Length => self.length(form, dst),
                     From::At { offset, size } => {
                         if !self.at(form, pc, dst, offset, size, bound) {
@@ -297,14 +265,14 @@ impl Compiler<'_> {
                         if !self.at(form, pc, X, offset, 1, bound) {
                             return [None; 2];
                         }
-                        self.op(0x54, X, 0, 0, 15);
-                        self.op(0x64, X, 0, 0, 2);
+                        self.asm.op(0x54, X, 0, 0, 15);
+                        self.asm.op(0x64, X, 0, 0, 2);
                     }
                 }
                 fall
             }
             Op::Store { register, slot } => {
-                self.op(0x63, FP, if register == Register::A { A } else { X }, memory(slot), 0);
+                self.asm.op(0x63, FP, if register == Register::A { A } else { X }, memory(slot), 0);
                 fall
             }
             Op::Alu { op, by } => {
@@ -312,37 +280,37 @@ impl Compiler<'_> {
                 fall
             }
             Op::Negate => {
-                self.op(0x84, A, 0, 0, 0);
+                self.asm.op(0x84, A, 0, 0, 0);
                 fall
             }
             Op::Move { to } => {
                 let (dst, src) = if to == Register::A { (A, X) } else { (X, A) };
-                self.op(0xbc, dst, src, 0, 0);
+                self.asm.op(0xbc, dst, src, 0, 0);
                 fall
             }
             Op::Jump { to } => {
-                self.jump(0x05, 0, 0, 0, Label::Pc(form, to));
+                self.asm.jump(0x05, 0, 0, 0, Label::Pc(form, to));
                 [Some(to), None]
             }
             Op::Branch { test, with, yes, no } => {
                 // JMP32: classic comparisons are of 32 unsigned bits. The test's bits are the same in both.
                 let code = test as u8 | 0x06;
                 match with {
-                    Operand::K(k) => self.jump(code, A, 0, k as i32, Label::Pc(form, yes)),
-                    Operand::X => self.jump(code | 8, A, X, 0, Label::Pc(form, yes)),
+                    Operand::K(k) => self.asm.jump(code, A, 0, k as i32, Label::Pc(form, yes)),
+                    Operand::X => self.asm.jump(code | 8, A, X, 0, Label::Pc(form, yes)),
                 }
                 if no != pc + 1 {
-                    self.jump(0x05, 0, 0, 0, Label::Pc(form, no));
+                    self.asm.jump(0x05, 0, 0, 0, Label::Pc(form, no));
                 }
                 [Some(yes), Some(no)]
             }
             Op::Return(verdict) => {
                 match verdict {
-                    Verdict::Constant(0) => self.jump(0x05, 0, 0, 0, Label::NoMatch),
-                    Verdict::Constant(_) => self.jump(0x05, 0, 0, 0, Label::Match),
+                    Verdict::Constant(0) => self.asm.jump(0x05, 0, 0, 0, Label::NoMatch),
+                    Verdict::Constant(_) => self.asm.jump(0x05, 0, 0, 0, Label::Match),
                     Verdict::A => {
-                        self.jump(0x56, A, 0, 0, Label::Match);
-                        self.jump(0x05, 0, 0, 0, Label::NoMatch);
+                        self.asm.jump(0x56, A, 0, 0, Label::Match);
+                        self.asm.jump(0x05, 0, 0, 0, Label::NoMatch);
                     }
                 }
                 [None; 2]
@@ -353,19 +321,19 @@ impl Compiler<'_> {
     fn alu(&mut self, op: Alu, by: Operand) {
         let code = op as u8 | 0x04;
         match by {
-            Operand::K(k) => self.op(code, A, 0, 0, k as i32),
+            Operand::K(k) => self.asm.op(code, A, 0, 0, k as i32),
             Operand::X => {
                 match op {
-                    Alu::Div | Alu::Mod => self.jump(0x16, X, 0, 0, Label::NoMatch),
+                    Alu::Div | Alu::Mod => self.asm.jump(0x16, X, 0, 0, Label::NoMatch),
                     Alu::Lsh | Alu::Rsh => {
                         // eBPF masks the count where classic BPF gives 0.
-                        self.op(0xb6, X, 0, 2, 31);
-                        self.constant(A, 0);
-                        self.op(0x05, 0, 0, 1, 0);
+                        self.asm.op(0xb6, X, 0, 2, 31);
+                        self.asm.constant(A, 0);
+                        self.asm.op(0x05, 0, 0, 1, 0);
                     }
                     _ => {}
                 }
-                self.op(code | 8, A, X, 0, 0);
+                self.asm.op(code | 8, A, X, 0, 0);
             }
         }
     }
@@ -373,18 +341,18 @@ impl Compiler<'_> {
     fn length(&mut self, form: Form, dst: u8) {
         if self.hook == Hook::Xdp {
             if dst == X {
-                self.op(0x7b, FP, A, SAVED, 0);
+                self.asm.op(0x7b, FP, A, SAVED, 0);
             }
-            self.mov(1, CTX);
-            self.op(0x85, 0, 0, 0, BPF_XDP_GET_BUFF_LEN);
+            self.asm.mov(1, CTX);
+            self.asm.op(0x85, 0, 0, 0, BPF_XDP_GET_BUFF_LEN);
             if dst == X {
-                self.op(0xbc, X, A, 0, 0);
-                self.op(0x79, A, FP, SAVED, 0);
+                self.asm.op(0xbc, X, A, 0, 0);
+                self.asm.op(0x79, A, FP, SAVED, 0);
             }
         } else {
-            self.op(0x61, dst, CTX, SKB_LEN, 0);
+            self.asm.op(0x61, dst, CTX, SKB_LEN, 0);
             if form.stripped {
-                self.op(0x04, dst, 0, 0, 4);
+                self.asm.op(0x04, dst, 0, 0, 4);
             }
         }
     }
@@ -392,7 +360,7 @@ impl Compiler<'_> {
     /// Loads from a fixed offset. False: it lies outside every frame, and a jump away was emitted.
     fn at(&mut self, form: Form, pc: usize, dst: u8, offset: u32, size: u32, bound: &mut u32) -> bool {
         let Some(end) = offset.checked_add(size).filter(|end| *end <= MAX_OFFSET) else {
-            self.jump(0x05, 0, 0, 0, Label::NoMatch);
+            self.asm.jump(0x05, 0, 0, 0, Label::NoMatch);
             return false;
         };
         if !form.stripped || end <= 12 {
@@ -405,16 +373,16 @@ impl Compiler<'_> {
             // Some of the addresses, then some of the tag. There is no load of three bytes: take four that end at the same place.
             let (before, inside) = (12 - offset, end - 12);
             self.part(form, pc, 12, before, bound);
-            self.op(0x64, A, 0, 0, inside as i32 * 8);
+            self.asm.op(0x64, A, 0, 0, inside as i32 * 8);
             self.tag(1, 4 - inside, inside);
-            self.op(0x4c, A, 1, 0, 0);
+            self.asm.op(0x4c, A, 1, 0, 0);
         } else {
             // Some of the tag, then some of what follows it.
             let (inside, behind) = (16 - offset, end - 16);
             self.part(form, pc, 12 + behind, behind, bound);
             self.tag(1, 0, inside);
-            self.op(0x64, 1, 0, 0, behind as i32 * 8);
-            self.op(0x4c, A, 1, 0, 0);
+            self.asm.op(0x64, 1, 0, 0, behind as i32 * 8);
+            self.asm.op(0x4c, A, 1, 0, 0);
         }
         true
     }
@@ -423,7 +391,7 @@ impl Compiler<'_> {
     fn part(&mut self, form: Form, pc: usize, end: u32, size: u32, bound: &mut u32) {
         if size == 3 {
             self.packet(form, pc, A, end - 4, 4, bound);
-            self.op(0x54, A, 0, 0, 0x00ff_ffff);
+            self.asm.op(0x54, A, 0, 0, 0x00ff_ffff);
         } else {
             self.packet(form, pc, A, end - size, size, bound);
         }
@@ -431,50 +399,50 @@ impl Compiler<'_> {
 
     /// `size` bytes of the tag with `behind` more after them.
     fn tag(&mut self, dst: u8, behind: u32, size: u32) {
-        self.op(0x61, dst, FP, TAG, 0);
+        self.asm.op(0x61, dst, FP, TAG, 0);
         if behind > 0 {
-            self.op(0x74, dst, 0, 0, behind as i32 * 8);
+            self.asm.op(0x74, dst, 0, 0, behind as i32 * 8);
         }
         if size < 4 {
-            self.op(0x54, dst, 0, 0, (1i32 << (size * 8)) - 1);
+            self.asm.op(0x54, dst, 0, 0, (1i32 << (size * 8)) - 1);
         }
     }
 
     /// Loads from X plus an offset into A. False: it lies outside every frame, and a jump away was emitted.
     fn at_x(&mut self, form: Form, pc: usize, offset: u32, size: u32, bound: u32) -> bool {
         if offset > MAX_OFFSET {
-            self.jump(0x05, 0, 0, 0, Label::NoMatch);
+            self.asm.jump(0x05, 0, 0, 0, Label::NoMatch);
             return false;
         }
-        self.op(0xbc, 2, X, 0, 0);
-        self.op(0x07, 2, 0, 0, offset as i32);
-        self.jump(0x25, 2, 0, (MAX_OFFSET - size) as i32, Label::NoMatch);
+        self.asm.op(0xbc, 2, X, 0, 0);
+        self.asm.op(0x07, 2, 0, 0, offset as i32);
+        self.asm.jump(0x25, 2, 0, (MAX_OFFSET - size) as i32, Label::NoMatch);
         if !form.stripped {
             self.packet_at_r2(form, pc, size);
             return true;
         }
         // Only now is it known on which side of the tag the offset lies.
         let (behind, before, done) = (self.local(), self.local(), self.local());
-        self.jump(0x35, 2, 0, 16, behind);
-        self.jump(0xb5, 2, 0, 12 - size as i32, before);
+        self.asm.jump(0x35, 2, 0, 16, behind);
+        self.asm.jump(0xb5, 2, 0, 12 - size as i32, before);
         let cases: Vec<(u32, Label)> = (13 - size..16).map(|at| (at, self.local())).collect();
         for (at, label) in &cases {
-            self.jump(0x15, 2, 0, *at as i32, *label);
+            self.asm.jump(0x15, 2, 0, *at as i32, *label);
         }
-        self.jump(0x05, 0, 0, 0, Label::NoMatch);
+        self.asm.jump(0x05, 0, 0, 0, Label::NoMatch);
         for (at, label) in cases {
-            self.place(label);
+            self.asm.place(label);
             // What is proved on one of these ways is not proved behind them.
             self.at(form, pc, A, at, size, &mut bound.clone());
-            self.jump(0x05, 0, 0, 0, done);
+            self.asm.jump(0x05, 0, 0, 0, done);
         }
-        self.place(before);
+        self.asm.place(before);
         self.packet_at_r2(form, pc, size);
-        self.jump(0x05, 0, 0, 0, done);
-        self.place(behind);
-        self.op(0x07, 2, 0, 0, -4);
+        self.asm.jump(0x05, 0, 0, 0, done);
+        self.asm.place(behind);
+        self.asm.op(0x07, 2, 0, 0, -4);
         self.packet_at_r2(form, pc, size);
-        self.place(done);
+        self.asm.place(done);
         true
     }
 
@@ -485,30 +453,30 @@ impl Compiler<'_> {
                 let end = offset + size;
                 if end > *bound {
                     *bound = end;
-                    self.mov(1, DATA);
-                    self.op(0x07, 1, 0, 0, end as i32);
-                    self.jump(0x2d, 1, END, 0, Label::Pc(Form { access: Access::Call, ..form }, pc));
+                    self.asm.mov(1, DATA);
+                    self.asm.op(0x07, 1, 0, 0, end as i32);
+                    self.asm.jump(0x2d, 1, END, 0, Label::Pc(Form { access: Access::Call, ..form }, pc));
                 }
                 // Offsets in an instruction are signed 16 bit numbers.
                 if let Ok(offset) = i16::try_from(offset) {
-                    self.op(0x61 | width(size), dst, DATA, offset, 0);
+                    self.asm.op(0x61 | width(size), dst, DATA, offset, 0);
                 } else {
-                    self.mov(1, DATA);
-                    self.op(0x07, 1, 0, 0, offset as i32);
-                    self.op(0x61 | width(size), dst, 1, 0, 0);
+                    self.asm.mov(1, DATA);
+                    self.asm.op(0x07, 1, 0, 0, offset as i32);
+                    self.asm.op(0x61 | width(size), dst, 1, 0, 0);
                 }
-                self.big_endian(dst, size);
+                self.asm.big_endian(dst, size);
             }
             Access::Call => {
-                self.constant(2, offset);
+                self.asm.constant(2, offset);
                 self.call(dst, size);
             }
-            Access::LoadAbsolute if dst == A => self.op(0x20 | width(size), 0, 0, 0, offset as i32),
+            Access::LoadAbsolute if dst == A => self.asm.op(0x20 | width(size), 0, 0, 0, offset as i32),
             Access::LoadAbsolute => {
-                self.mov(DATA, A); // the result comes in R0
-                self.op(0x20 | width(size), 0, 0, 0, offset as i32);
-                self.mov(dst, 0);
-                self.mov(A, DATA);
+                self.asm.mov(DATA, A); // the result comes in R0
+                self.asm.op(0x20 | width(size), 0, 0, 0, offset as i32);
+                self.asm.mov(dst, 0);
+                self.asm.mov(A, DATA);
             }
         }
     }
@@ -517,82 +485,40 @@ impl Compiler<'_> {
     fn packet_at_r2(&mut self, form: Form, pc: usize, size: u32) {
         match form.access {
             Access::Direct => {
-                self.mov(1, DATA);
-                self.op(0x0f, 1, 2, 0, 0);
-                self.mov(3, 1);
-                self.op(0x07, 3, 0, 0, size as i32);
-                self.jump(0x2d, 3, END, 0, Label::Pc(Form { access: Access::Call, ..form }, pc));
-                self.op(0x61 | width(size), A, 1, 0, 0);
-                self.big_endian(A, size);
+                self.asm.mov(1, DATA);
+                self.asm.op(0x0f, 1, 2, 0, 0);
+                self.asm.mov(3, 1);
+                self.asm.op(0x07, 3, 0, 0, size as i32);
+                self.asm.jump(0x2d, 3, END, 0, Label::Pc(Form { access: Access::Call, ..form }, pc));
+                self.asm.op(0x61 | width(size), A, 1, 0, 0);
+                self.asm.big_endian(A, size);
             }
             Access::Call => self.call(A, size),
-            Access::LoadAbsolute => self.op(0x40 | width(size), 0, 2, 0, 0),
+            Access::LoadAbsolute => self.asm.op(0x40 | width(size), 0, 2, 0, 0),
         }
     }
 
     /// Loads from the offset in R2 through the kernel, which also knows the packet's fragments.
     fn call(&mut self, dst: u8, size: u32) {
         if dst != A {
-            self.op(0x7b, FP, A, SAVED, 0);
+            self.asm.op(0x7b, FP, A, SAVED, 0);
         }
-        self.mov(1, CTX);
-        self.mov(3, FP);
-        self.op(0x07, 3, 0, 0, i32::from(BUFFER));
-        self.constant(4, size);
-        self.op(0x85, 0, 0, 0, if self.hook == Hook::Xdp { BPF_XDP_LOAD_BYTES } else { BPF_SKB_LOAD_BYTES });
-        self.jump(0x55, 0, 0, 0, Label::NoMatch);
-        self.op(0x61 | width(size), dst, FP, BUFFER, 0);
-        self.big_endian(dst, size);
+        self.asm.mov(1, CTX);
+        self.asm.mov(3, FP);
+        self.asm.op(0x07, 3, 0, 0, i32::from(BUFFER));
+        self.asm.constant(4, size);
+        self.asm.op(0x85, 0, 0, 0, if self.hook == Hook::Xdp { BPF_XDP_LOAD_BYTES } else { BPF_SKB_LOAD_BYTES });
+        self.asm.jump(0x55, 0, 0, 0, Label::NoMatch);
+        self.asm.op(0x61 | width(size), dst, FP, BUFFER, 0);
+        self.asm.big_endian(dst, size);
         if dst != A {
-            self.op(0x79, A, FP, SAVED, 0);
-        }
-    }
-
-    fn op(&mut self, code: u8, dst: u8, src: u8, off: i16, imm: i32) {
-        self.out.push(Insn { code, regs: src << 4 | dst, off, imm });
-    }
-
-    fn jump(&mut self, code: u8, dst: u8, src: u8, imm: i32, to: Label) {
-        self.jumps.push((self.out.len(), to));
-        self.op(code, dst, src, 0, imm);
-    }
-
-    fn mov(&mut self, dst: u8, src: u8) {
-        self.op(0xbf, dst, src, 0, 0);
-    }
-
-    fn constant(&mut self, dst: u8, value: u32) {
-        self.op(0xb4, dst, 0, 0, value as i32);
-    }
-
-    fn big_endian(&mut self, dst: u8, size: u32) {
-        if size > 1 {
-            self.op(0xdc, dst, 0, 0, size as i32 * 8);
+            self.asm.op(0x79, A, FP, SAVED, 0);
         }
     }
 
     fn local(&mut self) -> Label {
         self.locals += 1;
         Label::Local(self.locals)
-    }
-
-    fn place(&mut self, label: Label) {
-        self.places.push((label, self.out.len()));
-    }
-
-    fn link(mut self) -> Result<Vec<Insn>, TooLong> {
-        let len = self.out.len();
-        for (at, label) in &self.jumps {
-            let to = match label {
-                Label::Pc(form, pc) => self.starts.get(form.index()).and_then(|starts| starts.get(*pc)).copied(),
-                other => self.places.iter().find(|(label, _)| label == other).map(|(_, place)| *place),
-            };
-            let over = to.and_then(|to| i16::try_from(to as isize - *at as isize - 1).ok()).ok_or(TooLong(len))?;
-            if let Some(insn) = self.out.get_mut(*at) {
-                insn.off = over;
-            }
-        }
-        Ok(self.out)
     }
 }
 

@@ -4,10 +4,11 @@
 //! The expression is Packetbeat's (per protocol and port, in the order of registration, `tcp port N`, `udp port N` or `port N`; `icmp or
 //! icmp6`; joined by `or`), and more: it matches QinQ, fragments behind the first, and IPv6 headers that ports hide behind.
 
+mod assembler;
 pub mod cbpf;
 pub mod ebpf;
 
-use super::Link;
+use super::{Link, filtered::without_vlans};
 use cbpf::{Error, Program};
 use std::{fmt::Write, net::SocketAddr};
 
@@ -168,7 +169,8 @@ impl Filters {
             return Ok(Self::default());
         }
         let ethernet = Some(Program::compile(&text, Link::Ethernet)?);
-        let raw_ip = Program::compile(&wanted.expression_raw_ip(), Link::RawIp).ok();
+        let raw_ip = wanted.expression_raw_ip();
+        let raw_ip = Program::compile(&raw_ip, Link::RawIp).ok().or_else(|| Program::compile(&without_vlans(&raw_ip)?, Link::RawIp).ok());
         Ok(Self { text, ethernet, raw_ip })
     }
 
@@ -187,6 +189,6 @@ impl Filters {
 }
 
 #[cfg(test)]
-mod differential;
+pub(crate) mod differential;
 #[cfg(test)]
 mod tests;
