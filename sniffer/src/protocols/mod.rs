@@ -8,6 +8,7 @@ mod dns;
 mod http;
 mod icmp;
 pub mod matcher;
+mod mysql;
 pub mod reader;
 mod redis;
 mod sip;
@@ -31,7 +32,7 @@ pub const PROTOCOLS: &[&Protocol] = &[
     &dhcpv4::PROTOCOL,
     &dns::PROTOCOL,
     &http::PROTOCOL,
-    &redis::PROTOCOL,
+    &mysql::PROTOCOL, &redis::PROTOCOL,
     &sip::PROTOCOL,
 ];
 
