@@ -42,10 +42,10 @@ mysql8() { # go-mysql-server, which says that it is 8.0.31; sources in gms/
 }
 record() { # NAME PORT COMMAND...
   name=$1 port=$2; shift 2
-  tcpdump -i lo -U -s 0 -w "$work/$name.pcap" "tcp port $port" 2>"$work/tcpdump.log" & dump=$!; started+=($dump)
+  tcpdump -i lo --immediate-mode -U -s 0 -w "$work/$name.pcap" "tcp port $port" 2>"$work/tcpdump.log" & dump=$!; started+=($dump)
   await grep -q listening "$work/tcpdump.log"
   "$@"
-  sleep 0.5; kill $dump; wait $dump || true
+  sleep 1; kill $dump; wait $dump || true
   cp "$work/$name.pcap" "$here/$name.pcap"; : >"$work/tcpdump.log"
 }
 cli() { mariadb --no-defaults -h127.0.0.1 -P$MARIA -ut -pt --ssl=0 --local-infile=1 --force "$@" >"$work/cli.log" 2>&1 || cat "$work/cli.log" >&2; }

@@ -89,6 +89,7 @@ fn dev() {
             let mut h = play(&pieces);
             println!("-- {:?} {:?}", h.state, ["unmatched_requests", "unmatched_responses", "compressed", "tls"].map(|n| h.counted(n)));
             for e in h.events() {
+                println!("JSON\t{}\t{e}", capture.file_stem().unwrap().display());
                 println!("{} {}", brief(&e), e["error"]);
             }
         }

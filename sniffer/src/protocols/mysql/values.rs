@@ -73,8 +73,9 @@ fn date(r: &mut Reader<'_>, kind: u8, style: Style, out: &mut Vec<u8>) -> Option
             }
         }
     };
-    if let Some(micros) = micros {
-        let _ = write!(out, ".{micros:06}");
+    match (style, micros) {
+        (_, None) | (Style::Param, Some(0)) => {}
+        (_, Some(micros)) => drop(write!(out, ".{micros:06}")),
     }
     Some(())
 }

@@ -330,7 +330,7 @@ mod tests {
         assert_eq!(column(extended), Some(wanted));
         let with_default = b"\x03def\x04test\x01t\x04test\x01a\x01a\x0c?\0\x0b\0\0\0\x03 \0\0\0\0\x010";
         assert_eq!(column(with_default), Some(wanted));
-        assert_eq!(column(&plain[..30]), None);
+        assert_eq!(column(&plain[..28]), None);
         assert_eq!(column(b"\x0212\x011"), None);
     }
 
