@@ -42,7 +42,7 @@ mysql8() { # go-mysql-server, which says that it is 8.0.31; sources in gms/
 }
 record() { # NAME PORT COMMAND...
   name=$1 port=$2; shift 2
-  tcpdump -i lo --immediate-mode -U -s 0 -w "$work/$name.pcap" "tcp port $port" 2>"$work/tcpdump.log" & dump=$!; started+=($dump)
+  tcpdump -i lo --immediate-mode -B 16384 -U -s 0 -w "$work/$name.pcap" "tcp port $port" 2>"$work/tcpdump.log" & dump=$!; started+=($dump)
   await grep -q listening "$work/tcpdump.log"
   "$@"
   sleep 1; kill $dump; wait $dump || true

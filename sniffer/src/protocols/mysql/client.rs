@@ -61,7 +61,7 @@ impl Connection {
                 }
                 // 20 bytes tell a command from most other things.
                 let wanted = whole.min(HEADER + 20);
-                if header.seq <= 1 && rest.len() < wanted && first <= command::LAST {
+                if header.seq <= 1 && rest.len() < wanted {
                     return need(wanted);
                 }
                 if header.seq == 1 && self.phase == Phase::Unknown && (wire::TLS_REQUEST..1024).contains(&header.len) {
@@ -74,7 +74,7 @@ impl Connection {
                         continue;
                     }
                 }
-                if header.seq != 0 || !plausible(header.len, payload) {
+                if header.seq != 0 || !plausible(header.len, payload.get(..header.len as usize).unwrap_or(payload)) {
                     if packed::plausible(rest) == Some(true) && matches!(when, When::Plain) {
                         self.compressed(cx);
                         return Progress::consumed(at);
@@ -159,7 +159,7 @@ impl Connection {
         let mut new = match first {
             command::QUIT => return,
             command::STMT_CLOSE => return self.statements.remove(id),
-            command::STMT_SEND_LONG_DATA => return self.statements.send_ahead(body),
+            command::STMT_SEND_LONG_DATA => return self.statements.send_ahead(body, self.making()),
             command::QUERY => {
                 let mut text = std::mem::take(&mut self.spare);
                 text.extend_from_slice(wire::query(body));
@@ -191,8 +191,9 @@ impl Connection {
             _ => silent(Ask::One),
         };
         new.seq = header.seq;
-        if self.unclaimed.take().is_some_and(|answered| time <= answered) {
-            // Its answer came before it did: that was the one nobody waited for.
+        // Its answer came before it did, as the one nobody waited for; or the next answer may be another's.
+        if self.unclaimed.take().is_some_and(|answered| time < answered) || self.unsure && self.pending.is_empty() {
+            self.lost[1] = true;
             return cx.count("unmatched_requests");
         }
         if self.pending.len() >= MOST_PENDING || self.held + new.held() > MOST_HELD {
@@ -208,9 +209,14 @@ impl Connection {
         }
     }
 
+    /// Whether a statement is being prepared.
+    fn making(&self) -> bool {
+        self.pending.iter().any(|c| c.kind == Kind::Prepare)
+    }
+
     /// An EXECUTE: what is asked is known from its statement, which may still be in the making.
     fn execute(&mut self, new: &mut Command, payload: &[u8]) {
-        let making = self.pending.iter().any(|c| c.kind == Kind::Prepare);
+        let making = self.making();
         match self.statements.get(new.id, new.time, self.plugin.options.statement_timeout).filter(|_| !(making && new.id == u32::MAX)) {
             Some(statement) => new.fill(payload, statement),
             None if making => new.text = payload.to_vec(),

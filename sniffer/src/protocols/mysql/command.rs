@@ -116,9 +116,14 @@ pub fn plausible(len: u32, payload: &[u8]) -> bool {
         command::STMT_EXECUTE => len >= 10,
         command::STMT_SEND_LONG_DATA | command::STMT_BULK_EXECUTE => len >= 7,
         0x1b => len == 3,
-        command::FIELD_LIST | 0x05..=0x07 | command::CHANGE_USER | command::BINLOG_DUMP | 0x14 | 0x15 | command::BINLOG_DUMP_GTID | 0x20 => {
-            len > 1
-        }
+        command::FIELD_LIST
+        | 0x05..=0x07
+        | command::CHANGE_USER
+        | command::BINLOG_DUMP
+        | 0x14
+        | 0x15
+        | command::BINLOG_DUMP_GTID
+        | 0x20 => len > 1,
         _ => false,
     }
 }
@@ -138,6 +143,8 @@ pub struct Statements {
     known: BTreeMap<u32, Statement>,
     held: usize,
     last: u32,
+    /// Values sent ahead for the statement that is being prepared.
+    early: Vec<(u16, Vec<u8>)>,
     sweep: Timestamp,
 }
 
@@ -157,7 +164,8 @@ impl Statements {
         }
         self.held += sql.len();
         self.last = prepared.id;
-        let signature = Signature { count: prepared.params.into(), ..Signature::default() };
+        let ahead = std::mem::take(&mut self.early);
+        let signature = Signature { count: prepared.params.into(), types: Vec::new(), ahead };
         self.known.insert(prepared.id, Statement { sql: sql.into(), signature, columns: columns.map(Arc::new), used: now });
     }
 
@@ -169,6 +177,20 @@ impl Statements {
         }
         statement.used = now;
         Some(statement)
+    }
+
+    /// Which statement was prepared last is not known any more.
+    pub fn forget_last(&mut self) {
+        self.last = LAST;
+    }
+
+    /// Commands may be missing: what they may have changed is forgotten.
+    pub fn doubt(&mut self) {
+        self.forget_last();
+        for statement in self.known.values_mut() {
+            statement.signature.types.clear();
+            statement.signature.ahead.clear();
+        }
     }
 
     /// Forgets one.
@@ -184,11 +206,17 @@ impl Statements {
     }
 
     /// The client sends (more of) a parameter's value before the EXECUTE: `payload` is what stands behind the command's byte.
-    pub fn send_ahead(&mut self, payload: &[u8]) {
+    /// `making`: the statement that was prepared last is not known yet.
+    pub fn send_ahead(&mut self, payload: &[u8], making: bool) {
         let mut r = Reader::new(payload);
         let (Some(id), Some(place)) = (r.u32_le(), r.u16_le()) else { return };
-        let Some(statement) = self.known.get_mut(&id) else { return };
-        let ahead = &mut statement.signature.ahead;
+        let ahead = match id {
+            LAST if making => &mut self.early,
+            id => match self.known.get_mut(&if id == LAST { self.last } else { id }) {
+                Some(statement) => &mut statement.signature.ahead,
+                None => return,
+            },
+        };
         let at = ahead.iter().position(|(p, _)| *p == place).unwrap_or(ahead.len());
         if at == ahead.len() {
             if at >= MOST_AHEAD {

@@ -103,6 +103,8 @@ impl Plugin for Shared {
             lost: [true; 2],
             file: false,
             unclaimed: None,
+            joined: false,
+            unsure: false,
             strikes: 0,
             packed: None,
             scratch: Vec::new(),
@@ -169,6 +171,10 @@ struct Connection {
     file: bool,
     /// When the last answer came that nobody waited for.
     unclaimed: Option<Timestamp>,
+    /// Part of what the client sent is missing, and the server was not heard since: its next answer may be to what is missing.
+    unsure: bool,
+    /// The server was heard before its greeting: there will be none.
+    joined: bool,
     strikes: u8,
     /// The connection is compressed.
     packed: Option<Box<[Side; 2]>>,
@@ -191,14 +197,26 @@ impl StreamParser for Connection {
         } else {
             dir
         };
-        self.packets(dir, data, When::Plain, cx)
+        let progress = self.packets(dir, data, When::Plain, cx);
+        // Joined late, and seen to be compressed only now.
+        if self.packed.is_some() && dir == Direction::ToServer && matches!(progress, Progress::Consumed { bytes: 0, .. }) {
+            return self.unpack(dir, data, cx);
+        }
+        progress
     }
 
-    fn on_gap(&mut self, dir: Direction, _lost: u64, cx: &mut Context<'_>) -> Recovery {
+    fn on_gap(&mut self, dir: Direction, lost: u64, cx: &mut Context<'_>) -> Recovery {
         self.continued[dir.index()] = false;
         self.lost[dir.index()] = true;
         match dir {
-            Direction::ToServer => self.file = false,
+            Direction::ToServer => {
+                if let Some(command) = self.pending.front_mut().filter(|_| self.file) {
+                    command.bytes += lost;
+                }
+                self.file = false;
+                self.unsure = self.unclaimed.is_none();
+                self.statements.doubt();
+            }
             Direction::ToClient => {
                 if self.answer.within_result() && !self.settled {
                     self.answer.lost = true;
@@ -358,14 +376,20 @@ impl Connection {
     /// The answer at hand is whole: reports it.
     fn finish(&mut self, failed: bool, cx: &mut Context<'_>) {
         self.settled = false;
+        self.unsure = false;
         let Some(mut command) = self.pending.pop_front() else { return };
         self.held -= command.held();
-        self.resolve(&mut command, cx.now);
-        if let Some(prepared) = self.answer.prepared.filter(|_| command.kind == Kind::Prepare && self.answer.error.is_none()) {
+        if let Some(prepared) =
+            self.answer.prepared.filter(|_| command.kind == Kind::Prepare && !command.late && self.answer.error.is_none())
+        {
             // Columns are only asked for again where they may be left out.
             let cached = self.agreed.caps.is_none_or(|caps| caps & wire::caps::CACHE_METADATA != 0);
             let columns = (cached && prepared.columns > 0).then(|| std::mem::take(&mut self.answer.columns));
             self.statements.insert(prepared, &command.text, columns, cx.now, self.plugin.options.statement_timeout);
+        }
+        self.resolve(cx.now);
+        if command.kind == Kind::Prepare && (command.late || self.answer.error.is_some()) {
+            self.statements.forget_last();
         }
         match (command.kind, command.late) {
             (Kind::Silent, _) => {}
@@ -381,14 +405,18 @@ impl Connection {
         self.answer.reset(next);
     }
 
-    /// The statement of an EXECUTE may have been prepared in the meantime.
-    fn resolve(&mut self, command: &mut Command, now: Timestamp) {
-        if command.kind == Kind::Execute && command.statement.is_none() && !command.text.is_empty() {
-            let payload = std::mem::take(&mut command.text);
-            if let Some(statement) = self.statements.get(command.id, now, self.plugin.options.statement_timeout) {
-                command.fill(&payload, statement);
-            }
+    /// The next command may execute a statement that was still being prepared when it was sent.
+    fn resolve(&mut self, now: Timestamp) {
+        let Some(command) = self.pending.front_mut().filter(|c| c.kind == Kind::Execute && c.statement.is_none() && !c.text.is_empty())
+        else {
+            return;
+        };
+        self.held -= command.held();
+        let payload = std::mem::take(&mut command.text);
+        if let Some(statement) = self.statements.get(command.id, now, self.plugin.options.statement_timeout) {
+            command.fill(&payload, statement);
         }
+        self.held += command.held();
     }
 
     /// What may have been whole was whole.
@@ -401,6 +429,9 @@ impl Connection {
     /// Which answer belongs to which command is not known any more.
     fn forget(&mut self, cx: &mut Context<'_>) {
         for command in self.pending.drain(..) {
+            if command.kind == Kind::Prepare {
+                self.statements.forget_last();
+            }
             if command.kind != Kind::Silent && !command.late {
                 cx.count("unmatched_requests");
             }

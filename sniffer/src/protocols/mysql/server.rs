@@ -16,6 +16,12 @@ impl Connection {
         while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
             let need = |n: usize| Progress::Consumed { bytes: at as u64, need: n.saturating_sub(rest.len()) };
             if self.phase != Phase::Unknown && self.lost[1] {
+                self.unclaimed = Some(when.at(at, cx));
+                self.unsure = false;
+                return Progress::consumed(data.len());
+            }
+            if self.phase == Phase::Unknown && (self.joined || !(b"\0\0\x0a".iter().zip(rest.iter().skip(2)).all(|(a, b)| a == b))) {
+                self.joined = true;
                 return Progress::consumed(data.len());
             }
             let Some(header) = Header::read(rest) else { return need(HEADER) };
@@ -31,11 +37,14 @@ impl Connection {
             let Some(&first) = payload.first().or((header.len == 0).then_some(&0)) else { return need(HEADER + 1) };
             match self.phase {
                 Phase::Unknown => {
-                    if header.seq != 0 || first != 10 || header.len > LONGEST_GREETING {
+                    let payload = match payload.get(..header.len as usize) {
+                        None if header.len <= LONGEST_GREETING => return need(whole),
+                        payload => payload.unwrap_or_default(),
+                    };
+                    let Some(offered) = wire::greeting(payload) else {
+                        self.joined = true;
                         return Progress::consumed(data.len());
-                    }
-                    let Some(payload) = payload.get(..header.len as usize) else { return need(whole) };
-                    let Some(offered) = wire::greeting(payload) else { return Progress::consumed(data.len()) };
+                    };
                     self.offered = Some(offered);
                     self.phase = Phase::Login;
                     self.lost = [false; 2];
@@ -75,6 +84,7 @@ impl Connection {
             if header.seq > 0 {
                 cx.count("unmatched_responses");
                 self.unclaimed = Some(time);
+                self.unsure = false;
             }
             self.lost[1] = true;
             return None;
