@@ -32,7 +32,8 @@ pub const PROTOCOLS: &[&Protocol] = &[
     &dhcpv4::PROTOCOL,
     &dns::PROTOCOL,
     &http::PROTOCOL,
-    &mysql::PROTOCOL, &redis::PROTOCOL,
+    &mysql::PROTOCOL,
+    &redis::PROTOCOL,
     &sip::PROTOCOL,
 ];
 

@@ -358,3 +358,50 @@ fn what_was_recorded() {
         assert!(!shown.iter().any(|e| e.contains("Request Execute")), "{name}: {shown:#?}");
     }
 }
+
+/// A compressed packet; `how` compresses.
+fn packed_packet(seq: u8, plain: &[u8], how: fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
+    let body = how(plain);
+    let mut all = (body.len() as u32).to_le_bytes().to_vec();
+    all[3] = seq;
+    all.extend_from_slice(&(plain.len() as u32).to_le_bytes()[..3]);
+    all.extend_from_slice(&body);
+    all
+}
+
+fn zlib(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut encoder, plain).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zstd(plain: &[u8]) -> Vec<u8> {
+    zstd::bulk::compress(plain, 3).unwrap()
+}
+
+#[test]
+fn both_compressions_without_a_handshake() {
+    let sql = format!("select a from t where b in ({})", "'x', ".repeat(100));
+    let answer = result(true, &[&[&[0xfc, 0, 3][..], &[b'y'; 0x300]].concat()]);
+    for how in [zlib, zstd] {
+        // The answer in two packets, one of which ends within a packet of the other kind.
+        let (first, second) = (packed_packet(1, &answer[..150], how), packed_packet(2, &answer[150..], how));
+        let ask = packed_packet(0, &query(&sql), how);
+        let got = every_cut(&PROTOCOL, SHOW, &[(ToServer, &ask), (ToClient, &[first, second].concat()), (ToServer, &ask)]);
+        assert_eq!((got.len(), &got[0]["mysql"]["num_rows"]), (1, &json!(1)));
+        assert_eq!((&got[0]["source"]["bytes"], &got[0]["destination"]["bytes"]), (&json!(query(&sql).len()), &json!(answer.len())));
+        assert_eq!(got[0]["response"], json!(format!("a\n{}\n", "y".repeat(0x300))));
+    }
+}
+
+#[test]
+fn what_unpacks_to_more_than_it_says_is_cut_there() {
+    let (mut side, mut out) = (Side::default(), [0; packed::PIECE]);
+    let bomb = zlib(&vec![0; 1 << 20]);
+    let mut packet = packed_packet(0, &[0; 100], |_| vec![]);
+    packet[..3].copy_from_slice(&(bomb.len() as u32).to_le_bytes()[..3]);
+    side.begin(&packet).unwrap();
+    assert_eq!(side.unpack(&bomb, &mut out).map(|(_, written)| written), Some(100));
+    side.begin(&packet).unwrap();
+    assert_eq!(side.unpack(b"no such thing", &mut out), None);
+}
