@@ -17,7 +17,9 @@ const LONGEST_ROW: usize = 1 << 20;
 /// What of all rows is kept, whatever the options say: documents beyond this are of no use.
 const LONGEST_CSV: usize = 10 << 20;
 /// Names of tables that are kept of an answer.
-const LONGEST_TABLES: usize = 16 << 10;
+const LONGEST_TABLES: usize = 4 << 10;
+/// Names of the columns of a result.
+const LONGEST_NAMES: usize = 256 << 10;
 /// Columns of a result. MySQL and MariaDB allow 4096.
 const MOST_COLUMNS: u64 = 0xffff;
 
@@ -80,6 +82,11 @@ pub struct Columns {
 }
 
 impl Columns {
+    /// Bytes they keep.
+    pub fn held(&self) -> usize {
+        self.names.len() + self.tables.len() + self.kinds.len() * 2
+    }
+
     fn clear(&mut self) {
         self.names.clear();
         self.tables.clear();
@@ -89,7 +96,7 @@ impl Columns {
 
     fn push(&mut self, column: &Column<'_>, show: bool) {
         self.kinds.push((column.kind, column.unsigned));
-        if show && self.names.len() < LONGEST_CSV {
+        if show && self.names.len() < LONGEST_NAMES {
             csv::name(&mut self.names, column.name);
         }
         let is = |text: &[u8]| text.strip_prefix(column.schema).and_then(|t| t.strip_prefix(b".")) == Some(column.table);
@@ -353,9 +360,16 @@ impl Answer {
         self.state = State::ColumnsEnd;
         if self.tables.is_empty() {
             self.tables.extend_from_slice(&self.columns.tables);
-        } else if self.tables != self.columns.tables && self.tables.len() < LONGEST_TABLES {
-            self.tables.extend_from_slice(b", ");
-            self.tables.extend_from_slice(&self.columns.tables);
+        } else if self.tables != self.columns.tables {
+            let parts =
+                |tables: &'_ [u8]| tables.split(|b| *b == b',').map(<[u8]>::trim_ascii_start).map(<[u8]>::to_vec).collect::<Vec<_>>();
+            let known = parts(&self.tables);
+            for part in parts(&self.columns.tables).iter().filter(|part| !known.contains(part)) {
+                if self.tables.len() < LONGEST_TABLES {
+                    self.tables.extend_from_slice(b", ");
+                    self.tables.extend_from_slice(part);
+                }
+            }
         }
         if limits.show && !self.columns.kinds.is_empty() && self.csv.len() < LONGEST_CSV {
             self.csv.extend_from_slice(&self.columns.names);

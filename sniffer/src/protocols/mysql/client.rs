@@ -217,10 +217,10 @@ impl Connection {
     /// An EXECUTE: what is asked is known from its statement, which may still be in the making.
     fn execute(&mut self, new: &mut Command, payload: &[u8]) {
         let making = self.making();
-        match self.statements.get(new.id, new.time, self.plugin.options.statement_timeout).filter(|_| !(making && new.id == u32::MAX)) {
-            Some(statement) => new.fill(payload, statement),
-            None if making => new.text = payload.to_vec(),
-            None => {}
+        let (time, timeout) = (new.time, self.plugin.options.statement_timeout);
+        let late = making && new.id == u32::MAX;
+        if (late || !self.statements.execute(new, payload, time, timeout)) && making {
+            new.text = payload.to_vec();
         }
     }
 }

@@ -14,7 +14,7 @@ pub const LONGEST: usize = 1 << 20;
 const MOST_STATEMENTS: usize = 4096;
 /// Bytes of statements of one connection.
 const MOST_HELD: usize = 4 << 20;
-/// Values sent ahead, for one statement.
+/// Values sent ahead on one connection, for statements that were not executed yet.
 const MOST_AHEAD: usize = 64;
 /// What of a value sent ahead is kept.
 const LONGEST_AHEAD: usize = 4 << 10;
@@ -91,15 +91,6 @@ impl Command {
     pub fn held(&self) -> usize {
         self.text.len() + self.params.held()
     }
-
-    /// Takes what its statement is known to be.
-    pub fn fill(&mut self, payload: &[u8], statement: &mut Statement) {
-        self.statement = Some(Arc::clone(&statement.sql));
-        self.columns.clone_from(&statement.columns);
-        let read = if self.bulk { values::bulk } else { values::execute };
-        self.params = read(payload, &mut statement.signature).unwrap_or_default();
-        statement.signature.ahead.clear();
-    }
 }
 
 /// Whether `payload`, or as much of it as there is, may be a command of that length.
@@ -130,21 +121,29 @@ pub fn plausible(len: u32, payload: &[u8]) -> bool {
 
 /// A prepared statement.
 #[derive(Debug)]
-pub struct Statement {
+struct Statement {
     sql: Arc<[u8]>,
     signature: Signature,
     columns: Option<Arc<Columns>>,
     used: Timestamp,
 }
 
+impl Statement {
+    fn held(&self) -> usize {
+        self.sql.len() + self.signature.types.len() * 2 + self.columns.as_ref().map_or(0, |c| c.held())
+    }
+}
+
 /// The statements of a connection.
 #[derive(Debug, Default)]
 pub struct Statements {
     known: BTreeMap<u32, Statement>,
+    /// Bytes that they keep.
     held: usize,
-    last: u32,
-    /// Values sent ahead for the statement that is being prepared.
-    early: Vec<(u16, Vec<u8>)>,
+    /// The one that was prepared last, where that is known.
+    last: Option<u32>,
+    /// Values sent ahead: for which statement and parameter, and their beginnings.
+    ahead: Vec<(u32, u16, Vec<u8>)>,
     sweep: Timestamp,
 }
 
@@ -154,49 +153,73 @@ impl Statements {
         if now >= self.sweep {
             self.sweep = now.after(timeout);
             self.known.retain(|_, s| now <= s.used.after(timeout));
-            self.held = self.known.values().map(|s| s.sql.len()).sum();
+            self.held = self.known.values().map(Statement::held).sum();
         }
-        self.remove(prepared.id);
-        while self.known.len() >= MOST_STATEMENTS || self.held + sql.len() > MOST_HELD {
-            // Ids go up: the first is the oldest.
-            let Some((_, old)) = self.known.pop_first() else { break };
-            self.held -= old.sql.len();
+        self.forget(prepared.id);
+        self.last = Some(prepared.id);
+        for (id, ..) in self.ahead.iter_mut().filter(|(id, ..)| *id == LAST) {
+            *id = prepared.id;
         }
-        self.held += sql.len();
-        self.last = prepared.id;
-        let ahead = std::mem::take(&mut self.early);
-        let signature = Signature { count: prepared.params.into(), types: Vec::new(), ahead };
-        self.known.insert(prepared.id, Statement { sql: sql.into(), signature, columns: columns.map(Arc::new), used: now });
+        let signature = Signature { count: prepared.params.into(), types: Vec::new() };
+        let statement = Statement { sql: sql.into(), signature, columns: columns.map(Arc::new), used: now };
+        self.held += statement.held();
+        self.known.insert(prepared.id, statement);
+        self.shrink();
     }
 
-    /// The statement of that id, if it is known and was used within `timeout`.
-    pub fn get(&mut self, id: u32, now: Timestamp, timeout: Duration) -> Option<&mut Statement> {
-        let statement = self.known.get_mut(&if id == LAST { self.last } else { id })?;
-        if now > statement.used.after(timeout) {
-            return None;
+    /// Ids go up: the first is the oldest.
+    fn shrink(&mut self) {
+        while self.known.len() > MOST_STATEMENTS || self.held > MOST_HELD {
+            let Some((_, old)) = self.known.pop_first() else { break };
+            self.held = self.held.saturating_sub(old.held());
         }
+    }
+
+    /// Tells `command` what it executes, and reads its parameters from `payload`, what stands behind the statement's id; whether the
+    /// statement is known and was used within `timeout`.
+    pub fn execute(&mut self, command: &mut Command, payload: &[u8], now: Timestamp, timeout: Duration) -> bool {
+        let named = if command.id == LAST { self.last } else { Some(command.id) };
+        let Some(id) = named else { return false };
+        let Some(statement) = self.known.get_mut(&id).filter(|s| now <= s.used.after(timeout)) else { return false };
+        let before = statement.held();
         statement.used = now;
-        Some(statement)
+        command.statement = Some(Arc::clone(&statement.sql));
+        command.columns.clone_from(&statement.columns);
+        let ahead: Vec<_> = self.ahead.extract_if(.., |(of, ..)| *of == id).map(|(_, place, value)| (place, value)).collect();
+        let params = match command.bulk {
+            true => values::bulk(payload, &mut statement.signature),
+            false => values::execute(payload, &mut statement.signature, &ahead),
+        };
+        command.params = params.unwrap_or_default();
+        self.held = (self.held + statement.held()).saturating_sub(before);
+        self.shrink();
+        true
     }
 
     /// Which statement was prepared last is not known any more.
     pub fn forget_last(&mut self) {
-        self.last = LAST;
+        self.last = None;
     }
 
     /// Commands may be missing: what they may have changed is forgotten.
     pub fn doubt(&mut self) {
-        self.forget_last();
+        self.last = None;
+        self.ahead.clear();
         for statement in self.known.values_mut() {
             statement.signature.types.clear();
-            statement.signature.ahead.clear();
         }
+        self.held = self.known.values().map(Statement::held).sum();
     }
 
-    /// Forgets one.
+    /// The client closes one.
     pub fn remove(&mut self, id: u32) {
+        self.reset(id);
+        self.forget(id);
+    }
+
+    fn forget(&mut self, id: u32) {
         if let Some(old) = self.known.remove(&id) {
-            self.held -= old.sql.len();
+            self.held = self.held.saturating_sub(old.held());
         }
     }
 
@@ -210,21 +233,15 @@ impl Statements {
     pub fn send_ahead(&mut self, payload: &[u8], making: bool) {
         let mut r = Reader::new(payload);
         let (Some(id), Some(place)) = (r.u32_le(), r.u16_le()) else { return };
-        let ahead = match id {
-            LAST if making => &mut self.early,
-            id => match self.known.get_mut(&if id == LAST { self.last } else { id }) {
-                Some(statement) => &mut statement.signature.ahead,
-                None => return,
-            },
-        };
-        let at = ahead.iter().position(|(p, _)| *p == place).unwrap_or(ahead.len());
-        if at == ahead.len() {
+        let id = if id == LAST && !making { self.last.unwrap_or(LAST) } else { id };
+        let at = self.ahead.iter().position(|(of, p, _)| (*of, *p) == (id, place)).unwrap_or(self.ahead.len());
+        if at == self.ahead.len() {
             if at >= MOST_AHEAD {
                 return;
             }
-            ahead.push((place, Vec::new()));
+            self.ahead.push((id, place, Vec::new()));
         }
-        if let Some((_, value)) = ahead.get_mut(at) {
+        if let Some((.., value)) = self.ahead.get_mut(at) {
             let room = LONGEST_AHEAD.saturating_sub(value.len()).min(r.remaining());
             value.extend_from_slice(r.take(room).unwrap_or_default());
         }
@@ -232,9 +249,7 @@ impl Statements {
 
     /// The client takes back what it sent ahead.
     pub fn reset(&mut self, id: u32) {
-        if let Some(statement) = self.known.get_mut(&id) {
-            statement.signature.ahead.clear();
-        }
+        self.ahead.retain(|(of, ..)| *of != id);
     }
 }
 
@@ -252,8 +267,12 @@ mod tests {
         let at = |s: u64| Timestamp(s * 1_000_000_000);
         let mut all = Statements::default();
         all.insert(prepared(1), b"select ?", None, at(0), hour);
-        assert!(all.get(1, at(3600), hour).is_some() && all.get(LAST, at(3600), hour).is_some());
-        assert!(all.get(1, at(7201), hour).is_none());
+        let execute = |all: &mut Statements, id, s| {
+            let mut command = Command { id, ..Command::new(Ask::Binary, Kind::Execute, 0, at(s)) };
+            all.execute(&mut command, b"", at(s), hour)
+        };
+        assert!(execute(&mut all, 1, 3600) && execute(&mut all, LAST, 3600));
+        assert!(!execute(&mut all, 1, 7201));
         for id in 0..10_000 {
             all.insert(prepared(id), &[b'x'; 2000], None, at(8000), hour);
         }

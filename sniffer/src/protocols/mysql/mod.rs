@@ -247,7 +247,7 @@ impl StreamParser for Connection {
         let mut late = 0;
         for command in self.pending.iter_mut().skip(began).take_while(|c| c.time.after(timeout) <= cx.now).filter(|c| !c.late) {
             command.late = true;
-            self.held -= command.held();
+            self.held = self.held.saturating_sub(command.held());
             *command = Command { late: true, ..Command::new(command.ask, command.kind, 0, command.time).following(command.seq) };
             late += usize::from(command.kind != Kind::Silent);
         }
@@ -361,6 +361,10 @@ impl Connection {
             true => plain.get(done..).unwrap_or_default().to_vec(),
             false => {
                 kept.drain(..done);
+                // One long packet must not hold its memory for the rest of a long connection.
+                if kept.is_empty() {
+                    kept.shrink_to(packed::PIECE);
+                }
                 kept
             }
         };
@@ -377,8 +381,8 @@ impl Connection {
     fn finish(&mut self, failed: bool, cx: &mut Context<'_>) {
         self.settled = false;
         self.unsure = false;
-        let Some(mut command) = self.pending.pop_front() else { return };
-        self.held -= command.held();
+        let Some(command) = self.pending.pop_front() else { return };
+        self.held = self.held.saturating_sub(command.held());
         if let Some(prepared) =
             self.answer.prepared.filter(|_| command.kind == Kind::Prepare && !command.late && self.answer.error.is_none())
         {
@@ -411,11 +415,9 @@ impl Connection {
         else {
             return;
         };
-        self.held -= command.held();
+        self.held = self.held.saturating_sub(command.held());
         let payload = std::mem::take(&mut command.text);
-        if let Some(statement) = self.statements.get(command.id, now, self.plugin.options.statement_timeout) {
-            command.fill(&payload, statement);
-        }
+        self.statements.execute(command, &payload, now, self.plugin.options.statement_timeout);
         self.held += command.held();
     }
 

@@ -128,12 +128,13 @@ pub struct Signature {
     pub count: usize,
     /// Type and whether unsigned, as the last EXECUTE that named them had it.
     pub types: Vec<(u8, bool)>,
-    /// Parameters whose values were sent ahead: their places, and the beginnings of the values.
-    pub ahead: Vec<(u16, Vec<u8>)>,
 }
 
+/// Parameters whose values were sent ahead: their places, and the beginnings of the values.
+pub type Ahead = [(u16, Vec<u8>)];
+
 /// The parameters of an EXECUTE, from behind the statement's id. NULL is `TYPE_NULL`. `None` where they cannot be told.
-pub fn execute(payload: &[u8], signature: &mut Signature) -> Option<List> {
+pub fn execute(payload: &[u8], signature: &mut Signature, ahead: &Ahead) -> Option<List> {
     let mut r = Reader::new(payload);
     let flags = r.u8()?;
     r.skip(4)?;
@@ -152,12 +153,15 @@ pub fn execute(payload: &[u8], signature: &mut Signature) -> Option<List> {
             if named {
                 lenenc_bytes(&mut r)?;
             }
-            signature.types.push((kind, flags & 0x80 != 0));
+            if signature.types.len() < MOST_PARAMS {
+                signature.types.push((kind, flags & 0x80 != 0));
+            }
         }
     }
-    for (i, &(kind, unsigned)) in signature.types.get(..count)?.iter().enumerate().take(signature.count.min(MOST_PARAMS)) {
+    let shown = signature.types.get(..count.min(signature.count).min(MOST_PARAMS))?;
+    for (i, &(kind, unsigned)) in shown.iter().enumerate() {
         let null = nulls.get(i / 8)? >> (i % 8) & 1 == 1;
-        match signature.ahead.iter().find(|(place, _)| usize::from(*place) == i) {
+        match ahead.iter().find(|(place, _)| usize::from(*place) == i) {
             Some((_, value)) => list.text.extend_from_slice(value),
             None if null || kind == 0x06 => list.text.extend_from_slice(b"TYPE_NULL"),
             None => value(&mut r, kind, unsigned, Style::Param, &mut list.text)?,
@@ -169,6 +173,9 @@ pub fn execute(payload: &[u8], signature: &mut Signature) -> Option<List> {
 
 /// The parameters of MariaDB's BULK_EXECUTE, those of all rows, from behind the statement's id.
 pub fn bulk(payload: &[u8], signature: &mut Signature) -> Option<List> {
+    if signature.count > MOST_PARAMS {
+        return None;
+    }
     let mut r = Reader::new(payload);
     if r.u16_le()? & 0x80 != 0 {
         signature.types.clear();
@@ -250,20 +257,20 @@ mod tests {
     fn parameters() {
         let mut s = Signature { count: 3, ..Signature::default() };
         let first = b"\0\x01\0\0\0\x02\x01\xfd\0\x03\0\x08\x80\x01a\xff\xff\xff\xff\xff\xff\xff\xff";
-        assert_eq!(shown(&execute(first, &mut s).unwrap()), ["a", "TYPE_NULL", "18446744073709551615"]);
+        assert_eq!(shown(&execute(first, &mut s, &[]).unwrap()), ["a", "TYPE_NULL", "18446744073709551615"]);
         let again = b"\0\x01\0\0\0\0\0\x01b\x01\0\0\0\x02\0\0\0\0\0\0\0";
-        assert_eq!(shown(&execute(again, &mut s).unwrap()), ["b", "1", "2"]);
-        s.ahead.push((0, b"long".to_vec()));
-        assert_eq!(shown(&execute(b"\0\x01\0\0\0\0\0\x01\0\0\0\x02\0\0\0\0\0\0\0", &mut s).unwrap()), ["long", "1", "2"]);
-        assert_eq!(execute(&again[..12], &mut Signature { count: 3, ..Signature::default() }), None);
-        assert_eq!(execute(b"\x08\x01\0\0\0\xfe\xff\xff\xff\xff\xff\xff\xff\xff", &mut s), None);
+        assert_eq!(shown(&execute(again, &mut s, &[]).unwrap()), ["b", "1", "2"]);
+        let ahead = [(0, b"long".to_vec())];
+        assert_eq!(shown(&execute(b"\0\x01\0\0\0\0\0\x01\0\0\0\x02\0\0\0\0\0\0\0", &mut s, &ahead).unwrap()), ["long", "1", "2"]);
+        assert_eq!(execute(&again[..12], &mut Signature { count: 3, ..Signature::default() }, &[]), None);
+        assert_eq!(execute(b"\x08\x01\0\0\0\xfe\xff\xff\xff\xff\xff\xff\xff\xff", &mut s, &[]), None);
     }
 
     #[test]
     fn parameters_with_attributes() {
         let mut s = Signature { count: 1, ..Signature::default() };
         let payload = b"\x08\x01\0\0\0\x02\0\x01\x03\0\0\xfe\0\x05trace\x07\0\0\0\x02id";
-        assert_eq!(shown(&execute(payload, &mut s).unwrap()), ["7"]);
+        assert_eq!(shown(&execute(payload, &mut s, &[]).unwrap()), ["7"]);
     }
 
     #[test]

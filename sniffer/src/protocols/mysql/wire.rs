@@ -290,7 +290,7 @@ mod tests {
         let mysql =
             b"\n8.0.12\0\x15\0\0\0mtZqZXnE\0\xff\xff!\x02\0\xff\xc3\x15\0\0\0\0\0\0\0\0\0\0q\x14hk]-X'{?ri\0caching_sha2_password\0";
         assert_eq!(greeting(mysql), Some(0xc3ff_ffff));
-        let mariadb = b"\n5.5.5-10.11.6-MariaDB\0\x03\0\0\0abcdefgh\0\xfe\xf7-\x02\0\xff\x81\x15\0\0\0\0\0\0\x1d\0\0\0012345678901\0";
+        let mariadb = b"\n5.5.5-10.11.6-MariaDB\0\x03\0\0\0abcdefgh\0\xfe\xf7-\x02\0\xff\x81\x15\0\0\0\0\0\0\x1d\0\0\0abcdefghijkl\0";
         assert_eq!(greeting(mariadb), Some(0x1d_81ff_f7fe));
         assert_eq!((greeting(b"\n8.0\0"), greeting(b"\n\x01\0"), greeting(b"")), (None, None, None));
         let mut client = b"\x05\xa2\xbf\x01\0\0\0\x01!".to_vec();
