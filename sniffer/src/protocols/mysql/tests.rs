@@ -111,7 +111,7 @@ fn every_cut_of_what_was_recorded() {
         for pieces in recorded(name) {
             let script: Vec<(Direction, &[u8])> = pieces.iter().map(|(dir, data)| (*dir, data.as_slice())).collect();
             // The hostile cases are many: the login of each, and all of the one that has most.
-            let few = if *name == "mariadb_connector" { script.len().min(24) } else { script.len().min(8) };
+            let few = if *name == "mariadb_connector" { script.len().min(16) } else { script.len().min(5) };
             for script in script[..few].chunks(8) {
                 every_cut(&PROTOCOL, SHOW, script);
             }
@@ -318,12 +318,12 @@ fn taken_the_wrong_way_round() {
 #[test]
 fn tls_is_handed_over_and_what_is_nothing_known_is_given_up() {
     let tls = &recorded("mysql8_tls")[1];
-    assert_eq!(play(tls).state, crate::stream::pending::Onward::HandOver("tls"));
+    assert_eq!(format!("{:?}", play(tls).state), "HandOver(\"tls\")");
     let mut h = Harness::new(&PROTOCOL, "{}");
     for _ in 0..40 {
         h.client(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").server(b"HTTP/1.1 200 OK\r\n\r\n");
     }
-    assert_eq!((h.state, h.events().len()), (crate::stream::pending::Onward::GaveUp, 0));
+    assert_eq!((format!("{:?}", h.state).as_str(), h.events().len()), ("GaveUp", 0));
 }
 
 #[test]
