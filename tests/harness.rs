@@ -53,7 +53,7 @@ impl Home {
 
     /// Reads a capture to its end.
     pub fn read_capture(&self, capture: &Path) -> Output {
-        self.command(&["-e", "-t", "-I"]).arg(capture).output().unwrap()
+        self.command(&["-e", "-t"]).arg("-I").arg(capture).output().unwrap()
     }
 
     /// The documents written so far, in order.

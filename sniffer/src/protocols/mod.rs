@@ -8,6 +8,7 @@ mod dns;
 mod http;
 mod icmp;
 pub mod matcher;
+mod mysql;
 pub mod reader;
 mod redis;
 mod sip;
@@ -31,6 +32,7 @@ pub const PROTOCOLS: &[&Protocol] = &[
     &dhcpv4::PROTOCOL,
     &dns::PROTOCOL,
     &http::PROTOCOL,
+    &mysql::PROTOCOL,
     &redis::PROTOCOL,
     &sip::PROTOCOL,
 ];

@@ -1,0 +1,509 @@
+//! Follows the server's packets from the first to the last of one answer, which says itself what belongs to it: results, their
+//! columns and rows, with or without EOF packets, several results in a row. Pure; it does not know the connection.
+
+use super::{
+    csv,
+    values::{self, Style},
+    wire::{self, Column, Header, caps, status},
+};
+use crate::{protocols::reader::Reader, time::Timestamp};
+
+/// The longest error that is read; servers send 512 characters at the most.
+const LONGEST_ERROR: usize = 4 << 10;
+/// The longest definition of a column: six names of 64 characters, and a default value (FIELD_LIST).
+const LONGEST_COLUMN: usize = 64 << 10;
+/// What of a row is looked at, whatever the options say.
+const LONGEST_ROW: usize = 1 << 20;
+/// What of all rows is kept, whatever the options say: documents beyond this are of no use.
+const LONGEST_CSV: usize = 10 << 20;
+/// Names of tables that are kept of an answer.
+const LONGEST_TABLES: usize = 4 << 10;
+/// Names of the columns of a result.
+const LONGEST_NAMES: usize = 256 << 10;
+/// Columns of a result. MySQL and MariaDB allow 4096.
+const MOST_COLUMNS: u64 = 0xffff;
+
+/// What the client asked for, as far as the form of the answer depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Results with rows as text.
+    Text,
+    /// Results with rows in binary form.
+    Binary,
+    /// A statement.
+    Prepare,
+    /// Definitions of columns.
+    FieldList,
+    /// Rows alone.
+    Fetch,
+    /// One packet, whatever it says.
+    One,
+    /// A login.
+    ChangeUser,
+}
+
+/// What the two sides agreed on, as far as it is known.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Agreed {
+    /// See [`caps`]; `None` on a connection that was joined late.
+    pub caps: Option<u64>,
+    /// Whether EOF packets are left out: from `caps`, or seen.
+    pub no_eof: Option<bool>,
+}
+
+impl Agreed {
+    fn has(&self, cap: u64) -> bool {
+        self.caps.is_some_and(|caps| caps & cap != 0)
+    }
+}
+
+/// What of rows is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Rows.
+    pub rows: usize,
+    /// Bytes of each row.
+    pub row_length: usize,
+    /// Whether anything is.
+    pub show: bool,
+}
+
+/// The columns of a result.
+#[derive(Clone, Debug, Default)]
+pub struct Columns {
+    /// Their names as a line.
+    names: Vec<u8>,
+    /// `db.table`, each once.
+    tables: Vec<u8>,
+    /// Type and whether unsigned.
+    kinds: Vec<(u8, bool)>,
+    /// The last table, which the next column most often belongs to.
+    last: (usize, usize),
+}
+
+impl Columns {
+    /// Bytes they keep.
+    pub fn held(&self) -> usize {
+        self.names.len() + self.tables.len() + self.kinds.len() * 2
+    }
+
+    fn clear(&mut self) {
+        self.names.clear();
+        self.tables.clear();
+        self.kinds.clear();
+        self.last = (0, 0);
+    }
+
+    fn push(&mut self, column: &Column<'_>, show: bool) {
+        self.kinds.push((column.kind, column.unsigned));
+        if show && self.names.len() < LONGEST_NAMES {
+            csv::name(&mut self.names, column.name);
+        }
+        let is = |text: &[u8]| text.strip_prefix(column.schema).and_then(|t| t.strip_prefix(b".")) == Some(column.table);
+        if self.kinds.len() > 1 && self.tables.get(self.last.0..self.last.1).is_some_and(is) || self.tables.len() > LONGEST_TABLES {
+            return;
+        }
+        let mut from = 0;
+        for part in self.tables.split(|b| *b == b',').filter(|t| !t.is_empty()) {
+            let start = from + usize::from(from > 0);
+            if is(self.tables.get(start..from + part.len()).unwrap_or_default()) {
+                self.last = (start, from + part.len());
+                return;
+            }
+            from += part.len() + 1;
+        }
+        if !self.tables.is_empty() {
+            self.tables.extend_from_slice(b", ");
+        }
+        self.last.0 = self.tables.len();
+        self.tables.extend_from_slice(column.schema);
+        self.tables.push(b'.');
+        self.tables.extend_from_slice(column.table);
+        self.last.1 = self.tables.len();
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    /// A result begins.
+    #[default]
+    First,
+    /// So many definitions of columns are to come.
+    Columns(u64),
+    /// An EOF packet, or the first row.
+    ColumnsEnd,
+    /// Rows, and then the end.
+    Rows,
+    /// Of a statement: definitions of parameters and of columns, and an EOF packet after either, if there are any.
+    Statement { params: u16, columns: u16, eof: bool },
+    /// The client sends a file.
+    File,
+}
+
+/// How an answer goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// With another packet.
+    Going,
+    /// It was the last one.
+    Finished,
+    /// It may have been the last one: an EOF packet may follow.
+    Settled,
+    /// The server wants a file.
+    File,
+    /// It is no such answer.
+    Malformed,
+}
+
+/// One answer.
+#[derive(Debug, Default)]
+pub struct Answer {
+    state: State,
+    /// Number of the next packet, where it is known.
+    pub seq: Option<u8>,
+    /// Length of all packets.
+    pub bytes: u64,
+    /// When its first byte was on the wire.
+    pub start: Timestamp,
+    /// Rows changed, in all results.
+    pub affected: u64,
+    /// The last id that is not 0.
+    pub insert_id: u64,
+    /// Rows of all results.
+    pub rows: u64,
+    /// Columns of the first result that has any.
+    pub fields: u64,
+    /// The error's number, and `STATE: TEXT`.
+    pub error: Option<(u16, Vec<u8>)>,
+    /// The rows that are shown, and the names of their columns.
+    pub csv: Vec<u8>,
+    /// The tables of all results.
+    pub tables: Vec<u8>,
+    /// The statement that was prepared.
+    pub prepared: Option<wire::Prepared>,
+    /// Columns of the result at hand.
+    pub columns: Columns,
+    shown: usize,
+    scratch: Vec<u8>,
+    /// Part of it is missing in the capture.
+    pub lost: bool,
+}
+
+impl Answer {
+    /// Begins a new one, in the memory of the old one.
+    pub fn reset(&mut self, seq: Option<u8>) {
+        // One large answer must not hold its memory for the rest of a long connection.
+        const SPARE: usize = 64 << 10;
+        for spare in [&mut self.csv, &mut self.tables, &mut self.scratch] {
+            spare.clear();
+            spare.shrink_to(SPARE);
+        }
+        self.columns.clear();
+        let [csv, tables, scratch] = [&mut self.csv, &mut self.tables, &mut self.scratch].map(std::mem::take);
+        let columns = std::mem::take(&mut self.columns);
+        *self = Self { seq, csv, tables, scratch, columns, ..Self::default() };
+    }
+
+    /// Whether a packet of it was seen.
+    pub fn begun(&self) -> bool {
+        self.bytes > 0
+    }
+
+    /// Whether columns or rows were being read.
+    pub fn within_result(&self) -> bool {
+        matches!(self.state, State::Columns(_) | State::ColumnsEnd | State::Rows)
+    }
+
+    /// How much of the payload of a packet has to be there; its first byte is known unless it is empty.
+    pub fn wants(&self, header: Header, first: u8, limits: &Limits) -> usize {
+        let len = header.len as usize;
+        let most = match (self.state, first) {
+            (_, 0xff) => LONGEST_ERROR,
+            (State::Columns(_) | State::Statement { .. }, _) => LONGEST_COLUMN,
+            (State::Rows | State::ColumnsEnd, 0..=0xfd) if self.shows(limits) => {
+                // A value of a byte that is shown takes nine at the most; the bitmap of NULLs comes on top.
+                limits.row_length.saturating_mul(10).saturating_add(64 + self.columns.kinds.len() / 8).min(LONGEST_ROW)
+            }
+            (State::Rows | State::ColumnsEnd, 0..=0xfd) => 0,
+            _ => wire::OK_WANTED,
+        };
+        len.min(most)
+    }
+
+    fn shows(&self, limits: &Limits) -> bool {
+        limits.show && self.shown < limits.rows && self.csv.len() < LONGEST_CSV
+    }
+
+    /// Takes the next packet; of its payload there is what [`Answer::wants`] asked for.
+    pub fn packet(
+        &mut self,
+        ask: Ask,
+        header: Header,
+        payload: &[u8],
+        known: Option<&Columns>,
+        agreed: &mut Agreed,
+        limits: &Limits,
+    ) -> Verdict {
+        if self.seq.is_some_and(|seq| seq != header.seq) {
+            return Verdict::Malformed;
+        }
+        if !matches!(ask, Ask::ChangeUser) {
+            self.seq = Some(header.seq.wrapping_add(1));
+        }
+        self.bytes += wire::HEADER as u64 + u64::from(header.len);
+        let first = payload.first().copied();
+        if first == Some(0xff) {
+            return self.failure(payload);
+        }
+        let verdict = match self.state {
+            State::First => self.first(ask, header, payload, known, agreed, limits),
+            State::Columns(left) => self.column(left, payload, limits),
+            State::ColumnsEnd | State::Rows => self.row(ask, header, payload, agreed, limits),
+            State::Statement { params, columns, eof } => self.described(params, columns, eof, header, payload, agreed, limits),
+            State::File => wire::ok(payload).map(|done| self.done(done)),
+        };
+        verdict.unwrap_or(Verdict::Malformed)
+    }
+
+    fn failure(&mut self, payload: &[u8]) -> Verdict {
+        let Some(failure) = wire::error(payload) else { return Verdict::Malformed };
+        if failure.code == 0xffff {
+            return Verdict::Going; // MariaDB says how far an ALTER TABLE is
+        }
+        let mut text = failure.state.to_vec();
+        if !text.is_empty() {
+            text.extend_from_slice(b": ");
+        }
+        text.extend_from_slice(failure.message);
+        self.error = Some((failure.code, text));
+        Verdict::Finished
+    }
+
+    fn first(
+        &mut self,
+        ask: Ask,
+        header: Header,
+        payload: &[u8],
+        known: Option<&Columns>,
+        agreed: &mut Agreed,
+        limits: &Limits,
+    ) -> Option<Verdict> {
+        let first = payload.first().copied();
+        match ask {
+            Ask::One => Some(Verdict::Finished),
+            Ask::ChangeUser => Some(if first == Some(0) { Verdict::Finished } else { Verdict::Going }),
+            Ask::FieldList => Some(if first == Some(0xfe) { Verdict::Finished } else { Verdict::Going }),
+            Ask::Fetch => {
+                self.state = State::Rows;
+                self.row(ask, header, payload, agreed, limits)
+            }
+            Ask::Prepare => {
+                let prepared = wire::prepared(payload, agreed.has(caps::OPTIONAL_METADATA))?;
+                self.prepared = Some(prepared);
+                if !prepared.described || prepared.params == 0 && prepared.columns == 0 {
+                    return Some(Verdict::Finished);
+                }
+                self.state = State::Statement { params: prepared.params, columns: prepared.columns, eof: false };
+                Some(Verdict::Going)
+            }
+            Ask::Text | Ask::Binary => match first? {
+                0 if header.len >= 7 => wire::ok(payload).map(|done| self.done(done)),
+                0xfe => wire::eof(header.len, payload).map(|status| self.over(status)),
+                0xfb if ask == Ask::Text => {
+                    self.state = State::File;
+                    self.seq = None;
+                    Some(Verdict::File)
+                }
+                _ => self.result(header, payload, known, agreed, limits),
+            },
+        }
+    }
+
+    /// The number of columns, and where that was agreed whether they are described.
+    fn result(&mut self, header: Header, payload: &[u8], known: Option<&Columns>, agreed: &Agreed, limits: &Limits) -> Option<Verdict> {
+        let mut r = Reader::new(payload);
+        let mut described = !agreed.has(caps::OPTIONAL_METADATA) || r.u8()? == 1;
+        let count = wire::lenenc(&mut r)?;
+        match (r.rest(), agreed.caps) {
+            ([], _) => {}
+            ([flag @ 0..=1], None) => described = *flag == 1,
+            ([flag @ 0..=1], Some(caps)) if caps & caps::CACHE_METADATA != 0 => described = *flag == 1,
+            _ => return None,
+        }
+        if !(1..=MOST_COLUMNS).contains(&count) || payload.len() != header.len as usize {
+            return None;
+        }
+        if self.fields == 0 {
+            self.fields = count;
+        }
+        self.columns.clear();
+        self.state = State::Columns(count);
+        if !described {
+            if let Some(known) = known {
+                self.columns.clone_from(known);
+            }
+            self.columns_end(limits);
+        }
+        Some(Verdict::Going)
+    }
+
+    fn column(&mut self, left: u64, payload: &[u8], limits: &Limits) -> Option<Verdict> {
+        self.columns.push(&wire::column(payload)?, limits.show);
+        match left {
+            0 | 1 => self.columns_end(limits),
+            _ => self.state = State::Columns(left - 1),
+        }
+        Some(Verdict::Going)
+    }
+
+    fn columns_end(&mut self, limits: &Limits) {
+        self.state = State::ColumnsEnd;
+        if self.tables.is_empty() {
+            self.tables.extend_from_slice(&self.columns.tables);
+        } else if self.tables != self.columns.tables {
+            let parts =
+                |tables: &'_ [u8]| tables.split(|b| *b == b',').map(<[u8]>::trim_ascii_start).map(<[u8]>::to_vec).collect::<Vec<_>>();
+            let known = parts(&self.tables);
+            for part in parts(&self.columns.tables).iter().filter(|part| !known.contains(part)) {
+                if self.tables.len() < LONGEST_TABLES {
+                    self.tables.extend_from_slice(b", ");
+                    self.tables.extend_from_slice(part);
+                }
+            }
+        }
+        if limits.show && !self.columns.kinds.is_empty() && self.csv.len() < LONGEST_CSV {
+            self.csv.extend_from_slice(&self.columns.names);
+            self.csv.push(b'\n');
+        }
+    }
+
+    /// A row, or the end of rows, or the EOF packet before them.
+    fn row(&mut self, ask: Ask, header: Header, payload: &[u8], agreed: &mut Agreed, limits: &Limits) -> Option<Verdict> {
+        // A row that begins with 0xfe has a value of 16 MiB or more.
+        if payload.first() == Some(&0xfe) && header.len < wire::FULL {
+            let Some(status) = wire::eof(header.len, payload) else {
+                agreed.no_eof = Some(true);
+                return wire::ok(payload).map(|done| self.over(done.status));
+            };
+            if self.state == State::ColumnsEnd && status & status::CURSOR_EXISTS == 0 {
+                agreed.no_eof = Some(false);
+                self.state = State::Rows;
+                return Some(Verdict::Going);
+            }
+            return Some(self.over(status));
+        }
+        if self.state == State::ColumnsEnd {
+            agreed.no_eof = Some(true);
+        }
+        self.state = State::Rows;
+        self.rows += 1;
+        if self.shows(limits) {
+            self.shown += 1;
+            match ask {
+                Ask::Text => self.text_row(payload, limits.row_length),
+                _ => self.binary_row(payload, limits.row_length),
+            }
+        }
+        Some(Verdict::Going)
+    }
+
+    fn text_row(&mut self, payload: &[u8], mut room: usize) {
+        let mut r = Reader::new(payload);
+        let mut first = true;
+        while room > 0 && !r.is_empty() {
+            let text = if r.rest().first() == Some(&0xfb) {
+                let _ = r.skip(1);
+                b"NULL"
+            } else {
+                let Some(len) = wire::lenenc(&mut r) else { break };
+                let len = usize::try_from(len).unwrap_or(usize::MAX).min(r.remaining());
+                r.take(len).unwrap_or_default()
+            };
+            let text = text.get(..room).unwrap_or(text);
+            room -= text.len();
+            csv::value(&mut self.csv, text, first);
+            first = false;
+        }
+        self.csv.push(b'\n');
+    }
+
+    fn binary_row(&mut self, payload: &[u8], mut room: usize) {
+        let mut r = Reader::new(payload);
+        let count = self.columns.kinds.len();
+        let Some(nulls) = r.skip(1).and_then(|()| r.take((count + 9) / 8)).filter(|_| count > 0) else { return };
+        for (i, &(kind, unsigned)) in self.columns.kinds.iter().enumerate() {
+            if room == 0 {
+                break;
+            }
+            self.scratch.clear();
+            let bit = i + 2;
+            if nulls.get(bit / 8).is_some_and(|b| b >> (bit % 8) & 1 == 1) {
+                self.scratch.extend_from_slice(b"NULL");
+            } else if values::value(&mut r, kind, unsigned, Style::Text, &mut self.scratch).is_none() {
+                // Only its beginning is here.
+                let mut cut = r;
+                let _ = wire::lenenc(&mut cut);
+                self.scratch.extend_from_slice(cut.rest());
+                room = room.min(self.scratch.len());
+            }
+            self.scratch.truncate(room);
+            room -= self.scratch.len();
+            csv::value(&mut self.csv, &self.scratch, i == 0);
+        }
+        self.csv.push(b'\n');
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the state is taken apart for it")]
+    fn described(
+        &mut self,
+        params: u16,
+        columns: u16,
+        eof: bool,
+        header: Header,
+        payload: &[u8],
+        agreed: &mut Agreed,
+        limits: &Limits,
+    ) -> Option<Verdict> {
+        if wire::eof(header.len, payload).is_some() {
+            agreed.no_eof = Some(false);
+            self.state = State::Statement { params, columns, eof: false };
+            return Some(if params == 0 && columns == 0 { Verdict::Finished } else { Verdict::Going });
+        }
+        if eof {
+            agreed.no_eof = Some(true); // there should have been one
+        }
+        let column = wire::column(payload)?;
+        let (params, columns) = match (params, columns) {
+            (0, 0) => return None,
+            (0, columns) => {
+                self.columns.push(&column, limits.show);
+                (0, columns - 1)
+            }
+            (params, columns) => (params - 1, columns),
+        };
+        let described = self.prepared.map_or(0, |p| p.columns);
+        let eof = params == 0 && (columns == 0 || columns == described);
+        self.state = State::Statement { params, columns, eof };
+        Some(match (params, columns, agreed.no_eof) {
+            (0, 0, Some(true)) => Verdict::Finished,
+            (0, 0, None) => Verdict::Settled,
+            _ => Verdict::Going,
+        })
+    }
+
+    fn done(&mut self, done: wire::Done) -> Verdict {
+        self.affected = self.affected.saturating_add(done.affected);
+        if done.insert_id != 0 {
+            self.insert_id = done.insert_id;
+        }
+        self.over(done.status)
+    }
+
+    fn over(&mut self, status: u16) -> Verdict {
+        if status & status::MORE_RESULTS == 0 {
+            return Verdict::Finished;
+        }
+        self.state = State::First;
+        Verdict::Going
+    }
+}

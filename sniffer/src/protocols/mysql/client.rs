@@ -1,0 +1,231 @@
+//! The client's side of a connection: logins, commands, files.
+
+use super::{
+    Command, Connection, Kind, MOST_HELD, MOST_PENDING, Phase, When,
+    answer::Ask,
+    command::{LONGEST, plausible},
+    packed::{self, Side},
+    wire::{self, HEADER, Header, caps, command},
+};
+use crate::{
+    protocols::{Context, Progress},
+    time::Timestamp,
+};
+
+/// A record of TLS with a handshake, respectively with data.
+const TLS: [&[u8]; 2] = [&[0x16, 3], &[0x17, 3, 3]];
+
+impl Connection {
+    pub(super) fn on_commands(&mut self, data: &[u8], when: When, cx: &mut Context<'_>) -> Progress {
+        let mut at = 0;
+        while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
+            let need = |n: usize| Progress::Consumed { bytes: at as u64, need: n.saturating_sub(rest.len()) };
+            let Some(header) = Header::read(rest) else { return need(HEADER) };
+            let payload = rest.get(HEADER..).unwrap_or_default();
+            let whole = HEADER + header.len as usize;
+            let full = header.len == wire::FULL;
+            if self.continued[0] {
+                self.continued[0] = full;
+                if let Some(command) = self.pending.back_mut() {
+                    command.seq = header.seq;
+                    command.bytes += whole as u64;
+                }
+                self.expect();
+                at += whole;
+                continue;
+            }
+            if self.file {
+                if let Some(command) = self.pending.front_mut() {
+                    command.bytes += whole as u64;
+                }
+                self.file = header.len > 0;
+                at += whole;
+                continue;
+            }
+            let Some(&first) = payload.first().or((header.len == 0).then_some(&0)) else { return need(HEADER + 1) };
+            if self.phase == Phase::Login && header.seq > 0 && !self.lost[0] {
+                let wanted = HEADER + payload_of_login(header);
+                if rest.len() < wanted {
+                    return need(wanted);
+                }
+                if let Some(progress) = self.login(header, payload, at, cx) {
+                    return progress;
+                }
+                at += whole;
+                continue;
+            }
+            if self.phase != Phase::Commands || self.lost[0] {
+                if self.phase == Phase::Unknown && TLS.iter().any(|tls| rest.starts_with(tls)) {
+                    cx.count("tls");
+                    return if rest.starts_with(TLS[0]) { Progress::HandOver { bytes: at as u64, to: "tls" } } else { Progress::Done };
+                }
+                // 20 bytes tell a command from most other things.
+                let wanted = whole.min(HEADER + 20);
+                if header.seq <= 1 && rest.len() < wanted {
+                    return need(wanted);
+                }
+                if header.seq == 1 && self.phase == Phase::Unknown && (wire::TLS_REQUEST..1024).contains(&header.len) {
+                    if rest.len() < whole {
+                        return need(whole);
+                    }
+                    if wire::login(payload).is_some() {
+                        self.phase = Phase::Login;
+                        self.lost = [false; 2];
+                        continue;
+                    }
+                }
+                if header.seq != 0 || !plausible(header.len, payload.get(..header.len as usize).unwrap_or(payload)) {
+                    if packed::plausible(rest) == Some(true) && matches!(when, When::Plain) {
+                        self.compressed(cx);
+                        return Progress::consumed(at);
+                    }
+                    return self.strike(data.len());
+                }
+                self.phase = Phase::Commands;
+                self.lost[0] = false;
+                if !self.pending.is_empty() {
+                    // Commands may be missing between what waits and this one.
+                    cx.count("unmatched_requests");
+                    self.forget(cx);
+                    self.lost[1] = true;
+                    self.continued[0] = full;
+                    at += whole;
+                    continue;
+                }
+            }
+            if header.seq != 0 && self.pending.front().is_some_and(|c| c.ask == Ask::ChangeUser) {
+                at += whole;
+                continue;
+            }
+            if header.seq != 0 || header.len == 0 || first > command::LAST && first != command::STMT_BULK_EXECUTE {
+                self.lost[0] = true;
+                return self.strike(data.len());
+            }
+            let wanted = (header.len as usize).min(LONGEST);
+            let Some(payload) = payload.get(..wanted) else { return need(HEADER + wanted) };
+            let time = when.at(at, cx);
+            self.continued[0] = full;
+            if matches!(first, command::BINLOG_DUMP | command::BINLOG_DUMP_GTID) {
+                return Progress::Done; // from here on it is the log of changes for a replica
+            }
+            self.command(header, payload, time, cx);
+            at += whole;
+        }
+        Progress::consumed(at)
+    }
+
+    /// The client answers the greeting, or goes on with its login.
+    fn login(&mut self, header: Header, payload: &[u8], at: usize, cx: &mut Context<'_>) -> Option<Progress> {
+        let wants = wire::login(payload.get(..header.len as usize).unwrap_or(payload)).filter(|_| self.agreed.caps.is_none())?;
+        if header.len == wire::TLS_REQUEST && wants & caps::SSL != 0 {
+            cx.count("tls");
+            return Some(Progress::HandOver { bytes: (at + HEADER) as u64 + u64::from(header.len), to: "tls" });
+        }
+        let agreed = wants & self.offered.unwrap_or(u64::MAX);
+        self.agreed.caps = Some(agreed);
+        self.agreed.no_eof = Some(agreed & caps::DEPRECATE_EOF != 0);
+        None
+    }
+
+    /// From here on both directions are compressed.
+    pub(super) fn compressed(&mut self, cx: &mut Context<'_>) {
+        if self.packed.is_none() {
+            self.packed = Some(Box::default());
+            cx.count("compressed");
+        }
+    }
+
+    /// The number that the first packet of the answer will have, where it is not the first command that waits.
+    fn expect(&mut self) {
+        if !self.answer.begun() {
+            self.answer.seq = self.pending.front().map(|c| c.seq.wrapping_add(1));
+        }
+    }
+
+    fn command(&mut self, header: Header, payload: &[u8], time: Timestamp, cx: &mut Context<'_>) {
+        self.settle(cx);
+        if self.pending.is_empty() && self.lost[1] {
+            // The client waited for the end of what was lost before it asks again.
+            self.lost[1] = false;
+            self.continued[1] = false;
+            if let Some(sides) = &mut self.packed {
+                sides[1] = Side::default();
+            }
+        }
+        let Some((&first, body)) = payload.split_first() else { return };
+        let bytes = HEADER as u64 + u64::from(header.len);
+        let id = body.first_chunk().map_or(0, |id| u32::from_le_bytes(*id));
+        let silent = |ask| Command::new(ask, Kind::Silent, bytes, time);
+        let mut new = match first {
+            command::QUIT => return,
+            command::STMT_CLOSE => return self.statements.remove(id),
+            command::STMT_SEND_LONG_DATA => return self.statements.send_ahead(body, self.making()),
+            command::QUERY => {
+                let mut text = std::mem::take(&mut self.spare);
+                text.extend_from_slice(wire::query(body));
+                Command { text, ..Command::new(Ask::Text, Kind::Query, bytes, time) }
+            }
+            command::STMT_PREPARE => Command { text: body.to_vec(), ..Command::new(Ask::Prepare, Kind::Prepare, bytes, time) },
+            command::STMT_EXECUTE | command::STMT_BULK_EXECUTE => {
+                let mut new = Command::new(Ask::Binary, Kind::Execute, bytes, time);
+                new.id = id;
+                new.bulk = first == command::STMT_BULK_EXECUTE;
+                self.execute(&mut new, body.get(4..).unwrap_or_default());
+                new
+            }
+            command::STMT_RESET => {
+                self.statements.reset(id);
+                silent(Ask::One)
+            }
+            command::CHANGE_USER => {
+                self.statements.clear();
+                silent(Ask::ChangeUser)
+            }
+            command::RESET_CONNECTION => {
+                self.statements.clear();
+                silent(Ask::One)
+            }
+            command::FIELD_LIST => silent(Ask::FieldList),
+            command::PROCESS_INFO => silent(Ask::Text),
+            command::STMT_FETCH => silent(Ask::Fetch),
+            _ => silent(Ask::One),
+        };
+        new.seq = header.seq;
+        // Its answer came before it did, as the one nobody waited for; or the next answer may be another's.
+        if self.unclaimed.take().is_some_and(|answered| time < answered) || self.unsure && self.pending.is_empty() {
+            self.lost[1] = true;
+            return cx.count("unmatched_requests");
+        }
+        if self.pending.len() >= MOST_PENDING || self.held + new.held() > MOST_HELD {
+            self.forget(cx);
+            self.lost[1] = true;
+            return cx.count("unmatched_requests");
+        }
+        self.held += new.held();
+        self.pending.push_back(new);
+        if self.pending.len() == 1 {
+            self.answer.reset(Some(header.seq.wrapping_add(1)));
+            cx.wake_at(time.after(self.plugin.common.transaction_timeout));
+        }
+    }
+
+    /// Whether a statement is being prepared.
+    fn making(&self) -> bool {
+        self.pending.iter().any(|c| c.kind == Kind::Prepare)
+    }
+
+    /// An EXECUTE: what is asked is known from its statement, which may still be in the making.
+    fn execute(&mut self, new: &mut Command, payload: &[u8]) {
+        let making = self.making();
+        let (time, timeout) = (new.time, self.plugin.options.statement_timeout);
+        let late = making && new.id == u32::MAX;
+        if (late || !self.statements.execute(new, payload, time, timeout)) && making {
+            new.text = payload.to_vec();
+        }
+    }
+}
+
+/// How much of a packet of the login is looked at: as far as what the client can.
+fn payload_of_login(header: Header) -> usize {
+    (header.len as usize).min(wire::TLS_REQUEST as usize)
+}

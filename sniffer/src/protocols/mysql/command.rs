@@ -1,0 +1,290 @@
+//! The client's commands while they wait for their answers, and the statements of a connection. Pure.
+
+use super::{
+    answer::{Ask, Columns},
+    values::{self, List, Signature},
+    wire::{self, command},
+};
+use crate::{protocols::reader::Reader, time::Timestamp};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// What of a command's text and parameters is kept. Documents beyond this are of no use.
+pub const LONGEST: usize = 1 << 20;
+/// Statements of one connection that are remembered; servers allow some 16,000 for all of them together.
+const MOST_STATEMENTS: usize = 4096;
+/// Bytes of statements of one connection.
+const MOST_HELD: usize = 4 << 20;
+/// Values sent ahead on one connection, for statements that were not executed yet.
+const MOST_AHEAD: usize = 64;
+/// What of a value sent ahead is kept.
+const LONGEST_AHEAD: usize = 4 << 10;
+/// MariaDB's name for the statement that was prepared last.
+const LAST: u32 = u32::MAX;
+
+/// What a command is reported as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A query.
+    Query,
+    /// The preparation of a statement.
+    Prepare,
+    /// The execution of a statement.
+    Execute,
+    /// Nothing: a ping, another database, …
+    Silent,
+}
+
+/// A command that waits for its answer.
+#[derive(Debug)]
+pub struct Command {
+    /// The form of its answer.
+    pub ask: Ask,
+    /// What it is reported as.
+    pub kind: Kind,
+    /// The text of a query or of a statement to prepare; the payload of an EXECUTE whose statement is still being prepared.
+    pub text: Vec<u8>,
+    /// The text of the statement that is executed.
+    pub statement: Option<Arc<[u8]>>,
+    /// Columns of its rows, where they may be left out of the answer.
+    pub columns: Option<Arc<Columns>>,
+    /// Its parameters.
+    pub params: List,
+    /// The statement's id.
+    pub id: u32,
+    /// MariaDB's BULK_EXECUTE.
+    pub bulk: bool,
+    /// Its length on the wire.
+    pub bytes: u64,
+    /// When its first byte was on the wire.
+    pub time: Timestamp,
+    /// The number of its last packet.
+    pub seq: u8,
+    /// Its time is over: it only keeps its place.
+    pub late: bool,
+}
+
+impl Command {
+    /// A command without a text.
+    pub fn new(ask: Ask, kind: Kind, bytes: u64, time: Timestamp) -> Self {
+        Self {
+            ask,
+            kind,
+            text: Vec::new(),
+            statement: None,
+            columns: None,
+            params: List::default(),
+            id: 0,
+            bulk: false,
+            bytes,
+            time,
+            seq: 0,
+            late: false,
+        }
+    }
+
+    /// Its last packet has that number.
+    pub fn following(self, seq: u8) -> Self {
+        Self { seq, ..self }
+    }
+
+    /// What of it is kept.
+    pub fn held(&self) -> usize {
+        self.text.len() + self.params.held()
+    }
+}
+
+/// Whether `payload`, or as much of it as there is, may be a command of that length.
+pub fn plausible(len: u32, payload: &[u8]) -> bool {
+    let Some((&first, rest)) = payload.split_first() else { return false };
+    match first {
+        command::QUERY | command::STMT_PREPARE | command::INIT_DB => {
+            let text = if matches!(rest, [0..=0x1f, 1, ..]) { wire::query(rest) } else { rest };
+            len > 1 && text.iter().take(16).all(|b| matches!(b, b'\t' | b'\n' | b'\r' | b' '..))
+        }
+        command::QUIT | 0x08 | 0x09 | command::PROCESS_INFO | 0x0d | command::PING | command::RESET_CONNECTION => len == 1,
+        command::STMT_CLOSE | command::STMT_RESET | 0x0c => len == 5,
+        command::STMT_FETCH => len == 9,
+        command::STMT_EXECUTE => len >= 10,
+        command::STMT_SEND_LONG_DATA | command::STMT_BULK_EXECUTE => len >= 7,
+        0x1b => len == 3,
+        command::FIELD_LIST
+        | 0x05..=0x07
+        | command::CHANGE_USER
+        | command::BINLOG_DUMP
+        | 0x14
+        | 0x15
+        | command::BINLOG_DUMP_GTID
+        | 0x20 => len > 1,
+        _ => false,
+    }
+}
+
+/// A prepared statement.
+#[derive(Debug)]
+struct Statement {
+    sql: Arc<[u8]>,
+    signature: Signature,
+    columns: Option<Arc<Columns>>,
+    used: Timestamp,
+}
+
+impl Statement {
+    fn held(&self) -> usize {
+        self.sql.len() + self.signature.types.len() * 2 + self.columns.as_ref().map_or(0, |c| c.held())
+    }
+}
+
+/// The statements of a connection.
+#[derive(Debug, Default)]
+pub struct Statements {
+    known: BTreeMap<u32, Statement>,
+    /// Bytes that they keep.
+    held: usize,
+    /// The one that was prepared last, where that is known.
+    last: Option<u32>,
+    /// Values sent ahead: for which statement and parameter, and their beginnings.
+    ahead: Vec<(u32, u16, Vec<u8>)>,
+    sweep: Timestamp,
+}
+
+impl Statements {
+    /// Remembers a statement until it was not used for `timeout`.
+    pub fn insert(&mut self, prepared: wire::Prepared, sql: &[u8], columns: Option<Columns>, now: Timestamp, timeout: Duration) {
+        if now >= self.sweep {
+            self.sweep = now.after(timeout);
+            self.known.retain(|_, s| now <= s.used.after(timeout));
+            self.held = self.known.values().map(Statement::held).sum();
+        }
+        self.forget(prepared.id);
+        self.last = Some(prepared.id);
+        for (id, ..) in self.ahead.iter_mut().filter(|(id, ..)| *id == LAST) {
+            *id = prepared.id;
+        }
+        let signature = Signature { count: prepared.params.into(), types: Vec::new() };
+        let statement = Statement { sql: sql.into(), signature, columns: columns.map(Arc::new), used: now };
+        self.held += statement.held();
+        self.known.insert(prepared.id, statement);
+        self.shrink();
+    }
+
+    /// Ids go up: the first is the oldest.
+    fn shrink(&mut self) {
+        while self.known.len() > MOST_STATEMENTS || self.held > MOST_HELD {
+            let Some((_, old)) = self.known.pop_first() else { break };
+            self.held = self.held.saturating_sub(old.held());
+        }
+    }
+
+    /// Tells `command` what it executes, and reads its parameters from `payload`, what stands behind the statement's id; whether the
+    /// statement is known and was used within `timeout`.
+    pub fn execute(&mut self, command: &mut Command, payload: &[u8], now: Timestamp, timeout: Duration) -> bool {
+        let named = if command.id == LAST { self.last } else { Some(command.id) };
+        let Some(id) = named else { return false };
+        let Some(statement) = self.known.get_mut(&id).filter(|s| now <= s.used.after(timeout)) else { return false };
+        let before = statement.held();
+        statement.used = now;
+        command.statement = Some(Arc::clone(&statement.sql));
+        command.columns.clone_from(&statement.columns);
+        let ahead: Vec<_> = self.ahead.extract_if(.., |(of, ..)| *of == id).map(|(_, place, value)| (place, value)).collect();
+        let params = match command.bulk {
+            true => values::bulk(payload, &mut statement.signature),
+            false => values::execute(payload, &mut statement.signature, &ahead),
+        };
+        command.params = params.unwrap_or_default();
+        self.held = (self.held + statement.held()).saturating_sub(before);
+        self.shrink();
+        true
+    }
+
+    /// Which statement was prepared last is not known any more.
+    pub fn forget_last(&mut self) {
+        self.last = None;
+    }
+
+    /// Commands may be missing: what they may have changed is forgotten.
+    pub fn doubt(&mut self) {
+        self.last = None;
+        self.ahead.clear();
+        for statement in self.known.values_mut() {
+            statement.signature.types.clear();
+        }
+        self.held = self.known.values().map(Statement::held).sum();
+    }
+
+    /// The client closes one.
+    pub fn remove(&mut self, id: u32) {
+        self.reset(id);
+        self.forget(id);
+    }
+
+    fn forget(&mut self, id: u32) {
+        if let Some(old) = self.known.remove(&id) {
+            self.held = self.held.saturating_sub(old.held());
+        }
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The client sends (more of) a parameter's value before the EXECUTE: `payload` is what stands behind the command's byte.
+    /// `making`: the statement that was prepared last is not known yet.
+    pub fn send_ahead(&mut self, payload: &[u8], making: bool) {
+        let mut r = Reader::new(payload);
+        let (Some(id), Some(place)) = (r.u32_le(), r.u16_le()) else { return };
+        let id = if id == LAST && !making { self.last.unwrap_or(LAST) } else { id };
+        let at = self.ahead.iter().position(|(of, p, _)| (*of, *p) == (id, place)).unwrap_or(self.ahead.len());
+        if at == self.ahead.len() {
+            if at >= MOST_AHEAD {
+                return;
+            }
+            self.ahead.push((id, place, Vec::new()));
+        }
+        if let Some((.., value)) = self.ahead.get_mut(at) {
+            let room = LONGEST_AHEAD.saturating_sub(value.len()).min(r.remaining());
+            value.extend_from_slice(r.take(room).unwrap_or_default());
+        }
+    }
+
+    /// The client takes back what it sent ahead.
+    pub fn reset(&mut self, id: u32) {
+        self.ahead.retain(|(of, ..)| *of != id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prepared(id: u32) -> wire::Prepared {
+        wire::Prepared { id, columns: 0, params: 1, described: true }
+    }
+
+    #[test]
+    fn statements_are_bounded_and_expire() {
+        let hour = Duration::from_secs(3600);
+        let at = |s: u64| Timestamp(s * 1_000_000_000);
+        let mut all = Statements::default();
+        all.insert(prepared(1), b"select ?", None, at(0), hour);
+        let execute = |all: &mut Statements, id, s| {
+            let mut command = Command { id, ..Command::new(Ask::Binary, Kind::Execute, 0, at(s)) };
+            all.execute(&mut command, b"", at(s), hour)
+        };
+        assert!(execute(&mut all, 1, 3600) && execute(&mut all, LAST, 3600));
+        assert!(!execute(&mut all, 1, 7201));
+        for id in 0..10_000 {
+            all.insert(prepared(id), &[b'x'; 2000], None, at(8000), hour);
+        }
+        assert_eq!((all.known.len(), all.held), (MOST_HELD / 2000, MOST_HELD / 2000 * 2000));
+        all.insert(prepared(1), b"select ?", None, at(20_000), hour);
+        assert_eq!((all.known.len(), all.held), (1, 8));
+    }
+
+    #[test]
+    fn what_may_be_a_command() {
+        let may = |payload: &[u8]| plausible(payload.len() as u32, payload);
+        assert!(may(b"\x03select 1") && may(b"\x03\0\x01select 1") && may(b"\x0e") && may(b"\x17\x01\0\0\0\0\x01\0\0\0"));
+        assert!(!may(b"\x03\x01\x02") && !may(b"\x0e\0") && !may(b"GET /") && !may(b""));
+    }
+}

@@ -1,0 +1,130 @@
+//! The compressed form of a connection: packets in packets, each of which holds a piece of the stream, compressed with zlib or
+//! zstd or as it is. Unpacked piece by piece, so that no packet is ever held whole.
+//!
+//! "Compressed Packet" of MySQL's source documentation. Which of the two compresses is seen from the first byte, so it does not
+//! have to be known. flate2 and zstd are the usual libraries for these formats.
+
+use super::wire::{Header, command};
+use crate::{protocols::reader::Reader, time::Timestamp};
+use flate2::{Decompress, FlushDecompress, Status};
+use zstd::stream::raw::{DParameter, Decoder as Zstd, InBuffer, Operation, OutBuffer};
+
+/// Length, number, and length before compression.
+pub const HEADER: usize = 7;
+/// Bytes that are unpacked at a time.
+pub const PIECE: usize = 16 << 10;
+/// Memory that a sender may ask of the zstd decoder, as a power of two; packets have 16 MiB at the most.
+const WINDOW: u32 = 24;
+
+enum Decoder {
+    /// The first byte of the payload tells.
+    Unknown,
+    Stored,
+    Zlib(Box<Decompress>),
+    Zstd(Box<Zstd<'static>>),
+}
+
+/// One direction.
+pub struct Side {
+    decoder: Decoder,
+    /// Bytes of the payload still to come.
+    pub left: u32,
+    /// Bytes it may still become.
+    room: u32,
+    /// What was unpacked and not yet consumed.
+    pub kept: Vec<u8>,
+    /// When its first byte was on the wire.
+    pub since: Timestamp,
+    /// Unpacked bytes still to come that nobody wants.
+    pub skip: u64,
+    /// Unpacked bytes beyond what is kept that are needed.
+    pub need: usize,
+}
+
+impl Default for Side {
+    fn default() -> Self {
+        Self { decoder: Decoder::Stored, left: 0, room: 0, kept: Vec::new(), since: Timestamp::default(), skip: 0, need: 0 }
+    }
+}
+
+impl Side {
+    /// A packet begins; `None` when there is too little of it.
+    pub fn begin(&mut self, data: &[u8]) -> Option<()> {
+        let mut r = Reader::new(data);
+        let (len, _seq, before) = (r.u24_le()?, r.u8()?, r.u24_le()?);
+        self.left = len;
+        (self.decoder, self.room) = match before {
+            0 => (Decoder::Stored, len),
+            room => (Decoder::Unknown, room),
+        };
+        Some(())
+    }
+
+    /// Unpacks from `data`, which lies in the packet: how much of it was taken, and how much was written to `out`. `None` when it
+    /// is nothing that can be unpacked.
+    pub fn unpack(&mut self, data: &[u8], out: &mut [u8; PIECE]) -> Option<(usize, usize)> {
+        let most = (self.room as usize).min(PIECE);
+        if matches!(self.decoder, Decoder::Unknown) {
+            self.decoder = match data.first()? {
+                0x28 => {
+                    let mut zstd = Zstd::new().ok()?;
+                    zstd.set_parameter(DParameter::WindowLogMax(WINDOW)).ok()?;
+                    Decoder::Zstd(Box::new(zstd))
+                }
+                byte if byte & 15 == 8 => Decoder::Zlib(Box::new(Decompress::new(true))),
+                _ => return None,
+            };
+        }
+        let out = out.get_mut(..most)?;
+        let (taken, written) = match &mut self.decoder {
+            Decoder::Unknown | Decoder::Stored => {
+                let n = data.len().min(most);
+                out.get_mut(..n)?.copy_from_slice(data.get(..n)?);
+                (n, n)
+            }
+            // What stands behind the end of what was compressed is nothing.
+            _ if most == 0 => (data.len(), 0),
+            Decoder::Zlib(zlib) => {
+                let before = (zlib.total_in(), zlib.total_out());
+                let status = zlib.decompress(data, out, FlushDecompress::None).ok()?;
+                let taken = usize::try_from(zlib.total_in() - before.0).ok()?;
+                let written = usize::try_from(zlib.total_out() - before.1).ok()?;
+                if status == Status::StreamEnd { (data.len(), written) } else { (taken, written) }
+            }
+            Decoder::Zstd(zstd) => {
+                let (mut from, mut to) = (InBuffer::around(data), OutBuffer::around(out));
+                let rest = zstd.run(&mut from, &mut to).ok()?;
+                if rest == 0 { (data.len(), to.pos()) } else { (from.pos(), to.pos()) }
+            }
+        };
+        self.left = self.left.checked_sub(u32::try_from(taken).ok()?)?;
+        self.room -= written as u32;
+        // Whoever gives nothing and takes nothing would be asked for ever.
+        (taken > 0 || written > 0 || data.is_empty()).then_some((taken, written))
+    }
+
+    /// The end of a packet: the decoder's memory is not kept for the time between packets.
+    pub fn end(&mut self) {
+        if self.left == 0 {
+            self.decoder = Decoder::Stored;
+        }
+    }
+}
+
+/// Whether `data` begins with a compressed packet that begins with a command: `None` when it is too short to tell.
+pub fn plausible(data: &[u8]) -> Option<bool> {
+    let mut r = Reader::new(data);
+    let (len, seq, before) = (r.u24_le()?, r.u8()?, r.u24_le()?);
+    if seq != 0 || len < 5 {
+        return Some(false);
+    }
+    Some(match before {
+        0 => {
+            let inner = Header::read(r.rest())?;
+            let first = *r.rest().get(4)?;
+            inner.seq == 0 && inner.len + 4 <= len && (1..=command::LAST).contains(&first)
+        }
+        // Commands of less than 50 bytes are not worth compressing.
+        before => matches!(*r.rest().first()?, 0x28 | 0x78) && before >= 50 && before > len,
+    })
+}

@@ -1,0 +1,114 @@
+//! The server's side of a connection: the greeting, and answers.
+
+use super::{
+    Connection, Phase, When,
+    answer::Verdict,
+    wire::{self, HEADER, Header, caps},
+};
+use crate::protocols::{Context, Progress};
+
+/// A greeting is a version, a few numbers and a name.
+const LONGEST_GREETING: u32 = 1024;
+
+impl Connection {
+    pub(super) fn on_answers(&mut self, data: &[u8], when: When, cx: &mut Context<'_>) -> Progress {
+        let mut at = 0;
+        while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
+            let need = |n: usize| Progress::Consumed { bytes: at as u64, need: n.saturating_sub(rest.len()) };
+            if self.phase != Phase::Unknown && self.lost[1] {
+                self.unclaimed = Some(when.at(at, cx));
+                self.unsure = false;
+                return Progress::consumed(data.len());
+            }
+            if self.phase == Phase::Unknown && (self.joined || !(b"\0\0\x0a".iter().zip(rest.iter().skip(2)).all(|(a, b)| a == b))) {
+                self.joined = true;
+                return Progress::consumed(data.len());
+            }
+            let Some(header) = Header::read(rest) else { return need(HEADER) };
+            let payload = rest.get(HEADER..).unwrap_or_default();
+            let whole = HEADER + header.len as usize;
+            if self.continued[1] {
+                self.continued[1] = header.len == wire::FULL;
+                self.answer.seq = self.answer.seq.map(|_| header.seq.wrapping_add(1));
+                self.answer.bytes += whole as u64;
+                at += whole;
+                continue;
+            }
+            let Some(&first) = payload.first().or((header.len == 0).then_some(&0)) else { return need(HEADER + 1) };
+            match self.phase {
+                Phase::Unknown => {
+                    let payload = match payload.get(..header.len as usize) {
+                        None if header.len <= LONGEST_GREETING => return need(whole),
+                        payload => payload.unwrap_or_default(),
+                    };
+                    let Some(offered) = wire::greeting(payload) else {
+                        self.joined = true;
+                        return Progress::consumed(data.len());
+                    };
+                    self.offered = Some(offered);
+                    self.phase = Phase::Login;
+                    self.lost = [false; 2];
+                }
+                Phase::Login => {
+                    // Anything else is part of the login.
+                    if matches!(first, 0 | 0xff) {
+                        self.phase = Phase::Commands;
+                        if first == 0 && self.agreed.caps.is_some_and(|c| c & (caps::COMPRESS | caps::ZSTD) != 0) {
+                            self.compressed(cx);
+                            return Progress::Consumed { bytes: (at + whole) as u64, need: 1 };
+                        }
+                    }
+                }
+                Phase::Commands => {
+                    if let Some(progress) = self.answer(header, rest, at, when, cx) {
+                        return progress;
+                    }
+                    if self.lost[1] {
+                        return Progress::consumed(data.len());
+                    }
+                }
+            }
+            at += whole;
+        }
+        Progress::consumed(at)
+    }
+
+    /// A packet of an answer, which `rest` begins with; what it comes to when it is not there in full.
+    fn answer(&mut self, header: Header, rest: &[u8], at: usize, when: When, cx: &mut Context<'_>) -> Option<Progress> {
+        let time = when.at(at, cx);
+        // Another answer begins: what may have been whole was whole.
+        if self.settled && (self.answer.seq != Some(header.seq) || header.len != 5) {
+            self.settle(cx);
+        }
+        let Some(command) = self.pending.front() else {
+            if header.seq > 0 {
+                cx.count("unmatched_responses");
+                self.unclaimed = Some(time);
+                self.unsure = false;
+            }
+            self.lost[1] = true;
+            return None;
+        };
+        let payload = rest.get(HEADER..).unwrap_or_default();
+        let limits = self.plugin.limits;
+        let wanted = self.answer.wants(header, payload.first().copied().unwrap_or_default(), &limits);
+        let Some(payload) = payload.get(..wanted) else {
+            return Some(Progress::Consumed { bytes: at as u64, need: (HEADER + wanted).saturating_sub(rest.len()) });
+        };
+        if !self.answer.begun() {
+            self.answer.start = time;
+        }
+        self.continued[1] = header.len == wire::FULL;
+        match self.answer.packet(command.ask, header, payload, command.columns.as_deref(), &mut self.agreed, &limits) {
+            Verdict::Going => {}
+            Verdict::Finished => self.finish(false, cx),
+            Verdict::Settled => self.settled = true,
+            Verdict::File => self.file = true,
+            Verdict::Malformed => {
+                self.forget(cx);
+                self.lost[1] = true;
+            }
+        }
+        None
+    }
+}
