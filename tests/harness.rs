@@ -56,12 +56,20 @@ impl Home {
         self.command(&["-e", "-t"]).arg("-I").arg(capture).output().unwrap()
     }
 
-    /// The documents written so far, in order.
+    /// The documents written so far, but for a line that is being written.
+    pub fn documents_so_far(&self) -> Vec<Value> {
+        self.lines().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// The documents, in order.
     pub fn documents(&self) -> Vec<Value> {
+        self.lines().lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e} in {line}"))).collect()
+    }
+
+    fn lines(&self) -> String {
         let mut files: Vec<_> = fs::read_dir(self.path().join("out")).map(|d| d.flatten().map(|e| e.path()).collect()).unwrap_or_default();
         files.sort();
-        let text: String = files.iter().map(|f| fs::read_to_string(f).unwrap()).collect();
-        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e} in {line}"))).collect()
+        files.iter().map(|f| fs::read_to_string(f).unwrap()).collect()
     }
 }
 

@@ -1,0 +1,1 @@
+//! Crafted captures and bad input: the right events, or a clear error.

@@ -1,0 +1,191 @@
+//! Live capture in network namespaces: the same traffic of real servers and clients over each backend and hook must give the same
+//! transactions, one for one.
+
+use crate::{
+    harness::{Home, tests},
+    net::{Net, Running, may_run, until},
+};
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+/// How packets are got: type and hook.
+const BACKENDS: &[(&str, &str)] =
+    &[("ebpf", "xdp"), ("ebpf", "tc"), ("ebpf", "socket"), ("af_packet", "auto"), ("pcap", "auto"), ("auto", "auto")];
+
+const PROTOCOLS: &str = "
+name: live
+packetbeat.protocols:
+  - {type: icmp, enabled: true}
+  - {type: dns, ports: [53]}
+  - {type: http, ports: [80]}
+packetbeat.shutdown_timeout: 10s
+queue.mem: {events: 4096, flush.min_events: 1, flush.timeout: 0.1s}
+";
+
+fn config(kind: &str, hook: &str, vlans: bool) -> String {
+    format!("{PROTOCOLS}packetbeat.interfaces: {{device: v0, type: {kind}, hook: {hook}, with_vlans: {vlans}, buffer_size_mb: 8}}\n")
+}
+
+/// What a document is about, in a line; `None` for what the network says on its own account (neighbours, routers).
+fn gist(document: &Value) -> Option<String> {
+    let text = |path: &str| document.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let what = match text("/type").as_str() {
+        "icmp" if !text("/icmp/request/message").starts_with("Echo") => return None,
+        "icmp" => format!("{} {}", text("/icmp/request/message"), text("/icmp/response/message")),
+        "dns" => format!("{} {} {}", text("/dns/question/type"), text("/resource"), text("/dns/response_code")),
+        _ => format!("{} {}", text("/query"), document["http"]["response"]["status_code"]),
+    };
+    Some(format!("{} {} {what} from {}", text("/type"), text("/status"), text("/source/ip")))
+}
+
+fn gists(documents: &[Value]) -> BTreeMap<String, usize> {
+    let mut all = BTreeMap::new();
+    documents.iter().filter_map(gist).for_each(|gist| *all.entry(gist).or_default() += 1);
+    all
+}
+
+/// Runs the program on the server while `traffic` flows, until it has written as many transactions as `expected`, then ends it.
+fn capture(net: &Net, config: &str, expected: &BTreeMap<String, usize>, traffic: impl FnOnce()) -> (BTreeMap<String, usize>, String) {
+    let home = Home::new(config);
+    let program = home.command(&["-e"]);
+    let mut command = net.on_server(&program.get_program().to_string_lossy());
+    let mut running = Running::start(command.args(program.get_args()));
+    running.wait_for("sniffer is running");
+    traffic();
+    let wanted: usize = expected.values().sum();
+    // What is lost never comes: the last look is the program's own end.
+    let start = std::time::Instant::now();
+    while gists(&home.documents_so_far()).values().sum::<usize>() < wanted && start.elapsed().as_secs() < 10 {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let said = running.stop();
+    (gists(&home.documents()), said)
+}
+
+fn ok(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+}
+
+/// nginx and dnsmasq on the server.
+fn start_servers(net: &Net, dir: &Path) -> [Running; 2] {
+    let at = dir.display();
+    std::fs::write(dir.join("index.html"), "x".repeat(3000)).unwrap();
+    let conf = format!(
+        "daemon off; pid {at}/pid; error_log stderr; user root; events {{}} http {{ access_log off; client_body_temp_path {at}/b; \
+         proxy_temp_path {at}/p; fastcgi_temp_path {at}/f; uwsgi_temp_path {at}/u; scgi_temp_path {at}/s; \
+         server {{ listen 80; root {at}; location /n/ {{ return 200 \"fine\\n\"; }} }} }}"
+    );
+    std::fs::write(dir.join("nginx.conf"), conf).unwrap();
+    let nginx = Running::start(net.on_server("nginx").arg("-c").arg(dir.join("nginx.conf")));
+    let dnsmasq = Running::start(net.on_server("dnsmasq").args([
+        "--keep-in-foreground",
+        "--conf-file=/dev/null",
+        "--no-resolv",
+        "--no-hosts",
+        "--user=root",
+        "--pid-file=",
+        "--listen-address=192.0.2.2",
+        "--bind-interfaces",
+        "--local=/test/",
+        "--host-record=www.test,192.0.2.7,2001:db8::7",
+        "--txt-record=www.test,text",
+    ]));
+    let get = || {
+        net.on_client("curl").args(["-sf", "--max-time", "2", "-o", "/dev/null", "http://192.0.2.2/"]).status().is_ok_and(|s| s.success())
+    };
+    until("nginx answers", get);
+    let dig = || {
+        net.on_client("dig")
+            .args(["+tries=1", "+time=1", "@192.0.2.2", "www.test"])
+            .stdout(Stdio::null())
+            .status()
+            .is_ok_and(|s| s.success())
+    };
+    until("dnsmasq answers", dig);
+    [nginx, dnsmasq]
+}
+
+fn real_traffic(net: &Net) {
+    // One connection for many, and one for each.
+    let curl = || {
+        let mut command = net.on_client("curl");
+        command.args(["-sS", "--max-time", "20", "-o", "/dev/null"]);
+        command
+    };
+    let urls: Vec<String> = (0..20).map(|n| format!("http://192.0.2.2/n/{n}")).collect();
+    ok(curl().args(["--remove-on-error", "--parallel-max", "1"]).args(urls.iter().flat_map(|url| ["-o", "/dev/null", url.as_str()])));
+    ok(curl().arg("http://192.0.2.2/"));
+    ok(curl().arg("http://192.0.2.2/missing"));
+    ok(curl().args(["-I", "http://192.0.2.2/"]));
+    ok(curl().args(["-g", "http://192.0.2.2/n/last"]));
+    for question in [["www.test", "A"], ["www.test", "AAAA"], ["www.test", "TXT"], ["none.test", "A"]] {
+        ok(net.on_client("dig").args(["+tries=1", "+time=5", "@192.0.2.2"]).args(question).stdout(Stdio::null()));
+    }
+    ok(net.on_client("dig").args(["+tcp", "+tries=1", "+time=5", "@192.0.2.2", "www.test", "A"]).stdout(Stdio::null()));
+    ok(net.on_client("ping").args(["-q", "-c", "5", "-i", "0.2", "192.0.2.2"]));
+    ok(net.on_client("ping").args(["-q", "-c", "5", "-i", "0.2", "fd00::2"]));
+}
+
+fn expected_of_real_traffic() -> BTreeMap<String, usize> {
+    let one = |text: &str| (text.to_owned(), 1);
+    let mut all: BTreeMap<String, usize> = (0..20).map(|n| one(&format!("http OK GET /n/{n} 200 from 192.0.2.1"))).collect();
+    all.extend([
+        one("http OK GET / 200 from 192.0.2.1"),
+        one("http Error GET /missing 404 from 192.0.2.1"),
+        one("http OK HEAD / 200 from 192.0.2.1"),
+        one("http OK GET /n/last 200 from 192.0.2.1"),
+        ("dns OK A www.test NOERROR from 192.0.2.1".to_owned(), 2),
+        one("dns OK AAAA www.test NOERROR from 192.0.2.1"),
+        one("dns OK TXT www.test NOERROR from 192.0.2.1"),
+        one("dns Error A none.test NXDOMAIN from 192.0.2.1"),
+        ("icmp OK EchoRequest EchoReply from 192.0.2.1".to_owned(), 5),
+        ("icmp OK EchoRequest EchoReply from fd00::1".to_owned(), 5),
+    ]);
+    all
+}
+
+#[test]
+fn live_servers_give_the_same_transactions_over_every_backend() {
+    if !may_run("live_servers_give_the_same_transactions_over_every_backend") {
+        return;
+    }
+    let net = Net::new();
+    let dir = tempfile::tempdir().unwrap();
+    let _servers = start_servers(&net, dir.path());
+    let expected = expected_of_real_traffic();
+    for (kind, hook) in BACKENDS {
+        let (got, said) = capture(&net, &config(kind, hook, false), &expected, || real_traffic(&net));
+        assert_eq!(got, expected, "\nover {kind} {hook}; it said:\n{said}");
+    }
+}
+
+#[test]
+fn live_tagged_frames_give_the_same_transactions_over_every_backend() {
+    if !may_run("live_tagged_frames_give_the_same_transactions_over_every_backend") {
+        return;
+    }
+    let captures = ["protocols/http/nginx.pcap", "protocols/dns/dnsmasq.pcap"];
+    let mut expected = BTreeMap::new();
+    for capture in captures {
+        let home = Home::new(PROTOCOLS);
+        home.read_capture(&tests().join(capture));
+        gists(&home.documents()).into_iter().for_each(|(gist, n)| *expected.entry(gist).or_default() += n);
+    }
+    assert!(expected.len() > 10, "{expected:?}");
+    let net = Net::new();
+    for tags in ["", "8100:5", "88a8:7,8100:5"] {
+        for (kind, hook) in BACKENDS {
+            let inject = || {
+                let mut python = net.on_client("python3");
+                ok(python.arg(tests().join("inject.py")).args(["v0", tags]).args(captures.map(|capture| tests().join(capture))));
+            };
+            let (got, said) = capture(&net, &config(kind, hook, true), &expected, inject);
+            assert_eq!(got, expected, "\ntags {tags:?} over {kind} {hook}; it said:\n{said}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Two hosts joined by a veth, in network namespaces that are gone with the value; programs in them, ended with theirs.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    sync::{
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
+    time::{Duration, Instant},
+};
+
+/// Nothing that is waited for takes longer, even on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Whether namespaces can be made. Without the privilege a live test says so and ends, but not in CI.
+pub fn may_run(test: &str) -> bool {
+    let root = Command::new("id").arg("-u").output().is_ok_and(|o| o.stdout.starts_with(b"0"));
+    assert!(root || std::env::var_os("CI").is_none(), "{test} needs root, and CI has to run it");
+    if !root {
+        eprintln!("SKIPPED {test}: it needs root to make network namespaces");
+    }
+    root
+}
+
+/// A client and a server, 192.0.2.1 and 192.0.2.2 (and fd00::1, fd00::2), each on its `v0`.
+pub struct Net {
+    client: String,
+    server: String,
+}
+
+impl Net {
+    /// Makes them.
+    pub fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::SeqCst);
+        let name = |end: &str| format!("snf{}{end}{number}", std::process::id());
+        let net = Self { client: name("c"), server: name("s") };
+        let ip = |args: &str| {
+            let output = Command::new("ip").args(args.split(' ')).output().unwrap();
+            assert!(output.status.success(), "ip {args}: {}", String::from_utf8_lossy(&output.stderr));
+        };
+        let Self { client, server } = &net;
+        ip(&format!("netns add {client}"));
+        ip(&format!("netns add {server}"));
+        ip(&format!("-n {client} link add v0 mtu 9000 type veth peer name v0 mtu 9000 netns {server}"));
+        for (ns, last) in [(client, 1), (server, 2)] {
+            ip(&format!("-n {ns} addr add 192.0.2.{last}/24 dev v0"));
+            ip(&format!("-n {ns} addr add fd00::{last}/64 dev v0 nodad"));
+            ip(&format!("-n {ns} link set lo up"));
+            ip(&format!("-n {ns} link set v0 up"));
+        }
+        // Frames from packet sockets reach every hook only with GRO on where native XDP is off.
+        for ns in [client, server] {
+            let _ = net.command(ns, "ethtool").args(["-K", "v0", "gro", "on"]).output();
+        }
+        net
+    }
+
+    /// A program on the client.
+    pub fn on_client(&self, program: &str) -> Command {
+        self.command(&self.client, program)
+    }
+
+    /// A program on the server.
+    pub fn on_server(&self, program: &str) -> Command {
+        self.command(&self.server, program)
+    }
+
+    // `ip netns exec` would hide bpffs behind a fresh /sys.
+    fn command(&self, ns: &str, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/run/netns/{ns}")).arg(program).stdin(Stdio::null());
+        command
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        for ns in [&self.client, &self.server] {
+            let _ = Command::new("ip").args(["netns", "del", ns]).output();
+        }
+    }
+}
+
+/// A program that runs until the value is dropped.
+pub struct Running {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+    seen: Vec<String>,
+}
+
+impl Running {
+    /// Starts it; its stderr is read.
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let (sender, lines) = mpsc::channel();
+        let stderr = child.stderr.take().unwrap();
+        std::thread::spawn(move || BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Self { child, lines, seen: Vec::new() }
+    }
+
+    /// Waits for a line that contains `text`.
+    pub fn wait_for(&mut self, text: &str) {
+        let start = Instant::now();
+        while let Ok(line) = self.lines.recv_timeout(PATIENCE.saturating_sub(start.elapsed())) {
+            let found = line.contains(text);
+            self.seen.push(line);
+            if found {
+                return;
+            }
+        }
+        panic!("no line with {text:?}; there were:\n{}", self.seen.join("\n"));
+    }
+
+    /// Asks it to end, waits for that, and returns what it said.
+    pub fn stop(mut self) -> String {
+        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        let status = self.child.wait().unwrap();
+        self.seen.extend(self.lines.iter());
+        let said = self.seen.join("\n");
+        assert!(status.success(), "{status}:\n{said}");
+        said
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Tries until it succeeds.
+pub fn until(what: &str, mut ready: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !ready() {
+        assert!(start.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

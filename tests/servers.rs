@@ -1,0 +1,1 @@
+//! Against servers that have to be downloaded: `cargo xtask test-servers`.
