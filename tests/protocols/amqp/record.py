@@ -30,9 +30,9 @@ def messages():
         channel.basic_publish("logs", "a.d", b"\x00\x01\xff")
         channel.basic_publish("logs", "a.e", b"")
         time.sleep(0.2)
-        for _ in range(5):
+        for _ in range(7):
             method, _, _ = channel.basic_get(queue)
-            if method and method.routing_key == "a.b":
+            if method and method.routing_key == "a.b" and not method.redelivered:
                 channel.basic_nack(method.delivery_tag, requeue=True)
             elif method and method.routing_key == "a.c":
                 channel.basic_reject(method.delivery_tag, requeue=False)
