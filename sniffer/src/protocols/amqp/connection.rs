@@ -1,9 +1,11 @@
-//! One connection: frames, the methods that wait for an answer, the messages that come in several frames. Channels are kept apart.
+//! One connection: its frames, and what each of them means for what waits and what is under way.
 
 use super::{
     Amqp,
     event::{self, Answer, Message, Request},
-    methods::{self, By, Method, Role},
+    messages::{Coming, Messages, Stand},
+    methods::{self, By, Role},
+    waiting::Waiting,
     wire::{self, FRAME_END, FRAME_HEAD, Fields, Frame, Kind, Sought},
 };
 use crate::{
@@ -11,14 +13,8 @@ use crate::{
     protocols::{Close, Context, Progress, Recovery, StreamParser},
     time::Timestamp,
 };
-use std::{collections::VecDeque, mem, sync::Arc};
+use std::{mem, sync::Arc};
 
-/// Methods that wait for their answers, on all channels: a client may have 2047 channels, but hardly asks on all of them at once.
-const MOST_WAITING: usize = 1024;
-/// Messages that are under way in several frames, on all channels.
-const MOST_MESSAGES: usize = 256;
-/// Bytes kept of all of these.
-const MOST_HELD: usize = 16 << 20;
 /// Bytes looked through for a first frame before the connection is given up.
 const LONGEST_SEARCH: u64 = 1 << 20;
 
@@ -35,38 +31,12 @@ enum Place {
     Lost,
 }
 
-/// A message in several frames.
-struct Coming {
-    dir: Direction,
-    channel: u16,
-    method: &'static Method,
-    args: Vec<u8>,
-    header: Vec<u8>,
-    body: Vec<u8>,
-    /// Known with the header.
-    size: Option<u64>,
-    seen: u64,
-    /// Nothing more of the body is kept.
-    cut: bool,
-    time: Timestamp,
-    asked: Option<Request<'static>>,
-}
-
-impl Coming {
-    fn held(&self) -> usize {
-        self.args.len() + self.header.len() + self.body.len() + self.asked.as_ref().map_or(0, |asked| asked.args.len())
-    }
-}
-
 /// See the module.
 pub struct Connection {
     amqp: Arc<Amqp>,
     places: [Place; 2],
-    /// Oldest first.
-    waiting: VecDeque<Request<'static>>,
-    coming: Vec<Coming>,
-    /// Bytes that these two keep.
-    held: usize,
+    waiting: Waiting,
+    messages: Messages,
     /// Who is the client is proved.
     certain: bool,
     /// Bytes looked through in vain before the first frame.
@@ -92,10 +62,7 @@ impl StreamParser for Connection {
             if left == 0 {
                 self.places[dir.index()] = Place::End { channel };
             }
-            if let Some(coming) = self.coming.iter_mut().find(|c| (c.dir, c.channel) == (dir, channel)) {
-                coming.seen = coming.seen.saturating_add(lost);
-                coming.cut = true;
-            }
+            self.messages.lose(dir, channel, lost);
             return Recovery::Resume;
         }
         self.lose(dir, cx);
@@ -103,7 +70,7 @@ impl StreamParser for Connection {
     }
 
     fn on_close(&mut self, dir: Direction, _why: Close, cx: &mut Context<'_>) {
-        self.drop_messages(|c| c.dir == dir, cx);
+        count_incomplete(self.messages.drop_if(|c| c.dir == dir), cx);
         // Nobody is left to answer.
         self.drop_requests(|r| r.dir != dir, cx);
         self.wake(cx);
@@ -122,9 +89,8 @@ impl Connection {
         Self {
             amqp,
             places: [Place::Frame; 2],
-            waiting: VecDeque::new(),
-            coming: vec![],
-            held: 0,
+            waiting: Waiting::default(),
+            messages: Messages::default(),
             certain: false,
             searched: 0,
             met: [false; 2],
@@ -132,8 +98,8 @@ impl Connection {
     }
 
     fn wake(&self, cx: &mut Context<'_>) {
-        if let Some(oldest) = self.waiting.front() {
-            cx.wake_at(oldest.time.after(self.amqp.common.transaction_timeout));
+        if let Some(since) = self.waiting.since() {
+            cx.wake_at(since.after(self.amqp.common.transaction_timeout));
         }
     }
 
@@ -147,7 +113,8 @@ impl Connection {
                 },
                 Place::End { channel } if rest[0] == FRAME_END => {
                     self.places[dir.index()] = Place::Frame;
-                    self.finish(dir, channel, cx);
+                    let stand = self.messages.end(dir, channel);
+                    self.stand(stand, cx);
                     at += 1;
                 }
                 Place::End { .. } => self.lose(dir, cx),
@@ -208,7 +175,10 @@ impl Connection {
                             at += whole;
                             match head.kind {
                                 Kind::Method => at += self.method(&mut dir, head.channel, payload, &data[at..], time, cx),
-                                Kind::Header => self.header(dir, head.channel, payload, cx),
+                                Kind::Header => {
+                                    let stand = self.messages.header(dir, head.channel, payload);
+                                    self.stand(stand, cx);
+                                }
                                 Kind::Heartbeat | Kind::Body => {}
                             }
                         }
@@ -237,8 +207,8 @@ impl Connection {
             cx.flip();
             self.places.swap(0, 1);
             self.met.swap(0, 1);
-            self.waiting.iter_mut().for_each(|r| r.dir = r.dir.reverse());
-            self.coming.iter_mut().for_each(|c| c.dir = c.dir.reverse());
+            self.waiting.turn_round();
+            self.messages.turn_round();
             return right;
         }
         dir
@@ -274,12 +244,13 @@ impl Connection {
                     let size = wire::body_size(content.header).unwrap_or(0);
                     let body = content.body.get(..self.amqp.wanted(method)).unwrap_or(content.body);
                     let message = Message { method, args, header: content.header, body, size, time, asked };
-                    if event::message(&self.amqp, &message, cx).is_none() {
-                        cx.count("malformed");
-                    }
+                    self.bring(&message, cx);
                     return content.len;
                 }
-                self.await_content(dir, channel, method, args, time, asked, cx);
+                let mut coming = Coming::new(dir, channel, method, args, time, self.amqp.wanted(method));
+                coming.asked = asked;
+                let gone = self.messages.begin(coming);
+                count_incomplete(gone, cx);
             }
         }
         0
@@ -291,59 +262,53 @@ impl Connection {
         }
     }
 
+    fn bring(&self, message: &Message<'_>, cx: &mut Context<'_>) {
+        if event::message(&self.amqp, message, cx).is_none() {
+            cx.count("malformed");
+        }
+    }
+
+    fn stand(&self, stand: Stand, cx: &mut Context<'_>) {
+        match stand {
+            Stand::Open => {}
+            Stand::Whole(mut coming) => self.bring(&coming.message(), cx),
+            Stand::Broken => count_incomplete(1, cx),
+        }
+    }
+
     fn request(&mut self, request: Request<'_>, cx: &mut Context<'_>) {
+        if request.method.role == Role::Alone {
+            return self.report(&request, None, cx);
+        }
         let mut fields = Fields::default();
         if fields.arguments(request.method, &request.args, false).is_none() {
             return cx.count("malformed");
         }
+        let alone = fields.is_set("no-wait");
+        drop(fields);
         if request.method.closes() {
             // Whatever still waits there will not be answered: the close tells why.
             let all = (request.method.class, request.method.id) == methods::CONNECTION_CLOSE;
             let channel = request.channel;
-            self.drop_messages(|c| all || c.channel == channel, cx);
+            count_incomplete(self.messages.drop_if(|c| all || c.channel == channel), cx);
             self.drop_requests(|r| (all || r.channel == channel) && !r.method.closes(), cx);
         }
-        let alone = request.method.role == Role::Alone || fields.is_set("no-wait");
-        drop(fields);
         if alone {
             return self.report(&request, None, cx);
         }
-        if self.waiting.len() >= MOST_WAITING || self.held + request.args.len() > MOST_HELD {
-            match self.waiting.pop_front() {
-                Some(oldest) => {
-                    self.held = self.held.saturating_sub(oldest.args.len());
-                    self.unanswered(&oldest, cx);
-                }
-                None => return cx.count("unmatched_requests"),
-            }
+        for oldest in self.waiting.push(request.into_owned()) {
+            self.unanswered(&oldest, cx);
         }
-        self.held += request.args.len();
-        self.waiting.push_back(request.into_owned());
     }
 
-    /// The request that `method` answers. Answers come in the order of the requests of a channel: those before it have lost theirs.
-    fn answered(&mut self, method: &'static Method, dir: Direction, channel: u16, cx: &mut Context<'_>) -> Option<Request<'static>> {
-        let same = |r: &Request<'_>| r.channel == channel && r.dir != dir;
-        let answers = |r: &Request<'_>| {
-            same(r) && r.method.class == method.class && matches!(r.method.role, Role::Asks(ids) if ids.contains(&method.id))
-        };
-        let at = self.waiting.iter().position(answers)?;
-        let asked = self.waiting.remove(at)?;
-        self.held = self.held.saturating_sub(asked.args.len());
-        let mut i = 0;
-        let mut before = at;
-        while i < before {
-            if self.waiting.get(i).is_some_and(same) {
-                if let Some(old) = self.waiting.remove(i) {
-                    self.held = self.held.saturating_sub(old.args.len());
-                    self.unanswered(&old, cx);
-                }
-                before -= 1;
-            } else {
-                i += 1;
-            }
+    /// The request that a method answers, if it was seen.
+    fn answered(&mut self, method: &methods::Method, dir: Direction, channel: u16, cx: &mut Context<'_>) -> Option<Request<'static>> {
+        let mut lost = vec![];
+        let asked = self.waiting.answered(method, dir, channel, |request| lost.push(request));
+        for request in lost {
+            self.unanswered(&request, cx);
         }
-        Some(asked)
+        asked
     }
 
     /// A request that no answer will come to. Only a close for an error is reported.
@@ -357,118 +322,32 @@ impl Connection {
     }
 
     fn drop_requests(&mut self, which: impl Fn(&Request<'_>) -> bool, cx: &mut Context<'_>) {
-        if !self.waiting.iter().any(&which) {
-            return;
-        }
-        let (gone, kept): (VecDeque<_>, VecDeque<_>) = mem::take(&mut self.waiting).into_iter().partition(which);
-        self.waiting = kept;
-        for request in gone {
-            self.held = self.held.saturating_sub(request.args.len());
+        for request in self.waiting.take(which) {
             self.unanswered(&request, cx);
-        }
-    }
-
-    fn drop_messages(&mut self, which: impl Fn(&Coming) -> bool, cx: &mut Context<'_>) {
-        let held = &mut self.held;
-        self.coming.retain(|coming| {
-            let gone = which(coming);
-            if gone {
-                *held = held.saturating_sub(coming.held());
-                cx.count("incomplete_messages");
-            }
-            !gone
-        });
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "what a message begins with, each part its own type")]
-    fn await_content(
-        &mut self,
-        dir: Direction,
-        channel: u16,
-        method: &'static Method,
-        args: &[u8],
-        time: Timestamp,
-        asked: Option<Request<'static>>,
-        cx: &mut Context<'_>,
-    ) {
-        self.drop_messages(|c| (c.dir, c.channel) == (dir, channel), cx);
-        let (args, header, body) = (args.to_vec(), vec![], vec![]);
-        let coming = Coming { dir, channel, method, args, header, body, size: None, seen: 0, cut: false, time, asked };
-        if self.coming.len() >= MOST_MESSAGES || self.held + coming.held() > MOST_HELD {
-            return cx.count("incomplete_messages");
-        }
-        self.held += coming.held();
-        self.coming.push(coming);
-    }
-
-    fn header(&mut self, dir: Direction, channel: u16, payload: &[u8], cx: &mut Context<'_>) {
-        let Some(i) = self.coming.iter().position(|c| (c.dir, c.channel) == (dir, channel)) else { return };
-        let size = wire::body_size(payload);
-        let fits = self.held + payload.len() <= MOST_HELD;
-        match (size, &mut self.coming[i]) {
-            (Some(size), coming) if coming.size.is_none() && fits => {
-                self.held += payload.len();
-                coming.header = payload.to_vec();
-                coming.size = Some(size);
-                if size == 0 {
-                    self.finish(dir, channel, cx);
-                }
-            }
-            _ => self.drop_messages(|c| (c.dir, c.channel) == (dir, channel), cx),
         }
     }
 
     /// Takes what is there of a body frame; `None` when the rest of the frame is not wanted and goes beyond what is there.
     fn body(&mut self, dir: Direction, channel: u16, left: u64, data: &[u8]) -> Option<usize> {
         let here = usize::try_from(left).unwrap_or(usize::MAX).min(data.len());
-        let mut cut = true;
-        if let Some(coming) = self.coming.iter_mut().find(|c| (c.dir, c.channel) == (dir, channel)) {
-            if !coming.cut {
-                let room = self.amqp.wanted(coming.method).saturating_sub(coming.body.len()).min(MOST_HELD.saturating_sub(self.held));
-                let kept = &data[..here.min(room)];
-                coming.body.extend_from_slice(kept);
-                self.held += kept.len();
-                coming.cut = room <= here;
-            }
-            cut = coming.cut;
-            coming.seen = coming.seen.saturating_add(if cut { left } else { here as u64 });
-        }
-        let ends = cut || here as u64 == left;
-        self.places[dir.index()] = if ends { Place::End { channel } } else { Place::Body { channel, left: left - here as u64 } };
-        (!cut || here as u64 == left).then_some(here)
-    }
-
-    /// A frame of this channel has ended: reports the message if that was the last one of it.
-    fn finish(&mut self, dir: Direction, channel: u16, cx: &mut Context<'_>) {
-        let Some(i) = self.coming.iter().position(|c| (c.dir, c.channel) == (dir, channel)) else { return };
-        let (size, seen) = (self.coming[i].size, self.coming[i].seen);
-        if size != Some(seen) {
-            if size.is_none_or(|size| size < seen) {
-                self.drop_messages(|c| (c.dir, c.channel) == (dir, channel), cx);
-            }
-            return;
-        }
-        let coming = self.coming.swap_remove(i);
-        self.held = self.held.saturating_sub(coming.held());
-        let message = Message {
-            method: coming.method,
-            args: &coming.args,
-            header: &coming.header,
-            body: &coming.body,
-            size: seen,
-            time: coming.time,
-            asked: coming.asked,
-        };
-        if event::message(&self.amqp, &message, cx).is_none() {
-            cx.count("malformed");
-        }
+        let wanted = self.messages.body(dir, channel, left, &data[..here]);
+        let whole = here as u64 == left;
+        let more = wanted && !whole;
+        self.places[dir.index()] = if more { Place::Body { channel, left: left - here as u64 } } else { Place::End { channel } };
+        (wanted || whole).then_some(here)
     }
 
     /// Where frames begin in this direction is not known any more. What was under way in it is gone, and answers may be.
     fn lose(&mut self, dir: Direction, cx: &mut Context<'_>) {
         self.places[dir.index()] = Place::Lost;
-        self.drop_messages(|c| c.dir == dir, cx);
+        count_incomplete(self.messages.drop_if(|c| c.dir == dir), cx);
         self.drop_requests(|r| r.dir != dir && !r.method.closes(), cx);
+    }
+}
+
+fn count_incomplete(messages: usize, cx: &mut Context<'_>) {
+    for _ in 0..messages {
+        cx.count("incomplete_messages");
     }
 }
 

@@ -5,8 +5,10 @@
 
 mod connection;
 mod event;
+mod messages;
 mod methods;
 mod table;
+mod waiting;
 mod wire;
 
 use super::{Common, Plugin, Probe, Protocol, StreamParser};
