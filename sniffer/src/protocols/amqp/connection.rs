@@ -233,7 +233,7 @@ impl Connection {
         let dir = *dir;
         match method.role {
             Role::Unreported => {}
-            Role::Asks(_) | Role::Alone => self.request(Request { method, dir, channel, args: args.into(), time }, cx),
+            Role::Asks(_) | Role::Alone => self.request(Request { method, dir, channel, args: args.into(), time, gaps: [false; 2] }, cx),
             Role::Answers => match self.answered(method, dir, channel, cx) {
                 Some(asked) => self.report(&asked, Some(&Answer { method, args, time }), cx),
                 None => cx.count("unmatched_responses"),
@@ -341,7 +341,9 @@ impl Connection {
     fn lose(&mut self, dir: Direction, cx: &mut Context<'_>) {
         self.places[dir.index()] = Place::Lost;
         count_incomplete(self.messages.drop_if(|c| c.dir == dir), cx);
-        self.drop_requests(|r| r.dir != dir && !r.method.closes(), cx);
+        for request in self.waiting.gap(dir) {
+            self.unanswered(&request, cx);
+        }
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Request<'a> {
     pub args: Cow<'a, [u8]>,
     /// Its first byte was on the wire.
     pub time: Timestamp,
+    /// Something was lost since then, by direction.
+    pub gaps: [bool; 2],
 }
 
 impl Request<'_> {

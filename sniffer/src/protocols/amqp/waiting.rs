@@ -45,7 +45,13 @@ impl Waiting {
         let same = |r: &Request<'_>| r.channel == channel && r.dir != dir;
         let answers =
             |r: &Request<'_>| r.method.class == method.class && matches!(r.method.role, Role::Asks(ids) if ids.contains(&method.id));
-        let at = self.requests.iter().position(|r| same(r) && answers(r))?;
+        let fits = |r: &Request<'_>| same(r) && answers(r);
+        let at = self.requests.iter().position(fits)?;
+        if self.requests.get(at).is_some_and(|r| r.gaps[dir.index()]) && self.requests.iter().filter(|r| fits(r)).count() > 1 {
+            // Whose answer was in the gap, and whose is this?
+            self.take(fits).into_iter().for_each(lost);
+            return None;
+        }
         let asked = self.remove(at)?;
         for i in (0..at).rev() {
             if self.requests.get(i).is_some_and(same) {
@@ -53,6 +59,13 @@ impl Waiting {
             }
         }
         Some(asked)
+    }
+
+    /// Something is lost in that direction. Takes out those of which nothing is known any more: their answers may be in one gap, and
+    /// requests after them in another. A close is the last on its channel.
+    pub fn gap(&mut self, dir: Direction) -> VecDeque<Request<'static>> {
+        self.requests.iter_mut().for_each(|r| r.gaps[dir.index()] = true);
+        self.take(|r| r.gaps == [true; 2] && !r.method.closes())
     }
 
     /// Takes out those that `which` names.
@@ -73,7 +86,10 @@ impl Waiting {
 
     /// Client and server were taken for each other.
     pub fn turn_round(&mut self) {
-        self.requests.iter_mut().for_each(|r| r.dir = r.dir.reverse());
+        for r in &mut self.requests {
+            r.dir = r.dir.reverse();
+            r.gaps.swap(0, 1);
+        }
     }
 
     fn remove(&mut self, at: usize) -> Option<Request<'static>> {
