@@ -239,7 +239,11 @@ impl Connection {
                 None => cx.count("unmatched_responses"),
             },
             Role::Brings => {
-                let asked = if (method.class, method.id) == methods::BASIC_GET_OK { self.answered(method, dir, channel, cx) } else { None };
+                let gets = (method.class, method.id) == methods::BASIC_GET_OK;
+                let asked = if gets { self.answered(method, dir, channel, cx) } else { None };
+                if gets && asked.is_none() {
+                    cx.count("unmatched_responses"); // and reported: the message was there
+                }
                 if let Some(content) = wire::content(next, channel) {
                     let size = wire::body_size(content.header).unwrap_or(0);
                     let body = content.body.get(..self.amqp.wanted(method)).unwrap_or(content.body);
