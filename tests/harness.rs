@@ -47,7 +47,8 @@ impl Home {
     /// The program, told to live here.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = sniffer();
-        command.args(args).arg("--path.home").arg(self.path()).arg("-c").arg(self.path().join("packetbeat.yml"));
+        // Some documents tell times in the local zone.
+        command.env("TZ", "UTC").args(args).arg("--path.home").arg(self.path()).arg("-c").arg(self.path().join("packetbeat.yml"));
         command
     }
 

@@ -3,6 +3,7 @@
 //! A protocol's folder has `wire.rs` (bytes → structs, pure), `mod.rs` (descriptor, configuration, state machine) and
 //! `event.rs` (struct → [`Head`] and the protocol's own fields). No protocol knows another.
 
+mod amqp;
 mod dhcpv4;
 mod dns;
 mod http;
@@ -29,6 +30,7 @@ use std::{collections::VecDeque, time::Duration};
 #[rustfmt::skip]
 pub const PROTOCOLS: &[&Protocol] = &[
     &icmp::PROTOCOL,
+    &amqp::PROTOCOL,
     &dhcpv4::PROTOCOL,
     &dns::PROTOCOL,
     &http::PROTOCOL,

@@ -1,0 +1,367 @@
+//! One connection: its frames, and what each of them means for what waits and what is under way.
+
+use super::{
+    Amqp,
+    event::{self, Answer, Message, Request},
+    messages::{Coming, Messages, Stand},
+    methods::{self, By, Role},
+    waiting::Waiting,
+    wire::{self, FRAME_END, FRAME_HEAD, Fields, Frame, Kind, Sought},
+};
+use crate::{
+    flow::key::Direction,
+    protocols::{Close, Context, Progress, Recovery, StreamParser},
+    time::Timestamp,
+};
+use std::{mem, sync::Arc};
+
+/// Bytes looked through for a first frame before the connection is given up.
+const LONGEST_SEARCH: u64 = 1 << 20;
+
+/// Where one direction is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Before a frame.
+    Frame,
+    /// In a body frame, so many bytes before its end.
+    Body { channel: u16, left: u64 },
+    /// Before the end of a body frame.
+    End { channel: u16 },
+    /// The beginning of a frame is looked for.
+    Lost,
+}
+
+/// See the module.
+pub struct Connection {
+    amqp: Arc<Amqp>,
+    places: [Place; 2],
+    waiting: Waiting,
+    messages: Messages,
+    /// Who is the client is proved.
+    certain: bool,
+    /// Bytes looked through in vain before the first frame.
+    searched: u64,
+    /// A frame was there, by direction.
+    met: [bool; 2],
+}
+
+impl StreamParser for Connection {
+    fn on_data(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
+        let progress = self.read(dir, data, cx);
+        self.wake(cx);
+        progress
+    }
+
+    fn on_gap(&mut self, dir: Direction, lost: u64, cx: &mut Context<'_>) -> Recovery {
+        // A hole within a body costs no more than the text behind it.
+        if let Place::Body { channel, left } = &mut self.places[dir.index()]
+            && *left >= lost
+        {
+            *left -= lost;
+            let (channel, left) = (*channel, *left);
+            if left == 0 {
+                self.places[dir.index()] = Place::End { channel };
+            }
+            self.messages.lose(dir, channel, lost);
+            return Recovery::Resume;
+        }
+        self.lose(dir, cx);
+        Recovery::Resume
+    }
+
+    fn on_close(&mut self, dir: Direction, _why: Close, cx: &mut Context<'_>) {
+        count_incomplete(self.messages.drop_if(|c| c.dir == dir), cx);
+        // Nobody is left to answer.
+        self.drop_requests(|r| r.dir != dir, cx);
+        self.wake(cx);
+    }
+
+    fn on_timer(&mut self, cx: &mut Context<'_>) {
+        let (now, timeout) = (cx.now, self.amqp.common.transaction_timeout);
+        self.drop_requests(|r| r.time.after(timeout) <= now, cx);
+        self.wake(cx);
+    }
+}
+
+impl Connection {
+    /// A connection of which nothing was seen yet.
+    pub fn new(amqp: Arc<Amqp>) -> Self {
+        Self {
+            amqp,
+            places: [Place::Frame; 2],
+            waiting: Waiting::default(),
+            messages: Messages::default(),
+            certain: false,
+            searched: 0,
+            met: [false; 2],
+        }
+    }
+
+    fn wake(&self, cx: &mut Context<'_>) {
+        if let Some(since) = self.waiting.since() {
+            cx.wake_at(since.after(self.amqp.common.transaction_timeout));
+        }
+    }
+
+    fn read(&mut self, mut dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
+        let mut at = 0;
+        while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
+            match self.places[dir.index()] {
+                Place::Body { channel, left } => match self.body(dir, channel, left, rest) {
+                    Some(n) => at += n,
+                    None => return Progress::Consumed { bytes: (at as u64).saturating_add(left), need: 1 },
+                },
+                Place::End { channel } if rest[0] == FRAME_END => {
+                    self.places[dir.index()] = Place::Frame;
+                    let stand = self.messages.end(dir, channel);
+                    self.stand(stand, cx);
+                    at += 1;
+                }
+                Place::End { .. } => self.lose(dir, cx),
+                Place::Lost => match wire::seek(rest) {
+                    Sought::At(n) => {
+                        self.places[dir.index()] = Place::Frame;
+                        at += n;
+                    }
+                    Sought::Perhaps(n, need) => {
+                        return if self.search(n) { Progress::Consumed { bytes: (at + n) as u64, need } } else { Progress::GiveUp };
+                    }
+                    Sought::Nowhere(n) => return if self.search(n) { Progress::consumed(at + n) } else { Progress::GiveUp },
+                },
+                Place::Frame if rest[0] == b'A' => {
+                    let header = wire::PROTOCOL_HEADER;
+                    if rest.len() < header.len() && header.starts_with(rest) {
+                        return Progress::Consumed { bytes: at as u64, need: header.len() - rest.len() };
+                    }
+                    if rest.starts_with(header) {
+                        // A server that speaks another version says so with a header of its own; as a rule it is the client's.
+                        if self.met == [false; 2] {
+                            dir = self.is(By::Client, dir, cx);
+                        }
+                        self.met[dir.index()] = true;
+                        at += header.len();
+                    } else if rest.starts_with(b"AMQP") {
+                        return Progress::GiveUp;
+                    } else {
+                        self.lose(dir, cx);
+                    }
+                }
+                Place::Frame => {
+                    if rest.len() < FRAME_HEAD {
+                        return Progress::Consumed { bytes: at as u64, need: FRAME_HEAD - rest.len() };
+                    }
+                    match Frame::head(rest) {
+                        // In the middle of a connection only what is surely a frame counts as one.
+                        Some(Frame { kind: Kind::Method, .. }) if !self.met[dir.index()] && rest.len() < FRAME_HEAD + 4 => {
+                            return Progress::Consumed { bytes: at as u64, need: FRAME_HEAD + 4 - rest.len() };
+                        }
+                        Some(Frame { kind, .. }) if !self.met[dir.index()] && !is_known(kind, rest) => self.lose(dir, cx),
+                        Some(Frame { kind: Kind::Body, channel, size }) => {
+                            let left = u64::from(size);
+                            self.places[dir.index()] = if left == 0 { Place::End { channel } } else { Place::Body { channel, left } };
+                            at += FRAME_HEAD;
+                        }
+                        Some(head) => {
+                            let whole = FRAME_HEAD + head.size as usize + 1;
+                            if rest.len() < whole {
+                                return Progress::Consumed { bytes: at as u64, need: whole - rest.len() };
+                            }
+                            let Some((_, payload, _)) = Frame::whole(rest) else {
+                                self.lose(dir, cx);
+                                continue;
+                            };
+                            self.met[dir.index()] = true;
+                            let time = cx.time_at(at);
+                            at += whole;
+                            match head.kind {
+                                Kind::Method => at += self.method(&mut dir, head.channel, payload, &data[at..], time, cx),
+                                Kind::Header => {
+                                    let stand = self.messages.header(dir, head.channel, payload);
+                                    self.stand(stand, cx);
+                                }
+                                Kind::Heartbeat | Kind::Body => {}
+                            }
+                        }
+                        None => self.lose(dir, cx),
+                    }
+                }
+            }
+        }
+        Progress::consumed(at)
+    }
+
+    /// Whether to go on looking after `n` more bytes in vain.
+    fn search(&mut self, n: usize) -> bool {
+        self.searched += n as u64;
+        self.met != [false; 2] || self.searched < LONGEST_SEARCH
+    }
+
+    /// The sender of `dir` is the client or the server. Returns which way `dir` really is.
+    fn is(&mut self, by: By, dir: Direction, cx: &mut Context<'_>) -> Direction {
+        let right = match by {
+            By::Client => Direction::ToServer,
+            By::Server => Direction::ToClient,
+            By::Either => return dir,
+        };
+        if !mem::replace(&mut self.certain, true) && dir != right {
+            cx.flip();
+            self.places.swap(0, 1);
+            self.met.swap(0, 1);
+            self.waiting.turn_round();
+            self.messages.turn_round();
+            return right;
+        }
+        dir
+    }
+
+    /// Takes a method; returns how many bytes of what follows it were taken with it.
+    fn method(&mut self, dir: &mut Direction, channel: u16, payload: &[u8], next: &[u8], time: Timestamp, cx: &mut Context<'_>) -> usize {
+        let Some((method, args)) = wire::method_in(payload) else {
+            cx.count("unknown_methods");
+            return 0;
+        };
+        *dir = self.is(method.by, *dir, cx);
+        let right = match method.by {
+            By::Client => *dir == Direction::ToServer,
+            By::Server => *dir == Direction::ToClient,
+            By::Either => true,
+        };
+        if !right {
+            cx.count("malformed");
+            return 0;
+        }
+        let dir = *dir;
+        match method.role {
+            Role::Unreported => {}
+            Role::Asks(_) | Role::Alone => self.request(Request { method, dir, channel, args: args.into(), time, gaps: [false; 2] }, cx),
+            Role::Answers => match self.answered(method, dir, channel, cx) {
+                Some(asked) => self.report(&asked, Some(&Answer { method, args, time }), cx),
+                None => cx.count("unmatched_responses"),
+            },
+            Role::Brings => {
+                let gets = (method.class, method.id) == methods::BASIC_GET_OK;
+                let asked = if gets { self.answered(method, dir, channel, cx) } else { None };
+                if gets && asked.is_none() {
+                    cx.count("unmatched_responses"); // and reported: the message was there
+                }
+                if let Some(content) = wire::content(next, channel) {
+                    let size = wire::body_size(content.header).unwrap_or(0);
+                    let body = content.body.get(..self.amqp.wanted(method)).unwrap_or(content.body);
+                    let message = Message { method, args, header: content.header, body, size, time, asked };
+                    self.bring(&message, cx);
+                    return content.len;
+                }
+                let mut coming = Coming::new(dir, channel, method, args, time, self.amqp.wanted(method));
+                coming.asked = asked;
+                let gone = self.messages.begin(coming);
+                count_incomplete(gone, cx);
+            }
+        }
+        0
+    }
+
+    fn report(&self, asked: &Request<'_>, answer: Option<&Answer<'_>>, cx: &mut Context<'_>) {
+        if event::request(&self.amqp, asked, answer, cx).is_none() {
+            cx.count("malformed");
+        }
+    }
+
+    fn bring(&self, message: &Message<'_>, cx: &mut Context<'_>) {
+        if event::message(&self.amqp, message, cx).is_none() {
+            cx.count("malformed");
+        }
+    }
+
+    fn stand(&self, stand: Stand, cx: &mut Context<'_>) {
+        match stand {
+            Stand::Open => {}
+            Stand::Whole(mut coming) => self.bring(&coming.message(), cx),
+            Stand::Broken => count_incomplete(1, cx),
+        }
+    }
+
+    fn request(&mut self, request: Request<'_>, cx: &mut Context<'_>) {
+        if request.method.role == Role::Alone {
+            return self.report(&request, None, cx);
+        }
+        let mut fields = Fields::default();
+        if fields.arguments(request.method, &request.args, false).is_none() {
+            return cx.count("malformed");
+        }
+        let alone = fields.is_set("no-wait");
+        drop(fields);
+        if request.method.closes() {
+            // Whatever still waits there will not be answered: the close tells why.
+            let all = (request.method.class, request.method.id) == methods::CONNECTION_CLOSE;
+            let channel = request.channel;
+            count_incomplete(self.messages.drop_if(|c| all || c.channel == channel), cx);
+            self.drop_requests(|r| (all || r.channel == channel) && !r.method.closes(), cx);
+        }
+        if alone {
+            return self.report(&request, None, cx);
+        }
+        for oldest in self.waiting.push(request.into_owned()) {
+            self.unanswered(&oldest, cx);
+        }
+    }
+
+    /// The request that a method answers, if it was seen.
+    fn answered(&mut self, method: &methods::Method, dir: Direction, channel: u16, cx: &mut Context<'_>) -> Option<Request<'static>> {
+        let mut lost = vec![];
+        let asked = self.waiting.answered(method, dir, channel, |request| lost.push(request));
+        for request in lost {
+            self.unanswered(&request, cx);
+        }
+        asked
+    }
+
+    /// A request that no answer will come to. Only a close for an error is reported.
+    fn unanswered(&self, request: &Request<'_>, cx: &mut Context<'_>) {
+        cx.count("unmatched_requests");
+        let mut fields = Fields::default();
+        let whole = fields.arguments(request.method, &request.args, false).is_some();
+        if whole && request.method.closes() && fields.number("reply-code").is_some_and(|code| code >= 300) {
+            self.report(request, None, cx);
+        }
+    }
+
+    fn drop_requests(&mut self, which: impl Fn(&Request<'_>) -> bool, cx: &mut Context<'_>) {
+        for request in self.waiting.take(which) {
+            self.unanswered(&request, cx);
+        }
+    }
+
+    /// Takes what is there of a body frame; `None` when the rest of the frame is not wanted and goes beyond what is there.
+    fn body(&mut self, dir: Direction, channel: u16, left: u64, data: &[u8]) -> Option<usize> {
+        let here = usize::try_from(left).unwrap_or(usize::MAX).min(data.len());
+        let wanted = self.messages.body(dir, channel, left, &data[..here]);
+        let whole = here as u64 == left;
+        let more = wanted && !whole;
+        self.places[dir.index()] = if more { Place::Body { channel, left: left - here as u64 } } else { Place::End { channel } };
+        (wanted || whole).then_some(here)
+    }
+
+    /// Where frames begin in this direction is not known any more. What was under way in it is gone, and answers may be.
+    fn lose(&mut self, dir: Direction, cx: &mut Context<'_>) {
+        self.places[dir.index()] = Place::Lost;
+        count_incomplete(self.messages.drop_if(|c| c.dir == dir), cx);
+        for request in self.waiting.gap(dir) {
+            self.unanswered(&request, cx);
+        }
+    }
+}
+
+fn count_incomplete(messages: usize, cx: &mut Context<'_>) {
+    for _ in 0..messages {
+        cx.count("incomplete_messages");
+    }
+}
+
+/// Whether what begins here is surely a frame.
+fn is_known(kind: Kind, data: &[u8]) -> bool {
+    match kind {
+        Kind::Method => data.get(FRAME_HEAD..).and_then(wire::method_in).is_some(),
+        Kind::Header | Kind::Body => false,
+        Kind::Heartbeat => true,
+    }
+}

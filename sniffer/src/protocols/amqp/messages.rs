@@ -1,0 +1,171 @@
+//! The messages of one connection that come in several frames. Those of other channels may lie between them.
+
+use super::{
+    event::{Message, Request},
+    methods::Method,
+    wire,
+};
+use crate::{flow::key::Direction, time::Timestamp};
+
+/// On all channels.
+const MOST: usize = 256;
+/// Bytes kept of them.
+const MOST_HELD: usize = 16 << 20;
+
+/// A message under way.
+pub struct Coming {
+    pub dir: Direction,
+    pub channel: u16,
+    pub method: &'static Method,
+    pub args: Vec<u8>,
+    /// The method was on the wire.
+    pub time: Timestamp,
+    /// The basic.get that it answers.
+    pub asked: Option<Request<'static>>,
+    /// Bytes of the body that are wanted.
+    pub wanted: usize,
+    header: Vec<u8>,
+    body: Vec<u8>,
+    /// Known with the header.
+    size: Option<u64>,
+    seen: u64,
+    /// Nothing more of the body is kept.
+    cut: bool,
+}
+
+impl Coming {
+    /// A message of which only the method was there.
+    pub fn new(dir: Direction, channel: u16, method: &'static Method, args: &[u8], time: Timestamp, wanted: usize) -> Self {
+        let (args, header, body) = (args.to_vec(), vec![], vec![]);
+        Self { dir, channel, method, args, time, asked: None, wanted, header, body, size: None, seen: 0, cut: false }
+    }
+
+    /// As it is reported.
+    pub fn message(&mut self) -> Message<'_> {
+        let (method, size, time, asked) = (self.method, self.seen, self.time, self.asked.take());
+        Message { method, args: &self.args, header: &self.header, body: &self.body, size, time, asked }
+    }
+
+    fn held(&self) -> usize {
+        self.args.len() + self.header.len() + self.body.len() + self.asked.as_ref().map_or(0, |asked| asked.args.len())
+    }
+}
+
+/// How a message stands at the end of a frame.
+pub enum Stand {
+    /// There is none, or more of it will come.
+    Open,
+    Whole(Box<Coming>),
+    /// Its frames do not fit together.
+    Broken,
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct Messages {
+    coming: Vec<Coming>,
+    held: usize,
+}
+
+impl Messages {
+    fn place(&self, dir: Direction, channel: u16) -> Option<usize> {
+        self.coming.iter().position(|c| (c.dir, c.channel) == (dir, channel))
+    }
+
+    fn get(&mut self, dir: Direction, channel: u16) -> Option<&mut Coming> {
+        let place = self.place(dir, channel)?;
+        self.coming.get_mut(place)
+    }
+
+    fn remove(&mut self, place: usize) -> Coming {
+        let coming = self.coming.swap_remove(place);
+        self.held = self.held.saturating_sub(coming.held());
+        coming
+    }
+
+    /// A method was there that brings a message. Returns how many were given up for it: an unfinished one of the same channel, or
+    /// itself where there is no room.
+    pub fn begin(&mut self, coming: Coming) -> usize {
+        let mut gone = self.drop_if(|c| (c.dir, c.channel) == (coming.dir, coming.channel));
+        if self.coming.len() >= MOST || self.held + coming.held() > MOST_HELD {
+            gone += 1;
+        } else {
+            self.held += coming.held();
+            self.coming.push(coming);
+        }
+        gone
+    }
+
+    /// A content header was there.
+    pub fn header(&mut self, dir: Direction, channel: u16, payload: &[u8]) -> Stand {
+        let Some(place) = self.place(dir, channel) else { return Stand::Open };
+        let coming = &mut self.coming[place];
+        let fits = coming.size.is_none() && self.held + payload.len() <= MOST_HELD;
+        let Some(size) = wire::body_size(payload).filter(|_| fits) else {
+            self.remove(place);
+            return Stand::Broken;
+        };
+        coming.header = payload.to_vec();
+        coming.size = Some(size);
+        self.held += payload.len();
+        if size == 0 { self.end(dir, channel) } else { Stand::Open }
+    }
+
+    /// `data` was there, of `left` bytes before the end of a body frame. Whether the others are wanted.
+    pub fn body(&mut self, dir: Direction, channel: u16, left: u64, data: &[u8]) -> bool {
+        let free = MOST_HELD.saturating_sub(self.held);
+        let Some(coming) = self.get(dir, channel) else { return false };
+        let mut kept = 0;
+        if !coming.cut {
+            let room = coming.wanted.saturating_sub(coming.body.len()).min(free);
+            kept = room.min(data.len());
+            coming.body.extend_from_slice(&data[..kept]);
+            coming.cut = room <= data.len();
+        }
+        coming.seen = coming.seen.saturating_add(if coming.cut { left } else { data.len() as u64 });
+        let wanted = !coming.cut;
+        self.held += kept;
+        wanted
+    }
+
+    /// `lost` bytes of a body are missing: its text ends there.
+    pub fn lose(&mut self, dir: Direction, channel: u16, lost: u64) {
+        if let Some(coming) = self.get(dir, channel) {
+            coming.seen = coming.seen.saturating_add(lost);
+            coming.cut = true;
+        }
+    }
+
+    /// A frame of this channel has ended.
+    pub fn end(&mut self, dir: Direction, channel: u16) -> Stand {
+        let Some(place) = self.place(dir, channel) else { return Stand::Open };
+        let coming = &self.coming[place];
+        match coming.size {
+            Some(size) if coming.seen < size => Stand::Open,
+            Some(size) if coming.seen == size => Stand::Whole(Box::new(self.remove(place))),
+            _ => {
+                self.remove(place);
+                Stand::Broken
+            }
+        }
+    }
+
+    /// Gives up those that `which` names, and tells how many.
+    pub fn drop_if(&mut self, which: impl Fn(&Coming) -> bool) -> usize {
+        let before = self.coming.len();
+        let held = &mut self.held;
+        self.coming.retain(|coming| {
+            let gone = which(coming);
+            if gone {
+                *held = held.saturating_sub(coming.held());
+            }
+            !gone
+        });
+        before - self.coming.len()
+    }
+
+    /// Client and server were taken for each other.
+    pub fn turn_round(&mut self) {
+        self.coming.iter_mut().for_each(|c| c.dir = c.dir.reverse());
+    }
+}

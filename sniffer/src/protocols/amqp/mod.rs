@@ -1,0 +1,113 @@
+//! AMQP 0-9-1 with RabbitMQ's extensions: methods and their answers, and the messages that are published, delivered, returned and
+//! got. Not AMQP 1.0, 0-10 and 0-8, which are other protocols under the same name.
+//!
+//! <https://www.rabbitmq.com/resources/specs/amqp0-9-1.pdf>, <https://www.rabbitmq.com/docs/extensions>
+
+mod connection;
+mod event;
+mod messages;
+mod methods;
+mod table;
+mod waiting;
+mod wire;
+
+use super::{Common, Plugin, Probe, Protocol, StreamParser};
+use crate::{
+    config,
+    flow::key::{Direction, Transport},
+};
+use jiff::tz::TimeZone;
+use methods::{By, Method};
+use serde::Deserialize;
+use std::sync::Arc;
+use wire::{Frame, Kind};
+
+/// See the module.
+pub const PROTOCOL: Protocol = Protocol { name: "amqp", ports: &[5672], transports: &[Transport::Tcp], open, probe };
+
+/// What is kept of one body at the most, whatever `max_body_length` says.
+const LONGEST_BODY: usize = 4 << 20;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+struct Options {
+    /// Show the properties of messages.
+    parse_headers: bool,
+    /// Show the table `arguments`.
+    parse_arguments: bool,
+    /// Bytes of a message's body in `request` or `response`.
+    #[serde(with = "config::bytes")]
+    max_body_length: u64,
+    /// Leave out how connections and channels are opened, closed and limited, as long as nothing fails.
+    hide_connection_information: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { parse_headers: true, parse_arguments: true, max_body_length: 1000, hide_connection_information: true }
+    }
+}
+
+/// A configured AMQP.
+pub struct Amqp {
+    common: Common,
+    options: Options,
+    /// The zone in which times in messages are told.
+    zone: TimeZone,
+}
+
+impl Amqp {
+    fn wants_body(&self, method: &Method) -> bool {
+        if method.by == By::Client { self.common.send_request } else { self.common.send_response }
+    }
+
+    /// Bytes of its body that are shown.
+    fn wanted(&self, method: &Method) -> usize {
+        let most = usize::try_from(self.options.max_body_length).unwrap_or(LONGEST_BODY).min(LONGEST_BODY);
+        if self.wants_body(method) { most } else { 0 }
+    }
+}
+
+struct Shared(Arc<Amqp>);
+
+fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
+    Ok(Box::new(Shared(Arc::new(Amqp { common: node.read()?, options: node.read()?, zone: event::local_zone() }))))
+}
+
+impl Plugin for Shared {
+    fn connect(&self) -> Option<Box<dyn StreamParser>> {
+        Some(Box::new(connection::Connection::new(Arc::clone(&self.0))))
+    }
+}
+
+/// The header of the protocol, or a frame with a method that is known.
+fn probe(_dir: Direction, data: &[u8]) -> Probe {
+    let header = wire::PROTOCOL_HEADER;
+    if data.first() == Some(&b'A') {
+        return match data.get(..header.len()) {
+            Some(begin) if begin == header => Probe::Yes,
+            None if header.starts_with(data) => Probe::More(header.len() - data.len()),
+            _ => Probe::No,
+        };
+    }
+    let enough = wire::FRAME_HEAD + 4;
+    match Frame::head(data) {
+        Some(Frame { kind: Kind::Heartbeat, channel: 0, .. }) => match data.get(wire::FRAME_HEAD) {
+            Some(&wire::FRAME_END) => Probe::Yes,
+            Some(_) => Probe::No,
+            None => Probe::More(1),
+        },
+        Some(Frame { kind: Kind::Method | Kind::Header, size, .. }) => {
+            let Some(payload) = data.get(wire::FRAME_HEAD..).filter(|p| p.len() >= 4) else { return Probe::More(enough - data.len()) };
+            let content = payload.starts_with(&[0, 60, 0, 0]);
+            let known = if data[0] == 1 { wire::method_in(payload).is_some() } else { content };
+            let end = payload.get(size as usize);
+            if known && end.is_none_or(|b| *b == wire::FRAME_END) { Probe::Yes } else { Probe::No }
+        }
+        None if data.len() < wire::FRAME_HEAD && matches!(data.first(), Some(1 | 2 | 8)) => Probe::More(enough - data.len()),
+        _ => Probe::No,
+    }
+}
+
+#[cfg(test)]
+mod tests;
