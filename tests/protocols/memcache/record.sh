@@ -17,7 +17,7 @@ for name in "${@:-text meta binary udp}"; do for name in $name; do
   memcached -l 127.0.0.1 -p "$PORT" -U "$PORT" -m 16 "${user[@]}" >"$work/memcached.log" 2>&1 &
   server=$!; pids+=("$server")
   wait_for tcp
-  tcpdump -i lo -U -w "$work/all.pcap" "port $PORT" 2>"$work/tcpdump.log" &
+  tcpdump -i lo -U --immediate-mode -w "$work/all.pcap" "port $PORT" 2>"$work/tcpdump.log" &
   dump=$!; pids+=("$dump")
   wait_for grep -q 'listening on' "$work/tcpdump.log" || { cat "$work/tcpdump.log" >&2; exit 1; }
   python3 client.py "$name" "$PORT"

@@ -19,8 +19,13 @@ pub struct Pair<'a> {
     pub response: Option<&'a Message>,
 }
 
+/// Both names are keys with a dot in them, as in Packetbeat.
 #[derive(Serialize)]
 struct Body<'a> {
+    #[serde(rename = "event.action", skip_serializing_if = "str::is_empty")]
+    action: &'static str,
+    #[serde(rename = "event.outcome", skip_serializing_if = "str::is_empty")]
+    outcome: &'static str,
     memcache: Fields<'a>,
 }
 
@@ -53,8 +58,6 @@ pub fn emit(pair: &Pair<'_>, notes: &[&str], cx: &mut Context<'_>) {
     }
     let head = Head {
         status: status(pair),
-        outcome: pair.response.map_or("", outcome),
-        action: pair.request.map_or("", |m| m.kind.names().1),
         start: pair.request.map(|m| m.time),
         end: pair.response.map(|m| m.time),
         source_bytes: pair.request.map_or(0, |m| m.size),
@@ -67,7 +70,9 @@ pub fn emit(pair: &Pair<'_>, notes: &[&str], cx: &mut Context<'_>) {
         request: pair.request.map(|m| View(m, true)),
         response: pair.response.map(|m| View(m, false)),
     };
-    cx.emit(&head, &Body { memcache });
+    let action = pair.request.map_or("", |m| m.kind.names().1);
+    let outcome = pair.response.map_or("", outcome);
+    cx.emit(&head, &Body { action, outcome, memcache });
 }
 
 fn status(pair: &Pair<'_>) -> Status {

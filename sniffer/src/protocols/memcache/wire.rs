@@ -428,7 +428,7 @@ pub fn fits(request: &Message, reply: &Message) -> bool {
         Ask::MetaSet => meta_fits(request, reply, matches!(reply.command, "HD" | "NS" | "EX" | "NF"), reply.command == "HD"),
         Ask::MetaDelete => meta_fits(request, reply, matches!(reply.command, "HD" | "NF" | "EX"), matches!(reply.command, "HD" | "NF")),
         Ask::MetaCounter => {
-            let hidden = matches!(reply.command, "HD" | "NF");
+            let hidden = matches!(reply.command, "HD" | "VA" | "NF");
             meta_fits(request, reply, matches!(reply.command, "HD" | "VA" | "NF" | "NS" | "EX"), hidden)
         }
         Ask::MetaNoop => reply.command == "MN",
