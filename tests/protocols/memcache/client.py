@@ -122,7 +122,6 @@ def binary(port):
     ask(message(0x11, 19, b"key", b"again", store), message(0x12, 20, b"key", b"no", store), message(0x0A, 21), until=21)
     ask(message(0x01, 22, b"key", b"cas", store, cas=1), until=22)
     ask(message(0x10, 23, b"settings"), until=23)
-    ask(message(0x1B, 24, extras=struct.pack(">I", 0)), until=24)
     ask(message(0x04, 25, b"key"), message(0x14, 26, b"key"), message(0x08, 27), until=27)
     ask(message(0x20, 28), until=28)
     big = b"v" * 20_000

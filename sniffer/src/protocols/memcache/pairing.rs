@@ -28,7 +28,8 @@ impl Session {
         let quits = request.binary && request.quiet && super::binary::QUIT.contains(&request.opcode);
         if request.noreply == Some(true) || request.ask == Ask::Nothing || quits {
             self.tell(Some(&request), None, &[], cx);
-            self.asks.message = request; // and its memory
+            request.reset();
+            self.asks.message = request; // for its memory
             return;
         }
         if self.held.saturating_add(request.held()) > MOST_HELD {
@@ -73,7 +74,7 @@ impl Session {
                     self.watched |= request.ask == Ask::Watch && reply.command == "OK";
                     self.tell(Some(&request), Some(&reply), &[], cx);
                     if self.pending.is_empty() && self.asks.message.command.is_empty() && request.text.capacity() <= 4096 {
-                        self.asks.message = request; // and its memory
+                        self.asks.message = request; // for its memory
                         self.asks.message.reset();
                     }
                 }

@@ -165,7 +165,7 @@ impl Session {
     fn hunt(&mut self, dir: Direction, bytes: usize, cx: &mut Context<'_>) -> Step {
         self.side(dir).unsure = true;
         self.hunted += bytes as u64;
-        cx.count("skipped_bytes");
+        cx.count("skipped_parts");
         if self.hunted > MOST_HUNTED { Step::GiveUp } else { Step::Took(bytes) }
     }
 
@@ -182,7 +182,8 @@ impl Session {
         let most_bytes = usize::try_from(options.maxbytespervalue).ok().filter(|n| *n > 0).unwrap_or(usize::MAX);
         let side = self.side(dir);
         let message = &mut side.message;
-        let shown = message.values.len() < most_values.min(super::message::MOST_ITEMS);
+        // What SASL sends is a password.
+        let shown = message.kind != Kind::Auth && message.values.len() < most_values.min(super::message::MOST_ITEMS);
         if shown {
             message.values.push(Span(message.text.len(), message.text.len()));
         }

@@ -126,6 +126,7 @@ fn binary_quiet_and_statistics() {
         binary(0x80, 0x10, 0, 5, [b"", b"", b""]),
         binary(0x80, 0x01, 0, 6, [&[0; 8], b"k", b"value"]),
         binary(0x80, 0x17, 0, 7, [b"", b"", b""]),
+        binary(0x80, 0x14, 0, 8, [b"", b"last", b""]),
     ]
     .concat();
     let answers = [
@@ -148,6 +149,7 @@ fn binary_quiet_and_statistics() {
             "noop -> noop | OK",
             "stats -> stats | OK",
             "set k -> set | Server Error",
+            "delete last -> - | OK",
         ]
     );
     assert_eq!(

@@ -68,7 +68,6 @@ impl Udp {
     }
 
     pub fn on_datagram(&mut self, mut dir: Direction, data: &[u8], cx: &mut Context<'_>) {
-        self.on_timer(cx);
         let Some((header, part)) = Header::read(data) else { return cx.count("malformed") };
         if header.number == 0 && super::speaker(part) == Some(dir.reverse()) {
             cx.flip();

@@ -212,11 +212,12 @@ fn meta(mut words: Words<'_>, m: &mut Message) -> Option<Line> {
             words.0 = before; // the first form of the command had the length among the flags
         }
     }
-    m.raw_args = Some(m.keep(words.0.trim_ascii()));
+    keep_args(words.0, m);
     for flag in words {
         let (name, token) = flag.split_first()?;
         match name {
             b'q' => m.quiet = true,
+            b'b' if token.is_empty() => decode_key(m),
             b'T' => m.exptime = signed(token),
             b'N' if m.ask == Ask::MetaCounter && m.exptime.is_none() => m.exptime = signed(token),
             b'F' => m.flags = number(token),
@@ -234,6 +235,20 @@ fn meta(mut words: Words<'_>, m: &mut Message) -> Option<Line> {
     let size = size.filter(|n| *n <= LONGEST_VALUE)?;
     m.bytes = Some(size);
     Some(Line::Value(size))
+}
+
+fn keep_args(args: &[u8], m: &mut Message) {
+    let args = args.trim_ascii();
+    m.raw_args = (!args.is_empty()).then(|| m.keep(args));
+}
+
+/// The key was sent in base64, so that it may hold any bytes.
+fn decode_key(m: &mut Message) {
+    let decoded = m.keys.first().and_then(|&key| base64::Engine::decode(&base64::prelude::BASE64_STANDARD, m.get(key)).ok());
+    if let Some(key) = decoded {
+        m.keys.clear();
+        m.key(&key);
+    }
 }
 
 fn slabs(mut words: Words<'_>, m: &mut Message) -> Option<Line> {
@@ -333,7 +348,8 @@ fn known_reply(line: &[u8], m: &mut Message, front: Option<Ask>) -> Option<Line>
         b"EXISTS" => set("EXISTS", Kind::Success),
         b"DELETED" => set("DELETED", Kind::Success),
         b"TOUCHED" => set("TOCHED", Kind::Success), // as Packetbeat spells it
-        b"OK" | b"RESET" => set("OK", Kind::Success),
+        b"OK" => set("OK", Kind::Success),
+        b"RESET" => set("RESET", Kind::Success),
         b"NOT_STORED" => set("NOT_STORED", Kind::Fail),
         b"NOT_FOUND" => set("NOT_FOUND", Kind::Fail),
         b"ERROR" => set("ERROR", Kind::Fail),
@@ -368,13 +384,13 @@ fn known_reply(line: &[u8], m: &mut Message, front: Option<Ask>) -> Option<Line>
         "HD" | "NF" | "NS" | "EX" => meta_reply(words, m),
         "ME" => {
             m.key(words.next()?);
-            m.raw_args = Some(m.keep(words.0.trim_ascii()));
+            keep_args(words.0, m);
         }
         // Whatever else stands in a line that should be one word is not an answer but part of a value.
-        "END" | "STORED" | "EXISTS" | "DELETED" | "TOCHED" | "NOT_STORED" | "NOT_FOUND" | "EN" | "MN" | "<counter_op_res>" => {
-            if words.next().is_some() {
-                return None;
-            }
+        "END" | "STORED" | "EXISTS" | "DELETED" | "TOCHED" | "NOT_STORED" | "NOT_FOUND" | "RESET" | "EN" | "MN" | "<counter_op_res>"
+            if words.next().is_some() =>
+        {
+            return None;
         }
         _ => {}
     }
@@ -389,10 +405,11 @@ fn ends_dump(name: &[u8]) -> bool {
 const REFUSALS: &[&str] = &["CLIENT_ERROR", "SERVER_ERROR", "BUSY", "BADCLASS", "NOSPARE", "NOTFULL", "UNSAFE", "SAME"];
 
 fn meta_reply(words: Words<'_>, m: &mut Message) {
-    m.raw_args = Some(m.keep(words.0.trim_ascii()));
+    keep_args(words.0, m);
     for flag in words {
         let Some((name, token)) = flag.split_first() else { continue };
         match name {
+            b'b' if token.is_empty() => decode_key(m),
             b'k' => m.key(token),
             b'f' => m.flags = number(token),
             b't' => m.exptime = signed(token),
@@ -419,7 +436,7 @@ pub fn fits(request: &Message, reply: &Message) -> bool {
         Ask::Touch => matches!(reply.command, "TOCHED" | "NOT_FOUND"),
         Ask::Delete => matches!(reply.command, "DELETED" | "NOT_FOUND"),
         Ask::Okay | Ask::Watch => reply.command == "OK" || reply.error_msg.is_some(),
-        Ask::Stats => matches!(reply.command, "STAT" | "END" | "OK"),
+        Ask::Stats => matches!(reply.command, "STAT" | "END" | "OK" | "RESET"),
         Ask::Dump => matches!(reply.command, "END" | "EN" | "OK") || reply.error_msg.is_some(),
         Ask::Version => reply.command == "VERSION",
         Ask::Nothing => false,
@@ -468,6 +485,7 @@ mod tests {
         assert_eq!((line, m.exptime, m.flags, m.quiet, m.opaque), (Line::Value(5), Some(90), Some(7), true, Some(12)));
         assert_eq!(m.get(m.raw_args.unwrap()), b"T90 F7 c q O12 k");
         assert_eq!(asked(b"ms k S2 T90").0, Line::Value(2));
+        assert!(asked(b"mg Zm9v b v").1.has_key(b"foo") && said(b"HD kZm9v b").1.has_key(b"foo") && asked(b"mg ? b").1.has_key(b"?"));
         assert_eq!(asked(b"slabs reassign -1 2").1.classes, Some((-1, 2)));
         assert_eq!(asked(b"flush_all").1.exptime, Some(0));
         assert_eq!(asked(b"delete k 0 noreply").1.noreply, Some(true));
