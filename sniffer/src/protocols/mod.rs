@@ -9,6 +9,7 @@ mod dns;
 mod http;
 mod icmp;
 pub mod matcher;
+mod memcache;
 mod mysql;
 pub mod reader;
 mod redis;
@@ -34,6 +35,7 @@ pub const PROTOCOLS: &[&Protocol] = &[
     &dhcpv4::PROTOCOL,
     &dns::PROTOCOL,
     &http::PROTOCOL,
+    &memcache::PROTOCOL,
     &mysql::PROTOCOL,
     &redis::PROTOCOL,
     &sip::PROTOCOL,

@@ -1,0 +1,192 @@
+//! memcache: the text protocol with its meta commands and the binary protocol, over TCP and UDP. Values are skipped, not buffered,
+//! unless they are to be shown. Not looked into: what a `watch` writes, SASL's secrets, the proxy's routes.
+//!
+//! <https://github.com/memcached/memcached/blob/master/doc/protocol.txt>,
+//! <https://github.com/memcached/memcached/wiki/BinaryProtocolRevamped>
+
+mod binary;
+mod event;
+mod message;
+mod pairing;
+mod session;
+mod udp;
+mod wire;
+
+use super::{Close, Common, Context, Plugin, Probe, Progress, Protocol, Recovery, StreamParser};
+use crate::{
+    config,
+    flow::key::{Direction, Transport},
+};
+use message::Message;
+use serde::Deserialize;
+use session::Session;
+use std::{sync::Arc, time::Duration};
+use wire::Line;
+
+/// See the module.
+pub const PROTOCOL: Protocol = Protocol { name: "memcache", ports: &[11211], transports: &[Transport::Tcp, Transport::Udp], open, probe };
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+struct Options {
+    /// Report commands that are not known.
+    parseunknown: bool,
+    /// Values that are shown of a message; below 0 all.
+    maxvalues: i64,
+    /// Bytes that are shown of a value; 0 and below: all.
+    maxbytespervalue: i64,
+    /// How long a request over UDP waits, in packet time.
+    #[serde(with = "config::duration")]
+    udptransactiontimeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { parseunknown: false, maxvalues: 0, maxbytespervalue: 0, udptransactiontimeout: Duration::from_secs(10) }
+    }
+}
+
+/// A configured memcache.
+pub struct Memcache {
+    common: Common,
+    options: Options,
+}
+
+struct Shared {
+    plugin: Arc<Memcache>,
+    udp: udp::Udp,
+}
+
+fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
+    let plugin = Arc::new(Memcache { common: node.read()?, options: node.read()? });
+    Ok(Box::new(Shared { udp: udp::Udp::new(Arc::clone(&plugin)), plugin }))
+}
+
+impl Plugin for Shared {
+    fn connect(&self) -> Option<Box<dyn StreamParser>> {
+        Some(Box::new(Connection(Session::new(Arc::clone(&self.plugin), true))))
+    }
+
+    fn on_datagram(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) {
+        self.udp.on_datagram(dir, data, cx);
+    }
+
+    fn on_timer(&mut self, cx: &mut Context<'_>) {
+        self.udp.on_timer(cx);
+    }
+
+    fn on_end(&mut self, cx: &mut Context<'_>) {
+        self.udp.on_end(cx);
+    }
+}
+
+/// A session over TCP.
+struct Connection(Session);
+
+impl StreamParser for Connection {
+    fn on_data(&mut self, mut dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
+        if !self.0.known && self.0.pending.is_empty() && speaker(data) == Some(dir.reverse()) {
+            cx.flip();
+            dir = dir.reverse();
+        }
+        let progress = self.0.on_data(dir, data, cx);
+        self.wake(cx);
+        progress
+    }
+
+    fn on_gap(&mut self, dir: Direction, lost: u64, cx: &mut Context<'_>) -> Recovery {
+        let recovery = self.0.on_gap(dir, lost, cx);
+        self.wake(cx);
+        recovery
+    }
+
+    fn on_close(&mut self, dir: Direction, why: Close, cx: &mut Context<'_>) {
+        // With the server's last byte the last response was there.
+        if dir == Direction::ToClient || why != Close::Fin {
+            self.0.finish(cx);
+        }
+    }
+
+    fn on_timer(&mut self, cx: &mut Context<'_>) {
+        self.0.on_timer(cx);
+        self.wake(cx);
+    }
+}
+
+impl Connection {
+    fn wake(&self, cx: &mut Context<'_>) {
+        if let Some(due) = self.0.due() {
+            cx.wake_at(due.max(cx.now.after(Duration::from_millis(1))));
+        }
+    }
+}
+
+/// Which way these first bytes go, as far as they tell: it takes a whole line or header.
+fn speaker(data: &[u8]) -> Option<Direction> {
+    match data.first()? {
+        &binary::REQUEST => binary::Header::read(data, true).filter(|h| h.certain()).map(|_| Direction::ToServer),
+        &binary::RESPONSE => binary::Header::read(data, false).filter(|h| h.certain()).map(|_| Direction::ToClient),
+        b'a'..=b'z' => {
+            let line = &data[..memchr::memchr(b'\n', data)?];
+            (wire::request(line.trim_ascii_end(), &mut Message::default()) != Line::Unknown).then_some(Direction::ToServer)
+        }
+        b'A'..=b'Z' => {
+            let line = &data[..memchr::memchr(b'\n', data)?];
+            (wire::reply(line.trim_ascii_end(), &mut Message::default(), None) != Line::Unknown).then_some(Direction::ToClient)
+        }
+        _ => None,
+    }
+}
+
+/// Names of commands with which a connection may begin.
+const COMMANDS: &[&str] = &[
+    "get ",
+    "gets ",
+    "gat ",
+    "gats ",
+    "set ",
+    "add ",
+    "replace ",
+    "append ",
+    "prepend ",
+    "cas ",
+    "incr ",
+    "decr ",
+    "touch ",
+    "delete ",
+    "flush_all",
+    "stats",
+    "version",
+    "verbosity ",
+    "mg ",
+    "ms ",
+    "md ",
+    "ma ",
+    "mn",
+    "me ",
+    "lru_crawler ",
+    "slabs ",
+];
+
+fn probe(dir: Direction, data: &[u8]) -> Probe {
+    // Over UDP a header comes first; its reserved half is zero.
+    let data = match udp::Header::read(data) {
+        Some((_, rest)) if data.get(6..8) == Some(&[0, 0]) && !matches!(data[0], 0x80 | 0x81) => rest,
+        _ => data,
+    };
+    match data.first() {
+        Some(&(binary::REQUEST | binary::RESPONSE)) if data.len() < binary::HEADER => Probe::More(binary::HEADER - data.len()),
+        // Other servers than memcached may say so too; it proves nothing.
+        Some(b'O' | b'V' | b'E') if dir == Direction::ToClient && [&b"OK\r\n"[..], b"ERROR\r\n"].contains(&data) => Probe::No,
+        _ if speaker(data).is_some() => Probe::Yes,
+        Some(b'a'..=b'z') if memchr::memchr(b'\n', data).is_none() => {
+            let begins = |name: &&str| name.as_bytes().starts_with(data) || data.starts_with(name.as_bytes());
+            if data.len() < 4096 && COMMANDS.iter().any(begins) { Probe::More(1) } else { Probe::No }
+        }
+        Some(b'A'..=b'Z') if data.len() < 300 && data.iter().all(|b| (b' '..=b'~').contains(b)) => Probe::More(1),
+        _ => Probe::No,
+    }
+}
+
+#[cfg(test)]
+mod tests;

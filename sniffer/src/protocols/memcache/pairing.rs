@@ -1,0 +1,151 @@
+//! Who answers whom. Text: in the order of the requests, as far as an answer fits its request. Binary: by opaque and opcode.
+//! What a quiet request keeps to itself is known when a later one is answered.
+
+use super::{
+    event::{self, Pair},
+    message::{Kind, Message},
+    session::Session,
+    wire::{self, Ask},
+};
+use crate::{protocols::Context, time::Timestamp};
+
+/// Requests that wait, for one conversation.
+const MOST_PENDING: usize = 8192;
+/// What they hold in memory.
+const MOST_HELD: usize = 8 << 20;
+
+const MISSING: &str = "Missing response for non-quiet request";
+const UNFINISHED: &str = "Unfinished transaction";
+const NOBODY_ASKED: &str = "Invalid transaction. Request missing";
+
+impl Session {
+    /// A request is whole.
+    pub(super) fn asked(&mut self, cx: &mut Context<'_>) {
+        let mut request = std::mem::take(&mut self.asks.message);
+        if self.pending.is_empty() {
+            self.lost = false;
+        }
+        let quits = request.binary && request.quiet && super::binary::QUIT.contains(&request.opcode);
+        if request.noreply == Some(true) || request.ask == Ask::Nothing || quits {
+            self.tell(Some(&request), None, &[], cx);
+            request.reset();
+            self.asks.message = request; // for its memory
+            return;
+        }
+        if self.held.saturating_add(request.held()) > MOST_HELD {
+            let before_values = request.values.first().map_or(request.text.len(), |span| span.0);
+            request.values.clear();
+            request.text.truncate(before_values);
+            request.text.shrink_to_fit();
+        }
+        while self.pending.len() >= MOST_PENDING || !self.pending.is_empty() && self.held.saturating_add(request.held()) > MOST_HELD {
+            if !self.binary {
+                self.forget_pending(cx);
+                self.lost = true;
+            } else if let Some(oldest) = self.pop() {
+                self.unanswered(&oldest, UNFINISHED, cx);
+            }
+        }
+        self.held += request.held();
+        self.pending.push_back(request);
+    }
+
+    fn pop(&mut self) -> Option<Message> {
+        let request = self.pending.pop_front()?;
+        self.held = self.held.saturating_sub(request.held());
+        Some(request)
+    }
+
+    /// A response is whole, or as whole as it will be.
+    pub(super) fn answered(&mut self, cx: &mut Context<'_>) {
+        let mut reply = std::mem::take(&mut self.answers.message);
+        match self.place(&reply) {
+            _ if self.late > 0 && !self.binary => {
+                self.late -= 1;
+                cx.count("unmatched_responses");
+            }
+            Some(before) => {
+                for _ in 0..before {
+                    if let Some(passed) = self.pop() {
+                        self.unanswered(&passed, MISSING, cx);
+                    }
+                }
+                if let Some(request) = self.pop() {
+                    self.watched |= request.ask == Ask::Watch && reply.command == "OK";
+                    self.tell(Some(&request), Some(&reply), &[], cx);
+                    if self.pending.is_empty() && self.asks.message.command.is_empty() && request.text.capacity() <= 4096 {
+                        self.asks.message = request; // for its memory
+                        self.asks.message.reset();
+                    }
+                }
+            }
+            None => {
+                cx.count("unmatched_responses");
+                if !self.lost && reply.command != "UNKNOWN" {
+                    self.tell(None, Some(&reply), &[NOBODY_ASKED], cx);
+                }
+            }
+        }
+        reply.reset();
+        self.answers.message = reply;
+    }
+
+    /// How many requests wait before the one that is answered.
+    fn place(&self, reply: &Message) -> Option<usize> {
+        if reply.binary {
+            return self.pending.iter().position(|r| r.opcode == reply.opcode && r.opaque == reply.opaque);
+        }
+        let found = self.pending.iter().position(|request| wire::fits(request, reply));
+        // An error where only quiet requests wait is for one of them.
+        found.or_else(|| (reply.kind == Kind::Fail && reply.command.ends_with("ERROR") && !self.pending.is_empty()).then_some(0))
+    }
+
+    /// Reports a request that nobody answers.
+    fn unanswered(&mut self, request: &Message, note: &'static str, cx: &mut Context<'_>) {
+        if request.silent() {
+            return self.tell(Some(request), None, &[], cx);
+        }
+        cx.count(if note == MISSING { "unmatched_requests" } else { "unfinished_transactions" });
+        self.tell(Some(request), None, &[note], cx);
+    }
+
+    /// All that wait will not be answered.
+    pub(super) fn forget_pending(&mut self, cx: &mut Context<'_>) {
+        while let Some(request) = self.pop() {
+            self.unanswered(&request, UNFINISHED, cx);
+        }
+        self.late = 0;
+    }
+
+    /// The end: an answer that has begun is told as far as it was seen, and so is who waits.
+    pub fn finish(&mut self, cx: &mut Context<'_>) {
+        if !self.answers.message.command.is_empty() && !self.pending.is_empty() {
+            self.answered(cx);
+        }
+        self.forget_pending(cx);
+    }
+
+    /// When the oldest has waited too long.
+    pub fn due(&self) -> Option<Timestamp> {
+        self.pending.front().map(|request| request.time.after(self.plugin.common.transaction_timeout))
+    }
+
+    /// Reports who has waited too long. Whose answer has begun has not.
+    pub fn on_timer(&mut self, cx: &mut Context<'_>) {
+        while self.answers.message.command.is_empty() && self.due().is_some_and(|due| due <= cx.now) {
+            let Some(request) = self.pop() else { return };
+            if !request.silent() {
+                self.late = self.late.saturating_add(1);
+            }
+            self.unanswered(&request, UNFINISHED, cx);
+        }
+    }
+
+    fn tell(&self, request: Option<&Message>, response: Option<&Message>, notes: &[&str], cx: &mut Context<'_>) {
+        let hidden = |m: &Message| m.command == "UNKNOWN" && !m.binary && (m.line.is_none() || !self.plugin.options.parseunknown);
+        if request.or(response).is_some_and(hidden) {
+            return cx.count("unknown_commands");
+        }
+        event::emit(&Pair { request, response }, if self.notes { notes } else { &[] }, cx);
+    }
+}

@@ -1,0 +1,383 @@
+//! A conversation of one client with one server, in either protocol: what each side says is read here, as it comes; who answers
+//! whom is told in `pairing.rs`. It serves a TCP connection, and one request id over UDP.
+
+use super::{
+    Memcache,
+    binary::{self, Header},
+    message::{Kind, MOST_TEXT, Message, Span},
+    wire::{self, Ask, Line},
+};
+use crate::{
+    flow::key::Direction,
+    protocols::{Context, Progress, Recovery},
+    time::Timestamp,
+};
+use std::{collections::VecDeque, sync::Arc};
+
+/// The longest line; a `get` of a thousand long keys fits. memcached's own limit is below it.
+const LONGEST_LINE: usize = 256 << 10;
+/// Bytes in a row that are nothing known before the conversation is given up. A value that was joined in its middle may be 1 MiB.
+const MOST_HUNTED: u64 = 2 << 20;
+
+/// See the module.
+pub struct Session {
+    pub(super) plugin: Arc<Memcache>,
+    /// Over UDP there are no notes.
+    pub(super) notes: bool,
+    /// Decided by the first byte, anew until something was read.
+    pub(super) binary: bool,
+    /// Something was read.
+    pub(super) known: bool,
+    pub(super) asks: Side,
+    pub(super) answers: Side,
+    /// Requests that wait, in the order they came.
+    pub(super) pending: VecDeque<Message>,
+    /// Bytes that `pending` keeps.
+    pub(super) held: usize,
+    /// Requests may have been missed: an answer to nobody is not told of until the next request.
+    pub(super) lost: bool,
+    /// Requests that were reported unanswered and may still be answered (text).
+    pub(super) late: u32,
+    /// The server sends log lines from here on.
+    pub(super) watched: bool,
+    hunted: u64,
+}
+
+/// What one side is saying.
+#[derive(Default)]
+pub struct Side {
+    pub(super) message: Message,
+    body: Option<Body>,
+    /// What comes next is not known to be the start of a message.
+    unsure: bool,
+}
+
+/// A value that is being read.
+struct Body {
+    /// Bytes of it still to come.
+    left: u64,
+    /// Bytes of the line end after it.
+    tail: u8,
+    /// Bytes that are still to be kept.
+    keep: usize,
+    shown: bool,
+}
+
+/// How reading goes on.
+enum Step {
+    Took(usize),
+    /// So many bytes more are needed.
+    Need(usize),
+    /// Took all, and so many bytes more that are still to come are not wanted.
+    Skip(u64),
+    Done,
+    GiveUp,
+}
+
+impl Session {
+    /// Nothing was said yet.
+    pub fn new(plugin: Arc<Memcache>, notes: bool) -> Self {
+        Self {
+            plugin,
+            notes,
+            binary: false,
+            known: false,
+            asks: Side::default(),
+            answers: Side::default(),
+            pending: VecDeque::new(),
+            held: 0,
+            lost: false,
+            late: 0,
+            watched: false,
+            hunted: 0,
+        }
+    }
+
+    fn side(&mut self, dir: Direction) -> &mut Side {
+        match dir {
+            Direction::ToServer => &mut self.asks,
+            Direction::ToClient => &mut self.answers,
+        }
+    }
+
+    /// The next bytes of one side.
+    pub fn on_data(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
+        if cx.skipped.lost > 0 {
+            self.side(dir).message.lost = true;
+        }
+        if !self.known {
+            self.binary = matches!(data.first(), Some(&(binary::REQUEST | binary::RESPONSE)));
+        }
+        let mut at = 0;
+        while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
+            let step = if self.side(dir).body.is_some() {
+                self.body(dir, rest, cx)
+            } else if self.binary {
+                self.message(dir, rest, cx.time_at(at), cx)
+            } else {
+                self.line(dir, rest, cx.time_at(at), cx)
+            };
+            match step {
+                Step::Took(n) => at += n,
+                Step::Need(need) => return Progress::Consumed { bytes: at as u64, need },
+                Step::Skip(n) => return Progress::Consumed { bytes: (data.len() as u64).saturating_add(n), need: 1 },
+                Step::Done => return Progress::Done,
+                Step::GiveUp => return Progress::GiveUp,
+            }
+        }
+        Progress::consumed(at)
+    }
+
+    /// Bytes are missing. A hole in a value is survived; any other leaves the message out, and those after it that cannot be paired.
+    pub fn on_gap(&mut self, dir: Direction, lost: u64, cx: &mut Context<'_>) -> Recovery {
+        let side = self.side(dir);
+        if let Some(body) = &mut side.body {
+            side.message.lost = true;
+            let of_value = lost.min(body.left);
+            body.left -= of_value;
+            let of_tail = (lost - of_value).min(u64::from(body.tail));
+            body.tail -= of_tail as u8; // at most 2
+            if body.left > 0 || body.tail > 0 {
+                return Recovery::Resume;
+            }
+            self.value_ends(dir, cx);
+            if of_value + of_tail == lost {
+                return Recovery::Resume;
+            }
+        }
+        let side = self.side(dir);
+        side.unsure = true;
+        match dir {
+            Direction::ToServer => side.message.reset(),
+            Direction::ToClient if side.message.command.is_empty() => side.message.reset(),
+            Direction::ToClient => {
+                side.message.lost = true;
+                self.answered(cx);
+            }
+        }
+        self.lost = true;
+        if dir == Direction::ToClient && !self.binary {
+            self.forget_pending(cx);
+        }
+        Recovery::Resume
+    }
+
+    fn hunt(&mut self, dir: Direction, bytes: usize, cx: &mut Context<'_>) -> Step {
+        self.side(dir).unsure = true;
+        self.hunted += bytes as u64;
+        cx.count("skipped_parts");
+        if self.hunted > MOST_HUNTED { Step::GiveUp } else { Step::Took(bytes) }
+    }
+
+    fn found(&mut self, dir: Direction) {
+        self.known = true;
+        self.hunted = 0;
+        self.side(dir).unsure = false;
+    }
+
+    /// A value of `left` bytes begins, with a line end of `tail` bytes after it.
+    fn value_begins(&mut self, dir: Direction, left: u64, tail: u8) {
+        let options = &self.plugin.options;
+        let most_values = usize::try_from(options.maxvalues).unwrap_or(usize::MAX);
+        let most_bytes = usize::try_from(options.maxbytespervalue).ok().filter(|n| *n > 0).unwrap_or(usize::MAX);
+        let side = self.side(dir);
+        let message = &mut side.message;
+        // What SASL sends is a password.
+        let shown = message.kind != Kind::Auth && message.values.len() < most_values.min(super::message::MOST_ITEMS);
+        if shown {
+            message.values.push(Span(message.text.len(), message.text.len()));
+        }
+        let keep = if shown { most_bytes.min(MOST_TEXT.saturating_sub(message.text.len())) } else { 0 };
+        side.body = Some(Body { left, tail, keep, shown });
+    }
+
+    /// Goes on with a value: keeps what is to be shown, and has the rest skipped but for its last byte, so as to be there when it ends.
+    fn body(&mut self, dir: Direction, rest: &[u8], cx: &mut Context<'_>) -> Step {
+        let side = self.side(dir);
+        let Some(body) = &mut side.body else { return Step::Took(0) };
+        if body.left > 0 {
+            let n = usize::try_from(body.left).unwrap_or(usize::MAX).min(rest.len());
+            let keep = body.keep.min(n);
+            if keep > 0 && !side.message.lost {
+                side.message.text.extend_from_slice(&rest[..keep]);
+                body.keep -= keep;
+                if let Some(span) = side.message.values.last_mut() {
+                    span.1 = side.message.text.len();
+                }
+            }
+            body.left -= n as u64;
+            let last = u64::from(body.tail == 0);
+            if body.left > last && (body.keep == 0 || side.message.lost) {
+                let skip = body.left - last;
+                body.left = last;
+                return Step::Skip(skip);
+            }
+            if body.left == 0 && body.tail == 0 {
+                self.value_ends(dir, cx);
+            }
+            return Step::Took(n);
+        }
+        let expected = if body.tail == 2 { b'\r' } else { b'\n' };
+        if rest.first() != Some(&expected) {
+            side.unsure = true; // longer than it was said to be: the server refuses it
+            self.value_ends(dir, cx);
+            return Step::Took(0);
+        }
+        body.tail -= 1;
+        if body.tail == 0 {
+            self.value_ends(dir, cx);
+        }
+        Step::Took(1)
+    }
+
+    fn value_ends(&mut self, dir: Direction, cx: &mut Context<'_>) {
+        let side = self.side(dir);
+        let Some(body) = side.body.take() else { return };
+        side.message.count_values += 1;
+        if side.message.lost && body.shown {
+            side.message.values.pop();
+        }
+        match dir {
+            Direction::ToServer => self.asked(cx),
+            Direction::ToClient if side.message.command == "VALUE" => {} // up to END
+            Direction::ToClient => self.answered(cx),
+        }
+    }
+
+    /// One line of the text protocol.
+    fn line(&mut self, dir: Direction, rest: &[u8], time: Timestamp, cx: &mut Context<'_>) -> Step {
+        if self.watched && dir == Direction::ToClient {
+            return Step::Done;
+        }
+        let Some(end) = memchr::memchr(b'\n', rest) else {
+            let text = self.known || rest.iter().take(64).all(|b| (b' '..=b'~').contains(b) || *b == b'\r');
+            return if text && rest.len() <= LONGEST_LINE { Step::Need(1) } else { self.hunt(dir, rest.len(), cx) };
+        };
+        let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
+        match dir {
+            Direction::ToServer => self.request_line(line, end + 1, time, cx),
+            Direction::ToClient => self.reply_line(line, end + 1, time, cx),
+        }
+    }
+
+    fn request_line(&mut self, line: &[u8], n: usize, time: Timestamp, cx: &mut Context<'_>) -> Step {
+        let m = &mut self.asks.message;
+        m.reset();
+        let read = wire::request(line, m);
+        (m.time, m.size) = (time, n as u64);
+        match read {
+            Line::Whole | Line::More => {
+                self.found(Direction::ToServer);
+                self.asked(cx);
+            }
+            Line::Value(bytes) => {
+                m.size = m.size.saturating_add(bytes + 2);
+                self.found(Direction::ToServer);
+                self.value_begins(Direction::ToServer, bytes, 2);
+            }
+            // The server will say that it is an error, so it keeps its place.
+            Line::Unknown if !self.asks.unsure && plausible(line) => {
+                m.reset();
+                (m.time, m.size, m.ask, m.command) = (time, n as u64, wire::unknown(line), "UNKNOWN");
+                if line.first().is_some_and(u8::is_ascii_lowercase) {
+                    m.line = Some(m.keep(line));
+                }
+                self.hunted += n as u64;
+                self.asked(cx);
+                if self.hunted > MOST_HUNTED {
+                    return Step::GiveUp;
+                }
+            }
+            Line::Unknown => return self.hunt(Direction::ToServer, n, cx),
+        }
+        Step::Took(n)
+    }
+
+    fn reply_line(&mut self, line: &[u8], n: usize, time: Timestamp, cx: &mut Context<'_>) -> Step {
+        let front = self.pending.front().map(|request| request.ask);
+        let m = &mut self.answers.message;
+        let begun = !m.command.is_empty();
+        if !begun {
+            m.reset();
+            m.time = time;
+        }
+        let before = (m.command, m.kind);
+        let read = wire::reply(line, m, front);
+        if read != Line::Unknown {
+            m.size = m.size.saturating_add(n as u64);
+        }
+        match read {
+            Line::Whole => {
+                self.found(Direction::ToClient);
+                self.answered(cx);
+            }
+            Line::Value(bytes) => {
+                m.size = m.size.saturating_add(bytes + 2);
+                self.found(Direction::ToClient);
+                self.value_begins(Direction::ToClient, bytes, 2);
+            }
+            Line::More => self.found(Direction::ToClient),
+            Line::Unknown if begun => {
+                (m.command, m.kind) = before;
+                m.lost = true;
+                return self.hunt(Direction::ToClient, n, cx);
+            }
+            Line::Unknown => {
+                m.reset();
+                if self.answers.unsure || front != Some(Ask::Unknown) || !plausible(line) {
+                    return self.hunt(Direction::ToClient, n, cx);
+                }
+                (m.time, m.size, m.command, m.kind) = (time, n as u64, "UNKNOWN", Kind::Unknown);
+                m.line = Some(m.keep(line));
+                self.answered(cx);
+            }
+        }
+        Step::Took(n)
+    }
+
+    /// One message of the binary protocol.
+    fn message(&mut self, dir: Direction, rest: &[u8], time: Timestamp, cx: &mut Context<'_>) -> Step {
+        let request = dir == Direction::ToServer;
+        let magic = if request { binary::REQUEST } else { binary::RESPONSE };
+        if rest.len() < binary::HEADER && rest.first() == Some(&magic) {
+            return Step::Need(binary::HEADER - rest.len());
+        }
+        let unsure = self.side(dir).unsure || !self.known;
+        let Some(header) = Header::read(rest, request).filter(|header| !unsure || header.certain()) else {
+            let next = memchr::memchr(magic, rest.get(1..).unwrap_or_default()).map_or(rest.len(), |n| n + 1);
+            return self.hunt(dir, next, cx);
+        };
+        let (needed, whole) = header.needed();
+        if rest.len() < needed {
+            return Step::Need(needed - rest.len());
+        }
+        self.found(dir);
+        let more_of_same = header.more() || header.opcode == self.answers.message.opcode;
+        if dir == Direction::ToClient && !self.answers.message.command.is_empty() && !more_of_same {
+            self.answered(cx); // statistics without their end
+        }
+        let m = &mut self.side(dir).message;
+        if m.command.is_empty() {
+            m.reset();
+            m.time = time;
+        }
+        let before = m.size;
+        header.fill(rest, m);
+        m.size = m.size.saturating_add(before);
+        let value = if whole { 0 } else { header.value() as u64 };
+        if value > 0 {
+            m.bytes = Some(value);
+            self.value_begins(dir, value, 0);
+        } else if request {
+            self.asked(cx);
+        } else if !header.more() {
+            self.answered(cx);
+        }
+        Step::Took(needed)
+    }
+}
+
+/// Whether an unknown line is one that somebody may have typed, and no part of a value.
+fn plausible(line: &[u8]) -> bool {
+    line.len() <= 2048 && line.iter().all(|b| (b' '..=b'~').contains(b))
+}

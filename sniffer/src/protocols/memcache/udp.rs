@@ -1,0 +1,206 @@
+//! memcache over UDP: before each datagram's part of a message stands a header of 8 bytes with the request's id, the number of
+//! the datagram and how many there are. Answers may take many, which may come in any order.
+
+use super::{Memcache, session::Session};
+use crate::{
+    flow::key::{Direction, Peers},
+    protocols::{Context, Progress, Skipped, matcher::Waiting, reader::Reader},
+    time::Timestamp,
+};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+
+/// Requests that wait at a time.
+const MOST_WAITING: usize = 4096;
+/// Bytes of datagrams that came too early, for all requests together.
+const MOST_EARLY: usize = 4 << 20;
+/// An unfinished line or header between two datagrams.
+const MOST_REST: usize = 4 << 10;
+
+/// What stands before each datagram's part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    pub id: u16,
+    pub number: u16,
+    pub total: u16,
+}
+
+impl Header {
+    /// Reads it; the rest of the datagram comes with it.
+    pub fn read(data: &[u8]) -> Option<(Self, &[u8])> {
+        let mut r = Reader::new(data);
+        let (id, number, total, _reserved) = (r.u16()?, r.u16()?, r.u16()?, r.u16()?);
+        (number < total).then_some((Self { id, number, total }, r.rest()))
+    }
+}
+
+type Key = (SocketAddr, SocketAddr, u16);
+
+/// All conversations over UDP.
+pub struct Udp {
+    plugin: Arc<Memcache>,
+    waiting: Waiting<Key, Box<Transaction>>,
+    early: usize,
+}
+
+struct Transaction {
+    peers: Peers,
+    session: Session,
+    sides: [Assembly; 2],
+}
+
+/// The datagrams of one message.
+#[derive(Default)]
+struct Assembly {
+    /// When the first of them came.
+    since: Option<Timestamp>,
+    next: u16,
+    early: BTreeMap<u16, Box<[u8]>>,
+    /// What the session has not taken.
+    rest: Vec<u8>,
+    /// What it does not want of what is to come.
+    skip: u64,
+}
+
+impl Udp {
+    pub fn new(plugin: Arc<Memcache>) -> Self {
+        let waiting = Waiting::new(plugin.options.udptransactiontimeout, MOST_WAITING);
+        Self { plugin, waiting, early: 0 }
+    }
+
+    pub fn on_datagram(&mut self, mut dir: Direction, data: &[u8], cx: &mut Context<'_>) {
+        let Some((header, part)) = Header::read(data) else { return cx.count("malformed") };
+        if header.number == 0 && super::speaker(part) == Some(dir.reverse()) {
+            cx.flip();
+            dir = dir.reverse();
+        }
+        let key = (cx.peers.client, cx.peers.server, header.id);
+        // A new request under the same id ends the old one.
+        if dir == Direction::ToServer && header.number == 0 && self.waiting.get_mut(&key).is_some_and(|t| t.sides[0].next > 0) {
+            self.end(true, &key, cx);
+        }
+        if self.waiting.get_mut(&key).is_none() {
+            let session = Session::new(Arc::clone(&self.plugin), false);
+            let new = Transaction { peers: cx.peers.clone(), session, sides: Default::default() };
+            if let Some(old) = self.waiting.insert(key, Box::new(new), cx.now) {
+                self.finish(old, cx);
+            }
+        }
+        let Some(transaction) = self.waiting.get_mut(&key) else { return };
+        let (going, early) = transaction.take(dir, header, part, self.early, cx);
+        self.early = early;
+        if !going {
+            let answered = transaction.session.known;
+            self.end(answered, &key, cx);
+        }
+        if let Some(due) = self.waiting.due() {
+            cx.wake_at(due);
+        }
+    }
+
+    /// Reports who has waited too long.
+    pub fn on_timer(&mut self, cx: &mut Context<'_>) {
+        while let Some(transaction) = self.waiting.expired(cx.now) {
+            self.finish(transaction, cx);
+        }
+        if let Some(due) = self.waiting.due() {
+            cx.wake_at(due);
+        }
+    }
+
+    /// Reports all that wait.
+    pub fn on_end(&mut self, cx: &mut Context<'_>) {
+        while let Some(transaction) = self.waiting.oldest() {
+            self.finish(transaction, cx);
+        }
+    }
+
+    fn end(&mut self, known: bool, key: &Key, cx: &mut Context<'_>) {
+        if !known {
+            cx.count("malformed");
+        }
+        if let Some(transaction) = self.waiting.take(key) {
+            self.finish(transaction, cx);
+        }
+    }
+
+    fn finish(&mut self, mut transaction: Box<Transaction>, cx: &mut Context<'_>) {
+        let early: usize = transaction.sides.iter().flat_map(|side| side.early.values()).map(|part| part.len()).sum();
+        self.early = self.early.saturating_sub(early);
+        let Transaction { peers, session, .. } = &mut *transaction;
+        session.finish(&mut within(peers, Skipped::default(), cx.now, cx));
+    }
+}
+
+impl Transaction {
+    /// Takes a datagram; `early` are the bytes kept of all that came too early. Returns whether anything is still to come, and `early`.
+    fn take(&mut self, dir: Direction, header: Header, part: &[u8], mut early: usize, cx: &mut Context<'_>) -> (bool, usize) {
+        let Self { peers, session, sides } = self;
+        let side = &mut sides[dir.index()];
+        let since = *side.since.get_or_insert(cx.now);
+        if header.number > side.next {
+            if early.saturating_add(part.len()) <= MOST_EARLY && !side.early.contains_key(&header.number) {
+                early += part.len();
+                side.early.insert(header.number, part.into());
+            } else {
+                cx.count("dropped_datagrams");
+            }
+            return (true, early);
+        }
+        if header.number < side.next {
+            return (true, early); // seen before
+        }
+        let mut going = side.feed(session, peers, dir, part, since, cx);
+        side.next += 1; // at most `total`, which is an u16
+        while let Some(part) = side.early.remove(&side.next) {
+            early = early.saturating_sub(part.len());
+            going &= side.feed(session, peers, dir, &part, since, cx);
+            side.next = side.next.saturating_add(1);
+        }
+        if side.next < header.total {
+            return (going, early);
+        }
+        if dir == Direction::ToClient {
+            // Several requests in a datagram are answered by several messages.
+            let left: usize = side.early.values().map(|part| part.len()).sum();
+            early = early.saturating_sub(left);
+            *side = Assembly::default();
+        }
+        let answered = session.pending.is_empty() && session.answers.message.command.is_empty();
+        (going && !answered, early)
+    }
+}
+
+impl Assembly {
+    /// Hands the next bytes in order to the session. False: it is nothing that is known.
+    fn feed(&mut self, to: &mut Session, peers: &mut Peers, dir: Direction, part: &[u8], since: Timestamp, cx: &mut Context<'_>) -> bool {
+        let skip = usize::try_from(self.skip).unwrap_or(usize::MAX).min(part.len());
+        self.skip -= skip as u64;
+        let part = &part[skip..];
+        if part.is_empty() {
+            return true;
+        }
+        let mut joined;
+        let data = if self.rest.is_empty() {
+            part
+        } else {
+            joined = std::mem::take(&mut self.rest);
+            joined.extend_from_slice(part);
+            joined.as_slice()
+        };
+        let skipped = Skipped { seen: skip as u64, lost: 0 };
+        match to.on_data(dir, data, &mut within(peers, skipped, since, cx)) {
+            Progress::Consumed { bytes, .. } => {
+                let done = usize::try_from(bytes).unwrap_or(usize::MAX).min(data.len());
+                self.skip = bytes - done as u64;
+                self.rest = data[done..].to_vec();
+                self.rest.len() <= MOST_REST
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The context of another conversation, or of another time.
+fn within<'a>(peers: &'a mut Peers, skipped: Skipped, now: Timestamp, cx: &'a mut Context<'_>) -> Context<'a> {
+    Context { now, peers, skipped, times: cx.times, publisher: cx.publisher, sink: cx.sink, wake: None }
+}

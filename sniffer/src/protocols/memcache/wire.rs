@@ -1,0 +1,521 @@
+//! The text protocol's lines: commands, meta commands and what the server says to them.
+//!
+//! <https://github.com/memcached/memcached/blob/master/doc/protocol.txt>
+
+use super::message::{Kind, Message};
+
+/// What a request asks for: it decides which answers may be its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ask {
+    /// A command that is not known.
+    #[default]
+    Unknown,
+    Load,
+    Store,
+    Counter,
+    Touch,
+    Delete,
+    /// `OK` or a refusal.
+    Okay,
+    Stats,
+    /// Lines of any form up to `END` or `EN`.
+    Dump,
+    /// `OK`, then lines for ever.
+    Watch,
+    Version,
+    /// Nobody answers.
+    Nothing,
+    MetaGet,
+    MetaSet,
+    MetaDelete,
+    MetaCounter,
+    MetaNoop,
+    MetaDebug,
+}
+
+/// What a line was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// All there is to it.
+    Whole,
+    /// A value of so many bytes and a line end follow.
+    Value(u64),
+    /// More lines of the same answer follow.
+    More,
+    /// Not a line that is known.
+    Unknown,
+}
+
+/// Words between single or several spaces.
+struct Words<'a>(&'a [u8]);
+
+impl<'a> Iterator for Words<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let rest = self.0.trim_ascii_start();
+        if rest.is_empty() {
+            return None;
+        }
+        let end = memchr::memchr(b' ', rest).unwrap_or(rest.len());
+        let (word, rest) = rest.split_at(end);
+        self.0 = rest;
+        Some(word)
+    }
+}
+
+/// A decimal number and nothing else.
+fn number(word: &[u8]) -> Option<u64> {
+    if word.is_empty() || word.len() > 20 {
+        return None;
+    }
+    word.iter().try_fold(0_u64, |n, &b| {
+        let digit = b.is_ascii_digit().then(|| u64::from(b - b'0'))?;
+        n.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+fn signed(word: &[u8]) -> Option<i64> {
+    match word.strip_prefix(b"-") {
+        Some(word) => number(word).and_then(|n| 0_i64.checked_sub_unsigned(n)),
+        None => number(word).and_then(|n| n.try_into().ok()),
+    }
+}
+
+/// The longest value that is believed: memcached's `-I` ends at 1 GiB.
+const LONGEST_VALUE: u64 = 1 << 30;
+
+/// Reads a line of the client, without its line end.
+pub fn request(line: &[u8], m: &mut Message) -> Line {
+    known_request(line, m).unwrap_or(Line::Unknown)
+}
+
+/// `None`: not known, or not as it should be.
+fn known_request(line: &[u8], m: &mut Message) -> Option<Line> {
+    let mut words = Words(line);
+    let name = words.next()?;
+    let mut set = |command, kind, ask| (m.command, m.kind, m.ask) = (command, kind, ask);
+    match name {
+        b"get" => set("get", Kind::Load, Ask::Load),
+        b"gets" => set("gets", Kind::Load, Ask::Load),
+        b"gat" => set("gat", Kind::Load, Ask::Load),
+        b"gats" => set("gats", Kind::Load, Ask::Load),
+        b"set" => set("set", Kind::Store, Ask::Store),
+        b"add" => set("add", Kind::Store, Ask::Store),
+        b"replace" => set("replace", Kind::Store, Ask::Store),
+        b"append" => set("append", Kind::Store, Ask::Store),
+        b"prepend" => set("prepend", Kind::Store, Ask::Store),
+        b"cas" => set("cas", Kind::Store, Ask::Store),
+        b"incr" => set("incr", Kind::Counter, Ask::Counter),
+        b"decr" => set("decr", Kind::Counter, Ask::Counter),
+        b"touch" => set("touch", Kind::Store, Ask::Touch),
+        b"delete" => set("delete", Kind::Delete, Ask::Delete),
+        b"flush_all" => set("flush_all", Kind::Delete, Ask::Okay),
+        b"stats" => set("stats", Kind::Stats, Ask::Stats),
+        b"verbosity" => set("verbosity", Kind::Info, Ask::Okay),
+        b"version" => set("version", Kind::Info, Ask::Version),
+        b"quit" => set("quit", Kind::Info, Ask::Nothing),
+        b"mg" => set("mg", Kind::Load, Ask::MetaGet),
+        b"ms" => set("ms", Kind::Store, Ask::MetaSet),
+        b"md" => set("md", Kind::Delete, Ask::MetaDelete),
+        b"ma" => set("ma", Kind::Counter, Ask::MetaCounter),
+        b"mn" => set("mn", Kind::Info, Ask::MetaNoop),
+        b"me" => set("me", Kind::Info, Ask::MetaDebug),
+        b"slabs" => return slabs(words, m),
+        b"lru_crawler" => return lru_crawler(words, m),
+        _ => return None,
+    }
+    match m.ask {
+        Ask::Load => {
+            if name.starts_with(b"gat") {
+                m.exptime = Some(signed(words.next()?)?);
+            }
+            words.for_each(|key| m.key(key));
+            (!m.keys.is_empty()).then_some(Line::Whole)
+        }
+        Ask::Store => {
+            m.key(words.next()?);
+            m.flags = Some(number(words.next()?)?);
+            m.exptime = Some(signed(words.next()?)?);
+            let bytes = number(words.next()?).filter(|n| *n <= LONGEST_VALUE)?;
+            m.bytes = Some(bytes);
+            if name == b"cas" {
+                m.cas_unique = Some(number(words.next()?)?);
+            }
+            noreply(words, m)?;
+            Some(Line::Value(bytes))
+        }
+        Ask::Counter => {
+            m.key(words.next()?);
+            m.delta = Some(number(words.next()?)?);
+            noreply(words, m)
+        }
+        Ask::Touch => {
+            m.key(words.next()?);
+            m.exptime = Some(signed(words.next()?)?);
+            noreply(words, m)
+        }
+        Ask::Delete => {
+            m.key(words.next()?);
+            // Old clients send a time of 0.
+            let rest = words.0.trim_ascii_start();
+            noreply(Words(rest.strip_prefix(b"0").unwrap_or(rest)), m)
+        }
+        Ask::Okay if name == b"flush_all" => {
+            let rest = words.0;
+            m.exptime = Some(words.next().and_then(signed).unwrap_or(0));
+            if rest.trim_ascii().ends_with(b"noreply") {
+                m.noreply = Some(true);
+            }
+            Some(Line::Whole)
+        }
+        Ask::Okay => {
+            let level = words.next()?;
+            if level != b"noreply" {
+                m.verbosity = Some(number(level)?);
+            }
+            if level == b"noreply" || words.next() == Some(b"noreply") {
+                m.noreply = Some(true);
+            }
+            Some(Line::Whole)
+        }
+        Ask::Stats => {
+            let args = words.0.strip_prefix(b" ").unwrap_or(words.0);
+            m.raw_args = Some(m.keep(args));
+            Some(Line::Whole)
+        }
+        Ask::Nothing => noreply(words, m),
+        Ask::Version | Ask::MetaNoop => words.next().is_none().then_some(Line::Whole),
+        Ask::Unknown | Ask::Dump | Ask::Watch => None,
+        Ask::MetaGet | Ask::MetaSet | Ask::MetaDelete | Ask::MetaCounter | Ask::MetaDebug => meta(words, m),
+    }
+}
+
+/// The last word, which may say that no answer is wanted.
+fn noreply(mut words: Words<'_>, m: &mut Message) -> Option<Line> {
+    m.noreply = Some(match words.next() {
+        None => false,
+        Some(b"noreply") => true,
+        Some(_) => return None,
+    });
+    Some(Line::Whole)
+}
+
+/// `<key> [<datalen>] <flags>*`: what of the flags has a field of its own goes there, all of them as they are into `raw_args`.
+fn meta(mut words: Words<'_>, m: &mut Message) -> Option<Line> {
+    m.key(words.next()?);
+    let mut size = None;
+    if m.ask == Ask::MetaSet {
+        let before = words.0;
+        size = words.next().and_then(number);
+        if size.is_none() {
+            words.0 = before; // the first form of the command had the length among the flags
+        }
+    }
+    keep_args(words.0, m);
+    for flag in words {
+        let (name, token) = flag.split_first()?;
+        match name {
+            b'q' => m.quiet = true,
+            b'b' if token.is_empty() => decode_key(m),
+            b'T' => m.exptime = signed(token),
+            b'N' if m.ask == Ask::MetaCounter && m.exptime.is_none() => m.exptime = signed(token),
+            b'F' => m.flags = number(token),
+            b'C' => m.cas_unique = number(token),
+            b'D' => m.delta = number(token),
+            b'J' => m.initial = number(token),
+            b'O' => m.opaque = number(token),
+            b'S' if m.ask == Ask::MetaSet => size = size.or(number(token)),
+            _ => {}
+        }
+    }
+    if m.ask != Ask::MetaSet {
+        return Some(Line::Whole);
+    }
+    let size = size.filter(|n| *n <= LONGEST_VALUE)?;
+    m.bytes = Some(size);
+    Some(Line::Value(size))
+}
+
+fn keep_args(args: &[u8], m: &mut Message) {
+    let args = args.trim_ascii();
+    m.raw_args = (!args.is_empty()).then(|| m.keep(args));
+}
+
+/// The key was sent in base64, so that it may hold any bytes.
+fn decode_key(m: &mut Message) {
+    let decoded = m.keys.first().and_then(|&key| base64::Engine::decode(&base64::prelude::BASE64_STANDARD, m.get(key)).ok());
+    if let Some(key) = decoded {
+        m.keys.clear();
+        m.key(&key);
+    }
+}
+
+fn slabs(mut words: Words<'_>, m: &mut Message) -> Option<Line> {
+    (m.kind, m.ask) = (Kind::SlabCtrl, Ask::Okay);
+    match words.next()? {
+        b"reassign" => {
+            m.command = "slabs reassign";
+            m.classes = Some((signed(words.next()?)?, signed(words.next()?)?));
+        }
+        b"automove" => {
+            m.command = "slabs automove";
+            m.automove = Some(number(words.next()?)?);
+        }
+        _ => return None,
+    }
+    Some(Line::Whole)
+}
+
+fn lru_crawler(mut words: Words<'_>, m: &mut Message) -> Option<Line> {
+    (m.kind, m.ask) = (Kind::LruCrawler, Ask::Okay);
+    match words.next()? {
+        b"enable" => m.command = "lru_crawler enable",
+        b"disable" => m.command = "lru_crawler disable",
+        b"sleep" => {
+            m.command = "lru_crawler sleep";
+            m.sleep_us = Some(number(words.next()?)?);
+        }
+        b"tocrawl" => {
+            m.command = "lru_crawler tocrawl";
+            m.value = Some(number(words.next()?)?);
+        }
+        b"crawl" => {
+            m.command = "lru_crawler tocrawl"; // as Packetbeat names it
+            m.raw_args = Some(m.keep(words.0.trim_ascii()));
+        }
+        dump @ (b"metadump" | b"mgdump") => {
+            m.command = if dump == b"metadump" { "lru_crawler metadump" } else { "lru_crawler mgdump" };
+            m.ask = Ask::Dump;
+            m.raw_args = Some(m.keep(words.0.trim_ascii()));
+        }
+        _ => return None,
+    }
+    Some(Line::Whole)
+}
+
+/// What an unknown line of the client asks for. `watch` is not told of, but changes what the server sends.
+pub fn unknown(line: &[u8]) -> Ask {
+    if line == b"watch" || line.starts_with(b"watch ") { Ask::Watch } else { Ask::Unknown }
+}
+
+/// Reads a line of the server, without its line end, into an answer that may have begun with other lines. `front` is what the
+/// oldest request asks for.
+pub fn reply(line: &[u8], m: &mut Message, front: Option<Ask>) -> Line {
+    known_reply(line, m, front).unwrap_or(Line::Unknown)
+}
+
+fn known_reply(line: &[u8], m: &mut Message, front: Option<Ask>) -> Option<Line> {
+    let mut words = Words(line);
+    let name = words.next()?;
+    let begun = !m.command.is_empty();
+    let of_dump = match front {
+        Some(Ask::Dump) => !ends_dump(name),
+        Some(Ask::Stats) => matches!(name, b"ITEM" | b"PREFIX"),
+        _ => false,
+    };
+    if of_dump {
+        if !begun {
+            (m.command, m.kind) = ("END", Kind::Load);
+        }
+        return Some(Line::More);
+    }
+    let mut set = |command, kind| (m.command, m.kind) = (command, kind);
+    match name {
+        b"VALUE" => {
+            let (key, flags) = (words.next()?, number(words.next()?)?);
+            let bytes = number(words.next()?).filter(|n| *n <= LONGEST_VALUE)?;
+            let cas = words.next().map_or(Some(0), number)?;
+            if !begun {
+                set("VALUE", Kind::Load);
+                (m.flags, m.cas_unique) = (Some(flags), Some(cas));
+            }
+            m.key(key);
+            m.bytes = Some(m.bytes.unwrap_or(0).saturating_add(bytes));
+            return Some(Line::Value(bytes));
+        }
+        b"STAT" => {
+            let stat = words.next()?;
+            if !begun {
+                set("STAT", Kind::Stats);
+            }
+            m.stat(stat, words.0.strip_prefix(b" ").unwrap_or_default());
+            return Some(Line::More);
+        }
+        b"END" if begun => {}
+        b"END" => set("END", Kind::Load),
+        b"STORED" => set("STORED", Kind::Success),
+        b"EXISTS" => set("EXISTS", Kind::Success),
+        b"DELETED" => set("DELETED", Kind::Success),
+        b"TOUCHED" => set("TOCHED", Kind::Success), // as Packetbeat spells it
+        b"OK" => set("OK", Kind::Success),
+        b"RESET" => set("RESET", Kind::Success),
+        b"NOT_STORED" => set("NOT_STORED", Kind::Fail),
+        b"NOT_FOUND" => set("NOT_FOUND", Kind::Fail),
+        b"ERROR" => set("ERROR", Kind::Fail),
+        b"VERSION" => set("VERSION", Kind::Info),
+        b"HD" => set("HD", Kind::Success),
+        b"VA" => {
+            let bytes = words.next().and_then(number).filter(|n| *n <= LONGEST_VALUE)?;
+            set("VA", Kind::Load);
+            m.bytes = Some(bytes);
+            meta_reply(words, m);
+            return Some(Line::Value(bytes));
+        }
+        b"EN" if begun => {}
+        b"EN" => set("EN", Kind::Load),
+        b"NF" => set("NF", Kind::Fail),
+        b"NS" => set("NS", Kind::Fail),
+        b"EX" => set("EX", Kind::Fail),
+        b"MN" => set("MN", Kind::Info),
+        b"ME" => set("ME", Kind::Info),
+        _ => match REFUSALS.iter().find(|refusal| refusal.as_bytes() == name) {
+            Some(refusal) => {
+                set(refusal, Kind::Fail);
+                m.error_msg = Some(m.keep(words.0.strip_prefix(b" ").unwrap_or_default()));
+            }
+            None => {
+                m.value = Some(number(name)?);
+                (m.command, m.kind) = ("<counter_op_res>", Kind::Counter);
+            }
+        },
+    }
+    match m.command {
+        "HD" | "NF" | "NS" | "EX" => meta_reply(words, m),
+        "ME" => {
+            m.key(words.next()?);
+            keep_args(words.0, m);
+        }
+        // Whatever else stands in a line that should be one word is not an answer but part of a value.
+        "END" | "STORED" | "EXISTS" | "DELETED" | "TOCHED" | "NOT_STORED" | "NOT_FOUND" | "RESET" | "EN" | "MN" | "<counter_op_res>"
+            if words.next().is_some() =>
+        {
+            return None;
+        }
+        _ => {}
+    }
+    Some(Line::Whole)
+}
+
+fn ends_dump(name: &[u8]) -> bool {
+    matches!(name, b"END" | b"EN" | b"ERROR" | b"CLIENT_ERROR" | b"SERVER_ERROR" | b"BUSY" | b"BADCLASS")
+}
+
+/// Answers that say why they refuse.
+const REFUSALS: &[&str] = &["CLIENT_ERROR", "SERVER_ERROR", "BUSY", "BADCLASS", "NOSPARE", "NOTFULL", "UNSAFE", "SAME"];
+
+fn meta_reply(words: Words<'_>, m: &mut Message) {
+    keep_args(words.0, m);
+    for flag in words {
+        let Some((name, token)) = flag.split_first() else { continue };
+        match name {
+            b'b' if token.is_empty() => decode_key(m),
+            b'k' => m.key(token),
+            b'f' => m.flags = number(token),
+            b't' => m.exptime = signed(token),
+            b'c' => m.cas_unique = number(token),
+            b'O' => m.opaque = number(token),
+            b's' if m.bytes.is_none() => m.bytes = number(token),
+            _ => {}
+        }
+    }
+}
+
+/// Whether `reply` may be the answer to `request`.
+pub fn fits(request: &Message, reply: &Message) -> bool {
+    if matches!(reply.command, "ERROR" | "CLIENT_ERROR" | "SERVER_ERROR") {
+        return !request.silent();
+    }
+    match request.ask {
+        Ask::Load => match reply.command {
+            "VALUE" => reply.keys.first().is_none_or(|&key| request.has_key(reply.get(key))),
+            command => command == "END",
+        },
+        Ask::Store => matches!(reply.command, "STORED" | "NOT_STORED" | "EXISTS" | "NOT_FOUND"),
+        Ask::Counter => matches!(reply.command, "<counter_op_res>" | "NOT_FOUND"),
+        Ask::Touch => matches!(reply.command, "TOCHED" | "NOT_FOUND"),
+        Ask::Delete => matches!(reply.command, "DELETED" | "NOT_FOUND"),
+        Ask::Okay | Ask::Watch => reply.command == "OK" || reply.error_msg.is_some(),
+        Ask::Stats => matches!(reply.command, "STAT" | "END" | "OK" | "RESET"),
+        Ask::Dump => matches!(reply.command, "END" | "EN" | "OK") || reply.error_msg.is_some(),
+        Ask::Version => reply.command == "VERSION",
+        Ask::Nothing => false,
+        Ask::Unknown => !matches!(reply.command, "VALUE" | "STAT" | "STORED" | "VA" | "HD" | "<counter_op_res>" | "MN"),
+        Ask::MetaGet => meta_fits(request, reply, matches!(reply.command, "HD" | "VA" | "EN"), reply.command == "EN"),
+        Ask::MetaSet => meta_fits(request, reply, matches!(reply.command, "HD" | "NS" | "EX" | "NF"), reply.command == "HD"),
+        Ask::MetaDelete => meta_fits(request, reply, matches!(reply.command, "HD" | "NF" | "EX"), matches!(reply.command, "HD" | "NF")),
+        Ask::MetaCounter => {
+            let hidden = matches!(reply.command, "HD" | "VA" | "NF");
+            meta_fits(request, reply, matches!(reply.command, "HD" | "VA" | "NF" | "NS" | "EX"), hidden)
+        }
+        Ask::MetaNoop => reply.command == "MN",
+        Ask::MetaDebug => matches!(reply.command, "ME" | "EN"),
+    }
+}
+
+/// `hidden`: an answer that a quiet request keeps to itself. An opaque or a key that is sent back must be the request's own.
+fn meta_fits(request: &Message, reply: &Message, code: bool, hidden: bool) -> bool {
+    code && !(request.quiet && hidden)
+        && (reply.opaque.is_none() || reply.opaque == request.opaque)
+        && reply.keys.first().is_none_or(|&key| request.has_key(reply.get(key)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(line: &[u8]) -> (Line, Message) {
+        let mut m = Message::default();
+        (request(line, &mut m), m)
+    }
+
+    fn said(line: &[u8]) -> (Line, Message) {
+        let mut m = Message::default();
+        (reply(line, &mut m, None), m)
+    }
+
+    #[test]
+    fn requests() {
+        let (line, m) = asked(b"cas a 1 -2 3 4 noreply");
+        assert_eq!(line, Line::Value(3));
+        assert_eq!((m.flags, m.exptime, m.bytes, m.cas_unique, m.noreply), (Some(1), Some(-2), Some(3), Some(4), Some(true)));
+        let (line, m) = asked(b"gat 60 a  b ");
+        assert_eq!((line, m.exptime, m.keys.len(), m.has_key(b"b")), (Line::Whole, Some(60), 2, true));
+        let (line, m) = asked(b"ms k 5 T90 F7 c q O12 k");
+        assert_eq!((line, m.exptime, m.flags, m.quiet, m.opaque), (Line::Value(5), Some(90), Some(7), true, Some(12)));
+        assert_eq!(m.get(m.raw_args.unwrap()), b"T90 F7 c q O12 k");
+        assert_eq!(asked(b"ms k S2 T90").0, Line::Value(2));
+        assert!(asked(b"mg Zm9v b v").1.has_key(b"foo") && said(b"HD kZm9v b").1.has_key(b"foo") && asked(b"mg ? b").1.has_key(b"?"));
+        assert_eq!(asked(b"slabs reassign -1 2").1.classes, Some((-1, 2)));
+        assert_eq!(asked(b"flush_all").1.exptime, Some(0));
+        assert_eq!(asked(b"delete k 0 noreply").1.noreply, Some(true));
+        for bad in
+            [&b"get"[..], b"set a 0 0", b"set a 0 0 -1", b"set a 0 0 99999999999", b"incr a x", b"slabs", b"GET a", b"", b"ms k", b"quit x"]
+        {
+            assert_eq!(asked(bad).0, Line::Unknown, "{}", String::from_utf8_lossy(bad));
+        }
+    }
+
+    #[test]
+    fn replies() {
+        let (line, m) = said(b"VALUE k 1 2 3");
+        assert_eq!((line, m.flags, m.bytes, m.cas_unique), (Line::Value(2), Some(1), Some(2), Some(3)));
+        assert_eq!(said(b"18446744073709551615").1.value, Some(u64::MAX));
+        let (line, m) = said(b"SERVER_ERROR out of memory");
+        assert_eq!((line, m.get(m.error_msg.unwrap())), (Line::Whole, &b"out of memory"[..]));
+        let (line, m) = said(b"VA 2 kfoo f5 c9 t-1");
+        assert_eq!((line, m.flags, m.cas_unique, m.exptime, m.has_key(b"foo")), (Line::Value(2), Some(5), Some(9), Some(-1), true));
+        for bad in [&b"VALUE k 1"[..], b"STORED x", b"12 x", b"99999999999999999999", b"stored", b"", b"END OF"] {
+            assert_eq!(said(bad).0, Line::Unknown, "{}", String::from_utf8_lossy(bad));
+        }
+    }
+
+    #[test]
+    fn whose_answer_it_is() {
+        let (_, get) = asked(b"get a b");
+        assert!(fits(&get, &said(b"VALUE b 0 0").1) && fits(&get, &said(b"END").1) && fits(&get, &said(b"ERROR").1));
+        assert!(!fits(&get, &said(b"VALUE c 0 0").1) && !fits(&get, &said(b"STORED").1));
+        let (_, quiet) = asked(b"mg a v q O1");
+        assert!(fits(&quiet, &said(b"VA 1 O1").1) && !fits(&quiet, &said(b"EN").1) && !fits(&quiet, &said(b"VA 1 O2").1));
+    }
+}
