@@ -9,6 +9,7 @@ mod http;
 mod icmp;
 pub mod matcher;
 mod mysql;
+mod pgsql;
 pub mod reader;
 mod redis;
 mod sip;
@@ -33,6 +34,7 @@ pub const PROTOCOLS: &[&Protocol] = &[
     &dns::PROTOCOL,
     &http::PROTOCOL,
     &mysql::PROTOCOL,
+    &pgsql::PROTOCOL,
     &redis::PROTOCOL,
     &sip::PROTOCOL,
 ];
