@@ -84,7 +84,10 @@ impl Connection {
     }
 
     fn shows_row(&self) -> bool {
-        self.plugin.common.send_response && self.answer.rows < self.plugin.options.max_rows && self.doubt.is_none() && !self.pending.is_empty()
+        self.plugin.common.send_response
+            && self.answer.rows < self.plugin.options.max_rows
+            && self.doubt.is_none()
+            && !self.pending.is_empty()
     }
 
     /// What is shown, with the lengths of a few hundred columns.
@@ -354,6 +357,7 @@ impl Connection {
             }
             // A COMMIT that was implied has failed.
             What::Sync | What::Gap => {
+                self.unit.request += step.bytes;
                 let notes: &[&str] = if matches!(step.what, What::Gap) { &[REQUEST_LOST] } else { &[] };
                 self.unit.start.get_or_insert(step.start);
                 match self.last.take().or(self.unit.about.take()) {
@@ -383,7 +387,7 @@ impl Connection {
             _ => None,
         };
         // The rest of the statement is part of what was asked, up to its Execute; what follows that was asked for nothing.
-        let mut mine = !matches!(step.what, What::Execute { .. });
+        let (mut mine, mut others) = (!matches!(step.what, What::Execute { .. }), false);
         self.to_sync = true;
         while let Some(next) = self.pending.front() {
             if matches!(next.what, What::Sync | What::Gap) {
@@ -395,10 +399,13 @@ impl Connection {
                 self.unit.request += next.bytes;
                 mine = !matches!(next.what, What::Execute { .. });
             } else {
+                others = true;
                 self.unanswered(&next, cx);
             }
         }
-        self.unit.request += self.sync_bytes(0);
+        if !others {
+            self.unit.request += self.sync_bytes(0);
+        }
         match about.or(self.unit.about.take()) {
             Some(about) => self.report(&about, Some(failure), &[], cx),
             None => cx.count("unmatched_responses"),

@@ -262,6 +262,9 @@ mod tests {
             write_row(&mut out, wire::Values::new(body).unwrap(), None, &Formats::Described, most);
             String::from_utf8(out).unwrap()
         };
-        assert_eq!((row(100), row(9), row(6), row(4)), ("abc,def,ghi\n".into(), "abc,def,ghi\n".into(), "abc,def\n".into(), "abc,d\n".into()));
+        assert_eq!(
+            (row(100), row(9), row(6), row(4)),
+            ("abc,def,ghi\n".into(), "abc,def,ghi\n".into(), "abc,def\n".into(), "abc,d\n".into())
+        );
     }
 }

@@ -68,7 +68,13 @@ fn probe(dir: Direction, data: &[u8]) -> Probe {
     let (Some(whole), Some(&kind)) = (wire::chain(dir, data), data.first()) else { return Probe::No };
     let text = || data.get(wire::HEAD..).is_some_and(|text| memchr::memchr(0, text).is_none_or(|n| n + 1 == text.len()));
     match (dir, kind) {
-        (Direction::ToServer, b'Q') if whole > 0 || data.len() > TEXT => if whole > 1 || text() { Probe::Yes } else { Probe::No },
+        (Direction::ToServer, b'Q') if whole > 0 || data.len() > TEXT => {
+            if whole > 1 || text() {
+                Probe::Yes
+            } else {
+                Probe::No
+            }
+        }
         (Direction::ToServer, _) if whole > 1 => Probe::Yes,
         (Direction::ToClient, b'R') => match data.get(wire::HEAD..wire::HEAD + 4) {
             Some([0, 0, 0, 0..=12]) => Probe::Yes,

@@ -50,7 +50,9 @@ fn typed(out: &mut Vec<u8>, oid: u32, value: &[u8]) -> Option<()> {
         21 => put(out, format_args!("{}", r.i16()?)),
         23 => put(out, format_args!("{}", r.i32()?)),
         26 | 28 | 29 => put(out, format_args!("{}", r.u32()?)),
-        700 => float(out, f64::from(f32::from_bits(r.u32()?)), &format!("{:e}", f32::from_bits(u32::from_be_bytes(value.try_into().ok()?))), 6),
+        700 => {
+            float(out, f64::from(f32::from_bits(r.u32()?)), &format!("{:e}", f32::from_bits(u32::from_be_bytes(value.try_into().ok()?))), 6)
+        }
         701 => {
             let number = f64::from_bits(r.u64()?);
             float(out, number, &format!("{number:e}"), 15);
@@ -91,7 +93,9 @@ fn typed(out: &mut Vec<u8>, oid: u32, value: &[u8]) -> Option<()> {
         2950 => uuid(out, r.array()?),
         3802 => out.extend_from_slice(value.strip_prefix(&[1])?),
         // _bool, _int2, _int4, _text, _varchar, _int8, _float4, _float8, _timestamp, _date, _timestamptz, _numeric, _uuid, _jsonb, …
-        199 | 1000..=1002 | 1005..=1009 | 1014..=1016 | 1021 | 1022 | 1028 | 1115 | 1182 | 1183 | 1185 | 1231 | 2951 | 3807 => array(out, &mut r)?,
+        199 | 1000..=1002 | 1005..=1009 | 1014..=1016 | 1021 | 1022 | 1028 | 1115 | 1182 | 1183 | 1185 | 1231 | 2951 | 3807 => {
+            array(out, &mut r)?
+        }
         _ => return None,
     }
     Some(())
@@ -108,7 +112,13 @@ impl std::fmt::Display for Colons<'_> {
 /// `shortest` is the number in the fewest digits that are it again, `d.ddde±n`; from `digits` places on the exponent stays.
 fn float(out: &mut Vec<u8>, number: f64, shortest: &str, digits: i32) {
     if !number.is_finite() {
-        let text: &[u8] = if number.is_nan() { b"NaN" } else if number > 0.0 { b"Infinity" } else { b"-Infinity" };
+        let text: &[u8] = if number.is_nan() {
+            b"NaN"
+        } else if number > 0.0 {
+            b"Infinity"
+        } else {
+            b"-Infinity"
+        };
         return out.extend_from_slice(text);
     }
     let Some((mantissa, exponent)) = shortest.split_once('e') else { return };
@@ -258,7 +268,8 @@ fn address(out: &mut Vec<u8>, value: &[u8]) -> Option<()> {
 /// Of one dimension, or of none: `{a,"b c",NULL}`.
 fn array(out: &mut Vec<u8>, r: &mut Reader<'_>) -> Option<()> {
     let (dimensions, _nulls, oid) = (r.u32()?, r.u32()?, r.u32()?);
-    let is_array = matches!(oid, 199 | 1000..=1002 | 1005..=1009 | 1014..=1016 | 1021 | 1022 | 1028 | 1115 | 1182 | 1183 | 1185 | 1231 | 2951 | 3807);
+    let is_array =
+        matches!(oid, 199 | 1000..=1002 | 1005..=1009 | 1014..=1016 | 1021 | 1022 | 1028 | 1115 | 1182 | 1183 | 1185 | 1231 | 2951 | 3807);
     let count = match dimensions {
         0 => 0,
         1 if !is_array => r.u32()? as usize,
@@ -339,8 +350,8 @@ mod tests {
     #[test]
     fn dates_and_times() {
         assert_eq!(text(1082, &0i32.to_be_bytes()), "2000-01-01");
-        assert_eq!(text(1082, &(-730_120i32).to_be_bytes()), "0001-01-01");
-        assert_eq!(text(1082, &(-730_121i32).to_be_bytes()), "0001-12-31 BC");
+        assert_eq!(text(1082, &(-730_119i32).to_be_bytes()), "0001-01-01");
+        assert_eq!(text(1082, &(-730_120i32).to_be_bytes()), "0001-12-31 BC");
         assert_eq!(text(1082, &i32::MAX.to_be_bytes()), "infinity");
         assert_eq!(text(1114, &(-1i64).to_be_bytes()), "1999-12-31 23:59:59.999999");
         assert_eq!(text(1184, &(DAY_MICROS * 59 + 500_000).to_be_bytes()), "2000-02-29 00:00:00.5+00");
@@ -380,8 +391,14 @@ mod tests {
         assert_eq!(text(869, &[2, 24, 0, 4, 10, 0, 0, 1]), "10.0.0.1/24");
         assert_eq!(text(869, &[2, 32, 0, 4, 10, 0, 0, 1]), "10.0.0.1");
         assert_eq!(text(829, &[0, 1, 2, 3, 4, 255]), "00:01:02:03:04:ff");
-        assert_eq!((text(99_999, b"happy"), text(99_999, &[1, 2]), text(600, b"point")), ("happy".into(), "\\x0102".into(), "\\x706f696e74".into()));
-        let array = [&[0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 25, 0, 0, 0, 3, 0, 0, 0, 1][..], &[0, 0, 0, 1, b'a', 255, 255, 255, 255, 0, 0, 0, 3, b'b', b' ', b'"']];
+        assert_eq!(
+            (text(99_999, b"happy"), text(99_999, &[1, 2]), text(600, b"point")),
+            ("happy".into(), "\\x0102".into(), "\\x706f696e74".into())
+        );
+        let array = [
+            &[0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 25, 0, 0, 0, 3, 0, 0, 0, 1][..],
+            &[0, 0, 0, 1, b'a', 255, 255, 255, 255, 0, 0, 0, 3, b'b', b' ', b'"'],
+        ];
         assert_eq!(text(1009, &array.concat()), "{a,NULL,\"b \\\"\"}");
         assert_eq!(text(23, &[1, 2]), "\\x0102");
     }
