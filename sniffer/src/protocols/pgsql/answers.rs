@@ -144,6 +144,11 @@ impl Connection {
             }
             return;
         };
+        // What is asked after the answer to earlier steps (a Parse and a Flush) is another exchange, with its own time and bytes.
+        let later = self.unit.answered.is_some_and(|answered| answered < front.start);
+        if later || matches!(front.what, What::Query { .. }) && self.unit.start.is_some() {
+            self.unit = Unit { about: self.unit.about.take(), ..Unit::default() };
+        }
         self.unit.answered.get_or_insert(time);
         let length = frame.length;
         match (frame.kind, &front.what) {

@@ -173,6 +173,19 @@ fn a_statement_that_fails_keeps_its_name_for_the_earlier_one() {
 }
 
 #[test]
+fn a_statement_has_the_time_of_its_own_exchange() {
+    let mut h = Harness::new(&PROTOCOL, "{}");
+    h.client(&[parse("s", "select 1"), message(b'H', &[])].concat()).at(1).server(PARSED).at(5000);
+    let asked = [bind("", "s", 0), execute(""), sync()].concat();
+    h.client(&asked).at(5002).server(&[BOUND, &tag("SELECT 0"), READY].concat()).at(6000);
+    h.client(&parse("", "select 2")).at(6001).server(PARSED).at(7000).client(&query("select 3")).at(7003).server(&selected("x"));
+    let events = h.events();
+    let durations: Vec<_> = events.iter().map(|e| (&e["query"], &e["event"]["duration"])).collect();
+    assert_eq!(durations, [(&json!("select 1"), &json!(2_000_000)), (&json!("select 3"), &json!(3_000_000))]);
+    assert_eq!(events[0]["source"]["bytes"], json!(asked.len()));
+}
+
+#[test]
 fn a_constraint_that_fails_at_the_sync() {
     let mut h = Harness::new(&PROTOCOL, SHOWN);
     h.client(&[parse("", "insert"), bind("", "", 0), execute(""), sync()].concat());
