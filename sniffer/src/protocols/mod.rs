@@ -11,6 +11,7 @@ mod icmp;
 pub mod matcher;
 mod memcache;
 mod mysql;
+mod pgsql;
 pub mod reader;
 mod redis;
 mod sip;
@@ -37,6 +38,7 @@ pub const PROTOCOLS: &[&Protocol] = &[
     &http::PROTOCOL,
     &memcache::PROTOCOL,
     &mysql::PROTOCOL,
+    &pgsql::PROTOCOL,
     &redis::PROTOCOL,
     &sip::PROTOCOL,
 ];

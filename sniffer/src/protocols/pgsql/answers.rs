@@ -1,0 +1,493 @@
+//! What the server answers.
+
+use super::{
+    connection::{Connection, Step, Unit, What},
+    event::{self, Columns, Formats, Statement, write_row},
+    named::{Portal, Prepared},
+    wire::{self, Failure, Frame, HEAD, Opening, READY, Start, Values},
+};
+use crate::{
+    flow::key::Direction,
+    protocols::{Context, Progress},
+    time::Timestamp,
+};
+use std::sync::Arc;
+
+/// Bytes of a RowDescription that are waited for: 1,664 columns with names of 63 bytes have fewer.
+const LONGEST_DESCRIPTION: u64 = 256 << 10;
+/// Bytes of an ErrorResponse that are waited for; severity, code and message stand at its beginning.
+const LONGEST_ERROR: u64 = 64 << 10;
+/// Bytes of a row that are waited for to show its beginning, however long the options allow it to be shown.
+const LONGEST_ROW: u64 = 1 << 20;
+
+const REQUEST_LOST: &str = "Packet loss while capturing the request";
+const RESPONSE_LOST: &str = "Packet loss while capturing the response";
+const UNKNOWN: &str = "The actual query being used is unknown";
+
+impl Connection {
+    pub(super) fn on_answers(&mut self, data: &[u8], cx: &mut Context<'_>) -> Progress {
+        self.heard = cx.now;
+        self.answer.lost |= cx.skipped.lost > 0;
+        let mut at = 0;
+        if let (Some(asked), Some(&answer)) = (self.awaiting, data.first()) {
+            match (asked, answer) {
+                (Opening::Ssl, b'S') => return Progress::HandOver { bytes: 1, to: "tls" },
+                (Opening::Gss, b'G') => return Progress::Done, // encrypted from here on, by a mechanism nobody reads
+                (_, b'N') => at = 1,
+                _ => {}
+            }
+            self.awaiting = None;
+        }
+        while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
+            if !self.aligned[1] {
+                match self.find_ready(rest) {
+                    Some(n) => at += n,
+                    None => return if self.stray(rest.len()) { Progress::GiveUp } else { Progress::consumed(data.len()) },
+                }
+                self.aligned[1] = true;
+                self.sane();
+                self.on_ready(data.get(at.wrapping_sub(1)) == Some(&b'I'), cx);
+                continue;
+            }
+            let frame = match wire::start(Direction::ToClient, rest) {
+                Start::Message(frame) => frame,
+                Start::More(need) => return Progress::Consumed { bytes: at as u64, need },
+                Start::Nonsense => {
+                    if self.proven {
+                        cx.count("malformed");
+                    }
+                    self.lose_track(0, cx);
+                    self.aligned[1] = false;
+                    continue;
+                }
+            };
+            let head = HEAD as u64;
+            let wanted = match frame.kind {
+                b'T' => frame.length.min(head + LONGEST_DESCRIPTION),
+                b'E' => frame.length.min(head + LONGEST_ERROR),
+                b'D' if self.shows_row() => frame.length.min(self.row_wanted()),
+                b'D' => head + 2,
+                b'C' | b'Z' => frame.length,
+                _ => head,
+            } as usize;
+            let Some(message) = rest.get(..wanted) else {
+                return Progress::Consumed { bytes: at as u64, need: wanted - rest.len() };
+            };
+            self.sane();
+            self.answer(frame, &message[HEAD..], cx.time_at(at), cx);
+            if frame.length > rest.len() as u64 {
+                return Progress::Consumed { bytes: (at as u64).saturating_add(frame.length), need: 1 };
+            }
+            at += frame.length as usize;
+        }
+        Progress::consumed(at)
+    }
+
+    fn shows_row(&self) -> bool {
+        self.plugin.common.send_response
+            && self.answer.rows < self.plugin.options.max_rows
+            && self.doubt.is_none()
+            && !self.pending.is_empty()
+    }
+
+    /// What is shown, with the lengths of a few hundred columns.
+    fn row_wanted(&self) -> u64 {
+        (self.plugin.options.max_row_length as u64).saturating_mul(4).clamp(64 << 10, LONGEST_ROW)
+    }
+
+    /// Looks for the next ReadyForQuery, which may have begun in data before this; returns where it ends.
+    fn find_ready(&mut self, data: &[u8]) -> Option<usize> {
+        let begun = self.tail.len();
+        self.tail.extend_from_slice(data.get(..READY - 1).unwrap_or(data));
+        if let Some(end) = wire::after_ready(&self.tail).filter(|&end| end > begun) {
+            self.tail.clear();
+            return Some(end - begun);
+        }
+        if let Some(end) = wire::after_ready(data) {
+            self.tail.clear();
+            return Some(end);
+        }
+        if data.len() >= READY {
+            self.tail.clear();
+            self.tail.extend_from_slice(data.get(data.len() - (READY - 1)..).unwrap_or_default());
+        } else {
+            let surplus = self.tail.len().saturating_sub(READY - 1);
+            self.tail.drain(..surplus);
+        }
+        None
+    }
+
+    /// One message, of which `body` is as much as is wanted.
+    fn answer(&mut self, frame: Frame, body: &[u8], time: Timestamp, cx: &mut Context<'_>) {
+        match frame.kind {
+            b'Z' => return self.on_ready(body.first() == Some(&b'I'), cx),
+            // Log in, parameters, notices, notifications: nobody asked for them here.
+            b'R' | b'S' | b'K' | b'N' | b'A' | b'v' => return,
+            b'd' | b'c' => {
+                self.answer.copied += u64::from(frame.kind == b'd');
+                self.unit.response += frame.length;
+                return;
+            }
+            _ => {}
+        }
+        if self.doubt.is_some() {
+            return;
+        }
+        self.ready = false;
+        while matches!(self.pending.front(), Some(Step { what: What::CopyDone, .. })) {
+            self.pop();
+        }
+        let Some(front) = self.pending.front() else {
+            self.foreign = true;
+            if matches!(frame.kind, b'C' | b'E' | b'I') {
+                cx.count("unmatched_responses");
+            }
+            return;
+        };
+        // What is asked after the answer to earlier steps (a Parse and a Flush) is another exchange, with its own time and bytes.
+        let later = self.unit.answered.is_some_and(|answered| answered < front.start);
+        if later || matches!(front.what, What::Query { .. }) && self.unit.start.is_some() {
+            self.unit = Unit { about: self.unit.about.take(), ..Unit::default() };
+        }
+        self.unit.answered.get_or_insert(time);
+        let length = frame.length;
+        match (frame.kind, &front.what) {
+            (b'E', _) => self.fail(wire::failure(body), length, cx),
+            (b'1', What::Parse { .. }) | (b'2', What::Bind { .. }) | (b'3', What::Close { .. }) => self.confirm(),
+            (b't', What::Describe { .. }) => self.unit.response += length,
+            (b'T' | b'n', What::Describe { .. }) => {
+                self.unit.response += length;
+                self.described(if frame.kind == b'T' { body } else { &[] });
+            }
+            (b'T', What::Query { .. } | What::Gap) => {
+                self.unit.response += length;
+                self.result(body);
+            }
+            (b'D', What::Query { .. }) if !self.answer.described => self.lose_track(0, cx),
+            (b'D', What::Query { .. } | What::Execute { .. } | What::Gap) => {
+                self.unit.response += length;
+                self.row(body);
+            }
+            (b'C' | b'I' | b's', What::Query { .. } | What::Execute { .. }) => {
+                self.unit.response += length;
+                self.begin();
+                self.complete(frame.kind, body, cx);
+            }
+            (b'C' | b's', What::Gap) => {
+                self.unit.response += length;
+                if let Some(about) = self.unit.about.take() {
+                    self.report(&about, None, &[REQUEST_LOST], cx);
+                } else {
+                    cx.count("unmatched_responses");
+                }
+                self.next_statement();
+            }
+            (b'G' | b'H' | b'W', What::Query { .. } | What::Execute { .. }) => {
+                self.unit.response += length;
+                self.answer.described = true;
+                if frame.kind != b'H' {
+                    self.copy_in();
+                }
+            }
+            (_, What::Gap | What::Other) => {}
+            _ => self.lose_track(0, cx),
+        }
+    }
+
+    /// The server takes a COPY; Syncs sent before its end are no longer answered.
+    fn copy_in(&mut self) {
+        let end = self.pending.iter().position(|step| matches!(step.what, What::CopyDone));
+        self.copying = end.is_none();
+        let end = end.unwrap_or(self.pending.len());
+        let mut at = 0;
+        self.pending.retain(|step| {
+            at += 1;
+            at - 1 > end || !matches!(step.what, What::Sync | What::CopyDone)
+        });
+    }
+
+    /// The first step was done, and takes effect.
+    fn confirm(&mut self) {
+        let Some(step) = self.pop() else { return };
+        self.unit.start.get_or_insert(step.start);
+        self.unit.request += step.bytes;
+        match step.what {
+            What::Parse { name, sql } => {
+                let prepared = Prepared { sql, known: true, columns: None };
+                self.unit.about = Some(prepared.clone());
+                self.statements.insert(name, prepared);
+            }
+            What::Bind { portal, statement, formats } => {
+                let prepared = self.prepared(&statement);
+                self.unit.about = Some(prepared.clone());
+                self.portals.insert(portal, Portal { prepared, formats });
+            }
+            What::Close { portal: true, name } => self.portals.remove(&name),
+            What::Close { portal: false, name } => self.statements.remove(&name),
+            _ => {}
+        }
+    }
+
+    /// The statement of that name; of one that was parsed before the capture began only the name is known.
+    fn prepared(&self, name: &[u8]) -> Prepared {
+        self.statements.get(name).cloned().unwrap_or_else(|| {
+            let sql = if name.is_empty() { Arc::default() } else { [&b"EXECUTE "[..], name].concat().into() };
+            Prepared { sql, known: false, columns: None }
+        })
+    }
+
+    /// The columns of what was to be described.
+    fn described(&mut self, body: &[u8]) {
+        let Some(Step { start, bytes, what: What::Describe { portal, name } }) = self.pop() else { return };
+        self.unit.start.get_or_insert(start);
+        self.unit.request += bytes;
+        let columns = Columns::read(body, self.plugin.common.send_response).map(Arc::new);
+        if portal {
+            self.portals.change(&name, |portal| portal.prepared.columns = columns);
+        } else {
+            self.statements.change(&name, |prepared| prepared.columns = columns);
+        }
+    }
+
+    /// The columns of the result that comes next.
+    fn result(&mut self, body: &[u8]) {
+        let shown = self.plugin.common.send_response;
+        let columns = Columns::read(body, shown).unwrap_or_default();
+        (self.answer.described, self.answer.fields) = (true, columns.count);
+        self.formats = Formats::Described;
+        if shown {
+            columns.write_header(&mut self.answer.text);
+            self.columns = Some(Arc::new(columns));
+        }
+    }
+
+    /// What an Execute gives begins, if it has not.
+    fn begin(&mut self) {
+        let Some(Step { what: What::Execute { portal }, .. }) = self.pending.front() else { return };
+        if std::mem::replace(&mut self.answer.described, true) {
+            return;
+        }
+        let shown = self.plugin.common.send_response;
+        self.columns = None;
+        if let Some(portal) = self.portals.get(portal) {
+            self.formats = if shown { portal.formats.clone() } else { Formats::Described };
+            if let Some(columns) = &portal.prepared.columns {
+                self.answer.fields = columns.count;
+                if shown {
+                    columns.write_header(&mut self.answer.text);
+                    self.columns = Some(Arc::clone(columns));
+                }
+            }
+        } else {
+            self.formats = Formats::Unknown;
+        }
+    }
+
+    fn row(&mut self, body: &[u8]) {
+        self.begin();
+        if let (0, Some(&count)) = (self.answer.fields, body.first_chunk()) {
+            self.answer.fields = u16::from_be_bytes(count);
+        }
+        if self.shows_row()
+            && let Some(values) = Values::new(body)
+        {
+            let most = self.plugin.options.max_row_length;
+            write_row(&mut self.answer.text, values, self.columns.as_deref(), &self.formats, most);
+        }
+        self.answer.rows += 1;
+    }
+
+    /// A statement was done.
+    fn complete(&mut self, kind: u8, tag: &[u8], cx: &mut Context<'_>) {
+        if self.answer.copied > 0 || self.copied > 0 || tag.starts_with(b"COPY ") {
+            self.answer.rows = wire::copied(tag).unwrap_or(self.answer.copied);
+        }
+        let notes: &[&str] = if self.answer.lost { &[RESPONSE_LOST] } else { &[] };
+        match self.pop() {
+            Some(step @ Step { what: What::Query { .. }, .. }) => self.complete_query(step, None, notes, cx),
+            Some(Step { start, bytes, what: What::Execute { portal } }) => {
+                self.unit.start.get_or_insert(start);
+                self.unit.request += bytes + self.sync_bytes(0);
+                let portal = self.portals.get(&portal).map(|portal| portal.prepared.clone());
+                let about = portal.unwrap_or_else(|| Prepared { sql: Arc::default(), known: false, columns: None });
+                if kind != b'I' {
+                    self.report(&about, None, notes, cx);
+                }
+                self.last = Some(about);
+            }
+            _ => {}
+        }
+        self.next_statement();
+    }
+
+    /// The next statement of a simple query was done or has failed. The query stays: a ReadyForQuery ends it.
+    fn complete_query(&mut self, mut step: Step, failure: Option<Failure<'_>>, notes: &[&str], cx: &mut Context<'_>) {
+        if let What::Query { text, parts, answered } = &mut step.what {
+            self.unit.start = Some(step.start);
+            self.unit.request = step.bytes;
+            match parts.get(*answered) {
+                Some(&(from, to)) => self.report_sql(text.get(from..to).unwrap_or_default(), failure, notes, cx),
+                // Of an empty query there is nothing to say.
+                None if parts.is_empty() && failure.is_none() => {}
+                None => cx.count("unmatched_responses"),
+            }
+            *answered += 1;
+        }
+        self.held += step.held();
+        self.pending.push_front(step);
+    }
+
+    fn next_statement(&mut self) {
+        self.answer.clear();
+        self.columns = None;
+        (self.unit, self.copied) = (Unit::default(), 0);
+    }
+
+    /// Bytes of the Sync that is the step at `at`.
+    fn sync_bytes(&self, at: usize) -> u64 {
+        self.pending.get(at).filter(|step| matches!(step.what, What::Sync)).map_or(0, |step| step.bytes)
+    }
+
+    /// An ErrorResponse: the statement at hand has failed, and nothing more is done before the next Sync.
+    fn fail(&mut self, failure: Failure<'_>, length: u64, cx: &mut Context<'_>) {
+        self.unit.response += length;
+        self.copying = false;
+        let Some(step) = self.pop() else { return };
+        match &step.what {
+            What::Query { .. } => {
+                let notes: &[&str] = if self.answer.lost { &[RESPONSE_LOST] } else { &[] };
+                self.complete_query(step, Some(failure), notes, cx);
+                self.next_statement();
+                return;
+            }
+            // A COMMIT that was implied has failed.
+            What::Sync | What::Gap => {
+                self.unit.request += step.bytes;
+                let notes: &[&str] = if matches!(step.what, What::Gap) { &[REQUEST_LOST] } else { &[] };
+                self.unit.start.get_or_insert(step.start);
+                match self.last.take().or(self.unit.about.take()) {
+                    Some(about) => self.report(&about, Some(failure), notes, cx),
+                    None => cx.count("unmatched_responses"),
+                }
+                self.held += step.held();
+                self.pending.push_front(step);
+                return self.next_statement();
+            }
+            What::Other | What::CopyDone => {
+                cx.count("unmatched_responses");
+                self.pending.push_front(step);
+                return self.next_statement();
+            }
+            _ => {}
+        }
+        self.unit.start.get_or_insert(step.start);
+        self.unit.request += step.bytes;
+        let of_portal = |name: &[u8]| self.portals.get(name).map(|portal| portal.prepared.clone());
+        let about = match &step.what {
+            What::Parse { sql, .. } => Some(Prepared { sql: Arc::clone(sql), known: true, columns: None }),
+            What::Bind { statement, .. } => Some(self.prepared(statement)),
+            What::Execute { portal } => of_portal(portal),
+            What::Describe { portal: true, name } => of_portal(name),
+            What::Describe { portal: false, name } => Some(self.prepared(name)),
+            _ => None,
+        };
+        // The rest of the statement is part of what was asked, up to its Execute; what follows that was asked for nothing.
+        let (mut mine, mut others) = (!matches!(step.what, What::Execute { .. }), false);
+        self.to_sync = true;
+        while let Some(next) = self.pending.front() {
+            if matches!(next.what, What::Sync | What::Gap) {
+                self.to_sync = false;
+                break;
+            }
+            let Some(next) = self.pop() else { break };
+            if mine {
+                self.unit.request += next.bytes;
+                mine = !matches!(next.what, What::Execute { .. });
+            } else {
+                others = true;
+                self.unanswered(&next, cx);
+            }
+        }
+        if !others {
+            self.unit.request += self.sync_bytes(0);
+        }
+        match about.or(self.unit.about.take()) {
+            Some(about) => self.report(&about, Some(failure), &[], cx),
+            None => cx.count("unmatched_responses"),
+        }
+        self.last = None;
+        self.next_statement();
+    }
+
+    /// The server has answered everything up to the next end of a query.
+    fn on_ready(&mut self, idle: bool, cx: &mut Context<'_>) {
+        (self.ready, self.asked, self.foreign) = (true, false, false);
+        if let Some(awaited) = self.doubt {
+            self.doubt = awaited.checked_sub(1).filter(|&left| left > 0);
+            return self.start_over();
+        }
+        while let Some(step) = self.pop() {
+            self.unanswered(&step, cx);
+            if step.ends() {
+                break;
+            }
+        }
+        if idle {
+            self.portals.clear();
+        }
+        self.copying = false;
+        self.start_over();
+    }
+
+    /// Some rows were seen, but their end will not be.
+    pub(super) fn report_partial(&mut self, cx: &mut Context<'_>) {
+        if self.answer.rows == 0 || self.doubt.is_some() {
+            return;
+        }
+        self.begin();
+        let notes = &[RESPONSE_LOST];
+        match self.pop() {
+            Some(step @ Step { what: What::Query { .. }, .. }) => self.complete_query(step, None, notes, cx),
+            Some(Step { start, bytes, what: What::Execute { portal } }) => {
+                self.unit.start.get_or_insert(start);
+                self.unit.request += bytes + self.sync_bytes(0);
+                if let Some(about) = self.portals.get(&portal).map(|portal| portal.prepared.clone()) {
+                    self.report(&about, None, notes, cx);
+                }
+            }
+            _ => {}
+        }
+        self.next_statement();
+    }
+
+    /// Reports a statement of an extended query.
+    fn report(&self, about: &Prepared, failure: Option<Failure<'_>>, notes: &[&str], cx: &mut Context<'_>) {
+        // Drivers set up their sessions with these; Packetbeat leaves them out too.
+        if about.sql.starts_with(b"SET ") {
+            return;
+        }
+        let sql = &about.sql;
+        if about.known {
+            return self.report_sql(sql, failure, notes, cx);
+        }
+        let with: smallvec::SmallVec<[&str; 2]> = notes.iter().copied().chain([UNKNOWN]).collect();
+        self.report_sql(sql, failure, &with, cx);
+    }
+
+    fn report_sql(&self, sql: &[u8], failure: Option<Failure<'_>>, notes: &[&str], cx: &mut Context<'_>) {
+        let (unit, answer) = (&self.unit, &self.answer);
+        let statement = Statement {
+            sql,
+            start: unit.start,
+            end: unit.answered,
+            request: unit.request.saturating_add(self.copied),
+            response: unit.response,
+            fields: answer.fields,
+            rows: answer.rows,
+            text: &answer.text,
+            failure,
+            notes,
+        };
+        event::emit(&statement, &self.plugin.common, cx);
+    }
+}

@@ -1,0 +1,90 @@
+//! PostgreSQL: statements and their results, of simple and extended queries, pipelined or not. Not reported: what is no statement
+//! (log in, cancel requests, function calls, replication), and a Parse that succeeds.
+//!
+//! PostgreSQL manual, "Frontend/Backend Protocol" (chapter 55), version 3. No library: `postgres-protocol` reads whole messages from
+//! buffers of its own, and only those that a client gets.
+
+mod answers;
+mod connection;
+mod event;
+mod named;
+mod requests;
+mod sql;
+mod value;
+mod wire;
+
+use super::{Common, Plugin, Probe, Protocol, StreamParser};
+use crate::{
+    config,
+    flow::key::{Direction, Transport},
+};
+use serde::Deserialize;
+use std::sync::Arc;
+
+/// See the module.
+pub const PROTOCOL: Protocol = Protocol { name: "pgsql", ports: &[5432], transports: &[Transport::Tcp], open, probe };
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+struct Options {
+    /// Rows of a result that are shown.
+    max_rows: u64,
+    /// Bytes of a row that are shown.
+    max_row_length: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { max_rows: 10, max_row_length: 1024 }
+    }
+}
+
+struct Pgsql {
+    common: Common,
+    options: Options,
+}
+
+struct Shared(Arc<Pgsql>);
+
+fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
+    Ok(Box::new(Shared(Arc::new(Pgsql { common: node.read()?, options: node.read()? }))))
+}
+
+impl Plugin for Shared {
+    fn connect(&self) -> Option<Box<dyn StreamParser>> {
+        Some(Box::new(connection::Connection::new(Arc::clone(&self.0))))
+    }
+}
+
+/// The opening of a connection proves it; later on a query does, or an answer of several messages.
+fn probe(dir: Direction, data: &[u8]) -> Probe {
+    /// So much of a query's text, without a zero byte, is one.
+    const TEXT: usize = 64;
+    match wire::opening(data) {
+        Ok(_) => return Probe::Yes,
+        Err(0) => {}
+        Err(n) => return Probe::More(n),
+    }
+    let (Some(whole), Some(&kind)) = (wire::chain(dir, data), data.first()) else { return Probe::No };
+    let text = || data.get(wire::HEAD..).is_some_and(|text| memchr::memchr(0, text).is_none_or(|n| n + 1 == text.len()));
+    match (dir, kind) {
+        (Direction::ToServer, b'Q') if whole > 0 || data.len() > TEXT => {
+            if whole > 1 || text() {
+                Probe::Yes
+            } else {
+                Probe::No
+            }
+        }
+        (Direction::ToServer, _) if whole > 1 => Probe::Yes,
+        (Direction::ToClient, b'R') => match data.get(wire::HEAD..wire::HEAD + 4) {
+            Some([0, 0, 0, 0..=12]) => Probe::Yes,
+            Some(_) => Probe::No,
+            None => Probe::More(wire::HEAD + 4 - data.len().min(wire::HEAD + 3)),
+        },
+        (Direction::ToClient, _) if whole > 1 => Probe::Yes,
+        _ => Probe::More(1),
+    }
+}
+
+#[cfg(test)]
+mod tests;

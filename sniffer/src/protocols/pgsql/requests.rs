@@ -1,0 +1,213 @@
+//! What the client says.
+
+use super::{
+    connection::{Connection, MOST_HELD, MOST_PENDING, Step, What, is_tls},
+    event::{self, Formats},
+    sql,
+    wire::{self, Frame, HEAD, Opening, Start},
+};
+use crate::{
+    flow::key::Direction,
+    protocols::{Context, Progress, reader::Reader},
+    time::Timestamp,
+};
+use std::time::Duration;
+
+/// Bytes of a statement that are kept; the server takes a gigabyte.
+const LONGEST_QUERY: u64 = 1 << 20;
+/// Bytes of a Bind that are waited for to learn the formats of its results, which stand behind its parameters.
+const LONGEST_BIND: u64 = 256 << 10;
+/// Names of statements and portals are cut to 63 bytes by nobody, but nobody makes them long.
+const LONGEST_NAME: u64 = 4 << 10;
+/// After a silence of the server as long as this, nothing that was sent before is still to be answered.
+const QUIET: Duration = Duration::from_secs(1);
+
+impl Connection {
+    pub(super) fn on_requests(&mut self, data: &[u8], cx: &mut Context<'_>) -> Progress {
+        let mut at = 0;
+        while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
+            if !self.aligned[0] {
+                // A segment that is messages from its first byte on is where it goes on.
+                if at > 0 || wire::chain(Direction::ToServer, rest).is_none_or(|whole| whole == 0 && rest.len() < HEAD) {
+                    return if self.stray(rest.len()) { Progress::GiveUp } else { Progress::consumed(data.len()) };
+                }
+                self.aligned[0] = true;
+            }
+            match rest[0] {
+                0 => match wire::opening(rest) {
+                    Ok((opening, length)) if length <= rest.len() => {
+                        match self.opening(opening, cx.time_at(at), length) {
+                            None => at += length,
+                            Some(progress) => return progress,
+                        }
+                        continue;
+                    }
+                    Ok((_, length)) => return Progress::Consumed { bytes: at as u64, need: length - rest.len() },
+                    Err(0) => {}
+                    Err(need) => return Progress::Consumed { bytes: at as u64, need },
+                },
+                // Straight away, or after an answer that was not seen.
+                0x16 if is_tls(rest) && (!self.proven || self.awaiting.is_some()) => {
+                    return match rest.len() {
+                        1 => Progress::Consumed { bytes: at as u64, need: 1 },
+                        _ => Progress::HandOver { bytes: at as u64, to: "tls" },
+                    };
+                }
+                _ => {}
+            }
+            let frame = match wire::start(Direction::ToServer, rest) {
+                Start::Message(frame) => frame,
+                Start::More(need) => return Progress::Consumed { bytes: at as u64, need },
+                Start::Nonsense => {
+                    self.misunderstood(cx);
+                    return if self.stray(rest.len()) { Progress::GiveUp } else { Progress::consumed(data.len()) };
+                }
+            };
+            let head = HEAD as u64;
+            let wanted = match frame.kind {
+                b'Q' | b'P' => frame.length.min(head + LONGEST_QUERY),
+                b'B' => frame.length.min(head + LONGEST_BIND),
+                b'D' | b'C' | b'E' => frame.length.min(head + LONGEST_NAME),
+                _ => head,
+            } as usize;
+            let Some(message) = rest.get(..wanted) else {
+                return Progress::Consumed { bytes: at as u64, need: wanted - rest.len() };
+            };
+            if self.request(frame, &message[HEAD..], cx.time_at(at), cx).is_none() {
+                self.misunderstood(cx);
+                return Progress::consumed(data.len());
+            }
+            self.sane();
+            if frame.length > rest.len() as u64 {
+                return Progress::Consumed { bytes: (at as u64).saturating_add(frame.length), need: 1 };
+            }
+            at += frame.length as usize;
+        }
+        Progress::consumed(at)
+    }
+
+    /// Bytes that are no message: as if they were missing.
+    fn misunderstood(&mut self, cx: &mut Context<'_>) {
+        use crate::protocols::StreamParser;
+        if self.proven {
+            cx.count("malformed");
+        }
+        self.on_gap(Direction::ToServer, 0, cx);
+    }
+
+    fn opening(&mut self, opening: Opening, start: Timestamp, length: usize) -> Option<Progress> {
+        match opening {
+            Opening::Cancel => return Some(Progress::Done),
+            Opening::Ssl | Opening::Gss => self.awaiting = Some(opening),
+            Opening::Startup => {
+                self.sane();
+                self.awaiting = None;
+                self.pending.push_back(Step { start, bytes: length as u64, what: What::Other });
+            }
+        }
+        None
+    }
+
+    /// One message, of which `body` is as much as is wanted. `None`: its contents make no sense.
+    fn request(&mut self, frame: Frame, body: &[u8], start: Timestamp, cx: &mut Context<'_>) -> Option<()> {
+        let cut = frame.body() > body.len() as u64;
+        let mut r = Reader::new(body);
+        let what = match frame.kind {
+            b'Q' => {
+                let text = if cut { body } else { body.strip_suffix(&[0])? };
+                if memchr::memchr(0, text).is_some() {
+                    return None;
+                }
+                What::Query { text: text.into(), parts: sql::split(text), answered: 0 }
+            }
+            b'P' => {
+                let name = r.until(0)?;
+                let text = match r.until(0) {
+                    Some(text) => text,
+                    None if cut => r.rest(),
+                    None => return None,
+                };
+                let sql = text.get(event::trimmed(text)).unwrap_or_default();
+                What::Parse { name: name.into(), sql: sql.into() }
+            }
+            b'B' => {
+                let bind = wire::bind(body)?;
+                let formats = match bind.formats {
+                    Some(list) if self.plugin.common.send_response => Formats::Bound(list.chunks_exact(2).map(|f| f == [0, 1]).collect()),
+                    Some(_) => Formats::Described,
+                    None => Formats::Unknown,
+                };
+                What::Bind { portal: bind.portal.into(), statement: bind.statement.into(), formats }
+            }
+            b'D' | b'C' => {
+                let kind = r.u8()?;
+                let portal = match kind {
+                    b'P' => true,
+                    b'S' => false,
+                    _ => return None,
+                };
+                let name = r.until(0)?.into();
+                if frame.kind == b'D' { What::Describe { portal, name } } else { What::Close { portal, name } }
+            }
+            b'E' => What::Execute { portal: r.until(0)?.into() },
+            b'S' if self.copying => return Some(()),
+            b'S' => What::Sync,
+            b'F' => What::Other,
+            b'd' | b'c' | b'f' => {
+                self.copied = self.copied.saturating_add(frame.length);
+                match frame.kind {
+                    b'd' => return Some(()),
+                    _ if std::mem::take(&mut self.copying) => return Some(()),
+                    _ => What::CopyDone,
+                }
+            }
+            b'H' => {
+                if let (Some(step), None) = (self.pending.back_mut(), self.doubt) {
+                    step.bytes += frame.length;
+                }
+                return Some(());
+            }
+            _ => return Some(()), // passwords, the end
+        };
+        self.ask(Step { start, bytes: frame.length, what }, cx);
+        Some(())
+    }
+
+    /// The step waits for its answer, unless it is known that none will come or to whom it would go.
+    fn ask(&mut self, step: Step, cx: &mut Context<'_>) {
+        let quiet = cx.now.since(self.heard) >= QUIET.as_nanos() as u64;
+        if std::mem::take(&mut self.foreign) && self.pending.is_empty() && !quiet {
+            self.doubt = Some(2); // so that this step does not end it
+        }
+        if let Some(awaited) = self.doubt {
+            if awaited > 1 && !quiet {
+                self.doubt = Some(awaited.saturating_add(u32::from(step.ends())));
+                return self.unanswered(&step, cx);
+            }
+            // Most clients wait for the answer before they ask again, and this one seems to have got it.
+            (self.doubt, self.aligned[1]) = (None, true);
+            self.tail.clear();
+            self.start_over();
+        }
+        if self.to_sync {
+            if !matches!(step.what, What::Sync) {
+                return self.unanswered(&step, cx);
+            }
+            self.to_sync = false;
+        }
+        if self.ready && !std::mem::replace(&mut self.asked, true) && std::mem::take(&mut self.suspect) {
+            self.drop_pending(cx); // it asks again: what it asked before has been answered
+        }
+        self.held += step.held();
+        self.pending.push_back(step);
+        if self.pending.len() > MOST_PENDING || self.held > MOST_HELD {
+            self.lose_track(0, cx);
+        }
+    }
+
+    pub(super) fn unanswered(&self, step: &Step, cx: &mut Context<'_>) {
+        for _ in 0..step.unanswered() {
+            cx.count("unmatched_requests");
+        }
+    }
+}
