@@ -8,6 +8,7 @@ mod dns;
 mod http;
 mod icmp;
 pub mod matcher;
+mod mongodb;
 mod mysql;
 pub mod reader;
 mod redis;
@@ -32,6 +33,7 @@ pub const PROTOCOLS: &[&Protocol] = &[
     &dhcpv4::PROTOCOL,
     &dns::PROTOCOL,
     &http::PROTOCOL,
+    &mongodb::PROTOCOL,
     &mysql::PROTOCOL,
     &redis::PROTOCOL,
     &sip::PROTOCOL,
