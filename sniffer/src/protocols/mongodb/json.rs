@@ -423,7 +423,7 @@ mod tests {
         super::document(&mut out, RawDocument::from_bytes(b"\x0f\0\0\0\x02a\0\x03\0\0\0\xffb\0\0").unwrap(), 100);
         assert_eq!(out, r#"{"a":"\ufffdb"}"#);
         out.clear();
-        super::document(&mut out, RawDocument::from_bytes(b"\x12\0\0\0\x10a\0\x01\0\0\0\x02b\0\xff\xff\0").unwrap(), 100);
+        super::document(&mut out, RawDocument::from_bytes(b"\x11\0\0\0\x10a\0\x01\0\0\0\x02b\0\xff\xff\0").unwrap(), 100);
         assert_eq!(out, r#"{"a":1} ..."#);
     }
 }

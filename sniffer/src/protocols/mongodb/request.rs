@@ -233,7 +233,8 @@ impl Request {
             }
             first.get_or_insert(element);
         }
-        let first = first?;
+        // No command is without a database: what is, is an answer that was taken for one.
+        let (first, database) = (first?, database?);
         let command = first.key().as_str();
         let target = match first.value().ok() {
             Some(RawBsonRef::String(target)) => Some(target),
@@ -246,7 +247,7 @@ impl Request {
             _ => None,
         };
         self.resource = self.write(|out| {
-            out.push_str(database.unwrap_or_default());
+            out.push_str(database);
             out.push('.');
             out.push_str(target.unwrap_or("$cmd"));
         });
