@@ -5,7 +5,6 @@ import sys
 
 import bson
 import pymongo
-from bson.codec_options import DatetimeMS  # noqa: F401  (a pymongo that is too old fails here)
 from pymongo.errors import PyMongoError
 
 client = pymongo.MongoClient("127.0.0.1", int(sys.argv[1]), directConnection=True, appname="sniffer", serverSelectionTimeoutMS=5000,

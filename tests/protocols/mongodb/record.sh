@@ -22,7 +22,7 @@ public class Main { public static void main(String[] a) throws Exception {
 EOF
 java -cp "$WORK/lib/*" "$WORK/Main.java" "$PORT" >"$WORK/server.log" 2>&1 & PIDS+=($!)
 until_ready bash -c "exec 3<>/dev/tcp/127.0.0.1/$PORT"
-tcpdump -i lo -U -s 0 -w "$WORK/crud.pcap" "tcp port $PORT" 2>"$WORK/tcpdump.log" & DUMP=$!; PIDS+=("$DUMP")
+tcpdump -Z root -i lo -U -s 0 -w "$WORK/crud.pcap" "tcp port $PORT" 2>"$WORK/tcpdump.log" & DUMP=$!; PIDS+=("$DUMP")
 until_ready grep -q listening "$WORK/tcpdump.log"
 "$WORK/venv/bin/python" "$HERE/client.py" "$PORT"
 # What tcpdump has not written yet is in the kernel's buffer; a packet of ours after the last one tells when it is through.

@@ -160,7 +160,7 @@ fn batch(cursor: &RawDocument, cut: bool) -> (Option<i64>, Option<i64>) {
     let (mut id, mut returned) = (None, None);
     for element in cursor.iter_elements().map_while(Result::ok) {
         match (element.key().as_str(), element.value()) {
-            ("id", Ok(RawBsonRef::Int64(n))) => id = Some(n),
+            ("id", _) => id = number(&element),
             ("firstBatch" | "nextBatch", Ok(RawBsonRef::Array(batch))) if !cut => {
                 let items = RawDocument::from_bytes(batch.as_bytes()).map(|d| d.iter_elements().map_while(Result::ok).count());
                 returned = items.ok().and_then(|n| i64::try_from(n).ok());

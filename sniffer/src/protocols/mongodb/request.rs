@@ -71,7 +71,8 @@ pub struct Request {
 impl Request {
     /// What `message` asks; `None` where it is nothing to report.
     pub fn new(message: &Message<'_>, plugin: &Mongo) -> Option<Self> {
-        let mut r = Self::default();
+        // Most calls are shorter.
+        let mut r = Self { text: String::with_capacity(512), ..Self::default() };
         match message {
             Message::Msg(msg) => r.command(msg, plugin)?,
             Message::Query { flags, name, skip, number, document, fields } => {
@@ -210,7 +211,8 @@ impl Request {
             c if c.eq_ignore_ascii_case("findandmodify") => "update",
             _ => "",
         };
-        self.texts(document, &Sequences::new(), plugin, |key| key != command && key != data, |key| key != command);
+        let query = |key: &str| key != command && key != data && !SECRETS.contains(&key);
+        self.texts(document, &Sequences::new(), plugin, query, |key| key != command);
     }
 
     /// A command of today.

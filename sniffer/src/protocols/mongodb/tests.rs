@@ -214,11 +214,11 @@ fn the_wrong_way_round_and_in_the_middle() {
 fn other_protocols_are_left_alone() {
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.client(b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03abcdefghijklmnopq");
-    assert_eq!(h.state, crate::stream::pending::Onward::HandOver("tls"));
+    assert_eq!(format!("{:?}", h.state), r#"HandOver("tls")"#);
     let mut h = Harness::new(&PROTOCOL, "{}");
     let noise: Vec<u8> = (0..3_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     noise.chunks(10_000).for_each(|c| drop(h.client(c)));
-    assert_eq!((h.state, h.events().len()), (crate::stream::pending::Onward::GaveUp, 0));
+    assert_eq!((format!("{:?}", h.state).as_str(), h.events().len()), ("GaveUp", 0));
     assert_eq!(probe(ToServer, b"GET / HTTP/1.1\r\n\r\n"), Probe::No);
     assert_eq!(probe(ToServer, &ok(1)[..10]), Probe::More(6));
     assert_eq!(probe(ToClient, &ok(1)), Probe::Yes);

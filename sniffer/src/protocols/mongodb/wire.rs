@@ -25,7 +25,6 @@ pub mod op {
     pub const OLD_MSG: i32 = 1000;
     pub const UPDATE: i32 = 2001;
     pub const INSERT: i32 = 2002;
-    pub const RESERVED: i32 = 2003;
     pub const QUERY: i32 = 2004;
     pub const GET_MORE: i32 = 2005;
     pub const DELETE: i32 = 2006;
