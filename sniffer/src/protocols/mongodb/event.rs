@@ -83,7 +83,7 @@ pub fn emit(request: &Request, reply: Option<&Reply<'_>>, plugin: &Mongo, cx: &m
         ..Fields::default()
     };
     let outcome = match reply.and_then(|r| r.message.as_ref()) {
-        Some(&Message::Reply { cursor, from, number, documents: ref data }) => {
+        Some(&Message::Reply { cursor, from, number, documents: data }) => {
             fields.starting_from = Some(from);
             Outcome { error: legacy_error(data), cursor: Some(cursor), returned: Some(number.into()) }
         }

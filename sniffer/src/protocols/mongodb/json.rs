@@ -212,7 +212,7 @@ impl<'a> Writer<'_, 'a> {
             Ok(RawBsonRef::DbPointer(p)) => {
                 // A type of before 2010, whose parts this library shows in no other way.
                 let text = format!("{p:?}");
-                let mut parts = text.splitn(2, '"').nth(1).unwrap_or_default().rsplitn(4, '"').skip(1);
+                let mut parts = text.split_once('"').map_or("", |(_, rest)| rest).rsplitn(4, '"').skip(1);
                 let (id, _, database) = (parts.next(), parts.next(), parts.next());
                 self.pair("{\"DB\":", database.unwrap_or_default());
                 self.pair(",\"Pointer\":", id.unwrap_or_default());
@@ -334,10 +334,10 @@ mod tests {
     use super::*;
     use bson::{Bson, Document, doc, oid::ObjectId, spec::BinarySubtype};
 
-    fn text(document: &Document, most: usize) -> String {
-        let bytes = document.to_vec().unwrap();
+    fn text(d: &Document, most: usize) -> String {
+        let bytes = d.to_vec().unwrap();
         let mut out = String::from(">");
-        super::document(&mut out, RawDocument::from_bytes(&bytes).unwrap(), most);
+        document(&mut out, RawDocument::from_bytes(&bytes).unwrap(), most);
         out.split_off(1)
     }
 
@@ -377,7 +377,7 @@ mod tests {
         }
         let raw = b"\x1c\0\0\0\x0ck\0\x04\0\0\0d.c\0abcdefghijkl\0";
         let mut out = String::new();
-        super::document(&mut out, RawDocument::from_bytes(raw).unwrap(), 1000);
+        document(&mut out, RawDocument::from_bytes(raw).unwrap(), 1000);
         assert_eq!(out, r#"{"k":{"DB":"d.c","Pointer":"6162636465666768696a6b6c"}}"#);
     }
 
@@ -386,7 +386,7 @@ mod tests {
         assert_eq!(text(&doc! {"b": {"z": 1, "a": [{"y": 1, "x": 2}]}, "a": 0}, 1000), r#"{"a":0,"b":{"a":[{"x":2,"y":1}],"z":1}}"#);
         let twice = b"\x13\0\0\0\x10a\0\x01\0\0\0\x10a\0\x02\0\0\0\0";
         let mut out = String::new();
-        super::document(&mut out, RawDocument::from_bytes(twice).unwrap(), 100);
+        document(&mut out, RawDocument::from_bytes(twice).unwrap(), 100);
         assert_eq!(out, r#"{"a":2}"#);
     }
 
@@ -413,17 +413,17 @@ mod tests {
             raw = [&(u32::try_from(raw.len()).unwrap() + 8).to_le_bytes(), b"\x03a\0" as &[u8], &raw, b"\0"].concat();
         }
         let mut out = String::new();
-        super::document(&mut out, RawDocument::from_bytes(&raw).unwrap(), 1 << 20);
+        document(&mut out, RawDocument::from_bytes(&raw).unwrap(), 1 << 20);
         assert_eq!(out, format!("{}null{}", "{\"a\":".repeat(DEEPEST + 1), "}".repeat(DEEPEST + 1)));
     }
 
     #[test]
     fn what_is_not_text_or_not_a_document_is_shown_as_far_as_it_goes() {
         let mut out = String::new();
-        super::document(&mut out, RawDocument::from_bytes(b"\x0f\0\0\0\x02a\0\x03\0\0\0\xffb\0\0").unwrap(), 100);
+        document(&mut out, RawDocument::from_bytes(b"\x0f\0\0\0\x02a\0\x03\0\0\0\xffb\0\0").unwrap(), 100);
         assert_eq!(out, r#"{"a":"\ufffdb"}"#);
         out.clear();
-        super::document(&mut out, RawDocument::from_bytes(b"\x11\0\0\0\x10a\0\x01\0\0\0\x02b\0\xff\xff\0").unwrap(), 100);
+        document(&mut out, RawDocument::from_bytes(b"\x11\0\0\0\x10a\0\x01\0\0\0\x02b\0\xff\xff\0").unwrap(), 100);
         assert_eq!(out, r#"{"a":1} ..."#);
     }
 }

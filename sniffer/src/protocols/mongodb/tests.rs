@@ -184,8 +184,12 @@ fn a_message_longer_than_is_read() {
     let insert = msg(1, 0, 0, &doc! {"insert": "c", "$db": "d"}, Some(("documents", &big)));
     let found = msg(2, 1, 0, &doc! {"cursor": {"firstBatch": big, "id": 5_i64}, "ok": 1.0}, None);
     let mut h = Harness::new(&PROTOCOL, "{send_response: true, max_doc_length: 40}");
-    insert.chunks(60_000).for_each(|c| drop(h.client(c)));
-    found.chunks(60_000).for_each(|c| drop(h.server(c)));
+    for chunk in insert.chunks(60_000) {
+        h.client(chunk);
+    }
+    for chunk in found.chunks(60_000) {
+        h.server(chunk);
+    }
     h.client(&msg(3, 0, 0, &doc! {"ping": 1, "$db": "d"}, None)).server(&ok(3));
     let events = h.events();
     assert_eq!(
@@ -217,7 +221,9 @@ fn other_protocols_are_left_alone() {
     assert_eq!(format!("{:?}", h.state), r#"HandOver("tls")"#);
     let mut h = Harness::new(&PROTOCOL, "{}");
     let noise: Vec<u8> = (0..3_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-    noise.chunks(10_000).for_each(|c| drop(h.client(c)));
+    for chunk in noise.chunks(10_000) {
+        h.client(chunk);
+    }
     assert_eq!((format!("{:?}", h.state).as_str(), h.events().len()), ("GaveUp", 0));
     assert_eq!(probe(ToServer, b"GET / HTTP/1.1\r\n\r\n"), Probe::No);
     assert_eq!(probe(ToServer, &ok(1)[..10]), Probe::More(6));
