@@ -242,3 +242,52 @@ fn what_waits_is_bounded() {
     h.close_both(Close::Fin);
     assert_eq!((h.counted("unmatched_requests"), h.counted("unmatched_responses")), (1999, 1));
 }
+
+/// What the segments of a crafted capture carry: Ethernet, IPv4 and TCP without options, one packet after the other.
+fn conversation(capture: &[u8]) -> Vec<(Direction, Vec<u8>)> {
+    let (mut at, mut out) = (24, vec![]);
+    while let Some(length) = capture.get(at + 8..).and_then(|b| b.first_chunk()) {
+        let frame = &capture[at + 16..][..usize::try_from(u32::from_le_bytes(*length)).unwrap()];
+        at += 16 + frame.len();
+        let dir = if frame[36..38] == 27017u16.to_be_bytes() { ToServer } else { ToClient };
+        out.push((dir, frame[54..].to_vec()));
+    }
+    out.retain(|(_, data)| !data.is_empty());
+    out
+}
+
+#[test]
+fn crafted_captures_under_every_cut() {
+    // Exchange by exchange: all of it at a time takes a minute.
+    let exhaust = (include_bytes!("../../../../tests/protocols/mongodb/exhaust.pcap").as_slice(), [4, 2, 3, 5, 3, 2, 2].as_slice(), 11);
+    let packed = (include_bytes!("../../../../tests/protocols/mongodb/packed.pcap").as_slice(), [2; 11].as_slice(), 10);
+    for (capture, exchanges, events) in [exhaust, packed] {
+        let owned = conversation(capture);
+        let script: Vec<(Direction, &[u8])> = owned.iter().map(|(dir, data)| (*dir, data.as_slice())).collect();
+        let (mut rest, mut seen) = (script.as_slice(), 0);
+        for n in exchanges {
+            let (exchange, after) = rest.split_at(*n);
+            seen += every_cut(&PROTOCOL, BOTH, exchange).len();
+            rest = after;
+        }
+        assert_eq!((seen, rest.len()), (events, 0));
+    }
+}
+
+#[test]
+fn swapped_and_repeated_messages_are_paired_by_their_numbers() {
+    let ask = |id: i32| msg(id, 0, 0, &doc! {"find": format!("c{id}"), "$db": "d"}, None);
+    let tell = |to: i32| msg(100 + to, to, 0, &doc! {"cursor": {"firstBatch": [{"of": to}], "id": 0_i64}, "ok": 1.0}, None);
+    let mut h = Harness::new(&PROTOCOL, BOTH);
+    h.client(&[ask(1), ask(2), ask(3)].concat()).server(&[tell(3), tell(1)].concat()).server(&tell(1)).server(&tell(2));
+    let events = h.events();
+    let pairs: Vec<(&str, bool)> = events
+        .iter()
+        .map(|e| {
+            let resource = e["resource"].as_str().unwrap();
+            (resource, e["response"].as_str().unwrap().contains(&format!("\"of\":{}", &resource[3..])))
+        })
+        .collect();
+    assert_eq!(pairs, [("d.c3", true), ("d.c1", true), ("d.c2", true)]);
+    assert_eq!(h.counted("unmatched_responses"), 1);
+}
