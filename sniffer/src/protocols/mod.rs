@@ -10,6 +10,7 @@ mod http;
 mod icmp;
 pub mod matcher;
 mod memcache;
+mod mongodb;
 mod mysql;
 mod pgsql;
 pub mod reader;
@@ -40,6 +41,7 @@ pub const PROTOCOLS: &[&Protocol] = &[
     &mysql::PROTOCOL,
     &pgsql::PROTOCOL,
     &redis::PROTOCOL,
+    &mongodb::PROTOCOL,
     &sip::PROTOCOL,
 ];
 

@@ -1,0 +1,107 @@
+//! OP_COMPRESSED: what is within. The output is bounded, whatever the sender says of its size.
+
+use super::wire::op;
+use crate::protocols::reader::Reader;
+use std::{borrow::Cow, io::Read};
+
+/// Bytes of a message that are unpacked, and that are read of any message at all. What is longer is cut there; only documents of
+/// some hundred kilobytes show that, and the text of those is cut earlier by `max_doc_length`.
+pub const MOST: usize = 1 << 20;
+/// Snappy's blocks are unpacked whole or not at all.
+const MOST_SNAPPY: usize = 4 << 20;
+/// 2^23 bytes: the window that a zstd decoder may have to keep. Servers and drivers use their library's usual levels, and these less.
+const ZSTD_WINDOW: u32 = 23;
+
+/// What an OP_COMPRESSED holds.
+pub struct Inner<'a> {
+    /// The operation.
+    pub op: i32,
+    /// What comes after its header.
+    pub data: Cow<'a, [u8]>,
+    /// It goes on, but is not read any further.
+    pub cut: bool,
+}
+
+/// Unpacks what comes after the header of an OP_COMPRESSED, which may itself be cut. `None` when it cannot be.
+pub fn unpack(data: &[u8], cut: bool) -> Option<Inner<'_>> {
+    let mut r = Reader::new(data);
+    let (op, size, how) = (r.i32_le()?, usize::try_from(r.u32_le()?).ok()?, r.u8()?);
+    if op == op::COMPRESSED {
+        return None;
+    }
+    let packed = r.rest();
+    let data: Cow<'_, [u8]> = match how {
+        0 => packed.into(),
+        1 if !cut && size <= MOST_SNAPPY && snap::raw::decompress_len(packed).ok()? == size => {
+            snap::raw::Decoder::new().decompress_vec(packed).ok()?.into()
+        }
+        2 => beginning(flate2::read::ZlibDecoder::new(packed), size).into(),
+        3 => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(packed).ok()?;
+            decoder.window_log_max(ZSTD_WINDOW).ok()?;
+            beginning(decoder, size).into()
+        }
+        _ => return None,
+    };
+    let cut = cut || data.len() < size;
+    // Nothing at all came out of it: not what it says it is.
+    (size == 0 || !data.is_empty()).then_some(Inner { op, data, cut })
+}
+
+/// As much as there is, up to `size` and up to [`MOST`]; an error ends it.
+fn beginning(decoder: impl Read, size: usize) -> Vec<u8> {
+    let most = size.min(MOST);
+    // The sender's word for the size is not worth memory.
+    let mut out = Vec::with_capacity(most.min(64 << 10));
+    let _ = decoder.take(most as u64).read_to_end(&mut out);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn packed(how: u8, size: u32, data: &[u8]) -> Vec<u8> {
+        [&op::MSG.to_le_bytes()[..], &size.to_le_bytes(), &[how], data].concat()
+    }
+
+    fn zlib(data: &[u8]) -> Vec<u8> {
+        let mut w = flate2::write::ZlibEncoder::new(vec![], flate2::Compression::fast());
+        w.write_all(data).unwrap();
+        w.finish().unwrap()
+    }
+
+    #[test]
+    fn every_compressor() {
+        let text = b"hello hello hello hello".as_slice();
+        for (how, data) in [
+            (0, text.to_vec()),
+            (1, snap::raw::Encoder::new().compress_vec(text).unwrap()),
+            (2, zlib(text)),
+            (3, zstd::stream::encode_all(text, 3).unwrap()),
+        ] {
+            let data = packed(how, 23, &data);
+            let inner = unpack(&data, false).unwrap();
+            assert_eq!((inner.op, &inner.data[..], inner.cut), (op::MSG, text, false), "compressor {how}");
+            if how > 0 {
+                assert!(unpack(&data[..11], false).is_none_or(|i| i.cut), "compressor {how}");
+            }
+        }
+        assert!(unpack(&packed(4, 1, b"x"), false).is_none());
+        assert!(unpack(&[&op::COMPRESSED.to_le_bytes()[..], &[0; 6]].concat(), false).is_none(), "one within the other");
+    }
+
+    #[test]
+    fn bombs_are_cut() {
+        let zeros = vec![0; 8 << 20];
+        let size = 8 << 20;
+        for (how, data) in [(2, zlib(&zeros)), (3, zstd::stream::encode_all(&zeros[..], 3).unwrap())] {
+            let data = packed(how, size, &data);
+            let inner = unpack(&data, false).unwrap();
+            assert_eq!((inner.data.len(), inner.cut), (MOST, true));
+        }
+        assert!(unpack(&packed(1, size, &snap::raw::Encoder::new().compress_vec(&zeros).unwrap()), false).is_none());
+        assert!(unpack(&packed(1, 5, b"\xff\xff\xff\xff\x0f"), false).is_none(), "Snappy that says 4 GiB");
+    }
+}

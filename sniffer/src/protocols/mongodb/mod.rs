@@ -1,0 +1,329 @@
+//! MongoDB: commands and their answers, in the OP_MSG of today, packed or not, and in the operations of old. Answers are found by
+//! the number of the message that they answer. Not reported: answers that nobody was seen to ask for, and those that follow the
+//! first one to the same request; both are counted.
+//!
+//! <https://www.mongodb.com/docs/manual/reference/mongodb-wire-protocol/>
+
+mod commands;
+mod event;
+mod inflate;
+mod json;
+mod mend;
+mod request;
+mod wire;
+
+use super::{Close, Common, Context, Plugin, Probe, Progress, Protocol, Recovery, StreamParser, matcher::Waiting};
+use crate::{
+    config,
+    flow::key::{Direction, Transport},
+};
+use event::Reply;
+use request::Request;
+use serde::Deserialize;
+use std::{borrow::Cow, sync::Arc};
+use wire::{HEADER, Header, Message, flag, op};
+
+/// See the module.
+pub const PROTOCOL: Protocol = Protocol { name: "mongodb", ports: &[27017], transports: &[Transport::Tcp], open, probe };
+
+/// Requests of one connection that wait. Drivers ask one thing at a time; a proxy may have a few under way.
+const MOST_WAITING: usize = 1000;
+/// Bytes of their texts; beyond that the whole text of a request is left out, and then the oldest request.
+const MOST_HELD: usize = 4 << 20;
+/// Bytes in which no message was found: it is something else.
+const MOST_SEARCHED: usize = 1 << 20;
+/// What is looked at to tell a message from its middle.
+const SIGN: usize = 25;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+struct Options {
+    /// Documents of an answer that are shown; 0: all.
+    max_docs: i64,
+    /// Bytes of each document that are shown; 0: all.
+    max_doc_length: i64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { max_docs: 10, max_doc_length: 5000 }
+    }
+}
+
+/// The configured protocol.
+struct Mongo {
+    common: Common,
+    options: Options,
+}
+
+impl Mongo {
+    fn max_docs(&self) -> usize {
+        usize::try_from(self.options.max_docs).ok().filter(|n| *n > 0).unwrap_or(usize::MAX)
+    }
+
+    fn max_doc_length(&self) -> usize {
+        // What is read of a message has a limit, and its text with it.
+        usize::try_from(self.options.max_doc_length).ok().filter(|n| *n > 0).unwrap_or(8 * inflate::MOST)
+    }
+}
+
+fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
+    Ok(Box::new(Shared(Arc::new(Mongo { common: node.read()?, options: node.read()? }))))
+}
+
+/// A header says enough: three of its four numbers are not free.
+fn probe(dir: Direction, data: &[u8]) -> Probe {
+    match Header::read(data) {
+        Some(h) if dir == Direction::ToServer && h.op == op::REPLY => Probe::No,
+        Some(_) => Probe::Yes,
+        None if Header::possible(data) => Probe::More(HEADER - data.len()),
+        None => Probe::No,
+    }
+}
+
+struct Shared(Arc<Mongo>);
+
+impl Plugin for Shared {
+    fn connect(&self) -> Option<Box<dyn StreamParser>> {
+        Some(Box::new(Connection {
+            plugin: Arc::clone(&self.0),
+            waiting: Waiting::new(self.0.common.transaction_timeout, MOST_WAITING),
+            held: 0,
+            settled: false,
+            begun: false,
+            searched: [None; 2],
+            exhaust: None,
+        }))
+    }
+}
+
+struct Connection {
+    plugin: Arc<Mongo>,
+    waiting: Waiting<i32, Request>,
+    /// Bytes of text that `waiting` keeps.
+    held: usize,
+    /// Who the client is, is known for certain.
+    settled: bool,
+    /// A message was read.
+    begun: bool,
+    /// Where messages begin is not known in that direction, for so many bytes already.
+    searched: [Option<usize>; 2],
+    /// More answers to a request are to come: its number, and that of the last answer. Servers count from either.
+    exhaust: Option<(i32, i32)>,
+}
+
+impl StreamParser for Connection {
+    fn on_data(&mut self, mut dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
+        let mut at = 0;
+        while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
+            if let Some(searched) = self.searched[dir.index()] {
+                let Some(begin) = self.find(rest) else {
+                    let passed = rest.len().saturating_sub(SIGN - 1);
+                    if searched + passed > MOST_SEARCHED {
+                        return Progress::GiveUp;
+                    }
+                    self.searched[dir.index()] = Some(searched + passed);
+                    return Progress::Consumed { bytes: (at + passed) as u64, need: 1 };
+                };
+                self.searched[dir.index()] = None;
+                at += begin;
+                continue;
+            }
+            let Some(header) = Header::read(rest) else {
+                if Header::possible(rest) {
+                    return Progress::Consumed { bytes: at as u64, need: HEADER - rest.len() };
+                }
+                if !self.begun && matches!(rest, [0x16, 3, 0..=4, _, _, 1 | 2, ..]) {
+                    return Progress::HandOver { bytes: at as u64, to: "tls" };
+                }
+                self.searched[dir.index()] = Some(0);
+                continue;
+            };
+            let wanted = header.length.min(inflate::MOST);
+            let Some(body) = rest.get(HEADER..wanted) else {
+                return Progress::Consumed { bytes: at as u64, need: wanted - rest.len() };
+            };
+            dir = self.message(dir, &header, body, at, cx);
+            at += header.length;
+        }
+        Progress::Consumed { bytes: at as u64, need: HEADER }
+    }
+
+    fn on_gap(&mut self, dir: Direction, _lost: u64, _cx: &mut Context<'_>) -> Recovery {
+        self.searched[dir.index()] = Some(0);
+        Recovery::Resume
+    }
+
+    fn on_close(&mut self, dir: Direction, why: Close, cx: &mut Context<'_>) {
+        // A client that has said all it had to say still gets its answers.
+        if (dir, why) != (Direction::ToServer, Close::Fin) {
+            while self.waiting.oldest().is_some() {
+                cx.count("unmatched_requests");
+            }
+            self.held = 0;
+        }
+    }
+
+    fn on_timer(&mut self, cx: &mut Context<'_>) {
+        while let Some(mut request) = self.waiting.expired(cx.now) {
+            self.held = self.held.saturating_sub(request.text.len());
+            if request.patience > 0 {
+                request.patience -= 1;
+                self.wait(request, cx);
+            } else {
+                cx.count("unmatched_requests");
+            }
+        }
+        if let Some(due) = self.waiting.due() {
+            cx.wake_at(due);
+        }
+    }
+}
+
+impl Connection {
+    /// A message whose header is at `at`; `body` is what is read of it. Returns the direction that it turned out to have.
+    fn message(&mut self, dir: Direction, header: &Header, body: &[u8], at: usize, cx: &mut Context<'_>) -> Direction {
+        let packed = header.op == op::COMPRESSED;
+        let Some(inner_op) = (if packed { body.first_chunk().map(|b| i32::from_le_bytes(*b)) } else { Some(header.op) }) else {
+            cx.count("malformed");
+            return dir;
+        };
+        let Some(real) = self.direction(dir, inner_op, header.to) else {
+            cx.count("malformed");
+            return dir;
+        };
+        if real != dir {
+            cx.flip();
+            self.searched.swap(0, 1);
+        }
+        self.begun = true;
+        let cut = HEADER + body.len() < header.length;
+        let unpacked = if packed { inflate::unpack(body, cut) } else { Some(inflate::Inner { op: header.op, data: body.into(), cut }) };
+        let Some(mut inner) = unpacked else {
+            cx.count("undecodable");
+            if real == Direction::ToClient {
+                self.reply(header, None, false, at, cx);
+            }
+            return real;
+        };
+        if inner.cut {
+            inner.data = mend::message(inner.op, &inner.data).map_or(Cow::Borrowed(&[]), Cow::Owned);
+        }
+        let Some(message) = wire::message(inner.op, &inner.data) else {
+            cx.count("malformed");
+            if real == Direction::ToClient && self.take(header.to).is_some() {
+                cx.count("unmatched_requests");
+            }
+            return real;
+        };
+        match real {
+            Direction::ToServer => self.request(header, &message, at, cx),
+            Direction::ToClient => self.reply(header, Some(message), inner.cut, at, cx),
+        }
+        real
+    }
+
+    /// Which way a message goes. The operation tells, or the number of what it answers, until one of them has told for certain;
+    /// `None` where it contradicts that.
+    fn direction(&mut self, dir: Direction, op: i32, to: i32) -> Option<Direction> {
+        let (real, certain) = match op {
+            op::MSG if self.settled => (dir, true),
+            op::MSG => match (dir, to) {
+                // The first request of some drivers has the number 0.
+                (Direction::ToClient, _) if self.waiting.get_mut(&to).is_some() => (dir, true),
+                (_, 0 | -1) => (Direction::ToServer, false),
+                _ => (Direction::ToClient, true),
+            },
+            op::REPLY | op::COMMAND_REPLY => (Direction::ToClient, true),
+            _ => (Direction::ToServer, true),
+        };
+        if self.settled && real != dir {
+            return None;
+        }
+        self.settled |= certain;
+        Some(real)
+    }
+
+    fn request(&mut self, header: &Header, message: &Message<'_>, at: usize, cx: &mut Context<'_>) {
+        let Some(mut request) = Request::new(message, &self.plugin) else { return cx.count("ignored") };
+        (request.id, request.time, request.bytes) = (header.id, cx.time_at(at), header.length as u64);
+        if request.alone {
+            return event::emit(&request, None, &self.plugin, cx);
+        }
+        self.wait(request, cx);
+    }
+
+    fn wait(&mut self, mut request: Request, cx: &mut Context<'_>) {
+        if self.held + request.text.len() > MOST_HELD {
+            request.shrink();
+        }
+        self.held += request.text.len();
+        if let Some(out) = self.waiting.insert(request.id, request, cx.now) {
+            self.held = self.held.saturating_sub(out.text.len());
+            cx.count("unmatched_requests");
+        }
+        while self.held > MOST_HELD
+            && let Some(out) = self.waiting.oldest()
+        {
+            self.held = self.held.saturating_sub(out.text.len());
+            cx.count("unmatched_requests");
+        }
+        if let Some(due) = self.waiting.due() {
+            cx.wake_at(due);
+        }
+    }
+
+    fn take(&mut self, id: i32) -> Option<Request> {
+        let request = self.waiting.take(&id)?;
+        self.held = self.held.saturating_sub(request.text.len());
+        Some(request)
+    }
+
+    fn reply(&mut self, header: &Header, message: Option<Message<'_>>, cut: bool, at: usize, cx: &mut Context<'_>) {
+        let Some(request) = self.take(header.to) else {
+            let more = matches!(&message, Some(Message::Msg(m)) if m.flags & flag::MORE_TO_COME != 0)
+                || matches!(&message, Some(Message::Reply { cursor: 1.. | ..=-1, .. }));
+            return match self.exhaust {
+                Some((asked, last)) if header.to == asked || header.to == last => {
+                    self.exhaust = more.then_some((asked, header.id));
+                    cx.count("exhaust_replies");
+                }
+                _ => cx.count("unmatched_responses"),
+            };
+        };
+        let more = match &message {
+            Some(Message::Msg(m)) => m.flags & flag::MORE_TO_COME != 0,
+            Some(Message::Reply { cursor, .. }) => request.exhaust && *cursor != 0,
+            _ => false,
+        };
+        if more {
+            self.exhaust = Some((header.to, header.id));
+        }
+        let reply = Reply { time: cx.time_at(at), bytes: header.length as u64, message, cut };
+        event::emit(&request, Some(&reply), &self.plugin, cx);
+    }
+
+    /// Where in `data` the next message begins; `None` when that cannot be told.
+    fn find(&mut self, data: &[u8]) -> Option<usize> {
+        data.windows(SIGN).position(|window| {
+            let Some(header) = Header::read(window) else { return false };
+            let at = |i: usize| window.get(i..).and_then(|b| b.first_chunk()).map_or(u32::MAX, |b| u32::from_le_bytes(*b));
+            let first = at(HEADER);
+            match header.op {
+                op::MSG => {
+                    let size = usize::try_from(at(HEADER + 5)).unwrap_or(usize::MAX);
+                    first & !(flag::CHECKSUM_PRESENT | flag::MORE_TO_COME | 1 << 16) == 0
+                        && matches!(window.get(HEADER + 4), Some(0 | 1))
+                        && (5..header.length).contains(&size)
+                }
+                op::REPLY => first < 16 && self.waiting.get_mut(&header.to).is_some(),
+                op::QUERY => first < 256 && window.get(HEADER + 4).is_some_and(u8::is_ascii_graphic),
+                op::COMPRESSED => matches!(first, 1 | 2001..=2013) && matches!(window.get(HEADER + 8), Some(0..=3)),
+                _ => first == 0 && header.to == 0 && window.get(HEADER + 4).is_some_and(u8::is_ascii_graphic),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

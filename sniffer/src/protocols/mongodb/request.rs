@@ -1,0 +1,288 @@
+//! A request as it waits for its answer: what will be said of it, as text.
+
+use super::{
+    Mongo,
+    commands::is_command,
+    inflate, json,
+    wire::{Message, Msg, Sequences, flag},
+};
+use crate::{event::Text, time::Timestamp};
+use bson::{RawBsonRef, RawDocument, raw::RawElement};
+use std::time::Duration;
+
+/// Bytes of one text (a selector, the fields wanted). Nobody reads more in one line.
+const MOST_TEXT: usize = 64 << 10;
+/// What a command carries rather than asks; left out of `query`, as Packetbeat does with the first.
+const DATA: &[&str] = &["documents", "updates", "update", "ops"];
+/// About the session and the cluster, not about what is asked; left out of `query`, as is all that begins with `$`.
+const ENVELOPE: &[&str] = &["lsid", "txnNumber", "autocommit", "startTransaction"];
+/// What nobody should find in a log: passwords, and the messages of authentication.
+const SECRETS: &[&str] = &["payload", "pwd", "speculativeAuthenticate"];
+
+/// Where in [`Request::text`] something is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Span(usize, usize);
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Request {
+    /// The number that its answer names.
+    pub id: i32,
+    /// When its first byte was on the wire.
+    pub time: Timestamp,
+    /// Its length on the wire.
+    pub bytes: u64,
+    /// Whether the server is not going to answer.
+    pub alone: bool,
+    /// Time-outs that it may wait beyond the first: it told the server to take its time.
+    pub patience: u8,
+    /// Each answer is to be followed by another one (the query operation of old).
+    pub exhaust: bool,
+    /// It is an OP_MSG.
+    pub modern: bool,
+    /// All texts.
+    pub text: String,
+    /// `method`
+    pub method: Span,
+    /// `resource`
+    pub resource: Span,
+    /// `query`
+    pub query: Span,
+    /// `request`
+    pub request: Option<Span>,
+    /// `mongodb.fullCollectionName`
+    pub name: Option<Span>,
+    /// `mongodb.selector`
+    pub selector: Option<Span>,
+    /// `mongodb.update`
+    pub update: Option<Span>,
+    /// `mongodb.returnFieldsSelector`
+    pub fields: Option<Span>,
+    /// `mongodb.message`
+    pub message: Option<Span>,
+    /// `mongodb.numberToSkip`
+    pub skip: Option<i64>,
+    /// `mongodb.numberToReturn`
+    pub number: Option<i64>,
+    /// `mongodb.cursorId`
+    pub cursor: Option<i64>,
+}
+
+impl Request {
+    /// What `message` asks; `None` where it is nothing to report.
+    pub fn new(message: &Message<'_>, plugin: &Mongo) -> Option<Self> {
+        // Most calls are shorter.
+        let mut r = Self { text: String::with_capacity(512), ..Self::default() };
+        match message {
+            Message::Msg(msg) => r.command(msg, plugin)?,
+            Message::Query { flags, name, skip, number, document, fields } => {
+                r.exhaust = flags & 1 << 6 != 0;
+                r.name = Some(r.lossy(name));
+                (r.skip, r.number) = (Some((*skip).into()), Some((*number).into()));
+                r.fields = fields.map(|fields| r.json(fields));
+                r.query(name, document, plugin);
+            }
+            Message::GetMore { name, number, cursor } => {
+                r.name = Some(r.lossy(name));
+                (r.number, r.cursor) = (Some((*number).into()), Some(*cursor));
+                r.bare("getMore", plugin);
+            }
+            Message::Insert { name } => {
+                r.name = Some(r.lossy(name));
+                r.bare("insert", plugin);
+            }
+            Message::Update { name, selector, update } => {
+                r.name = Some(r.lossy(name));
+                r.selector = Some(r.json(selector));
+                r.update = Some(r.json(update));
+                r.bare("update", plugin);
+            }
+            Message::Delete { name, selector } => {
+                r.name = Some(r.lossy(name));
+                r.selector = Some(r.json(selector));
+                r.bare("delete", plugin);
+            }
+            Message::KillCursors => r.bare("killCursors", plugin),
+            Message::OldMsg(text) => {
+                r.message = Some(r.lossy(text));
+                r.bare("msg", plugin);
+            }
+            Message::Reply { .. } | Message::Other => return None,
+        }
+        r.alone |= !matches!(message, Message::Msg(_) | Message::Query { .. } | Message::GetMore { .. });
+        Some(r)
+    }
+
+    /// The text at `span`.
+    pub fn at(&self, span: Span) -> Text<'_> {
+        self.text.get(span.0..span.1).unwrap_or_default().into()
+    }
+
+    /// Forgets the text of the whole request.
+    pub fn shrink(&mut self) {
+        // It is the last text, so that nothing else moves; where it is the same as `query` there is nothing to gain.
+        if let Some(whole) = self.request.take_if(|whole| whole.0 >= self.query.1) {
+            self.text.truncate(whole.0);
+            self.text.shrink_to_fit();
+        }
+    }
+
+    fn write(&mut self, write: impl FnOnce(&mut String)) -> Span {
+        let from = self.text.len();
+        write(&mut self.text);
+        Span(from, self.text.len())
+    }
+
+    fn lossy(&mut self, bytes: &[u8]) -> Span {
+        self.write(|out| out.push_str(&Text(bytes).to_str()))
+    }
+
+    fn json(&mut self, document: &RawDocument) -> Span {
+        self.write(|out| json::document(out, document, MOST_TEXT))
+    }
+
+    /// An operation that says nothing of what it is about but in fields of its own.
+    fn bare(&mut self, method: &str, plugin: &Mongo) {
+        self.method = self.write(|out| out.push_str(method));
+        self.query = self.write(|out| {
+            out.push('.');
+            out.push_str(method);
+            out.push_str("()");
+        });
+        self.request = plugin.common.send_request.then_some(self.query);
+    }
+
+    /// `resource.method(arguments)`, twice: without its data, and whole.
+    fn texts<'a>(
+        &mut self,
+        document: &'a RawDocument,
+        sequences: &Sequences<'a>,
+        plugin: &Mongo,
+        query: impl Fn(&str) -> bool,
+        request: impl Fn(&str) -> bool,
+    ) {
+        let (resource, method) = (self.resource, self.method);
+        // Resource and method lie one after the other.
+        let start = |out: &mut String| {
+            out.extend_from_within(resource.0..resource.1);
+            out.push('.');
+            out.extend_from_within(method.0..method.1);
+            out.push('(');
+        };
+        self.query = self.write(|out| {
+            start(out);
+            json::call(out, document, sequences, plugin.max_doc_length(), query);
+            out.push(')');
+        });
+        if plugin.common.send_request {
+            self.request = Some(self.write(|out| {
+                start(out);
+                json::call(out, document, sequences, 2 * inflate::MOST, request);
+                out.push(')');
+            }));
+        }
+    }
+
+    /// The query operation of old: a search, or a command in a collection that does not exist.
+    fn query(&mut self, name: &[u8], document: &RawDocument, plugin: &Mongo) {
+        let Some(database) = name.strip_suffix(b".$cmd") else {
+            self.resource = self.lossy(name);
+            self.method = self.write(|out| out.push_str("find"));
+            return self.texts(document, &Sequences::new(), plugin, |_| true, |_| true);
+        };
+        let found = document.iter_elements().map_while(Result::ok).find_map(|e| {
+            let target = match e.value().ok()? {
+                RawBsonRef::String(target) => Some(target),
+                RawBsonRef::Double(1.0) => None,
+                _ => return None,
+            };
+            is_command(e.key().as_str()).then(|| (e.key().as_str(), target))
+        });
+        let (command, target) = found.unwrap_or(("otherCommand", None));
+        self.resource = self.write(|out| {
+            out.push_str(&Text(database).to_str());
+            out.push('.');
+            out.push_str(target.unwrap_or("$cmd"));
+        });
+        self.method = self.write(|out| out.push_str(command));
+        let data = match command {
+            c if c.eq_ignore_ascii_case("insert") => "documents",
+            c if c.eq_ignore_ascii_case("update") => "updates",
+            c if c.eq_ignore_ascii_case("findandmodify") => "update",
+            _ => "",
+        };
+        let query = |key: &str| key != command && key != data && !SECRETS.contains(&key);
+        self.texts(document, &Sequences::new(), plugin, query, |key| key != command);
+    }
+
+    /// A command of today.
+    fn command(&mut self, msg: &Msg<'_>, plugin: &Mongo) -> Option<()> {
+        let (mut database, mut collection) = (None, None);
+        let mut first: Option<RawElement<'_>> = None;
+        for element in msg.body.iter_elements().map_while(Result::ok) {
+            match element.key().as_str() {
+                "$db" => database = text(&element),
+                "collection" => collection = text(&element),
+                "skip" => self.skip = number(&element),
+                "limit" | "batchSize" => self.number = number(&element),
+                // At the most ten time-outs: a server lets go earlier.
+                "maxAwaitTimeMS" | "maxTimeMS" => {
+                    let wait = Duration::from_millis(u64::try_from(number(&element).unwrap_or(0)).unwrap_or(0));
+                    let timeouts = wait.as_millis().div_ceil(plugin.common.transaction_timeout.as_millis().max(1));
+                    self.patience = u8::try_from(timeouts).unwrap_or(u8::MAX).min(10);
+                }
+                _ => {}
+            }
+            first.get_or_insert(element);
+        }
+        // No command is without a database: what is, is an answer that was taken for one.
+        let (first, database) = (first?, database?);
+        let command = first.key().as_str();
+        let target = match first.value().ok() {
+            Some(RawBsonRef::String(target)) => Some(target),
+            // `explain` has the command within it.
+            Some(RawBsonRef::Document(inner)) => inner.iter_elements().next().and_then(Result::ok).and_then(|e| text(&e)),
+            Some(RawBsonRef::Int64(cursor)) if command == "getMore" => {
+                self.cursor = Some(cursor);
+                collection
+            }
+            _ => None,
+        };
+        self.resource = self.write(|out| {
+            out.push_str(database);
+            out.push('.');
+            out.push_str(target.unwrap_or("$cmd"));
+        });
+        self.name = target.map(|_| self.resource);
+        self.method = self.write(|out| out.push_str(command));
+        self.modern = true;
+        self.alone = msg.flags & flag::MORE_TO_COME != 0;
+        let secret = |key: &str| SECRETS.contains(&key);
+        self.texts(
+            msg.body,
+            &msg.sequences,
+            plugin,
+            |key| key != command && !key.starts_with('$') && !ENVELOPE.contains(&key) && !DATA.contains(&key) && !secret(key),
+            |key| key != command && key != "lsid" && !secret(key),
+        );
+        Some(())
+    }
+}
+
+fn text<'a>(element: &RawElement<'a>) -> Option<&'a str> {
+    match element.value().ok()? {
+        RawBsonRef::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// A whole number, in whichever type it came.
+pub fn number(element: &RawElement<'_>) -> Option<i64> {
+    match element.value().ok()? {
+        RawBsonRef::Int32(n) => Some(n.into()),
+        RawBsonRef::Int64(n) => Some(n),
+        RawBsonRef::Double(x) => Some(x as i64),
+        RawBsonRef::Boolean(b) => Some(b.into()),
+        _ => None,
+    }
+}

@@ -1,0 +1,294 @@
+//! Messages as they are on the wire, borrowed: the header, the operations, and the documents in them, which nobody has looked
+//! into yet (`bson`'s raw views; each reads one element at a time and never recurses).
+//!
+//! <https://www.mongodb.com/docs/manual/reference/mongodb-wire-protocol/>,
+//! <https://github.com/mongodb/specifications/blob/master/source/message/OP_MSG.md>,
+//! <https://github.com/mongodb/specifications/blob/master/source/compression/OP_COMPRESSED.md>
+
+use crate::protocols::reader::Reader;
+use bson::RawDocument;
+use smallvec::SmallVec;
+
+/// The length of a header.
+pub const HEADER: usize = 16;
+/// `maxMessageSizeBytes` of every server there is: a longer message is none.
+pub const LONGEST: usize = 48_000_000;
+/// Document sequences in one message; drivers send one, a bulk write two.
+const MOST_SEQUENCES: usize = 8;
+/// Sections in one message: a body and the sequences, and one that concerns servers among themselves.
+const MOST_SECTIONS: usize = MOST_SEQUENCES + 2;
+
+/// The operation of a message.
+pub mod op {
+    #![allow(missing_docs, reason = "the names say it")]
+    pub const REPLY: i32 = 1;
+    pub const OLD_MSG: i32 = 1000;
+    pub const UPDATE: i32 = 2001;
+    pub const INSERT: i32 = 2002;
+    pub const QUERY: i32 = 2004;
+    pub const GET_MORE: i32 = 2005;
+    pub const DELETE: i32 = 2006;
+    pub const KILL_CURSORS: i32 = 2007;
+    /// Between the servers of a cluster of version 3.2 to 4.0; known so that the messages around it are read.
+    pub const COMMAND: i32 = 2010;
+    pub const COMMAND_REPLY: i32 = 2011;
+    pub const COMPRESSED: i32 = 2012;
+    pub const MSG: i32 = 2013;
+}
+
+/// Flags of an OP_MSG.
+pub mod flag {
+    /// The message ends with a CRC-32C.
+    pub const CHECKSUM_PRESENT: u32 = 1;
+    /// No answer is expected, or another answer follows.
+    pub const MORE_TO_COME: u32 = 2;
+    /// The bits that a reader must know: all but the two above are not assigned.
+    pub const REQUIRED: u32 = 0xffff;
+}
+
+/// What every message begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Of the whole message.
+    pub length: usize,
+    /// The sender's number for it.
+    pub id: i32,
+    /// The number of the message that it answers.
+    pub to: i32,
+    /// See [`op`].
+    pub op: i32,
+}
+
+impl Header {
+    /// The header at the start of `data`; `None` when too short, or when none of MongoDB could be so.
+    pub fn read(data: &[u8]) -> Option<Self> {
+        let mut r = Reader::new(data);
+        let (length, id, to, op) = (r.u32_le()?, r.i32_le()?, r.i32_le()?, r.i32_le()?);
+        let length = usize::try_from(length).ok().filter(|n| (HEADER..=LONGEST).contains(n))?;
+        let known = matches!(op, op::REPLY | op::OLD_MSG | op::UPDATE..=op::KILL_CURSORS | op::COMMAND..=op::MSG);
+        known.then_some(Self { length, id, to, op })
+    }
+
+    /// Whether more bytes could make a header of `data`, which is too short for one.
+    pub fn possible(data: &[u8]) -> bool {
+        data.len() < HEADER && data.get(3).is_none_or(|&most| usize::from(most) <= LONGEST >> 24)
+    }
+}
+
+/// What a message says.
+#[derive(Debug)]
+pub enum Message<'a> {
+    /// OP_MSG
+    Msg(Msg<'a>),
+    /// OP_QUERY
+    Query {
+        /// Bit 6 asks for all answers at once.
+        flags: u32,
+        /// `database.collection`
+        name: &'a [u8],
+        /// Documents to leave out.
+        skip: i32,
+        /// Documents wanted.
+        number: i32,
+        /// What is asked.
+        document: &'a RawDocument,
+        /// Which fields are wanted.
+        fields: Option<&'a RawDocument>,
+    },
+    /// OP_REPLY
+    Reply {
+        /// To ask for more.
+        cursor: i64,
+        /// Where in the result this answer begins.
+        from: i32,
+        /// Documents in this answer.
+        number: i32,
+        /// One after the other, see [`documents`].
+        documents: &'a [u8],
+    },
+    /// OP_GET_MORE
+    GetMore {
+        /// `database.collection`
+        name: &'a [u8],
+        /// Documents wanted.
+        number: i32,
+        /// Of the answer before.
+        cursor: i64,
+    },
+    /// OP_INSERT
+    Insert {
+        /// `database.collection`
+        name: &'a [u8],
+    },
+    /// OP_UPDATE
+    Update {
+        /// `database.collection`
+        name: &'a [u8],
+        /// Which documents.
+        selector: &'a RawDocument,
+        /// What is to become of them.
+        update: &'a RawDocument,
+    },
+    /// OP_DELETE
+    Delete {
+        /// `database.collection`
+        name: &'a [u8],
+        /// Which documents.
+        selector: &'a RawDocument,
+    },
+    /// OP_KILL_CURSORS
+    KillCursors,
+    /// The OP_MSG of old, a text.
+    OldMsg(&'a [u8]),
+    /// Known, but not reported.
+    Other,
+}
+
+/// An OP_MSG.
+#[derive(Debug)]
+pub struct Msg<'a> {
+    /// See [`flag`].
+    pub flags: u32,
+    /// The command, or the answer.
+    pub body: &'a RawDocument,
+    /// Documents that belong into the body under their name.
+    pub sequences: Sequences<'a>,
+}
+
+/// Names of arrays, and the documents in them, see [`documents`].
+pub type Sequences<'a> = SmallVec<[(&'a str, &'a [u8]); 2]>;
+
+/// Reads what comes after the header; `None` when it is malformed.
+pub fn message(op: i32, data: &[u8]) -> Option<Message<'_>> {
+    let mut r = Reader::new(data);
+    Some(match op {
+        op::MSG => Message::Msg(msg(data)?),
+        op::QUERY => {
+            let flags = r.u32_le()?;
+            let name = r.until(0)?;
+            let (skip, number, document) = (r.i32_le()?, r.i32_le()?, document(&mut r)?);
+            Message::Query { flags, name, skip, number, document, fields: if r.is_empty() { None } else { Some(self::document(&mut r)?) } }
+        }
+        op::REPLY => {
+            r.u32_le()?;
+            Message::Reply { cursor: r.i64_le()?, from: r.i32_le()?, number: r.i32_le()?, documents: r.rest() }
+        }
+        op::GET_MORE => {
+            r.u32_le()?;
+            Message::GetMore { name: r.until(0)?, number: r.i32_le()?, cursor: r.i64_le()? }
+        }
+        op::INSERT => {
+            r.u32_le()?;
+            Message::Insert { name: r.until(0)? }
+        }
+        op::UPDATE => {
+            r.u32_le()?;
+            let name = r.until(0)?;
+            r.u32_le()?;
+            Message::Update { name, selector: document(&mut r)?, update: document(&mut r)? }
+        }
+        op::DELETE => {
+            r.u32_le()?;
+            let name = r.until(0)?;
+            r.u32_le()?;
+            Message::Delete { name, selector: document(&mut r)? }
+        }
+        op::KILL_CURSORS => Message::KillCursors,
+        op::OLD_MSG => Message::OldMsg(r.until(0)?),
+        _ => Message::Other,
+    })
+}
+
+fn msg(data: &[u8]) -> Option<Msg<'_>> {
+    let mut r = Reader::new(data);
+    let flags = r.u32_le()?;
+    if flags & flag::REQUIRED & !(flag::CHECKSUM_PRESENT | flag::MORE_TO_COME) != 0 {
+        return None;
+    }
+    // The checksum is taken for right: TCP has one, and a capture may be cut.
+    let end = if flags & flag::CHECKSUM_PRESENT == 0 { 0 } else { 4 };
+    let mut r = Reader::new(r.rest().get(..r.remaining().checked_sub(end)?)?);
+    let (mut body, mut sequences) = (None, Sequences::new());
+    for _ in 0..MOST_SECTIONS {
+        match r.u8() {
+            None => break,
+            Some(0) => body = Some(document(&mut r)?),
+            Some(1) => {
+                let rest = r.remaining();
+                let size = usize::try_from(r.u32_le()?).ok()?;
+                let name = std::str::from_utf8(r.until(0)?).ok()?;
+                let documents = r.take(size.checked_sub(rest - r.remaining())?)?;
+                if sequences.len() < MOST_SEQUENCES {
+                    sequences.push((name, documents));
+                }
+            }
+            // A token, for servers among themselves.
+            Some(2) => drop(document(&mut r)?),
+            Some(_) => return None,
+        }
+    }
+    Some(Msg { flags, body: body?, sequences })
+}
+
+/// The next document; its end is checked, its elements are not.
+fn document<'a>(r: &mut Reader<'a>) -> Option<&'a RawDocument> {
+    let length = i32::from_le_bytes(*r.rest().first_chunk()?);
+    RawDocument::from_bytes(r.take(usize::try_from(length).ok()?)?).ok()
+}
+
+/// The documents that lie one after the other in `data`, up to the first that is malformed. Each takes five bytes of the input at
+/// the least, so that the input bounds them.
+pub fn documents(data: &[u8]) -> impl Iterator<Item = &RawDocument> {
+    let mut r = Reader::new(data);
+    std::iter::from_fn(move || document(&mut r))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `{"a": 1}`
+    const DOC: &[u8] = b"\x0c\0\0\0\x10a\0\x01\0\0\0\0";
+
+    #[test]
+    fn headers() {
+        let ping = b"\x30\0\0\0\x07\0\0\0\0\0\0\0\xdd\x07\0\0";
+        assert_eq!(Header::read(ping), Some(Header { length: 48, id: 7, to: 0, op: op::MSG }));
+        assert_eq!(Header::read(&ping[..15]), None);
+        assert_eq!(Header::read(b"\x0f\0\0\0\x07\0\0\0\0\0\0\0\xdd\x07\0\0"), None, "shorter than itself");
+        assert_eq!(Header::read(b"\0\0\0\x03\x07\0\0\0\0\0\0\0\xdd\x07\0\0"), None, "48 MiB");
+        assert_eq!(Header::read(b"\x30\0\0\0\x07\0\0\0\0\0\0\0\xdd\x08\0\0"), None, "no such operation");
+        assert!(Header::possible(&ping[..15]) && !Header::possible(b"GET / HTTP/1.1") && !Header::possible(ping));
+    }
+
+    #[test]
+    fn op_msg_with_sequences_and_a_checksum() {
+        let data = [b"\x03\0\0\0\x01\x1f\0\0\0ids\0" as &[u8], &DOC[..12], &[0; 11], b"\0", DOC, b"sum!"].concat();
+        let Some(Message::Msg(m)) = message(op::MSG, &data) else { panic!("not read") };
+        assert_eq!(m.flags, flag::CHECKSUM_PRESENT | flag::MORE_TO_COME);
+        assert_eq!(m.body.as_bytes(), DOC);
+        assert_eq!((m.sequences.len(), m.sequences[0].0, documents(m.sequences[0].1).count()), (1, "ids", 1));
+    }
+
+    #[test]
+    fn op_msg_that_is_malformed() {
+        assert!(message(op::MSG, &[b"\0\0\0\0\0" as &[u8], DOC].concat()).is_some());
+        assert!(message(op::MSG, &[b"\x04\0\0\0\0" as &[u8], DOC].concat()).is_none(), "an unknown flag that must be known");
+        assert!(message(op::MSG, &[b"\0\0\x01\0\0" as &[u8], DOC].concat()).is_some(), "exhaustAllowed");
+        assert!(message(op::MSG, b"\0\0\0\0").is_none(), "no body");
+        assert!(message(op::MSG, &[b"\0\0\0\0\x03" as &[u8], DOC].concat()).is_none(), "no such section");
+        assert!(message(op::MSG, b"\0\0\0\0\x01\x03\0\0\0a\0").is_none(), "a sequence shorter than its name");
+        assert!(message(op::MSG, b"\0\0\0\0\0\xff\xff\xff\xff\0").is_none(), "a negative length");
+    }
+
+    #[test]
+    fn legacy_operations() {
+        let query = [b"\0\0\0\0db.c\0\x01\0\0\0\xff\xff\xff\xff" as &[u8], DOC].concat();
+        let Some(Message::Query { name: b"db.c", skip: 1, number: -1, fields: None, .. }) = message(op::QUERY, &query) else { panic!() };
+        let query = [&query[..], DOC].concat();
+        let Some(Message::Query { fields: Some(_), .. }) = message(op::QUERY, &query) else { panic!() };
+        let reply = [b"\x08\0\0\0\x05\0\0\0\0\0\0\0\x02\0\0\0\x02\0\0\0" as &[u8], DOC, DOC, &DOC[..5]].concat();
+        let Some(Message::Reply { cursor: 5, from: 2, number: 2, documents: d }) = message(op::REPLY, &reply) else { panic!() };
+        assert_eq!(documents(d).count(), 2);
+    }
+}
