@@ -27,6 +27,7 @@ pub const TEST: &[Package] = &[
 ];
 
 /// What the benchmarks need besides.
+#[allow(dead_code, reason = "bench")]
 pub const BENCH: &[Package] = &[("tcpreplay", "tcpreplay"), ("time", "/usr/bin/time")];
 
 /// Installs those of `packages` that are missing.

@@ -34,6 +34,9 @@ pub struct Record {
 /// Records that are handed over at once: waking the output's side for each of them would cost more than the event.
 const BATCH: usize = 256;
 
+/// Takes one document.
+pub type Each = Box<dyn FnMut(&[u8]) + Send>;
+
 /// Takes a sink's records.
 pub type Deliver = Box<dyn FnMut(Vec<Record>) + Send>;
 
@@ -63,7 +66,7 @@ impl Sink {
     }
 
     /// A sink for tests: documents without the constants of an installation, each delivered at once.
-    pub fn bare(mut deliver: Box<dyn FnMut(&[u8]) + Send>) -> Self {
+    pub fn bare(mut deliver: Each) -> Self {
         let each: Deliver = Box::new(move |batch| batch.iter().for_each(|record| deliver(&record.body)));
         Self { at_once: true, ..Self::new(Arc::new(Publishing::bare()), each) }
     }

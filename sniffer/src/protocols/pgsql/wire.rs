@@ -209,7 +209,7 @@ pub fn bind(body: &[u8]) -> Option<Bind<'_>> {
     let mut formats = || {
         let count = r.u16()?;
         r.skip(usize::from(count) * 2)?;
-        for _ in 0..r.u16()?.min(MOST_PARAMETERS) {
+        for _ in 0..r.u16()? {
             if let Ok(length) = usize::try_from(r.i32()?) {
                 r.skip(length)?;
             }
