@@ -13,8 +13,6 @@ const LONGEST_TAG: u32 = 256;
 const LONGEST_STARTUP: u32 = 10_000;
 /// Columns of a result: the server's limit is 1664.
 const MOST_COLUMNS: u16 = 1664;
-/// Parameters of a Bind are counted in 16 bits.
-const MOST_PARAMETERS: u16 = u16::MAX;
 
 /// The first five bytes of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
