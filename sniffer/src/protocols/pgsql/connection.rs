@@ -232,10 +232,12 @@ impl Connection {
     fn really(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Option<Direction> {
         /// So much of a message tells.
         const ENOUGH: usize = 64;
+        if self.proven || self.awaiting.is_some() {
+            return Some(dir);
+        }
         let other = dir.reverse();
         let opens = wire::opening(data) != Err(0);
-        let here = wire::chain(dir, data).is_some() || (opens && dir == Direction::ToServer) || is_tls(data);
-        if self.proven || self.awaiting.is_some() || here {
+        if wire::chain(dir, data).is_some() || (opens && dir == Direction::ToServer) || is_tls(data) {
             return Some(dir);
         }
         match wire::chain(other, data) {
