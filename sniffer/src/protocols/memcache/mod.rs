@@ -8,6 +8,7 @@ mod binary;
 mod event;
 mod message;
 mod pairing;
+mod replies;
 mod session;
 mod udp;
 mod wire;
@@ -132,7 +133,7 @@ fn speaker(data: &[u8]) -> Option<Direction> {
         }
         b'A'..=b'Z' => {
             let line = &data[..memchr::memchr(b'\n', data)?];
-            (wire::reply(line.trim_ascii_end(), &mut Message::default(), None) != Line::Unknown).then_some(Direction::ToClient)
+            (replies::reply(line.trim_ascii_end(), &mut Message::default(), None) != Line::Unknown).then_some(Direction::ToClient)
         }
         _ => None,
     }

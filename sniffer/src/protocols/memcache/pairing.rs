@@ -4,8 +4,9 @@
 use super::{
     event::{self, Pair},
     message::{Kind, Message},
+    replies,
     session::Session,
-    wire::{self, Ask},
+    wire::Ask,
 };
 use crate::{protocols::Context, time::Timestamp};
 
@@ -95,7 +96,7 @@ impl Session {
         if reply.binary {
             return self.pending.iter().position(|r| r.opcode == reply.opcode && r.opaque == reply.opaque);
         }
-        let found = self.pending.iter().position(|request| wire::fits(request, reply));
+        let found = self.pending.iter().position(|request| replies::fits(request, reply));
         // An error where only quiet requests wait is for one of them.
         found.or_else(|| (reply.kind == Kind::Fail && reply.command.ends_with("ERROR") && !self.pending.is_empty()).then_some(0))
     }

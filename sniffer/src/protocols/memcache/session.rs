@@ -5,6 +5,7 @@ use super::{
     Memcache,
     binary::{self, Header},
     message::{Kind, MOST_TEXT, Message, Span},
+    replies,
     wire::{self, Ask, Line},
 };
 use crate::{
@@ -302,7 +303,7 @@ impl Session {
             m.time = time;
         }
         let before = (m.command, m.kind);
-        let read = wire::reply(line, m, front);
+        let read = replies::reply(line, m, front);
         if read != Line::Unknown {
             m.size = m.size.saturating_add(n as u64);
         }
