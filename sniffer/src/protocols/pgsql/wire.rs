@@ -13,10 +13,6 @@ const LONGEST_TAG: u32 = 256;
 const LONGEST_STARTUP: u32 = 10_000;
 /// Columns of a result: the server's limit is 1664.
 const MOST_COLUMNS: u16 = 1664;
-<<<<<<< HEAD
-/// Parameters of a Bind are counted in 16 bits.
-=======
->>>>>>> pgsql
 
 /// The first five bytes of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
