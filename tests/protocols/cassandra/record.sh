@@ -4,7 +4,7 @@
 #   LIB=folder PYTHON=python3 tests/protocols/cassandra/record.sh [name…]
 #
 # LIB: the runtime jars of org.apache.cassandra:cassandra-all:5.0.9 with ch.qos.logback:logback-classic, as
-#   mvn dependency:copy-dependencies gives them. PYTHON: one that has cassandra-driver 3.29, lz4 and python-snappy (PyPI).
+#   mvn dependency:copy-dependencies gives them. PYTHON: one that has cassandra-driver 3.30, lz4 and python-snappy (PyPI).
 # Needs JDK 17, tcpdump, and to be root (tcpdump on lo).
 set -eu
 [ "$(id -u)" = 0 ] || { echo "record.sh: tcpdump needs to be root" >&2; exit 1; }

@@ -66,8 +66,14 @@ fn prepared_statements() {
 fn schema_changes_and_events() {
     let change = b"\0\x07CREATED\0\x08FUNCTION\0\x01k\0\x01f\0\x02\0\x03int\0\x04text";
     let want = json!({"change": "CREATED", "target": "FUNCTION", "keyspace": "k", "name": "f", "args": ["int", "text"]});
-    assert_eq!(read(4, Op::RESULT, &[b"\0\0\0\x05", &change[..]].concat()), json!({"result": {"type": "schemaChanged", "schema_change": want}}));
-    assert_eq!(read(4, Op::EVENT, &[b"\0\x0dSCHEMA_CHANGE", &change[..]].concat()), json!({"event": {"type": "SCHEMA_CHANGE", "schema_change": want}}));
+    assert_eq!(
+        read(4, Op::RESULT, &[b"\0\0\0\x05", &change[..]].concat()),
+        json!({"result": {"type": "schemaChanged", "schema_change": want}})
+    );
+    assert_eq!(
+        read(4, Op::EVENT, &[b"\0\x0dSCHEMA_CHANGE", &change[..]].concat()),
+        json!({"event": {"type": "SCHEMA_CHANGE", "schema_change": want}})
+    );
     let up = b"\0\x0dSTATUS_CHANGE\0\x02UP\x04\x0a\0\0\x01\0\0\x23\x52";
     assert_eq!(read(4, Op::EVENT, up), json!({"event": {"type": "STATUS_CHANGE", "change": "UP", "host": "10.0.0.1", "port": 9042}}));
     assert_eq!(read(4, Op::EVENT, b"\0\x03NEW"), json!({"event": {"type": "NEW"}}));
@@ -77,7 +83,8 @@ fn schema_changes_and_events() {
 
 #[test]
 fn errors_with_their_details() {
-    let error = |version, code: u32, rest: &[u8]| read(version, Op::ERROR, &[&code.to_be_bytes()[..], b"\0\x02no", rest].concat())["error"].clone();
+    let error =
+        |version, code: u32, rest: &[u8]| read(version, Op::ERROR, &[&code.to_be_bytes()[..], b"\0\x02no", rest].concat())["error"].clone();
     assert_eq!(error(4, 0x2000, b""), json!({"code": 0x2000, "msg": "no", "type": "errSyntax"}));
     assert_eq!(
         error(4, 0x1000, b"\0\x08\0\0\0\x02\0\0\0\x01")["details"],
@@ -97,7 +104,10 @@ fn errors_with_their_details() {
     assert_eq!(error(4, 0x2500, b"\0\x02\x01\xff")["details"], json!({"stmt_id": [1, 255]}));
     assert_eq!(error(4, 0x2400, b"\0\x01k\0\0")["details"], json!({"keyspace": "k", "table": ""}));
     assert_eq!(error(4, 0x7777, b""), json!({"code": 0x7777, "msg": "no", "type": "ErrUnknown"}));
-    assert_eq!(error(4, 0x1400, b"\0\x01k\0\x01f\0\x01\0\x03int")["details"], json!({"keyspace": "k", "function": "f", "arg_types": ["int"]}));
+    assert_eq!(
+        error(4, 0x1400, b"\0\x01k\0\x01f\0\x01\0\x03int")["details"],
+        json!({"keyspace": "k", "function": "f", "arg_types": ["int"]})
+    );
 }
 
 #[test]

@@ -64,10 +64,9 @@ pub fn emit(request: Option<&Request>, header: &Header, mut answer: Answer<'_>, 
         destination_bytes: header.total(),
         ..Head::new("cassandra")
     };
-    let asked = request.filter(|_| options.send_request).map(|request| Asked {
-        headers: options.send_request_header.then_some(request.header),
-        query: request.query.as_deref().map(Text),
-    });
+    let asked = request
+        .filter(|_| options.send_request)
+        .map(|request| Asked { headers: options.send_request_header.then_some(request.header), query: request.query.as_deref().map(Text) });
     answer.headers = options.send_response_header.then_some(*header);
     let body = Body {
         cassandra: Fields {

@@ -7,6 +7,8 @@
 
 mod answer;
 mod event;
+mod failure;
+mod result;
 mod segment;
 mod side;
 mod wire;
@@ -205,9 +207,7 @@ impl StreamParser for Connection {
                 }
                 Unit::Segment(segment) => {
                     // The rest of a message that has been reported: no need to have it together.
-                    if side.skips(&segment) {
-                        side.assembly.as_mut().map(|part| part.take(segment.plain));
-                        side.settle();
+                    if side.skip(&segment) {
                         at = at.saturating_add(segment.total());
                         if at > data.len() {
                             return Progress::Consumed { bytes: at as u64, need: HEADER };
@@ -330,7 +330,11 @@ impl Connection {
         self.certain = true;
         self.expire(cx);
         let mut plain = std::mem::take(&mut self.plain);
-        if envelope.header.response { self.response(envelope, &mut plain, cx) } else { self.request(envelope, &mut plain, cx) }
+        if envelope.header.response {
+            self.response(envelope, &mut plain, cx)
+        } else {
+            self.request(envelope, &mut plain, cx)
+        }
         plain.shrink_to(KEPT_ROOM);
         self.plain = plain;
         true

@@ -2,7 +2,7 @@
 
 use super::{
     segment::Segment,
-    wire::{HEADER, Header},
+    wire::{COMPRESSED, HEADER, Header, LONGEST_FOUND},
 };
 use crate::time::Timestamp;
 
@@ -99,9 +99,15 @@ impl Side {
         self.assembly = None;
     }
 
-    /// Whether a segment has nothing but the rest of an envelope that nobody wants.
-    pub fn skips(&self, segment: &Segment) -> bool {
-        !segment.self_contained && self.assembly.as_ref().is_some_and(|part| part.told && segment.plain as u64 <= part.left)
+    /// Whether a segment has nothing but the rest of an envelope that nobody wants; then it is taken.
+    pub fn skip(&mut self, segment: &Segment) -> bool {
+        let plain = segment.plain;
+        let Some(part) = self.assembly.as_mut().filter(|part| part.told && !segment.self_contained && plain as u64 <= part.left) else {
+            return false;
+        };
+        part.take(plain);
+        self.settle();
+        true
     }
 
     /// Forgets the envelope in several segments when it is over.
@@ -124,7 +130,8 @@ fn here(data: &[u8], expected: bool) -> Unit {
             if data.len() < enough {
                 return Unit::Need(enough - data.len());
             }
-            let plain = header.flags == 0 || expected;
+            // What is searched for must be plainer than what is expected: more bytes are looked at.
+            let plain = expected || header.flags & !COMPRESSED == 0 && header.length <= LONGEST_FOUND;
             if plain && header.begins_well(&data[HEADER..]) { Unit::Envelope(header) } else { Unit::Junk(1) }
         }
         None if data.len() < HEADER => Unit::Need(HEADER - data.len()),

@@ -29,6 +29,9 @@ pub const WARNING: u8 = 0x08;
 /// All flags there are, with that of beta versions.
 const FLAGS: u8 = 0x1f;
 
+/// The longest body of a message that is searched for: what servers take by default.
+pub const LONGEST_FOUND: u32 = MOST_PLAIN as u32;
+
 /// What a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Op(pub u8);
@@ -160,7 +163,7 @@ impl Header {
         let (short, long) = (r.u16(), Reader::new(body).u32());
         let within = |head: u32, n: Option<u32>| n.is_some_and(|n| n.checked_add(head).is_some_and(|all| all <= self.length));
         if self.flags & COMPRESSED != 0 {
-            return self.length > 4;
+            return begins_compressed(self.length as usize, body);
         }
         if self.flags & (PAYLOAD | WARNING) != 0 || self.response && self.flags & TRACING != 0 {
             return self.length > 2;
@@ -294,6 +297,14 @@ impl Serialize for Multimap<'_> {
     }
 }
 
+/// Whether the length that a compressed body begins with, in either form, suits that of the body.
+fn begins_compressed(length: usize, body: &[u8]) -> bool {
+    // Neither makes bytes that do not compress longer by more than a sixth and a few bytes (snappy; LZ4 a 255th).
+    let suits = |plain: usize| plain <= MOST_PLAIN && plain <= length.saturating_mul(MOST_GROWTH) && length <= plain + plain / 6 + 40;
+    let lz4 = Reader::new(body).u32().is_some_and(|plain| suits(plain as usize));
+    lz4 || snap::raw::decompress_len(body).is_ok_and(suits)
+}
+
 /// The text of a QUERY, as much of it as there is.
 pub fn query<'a>(header: &Header, body: &'a [u8]) -> Option<&'a [u8]> {
     let mut r = Reader::new(body);
@@ -381,12 +392,12 @@ mod tests {
         );
         for bad in [
             &b"\x04\x02\x01\x13\x07\0\0\0"[..], // short
-            b"\x02\0\0\x07\0\0\0\0\0",           // v2
-            b"\x84\0\0\0\x07\0\0\0\0",           // a QUERY by the server
-            b"\x04\0\x80\0\x07\0\0\0\0",         // a stream that only servers use
-            b"\x04\x20\0\0\x07\0\0\0\0",         // no such flag
-            b"\x04\0\0\0\x07\x7f\0\0\0",         // 2 GB
-            b"\x04\0\0\0\x04\0\0\0\0",           // no such operation
+            b"\x02\0\0\x07\0\0\0\0\0",          // v2
+            b"\x84\0\0\0\x07\0\0\0\0",          // a QUERY by the server
+            b"\x04\0\x80\0\x07\0\0\0\0",        // a stream that only servers use
+            b"\x04\x20\0\0\x07\0\0\0\0",        // no such flag
+            b"\x04\0\0\0\x07\x7f\0\0\0",        // 2 GB
+            b"\x04\0\0\0\x04\0\0\0\0",          // no such operation
         ] {
             assert_eq!(Header::read(bad), None, "{bad:x?}");
         }
