@@ -4,6 +4,7 @@
 //! `event.rs` (struct → [`Head`] and the protocol's own fields). No protocol knows another.
 
 mod amqp;
+mod cassandra;
 mod dhcpv4;
 mod dns;
 mod http;
@@ -34,6 +35,7 @@ use std::{collections::VecDeque, time::Duration};
 pub const PROTOCOLS: &[&Protocol] = &[
     &icmp::PROTOCOL,
     &amqp::PROTOCOL,
+    &cassandra::PROTOCOL,
     &dhcpv4::PROTOCOL,
     &dns::PROTOCOL,
     &http::PROTOCOL,
