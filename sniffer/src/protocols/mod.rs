@@ -13,6 +13,7 @@ mod memcache;
 mod mongodb;
 mod mysql;
 mod pgsql;
+mod nfs;
 pub mod reader;
 mod redis;
 mod sip;
@@ -42,6 +43,7 @@ pub const PROTOCOLS: &[&Protocol] = &[
     &pgsql::PROTOCOL,
     &redis::PROTOCOL,
     &mongodb::PROTOCOL,
+    &nfs::PROTOCOL,
     &sip::PROTOCOL,
 ];
 
