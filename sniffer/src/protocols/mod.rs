@@ -19,6 +19,7 @@ mod redis;
 mod sip;
 #[cfg(test)]
 pub mod testing;
+mod thrift;
 
 use crate::{
     config,
@@ -43,6 +44,7 @@ pub const PROTOCOLS: &[&Protocol] = &[
     &pgsql::PROTOCOL,
     &redis::PROTOCOL,
     &mongodb::PROTOCOL,
+    &thrift::PROTOCOL,
     &nfs::PROTOCOL,
     &sip::PROTOCOL,
 ];

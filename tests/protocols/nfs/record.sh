@@ -20,7 +20,8 @@ NFSv4 { Graceless = true; RecoveryRoot = $work/rec; Minor_Versions = 0,1,2; }
 EXPORT_DEFAULTS { SecType = sys; }
 EXPORT { Export_Id = 1; Path = $work/export; Pseudo = /x; Access_Type = RW; Squash = No_Root_Squash; Transports = TCP; Protocols = 3,4; FSAL { Name = VFS; } }
 CONF
-if [ ! -S /run/rpcbind.sock ]; then
+if ! pgrep -x rpcbind >/dev/null; then
+  rm -f /run/rpcbind.sock # left behind by one that was killed
   unshare -n rpcbind -f -w & pids+=($!) # in a network namespace of its own: it would listen everywhere
   until_true test -S /run/rpcbind.sock
   sleep 0.2
@@ -29,7 +30,7 @@ ganesha.nfsd -F -L STDERR -N EVENT -f "$work/ganesha.conf" -p "$work/pid" 2> "$w
 v3="nfs://127.0.0.1$work/export?version=3&nfsport=$port&mountport=$((port + 1))"
 until_true nfs-ls "$v3"
 record() { # NAME, then the commands
-  tcpdump -i lo -U -s 400 -w "$out/$1" "tcp port $port" 2> "$work/tcpdump" & local dump=$!; pids+=($dump)
+  tcpdump -i lo --immediate-mode -U -s 400 -Z root -w "$out/$1" "tcp port $port" 2> "$work/tcpdump" & local dump=$!; pids+=($dump)
   until_true grep -q listening "$work/tcpdump"
   shift; "$@" || true
   sleep 0.5; kill "$dump"; wait "$dump" 2>/dev/null || true
