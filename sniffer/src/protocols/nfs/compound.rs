@@ -19,28 +19,29 @@ pub struct Compound {
     pub opcode: &'static str,
 }
 
-/// Reads the arguments of a COMPOUND. `None`: there are none.
-pub fn read(r: &mut Reader<'_>) -> Option<Compound> {
+/// Reads the arguments of a COMPOUND. `None`: there are none, or, where they need not be `whole`, not enough of them.
+pub fn read(r: &mut Reader<'_>, whole: bool) -> Option<Compound> {
     let tag = opaque(r)?;
     let minor_version = r.u32()?;
     let count = r.u32()?;
     let tag = tag.get(..LONGEST_TAG).unwrap_or(tag).into();
-    Some(Compound { minor_version, tag, opcode: main_operation(r, count) })
+    Some(Compound { minor_version, tag, opcode: main_operation(r, count, whole)? })
 }
 
 /// The first operation that does something; the last where none does. Each is four bytes at least, so that the data bound the loop.
-fn main_operation(r: &mut Reader<'_>, count: u32) -> &'static str {
+fn main_operation(r: &mut Reader<'_>, count: u32, whole: bool) -> Option<&'static str> {
     let mut name = names::ILLEGAL;
     for _ in 0..count {
-        let Some(number) = r.u32() else { break };
-        let Some(known) = names::operation(number) else { return names::ILLEGAL };
+        let Some(number) = r.u32() else { return whole.then_some(name) };
+        let Some(known) = names::operation(number) else { return Some(names::ILLEGAL) };
         name = known;
         match skip(number, r) {
             Arguments::Skipped => {}
-            Arguments::Main | Arguments::Cut => break,
+            Arguments::Main => break,
+            Arguments::Cut => return whole.then_some(name),
         }
     }
-    name
+    Some(name)
 }
 
 enum Arguments {
@@ -83,7 +84,7 @@ mod tests {
 
     fn main(count: u32, operations: &[u32]) -> &'static str {
         let bytes = words(&[&[0, 1, count], operations].concat());
-        read(&mut Reader::new(&bytes)).unwrap().opcode
+        read(&mut Reader::new(&bytes), true).unwrap().opcode
     }
 
     #[test]

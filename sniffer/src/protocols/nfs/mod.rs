@@ -73,7 +73,7 @@ impl Plugin for Nfs {
 
     fn on_datagram(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) {
         let bytes = data.len() as u64;
-        match wire::read(data) {
+        match wire::read(data, true) {
             Some(Message::Call(call)) => {
                 // The message tells who asks, whatever the ports.
                 if dir == Direction::ToClient {

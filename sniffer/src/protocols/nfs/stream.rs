@@ -74,26 +74,33 @@ impl Stream {
         let is_reply = !side.begun && body.get(4..8) == Some(&[0, 0, 0, 1]);
         let limit = if is_reply { wire::REPLY_HEAD } else { wire::CALL_HEAD };
         let wanted = (length as usize).min(limit.saturating_sub(side.head.len()));
-        let Some(wanted) = body.get(..wanted) else { return Step::More(wanted - body.len()) };
+        let whole = body.len() >= wanted;
+        let seen = body.get(..wanted).unwrap_or(body);
         if last && !side.begun {
-            self.message(dir, wanted, length.into(), cx.time_at(at), cx);
+            // What comes first of it mostly is enough.
+            match wire::read(seen, whole) {
+                None if !whole => return Step::More(wanted - body.len()),
+                message => self.message(dir, message, length.into(), cx.time_at(at), cx),
+            }
+        } else if !whole {
+            return Step::More(wanted - body.len());
         } else {
             if !side.begun {
                 (side.begun, side.bytes, side.time) = (true, 0, cx.time_at(at));
             }
-            side.head.extend_from_slice(wanted);
+            side.head.extend_from_slice(seen);
             side.bytes = side.bytes.saturating_add(length.into());
             if last {
                 let (head, bytes, time) = (std::mem::take(&mut side.head), side.bytes, side.time);
                 side.begun = false;
-                self.message(dir, &head, bytes, time, cx);
+                self.message(dir, wire::read(&head, true), bytes, time, cx);
             }
         }
         Step::Taken((at + wire::MARK) as u64 + u64::from(length))
     }
 
-    fn message(&mut self, dir: &mut Direction, head: &[u8], bytes: u64, time: Timestamp, cx: &mut Context<'_>) {
-        match wire::read(head) {
+    fn message(&mut self, dir: &mut Direction, message: Option<Message<'_>>, bytes: u64, time: Timestamp, cx: &mut Context<'_>) {
+        match message {
             Some(Message::Call(call)) => {
                 if *dir == Direction::ToClient {
                     if !self.calls.waiting.is_empty() {

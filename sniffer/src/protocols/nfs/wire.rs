@@ -116,18 +116,21 @@ pub enum Message<'a> {
     Reply(Reply<'a>),
 }
 
-/// Reads the head of a message. `None`: it is none.
-pub fn read(data: &[u8]) -> Option<Message<'_>> {
+/// What is needed of results: lengths of a wrapping, and a status.
+const RESULTS: usize = 12;
+
+/// Reads the head of a message. `None`: it is none, or, where `whole` says that there is more than `data`, not all of it is there.
+pub fn read(data: &[u8], whole: bool) -> Option<Message<'_>> {
     let mut r = Reader::new(data);
     let xid = r.u32()?;
     match r.u32()? {
-        CALL => call(xid, &mut r),
-        REPLY => reply(xid, &mut r).map(Message::Reply),
+        CALL => call(xid, &mut r, whole),
+        REPLY => reply(xid, &mut r).filter(|reply| whole || reply.results.len() >= RESULTS).map(Message::Reply),
         _ => None,
     }
 }
 
-fn call<'a>(xid: u32, r: &mut Reader<'a>) -> Option<Message<'a>> {
+fn call<'a>(xid: u32, r: &mut Reader<'a>, whole: bool) -> Option<Message<'a>> {
     if r.u32()? != RPC_VERSION {
         return None;
     }
@@ -150,7 +153,7 @@ fn call<'a>(xid: u32, r: &mut Reader<'a>) -> Option<Message<'a>> {
             Wrapping::Integrity => r.skip(8).is_some(),
             Wrapping::Privacy => false,
         };
-        call.compound = if readable { Some(compound::read(r)?) } else { None };
+        call.compound = if readable { Some(compound::read(r, whole)?) } else { None };
     }
     Some(Message::Call(call))
 }
@@ -274,23 +277,23 @@ pub mod tests {
         let gids = SmallVec::from_slice(&[502]);
         let unix = Some(Unix { stamp: 7, machine: b"ani"[..].into(), uid: 500, gid: 501, gids });
         let want = Call { xid: 9, version: 3, procedure: 1, flavor: 1, unix, ..Call::default() };
-        assert_eq!(read(&bytes), Some(Message::Call(want)));
+        assert_eq!(read(&bytes, true), Some(Message::Call(want)));
         for n in 0..bytes.len() {
-            assert_eq!(read(&bytes[..n]), None, "{n} bytes");
+            assert_eq!(read(&bytes[..n], true), None, "{n} bytes");
         }
         let bytes = words(&[9, 1, 0, 0, 0, 0, 70]);
-        let Some(Message::Reply(reply)) = read(&bytes) else { panic!() };
+        let Some(Message::Reply(reply)) = read(&bytes, true) else { panic!() };
         assert_eq!((reply.xid, reply.accepted, reply.status(Wrapping::Plain)), (9, Some(0), Some(70)));
         assert_eq!(reply.status(Wrapping::Privacy), None);
-        assert!(matches!(read(&words(&[9, 1, 1, 0])), Some(Message::Reply(Reply { accepted: None, .. }))));
+        assert!(matches!(read(&words(&[9, 1, 1, 0]), true), Some(Message::Reply(Reply { accepted: None, .. }))));
     }
 
     #[test]
     fn what_is_none() {
-        assert_eq!(read(&words(&[9, 2, 0, 0, 0, 0])), None);
-        assert_eq!(read(&words(&[9, 0, 3, PROGRAM, 3, 0, 0, 0, 0, 0])), None);
-        assert_eq!(read(&words(&[9, 0, 2, PROGRAM, 3, 0, 0, 404])), None);
-        assert_eq!(read(&words(&[9, 0, 2, 0x4000_0000, 1, 0, 0, 0, 0, 0])), Some(Message::OtherProgram));
+        assert_eq!(read(&words(&[9, 2, 0, 0, 0, 0]), true), None);
+        assert_eq!(read(&words(&[9, 0, 3, PROGRAM, 3, 0, 0, 0, 0, 0]), true), None);
+        assert_eq!(read(&words(&[9, 0, 2, PROGRAM, 3, 0, 0, 404]), true), None);
+        assert_eq!(read(&words(&[9, 0, 2, 0x4000_0000, 1, 0, 0, 0, 0, 0]), true), Some(Message::OtherProgram));
         assert_eq!(plausible(b"GET / HTTP/1.1\r\n"), Some(false));
         assert_eq!(plausible(&words(&[0x8000_0028, 1, 0, 2])), Some(true));
         assert_eq!(plausible(&words(&[0x8000_0028, 1, 0])), None);
@@ -304,13 +307,13 @@ pub mod tests {
         };
         let compound = [0, 1, 1, 24];
         let bytes = gss(2, &[&[99, 5][..], &compound].concat());
-        let Some(Message::Call(call)) = read(&bytes) else { panic!() };
+        let Some(Message::Call(call)) = read(&bytes, true) else { panic!() };
         assert_eq!((call.wrapping, call.compound.map(|c| c.opcode)), (Wrapping::Integrity, Some("PUTROOTFH")));
         let bytes = gss(3, &[1, 2, 3]);
-        let Some(Message::Call(call)) = read(&bytes) else { panic!() };
+        let Some(Message::Call(call)) = read(&bytes, true) else { panic!() };
         assert_eq!((call.wrapping, call.compound), (Wrapping::Privacy, None));
         let bytes = words(&[9, 1, 0, 6, 0, 0, 99, 5, 13]);
-        let Some(Message::Reply(reply)) = read(&bytes) else { panic!() };
+        let Some(Message::Reply(reply)) = read(&bytes, true) else { panic!() };
         assert_eq!(reply.status(Wrapping::Integrity), Some(13));
     }
 
