@@ -35,8 +35,15 @@ const CONFINED: &[(&str, &[&str])] = &[
 ];
 
 /// The only files with `unsafe` in them: those that talk to the kernel.
-const UNSAFE: &[&str] =
-    &["capture/afpacket.rs", "capture/afpacket/", "capture/ebpf/", "capture/devices.rs", "capture/filter/sys.rs", "capture/sys.rs", "capture/live_tests.rs"];
+const UNSAFE: &[&str] = &[
+    "capture/afpacket.rs",
+    "capture/afpacket/",
+    "capture/ebpf/",
+    "capture/devices.rs",
+    "capture/filter/sys.rs",
+    "capture/sys.rs",
+    "capture/live_tests.rs",
+];
 
 /// Checks all sources.
 pub fn layers(_args: &[String]) -> Outcome {

@@ -12,8 +12,8 @@ pub mod matcher;
 mod memcache;
 mod mongodb;
 mod mysql;
-mod pgsql;
 mod nfs;
+mod pgsql;
 pub mod reader;
 mod redis;
 mod sip;
@@ -43,8 +43,8 @@ pub const PROTOCOLS: &[&Protocol] = &[
     &mysql::PROTOCOL,
     &pgsql::PROTOCOL,
     &redis::PROTOCOL,
-    &mongodb::PROTOCOL,
     &thrift::PROTOCOL,
+    &mongodb::PROTOCOL,
     &nfs::PROTOCOL,
     &sip::PROTOCOL,
 ];
