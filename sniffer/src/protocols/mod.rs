@@ -13,12 +13,14 @@ pub mod matcher;
 mod memcache;
 mod mongodb;
 mod mysql;
+mod nfs;
 mod pgsql;
 pub mod reader;
 mod redis;
 mod sip;
 #[cfg(test)]
 pub mod testing;
+mod thrift;
 
 use crate::{
     config,
@@ -43,7 +45,9 @@ pub const PROTOCOLS: &[&Protocol] = &[
     &mysql::PROTOCOL,
     &pgsql::PROTOCOL,
     &redis::PROTOCOL,
+    &thrift::PROTOCOL,
     &mongodb::PROTOCOL,
+    &nfs::PROTOCOL,
     &sip::PROTOCOL,
 ];
 

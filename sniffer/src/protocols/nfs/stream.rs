@@ -1,0 +1,198 @@
+//! RPC over TCP: records of one fragment or several, many calls on their way at once, replies in any order. Of a record only the
+//! head is looked at; the rest, be it a megabyte of a file, is skipped.
+
+use super::{
+    Calls,
+    event::Answer,
+    wire::{self, Message},
+};
+use crate::{
+    flow::key::Direction,
+    protocols::{Close, Context, Progress, Recovery, StreamParser},
+    time::Timestamp,
+};
+use std::time::Duration;
+
+/// Calls of one connection that wait. Linux has 128 on their way, at the very most 65536 when told so.
+const MOST_WAITING: usize = 4 << 10;
+
+/// Bytes that are looked through in vain for the beginning of a record before the connection is given up: some of the longest
+/// reads and writes there are.
+const MOST_VAIN: u64 = 64 << 20;
+
+/// Bytes that are looked through at once: what is found may prove wrong, and then the search begins again.
+const WINDOW: usize = 4 << 10;
+
+#[derive(Default)]
+struct Side {
+    /// It is not known where the next record begins.
+    lost: bool,
+    vain: u64,
+    /// A record of several fragments is being read.
+    begun: bool,
+    /// What of it is looked at.
+    head: Vec<u8>,
+    bytes: u64,
+    time: Timestamp,
+}
+
+/// One connection.
+pub struct Stream {
+    calls: Calls<u32>,
+    sides: [Side; 2],
+    tls: bool,
+}
+
+/// What to do with the rest of the data.
+enum Step {
+    /// It is a record's from there on; the place may be beyond the data.
+    Taken(u64),
+    /// Not before so many bytes more are there.
+    More(usize),
+    /// It is no record.
+    Astray,
+}
+
+impl Stream {
+    /// A connection of which nothing was seen yet.
+    pub fn new(timeout: Duration) -> Self {
+        Self { calls: Calls::new(timeout, MOST_WAITING), sides: Default::default(), tls: false }
+    }
+
+    /// Reads one fragment, at `at` of the data.
+    fn fragment(&mut self, dir: &mut Direction, rest: &[u8], at: usize, cx: &mut Context<'_>) -> Step {
+        let side = &mut self.sides[dir.index()];
+        let Some((last, length)) = wire::mark(rest) else { return Step::More(wire::MARK - rest.len()) };
+        if !side.begun {
+            match wire::plausible(rest) {
+                None => return Step::More(wire::FOUND_IN.saturating_sub(rest.len()).max(1).min(length as usize + wire::MARK - rest.len())),
+                Some(false) => return Step::Astray,
+                Some(true) => {}
+            }
+        }
+        let body = rest.get(wire::MARK..).unwrap_or_default();
+        let is_reply = !side.begun && body.get(4..8) == Some(&[0, 0, 0, 1]);
+        let limit = if is_reply { wire::REPLY_HEAD } else { wire::CALL_HEAD };
+        let wanted = (length as usize).min(limit.saturating_sub(side.head.len()));
+        let whole = body.len() >= wanted;
+        let seen = body.get(..wanted).unwrap_or(body);
+        if last && !side.begun {
+            // What comes first of it mostly is enough.
+            match wire::read(seen, whole) {
+                None if !whole => return Step::More(wanted - body.len()),
+                message => self.message(dir, message, length.into(), cx.time_at(at), cx),
+            }
+        } else if !whole {
+            return Step::More(wanted - body.len());
+        } else {
+            if !side.begun {
+                (side.begun, side.bytes, side.time) = (true, 0, cx.time_at(at));
+            }
+            side.head.extend_from_slice(seen);
+            side.bytes = side.bytes.saturating_add(length.into());
+            if last {
+                let (head, bytes, time) = (std::mem::take(&mut side.head), side.bytes, side.time);
+                side.begun = false;
+                self.message(dir, wire::read(&head, true), bytes, time, cx);
+            }
+        }
+        Step::Taken((at + wire::MARK) as u64 + u64::from(length))
+    }
+
+    fn message(&mut self, dir: &mut Direction, message: Option<Message<'_>>, bytes: u64, time: Timestamp, cx: &mut Context<'_>) {
+        match message {
+            Some(Message::Call(call)) => {
+                if *dir == Direction::ToClient {
+                    if !self.calls.waiting.is_empty() {
+                        return cx.count("other_programs");
+                    }
+                    cx.flip();
+                    self.sides.swap(0, 1);
+                    *dir = dir.reverse();
+                }
+                self.calls.asked(call.xid, call, time, bytes, cx);
+            }
+            // The client answers what the server asked of it (RFC 8881 section 2.10.3.1).
+            Some(Message::Reply(_)) if *dir == Direction::ToServer => cx.count("other_programs"),
+            Some(Message::Reply(reply)) => {
+                let asked = self.calls.answered(&reply.xid, &Answer { reply: &reply, time, bytes }, cx);
+                self.tls |= asked.is_some_and(|asked| asked.call.asks_for_tls()) && reply.verifier == b"STARTTLS";
+            }
+            Some(Message::OtherProgram) => cx.count("other_programs"),
+            None => cx.count("malformed"),
+        }
+    }
+
+    /// The way back to records. Returns where one begins, or else how much was looked through.
+    fn find(&mut self, dir: Direction, rest: &[u8]) -> Result<usize, usize> {
+        let rest = rest.get(..WINDOW).unwrap_or(rest);
+        let side = &mut self.sides[dir.index()];
+        let calls = &mut self.calls;
+        let waiting = std::cell::RefCell::new(&mut calls.waiting);
+        let found = wire::find(rest, |xid| dir == Direction::ToClient && waiting.borrow_mut().get_mut(&xid).is_some());
+        match found {
+            Some(at) => {
+                (side.lost, side.vain) = (false, 0);
+                Ok(at)
+            }
+            None => {
+                let seen = rest.len().saturating_sub(wire::FOUND_IN - 1);
+                side.vain = side.vain.saturating_add(seen as u64);
+                Err(seen)
+            }
+        }
+    }
+}
+
+impl StreamParser for Stream {
+    fn on_data(&mut self, mut dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
+        let mut at = 0;
+        let progress = loop {
+            let rest = data.get(at..).unwrap_or_default();
+            if self.sides[dir.index()].lost {
+                match self.find(dir, rest) {
+                    Ok(begin) => at += begin,
+                    Err(_) if self.sides[dir.index()].vain > MOST_VAIN => return Progress::GiveUp,
+                    Err(seen) if rest.len() <= WINDOW => break Progress::consumed(at + seen),
+                    Err(seen) => at += seen,
+                }
+                continue;
+            }
+            if rest.is_empty() {
+                break Progress::consumed(at);
+            }
+            match self.fragment(&mut dir, rest, at, cx) {
+                Step::Taken(bytes) if self.tls => return Progress::HandOver { bytes, to: "tls" },
+                Step::Taken(end) => match usize::try_from(end) {
+                    Ok(end) if end <= data.len() => at = end,
+                    _ => break Progress::Consumed { bytes: end, need: 1 },
+                },
+                Step::More(need) => break Progress::Consumed { bytes: at as u64, need },
+                Step::Astray => {
+                    cx.count("malformed");
+                    self.sides[dir.index()].lost = true;
+                    at += 1;
+                }
+            }
+        };
+        self.calls.wake(cx);
+        progress
+    }
+
+    fn on_gap(&mut self, dir: Direction, _lost: u64, _cx: &mut Context<'_>) -> Recovery {
+        self.sides[dir.index()] = Side { lost: true, vain: self.sides[dir.index()].vain, ..Side::default() };
+        Recovery::Resume
+    }
+
+    fn on_close(&mut self, dir: Direction, why: Close, cx: &mut Context<'_>) {
+        // A client may close its side and still be answered; a server that has closed its own will not answer any more.
+        if why != Close::Fin || dir == Direction::ToClient {
+            self.calls.flush(cx);
+        }
+        self.calls.wake(cx);
+    }
+
+    fn on_timer(&mut self, cx: &mut Context<'_>) {
+        self.calls.expire(cx);
+    }
+}

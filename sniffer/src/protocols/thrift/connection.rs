@@ -1,0 +1,282 @@
+//! One connection: messages of both directions, and calls that wait for their replies. Calls on their way at once are told apart
+//! by sequence number and name; an error or a gap in a frame costs that frame, elsewhere all up to the next segment that begins
+//! with a message.
+
+use super::{
+    Thrift,
+    event::{self, Answer, Asked},
+    text::Limits,
+    values::{Step, Values},
+    wire::{self, Begin, Kind},
+};
+use crate::{
+    event::Text,
+    flow::key::Direction,
+    protocols::{Close, Context, Progress, Recovery, StreamParser},
+    time::Timestamp,
+};
+use std::{collections::VecDeque, sync::Arc};
+
+/// Calls that wait, and the bytes they keep. Clients that have more on their way than this are not known.
+const MOST_WAITING: usize = 1024;
+const MOST_HELD: usize = 4 << 20;
+/// Bytes that are looked at in vain before the connection is given up.
+const MOST_VAIN: u64 = 16 << 20;
+
+#[derive(Default)]
+struct Side {
+    current: Option<Current>,
+    /// Bytes handed over and not yet taken.
+    left_over: u64,
+    /// The rest of a frame that had a hole.
+    pass_over: u64,
+    /// It is not known where the next message begins.
+    lost: bool,
+    vain: u64,
+}
+
+/// A message that is being read.
+struct Current {
+    kind: Kind,
+    name: String,
+    service: Option<String>,
+    sequence: i32,
+    values: Values,
+    /// Bytes of its frame that are not yet taken.
+    frame: Option<u64>,
+    bytes: u64,
+    time: Timestamp,
+    damaged: bool,
+}
+
+/// See the module.
+pub struct Connection {
+    plugin: Arc<Thrift>,
+    sides: [Side; 2],
+    waiting: VecDeque<Asked>,
+    held: usize,
+    scratch: String,
+}
+
+impl Connection {
+    pub fn new(plugin: Arc<Thrift>) -> Self {
+        Self { plugin, sides: Default::default(), waiting: VecDeque::new(), held: 0, scratch: String::new() }
+    }
+
+    /// A message begins. Its head is `length` bytes, with those of the frame before it.
+    fn begin(
+        &mut self,
+        dir: &mut Direction,
+        head: &wire::Head<'_>,
+        length: usize,
+        frame: Option<u32>,
+        time: Timestamp,
+        cx: &mut Context<'_>,
+    ) {
+        let asks = matches!(head.kind, Kind::Call | Kind::Oneway);
+        if asks != (*dir == Direction::ToServer) && self.waiting.is_empty() {
+            cx.flip();
+            self.sides.swap(0, 1);
+            *dir = dir.reverse();
+        }
+        let full = Text(head.name).to_str();
+        // A multiplexed call names the service as well; its reply does not (TMultiplexedProtocol).
+        let (service, name) = match full.split_once(':') {
+            Some((service, name)) => (Some(service.to_owned()), name.to_owned()),
+            None => (None, full.into_owned()),
+        };
+        let names = match head.kind {
+            Kind::Call | Kind::Oneway => self.plugin.idl.method(service.as_deref(), &name).cloned(),
+            Kind::Reply => self.waits(head.sequence, &name).and_then(|i| self.waiting.get(i)?.method.clone()),
+            Kind::Exception => None,
+        };
+        let mut limits = self.plugin.limits();
+        if !asks && !self.plugin.options.capture_reply {
+            // Only where it ends, and whether it is an exception.
+            limits = Limits { string: 0, collection: 0, ..limits };
+        }
+        self.sides[dir.index()].current = Some(Current {
+            kind: head.kind,
+            values: Values::new(head.encoding, limits, names.map(|method| (method, !asks))),
+            name,
+            service,
+            sequence: head.sequence,
+            frame: frame.map(|frame| (u64::from(frame) + 4).saturating_sub(length as u64)),
+            bytes: frame.map_or(length as u64, u64::from),
+            time,
+            damaged: false,
+        });
+    }
+
+    /// The place of the call that a reply answers.
+    fn waits(&self, sequence: i32, name: &str) -> Option<usize> {
+        self.waiting.iter().position(|asked| asked.sequence == sequence && asked.name == name)
+    }
+
+    /// A message is over.
+    fn end(&mut self, dir: Direction, message: Current, cx: &mut Context<'_>) {
+        let Current { kind, name, service, sequence, values, bytes, time, damaged, .. } = message;
+        if values.too_large {
+            cx.count("too_many_fields");
+        }
+        if matches!(kind, Kind::Call | Kind::Oneway) != (dir == Direction::ToServer) {
+            // Somebody asks the wrong way while others wait.
+            return cx.count("malformed");
+        }
+        if matches!(kind, Kind::Call | Kind::Oneway) {
+            if values.too_large || damaged {
+                return;
+            }
+            let method = self.plugin.idl.method(service.as_deref(), &name).cloned();
+            let oneway = kind == Kind::Oneway || method.as_ref().is_some_and(|method| method.oneway);
+            let asked = Asked { name, service, method, sequence, params: values.text, time, bytes };
+            if oneway {
+                return event::emit(&asked, None, false, &self.plugin.shown(), &mut self.scratch, cx);
+            }
+            self.held += asked.held();
+            self.waiting.push_back(asked);
+            while self.waiting.len() > MOST_WAITING || self.held > MOST_HELD {
+                self.unanswered(cx);
+            }
+            return;
+        }
+        let Some(asked) = self.waits(sequence, &name).and_then(|i| self.waiting.remove(i)) else { return cx.count("unmatched_responses") };
+        self.held -= asked.held();
+        if values.too_large {
+            return;
+        }
+        let answer = Answer { values: &values, exception: kind == Kind::Exception, time, bytes, damaged };
+        event::emit(&asked, Some(&answer), false, &self.plugin.shown(), &mut self.scratch, cx);
+    }
+
+    /// The oldest call was never answered: it need not be, unless the definitions say so.
+    fn unanswered(&mut self, cx: &mut Context<'_>) {
+        let Some(asked) = self.waiting.pop_front() else { return };
+        self.held -= asked.held();
+        cx.count("unmatched_requests");
+        event::emit(&asked, None, asked.method.is_some(), &self.plugin.shown(), &mut self.scratch, cx);
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>) {
+        while !self.waiting.is_empty() {
+            self.unanswered(cx);
+        }
+    }
+
+    fn wake(&self, cx: &mut Context<'_>) {
+        if let Some(asked) = self.waiting.front() {
+            cx.wake_at(asked.time.after(self.plugin.common.transaction_timeout));
+        }
+    }
+
+    /// Reads on in the current message. Returns how far of the data that was (beyond it for what is not wanted), and how much more
+    /// must come.
+    fn go_on(&mut self, dir: Direction, mut current: Current, rest: &[u8], cx: &mut Context<'_>) -> (u64, usize) {
+        let within = current.frame.map_or(rest.len(), |left| usize::try_from(left).unwrap_or(usize::MAX).min(rest.len()));
+        let step = current.values.read(rest.get(..within).unwrap_or(rest));
+        match (step, current.frame) {
+            (Step::Whole(n), frame) => {
+                if frame.is_none() {
+                    current.bytes += n as u64;
+                }
+                self.end(dir, current, cx);
+                (frame.unwrap_or(n as u64), 0)
+            }
+            (Step::More(n, need), None) => {
+                current.bytes += n;
+                self.sides[dir.index()].current = Some(current);
+                (n, need)
+            }
+            (Step::More(n, need), Some(left)) if n.saturating_add(need as u64) <= left => {
+                current.frame = Some(left - n);
+                self.sides[dir.index()].current = Some(current);
+                (n, need)
+            }
+            (_, Some(left)) => {
+                // The frame ends before its message, or holds none.
+                cx.count("malformed");
+                (left, 0)
+            }
+            (Step::Malformed, None) => {
+                cx.count("malformed");
+                self.sides[dir.index()].lost = true;
+                (0, 0)
+            }
+        }
+    }
+}
+
+impl StreamParser for Connection {
+    fn on_data(&mut self, mut dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
+        let (mut at, mut need) = (std::mem::take(&mut self.sides[dir.index()].pass_over), 0);
+        loop {
+            let here = usize::try_from(at).unwrap_or(usize::MAX);
+            let Some(rest) = data.get(here..).filter(|rest| !rest.is_empty() && need == 0) else { break };
+            if let Some(current) = self.sides[dir.index()].current.take() {
+                let (taken, more) = self.go_on(dir, current, rest, cx);
+                (at, need) = (at.saturating_add(taken), more);
+                continue;
+            }
+            match wire::begin(rest) {
+                Begin::Message(head, length, frame) => {
+                    self.begin(&mut dir, &head, length, frame, cx.time_at(here), cx);
+                    let side = &mut self.sides[dir.index()];
+                    (side.lost, side.vain) = (false, 0);
+                    at += length as u64;
+                }
+                Begin::Transformed(length) => {
+                    cx.count("transformed");
+                    at = at.saturating_add(length);
+                }
+                Begin::More(n) if !self.sides[dir.index()].lost || here == 0 => need = n.max(1),
+                Begin::More(_) | Begin::No => {
+                    let side = &mut self.sides[dir.index()];
+                    if !side.lost {
+                        cx.count("malformed");
+                    }
+                    side.lost = true;
+                    side.vain = side.vain.saturating_add(rest.len() as u64);
+                    if side.vain > MOST_VAIN {
+                        self.flush(cx);
+                        return Progress::GiveUp;
+                    }
+                    at = data.len() as u64;
+                }
+            }
+        }
+        self.sides[dir.index()].left_over = (data.len() as u64).saturating_sub(at);
+        self.wake(cx);
+        // Always called with the next bytes, so that it is known how many are left over.
+        Progress::Consumed { bytes: at, need: 1 }
+    }
+
+    fn on_gap(&mut self, dir: Direction, lost: u64, cx: &mut Context<'_>) -> Recovery {
+        let side = &mut self.sides[dir.index()];
+        let missing = lost.saturating_add(std::mem::take(&mut side.left_over));
+        let current = side.current.take();
+        // Where a frame ends is known, and so where the next begins.
+        let rest = current.as_ref().and_then(|current| current.frame?.checked_sub(missing));
+        (side.lost, side.pass_over) = (rest.is_none(), rest.unwrap_or(0));
+        if let Some(mut current) = current {
+            current.damaged = true;
+            self.end(dir, current, cx);
+        }
+        Recovery::Resume
+    }
+
+    fn on_close(&mut self, dir: Direction, why: Close, cx: &mut Context<'_>) {
+        // A client may close its side and still be answered; a server that has closed its own will not answer any more.
+        if why != Close::Fin || dir == Direction::ToClient {
+            self.flush(cx);
+        }
+        self.wake(cx);
+    }
+
+    fn on_timer(&mut self, cx: &mut Context<'_>) {
+        let timeout = self.plugin.common.transaction_timeout;
+        while self.waiting.front().is_some_and(|asked| asked.time.after(timeout) <= cx.now) {
+            self.unanswered(cx);
+        }
+        self.wake(cx);
+    }
+}

@@ -1,0 +1,135 @@
+//! Apache Thrift: calls and replies in the binary protocol (strict and old) and the compact one, bare, in frames or behind headers.
+//! Which of them a connection speaks is seen on it. Not read: JSON, transformed (compressed) messages, which are counted.
+//!
+//! <https://github.com/apache/thrift/tree/master/doc/specs>
+
+mod connection;
+mod event;
+mod idl;
+mod text;
+mod values;
+mod wire;
+
+use super::{Common, Plugin, Probe, Protocol, StreamParser};
+use crate::{
+    config,
+    flow::key::{Direction, Transport},
+};
+use connection::Connection;
+use event::Shown;
+use idl::Idl;
+use serde::Deserialize;
+use std::{fs, sync::Arc};
+use text::Limits;
+use wire::Begin;
+
+/// See the module.
+pub const PROTOCOL: Protocol = Protocol { name: "thrift", ports: &[9090], transports: &[Transport::Tcp], open, probe };
+
+/// What carries messages. Accepted and not heeded: it is seen on each message.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Carrier {
+    #[default]
+    Socket,
+    Framed,
+    /// Not one of Packetbeat's.
+    Header,
+}
+
+/// How messages are written. Likewise.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Writing {
+    #[default]
+    Binary,
+    /// Not one of Packetbeat's.
+    Compact,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+struct Options {
+    #[serde(rename = "transport_type")]
+    _transport_type: Carrier,
+    #[serde(rename = "protocol_type")]
+    _protocol_type: Writing,
+    idl_files: Vec<String>,
+    #[serde(with = "config::bytes")]
+    string_max_size: u64,
+    collection_max_size: usize,
+    capture_reply: bool,
+    obfuscate_strings: bool,
+    drop_after_n_struct_fields: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            _transport_type: Carrier::Socket,
+            _protocol_type: Writing::Binary,
+            idl_files: Vec::new(),
+            string_max_size: 200,
+            collection_max_size: 15,
+            capture_reply: true,
+            obfuscate_strings: false,
+            drop_after_n_struct_fields: 500,
+        }
+    }
+}
+
+/// A configured Thrift.
+struct Thrift {
+    common: Common,
+    options: Options,
+    idl: Idl,
+}
+
+impl Thrift {
+    fn limits(&self) -> Limits {
+        Limits {
+            string: usize::try_from(self.options.string_max_size).unwrap_or(usize::MAX),
+            collection: self.options.collection_max_size,
+            fields: self.options.drop_after_n_struct_fields,
+            obfuscate: self.options.obfuscate_strings,
+        }
+    }
+
+    fn shown(&self) -> Shown<'_> {
+        Shown { common: &self.common, string_max_size: self.limits().string, reply: self.options.capture_reply }
+    }
+}
+
+struct Shared(Arc<Thrift>);
+
+fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
+    let (common, options): (Common, Options) = (node.read()?, node.read()?);
+    let mut idl = Idl::default();
+    for path in &options.idl_files {
+        let wrong = |why: String| node.get("idl_files").error(format!("{path}: {why}"));
+        let length = fs::metadata(path).map_err(|e| wrong(e.to_string()))?.len();
+        if length > idl::LONGEST_FILE {
+            return Err(wrong(format!("too large, at most {} bytes are read", idl::LONGEST_FILE)));
+        }
+        let text = fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+        idl.add(&text).map_err(wrong)?;
+    }
+    Ok(Box::new(Shared(Arc::new(Thrift { common, options, idl }))))
+}
+
+fn probe(_: Direction, data: &[u8]) -> Probe {
+    match wire::begin(data) {
+        Begin::Message(..) | Begin::Transformed(_) => Probe::Yes,
+        Begin::More(n) => Probe::More(n),
+        Begin::No => Probe::No,
+    }
+}
+
+impl Plugin for Shared {
+    fn connect(&self) -> Option<Box<dyn StreamParser>> {
+        Some(Box::new(Connection::new(Arc::clone(&self.0))))
+    }
+}
+
+#[cfg(test)]
+mod tests;

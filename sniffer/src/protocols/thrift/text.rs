@@ -1,0 +1,93 @@
+//! Values as text, in the forms of Packetbeat's documents.
+
+use crate::event::text::Hex;
+use std::fmt::Write;
+
+/// How much is shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of a string.
+    pub string: usize,
+    /// Elements of a collection, fields of a struct.
+    pub collection: usize,
+    /// Fields of a struct beyond which a message is not reported.
+    pub fields: usize,
+    /// Strings are not shown at all.
+    pub obfuscate: bool,
+}
+
+/// A string or bytes: in quotes with escapes; what is not UTF-8 in hexadecimal. `cut`: there is more of it on the wire.
+pub fn string(out: &mut String, bytes: &[u8], cut: bool) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => {
+            out.push('"');
+            for c in text.chars() {
+                escaped(out, c);
+            }
+            out.push_str(if cut { "...\"" } else { "\"" });
+        }
+        Err(_) => {
+            let _ = write!(out, "{}{}", Hex(bytes), if cut { "2e2e2e" } else { "" });
+        }
+    }
+}
+
+fn escaped(out: &mut String, c: char) {
+    let _ = match c {
+        '"' => out.write_str("\\\""),
+        '\\' => out.write_str("\\\\"),
+        '\n' => out.write_str("\\n"),
+        '\r' => out.write_str("\\r"),
+        '\t' => out.write_str("\\t"),
+        '\x07' => out.write_str("\\a"),
+        '\x08' => out.write_str("\\b"),
+        '\x0c' => out.write_str("\\f"),
+        '\x0b' => out.write_str("\\v"),
+        ' '..='~' => out.write_char(c),
+        '\0'..='\x7f' => write!(out, "\\x{:02x}", u32::from(c)),
+        // Behind another character, so that marks that join it are no reason to escape.
+        _ if !format!("x{c}").escape_debug().skip(1).eq(std::iter::once(c)) => match u32::from(c) {
+            n @ ..=0xffff => write!(out, "\\u{n:04x}"),
+            n => write!(out, "\\U{n:08x}"),
+        },
+        _ => out.write_char(c),
+    };
+}
+
+/// A floating point number: the shortest decimal that is it, never with an exponent.
+pub fn double(out: &mut String, value: f64) {
+    let _ = match value {
+        f64::INFINITY => out.write_str("+Inf"),
+        f64::NEG_INFINITY => out.write_str("-Inf"),
+        value => write!(out, "{value}"),
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(bytes: &[u8], cut: bool) -> String {
+        let mut out = String::new();
+        string(&mut out, bytes, cut);
+        out
+    }
+
+    #[test]
+    fn strings() {
+        assert_eq!(of(b"a\"\\\n\x01\x7f", false), r#""a\"\\\n\x01\x7f""#);
+        assert_eq!(of("ä\u{200b}e\u{301}\u{e0001}".as_bytes(), false), "\"ä\\u200be\u{301}\\U000e0001\"");
+        assert_eq!(of(b"ab", true), "\"ab...\"");
+        assert_eq!(of(b"a\xc3", true), "61c32e2e2e");
+    }
+
+    #[test]
+    fn numbers() {
+        let mut out = String::new();
+        for value in [1e21, -1.0, 0.1, f64::NEG_INFINITY, f64::NAN] {
+            double(&mut out, value);
+            out.push(' ');
+        }
+        assert_eq!(out, "1000000000000000000000 -1 0.1 -Inf NaN ");
+    }
+}

@@ -1,0 +1,509 @@
+//! The values of a message as text, read in pieces as they come: nothing is kept but the text, and no struct within a struct costs
+//! a call within a call. Pure.
+
+use super::{
+    idl::Method,
+    text::{self, Limits},
+    wire::{Encoding, varint},
+};
+use crate::protocols::reader::Reader;
+use smallvec::SmallVec;
+use std::{fmt::Write, sync::Arc};
+
+/// Structs and collections within each other. Thrift's own libraries stop at 64.
+const DEEPEST: usize = 64;
+/// Text of one message; what is beyond is left out. Only many large strings in many collections get there.
+const MOST_TEXT: usize = 256 << 10;
+/// A string beyond this is no string: Thrift's own libraries take 100 MB.
+const LONGEST_STRING: u64 = 256 << 20;
+/// Bytes of a string that can be shown at the most, whatever the configuration says: they must be there in one piece.
+const MOST_SHOWN: usize = 1 << 20;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Type {
+    /// In a field of the compact protocol the type is the value.
+    Known(bool),
+    Bool,
+    Byte,
+    Double,
+    I16,
+    I32,
+    I64,
+    String,
+    Struct,
+    Map,
+    Set,
+    List,
+    Uuid,
+}
+
+impl Type {
+    fn binary(code: u8) -> Option<Self> {
+        Some(match code {
+            2 => Self::Bool,
+            3 => Self::Byte,
+            4 => Self::Double,
+            6 => Self::I16,
+            8 => Self::I32,
+            10 => Self::I64,
+            11 => Self::String,
+            12 => Self::Struct,
+            13 => Self::Map,
+            14 => Self::Set,
+            15 => Self::List,
+            16 => Self::Uuid,
+            _ => return None,
+        })
+    }
+
+    fn compact(code: u8) -> Option<Self> {
+        Some(match code {
+            1 | 2 => Self::Bool,
+            3 => Self::Byte,
+            4 => Self::I16,
+            5 => Self::I32,
+            6 => Self::I64,
+            7 => Self::Double,
+            8 => Self::String,
+            9 => Self::List,
+            10 => Self::Set,
+            11 => Self::Map,
+            12 => Self::Struct,
+            13 => Self::Uuid,
+            _ => return None,
+        })
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Level {
+    Struct { id: i16 },
+    Elements { of: Type, left: u32, closing: char },
+    Map { key: Type, value: Type, left: u32, at_value: bool },
+}
+
+struct Open {
+    level: Level,
+    /// Elements that have begun.
+    begun: usize,
+    /// Elements are not shown any more.
+    full: bool,
+}
+
+/// How far it is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The values are over; so many bytes of the data were theirs.
+    Whole(usize),
+    /// So many bytes were taken, which may be more than there were: they are not wanted. So many more must come.
+    More(u64, usize),
+    /// They are none.
+    Malformed,
+}
+
+/// Why a value could not be read.
+enum Not {
+    Yet(usize),
+    Ever,
+}
+
+/// Reads the struct that a message consists of.
+pub struct Values {
+    encoding: Encoding,
+    limits: Limits,
+    /// What the outermost fields are called, and whether they are a reply's.
+    names: Option<(Arc<Method>, bool)>,
+    open: SmallVec<[Open; 4]>,
+    /// A value of this type comes next.
+    next: Option<Type>,
+    /// Levels that are not shown any more.
+    muted: usize,
+    /// The text so far.
+    pub text: String,
+    /// Id of the first field, and where in the text its value is.
+    pub first: Option<(i16, usize, usize)>,
+    /// A struct has more fields than may be.
+    pub too_large: bool,
+}
+
+impl Values {
+    /// Nothing read yet.
+    pub fn new(encoding: Encoding, limits: Limits, names: Option<(Arc<Method>, bool)>) -> Self {
+        let outermost = Open { level: Level::Struct { id: 0 }, begun: 0, full: false };
+        let limits = Limits { string: limits.string.min(MOST_SHOWN), ..limits };
+        let open = SmallVec::from_iter([outermost]);
+        Self { encoding, limits, names, open, next: None, muted: 0, text: "(".into(), first: None, too_large: false }
+    }
+
+    /// The text of the first field.
+    pub fn first_value(&self) -> &str {
+        self.first.and_then(|(_, from, to)| self.text.get(from..to)).unwrap_or_default()
+    }
+
+    /// Reads on, to the end of the struct at the most.
+    pub fn read(&mut self, data: &[u8]) -> Step {
+        let mut r = Reader::new(data);
+        loop {
+            let before = r;
+            let step = match self.next {
+                Some(of) => self.value(of, &mut r),
+                None if self.open.is_empty() => return Step::Whole(r.position()),
+                None => self.element(&mut r).map(|()| 0),
+            };
+            match step {
+                Ok(0) => {}
+                Ok(beyond) => return Step::More(r.position() as u64 + beyond, 1),
+                Err(Not::Yet(need)) => return Step::More(before.position() as u64, need.max(1)),
+                Err(Not::Ever) => return Step::Malformed,
+            }
+        }
+    }
+
+    /// What comes before the next value: the head of a field, or nothing.
+    fn element(&mut self, r: &mut Reader<'_>) -> Result<(), Not> {
+        let Some(open) = self.open.last_mut() else { return Ok(()) };
+        match &mut open.level {
+            Level::Struct { id } => {
+                let Some((of, next)) = field(self.encoding, *id, r)? else {
+                    self.close(")");
+                    return Ok(());
+                };
+                *id = next;
+                if open.begun >= self.limits.fields {
+                    self.too_large = true;
+                }
+                self.begin();
+                self.name(next);
+                if self.open.len() == 1 && self.first.is_none() {
+                    self.first = Some((next, self.text.len(), self.text.len()));
+                }
+                self.next = Some(of);
+            }
+            Level::Elements { left: 0, closing, .. } => {
+                let closing = *closing;
+                self.close(closing.encode_utf8(&mut [0; 4]));
+            }
+            Level::Map { left: 0, .. } => self.close("}"),
+            Level::Elements { of, left, .. } => {
+                *left -= 1;
+                self.next = Some(*of);
+                self.begin();
+            }
+            Level::Map { value, at_value: at_value @ true, left, .. } => {
+                *at_value = false;
+                *left -= 1;
+                self.next = Some(*value);
+                self.write(": ");
+            }
+            Level::Map { key, at_value, .. } => {
+                *at_value = true;
+                self.next = Some(*key);
+                self.begin();
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a value, or the beginning of one that has elements. Returns how many bytes beyond the data are its.
+    fn value(&mut self, of: Type, r: &mut Reader<'_>) -> Result<u64, Not> {
+        let compact = self.encoding == Encoding::Compact;
+        let mut beyond = 0;
+        match of {
+            Type::Known(value) => self.show(value),
+            Type::Bool => {
+                let value = need(r, 1, Reader::u8)? == 1;
+                self.show(value);
+            }
+            Type::Byte => {
+                let value = need(r, 1, Reader::u8)? as i8;
+                self.show(value);
+            }
+            Type::I16 | Type::I32 | Type::I64 if compact => {
+                let value = zigzag(number(r)?);
+                self.show(value);
+            }
+            Type::I16 => {
+                let value = need(r, 2, Reader::i16)?;
+                self.show(value);
+            }
+            Type::I32 => {
+                let value = need(r, 4, Reader::i32)?;
+                self.show(value);
+            }
+            Type::I64 => {
+                let value = need(r, 8, Reader::i64)?;
+                self.show(value);
+            }
+            Type::Double => {
+                let bits = need(r, 8, if compact { Reader::u64_le } else { Reader::u64 })?;
+                if self.shown() {
+                    text::double(&mut self.text, f64::from_bits(bits));
+                }
+            }
+            Type::Uuid => {
+                let value = need(r, 16, |r| r.array::<16>())?;
+                self.show(uuid::Uuid::from_bytes(value));
+            }
+            Type::String => beyond = self.string(r)?,
+            Type::Struct => self.open(Level::Struct { id: 0 }, "(")?,
+            Type::List | Type::Set => {
+                let (of, left) = elements(self.encoding, r)?;
+                let (opening, closing) = if of_is_list(self.next) { ("[", ']') } else { ("{", '}') };
+                if left > 0 {
+                    self.open(Level::Elements { of, left, closing }, opening)?;
+                }
+            }
+            Type::Map => {
+                let (key, value, left) = entries(self.encoding, r)?;
+                self.open(Level::Map { key, value, left, at_value: false }, "{")?;
+            }
+        }
+        self.next = None;
+        self.ended();
+        Ok(beyond)
+    }
+
+    fn string(&mut self, r: &mut Reader<'_>) -> Result<u64, Not> {
+        let length = if self.encoding == Encoding::Compact { number(r)? } else { need(r, 4, Reader::u32)?.into() };
+        if length > LONGEST_STRING {
+            return Err(Not::Ever);
+        }
+        let length = length as usize; // it is below a limit that fits everywhere
+        let wanted = if self.shown() { length.min(self.limits.string) } else { 0 };
+        let bytes = need(r, wanted, |r| r.take(wanted))?;
+        if self.shown() {
+            if self.limits.obfuscate {
+                self.text.push_str("\"*\"");
+            } else {
+                text::string(&mut self.text, bytes, length > wanted);
+            }
+        }
+        let there = (length - wanted).min(r.remaining());
+        let _ = r.skip(there);
+        Ok((length - wanted - there) as u64)
+    }
+
+    /// An element of the innermost level begins.
+    fn begin(&mut self) {
+        let most = self.limits.collection;
+        let Some(open) = self.open.last_mut() else { return };
+        let begun = open.begun;
+        open.begun += 1;
+        if open.full {
+            return;
+        }
+        let full = begun >= most;
+        if begun > 0 {
+            self.write(", ");
+        }
+        if full {
+            self.write("...");
+            if let Some(open) = self.open.last_mut() {
+                open.full = true;
+                self.muted += 1;
+            }
+        }
+    }
+
+    fn name(&mut self, id: i16) {
+        if !self.shown() {
+            return;
+        }
+        let names = self.names.as_ref().filter(|_| self.open.len() == 1);
+        let _ = match names.and_then(|(method, reply)| method.field(*reply, id)) {
+            Some(name) => write!(self.text, "{name}: "),
+            None => write!(self.text, "{id}: "),
+        };
+    }
+
+    fn open(&mut self, level: Level, opening: &str) -> Result<(), Not> {
+        if self.open.len() >= DEEPEST {
+            return Err(Not::Ever);
+        }
+        self.write(opening);
+        self.open.push(Open { level, begun: 0, full: false });
+        Ok(())
+    }
+
+    fn close(&mut self, closing: &str) {
+        if self.open.pop().is_some_and(|open| open.full) {
+            self.muted -= 1;
+        }
+        self.write(closing);
+        self.ended();
+    }
+
+    /// A value is over; when it was the first field's, its text is known.
+    fn ended(&mut self) {
+        if self.open.len() == 1
+            && self.open.last().is_some_and(|open| open.begun == 1)
+            && let Some(first) = &mut self.first
+        {
+            first.2 = self.text.len();
+        }
+    }
+
+    fn shown(&self) -> bool {
+        self.muted == 0 && self.text.len() <= MOST_TEXT
+    }
+
+    fn write(&mut self, text: &str) {
+        if self.shown() {
+            self.text.push_str(text);
+        }
+    }
+
+    fn show(&mut self, value: impl std::fmt::Display) {
+        if self.shown() {
+            let _ = write!(self.text, "{value}");
+        }
+    }
+}
+
+fn of_is_list(of: Option<Type>) -> bool {
+    of == Some(Type::List)
+}
+
+fn need<'a, T>(r: &mut Reader<'a>, bytes: usize, read: impl FnOnce(&mut Reader<'a>) -> Option<T>) -> Result<T, Not> {
+    let lacking = bytes.saturating_sub(r.remaining());
+    read(r).ok_or(Not::Yet(lacking))
+}
+
+fn number(r: &mut Reader<'_>) -> Result<u64, Not> {
+    varint(r).ok_or(Not::Yet(1))?.map_err(|_| Not::Ever)
+}
+
+/// Small numbers of either sign are small (thrift-compact-protocol.md).
+fn zigzag(n: u64) -> i64 {
+    (n >> 1) as i64 ^ -((n & 1) as i64)
+}
+
+/// The head of a field after the one with `id`; `None` where there is no other.
+fn field(encoding: Encoding, id: i16, r: &mut Reader<'_>) -> Result<Option<(Type, i16)>, Not> {
+    let code = need(r, 1, Reader::u8)?;
+    if code == 0 {
+        return Ok(None);
+    }
+    if encoding == Encoding::Binary {
+        let of = Type::binary(code).ok_or(Not::Ever)?;
+        return Ok(Some((of, need(r, 2, Reader::i16)?)));
+    }
+    let of = match code & 0x0f {
+        known @ (1 | 2) => Type::Known(known == 1),
+        other => Type::compact(other).ok_or(Not::Ever)?,
+    };
+    let id = match code >> 4 {
+        0 => i16::try_from(zigzag(number(r)?)).map_err(|_| Not::Ever)?,
+        delta => id.wrapping_add(delta.into()),
+    };
+    Ok(Some((of, id)))
+}
+
+/// Type and number of the elements of a list or set.
+fn elements(encoding: Encoding, r: &mut Reader<'_>) -> Result<(Type, u32), Not> {
+    let code = need(r, 1, Reader::u8)?;
+    if encoding == Encoding::Binary {
+        let left = need(r, 4, Reader::i32)?;
+        return typed(Type::binary(code), u32::try_from(left).map_err(|_| Not::Ever)?);
+    }
+    let left = match code >> 4 {
+        15 => u32::try_from(number(r)?).map_err(|_| Not::Ever)?,
+        short => short.into(),
+    };
+    typed(Type::compact(code & 0x0f), left)
+}
+
+/// Where there are no elements their type may be anything.
+fn typed(of: Option<Type>, left: u32) -> Result<(Type, u32), Not> {
+    match of {
+        Some(of) => Ok((of, left)),
+        None if left == 0 => Ok((Type::Byte, 0)),
+        None => Err(Not::Ever),
+    }
+}
+
+/// Types and number of the entries of a map.
+fn entries(encoding: Encoding, r: &mut Reader<'_>) -> Result<(Type, Type, u32), Not> {
+    let ((key, _), (value, left)) = if encoding == Encoding::Binary {
+        let (key, value) = (need(r, 1, Reader::u8)?, need(r, 1, Reader::u8)?);
+        let left = u32::try_from(need(r, 4, Reader::i32)?).map_err(|_| Not::Ever)?;
+        (typed(Type::binary(key), left)?, typed(Type::binary(value), left)?)
+    } else {
+        let left = u32::try_from(number(r)?).map_err(|_| Not::Ever)?;
+        let types = if left > 0 { need(r, 1, Reader::u8)? } else { 0 };
+        (typed(Type::compact(types >> 4), left)?, typed(Type::compact(types & 0x0f), left)?)
+    };
+    Ok((key, value, left))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { string: 200, collection: 15, fields: 500, obfuscate: false };
+
+    fn of(encoding: Encoding, limits: Limits, data: &[u8]) -> String {
+        let mut values = Values::new(encoding, limits, None);
+        assert_eq!(values.read(data), Step::Whole(data.len()), "{}", values.text);
+        // And byte by byte.
+        let (mut again, mut at) = (Values::new(encoding, limits, None), 0);
+        for end in 1..=data.len() {
+            match again.read(data.get(at..end).unwrap_or_default()) {
+                Step::Whole(n) => assert_eq!(at + n, data.len()),
+                Step::More(n, _) => at += n as usize,
+                Step::Malformed => panic!("malformed at {end}"),
+            }
+        }
+        assert_eq!(again.text, values.text);
+        values.text
+    }
+
+    #[test]
+    fn binary_values() {
+        let data = b"\x02\0\x01\x01\x03\0\x02\xff\x06\0\x03\xff\xfe\x08\0\x04\xff\xff\xff\xff\x0a\0\x05\xff\xff\xff\xff\xff\xff\xff\xfe\
+            \x04\0\x06\x3f\xf8\0\0\0\0\0\0\x0b\0\x07\0\0\0\x02hi\x0c\0\x08\x08\0\x01\0\0\0\x09\0\
+            \x0f\0\x09\x08\0\0\0\x02\0\0\0\x01\0\0\0\x02\x0e\0\x0a\x03\0\0\0\x01\x05\x0d\0\x0b\x0b\x08\0\0\0\x01\0\0\0\x01k\0\0\0\x03\
+            \x0f\0\x0c\x08\0\0\0\0\x0d\0\x0d\0\0\0\0\0\0\0";
+        assert_eq!(
+            of(Encoding::Binary, LIMITS, data),
+            "(1: true, 2: -1, 3: -2, 4: -1, 5: -2, 6: 1.5, 7: \"hi\", 8: (1: 9), 9: [1, 2], 10: {5}, 11: {\"k\": 3}, 12: , 13: {})"
+        );
+    }
+
+    #[test]
+    fn compact_values() {
+        let data = b"\x11\x12\x13\xff\x14\x03\x15\x01\x17\0\0\0\0\0\0\xf8\x3f\x18\x02hi\x1c\x15\x12\0\x19\x25\x02\x04\x1a\x11\x01\x1b\x01\x85\x01k\x06\
+            \x05\xc8\x01\x0e\0";
+        assert_eq!(
+            of(Encoding::Compact, LIMITS, data),
+            "(1: true, 2: false, 3: -1, 4: -2, 5: -1, 6: 1.5, 7: \"hi\", 8: (1: 9), 9: [1, 2], 10: {true}, 11: {\"k\": 3}, 100: 7)"
+        );
+    }
+
+    #[test]
+    fn limits() {
+        let few = Limits { string: 3, collection: 2, fields: 500, obfuscate: false };
+        let data = b"\x0f\0\x01\x0b\0\0\0\x03\0\0\0\x04long\0\0\0\x03abc\0\0\0\x05never\x08\0\x02\0\0\0\x01\x0b\0\x03\0\0\0\x02zz\0";
+        assert_eq!(of(Encoding::Binary, few, data), "(1: [\"lon...\", \"abc\", ...], 2: 1, ...)");
+        let hidden = Limits { obfuscate: true, ..few };
+        assert_eq!(of(Encoding::Binary, hidden, data), "(1: [\"*\", \"*\", ...], 2: 1, ...)");
+        let mut values = Values::new(Encoding::Binary, Limits { fields: 2, ..LIMITS }, None);
+        assert_eq!((values.read(data), values.too_large), (Step::Whole(data.len()), true));
+    }
+
+    #[test]
+    fn the_rest_of_a_long_string_is_not_wanted() {
+        let mut values = Values::new(Encoding::Binary, Limits { string: 3, ..LIMITS }, None);
+        assert_eq!(values.read(b"\x0b\0\0\0\x01\0\0abc"), Step::More(7 + 0x10000, 1));
+        assert_eq!((values.read(b"\0"), values.first_value()), (Step::Whole(1), "\"abc...\""));
+    }
+
+    #[test]
+    fn what_is_none() {
+        let malformed = |data: &[u8]| assert_eq!(Values::new(Encoding::Binary, LIMITS, None).read(data), Step::Malformed, "{data:?}");
+        malformed(b"\x01\0\x01");
+        malformed(b"\x0b\0\x01\xff\xff\xff\xff");
+        malformed(b"\x0f\0\x01\x08\xff\xff\xff\xff");
+        malformed(&b"\x0c\0\x01".repeat(DEEPEST));
+    }
+}

@@ -1,0 +1,241 @@
+//! The beginnings of messages: frames, headers, and the message heads of the binary (strict and old) and the compact protocol.
+//!
+//! <https://github.com/apache/thrift/tree/master/doc/specs>: thrift-binary-protocol.md, thrift-compact-protocol.md, HeaderFormat.md.
+
+use crate::protocols::reader::Reader;
+
+/// The longest name of a method that is believed.
+const LONGEST_NAME: usize = 1024;
+/// The longest frame that is believed: servers take 16 MB unless told otherwise, some are told 256.
+const LONGEST_FRAME: u32 = 256 << 20;
+/// The first byte of a message in the compact protocol.
+const COMPACT: u8 = 0x82;
+
+/// How values are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// Fixed lengths, big-endian.
+    Binary,
+    /// Variable lengths.
+    Compact,
+}
+
+/// What a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A question.
+    Call,
+    /// Its answer, be it an exception that was declared.
+    Reply,
+    /// An error of the server's (TApplicationException).
+    Exception,
+    /// A question that nobody answers.
+    Oneway,
+}
+
+/// The head of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head<'a> {
+    /// What it is.
+    pub kind: Kind,
+    /// How what follows is written.
+    pub encoding: Encoding,
+    /// `method`, or `service:method`.
+    pub name: &'a [u8],
+    /// Chosen by the client.
+    pub sequence: i32,
+}
+
+/// The beginning of a message.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Begin<'a> {
+    /// A message: its head, the bytes up to its values, and those of the frame from its first byte on (without the length itself).
+    Message(Head<'a>, usize, Option<u32>),
+    /// A frame whose content is transformed (compressed): the bytes to pass over.
+    Transformed(u64),
+    /// So many bytes more will tell.
+    More(usize),
+    /// None.
+    No,
+}
+
+/// Reads the beginning of a message, whatever the transport.
+pub fn begin(data: &[u8]) -> Begin<'_> {
+    match head(data) {
+        Found::Head(head, length) => return Begin::Message(head, length, None),
+        Found::More(n) if data.len() < 4 || data.first() != Some(&0) => return Begin::More(n),
+        _ => {}
+    }
+    let mut r = Reader::new(data);
+    let Some(length) = r.u32().filter(|length| (4..=LONGEST_FRAME).contains(length)) else { return Begin::No };
+    let framed = match r.rest() {
+        [0x0f, 0xff, ..] => return header(r, length),
+        [] | [0x0f] => return Begin::More(2 - r.rest().len()),
+        rest => head(rest),
+    };
+    match (framed, head(data)) {
+        (Found::Head(head, n), _) if n as u64 <= u64::from(length) => Begin::Message(head, 4 + n, Some(length)),
+        (Found::More(a), Found::More(b)) => Begin::More(a.min(b)),
+        (Found::More(n), _) | (_, Found::More(n)) => Begin::More(n),
+        _ => Begin::No,
+    }
+}
+
+/// HeaderFormat.md: after the length come magic, flags, sequence number, and the size of the header in words.
+fn header(mut r: Reader<'_>, length: u32) -> Begin<'_> {
+    let lacking = 10usize.saturating_sub(r.remaining());
+    let fixed = (|| {
+        r.skip(8)?;
+        r.u16()
+    })();
+    let Some(words) = fixed else { return Begin::More(lacking.max(1)) };
+    let size = usize::from(words) * 4;
+    let at = r.position() + size;
+    if 10 + size as u64 > u64::from(length) {
+        return Begin::No;
+    }
+    let Some(mut header) = r.take(size).map(Reader::new) else { return Begin::More(size - r.remaining()) };
+    match (varint(&mut header), varint(&mut header)) {
+        (Some(Ok(_)), Some(Ok(0))) => {}
+        (Some(Ok(_)), Some(Ok(_))) => return Begin::Transformed(4 + u64::from(length)),
+        _ => return Begin::No,
+    }
+    match head(r.rest()) {
+        Found::Head(head, n) if (at - 4 + n) as u64 <= u64::from(length) => Begin::Message(head, at + n, Some(length)),
+        Found::More(n) => Begin::More(n),
+        _ => Begin::No,
+    }
+}
+
+enum Found<'a> {
+    Head(Head<'a>, usize),
+    More(usize),
+    No,
+}
+
+/// A message's head, of any of the protocols.
+fn head(data: &[u8]) -> Found<'_> {
+    let mut r = Reader::new(data);
+    let found = match data {
+        [0x80, 0x01, ..] => strict(&mut r),
+        [COMPACT, ..] => compact(&mut r),
+        [0x80] | [] => return Found::More(1),
+        [0, ..] => old(&mut r),
+        _ => return Found::No,
+    };
+    match found {
+        Ok(head) => Found::Head(head, r.position()),
+        Err(Some(n)) => Found::More(n),
+        Err(None) => Found::No,
+    }
+}
+
+/// What lacks, or nothing when it is no head.
+type Lack = Option<usize>;
+
+fn strict<'a>(r: &mut Reader<'a>) -> Result<Head<'a>, Lack> {
+    let version = need(r, 4, Reader::u32)?;
+    let kind = kind(version & 0xff).filter(|_| version & 0xff00 == 0).ok_or(None)?;
+    let length = need(r, 4, Reader::u32)?;
+    let name = name(r, length.into())?;
+    let sequence = need(r, 4, Reader::i32)?;
+    Ok(Head { kind, encoding: Encoding::Binary, name, sequence })
+}
+
+/// Without a version: the name comes first. Its length and letters must do for recognition.
+fn old<'a>(r: &mut Reader<'a>) -> Result<Head<'a>, Lack> {
+    let length = need(r, 4, Reader::u32)?;
+    let name = name(r, length.into())?;
+    let kind = kind(need(r, 1, Reader::u8)?.into()).ok_or(None)?;
+    let sequence = need(r, 4, Reader::i32)?;
+    Ok(Head { kind, encoding: Encoding::Binary, name, sequence })
+}
+
+fn compact<'a>(r: &mut Reader<'a>) -> Result<Head<'a>, Lack> {
+    need(r, 1, Reader::u8)?;
+    let version = need(r, 1, Reader::u8)?;
+    let kind = kind(u32::from(version >> 5)).filter(|_| version & 0x1f == 1).ok_or(None)?;
+    let sequence = varint(r).ok_or(Some(1))??;
+    let length = varint(r).ok_or(Some(1))??;
+    let name = name(r, length)?;
+    Ok(Head { kind, encoding: Encoding::Compact, name, sequence: sequence as u32 as i32 })
+}
+
+fn need<'a, T>(r: &mut Reader<'a>, bytes: usize, read: impl FnOnce(&mut Reader<'a>) -> Option<T>) -> Result<T, Lack> {
+    let lacking = bytes.saturating_sub(r.remaining());
+    read(r).ok_or(Some(lacking))
+}
+
+fn name<'a>(r: &mut Reader<'a>, length: u64) -> Result<&'a [u8], Lack> {
+    let length = usize::try_from(length).ok().filter(|n| (1..=LONGEST_NAME).contains(n)).ok_or(None)?;
+    let seen = r.rest().get(..length).unwrap_or(r.rest());
+    if !seen.iter().all(|b| b.is_ascii_graphic() || *b >= 0x80) {
+        return Err(None);
+    }
+    need(r, length, |r| r.take(length))
+}
+
+fn kind(number: u32) -> Option<Kind> {
+    [Kind::Call, Kind::Reply, Kind::Exception, Kind::Oneway].get(number.checked_sub(1)? as usize).copied()
+}
+
+/// A number of seven bits a byte, the lowest first. `Some(Err)`: longer than any.
+pub fn varint(r: &mut Reader<'_>) -> Option<Result<u64, Lack>> {
+    let mut value = 0u64;
+    for shift in (0..70).step_by(7) {
+        let byte = r.u8()?;
+        value |= u64::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
+        if byte & 0x80 == 0 {
+            return Some(Ok(value));
+        }
+    }
+    Some(Err(None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PING: Head<'_> = Head { kind: Kind::Call, encoding: Encoding::Binary, name: b"ping", sequence: 5 };
+    const STRICT: &[u8] = b"\x80\x01\0\x01\0\0\0\x04ping\0\0\0\x05\0";
+    const OLD: &[u8] = b"\0\0\0\x04ping\x01\0\0\0\x05\0";
+    const SMALL: &[u8] = b"\x82\x21\x05\x04ping\0";
+
+    fn framed(message: &[u8]) -> Vec<u8> {
+        [&(message.len() as u32).to_be_bytes(), message].concat()
+    }
+
+    #[test]
+    fn every_way_to_begin() {
+        let compact = Head { encoding: Encoding::Compact, ..PING };
+        let header = [&b"\x0f\xff\0\0\0\0\0\x01\0\x01\x02\0\0\0"[..], SMALL].concat();
+        for (bytes, want) in [
+            (STRICT.to_vec(), Begin::Message(PING, 16, None)),
+            (OLD.to_vec(), Begin::Message(PING, 13, None)),
+            (SMALL.to_vec(), Begin::Message(compact, 8, None)),
+            (framed(STRICT), Begin::Message(PING, 20, Some(17))),
+            (framed(OLD), Begin::Message(PING, 17, Some(14))),
+            (framed(SMALL), Begin::Message(compact, 12, Some(9))),
+            (framed(&header), Begin::Message(compact, 26, Some(23))),
+            (framed(b"\x0f\xff\0\0\0\0\0\x01\0\x01\x02\x01\x01\0zzzz"), Begin::Transformed(22)),
+        ] {
+            assert_eq!(begin(&bytes), want);
+            let Begin::Message(_, length, _) = want else { continue };
+            for n in 0..length {
+                assert!(matches!(begin(&bytes[..n]), Begin::More(1..)), "{n} of {bytes:?}: {:?}", begin(&bytes[..n]));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_none() {
+        for bytes in [
+            &b"GET / HTTP/1.1\r\n\r\n"[..],
+            b"\x80\x01\0\x09\0\0\0\x04ping\0\0\0\x05",
+            b"\x80\x01\0\x01\xff\0\0\0x",
+            b"\0\0\0\x04\x01\x02\x03\x04\x05\x06",
+        ] {
+            assert_eq!(begin(bytes), Begin::No, "{bytes:?}");
+        }
+    }
+}
