@@ -18,6 +18,7 @@ mod redis;
 mod sip;
 #[cfg(test)]
 pub mod testing;
+mod tls;
 
 use crate::{
     config,
@@ -43,6 +44,7 @@ pub const PROTOCOLS: &[&Protocol] = &[
     &redis::PROTOCOL,
     &mongodb::PROTOCOL,
     &sip::PROTOCOL,
+    &tls::PROTOCOL,
 ];
 
 /// What there is to know of a protocol before it is configured.
@@ -117,6 +119,12 @@ pub trait StreamParser: Send {
 
     /// This direction is over. Called once per direction at the most; `Reset`, `Idle`, `EndOfInput` and `Evicted` come for both.
     fn on_close(&mut self, dir: Direction, why: Close, cx: &mut Context<'_>);
+
+    /// Whether it waits on for the other side after a FIN of one: then it is told how that one ends even where a file is read as
+    /// Packetbeat does, which reports at the first FIN.
+    fn outlives_fin(&self) -> bool {
+        false
+    }
 
     /// The time asked for with [`Context::wake_at`] has come.
     fn on_timer(&mut self, _cx: &mut Context<'_>) {}
