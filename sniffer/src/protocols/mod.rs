@@ -43,8 +43,8 @@ pub const PROTOCOLS: &[&Protocol] = &[
     &pgsql::PROTOCOL,
     &redis::PROTOCOL,
     &mongodb::PROTOCOL,
-    &sip::PROTOCOL,
     &tls::PROTOCOL,
+    &sip::PROTOCOL,
 ];
 
 /// What there is to know of a protocol before it is configured.

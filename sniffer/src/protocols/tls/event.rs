@@ -38,7 +38,7 @@ pub struct Handshake {
     pub alerts: Vec<(Direction, u8, u8)>,
     /// When the first hello began.
     pub start: Option<Timestamp>,
-    /// When the last message after it was there.
+    /// When the last message after it was there, or what ended the handshake.
     pub end: Option<Timestamp>,
 }
 

@@ -297,7 +297,10 @@ impl Connection {
         cx: &mut Context<'_>,
     ) -> Option<()> {
         match (kind, content) {
-            (record::CHANGE_CIPHER_SPEC, _) => self.side(dir).changed = true,
+            (record::CHANGE_CIPHER_SPEC, _) => {
+                self.side(dir).changed = true;
+                self.seen.end = Some(times[1]).filter(|_| self.seen.end.is_some() || dir == Direction::ToClient);
+            }
             (record::ALERT, &[severity, code]) => {
                 self.failed |= severity == 2;
                 self.seen.end = Some(times[1]);
@@ -306,13 +309,13 @@ impl Connection {
                 }
             }
             (record::HANDSHAKE, _) => return self.fragment(dir, content, times, cx),
-            (record::APPLICATION_DATA, _) => return self.protected(dir, length),
+            (record::APPLICATION_DATA, _) => return self.protected(dir, length, times[1]),
             _ => {}
         }
         Some(())
     }
 
-    fn protected(&mut self, dir: Direction, length: usize) -> Option<()> {
+    fn protected(&mut self, dir: Direction, length: usize, time: Timestamp) -> Option<()> {
         let shortest = match dir {
             Direction::ToServer if self.early_data && self.version.is_none() => return Some(()),
             Direction::ToServer if self.early_data => 0,
@@ -325,8 +328,9 @@ impl Connection {
             return None;
         }
         let first = !std::mem::replace(&mut side.protected, true);
-        if first && !old && length < shortest {
-            self.failed = true;
+        if first && !old {
+            self.failed |= length < shortest;
+            self.seen.end = Some(time).filter(|_| self.seen.end.is_some());
         }
         Some(())
     }
