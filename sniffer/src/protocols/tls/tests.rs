@@ -1,4 +1,6 @@
-use super::*;
+use super::{wire::Hello, *};
+use crate::flow::key::Direction;
+use crate::protocols::Close;
 use crate::protocols::testing::{Harness, Script, ToClient, ToServer, every_cut};
 use serde_json::{Value, json};
 
@@ -171,7 +173,7 @@ fn a_gap_tells_what_is_known_and_a_middle_nothing() {
     );
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.server(&record(23, &[1; 30])).client(&pieces[0].1);
-    assert_eq!((h.events(), h.state), (vec![], crate::stream::pending::Onward::GaveUp));
+    assert_eq!((h.events(), format!("{:?}", h.state)), (vec![], "GaveUp".to_owned()));
 }
 
 #[test]
@@ -187,7 +189,7 @@ fn after_plain_text() {
     assert_eq!(one(every_cut(&PROTOCOL, "{}", script))["tls"]["established"], true);
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.client(&vec![b'x'; 9000]).client(&vec![b'x'; 9000]);
-    assert_eq!((h.events(), h.state), (vec![], crate::stream::pending::Onward::GaveUp));
+    assert_eq!((h.events(), format!("{:?}", h.state)), (vec![], "GaveUp".to_owned()));
 }
 
 #[test]
