@@ -18,9 +18,10 @@ mod pgsql;
 pub mod reader;
 mod redis;
 mod sip;
+mod thrift;
+mod tls;
 #[cfg(test)]
 pub mod testing;
-mod thrift;
 
 use crate::{
     config,
@@ -48,6 +49,7 @@ pub const PROTOCOLS: &[&Protocol] = &[
     &thrift::PROTOCOL,
     &mongodb::PROTOCOL,
     &nfs::PROTOCOL,
+    &tls::PROTOCOL,
     &sip::PROTOCOL,
 ];
 
@@ -123,6 +125,12 @@ pub trait StreamParser: Send {
 
     /// This direction is over. Called once per direction at the most; `Reset`, `Idle`, `EndOfInput` and `Evicted` come for both.
     fn on_close(&mut self, dir: Direction, why: Close, cx: &mut Context<'_>);
+
+    /// Whether it waits on for the other side after a FIN of one: then it is told how that one ends even where a file is read as
+    /// Packetbeat does, which reports at the first FIN.
+    fn outlives_fin(&self) -> bool {
+        false
+    }
 
     /// The time asked for with [`Context::wake_at`] has come.
     fn on_timer(&mut self, _cx: &mut Context<'_>) {}

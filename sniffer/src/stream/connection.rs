@@ -26,6 +26,8 @@ struct Half {
     order: Order,
     pending: Pending,
     closed: bool,
+    /// Closed by a FIN.
+    by_fin: bool,
 }
 
 enum Reader {
@@ -171,8 +173,10 @@ impl Connection {
         if std::mem::replace(&mut self.halves[half].closed, true) {
             return;
         }
-        // Reading a file as Packetbeat does: only what a FIN completes is reported.
-        if why == Close::Fin || !env.strict {
+        self.halves[half].by_fin = why == Close::Fin;
+        // Reading a file as Packetbeat does: only what a FIN completes is reported; who waited on for the other side still learns the end.
+        let half_closed = self.halves[1 - half].by_fin && matches!(&self.reader, Reader::Parser(parser) if parser.outlives_fin());
+        if why == Close::Fin || half_closed || !env.strict {
             let skipped = self.halves[half].pending.skipped();
             self.with_parser(half, skipped, env, |parser, dir, cx| parser.on_close(dir, why, cx));
         }

@@ -1,0 +1,390 @@
+//! One connection: from its first bytes to the report of its handshake. Both directions' records are taken apart here; what their
+//! messages say is kept in [`Handshake`].
+
+use super::{
+    Tls,
+    event::{self, Handshake},
+    search::{self, Search},
+    wire::{self, Hello, RECORD_HEAD, extension, message, record},
+};
+use crate::{
+    flow::key::Direction,
+    protocols::{Close, Context, Progress, Recovery, StreamParser},
+    time::Timestamp,
+};
+use std::sync::Arc;
+
+/// The longest handshake message that is kept; a longer one (they may have 16 MiB) is passed over. Chains have a few KiB, those
+/// with post-quantum signatures some tens.
+const LONGEST_MESSAGE: usize = 128 << 10;
+/// Messages of one side: a handshake has a handful, so more of them are none.
+const MOST_MESSAGES: u32 = 64;
+/// Alerts that are kept; after a fatal one nothing should come.
+const MOST_ALERTS: usize = 16;
+/// What is encrypted and shorter cannot be a client's Finished of 1.3 (4 + 32, a type, a tag of 8 bytes): it is an alert.
+const SHORTEST_FINISHED: usize = 45;
+/// Nor can it be a server's EncryptedExtensions (4 + 2, a type, a tag of 8 bytes; of 16 bytes with other suites, as an alert's).
+const SHORTEST_EXTENSIONS: [usize; 2] = [15, 23];
+
+/// One direction.
+#[derive(Default)]
+struct Side {
+    /// Records began.
+    started: bool,
+    /// Bytes passed over before that.
+    passed: usize,
+    /// The beginning of a message that goes on in the next record.
+    partial: Vec<u8>,
+    /// Bytes of a message still to come that nobody wants.
+    unwanted: usize,
+    messages: u32,
+    /// It said that it encrypts from here on.
+    changed: bool,
+    /// It sent encrypted data.
+    protected: bool,
+}
+
+/// See the module.
+pub struct Connection {
+    plugin: Arc<Tls>,
+    /// Client's and server's.
+    sides: [Side; 2],
+    seen: Box<Handshake>,
+    /// What the server's hello settled.
+    version: Option<u16>,
+    /// The server wants another hello.
+    retrying: bool,
+    /// The client may send data before the server's hello.
+    early_data: bool,
+    /// A fatal alert was seen.
+    failed: bool,
+    /// Reported, or there is nothing to report.
+    over: bool,
+    /// Sides that ended.
+    closed: u8,
+    /// When patience ends.
+    due: Timestamp,
+}
+
+impl StreamParser for Connection {
+    fn on_data(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
+        if self.over {
+            return Progress::Done;
+        }
+        let (mut dir, mut at) = (dir, 0);
+        if !self.side(dir).started {
+            let other = self.side(dir.reverse()).started;
+            match search::search(data, self.side(dir).passed == 0, other) {
+                Search::Found(from, kind) => {
+                    let sender = if kind == message::CLIENT_HELLO { Direction::ToServer } else { Direction::ToClient };
+                    if matches!(kind, message::CLIENT_HELLO | message::SERVER_HELLO) && sender != dir && !other {
+                        cx.flip();
+                        self.sides.swap(0, 1);
+                        dir = sender;
+                    }
+                    self.side(dir).started = true;
+                    at = from;
+                }
+                Search::More(from, need) => {
+                    self.side(dir).passed += from;
+                    return Progress::Consumed { bytes: from as u64, need };
+                }
+                Search::Nothing => {
+                    self.side(dir).passed += data.len();
+                    if self.side(dir).passed <= search::MOST_PLAIN {
+                        return Progress::consumed(data.len());
+                    }
+                    return self.give_up(cx);
+                }
+                Search::Hopeless => return self.give_up(cx),
+            }
+        }
+        let progress = self.records(dir, data, at, cx);
+        if self.over {
+            return Progress::Done;
+        }
+        if self.seen.is_known() {
+            self.due = cx.now.after(self.plugin.common.transaction_timeout);
+            cx.wake_at(self.due);
+        }
+        progress
+    }
+
+    fn on_gap(&mut self, dir: Direction, _lost: u64, cx: &mut Context<'_>) -> Recovery {
+        if self.over || self.seen.is_known() {
+            self.report(false, cx);
+            return Recovery::GiveUp;
+        }
+        *self.side(dir) = Side { passed: 1, ..Side::default() };
+        Recovery::Resume
+    }
+
+    fn on_close(&mut self, _dir: Direction, why: Close, cx: &mut Context<'_>) {
+        // After one side's FIN the other may still answer; after a fatal alert it has nothing to say.
+        self.closed += 1;
+        if why != Close::Fin || self.closed > 1 || self.failed {
+            self.report(false, cx);
+        }
+    }
+
+    fn outlives_fin(&self) -> bool {
+        true
+    }
+
+    fn on_timer(&mut self, cx: &mut Context<'_>) {
+        if self.over || !self.seen.is_known() {
+        } else if cx.now >= self.due {
+            cx.count("unfinished_handshakes");
+            self.report(false, cx);
+        } else {
+            cx.wake_at(self.due);
+        }
+    }
+}
+
+impl Connection {
+    /// Nothing is known yet.
+    pub fn new(plugin: Arc<Tls>) -> Self {
+        Self {
+            plugin,
+            sides: Default::default(),
+            seen: Box::default(),
+            version: None,
+            retrying: false,
+            early_data: false,
+            failed: false,
+            over: false,
+            closed: 0,
+            due: Timestamp::default(),
+        }
+    }
+
+    fn side(&mut self, dir: Direction) -> &mut Side {
+        let [client, server] = &mut self.sides;
+        match dir {
+            Direction::ToServer => client,
+            Direction::ToClient => server,
+        }
+    }
+
+    /// Reports what is known, if anything is, and no more after it.
+    fn report(&mut self, established: bool, cx: &mut Context<'_>) {
+        if !self.over && self.seen.is_known() {
+            event::emit(&self.seen, established, &self.plugin.options, cx);
+        }
+        self.over = true;
+        *self.seen = Handshake::default();
+        self.sides = Default::default();
+    }
+
+    /// It is not TLS, or not any more.
+    fn give_up(&mut self, cx: &mut Context<'_>) -> Progress {
+        if self.seen.is_known() {
+            cx.count("malformed");
+            self.report(false, cx);
+            return Progress::Done;
+        }
+        self.over = true;
+        Progress::GiveUp
+    }
+
+    fn records(&mut self, dir: Direction, data: &[u8], mut at: usize, cx: &mut Context<'_>) -> Progress {
+        loop {
+            let rest = data.get(at..).unwrap_or_default();
+            if rest.len() < RECORD_HEAD {
+                return Progress::Consumed { bytes: at as u64, need: RECORD_HEAD - rest.len() };
+            }
+            let Some((kind, length)) = wire::record_head(rest) else { return self.give_up(cx) };
+            let whole = RECORD_HEAD + length;
+            let clear = match kind {
+                record::HANDSHAKE => !self.side(dir).changed || self.version.is_some_and(wire::is_13),
+                record::ALERT => length == 2,
+                _ => kind == record::CHANGE_CIPHER_SPEC,
+            };
+            if clear && rest.len() < whole {
+                return Progress::Consumed { bytes: at as u64, need: whole - rest.len() };
+            }
+            let content = rest.get(RECORD_HEAD..whole).filter(|_| clear).unwrap_or_default();
+            let time = cx.time_at((at + whole).min(data.len()).saturating_sub(1));
+            let began = cx.time_at(at);
+            if self.record(dir, kind, length, content, [began, time], cx).is_none() {
+                return self.give_up(cx);
+            }
+            if let Some(established) = self.settled() {
+                self.report(established, cx);
+                return Progress::Done;
+            }
+            at += whole;
+            if at > data.len() {
+                return Progress::Consumed { bytes: at as u64, need: RECORD_HEAD };
+            }
+        }
+    }
+
+    /// Takes a record; of one that is not in the clear only the length is known. `None`: such a one cannot be here.
+    fn record(
+        &mut self,
+        dir: Direction,
+        kind: u8,
+        length: usize,
+        content: &[u8],
+        times: [Timestamp; 2],
+        cx: &mut Context<'_>,
+    ) -> Option<()> {
+        match (kind, content) {
+            (record::CHANGE_CIPHER_SPEC, _) => {
+                self.side(dir).changed = true;
+                self.seen.end = Some(times[1]).filter(|_| self.seen.end.is_some() || dir == Direction::ToClient);
+            }
+            (record::ALERT, &[severity, code]) => {
+                self.failed |= severity == 2;
+                self.seen.end = Some(times[1]);
+                if self.seen.alerts.len() < MOST_ALERTS {
+                    self.seen.alerts.push((dir, severity, code));
+                }
+            }
+            (record::HANDSHAKE, _) => return self.fragment(dir, content, times, cx),
+            (record::APPLICATION_DATA, _) => return self.protected(dir, length, times[1]),
+            _ => {}
+        }
+        Some(())
+    }
+
+    fn protected(&mut self, dir: Direction, length: usize, time: Timestamp) -> Option<()> {
+        let shortest = match dir {
+            Direction::ToServer if self.early_data && self.version.is_none() => return Some(()),
+            Direction::ToServer if self.early_data => 0,
+            Direction::ToServer => SHORTEST_FINISHED,
+            Direction::ToClient => SHORTEST_EXTENSIONS[usize::from(!self.short_tag())],
+        };
+        let old = self.version.is_some_and(|v| !wire::is_13(v));
+        let side = self.side(dir);
+        if old && !side.changed {
+            return None;
+        }
+        let first = !std::mem::replace(&mut side.protected, true);
+        if first && !old {
+            self.failed |= length < shortest;
+            self.seen.end = Some(time).filter(|_| self.seen.end.is_some());
+        }
+        Some(())
+    }
+
+    /// Whether the suite is one of those with a tag of 8 bytes.
+    fn short_tag(&self) -> bool {
+        Hello::server(&self.seen.server_hello).and_then(|h| h.ciphers().next()) == Some(0x1305)
+    }
+
+    /// Whether the handshake is over, and how it ended.
+    fn settled(&self) -> Option<bool> {
+        let [client, server] = &self.sides;
+        let both = match self.version {
+            Some(version) if wire::is_13(version) => {
+                if !self.retrying && self.failed && (client.protected || server.protected) {
+                    return Some(false);
+                }
+                !self.retrying && client.protected && server.protected
+            }
+            _ => client.changed && server.changed,
+        };
+        both.then_some(!self.failed)
+    }
+
+    /// Takes a piece of the handshake's own stream, which runs through the records.
+    fn fragment(&mut self, dir: Direction, mut data: &[u8], times: [Timestamp; 2], cx: &mut Context<'_>) -> Option<()> {
+        while !data.is_empty() {
+            let side = self.side(dir);
+            let unwanted = side.unwanted.min(data.len());
+            if unwanted > 0 {
+                side.unwanted -= unwanted;
+                data = data.get(unwanted..)?;
+                continue;
+            }
+            if side.partial.is_empty() {
+                side.messages += 1;
+                if side.messages > MOST_MESSAGES {
+                    return None;
+                }
+                if let Some((kind, length)) = wire::message_head(data)
+                    && let Some(body) = data.get(wire::MESSAGE_HEAD..wire::MESSAGE_HEAD.saturating_add(length))
+                {
+                    data = data.get(wire::MESSAGE_HEAD + length..)?;
+                    self.message(dir, kind, body, times)?;
+                    continue;
+                }
+            }
+            // It is not whole: as much of it as there is.
+            let mut partial = std::mem::take(&mut side.partial);
+            let take = |partial: &mut Vec<u8>, data: &mut &[u8], upto: usize| {
+                let (now, later) = data.split_at(upto.saturating_sub(partial.len()).min(data.len()));
+                partial.extend_from_slice(now);
+                *data = later;
+            };
+            take(&mut partial, &mut data, wire::MESSAGE_HEAD);
+            if let Some((kind, length)) = wire::message_head(&partial) {
+                let kept =
+                    matches!(kind, message::CLIENT_HELLO | message::SERVER_HELLO | message::CERTIFICATE | message::CERTIFICATE_STATUS);
+                if !kept || length > LONGEST_MESSAGE {
+                    if kept {
+                        cx.count("oversized");
+                    }
+                    side.unwanted = length;
+                    self.message(dir, kind, &[], times)?;
+                    continue;
+                }
+                take(&mut partial, &mut data, wire::MESSAGE_HEAD + length);
+                if partial.len() == wire::MESSAGE_HEAD + length {
+                    let body = partial.get(wire::MESSAGE_HEAD..).unwrap_or_default();
+                    self.message(dir, kind, body, times)?;
+                    continue;
+                }
+            }
+            self.side(dir).partial = partial;
+            if self.seen.start.is_none() && dir == Direction::ToServer {
+                self.seen.start = Some(times[0]);
+            }
+        }
+        Some(())
+    }
+
+    /// Takes a handshake message. `None`: such a one cannot be here.
+    fn message(&mut self, dir: Direction, kind: u8, body: &[u8], [began, time]: [Timestamp; 2]) -> Option<()> {
+        let from_client = dir == Direction::ToServer;
+        let seen = &mut *self.seen;
+        match (kind, from_client) {
+            (message::CLIENT_HELLO, true) => {
+                let hello = Hello::client(body)?;
+                if seen.client_hello.is_empty() {
+                    self.early_data = hello.extension(extension::EARLY_DATA).is_some();
+                    seen.client_hello = body.to_vec();
+                    seen.start.get_or_insert(began);
+                    return Some(());
+                }
+                // The second one, for a server that wanted it: the fingerprints are those of the first.
+                self.early_data = false;
+            }
+            (message::SERVER_HELLO, false) => {
+                let hello = Hello::server(body)?;
+                if seen.server_hello.is_empty() || self.retrying {
+                    self.retrying = hello.is_retry();
+                    self.version = Some(hello.settled_version());
+                    seen.server_hello = body.to_vec();
+                }
+            }
+            (message::CLIENT_HELLO | message::SERVER_HELLO, _) => return None,
+            (message::CERTIFICATE, _) => {
+                let [client, server] = &mut seen.chains;
+                let chain = if from_client { client } else { server };
+                if chain.is_empty() {
+                    *chain = body.to_vec();
+                }
+            }
+            (message::SERVER_KEY_EXCHANGE | message::CLIENT_KEY_EXCHANGE, _) => seen.keys_exchanged = true,
+            (message::CERTIFICATE_REQUEST, false) => seen.certificate_requested = true,
+            (message::CERTIFICATE_STATUS, false) => seen.ocsp = seen.ocsp.or_else(|| wire::ocsp_status(body)),
+            _ => {}
+        }
+        seen.end = Some(time);
+        Some(())
+    }
+}

@@ -1,0 +1,88 @@
+//! TLS over TCP: the handshake of each connection is an event, reported when it ends in whatever way; then the connection is left
+//! alone. SSL 3.0 to TLS 1.3: RFC 8446, RFC 5246, RFC 6066. After STARTTLS too: what is said in plain text before is passed over.
+//!
+//! Not here: anything encrypted (certificates of 1.3, alerts after the hellos), QUIC, DTLS, hellos in the form of SSL 2.0.
+
+mod connection;
+mod event;
+mod fingerprint;
+mod hello;
+mod names;
+mod search;
+mod wire;
+mod x509;
+
+use super::{Common, Plugin, Probe, Protocol, StreamParser};
+use crate::{
+    config,
+    flow::key::{Direction, Transport},
+};
+use serde::Deserialize;
+use std::sync::Arc;
+use wire::message;
+
+/// See the module.
+pub const PROTOCOL: Protocol =
+    Protocol { name: "tls", ports: &[443, 993, 995, 5223, 8443, 8883, 9243], transports: &[Transport::Tcp], open, probe };
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+struct Options {
+    /// Show certificates in detail.
+    send_certificates: bool,
+    /// Show certificates as PEM.
+    include_raw_certificates: bool,
+    /// Show `tls.detailed` and `x509`.
+    include_detailed_fields: bool,
+    /// Hashes of certificates that are shown.
+    fingerprints: Vec<Fingerprint>,
+}
+
+/// A hash of a certificate.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Fingerprint {
+    Md5,
+    Sha1,
+    Sha256,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            send_certificates: true,
+            include_raw_certificates: false,
+            include_detailed_fields: true,
+            fingerprints: vec![Fingerprint::Sha1],
+        }
+    }
+}
+
+/// A configured TLS.
+pub struct Tls {
+    common: Common,
+    options: Options,
+}
+
+struct Shared(Arc<Tls>);
+
+fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
+    Ok(Box::new(Shared(Arc::new(Tls { common: node.read()?, options: node.read()? }))))
+}
+
+/// A hello, of either side: who is the client is found out later.
+fn probe(_dir: Direction, data: &[u8]) -> Probe {
+    match wire::is_hello(data, message::CLIENT_HELLO) {
+        Probe::No => wire::is_hello(data, message::SERVER_HELLO),
+        other => other,
+    }
+}
+
+impl Plugin for Shared {
+    fn connect(&self) -> Option<Box<dyn StreamParser>> {
+        Some(Box::new(connection::Connection::new(Arc::clone(&self.0))))
+    }
+}
+
+#[cfg(test)]
+mod tests;
