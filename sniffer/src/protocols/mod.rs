@@ -18,10 +18,10 @@ mod pgsql;
 pub mod reader;
 mod redis;
 mod sip;
-mod thrift;
-mod tls;
 #[cfg(test)]
 pub mod testing;
+mod thrift;
+mod tls;
 
 use crate::{
     config,
