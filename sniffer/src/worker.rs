@@ -267,6 +267,7 @@ impl Pipeline {
             publisher: index,
             sink: &mut self.sink,
             wake: *wake,
+            strict: self.strict,
         };
         f(configured.plugin.as_mut(), &mut cx);
         *wake = cx.wake;

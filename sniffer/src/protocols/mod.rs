@@ -224,6 +224,9 @@ pub struct Context<'a> {
     pub sink: &'a mut Sink,
     /// The earliest time asked for with [`Context::wake_at`] in this call.
     pub wake: Option<Timestamp>,
+    /// `packetbeat.compatibility: strict` while a file is read: what still waits for its other half when its connection ends is
+    /// dropped without a word. The engine sees to that where no parser is asked; at a FIN the parser does.
+    pub strict: bool,
 }
 
 impl Context<'_> {

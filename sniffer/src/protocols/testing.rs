@@ -61,6 +61,7 @@ impl Harness {
             publisher: 0,
             sink: &mut sink,
             wake: None,
+            strict: false,
         };
         let result = f(self, &mut cx);
         self.wake = [self.wake, cx.wake].into_iter().flatten().min();
@@ -81,7 +82,8 @@ impl Harness {
         self.state = self.call(None, |h, cx| {
             let mut parser = h.parser.take().unwrap();
             let onward = side.push(bytes, now, &mut |data, skipped, times| {
-                let mut inner = Context { now: cx.now, peers: cx.peers, skipped, times, publisher: 0, sink: cx.sink, wake: cx.wake };
+                let mut inner =
+                    Context { now: cx.now, peers: cx.peers, skipped, times, publisher: 0, sink: cx.sink, wake: cx.wake, strict: cx.strict };
                 let progress = parser.on_data(label, data, &mut inner);
                 cx.wake = inner.wake;
                 progress

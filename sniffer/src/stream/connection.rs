@@ -293,7 +293,8 @@ impl Connection {
         let (peers, wake, flipped) = (&mut self.peers, &mut self.wake, &mut self.flipped);
         f(&mut self.halves[half].pending, &mut |data, skipped, times| {
             let client = peers.client;
-            let mut cx = Context { now: env.now, peers, skipped, times, publisher: self.plugin, sink: env.sink, wake: *wake };
+            let mut cx =
+                Context { now: env.now, peers, skipped, times, publisher: self.plugin, sink: env.sink, wake: *wake, strict: env.strict };
             let progress = parser.on_data(dir, data, &mut cx);
             *wake = cx.wake;
             *flipped ^= peers.client != client;
@@ -320,6 +321,7 @@ impl Connection {
             publisher: self.plugin,
             sink: env.sink,
             wake: self.wake,
+            strict: env.strict,
         };
         let result = f(parser.as_mut(), dir, &mut cx);
         self.wake = cx.wake;

@@ -72,7 +72,9 @@ impl StreamParser for Connection {
     fn on_close(&mut self, dir: Direction, _why: Close, cx: &mut Context<'_>) {
         count_incomplete(self.messages.drop_if(|c| c.dir == dir), cx);
         // Nobody is left to answer.
-        self.drop_requests(|r| r.dir != dir, cx);
+        if !cx.strict {
+            self.drop_requests(|r| r.dir != dir, cx);
+        }
         self.wake(cx);
     }
 

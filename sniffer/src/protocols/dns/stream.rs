@@ -199,7 +199,8 @@ impl StreamParser for Stream {
             self.lost(dir, header, INCOMPLETE, cx);
         }
         // A client may close its side and still be answered; a server that has closed its own will not answer any more.
-        if why != Close::Fin && self.sides.iter().all(|side| side.closed) || why == Close::Fin && dir == Direction::ToClient {
+        let over = if why == Close::Fin { dir == Direction::ToClient } else { self.sides.iter().all(|side| side.closed) };
+        if over && !cx.strict {
             self.flush(cx);
         }
         self.wake(cx);

@@ -123,7 +123,9 @@ impl Session {
         if !self.answers.message.command.is_empty() && !self.pending.is_empty() {
             self.answered(cx);
         }
-        self.forget_pending(cx);
+        if !cx.strict {
+            self.forget_pending(cx);
+        }
     }
 
     /// When the oldest has waited too long.

@@ -202,5 +202,5 @@ impl Assembly {
 
 /// The context of another conversation, or of another time.
 fn within<'a>(peers: &'a mut Peers, skipped: Skipped, now: Timestamp, cx: &'a mut Context<'_>) -> Context<'a> {
-    Context { now, peers, skipped, times: cx.times, publisher: cx.publisher, sink: cx.sink, wake: None }
+    Context { now, peers, skipped, times: cx.times, publisher: cx.publisher, sink: cx.sink, wake: None, strict: cx.strict }
 }

@@ -232,7 +232,7 @@ impl StreamParser for Parser {
             self.complete(dir, cx);
         }
         let all = self.sides.iter().all(|side| side.closed);
-        if dir == ToClient || all {
+        if (dir == ToClient || all) && !cx.strict {
             self.give_up_waiting(all, cx);
         }
         self.arm(cx);
