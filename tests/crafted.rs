@@ -217,7 +217,7 @@ fn fragments_in_any_order() {
     let parts = |datagram: &[u8]| [(0u16, datagram[..16].to_vec()), (16, datagram[16..32].to_vec()), (32, datagram[32..].to_vec())];
     for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0], [2, 0, 1]] {
         let more = |offset: u16| u16::from(offset < 32);
-        let v4 = parts(&answer).map(|(offset, data)| ipv4(SERVER, 17, offset / 8 | more(offset) << 13, &data));
+        let v4 = parts(&answer).map(|(offset, data)| ipv4(SERVER, 17, (offset / 8) | (more(offset) << 13), &data));
         let packets = [vec![ipv4(CLIENT, 17, 0, &query)], order.map(|i| v4[i].clone()).to_vec()].concat();
         assert_eq!(gists(&ethernet_file(&packets)), [DNS], "IPv4, {order:?}");
         let v6 = parts(&answer).map(|(offset, data)| ipv6(SERVER, 17, Some(offset | more(offset)), &data));
@@ -228,7 +228,7 @@ fn fragments_in_any_order() {
 
 #[test]
 fn link_types_and_three_tags() {
-    let packets = dns().map(|d| d.clone()).iter().zip([CLIENT, SERVER]).map(|(d, from)| ipv4(from, 17, 0, d)).collect::<Vec<_>>();
+    let packets = dns().iter().zip([CLIENT, SERVER]).map(|(d, from)| ipv4(from, 17, 0, d)).collect::<Vec<_>>();
     assert_eq!(gists(&pcap(101, &packets)), [DNS], "raw IP");
     let sll2 =
         packets.iter().map(|p| [&[0x08, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0][..], p].concat()).collect::<Vec<_>>();

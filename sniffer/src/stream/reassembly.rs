@@ -251,7 +251,8 @@ mod tests {
 
     #[test]
     fn when_a_hole_is_a_gap() {
-        let run = |f: &dyn Fn(&mut Order, &mut dyn FnMut(Piece<'_>))| {
+        type Step<'a> = &'a dyn Fn(&mut Order, &mut dyn FnMut(Piece<'_>));
+        let run = |f: Step<'_>| {
             let (mut order, mut gaps) = (Order::default(), 0);
             let mut out = |p: Piece<'_>| {
                 if let Piece::Gap(n) = p {
