@@ -156,7 +156,7 @@ impl Job<'_> {
             let publishing = self.plan.publishing(interface, who, output.encoding().metadata)?;
             let opened = self.open(interface, own)?;
             let device = opened.device.as_ref().map_or("file", |device| device.name.as_str());
-            workers.captures.push(format!("{device} ({})", opened.backend.name()));
+            workers.captures.push(format!("{device} {}", opened.how()));
             for source in opened.sources {
                 let live = interface.file.is_none();
                 engines.push((source, self.engine(interface, &publishing, queue, who, own)?, live));
@@ -181,7 +181,7 @@ impl Job<'_> {
             (Some(file), _) => log::info!("reading {}", file.display()),
             (None, device) => {
                 let name = device.as_ref().map_or(interface.device.as_str(), |device| device.name.as_str());
-                log::info!("{name}: capturing with {}, {} worker(s), filter: {shown}", opened.backend.name(), opened.sources.len());
+                log::info!("{name}: capturing with {}, {} worker(s), filter: {shown}", opened.how(), opened.sources.len());
             }
         }
         Ok(opened)

@@ -55,6 +55,16 @@ pub struct Opened {
     pub backend: Backend,
     /// The device behind them; `None` for a file.
     pub device: Option<Device>,
+    /// Where our own programs are, in words.
+    pub hooks: Option<String>,
+}
+
+impl Opened {
+    /// How packets are got, for people: `ebpf (eth0: tc)`.
+    pub fn how(&self) -> String {
+        let name = self.backend.name();
+        self.hooks.as_ref().map_or_else(|| name.to_owned(), |hooks| format!("{name} ({hooks})"))
+    }
 }
 
 /// What a backend is asked for.
@@ -85,9 +95,9 @@ impl Plan {
 /// What the kernel half does for capture.
 #[derive(Clone, Copy)]
 pub struct Kernel {
-    /// The first step of the ladder: sources of our own programs, one for each of `plan.interface.workers()`. They survive the loss of
-    /// their device by themselves, or are wrapped in [`Live`].
-    pub ebpf: fn(&Plan) -> Result<Sources, Error>,
+    /// The first step of the ladder: sources of our own programs, one for each of `plan.interface.workers()`, and where those are, in
+    /// words. They survive the loss of their device by themselves, or are wrapped in [`Live`].
+    pub ebpf: fn(&Plan) -> Result<(Sources, String), Error>,
     /// The filter of an `AF_PACKET` socket.
     pub socket_filter: fn(&Plan) -> Result<afpacket::Filter, Error>,
 }
@@ -151,7 +161,7 @@ pub fn open(interface: &Interface, replay: &Replay, filters: &Filters, kernel: K
     let mut opened = match &interface.file {
         Some(path) => {
             let source = open_file(path, interface.bpf_filter.as_deref(), replay)?;
-            Opened { sources: vec![source], backend: Backend::File, device: None }
+            Opened { sources: vec![source], backend: Backend::File, device: None, hooks: None }
         }
         None => open_device(interface, filters, kernel)?,
     };
@@ -197,12 +207,12 @@ fn open_device(interface: &Interface, filters: &Filters, kernel: Kernel) -> Resu
     let mut reasons = Vec::new();
     for (index, backend) in steps.iter().enumerate() {
         let sources = match backend {
-            Backend::Ebpf => (kernel.ebpf)(&plan),
-            Backend::AfPacket => open_afpacket(&plan, kernel),
-            Backend::Pcap | Backend::File => open_libpcap(&plan),
+            Backend::Ebpf => (kernel.ebpf)(&plan).map(|(sources, hooks)| (sources, Some(hooks))),
+            Backend::AfPacket => open_afpacket(&plan, kernel).map(|sources| (sources, None)),
+            Backend::Pcap | Backend::File => open_libpcap(&plan).map(|sources| (sources, None)),
         };
         match sources {
-            Ok(sources) => return Ok(Opened { sources, backend: *backend, device: Some(plan.device) }),
+            Ok((sources, hooks)) => return Ok(Opened { sources, backend: *backend, device: Some(plan.device), hooks }),
             Err(error) => {
                 let reason = match error {
                     Error::Device { reason, .. } => reason,

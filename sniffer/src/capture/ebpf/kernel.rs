@@ -1,16 +1,16 @@
 //! What the ladder ebpf → af_packet → pcap asks of the kernel half.
 
-use super::{Hook, Options};
+use super::{Capture, Hook, Options};
 use crate::capture::{
-    Error, Kernel, Link, Source, afpacket,
-    open::{Plan, classic_filter},
+    Error, Kernel, Link, afpacket,
+    open::{Plan, Sources, classic_filter},
     options,
 };
 
 /// For [`crate::capture::open::open`].
 pub const KERNEL: Kernel = Kernel { ebpf, socket_filter };
 
-fn ebpf(plan: &Plan) -> Result<Vec<Box<dyn Source>>, Error> {
+fn ebpf(plan: &Plan) -> Result<(Sources, String), Error> {
     let interface = &plan.interface;
     let options = Options {
         interfaces: vec![if interface.device.starts_with("default_route") { interface.device.clone() } else { plan.device.name.clone() }],
@@ -27,7 +27,8 @@ fn ebpf(plan: &Plan) -> Result<Vec<Box<dyn Source>>, Error> {
         filter: plan.filters.clone(),
         follow_route: interface.poll_default_route,
     };
-    super::open(&options).map_err(|e| Error::Device { device: plan.device.name.clone(), reason: e.to_string() })
+    let opened = Capture::open(&options).map(|(capture, sources)| (sources, capture.hooks().join(", ")));
+    opened.map_err(|e| Error::Device { device: plan.device.name.clone(), reason: e.to_string() })
 }
 
 /// eBPF where `bpf(2)` is allowed and the device has one kind of frames, else libpcap's classic form.
