@@ -257,6 +257,7 @@ fn hand_over(index: usize, standing: &Standing<'_>, metrics: &Metrics) {
         metrics.set_total(index, "capture.matched", stats.matched);
         metrics.set_total(index, "capture.lost", stats.lost);
         metrics.set_total(index, "capture.lost_by_interface", stats.lost_by_interface);
+        metrics.set_total(index, "capture.duplicates", stats.duplicates);
     }
 }
 

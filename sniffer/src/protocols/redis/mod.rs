@@ -73,6 +73,7 @@ impl Plugin for Shared {
             damaged: false,
             mode: Mode::Asking,
             silent: false,
+            skips: false,
             scratch: String::new(),
         }))
     }
@@ -105,6 +106,8 @@ struct Connection {
     mode: Mode,
     /// The client asked for no replies.
     silent: bool,
+    /// The client asked for no reply to its next command.
+    skips: bool,
     scratch: String,
 }
 
@@ -223,6 +226,7 @@ impl Connection {
             b"CLIENT REPLY" => {
                 let how = request.text.rsplit(|b| *b == b' ').next().unwrap_or_default().to_ascii_uppercase();
                 self.silent = how == b"OFF";
+                self.skips = how == b"SKIP";
                 if how != b"ON" {
                     return;
                 }
@@ -231,7 +235,7 @@ impl Connection {
             b"MONITOR" => self.mode = Mode::Monitoring,
             _ => {}
         }
-        if self.silent || self.lost {
+        if self.silent || self.lost || std::mem::take(&mut self.skips) {
             return cx.count("unmatched_requests");
         }
         let options = &self.plugin.options;

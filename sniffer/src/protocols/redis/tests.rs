@@ -51,6 +51,17 @@ fn inline_commands() {
 }
 
 #[test]
+fn a_reply_that_was_declined_does_not_shift_the_pairing() {
+    let got = run(&[
+        (ToServer, b"CLIENT REPLY SKIP\r\nget a\r\nget b\r\n"),
+        (ToClient, b"$1\r\nB\r\n"),
+        (ToServer, b"client reply off\r\nget c\r\nclient reply on\r\nget d\r\n"),
+        (ToClient, b"+OK\r\n$1\r\nD\r\n"),
+    ]);
+    assert_eq!(got, ["GET | b | get b -> B", "CLIENT REPLY | on | client reply on -> OK", "GET | d | get d -> D"]);
+}
+
+#[test]
 fn resp3_pushes_do_not_shift_the_pairing() {
     let got = run(&[
         (ToServer, b"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n"),
