@@ -201,17 +201,7 @@ impl Connection {
         if *end != b'\n' || !(data[0].is_ascii_alphabetic() || matches!(data[0], b'\r' | b'\n' | b' ')) {
             return None;
         }
-        let mut message = Message { bytes: printable as u64 + 1, ..Message::default() };
-        for word in data[..printable].split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()) {
-            if !message.text.is_empty() {
-                message.text.push(b' ');
-            }
-            let from = message.text.len();
-            message.text.extend_from_slice(word);
-            if message.words.len() < 3 {
-                message.words.push((from, message.text.len()));
-            }
-        }
+        let message = wire::inline(&data[..printable], printable as u64 + 1);
         self.request(message, cx);
         Some(printable + 1)
     }

@@ -290,6 +290,57 @@ fn length(text: &[u8]) -> Option<Option<u64>> {
     }
 }
 
+/// An inline command: words between spaces, in which quotes hold spaces together as the server's own reader of command lines has it
+/// (`"` with escapes, `'` without but for itself). `bytes`: its length on the wire.
+pub fn inline(line: &[u8], bytes: u64) -> Message {
+    let mut message = Message { bytes, ..Message::default() };
+    let mut rest = line.trim_ascii();
+    while !rest.is_empty() {
+        if !message.text.is_empty() {
+            message.text.push(b' ');
+        }
+        let from = message.text.len();
+        rest = word(rest, &mut message.text).trim_ascii_start();
+        if message.words.len() < WORDS {
+            message.words.push((from, message.text.len()));
+        }
+    }
+    message
+}
+
+/// Takes the first word of `line`, which is not empty and begins with no space; returns what is after it.
+fn word<'a>(line: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
+    let (mut at, mut quote) = (0, None);
+    while let Some(&byte) = line.get(at) {
+        at += 1;
+        match (quote, byte) {
+            (None, b'"' | b'\'') => quote = Some(byte),
+            (None, byte) if byte.is_ascii_whitespace() => break,
+            (Some(open), byte) if byte == open => quote = None,
+            (Some(b'"'), b'\\') => {
+                let hex = |text: &[u8]| u8::from_str_radix(std::str::from_utf8(text).ok()?, 16).ok();
+                let escaped = line.get(at).copied().unwrap_or(b'\\');
+                let code = if escaped == b'x' { line.get(at + 1..at + 3).and_then(hex) } else { None };
+                at += if code.is_some() { 3 } else { 1 };
+                out.push(code.unwrap_or(match escaped {
+                    b'n' => b'\n',
+                    b'r' => b'\r',
+                    b't' => b'\t',
+                    b'b' => 8,
+                    b'a' => 7,
+                    other => other,
+                }));
+            }
+            (Some(b'\''), b'\\') if line.get(at) == Some(&b'\'') => {
+                at += 1;
+                out.push(b'\'');
+            }
+            (_, byte) => out.push(byte),
+        }
+    }
+    line.get(at..).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -338,6 +389,14 @@ mod tests {
     fn words_of_a_request() {
         let m = one(Style::Words, b"*4\r\n$6\r\nclient\r\n$7\r\nsetname\r\n$0\r\n\r\n$1\r\nx\r\n");
         assert_eq!((m.text.as_slice(), m.word(0), m.word(2)), (&b"client setname  x"[..], Some(&b"client"[..]), Some(&b""[..])));
+    }
+
+    #[test]
+    fn inline_commands_with_quotes() {
+        let m = inline(b"  set \"two words\\x21\" 'it\\'s'\r", 30);
+        assert_eq!((m.text.as_slice(), m.word(1), m.word(2)), (&b"set two words! it's"[..], Some(&b"two words!"[..]), Some(&b"it's"[..])));
+        assert_eq!(inline(b"a \"unclosed \\", 12).text, b"a unclosed \\");
+        assert_eq!(inline(b"set a \"\"", 9).words.len(), 3);
     }
 
     #[test]
