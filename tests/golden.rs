@@ -12,7 +12,8 @@ use std::{
 /// All protocols on their usual ports, with everything that can be shown.
 const OPTIONS: &str = include_str!("golden.yml");
 
-fn captures() -> Vec<PathBuf> {
+/// Every capture.
+pub fn captures() -> Vec<PathBuf> {
     let folders = fs::read_dir(tests().join("protocols")).unwrap().flatten();
     let files = folders.filter_map(|folder| fs::read_dir(folder.path()).ok()).flat_map(Iterator::flatten).map(|e| e.path());
     let mut captures: Vec<PathBuf> = files.filter(|p| p.extension().is_some_and(|e| e == "pcap" || e == "pcapng")).collect();
@@ -20,11 +21,15 @@ fn captures() -> Vec<PathBuf> {
     captures
 }
 
-/// What a capture gives, without what is new in every run.
-fn documents(capture: &Path) -> Vec<Value> {
+/// The configuration that a capture is read with, but for a name and an output.
+pub fn options(capture: &Path) -> String {
     let own = capture.with_extension("yml");
-    let options = if own.exists() { fs::read_to_string(&own).unwrap() } else { OPTIONS.to_owned() };
-    let home = Home::new(&format!("name: golden\n{options}"));
+    if own.exists() { fs::read_to_string(&own).unwrap() } else { OPTIONS.to_owned() }
+}
+
+/// What a capture gives, without what is new in every run.
+pub fn documents(capture: &Path) -> Vec<Value> {
+    let home = Home::new(&format!("name: golden\n{}", options(capture)));
     assert_success(&home.read_capture(capture));
     let mut documents = home.documents();
     for document in &mut documents {

@@ -23,10 +23,16 @@ pub struct Home(tempfile::TempDir);
 impl Home {
     /// Writes `config` (YAML) where the program will find it; documents go to a file.
     pub fn new(config: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let out = dir.path().join("out");
-        let home = Self(dir);
+        let home = Self(tempfile::tempdir().unwrap());
+        let out = home.path().join("out");
         home.write("packetbeat.yml", &format!("{config}\noutput.file: {{path: {}, filename: events}}\n", out.display()));
+        home
+    }
+
+    /// The same, but documents go where `config` says.
+    pub fn with_output(config: &str) -> Self {
+        let home = Self(tempfile::tempdir().unwrap());
+        home.write("packetbeat.yml", config);
         home
     }
 
