@@ -21,7 +21,7 @@ alive() { [ -f "$pid" ] && grep -q '^State:[[:space:]]*[^ZX]' "/proc/$(cat "$pid
 install() {
   [ ! -f "$folder/installed" ] || return 0
   echo "getting Elasticsearch $version (110 MB, once) from Maven Central"
-  mvn --quiet --batch-mode --strict-checksums org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy \
+  mvn --quiet --batch-mode --strict-checksums -Dstyle.color=never org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy \
     -Dartifact=org.elasticsearch.distribution.integ-test-zip:elasticsearch:$version:zip -DoutputDirectory="$folder" </dev/null ||
     fail "Maven could not get Elasticsearch $version, which these tests need; above is why (mirrors and proxies: ~/.m2/settings.xml)"
   unzip -q -o "$folder/elasticsearch-$version.zip" -d "$folder"
