@@ -5,4 +5,5 @@ mod golden;
 mod harness;
 mod live;
 mod net;
+mod replay;
 mod servers;
