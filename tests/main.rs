@@ -7,4 +7,5 @@ mod golden;
 mod harness;
 mod live;
 mod net;
+mod replay;
 mod servers;

@@ -3,6 +3,7 @@
 
 mod bench;
 mod build_ebpf;
+mod fuzz;
 mod golden;
 mod layers;
 mod run;
@@ -29,6 +30,7 @@ const VERBS: &[Verb] = &[
     ("build-ebpf", "build the kernel half from its source; --check compares it with what is committed", build_ebpf::build_ebpf),
     ("layers", "check who uses whom", layers::layers),
     ("golden", "compare the documents of every capture in tests/ with those beside it; --accept takes the new ones", golden::golden),
+    ("fuzz", "ten seconds of every fuzz target, or of those named; --seconds N for longer", fuzz::fuzz),
     ("bench", "measure capture, replay and events on this machine", bench::bench),
 ];
 

@@ -102,7 +102,7 @@ impl Connection {
             }
             return;
         }
-        if segment.flags.ack() && self.halves[1 - half].order.waiting() > 0 {
+        if segment.flags.ack() && self.halves[1 - half].order.deadline().is_some() {
             self.ordered(1 - half, env, |order, out, now| order.acknowledged(segment.ack, segment.wire_payload > 0, now, out));
         }
         let first = segment.seq.wrapping_add(u32::from(segment.flags.syn()));
@@ -131,7 +131,8 @@ impl Connection {
     /// Time has come to `env.now`.
     pub(super) fn expire(&mut self, env: &mut Env<'_>) {
         for half in 0..2 {
-            if self.halves[half].order.waiting() > 0 {
+            // Not by the bytes that wait: a segment of which none were captured waits as well, and is due for ever.
+            if self.halves[half].order.deadline().is_some() {
                 self.ordered(half, env, |order, out, now| order.expire(now, out));
                 if self.halves[half].order.finished() {
                     self.close(half, Close::Fin, env);

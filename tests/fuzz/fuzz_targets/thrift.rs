@@ -1,0 +1,2 @@
+#![no_main]
+sniffer_fuzz::target!("thrift");

@@ -1,0 +1,95 @@
+//! One driver per kind of input: reads bytes as a story, plays it to the real code, and looks whether what must hold does. The fuzz
+//! targets are made of these, and the integration tests replay the corpus through them.
+//!
+//! Everywhere: nothing panics, memory and output are bounded by the input, and every document is JSON.
+
+mod decode;
+mod filter;
+mod parser;
+mod reassembly;
+
+use serde_json::value::RawValue;
+use sniffer::{protocols::PROTOCOLS, publish::Sink};
+use std::sync::{Arc, Mutex};
+
+/// Protocols that have a target: a file in `fuzz_targets`, a `[[bin]]` in `Cargo.toml`, a folder in `corpus`. Those that are not in [`PROTOCOLS`] are on their way; their targets do nothing.
+#[rustfmt::skip]
+pub const PARSERS: &[&str] = &[
+    "amqp", "cassandra", "dhcpv4", "dns", "http", "icmp", "memcache", "mongodb", "mysql", "nfs", "pgsql", "redis", "sip", "thrift", "tls",
+];
+
+/// The targets that are no protocol.
+const OTHERS: &[(&str, fn(&[u8]))] = &[("decode", decode::run), ("reassembly", reassembly::run), ("filter", filter::run)];
+
+/// The name of every target.
+#[allow(dead_code, reason = "the tests compare it with what is there")]
+pub fn targets() -> impl Iterator<Item = &'static str> {
+    PARSERS.iter().copied().chain(OTHERS.iter().map(|(name, _)| *name))
+}
+
+/// One input of one target.
+pub fn run(target: &str, data: &[u8]) {
+    if let Some((_, driver)) = OTHERS.iter().find(|(name, _)| *name == target) {
+        driver(data);
+    } else if let Some(protocol) = PROTOCOLS.iter().find(|p| p.name == target) {
+        parser::run(protocol, data);
+    }
+}
+
+/// Takes pieces off an input.
+struct Input<'a>(&'a [u8]);
+
+impl<'a> Input<'a> {
+    /// The next byte; 0 where there is none.
+    fn byte(&mut self) -> u8 {
+        self.bytes(1).first().copied().unwrap_or_default()
+    }
+
+    /// The next two bytes.
+    fn short(&mut self) -> u16 {
+        u16::from_be_bytes([self.byte(), self.byte()])
+    }
+
+    /// The next four bytes.
+    fn word(&mut self) -> u32 {
+        u32::from(self.short()) << 16 | u32::from(self.short())
+    }
+
+    /// The next `len` bytes, or what is left.
+    fn bytes(&mut self, len: usize) -> &'a [u8] {
+        let (taken, left) = self.0.split_at(len.min(self.0.len()));
+        self.0 = left;
+        taken
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// One document is never longer than this: the protocols bound what they quote of a message, packed or not.
+const LONGEST_DOCUMENT: usize = 4 << 20;
+
+/// Counts and checks documents.
+#[derive(Clone, Default)]
+struct Documents(Arc<Mutex<usize>>);
+
+impl Documents {
+    fn sink(&self) -> Sink {
+        let count = self.0.clone();
+        Sink::bare(Box::new(move |document| {
+            *count.lock().unwrap() += 1;
+            assert!(document.len() <= LONGEST_DOCUMENT, "a document of {} bytes", document.len());
+            let text = std::str::from_utf8(document).expect("a document is UTF-8");
+            if let Err(error) = serde_json::from_str::<&RawValue>(text) {
+                panic!("a document is no JSON: {error}\n{text}");
+            }
+        }))
+    }
+
+    /// No more than `most` of them came.
+    fn check(&self, most: usize) {
+        let count = *self.0.lock().unwrap();
+        assert!(count <= most, "{count} documents of an input that can hold no more than {most}");
+    }
+}

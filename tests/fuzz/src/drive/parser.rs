@@ -1,0 +1,205 @@
+//! A conversation, played to a protocol's parser through the real engine.
+//!
+//! The first byte says how ([`ALL_OPTIONS`] and its neighbours); then come pieces: a byte with the direction (bit 0) and what it is
+//! (bits 1 to 3, see [`Player::piece`]), a length of two bytes (the high one first), and that many bytes where it is data.
+
+use super::{Documents, Input};
+use sniffer::{
+    config::Node,
+    decode::{Tcp, TcpFlags},
+    flow::key::{Direction, Peers, Transport},
+    protocols::{Context, PROTOCOLS, Plugin, Protocol, Skipped},
+    publish::Sink,
+    stream::{Configured, Env, Streams, Totals, ports::PortMap},
+    time::Timestamp,
+};
+use std::{collections::VecDeque, net::SocketAddr, sync::OnceLock, time::Duration};
+
+/// Every option that shows more of a message is on.
+const ALL_OPTIONS: u8 = 1;
+/// Datagrams, where the protocol knows both.
+const DATAGRAMS: u8 = 2;
+/// No handshake was seen.
+const JOINED: u8 = 4;
+/// The port is shared, so that probes decide.
+const SHARED: u8 = 8;
+/// IPv6 (ICMPv6).
+const V6: u8 = 16;
+
+/// Of all protocols; nobody minds those of others.
+const OPTIONS: &str = "{send_request: true, send_response: true, send_all_headers: true, include_body_for: [text, json, form, html], \
+    decode_body: true, split_cookie: true, hide_keywords: [password], real_ip_header: X-Forwarded-For, include_authorities: true, \
+    include_additionals: true, parseunknown: true, maxvalues: -1, maxbytespervalue: 64, parse_arguments: true, \
+    hide_connection_information: false, max_docs: 0, max_doc_length: 0, send_certificates: true, include_raw_certificates: true, \
+    include_detailed_fields: true, parse_authorization: true, parse_body: true, keep_original: true}";
+
+const ENDS: [&str; 4] = ["10.0.0.1:40000", "10.0.0.2:7000", "[fd00::1]:40000", "[fd00::2]:7000"];
+
+fn options(all: bool) -> &'static Node {
+    static NODES: OnceLock<[Node; 2]> = OnceLock::new();
+    &NODES.get_or_init(|| ["{}", OPTIONS].map(|text| Node::parse(text).unwrap()))[usize::from(all)]
+}
+
+/// Every port is of the first protocol, or of the first two.
+fn ports(shared: bool) -> &'static PortMap {
+    static PORTS: OnceLock<[PortMap; 2]> = OnceLock::new();
+    &PORTS.get_or_init(|| [PortMap::new([], &[0]), PortMap::new([], &[0, 1])])[usize::from(shared)]
+}
+
+/// Plays `data`; no input gives more events than it has bytes.
+pub fn run(protocol: &'static Protocol, data: &[u8]) {
+    let mut input = Input(data);
+    let how = input.byte();
+    let documents = Documents::default();
+    let has = |tcp: bool| protocol.transports.iter().any(|t| (*t == Transport::Tcp) == tcp);
+    let ends = if how & V6 == 0 { [ENDS[0], ENDS[1]] } else { [ENDS[2], ENDS[3]] }.map(|end| end.parse().unwrap());
+    let mut player = Player {
+        protocol,
+        plugins: plugins(protocol, how),
+        datagrams: has(false) && (how & DATAGRAMS != 0 || !has(true)),
+        ports: ports(how & SHARED != 0),
+        v6: how & V6 != 0,
+        streams: Streams::default(),
+        totals: Totals::default(),
+        sink: documents.sink(),
+        now: Timestamp(1_700_000_000_000_000_000),
+        wake: None,
+        ends,
+        next: [u32::MAX - 300, 1000],
+    };
+    if how & JOINED == 0 && !player.datagrams {
+        player.handshake();
+    }
+    while !input.is_empty() {
+        player.piece(&mut input);
+    }
+    player.end();
+    documents.check(data.len() + 16);
+}
+
+/// The protocol, and another one that a connection may be handed over to.
+fn plugins(protocol: &'static Protocol, how: u8) -> Vec<Configured> {
+    let named = |name: &str| PROTOCOLS.iter().copied().find(|p| p.name == name && p.name != protocol.name);
+    let other = named("tls").or_else(|| named("http")).or_else(|| named("redis"));
+    let open = |protocol: &'static Protocol| Configured { protocol, plugin: (protocol.open)(options(how & ALL_OPTIONS != 0)).unwrap() };
+    [Some(protocol), other].into_iter().flatten().map(open).collect()
+}
+
+struct Player {
+    protocol: &'static Protocol,
+    plugins: Vec<Configured>,
+    datagrams: bool,
+    ports: &'static PortMap,
+    v6: bool,
+    streams: Streams,
+    totals: Totals,
+    sink: Sink,
+    now: Timestamp,
+    wake: Option<Timestamp>,
+    /// The client's, the server's.
+    ends: [SocketAddr; 2],
+    /// The next sequence number of each.
+    next: [u32; 2],
+}
+
+impl Player {
+    fn piece(&mut self, input: &mut Input<'_>) {
+        let (control, len) = (input.byte(), input.short());
+        let from = usize::from(control & 1);
+        let step = Duration::from_millis(u64::from(len));
+        match control >> 1 & 7 {
+            0 | 1 => self.data(from, input.bytes(len.into()), 0),
+            // Cut to the snap length.
+            2 => self.data(from, input.bytes(len.into()), 100),
+            3 => input.bytes(len.into()).chunks(7).for_each(|part| self.data(from, part, 0)),
+            4 => self.next[from] = self.next[from].wrapping_add(len.into()),
+            5 => self.advance(self.now.after(step)),
+            // A packet of a time before.
+            6 => self.now = Timestamp(self.now.since(Timestamp(step.as_nanos() as u64))),
+            _ => match len % 3 {
+                0 => self.segment(from, 0x11, &[], 0),
+                1 => self.segment(from, 0x14, &[], 0),
+                _ => self.handshake(),
+            },
+        }
+    }
+
+    fn data(&mut self, from: usize, data: &[u8], cut: u32) {
+        let dir = if from == 0 { Direction::ToServer } else { Direction::ToClient };
+        (self.protocol.probe)(dir, data);
+        if self.datagrams {
+            self.datagram(dir, data);
+        } else {
+            self.segment(from, 0x18, data, cut);
+        }
+        self.now = self.now.after(Duration::from_micros(100));
+    }
+
+    fn handshake(&mut self) {
+        self.segment(0, 0x02, &[], 0);
+        self.segment(1, 0x12, &[], 0);
+    }
+
+    fn segment(&mut self, from: usize, flags: u8, payload: &[u8], cut: u32) {
+        let (source, destination) = (self.ends[from], self.ends[1 - from]);
+        let (seq, ack, flags) = (self.next[from], self.next[1 - from], TcpFlags(flags));
+        let wire_payload = payload.len() as u32 + cut;
+        self.next[from] = seq.wrapping_add(wire_payload).wrapping_add(u32::from(flags.syn() || flags.fin()));
+        let tcp = Tcp { source: source.port(), destination: destination.port(), seq, ack, flags, payload, wire_payload };
+        let opens = flags.syn().then(|| !flags.ack());
+        if let Some(wanted) = self.ports.wanted(source.port(), destination.port(), opens) {
+            self.with_streams(|streams, env| streams.segment(source, destination, wanted, &tcp, env));
+        }
+    }
+
+    fn datagram(&mut self, dir: Direction, data: &[u8]) {
+        let icmp = self.protocol.transports.contains(&Transport::Icmp);
+        let transport = match (icmp, self.v6) {
+            (false, _) => Transport::Udp,
+            (true, false) => Transport::Icmp,
+            (true, true) => Transport::Icmp6,
+        };
+        let [mut client, mut server] = self.ends;
+        if icmp {
+            // Nobody knows yet which of them asks: the sender counts as the client.
+            if dir == Direction::ToClient {
+                std::mem::swap(&mut client, &mut server);
+            }
+            client.set_port(0);
+            server.set_port(0);
+        }
+        let mut peers = Peers::new(client, server, transport);
+        peers.icmp = data.first().zip(data.get(1)).filter(|_| icmp).map(|(kind, code)| (*kind, *code));
+        let dir = if icmp { Direction::ToServer } else { dir };
+        self.with_plugin(peers, |plugin, cx| plugin.on_datagram(dir, data, cx));
+    }
+
+    fn advance(&mut self, now: Timestamp) {
+        self.now = now;
+        self.with_streams(Streams::advance);
+        if self.wake.is_some_and(|due| due <= now) {
+            self.wake = None;
+            self.with_plugin(Peers::nobody(), |plugin, cx| plugin.on_timer(cx));
+        }
+    }
+
+    fn end(&mut self) {
+        self.advance(self.now.after(Duration::from_secs(20)));
+        self.with_streams(Streams::finish);
+        assert_eq!(self.streams.len(), 0, "connections are left after the end");
+        self.with_plugin(Peers::nobody(), |plugin, cx| plugin.on_end(cx));
+    }
+
+    fn with_streams<T>(&mut self, f: impl FnOnce(&mut Streams, &mut Env<'_>) -> T) -> T {
+        let (now, sink, totals) = (self.now, &mut self.sink, &mut self.totals);
+        f(&mut self.streams, &mut Env { now, sink, plugins: &self.plugins, ports: self.ports, totals, strict: false })
+    }
+
+    fn with_plugin(&mut self, mut peers: Peers, f: impl FnOnce(&mut dyn Plugin, &mut Context<'_>)) {
+        let (times, skipped) = (VecDeque::new(), Skipped::default());
+        let (now, sink) = (self.now, &mut self.sink);
+        let mut cx = Context { now, peers: &mut peers, skipped, times: &times, publisher: 0, sink, wake: self.wake, strict: false };
+        f(self.plugins[0].plugin.as_mut(), &mut cx);
+        self.wake = cx.wake;
+    }
+}

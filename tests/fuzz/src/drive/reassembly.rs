@@ -1,0 +1,80 @@
+//! Segments in any order, against a model: the byte at every place of the stream is known, so everything that comes out can be checked.
+//! The first four bytes are the initial sequence number, the fifth says whether segments may be cut; then of every segment its place
+//! (two bytes, signed), its length, and what else happens (a byte each).
+
+use super::Input;
+use sniffer::{
+    stream::reassembly::{Order, Piece},
+    time::Timestamp,
+};
+use std::{collections::HashSet, time::Duration};
+
+fn byte_at(place: i64) -> u8 {
+    (place.wrapping_mul(0x9e37_79b9) >> 13) as u8
+}
+
+#[derive(Default)]
+struct Model {
+    /// The next byte that comes out.
+    at: i64,
+    /// What was captured.
+    seen: HashSet<i64>,
+    /// The end of the segment that reaches furthest.
+    end: i64,
+    cut: bool,
+}
+
+impl Model {
+    fn take(&mut self, piece: &Piece<'_>) {
+        match piece {
+            Piece::Data(data, _) => {
+                assert!(!data.is_empty(), "nothing is no data");
+                for byte in *data {
+                    assert_eq!(*byte, byte_at(self.at), "the byte at {}", self.at);
+                    self.at += 1;
+                }
+            }
+            Piece::Gap(lost) => {
+                assert!(*lost > 0, "nothing is no gap");
+                let end = self.at + *lost as i64;
+                assert!(end <= self.end, "a gap to {end}, beyond all that came ({})", self.end);
+                if !self.cut {
+                    let had = (self.at..end).find(|place| self.seen.contains(place));
+                    assert_eq!(had, None, "a gap of {lost} bytes at {} that had come", self.at);
+                }
+                self.at = end;
+            }
+        }
+    }
+}
+
+/// Bytes come out in order, once, and as they were; a gap is what never came before it was declared.
+pub fn run(data: &[u8]) {
+    let mut input = Input(data);
+    let isn = input.word();
+    let mut model = Model { cut: input.byte() & 1 != 0, ..Model::default() };
+    let (mut order, mut now, mut held) = (Order::default(), Timestamp(0), 0);
+    order.begin(isn);
+    let first = isn.wrapping_add(1);
+    while !input.is_empty() {
+        let (place, len, how) = (i64::from(input.short().cast_signed()), i64::from(input.byte()), input.byte());
+        now = now.after(Duration::from_millis([0, 1, 15, 2500][usize::from(how & 3)]));
+        let captured = if model.cut && how & 4 != 0 { len / 2 } else { len };
+        let bytes: Vec<u8> = (place..place + captured).map(byte_at).collect();
+        model.seen.extend(place..place + captured);
+        model.end = model.end.max(place + len);
+        held += bytes.len();
+        order.segment(first.wrapping_add(place as u32), &bytes, len as u32, now, &mut |piece| model.take(&piece));
+        match how >> 3 & 7 {
+            1 => order.expire(now, &mut |piece| model.take(&piece)),
+            2 => order.acknowledged(first.wrapping_add(model.end as u32), false, now, &mut |piece| model.take(&piece)),
+            3 => order.acknowledged(first.wrapping_add(model.end as u32), true, now, &mut |piece| model.take(&piece)),
+            _ => {}
+        }
+        assert!(order.waiting() <= held, "{} bytes wait of {held}", order.waiting());
+        assert_eq!(order.next(), Some(first.wrapping_add(model.at as u32)), "the next byte");
+    }
+    order.flush(&mut |piece| model.take(&piece));
+    assert_eq!((order.waiting(), order.deadline()), (0, None), "something waits after the end");
+    assert_eq!(model.at, model.end, "the end");
+}

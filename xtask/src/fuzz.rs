@@ -1,0 +1,132 @@
+//! `fuzz`: builds the fuzz targets in `tests/fuzz` and runs each for a while, from its corpus on. What they find besides stays out of
+//! the committed corpus.
+
+use crate::{
+    Outcome,
+    setup::{BUILD, cargo, ensure, project, sh},
+};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+const FOLDER: &str = "tests/fuzz";
+const SECONDS: u32 = 10;
+/// An input that takes longer than this hangs.
+const TIMEOUT: u32 = 10;
+/// One that needs more than this is a way to fill a machine's memory. Reading the corpus and libFuzzer's own tables take some 100.
+const MEGABYTES: u32 = 1024;
+/// Long enough for several messages and a few limits; longer ones are slower, and find less.
+const LONGEST: u32 = 4096;
+
+/// Runs them all, or those named, and stops at the first that fails.
+pub fn fuzz(args: &[String]) -> Outcome {
+    let (mut seconds, mut named) = (SECONDS, Vec::new());
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--seconds" => seconds = args.next().and_then(|n| n.parse().ok()).ok_or("--seconds takes a number")?,
+            name => named.push(name.to_owned()),
+        }
+    }
+    let all = targets()?;
+    if let Some(unknown) = named.iter().find(|name| !all.contains(name)) {
+        return Err(format!("there is no target `{unknown}`; there are {}", all.join(", ")));
+    }
+    ensure(BUILD)?;
+    ensure(&[("g++", "c++")])?; // libFuzzer is C++
+    build(&named)?;
+    let targets = if named.is_empty() { all } else { named };
+    targets.iter().try_for_each(|target| run(target, seconds))
+}
+
+fn targets() -> Result<Vec<String>, String> {
+    let folder = project().join(FOLDER).join("fuzz_targets");
+    let entries = fs::read_dir(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let mut names: Vec<String> =
+        entries.flatten().filter_map(|entry| Some(entry.path().file_stem()?.to_string_lossy().into_owned())).collect();
+    names.sort();
+    Ok(names)
+}
+
+fn build(named: &[String]) -> Outcome {
+    let there = |cargo: &mut Command| cargo.args(["fuzz", "--version"]).output().is_ok_and(|o| o.status.success());
+    if !there(&mut with_own_bin(cargo(&[]))) {
+        sh(&mut cargo(&["install", "--locked", "cargo-fuzz"]))?;
+    }
+    // Coverage is a matter of the compiler's unstable options, sanitizers one of another compiler: safe code has no use for them.
+    let mut build = with_own_bin(cargo(&["fuzz", "build", "--fuzz-dir", FOLDER, "--sanitizer", "none"]));
+    // Cargo gives those of this task on; the targets are not of this workspace.
+    build.env("RUSTC_BOOTSTRAP", "1").env_remove("RUSTFLAGS").env_remove("CARGO_TARGET_DIR").env_remove("RUSTC_WORKSPACE_WRAPPER");
+    if let [one] = named {
+        build.arg(one);
+    }
+    sh(&mut build)
+}
+
+/// Cargo finds `cargo-fuzz` where it installed it, whatever the shell's PATH is.
+fn with_own_bin(mut command: Command) -> Command {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cargo")));
+    let now = env::var_os("PATH").unwrap_or_default();
+    if let Ok(path) = env::join_paths(home.map(|h| h.join("bin")).into_iter().chain(env::split_paths(&now))) {
+        command.env("PATH", path);
+    }
+    command
+}
+
+fn run(target: &str, seconds: u32) -> Outcome {
+    let folder = project().join(FOLDER);
+    let program = folder.join(format!("target/{}-unknown-linux-gnu/release/{target}", env::consts::ARCH));
+    let (found, kept) = (folder.join("target/corpus").join(target), folder.join("corpus").join(target));
+    let artifacts = folder.join("artifacts").join(target);
+    for dir in [&found, &artifacts] {
+        fs::create_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    }
+    let log = folder.join("target").join(format!("{target}.log"));
+    let output = fs::File::create(&log).map_err(|e| format!("{}: {e}", log.display()))?;
+    let mut command = Command::new(&program);
+    command.arg(format!("-max_total_time={seconds}")).arg(format!("-timeout={TIMEOUT}")).arg(format!("-rss_limit_mb={MEGABYTES}"));
+    command.arg(format!("-max_len={LONGEST}")).arg(format!("-artifact_prefix={}/", artifacts.display())).arg("-print_final_stats=1");
+    // It writes what it finds into the first.
+    command.args([&found, &kept]).stderr(output).current_dir(project());
+    let begun = Instant::now();
+    let mut child = command.spawn().map_err(|e| format!("{}: {e}", program.display()))?;
+    // The fuzzer watches its inputs; nobody watches the fuzzer.
+    let most = Duration::from_secs(u64::from(seconds + 2 * TIMEOUT + 60));
+    let ended = loop {
+        match child.try_wait().map_err(|e| e.to_string())? {
+            Some(status) => break Some(status),
+            None if begun.elapsed() > most => break None,
+            None => std::thread::sleep(Duration::from_millis(100)),
+        }
+    };
+    let text = String::from_utf8_lossy(&fs::read(&log).unwrap_or_default()).into_owned();
+    match ended {
+        Some(status) if status.success() => {
+            let runs = text.lines().find_map(|l| l.strip_prefix("stat::number_of_executed_units:")).unwrap_or("?").trim();
+            println!("{target:<10} {runs:>9} runs in {} s, nothing found", begun.elapsed().as_secs());
+            Ok(())
+        }
+        Some(status) => Err(report(target, &program, &text, &format!("{status}"))),
+        None => {
+            child.kill().and_then(|()| child.wait()).map_err(|e| e.to_string())?;
+            Err(report(target, &program, &text, "it did not end"))
+        }
+    }
+}
+
+/// What happened, which input did it, and what to do with that.
+fn report(target: &str, program: &Path, log: &str, what: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    let from =
+        lines.iter().position(|l| l.contains("panicked at") || l.contains("ERROR: libFuzzer")).unwrap_or(lines.len().saturating_sub(20));
+    let shown: Vec<&str> = lines.iter().skip(from).take(20).copied().collect();
+    let input = log.lines().find_map(|l| l.split("Test unit written to ").nth(1)).map_or("(none was written)", str::trim);
+    format!(
+        "{target}: {what}\n{}\nthe input: {input}\nreplay it: {} {input}\nmake it smaller: RUSTC_BOOTSTRAP=1 cargo fuzz tmin --fuzz-dir {FOLDER} --sanitizer none {target} {input}\nkeep it: copy it to {FOLDER}/corpus/{target}/, named after the bug, and mend that; `cargo test -p sniffer --test integration replay` plays it again",
+        shown.join("\n"),
+        program.display(),
+    )
+}
