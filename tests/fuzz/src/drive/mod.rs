@@ -18,8 +18,11 @@ pub const PARSERS: &[&str] = &[
     "amqp", "cassandra", "dhcpv4", "dns", "http", "icmp", "memcache", "mongodb", "mysql", "nfs", "pgsql", "redis", "sip", "thrift", "tls",
 ];
 
+/// Plays an input.
+type Driver = fn(&[u8]);
+
 /// The targets that are no protocol.
-const OTHERS: &[(&str, fn(&[u8]))] = &[("decode", decode::run), ("reassembly", reassembly::run), ("filter", filter::run)];
+const OTHERS: &[(&str, Driver)] = &[("decode", decode::run), ("reassembly", reassembly::run), ("filter", filter::run)];
 
 /// The name of every target.
 #[allow(dead_code, reason = "the tests compare it with what is there")]
