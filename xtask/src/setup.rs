@@ -27,8 +27,15 @@ pub const TEST: &[Package] = &[
 ];
 
 /// What the benchmarks need besides.
-#[allow(dead_code, reason = "bench")]
-pub const BENCH: &[Package] = &[("tcpreplay", "tcpreplay"), ("time", "/usr/bin/time")];
+pub const BENCH: &[Package] = &[
+    ("bash", "bash"),
+    ("ethtool", "ethtool"),
+    ("iproute2", "ip"),
+    ("python3", "python3"),
+    ("tcpdump", "tcpdump"),
+    ("tcpreplay", "tcpreplay"),
+    ("time", "/usr/bin/time"),
+];
 
 /// Installs those of `packages` that are missing.
 ///

@@ -1,0 +1,269 @@
+//! Each way of capturing, on a veth between two network namespaces, with as many packets as tcpreplay gets through on this machine.
+//! The packets that match are UDP to a port of `dns` and no DNS: taken, decoded and refused by the parser, so that capturing is what
+//! costs. What the kernel does for a packet is done in the sender's time and shows in the rate, not in the program's CPU.
+
+use super::{Scratch, may_capture, measure, program};
+use crate::Outcome;
+use serde_json::Value;
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long tcpreplay sends, per case.
+const SECONDS: &str = "2";
+/// How long the program may take to start or end.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// What is in the rings when the sender stops is taken within this time, and counters are read once more.
+const SETTLE: Duration = Duration::from_millis(1500);
+/// Packets in the generated capture, which is sent over and over.
+const PACKETS: u32 = 2000;
+/// The port whose traffic matches, and one whose does not.
+const PORTS: (u16, u16) = (53, 9);
+
+/// The ways: what they are called here, `type` and `hook`.
+const BACKENDS: &[(&str, &str, &str)] = &[
+    ("ebpf xdp", "ebpf", "xdp"),
+    ("ebpf tc", "ebpf", "tc"),
+    ("ebpf socket", "ebpf", "socket"),
+    ("af_packet", "af_packet", "auto"),
+    ("pcap", "pcap", "auto"),
+];
+
+/// What one case gave.
+struct Measured {
+    /// Packets sent a second.
+    rate: f64,
+    /// Packets sent that match.
+    matching: f64,
+    /// The program's nanoseconds per packet sent.
+    per_packet: f64,
+    /// Packets that came to the decoder.
+    taken: u64,
+    seen: u64,
+    lost: u64,
+}
+
+/// All ways, sizes and shares, with ratios to the two ways that need no eBPF.
+pub fn run(scratch: &Scratch) -> Outcome {
+    if !may_capture() {
+        return Ok(());
+    }
+    println!("Live capture: {SECONDS} s of tcpreplay --topspeed over a veth; CPU is the program's, per packet sent.");
+    println!("\"taken\" of those that match came to the decoder; \"lost\" is what the program itself counted as lost.\n");
+    println!("| bytes | matching | backend | sent/s | CPU ns/packet | ÷ af_packet | ÷ pcap | seen | taken | missing | lost |");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|");
+    for size in [64, 1500] {
+        for percent in [1, 100] {
+            let capture = scratch.write("generated.pcap", &generate(size, percent))?;
+            let share = f64::from(percent) / 100.0;
+            let mut all = Vec::new();
+            for (_, kind, hook) in BACKENDS {
+                all.push(one(scratch, &capture, kind, hook, share));
+            }
+            let cost = |index: usize| all.get(index).and_then(|m| m.as_ref().ok()).map_or(f64::NAN, |m| m.per_packet);
+            let (af_packet, pcap) = (cost(BACKENDS.len() - 2), cost(BACKENDS.len() - 1));
+            for ((name, ..), measured) in BACKENDS.iter().zip(&all) {
+                match measured {
+                    Ok(m) => println!(
+                        "| {size} | {percent} % | {name} | {:.0} | {:.0} | {:.2} | {:.2} | {} | {} | {:.2} % | {} |",
+                        m.rate,
+                        m.per_packet,
+                        m.per_packet / af_packet,
+                        m.per_packet / pcap,
+                        m.seen,
+                        m.taken,
+                        100.0 * (1.0 - m.taken as f64 / m.matching).max(0.0),
+                        m.lost,
+                    ),
+                    Err(error) => println!("| {size} | {percent} % | {name} | {error} | | | | | | | |"),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn one(scratch: &Scratch, capture: &Path, kind: &str, hook: &str, share: f64) -> Result<Measured, String> {
+    let net = Net::new()?;
+    let config = format!(
+        "packetbeat.interfaces: {{device: v0, type: {kind}, hook: {hook}}}\npacketbeat.protocols: [{{type: dns, ports: [{}]}}]\n\
+         packetbeat.flows.enabled: false\noutput.discard: {{}}\n",
+        PORTS.0
+    );
+    let config = scratch.write("live.yml", config.as_bytes())?;
+    let sniffer = Running::start(net.on(&net.receiver, &program()).arg("-e").arg("-c").arg(config).arg("--path.home").arg(&scratch.0))?;
+    sniffer.wait_for("sniffer is running")?;
+    let before = measure::cpu_so_far(sniffer.child.id()).ok_or("the program is gone")?;
+    let sent = net
+        .on(&net.sender, Path::new("tcpreplay"))
+        .args(["-q", "--preload-pcap", "--topspeed", "--loop=100000000", "--duration", SECONDS, "-i", "v0"])
+        .arg(capture)
+        .output()
+        .map_err(|e| format!("tcpreplay: {e}"))?;
+    let said = String::from_utf8_lossy(&sent.stdout).into_owned() + &String::from_utf8_lossy(&sent.stderr);
+    let (packets, seconds) = actual(&said).ok_or_else(|| format!("tcpreplay said: {}", said.replace('\n', "; ")))?;
+    thread::sleep(SETTLE);
+    let after = measure::cpu_so_far(sniffer.child.id()).ok_or("the program is gone")?;
+    let log = sniffer.stop()?;
+    let totals = log
+        .iter()
+        .rev()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .find(|record| record["message"] == "Total metrics")
+        .ok_or("no totals in the log")?;
+    let capture = totals["monitoring"]["metrics"]["capture"].clone();
+    let counter = |name: &str| capture[name].as_u64().unwrap_or(0);
+    Ok(Measured {
+        rate: packets / seconds,
+        matching: packets * share,
+        per_packet: (after - before) * 1e9 / packets,
+        taken: counter("frames"),
+        seen: counter("seen"),
+        lost: counter("lost") + counter("lost_by_interface"),
+    })
+}
+
+/// Packets and seconds from tcpreplay's `Actual: 615643 packets (…) sent in 3.27 seconds`.
+fn actual(said: &str) -> Option<(f64, f64)> {
+    let words: Vec<&str> = said.lines().find_map(|line| line.strip_prefix("Actual: "))?.split_whitespace().collect();
+    let seconds = words.iter().position(|word| *word == "in")? + 1;
+    Some((words.first()?.parse().ok()?, words.get(seconds)?.parse().ok()?))
+}
+
+/// A pcap of UDP packets, frames of `size` bytes, `percent` of them to the port that matches.
+fn generate(size: u32, percent: u32) -> Vec<u8> {
+    let mut out = Vec::new();
+    // https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-04.html
+    for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 262_144, 1] {
+        out.extend(word.to_le_bytes());
+    }
+    for number in 0..PACKETS {
+        for word in [1_700_000_000, number, size, size] {
+            out.extend(word.to_le_bytes());
+        }
+        let start = out.len();
+        out.extend([2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0]);
+        let ip = out.len();
+        let total = (size - 14) as u16;
+        out.extend([0x45, 0]);
+        out.extend(total.to_be_bytes());
+        out.extend([0, 0, 0, 0, 64, 17, 0, 0]);
+        // Addresses that differ, as those of real clients would.
+        out.extend([10, 0, (number >> 8) as u8, number as u8, 192, 0, 2, 2]);
+        let sum = !checksum(&out[ip..]);
+        out[ip + 10..ip + 12].copy_from_slice(&sum.to_be_bytes());
+        let port = if number % 100 < percent { PORTS.0 } else { PORTS.1 };
+        out.extend((20_000 + (number % 10_000) as u16).to_be_bytes());
+        out.extend(port.to_be_bytes());
+        out.extend((total - 20).to_be_bytes());
+        out.extend([0, 0]);
+        out.resize(start + size as usize, 0xff);
+    }
+    out
+}
+
+/// RFC 1071.
+fn checksum(bytes: &[u8]) -> u16 {
+    let mut sum: u32 = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0))).sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    sum as u16
+}
+
+/// A sender and a receiver, each with its end `v0` of a veth; gone with the value.
+struct Net {
+    sender: String,
+    receiver: String,
+}
+
+impl Net {
+    fn new() -> Result<Self, String> {
+        let name = |end: &str| format!("snbench{}{end}", std::process::id());
+        let net = Self { sender: name("s"), receiver: name("r") };
+        let Self { sender, receiver } = &net;
+        let ip = |args: &str| match Command::new("ip").args(args.split(' ')).output() {
+            Ok(output) if output.status.success() => Ok(()),
+            Ok(output) => Err(format!("ip {args}: {}", String::from_utf8_lossy(&output.stderr).trim())),
+            Err(error) => Err(format!("ip {args}: {error}")),
+        };
+        ip(&format!("netns add {sender}"))?;
+        ip(&format!("netns add {receiver}"))?;
+        ip(&format!("-n {sender} link add v0 mtu 9000 type veth peer name v0 mtu 9000 netns {receiver}"))?;
+        for ns in [sender, receiver] {
+            // No packets but those that are sent on purpose.
+            ip(&format!("-n {ns} link set v0 addrgenmode none up"))?;
+            // Without it, frames of packet sockets pass XDP by (where the driver's own XDP is off).
+            let _ = net.on(ns, Path::new("ethtool")).args(["-K", "v0", "gro", "on"]).output();
+        }
+        Ok(net)
+    }
+
+    // `ip netns exec` would hide bpffs behind a fresh /sys.
+    fn on(&self, ns: &str, program: &Path) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/run/netns/{ns}")).arg(program).stdin(Stdio::null());
+        command
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        for ns in [&self.sender, &self.receiver] {
+            let _ = Command::new("ip").args(["netns", "del", ns]).output();
+        }
+    }
+}
+
+/// A program whose log is read; ended with the value.
+struct Running {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Running {
+    fn start(command: &mut Command) -> Result<Self, String> {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(|e| e.to_string())?;
+        let (sender, lines) = mpsc::channel();
+        if let Some(stderr) = child.stderr.take() {
+            thread::spawn(move || BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        }
+        Ok(Self { child, lines })
+    }
+
+    fn wait_for(&self, text: &str) -> Outcome {
+        let (start, mut last) = (Instant::now(), String::new());
+        while let Ok(line) = self.lines.recv_timeout(PATIENCE.saturating_sub(start.elapsed())) {
+            if line.contains(text) {
+                return Ok(());
+            }
+            last = line;
+        }
+        Err(format!("the program did not say {text:?} but {last:?}"))
+    }
+
+    /// Asks it to end and returns what it said since.
+    fn stop(mut self) -> Result<Vec<String>, String> {
+        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            if matches!(self.child.try_wait(), Ok(Some(_))) {
+                return Ok(self.lines.iter().collect());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Err("the program did not end when it was asked to".into())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
