@@ -20,6 +20,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+/// What is written at once: more gains nothing, and a batch can be as large as the queue.
+const AT_ONCE: usize = 128 << 10;
+
 #[derive(Deserialize)]
 #[serde(default)]
 struct Options {
@@ -111,6 +114,12 @@ impl Output for Files {
                     return partly(fates, written, error);
                 }
                 (self.buffer, written) = (next, i);
+            }
+            if self.buffer.len() >= AT_ONCE {
+                if let Err(error) = self.write() {
+                    return partly(fates, written, error);
+                }
+                written = i + 1;
             }
         }
         match self.write() {
