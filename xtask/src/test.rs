@@ -21,7 +21,8 @@ pub fn test(args: &[String]) -> Outcome {
     build_ebpf::is_fresh()?;
     sh(&mut cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
     sh(&mut cargo(&["test", "--workspace", "--locked"]))?;
-    let mut left_out = vec!["the tests against a real Elasticsearch (cargo xtask test-servers)".to_owned()];
+    let mut left_out =
+        vec!["the tests against a real Elasticsearch (cargo xtask test-servers)".to_owned(), "fuzzing (cargo xtask fuzz)".to_owned()];
     if project().join(CONFORM).exists() {
         sh(Command::new(CONFORM).arg("target/debug/sniffer"))?;
     } else {

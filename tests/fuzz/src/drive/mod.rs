@@ -12,7 +12,8 @@ use serde_json::value::RawValue;
 use sniffer::{protocols::PROTOCOLS, publish::Sink};
 use std::sync::{Arc, Mutex};
 
-/// Protocols that have a target: a file in `fuzz_targets`, a `[[bin]]` in `Cargo.toml`, a folder in `corpus`. Those that are not in [`PROTOCOLS`] are on their way; their targets do nothing.
+/// Protocols that have a target: a file in `fuzz_targets`, a `[[bin]]` in `Cargo.toml`, a folder in `corpus`. One that is not in
+/// [`PROTOCOLS`] has a target that does nothing.
 #[rustfmt::skip]
 pub const PARSERS: &[&str] = &[
     "amqp", "cassandra", "dhcpv4", "dns", "http", "icmp", "memcache", "mongodb", "mysql", "nfs", "pgsql", "redis", "sip", "thrift", "tls",
