@@ -6,7 +6,17 @@ mod drive;
 
 use crate::harness::tests;
 use sniffer::protocols::PROTOCOLS;
-use std::{collections::BTreeSet, fs, panic, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::Duration,
+};
+
+/// Of one input, which takes a millisecond.
+const LONGEST: Duration = Duration::from_secs(20);
 
 fn names(folder: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
@@ -21,8 +31,17 @@ fn replay_the_corpus() {
         for name in names(&corpus.join(&target)) {
             let input = fs::read(corpus.join(&target).join(&name)).unwrap();
             assert!(input.len() <= 4096, "{target}/{name}: {} bytes; `cargo fuzz tmin` makes it smaller", input.len());
-            if panic::catch_unwind(|| drive::run(&target, &input)).is_err() {
-                failed.push(format!("{target}/{name}"));
+            // On a thread of its own: one that hangs is to be named, not waited for.
+            let (done, ended) = mpsc::channel();
+            let of = target.clone();
+            thread::spawn(move || {
+                drive::run(&of, &input);
+                done.send(())
+            });
+            match ended.recv_timeout(LONGEST) {
+                Ok(()) => {}
+                Err(RecvTimeoutError::Disconnected) => failed.push(format!("{target}/{name} panicked")),
+                Err(RecvTimeoutError::Timeout) => failed.push(format!("{target}/{name} did not end")),
             }
             played += 1;
         }
