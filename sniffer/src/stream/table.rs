@@ -134,7 +134,7 @@ impl Streams {
             let turn = slot.turn;
             self.over.push_back((env.now.after(OVER), (at, turn)));
         }
-        self.settle(at);
+        self.settle(at, env.now);
         self.make_room(env);
         Some(number)
     }
@@ -148,7 +148,7 @@ impl Streams {
             if let Some(slot) = self.at(place) {
                 slot.armed = None;
                 slot.connection.expire(env);
-                self.settle(place.0);
+                self.settle(place.0, env.now);
             }
         }
         while let Some(&(due, place)) = self.over.front()
@@ -231,13 +231,14 @@ impl Streams {
         }
     }
 
-    /// Counts anew what a connection holds, and sets its timer.
-    fn settle(&mut self, at: usize) {
+    /// Counts anew what a connection holds, and sets its timer: after `now`, or a parser that wants to be woken at once would be for ever.
+    fn settle(&mut self, at: usize, now: Timestamp) {
         let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) else { return };
         let held = slot.connection.held();
         self.held = self.held - slot.held + held;
         slot.held = held;
-        if let Some(due) = slot.connection.due()
+        let later = Timestamp(now.0.saturating_add(1));
+        if let Some(due) = slot.connection.due().map(|due| due.max(later))
             && slot.armed.is_none_or(|armed| due < armed)
         {
             slot.armed = Some(due);
