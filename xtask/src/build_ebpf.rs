@@ -1,7 +1,10 @@
 //! Builds the kernel half and puts it where `cargo build` finds it: `sniffer-ebpf/object/`. The object is committed, so that only
 //! those who change the kernel half need a BPF toolchain; beside it lie the hash of the sources it was built from and its own.
 
-use crate::Outcome;
+use crate::{
+    Outcome,
+    setup::{Package, ensure, project},
+};
 use sha2::{Digest, Sha256};
 use std::{
     env, fs,
@@ -14,7 +17,7 @@ const HASHES: &str = "sniffer-ebpf/object/sniffer.bpf.hashes";
 const TARGET: &str = "bpfel-unknown-none";
 const LINKER_VERSION: &str = "0.13.0";
 /// Debian's compiler with a ready-made `core` for BPF, and LLVM for the linker.
-const DEBIAN_PACKAGES: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
+const DEBIAN_PACKAGES: &[Package] = &[("rustc-web", DEBIAN_RUSTC), ("libstd-rust-web-dev-bpf", DEBIAN_CORE)];
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CORE: &str = "/usr/lib/rustlib/bpfel-unknown-none";
 
@@ -37,7 +40,7 @@ pub fn build_ebpf(arguments: &[String]) -> Outcome {
             other => return Err(format!("`{other}` is not known; --check and --debug are")),
         }
     }
-    let root = root();
+    let root = project();
     let toolchain = toolchain()?;
     linker(&root)?;
     let built = build(&root, &toolchain, debug)?;
@@ -122,15 +125,9 @@ fn toolchain() -> Result<Toolchain> {
     if let Some(found) = find_toolchain() {
         return Ok(found);
     }
-    if apt_has_packages() {
-        println!("installing {}: a compiler with a core library for BPF", DEBIAN_PACKAGES.join(" "));
-        succeed(&mut as_root(&["apt-get", "install", "-y", "--no-install-recommends", DEBIAN_PACKAGES[0], DEBIAN_PACKAGES[1]]))?;
-        return find_toolchain().ok_or_else(|| format!("{} did not bring {DEBIAN_CORE}", DEBIAN_PACKAGES.join(" ")));
-    }
-    Err(format!(
-        "no core library for BPF: `rustup component add rust-src`, or on Debian `apt-get install --no-install-recommends {}`",
-        DEBIAN_PACKAGES.join(" ")
-    ))
+    println!("No compiler has a core library for BPF: Debian's does (or `rustup component add rust-src`).");
+    ensure(DEBIAN_PACKAGES)?;
+    find_toolchain().ok_or_else(|| format!("the packages did not bring {DEBIAN_CORE}"))
 }
 
 fn find_toolchain() -> Option<Toolchain> {
@@ -157,11 +154,7 @@ fn linker(root: &Path) -> Result<()> {
         return Ok(());
     }
     let library = format!("/usr/lib/{}-linux-gnu/libLLVM.so.22.1", env::consts::ARCH);
-    if !Path::new(&library).exists() {
-        return Err(format!(
-            "bpf-linker {LINKER_VERSION} needs LLVM 22: `apt-get install libllvm22`, or install it as https://github.com/aya-rs/bpf-linker says"
-        ));
-    }
+    ensure(&[("libllvm22", &library)])?;
     // The crate asks for a development package's layout; a link is all it needs of it.
     let prefix = root.join("target/llvm");
     fs::create_dir_all(prefix.join("lib")).map_err(|e| format!("{}: {e}", prefix.display()))?;
@@ -181,9 +174,9 @@ fn linker(root: &Path) -> Result<()> {
 
 /// Whether the committed object is of the sources beside it.
 pub fn is_fresh() -> Outcome {
-    let hashes = fs::read_to_string(root().join(HASHES)).unwrap_or_default();
-    let object = fs::read(root().join(OBJECT)).unwrap_or_default();
-    let want = format!("sources {}\nobject {}\n", sources_hash(&root())?, hex(&Sha256::digest(&object)));
+    let hashes = fs::read_to_string(project().join(HASHES)).unwrap_or_default();
+    let object = fs::read(project().join(OBJECT)).unwrap_or_default();
+    let want = format!("sources {}\nobject {}\n", sources_hash(&project())?, hex(&Sha256::digest(&object)));
     if hashes.starts_with(&want) {
         Ok(())
     } else {
@@ -213,10 +206,6 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_owned()
-}
-
 fn cargo_home() -> Result<PathBuf> {
     env::var_os("CARGO_HOME")
         .map(PathBuf::from)
@@ -228,18 +217,6 @@ fn path_with_cargo_bin() -> Result<std::ffi::OsString> {
     let now = env::var_os("PATH").unwrap_or_default();
     let paths = std::iter::once(cargo_home()?.join("bin")).chain(env::split_paths(&now));
     env::join_paths(paths).map_err(|e| e.to_string())
-}
-
-fn apt_has_packages() -> bool {
-    DEBIAN_PACKAGES.iter().all(|name| Command::new("apt-cache").args(["show", name]).output().is_ok_and(|o| o.status.success()))
-}
-
-fn as_root(command: &[&str]) -> Command {
-    let root = output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
-    let mut words = command.iter();
-    let mut built = if root { Command::new(words.next().copied().unwrap_or("true")) } else { Command::new("sudo") };
-    built.args(words);
-    built
 }
 
 fn output(command: &mut Command) -> Result<String> {

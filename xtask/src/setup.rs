@@ -41,7 +41,7 @@ pub const BENCH: &[Package] = &[
 ///
 /// # Errors
 /// Where there is no apt, or it fails: names what is missing.
-pub fn ensure(packages: &[Package]) -> Outcome {
+pub fn ensure(packages: &[(&str, &str)]) -> Outcome {
     let missing: Vec<&str> = packages.iter().filter(|(_, shown_by)| !is_there(shown_by)).map(|(name, _)| *name).collect();
     if missing.is_empty() {
         return Ok(());
