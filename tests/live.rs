@@ -76,7 +76,7 @@ fn start_servers(net: &Net, dir: &Path) -> [Running; 2] {
     let at = dir.display();
     std::fs::write(dir.join("index.html"), "x".repeat(3000)).unwrap();
     let conf = format!(
-        "daemon off; pid {at}/pid; error_log stderr; user root; events {{}} http {{ access_log off; client_body_temp_path {at}/b; \
+        "daemon off; master_process off; pid {at}/pid; error_log stderr; user root; events {{}} http {{ access_log off; client_body_temp_path {at}/b; \
          proxy_temp_path {at}/p; fastcgi_temp_path {at}/f; uwsgi_temp_path {at}/u; scgi_temp_path {at}/s; \
          server {{ listen 80; root {at}; location /n/ {{ return 200 \"fine\\n\"; }} }} }}"
     );
