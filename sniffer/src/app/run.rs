@@ -200,10 +200,8 @@ impl Job<'_> {
             if !publish {
                 return metrics.add("libbeat.pipeline.events.filtered", batch.len() as u64);
             }
-            let dropped = queue.push(batch, wait);
-            if dropped > 0 {
-                metrics.add("libbeat.pipeline.events.dropped", dropped as u64);
-            }
+            // What finds no room the queue counts.
+            queue.push(batch, wait);
         });
         Ok(Engine::new(worker::Options {
             protocols: self.plan.configured(interface)?,
@@ -369,9 +367,7 @@ impl Watch {
 
     fn collect(&self) {
         self.counters.each(|name, total| self.metrics.set_total(0, name, total));
-        let stats = self.queue.stats();
-        self.metrics.set_total(0, "libbeat.pipeline.events.published", stats.added);
-        self.metrics.set_gauge("libbeat.pipeline.queue.filled.events", stats.events as f64);
-        self.metrics.set_gauge("libbeat.pipeline.queue.filled.bytes", stats.bytes as f64);
+        let total = |name: &'static str, total| self.metrics.set_total(0, name, total);
+        self.queue.stats().each(total, |name, value| self.metrics.set_gauge(name, value));
     }
 }

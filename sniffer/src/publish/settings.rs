@@ -3,7 +3,7 @@
 
 use super::direction::Directions;
 use crate::{
-    config::{self, Node},
+    config::{self, General, Node, Precision},
     enrich::{World, networks::Networks},
     event::tree::{Object, expand_dots},
     processors::{self, Chain, Facts, Step, one_or_many, under},
@@ -53,35 +53,6 @@ struct Marks {
     fields_under_root: bool,
     #[serde(deserialize_with = "one_or_many")]
     tags: Vec<Value>,
-}
-
-/// The root of the configuration, as far as it concerns publishing.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct General {
-    timestamp: Times,
-    packetbeat: Packetbeat,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Times {
-    precision: Precision,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Precision {
-    #[default]
-    Millisecond,
-    Microsecond,
-    Nanosecond,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Packetbeat {
-    ignore_outgoing: bool,
 }
 
 /// A publisher's own settings.
@@ -148,16 +119,16 @@ impl Publishing {
         publishers: Vec<Publisher>,
         world: World,
     ) -> Result<Arc<Self>, config::Error> {
-        let general: General = root.read()?;
+        let general = General::read(root)?;
         let (marks, steps) = parts(root)?;
         let publishers = publishers.iter().map(|publisher| ready(&identity, publisher)).collect::<Result<_, _>>()?;
-        let digits = match general.timestamp.precision {
+        let digits = match general.precision {
             Precision::Millisecond => 3,
             Precision::Microsecond => 6,
             Precision::Nanosecond => 9,
         };
         let networks = Networks::parse(internal_networks).map_err(|message| root.error(format!("internal_networks: {message}")))?;
-        let ignore_outgoing = general.packetbeat.ignore_outgoing;
+        let ignore_outgoing = general.ignore_outgoing;
         let (changes, state) = Default::default();
         let all = Self { identity, marks, steps, publishers, networks, ignore_outgoing, digits, changes, state };
         let state = all.compile(world).map_err(|error| root.error(error.to_string()))?;

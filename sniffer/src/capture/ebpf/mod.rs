@@ -115,14 +115,6 @@ impl Capture {
     }
 }
 
-/// Opens interfaces for as long as the sources live.
-///
-/// # Errors
-/// When something is missing, and what would mend it.
-pub fn open(options: &Options) -> Result<Vec<Box<dyn Source>>, Error> {
-    Capture::open(options).map(|(_, sources)| sources)
-}
-
 fn find(name: &str) -> Result<Device, Error> {
     devices::resolve(name).map_err(|error| match error {
         super::Error::Device { device, reason } => Error::Interface { name: device, reason },

@@ -14,6 +14,11 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+/// For as long as the sources live.
+fn open(options: &Options) -> Result<Vec<Box<dyn Source>>, Error> {
+    Capture::open(options).map(|(_, sources)| sources)
+}
+
 /// Runs `test` in a thread with a network of its own: loopback, and a veth from `va` to `vb`.
 fn in_a_network(name: &str, test: fn()) {
     if !privileged(name) {
