@@ -15,6 +15,7 @@ pub mod enrich;
 pub mod event;
 pub mod flow;
 pub mod monitor;
+pub mod net;
 pub mod output;
 pub mod processors;
 pub mod protocols;

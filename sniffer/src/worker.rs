@@ -4,11 +4,9 @@
 use crate::{
     capture::{Frame, Polled, Source, Stats},
     decode::{Decoder, Layer4, Packet, Tcp},
-    flow::{
-        key::{Direction, Peers, Transport},
-        table::FlowTable,
-    },
-    protocols::{Context, Plugin, Probe, Skipped},
+    flow::table::FlowTable,
+    net::{Direction, Peers, Transport},
+    protocols::{Context, Plugin, Probe},
     publish::Sink,
     stream::{
         Configured, Env, Streams, Totals,
@@ -17,7 +15,6 @@ use crate::{
     time::Timestamp,
 };
 use std::{
-    collections::VecDeque,
     io,
     net::{IpAddr, SocketAddr},
     sync::atomic::{AtomicBool, Ordering},
@@ -258,19 +255,9 @@ impl Pipeline {
 
     fn with_plugin(&mut self, index: usize, now: Timestamp, mut peers: Peers, f: impl FnOnce(&mut dyn Plugin, &mut Context<'_>)) {
         let (Some(configured), Some(wake)) = (self.plugins.get_mut(index), self.wakes.get_mut(index)) else { return };
-        let times = VecDeque::new();
-        let mut cx = Context {
-            now,
-            peers: &mut peers,
-            skipped: Skipped::default(),
-            times: &times,
-            publisher: index,
-            sink: &mut self.sink,
-            wake: *wake,
-            strict: self.strict,
-        };
+        let mut cx = Context::new(now, &mut peers, &mut self.sink, index, self.strict).with_wake(*wake);
         f(configured.plugin.as_mut(), &mut cx);
-        *wake = cx.wake;
+        *wake = cx.wake();
     }
 }
 

@@ -7,22 +7,22 @@ use std::{fs, path::Path};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("time.rs", &[]),
     ("config/", &["time"]),
-    ("event/", &["flow::key", "time"]),
-    ("flow/key.rs", &[]),
-    ("flow/", &["config", "decode", "event", "flow", "publish", "time"]),
-    ("decode/", &["capture", "flow::key", "time"]),
-    ("capture/", &["config", "time"]),
-    ("protocols/mod.rs", &["config", "event", "flow::key", "publish", "time"]),
-    ("protocols/", &["config", "event", "flow::key", "protocols", "publish", "time"]),
-    ("stream/", &["config", "decode", "flow::key", "protocols", "publish", "time"]),
-    ("enrich/", &["config", "event", "flow::key", "time"]),
+    ("event/", &["net", "time"]),
+    ("net/", &["time"]),
+    ("flow/", &["config", "decode", "net", "publish", "time"]),
+    ("decode/", &["capture", "net", "time"]),
+    ("capture/", &["config", "net", "time"]),
+    ("protocols/mod.rs", &["config", "event", "net", "publish", "time"]),
+    ("protocols/", &["config", "event", "net", "protocols", "publish", "time"]),
+    ("stream/", &["config", "decode", "net", "protocols", "publish", "time"]),
+    ("enrich/", &["config", "event", "net", "time"]),
     ("processors/", &["config", "enrich", "event", "time"]),
-    ("publish/", &["config", "enrich", "event", "flow::key", "processors", "time"]),
+    ("publish/", &["config", "enrich", "event", "net", "processors", "time"]),
     ("queue/", &["config", "monitor", "publish", "time"]),
     ("output/", &["config", "event", "monitor", "processors::condition", "publish", "queue", "rotate", "time"]),
     ("monitor/", &["config", "rotate", "time"]),
     ("rotate.rs", &[]),
-    ("worker.rs", &["capture", "decode", "flow", "protocols", "publish", "stream", "time"]),
+    ("worker.rs", &["capture", "decode", "flow", "net", "protocols", "publish", "stream", "time"]),
 ];
 
 /// Only these may name that crate.
@@ -93,7 +93,7 @@ fn check(file: &str, text: &str, wrong: &mut Vec<String>) {
         if let (Some(protocol), Some(of)) = (protocol, used.strip_prefix("protocols::").and_then(|u| u.split("::").next()))
             && of != protocol
             && of.starts_with(|c: char| c.is_ascii_lowercase())
-            && !["matcher", "reader", "testing"].contains(&of)
+            && !["kit", "testing"].contains(&of)
         {
             wrong.push(format!("{file}:{line}: one protocol does not use another ({of})"));
         }
@@ -120,8 +120,8 @@ fn mentions(line: &str, krate: &str) -> bool {
     line.match_indices(krate).any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':'))
 }
 
-/// Every path that begins with `crate::`, with its line, braces expanded to two levels: `flow::{key::Peers, table}` gives
-/// `flow::key` and `flow::table`.
+/// Every path that begins with `crate::`, with its line, braces expanded to two levels: `flow::{id::Key, table}` gives
+/// `flow::id` and `flow::table`.
 fn paths(code: &str) -> Vec<(String, usize)> {
     let mut found = Vec::new();
     for (at, _) in code.match_indices("crate::") {
@@ -184,11 +184,8 @@ mod tests {
 
     #[test]
     fn wrong_ways_are_found() {
-        assert_eq!(complaints("event/mod.rs", "use crate::flow::key::Peers;\nuse crate::worker::Engine;").len(), 1);
-        assert_eq!(
-            complaints("event/mod.rs", "use crate::{\n    flow::{key::Peers, table::FlowTable},\n    time::Timestamp,\n};").len(),
-            1
-        );
+        assert_eq!(complaints("event/mod.rs", "use crate::net::Peers;\nuse crate::worker::Engine;").len(), 1);
+        assert_eq!(complaints("event/mod.rs", "use crate::{\n    net::Peers, flow::table::FlowTable,\n    time::Timestamp,\n};").len(), 1);
         assert_eq!(complaints("protocols/http/mod.rs", "use crate::protocols::{dns, Context, reader::Reader};").len(), 1);
         assert_eq!(complaints("stream/mod.rs", "let x = tokio::spawn(async {});").len(), 1);
         assert_eq!(complaints("stream/mod.rs", "unsafe { x() }").len(), 1);
@@ -196,8 +193,7 @@ mod tests {
 
     #[test]
     fn right_ways_are_not() {
-        let text =
-            "//! uses crate::worker in a comment\nuse crate::{config, flow::key::Peers};\n#[cfg(test)]\nmod tests { use crate::worker; }";
+        let text = "//! uses crate::worker in a comment\nuse crate::{config, net::Peers};\n#[cfg(test)]\nmod tests { use crate::worker; }";
         assert_eq!(complaints("protocols/http/wire.rs", text), Vec::<String>::new());
         assert_eq!(complaints("capture/libpcap.rs", "use pcap::Capture; use crate::time::Timestamp;"), Vec::<String>::new());
     }

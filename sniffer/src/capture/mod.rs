@@ -1,6 +1,7 @@
 //! Where frames come from. Every backend implements [`Source`]; none of them knows what becomes of a frame.
 
 pub mod afpacket;
+pub mod control;
 pub mod devices;
 pub mod dump;
 pub mod ebpf;

@@ -2,7 +2,8 @@
 //! nothing for the default. What is wrong is said with what is allowed.
 
 use super::{
-    node::{Error, Held, Node},
+    error::Error,
+    node::{Held, Node},
     tree::Style,
 };
 use serde::de::{self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor};

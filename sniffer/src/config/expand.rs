@@ -2,7 +2,7 @@
 //! `$${` is a `${` that stays.
 
 use super::{
-    node::Error,
+    error::Error,
     tree::{Raw, Style, Value},
 };
 

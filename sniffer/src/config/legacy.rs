@@ -1,7 +1,8 @@
 //! Old forms become the one form that the modules read, each with a warning that shows it: Packetbeat 1.x, and the map of protocols.
 
 use super::{
-    tree::{Place, Raw, Style, Value},
+    error::Place,
+    tree::{Raw, Style, Value},
     write,
 };
 use serde_yaml::Value as Yaml;

@@ -1,12 +1,13 @@
 //! Files, `-E` and variables become one tree.
 
 use super::{
+    error::{Error, Place},
     expand, legacy,
-    node::{Error, Node},
+    node::Node,
     overrides,
     paths::{Paths, Said},
     permissions,
-    tree::{self, Place, Raw, Value},
+    tree::{self, Raw, Value},
     write, yaml,
 };
 use std::path::{Path, PathBuf};

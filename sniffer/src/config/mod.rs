@@ -8,6 +8,7 @@
 
 mod accepted;
 mod de;
+mod error;
 mod expand;
 mod general;
 mod legacy;
@@ -23,9 +24,10 @@ mod write;
 mod yaml;
 
 pub use accepted::leftover;
+pub use error::Error;
 pub use general::{Compatibility, General, Precision};
 pub use load::{LoadOptions, Loaded, load};
-pub use node::{Error, Node, Unknown};
+pub use node::{Node, Unknown};
 pub use paths::{DataDir, Paths};
 pub use protocols::{PortRange, Ports, ProtocolConfig, read_protocols};
 pub use units::{bytes, duration, duration_option, duration_signed};

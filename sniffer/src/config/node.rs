@@ -1,8 +1,9 @@
 //! A place in the configuration: a value, where it was written, and whether anybody asked for it.
 
 use super::{
+    error::{Error, Place},
     overrides,
-    tree::{self, Place, Raw, Style, Value},
+    tree::{self, Raw, Style, Value},
     yaml,
 };
 use serde::de::DeserializeOwned;
@@ -13,11 +14,6 @@ use std::{
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
-
-/// What is wrong with the configuration, and where.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Error(pub String);
 
 /// A place in the configuration. Cheap to clone; clones are the same place.
 #[derive(Clone)]

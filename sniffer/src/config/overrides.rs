@@ -2,8 +2,8 @@
 //! `'…'`, `"…"`, `[a, b]`, `{a: b}`, and commas for a list without brackets.
 
 use super::{
-    node::Error,
-    tree::{self, MAX_DEPTH, Place, Raw, Style, Value},
+    error::{Error, Place},
+    tree::{self, MAX_DEPTH, Raw, Style, Value},
 };
 use std::sync::Arc;
 

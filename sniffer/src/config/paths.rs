@@ -1,6 +1,6 @@
 //! Where things are: home, configuration, data, logs; and what is kept in data: the identity, and the lock.
 
-use super::node::Error;
+use super::error::Error;
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File, OpenOptions, TryLockError},

@@ -1,6 +1,6 @@
 //! Who may have written the configuration: it names commands to no one, but it says where all that is seen is sent.
 
-use super::node::Error;
+use super::error::Error;
 use std::{
     fs::{File, Metadata},
     os::unix::fs::MetadataExt,

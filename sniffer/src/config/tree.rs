@@ -1,40 +1,9 @@
 //! The tree of values while it is put together: dotted keys become maps, several sources become one.
 
-use super::node::Error;
-use std::sync::Arc;
+use super::error::{Error, Place};
 
 /// How deep maps and lists may nest, dotted keys included. Packetbeat's own go down to 8; deeper trees are walked with recursion.
 pub(super) const MAX_DEPTH: usize = 64;
-
-/// Where something was written.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
-    /// The file as the user named it, or `-E`.
-    pub file: Option<Arc<str>>,
-    /// Counted from 1; 0 where there are no lines.
-    pub line: usize,
-}
-
-impl Place {
-    /// `message`, after where it holds.
-    pub fn error(&self, message: impl std::fmt::Display) -> Error {
-        match self.to_string() {
-            place if place.is_empty() => Error(message.to_string()),
-            place => Error(format!("{place}: {message}")),
-        }
-    }
-}
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (&self.file, self.line) {
-            (Some(file), 0) => write!(f, "{file}"),
-            (Some(file), line) => write!(f, "{file}:{line}"),
-            (None, 0) => Ok(()),
-            (None, line) => write!(f, "line {line}"),
-        }
-    }
-}
 
 /// How a scalar was written, which decides what it may be taken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! YAML text to a tree with places. YAML 1.2 by saphyr-parser's events; anchors, aliases and merge keys (`<<`) are resolved here.
 
 use super::{
-    node::Error,
-    tree::{MAX_DEPTH, Place, Raw, Style, Value},
+    error::{Error, Place},
+    tree::{MAX_DEPTH, Raw, Style, Value},
 };
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use std::{collections::HashMap, sync::Arc};

@@ -3,8 +3,9 @@
 //! An exact repetition is ignored; fragments that overlap otherwise cost the datagram, as RFC 5722 wants it and as Linux does for IPv4
 //! too: whoever writes such ones wants the watcher to read something else than the receiver.
 
-use super::{Addresses, Vlans, ip::Part};
-use crate::time::Timestamp;
+use super::{Addresses, ip::Part};
+
+use crate::{net::Vlans, time::Timestamp};
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::{collections::VecDeque, time::Duration};

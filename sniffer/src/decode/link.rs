@@ -2,8 +2,11 @@
 //!
 //! <https://www.tcpdump.org/linktypes.html>, IEEE 802.3, 802.1Q, 802.1ad. MPLS, PPPoE and 802.3 length frames are not looked into.
 
-use super::{Macs, Undecoded, Vlans};
-use crate::capture::{Frame, Link};
+use super::{Macs, Undecoded};
+use crate::{
+    capture::{Frame, Link},
+    net::Vlans,
+};
 use etherparse::{Ethernet2HeaderSlice, SingleVlanHeaderSlice};
 
 /// More tags than any network has; what lies behind them is not looked for.

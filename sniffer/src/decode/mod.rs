@@ -10,7 +10,7 @@ mod packet;
 mod transport;
 mod tunnel;
 
-pub use packet::{Addresses, Icmp, Ips, Layer4, Macs, Packet, Tcp, TcpFlags, Udp, Vlans};
+pub use packet::{Addresses, Icmp, Ips, Layer4, Macs, Packet, Tcp, TcpFlags, Udp};
 
 use crate::capture::Frame;
 use fragments::{Added, Fragment, Fragments};

@@ -1,7 +1,10 @@
 //! What the headers of one frame said. Addresses and payloads are borrowed: from the frame, or from the decoder where a datagram had
 //! to be put together from its fragments.
 
-use crate::{flow::key::Transport, time::Timestamp};
+use crate::{
+    net::{Transport, Vlans},
+    time::Timestamp,
+};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// A decoded frame.
@@ -56,27 +59,6 @@ impl Macs<'_> {
     pub fn destination(self) -> [u8; 6] {
         let [d @ .., _, _, _, _, _, _] = *self.0;
         d
-    }
-}
-
-/// VLAN ids (12 bits), of which the last two are kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Vlans {
-    /// How many tags there were.
-    pub count: u8,
-    /// The last but one; 0 unless there were two.
-    pub outer: u16,
-    /// The last; 0 unless there was one.
-    pub inner: u16,
-}
-
-impl Vlans {
-    /// Adds the next tag, going inwards.
-    #[inline]
-    pub fn push(&mut self, tci: u16) {
-        self.count = self.count.saturating_add(1);
-        self.outer = self.inner;
-        self.inner = tci & 0x0fff;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Head, Text};
 use crate::{
-    flow::key::{Direction, Peers},
+    net::{Direction, Peers},
     time::{TimeText, Timestamp},
 };
 use serde::{

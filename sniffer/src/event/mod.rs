@@ -11,7 +11,7 @@ pub use ecs::{Side, Whole, Writing};
 pub use merged::Merged;
 pub use text::Text;
 
-use crate::{flow::key::Direction, time::Timestamp};
+use crate::{net::Direction, time::Timestamp};
 use serde::Serialize;
 use std::net::IpAddr;
 
@@ -44,7 +44,7 @@ pub struct Head<'a> {
     /// `status`
     pub status: Status,
     /// The way the question went: its sender is `source`, its receiver `destination`. `client` and `server` are copies of these
-    /// ends, and which is which follows the connection's [`crate::flow::key::Peers`].
+    /// ends, and which is which follows the connection's [`crate::net::Peers`].
     pub from: Direction,
     /// `event.start`: time of the first byte of the request; `None` when only the answer was seen.
     pub start: Option<Timestamp>,

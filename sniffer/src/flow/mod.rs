@@ -4,7 +4,6 @@
 //! `timer` says when.
 
 mod id;
-pub mod key;
 mod report;
 pub mod table;
 mod timer;

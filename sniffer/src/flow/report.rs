@@ -1,11 +1,7 @@
 //! The document of a flow, in Packetbeat's fields.
 
-use super::{
-    id::Parts,
-    table::{Count, Flow, LastIcmp},
-};
 use crate::{
-    flow::key::{CommunityId, Transport},
+    net::{CommunityId, Count, FlowRecord, LastIcmp, Parts, Transport},
     publish::Sink,
     time::{TimeText, Timestamp},
 };
@@ -22,14 +18,14 @@ pub(super) enum Reason {
     Over,
 }
 
-/// Reports `flow`; `delta`: only what came since the last report.
-pub(super) fn emit(flow: &Flow, reason: Reason, delta: bool, now: Timestamp, sink: &mut Sink, publisher: usize) {
+/// Reports `flow` without what `left_out` says of each direction (what the last report said already, where reports are deltas).
+pub(super) fn emit(flow: &FlowRecord, left_out: [Count; 2], reason: Reason, now: Timestamp, sink: &mut Sink, publisher: usize) {
     let parts = flow.key.parts(flow.reversed);
     let (first, second) = if flow.reversed { (1, 0) } else { (0, 1) };
     let macs = flow.macs.get(first).copied().flatten();
     let count = |i: usize| {
         let all = flow.counts.get(i).copied().unwrap_or_default();
-        let before = flow.reported.get(i).copied().filter(|_| delta).unwrap_or_default();
+        let before = left_out.get(i).copied().unwrap_or_default();
         Count { packets: all.packets.saturating_sub(before.packets), bytes: all.bytes.saturating_sub(before.bytes) }
     };
     let icmp = (flow.icmp.get(first).copied().flatten(), flow.icmp.get(second).copied().flatten());

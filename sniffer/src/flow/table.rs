@@ -5,13 +5,14 @@
 //! with other addresses (a mirror port that sees both sides of a router) is another one, as it is in Packetbeat.
 
 use super::{
-    id::{Key, MacPair, StoredKey},
+    id::Key,
     report::{self, Reason},
     timer::{Expiry, Sweep},
 };
 use crate::{
     config::{self, Node},
     decode::{Layer4, Packet},
+    net::{Count, FlowRecord, LastIcmp, MacPair},
     publish::Sink,
     time::Timestamp,
 };
@@ -106,70 +107,29 @@ fn period<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>
     deserializer.deserialize_any(Period)
 }
 
-/// Packets and bytes of one direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Count {
-    pub packets: u64,
-    pub bytes: u64,
-}
-
-/// The last ICMP message of one direction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct LastIcmp {
-    pub v6: bool,
-    pub kind: u8,
-    pub code: u8,
-}
-
-/// One conversation. Arrays have a place per direction: that of the key's order, then the other.
-pub(super) struct Flow {
+/// A flow of the table.
+struct Flow {
     hash: u64,
-    pub key: StoredKey,
-    /// The first packet went in the other direction.
-    pub reversed: bool,
-    /// As first seen in each direction, sender first.
-    pub macs: [Option<MacPair>; 2],
-    pub start: Timestamp,
-    pub end: Timestamp,
-    pub counts: [Count; 2],
-    pub reported: [Count; 2],
-    pub icmp: [Option<LastIcmp>; 2],
+    record: FlowRecord,
+    /// What the last report said.
+    reported: [Count; 2],
 }
 
 impl Flow {
     #[inline]
     fn matches(&self, hash: u64, key: &Key) -> bool {
-        self.hash == hash && self.key.bytes() == key.bytes()
-    }
-
-    /// Whether a packet with these Ethernet addresses goes the way its others of this direction do, or just the way back.
-    #[inline]
-    fn same_way(&self, direction: usize, macs: Option<MacPair>) -> bool {
-        let Some((source, destination)) = macs else { return true };
-        match (self.macs.get(direction).copied().flatten(), self.macs.get(1 - direction).copied().flatten()) {
-            (Some(seen), _) => seen == (source, destination),
-            (None, Some(seen)) => seen == (destination, source),
-            (None, None) => true,
-        }
+        self.hash == hash && self.record.key.bytes() == key.bytes()
     }
 
     #[inline]
     fn count(&mut self, packet: &Packet<'_>, direction: usize, macs: Option<MacPair>) {
-        self.start = self.start.min(packet.time);
-        self.end = self.end.max(packet.time);
-        if let Some(count) = self.counts.get_mut(direction) {
-            count.packets += 1;
-            count.bytes += u64::from(packet.wire_len);
-        }
-        if let Some(seen @ None) = self.macs.get_mut(direction) {
-            *seen = macs;
-        }
-        if let Layer4::Icmp(message) | Layer4::Icmp6(message) = packet.layer4
-            && let Some(last) = self.icmp.get_mut(direction)
-        {
-            let v6 = matches!(packet.layer4, Layer4::Icmp6(_));
-            *last = Some(LastIcmp { v6, kind: message.kind, code: message.code });
-        }
+        let icmp = match packet.layer4 {
+            Layer4::Icmp(message) => Some(LastIcmp { v6: false, kind: message.kind, code: message.code }),
+            Layer4::Icmp6(message) => Some(LastIcmp { v6: true, kind: message.kind, code: message.code }),
+            _ => None,
+        };
+        let counted = Count { packets: 1, bytes: u64::from(packet.wire_len) };
+        self.record.add(direction, counted, packet.time, macs, icmp);
     }
 }
 
@@ -234,18 +194,18 @@ impl FlowTable {
         let direction = usize::from(key.reversed);
         let hash = self.hasher.hash_one(key.bytes());
         let flow_at = |place: &u32| self.flows.get(*place as usize).and_then(Option::as_ref);
-        let exact = |place: &u32| flow_at(place).is_some_and(|f| f.matches(hash, &key) && f.same_way(direction, macs));
+        let exact = |place: &u32| flow_at(place).is_some_and(|f| f.matches(hash, &key) && f.record.same_way(direction, macs));
         let place = match self.index.find(hash, exact) {
             Some(&place) => Some(place),
             // Asymmetric routes: the way back is another one, and nothing was seen of it yet.
             None => {
-                let one_sided = |f: &Flow| f.matches(hash, &key) && f.macs.get(direction) == Some(&None);
+                let one_sided = |f: &Flow| f.matches(hash, &key) && f.record.macs.get(direction) == Some(&None);
                 self.index.find(hash, |place| flow_at(place).is_some_and(one_sided)).copied()
             }
         };
         match place.and_then(|place| self.flows.get_mut(place as usize)) {
             Some(Some(flow)) => {
-                if !self.strict && packet.time.since(flow.end) > nanos(self.options.timeout) {
+                if !self.strict && packet.time.since(flow.record.end) > nanos(self.options.timeout) {
                     // It was over before, only nobody came by to say so.
                     let fresh = begin(hash, &key, packet, macs);
                     let over = std::mem::replace(flow, fresh);
@@ -267,7 +227,7 @@ impl FlowTable {
         if self.index.len() >= self.max {
             self.evict();
         }
-        let (hash, due) = (flow.hash, flow.end.after(self.options.timeout));
+        let (hash, due) = (flow.hash, flow.record.end.after(self.options.timeout));
         let place = match self.free.pop() {
             Some(place) => {
                 if let Some(free) = self.flows.get_mut(place as usize) {
@@ -301,9 +261,9 @@ impl FlowTable {
         for candidate in 0..MAX_CANDIDATES {
             let Some((due, place)) = self.expiry.pop() else { return };
             let Some(flow) = self.flows.get(place as usize).and_then(Option::as_ref) else { continue };
-            let really = flow.end.after(self.options.timeout);
-            if really > due && candidate + 1 < MAX_CANDIDATES {
-                self.expiry.push(really, place);
+            let due_by_last_packet = flow.record.end.after(self.options.timeout);
+            if due_by_last_packet > due && candidate + 1 < MAX_CANDIDATES {
+                self.expiry.push(due_by_last_packet, place);
                 continue;
             }
             self.counters.evicted += 1;
@@ -327,29 +287,29 @@ impl FlowTable {
         let delta = self.options.enable_delta_flow_reports;
         for flow in std::mem::take(&mut self.over) {
             self.counters.reports += 1;
-            report::emit(&flow, Reason::Over, delta, now, sink, publisher);
+            report::emit(&flow.record, left_out(&flow, delta), Reason::Over, now, sink, publisher);
         }
         if self.strict {
             return;
         }
         while let Some(place) = self.expiry.pop_before(now) {
             let Some(flow) = self.flows.get(place as usize).and_then(Option::as_ref) else { continue };
-            let due = flow.end.after(self.options.timeout);
+            let due = flow.record.end.after(self.options.timeout);
             // Never due at the end of time: nothing can come after that.
             if due >= now {
                 self.expiry.push(due, place);
             } else if let Some(flow) = self.remove(place) {
                 self.counters.expired += 1;
                 self.counters.reports += 1;
-                report::emit(&flow, Reason::Over, delta, now, sink, publisher);
+                report::emit(&flow.record, left_out(&flow, delta), Reason::Over, now, sink, publisher);
             }
         }
         let Some(sweep) = &mut self.sweep else { return };
         for range in sweep.due(now, self.flows.len()) {
             for flow in self.flows.get_mut(range).unwrap_or_default().iter_mut().flatten() {
                 self.counters.reports += 1;
-                report::emit(flow, Reason::Period, delta, now, sink, publisher);
-                flow.reported = flow.counts;
+                report::emit(&flow.record, left_out(flow, delta), Reason::Period, now, sink, publisher);
+                flow.reported = flow.record.counts;
             }
         }
     }
@@ -362,7 +322,7 @@ impl FlowTable {
         self.expiry = Expiry::default();
         for flow in self.over.drain(..).chain(self.flows.drain(..).flatten()) {
             self.counters.reports += 1;
-            report::emit(&flow, Reason::Over, delta, now, sink, publisher);
+            report::emit(&flow.record, left_out(&flow, delta), Reason::Over, now, sink, publisher);
         }
     }
 
@@ -392,19 +352,15 @@ impl FlowTable {
 }
 
 fn begin(hash: u64, key: &Key, packet: &Packet<'_>, macs: Option<MacPair>) -> Flow {
-    let mut flow = Flow {
-        hash,
-        key: key.to_stored(),
-        reversed: key.reversed,
-        macs: [None; 2],
-        start: packet.time,
-        end: packet.time,
-        counts: [Count::default(); 2],
-        reported: [Count::default(); 2],
-        icmp: [None; 2],
-    };
+    let record = FlowRecord::new(key.to_stored(), key.reversed, packet.time);
+    let mut flow = Flow { hash, record, reported: [Count::default(); 2] };
     flow.count(packet, usize::from(key.reversed), macs);
     flow
+}
+
+/// What a report leaves out: with `delta`, what the last one said.
+fn left_out(flow: &Flow, delta: bool) -> [Count; 2] {
+    if delta { flow.reported } else { [Count::default(); 2] }
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -5,17 +5,17 @@
 
 mod amqp;
 mod cassandra;
+mod context;
 mod dhcpv4;
 mod dns;
 mod http;
 mod icmp;
-pub mod matcher;
+pub mod kit;
 mod memcache;
 mod mongodb;
 mod mysql;
 mod nfs;
 mod pgsql;
-pub mod reader;
 mod redis;
 mod sip;
 #[cfg(test)]
@@ -23,15 +23,14 @@ pub mod testing;
 mod thrift;
 mod tls;
 
+pub use context::{Context, Skipped};
+
 use crate::{
     config,
-    event::Head,
-    flow::key::{Direction, Peers, Transport},
-    publish::Sink,
-    time::Timestamp,
+    net::{Direction, Transport},
 };
-use serde::{Deserialize, Serialize};
-use std::{collections::VecDeque, time::Duration};
+use serde::Deserialize;
+use std::time::Duration;
 
 /// Every protocol there is, in the order of the reference configuration.
 #[rustfmt::skip]
@@ -107,7 +106,7 @@ pub trait Plugin: Send {
     /// One UDP datagram, or one ICMP message from its first byte on.
     fn on_datagram(&mut self, _dir: Direction, _data: &[u8], _cx: &mut Context<'_>) {}
 
-    /// The time asked for with [`Context::wake_at`] has come. Here `cx.peers` is nobody: emit with [`Context::emit_for`].
+    /// The time asked for with [`Context::wake_at`] has come. Here `cx.peers()` is nobody: emit with [`Context::emit_for`].
     fn on_timer(&mut self, _cx: &mut Context<'_>) {}
 
     /// The end: no more packets will come. What still waits is reported, or lost.
@@ -197,68 +196,4 @@ pub enum Close {
     EndOfInput,
     /// There was no room for it any more.
     Evicted,
-}
-
-/// What became of the bytes that the last [`Progress::Consumed`] of this direction had declared unwanted beyond its data.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Skipped {
-    /// Were on the wire and in the capture.
-    pub seen: u64,
-    /// Were missing in the capture.
-    pub lost: u64,
-}
-
-/// What a parser is told of the moment, and what it may do.
-pub struct Context<'a> {
-    /// The time of the frame that brought the newest data; of a timer, the time it was due.
-    pub now: Timestamp,
-    /// The ends of the conversation.
-    pub peers: &'a mut Peers,
-    /// See [`Skipped`].
-    pub skipped: Skipped,
-    /// When each part of the data came: `(offset of its first byte, time)`, ascending. Empty: all of it came now.
-    pub times: &'a VecDeque<(usize, Timestamp)>,
-    /// Which publisher of the sink these events are for.
-    pub publisher: usize,
-    /// Where events go.
-    pub sink: &'a mut Sink,
-    /// The earliest time asked for with [`Context::wake_at`] in this call.
-    pub wake: Option<Timestamp>,
-    /// `packetbeat.compatibility: strict` while a file is read: what still waits for its other half when its connection ends is
-    /// dropped without a word. The engine sees to that where no parser is asked; at a FIN the parser does.
-    pub strict: bool,
-}
-
-impl Context<'_> {
-    /// Reports a transaction between the ends of this conversation.
-    pub fn emit<B: Serialize>(&mut self, head: &Head<'_>, body: &B) {
-        self.sink.emit(self.publisher, self.peers, head, body);
-    }
-
-    /// Reports a transaction of another conversation, one remembered by a plugin.
-    pub fn emit_for<B: Serialize>(&mut self, peers: &Peers, head: &Head<'_>, body: &B) {
-        self.sink.emit(self.publisher, peers, head, body);
-    }
-
-    /// Counts `name` (`unmatched_requests`, `unmatched_responses`, …) in this protocol's metrics.
-    pub fn count(&mut self, name: &'static str) {
-        self.sink.count(self.publisher, name);
-    }
-
-    /// When the byte at `offset` of the data was on the wire (the frame's time of its first arrival).
-    pub fn time_at(&self, offset: usize) -> Timestamp {
-        let after = self.times.partition_point(|&(start, _)| start <= offset);
-        after.checked_sub(1).and_then(|i| self.times.get(i)).map_or(self.now, |&(_, time)| time)
-    }
-
-    /// The ends were taken for each other: the client is the server. From the next call on directions are the other way round;
-    /// the caller turns round what it keeps per direction itself, and the `dir` of the call at hand.
-    pub fn flip(&mut self) {
-        self.peers.flip();
-    }
-
-    /// Asks for `on_timer` at that time of the packets' clock. The earliest wish counts; after the call it must be made again.
-    pub fn wake_at(&mut self, time: Timestamp) {
-        self.wake = Some(self.wake.map_or(time, |earlier| earlier.min(time)));
-    }
 }

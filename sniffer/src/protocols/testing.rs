@@ -4,16 +4,13 @@
 use super::{Close, Context, Plugin, Protocol, Recovery, StreamParser};
 use crate::{
     config::Node,
-    flow::key::{Direction, Peers, Transport},
+    net::{Direction, Peers, Transport},
     publish::Sink,
     stream::pending::{Onward, Pending},
     time::Timestamp,
 };
 use serde_json::Value;
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
 
 pub use Direction::{ToClient, ToServer};
 
@@ -51,20 +48,10 @@ impl Harness {
     fn call<T>(&mut self, side: Option<Direction>, f: impl FnOnce(&mut Self, &mut Context<'_>) -> T) -> T {
         let mut sink = std::mem::replace(&mut self.sink, Sink::bare(Box::new(|_| ())));
         let mut peers = self.peers.clone();
-        let no_times = VecDeque::new();
         let skipped = side.map(|d| self.sides[d.index()].skipped()).unwrap_or_default();
-        let mut cx = Context {
-            now: Timestamp(self.now * 1_000_000),
-            peers: &mut peers,
-            skipped,
-            times: &no_times,
-            publisher: 0,
-            sink: &mut sink,
-            wake: None,
-            strict: false,
-        };
+        let mut cx = Context::new(Timestamp(self.now * 1_000_000), &mut peers, &mut sink, 0, false).with_skipped(skipped);
         let result = f(self, &mut cx);
-        self.wake = [self.wake, cx.wake].into_iter().flatten().min();
+        self.wake = [self.wake, cx.wake()].into_iter().flatten().min();
         self.flipped ^= peers.client != self.peers.client;
         self.peers = peers;
         self.sink = sink;
@@ -82,10 +69,14 @@ impl Harness {
         self.state = self.call(None, |h, cx| {
             let mut parser = h.parser.take().unwrap();
             let onward = side.push(bytes, now, &mut |data, skipped, times| {
-                let mut inner =
-                    Context { now: cx.now, peers: cx.peers, skipped, times, publisher: 0, sink: cx.sink, wake: cx.wake, strict: cx.strict };
+                let mut peers = cx.peers().clone();
+                let mut inner = cx.about(&mut peers, now).with_skipped(skipped).with_times(times);
                 let progress = parser.on_data(label, data, &mut inner);
-                cx.wake = inner.wake;
+                let wake = inner.wake();
+                if peers.client != cx.peers().client {
+                    cx.flip();
+                }
+                wake.into_iter().for_each(|due| cx.wake_at(due));
                 progress
             });
             h.parser = Some(parser);
@@ -111,8 +102,8 @@ impl Harness {
         if wanted > 0 && self.state == Onward::Going {
             let label = if self.flipped { dir.reverse() } else { dir };
             let recovery = self.call(None, |h, cx| {
-                cx.skipped = skipped;
-                h.parser.as_mut().unwrap().on_gap(label, wanted, cx)
+                let (now, mut peers) = (cx.now(), cx.peers().clone());
+                h.parser.as_mut().unwrap().on_gap(label, wanted, &mut cx.about(&mut peers, now).with_skipped(skipped))
             });
             if recovery == Recovery::GiveUp {
                 self.state = Onward::GaveUp;

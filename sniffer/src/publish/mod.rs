@@ -14,7 +14,7 @@ pub use settings::{Identity, Publisher, Publishing, VERSION};
 
 use crate::{
     event::{Head, Whole, Writing},
-    flow::key::Peers,
+    net::Peers,
     processors::Chain,
     time::{TimeText, Timestamp},
 };

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     config::Node,
-    flow::key::{Direction, Transport},
+    net::{Direction, Transport},
 };
 use serde_json::{Value, json};
 use std::{hint::black_box, sync::mpsc};

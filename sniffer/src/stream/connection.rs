@@ -9,11 +9,10 @@ use super::{
 };
 use crate::{
     decode::Tcp,
-    flow::key::{Direction, Peers},
+    net::{Direction, Peers},
     protocols::{Close, Context, Recovery, Skipped, StreamParser},
     time::Timestamp,
 };
-use std::collections::VecDeque;
 
 /// A protocol that hands over to another that hands over … stops here.
 const MOST_HAND_OVERS: u8 = 4;
@@ -295,9 +294,9 @@ impl Connection {
         f(&mut self.halves[half].pending, &mut |data, skipped, times| {
             let client = peers.client;
             let mut cx =
-                Context { now: env.now, peers, skipped, times, publisher: self.plugin, sink: env.sink, wake: *wake, strict: env.strict };
+                Context::new(env.now, peers, env.sink, self.plugin, env.strict).with_skipped(skipped).with_times(times).with_wake(*wake);
             let progress = parser.on_data(dir, data, &mut cx);
-            *wake = cx.wake;
+            *wake = cx.wake();
             *flipped ^= peers.client != client;
             progress
         })
@@ -313,19 +312,10 @@ impl Connection {
     ) -> Option<T> {
         let dir = self.direction(half);
         let Reader::Parser(parser) = &mut self.reader else { return None };
-        let (times, client) = (VecDeque::new(), self.peers.client);
-        let mut cx = Context {
-            now: env.now,
-            peers: &mut self.peers,
-            skipped,
-            times: &times,
-            publisher: self.plugin,
-            sink: env.sink,
-            wake: self.wake,
-            strict: env.strict,
-        };
+        let client = self.peers.client;
+        let mut cx = Context::new(env.now, &mut self.peers, env.sink, self.plugin, env.strict).with_skipped(skipped).with_wake(self.wake);
         let result = f(parser.as_mut(), dir, &mut cx);
-        self.wake = cx.wake;
+        self.wake = cx.wake();
         self.flipped ^= self.peers.client != client;
         Some(result)
     }

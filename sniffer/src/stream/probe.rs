@@ -2,7 +2,7 @@
 //! hands over to the one that recognises the first bytes.
 
 use crate::{
-    flow::key::Direction,
+    net::Direction,
     protocols::{Close, Context, Probe, Progress, Protocol, Recovery, StreamParser},
 };
 

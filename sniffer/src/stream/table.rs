@@ -3,7 +3,7 @@
 use super::{Env, connection::Connection, ports::Wanted};
 use crate::{
     decode::Tcp,
-    flow::key::{Peers, Transport},
+    net::{Peers, Transport},
     protocols::Close,
     time::Timestamp,
 };

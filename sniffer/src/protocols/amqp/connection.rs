@@ -9,7 +9,7 @@ use super::{
     wire::{self, FRAME_END, FRAME_HEAD, Fields, Frame, Kind, Sought},
 };
 use crate::{
-    flow::key::Direction,
+    net::Direction,
     protocols::{Close, Context, Progress, Recovery, StreamParser},
     time::Timestamp,
 };
@@ -72,14 +72,14 @@ impl StreamParser for Connection {
     fn on_close(&mut self, dir: Direction, _why: Close, cx: &mut Context<'_>) {
         count_incomplete(self.messages.drop_if(|c| c.dir == dir), cx);
         // Nobody is left to answer.
-        if !cx.strict {
+        if !cx.strict() {
             self.drop_requests(|r| r.dir != dir, cx);
         }
         self.wake(cx);
     }
 
     fn on_timer(&mut self, cx: &mut Context<'_>) {
-        let (now, timeout) = (cx.now, self.amqp.common.transaction_timeout);
+        let (now, timeout) = (cx.now(), self.amqp.common.transaction_timeout);
         self.drop_requests(|r| r.time.after(timeout) <= now, cx);
         self.wake(cx);
     }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     event::{Head, Status, Text},
-    flow::key::Direction,
+    net::Direction,
     protocols::Context,
     time::Timestamp,
 };

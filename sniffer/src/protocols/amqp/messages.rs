@@ -5,7 +5,7 @@ use super::{
     methods::Method,
     wire,
 };
-use crate::{flow::key::Direction, time::Timestamp};
+use crate::{net::Direction, time::Timestamp};
 
 /// On all channels.
 const MOST: usize = 256;

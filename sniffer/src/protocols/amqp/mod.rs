@@ -14,7 +14,7 @@ mod wire;
 use super::{Common, Plugin, Probe, Protocol, StreamParser};
 use crate::{
     config,
-    flow::key::{Direction, Transport},
+    net::{Direction, Transport},
 };
 use jiff::tz::TimeZone;
 use methods::{By, Method};

@@ -1,6 +1,6 @@
 //! Field tables: read while they are written into the document, so that nothing is built from them.
 
-use crate::{event::Text, protocols::reader::Reader};
+use crate::{event::Text, protocols::kit::reader::Reader};
 use jiff::{Timestamp, tz::TimeZone};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use smallvec::SmallVec;

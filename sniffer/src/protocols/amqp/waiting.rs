@@ -4,7 +4,7 @@ use super::{
     event::Request,
     methods::{Method, Role},
 };
-use crate::{flow::key::Direction, time::Timestamp};
+use crate::{net::Direction, time::Timestamp};
 use std::{collections::VecDeque, mem};
 
 /// On all channels: a client may have 2047 of them, but hardly asks on all at once.

@@ -7,7 +7,7 @@ use super::{
     methods::{Arg, Method, method},
     table::Table,
 };
-use crate::{event::Text, protocols::reader::Reader};
+use crate::{event::Text, protocols::kit::reader::Reader};
 use smallvec::SmallVec;
 
 /// What a client begins with.

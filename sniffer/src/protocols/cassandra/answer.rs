@@ -7,7 +7,7 @@ use super::{
     result::{Change, Outcome},
     wire::{Header, Multimap, Op, PAYLOAD, Strings, TRACING, WARNING, bytes, skip_payload, string},
 };
-use crate::{event::Text, protocols::reader::Reader};
+use crate::{event::Text, protocols::kit::reader::Reader};
 use serde::{Serialize, Serializer};
 use std::{
     fmt,

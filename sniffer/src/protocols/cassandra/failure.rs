@@ -3,7 +3,7 @@
 //! native_protocol_v3.spec, _v4.spec and _v5.spec, the section on error codes.
 
 use super::wire::{Strings, short_bytes, string};
-use crate::{event::Text, protocols::reader::Reader};
+use crate::{event::Text, protocols::kit::reader::Reader};
 use serde::{Serialize, Serializer};
 
 /// The error, by its number and name.

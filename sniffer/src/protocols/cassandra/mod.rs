@@ -13,10 +13,10 @@ mod segment;
 mod side;
 mod wire;
 
-use super::{Close, Context, Plugin, Probe, Progress, Protocol, Recovery, StreamParser, matcher::Waiting};
+use super::{Close, Context, Plugin, Probe, Progress, Protocol, Recovery, StreamParser, kit::matcher::Waiting};
 use crate::{
     config,
-    flow::key::{Direction, Transport},
+    net::{Direction, Transport},
     time::Timestamp,
 };
 use answer::Answer;
@@ -360,7 +360,7 @@ impl Connection {
         }
         let request = Request { header, query, time };
         self.held += request.held();
-        if let Some(unanswered) = self.waiting.insert(header.stream, request, cx.now) {
+        if let Some(unanswered) = self.waiting.insert(header.stream, request, cx.now()) {
             self.lose(&unanswered, cx);
         }
     }
@@ -399,7 +399,7 @@ impl Connection {
     }
 
     fn expire(&mut self, cx: &mut Context<'_>) {
-        while let Some(request) = self.waiting.expired(cx.now) {
+        while let Some(request) = self.waiting.expired(cx.now()) {
             self.lose(&request, cx);
         }
     }

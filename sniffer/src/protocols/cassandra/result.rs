@@ -5,7 +5,7 @@
 use super::wire::{Strings, bytes, short_bytes, string};
 use crate::{
     event::{Text, text::Hex},
-    protocols::reader::Reader,
+    protocols::kit::reader::Reader,
 };
 use serde::{Serialize, Serializer};
 

@@ -4,7 +4,7 @@
 //! native_protocol_v3.spec, native_protocol_v4.spec and native_protocol_v5.spec in
 //! <https://github.com/apache/cassandra/tree/trunk/doc>.
 
-use crate::{event::Text, protocols::reader::Reader};
+use crate::{event::Text, protocols::kit::reader::Reader};
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 /// Bytes of a header, in all versions that are read.

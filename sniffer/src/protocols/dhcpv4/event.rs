@@ -3,7 +3,7 @@
 use super::{names, wire::Message};
 use crate::{
     event::text::{Hex, Mac, Text},
-    protocols::reader::Reader,
+    protocols::kit::reader::Reader,
 };
 use serde::{
     Serialize, Serializer,

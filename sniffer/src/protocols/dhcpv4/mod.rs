@@ -7,7 +7,7 @@ mod wire;
 use super::{Common, Context, Plugin, Probe, Protocol};
 use crate::{
     event::Head,
-    flow::key::{Direction, Transport},
+    net::{Direction, Transport},
 };
 use event::{Body, Fields};
 use std::net::IpAddr;
@@ -52,8 +52,13 @@ impl Plugin for Dhcp {
             count += 1;
         }
         let related = related.map(IpAddr::V4);
-        let head =
-            Head { from: way, start: Some(cx.now), source_bytes: data.len() as u64, related_ips: &related[..count], ..Head::new("dhcpv4") };
+        let head = Head {
+            from: way,
+            start: Some(cx.now()),
+            source_bytes: data.len() as u64,
+            related_ips: &related[..count],
+            ..Head::new("dhcpv4")
+        };
         cx.emit(&head, &Body { dhcpv4: Fields(&message) });
     }
 }

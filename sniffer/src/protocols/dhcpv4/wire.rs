@@ -3,7 +3,7 @@
 //! Read with [`Reader`], not with dhcproto: its owned form refuses a whole message for one option of an odd length and forgets
 //! the bytes of what it does not know, its borrowed form trusts `hlen` and does not tell whether there was an End option.
 
-use crate::protocols::reader::Reader;
+use crate::protocols::kit::reader::Reader;
 use std::{borrow::Cow, net::Ipv4Addr};
 
 /// What starts the options.

@@ -9,8 +9,8 @@ mod stream;
 mod transaction;
 mod wire;
 
-use super::{Common, Context, Plugin, Probe, Protocol, StreamParser, matcher::Waiting};
-use crate::flow::key::{Direction, Transport};
+use super::{Common, Context, Plugin, Probe, Protocol, StreamParser, kit::matcher::Waiting};
+use crate::net::{Direction, Transport};
 use serde::Deserialize;
 use std::{net::SocketAddr, time::Duration};
 use stream::Stream;
@@ -98,21 +98,21 @@ impl Plugin for Dns {
         if is_response == (dir == Direction::ToServer) {
             cx.flip();
         }
-        let key = (cx.peers.client, cx.peers.server, message.header.id);
+        let key = (cx.peers().client, cx.peers().server, message.header.id);
         if is_response {
             let query = self.waiting.take(&key);
             // A header alone is an answer (refused) where something was asked; by itself it is not yet DNS.
             if query.is_none() && message.is_bare() {
                 return cx.count("parse_failures");
             }
-            let response = Response { message: &message, time: cx.now, bytes: data.len(), udp: true };
+            let response = Response { message: &message, time: cx.now(), bytes: data.len(), udp: true };
             self.reporter.answered(cx, query.as_ref(), &response);
         } else {
             if message.is_bare() {
                 return cx.count("parse_failures");
             }
-            let query = Query::new(&message, cx.peers, cx.now, data.len(), true);
-            if let Some(out) = self.waiting.insert(key, query, cx.now) {
+            let query = Query::new(&message, cx.peers(), cx.now(), data.len(), true);
+            if let Some(out) = self.waiting.insert(key, query, cx.now()) {
                 let same = (out.peers.client, out.peers.server, out.id()) == key;
                 self.reporter.unanswered(cx, &out, if same { DUPLICATE } else { UNANSWERED });
             }
@@ -121,7 +121,7 @@ impl Plugin for Dns {
     }
 
     fn on_timer(&mut self, cx: &mut Context<'_>) {
-        while let Some(query) = self.waiting.expired(cx.now) {
+        while let Some(query) = self.waiting.expired(cx.now()) {
             self.reporter.unanswered(cx, &query, UNANSWERED);
         }
         self.wake(cx);

@@ -1,7 +1,7 @@
 //! What `dns.opt` shows of EDNS (RFC 6891): its flags, and the options that documents know.
 
 use super::{names, rdata::Rdata, wire::Record};
-use crate::{event::text::Hex, protocols::reader::Reader};
+use crate::{event::text::Hex, protocols::kit::reader::Reader};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use std::{
     fmt::{self, Display},

@@ -6,8 +6,8 @@ use super::{
     wire::{HEADER, Header, Message, plausible},
 };
 use crate::{
-    flow::key::Direction,
-    protocols::{Close, Context, Progress, Recovery, StreamParser, matcher::Waiting},
+    net::Direction,
+    protocols::{Close, Context, Progress, Recovery, StreamParser, kit::matcher::Waiting},
 };
 
 /// Queries of one connection that wait: some times what resolvers pipeline.
@@ -83,8 +83,8 @@ impl Stream {
             if self.transfer == Some(id) {
                 self.transfer = None;
             }
-            let query = Query::new(&message, cx.peers, time, bytes, false);
-            if let Some(out) = self.waiting.insert(id, query, cx.now) {
+            let query = Query::new(&message, cx.peers(), time, bytes, false);
+            if let Some(out) = self.waiting.insert(id, query, cx.now()) {
                 self.reporter.unanswered(cx, &out, if out.id() == id { DUPLICATE } else { UNANSWERED });
             }
             return;
@@ -200,14 +200,14 @@ impl StreamParser for Stream {
         }
         // A client may close its side and still be answered; a server that has closed its own will not answer any more.
         let over = if why == Close::Fin { dir == Direction::ToClient } else { self.sides.iter().all(|side| side.closed) };
-        if over && !cx.strict {
+        if over && !cx.strict() {
             self.flush(cx);
         }
         self.wake(cx);
     }
 
     fn on_timer(&mut self, cx: &mut Context<'_>) {
-        while let Some(query) = self.waiting.expired(cx.now) {
+        while let Some(query) = self.waiting.expired(cx.now()) {
             self.reporter.unanswered(cx, &query, UNANSWERED);
         }
         self.wake(cx);

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     event::{Head, Status},
-    flow::key::Peers,
+    net::Peers,
     protocols::Context,
     time::Timestamp,
 };
@@ -142,7 +142,7 @@ impl Reporter {
         }
         let again = query.filter(|query| self.options.send_request || !query.agrees_with(message));
         let asked = again.and_then(|query| Message::parse(&query.octets).ok());
-        let peers = cx.peers.clone();
+        let peers = cx.peers().clone();
         self.report(cx, &peers, asked.as_ref().unwrap_or(message), asked.as_ref(), query, Some(response), &notes);
     }
 

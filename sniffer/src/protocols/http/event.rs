@@ -207,7 +207,7 @@ fn is_form(m: &Message) -> bool {
 pub fn emit(exchange: Exchange<'_>, settings: &Settings, scratch: &mut Vec<u8>, cx: &mut Context<'_>) {
     let Exchange { request, response, response_lost } = exchange;
     scratch.clear();
-    let port = cx.peers.server.port();
+    let port = cx.peers().server.port();
     let mut notes: SmallVec<[&str; 4]> = SmallVec::new();
     let mut head = Head::new("http");
     let failed = response.is_none_or(|m| m.status >= 400) || request.is_none();

@@ -10,7 +10,7 @@ mod wire;
 use super::{Common, Plugin, Probe, Protocol, StreamParser};
 use crate::{
     config,
-    flow::key::{Direction, Transport},
+    net::{Direction, Transport},
 };
 use serde::Deserialize;
 use std::sync::Arc;

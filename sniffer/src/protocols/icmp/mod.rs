@@ -4,10 +4,10 @@
 mod event;
 mod wire;
 
-use super::{Common, Context, Plugin, Probe, Protocol, matcher::Waiting};
+use super::{Common, Context, Plugin, Probe, Protocol, kit::matcher::Waiting};
 use crate::{
     event::{Head, Status, Text},
-    flow::key::{Direction, Peers, Transport},
+    net::{Direction, Peers, Transport},
     time::Timestamp,
 };
 use event::Body;
@@ -49,27 +49,27 @@ struct Icmp {
 
 impl Plugin for Icmp {
     fn on_datagram(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) {
-        let Some(message) = Message::parse(data, cx.peers.transport == Transport::Icmp6) else {
+        let Some(message) = Message::parse(data, cx.peers().transport == Transport::Icmp6) else {
             return cx.count("parse_failures");
         };
-        let (from, to) = (cx.peers.sender(dir).ip(), cx.peers.receiver(dir).ip());
+        let (from, to) = (cx.peers().sender(dir).ip(), cx.peers().receiver(dir).ip());
         if let Some(asked) = message.answers() {
             match self.waiting.take(&(to, from, message.id, message.seq)) {
                 Some(request) => {
-                    report(cx, &request.peers, Some((&request.message, request.time)), Some((&message, cx.now)), None);
+                    report(cx, &request.peers, Some((&request.message, request.time)), Some((&message, cx.now())), None);
                 }
                 None => {
                     cx.count("unmatched_responses");
                     // Shown from the side of whoever should have asked.
-                    let mut peers = Peers::new(cx.peers.receiver(dir), cx.peers.sender(dir), cx.peers.transport);
+                    let mut peers = Peers::new(cx.peers().receiver(dir), cx.peers().sender(dir), cx.peers().transport);
                     peers.icmp = Some((asked, 0));
-                    report(cx, &peers, None, Some((&message, cx.now)), Some(UNASKED));
+                    report(cx, &peers, None, Some((&message, cx.now())), Some(UNASKED));
                 }
             }
         } else if message.asks() {
             let key = (from, to, message.id, message.seq);
-            let request = Request { peers: cx.peers.clone(), time: cx.now, message, key };
-            if let Some(out) = self.waiting.insert(key, request, cx.now) {
+            let request = Request { peers: cx.peers().clone(), time: cx.now(), message, key };
+            if let Some(out) = self.waiting.insert(key, request, cx.now()) {
                 let same = out.key == key;
                 if same {
                     cx.count("duplicate_requests");
@@ -77,14 +77,14 @@ impl Plugin for Icmp {
                 unanswered(cx, &out, if same { DUPLICATE } else { UNANSWERED });
             }
         } else {
-            let peers = cx.peers.clone();
-            report(cx, &peers, Some((&message, cx.now)), None, None);
+            let peers = cx.peers().clone();
+            report(cx, &peers, Some((&message, cx.now())), None, None);
         }
         self.wake(cx);
     }
 
     fn on_timer(&mut self, cx: &mut Context<'_>) {
-        while let Some(request) = self.waiting.expired(cx.now) {
+        while let Some(request) = self.waiting.expired(cx.now()) {
             unanswered(cx, &request, UNANSWERED);
         }
         self.wake(cx);

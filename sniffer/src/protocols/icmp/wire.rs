@@ -1,7 +1,7 @@
 //! ICMP (RFC 792, 950) and ICMPv6 (RFC 4443, 4861): the fixed first eight bytes of a message, what kind of message it is, and
 //! the names of types and codes. Checksums are not looked at; what a message quotes is not read.
 
-use crate::protocols::reader::Reader;
+use crate::protocols::kit::reader::Reader;
 use std::fmt;
 
 /// The first eight bytes of every message that is of interest here; what follows is only measured.

@@ -3,7 +3,7 @@
 //! <https://github.com/memcached/memcached/wiki/BinaryProtocolRevamped>; opcodes from 30 hex on are of Couchbase and of TAP.
 
 use super::message::{Kind, Message};
-use crate::protocols::reader::Reader;
+use crate::protocols::kit::reader::Reader;
 
 /// Bytes of a header.
 pub const HEADER: usize = 24;

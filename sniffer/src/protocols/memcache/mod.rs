@@ -16,7 +16,7 @@ mod wire;
 use super::{Close, Common, Context, Plugin, Probe, Progress, Protocol, Recovery, StreamParser};
 use crate::{
     config,
-    flow::key::{Direction, Transport},
+    net::{Direction, Transport},
 };
 use message::Message;
 use serde::Deserialize;
@@ -117,7 +117,7 @@ impl StreamParser for Connection {
 impl Connection {
     fn wake(&self, cx: &mut Context<'_>) {
         if let Some(due) = self.0.due() {
-            cx.wake_at(due.max(cx.now.after(Duration::from_millis(1))));
+            cx.wake_at(due.max(cx.now().after(Duration::from_millis(1))));
         }
     }
 }

@@ -123,7 +123,7 @@ impl Session {
         if !self.answers.message.command.is_empty() && !self.pending.is_empty() {
             self.answered(cx);
         }
-        if !cx.strict {
+        if !cx.strict() {
             self.forget_pending(cx);
         }
     }
@@ -135,7 +135,7 @@ impl Session {
 
     /// Reports who has waited too long. Whose answer has begun has not.
     pub fn on_timer(&mut self, cx: &mut Context<'_>) {
-        while self.answers.message.command.is_empty() && self.due().is_some_and(|due| due <= cx.now) {
+        while self.answers.message.command.is_empty() && self.due().is_some_and(|due| due <= cx.now()) {
             let Some(request) = self.pop() else { return };
             if !request.silent() {
                 self.late = self.late.saturating_add(1);

@@ -9,7 +9,7 @@ use super::{
     wire::{self, Ask, Line},
 };
 use crate::{
-    flow::key::Direction,
+    net::Direction,
     protocols::{Context, Progress, Recovery},
     time::Timestamp,
 };
@@ -103,7 +103,7 @@ impl Session {
 
     /// The next bytes of one side.
     pub fn on_data(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
-        if cx.skipped.lost > 0 {
+        if cx.skipped().lost > 0 {
             self.side(dir).message.lost = true;
         }
         if !self.known {

@@ -3,8 +3,8 @@
 
 use super::{Memcache, session::Session};
 use crate::{
-    flow::key::{Direction, Peers},
-    protocols::{Context, Progress, Skipped, matcher::Waiting, reader::Reader},
+    net::{Direction, Peers},
+    protocols::{Context, Progress, Skipped, kit::matcher::Waiting, kit::reader::Reader},
     time::Timestamp,
 };
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
@@ -73,15 +73,15 @@ impl Udp {
             cx.flip();
             dir = dir.reverse();
         }
-        let key = (cx.peers.client, cx.peers.server, header.id);
+        let key = (cx.peers().client, cx.peers().server, header.id);
         // A new request under the same id ends the old one.
         if dir == Direction::ToServer && header.number == 0 && self.waiting.get_mut(&key).is_some_and(|t| t.sides[0].next > 0) {
             self.end(true, &key, cx);
         }
         if self.waiting.get_mut(&key).is_none() {
             let session = Session::new(Arc::clone(&self.plugin), false);
-            let new = Transaction { peers: cx.peers.clone(), session, sides: Default::default() };
-            if let Some(old) = self.waiting.insert(key, Box::new(new), cx.now) {
+            let new = Transaction { peers: cx.peers().clone(), session, sides: Default::default() };
+            if let Some(old) = self.waiting.insert(key, Box::new(new), cx.now()) {
                 self.finish(old, cx);
             }
         }
@@ -99,7 +99,7 @@ impl Udp {
 
     /// Reports who has waited too long.
     pub fn on_timer(&mut self, cx: &mut Context<'_>) {
-        while let Some(transaction) = self.waiting.expired(cx.now) {
+        while let Some(transaction) = self.waiting.expired(cx.now()) {
             self.finish(transaction, cx);
         }
         if let Some(due) = self.waiting.due() {
@@ -127,7 +127,8 @@ impl Udp {
         let early: usize = transaction.sides.iter().flat_map(|side| side.early.values()).map(|part| part.len()).sum();
         self.early = self.early.saturating_sub(early);
         let Transaction { peers, session, .. } = &mut *transaction;
-        session.finish(&mut within(peers, Skipped::default(), cx.now, cx));
+        let now = cx.now();
+        session.finish(&mut cx.about(peers, now));
     }
 }
 
@@ -136,7 +137,7 @@ impl Transaction {
     fn take(&mut self, dir: Direction, header: Header, part: &[u8], mut early: usize, cx: &mut Context<'_>) -> (bool, usize) {
         let Self { peers, session, sides } = self;
         let side = &mut sides[dir.index()];
-        let since = *side.since.get_or_insert(cx.now);
+        let since = *side.since.get_or_insert(cx.now());
         if header.number > side.next {
             if early.saturating_add(part.len()) <= MOST_EARLY && !side.early.contains_key(&header.number) {
                 early += part.len();
@@ -188,7 +189,7 @@ impl Assembly {
             joined.as_slice()
         };
         let skipped = Skipped { seen: skip as u64, lost: 0 };
-        match to.on_data(dir, data, &mut within(peers, skipped, since, cx)) {
+        match to.on_data(dir, data, &mut cx.about(peers, since).with_skipped(skipped)) {
             Progress::Consumed { bytes, .. } => {
                 let done = usize::try_from(bytes).unwrap_or(usize::MAX).min(data.len());
                 self.skip = bytes - done as u64;
@@ -198,9 +199,4 @@ impl Assembly {
             _ => false,
         }
     }
-}
-
-/// The context of another conversation, or of another time.
-fn within<'a>(peers: &'a mut Peers, skipped: Skipped, now: Timestamp, cx: &'a mut Context<'_>) -> Context<'a> {
-    Context { now, peers, skipped, times: cx.times, publisher: cx.publisher, sink: cx.sink, wake: None, strict: cx.strict }
 }

@@ -1,7 +1,7 @@
 //! OP_COMPRESSED: what is within. The output is bounded, whatever the sender says of its size.
 
 use super::wire::op;
-use crate::protocols::reader::Reader;
+use crate::protocols::kit::reader::Reader;
 use std::{borrow::Cow, io::Read};
 
 /// Bytes of a message that are unpacked, and that are read of any message at all. What is longer is cut there; only documents of

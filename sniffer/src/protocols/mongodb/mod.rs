@@ -12,10 +12,10 @@ mod mend;
 mod request;
 mod wire;
 
-use super::{Close, Common, Context, Plugin, Probe, Progress, Protocol, Recovery, StreamParser, matcher::Waiting};
+use super::{Close, Common, Context, Plugin, Probe, Progress, Protocol, Recovery, StreamParser, kit::matcher::Waiting};
 use crate::{
     config,
-    flow::key::{Direction, Transport},
+    net::{Direction, Transport},
 };
 use event::Reply;
 use request::Request;
@@ -165,7 +165,7 @@ impl StreamParser for Connection {
     }
 
     fn on_timer(&mut self, cx: &mut Context<'_>) {
-        while let Some(mut request) = self.waiting.expired(cx.now) {
+        while let Some(mut request) = self.waiting.expired(cx.now()) {
             self.held = self.held.saturating_sub(request.text.len());
             if request.patience > 0 {
                 request.patience -= 1;
@@ -258,7 +258,7 @@ impl Connection {
             request.shrink();
         }
         self.held += request.text.len();
-        if let Some(out) = self.waiting.insert(request.id, request, cx.now) {
+        if let Some(out) = self.waiting.insert(request.id, request, cx.now()) {
             self.held = self.held.saturating_sub(out.text.len());
             cx.count("unmatched_requests");
         }

@@ -5,7 +5,7 @@
 //! <https://github.com/mongodb/specifications/blob/master/source/message/OP_MSG.md>,
 //! <https://github.com/mongodb/specifications/blob/master/source/compression/OP_COMPRESSED.md>
 
-use crate::protocols::reader::Reader;
+use crate::protocols::kit::reader::Reader;
 use bson::RawDocument;
 use smallvec::SmallVec;
 

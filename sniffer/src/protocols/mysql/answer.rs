@@ -6,7 +6,7 @@ use super::{
     values::{self, Style},
     wire::{self, Column, Header, caps, status},
 };
-use crate::{protocols::reader::Reader, time::Timestamp};
+use crate::{protocols::kit::reader::Reader, time::Timestamp};
 
 /// The longest error that is read; servers send 512 characters at the most.
 const LONGEST_ERROR: usize = 4 << 10;

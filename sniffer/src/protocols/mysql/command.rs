@@ -5,7 +5,7 @@ use super::{
     values::{self, List, Signature},
     wire::{self, command},
 };
-use crate::{protocols::reader::Reader, time::Timestamp};
+use crate::{protocols::kit::reader::Reader, time::Timestamp};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// What of a command's text and parameters is kept. Documents beyond this are of no use.

@@ -19,7 +19,7 @@ mod wire;
 use super::{Close, Common, Context, Plugin, Probe, Progress, Protocol, Recovery, StreamParser};
 use crate::{
     config,
-    flow::key::{Direction, Transport},
+    net::{Direction, Transport},
     time::Timestamp,
 };
 use answer::{Agreed, Answer, Limits};
@@ -185,7 +185,7 @@ struct Connection {
 
 impl StreamParser for Connection {
     fn on_data(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
-        if dir == Direction::ToClient && cx.skipped.lost > 0 {
+        if dir == Direction::ToClient && cx.skipped().lost > 0 {
             self.answer.lost |= self.answer.begun();
         }
         if self.packed.is_some() {
@@ -245,7 +245,7 @@ impl StreamParser for Connection {
         let timeout = self.plugin.common.transaction_timeout;
         let began = usize::from(self.answer.begun());
         let mut late = 0;
-        for command in self.pending.iter_mut().skip(began).take_while(|c| c.time.after(timeout) <= cx.now).filter(|c| !c.late) {
+        for command in self.pending.iter_mut().skip(began).take_while(|c| c.time.after(timeout) <= cx.now()).filter(|c| !c.late) {
             command.late = true;
             self.held = self.held.saturating_sub(command.held());
             *command = Command { late: true, ..Command::new(command.ask, command.kind, 0, command.time).following(command.seq) };
@@ -260,7 +260,7 @@ impl StreamParser for Connection {
             self.lost[1] = true;
         }
         if let Some(next) = self.pending.iter().find(|c| !c.late) {
-            cx.wake_at(next.time.after(timeout).max(cx.now.after(Duration::from_millis(1))));
+            cx.wake_at(next.time.after(timeout).max(cx.now().after(Duration::from_millis(1))));
         }
     }
 }
@@ -389,9 +389,9 @@ impl Connection {
             // Columns are only asked for again where they may be left out.
             let cached = self.agreed.caps.is_none_or(|caps| caps & wire::caps::CACHE_METADATA != 0);
             let columns = (cached && prepared.columns > 0).then(|| std::mem::take(&mut self.answer.columns));
-            self.statements.insert(prepared, &command.text, columns, cx.now, self.plugin.options.statement_timeout);
+            self.statements.insert(prepared, &command.text, columns, cx.now(), self.plugin.options.statement_timeout);
         }
-        self.resolve(cx.now);
+        self.resolve(cx.now());
         if command.kind == Kind::Prepare && (command.late || self.answer.error.is_some()) {
             self.statements.forget_last();
         }

@@ -5,7 +5,7 @@
 //! have to be known. flate2 and zstd are the usual libraries for these formats.
 
 use super::wire::{Header, command};
-use crate::{protocols::reader::Reader, time::Timestamp};
+use crate::{protocols::kit::reader::Reader, time::Timestamp};
 use flate2::{Decompress, FlushDecompress, Status};
 use zstd::stream::raw::{DParameter, Decoder as Zstd, InBuffer, Operation, OutBuffer};
 

@@ -3,7 +3,7 @@
 //! "Binary Protocol Value" of MySQL's source documentation.
 
 use super::wire::{lenenc, lenenc_bytes};
-use crate::protocols::reader::Reader;
+use crate::protocols::kit::reader::Reader;
 use std::io::Write;
 
 /// Parameters of one EXECUTE that are shown. A statement has 65,535 at the most; documents of so many help nobody.

@@ -3,7 +3,7 @@
 //! "Client/Server Protocol" of MySQL's source documentation (protocol 4.1, handshake version 10) and "Client/Server Protocol" of
 //! MariaDB's knowledge base. Not read: the protocol of servers before 4.1.
 
-use crate::protocols::reader::Reader;
+use crate::protocols::kit::reader::Reader;
 
 /// Length and number in front of every packet.
 pub const HEADER: usize = 4;

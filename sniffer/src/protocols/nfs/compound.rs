@@ -2,7 +2,7 @@
 //! those before it are skipped; they are of the kinds that only lead to a file or ask about it.
 
 use super::{names, wire::opaque};
-use crate::protocols::reader::Reader;
+use crate::protocols::kit::reader::Reader;
 use smallvec::SmallVec;
 
 /// Bytes of a tag that are kept. Clients send some ten; servers may refuse more than 1024.

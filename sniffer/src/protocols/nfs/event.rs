@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     event::{Head, Status, Text},
-    flow::key::{Direction, Peers},
+    net::{Direction, Peers},
     protocols::Context,
     time::Timestamp,
 };

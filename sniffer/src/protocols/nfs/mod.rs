@@ -9,10 +9,10 @@ mod names;
 mod stream;
 mod wire;
 
-use super::{Common, Context, Plugin, Probe, Protocol, StreamParser, matcher::Waiting};
+use super::{Common, Context, Plugin, Probe, Protocol, StreamParser, kit::matcher::Waiting};
 use crate::{
     config,
-    flow::key::{Direction, Transport},
+    net::{Direction, Transport},
     time::Timestamp,
 };
 use event::{Answer, Asked};
@@ -79,11 +79,11 @@ impl Plugin for Nfs {
                 if dir == Direction::ToClient {
                     cx.flip();
                 }
-                self.calls.asked((cx.peers.client, call.xid), call, cx.now, bytes, cx);
+                self.calls.asked((cx.peers().client, call.xid), call, cx.now(), bytes, cx);
             }
             Some(Message::Reply(reply)) => {
-                let client = cx.peers.receiver(dir);
-                self.calls.answered(&(client, reply.xid), &Answer { reply: &reply, time: cx.now, bytes }, cx);
+                let client = cx.peers().receiver(dir);
+                self.calls.answered(&(client, reply.xid), &Answer { reply: &reply, time: cx.now(), bytes }, cx);
             }
             Some(Message::OtherProgram) => cx.count("other_programs"),
             None => cx.count("malformed"),
@@ -117,8 +117,8 @@ impl<K: Hash + Eq + Clone> Calls<K> {
             // Sent again for want of a reply; it began with the first.
             return cx.count("retransmitted_requests");
         }
-        let asked = Asked { call, time, bytes, peers: cx.peers.clone() };
-        if let Some(out) = self.waiting.insert(key, asked, cx.now) {
+        let asked = Asked { call, time, bytes, peers: cx.peers().clone() };
+        if let Some(out) = self.waiting.insert(key, asked, cx.now()) {
             self.unanswered(&out, cx);
         }
     }
@@ -144,7 +144,7 @@ impl<K: Hash + Eq + Clone> Calls<K> {
     }
 
     fn expire(&mut self, cx: &mut Context<'_>) {
-        while let Some(asked) = self.waiting.expired(cx.now) {
+        while let Some(asked) = self.waiting.expired(cx.now()) {
             self.unanswered(&asked, cx);
         }
         self.wake(cx);

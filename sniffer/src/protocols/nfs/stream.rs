@@ -7,7 +7,7 @@ use super::{
     wire::{self, Message},
 };
 use crate::{
-    flow::key::Direction,
+    net::Direction,
     protocols::{Close, Context, Progress, Recovery, StreamParser},
     time::Timestamp,
 };
@@ -186,7 +186,7 @@ impl StreamParser for Stream {
 
     fn on_close(&mut self, dir: Direction, why: Close, cx: &mut Context<'_>) {
         // A client may close its side and still be answered; a server that has closed its own will not answer any more.
-        if (why != Close::Fin || dir == Direction::ToClient) && !cx.strict {
+        if (why != Close::Fin || dir == Direction::ToClient) && !cx.strict() {
             self.calls.flush(cx);
         }
         self.calls.wake(cx);

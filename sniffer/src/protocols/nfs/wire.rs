@@ -2,7 +2,7 @@
 //! where a record begins in a stream. Pure; what is behind the head of a message is not read.
 
 use super::compound::{self, Compound};
-use crate::protocols::reader::Reader;
+use crate::protocols::kit::reader::Reader;
 use memchr::memmem;
 use smallvec::SmallVec;
 

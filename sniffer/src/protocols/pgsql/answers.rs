@@ -7,7 +7,7 @@ use super::{
     wire::{self, Failure, Frame, HEAD, Opening, READY, Start, Values},
 };
 use crate::{
-    flow::key::Direction,
+    net::Direction,
     protocols::{Context, Progress},
     time::Timestamp,
 };
@@ -26,8 +26,8 @@ const UNKNOWN: &str = "The actual query being used is unknown";
 
 impl Connection {
     pub(super) fn on_answers(&mut self, data: &[u8], cx: &mut Context<'_>) -> Progress {
-        self.heard = cx.now;
-        self.answer.lost |= cx.skipped.lost > 0;
+        self.heard = cx.now();
+        self.answer.lost |= cx.skipped().lost > 0;
         let mut at = 0;
         if let (Some(asked), Some(&answer)) = (self.awaiting, data.first()) {
             match (asked, answer) {

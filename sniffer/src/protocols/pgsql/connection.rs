@@ -11,7 +11,7 @@ use super::{
     wire::{self, Opening},
 };
 use crate::{
-    flow::key::Direction,
+    net::Direction,
     protocols::{Close, Context, Progress, Recovery, StreamParser},
     time::Timestamp,
 };
@@ -274,7 +274,7 @@ impl StreamParser for Connection {
             Direction::ToServer if self.pending.iter().filter(|step| step.ends()).count() > 1 => self.lose_track(1, cx),
             Direction::ToServer => {
                 (self.asked, self.suspect) = (true, true);
-                self.pending.push_back(Step { start: cx.now, bytes: 0, what: What::Gap });
+                self.pending.push_back(Step { start: cx.now(), bytes: 0, what: What::Gap });
             }
             Direction::ToClient => {
                 self.tail.clear();

@@ -7,8 +7,8 @@ use super::{
     wire::{self, Frame, HEAD, Opening, Start},
 };
 use crate::{
-    flow::key::Direction,
-    protocols::{Context, Progress, reader::Reader},
+    net::Direction,
+    protocols::{Context, Progress, kit::reader::Reader},
     time::Timestamp,
 };
 use std::time::Duration;
@@ -175,7 +175,7 @@ impl Connection {
 
     /// The step waits for its answer, unless it is known that none will come or to whom it would go.
     fn ask(&mut self, step: Step, cx: &mut Context<'_>) {
-        let quiet = cx.now.since(self.heard) >= QUIET.as_nanos() as u64;
+        let quiet = cx.now().since(self.heard) >= QUIET.as_nanos() as u64;
         if std::mem::take(&mut self.foreign) && self.pending.is_empty() && !quiet {
             self.doubt = Some(2); // so that this step does not end it
         }

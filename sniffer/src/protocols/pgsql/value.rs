@@ -3,7 +3,7 @@
 //! The layouts are those of the types' `…send` functions; PostgreSQL manual, "Data Types" (chapter 8) for the text. Differs from the
 //! server's text only where that depends on the session: times with a zone are shown in UTC, `bytea` as `\x…`, dates in ISO style.
 
-use crate::{event::text::Hex, protocols::reader::Reader};
+use crate::{event::text::Hex, protocols::kit::reader::Reader};
 use std::{
     io::Write,
     net::{Ipv4Addr, Ipv6Addr},

@@ -2,7 +2,7 @@
 //!
 //! PostgreSQL manual, "Frontend/Backend Protocol" (chapter 55), "Message Formats".
 
-use crate::{flow::key::Direction, protocols::reader::Reader};
+use crate::{net::Direction, protocols::kit::reader::Reader};
 use memchr::memmem;
 
 /// The server itself takes no longer message (`PQ_LARGE_MESSAGE_LIMIT`).

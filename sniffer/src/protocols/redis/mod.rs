@@ -9,7 +9,7 @@ mod wire;
 use super::{Close, Common, Context, Plugin, Probe, Progress, Protocol, Recovery, StreamParser};
 use crate::{
     config,
-    flow::key::{Direction, Transport},
+    net::{Direction, Transport},
     time::Timestamp,
 };
 use event::Request;

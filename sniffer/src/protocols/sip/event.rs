@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     event::{Head, Status, Text},
-    flow::key::{Direction, Peers, Transport},
+    net::{Direction, Peers, Transport},
     protocols::Context,
     time::Timestamp,
 };
@@ -349,8 +349,8 @@ pub fn emit(found: &Found<'_>, sip: &Sip, cx: &mut Context<'_>) {
     let owner = fields.sdp.as_ref().and_then(|sdp| sdp.owner.as_ref());
     let owner: Option<IpAddr> = owner.and_then(|owner| std::str::from_utf8(owner.ip.0).ok()?.parse().ok());
 
-    let transport = cx.peers.transport;
-    let peers = Peers::new(cx.peers.sender(found.dir), cx.peers.receiver(found.dir), transport);
+    let transport = cx.peers().transport;
+    let peers = Peers::new(cx.peers().sender(found.dir), cx.peers().receiver(found.dir), transport);
     let head = Head {
         status: if code >= 400 { Status::Error } else { Status::OK },
         start: Some(found.time),

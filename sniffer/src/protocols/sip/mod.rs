@@ -8,7 +8,7 @@ mod wire;
 use super::{Close, Context, Plugin, Probe, Progress, Protocol, Recovery, StreamParser};
 use crate::{
     config,
-    flow::key::{Direction, Transport},
+    net::{Direction, Transport},
 };
 use event::Found;
 use serde::Deserialize;
@@ -73,7 +73,7 @@ impl Plugin for Shared {
             return; // keeps a hole in a firewall open
         }
         let body = wire::head_end(raw).unwrap_or(raw.len());
-        event::emit(&Found { dir, raw, body, time: cx.now }, &self.0, cx);
+        event::emit(&Found { dir, raw, body, time: cx.now() }, &self.0, cx);
     }
 }
 

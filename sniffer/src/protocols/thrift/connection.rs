@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     event::Text,
-    flow::key::Direction,
+    net::Direction,
     protocols::{Close, Context, Progress, Recovery, StreamParser},
     time::Timestamp,
 };
@@ -274,7 +274,7 @@ impl StreamParser for Connection {
 
     fn on_timer(&mut self, cx: &mut Context<'_>) {
         let timeout = self.plugin.common.transaction_timeout;
-        while self.waiting.front().is_some_and(|asked| asked.time.after(timeout) <= cx.now) {
+        while self.waiting.front().is_some_and(|asked| asked.time.after(timeout) <= cx.now()) {
             self.unanswered(cx);
         }
         self.wake(cx);

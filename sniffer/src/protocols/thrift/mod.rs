@@ -13,7 +13,7 @@ mod wire;
 use super::{Common, Plugin, Probe, Protocol, StreamParser};
 use crate::{
     config,
-    flow::key::{Direction, Transport},
+    net::{Direction, Transport},
 };
 use connection::Connection;
 use event::Shown;

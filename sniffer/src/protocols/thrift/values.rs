@@ -6,7 +6,7 @@ use super::{
     text::{self, Limits},
     wire::{Encoding, varint},
 };
-use crate::protocols::reader::Reader;
+use crate::protocols::kit::reader::Reader;
 use smallvec::SmallVec;
 use std::{fmt::Write, sync::Arc};
 

@@ -2,7 +2,7 @@
 //!
 //! <https://github.com/apache/thrift/tree/master/doc/specs>: thrift-binary-protocol.md, thrift-compact-protocol.md, HeaderFormat.md.
 
-use crate::protocols::reader::Reader;
+use crate::protocols::kit::reader::Reader;
 
 /// The longest name of a method that is believed.
 const LONGEST_NAME: usize = 1024;

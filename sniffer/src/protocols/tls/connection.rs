@@ -8,7 +8,7 @@ use super::{
     wire::{self, Hello, RECORD_HEAD, extension, message, record},
 };
 use crate::{
-    flow::key::Direction,
+    net::Direction,
     protocols::{Close, Context, Progress, Recovery, StreamParser},
     time::Timestamp,
 };
@@ -104,7 +104,7 @@ impl StreamParser for Connection {
             return Progress::Done;
         }
         if self.seen.is_known() {
-            self.due = cx.now.after(self.plugin.common.transaction_timeout);
+            self.due = cx.now().after(self.plugin.common.transaction_timeout);
             cx.wake_at(self.due);
         }
         progress
@@ -133,7 +133,7 @@ impl StreamParser for Connection {
 
     fn on_timer(&mut self, cx: &mut Context<'_>) {
         if self.over || !self.seen.is_known() {
-        } else if cx.now >= self.due {
+        } else if cx.now() >= self.due {
             cx.count("unfinished_handshakes");
             self.report(false, cx);
         } else {

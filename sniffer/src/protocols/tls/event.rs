@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     event::{Head, Status, Text, text::Hex},
-    flow::key::Direction,
+    net::Direction,
     protocols::Context,
     time::Timestamp,
 };
@@ -248,7 +248,7 @@ fn client<'a>(hello: Option<&Hello<'a>>, party: Party<'a>) -> Option<Client<'a>>
 pub fn emit(seen: &Handshake, established: bool, options: &Options, cx: &mut Context<'_>) {
     let client_hello = Hello::client(&seen.client_hello);
     let server_hello = Hello::server(&seen.server_hello);
-    let digits = cx.sink.digits();
+    let digits = cx.digits();
     let chains = seen.chains.each_ref().map(|message| Chain::new(message, digits));
     let settled = server_hello.as_ref().map(Hello::settled_version);
     let version = settled.or(client_hello.map(|h| h.version)).unwrap_or_default();

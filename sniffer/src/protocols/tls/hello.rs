@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     event::{Text, text::Hex},
-    protocols::reader::Reader,
+    protocols::kit::reader::Reader,
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 

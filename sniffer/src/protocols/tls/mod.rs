@@ -15,7 +15,7 @@ mod x509;
 use super::{Common, Plugin, Probe, Protocol, StreamParser};
 use crate::{
     config,
-    flow::key::{Direction, Transport},
+    net::{Direction, Transport},
 };
 use serde::Deserialize;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
 use super::{wire::Hello, *};
-use crate::flow::key::Direction;
+use crate::net::Direction;
 use crate::protocols::Close;
 use crate::protocols::testing::{Harness, Script, ToClient, ToServer, every_cut};
 use serde_json::{Value, json};

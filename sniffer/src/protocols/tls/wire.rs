@@ -3,7 +3,7 @@
 //! Lists are read here rather than by `tls-parser`, which makes a vector for each of them whether it is wanted or not, and refuses
 //! a hello of which one extension is malformed.
 
-use crate::protocols::{Probe, reader::Reader};
+use crate::protocols::{Probe, kit::reader::Reader};
 
 /// Kinds of records.
 pub mod record {

@@ -1,7 +1,7 @@
 //! Certificates as documents show them. RFC 5280; names as Go's `crypto/x509/pkix` writes them, because dashboards search for that.
 
 use super::wire;
-use crate::{event::text::Hex, protocols::reader::Reader};
+use crate::{event::text::Hex, protocols::kit::reader::Reader};
 use serde::Serialize;
 use std::{
     borrow::Cow,

@@ -7,13 +7,13 @@ use super::{Documents, Input};
 use sniffer::{
     config::Node,
     decode::{Tcp, TcpFlags},
-    flow::key::{Direction, Peers, Transport},
-    protocols::{Context, PROTOCOLS, Plugin, Protocol, Skipped},
+    net::{Direction, Peers, Transport},
+    protocols::{Context, PROTOCOLS, Plugin, Protocol},
     publish::Sink,
     stream::{Configured, Env, Streams, Totals, ports::PortMap},
     time::Timestamp,
 };
-use std::{collections::VecDeque, net::SocketAddr, sync::OnceLock, time::Duration};
+use std::{net::SocketAddr, sync::OnceLock, time::Duration};
 
 /// Every option that shows more of a message is on.
 const ALL_OPTIONS: u8 = 1;
@@ -196,10 +196,8 @@ impl Player {
     }
 
     fn with_plugin(&mut self, mut peers: Peers, f: impl FnOnce(&mut dyn Plugin, &mut Context<'_>)) {
-        let (times, skipped) = (VecDeque::new(), Skipped::default());
-        let (now, sink) = (self.now, &mut self.sink);
-        let mut cx = Context { now, peers: &mut peers, skipped, times: &times, publisher: 0, sink, wake: self.wake, strict: false };
+        let mut cx = Context::new(self.now, &mut peers, &mut self.sink, 0, false).with_wake(self.wake);
         f(self.plugins[0].plugin.as_mut(), &mut cx);
-        self.wake = cx.wake;
+        self.wake = cx.wake();
     }
 }

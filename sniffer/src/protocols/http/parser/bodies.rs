@@ -2,7 +2,7 @@
 
 use super::{Parser, State, Step, role};
 use crate::{
-    flow::key::Direction::{self, ToClient, ToServer},
+    net::Direction::{self, ToClient, ToServer},
     protocols::{
         Context,
         http::wire::{self, Role},

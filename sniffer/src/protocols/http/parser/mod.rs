@@ -9,7 +9,7 @@ mod pairing;
 
 use super::{Settings, message::Message, wire::Role};
 use crate::{
-    flow::key::Direction::{self, ToClient, ToServer},
+    net::Direction::{self, ToClient, ToServer},
     protocols::{Close, Context, Progress, Recovery, Skipped, StreamParser},
     time::Timestamp,
 };
@@ -163,7 +163,7 @@ fn role(dir: Direction) -> Role {
 
 impl StreamParser for Parser {
     fn on_data(&mut self, mut dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
-        self.pass_skipped(dir, cx.skipped);
+        self.pass_skipped(dir, cx.skipped());
         let mut at = 0;
         // Every turn takes bytes or ends, but for those that only change the state: to a head, and to the other direction.
         while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
@@ -189,7 +189,7 @@ impl StreamParser for Parser {
     }
 
     fn on_gap(&mut self, dir: Direction, lost: u64, cx: &mut Context<'_>) -> Recovery {
-        self.pass_skipped(dir, cx.skipped);
+        self.pass_skipped(dir, cx.skipped());
         self.side(dir).scanned = 0;
         let mut beyond = 0;
         match self.sides[dir.index()].state {
@@ -225,14 +225,14 @@ impl StreamParser for Parser {
     }
 
     fn on_close(&mut self, dir: Direction, _why: Close, cx: &mut Context<'_>) {
-        self.pass_skipped(dir, cx.skipped);
+        self.pass_skipped(dir, cx.skipped());
         self.side(dir).closed = true;
         // A message that was cut off is reported as far as it was seen; a body may end like that by its nature.
         if !matches!(self.sides[dir.index()].state, State::Head | State::Seek) {
             self.complete(dir, cx);
         }
         let all = self.sides.iter().all(|side| side.closed);
-        if (dir == ToClient || all) && !cx.strict {
+        if (dir == ToClient || all) && !cx.strict() {
             self.give_up_waiting(all, cx);
         }
         self.arm(cx);
@@ -240,7 +240,7 @@ impl StreamParser for Parser {
 
     fn on_timer(&mut self, cx: &mut Context<'_>) {
         self.armed = None;
-        let (now, timeout) = (cx.now, self.settings.common.transaction_timeout);
+        let (now, timeout) = (cx.now(), self.settings.common.transaction_timeout);
         for i in 0..self.waiting.len() {
             let Some(w) = self.waiting.get_mut(i) else { break };
             if w.request.is_none() {

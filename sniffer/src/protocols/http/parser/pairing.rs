@@ -2,7 +2,7 @@
 
 use super::{Parser, State, Step, Waiting};
 use crate::{
-    flow::key::Direction::{self, ToClient, ToServer},
+    net::Direction::{self, ToClient, ToServer},
     protocols::{
         Context, Progress,
         http::{
@@ -35,7 +35,7 @@ impl Parser {
             head,
             connect: wants_other,
             start,
-            since: cx.now,
+            since: cx.now(),
             answered: false,
             response: None,
             response_lost: false,
@@ -107,7 +107,7 @@ impl Parser {
             ToServer => {
                 if let Some(w) = self.waiting.back_mut().filter(|w| !w.whole) {
                     w.whole = true;
-                    w.since = cx.now;
+                    w.since = cx.now();
                     if let Some(m) = &mut w.request {
                         m.decode(&self.settings);
                     }
@@ -137,7 +137,7 @@ impl Parser {
             self.report(w.request, w.response, false, cx);
         }
         if let Some(next) = self.waiting.front_mut() {
-            next.since = next.since.max(cx.now);
+            next.since = next.since.max(cx.now());
         }
     }
 

@@ -1,0 +1,38 @@
+//! What can be wrong with a configuration, and where in it. Uses no other module.
+
+use std::{fmt, sync::Arc};
+
+/// What is wrong with the configuration, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Error(pub String);
+
+/// Where something was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The file as the user named it, or `-E`.
+    pub file: Option<Arc<str>>,
+    /// Counted from 1; 0 where there are no lines.
+    pub line: usize,
+}
+
+impl Place {
+    /// `message`, after where it holds.
+    pub fn error(&self, message: impl fmt::Display) -> Error {
+        match self.to_string() {
+            place if place.is_empty() => Error(message.to_string()),
+            place => Error(format!("{place}: {message}")),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.file, self.line) {
+            (Some(file), 0) => write!(f, "{file}"),
+            (Some(file), line) => write!(f, "{file}:{line}"),
+            (None, 0) => Ok(()),
+            (None, line) => write!(f, "line {line}"),
+        }
+    }
+}

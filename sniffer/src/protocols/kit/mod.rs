@@ -1,0 +1,4 @@
+//! What protocols have in common: reading bytes, waiting for answers.
+
+pub mod matcher;
+pub mod reader;
