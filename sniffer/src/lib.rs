@@ -16,6 +16,7 @@ pub mod event;
 pub mod flow;
 pub mod monitor;
 pub mod net;
+pub mod opening;
 pub mod output;
 pub mod processors;
 pub mod protocols;

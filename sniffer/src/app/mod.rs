@@ -7,9 +7,11 @@ mod watch;
 use crate::{
     capture::{devices, open},
     cli::{self, Command, Invocation},
-    config::{self, Loaded},
+    config::{self, Loaded, Node, Paths},
     monitor::log::{CommandLine, Logger},
+    opening::{Clock, Opening},
     output,
+    time::Timestamp,
 };
 use plan::Plan;
 use std::{
@@ -18,6 +20,7 @@ use std::{
     io::{self, Write},
     path::Path,
     process::ExitCode,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 /// The version of Packetbeat whose configuration, documents and indices these are.
@@ -59,7 +62,8 @@ fn command(invocation: &Invocation) -> Result<bool, Error> {
         Command::Run(flags) => return run::run(invocation, flags),
         Command::TestConfig => test_config(&loaded(invocation)?, &mut stdout)?,
         Command::TestOutput => {
-            let output = output::open(&loaded(invocation)?.root)?;
+            let Loaded { root, paths, .. } = loaded(invocation)?;
+            let output = output::open(&opening(&root, &paths))?;
             return Ok(run::runtime()?.block_on(output.test(&mut stdout))?);
         }
         Command::ExportConfig => write!(stdout, "{}", loaded(invocation)?.export()?)?,
@@ -78,6 +82,21 @@ fn command(invocation: &Invocation) -> Result<bool, Error> {
     Ok(true)
 }
 
+/// The system's clock, for whoever is handed one.
+struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
+/// What outputs and processors of this configuration are opened with.
+fn opening<'a>(root: &'a Node, paths: &'a Paths) -> Opening<'a> {
+    Opening { node: root, root, paths, clock: &SystemClock }
+}
+
 /// Reads the configuration for a command that only looks at it: its warnings go to stderr.
 fn loaded(invocation: &Invocation) -> Result<Loaded, config::Error> {
     let loaded = config::load(&invocation.load)?;
@@ -90,7 +109,7 @@ fn loaded(invocation: &Invocation) -> Result<Loaded, config::Error> {
 /// Everything that can be known without capturing: every module reads its part, and the filter is compiled.
 fn test_config(loaded: &Loaded, stdout: &mut impl Write) -> Result<(), Error> {
     let plan = Plan::read(&loaded.root, None)?;
-    output::open(&loaded.root)?;
+    output::open(&opening(&loaded.root, &loaded.paths))?;
     Logger::open(&loaded.root.get("logging"), &CommandLine::default())?;
     for interface in &plan.interfaces {
         plan.publishing(interface, &plan::Who::nobody(), true)?;

@@ -1,7 +1,7 @@
 //! `run`: opens what the plan says, starts a worker per source and the output, and ends all of it in order.
 
 use super::{
-    Error,
+    Error, SystemClock,
     plan::{Plan, Who},
 };
 use crate::{
@@ -17,10 +17,10 @@ use crate::{
         Metrics, Reporter, Snapshot,
         log::{CommandLine, Logger},
     },
+    opening::Clock,
     output::{self, AnyOutput, counters::Counters},
     publish::{Publishing, Sink},
     queue::memory::Queue,
-    time::Timestamp,
     worker::{self, Engine, Standing, Worker},
 };
 use std::{
@@ -31,7 +31,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -57,7 +57,7 @@ pub fn run(invocation: &Invocation, flags: &RunFlags) -> Result<bool, Error> {
     let logger = Logger::open(&loaded.root.get("logging"), &line)?;
     logger.install()?;
     let plan = Plan::read(&loaded.root, flags.file.as_deref())?;
-    let output = output::open(&loaded.root)?;
+    let output = output::open(&super::opening(&loaded.root, &loaded.paths))?;
     let replay = Replay {
         top_speed: flags.top_speed,
         loops: flags.loops.unwrap_or(1),
@@ -102,8 +102,7 @@ impl Job<'_> {
     /// # Errors
     /// When something cannot be opened, or every input fails.
     pub fn run(self, output: AnyOutput) -> Result<(), Error> {
-        let now = Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64));
-        let data = self.data.map(|paths| DataDir::open(paths, now.text(9).as_str())).transpose()?;
+        let data = self.data.map(|paths| DataDir::open(paths, SystemClock.now().text(9).as_str())).transpose()?;
         let who = Who {
             id: data.as_ref().map_or_else(uuid::Uuid::new_v4, |data| data.agent_id).to_string(),
             ephemeral_id: uuid::Uuid::new_v4().to_string(),

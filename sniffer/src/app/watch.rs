@@ -9,7 +9,7 @@ use super::{
 use crate::{
     capture::options::Replay,
     cli::WatchFlags,
-    config::Node,
+    config::{Node, Paths},
     monitor::{
         Metrics,
         log::{CommandLine, Logger},
@@ -31,7 +31,11 @@ pub fn watch(flags: &WatchFlags) -> Result<bool, Error> {
     let plan = Plan::read(&root, flags.file.as_deref())?;
     let stdout = io::stdout().is_terminal();
     let lives = stdout && io::stderr().is_terminal() && flags.file.is_none();
-    let output = if flags.json { output::open(&root)? } else { AnyOutput::terminal(Style { color: stdout, over_status: lives }) };
+    let output = if flags.json {
+        output::open(&super::opening(&root, &Paths::standard()))?
+    } else {
+        AnyOutput::terminal(Style { color: stdout, over_status: lives })
+    };
     let replay = Replay { top_speed: true, ..Replay::default() };
     let status = (lives && !flags.json).then(status);
     let job = Job { plan, replay, data: None, metrics: Metrics::default(), reporter: None, publish: true, status };

@@ -5,7 +5,7 @@ use super::{
     expand, legacy,
     node::Node,
     overrides,
-    paths::{Paths, Said},
+    paths::{Paths, Said, program_folder},
     permissions,
     tree::{self, Raw, Value},
     write, yaml,
@@ -72,8 +72,7 @@ impl Loaded {
 /// # Errors
 /// With file, line and key.
 pub fn load(options: &LoadOptions) -> Result<Loaded, Error> {
-    let program = std::env::current_exe().ok().and_then(|p| p.parent().map(Path::to_owned)).unwrap_or_else(|| PathBuf::from("."));
-    load_with(options, &program, &|name| std::env::var(name).ok())
+    load_with(options, &program_folder(), &|name| std::env::var(name).ok())
 }
 
 fn load_with(options: &LoadOptions, program: &Path, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Error> {

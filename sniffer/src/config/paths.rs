@@ -23,6 +23,23 @@ pub struct Paths {
     pub logs: PathBuf,
 }
 
+impl Paths {
+    /// Where things are when neither configuration nor command line say anything and the program lies in `home`.
+    pub fn below(home: &Path) -> Self {
+        Said::default().resolve(home)
+    }
+
+    /// [`Paths::below`] for the program that runs.
+    pub fn standard() -> Self {
+        Self::below(&program_folder())
+    }
+}
+
+/// The directory of the program that runs.
+pub(super) fn program_folder() -> PathBuf {
+    std::env::current_exe().ok().and_then(|p| p.parent().map(Path::to_owned)).unwrap_or_else(|| PathBuf::from("."))
+}
+
 /// What was said about paths, on the command line or in a file. `None`: the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Said {

@@ -6,7 +6,7 @@ use super::{
     counters::Counters,
     drive,
 };
-use crate::{config, config::Node, publish::Record, queue::Fate};
+use crate::{config, opening::Opening, publish::Record, queue::Fate};
 use serde::Deserialize;
 use std::{io::Write, sync::Arc};
 
@@ -25,9 +25,9 @@ pub(super) struct Console {
 }
 
 impl Console {
-    pub(super) fn open(node: &Node, counters: Arc<Counters>) -> Result<Self, config::Error> {
-        let options: Options = node.read()?;
-        let codec = Codec::new(&options.codec, options.pretty).map_err(|why| node.error(why))?;
+    pub(super) fn open(opening: &Opening<'_>, counters: Arc<Counters>) -> Result<Self, config::Error> {
+        let options: Options = opening.node.read()?;
+        let codec = Codec::new(&options.codec, options.pretty).map_err(|why| opening.node.error(why))?;
         Ok(Self { codec, counters, buffer: Vec::new() })
     }
 }

@@ -8,17 +8,14 @@ use super::{
     shapes,
 };
 use crate::{
-    config::{self, Node},
+    config,
+    opening::Opening,
     publish::Record,
     queue::Fate,
     rotate::{self, Rotator},
-    time::Timestamp,
 };
 use serde::Deserialize;
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 /// What is written at once: more gains nothing, and a batch can be as large as the queue.
 const AT_ONCE: usize = 128 << 10;
@@ -53,7 +50,8 @@ pub(super) struct Files {
 }
 
 impl Files {
-    pub(super) fn open(node: &Node, counters: Arc<Counters>) -> Result<Self, config::Error> {
+    pub(super) fn open(opening: &Opening<'_>, counters: Arc<Counters>) -> Result<Self, config::Error> {
+        let node = opening.node;
         let options: Options = node.read()?;
         if !(2..=1024).contains(&options.number_of_files) {
             return Err(node.error(format!("number_of_files: {} is not between 2 and 1024", options.number_of_files)));
@@ -64,10 +62,9 @@ impl Files {
         if options.path.is_empty() {
             return Err(node.error("path: missing; the folder to write to"));
         }
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let folder = Format::parse(&options.path)
             .map_err(|why| node.error(format!("path: {why}")))?
-            .text(Timestamp(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)), &serde_json::Value::Null)
+            .text(opening.clock.now(), &serde_json::Value::Null)
             .ok_or_else(|| node.error("path: only dates are known here, no fields"))?;
         let rotator = Rotator::new(rotate::Options {
             folder: folder.into(),
@@ -144,6 +141,7 @@ fn partly(mut fates: Vec<Fate>, written: usize, error: Error) -> Result<Outcome,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{config::Node, opening::testing::opening};
     use std::path::PathBuf;
 
     fn record(text: &str) -> Record {
@@ -160,7 +158,7 @@ mod tests {
     async fn batches_span_files_and_nothing_is_lost() {
         let path = folder("span");
         let config = format!("{{path: {}, rotate_every_kb: 1, number_of_files: 1024}}", path.display());
-        let mut files = Files::open(&Node::parse(&config).unwrap(), Arc::default()).unwrap();
+        let mut files = Files::open(&opening(&Node::parse(&config).unwrap()), Arc::default()).unwrap();
         let batch: Vec<_> = (0..100).map(|n| record(&format!("{{\"n\":{n:060}}}"))).collect();
         for part in batch.chunks(40) {
             assert_eq!(files.send(part).await.unwrap(), Outcome::Delivered);
@@ -181,14 +179,14 @@ mod tests {
             ("{filename: x}", "path: missing"),
             ("{path: '/x/%{[a]}'}", "only dates"),
         ] {
-            let error = Files::open(&Node::parse(config).unwrap(), Arc::default()).map(drop).unwrap_err().to_string();
+            let error = Files::open(&opening(&Node::parse(config).unwrap()), Arc::default()).map(drop).unwrap_err().to_string();
             assert!(error.contains(expected), "{error} should say {expected}");
         }
     }
 
     #[tokio::test]
     async fn a_folder_that_cannot_be_made_is_unreachable() {
-        let mut files = Files::open(&Node::parse("{path: /proc/nothing/here}").unwrap(), Arc::default()).unwrap();
+        let mut files = Files::open(&opening(&Node::parse("{path: /proc/nothing/here}").unwrap()), Arc::default()).unwrap();
         assert!(matches!(files.send(&[record("{}")]).await, Err(Error::Unreachable(_))));
     }
 }

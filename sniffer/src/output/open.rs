@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     config::{self, Node},
+    opening::Opening,
     queue::memory::{self, Queue},
 };
 use serde::Deserialize;
@@ -64,7 +65,8 @@ impl Default for Common {
 ///
 /// # Errors
 /// When there is none or more than one, or its settings are wrong.
-pub fn open(root: &Node) -> Result<AnyOutput, config::Error> {
+pub fn open(opening: &Opening<'_>) -> Result<AnyOutput, config::Error> {
+    let root = opening.root;
     let cloud = super::elasticsearch::cloud(root)?;
     let outputs = shapes::at(root, "output");
     let mut names = outputs.as_ref().map(enabled).transpose()?.unwrap_or_default();
@@ -77,15 +79,16 @@ pub fn open(root: &Node) -> Result<AnyOutput, config::Error> {
         several => return Err(root.error(format!("more than one namespace configured accessing 'output': {}", several.join(", ")))),
     };
     let node = outputs.as_ref().and_then(|outputs| shapes::at(outputs, name)).unwrap_or_default();
+    let opening = opening.at(&node);
     let counters = Arc::new(Counters::default());
     let mut queue = memory::Options::default();
     let mut options = drive::Options::default();
     let kind = match name {
-        "file" => Kind::File(Files::open(&node, counters.clone())?),
-        "console" => Kind::Console(Console::open(&node, counters.clone())?),
+        "file" => Kind::File(Files::open(&opening, counters.clone())?),
+        "console" => Kind::Console(Console::open(&opening, counters.clone())?),
         "discard" => Kind::Discard,
         "elasticsearch" => {
-            let output = Elasticsearch::open(root, &node, cloud.as_ref(), counters.clone())?;
+            let output = Elasticsearch::open(&opening, cloud.as_ref(), counters.clone())?;
             (options, queue) = (output.drive(), output.queue());
             Kind::Elasticsearch(Box::new(output))
         }
@@ -237,9 +240,10 @@ impl AnyOutput {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::opening::testing;
 
     fn opened(config: &str) -> Result<AnyOutput, String> {
-        open(&Node::parse(config).unwrap()).map_err(|e| e.to_string())
+        open(&testing::opening(&Node::parse(config).unwrap())).map_err(|e| e.to_string())
     }
 
     #[test]

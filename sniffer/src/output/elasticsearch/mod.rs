@@ -20,6 +20,7 @@ use worker::Worker;
 use super::{Error, counters::Counters, drive, http, tls};
 use crate::{
     config::{self, Node},
+    opening::Opening,
     queue::memory,
 };
 use base64::Engine as _;
@@ -94,7 +95,8 @@ impl Elasticsearch {
     ///
     /// # Errors
     /// When a setting is wrong or a named file cannot be read.
-    pub fn open(root: &Node, node: &Node, cloud: Option<&Cloud>, counters: Arc<Counters>) -> Result<Self, config::Error> {
+    pub fn open(opening: &Opening<'_>, cloud: Option<&Cloud>, counters: Arc<Counters>) -> Result<Self, config::Error> {
+        let Opening { node, root, .. } = *opening;
         let (mut options, queue) = Options::read(node)?;
         if let Some(cloud) = cloud {
             options.hosts.0 = vec![cloud.host.clone()];

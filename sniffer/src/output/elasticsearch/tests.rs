@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    opening::testing::opening,
     output::{AnyOutput, open},
     publish::Record,
     queue::memory::Queue,
@@ -143,7 +144,7 @@ fn documents(count: usize) -> Vec<Record> {
 
 fn output(hosts: &str, more: &str) -> AnyOutput {
     let config = format!("output: {{elasticsearch: {{hosts: {hosts}, backoff: {{init: 0.005s, max: 0.01s}}, timeout: 0.3s{more}}}}}");
-    open(&Node::parse(&config).unwrap()).unwrap()
+    open(&opening(&Node::parse(&config).unwrap())).unwrap()
 }
 
 /// Delivers `count` documents to the end; the counters and the queue afterwards.
@@ -321,7 +322,7 @@ async fn test_output_shows_every_step() {
 
 #[test]
 fn an_index_of_ones_own_needs_a_template_of_ones_own() {
-    let opened = |config: &str| open(&Node::parse(config).unwrap()).map(drop).map_err(|e| e.to_string());
+    let opened = |config: &str| open(&opening(&Node::parse(config).unwrap())).map(drop).map_err(|e| e.to_string());
     let error = opened("{output: {elasticsearch: {index: x}}}").unwrap_err();
     assert!(error.contains("setup.template.name and setup.template.pattern have to be set"), "{error}");
     assert_eq!(opened("{output: {elasticsearch: {index: x}}, setup: {template: {enabled: false}}}"), Ok(()));
@@ -348,7 +349,7 @@ fn what_export_shows() {
 #[tokio::test]
 async fn an_older_server_where_that_is_not_allowed() {
     let root = Node::default();
-    let open = |yaml: &str| Elasticsearch::open(&root, &Node::parse(yaml).unwrap(), None, Arc::default()).unwrap();
+    let open = |yaml: &str| Elasticsearch::open(&opening(&root).at(&Node::parse(yaml).unwrap()), None, Arc::default()).unwrap();
     for (version, strict) in [("8.19.21", false), ("9.5.9", false), ("9.6.0-SNAPSHOT", true), ("10.0.0", true)] {
         let server = serde_json::from_value(json!({"version": {"number": version}})).unwrap();
         assert_eq!(open("{allow_older_versions: false}").shared.check_version(&server).is_ok(), strict, "{version}");
@@ -371,8 +372,8 @@ async fn a_real_server() {
     );
     let root = Node::parse(&config).unwrap();
     let mut text = Vec::new();
-    assert!(open(&root).unwrap().test(&mut text).await.unwrap(), "{}", String::from_utf8_lossy(&text));
-    let output = open(&root).unwrap();
+    assert!(open(&opening(&root)).unwrap().test(&mut text).await.unwrap(), "{}", String::from_utf8_lossy(&text));
+    let output = open(&opening(&root)).unwrap();
     let (counters, queue) = (output.counters(), Queue::new(output.queue()));
     let document = |source: &str, n: usize| {
         Record {
@@ -389,8 +390,7 @@ async fn a_real_server() {
     tokio::time::timeout(Duration::from_secs(60), output.run(queue.clone())).await.expect("it ends");
     assert_eq!((counters.acked.get(), counters.dead_letter.get(), queue.stats().events), (2001, 1, 0));
 
-    let again =
-        Elasticsearch::open(&root, &crate::output::shapes::at(&root, "output.elasticsearch").unwrap(), None, Arc::default()).unwrap();
+    let again = Elasticsearch::open(&opening(&root).at(&root.get("output.elasticsearch")), None, Arc::default()).unwrap();
     let get = async |path: &str| {
         let answer = http::send(again.shared.request(0, Method::GET, path).unwrap()).await.unwrap();
         serde_json::from_slice::<Value>(&answer.body).unwrap()
@@ -425,7 +425,7 @@ async fn a_real_server_that_restarts() {
          queue: {{mem: {{events: 10000, flush: {{timeout: 0.2s}}}}}}}}"
     );
     let root = Node::parse(&config).unwrap();
-    let output = open(&root).unwrap();
+    let output = open(&opening(&root)).unwrap();
     let (counters, queue) = (output.counters(), Queue::new(output.queue()));
     let running = tokio::spawn(output.run(queue.clone()));
     let mut command = None;
@@ -448,8 +448,7 @@ async fn a_real_server_that_restarts() {
     queue.close();
     tokio::time::timeout(Duration::from_secs(90), running).await.expect("it ends").unwrap();
     assert_eq!((counters.acked.get(), counters.dropped.get(), queue.stats().events), (pushed, 0, 0));
-    let node = crate::output::shapes::at(&root, "output.elasticsearch").unwrap();
-    let again = Elasticsearch::open(&root, &node, None, Arc::default()).unwrap();
+    let again = Elasticsearch::open(&opening(&root).at(&root.get("output.elasticsearch")), None, Arc::default()).unwrap();
     let get = async |method: Method, path: &str| {
         let answer = http::send(again.shared.request(0, method, path).unwrap()).await.unwrap();
         serde_json::from_slice::<Value>(&answer.body).unwrap()
