@@ -187,7 +187,7 @@ mod tests {
     fn wrong_ways_are_found() {
         assert_eq!(complaints("event/mod.rs", "use crate::net::Peers;\nuse crate::worker::Engine;").len(), 1);
         assert_eq!(complaints("event/mod.rs", "use crate::{\n    net::Peers, flow::table::FlowTable,\n    time::Timestamp,\n};").len(), 1);
-        assert_eq!(complaints("protocols/http/mod.rs", "use crate::protocols::{dns, Context, reader::Reader};").len(), 1);
+        assert_eq!(complaints("protocols/http/mod.rs", "use crate::protocols::{dns, kit::Reader, Context};").len(), 1);
         assert_eq!(complaints("stream/mod.rs", "let x = tokio::spawn(async {});").len(), 1);
         assert_eq!(complaints("stream/mod.rs", "unsafe { x() }").len(), 1);
     }
