@@ -142,7 +142,7 @@ impl Source for Dumped {
 mod tests {
     use super::*;
     use crate::{
-        capture::{StrippedTag, file::FileSource},
+        capture::{Segments, StrippedTag, file::FileSource},
         time::Timestamp,
     };
 
@@ -161,6 +161,7 @@ mod tests {
                 wire_len: 20,
                 tag: None,
                 ifindex: 3,
+                segments: Segments::default(),
             };
             each(frame);
             each(Frame { tag, ..frame });

@@ -100,6 +100,7 @@ impl Source for Filtered {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::Segments;
     use crate::time::Timestamp;
 
     struct Both(bool);
@@ -115,7 +116,15 @@ mod tests {
             for port in [53, 54] {
                 let ethernet = [&[0; 12][..], b"\x08\0", &packet(port)].concat();
                 for (link, data) in [(Link::RawIp, packet(port)), (Link::Ethernet, ethernet)] {
-                    each(Frame { time: Timestamp(0), link, data: &data, wire_len: 42, tag: None, ifindex: 0 });
+                    each(Frame {
+                        time: Timestamp(0),
+                        link,
+                        data: &data,
+                        wire_len: 42,
+                        tag: None,
+                        ifindex: 0,
+                        segments: Segments::default(),
+                    });
                 }
             }
             Ok(Polled::Frames(4))

@@ -1,6 +1,6 @@
 //! Packets through libpcap: the last step of the ladder, and what `type: pcap` asks for. Always promiscuous, as Packetbeat's.
 
-use super::{Error, Frame, Link, Polled, Source, Stats, filtered, linktype, sys};
+use super::{Error, Frame, Link, Polled, Segments, Source, Stats, filtered, linktype, sys};
 use crate::time::Timestamp;
 use pcap::{Active, Capture, Linktype, Packet, Precision};
 use std::{io, os::fd::AsFd, time::Duration};
@@ -127,6 +127,8 @@ impl Libpcap {
                 wire_len: packet.header.len.max(packet.header.caplen),
                 tag: None,
                 ifindex: cooked.map_or(ifindex, |index| u32::from_be_bytes(*index)),
+                // libpcap does not say.
+                segments: Segments::default(),
             });
         });
         count.map_err(|e| self.failed(e))

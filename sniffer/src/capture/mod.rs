@@ -50,6 +50,23 @@ pub struct StrippedTag {
     pub tci: u16,
 }
 
+/// How many packets on the wire a frame stands for. The kernel and the card join received segments of a flow (GRO) and cut sent ones as
+/// late as they can (GSO, TSO), so that one frame may be several packets with the same headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Segments {
+    /// As many as this, at least 1.
+    Count(u32),
+    /// As many as it takes to carry the payload with this many bytes in each, at least 1. Drivers of virtual machines give only this.
+    OfSize(u32),
+}
+
+impl Default for Segments {
+    /// The frame is one packet.
+    fn default() -> Self {
+        Self::Count(1)
+    }
+}
+
 /// One captured frame, borrowed from the source's own buffer until the callback returns.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
@@ -59,12 +76,14 @@ pub struct Frame<'a> {
     pub link: Link,
     /// The bytes that were captured.
     pub data: &'a [u8],
-    /// Bytes on the wire, but for `tag`; more than `data` has when the frame was cut to the snap length.
+    /// Bytes of the frame, but for `tag`; more than `data` has when the frame was cut to the snap length.
     pub wire_len: u32,
     /// The outermost VLAN tag when it is not in `data` (offloaded into metadata).
     pub tag: Option<StrippedTag>,
     /// Kernel index of the interface it was seen on; 0 for files.
     pub ifindex: u32,
+    /// How many packets on the wire it stands for.
+    pub segments: Segments,
 }
 
 /// What became of one call of [`Source::poll`].

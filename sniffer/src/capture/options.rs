@@ -68,6 +68,9 @@ pub struct Interface {
     pub auto_promisc_mode: bool,
     /// The generated filter lets tagged packets through as well.
     pub with_vlans: bool,
+    /// Connections with the same ends in different VLANs are different connections (ours). Off as in Packetbeat: on a mirror port the two
+    /// directions of one connection may carry different tags.
+    pub track_vlans: bool,
     /// A filter in libpcap's language instead of the generated one.
     pub bpf_filter: Option<String>,
     /// Share the traffic of `af_packet` with other processes that name the same group.
@@ -98,6 +101,7 @@ impl Default for Interface {
             buffer_size_mb: 24,
             auto_promisc_mode: false,
             with_vlans: false,
+            track_vlans: false,
             bpf_filter: None,
             fanout_group: None,
             metrics_interval: Duration::from_secs(5),
@@ -302,6 +306,7 @@ mod tests {
         assert_eq!((one[0].poll_default_route, &one[0].internal_networks), (Some(Duration::from_secs(60)), &vec!["private".to_owned()]));
         // 24 MB among three: 8 MB each, which is a power of two already.
         assert_eq!(one[0].ring_bytes(), 8 << 20);
+        assert!(!one[0].track_vlans && parsed("{track_vlans: true}").unwrap()[0].track_vlans);
         let two = parsed(
             "[{device: eth0, type: af_packet, fanout_group: 7, buffer_size_mb: 100, workers: 1}, {device: eth1, type: pcap, workers: 4}]",
         );

@@ -78,8 +78,7 @@ impl Kept {
         source.poll(wait, &mut |frame| {
             let start = self.bytes.len();
             self.bytes.extend_from_slice(frame.data);
-            let Frame { time, link, wire_len, tag, ifindex, .. } = frame;
-            self.frames.push_back((Frame { time, link, data: &[], wire_len, tag, ifindex }, start..self.bytes.len()));
+            self.frames.push_back((Frame { data: &[], ..frame }, start..self.bytes.len()));
         })
     }
 
@@ -200,7 +199,7 @@ impl Source for Stepped {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::Link;
+    use crate::capture::{Link, Segments};
 
     /// A source of frames with these times, all at once.
     struct Times(Vec<u64>);
@@ -210,7 +209,15 @@ mod tests {
             let times = std::mem::take(&mut self.0);
             for time in &times {
                 let data = time.to_be_bytes();
-                each(Frame { time: Timestamp(*time), link: Link::Ethernet, data: &data, wire_len: 8, tag: None, ifindex: 0 });
+                each(Frame {
+                    time: Timestamp(*time),
+                    link: Link::Ethernet,
+                    data: &data,
+                    wire_len: 8,
+                    tag: None,
+                    ifindex: 0,
+                    segments: Segments::default(),
+                });
             }
             Ok(if times.is_empty() { Polled::Ended } else { Polled::Frames(times.len()) })
         }

@@ -5,7 +5,7 @@
 
 use super::{Addresses, ip::Part};
 
-use crate::{net::Vlans, time::Timestamp};
+use crate::{net::Realm, time::Timestamp};
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::{collections::VecDeque, time::Duration};
@@ -47,7 +47,7 @@ pub(super) struct Counters {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fragment<'a> {
     pub time: Timestamp,
-    pub vlans: Vlans,
+    pub realm: Realm,
     pub addresses: Addresses<'a>,
     pub protocol: u8,
     pub part: Part,
@@ -60,7 +60,7 @@ pub(super) struct Fragment<'a> {
 struct Key {
     addresses: [u8; 32],
     id: u32,
-    vlans: Vlans,
+    realm: Realm,
     v4: bool,
     /// IPv4 only: the fragments of an IPv6 datagram need not agree on it.
     protocol: u8,
@@ -73,7 +73,7 @@ impl Key {
             *to = *from;
         }
         let v4 = fragment.addresses.is_v4();
-        Self { addresses, id: fragment.part.id, vlans: fragment.vlans, v4, protocol: if v4 { fragment.protocol } else { 0 } }
+        Self { addresses, id: fragment.part.id, realm: fragment.realm, v4, protocol: if v4 { fragment.protocol } else { 0 } }
     }
 }
 

@@ -12,7 +12,7 @@ mod tunnel;
 
 pub use packet::{Addresses, Icmp, Ips, Layer4, Macs, Packet, Tcp, TcpFlags, Udp};
 
-use crate::capture::Frame;
+use crate::{capture::Frame, net::Realm};
 use fragments::{Added, Fragment, Fragments};
 use ip::Datagram;
 use link::Network;
@@ -109,7 +109,7 @@ fn headers<'a>(fragments: &'a mut [Fragments], frame: &Frame<'a>) -> Result<Pack
         wire_len: if frame.tag.is_some() { frame.wire_len.saturating_add(4) } else { frame.wire_len },
         ifindex: frame.ifindex,
         macs: linked.macs,
-        vlans: linked.vlans,
+        realm: Realm { vlans: linked.vlans, ..Realm::default() },
         ips: Ips::default(),
         layer4: Layer4::None,
     };
@@ -158,7 +158,7 @@ fn reassemble<'a>(
     part: ip::Part,
 ) -> Result<Option<Datagram<'a>>, Undecoded> {
     let Datagram { addresses, protocol, payload: data, wire, .. } = datagram;
-    match level.add(&Fragment { time: packet.time, vlans: packet.vlans, addresses, protocol, part, data, wire }) {
+    match level.add(&Fragment { time: packet.time, realm: packet.realm, addresses, protocol, part, data, wire }) {
         Added::Incomplete => Ok(None),
         Added::Complete(protocol) => {
             let payload = level.whole();

@@ -2,7 +2,7 @@
 //! to be put together from its fragments.
 
 use crate::{
-    net::{Transport, Vlans},
+    net::{Realm, Transport},
     time::Timestamp,
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,8 +18,8 @@ pub struct Packet<'a> {
     pub ifindex: u32,
     /// The Ethernet addresses; `None` for links without.
     pub macs: Option<Macs<'a>>,
-    /// The VLAN tags.
-    pub vlans: Vlans,
+    /// The VLAN tags and tunnel keys that it came through.
+    pub realm: Realm,
     /// The IP headers; none where the frame carries something else, or what is not looked into.
     pub ips: Ips<'a>,
     /// What the innermost IP header carries.

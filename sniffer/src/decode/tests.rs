@@ -1,11 +1,11 @@
 use super::*;
 use crate::{
-    capture::{Link, StrippedTag},
+    capture::{Link, Segments, StrippedTag},
     time::Timestamp,
 };
 
 fn frame(link: Link, data: &[u8]) -> Frame<'_> {
-    Frame { time: Timestamp(1), link, data, wire_len: data.len() as u32, tag: None, ifindex: 3 }
+    Frame { time: Timestamp(1), link, data, wire_len: data.len() as u32, tag: None, ifindex: 3, segments: Segments::default() }
 }
 
 fn ethernet(tags: &[(u16, u16)], ethertype: u16, payload: &[u8]) -> Vec<u8> {
@@ -86,7 +86,8 @@ fn text(packet: &Packet<'_>) -> String {
         Layer4::Icmp6(i) => format!("icmp6 {}/{} {:?} of {}", i.kind, i.code, i.payload, i.wire_payload),
         other => format!("{other:?}"),
     };
-    format!("vlans {:?} {} | {layer4}", (packet.vlans.count, packet.vlans.outer, packet.vlans.inner), ips.join(" "))
+    let vlans = packet.realm.vlans;
+    format!("vlans {:?} {} | {layer4}", (vlans.count, vlans.outer, vlans.inner), ips.join(" "))
 }
 
 fn decoded(frame: &Frame<'_>) -> String {

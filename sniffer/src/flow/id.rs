@@ -32,9 +32,16 @@ impl Key {
 
         let mut key = Self { bytes: [0; MAX_KEY], len: 0, reversed };
         let [s0, s1, s2, s3] = ips.slots();
-        let bits = bits | (u8::from(ethernet) * bit::ETHERNET) | (u8::from(connection.is_some()) * bit::CONNECTION);
-        key.put(&[bits, packet.vlans.count, ips.count(), ips.last(), s0, s1, s2, s3]);
-        key.put_vlans(packet.vlans);
+        let tunnelled = packet.realm.is_tunnelled();
+        let bits = bits
+            | (u8::from(ethernet) * bit::ETHERNET)
+            | (u8::from(connection.is_some()) * bit::CONNECTION)
+            | (u8::from(tunnelled) * bit::TUNNELS);
+        key.put(&[bits, packet.realm.vlans.count, ips.count(), ips.last(), s0, s1, s2, s3]);
+        key.put_vlans(packet.realm.vlans);
+        if tunnelled {
+            packet.realm.tunnels.iter().for_each(|tunnel| key.put(&tunnel.0.to_le_bytes()));
+        }
         for ip in ips.kept() {
             match ip {
                 Addresses::V4(pair) => key.put_pair::<8>(pair),

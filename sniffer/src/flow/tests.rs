@@ -1,7 +1,8 @@
 use super::*;
 use crate::{
-    capture::{Frame, Link},
+    capture::{Frame, Link, Segments},
     decode::Decoder,
+    net::TunnelKey,
 };
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
@@ -24,7 +25,7 @@ impl Bench {
 
     fn frame(&mut self, seconds: f64, link: Link, data: &[u8], wire_len: u32, connection: Option<u64>) {
         let time = Timestamp((seconds * 1e9) as u64);
-        let frame = Frame { time, link, data, wire_len, tag: None, ifindex: 0 };
+        let frame = Frame { time, link, data, wire_len, tag: None, ifindex: 0, segments: Segments::default() };
         if let Ok(packet) = self.decoder.decode(&frame) {
             self.table.packet(&packet, connection);
         }
@@ -276,4 +277,34 @@ fn options() {
     assert!(read("{timeout: 0.5s}").unwrap_err().0.contains("timeout"));
     assert!(read("{period: 0.5s}").unwrap_err().0.contains("period"));
     assert!(read("{period: never}").is_err());
+}
+
+#[test]
+fn tunnel_keys_keep_flows_apart() {
+    let mut bench = strict();
+    let data = simple(1);
+    for tunnels in [[0, 0], [7, 0], [7, 9], [7, 0]] {
+        let frame = Frame {
+            time: Timestamp(1),
+            link: Link::Ethernet,
+            data: &data,
+            wire_len: 54,
+            tag: None,
+            ifindex: 0,
+            segments: Segments::default(),
+        };
+        let mut packet = bench.decoder.decode(&frame).unwrap();
+        packet.realm.tunnels = tunnels.map(TunnelKey);
+        bench.table.packet(&packet, None);
+    }
+    let flows = bench.finish();
+    let packets: Vec<_> = flows.iter().map(|f| f["source"]["packets"].clone()).collect();
+    assert_eq!(packets, [1, 2, 1], "{flows:#?}");
+    let id = |flow: &Value| base64::Engine::decode(&base64::prelude::BASE64_STANDARD_NO_PAD, flow["flow"]["id"].as_str().unwrap()).unwrap();
+    let (plain, inner) = (id(&flows[0]), id(&flows[2]));
+    assert_eq!(inner[..plain.len()], plain, "what Packetbeat's id has is unchanged");
+    assert_eq!(inner[plain.len()..], [7, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0]);
+    for flow in &flows {
+        assert_eq!(flow["source"]["port"], 1, "{flow}");
+    }
 }

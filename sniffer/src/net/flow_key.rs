@@ -5,8 +5,10 @@ use super::record::MacPair;
 use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
 use smallvec::SmallVec;
 
-/// Most bytes of a key: head, two VLAN ids, two IPv4 and two IPv6 address pairs, ports, connection number.
-pub const MAX_KEY: usize = HEAD + 4 + 2 * 8 + 2 * 32 + 4 + 8;
+/// Most bytes of a key: head, two VLAN ids, two tunnel keys, two IPv4 and two IPv6 address pairs, ports, connection number.
+pub const MAX_KEY: usize = HEAD + 4 + TUNNELS + 2 * 8 + 2 * 32 + 4 + 8;
+/// Bytes of the two tunnel keys of a realm.
+const TUNNELS: usize = 16;
 /// Bytes of the head: bits, number of VLAN tags, number of IP headers, which of them is the innermost, and the places of the outer IPv4,
 /// the IPv4, the outer IPv6 and the IPv6 header among them ([`ABSENT`] where there is none).
 pub const HEAD: usize = 8;
@@ -23,12 +25,14 @@ pub mod bit {
     pub const UDP: u8 = 4;
     /// The number of a TCP connection follows.
     pub const CONNECTION: u8 = 8;
+    /// The keys of two tunnels follow, the inner one first.
+    pub const TUNNELS: u8 = 16;
 }
 
 /// In the head: there is no such header.
 pub const ABSENT: u8 = 0xff;
 
-/// What makes two packets of one flow, as bytes: a head that says what follows; the VLAN ids; of every IP header the pair of addresses
+/// What makes two packets of one flow, as bytes: a head that says what follows; the VLAN ids; the tunnel keys; of every IP header the pair of addresses
 /// (where there is none: of Ethernet addresses); the pair of ports; the connection number. In the first pair that differs the smaller
 /// comes first, and all others follow it, so that both directions give the same key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +47,8 @@ pub struct Parts<'a> {
     slots: [u8; 4],
     /// In the key's own order.
     vlans: &'a [u8],
+    /// Of both, the inner one first; empty where there was no tunnel with a key.
+    tunnels: &'a [u8],
     /// Sender's and receiver's, in the order of the headers.
     ips: SmallVec<[(&'a [u8], &'a [u8]); 4]>,
     ports: Option<([u8; 2], [u8; 2])>,
@@ -68,6 +74,7 @@ impl StoredKey {
         let (head, mut rest) = self.0.split_first_chunk::<HEAD>().unwrap_or((&[0, 0, 0, 0, ABSENT, ABSENT, ABSENT, ABSENT], &[]));
         let [bits, vlan_count, ip_count, last, slots @ ..] = *head;
         let vlans = take(&mut rest, 2 * usize::from(vlan_count.min(2)));
+        let tunnels = take(&mut rest, if bits & bit::TUNNELS != 0 { TUNNELS } else { 0 });
         let places = slots.iter().filter(|&&s| s != ABSENT).count();
         let mut ips = SmallVec::new();
         for place in 0..places {
@@ -84,7 +91,7 @@ impl StoredKey {
             let (first, second) = (port(), port());
             if reversed { (second, first) } else { (first, second) }
         });
-        Parts { bits, vlan_count, ip_count, last, slots, vlans, ips, ports, connection: rest, sender_first: !reversed }
+        Parts { bits, vlan_count, ip_count, last, slots, vlans, tunnels, ips, ports, connection: rest, sender_first: !reversed }
     }
 }
 
@@ -137,7 +144,8 @@ impl<'a> Parts<'a> {
         self.slots.map(|slot| slot != ABSENT)
     }
 
-    /// `flow.id`: 17 bytes that say what is where, and the key, in base64. `macs` are those of the first packet.
+    /// `flow.id`: 17 bytes that say what is where, and the key, in base64. `macs` are those of the first packet. Tunnel keys, for which
+    /// Packetbeat's layout has no place, stand at the end.
     pub fn id(&self, macs: Option<MacPair>) -> String {
         let mut layout = [ABSENT; 17];
         let mut key: SmallVec<[u8; MAX_KEY + 12]> = SmallVec::new();
@@ -181,6 +189,7 @@ impl<'a> Parts<'a> {
             place(&mut flags, 11, key.len());
             key.extend_from_slice(self.connection);
         }
+        key.extend_from_slice(self.tunnels);
         let [low, high] = flags.to_le_bytes();
         layout[0] = low;
         layout[1] = high;

@@ -3,7 +3,7 @@
 mod ring;
 mod socket;
 
-use super::{Frame, Link, Polled, Source, Stats, StrippedTag, sys};
+use super::{Frame, Link, Polled, Segments, Source, Stats, StrippedTag, sys};
 use crate::time::Timestamp;
 use ring::{Packet, Ring};
 use socket::Socket;
@@ -196,6 +196,7 @@ fn frame<'a>(packet: &Packet<'a>, snaplen: u32) -> Option<Frame<'a>> {
         wire_len: packet.wire_len.saturating_sub(skip as u32).max(data.len() as u32),
         tag,
         ifindex: packet.ifindex,
+        segments: Segments::default(),
     })
 }
 

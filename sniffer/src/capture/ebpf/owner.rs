@@ -102,9 +102,18 @@ fn be16(data: &[u8], at: usize) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::Segments;
 
     fn frame(data: &[u8], ifindex: u32, seconds: u64) -> Frame<'_> {
-        Frame { time: Timestamp(seconds * 1_000_000_000), link: Link::RawIp, data, wire_len: data.len() as u32, tag: None, ifindex }
+        Frame {
+            time: Timestamp(seconds * 1_000_000_000),
+            link: Link::RawIp,
+            data,
+            wire_len: data.len() as u32,
+            tag: None,
+            ifindex,
+            segments: Segments::default(),
+        }
     }
 
     fn udp(source: [u8; 4], destination: [u8; 4], ports: [u8; 2]) -> Vec<u8> {

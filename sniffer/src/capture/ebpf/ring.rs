@@ -2,7 +2,7 @@
 
 use super::{Capture, owner::Owners, sys, watch::Watch};
 use crate::{
-    capture::{Frame, Link, Polled, Source, Stats, StrippedTag},
+    capture::{Frame, Link, Polled, Segments, Source, Stats, StrippedTag},
     time::Timestamp,
 };
 use aya::maps::{MapData, RingBuf};
@@ -108,6 +108,7 @@ fn frame(record: &[u8], boot_to_wall: u64) -> Option<Frame<'_>> {
         wire_len: header.wire_len,
         tag,
         ifindex: header.ifindex,
+        segments: Segments::Count(header.segments.max(1)),
     })
 }
 

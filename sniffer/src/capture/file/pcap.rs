@@ -2,7 +2,7 @@
 
 use super::{MAX_FRAME, Step};
 use crate::{
-    capture::{Frame, Link, linktype},
+    capture::{Frame, Link, Segments, linktype},
     time::Timestamp,
 };
 
@@ -65,7 +65,15 @@ impl Pcap {
             }
             let Some((data, next)) = body.split_at_checked(captured) else { break };
             let nanos = u64::from(word(0)) * 1_000_000_000 + u64::from(word(4)) * self.nanos_per_unit;
-            each(Frame { time: Timestamp(nanos), link: self.link, data, wire_len: word(12).max(captured as u32), tag: None, ifindex: 0 });
+            each(Frame {
+                time: Timestamp(nanos),
+                link: self.link,
+                data,
+                wire_len: word(12).max(captured as u32),
+                tag: None,
+                ifindex: 0,
+                segments: Segments::default(),
+            });
             step.frames += 1;
             rest = next;
         }

@@ -4,7 +4,7 @@
 
 use super::{MAX_FRAME, Step, window::CAPACITY};
 use crate::{
-    capture::{Frame, Link, linktype},
+    capture::{Frame, Link, Segments, linktype},
     time::Timestamp,
 };
 
@@ -230,7 +230,7 @@ impl PcapNg {
             self.last = Timestamp(interface.resolution.nanos(ticks).saturating_add_signed(interface.offset));
         }
         let wire_len = packet.wire_len.max(packet.data.len() as u32);
-        each(Frame { time: self.last, link, data: packet.data, wire_len, tag: None, ifindex: 0 });
+        each(Frame { time: self.last, link, data: packet.data, wire_len, tag: None, ifindex: 0, segments: Segments::default() });
         Ok(true)
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{Documents, Input};
 use sniffer::{
-    capture::{Frame, Link, StrippedTag},
+    capture::{Frame, Link, Segments, StrippedTag},
     decode::{Decoder, Layer4},
     flow::table::{FlowTable, Options},
     time::Timestamp,
@@ -25,7 +25,12 @@ pub fn run(data: &[u8]) {
         now = now.after(Duration::from_millis([0, 1, 1000, 40_000][usize::from(how & 3)]));
         let cut = if how & 4 == 0 { 0 } else { u32::from(how) << 4 };
         let tag = (how & 8 != 0).then_some(StrippedTag { tpid: 0x8100, tci: 7 });
-        let frame = Frame { time: now, link, data, wire_len: data.len() as u32 + cut, tag, ifindex: u32::from(how & 16) };
+        let segments = match how >> 5 {
+            0..4 => Segments::default(),
+            n @ 4..6 => Segments::Count(u32::from(n)),
+            n => Segments::OfSize(u32::from(n) * 100),
+        };
+        let frame = Frame { time: now, link, data, wire_len: data.len() as u32 + cut, tag, ifindex: u32::from(how & 16), segments };
         frames += 1;
         if let Ok(packet) = decoder.decode(&frame) {
             assert!(packet.ips.kept().len() <= usize::from(packet.ips.count()).min(4), "{packet:?}");
