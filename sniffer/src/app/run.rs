@@ -7,7 +7,7 @@ use super::{
 use crate::{
     capture::{
         ebpf,
-        open::{self, Opened},
+        open::{self, Capture},
         options::{Interface, Replay},
     },
     cli::{Environment, Invocation, RunFlags},
@@ -172,7 +172,7 @@ impl Job<'_> {
         Ok(workers)
     }
 
-    fn open(&self, interface: &Interface, own: &[SocketAddr]) -> Result<Opened, Error> {
+    fn open(&self, interface: &Interface, own: &[SocketAddr]) -> Result<Capture, Error> {
         let filters = self.plan.filters(interface, own)?;
         let opened = open::open(interface, &self.replay, &filters, ebpf::KERNEL)?;
         let shown = if filters.text.is_empty() { "everything" } else { &filters.text };

@@ -3,6 +3,7 @@
 
 use super::{
     Error, Link, Source, afpacket,
+    control::{Control, DeviceStats},
     devices::{self, Device},
     dump::{Dump, Dumped},
     file::FileSource,
@@ -13,10 +14,17 @@ use super::{
     options::{Interface, Kind, Replay},
     replay::{Looped, Paced, Stepped},
 };
+use crate::{
+    net::{FlowKey, FlowRecord, Verdict},
+    time::Timestamp,
+};
 use std::{
     io::{BufReader, stdin, stdout},
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// Where an interface's packets come from in the end.
@@ -47,10 +55,12 @@ impl Backend {
 /// One for each worker.
 pub type Sources = Vec<Box<dyn Source>>;
 
-/// An interface that is open.
-pub struct Opened {
+/// What an interface is opened as: sources, of which each is handed to one worker, and the control that they all share.
+pub struct Capture {
     /// One for each worker.
     pub sources: Sources,
+    /// The way back: filter, verdicts, flow records, statistics.
+    pub control: Arc<dyn Control>,
     /// What they are.
     pub backend: Backend,
     /// The device behind them; `None` for a file.
@@ -59,7 +69,7 @@ pub struct Opened {
     pub hooks: Option<String>,
 }
 
-impl Opened {
+impl Capture {
     /// How packets are got, for people: `ebpf (eth0: tc)`.
     pub fn how(&self) -> String {
         let name = self.backend.name();
@@ -97,7 +107,7 @@ impl Plan {
 pub struct Kernel {
     /// The first step of the ladder: sources of our own programs, one for each of `plan.interface.workers()`, and where those are, in
     /// words. They survive the loss of their device by themselves, or are wrapped in [`Live`].
-    pub ebpf: fn(&Plan) -> Result<(Sources, String), Error>,
+    pub ebpf: fn(&Plan) -> Result<(Sources, Arc<dyn Control>, String), Error>,
     /// The filter of an `AF_PACKET` socket.
     pub socket_filter: fn(&Plan) -> Result<afpacket::Filter, Error>,
 }
@@ -156,17 +166,45 @@ pub fn check(interface: &Interface, expression: &str) -> Result<(), Error> {
 ///
 /// # Errors
 /// When nothing works; with the reason for each thing that was tried.
-pub fn open(interface: &Interface, replay: &Replay, filters: &Filters, kernel: Kernel) -> Result<Opened, Error> {
+pub fn open(interface: &Interface, replay: &Replay, filters: &Filters, kernel: Kernel) -> Result<Capture, Error> {
     let dump = replay.dump.as_deref().map(Dump::create).transpose()?;
     let mut opened = match &interface.file {
         Some(path) => {
             let source = open_file(path, interface.bpf_filter.as_deref(), replay)?;
-            Opened { sources: vec![source], backend: Backend::File, device: None, hooks: None }
+            Capture { sources: vec![source], control: unchanging(), backend: Backend::File, device: None, hooks: None }
         }
         None => open_device(interface, filters, kernel)?,
     };
     opened.sources = opened.sources.into_iter().map(|source| wrapped(source, replay, dump.as_ref())).collect();
     Ok(opened)
+}
+
+/// The control of a backend whose filter cannot be replaced yet.
+#[derive(Default)]
+struct Unchanging {
+    not_entered: AtomicU64,
+}
+
+fn unchanging() -> Arc<dyn Control> {
+    Arc::new(Unchanging::default())
+}
+
+impl Control for Unchanging {
+    fn set_filter(&self, _: &Filters) -> Result<(), Error> {
+        Err(Error::Setting("the filter of this interface cannot be replaced while it runs".to_owned()))
+    }
+
+    fn apply(&self, verdicts: &[(FlowKey, Verdict)]) {
+        self.not_entered.fetch_add(verdicts.len() as u64, Ordering::Relaxed);
+    }
+
+    fn drain_flows(&self, _: Timestamp, _: &mut dyn FnMut(&FlowRecord)) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn stats(&self) -> Result<DeviceStats, Error> {
+        Ok(DeviceStats { not_entered: self.not_entered.load(Ordering::Relaxed), ..DeviceStats::default() })
+    }
 }
 
 fn wrapped(source: Box<dyn Source>, replay: &Replay, dump: Option<&Arc<Mutex<Dump>>>) -> Box<dyn Source> {
@@ -196,7 +234,7 @@ fn open_file(path: &Path, filter: Option<&str>, replay: &Replay) -> Result<Box<d
     Ok(source)
 }
 
-fn open_device(interface: &Interface, filters: &Filters, kernel: Kernel) -> Result<Opened, Error> {
+fn open_device(interface: &Interface, filters: &Filters, kernel: Kernel) -> Result<Capture, Error> {
     let plan = Plan::new(interface, filters)?;
     let steps: &[Backend] = match interface.kind {
         Kind::Ebpf => &[Backend::Ebpf],
@@ -207,12 +245,12 @@ fn open_device(interface: &Interface, filters: &Filters, kernel: Kernel) -> Resu
     let mut reasons = Vec::new();
     for (index, backend) in steps.iter().enumerate() {
         let sources = match backend {
-            Backend::Ebpf => (kernel.ebpf)(&plan).map(|(sources, hooks)| (sources, Some(hooks))),
-            Backend::AfPacket => open_afpacket(&plan, kernel).map(|sources| (sources, None)),
-            Backend::Pcap | Backend::File => open_libpcap(&plan).map(|sources| (sources, None)),
+            Backend::Ebpf => (kernel.ebpf)(&plan).map(|(sources, control, hooks)| (sources, control, Some(hooks))),
+            Backend::AfPacket => open_afpacket(&plan, kernel).map(|sources| (sources, unchanging(), None)),
+            Backend::Pcap | Backend::File => open_libpcap(&plan).map(|sources| (sources, unchanging(), None)),
         };
         match sources {
-            Ok((sources, hooks)) => return Ok(Opened { sources, backend: *backend, device: Some(plan.device), hooks }),
+            Ok((sources, control, hooks)) => return Ok(Capture { sources, control, backend: *backend, device: Some(plan.device), hooks }),
             Err(error) => {
                 let reason = match error {
                     Error::Device { reason, .. } => reason,

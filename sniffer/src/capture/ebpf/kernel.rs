@@ -3,14 +3,16 @@
 use super::{Capture, Hook, Options};
 use crate::capture::{
     Error, Kernel, Link, afpacket,
+    control::Control,
     open::{Plan, Sources, classic_filter},
     options,
 };
+use std::sync::Arc;
 
 /// For [`crate::capture::open::open`].
 pub const KERNEL: Kernel = Kernel { ebpf, socket_filter };
 
-fn ebpf(plan: &Plan) -> Result<(Sources, String), Error> {
+fn ebpf(plan: &Plan) -> Result<(Sources, Arc<dyn Control>, String), Error> {
     let interface = &plan.interface;
     let options = Options {
         interfaces: vec![if interface.device.starts_with("default_route") { interface.device.clone() } else { plan.device.name.clone() }],
@@ -27,7 +29,10 @@ fn ebpf(plan: &Plan) -> Result<(Sources, String), Error> {
         filter: plan.filters.clone(),
         follow_route: interface.poll_default_route,
     };
-    let opened = Capture::open(&options).map(|(capture, sources)| (sources, capture.hooks().join(", ")));
+    let opened = Capture::open(&options).map(|(capture, sources)| {
+        let hooks = capture.hooks().join(", ");
+        (sources, Arc::new(capture) as Arc<dyn Control>, hooks)
+    });
     opened.map_err(|e| Error::Device { device: plan.device.name.clone(), reason: e.to_string() })
 }
 

@@ -72,6 +72,7 @@ impl Chain {
 pub(super) struct Loaded {
     ebpf: Ebpf,
     filter: Filters,
+    workers: u32,
     ready: Vec<Chain>,
     /// What is attached where.
     pub attached: Vec<Attached>,
@@ -123,7 +124,7 @@ impl Loaded {
             }
         }
         let filter = options.filter.clone();
-        let loaded = Self { ebpf, filter, ready: Vec::new(), attached: Vec::new(), clsact: Vec::new(), logger };
+        let loaded = Self { ebpf, filter, workers: workers as u32, ready: Vec::new(), attached: Vec::new(), clsact: Vec::new(), logger };
         Ok((loaded, rings))
     }
 
@@ -165,6 +166,19 @@ impl Loaded {
             lost: sum.lost.wrapping_add(*lost),
         };
         Ok(values.iter().fold(Counters::default(), add))
+    }
+
+    /// The counters of all workers together.
+    pub fn all_counters(&self) -> Result<Counters, Error> {
+        (0..self.workers).try_fold(Counters::default(), |sum, worker| {
+            let of = self.counters(worker)?;
+            Ok(Counters {
+                seen: sum.seen.wrapping_add(of.seen),
+                matched: sum.matched.wrapping_add(of.matched),
+                copied: sum.copied.wrapping_add(of.copied),
+                lost: sum.lost.wrapping_add(of.lost),
+            })
+        })
     }
 
     /// All programs.

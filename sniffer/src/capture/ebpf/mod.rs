@@ -20,13 +20,21 @@ pub use socket::{attach_classic, attach_filter, socket_filter};
 
 use super::{
     Source,
+    control::{Control, DeviceStats},
     devices::{self, Device},
     filter::Filters,
+};
+use crate::{
+    net::{FlowKey, FlowRecord, Verdict},
+    time::Timestamp,
 };
 use loaded::Loaded;
 use ring::RingSource;
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use watch::Watch;
@@ -71,6 +79,7 @@ pub struct Options {
 #[derive(Clone)]
 pub struct Capture {
     loaded: Arc<Mutex<Loaded>>,
+    not_entered: Arc<AtomicU64>,
 }
 
 impl Capture {
@@ -85,7 +94,7 @@ impl Capture {
             attach::attach(&mut loaded, device, options)?;
         }
         let on_any = devices.iter().any(Device::is_any);
-        let capture = Self { loaded: Arc::new(Mutex::new(loaded)) };
+        let capture = Self { loaded: Arc::new(Mutex::new(loaded)), not_entered: Arc::default() };
         // One worker looks after the devices for all.
         let mut watch = Some(Watch::new(options, devices));
         let sources = rings.into_iter().enumerate().map(|(worker, ring)| {
@@ -96,14 +105,6 @@ impl Capture {
         Ok((capture, sources))
     }
 
-    /// Puts another filter in the place of the one that runs. Every packet is judged by the one or the other.
-    ///
-    /// # Errors
-    /// When the kernel refuses it; the old one stays.
-    pub fn replace_filter(&self, filter: &Filters) -> Result<(), Error> {
-        self.lock().set_filter(filter)
-    }
-
     /// Where the programs are, in words: `eth0: tc`.
     pub fn hooks(&self) -> Vec<String> {
         self.lock().attached.iter().map(|attached| attached.hook.clone()).collect()
@@ -112,6 +113,32 @@ impl Capture {
     fn lock(&self) -> std::sync::MutexGuard<'_, Loaded> {
         // Nothing that holds the lock leaves it half done.
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Control for Capture {
+    fn set_filter(&self, filters: &Filters) -> Result<(), super::Error> {
+        self.lock().set_filter(filters).map_err(|e| super::Error::Setting(e.to_string()))
+    }
+
+    fn apply(&self, verdicts: &[(FlowKey, Verdict)]) {
+        self.not_entered.fetch_add(verdicts.len() as u64, Ordering::Relaxed);
+    }
+
+    fn drain_flows(&self, _: Timestamp, _: &mut dyn FnMut(&FlowRecord)) -> Result<(), super::Error> {
+        Ok(())
+    }
+
+    fn stats(&self) -> Result<DeviceStats, super::Error> {
+        let counters = self.lock().all_counters().map_err(|e| super::Error::Setting(e.to_string()))?;
+        Ok(DeviceStats {
+            seen: counters.seen,
+            unmatched: counters.seen.saturating_sub(counters.matched),
+            copied: counters.copied,
+            lost: counters.lost,
+            not_entered: self.not_entered.load(Ordering::Relaxed),
+            ..DeviceStats::default()
+        })
     }
 }
 

@@ -211,7 +211,7 @@ fn a_filter_is_replaced_without_losing_a_packet() {
             let mut replaced = 0;
             while !sender.is_finished() {
                 for vlans in [true, false] {
-                    capture.replace_filter(&wanted(vlans)).unwrap();
+                    capture.set_filter(&wanted(vlans)).unwrap();
                     replaced += 1;
                 }
             }
@@ -355,7 +355,7 @@ fn a_clsact_of_ours_goes_and_one_of_others_stays() {
             let (mut loaded, rings) = Loaded::new(&options, std::slice::from_ref(&device)).unwrap();
             attach::attach_with(&mut loaded, &device, &options, true).unwrap();
             assert!(qdiscs().contains("clsact"), "{}", qdiscs());
-            let capture = Capture { loaded: Arc::new(Mutex::new(loaded)) };
+            let capture = Capture { loaded: Arc::new(Mutex::new(loaded)), not_entered: Arc::default() };
             assert_eq!(capture.hooks(), ["vb: tc (clsact)"]);
             let sources = rings
                 .into_iter()
