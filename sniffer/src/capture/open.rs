@@ -102,12 +102,15 @@ impl Plan {
     }
 }
 
+/// Sources of our own programs, their control, and where they are, in words.
+pub type OwnPrograms = (Sources, Arc<dyn Control>, String);
+
 /// What the kernel half does for capture.
 #[derive(Clone, Copy)]
 pub struct Kernel {
     /// The first step of the ladder: sources of our own programs, one for each of `plan.interface.workers()`, and where those are, in
     /// words. They survive the loss of their device by themselves, or are wrapped in [`Live`].
-    pub ebpf: fn(&Plan) -> Result<(Sources, Arc<dyn Control>, String), Error>,
+    pub ebpf: fn(&Plan) -> Result<OwnPrograms, Error>,
     /// The filter of an `AF_PACKET` socket.
     pub socket_filter: fn(&Plan) -> Result<afpacket::Filter, Error>,
 }
