@@ -1,10 +1,19 @@
-//! `layers`: who may use whom. Reads the sources as text: every `crate::…` path and every crate of a few that are confined.
+//! `layers`: who may use whom, which modules import each other in a circle, which files are too long. The lists below are the only
+//! place where this is laid down; the table in `docs/ARCHITECTURE.md` is made from them.
 
-use crate::{Outcome, setup::project};
+use crate::{
+    Outcome,
+    imports::{
+        cycles::{self, Cycle, Files, Import},
+        source,
+    },
+    layers_page,
+    setup::project,
+};
 use std::{fs, path::Path};
 
-/// Files whose path (below `sniffer/src`) begins so may name only these modules of the crate (and their own). The first that fits counts.
-const MAY_USE: &[(&str, &[&str])] = &[
+/// Files whose path (below `sniffer/src`) begins so may use only these modules of the crate, and their own. The first that fits counts.
+pub const MAY_USE: &[(&str, &[&str])] = &[
     ("time.rs", &[]),
     ("config/", &["time"]),
     ("event/", &["net", "time"]),
@@ -12,8 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("flow/", &["config", "decode", "net", "publish", "time"]),
     ("decode/", &["capture", "net", "time"]),
     ("capture/", &["config", "net", "time"]),
-    ("protocols/mod.rs", &["config", "event", "net", "publish", "time"]),
-    ("protocols/", &["config", "event", "net", "protocols", "publish", "time"]),
+    ("protocols/", &["config", "event", "net", "publish", "time"]),
     ("stream/", &["config", "decode", "net", "protocols", "publish", "time"]),
     ("enrich/", &["config", "event", "net", "time"]),
     ("opening.rs", &["config", "time"]),
@@ -26,8 +34,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("worker.rs", &["capture", "decode", "flow", "net", "protocols", "publish", "stream", "time"]),
 ];
 
+/// A folder in one of these uses no other folder in it: a protocol no other protocol, an output no other output. [`SHARED`] apart.
+pub const APART: &[&str] = &["protocols", "output"];
+
+/// Folders in [`APART`] that are there for their neighbours.
+pub const SHARED: &[&str] = &["protocols/kit"];
+
 /// Only these may name that crate.
-const CONFINED: &[(&str, &[&str])] = &[
+pub const CONFINED: &[(&str, &[&str])] = &[
     ("tokio::", &["output/", "queue/", "app.rs", "app/"]),
     ("reqwest::", &["output/"]),
     ("aya::", &["capture/ebpf/"]),
@@ -35,8 +49,8 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("pcap::", &["capture/", "enrich/host.rs"]),
 ];
 
-/// The only files with `unsafe` in them: those that talk to the kernel.
-const UNSAFE: &[&str] = &[
+/// The only files that may contain `unsafe`: those that talk to the kernel.
+pub const UNSAFE: &[&str] = &[
     "capture/afpacket.rs",
     "capture/afpacket/",
     "capture/ebpf/",
@@ -46,26 +60,62 @@ const UNSAFE: &[&str] = &[
     "capture/live_tests.rs",
 ];
 
-/// Checks all sources.
-pub fn layers(_args: &[String]) -> Outcome {
-    let source = project().join("sniffer/src");
+/// No source file is longer.
+pub const MOST_LINES: usize = 500;
+
+/// Where sources are.
+const SOURCES: &[&str] = &["sniffer/src", "sniffer/benches", "sniffer-common/src", "sniffer-ebpf/src", "xtask/src", "tests"];
+
+/// Known to be too long, to be divided. This list only becomes shorter.
+const LONG: &[&str] =
+    &["sniffer/src/capture/filter/ebpf.rs", "sniffer/src/protocols/mysql/answer.rs", "sniffer/src/protocols/thrift/values.rs"];
+
+/// Folders in which there is a known cycle, to be opened. This list only becomes shorter.
+const CYCLES: &[&str] = &["capture", "capture/ebpf", "monitor", "net"];
+
+/// Checks all sources, and the table in the documentation; with `--write` it writes the table.
+pub fn layers(args: &[String]) -> Outcome {
+    let write = match args {
+        [] => false,
+        [write] if write == "--write" => true,
+        _ => return Err("takes no argument but --write".into()),
+    };
     let mut wrong = Vec::new();
-    visit(&source, &mut |path| {
-        let Ok(name) = path.strip_prefix(&source) else { return };
-        let name = name.to_string_lossy().into_owned();
-        match fs::read_to_string(path) {
-            Ok(text) => check(&name, &text, &mut wrong),
+    let mut files = Files::new();
+    let root = project().join("sniffer/src");
+    visit(&root, &mut |path| {
+        let name = path.strip_prefix(&root).unwrap_or(path).to_string_lossy().into_owned();
+        // Tests may use whatever shows what they test.
+        if name.ends_with("tests.rs") || name.ends_with("testing.rs") {
+            return;
+        }
+        match fs::read_to_string(path).map_err(|e| e.to_string()).and_then(|text| Ok((source::read(&text)?, text))) {
+            Ok((source, text)) => {
+                check_text(&name, &text, &mut wrong);
+                files.insert(name, source);
+            }
             Err(error) => wrong.push(format!("{name}: {error}")),
         }
     });
-    if wrong.is_empty() { Ok(()) } else { Err(format!("wrong ways through the house:\n  {}", wrong.join("\n  "))) }
+    let imports = cycles::imports(&files);
+    wrong.extend(imports.iter().filter_map(check_import));
+    for cycle in cycles::cycles(&imports) {
+        if !(is_inside_protocol(&cycle) || CYCLES.contains(&cycle.folder.as_str())) {
+            wrong.push(format!("a cycle: {cycle}"));
+        }
+    }
+    check_lengths(&mut wrong);
+    if let Err(error) = layers_page::check(write) {
+        wrong.push(error);
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(format!("{} violations:\n  {}", wrong.len(), wrong.join("\n  "))) }
 }
 
 fn visit(dir: &Path, each: &mut dyn FnMut(&Path)) {
     let mut entries: Vec<_> = fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).collect();
     entries.sort();
     for path in entries {
-        if path.is_dir() {
+        if path.is_dir() && !path.ends_with("target") {
             visit(&path, each);
         } else if path.extension().is_some_and(|e| e == "rs") {
             each(&path);
@@ -73,32 +123,48 @@ fn visit(dir: &Path, each: &mut dyn FnMut(&Path)) {
     }
 }
 
-fn check(file: &str, text: &str, wrong: &mut Vec<String>) {
-    let own = file.split('/').next().unwrap_or_default().trim_end_matches(".rs");
-    // Tests may use whatever shows what they test.
-    let test = file.ends_with("tests.rs") || file.ends_with("testing.rs");
-    let rule = MAY_USE.iter().find(|(prefix, _)| file.starts_with(prefix)).filter(|_| !test);
-    let protocol = file.strip_prefix("protocols/").and_then(|f| f.split_once('/')).map(|(name, _)| name);
-    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
-    for (used, line) in paths(code) {
-        let module = used.split("::").next().unwrap_or_default();
-        if module == "app" && !file.starts_with("app") && file != "main.rs" {
-            wrong.push(format!("{file}:{line}: nothing sees app"));
-        }
-        if let Some((_, allowed)) = rule
-            && module != own
-            && !allowed.iter().any(|a| used == *a || used.starts_with(&format!("{a}::")) || a.starts_with(&format!("{used}::")))
-        {
-            wrong.push(format!("{file}:{line}: may not use {used} (only {})", allowed.join(", ")));
-        }
-        if let (Some(protocol), Some(of)) = (protocol, used.strip_prefix("protocols::").and_then(|u| u.split("::").next()))
-            && of != protocol
-            && of.starts_with(|c: char| c.is_ascii_lowercase())
-            && !["kit", "testing"].contains(&of)
-        {
-            wrong.push(format!("{file}:{line}: one protocol does not use another ({of})"));
-        }
+fn check_lengths(wrong: &mut Vec<String>) {
+    for folder in SOURCES {
+        visit(&project().join(folder), &mut |path| {
+            let name = path.strip_prefix(project()).unwrap_or(path).to_string_lossy().into_owned();
+            let lines = fs::read_to_string(path).unwrap_or_default().lines().count();
+            if lines > MOST_LINES && !LONG.contains(&name.as_str()) {
+                wrong.push(format!("{name}: {lines} lines, more than {MOST_LINES}; divide it"));
+            }
+        });
     }
+}
+
+/// Files of one protocol may import each other as they like.
+fn is_inside_protocol(cycle: &Cycle) -> bool {
+    let folder = |shared: &str| cycle.folder == shared || cycle.folder.starts_with(&format!("{shared}/"));
+    cycle.folder.starts_with("protocols/") && !SHARED.iter().any(|shared| folder(shared))
+}
+
+/// What is wrong with an import, if anything is.
+fn check_import(Import { from, line, to }: &Import) -> Option<String> {
+    let of = |file: &str| file.split('/').next().unwrap_or_default().trim_end_matches(".rs").to_owned();
+    let (own, module) = (of(from), of(to));
+    if module == "app" && own != "app" && from != "main.rs" {
+        return Some(format!("{from}:{line}: uses app, which nothing may use"));
+    }
+    let used = to.trim_end_matches(".rs").trim_end_matches("/mod").replace('/', "::");
+    if let Some((_, allowed)) = MAY_USE.iter().find(|(prefix, _)| from.starts_with(prefix))
+        && module != own
+        && !allowed.iter().any(|a| used == *a || used.starts_with(&format!("{a}::")))
+    {
+        return Some(format!("{from}:{line}: may not use {used} (only {})", allowed.join(", ")));
+    }
+    let parent = APART.iter().find(|parent| **parent == own && **parent == module)?;
+    let folder = |file: &str| file.split('/').nth(2).and_then(|_| file.split('/').nth(1)).map(str::to_owned);
+    let (ours, theirs) = (folder(from)?, folder(to)?);
+    let shared = SHARED.contains(&format!("{parent}/{theirs}").as_str());
+    (ours != theirs && !shared).then(|| format!("{from}:{line}: {parent}/{ours} may not use {parent}/{theirs}"))
+}
+
+/// Crates and `unsafe` where they do not belong.
+fn check_text(file: &str, text: &str, wrong: &mut Vec<String>) {
+    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
     for (number, line) in code.lines().enumerate() {
         let line_code = line.split("//").next().unwrap_or_default();
         for (krate, places) in CONFINED {
@@ -106,10 +172,7 @@ fn check(file: &str, text: &str, wrong: &mut Vec<String>) {
                 wrong.push(format!("{file}:{}: {krate} is confined to {}", number + 1, places.join(", ")));
             }
         }
-        let unsafe_code = line_code.contains("unsafe {")
-            || line_code.contains("unsafe impl")
-            || line_code.contains("unsafe fn")
-            || line_code.contains("allow(unsafe_code");
+        let unsafe_code = ["unsafe {", "unsafe impl", "unsafe fn", "allow(unsafe_code"].iter().any(|what| line_code.contains(what));
         if unsafe_code && !UNSAFE.iter().any(|p| file.starts_with(p)) {
             wrong.push(format!("{file}:{}: unsafe is confined to {}", number + 1, UNSAFE.join(", ")));
         }
@@ -121,81 +184,77 @@ fn mentions(line: &str, krate: &str) -> bool {
     line.match_indices(krate).any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':'))
 }
 
-/// Every path that begins with `crate::`, with its line, braces expanded to two levels: `flow::{id::Key, table}` gives
-/// `flow::id` and `flow::table`.
-fn paths(code: &str) -> Vec<(String, usize)> {
-    let mut found = Vec::new();
-    for (at, _) in code.match_indices("crate::") {
-        let line = code[..at].matches('\n').count() + 1;
-        if code[..at].rsplit('\n').next().is_some_and(|l| l.contains("//")) {
-            continue; // in a comment
-        }
-        expand(&code[at + "crate::".len()..], "", 2, &mut |path| found.push((path.to_owned(), line)));
-    }
-    found
-}
-
-fn expand(text: &str, prefix: &str, depth: usize, each: &mut dyn FnMut(&str)) {
-    let text = text.trim_start();
-    if let Some(inside) = text.strip_prefix('{') {
-        for part in top_level_parts(inside) {
-            expand(part, prefix, depth, each);
-        }
-        return;
-    }
-    let name: String = text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-    let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}::{name}") };
-    match text[name.len()..].strip_prefix("::") {
-        Some(rest) if depth > 1 => expand(rest, &path, depth - 1, each),
-        _ => each(&path),
-    }
-}
-
-/// The comma-separated parts up to the closing brace.
-fn top_level_parts(text: &str) -> Vec<&str> {
-    let (mut parts, mut start, mut depth) = (Vec::new(), 0, 0);
-    for (at, c) in text.char_indices() {
-        match c {
-            '{' => depth += 1,
-            '}' if depth == 0 => {
-                parts.push(&text[start..at]);
-                break;
-            }
-            '}' => depth -= 1,
-            ',' if depth == 0 => {
-                parts.push(&text[start..at]);
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    parts.retain(|p| !p.trim().is_empty());
-    parts
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn complaints(file: &str, text: &str) -> Vec<String> {
-        let mut wrong = vec![];
-        check(file, text, &mut wrong);
-        wrong
+    fn import(from: &str, to: &str) -> Option<String> {
+        check_import(&Import { from: from.into(), line: 1, to: to.into() })
     }
 
     #[test]
-    fn wrong_ways_are_found() {
-        assert_eq!(complaints("event/mod.rs", "use crate::net::Peers;\nuse crate::worker::Engine;").len(), 1);
-        assert_eq!(complaints("event/mod.rs", "use crate::{\n    net::Peers, flow::table::FlowTable,\n    time::Timestamp,\n};").len(), 1);
-        assert_eq!(complaints("protocols/http/mod.rs", "use crate::protocols::{dns, kit::Reader, Context};").len(), 1);
+    fn forbidden_imports_are_found() {
+        let forbidden = [
+            ("event/mod.rs", "worker.rs"),
+            ("event/mod.rs", "flow/table.rs"),
+            ("protocols/http/mod.rs", "protocols/dns/mod.rs"),
+            ("protocols/http/mod.rs", "protocols/tls/x509.rs"),
+            ("protocols/kit/reader.rs", "protocols/dns/mod.rs"),
+            ("output/elasticsearch/mod.rs", "output/redis/mod.rs"),
+            ("output/drive.rs", "processors/chain.rs"),
+            ("worker.rs", "app/run.rs"),
+        ];
+        for (from, to) in forbidden {
+            assert!(import(from, to).is_some(), "{from} may use {to}");
+        }
+    }
+
+    #[test]
+    fn allowed_imports_pass() {
+        let allowed = [
+            ("event/mod.rs", "net/peers.rs"),
+            ("event/mod.rs", "event/text.rs"),
+            ("protocols/http/mod.rs", "protocols/kit/reader.rs"),
+            ("protocols/http/mod.rs", "protocols/mod.rs"),
+            ("protocols/mod.rs", "protocols/http/mod.rs"),
+            ("output/elasticsearch/mod.rs", "output/http.rs"),
+            ("output/drive.rs", "processors/condition.rs"),
+            ("main.rs", "app/mod.rs"),
+        ];
+        for (from, to) in allowed {
+            assert_eq!(import(from, to), None);
+        }
+    }
+
+    #[test]
+    fn confined_crates_and_unsafe_are_found() {
+        let complaints = |file: &str, text: &str| {
+            let mut wrong = vec![];
+            check_text(file, text, &mut wrong);
+            wrong
+        };
         assert_eq!(complaints("stream/mod.rs", "let x = tokio::spawn(async {});").len(), 1);
         assert_eq!(complaints("stream/mod.rs", "unsafe { x() }").len(), 1);
+        assert_eq!(complaints("capture/libpcap.rs", "use pcap::Capture; use crate::time::Timestamp;"), Vec::<String>::new());
+        assert_eq!(complaints("stream/mod.rs", "// unsafe { tokio::x }"), Vec::<String>::new());
     }
 
     #[test]
-    fn right_ways_are_not() {
-        let text = "//! uses crate::worker in a comment\nuse crate::{config, net::Peers};\n#[cfg(test)]\nmod tests { use crate::worker; }";
-        assert_eq!(complaints("protocols/http/wire.rs", text), Vec::<String>::new());
-        assert_eq!(complaints("capture/libpcap.rs", "use pcap::Capture; use crate::time::Timestamp;"), Vec::<String>::new());
+    fn the_layers_themselves_form_no_cycle() {
+        let order = |module: &str| MAY_USE.iter().find(|(name, _)| name.trim_end_matches('/').trim_end_matches(".rs") == module);
+        for (start, _) in MAY_USE {
+            let own = start.split('/').next().unwrap_or_default();
+            let (mut left, mut seen) = (vec![own.to_owned()], vec![]);
+            while let Some(at) = left.pop() {
+                for next in order(&at).map(|(_, uses)| *uses).unwrap_or_default() {
+                    let next = next.split("::").next().unwrap_or_default().to_owned();
+                    assert_ne!(next, own, "{start} may use itself through {at}");
+                    if !seen.contains(&next) {
+                        seen.push(next.clone());
+                        left.push(next);
+                    }
+                }
+            }
+        }
     }
 }

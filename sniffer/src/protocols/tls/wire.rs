@@ -116,9 +116,9 @@ pub fn is_hello(data: &[u8], kind: u8) -> Probe {
 /// Whether a record with an alert in the clear begins here.
 pub fn is_alert(data: &[u8]) -> Probe {
     match data {
-        [record::ALERT, 3, ..=4, 0, 2, 1..=2, _, ..] => Probe::Yes,
-        [] | [record::ALERT] | [record::ALERT, 3] | [record::ALERT, 3, ..=4] | [record::ALERT, 3, ..=4, 0] => Probe::More(7 - data.len()),
-        [record::ALERT, 3, ..=4, 0, 2] | [record::ALERT, 3, ..=4, 0, 2, 1..=2] => Probe::More(7 - data.len()),
+        [record::ALERT, 3, 0..=4, 0, 2, 1..=2, _, ..] => Probe::Yes,
+        [] | [record::ALERT] | [record::ALERT, 3] | [record::ALERT, 3, 0..=4] | [record::ALERT, 3, 0..=4, 0] => Probe::More(7 - data.len()),
+        [record::ALERT, 3, 0..=4, 0, 2] | [record::ALERT, 3, 0..=4, 0, 2, 1..=2] => Probe::More(7 - data.len()),
         _ => Probe::No,
     }
 }
