@@ -2,7 +2,9 @@
 
 use crate::Outcome;
 use std::{
-    env, fs,
+    env,
+    ffi::OsString,
+    fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -27,15 +29,8 @@ pub const TEST: &[Package] = &[
 ];
 
 /// What the benchmarks need besides.
-pub const BENCH: &[Package] = &[
-    ("bash", "bash"),
-    ("ethtool", "ethtool"),
-    ("iproute2", "ip"),
-    ("python3", "python3"),
-    ("tcpdump", "tcpdump"),
-    ("tcpreplay", "tcpreplay"),
-    ("time", "/usr/bin/time"),
-];
+pub const BENCH: &[Package] =
+    &[("ethtool", "ethtool"), ("iproute2", "ip"), ("python3", "python3"), ("tcpdump", "tcpdump"), ("tcpreplay", "tcpreplay")];
 
 /// Installs those of `packages` that are missing.
 ///
@@ -109,4 +104,44 @@ pub fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args);
     command
+}
+
+/// `cargo` with these arguments, to which subcommands that `cargo install` installed are known whatever the shell's PATH is.
+pub fn cargo_with_tools(args: &[&str]) -> Command {
+    let mut command = cargo(args);
+    if let Some(path) = path_with_cargo_bin() {
+        command.env("PATH", path);
+    }
+    command
+}
+
+/// A command for a crate that is not a member of the workspace: without what cargo and the caller set for this one.
+pub fn outside_workspace(mut command: Command) -> Command {
+    command.env_remove("RUSTFLAGS").env_remove("CARGO_TARGET_DIR").env_remove("RUSTC_WORKSPACE_WRAPPER");
+    command
+}
+
+/// Installs the subcommand `cargo NAME` where it is missing; says that it does, and what for.
+///
+/// # Errors
+/// When it cannot be built.
+pub fn cargo_tool(name: &str, version: &str, purpose: &str) -> Outcome {
+    if cargo_with_tools(&[name, "--version"]).output().is_ok_and(|output| output.status.success()) {
+        return Ok(());
+    }
+    println!("installing cargo-{name} {version} ({purpose}); it is built from source once, which takes some minutes");
+    // Not for release: a tool that runs for seconds need not be optimised for minutes.
+    let mut install = outside_workspace(cargo(&["install", "--locked", "--debug", &format!("cargo-{name}@{version}")]));
+    sh(install.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_DEV_OPT_LEVEL", "1"))
+}
+
+/// Where cargo keeps what it installs and downloads.
+pub fn cargo_home() -> Option<PathBuf> {
+    env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cargo")))
+}
+
+/// PATH with cargo's folder of installed programs in front.
+pub fn path_with_cargo_bin() -> Option<OsString> {
+    let now = env::var_os("PATH").unwrap_or_default();
+    env::join_paths(std::iter::once(cargo_home()?.join("bin")).chain(env::split_paths(&now))).ok()
 }

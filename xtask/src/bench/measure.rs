@@ -1,69 +1,75 @@
-//! Running something with its cost taken, and what is to be known about the machine to read the numbers.
+//! Runs a program and takes its CPU time and peak memory; describes the machine.
 
 use super::Scratch;
 use std::{
     fs,
     path::Path,
     process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
+use wait4::Wait4;
 
-/// No measurement lasts longer (seconds): what hangs is ended and told as a failure.
-const LIMIT: &str = "120";
+/// No measured run may last longer; one that does is killed and reported as a failure.
+const LIMIT: Duration = Duration::from_secs(120);
+/// How often is looked whether the program has ended.
+const TICK: Duration = Duration::from_millis(10);
 
 /// What a run cost.
 #[derive(Clone, Copy, Debug)]
 pub struct Cost {
     /// User and system seconds of the whole process.
     pub cpu: f64,
-    /// The greatest resident size, in MB.
+    /// The greatest resident size, in MB (2^20 bytes).
     pub memory: f64,
 }
 
-/// Runs `program` to its end and takes what it cost. `/usr/bin/time` has the memory but only hundredths of seconds; bash has
-/// thousandths.
+/// Runs `program` to its end and returns what `wait4(2)` says that it cost.
+///
+/// The kernel starts the child's peak memory with that of this process, so this process must stay small: nothing here may read a
+/// whole capture or a whole output into memory.
 ///
 /// # Errors
-/// When it cannot be started, takes longer than [`LIMIT`], or fails: with the end of what it said.
+/// When the program cannot be started, takes longer than [`LIMIT`], or fails; with the end of its output.
 pub fn cost(scratch: &Scratch, program: &Path, args: &[&str]) -> Result<Cost, String> {
-    let (peak, said) = (scratch.path("peak"), scratch.path("said"));
-    let output = Command::new("bash")
-        .args([
-            "-c",
-            "said=$1; peak=$2; shift 2; TIMEFORMAT='%3U %3S'; time /usr/bin/time -f %M -o \"$peak\" \"$@\" >\"$said\" 2>&1",
-            "time",
-        ])
-        .args([&said, &peak])
-        .args(["timeout", "-s", "KILL", LIMIT])
-        .arg(program)
-        .args(args)
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|e| format!("bash: {e}"))?;
-    let text = String::from_utf8_lossy(&output.stderr);
-    if !output.status.success() {
-        let said = fs::read(&said).unwrap_or_default();
-        let said = String::from_utf8_lossy(&said[said.len().saturating_sub(2000)..]).into_owned();
-        return Err(format!("{} {} failed ({}): {said}", program.display(), args.join(" "), output.status));
+    let log = scratch.path("log");
+    let output = fs::File::create(&log).map_err(|e| format!("{}: {e}", log.display()))?;
+    let errors = output.try_clone().map_err(|e| format!("{}: {e}", log.display()))?;
+    let mut command = Command::new(program);
+    command.args(args).env("LC_ALL", "C").stdin(Stdio::null()).stdout(output).stderr(errors);
+    let begun = Instant::now();
+    let mut child = command.spawn().map_err(|e| format!("{}: {e}", program.display()))?;
+    let mut killed = false;
+    let used = loop {
+        match child.try_wait4().map_err(|e| format!("{}: {e}", program.display()))? {
+            Some(used) => break used,
+            None if begun.elapsed() > LIMIT && !killed => {
+                killed = true;
+                child.kill().map_err(|e| format!("{}: {e}", program.display()))?;
+            }
+            None => thread::sleep(TICK),
+        }
+    };
+    if !used.status.success() {
+        let text = fs::read(&log).unwrap_or_default();
+        let end = String::from_utf8_lossy(&text[text.len().saturating_sub(2000)..]).into_owned();
+        let why = if killed { format!("did not end within {} s", LIMIT.as_secs()) } else { format!("failed ({})", used.status) };
+        return Err(format!("{} {} {why}: {end}", program.display(), args.join(" ")));
     }
-    let times: Vec<f64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    let peak = fs::read_to_string(&peak).unwrap_or_default();
-    match (times.as_slice(), peak.trim().parse::<f64>()) {
-        (&[user, system], Ok(kilobytes)) => Ok(Cost { cpu: user + system, memory: kilobytes / 1024.0 }),
-        _ => Err(format!("could not read the times of {}: {text:?}, {peak:?}", program.display())),
-    }
+    let cpu = (used.rusage.utime + used.rusage.stime).as_secs_f64();
+    Ok(Cost { cpu, memory: used.rusage.maxrss as f64 / f64::from(1 << 20) })
 }
 
-/// User and system seconds that a running process has used so far: in hundredths, as the kernel tells them.
+/// User and system seconds that a running process has used so far: in hundredths of a second.
 pub fn cpu_so_far(pid: u32) -> Option<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in brackets, may hold anything; the times are the 12th and 13th word behind it.
+    // The second word is the name in brackets, which may hold spaces; user and system time are the 12th and 13th word after it.
     let mut words = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     let (user, system): (f64, f64) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
     Some((user + system) / 100.0)
 }
 
-/// Cores, kernel and load: what else the machine did is in the numbers.
+/// Cores, kernel and load. The load says how far other processes may have disturbed the numbers.
 pub fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();

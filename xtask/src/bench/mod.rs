@@ -1,6 +1,8 @@
-//! `bench`: what capture, replay and events cost on this machine, in one run. It measures and prints, and judges nothing: times on
-//! a machine that others use are no test. What it makes (files, namespaces) is gone at the end, also after an error.
+//! `bench`: measures CPU and memory of live capture, of replays and of each protocol's events on this machine, and prints them. It
+//! does not pass or fail: times on a machine that others use are no test. Files and network namespaces that it makes are removed at
+//! the end, also after an error.
 
+mod compare;
 mod live;
 mod measure;
 mod replay;
@@ -20,19 +22,64 @@ type Part = (&'static str, fn(&Scratch) -> Outcome);
 /// In the order in which they are run.
 const PARTS: &[Part] = &[("live", live::run), ("replay", replay::run), ("protocols", replay::protocols)];
 
-/// Builds, measures, and prints; only the named parts where some are named.
+/// Pairs of runs of `--against`, where `--runs` does not say.
+const RUNS: usize = 7;
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq)]
+struct Options {
+    /// Empty means every part that applies.
+    parts: Vec<String>,
+    against: Option<PathBuf>,
+    runs: usize,
+}
+
+fn options(args: &[String]) -> Result<Options, String> {
+    let mut options = Options { parts: Vec::new(), against: None, runs: RUNS };
+    let (mut args, mut runs) = (args.iter(), None);
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--against" => options.against = Some(args.next().ok_or("--against takes the path of a program")?.into()),
+            "--runs" => {
+                let number = args.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0);
+                runs = Some(number.ok_or("--runs takes a number from 1 on")?);
+            }
+            part if PARTS.iter().any(|(name, _)| *name == part) => options.parts.push(part.to_owned()),
+            unknown => {
+                let known: Vec<&str> = PARTS.iter().map(|(name, _)| *name).collect();
+                return Err(format!("{unknown:?} is unknown; there are --against PROGRAM, --runs N and the parts {}", known.join(", ")));
+            }
+        }
+    }
+    match (&options.against, runs) {
+        (None, Some(_)) => return Err("--runs goes with --against".into()),
+        (Some(_), _) if options.parts.iter().any(|part| part == "live") => {
+            return Err("--against compares replays: of files, not live".into());
+        }
+        (_, runs) => options.runs = runs.unwrap_or(RUNS),
+    }
+    Ok(options)
+}
+
+/// Builds the release binary of this checkout, measures it, and prints; only the named parts where some are named.
+///
+/// With `--against PROGRAM` it runs both programs in turn on the same captures and prints ratios. Without named parts that covers the
+/// two big captures; name `protocols` for each protocol alone.
 pub fn bench(args: &[String]) -> Outcome {
-    if let Some(unknown) = args.iter().find(|a| PARTS.iter().all(|(name, _)| name != a)) {
-        let known: Vec<&str> = PARTS.iter().map(|(name, _)| *name).collect();
-        return Err(format!("there is no part {unknown:?}; there are: {}", known.join(", ")));
+    let options = options(args)?;
+    if let Some(against) = options.against.as_ref().filter(|path| !path.is_file()) {
+        return Err(format!("{}: there is no such program", against.display()));
     }
     ensure(BUILD)?;
     ensure(BENCH)?;
     sh(&mut cargo(&["build", "--release", "--package", "sniffer", "--locked"]))?;
     let scratch = Scratch::new()?;
     println!("\n{}", measure::machine());
-    let wanted = |name: &str| args.is_empty() || args.iter().any(|a| a == name);
-    for (_, part) in PARTS.iter().filter(|(name, _)| wanted(name)) {
+    let named = |name: &str| options.parts.iter().any(|part| part == name);
+    if let Some(against) = &options.against {
+        return compare::run(&scratch, against, options.runs, named("replay") || options.parts.is_empty(), named("protocols"));
+    }
+    for (_, part) in PARTS.iter().filter(|(name, _)| options.parts.is_empty() || named(name)) {
         println!();
         part(&scratch)?;
     }
@@ -84,4 +131,23 @@ fn may_capture() -> bool {
         println!("Left out: live capture needs root (two network namespaces are made for it).");
     }
     is_root()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<Options, String> {
+        options(&text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn options_are_read() {
+        let expected = Options { parts: vec!["protocols".into()], against: Some("old".into()), runs: 3 };
+        assert_eq!(parsed("protocols --against old --runs 3"), Ok(expected));
+        assert_eq!(parsed(""), Ok(Options { parts: vec![], against: None, runs: RUNS }));
+        for wrong in ["--runs 3", "--against", "--against old --runs 0", "--against old live", "other"] {
+            assert!(parsed(wrong).is_err(), "{wrong} was accepted: {:?}", parsed(wrong));
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Reading big captures from files: all of the program but live capture, beside tcpdump and Suricata on the same file. And what the
+//! Replays of big captures from files: all of the program but live capture, beside tcpdump and Suricata on the same file. And what the
 //! events of each protocol cost.
 
 use super::{Scratch, measure, measure::Cost, program};
@@ -9,36 +9,46 @@ use crate::{
 use std::{
     collections::BTreeMap,
     fs,
+    io::Read,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-/// Where the generator and its configurations lie, beside the project.
+/// Where the generator of big captures and its configurations are: beside the project, not in it.
 const PERF: &str = "../shared/perf";
-/// The small captures that are blown up.
+/// The small captures that big ones are made of.
 const CAPTURES: &str = "../shared/conformance/captures";
 /// Megabytes of the captures that are replayed whole, and of those per protocol.
 const MEGABYTES: (&str, &str) = ("200", "20");
 /// Copies of the small captures that overlap in time.
 const CONCURRENT: &str = "40";
-/// Runs of each measurement: the cheapest counts, as what others do on the machine only ever adds.
+/// Runs of each measurement. The cheapest counts: other processes can only add to the cost.
 const RUNS: usize = 3;
+/// A pcap file without packets.
+const EMPTY: &[u8] = &[0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0];
 
-/// The two captures of 200 MB, whole.
+/// A big capture and the configuration to read it with.
+pub struct Case {
+    /// `slice`, `mix`, or the protocol.
+    pub name: String,
+    /// YAML.
+    config: String,
+    /// The capture file.
+    path: PathBuf,
+    packets: f64,
+}
+
+/// The two captures of 200 MB, whole, beside other programs.
 pub fn run(scratch: &Scratch) -> Outcome {
-    let Some(perf) = folder() else { return Ok(()) };
     println!("Replay of {} MB captures (best of {RUNS} runs):\n", MEGABYTES.0);
     println!("| capture | program | events | CPU s | ÷ tcpdump | peak MB | µs/event | ns/packet |");
     println!("|---|---|---|---|---|---|---|---|");
-    for name in ["slice", "mix"] {
-        let sources = list(&perf, name)?;
-        let (capture, packets) = blow_up(scratch, &perf, &sources, MEGABYTES.0)?;
-        let file = capture.to_string_lossy().into_owned();
-        let ours = fs::read_to_string(perf.join(format!("{name}.yml"))).map_err(|e| format!("{name}.yml: {e}"))?;
-        let (cost, events) = sniff(scratch, &capture, &ours)?;
+    whole_cases(scratch, &mut |case| {
+        let (name, file) = (&case.name, case.path.to_string_lossy());
+        let (cost, events) = cheapest_sniff(scratch, case)?;
         let tcpdump = cheapest(|| measure::cost(scratch, Path::new("tcpdump"), &["-nr", &file, "-w", "/dev/null"]))?;
         let line = |program: &str, events: &str, cost: Cost, per_event: &str| {
-            let (ratio, per_packet) = (cost.cpu / tcpdump.cpu, cost.cpu * 1e9 / packets);
+            let (ratio, per_packet) = (cost.cpu / tcpdump.cpu, cost.cpu * 1e9 / case.packets);
             println!(
                 "| {name} | {program} | {events} | {:.3} | {ratio:.1} | {:.1} | {per_event} | {per_packet:.0} |",
                 cost.cpu, cost.memory
@@ -50,50 +60,37 @@ pub fn run(scratch: &Scratch) -> Outcome {
             let logs = scratch.path("suricata");
             fs::create_dir_all(&logs).map_err(|e| e.to_string())?;
             let args = ["-r", &file, "-l", &logs.to_string_lossy(), "-S", "/dev/null", "-k", "none"];
-            // It takes seconds: once is enough.
+            // It takes seconds: one run is enough.
             line("suricata", "", measure::cost(scratch, Path::new("suricata"), &args)?, "");
             scratch.remove(&logs);
         }
-        scratch.remove(&capture);
-    }
+        Ok(())
+    })?;
     if !is_there("suricata") {
         println!("\nLeft out: Suricata, which is not installed.");
     }
     Ok(())
 }
 
-/// Every protocol alone, dearest first.
+/// Every protocol alone, sorted by the cost of an event.
 pub fn protocols(scratch: &Scratch) -> Outcome {
-    let Some(perf) = folder() else { return Ok(()) };
-    let config = fs::read_to_string(perf.join("mix.yml")).map_err(|e| format!("mix.yml: {e}"))?;
-    let (own, rest): (Vec<&str>, Vec<&str>) = config.lines().partition(|line| line.starts_with("  - {type: "));
-    let mut by_protocol: BTreeMap<&str, (&str, Vec<PathBuf>)> = BTreeMap::new();
-    for capture in list(&perf, "mix")? {
-        let stem = capture.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let named = own.iter().find_map(|line| {
-            let name = line.trim_start_matches("  - {type: ").split([',', '}']).next()?;
-            // `dhcp.pcap` holds what the protocol `dhcpv4` reads.
-            stem.starts_with(name.trim_end_matches("v4")).then_some((name, *line))
-        });
-        let Some((name, line)) = named else { continue };
-        by_protocol.entry(name).or_insert((line, Vec::new())).1.push(capture);
-    }
-    // What starting and ending cost is no event's.
-    let empty = scratch.write("empty.pcap", &[0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0])?;
-    let (start, _) = sniff(scratch, &empty, &config)?;
     let mut rows = Vec::new();
-    for (name, (line, sources)) in by_protocol {
-        let (capture, packets) = blow_up(scratch, &perf, &sources, MEGABYTES.1)?;
-        let alone = rest.iter().flat_map(|l| if l.starts_with("packetbeat.protocols") { vec![*l, line] } else { vec![*l] });
-        let (cost, events) = sniff(scratch, &capture, &(alone.collect::<Vec<_>>().join("\n") + "\n"))?;
-        let cpu = (cost.cpu - start.cpu).max(0.0);
-        rows.push((cpu * 1e6 / (events as f64), cpu * 1e9 / packets, name, events, packets, cost));
-        scratch.remove(&capture);
-    }
+    let mut start = None;
+    protocol_cases(scratch, &mut |case| {
+        let start = match start {
+            Some(known) => known,
+            None => *start.insert(cost_of_start(scratch, case)?),
+        };
+        let (cost, events) = cheapest_sniff(scratch, case)?;
+        let cpu = (cost.cpu - start).max(0.0);
+        rows.push((cpu * 1e6 / (events as f64), cpu * 1e9 / case.packets, case.name.clone(), events, case.packets, cost));
+        Ok(())
+    })?;
     rows.sort_by(|a, b| b.0.total_cmp(&a.0));
     println!(
         "What events cost: each protocol alone, {} MB (best of {RUNS} runs, less {:.3} s for start and end):\n",
-        MEGABYTES.1, start.cpu
+        MEGABYTES.1,
+        start.unwrap_or_default()
     );
     println!("| protocol | µs/event | ns/packet | events | packets | packets/event | CPU s | peak MB |");
     println!("|---|---|---|---|---|---|---|---|");
@@ -104,7 +101,54 @@ pub fn protocols(scratch: &Scratch) -> Outcome {
     Ok(())
 }
 
-/// The folder with the generator, with captures to blow up beside it; says so where there is none.
+/// CPU seconds of a run without packets: starting, reading the configuration, ending.
+fn cost_of_start(scratch: &Scratch, case: &Case) -> Result<f64, String> {
+    let path = scratch.write("empty.pcap", EMPTY)?;
+    let empty = Case { name: "empty".into(), config: case.config.clone(), path, packets: 0.0 };
+    Ok(cheapest_sniff(scratch, &empty)?.0.cpu)
+}
+
+/// Calls `each` with the captures that are replayed whole, one after the other: only one is on the disk at a time.
+pub fn whole_cases(scratch: &Scratch, each: &mut dyn FnMut(&Case) -> Outcome) -> Outcome {
+    let Some(perf) = folder() else { return Ok(()) };
+    for name in ["slice", "mix"] {
+        let config = fs::read_to_string(perf.join(format!("{name}.yml"))).map_err(|e| format!("{name}.yml: {e}"))?;
+        let (path, packets) = blow_up(scratch, &perf, &list(&perf, name)?, MEGABYTES.0)?;
+        let case = Case { name: name.into(), config, path, packets };
+        each(&case)?;
+        scratch.remove(&case.path);
+    }
+    Ok(())
+}
+
+/// Calls `each` with one capture per protocol, in the order of their names.
+pub fn protocol_cases(scratch: &Scratch, each: &mut dyn FnMut(&Case) -> Outcome) -> Outcome {
+    let Some(perf) = folder() else { return Ok(()) };
+    let config = fs::read_to_string(perf.join("mix.yml")).map_err(|e| format!("mix.yml: {e}"))?;
+    let (own, rest): (Vec<&str>, Vec<&str>) = config.lines().partition(|line| line.starts_with("  - {type: "));
+    let mut by_protocol: BTreeMap<&str, (&str, Vec<PathBuf>)> = BTreeMap::new();
+    for capture in list(&perf, "mix")? {
+        let stem = capture.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let named = own.iter().find_map(|line| {
+            let name = line.trim_start_matches("  - {type: ").split([',', '}']).next()?;
+            // `dhcp.pcap` belongs to the protocol `dhcpv4`.
+            stem.starts_with(name.trim_end_matches("v4")).then_some((name, *line))
+        });
+        let Some((name, line)) = named else { continue };
+        by_protocol.entry(name).or_insert((line, Vec::new())).1.push(capture);
+    }
+    for (name, (line, sources)) in by_protocol {
+        let (path, packets) = blow_up(scratch, &perf, &sources, MEGABYTES.1)?;
+        let alone = rest.iter().flat_map(|l| if l.starts_with("packetbeat.protocols") { vec![*l, line] } else { vec![*l] });
+        let config = alone.collect::<Vec<_>>().join("\n") + "\n";
+        let case = Case { name: name.into(), config, path, packets };
+        each(&case)?;
+        scratch.remove(&case.path);
+    }
+    Ok(())
+}
+
+/// The folder of the generator, if it and the captures it needs are there; says so where they are not.
 fn folder() -> Option<PathBuf> {
     let there = project().join(PERF);
     let complete = there.join("gen_big.py").exists() && project().join(CAPTURES).exists();
@@ -140,33 +184,52 @@ fn blow_up(scratch: &Scratch, perf: &Path, sources: &[PathBuf], megabytes: &str)
 
 fn python() -> Command {
     let mut python = Command::new("python3");
-    // The folder is not ours to write compiled files to.
+    // The folder is not part of the project: leave no compiled files in it.
     python.env("PYTHONDONTWRITEBYTECODE", "1").stdin(Stdio::null());
     python
 }
 
-/// Reads a capture with the program; returns what it cost and how many events it wrote.
-fn sniff(scratch: &Scratch, capture: &Path, config: &str) -> Result<(Cost, usize), String> {
-    let (config, home) = (scratch.write("replay.yml", config.as_bytes())?, scratch.path("home"));
-    let (config, capture, home) = (config.to_string_lossy(), capture.to_string_lossy(), home.to_string_lossy());
+/// Reads a capture with `program` once; returns what that cost and how many events it wrote.
+pub fn sniff(scratch: &Scratch, program: &Path, case: &Case) -> Result<(Cost, usize), String> {
+    let (config, home) = (scratch.write("replay.yml", case.config.as_bytes())?, scratch.path("home"));
+    let (config, capture, home) = (config.to_string_lossy(), case.path.to_string_lossy(), home.to_string_lossy());
     let path = format!("output.file.path={home}/out");
+    let args = ["-e", "-t", "-I", &*capture, "-c", &*config, "--path.home", &*home, "-E", &path];
+    let cost = measure::cost(scratch, program, &args);
+    let events = lines(&scratch.path("home/out"));
+    scratch.remove(&scratch.path("home"));
+    Ok((cost?, events?))
+}
+
+/// The cheapest of some runs of this checkout's program.
+fn cheapest_sniff(scratch: &Scratch, case: &Case) -> Result<(Cost, usize), String> {
     let mut events = 0;
     let cost = cheapest(|| {
-        let args = ["-e", "-t", "-I", &*capture, "-c", &*config, "--path.home", &*home, "-E", &path];
-        let cost = measure::cost(scratch, &program(), &args);
-        events = lines(&scratch.path("home/out"));
-        scratch.remove(&scratch.path("home"));
-        cost
+        let (cost, count) = sniff(scratch, &program(), case)?;
+        events = count;
+        Ok(cost)
     })?;
     Ok((cost, events))
 }
 
-/// Lines in all files of a folder.
-fn lines(folder: &Path) -> usize {
-    let files = fs::read_dir(folder).into_iter().flatten().flatten();
-    files.map(|f| fs::read(f.path()).unwrap_or_default().iter().filter(|b| **b == b'\n').count()).sum()
+/// The number of lines in all files of a folder; 0 where there is none. Read in pieces, see [`measure::cost`].
+fn lines(folder: &Path) -> Result<usize, String> {
+    let (mut count, mut piece) = (0, vec![0; 1 << 16]);
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let failed = |e: std::io::Error| format!("{}: {e}", entry.path().display());
+        let mut file = fs::File::open(entry.path()).map_err(failed)?;
+        loop {
+            let len = file.read(&mut piece).map_err(failed)?;
+            if len == 0 {
+                break;
+            }
+            count += piece[..len].iter().filter(|byte| **byte == b'\n').count();
+        }
+    }
+    Ok(count)
 }
 
+/// The least CPU and the greatest memory of [`RUNS`] runs.
 fn cheapest(mut run: impl FnMut() -> Result<Cost, String>) -> Result<Cost, String> {
     let mut best = run()?;
     for _ in 1..RUNS {

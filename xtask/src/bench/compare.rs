@@ -1,0 +1,98 @@
+//! `bench --against PROGRAM`: two programs on the same input, in turn, and the ratio of what each pair of runs cost. What else the
+//! machine does disturbs both runs of a pair alike, so ratios of pairs are steadier than times.
+
+use super::{
+    Scratch,
+    measure::Cost,
+    program,
+    replay::{self, Case},
+};
+use crate::Outcome;
+use std::path::Path;
+
+/// Compares the release binary of this checkout with `against` on the big captures, on each protocol's, or on both.
+pub fn run(scratch: &Scratch, against: &Path, runs: usize, whole: bool, protocols: bool) -> Outcome {
+    println!(
+        "\nThis checkout against {}, {runs} pairs of runs each. A ratio below 1 means that this checkout takes less.\n",
+        against.display()
+    );
+    println!(
+        "| capture | events | CPU s, here | CPU s, there | CPU ratio: median (min–max) | MB, here | MB, there | memory ratio: median (min–max) |"
+    );
+    println!("|---|---|---|---|---|---|---|---|");
+    let mut each = |case: &Case| compare(scratch, against, runs, case);
+    if whole {
+        replay::whole_cases(scratch, &mut each)?;
+    }
+    if protocols {
+        replay::protocol_cases(scratch, &mut each)?;
+    }
+    Ok(())
+}
+
+fn compare(scratch: &Scratch, against: &Path, runs: usize, case: &Case) -> Outcome {
+    let here = program();
+    // The first run of each reads the capture and the program from the disk: it is not counted.
+    let (_, events_here) = replay::sniff(scratch, &here, case)?;
+    let (_, events_there) = replay::sniff(scratch, against, case)?;
+    let mut pairs = Vec::new();
+    for number in 0..runs {
+        // The other one first in every second pair, so that neither always finds the machine as the other left it.
+        pairs.push(if number % 2 == 0 {
+            let ours = replay::sniff(scratch, &here, case)?.0;
+            (ours, replay::sniff(scratch, against, case)?.0)
+        } else {
+            let theirs = replay::sniff(scratch, against, case)?.0;
+            (replay::sniff(scratch, &here, case)?.0, theirs)
+        });
+    }
+    let events = if events_here == events_there { events_here.to_string() } else { format!("**{events_here}, there {events_there}**") };
+    let of = |value: fn(&Cost) -> f64| {
+        let here = Spread::of(pairs.iter().map(|(here, _)| value(here)));
+        let there = Spread::of(pairs.iter().map(|(_, there)| value(there)));
+        (here, there, Spread::of(pairs.iter().map(|(here, there)| value(here) / value(there))))
+    };
+    let ((cpu, cpu_there, cpu_ratio), (memory, memory_there, memory_ratio)) = (of(|cost| cost.cpu), of(|cost| cost.memory));
+    println!(
+        "| {} | {events} | {:.3} | {:.3} | {cpu_ratio} | {:.1} | {:.1} | {memory_ratio} |",
+        case.name, cpu.median, cpu_there.median, memory.median, memory_there.median
+    );
+    Ok(())
+}
+
+/// Median and extremes of some numbers.
+#[derive(Debug, PartialEq)]
+struct Spread {
+    median: f64,
+    least: f64,
+    most: f64,
+}
+
+impl Spread {
+    /// All NaN where there are no numbers.
+    fn of(numbers: impl Iterator<Item = f64>) -> Self {
+        let mut sorted: Vec<f64> = numbers.collect();
+        sorted.sort_by(f64::total_cmp);
+        let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
+        let last = sorted.len().saturating_sub(1);
+        Self { median: (at(last / 2) + at(sorted.len() / 2)) / 2.0, least: at(0), most: at(last) }
+    }
+}
+
+impl std::fmt::Display for Spread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.3} ({:.3}–{:.3})", self.median, self.least, self.most)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_of_odd_and_even_counts() {
+        assert_eq!(Spread::of([3.0, 1.0, 2.0].into_iter()), Spread { median: 2.0, least: 1.0, most: 3.0 });
+        assert_eq!(Spread::of([4.0, 1.0, 2.0, 3.0].into_iter()), Spread { median: 2.5, least: 1.0, most: 4.0 });
+        assert_eq!(Spread::of([0.5].into_iter()).to_string(), "0.500 (0.500–0.500)");
+    }
+}
