@@ -3,7 +3,7 @@
 
 use crate::{
     Outcome,
-    setup::{Package, ensure, project},
+    setup::{self, Package, ensure, project},
 };
 use sha2::{Digest, Sha256};
 use std::{
@@ -207,16 +207,11 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn cargo_home() -> Result<PathBuf> {
-    env::var_os("CARGO_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cargo")))
-        .ok_or_else(|| "neither CARGO_HOME nor HOME is set".into())
+    setup::cargo_home().ok_or_else(|| "neither CARGO_HOME nor HOME is set".into())
 }
 
 fn path_with_cargo_bin() -> Result<std::ffi::OsString> {
-    let now = env::var_os("PATH").unwrap_or_default();
-    let paths = std::iter::once(cargo_home()?.join("bin")).chain(env::split_paths(&now));
-    env::join_paths(paths).map_err(|e| e.to_string())
+    setup::path_with_cargo_bin().ok_or_else(|| "CARGO_HOME, HOME or PATH cannot be used to find programs".into())
 }
 
 fn output(command: &mut Command) -> Result<String> {

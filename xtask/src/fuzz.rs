@@ -3,17 +3,19 @@
 
 use crate::{
     Outcome,
-    setup::{BUILD, cargo, ensure, project, sh},
+    setup::{BUILD, cargo_tool, cargo_with_tools, ensure, outside_workspace, project, sh},
 };
 use std::{
     env, fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
 
 const FOLDER: &str = "tests/fuzz";
 const SECONDS: u32 = 10;
+/// Version of cargo-fuzz that is installed where there is none.
+const CARGO_FUZZ_VERSION: &str = "0.13.2";
 /// An input that takes longer than this hangs.
 const TIMEOUT: u32 = 10;
 /// One that needs more than this is a way to fill a machine's memory. Reading the corpus and libFuzzer's own tables take some 100.
@@ -52,28 +54,15 @@ fn targets() -> Result<Vec<String>, String> {
 }
 
 fn build(named: &[String]) -> Outcome {
-    let there = |cargo: &mut Command| cargo.args(["fuzz", "--version"]).output().is_ok_and(|o| o.status.success());
-    if !there(&mut with_own_bin(cargo(&[]))) {
-        sh(&mut cargo(&["install", "--locked", "cargo-fuzz"]))?;
-    }
-    // Coverage is a matter of the compiler's unstable options, sanitizers one of another compiler: safe code has no use for them.
-    let mut build = with_own_bin(cargo(&["fuzz", "build", "--fuzz-dir", FOLDER, "--sanitizer", "none"]));
-    // Cargo gives those of this task on; the targets are not of this workspace.
-    build.env("RUSTC_BOOTSTRAP", "1").env_remove("RUSTFLAGS").env_remove("CARGO_TARGET_DIR").env_remove("RUSTC_WORKSPACE_WRAPPER");
+    cargo_tool("fuzz", CARGO_FUZZ_VERSION, "builds the fuzz targets")?;
+    // The sanitizers need a nightly compiler, and find faults of `unsafe` code, of which the parsers have none.
+    let mut build = outside_workspace(cargo_with_tools(&["fuzz", "build", "--fuzz-dir", FOLDER, "--sanitizer", "none"]));
+    // Coverage is an unstable option of the compiler.
+    build.env("RUSTC_BOOTSTRAP", "1");
     if let [one] = named {
         build.arg(one);
     }
     sh(&mut build)
-}
-
-/// Cargo finds `cargo-fuzz` where it installed it, whatever the shell's PATH is.
-fn with_own_bin(mut command: Command) -> Command {
-    let home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cargo")));
-    let now = env::var_os("PATH").unwrap_or_default();
-    if let Ok(path) = env::join_paths(home.map(|h| h.join("bin")).into_iter().chain(env::split_paths(&now))) {
-        command.env("PATH", path);
-    }
-    command
 }
 
 fn run(target: &str, seconds: u32) -> Outcome {

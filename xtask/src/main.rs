@@ -5,9 +5,13 @@ mod bench;
 mod build_ebpf;
 mod fuzz;
 mod golden;
+mod imports;
 mod layers;
+mod layers_page;
+mod lint;
 mod run;
 mod setup;
+mod steps;
 mod test;
 mod test_servers;
 
@@ -27,11 +31,17 @@ const VERBS: &[Verb] = &[
     ),
     ("test", "set up what is missing, and run every check there is but those of test-servers", test::test),
     ("test-servers", "the tests against real servers that have to be downloaded (Elasticsearch)", test_servers::test_servers),
+    ("lint", "the quick part of test: formatting, layers, clippy, documentation, licences", lint::lint),
+    ("advisories", "look up known vulnerabilities of the dependencies (network)", lint::advisories),
     ("build-ebpf", "build the kernel half from its source; --check compares it with what is committed", build_ebpf::build_ebpf),
     ("layers", "check who uses whom", layers::layers),
     ("golden", "compare the documents of every capture in tests/ with those beside it; --accept takes the new ones", golden::golden),
     ("fuzz", "ten seconds of every fuzz target, or of those named; --seconds N for longer", fuzz::fuzz),
-    ("bench", "measure capture, replay and events on this machine", bench::bench),
+    (
+        "bench",
+        "measure capture, replay and events on this machine; --against PROGRAM compares with another build, --runs N times",
+        bench::bench,
+    ),
 ];
 
 fn main() -> ExitCode {

@@ -1,7 +1,7 @@
 //! What every protocol implements, and the list of them. To add one: a folder, and one line in each list below.
 //!
 //! A protocol's folder has `wire.rs` (bytes → structs, pure), `mod.rs` (descriptor, configuration, state machine) and
-//! `event.rs` (struct → [`Head`] and the protocol's own fields). No protocol knows another.
+//! `event.rs` (struct → [`Head`](crate::event::Head) and the protocol's own fields). No protocol knows another.
 
 mod amqp;
 mod cassandra;
