@@ -18,9 +18,9 @@ use crate::{
         log::{CommandLine, Logger},
     },
     opening::Clock,
-    output::{self, AnyOutput, counters::Counters},
+    output::{self, Delivery, counters::Counters},
     publish::{Publishing, Sink},
-    queue::memory::Queue,
+    queue::{self, Queue, WhenFull},
     worker::{self, Engine, Standing, Worker},
 };
 use std::{
@@ -101,7 +101,7 @@ impl Job<'_> {
     ///
     /// # Errors
     /// When something cannot be opened, or every input fails.
-    pub fn run(self, output: AnyOutput) -> Result<(), Error> {
+    pub fn run(self, output: Delivery) -> Result<(), Error> {
         let data = self.data.map(|paths| DataDir::open(paths, SystemClock.now().text(9).as_str())).transpose()?;
         let who = Who {
             id: data.as_ref().map_or_else(uuid::Uuid::new_v4, |data| data.agent_id).to_string(),
@@ -114,8 +114,8 @@ impl Job<'_> {
             let _inside = runtime.enter();
             Signals::new()?
         };
-        let queue = Queue::new(output.queue());
-        let own: Vec<SocketAddr> = output.endpoints().into_iter().map(SocketAddr::from).collect();
+        let queue = queue::open(output.queue());
+        let own = output.endpoints();
         let counters = output.counters();
         let workers = self.start(&output, &queue, &who, &own)?;
         let deadline = self.plan.general.shutdown_timeout;
@@ -146,13 +146,13 @@ impl Job<'_> {
         result
     }
 
-    fn start(&self, output: &AnyOutput, queue: &Queue, who: &Who, own: &[SocketAddr]) -> Result<Workers, Error> {
+    fn start(&self, output: &Delivery, queue: &Arc<dyn Queue>, who: &Who, own: &[SocketAddr]) -> Result<Workers, Error> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut workers =
             Workers { threads: Vec::new(), running: Arc::new(AtomicUsize::new(0)), stop, publishing: Vec::new(), captures: Vec::new() };
         let mut engines = Vec::new();
         for interface in &self.plan.interfaces {
-            let publishing = self.plan.publishing(interface, who, output.encoding().metadata)?;
+            let publishing = self.plan.publishing(interface, who, output.wants_metadata())?;
             let opened = self.open(interface, own)?;
             let device = opened.device.as_ref().map_or("file", |device| device.name.as_str());
             workers.captures.push(format!("{device} {}", opened.how()));
@@ -190,17 +190,18 @@ impl Job<'_> {
         &self,
         interface: &Interface,
         publishing: &Arc<Publishing>,
-        queue: &Queue,
+        queue: &Arc<dyn Queue>,
         who: &Who,
         own: &[SocketAddr],
     ) -> Result<Engine, Error> {
-        let (queue, wait, publish, metrics) = (queue.clone(), interface.file.is_some(), self.publish, self.metrics.clone());
+        let full = if interface.file.is_some() { WhenFull::Wait } else { WhenFull::Drop };
+        let (queue, publish, metrics) = (queue.clone(), self.publish, self.metrics.clone());
         let deliver = Box::new(move |batch: Vec<crate::publish::Record>| {
             if !publish {
                 return metrics.add("libbeat.pipeline.events.filtered", batch.len() as u64);
             }
-            // What finds no room the queue counts.
-            queue.push(batch, wait);
+            // The queue counts the records that it drops.
+            queue.push(batch, full);
         });
         Ok(Engine::new(worker::Options {
             protocols: self.plan.configured(interface)?,
@@ -279,7 +280,7 @@ impl Signals {
 /// What the main thread does while others work.
 struct Watch {
     workers: Workers,
-    queue: Queue,
+    queue: Arc<dyn Queue>,
     counters: Arc<Counters>,
     metrics: Metrics,
     reporter: Option<Reporter>,

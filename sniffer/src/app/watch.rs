@@ -15,7 +15,7 @@ use crate::{
         log::{CommandLine, Logger},
     },
     output::{
-        self, AnyOutput,
+        self, Delivery,
         terminal::{Style, WIPE},
     },
     protocols::PROTOCOLS,
@@ -34,7 +34,7 @@ pub fn watch(flags: &WatchFlags) -> Result<bool, Error> {
     let output = if flags.json {
         output::open(&super::opening(&root, &Paths::standard()))?
     } else {
-        AnyOutput::terminal(Style { color: stdout, over_status: lives })
+        Delivery::terminal(Style { color: stdout, over_status: lives })
     };
     let replay = Replay { top_speed: true, ..Replay::default() };
     let status = (lives && !flags.json).then(status);

@@ -24,6 +24,9 @@ struct FormatOptions {
     string: String,
 }
 
+/// Why a record is rejected when [`Codec::line`] fails.
+pub(super) const MISSING_FIELD: &str = "the format string asks for a field that the event does not have";
+
 /// The way chosen.
 #[derive(Clone, Debug)]
 pub(super) enum Codec {

@@ -1,14 +1,17 @@
 //! Events on standard output.
 
 use super::{
-    Error, Outcome, Output,
+    Error, Outcome, Output, OutputKind, Sender, Sent,
     codec::{self, Codec},
     counters::Counters,
-    drive,
+    drive, is_never_implied,
 };
-use crate::{config, opening::Opening, publish::Record, queue::Fate};
+use crate::{config, opening::Opening, publish::Record, queue::BoxFuture};
 use serde::Deserialize;
 use std::{io::Write, sync::Arc};
+
+/// `output.console`
+pub(super) const OUTPUT: OutputKind = OutputKind { name: "console", open, is_implied: is_never_implied };
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -17,28 +20,39 @@ struct Options {
     codec: codec::Options,
 }
 
-/// `output.console`
-pub(super) struct Console {
+struct Console {
+    codec: Codec,
+    options: drive::Options,
+}
+
+fn open(opening: &Opening<'_>) -> Result<Box<dyn Output>, config::Error> {
+    let options: Options = opening.node.read()?;
+    let codec = Codec::new(&options.codec, options.pretty).map_err(|why| opening.node.error(why))?;
+    Ok(Box::new(Console { codec, options: drive::Options::without_refusals(opening.node)? }))
+}
+
+impl Output for Console {
+    fn options(&self) -> drive::Options {
+        self.options
+    }
+
+    fn senders(self: Box<Self>, counters: &Arc<Counters>) -> Vec<Box<dyn Sender>> {
+        vec![Box::new(Printer { codec: self.codec, counters: counters.clone(), buffer: Vec::new() })]
+    }
+}
+
+struct Printer {
     codec: Codec,
     counters: Arc<Counters>,
     buffer: Vec<u8>,
 }
 
-impl Console {
-    pub(super) fn open(opening: &Opening<'_>, counters: Arc<Counters>) -> Result<Self, config::Error> {
-        let options: Options = opening.node.read()?;
-        let codec = Codec::new(&options.codec, options.pretty).map_err(|why| opening.node.error(why))?;
-        Ok(Self { codec, counters, buffer: Vec::new() })
-    }
-}
-
-impl Output for Console {
-    async fn send(&mut self, batch: &[Record]) -> Result<Outcome, Error> {
+impl Sender for Printer {
+    fn send<'a>(&'a mut self, batch: &'a [Record]) -> BoxFuture<'a, Result<Sent, Error>> {
         self.buffer.clear();
-        self.buffer.reserve(drive::bytes(batch));
-        let fates = codec_lines(&self.codec, batch, &mut self.buffer);
-        print(&self.buffer, &self.counters)?;
-        Ok(fates)
+        self.buffer.reserve(batch.iter().map(|record| record.body.len() + 1).sum());
+        let sent = lines(&self.codec, batch, &mut self.buffer);
+        Box::pin(std::future::ready(print(&self.buffer, &self.counters).map(|()| sent)))
     }
 }
 
@@ -54,18 +68,37 @@ pub(super) fn print(bytes: &[u8], counters: &Counters) -> Result<(), Error> {
     Ok(())
 }
 
-/// All records as lines; those that the format string cannot write are rejected.
-fn codec_lines(codec: &Codec, batch: &[Record], buffer: &mut Vec<u8>) -> Outcome {
-    let mut fates = Vec::new();
+/// All records as lines; those that the codec cannot write are rejected.
+fn lines(codec: &Codec, batch: &[Record], buffer: &mut Vec<u8>) -> Sent {
+    let mut outcomes = Vec::new();
     for (i, record) in batch.iter().enumerate() {
         if !codec.line(record, buffer) {
-            fates.resize(i, Fate::Delivered);
-            fates.push(Fate::Rejected("the format string asks for a field that the event does not have".into()));
+            outcomes.resize(i, Outcome::Delivered);
+            outcomes.push(Outcome::Rejected(codec::MISSING_FIELD.into()));
         }
     }
-    if fates.is_empty() {
-        return Outcome::Delivered;
+    if outcomes.is_empty() {
+        return Sent::All;
     }
-    fates.resize(batch.len(), Fate::Delivered);
-    Outcome::Partly(fates)
+    outcomes.resize(batch.len(), Outcome::Delivered);
+    Sent::Each(outcomes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_format_cannot_write_is_rejected_alone() {
+        let options = serde_json::from_str(r#"{"format": {"string": "%{[a]}"}}"#).unwrap();
+        let codec = Codec::new(&options, false).unwrap();
+        let record = |body: &str| Record { body: body.as_bytes().into(), ..Record::default() };
+        let mut buffer = Vec::new();
+        let (with, without) = (r#"{"a":1}"#, "{}");
+        let rejected = Outcome::Rejected(codec::MISSING_FIELD.into());
+        let sent = lines(&codec, &[record(with), record(without), record(with)], &mut buffer);
+        assert_eq!(sent, Sent::Each(vec![Outcome::Delivered, rejected, Outcome::Delivered]));
+        assert_eq!(lines(&codec, &[record(with)], &mut buffer), Sent::All);
+        assert_eq!(buffer, b"1\n1\n1\n");
+    }
 }

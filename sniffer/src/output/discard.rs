@@ -1,14 +1,30 @@
 //! Takes everything and keeps nothing, for measuring the rest.
 
-use super::{Error, Outcome, Output};
-use crate::publish::Record;
+use super::{Error, Output, OutputKind, Sender, Sent, counters::Counters, drive, is_never_implied};
+use crate::{config, opening::Opening, publish::Record, queue::BoxFuture};
+use std::sync::Arc;
 
 /// `output.discard`
-#[derive(Debug)]
-pub(super) struct Discard;
+pub(super) const OUTPUT: OutputKind = OutputKind { name: "discard", open, is_implied: is_never_implied };
+
+struct Discard(drive::Options);
+
+fn open(opening: &Opening<'_>) -> Result<Box<dyn Output>, config::Error> {
+    Ok(Box::new(Discard(opening.node.read()?)))
+}
 
 impl Output for Discard {
-    async fn send(&mut self, _: &[Record]) -> Result<Outcome, Error> {
-        Ok(Outcome::Delivered)
+    fn options(&self) -> drive::Options {
+        self.0
+    }
+
+    fn senders(self: Box<Self>, _counters: &Arc<Counters>) -> Vec<Box<dyn Sender>> {
+        vec![self]
+    }
+}
+
+impl Sender for Discard {
+    fn send<'a>(&'a mut self, _batch: &'a [Record]) -> BoxFuture<'a, Result<Sent, Error>> {
+        Box::pin(std::future::ready(Ok(Sent::All)))
     }
 }

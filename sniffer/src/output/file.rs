@@ -1,17 +1,18 @@
 //! Events in files, one JSON object per line, rotated by size. Not for sharing a file between processes.
 
 use super::{
-    Error, Outcome, Output,
+    Error, Outcome, Output, OutputKind, Sender, Sent,
     codec::{self, Codec},
     counters::Counters,
+    drive,
     format::Format,
-    shapes,
+    is_never_implied, shapes,
 };
 use crate::{
     config,
     opening::Opening,
     publish::Record,
-    queue::Fate,
+    queue::BoxFuture,
     rotate::{self, Rotator},
 };
 use serde::Deserialize;
@@ -41,16 +42,20 @@ impl Default for Options {
 }
 
 /// `output.file`
-#[derive(Debug)]
-pub(super) struct Files {
-    rotator: Rotator,
+pub(super) const OUTPUT: OutputKind = OutputKind { name: "file", open, is_implied: is_never_implied };
+
+struct Files {
+    rotation: rotate::Options,
     codec: Codec,
-    counters: Arc<Counters>,
-    buffer: Vec<u8>,
+    options: drive::Options,
+}
+
+fn open(opening: &Opening<'_>) -> Result<Box<dyn Output>, config::Error> {
+    Files::read(opening).map(|files| Box::new(files) as Box<dyn Output>)
 }
 
 impl Files {
-    pub(super) fn open(opening: &Opening<'_>, counters: Arc<Counters>) -> Result<Self, config::Error> {
+    fn read(opening: &Opening<'_>) -> Result<Self, config::Error> {
         let node = opening.node;
         let options: Options = node.read()?;
         if !(2..=1024).contains(&options.number_of_files) {
@@ -66,7 +71,7 @@ impl Files {
             .map_err(|why| node.error(format!("path: {why}")))?
             .text(opening.clock.now(), &serde_json::Value::Null)
             .ok_or_else(|| node.error("path: only dates are known here, no fields"))?;
-        let rotator = Rotator::new(rotate::Options {
+        let rotation = rotate::Options {
             folder: folder.into(),
             name: options.filename,
             max_bytes: options.rotate_every_kb.saturating_mul(1024),
@@ -74,11 +79,35 @@ impl Files {
             permissions: options.permissions,
             on_startup: options.rotate_on_startup,
             interval: Duration::ZERO,
-        });
+        };
         let codec = Codec::new(&options.codec, false).map_err(|why| node.error(why))?;
-        Ok(Self { rotator, codec, counters, buffer: Vec::new() })
+        Ok(Self { rotation, codec, options: drive::Options::without_refusals(node)? })
     }
 
+    fn writer(self, counters: Arc<Counters>) -> Writer {
+        Writer { rotator: Rotator::new(self.rotation), codec: self.codec, counters, buffer: Vec::new() }
+    }
+}
+
+impl Output for Files {
+    fn options(&self) -> drive::Options {
+        self.options
+    }
+
+    fn senders(self: Box<Self>, counters: &Arc<Counters>) -> Vec<Box<dyn Sender>> {
+        vec![Box::new(self.writer(counters.clone()))]
+    }
+}
+
+/// Writes to the current file.
+struct Writer {
+    rotator: Rotator,
+    codec: Codec,
+    counters: Arc<Counters>,
+    buffer: Vec<u8>,
+}
+
+impl Writer {
     fn write(&mut self) -> Result<(), Error> {
         let written = if self.buffer.is_empty() { Ok(()) } else { self.rotator.write(&self.buffer) };
         written.map_err(|error| {
@@ -89,53 +118,57 @@ impl Files {
         self.buffer.clear();
         Ok(())
     }
-}
 
-impl Output for Files {
-    async fn send(&mut self, batch: &[Record]) -> Result<Outcome, Error> {
+    fn write_batch(&mut self, batch: &[Record]) -> Result<Sent, Error> {
         self.buffer.clear();
-        let mut fates = vec![Fate::Delivered; batch.len()];
+        let mut outcomes = vec![Outcome::Delivered; batch.len()];
         // Records before this one are in the file.
         let mut written = 0;
         for (i, record) in batch.iter().enumerate() {
             let before = self.buffer.len();
             if !self.codec.line(record, &mut self.buffer) {
-                if let Some(fate) = fates.get_mut(i) {
-                    *fate = Fate::Rejected("the format string asks for a field that the event does not have".into());
+                if let Some(outcome) = outcomes.get_mut(i) {
+                    *outcome = Outcome::Rejected(codec::MISSING_FIELD.into());
                 }
                 continue;
             }
             if before > 0 && self.buffer.len() as u64 > self.rotator.room() {
                 let next = self.buffer.split_off(before);
                 if let Err(error) = self.write() {
-                    return partly(fates, written, error);
+                    return partly(outcomes, written, error);
                 }
                 (self.buffer, written) = (next, i);
             }
             if self.buffer.len() >= AT_ONCE {
                 if let Err(error) = self.write() {
-                    return partly(fates, written, error);
+                    return partly(outcomes, written, error);
                 }
                 written = i + 1;
             }
         }
         match self.write() {
-            Ok(()) if fates.iter().all(|fate| *fate == Fate::Delivered) => Ok(Outcome::Delivered),
-            Ok(()) => Ok(Outcome::Partly(fates)),
-            Err(error) => partly(fates, written, error),
+            Ok(()) if outcomes.iter().all(|outcome| *outcome == Outcome::Delivered) => Ok(Sent::All),
+            Ok(()) => Ok(Sent::Each(outcomes)),
+            Err(error) => partly(outcomes, written, error),
         }
     }
 }
 
+impl Sender for Writer {
+    fn send<'a>(&'a mut self, batch: &'a [Record]) -> BoxFuture<'a, Result<Sent, Error>> {
+        Box::pin(std::future::ready(self.write_batch(batch)))
+    }
+}
+
 /// What is in a file must not be written again because the next file could not be.
-fn partly(mut fates: Vec<Fate>, written: usize, error: Error) -> Result<Outcome, Error> {
+fn partly(mut outcomes: Vec<Outcome>, written: usize, error: Error) -> Result<Sent, Error> {
     if written == 0 {
         return Err(error);
     }
-    for fate in fates.iter_mut().skip(written).filter(|fate| **fate == Fate::Delivered) {
-        *fate = Fate::Later(error.to_string());
+    for outcome in outcomes.iter_mut().skip(written).filter(|outcome| **outcome == Outcome::Delivered) {
+        *outcome = Outcome::Later(error.to_string());
     }
-    Ok(Outcome::Partly(fates))
+    Ok(Sent::Each(outcomes))
 }
 
 #[cfg(test)]
@@ -148,6 +181,10 @@ mod tests {
         Record { body: text.as_bytes().into(), ..Record::default() }
     }
 
+    fn writer(config: &str) -> Writer {
+        Files::read(&opening(&Node::parse(config).unwrap())).unwrap().writer(Arc::default())
+    }
+
     fn folder(name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("sniffer-file-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&path);
@@ -158,10 +195,10 @@ mod tests {
     async fn batches_span_files_and_nothing_is_lost() {
         let path = folder("span");
         let config = format!("{{path: {}, rotate_every_kb: 1, number_of_files: 1024}}", path.display());
-        let mut files = Files::open(&opening(&Node::parse(&config).unwrap()), Arc::default()).unwrap();
+        let mut files = writer(&config);
         let batch: Vec<_> = (0..100).map(|n| record(&format!("{{\"n\":{n:060}}}"))).collect();
         for part in batch.chunks(40) {
-            assert_eq!(files.send(part).await.unwrap(), Outcome::Delivered);
+            assert_eq!(files.send(part).await.unwrap(), Sent::All);
         }
         let mut all: Vec<_> = std::fs::read_dir(&path).unwrap().map(|e| e.unwrap().path()).collect();
         assert!(all.iter().all(|p| p.metadata().unwrap().len() <= 1024), "{all:?}");
@@ -179,14 +216,14 @@ mod tests {
             ("{filename: x}", "path: missing"),
             ("{path: '/x/%{[a]}'}", "only dates"),
         ] {
-            let error = Files::open(&opening(&Node::parse(config).unwrap()), Arc::default()).map(drop).unwrap_err().to_string();
+            let error = Files::read(&opening(&Node::parse(config).unwrap())).map(drop).unwrap_err().to_string();
             assert!(error.contains(expected), "{error} should say {expected}");
         }
     }
 
     #[tokio::test]
     async fn a_folder_that_cannot_be_made_is_unreachable() {
-        let mut files = Files::open(&opening(&Node::parse("{path: /proc/nothing/here}").unwrap()), Arc::default()).unwrap();
+        let mut files = writer("{path: /proc/nothing/here}");
         assert!(matches!(files.send(&[record("{}")]).await, Err(Error::Unreachable(_))));
     }
 }

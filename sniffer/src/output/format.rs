@@ -1,8 +1,18 @@
 //! Format strings as the configuration has them: `%{[field.name]}`, `%{[field]:default}`, `%{+yyyy.MM.dd}` (UTC, the event's time).
 
-use crate::time::Timestamp;
+use crate::{publish::VERSION, time::Timestamp};
 use serde_json::Value;
 use std::fmt::Write;
+
+/// The fields that are the same for every event, for [`Format::fold`].
+pub(super) const KNOWN: &[(&str, &str)] = &[
+    ("agent.version", VERSION),
+    ("agent.type", "packetbeat"),
+    ("beat.version", VERSION),
+    ("beat.name", "packetbeat"),
+    ("@metadata.beat", "packetbeat"),
+    ("@metadata.version", VERSION),
+];
 
 /// A format string, read once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +55,7 @@ impl Format {
         Ok(Self(pieces))
     }
 
-    /// Puts in what is known of every event beforehand.
+    /// Replaces fields whose value is the same for every event: those of `known`, usually [`KNOWN`].
     #[must_use]
     pub fn fold(self, known: &[(&str, &str)]) -> Self {
         let mut folded: Vec<Piece> = Vec::with_capacity(self.0.len());

@@ -1,7 +1,10 @@
 //! `watch`: one readable line per transaction, for people. Time, who asked whom, what, how it ended and how long it took.
 
-use super::{Error, Outcome, Output, console, counters::Counters};
-use crate::publish::Record;
+use super::{Error, Output, Sender, Sent, console, counters::Counters, drive};
+use crate::{
+    publish::Record,
+    queue::{self, BoxFuture, Flush},
+};
 use serde_json::Value;
 use std::{fmt::Write, sync::Arc};
 
@@ -17,21 +20,30 @@ pub struct Style {
     pub over_status: bool,
 }
 
-/// The output of `watch`.
-pub(super) struct Terminal {
+/// Writes the lines.
+struct Terminal {
     style: Style,
     counters: Arc<Counters>,
     text: String,
 }
 
-impl Terminal {
-    pub(super) fn new(style: Style, counters: Arc<Counters>) -> Self {
-        Self { style, counters, text: String::new() }
+impl Output for Style {
+    fn options(&self) -> drive::Options {
+        drive::Options::default()
+    }
+
+    fn queue(&self) -> queue::Options {
+        let queue = queue::Options::default();
+        queue::Options { flush: Flush { min_events: 1, ..queue.flush }, ..queue }
+    }
+
+    fn senders(self: Box<Self>, counters: &Arc<Counters>) -> Vec<Box<dyn Sender>> {
+        vec![Box::new(Terminal { style: *self, counters: counters.clone(), text: String::new() })]
     }
 }
 
-impl Output for Terminal {
-    async fn send(&mut self, batch: &[Record]) -> Result<Outcome, Error> {
+impl Sender for Terminal {
+    fn send<'a>(&'a mut self, batch: &'a [Record]) -> BoxFuture<'a, Result<Sent, Error>> {
         self.text.clear();
         if self.style.over_status {
             self.text.push_str(WIPE);
@@ -43,8 +55,7 @@ impl Output for Terminal {
                 self.text.push('\n');
             }
         }
-        console::print(self.text.as_bytes(), &self.counters)?;
-        Ok(Outcome::Delivered)
+        Box::pin(std::future::ready(console::print(self.text.as_bytes(), &self.counters).map(|()| Sent::All)))
     }
 }
 

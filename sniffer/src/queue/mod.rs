@@ -1,80 +1,71 @@
-//! Between the workers and the output: what was found and not yet delivered.
+//! The queue between the workers and the output: records that were published and are not yet delivered.
 //!
-//! The worker side is synchronous ([`memory::Queue::push`]), the output side asynchronous ([`memory::Queue::next`]). A [`Batch`] that
-//! is dropped gives what is left of it back, so delivery is at least once whatever happens to the one who holds it.
+//! Workers push synchronously ([`Queue::push`]), the output takes asynchronously ([`Queue::next`]). Every record has a sequence number.
+//! A record leaves the queue when it is settled, by number and in any order. A [`Batch`] that is dropped gives back what is not
+//! settled, so delivery is at least once whatever happens to its holder. Not here: how often a record is sent, and where to.
 
-pub mod memory;
+mod batch;
+#[cfg(test)]
+mod conformance_tests;
+mod memory;
+mod options;
+mod sequence;
+mod stats;
+
+pub use batch::Batch;
+pub use options::{Flush, Options};
+pub use sequence::{Runs, Sequence};
+pub use stats::Stats;
 
 use crate::publish::Record;
+use std::{ops::Range, pin::Pin, sync::Arc};
 
-/// What became of one record of a batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// It is where it belongs.
-    Delivered,
-    /// It was there already, from an earlier attempt: as good as delivered.
-    Duplicate,
-    /// Refused as such, but kept in the place for such records.
-    DeadLetter,
-    /// Refused for now; counts against `max_retries`.
-    Retry(String),
-    /// The server cannot now, whatever the record; does not count against `max_retries`.
-    Later(String),
-    /// Refused for good: lost, and counted.
-    Rejected(String),
+/// A future behind a pointer, for traits that are used as objects.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What [`Queue::push`] does with records that find no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Block until there is room: a capture file can wait.
+    Wait,
+    /// Drop them and count them: live capture cannot wait.
+    Drop,
 }
 
-impl Fate {
-    /// Whether the record is to be sent again.
-    pub fn is_open(&self) -> bool {
-        matches!(self, Self::Retry(_) | Self::Later(_))
-    }
+/// A queue of records, shared by all workers and all senders of the output.
+///
+/// All methods may be called from several threads at once. `conformance_tests` states what every queue guarantees.
+pub trait Queue: Send + Sync {
+    /// Adds records in their order; returns how many were dropped. A closed queue drops all of them.
+    fn push(&self, records: Vec<Record>, full: WhenFull) -> usize;
+
+    /// The next records, at least one and at most `max`: first those that were given back, in order of their numbers, then new ones.
+    /// `None` when the queue is closed and every record is settled. Nothing is lost when the future is dropped.
+    fn next(self: Arc<Self>, max: usize) -> BoxFuture<'static, Option<Batch>>;
+
+    /// Removes records that were handed out: they are delivered, or lost for good. In any order; numbers of records that are not
+    /// handed out are ignored.
+    fn settle(&self, done: &[Range<Sequence>]);
+
+    /// Takes back records that were handed out and are not settled. Called by [`Batch`] when it is dropped.
+    fn give_back(&self, unsettled: Vec<(Sequence, Record)>);
+
+    /// Accepts no more records. What is there is handed out without waiting for more.
+    fn close(&self);
+
+    /// Completes when the queue is closed and every record is settled.
+    fn finished(&self) -> BoxFuture<'_, ()>;
+
+    /// What it did so far, and what it holds now.
+    fn stats(&self) -> Stats;
 }
 
-/// Where a batch came from: told what is settled and what comes back.
-trait Origin: Send {
-    fn settled(&self, records: usize, bytes: usize);
-    fn give_back(&self, records: Vec<Record>);
+/// Opens the queue that the options describe.
+pub fn open(options: Options) -> Arc<dyn Queue> {
+    Arc::new(memory::Memory::new(options))
 }
 
-/// Records taken from a queue. Dropping it gives those that are not settled back to the front.
-pub struct Batch {
-    records: Vec<Record>,
-    origin: Box<dyn Origin>,
-}
-
-impl Batch {
-    /// What is still to be delivered.
-    pub fn records(&self) -> &[Record] {
-        &self.records
-    }
-
-    /// Forgets all records: they are delivered, or lost for good.
-    pub fn settle_all(&mut self) {
-        let (count, bytes) = (self.records.len(), self.records.iter().map(memory::size).sum());
-        self.records.clear();
-        self.origin.settled(count, bytes);
-    }
-
-    /// Forgets the records whose fate is decided; `fates` runs along [`Batch::records`], and a record without one stays.
-    pub fn settle(&mut self, fates: &[Fate]) {
-        let (mut fates, mut count, mut bytes) = (fates.iter(), 0, 0);
-        self.records.retain(|record| {
-            let open = fates.next().is_none_or(Fate::is_open);
-            if !open {
-                count += 1;
-                bytes += memory::size(record);
-            }
-            open
-        });
-        self.origin.settled(count, bytes);
-    }
-}
-
-impl Drop for Batch {
-    fn drop(&mut self) {
-        if !self.records.is_empty() {
-            self.origin.give_back(std::mem::take(&mut self.records));
-        }
-    }
+/// The bytes that a record counts for in limits.
+fn size(record: &Record) -> usize {
+    record.body.len() + size_of::<Record>()
 }

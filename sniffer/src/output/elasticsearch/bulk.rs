@@ -1,7 +1,9 @@
 //! The `_bulk` request: its lines, and what the answer says of each. <https://www.elastic.co/docs/api/doc/elasticsearch/operation/operation-bulk>
 
-use super::select::Selector;
-use crate::{output::codec, publish::Record, queue::Fate};
+use crate::{
+    output::{Outcome, codec, select::Selector},
+    publish::Record,
+};
 use flate2::{Compression, write::GzEncoder};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -39,8 +41,8 @@ impl Lines {
     /// The body of a request for these records, in order.
     pub(super) fn write(&self, batch: &[Record], out: &mut Vec<u8>) -> io::Result<()> {
         for record in batch {
-            let index = self.index.choose(record.route.target.as_deref(), record).unwrap_or(Cow::Borrowed(""));
-            let pipeline = self.pipeline.choose(record.route.pipeline.as_deref(), record);
+            let index = name(record.route.target.as_deref(), &self.index, record).unwrap_or(Cow::Borrowed(""));
+            let pipeline = name(record.route.pipeline.as_deref(), &self.pipeline, record);
             let create = Place { _index: &index, pipeline: pipeline.as_deref().filter(|name| !name.is_empty()) };
             serde_json::to_writer(&mut *out, &Action { create: Some(create), index: None })?;
             out.push(b'\n');
@@ -53,6 +55,14 @@ impl Lines {
         }
         Ok(())
     }
+}
+
+/// The event's own name, else what the selector chooses, in lower case as Elasticsearch wants names.
+fn name<'a>(own: Option<&'a str>, selector: &'a Selector, record: &Record) -> Option<Cow<'a, str>> {
+    own.map(Cow::Borrowed).or_else(|| match selector.choose(record)? {
+        Cow::Owned(chosen) => Some(Cow::Owned(chosen.to_lowercase())),
+        constant => Some(constant),
+    })
 }
 
 /// The body for refused records: the document as a text, and why it was refused.
@@ -108,18 +118,18 @@ struct Reason<'a> {
     reason: Cow<'a, str>,
 }
 
-/// What became of one record, with the status that said so.
+/// What the server says of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub(super) struct ItemResult {
     pub status: u16,
-    pub fate: Fate,
+    pub outcome: Outcome,
 }
 
 /// Reads the answer to a request with `count` records: `None` when all are delivered.
 ///
 /// # Errors
 /// When it is no answer to such a request.
-pub(super) fn read(answer: &[u8], count: usize) -> Result<Option<Vec<Verdict>>, String> {
+pub(super) fn read(answer: &[u8], count: usize) -> Result<Option<Vec<ItemResult>>, String> {
     let answer: Answer<'_> = serde_json::from_slice(answer).map_err(|e| format!("the answer to _bulk cannot be read: {e}"))?;
     if !answer.errors && (answer.items.is_empty() || answer.items.len() == count) {
         return Ok(None);
@@ -127,10 +137,10 @@ pub(super) fn read(answer: &[u8], count: usize) -> Result<Option<Vec<Verdict>>, 
     if answer.items.len() != count {
         return Err(format!("{} answers to {count} events", answer.items.len()));
     }
-    Ok(Some(answer.items.iter().map(|entry| verdict(&entry.create)).collect()))
+    Ok(Some(answer.items.iter().map(|entry| result(&entry.create)).collect()))
 }
 
-fn verdict(item: &Item<'_>) -> Verdict {
+fn result(item: &Item<'_>) -> ItemResult {
     // The reason may quote the value that did not fit, and events do not belong into the log.
     let why = || match &item.error {
         Some(error) => {
@@ -139,36 +149,42 @@ fn verdict(item: &Item<'_>) -> Verdict {
         }
         None => item.status.to_string(),
     };
-    let fate = match item.status {
-        200..300 => Fate::Delivered,
-        409 => Fate::Duplicate,
-        429 => Fate::Retry(why()),
-        502..=504 => Fate::Later(why()),
-        500.. => Fate::Retry(why()),
-        _ => Fate::Rejected(why()),
+    let outcome = match item.status {
+        200..300 => Outcome::Delivered,
+        409 => Outcome::Duplicate,
+        429 => Outcome::Retry(why()),
+        502..=504 => Outcome::Later(why()),
+        500.. => Outcome::Retry(why()),
+        _ => Outcome::Rejected(why()),
     };
-    Verdict { status: item.status, fate }
+    ItemResult { status: item.status, outcome }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::publish::Route;
+    use crate::{config::Node, output::select::Keys, publish::Route};
 
     #[test]
     fn lines_name_index_and_pipeline() {
+        let indices = Node::parse("indices: [{index: 'By-%{[type]}', when: {has_fields: [type]}}]").unwrap();
+        let keys = Keys { list: "indices", name: "index" };
         let lines =
-            Lines { index: Selector::new("index", &[], Some("packetbeat-9.6.0"), &[]).unwrap(), escape_html: true, ..Lines::default() };
+            Lines { index: Selector::read(&indices, keys, Some("packetbeat-9.6.0")).unwrap(), escape_html: true, ..Lines::default() };
         let routed = Route { target: Some("mine".into()), pipeline: Some("p".into()), ..Route::default() };
-        let batch = [Record { body: b"{\"a\":\"<\"}"[..].into(), ..Record::default() }, Record { route: routed, body: b"{}"[..].into() }];
+        let batch = [
+            Record { body: b"{\"a\":\"<\"}"[..].into(), ..Record::default() },
+            Record { route: routed, body: b"{}"[..].into() },
+            Record { body: b"{\"type\":\"DNS\"}"[..].into(), ..Record::default() },
+        ];
         let mut out = Vec::new();
         lines.write(&batch, &mut out).unwrap();
-        let expected = "{\"create\":{\"_index\":\"packetbeat-9.6.0\"}}\n{\"a\":\"\\u003c\"}\n{\"create\":{\"_index\":\"mine\",\"pipeline\":\"p\"}}\n{}\n";
+        let expected = "{\"create\":{\"_index\":\"packetbeat-9.6.0\"}}\n{\"a\":\"\\u003c\"}\n{\"create\":{\"_index\":\"mine\",\"pipeline\":\"p\"}}\n{}\n{\"create\":{\"_index\":\"by-dns\"}}\n{\"type\":\"DNS\"}\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
     #[test]
-    fn a_verdict_for_each() {
+    fn a_result_for_each() {
         assert_eq!(read(br#"{"errors":false}"#, 3), Ok(None));
         assert_eq!(read(br#"{"errors":false,"items":[{"create":{"status":201}}]}"#, 1), Ok(None));
         assert!(read(br#"{"errors":true,"items":[{"create":{"status":201}}]}"#, 2).is_err());
@@ -177,15 +193,15 @@ mod tests {
         let text = format!(
             r#"{{"errors":true,"items":[{{"create":{{"status":201}}}},{{"create":{{"status":409}}}},{{"create":{reason}}},{{"create":{{"status":429}}}},{{"create":{{"status":503}}}},{{"index":{{"status":500}}}}]}}"#
         );
-        let fates: Vec<_> = read(text.as_bytes(), 6).unwrap().unwrap().into_iter().map(|v| v.fate).collect();
+        let outcomes: Vec<_> = read(text.as_bytes(), 6).unwrap().unwrap().into_iter().map(|result| result.outcome).collect();
         let expected = [
-            Fate::Delivered,
-            Fate::Duplicate,
-            Fate::Rejected("400 document_parsing_exception: failed to parse field [a].".into()),
-            Fate::Retry("429".into()),
-            Fate::Later("503".into()),
-            Fate::Retry("500".into()),
+            Outcome::Delivered,
+            Outcome::Duplicate,
+            Outcome::Rejected("400 document_parsing_exception: failed to parse field [a].".into()),
+            Outcome::Retry("429".into()),
+            Outcome::Later("503".into()),
+            Outcome::Retry("500".into()),
         ];
-        assert_eq!(fates, expected);
+        assert_eq!(outcomes, expected);
     }
 }

@@ -1,56 +1,60 @@
 //! Events to Elasticsearch over its `_bulk` interface.
 //!
-//! Several hosts: with `loadbalance` each has workers of its own and a host that fails leaves its batch to the others; without, all
-//! workers talk to one host and go on to the next when it fails.
+//! A worker has one host at a time (`hosts`): it sends a batch, reads the answer to each of its records, and goes on to another host when
+//! one fails.
 
 mod bulk;
 mod options;
 mod probe;
-mod select;
 mod setup;
 mod template;
 #[cfg(test)]
 mod tests;
 mod worker;
 
-pub use options::{Cloud, cloud};
-pub use setup::Setup;
-use worker::Worker;
-
-use super::{Error, counters::Counters, drive, http, tls};
+use super::{
+    Error, Output, OutputKind, Peer, Sender,
+    counters::Counters,
+    drive,
+    format::KNOWN,
+    hosts::{self, rotations},
+    http,
+    select::{Keys, Selector},
+    shapes::Scalar,
+    tls,
+};
 use crate::{
     config::{self, Node},
     opening::Opening,
-    queue::memory,
+    publish::VERSION,
+    queue::{self, BoxFuture},
 };
 use base64::Engine as _;
 use bulk::Lines;
-use options::{Options, Policy};
+use options::{Options, Policy, cloud};
 use reqwest::{
     Client, Method, Url,
     header::{AUTHORIZATION, HeaderMap, HeaderValue},
 };
-use select::Selector;
-use std::{sync::Arc, time::Duration};
+pub use setup::Setup;
+use std::{
+    io::{self, Write},
+    sync::Arc,
+    time::Duration,
+};
+use worker::Worker;
 
-/// The version of the documents, the template and the index names.
-pub const VERSION: &str = "9.6.0";
+/// `output.elasticsearch`
+pub(super) const OUTPUT: OutputKind = OutputKind { name: "elasticsearch", open, is_implied: |root| Ok(cloud(root)?.is_some()) };
 
-/// What format strings of index names may say that is the same for every event.
-const KNOWN: &[(&str, &str)] = &[
-    ("agent.version", VERSION),
-    ("agent.type", "packetbeat"),
-    ("beat.version", VERSION),
-    ("beat.name", "packetbeat"),
-    ("@metadata.beat", "packetbeat"),
-    ("@metadata.version", VERSION),
-];
+const INDEX: Keys = Keys { list: "indices", name: "index" };
+const PIPELINE: Keys = Keys { list: "pipelines", name: "pipeline" };
 
 /// `output.elasticsearch`, ready to connect.
-pub struct Elasticsearch {
+struct Elasticsearch {
     shared: Arc<Shared>,
-    drive: drive::Options,
-    queue: memory::Options,
+    options: drive::Options,
+    queue: queue::Options,
     loadbalance: bool,
     workers: usize,
     verifies: bool,
@@ -68,11 +72,10 @@ struct Shared {
     setup: Setup,
     /// One at a time, or several workers would create the same things at once.
     setting_up: tokio::sync::Mutex<()>,
-    counters: Arc<Counters>,
     timeout: Duration,
     allow_older_versions: bool,
     proxied: bool,
-    proxy: Option<(String, u16)>,
+    proxy: Option<Peer>,
 }
 
 struct Host {
@@ -92,17 +95,13 @@ pub fn exported(root: &Node) -> Result<Setup, config::Error> {
 
 impl Elasticsearch {
     /// Reads the settings and builds the client; connects to nothing.
-    ///
-    /// # Errors
-    /// When a setting is wrong or a named file cannot be read.
-    pub fn open(opening: &Opening<'_>, cloud: Option<&Cloud>, counters: Arc<Counters>) -> Result<Self, config::Error> {
+    fn read(opening: &Opening<'_>) -> Result<Self, config::Error> {
         let Opening { node, root, .. } = *opening;
         let (mut options, queue) = Options::read(node)?;
-        if let Some(cloud) = cloud {
-            options.hosts.0 = vec![cloud.host.clone()];
-            if let Some((user, password)) = &cloud.auth {
-                (options.username, options.password) =
-                    (Some(super::shapes::Scalar(user.clone())), Some(super::shapes::Scalar(password.clone())));
+        if let Some(cloud) = cloud(root)? {
+            options.hosts.0 = vec![cloud.host];
+            if let Some((user, password)) = cloud.auth {
+                (options.username, options.password) = (Some(Scalar(user)), Some(Scalar(password)));
             }
         }
         if options.hosts.0.is_empty() {
@@ -113,7 +112,7 @@ impl Elasticsearch {
         let mut hosts = Vec::new();
         for host in &options.hosts.0 {
             let mut url = options::base(host, &options).map_err(wrong)?;
-            let own = own_credentials(&mut url);
+            let own = hosts::take_credentials(&mut url).and_then(|(user, password)| basic(&user, &password));
             hosts.push(Host { url, auth: own.or(auth.clone()) });
         }
         let mut headers = http::header_map(&options.headers).map_err(|why| wrong(format!("headers: {why}")))?;
@@ -126,18 +125,15 @@ impl Elasticsearch {
         let index = options.index.as_ref().map(|text| text.0.as_str());
         let default = index.map_or_else(|| format!("packetbeat-{VERSION}"), lowercase);
         let lines = Lines {
-            index: Selector::new("indices", &options.indices, Some(&default), KNOWN).map_err(wrong)?,
-            pipeline: Selector::new("pipelines", &options.pipelines, options.pipeline.as_ref().map(|text| text.0.as_str()), KNOWN)
-                .map_err(wrong)?,
+            index: Selector::read(node, INDEX, Some(&default))?,
+            pipeline: Selector::read(node, PIPELINE, options.pipeline.as_ref().map(|text| text.0.as_str()))?,
             escape_html: options.escape_html,
         };
         let dead_letter_index = match &options.non_indexable_policy {
             Some(Policy::DeadLetterIndex(letter)) => Some(letter.index.clone()),
             Some(Policy::Drop(_)) | None => None,
         };
-        let proxy = Url::parse(&options.http.proxy_url)
-            .ok()
-            .and_then(|url| Some((url.host_str()?.to_owned(), url.port_or_known_default().unwrap_or(1080))));
+        let proxy = Url::parse(&options.http.proxy_url).ok().and_then(|url| Peer::of(&url, 1080));
         let shared = Shared {
             hosts,
             client,
@@ -147,38 +143,47 @@ impl Elasticsearch {
             dead_letter_index,
             setup: Setup::read(root, index, KNOWN, VERSION)?,
             setting_up: tokio::sync::Mutex::new(()),
-            counters,
             timeout: options.http.timeout,
             allow_older_versions: options.allow_older_versions,
             proxied: !options.http.proxy_url.is_empty(),
             proxy,
         };
         let (loadbalance, workers, verifies) = (options.loadbalance, options.workers, options.http.ssl.verifies());
-        Ok(Self { shared: Arc::new(shared), drive: options.drive(), queue, loadbalance, workers, verifies, tls })
+        Ok(Self { shared: Arc::new(shared), options: options.drive(), queue, loadbalance, workers, verifies, tls })
+    }
+}
+
+fn open(opening: &Opening<'_>) -> Result<Box<dyn Output>, config::Error> {
+    Elasticsearch::read(opening).map(|output| Box::new(output) as Box<dyn Output>)
+}
+
+impl Output for Elasticsearch {
+    fn options(&self) -> drive::Options {
+        self.options
     }
 
-    pub(super) fn drive(&self) -> drive::Options {
-        self.drive
-    }
-
-    pub(super) fn queue(&self) -> memory::Options {
+    fn queue(&self) -> queue::Options {
         self.queue.clone()
     }
 
-    /// Host name and port of everybody it connects to.
-    pub(super) fn peers(&self) -> Vec<(String, u16)> {
-        let hosts = self.shared.hosts.iter().filter_map(|host| {
-            let name = host.url.host_str()?.trim_matches(['[', ']']).to_owned();
-            Some((name, host.url.port_or_known_default()?))
-        });
+    /// The index is said beside each document.
+    fn wants_metadata(&self) -> bool {
+        false
+    }
+
+    fn peers(&self) -> Vec<Peer> {
+        let hosts = self.shared.hosts.iter().filter_map(|host| Peer::of(&host.url, 9200));
         hosts.chain(self.shared.proxy.clone()).collect()
     }
 
-    pub(super) fn workers(&self) -> Vec<Worker> {
-        let all: Vec<usize> = (0..self.shared.hosts.len()).collect();
-        let hosts: Vec<Vec<usize>> = if self.loadbalance { all.into_iter().map(|host| vec![host]).collect() } else { vec![all] };
-        let worker = |hosts: &Vec<usize>| Worker::new(self.shared.clone(), hosts.clone());
-        hosts.iter().flat_map(|hosts| std::iter::repeat_with(|| worker(hosts)).take(self.workers)).collect()
+    fn senders(self: Box<Self>, counters: &Arc<Counters>) -> Vec<Box<dyn Sender>> {
+        let rotations = rotations(self.shared.hosts.len(), self.loadbalance, self.workers);
+        let sender = |hosts| Box::new(Worker::new(self.shared.clone(), hosts, counters.clone())) as Box<dyn Sender>;
+        rotations.into_iter().map(sender).collect()
+    }
+
+    fn test<'a>(&'a self, out: &'a mut (dyn Write + Send)) -> Option<BoxFuture<'a, io::Result<bool>>> {
+        Some(Box::pin(self.probe(out)))
     }
 }
 
@@ -207,18 +212,6 @@ fn secret(text: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// User and password written into the address: taken out of it, so that no log shows them.
-fn own_credentials(url: &mut Url) -> Option<HeaderValue> {
-    if url.username().is_empty() {
-        return None;
-    }
-    let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
-    let auth = basic(&decode(url.username()), &decode(url.password().unwrap_or_default()));
-    // Only addresses that cannot have a user refuse this.
-    let _ = url.set_username("").and_then(|()| url.set_password(None));
-    auth
-}
-
 /// How Packetbeat introduces itself; some gateways let nobody else in.
 fn agent() -> Vec<(&'static str, HeaderValue)> {
     let arch = match std::env::consts::ARCH {
@@ -245,7 +238,7 @@ impl Shared {
         Ok(self.client.request(method, url).headers(headers))
     }
 
-    async fn bulk(&self, host: usize, body: &[u8], events: usize) -> Result<http::Answer, Error> {
+    async fn bulk(&self, host: usize, body: &[u8], events: usize, counters: &Counters) -> Result<http::Answer, Error> {
         let mut request = self
             .request(host, Method::POST, bulk::PATH)?
             .header("Content-Type", "application/x-ndjson")
@@ -258,9 +251,9 @@ impl Shared {
             body.to_vec()
         };
         let length = sent.len();
-        let answer = http::send(request.body(sent)).await.inspect_err(|_| self.counters.write_errors.add(1))?;
-        self.counters.write_bytes.add(length);
-        self.counters.read_bytes.add(answer.body.len());
+        let answer = http::send(request.body(sent)).await.inspect_err(|_| counters.write_errors.add(1))?;
+        counters.write_bytes.add(length);
+        counters.read_bytes.add(answer.body.len());
         Ok(answer)
     }
 }

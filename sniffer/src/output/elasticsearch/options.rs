@@ -1,13 +1,12 @@
 //! `output.elasticsearch`, with its presets, `cloud.*`, and how hosts may be written.
 
-use super::select::Rule;
 use crate::{
     config::{self, Node},
     output::{
-        backoff, drive, http,
+        backoff, drive, hosts, http,
         shapes::{self, Scalar, Texts},
     },
-    queue::memory,
+    queue,
 };
 use base64::Engine as _;
 use reqwest::Url;
@@ -27,9 +26,7 @@ pub(super) struct Options {
     pub password: Option<Scalar>,
     pub api_key: Option<Scalar>,
     pub index: Option<Scalar>,
-    pub indices: Vec<Rule>,
     pub pipeline: Option<Scalar>,
-    pub pipelines: Vec<Rule>,
     pub bulk_max_size: usize,
     #[serde(alias = "worker")]
     pub workers: usize,
@@ -58,9 +55,7 @@ impl Default for Options {
             password: None,
             api_key: None,
             index: None,
-            indices: Vec::new(),
             pipeline: None,
-            pipelines: Vec::new(),
             bulk_max_size: 1600,
             workers: 1,
             loadbalance: true,
@@ -102,15 +97,15 @@ pub(super) struct DeadLetter {
 
 impl Options {
     /// Reads, and applies the preset.
-    pub(super) fn read(node: &Node) -> Result<(Self, memory::Options), config::Error> {
+    pub(super) fn read(node: &Node) -> Result<(Self, queue::Options), config::Error> {
         let mut options: Self = node.read()?;
         options.http = node.read()?;
-        let mut queue = memory::Options::default();
+        let mut queue = queue::Options::default();
         let mut set = |bulk, workers, events, min_events, timeout, idle| {
             (options.bulk_max_size, options.workers, options.compression_level) = (bulk, workers, 1);
             options.http.idle_connection_timeout = Duration::from_secs(idle);
             queue.events = events;
-            queue.flush = memory::Flush { min_events, timeout: Duration::from_secs(timeout) };
+            queue.flush = queue::Flush { min_events, timeout: Duration::from_secs(timeout) };
         };
         match options.preset {
             Preset::Custom => {}
@@ -142,7 +137,7 @@ impl Options {
 
 /// What `cloud.id` and `cloud.auth` stand for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cloud {
+pub(super) struct Cloud {
     pub(super) host: String,
     pub(super) auth: Option<(String, String)>,
 }
@@ -151,7 +146,7 @@ pub struct Cloud {
 ///
 /// # Errors
 /// When `cloud.id` or `cloud.auth` have another form.
-pub fn cloud(root: &Node) -> Result<Option<Cloud>, config::Error> {
+pub(super) fn cloud(root: &Node) -> Result<Option<Cloud>, config::Error> {
     let text = |key: &str| shapes::at(root, key).map(|node| node.read::<Scalar>()).transpose();
     let (id, auth) = (text("cloud.id")?, text("cloud.auth")?);
     let auth = match &auth {
@@ -180,17 +175,7 @@ pub(super) fn base(host: &str, options: &Options) -> Result<Url, String> {
         "" => "http",
         other => other,
     };
-    let text = if host.contains("://") { host.to_owned() } else { format!("{scheme}://{host}") };
-    let mut url = Url::parse(&text).map_err(|e| format!("hosts: '{host}': {e}"))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("hosts: '{host}': neither http nor https"));
-    }
-    // The library forgets a port that is the scheme's own, and 9200 is ours.
-    let authority = text.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default());
-    let has_port = authority.rsplit(']').next().is_some_and(|tail| tail.rsplit('@').next().is_some_and(|end| end.contains(':')));
-    if !has_port {
-        url.set_port(Some(9200)).map_err(|()| format!("hosts: '{host}' has no room for a port"))?;
-    }
+    let mut url = hosts::address(host, scheme, &["http", "https"], 9200)?;
     if url.path() == "/" && !options.path.is_empty() {
         url.set_path(&options.path);
     }
@@ -209,20 +194,17 @@ mod tests {
     }
 
     #[test]
-    fn hosts_in_every_form() {
+    fn base_addresses() {
         for (settings, host, expected) in [
             ("{}", "localhost", "http://localhost:9200/"),
-            ("{}", "localhost:80", "http://localhost/"),
-            ("{}", "[::1]", "http://[::1]:9200/"),
-            ("{}", "[::1]:9201", "http://[::1]:9201/"),
             ("{}", "https://u:p@es.example/x", "https://u:p@es.example:9200/x/"),
+            ("{path: /es}", "a/x", "http://a:9200/x/"),
             ("{protocol: https, path: /es}", "a:443", "https://a/es/"),
             ("{ssl: {enabled: true}}", "a", "https://a:9200/"),
         ] {
             assert_eq!(base(host, &options(settings).unwrap()).unwrap().as_str(), expected, "{host} {settings}");
         }
         assert!(base("ftp://x", &Options::default()).is_err());
-        assert!(base("a b", &Options::default()).is_err());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::{
 
 impl Elasticsearch {
     /// Tries every host; whether all of them answered.
-    pub(crate) async fn test(&self, out: &mut (dyn Write + Send)) -> io::Result<bool> {
+    pub(super) async fn probe(&self, out: &mut (dyn Write + Send)) -> io::Result<bool> {
         let mut all = true;
         for host in 0..self.shared.hosts.len() {
             all &= self.test_host(host, out).await?;

@@ -3,9 +3,9 @@
 use super::*;
 use crate::{
     opening::testing::opening,
-    output::{AnyOutput, open},
+    output::{Delivery, open},
     publish::Record,
-    queue::memory::Queue,
+    queue::{Queue, WhenFull},
 };
 use serde_json::{Value, json};
 use std::{io::Read, sync::Mutex};
@@ -142,15 +142,15 @@ fn documents(count: usize) -> Vec<Record> {
         .collect()
 }
 
-fn output(hosts: &str, more: &str) -> AnyOutput {
+fn output(hosts: &str, more: &str) -> Delivery {
     let config = format!("output: {{elasticsearch: {{hosts: {hosts}, backoff: {{init: 0.005s, max: 0.01s}}, timeout: 0.3s{more}}}}}");
     open(&opening(&Node::parse(&config).unwrap())).unwrap()
 }
 
 /// Delivers `count` documents to the end; the counters and the queue afterwards.
-async fn deliver(output: AnyOutput, count: usize) -> (Arc<Counters>, Queue) {
-    let (counters, queue) = (output.counters(), Queue::new(output.queue()));
-    assert_eq!(queue.push(documents(count), false), 0);
+async fn deliver(output: Delivery, count: usize) -> (Arc<Counters>, Arc<dyn Queue>) {
+    let (counters, queue) = (output.counters(), queue::open(output.queue()));
+    assert_eq!(queue.push(documents(count), WhenFull::Drop), 0);
     queue.close();
     tokio::time::timeout(Duration::from_secs(20), output.run(queue.clone())).await.expect("it ends");
     (counters, queue)
@@ -198,7 +198,7 @@ async fn what_goes_over_the_wire() {
 }
 
 #[tokio::test]
-async fn each_event_has_its_own_fate() {
+async fn each_event_has_its_own_outcome() {
     let fake = Fake::start(|asked, n| if n == 0 { statuses(&[201, 409, 400, 429, 503, 500]) } else { created(asked) }).await;
     let (counters, queue) = deliver(output(&format!("['127.0.0.1:{}']", fake.port), ""), 6).await;
     assert_eq!(numbers(&fake.bulks()), [vec![0, 1, 2, 3, 4, 5], vec![3, 4, 5]]);
@@ -277,8 +277,8 @@ async fn nobody_there_then_somebody() {
     let port = listener.local_addr().unwrap().port();
     drop(listener);
     let output = output(&format!("['127.0.0.1:{port}']"), "");
-    let (counters, queue) = (output.counters(), Queue::new(output.queue()));
-    queue.push(documents(2), false);
+    let (counters, queue) = (output.counters(), queue::open(output.queue()));
+    queue.push(documents(2), WhenFull::Drop);
     let running = tokio::spawn(output.run(queue.clone()));
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(queue.stats().events, 2);
@@ -313,7 +313,7 @@ async fn test_output_shows_every_step() {
     ] {
         assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
     }
-    assert!(one.endpoints().contains(&("127.0.0.1".parse().unwrap(), fake.port)));
+    assert!(one.endpoints().contains(&([127, 0, 0, 1], fake.port).into()));
     let mut out = Vec::new();
     drop(fake);
     assert!(!output("['127.0.0.1:1']", "").test(&mut out).await.unwrap());
@@ -349,7 +349,7 @@ fn what_export_shows() {
 #[tokio::test]
 async fn an_older_server_where_that_is_not_allowed() {
     let root = Node::default();
-    let open = |yaml: &str| Elasticsearch::open(&opening(&root).at(&Node::parse(yaml).unwrap()), None, Arc::default()).unwrap();
+    let open = |yaml: &str| Elasticsearch::read(&opening(&root).at(&Node::parse(yaml).unwrap())).unwrap();
     for (version, strict) in [("8.19.21", false), ("9.5.9", false), ("9.6.0-SNAPSHOT", true), ("10.0.0", true)] {
         let server = serde_json::from_value(json!({"version": {"number": version}})).unwrap();
         assert_eq!(open("{allow_older_versions: false}").shared.check_version(&server).is_ok(), strict, "{version}");
@@ -374,7 +374,7 @@ async fn a_real_server() {
     let mut text = Vec::new();
     assert!(open(&opening(&root)).unwrap().test(&mut text).await.unwrap(), "{}", String::from_utf8_lossy(&text));
     let output = open(&opening(&root)).unwrap();
-    let (counters, queue) = (output.counters(), Queue::new(output.queue()));
+    let (counters, queue) = (output.counters(), queue::open(output.queue()));
     let document = |source: &str, n: usize| {
         Record {
         body: format!(r#"{{"@timestamp":"2024-01-01T00:00:00.000Z","source":{{"ip":"{source}","bytes":{n}}},"url":{{"full":"http://x/{n}"}},"new":"a"}}"#)
@@ -385,12 +385,12 @@ async fn a_real_server() {
     };
     let mut batch: Vec<_> = (0..2000).map(|n| document("10.0.0.1", n)).collect();
     batch.push(document("no address", 1));
-    queue.push(batch, false);
+    queue.push(batch, WhenFull::Drop);
     queue.close();
     tokio::time::timeout(Duration::from_secs(60), output.run(queue.clone())).await.expect("it ends");
     assert_eq!((counters.acked.get(), counters.dead_letter.get(), queue.stats().events), (2001, 1, 0));
 
-    let again = Elasticsearch::open(&opening(&root).at(&root.get("output.elasticsearch")), None, Arc::default()).unwrap();
+    let again = Elasticsearch::read(&opening(&root).at(&root.get("output.elasticsearch"))).unwrap();
     let get = async |path: &str| {
         let answer = http::send(again.shared.request(0, Method::GET, path).unwrap()).await.unwrap();
         serde_json::from_slice::<Value>(&answer.body).unwrap()
@@ -426,7 +426,7 @@ async fn a_real_server_that_restarts() {
     );
     let root = Node::parse(&config).unwrap();
     let output = open(&opening(&root)).unwrap();
-    let (counters, queue) = (output.counters(), Queue::new(output.queue()));
+    let (counters, queue) = (output.counters(), queue::open(output.queue()));
     let running = tokio::spawn(output.run(queue.clone()));
     let mut command = None;
     let mut pushed = 0;
@@ -440,7 +440,10 @@ async fn a_real_server_that_restarts() {
         }
         if pushed < 9000 {
             let batch = (pushed..pushed + 30).map(|n| format!(r#"{{"@timestamp":"2024-01-01T00:00:00.000Z","source":{{"bytes":{n}}}}}"#));
-            assert_eq!(queue.push(batch.map(|body| Record { body: body.into_bytes().into(), ..Record::default() }).collect(), false), 0);
+            assert_eq!(
+                queue.push(batch.map(|body| Record { body: body.into_bytes().into(), ..Record::default() }).collect(), WhenFull::Drop),
+                0
+            );
             pushed += 30;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -448,7 +451,7 @@ async fn a_real_server_that_restarts() {
     queue.close();
     tokio::time::timeout(Duration::from_secs(90), running).await.expect("it ends").unwrap();
     assert_eq!((counters.acked.get(), counters.dropped.get(), queue.stats().events), (pushed, 0, 0));
-    let again = Elasticsearch::open(&opening(&root).at(&root.get("output.elasticsearch")), None, Arc::default()).unwrap();
+    let again = Elasticsearch::read(&opening(&root).at(&root.get("output.elasticsearch"))).unwrap();
     let get = async |method: Method, path: &str| {
         let answer = http::send(again.shared.request(0, method, path).unwrap()).await.unwrap();
         serde_json::from_slice::<Value>(&answer.body).unwrap()

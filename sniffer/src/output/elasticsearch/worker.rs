@@ -1,48 +1,46 @@
-//! One worker: a batch becomes a request, its answer the fate of each record. Halves what is too large, buries what is refused for good.
+//! One worker: sends a batch as a request and reads the outcome of each record from the answer. Halves a request that is too large, and
+//! puts records that are refused for good into the index for dead letters.
 
 use super::{Shared, bulk};
 use crate::{
-    output::{Error, Outcome, Output},
+    output::{Error, Outcome, Sender, Sent, counters::Counters, hosts::Rotation},
     publish::Record,
-    queue::Fate,
+    queue::BoxFuture,
 };
 use reqwest::StatusCode;
 use std::sync::Arc;
 
-/// One connection's worth of work.
-pub(in crate::output) struct Worker {
+/// A worker and its host.
+pub(super) struct Worker {
     shared: Arc<Shared>,
-    hosts: Vec<usize>,
-    at: usize,
+    hosts: Rotation,
+    counters: Arc<Counters>,
     body: Vec<u8>,
 }
 
-/// What one request showed.
-enum Asked {
-    Fates(Vec<Fate>),
+/// The answer to one request.
+enum Answer {
+    Outcomes(Vec<Outcome>),
     Delivered,
     TooLarge,
 }
 
 impl Worker {
     /// A worker for these hosts, of which it uses one at a time.
-    pub(super) fn new(shared: Arc<Shared>, hosts: Vec<usize>) -> Self {
-        Self { shared, hosts, at: 0, body: Vec::new() }
+    pub(super) fn new(shared: Arc<Shared>, hosts: Rotation, counters: Arc<Counters>) -> Self {
+        Self { shared, hosts, counters, body: Vec::new() }
     }
 
-    fn host(&self) -> usize {
-        self.hosts.get(self.at % self.hosts.len().max(1)).copied().unwrap_or(0)
-    }
-
-    async fn ask(&mut self, batch: &[Record]) -> Result<Asked, Error> {
-        let (shared, host) = (self.shared.clone(), self.host());
+    /// Sends one request.
+    async fn request(&mut self, batch: &[Record]) -> Result<Answer, Error> {
+        let (shared, host) = (self.shared.clone(), self.hosts.current());
         self.body.clear();
         shared.lines.write(batch, &mut self.body).map_err(|e| Error::Refused(e.to_string()))?;
-        let answer = shared.bulk(host, &self.body, batch.len()).await?;
+        let answer = shared.bulk(host, &self.body, batch.len(), &self.counters).await?;
         match answer.status {
-            StatusCode::PAYLOAD_TOO_LARGE => return Ok(Asked::TooLarge),
+            StatusCode::PAYLOAD_TOO_LARGE => return Ok(Answer::TooLarge),
             status if status.is_success() => {}
-            // Overload, a proxy without its server, or credentials that may be mended: none of it is the events' fault.
+            // Overload, a proxy without its server, or credentials that may be corrected: not the events' fault.
             StatusCode::TOO_MANY_REQUESTS
             | StatusCode::REQUEST_TIMEOUT
             | StatusCode::UNAUTHORIZED
@@ -52,58 +50,57 @@ impl Worker {
             | StatusCode::GATEWAY_TIMEOUT => return Err(Error::Unreachable(answer.why("_bulk"))),
             _ => return Err(Error::Refused(answer.why("_bulk"))),
         }
-        let verdicts = bulk::read(&answer.body, batch.len()).map_err(|why| {
-            shared.counters.read_errors.add(1);
+        let results = bulk::read(&answer.body, batch.len()).map_err(|why| {
+            self.counters.read_errors.add(1);
             Error::Unreachable(why)
         })?;
-        let Some(verdicts) = verdicts else { return Ok(Asked::Delivered) };
-        shared.counters.toomany.add(verdicts.iter().filter(|verdict| verdict.status == 429).count());
-        let statuses: Vec<u16> = verdicts.iter().map(|verdict| verdict.status).collect();
-        let mut fates: Vec<Fate> = verdicts.into_iter().map(|verdict| verdict.fate).collect();
-        self.bury(host, batch, &statuses, &mut fates).await;
-        Ok(Asked::Fates(fates))
+        let Some(results) = results else { return Ok(Answer::Delivered) };
+        self.counters.toomany.add(results.iter().filter(|result| result.status == 429).count());
+        let statuses: Vec<u16> = results.iter().map(|result| result.status).collect();
+        let mut outcomes: Vec<Outcome> = results.into_iter().map(|result| result.outcome).collect();
+        self.store_dead_letters(host, batch, &statuses, &mut outcomes).await;
+        Ok(Answer::Outcomes(outcomes))
     }
 
-    /// Puts what is refused for good into the index for such, if there is one.
-    async fn bury(&self, host: usize, batch: &[Record], statuses: &[u16], fates: &mut [Fate]) {
+    /// Puts records that are refused for good into the index for dead letters, if there is one.
+    async fn store_dead_letters(&self, host: usize, batch: &[Record], statuses: &[u16], outcomes: &mut [Outcome]) {
         let Some(index) = &self.shared.dead_letter_index else { return };
         let mut body = Vec::new();
-        let dead: Vec<usize> = (0..fates.len()).filter(|i| matches!(fates.get(*i), Some(Fate::Rejected(_)))).collect();
+        let dead: Vec<usize> = (0..outcomes.len()).filter(|i| matches!(outcomes.get(*i), Some(Outcome::Rejected(_)))).collect();
         if dead.is_empty() {
             return;
         }
-        let letters = dead.iter().filter_map(|i| match fates.get(*i) {
-            Some(Fate::Rejected(why)) => Some((batch.get(*i)?, *statuses.get(*i)?, why.as_str())),
+        let letters = dead.iter().filter_map(|i| match outcomes.get(*i) {
+            Some(Outcome::Rejected(why)) => Some((batch.get(*i)?, *statuses.get(*i)?, why.as_str())),
             _ => None,
         });
-        let buried = match bulk::dead_letters(index, letters, &mut body) {
-            Ok(()) => self.shared.bulk(host, &body, dead.len()).await,
+        let stored = match bulk::dead_letters(index, letters, &mut body) {
+            Ok(()) => self.shared.bulk(host, &body, dead.len(), &self.counters).await,
             Err(error) => Err(Error::Refused(error.to_string())),
         };
-        let verdicts = match buried {
+        let results = match stored {
             Ok(answer) if answer.status.is_success() => bulk::read(&answer.body, dead.len()),
             Ok(answer) => Err(answer.why("dead letters")),
             Err(error) => Err(error.to_string()),
         };
         for (n, i) in dead.into_iter().enumerate() {
-            let Some(fate) = fates.get_mut(i) else { continue };
-            *fate = match &verdicts {
-                Ok(None) => Fate::DeadLetter,
-                Ok(Some(verdicts)) => match verdicts.get(n).map(|verdict| &verdict.fate) {
-                    Some(Fate::Delivered | Fate::Duplicate) => Fate::DeadLetter,
+            let Some(outcome) = outcomes.get_mut(i) else { continue };
+            *outcome = match &results {
+                Ok(None) => Outcome::DeadLetter,
+                Ok(Some(results)) => match results.get(n).map(|result| &result.outcome) {
+                    Some(Outcome::Delivered | Outcome::Duplicate) => Outcome::DeadLetter,
                     Some(other) => other.clone(),
                     None => continue,
                 },
-                // Tried again from the beginning: it is refused again, and then there may be somebody to bury it.
-                Err(why) => Fate::Later(why.clone()),
+                // Sent again from the beginning: it is refused again, and then the index for dead letters may take it.
+                Err(why) => Outcome::Later(why.clone()),
             };
         }
     }
-}
 
-impl Output for Worker {
-    async fn connect(&mut self) -> Result<(), Error> {
-        let (shared, host) = (self.shared.clone(), self.host());
+    /// Looks whether the host in use is an Elasticsearch that is new enough, and sets it up. Goes on to the next host when it is not.
+    async fn prepare_host(&mut self) -> Result<(), Error> {
+        let (shared, host) = (self.shared.clone(), self.hosts.current());
         let server = shared.server(host).await;
         let ready = match &server {
             Ok(server) => {
@@ -122,37 +119,48 @@ impl Output for Worker {
                 Ok(())
             }
             Err(error) => {
-                self.at = self.at.wrapping_add(1);
+                self.hosts.advance();
                 Err(Error::Unreachable(format!("{url}: {error}")))
             }
         }
     }
 
-    async fn send(&mut self, batch: &[Record]) -> Result<Outcome, Error> {
+    /// Sends the batch, in halves where the server says that it is too large.
+    async fn send_parts(&mut self, batch: &[Record]) -> Result<Sent, Error> {
         // Parts still to be sent, the first one last. A part that is too large is halved, so there are never more than log2 of them.
         let mut parts = vec![batch];
-        let mut fates: Vec<Fate> = Vec::new();
+        let mut outcomes: Vec<Outcome> = Vec::new();
         while let Some(part) = parts.pop() {
-            match self.ask(part).await {
-                Ok(Asked::Delivered) if part.len() == batch.len() => return Ok(Outcome::Delivered),
-                Ok(Asked::Delivered) => fates.extend(std::iter::repeat_n(Fate::Delivered, part.len())),
-                Ok(Asked::Fates(some)) => fates.extend(some),
-                Ok(Asked::TooLarge) if part.len() > 1 => {
+            match self.request(part).await {
+                Ok(Answer::Delivered) if part.len() == batch.len() => return Ok(Sent::All),
+                Ok(Answer::Delivered) => outcomes.extend(std::iter::repeat_n(Outcome::Delivered, part.len())),
+                Ok(Answer::Outcomes(some)) => outcomes.extend(some),
+                Ok(Answer::TooLarge) if part.len() > 1 => {
                     let (first, second) = part.split_at(part.len() / 2);
                     parts.extend([second, first]);
                 }
-                Ok(Asked::TooLarge) => fates.push(Fate::Rejected("413: the event alone is larger than the server takes".into())),
-                Err(error) if fates.is_empty() => {
+                Ok(Answer::TooLarge) => outcomes.push(Outcome::Rejected("413: the event alone is larger than the server takes".into())),
+                Err(error) if outcomes.is_empty() => {
                     if matches!(error, Error::Unreachable(_)) {
-                        self.at = self.at.wrapping_add(1);
+                        self.hosts.advance();
                     }
                     return Err(error);
                 }
                 // What is delivered stays so; the rest is sent again.
-                Err(Error::Unreachable(why) | Error::Gone(why)) => fates.extend(std::iter::repeat_n(Fate::Later(why), part.len())),
-                Err(Error::Refused(why)) => fates.extend(std::iter::repeat_n(Fate::Retry(why), part.len())),
+                Err(Error::Unreachable(why) | Error::Gone(why)) => outcomes.extend(std::iter::repeat_n(Outcome::Later(why), part.len())),
+                Err(Error::Refused(why)) => outcomes.extend(std::iter::repeat_n(Outcome::Retry(why), part.len())),
             }
         }
-        Ok(Outcome::Partly(fates))
+        Ok(Sent::Each(outcomes))
+    }
+}
+
+impl Sender for Worker {
+    fn connect(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(self.prepare_host())
+    }
+
+    fn send<'a>(&'a mut self, batch: &'a [Record]) -> BoxFuture<'a, Result<Sent, Error>> {
+        Box::pin(self.send_parts(batch))
     }
 }

@@ -1,0 +1,144 @@
+//! The hosts of an output: how their addresses are written, who they are, and which of them a worker uses.
+
+use reqwest::Url;
+use std::net::{SocketAddr, ToSocketAddrs};
+
+/// Somebody whom an output connects to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// A name, or an address without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl Peer {
+    /// The server of an address; `default_port` where neither the address nor its scheme has one.
+    pub(super) fn of(url: &Url, default_port: u16) -> Option<Self> {
+        let host = url.host_str()?.trim_matches(['[', ']']).to_owned();
+        Some(Self { host, port: url.port_or_known_default().unwrap_or(default_port) })
+    }
+}
+
+/// The addresses of all peers, in order, each once. Asks the resolver; names that it does not know now are missing.
+pub(super) fn resolve(peers: &[Peer]) -> Vec<SocketAddr> {
+    let of = |peer: &Peer| (peer.host.as_str(), peer.port).to_socket_addrs().into_iter().flatten();
+    let mut addresses: Vec<SocketAddr> = peers.iter().flat_map(of).map(|a| SocketAddr::new(a.ip(), a.port())).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
+}
+
+/// Reads a host as people write it: `HOST`, `HOST:PORT` or `SCHEME://USER:PASSWORD@HOST:PORT/PATH`. `scheme`
+/// and `port` fill in what is missing; `schemes` are those that the output knows.
+pub(super) fn address(host: &str, scheme: &str, schemes: &[&str], port: u16) -> Result<Url, String> {
+    let text = if host.contains("://") { host.to_owned() } else { format!("{scheme}://{host}") };
+    let mut url = Url::parse(&text).map_err(|e| format!("hosts: '{host}': {e}"))?;
+    if !schemes.contains(&url.scheme()) {
+        return Err(format!("hosts: '{host}': the scheme is not one of {}", schemes.join(", ")));
+    }
+    // The library drops a port that is the scheme's default, and that is not the output's default.
+    let authority = text.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default());
+    let has_port = authority.rsplit(']').next().is_some_and(|tail| tail.rsplit('@').next().is_some_and(|end| end.contains(':')));
+    if !has_port {
+        url.set_port(Some(port)).map_err(|()| format!("hosts: '{host}' has no room for a port"))?;
+    }
+    Ok(url)
+}
+
+/// Takes user and password out of an address, so that no log shows them.
+pub(super) fn take_credentials(url: &mut Url) -> Option<(String, String)> {
+    if url.username().is_empty() {
+        return None;
+    }
+    let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let credentials = (decode(url.username()), decode(url.password().unwrap_or_default()));
+    // Only addresses that cannot have a user refuse this.
+    let _ = url.set_username("").and_then(|()| url.set_password(None));
+    Some(credentials)
+}
+
+/// The hosts of one worker, by their place in the list of hosts. It uses one at a time, and the next one when that fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Rotation {
+    hosts: Vec<usize>,
+    at: usize,
+}
+
+impl Rotation {
+    /// The host in use.
+    pub(super) fn current(&self) -> usize {
+        self.hosts.get(self.at).copied().unwrap_or(0)
+    }
+
+    /// Goes on to the next host.
+    pub(super) fn advance(&mut self) {
+        self.at = (self.at + 1) % self.hosts.len().max(1);
+    }
+}
+
+/// The hosts of each worker. With `loadbalance` every host has `workers` of its own, and a host that fails leaves its batch to the
+/// others. Without, there are `workers` in all, which use the first host as long as it answers.
+pub(super) fn rotations(hosts: usize, loadbalance: bool, workers: usize) -> Vec<Rotation> {
+    let all: Vec<usize> = (0..hosts).collect();
+    let groups = if loadbalance { all.into_iter().map(|host| vec![host]).collect() } else { vec![all] };
+    groups.into_iter().flat_map(|hosts| std::iter::repeat_n(Rotation { hosts, at: 0 }, workers)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_in_every_form() {
+        for (host, expected) in [
+            ("localhost", Ok("http://localhost:9200/")),
+            ("localhost:80", Ok("http://localhost/")),
+            ("[::1]", Ok("http://[::1]:9200/")),
+            ("[::1]:9201", Ok("http://[::1]:9201/")),
+            ("https://u:p@es.example/x", Ok("https://u:p@es.example:9200/x")),
+            ("ftp://x", Err("hosts: 'ftp://x': the scheme is not one of http, https")),
+            ("a b", Err("hosts: 'a b': ")),
+        ] {
+            match (address(host, "http", &["http", "https"], 9200), expected) {
+                (Ok(url), Ok(wanted)) => assert_eq!(url.as_str(), wanted, "{host}"),
+                (Err(error), Err(wanted)) => assert!(error.starts_with(wanted), "{host}: {error}"),
+                (got, wanted) => panic!("{host}: {got:?}, not {wanted:?}"),
+            }
+        }
+        let url = address("a", "redis", &["redis", "rediss"], 6379).unwrap();
+        assert_eq!(Peer::of(&url, 6379), Some(Peer { host: "a".into(), port: 6379 }));
+    }
+
+    #[test]
+    fn credentials_are_taken_out() {
+        let mut url = Url::parse("http://u%40x:p%3A@h:1/").unwrap();
+        assert_eq!(take_credentials(&mut url), Some(("u@x".into(), "p:".into())));
+        assert_eq!(url.as_str(), "http://h:1/");
+        assert_eq!(take_credentials(&mut url), None);
+    }
+
+    #[test]
+    fn peers_are_resolved_once() {
+        let peer = |host: &str| Peer { host: host.into(), port: 7 };
+        let found = resolve(&[peer("127.0.0.1"), peer("::1"), peer("no such name"), peer("127.0.0.1")]);
+        assert_eq!(found, ["127.0.0.1:7".parse().unwrap(), "[::1]:7".parse().unwrap()]);
+    }
+
+    #[test]
+    fn who_uses_which_host() {
+        let current = |rotations: &[Rotation]| rotations.iter().map(Rotation::current).collect::<Vec<_>>();
+        assert_eq!(current(&rotations(2, true, 2)), [0, 0, 1, 1]);
+        let mut failover = rotations(3, false, 2);
+        assert_eq!(current(&failover), [0, 0]);
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            failover[0].advance();
+            seen.push(failover[0].current());
+        }
+        assert_eq!((seen, failover[1].current()), (vec![1, 2, 0, 1], 0), "each worker for itself");
+        let mut alone = rotations(2, true, 1).remove(1);
+        alone.advance();
+        assert_eq!(alone.current(), 1);
+    }
+}

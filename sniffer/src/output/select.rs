@@ -1,0 +1,152 @@
+//! Which of several names an event goes to (an index, a pipeline, a topic, a key): the first rule that fits, else the default.
+
+use super::{
+    format::{Format, KNOWN},
+    shapes::Scalar,
+};
+use crate::{
+    config::{self, Node},
+    event::tree::Tree,
+    processors::condition::Condition,
+    publish::Record,
+};
+use serde_json::Value;
+use std::{borrow::Cow, collections::BTreeMap};
+
+/// The names of a selector's settings.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Keys {
+    /// The list of rules: `indices`.
+    pub list: &'static str,
+    /// The name itself, in a rule and as the default beside the list: `index`.
+    pub name: &'static str,
+}
+
+/// The rules and the default, read once.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Selector {
+    rules: Vec<Rule>,
+    default: Option<Format>,
+    needs_event: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Rule {
+    when: Option<Condition>,
+    name: Format,
+    /// From a name in lower case to the one that is used.
+    mappings: BTreeMap<String, String>,
+    default: Option<Format>,
+}
+
+impl Selector {
+    /// Reads the list of rules below `node`. `default` is the name where no rule fits.
+    ///
+    /// # Errors
+    /// When a rule has no name, or a format string or condition is wrong; with its place.
+    pub(super) fn read(node: &Node, keys: Keys, default: Option<&str>) -> Result<Self, config::Error> {
+        let format = |text: &str| Format::parse(text).map(|format| format.fold(KNOWN));
+        let rules = node.get(keys.list).items().iter().map(|item| rule(item, keys)).collect::<Result<Vec<_>, _>>()?;
+        let default = default.map(format).transpose().map_err(|why| node.error(format!("{}: {why}", keys.name)))?;
+        let formats = rules.iter().flat_map(|rule| [Some(&rule.name), rule.default.as_ref()]).chain([default.as_ref()]);
+        let needs_event = formats.flatten().any(Format::needs_event) || rules.iter().any(|rule| rule.when.is_some());
+        Ok(Self { rules, default, needs_event })
+    }
+
+    /// The name for this record; `None` when nothing fits.
+    pub(super) fn choose(&self, record: &Record) -> Option<Cow<'_, str>> {
+        if self.rules.is_empty()
+            && let Some(constant) = self.default.as_ref()?.constant()
+        {
+            return Some(Cow::Borrowed(constant));
+        }
+        let event = if self.needs_event { serde_json::from_slice(&record.body).unwrap_or_default() } else { Value::Null };
+        let tree = if self.rules.iter().any(|rule| rule.when.is_some()) {
+            Tree(event.as_object().cloned().unwrap_or_default())
+        } else {
+            Tree::default()
+        };
+        let text = |format: &Format| format.text(record.route.time, &event).filter(|text| !text.is_empty());
+        let by_rule = self.rules.iter().find_map(|rule| {
+            if rule.when.as_ref().is_some_and(|when| when.holds(&tree) != Some(true)) {
+                return None;
+            }
+            let mut name = text(&rule.name);
+            if !rule.mappings.is_empty() {
+                name = name.and_then(|name| rule.mappings.get(&name.to_lowercase()).cloned());
+            }
+            name.or_else(|| rule.default.as_ref().and_then(text))
+        });
+        by_rule.or_else(|| self.default.as_ref().and_then(text)).map(Cow::Owned)
+    }
+}
+
+fn rule(item: &Node, keys: Keys) -> Result<Rule, config::Error> {
+    let format = |key: &str| -> Result<Option<Format>, config::Error> {
+        let node = item.get(key);
+        if node.is_null() {
+            return Ok(None);
+        }
+        let Scalar(text) = node.read()?;
+        Format::parse(&text).map(|format| Some(format.fold(KNOWN))).map_err(|why| node.error(why))
+    };
+    let name = format(keys.name)?.ok_or_else(|| item.error(format!("{}: missing", keys.name)))?;
+    let mappings: BTreeMap<String, Scalar> = item.get("mappings").read()?;
+    let mappings = mappings.into_iter().map(|(from, to)| (from.to_lowercase(), to.0)).collect();
+    let when = item.get("when");
+    let condition = if when.is_null() { None } else { Some(Condition::parse(&when.read()?).map_err(|why| when.error(why))?) };
+    Ok(Rule { when: condition, name, mappings, default: format("default")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEYS: Keys = Keys { list: "indices", name: "index" };
+
+    fn record(body: &str) -> Record {
+        Record { body: body.as_bytes().into(), ..Record::default() }
+    }
+
+    #[test]
+    fn rules_then_default() {
+        let node = Node::parse(
+            "indices: [{index: m, when: {equals: {type: x}}}, {index: '%{[type]}', mappings: {DNS: Names, icmp: ''}, default: '%{[other]}'}, \
+             {index: 'by-%{[status]}'}]",
+        )
+        .unwrap();
+        let selector = Selector::read(&node, KEYS, Some("packetbeat-%{[agent.version]}")).unwrap();
+        for (body, expected) in [
+            (r#"{"type":"x"}"#, "m"),
+            (r#"{"type":"dns"}"#, "Names"),
+            (r#"{"type":"tls","other":"o"}"#, "o"),
+            (r#"{"type":"http","status":"OK"}"#, "by-OK"),
+            ("{}", "packetbeat-9.6.0"),
+        ] {
+            assert_eq!(selector.choose(&record(body)).as_deref(), Some(expected), "{body}");
+        }
+        assert_eq!(node.unknown(), []);
+    }
+
+    #[test]
+    fn a_constant_needs_no_event() {
+        let selector = Selector::read(&Node::default(), KEYS, Some("a-%{[agent.version]}")).unwrap();
+        assert!(!selector.needs_event);
+        assert!(matches!(selector.choose(&record("not JSON")), Some(Cow::Borrowed("a-9.6.0"))));
+        assert_eq!(Selector::default().choose(&record("{}")), None);
+        let missing = Selector::read(&Node::default(), KEYS, Some("%{[a]}")).unwrap();
+        assert_eq!(missing.choose(&record("{}")), None, "an empty name is no name");
+    }
+
+    #[test]
+    fn wrong_rules_say_where() {
+        for (config, expected) in [
+            ("indices: [{pipeline: x}]", "indices.0: index: missing"),
+            ("indices: [{index: '%{'}]", "indices.0.index: format string '%{'"),
+            ("indices: [{index: x, when: {nonsense: 1}}]", "indices.0.when: "),
+        ] {
+            let error = Selector::read(&Node::parse(config).unwrap(), KEYS, None).unwrap_err().to_string();
+            assert!(error.contains(expected), "{config}: {error}");
+        }
+    }
+}

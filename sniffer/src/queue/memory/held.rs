@@ -1,0 +1,181 @@
+//! The records of a queue in memory: which wait, which are handed out, and what they come to. Nobody waits here.
+
+use super::super::{Runs, Sequence, Stats, size};
+use crate::publish::Record;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::Range,
+    vec::IntoIter,
+};
+
+/// The records that are held, within two limits.
+#[derive(Default)]
+pub(super) struct Held {
+    /// Not handed out yet. Their numbers are consecutive and end before `next`.
+    fresh: VecDeque<Record>,
+    /// The number of the next record that is accepted.
+    next: Sequence,
+    /// Handed out and given back.
+    returned: BTreeMap<Sequence, Record>,
+    /// Handed out and not settled, by the number of the first record of each run.
+    taken: BTreeMap<Sequence, Taken>,
+    max_bytes: usize,
+    pub(super) stats: Stats,
+}
+
+/// A run of records that were handed out together. It exists as long as one of them is neither settled nor given back.
+struct Taken {
+    /// The bytes of each record; 0 when it is settled or given back.
+    sizes: Vec<usize>,
+    /// How many of them are not 0.
+    open: usize,
+}
+
+impl Held {
+    pub(super) fn new(max_events: usize, max_bytes: usize) -> Self {
+        Self { max_bytes, stats: Stats { max_events, ..Stats::default() }, ..Self::default() }
+    }
+
+    /// How many records could be handed out.
+    pub(super) fn waiting(&self) -> usize {
+        self.fresh.len() + self.returned.len()
+    }
+
+    /// Accepts records as long as there is room. A record that alone is larger than the limit is accepted by an empty queue.
+    pub(super) fn accept(&mut self, records: &mut IntoIter<Record>) {
+        while let Some(next) = records.as_slice().first() {
+            let bytes = self.stats.bytes.saturating_add(size(next));
+            let has_room = self.stats.events < self.stats.max_events && (self.stats.events == 0 || bytes <= self.max_bytes);
+            if !has_room {
+                return;
+            }
+            let Some(record) = records.next() else { return };
+            self.stats.events += 1;
+            self.stats.bytes = bytes;
+            self.stats.added += 1;
+            self.next = self.next.after(1);
+            self.fresh.push_back(record);
+        }
+    }
+
+    /// Hands out at most `max` records: first those that were given back, then new ones.
+    pub(super) fn take(&mut self, max: usize) -> (Runs, Vec<Record>) {
+        let count = self.waiting().min(max);
+        let (mut sequences, mut records) = (Runs::default(), Vec::with_capacity(count));
+        while records.len() < count
+            && let Some((sequence, record)) = self.returned.pop_first()
+        {
+            sequences.push(sequence);
+            records.push(record);
+        }
+        let fresh = (count - records.len()).min(self.fresh.len());
+        let first = Sequence(self.next.0.saturating_sub(self.fresh.len() as u64));
+        sequences.extend(first..first.after(fresh));
+        records.extend(self.fresh.drain(..fresh));
+        self.stats.consumed += records.len() as u64;
+        let mut sizes = records.iter().map(size);
+        for run in sequences.ranges() {
+            let sizes: Vec<usize> = sizes.by_ref().take(run.end.distance(run.start)).collect();
+            self.taken.insert(run.start, Taken { open: sizes.len(), sizes });
+        }
+        drop(sizes);
+        (sequences, records)
+    }
+
+    /// Removes records that were handed out; other numbers are ignored.
+    pub(super) fn settle(&mut self, done: &[Range<Sequence>]) {
+        for range in done {
+            let (events, bytes) = self.no_longer_taken(range);
+            self.stats.events = self.stats.events.saturating_sub(events);
+            self.stats.bytes = self.stats.bytes.saturating_sub(bytes);
+            self.stats.settled += events as u64;
+        }
+    }
+
+    /// Takes back records that were handed out; others are dropped, because they are settled.
+    pub(super) fn give_back(&mut self, unsettled: Vec<(Sequence, Record)>) {
+        for (sequence, record) in unsettled {
+            if self.no_longer_taken(&(sequence..sequence.after(1))).0 == 1 {
+                self.returned.insert(sequence, record);
+            }
+        }
+    }
+
+    /// Forgets that these numbers are handed out; how many of them were, and their bytes.
+    fn no_longer_taken(&mut self, range: &Range<Sequence>) -> (usize, usize) {
+        let (mut events, mut bytes) = (0, 0);
+        let mut closed = Vec::new();
+        for (first, taken) in self.taken.range_mut(..range.end).rev() {
+            let (from, to) = (range.start.distance(*first), range.end.distance(*first).min(taken.sizes.len()));
+            // Runs do not overlap: all others end even earlier.
+            let Some(sizes) = taken.sizes.get_mut(from..to) else { break };
+            let open = sizes.iter().filter(|size| **size > 0).count();
+            bytes += sizes.iter_mut().map(std::mem::take).sum::<usize>();
+            events += open;
+            taken.open -= open;
+            if taken.open == 0 {
+                closed.push(*first);
+            }
+        }
+        for first in closed {
+            self.taken.remove(&first);
+        }
+        (events, bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(records: u8) -> Held {
+        let mut held = Held::new(100, 1 << 20);
+        let records: Vec<Record> = (0..records).map(|n| Record { body: [n].into(), ..Record::default() }).collect();
+        held.accept(&mut records.into_iter());
+        held
+    }
+
+    fn range(from: u64, to: u64) -> Range<Sequence> {
+        Sequence(from)..Sequence(to)
+    }
+
+    fn bodies(records: &[Record]) -> Vec<u8> {
+        records.iter().map(|record| record.body[0]).collect()
+    }
+
+    #[test]
+    fn only_what_is_handed_out_can_be_settled_and_only_once() {
+        let mut held = held(10);
+        let one = size_of::<Record>() + 1;
+        held.settle(&[range(0, 10)]);
+        assert_eq!((held.stats.settled, held.stats.events), (0, 10), "nothing is handed out");
+        let (sequences, _) = held.take(4);
+        assert_eq!(sequences.ranges(), [range(0, 4)]);
+        let (sequences, _) = held.take(4);
+        assert_eq!(sequences.ranges(), [range(4, 8)]);
+        // Over two runs, and beyond what is handed out.
+        held.settle(&[range(3, 5), range(7, 30)]);
+        assert_eq!((held.stats.settled, held.stats.events, held.stats.bytes), (3, 7, 7 * one));
+        held.settle(&[range(3, 5), range(7, 30)]);
+        assert_eq!((held.stats.settled, held.stats.events, held.stats.bytes), (3, 7, 7 * one));
+        held.settle(&[range(0, 8)]);
+        assert_eq!((held.stats.settled, held.stats.events, held.stats.bytes), (8, 2, 2 * one));
+        assert!(held.taken.is_empty());
+    }
+
+    #[test]
+    fn what_comes_back_is_handed_out_first_and_in_order() {
+        let mut held = held(10);
+        let (_, first) = held.take(3);
+        let (_, second) = held.take(3);
+        held.settle(&[range(4, 5)]);
+        let numbered = |from: u64, records: Vec<Record>| (from..).map(Sequence).zip(records).collect();
+        held.give_back(numbered(3, second));
+        held.give_back(numbered(0, first));
+        assert!(held.taken.is_empty());
+        let (sequences, records) = held.take(7);
+        assert_eq!(sequences.ranges(), [range(0, 4), range(5, 8)], "4 is settled: it does not come back");
+        assert_eq!(bodies(&records), [0, 1, 2, 3, 5, 6, 7]);
+        assert_eq!((held.waiting(), held.stats.events, held.stats.consumed), (2, 9, 13));
+    }
+}

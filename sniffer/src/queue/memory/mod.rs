@@ -1,0 +1,196 @@
+//! The queue in memory. This file is about waiting: who is woken when, for room, for enough records, for the end.
+//! `held` is about the records.
+
+mod held;
+#[cfg(test)]
+mod tests;
+
+use super::{Batch, BoxFuture, Options, Queue, Sequence, Stats, WhenFull};
+use crate::publish::Record;
+use held::Held;
+use std::{
+    ops::Range,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+};
+use tokio::{sync::Notify, time::Instant};
+
+/// A queue in memory, bounded in events and in bytes. Both limits include what was handed out and is not settled.
+pub(super) struct Memory {
+    options: Options,
+    state: Mutex<State>,
+    /// Wakes producers that wait for room.
+    room: Condvar,
+    /// Wakes one consumer that waits for records.
+    ready: Notify,
+    /// Wakes those who wait for the end.
+    ended: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    held: Held,
+    /// Since when the first record waits. Set by the consumer, so that pushing reads no clock.
+    since: Option<Instant>,
+    /// Hand out what is there without waiting for more: the queue is full, or a batch was given back.
+    flush: bool,
+    /// How many waiting records are enough for the consumer that looked last.
+    enough: usize,
+    /// Producers that wait for room.
+    blocked: usize,
+    closed: bool,
+}
+
+impl State {
+    fn has_ended(&self) -> bool {
+        self.closed && self.held.stats.events == 0
+    }
+}
+
+/// What a consumer finds.
+enum Found {
+    Batch(Batch),
+    /// Too little; look again at that time, or when woken.
+    TooLittle(Option<Instant>),
+    Ended,
+}
+
+impl Memory {
+    /// An empty queue.
+    pub(super) fn new(mut options: Options) -> Self {
+        options.events = options.events.max(1);
+        let state = State { held: Held::new(options.events, options.bytes), enough: options.flush.min_events, ..State::default() };
+        Self { options, state: Mutex::new(state), room: Condvar::new(), ready: Notify::new(), ended: Notify::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing that runs under the lock panics, so the state of a poisoned one is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(self: &Arc<Self>, max: usize) -> Found {
+        let mut state = self.lock();
+        let waiting = state.held.waiting();
+        if waiting == 0 {
+            state.flush = false;
+            state.since = None;
+            // It is not over while a batch is under way: it may be given back.
+            return if state.has_ended() { Found::Ended } else { Found::TooLittle(None) };
+        }
+        let enough = self.options.flush.min_events.min(self.options.events).min(max);
+        state.enough = enough;
+        if waiting < enough && !state.flush && !state.closed && !self.options.flush.timeout.is_zero() {
+            let now = Instant::now();
+            let until = *state.since.get_or_insert(now) + self.options.flush.timeout;
+            if now < until {
+                return Found::TooLittle(Some(until));
+            }
+        }
+        let (sequences, records) = state.held.take(max);
+        state.since = None;
+        if state.held.waiting() == 0 {
+            state.flush = false;
+        } else {
+            // There may be enough for another consumer. If not, that one starts the timeout for the rest.
+            self.ready.notify_one();
+        }
+        drop(state);
+        Found::Batch(Batch::new(self.clone(), sequences, records))
+    }
+}
+
+impl Queue for Memory {
+    fn push(&self, records: Vec<Record>, full: WhenFull) -> usize {
+        if records.is_empty() {
+            return 0;
+        }
+        let mut records = records.into_iter();
+        let mut state = self.lock();
+        loop {
+            let before = state.held.waiting();
+            if !state.closed {
+                state.held.accept(&mut records);
+            }
+            let (after, left) = (state.held.waiting(), records.len());
+            let newly_full = left > 0 && !std::mem::replace(&mut state.flush, true);
+            // The first record starts the consumer's timeout; enough of them, or a full queue, ends its wait. No other push is worth
+            // waking it.
+            if (before == 0 && after > 0) || (before < state.enough && after >= state.enough) || newly_full {
+                self.ready.notify_one();
+            }
+            if left == 0 || full == WhenFull::Drop || state.closed {
+                state.held.stats.dropped += left as u64;
+                return left;
+            }
+            state.blocked += 1;
+            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.blocked -= 1;
+        }
+    }
+
+    fn next(self: Arc<Self>, max: usize) -> BoxFuture<'static, Option<Batch>> {
+        Box::pin(async move {
+            loop {
+                let woken = self.ready.notified();
+                tokio::pin!(woken);
+                // From here on no wake-up is missed.
+                woken.as_mut().enable();
+                match self.take(max.max(1)) {
+                    Found::Batch(batch) => return Some(batch),
+                    Found::Ended => return None,
+                    Found::TooLittle(None) => woken.await,
+                    Found::TooLittle(Some(until)) => {
+                        tokio::select! { () = woken => {} () = tokio::time::sleep_until(until) => {} }
+                    }
+                }
+            }
+        })
+    }
+
+    fn settle(&self, done: &[Range<Sequence>]) {
+        let mut state = self.lock();
+        state.held.settle(done);
+        let (blocked, ended) = (state.blocked > 0, state.has_ended());
+        drop(state);
+        if blocked {
+            self.room.notify_all();
+        }
+        if ended {
+            self.ready.notify_waiters();
+            self.ended.notify_waiters();
+        }
+    }
+
+    fn give_back(&self, unsettled: Vec<(Sequence, Record)>) {
+        let mut state = self.lock();
+        state.held.give_back(unsettled);
+        state.flush = true;
+        drop(state);
+        self.ready.notify_one();
+    }
+
+    fn close(&self) {
+        self.lock().closed = true;
+        self.room.notify_all();
+        self.ready.notify_waiters();
+        self.ready.notify_one();
+        self.ended.notify_waiters();
+    }
+
+    fn finished(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            loop {
+                let woken = self.ended.notified();
+                tokio::pin!(woken);
+                woken.as_mut().enable();
+                if self.lock().has_ended() {
+                    return;
+                }
+                woken.await;
+            }
+        })
+    }
+
+    fn stats(&self) -> Stats {
+        self.lock().held.stats
+    }
+}

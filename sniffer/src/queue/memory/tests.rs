@@ -1,0 +1,85 @@
+//! The queue in memory: what every queue guarantees, and when it hands batches out. Time stands still unless a test moves it.
+
+use super::super::{Flush, conformance_tests::conformance};
+use super::*;
+use std::time::Duration;
+
+mod every_queue {
+    use super::*;
+
+    conformance!(|limits: super::super::super::conformance_tests::Limits| -> Arc<dyn Queue> {
+        let flush = Flush { min_events: 1, timeout: Duration::ZERO };
+        Arc::new(Memory::new(Options { events: limits.events, bytes: limits.bytes, flush }))
+    });
+}
+
+fn records(count: usize) -> Vec<Record> {
+    vec![Record { body: [b'x'].into(), ..Record::default() }; count]
+}
+
+fn queue(events: usize, min_events: usize, timeout: u64) -> Arc<Memory> {
+    Arc::new(Memory::new(Options { events, bytes: 1 << 20, flush: Flush { min_events, timeout: Duration::from_secs(timeout) } }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_record_waits_at_most_for_the_timeout() {
+    let queue = queue(100, 10, 7);
+    let start = Instant::now();
+    queue.push(records(3), WhenFull::Drop);
+    let mut batch = queue.clone().next(50).await.unwrap();
+    assert_eq!((batch.records().len(), start.elapsed()), (3, Duration::from_secs(7)));
+    batch.settle_all();
+    // What came later waits its own time.
+    let next = tokio::spawn(queue.clone().next(50));
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    queue.push(records(1), WhenFull::Drop);
+    assert_eq!(next.await.unwrap().unwrap().records().len(), 1);
+    assert_eq!(start.elapsed(), Duration::from_secs(7 + 100 + 7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn enough_records_wait_for_nothing() {
+    let queue = queue(100, 10, 60);
+    let start = Instant::now();
+    let waiting = tokio::spawn(queue.clone().next(50));
+    for step in 0..5 {
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished(), "after {step} pushes of 2");
+        queue.push(records(2), WhenFull::Drop);
+    }
+    assert_eq!(waiting.await.unwrap().unwrap().records().len(), 10);
+    queue.push(records(4), WhenFull::Drop);
+    assert_eq!(queue.clone().next(4).await.unwrap().records().len(), 4, "no batch can be larger than what its taker takes");
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn full_closed_and_given_back_wait_for_nothing() {
+    let start = Instant::now();
+    // Full in bytes with fewer events than a batch should have.
+    let small =
+        Options { events: 100, bytes: 3 * (size_of::<Record>() + 1), flush: Flush { min_events: 50, timeout: Duration::from_secs(60) } };
+    let full = Arc::new(Memory::new(small));
+    assert_eq!(full.push(records(5), WhenFull::Drop), 2);
+    assert_eq!(full.clone().next(50).await.unwrap().records().len(), 3);
+
+    let closed = queue(100, 50, 60);
+    closed.push(records(5), WhenFull::Drop);
+    closed.close();
+    assert_eq!(closed.clone().next(50).await.unwrap().records().len(), 5);
+
+    let returned = queue(100, 5, 60);
+    returned.push(records(5), WhenFull::Drop);
+    let mut batch = returned.clone().next(50).await.unwrap();
+    batch.settle(|i| i > 0);
+    drop(batch);
+    assert_eq!(returned.clone().next(50).await.unwrap().records().len(), 1);
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test]
+async fn a_record_larger_than_the_limit_is_taken_alone() {
+    let queue = Arc::new(Memory::new(Options { bytes: 100, ..Options::default() }));
+    let giant = || vec![Record { body: vec![b'x'; 1 << 12].into(), ..Record::default() }];
+    assert_eq!((queue.push(giant(), WhenFull::Drop), queue.push(giant(), WhenFull::Drop)), (0, 1));
+}

@@ -1,0 +1,110 @@
+//! `queue.*`: at top level, or below the output.
+
+use crate::config::{self, Node};
+use serde::Deserialize;
+use std::time::Duration;
+
+/// The smallest `queue.mem.events` that Packetbeat takes.
+const FEWEST_EVENTS: usize = 32;
+
+/// `queue.mem`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// How many events are held, those handed out and not settled included.
+    pub events: usize,
+    /// How many bytes are held, likewise. An option of our own: some events have a body of a megabyte.
+    pub bytes: usize,
+    /// When a batch is handed out.
+    pub flush: Flush,
+}
+
+/// `queue.mem.flush`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flush {
+    /// This many events are handed out without waiting for more; 0 and 1: whatever is there.
+    pub min_events: usize,
+    /// The first event waits at most this long for others.
+    pub timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { events: 3200, bytes: 64 << 20, flush: Flush::default() }
+    }
+}
+
+impl Default for Flush {
+    fn default() -> Self {
+        Self { min_events: 1600, timeout: Duration::from_secs(10) }
+    }
+}
+
+impl Options {
+    /// `queue.mem` of `root`, or else the one below `output`. What neither says stays as it is in `defaults`, which are the output's.
+    ///
+    /// # Errors
+    /// When a value is wrong, with its place.
+    pub fn read(root: &Node, output: &Node, defaults: Self) -> Result<Self, config::Error> {
+        let Some(node) = [root, output].iter().map(|node| node.get("queue.mem")).find(|node| !node.is_null()) else { return Ok(defaults) };
+        let given: Given = node.read()?;
+        let events = given.events.unwrap_or(defaults.events);
+        if events < FEWEST_EVENTS {
+            return Err(node.error(format!("queue.mem.events: {events} is less than {FEWEST_EVENTS}")));
+        }
+        Ok(Self {
+            events,
+            bytes: given.bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(defaults.bytes),
+            flush: Flush {
+                min_events: given.flush.min_events.unwrap_or(defaults.flush.min_events).min(events),
+                timeout: given.flush.timeout.unwrap_or(defaults.flush.timeout),
+            },
+        })
+    }
+}
+
+/// `queue.mem` as written.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Given {
+    events: Option<usize>,
+    #[serde(deserialize_with = "some_bytes")]
+    bytes: Option<u64>,
+    flush: GivenFlush,
+}
+
+/// `queue.mem.flush` as written.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct GivenFlush {
+    min_events: Option<usize>,
+    #[serde(deserialize_with = "config::duration_option::deserialize")]
+    timeout: Option<Duration>,
+}
+
+fn some_bytes<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    config::bytes::deserialize(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(config: &str) -> Result<Options, String> {
+        let root = Node::parse(config).unwrap();
+        Options::read(&root, &root.get("output.x"), Options::default()).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn top_level_then_below_the_output_then_the_output_s_defaults() {
+        assert_eq!(read("output: {x: {}}"), Ok(Options::default()));
+        let options =
+            read("{output: {x: {queue: {mem: {events: 99}}}}, queue: {mem: {events: 64, bytes: 1MiB, flush: {timeout: 1s}}}}").unwrap();
+        let flush = Flush { min_events: 64, timeout: Duration::from_secs(1) };
+        assert_eq!(options, Options { events: 64, bytes: 1 << 20, flush });
+        let options = read("output: {x: {queue: {mem: {events: 5000, flush.min_events: 7}}}}").unwrap();
+        let flush = Flush { min_events: 7, ..Flush::default() };
+        assert_eq!(options, Options { events: 5000, flush, ..Options::default() });
+        let error = read("queue: {mem: {events: 31}}").unwrap_err();
+        assert!(error.contains("queue.mem.events: 31 is less than 32"), "{error}");
+    }
+}
