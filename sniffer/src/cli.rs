@@ -1,4 +1,4 @@
-//! What was typed: Packetbeat's flags and commands, and ours (`watch`). Not what is done about it.
+//! The command line: Packetbeat's commands and flags, and those that only this program has (`watch`). Parsing only; `app` executes commands.
 
 use crate::config::LoadOptions;
 use clap::{
@@ -7,31 +7,31 @@ use clap::{
 };
 use std::{ffi::OsString, io::Write, path::PathBuf, process::ExitCode};
 
-/// What is to be done, and with what.
+/// A parsed command line.
 #[derive(Clone, Debug)]
 pub struct Invocation {
     /// Where the configuration is.
     pub load: LoadOptions,
-    /// What the log is to be.
+    /// Flags about the log.
     pub log: LogFlags,
-    /// What to do.
+    /// The command.
     pub command: Command,
 }
 
 /// The flags of the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogFlags {
-    /// `-e`: to stderr, to no file.
+    /// `-e`: log to stderr and to no file.
     pub stderr: bool,
-    /// `-v`: from info on.
+    /// `-v`: log level info.
     pub verbose: bool,
-    /// `-d a,b`: from debug on, for these selectors; `*` for all.
+    /// `-d a,b`: log level debug for these selectors; `*` selects all.
     pub debug: Vec<String>,
     /// `--environment`
     pub environment: Environment,
 }
 
-/// What the program runs in, which decides where the log goes by default.
+/// `--environment`: what starts the program. Decides where the log goes by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum Environment {
@@ -42,9 +42,9 @@ pub enum Environment {
     Systemd,
     /// stderr.
     Container,
-    /// As default.
+    /// Same as `default`.
     MacosService,
-    /// As default.
+    /// Same as `default`.
     WindowsService,
 }
 
@@ -55,7 +55,7 @@ pub enum Command {
     Run(RunFlags),
     /// Show live transactions to a person, without configuration.
     Watch(WatchFlags),
-    /// List what can be captured on.
+    /// List the devices that packets can be captured on.
     Devices,
     /// Check the configuration.
     TestConfig,
@@ -73,10 +73,10 @@ pub enum Command {
     Version,
 }
 
-/// The command line was no invocation: help that was asked for, or an error.
+/// Why the command line holds no command to execute: help was requested, or there is an error in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stop {
-    /// To stdout when `ok`, else to stderr.
+    /// Whether `text` goes to stdout with exit code 0, rather than to stderr with exit code 1.
     pub text: String,
     /// Help that was asked for.
     pub ok: bool,
@@ -136,7 +136,7 @@ struct Common {
 }
 
 impl Common {
-    /// What was said closer to the command counts, lists go on.
+    /// Merges flags given before the command with those given after it: single values after it win, lists are joined.
     fn then(self, inner: Self) -> Self {
         let chain = |mut a: Vec<_>, b| {
             a.extend(b);
@@ -204,7 +204,7 @@ impl RunFlags {
         }
     }
 
-    /// Go's profilers: known to us, and not to be had.
+    /// Flags of Go's profilers. They are recognised only to be refused with a reason.
     fn refused(&self) -> Result<(), Stop> {
         let asked = [("cpuprofile", &self.cpuprofile), ("memprofile", &self.memprofile), ("httpprof", &self.httpprof)];
         match asked.iter().find(|(_, value)| value.is_some()) {
@@ -367,7 +367,7 @@ enum Export {
 /// Reads the command line; `args` begin with the program's name.
 ///
 /// # Errors
-/// Help that was asked for, and what is no invocation.
+/// The help text when it was requested; otherwise what is wrong with the arguments.
 pub fn parse<I, T>(args: I) -> Result<Invocation, Stop>
 where
     I: IntoIterator<Item = T>,
@@ -426,7 +426,7 @@ fn usage() -> String {
     Root::command().render_usage().to_string()
 }
 
-/// Packetbeat's words for what Packetbeat has words for, clap's for the rest; never clap's exit code 2.
+/// Gives errors that Packetbeat reports too Packetbeat's text, and all others clap's. The exit code is 1, never clap's 2.
 fn stop(error: &clap::Error) -> Stop {
     let rendered = error.render().to_string();
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::DisplayVersion) {

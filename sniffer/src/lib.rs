@@ -1,10 +1,10 @@
-//! `sniffer` watches the wire and reports every application transaction on it.
+//! `sniffer` watches network traffic and reports every application transaction on it.
 //!
-//! The map of the house: a [`capture::Source`] pushes frames into a [`worker`]; [`decode`] finds the headers,
-//! [`flow`] counts, [`stream`] puts TCP bytes in order, [`protocols`] find transactions in them, [`event`] and [`publish`]
-//! turn those into documents ([`processors`] edit them), [`queue`] and [`output`] deliver. `app` wires it all.
+//! The way of a packet through the modules: a [`capture::Source`] pushes frames into a [`worker`]; [`decode`] reads the headers; [`flow`]
+//! counts packets and bytes; [`stream`] puts TCP bytes in order; [`protocols`] find transactions in them; [`event`] and [`publish`] turn
+//! transactions into documents, which [`processors`] edit; [`queue`] and [`output`] deliver the documents. `app` connects these modules.
 //!
-//! Below the worker nobody asks the clock: time is the frame's ([`time::Timestamp`]).
+//! No module below the worker reads a clock: all times are those of frames ([`time::Timestamp`]).
 
 pub mod app;
 pub mod capture;

@@ -1,4 +1,4 @@
-//! The program: everything is in the library.
+//! The `sniffer` program. All code is in the library crate.
 
 fn main() -> std::process::ExitCode {
     sniffer::app::main(std::env::args_os())

@@ -1,5 +1,6 @@
-//! Files of a limited size, the oldest removed: `NAME-YYYYMMDD.ndjson`, then `NAME-YYYYMMDD-1.ndjson` and so on, as Packetbeat names its
-//! own. For events and for the log. Writes are not buffered here: one call, one write.
+//! Rotated files: a new file begins when the current one is full or old, and the oldest files are removed. They are named as Packetbeat names
+//! them: `NAME-YYYYMMDD.ndjson`, then `NAME-YYYYMMDD-1.ndjson` and so on. Used for events and for the log. Not buffered: each call is one
+//! write.
 
 use std::{
     fs::{File, OpenOptions},
@@ -9,29 +10,29 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// How many names of one day are tried before giving up: more files than anybody keeps.
+/// Names tried for a new file of one day before opening it fails.
 const MOST_NAMES: u32 = 100_000;
 
-/// How files are made and how long they are kept.
+/// The options of rotation.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The folder; made when it is missing.
+    /// The folder; created when it is missing.
     pub folder: PathBuf,
     /// The name without date and extension.
     pub name: String,
-    /// A file is not made longer than this, in bytes, unless one line alone is.
+    /// Greatest size of a file in bytes. A single line that is longer still gets a file of its own.
     pub max_bytes: u64,
     /// How many files are kept, the current one included.
     pub keep: usize,
     /// Permission bits of new files.
     pub permissions: u32,
-    /// Begin a new file although the newest has room.
+    /// Whether to begin a new file at start although the newest file has room.
     pub on_startup: bool,
-    /// A new file after this long as well; zero: by size only.
+    /// Greatest age of a file before a new one begins; zero: files rotate by size only.
     pub interval: Duration,
 }
 
-/// The file being written, and its predecessors.
+/// The file that is being written, and the older files beside it.
 #[derive(Debug)]
 pub struct Rotator {
     options: Options,
@@ -42,7 +43,7 @@ pub struct Rotator {
 }
 
 impl Rotator {
-    /// Writes according to `options`; the first file is opened by the first write.
+    /// Opens nothing yet: the first write opens the first file.
     pub fn new(options: Options) -> Self {
         Self { options, current: None, size: 0, begun: SystemTime::UNIX_EPOCH, started: false }
     }
@@ -75,7 +76,7 @@ impl Rotator {
         Ok(())
     }
 
-    /// The file being written, if any was.
+    /// The path of the file that is being written; `None` before the first write.
     pub fn path(&self) -> Option<&Path> {
         self.current.as_ref().map(|(_, path)| path.as_path())
     }
@@ -130,7 +131,7 @@ impl Rotator {
         Err(io::Error::other(format!("too many files of {day} in {}", self.options.folder.display())))
     }
 
-    /// Our files, the oldest first.
+    /// The files of this name in the folder, the oldest first.
     fn files(&self) -> Vec<PathBuf> {
         let Ok(entries) = std::fs::read_dir(&self.options.folder) else { return Vec::new() };
         let mut files: Vec<(String, u32, PathBuf)> = entries
@@ -154,13 +155,13 @@ impl Rotator {
     }
 }
 
-/// Permission bits as text: octal with or without a zero in front, unless it can only be decimal (`384`).
+/// Reads permission bits: octal with or without a leading zero, or decimal where a digit is no octal one (`384`).
 pub fn permissions(text: &str) -> Option<u32> {
     let digits = text.trim_start_matches("0o");
     u32::from_str_radix(digits, 8).or_else(|_| digits.parse()).ok().filter(|bits| *bits <= 0o777)
 }
 
-/// The number of a file of that day: 0 for the first; `None` when it is not one of ours.
+/// The number of a file among those of its day, 0 for the first; `None` when the name is not a rotated file's.
 fn number(path: &Path, name: &str, day: &str) -> Option<u32> {
     let rest = path.file_name()?.to_str()?.strip_prefix(name)?.strip_prefix('-')?.strip_prefix(day)?.strip_suffix(".ndjson")?;
     if rest.is_empty() { Some(0) } else { rest.strip_prefix('-')?.parse().ok() }

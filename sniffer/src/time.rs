@@ -1,9 +1,9 @@
-//! The one notion of time below the worker: when a frame was on the wire. Not a clock; nothing here asks one.
+//! [`Timestamp`]: the time at which a frame was on the wire. All modules below the worker use only this time; none reads a clock.
 
 use serde::{Serialize, Serializer};
 use std::time::Duration;
 
-/// Nanoseconds since the Unix epoch, unsigned: capture files hold times up to 2106, and all of them are meant.
+/// Nanoseconds since the Unix epoch. Unsigned, because capture files hold times up to the year 2106.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub u64);
 
@@ -13,7 +13,7 @@ impl Timestamp {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// This time plus `wait`, at most the end of time.
+    /// This time plus `wait`; saturates at the greatest timestamp.
     pub fn after(self, wait: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX)))
     }
@@ -24,7 +24,7 @@ impl Timestamp {
     }
 }
 
-/// As in documents, with milliseconds.
+/// The text form of documents, with milliseconds.
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.text(3).as_str())

@@ -1,8 +1,9 @@
-//! What Packetbeat has and nobody here reads: said where ignoring it would surprise, silent where it changes nothing.
+//! Settings of Packetbeat that no module of this program reads. Those whose effect a user would miss are warned about; the others are accepted
+//! silently.
 
 use super::Node;
 
-/// Nothing is lost by ignoring these. A setting here covers all below it.
+/// Settings that are accepted silently, because ignoring them loses nothing. An entry covers everything below it.
 const SILENT: &[&str] = &[
     // Sandboxing, tracing and switches of Packetbeat's own making.
     "seccomp",
@@ -24,7 +25,7 @@ const SILENT: &[&str] = &[
     "logging.to_syslog",
 ];
 
-/// Sections that do something once they are switched on, and how they are switched on.
+/// Sections whose effect is missing here, and the condition under which Packetbeat would apply them.
 const NOT_YET: &[(&str, Switch)] = &[
     ("http", Switch::Enabled),
     ("monitoring", Switch::Enabled),
@@ -45,9 +46,9 @@ enum Switch {
     Enabled,
     /// Any value but `enabled: false` below it.
     NotDisabled,
-    /// Its own value is `true`.
+    /// The setting itself is `true`.
     True,
-    /// Being there.
+    /// The setting is present.
     There,
 }
 
@@ -55,15 +56,15 @@ fn is(node: &Node, value: bool) -> bool {
     node.read::<Option<bool>>().is_ok_and(|v| v == Some(value))
 }
 
-/// The warnings for what nobody asked for. Call it when all modules have read their part.
+/// Warnings for settings that no module has read. To be called after all modules have read their part.
 pub fn leftover(root: &Node) -> Vec<String> {
     let mut warnings = Vec::new();
-    // First who is unknown: asking makes known.
+    // Collect unknown settings first, because every look-up below marks a setting as known.
     let unknown = root.unknown();
     let within = |key: &str, section: &str| key == section || key.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'));
     let mut said: Vec<&str> = Vec::new();
     for setting in &unknown {
-        // The unknown map may be one that holds a section, or be in one.
+        // The unknown setting may contain the section, or lie inside it.
         let mut found = false;
         for &(section, switch) in NOT_YET {
             if !within(&setting.key, section) && !within(section, &setting.key) {
@@ -86,7 +87,7 @@ pub fn leftover(root: &Node) -> Vec<String> {
         if found || silent(&setting.key) {
             continue;
         }
-        // A map that nobody asked for, with silent keys in it: only the others are unknown.
+        // Of an unknown map that contains silently accepted keys, only the other keys are reported.
         let node = root.get(&setting.key);
         let holds = NOT_YET.iter().map(|&(s, _)| s).chain(SILENT.iter().copied()).any(|section| within(section, &setting.key));
         if !holds {

@@ -1,5 +1,5 @@
-//! Reads a [`Node`] with serde, as leniently as go-ucfg does: text for numbers and numbers for text, one value for a list of one,
-//! nothing for the default. What is wrong is said with what is allowed.
+//! Deserialises a [`Node`] with serde, with go-ucfg's lenient conversions: text to numbers and numbers to text, a single value to a list of
+//! one, no value to the default. Error messages say what is allowed.
 
 use super::{
     error::Error,
@@ -9,10 +9,10 @@ use super::{
 use serde::de::{self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor};
 use std::fmt;
 
-/// How much of a wrong value is shown.
+/// Most characters of a wrong value that an error message shows.
 const SHOWN: usize = 60;
 
-/// What is wrong, and with which node: the innermost that was being read.
+/// An error and its node, the innermost one that was being read.
 #[derive(Debug)]
 pub struct DeError {
     message: String,
@@ -69,7 +69,7 @@ impl de::Error for DeError {
 }
 
 impl Node {
-    /// How an error shows what is here.
+    /// The value as error messages show it.
     fn shown(&self) -> String {
         match self.held() {
             Held::Null => "nothing".into(),
@@ -96,7 +96,7 @@ impl Node {
         }
     }
 
-    /// The text of a scalar; of a list of one, its only item's.
+    /// The text of a scalar, or of the only item of a list of one.
     fn scalar(&self, what: impl fmt::Display) -> Result<&str, DeError> {
         match self.held() {
             Held::Scalar(text, _) => Ok(text),
@@ -108,7 +108,7 @@ impl Node {
         }
     }
 
-    /// A key without a value, or with a variable's empty one, leaves the default as it is.
+    /// Whether the value is null, or an empty text from a variable: the default applies then.
     fn is_nothing(&self) -> bool {
         self.is_null() || self.is_emptied()
     }
@@ -138,11 +138,11 @@ fn whole_number(text: &str) -> Option<i128> {
         return Some(number);
     }
     let float = float(text)?;
-    // Beyond 2^53 a float no longer names one whole number.
+    // Beyond 2^53 not every integer has a float of its own.
     (float.fract() == 0.0 && float.abs() < 9_007_199_254_740_992.0).then_some(float as i128)
 }
 
-/// Not `nan`, `inf` and the like, which are words.
+/// A float; not `nan` or `inf`, which are words in a configuration.
 fn float(text: &str) -> Option<f64> {
     if !text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.')) {
         return None;
@@ -170,7 +170,7 @@ macro_rules! whole {
 impl<'de> Deserializer<'de> for &Node {
     type Error = DeError;
 
-    /// For what takes anything (`serde_json::Value`): all below is data, and known.
+    /// For types that accept any value (`serde_json::Value`). Everything below is data and marked as known.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
         self.accept();
         let value = match self.held() {
@@ -180,7 +180,7 @@ impl<'de> Deserializer<'de> for &Node {
                 "true" | "True" | "TRUE" => visitor.visit_bool(true),
                 "false" | "False" | "FALSE" => visitor.visit_bool(false),
                 _ => match (text.parse::<u64>(), whole_number(text).and_then(|n| i64::try_from(n).ok()), float(text)) {
-                    // A number with a zero in front is a name (a zip code, a mode).
+                    // A number with a leading zero stays a text (a postal code, a file mode).
                     _ if text.len() > 1 && text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit()) => visitor.visit_str(text),
                     (Ok(n), _, _) => visitor.visit_u64(n),
                     (_, Some(n), _) if !text.contains(['.', 'e', 'E']) || text.starts_with("0x") => visitor.visit_i64(n),
@@ -299,14 +299,15 @@ impl<'de> Deserializer<'de> for &Node {
         self.deserialize_str(visitor)
     }
 
-    /// A key that the struct at hand does not have: somebody else may ask for it.
+    /// Ignores a key that the struct does not have, without marking it as known: another module may read it.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
         visitor.visit_unit()
     }
 }
 
 impl Node {
-    /// A struct does not see keys without a value, so that its defaults hold; a map does, they may mean something (`add_docker_metadata: ~`).
+    /// Whether keys without a value are left out: for a struct, so that its defaults apply; not for a map, where they can have a meaning
+    /// (`add_docker_metadata: ~`).
     fn map<'de, V: Visitor<'de>>(&self, visitor: V, is_struct: bool) -> Result<V::Value, DeError> {
         let entries = match self.held() {
             Held::Map(entries) => entries.as_slice(),

@@ -1,23 +1,23 @@
-//! What can be wrong with a configuration, and where in it. Uses no other module.
+//! Errors of the configuration, and the file and line they point to. Uses no other module.
 
 use std::{fmt, sync::Arc};
 
-/// What is wrong with the configuration, and where.
+/// An error of the configuration: the message, with file, line and key in front.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Error(pub String);
 
-/// Where something was written.
+/// Where a value was written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Place {
     /// The file as the user named it, or `-E`.
     pub file: Option<Arc<str>>,
-    /// Counted from 1; 0 where there are no lines.
+    /// The line, counted from 1; 0 for sources without lines.
     pub line: usize,
 }
 
 impl Place {
-    /// `message`, after where it holds.
+    /// `message` with the file and line in front.
     pub fn error(&self, message: impl fmt::Display) -> Error {
         match self.to_string() {
             place if place.is_empty() => Error(message.to_string()),

@@ -1,22 +1,23 @@
-//! `${NAME}`, `${NAME:default}`, `${NAME:?message}`: other settings first, then what `lookup` knows (keystore, environment).
-//! `$${` is a `${` that stays.
+//! Replaces variables: `${NAME}`, `${NAME:default}`, `${NAME:?message}`. A name is looked up among the other settings first, then with
+//! `lookup` (keystore, environment). `$${` stands for a literal `${`.
 
 use super::{
     error::Error,
     tree::{Raw, Style, Value},
 };
 
-/// How deep a setting may refer to a setting that refers to a setting. People write one or two levels; a circle ends here.
+/// Greatest depth of settings that refer to settings. Ends circular references; one or two levels are usual.
 const MAX_REFERENCES: usize = 16;
-/// How many bytes all variables together may come to: some hosts and passwords; references to references could double at each step.
+/// Most bytes of all replaced variables together. Without a bound, references to references could double the size at each level.
 const MAX_EXPANDED: usize = 1 << 20;
-/// How many references one configuration may hold, those inside what they refer to counted each time.
+/// Most references that are resolved in one configuration. References inside a referenced setting count each time.
 const MAX_RESOLVED: usize = 100_000;
 
-/// Replaces the variables in all scalars. One that cannot be resolved is an error for who reads it: what nobody reads, nobody misses.
+/// Replaces the variables in all scalars. A variable that cannot be resolved becomes [`Value::Broken`], an error only for the module that
+/// reads it.
 ///
 /// # Errors
-/// When it all comes to too much.
+/// When one of the limits above is exceeded.
 pub(super) fn expand(root: &mut Raw, lookup: &dyn Fn(&str) -> Option<String>) -> Result<(), Error> {
     let before = root.clone();
     let mut all = Expander { root: &before, lookup, bytes: 0, resolved: 0 };
@@ -54,7 +55,7 @@ impl Expander<'_> {
         if self.bytes > MAX_EXPANDED || self.resolved > MAX_RESOLVED {
             return Err("too many variables".into());
         }
-        // The whole of the value is one reference: what it refers to may be a list or a map.
+        // The value consists of one reference, so it may be replaced by a list or a map.
         if let Some((inner, "")) = text.strip_prefix("${").and_then(closing)
             && let Some(found) = self.setting(inner.split_once(':').map_or(inner, |(name, _)| name), depth)
         {
@@ -63,7 +64,7 @@ impl Expander<'_> {
         self.text(text, depth).map(|text| Value::Scalar(text, Style::Given))
     }
 
-    /// Another setting, its own variables replaced.
+    /// The value of another setting, with its own variables replaced.
     fn setting(&mut self, name: &str, depth: usize) -> Option<Value> {
         let mut found = self.root.at(name).filter(|raw| raw.value != Value::Null)?.clone();
         self.walk(&mut found, depth + 1);
@@ -103,7 +104,7 @@ impl Expander<'_> {
             return Err(format!("variables in variables, more than {MAX_REFERENCES} levels deep"));
         }
         let (name, default) = inner.split_once(':').map_or((inner, None), |(name, default)| (name, Some(default)));
-        // `${${WHICH}}`
+        // The name itself may contain references: `${${WHICH}}`.
         let name = if name.contains("${") { self.text(name, depth + 1)? } else { name.to_owned() };
         if name.is_empty() {
             return Err("a variable without a name: `${}`".into());
@@ -114,7 +115,7 @@ impl Expander<'_> {
             Some(_) => return Err(format!("`${{{name}}}` is a list or a map, and cannot be part of a text")),
             None => {}
         }
-        // As in Packetbeat, an empty variable is none.
+        // As in Packetbeat, a variable with an empty value counts as not set.
         if let Some(value) = (self.lookup)(&name).filter(|v| !v.is_empty()) {
             return Ok(value);
         }
@@ -129,7 +130,7 @@ impl Expander<'_> {
     }
 }
 
-/// What stands before the `}` that closes, and after it.
+/// The text before the matching `}`, and the text after it.
 pub(super) fn closing(text: &str) -> Option<(&str, &str)> {
     let mut open = 0_usize;
     let mut before = ' ';

@@ -1,27 +1,27 @@
-//! The settings that are no module's own.
+//! Settings that concern the whole program.
 
 use super::{Error, Node, duration};
 use serde::Deserialize;
 use std::time::Duration;
 
-/// What concerns the program as a whole.
+/// The general settings.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct General {
     /// `name`: fills `agent.name` and `host.name`; the host's name where it is missing.
     pub name: Option<String>,
-    /// Of every event.
+    /// `tags`: tags of every event.
     pub tags: Vec<String>,
-    /// Of every event; dotted keys are nested already.
+    /// `fields`: fields of every event; dotted keys are already nested.
     pub fields: serde_json::Map<String, serde_json::Value>,
     /// Put `fields` at the top of the document instead of under `fields`.
     pub fields_under_root: bool,
-    /// How many cores to use; 0: all.
+    /// `max_procs`: number of cores to use; 0: all.
     pub max_procs: usize,
     /// `timestamp.precision`
     pub precision: Precision,
-    /// `packetbeat.ignore_outgoing`: no events for what this host asks others.
+    /// `packetbeat.ignore_outgoing`: drop events of requests that this host sends.
     pub ignore_outgoing: bool,
-    /// `packetbeat.shutdown_timeout`: how long the end waits for what is queued to be delivered.
+    /// `packetbeat.shutdown_timeout`: how long shutdown waits for queued events to be delivered.
     pub shutdown_timeout: Duration,
     /// `packetbeat.publish_timeout`
     pub publish_timeout: Duration,
@@ -29,27 +29,27 @@ pub struct General {
     pub compatibility: Compatibility,
 }
 
-/// How exact `@timestamp` is written.
+/// Number of digits of times in documents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// Three digits.
     #[default]
     Millisecond,
-    /// Six.
+    /// Six digits.
     Microsecond,
-    /// Nine.
+    /// Nine digits.
     Nanosecond,
 }
 
-/// What a capture file gives where Packetbeat's answer hangs on the wall clock.
+/// How capture files are read where Packetbeat's result depends on the wall clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compatibility {
-    /// What live capture would have given, by packet time.
+    /// As live capture would have reported, with timers on packet time.
     #[default]
     Corrected,
-    /// What Packetbeat gives.
+    /// As Packetbeat reports.
     Strict,
 }
 
@@ -83,13 +83,13 @@ struct Packetbeat {
 }
 
 impl General {
-    /// Reads them from the root.
+    /// Reads the settings from the root of the configuration.
     ///
     /// # Errors
     /// With file, line, key and what is allowed.
     pub fn read(root: &Node) -> Result<Self, Error> {
         let top: Top = root.read()?;
-        // The keys are known; what stands in them is not.
+        // Marks the keys as known, but not what is below them.
         let disk = root.get("queue.disk");
         if !disk.is_null() {
             return Err(disk.error("the disk queue is not supported yet; use `queue.mem`"));

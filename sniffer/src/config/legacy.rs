@@ -1,4 +1,5 @@
-//! Old forms become the one form that the modules read, each with a warning that shows it: Packetbeat 1.x, and the map of protocols.
+//! Converts old forms of the configuration (Packetbeat 1.x; `protocols` as a map) to the current form, with a warning that shows the
+//! current form. All other modules see only the current form.
 
 use super::{
     error::Place,
@@ -7,7 +8,7 @@ use super::{
 };
 use serde_yaml::Value as Yaml;
 
-/// 1.x: the old place, the new one.
+/// Packetbeat 1.x: the old key and the current one.
 const MOVED: &[(&str, &str)] = &[
     ("interfaces", "packetbeat.interfaces"),
     ("procs", "packetbeat.procs"),
@@ -22,10 +23,10 @@ const MOVED: &[(&str, &str)] = &[
     ("runoptions", ""),
 ];
 
-/// 1.x: keys of every output that are gone, or have another name.
+/// Packetbeat 1.x: keys of outputs that were removed or renamed.
 const OUTPUT: &[(&str, &str)] = &[("save_topology", ""), ("tls", "ssl"), ("path_format", "")];
 
-/// Turns the 1.x form of one file into today's. `root` has nested maps only.
+/// Converts the 1.x form of one file to the current form. `root` must have nested maps only, no dotted keys.
 pub(super) fn one_x(root: &mut Raw, warnings: &mut Vec<String>) {
     for &(old, new) in MOVED {
         let Some(value) = take(root, old) else { continue };
@@ -85,7 +86,7 @@ pub(super) fn one_x(root: &mut Raw, warnings: &mut Vec<String>) {
     }
 }
 
-/// The map `packetbeat.protocols: {http: {…}}` becomes the list.
+/// Converts the map `packetbeat.protocols: {http: {…}}` to a list.
 pub(super) fn protocols(root: &mut Raw, warnings: &mut Vec<String>) {
     let Some(old) = root.at("packetbeat.protocols").filter(|p| matches!(p.value, Value::Map(_))) else { return };
     let list = protocol_list(old);
@@ -110,7 +111,7 @@ fn protocol_list(map: &Raw) -> Raw {
     Raw::new(Value::List(entries.iter().map(item).collect()), &map.place)
 }
 
-/// The names of 1.x's TLS settings.
+/// Renames the TLS settings of 1.x.
 fn tls(mut old: Raw) -> Raw {
     if let Some(key) = old.remove("certificate_key") {
         old.put("key", key);
@@ -130,7 +131,7 @@ fn scalar(raw: &Raw) -> Option<&str> {
     }
 }
 
-/// Takes what is at a dotted path, and the map that held it when it becomes empty.
+/// Removes and returns the value at a dotted path. Maps that become empty are removed too.
 fn take(root: &mut Raw, path: &str) -> Option<Raw> {
     match path.split_once('.') {
         None => root.remove(path),

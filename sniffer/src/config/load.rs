@@ -1,4 +1,4 @@
-//! Files, `-E` and variables become one tree.
+//! Loads the configuration: reads the files, merges them with `-E`, and replaces variables.
 
 use super::{
     error::{Error, Place},
@@ -12,10 +12,10 @@ use super::{
 };
 use std::path::{Path, PathBuf};
 
-/// Read when no file is named.
+/// The file that is read when `-c` is not given.
 const DEFAULT_FILE: &str = "packetbeat.yml";
 
-/// What the command line says of the configuration.
+/// The command line's flags about the configuration.
 #[derive(Clone, Debug)]
 pub struct LoadOptions {
     /// `-c`, in order; none: `packetbeat.yml`.
@@ -43,15 +43,15 @@ impl Default for LoadOptions {
 /// The configuration.
 #[derive(Debug)]
 pub struct Loaded {
-    /// All of it.
+    /// The root of the merged configuration.
     pub root: Node,
-    /// For the log, in order; may have several lines.
+    /// Warnings for the log, in order. A warning may have several lines.
     pub warnings: Vec<String>,
-    /// Where things are.
+    /// The `path.*` settings.
     pub paths: Paths,
     /// The files that were read.
     pub files: Vec<PathBuf>,
-    /// Before variables were replaced.
+    /// The tree before variables were replaced, for `export config`.
     raw: Raw,
 }
 
@@ -67,7 +67,7 @@ impl Loaded {
     }
 }
 
-/// Reads, merges and resolves all there is. Variables come from the process's environment.
+/// Reads all files, merges them and replaces variables, which are looked up in the process's environment.
 ///
 /// # Errors
 /// With file, line and key.
@@ -114,7 +114,7 @@ fn load_with(options: &LoadOptions, program: &Path, lookup: &dyn Fn(&str) -> Opt
     Ok(Loaded { root, warnings, paths, files, raw })
 }
 
-/// One file's tree, in today's form.
+/// The tree of one file, converted to the current form.
 fn file(text: &str, name: &str, warnings: &mut Vec<String>) -> Result<Raw, Error> {
     let (raw, more) = yaml::read(text, Some(name))?;
     warnings.extend(more);
@@ -128,7 +128,7 @@ fn file(text: &str, name: &str, warnings: &mut Vec<String>) -> Result<Raw, Error
     Ok(raw)
 }
 
-/// A relative name is looked up in `path.config`, and where it is not there, from the current directory.
+/// Resolves a relative name: in `path.config`, else in the current directory.
 fn find(name: &Path, config: &Path) -> Result<PathBuf, Error> {
     let there = config.join(name);
     if name.is_absolute() || there.exists() {
@@ -144,7 +144,7 @@ fn find(name: &Path, config: &Path) -> Result<PathBuf, Error> {
     )))
 }
 
-/// The `path.*` of a tree, its variables replaced.
+/// The `path.*` settings of a tree, with variables replaced.
 fn said(root: &Raw, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Said, Error> {
     let Some(path) = root.child("path") else { return Ok(Said::default()) };
     let mut only = Raw::empty();

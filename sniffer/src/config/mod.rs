@@ -1,10 +1,11 @@
-//! What the user wrote: YAML with places for errors that point. Not what the program makes of it: each module reads its own part.
+//! The configuration: from YAML files, `-E` and variables to one tree whose values know their file and line. What settings mean is not known
+//! here: each module reads its own part.
 //!
-//! `yaml` reads text with places; `tree` makes dotted keys and nested maps one tree and merges several; `overrides` is `-E`;
-//! `legacy` turns old forms into the one form; `expand` replaces `${…}`; [`Node`] is what the modules see; `de` is how they read it.
+//! `yaml` parses text; `tree` turns dotted keys into nested maps and merges sources; `overrides` parses `-E`; `legacy` converts old forms to
+//! the current one; `expand` replaces `${…}`; [`Node`] is a value as modules see it; `de` deserialises a node.
 //!
-//! Modules read their part with [`Node::read`] into a plain serde struct. `#[serde(flatten)]` loses places and leniency: read the
-//! same node twice, into two structs, instead.
+//! Modules read their part with [`Node::read`] into a plain serde struct. Do not use `#[serde(flatten)]`: it loses line numbers and lenient
+//! conversions. Read the same node into two structs instead.
 
 mod accepted;
 mod de;

@@ -1,4 +1,4 @@
-//! A place in the configuration: a value, where it was written, and whether anybody asked for it.
+//! [`Node`]: a value of the configuration with its file and line. It records whether any module has read it.
 
 use super::{
     error::{Error, Place},
@@ -15,19 +15,19 @@ use std::{
     },
 };
 
-/// A place in the configuration. Cheap to clone; clones are the same place.
+/// A value of the configuration. Clones are cheap and share the record of whether it was read.
 #[derive(Clone)]
 pub struct Node(Arc<Inner>);
 
 struct Inner {
-    /// Dotted, from the root.
+    /// The dotted key from the root.
     key: String,
     place: Place,
     value: Held,
     asked: AtomicBool,
 }
 
-/// [`Value`], made of nodes.
+/// A [`Value`] whose children are nodes.
 pub(super) enum Held {
     Null,
     Scalar(String, Style),
@@ -36,17 +36,17 @@ pub(super) enum Held {
     Broken(String),
 }
 
-/// A setting that nobody asked for.
+/// A setting that no module has read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unknown {
-    /// Dotted, from the root.
+    /// The dotted key from the root.
     pub key: String,
     /// Where it was written.
     place: Place,
 }
 
 impl Unknown {
-    /// `message`, after file, line and key.
+    /// `message` with file, line and key in front.
     pub fn message(&self, message: impl fmt::Display) -> String {
         self.place.error(format_args!("{}: {message}", self.key)).0
     }
@@ -62,7 +62,7 @@ impl Node {
     /// Reads YAML text.
     ///
     /// # Errors
-    /// When it is not YAML, or a setting is there twice.
+    /// When the text is not YAML, or contains a setting twice.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let (raw, _) = yaml::read(text, None)?;
         Ok(Self::freeze(tree::nest(raw)?, String::new()))
@@ -90,8 +90,8 @@ impl Node {
         Self(Arc::new(Inner { key, place: raw.place, value, asked: AtomicBool::new(false) }))
     }
 
-    /// Turns this place into what a module wants to know. Keys that no module ever asked for are warned about at the end
-    /// ([`Node::unknown`]); a struct asks for all its fields. Nothing (`~`, a missing key) and keys without a value give the defaults.
+    /// Deserialises the value. A struct marks all its fields as known; keys that no module ever reads are warned about at the end
+    /// ([`Node::unknown`]). A missing key, `~` and a key without a value give the default.
     ///
     /// # Errors
     /// With file, line, key and what is allowed.
@@ -100,7 +100,7 @@ impl Node {
         T::deserialize(self).map_err(|e| e.into_error(self))
     }
 
-    /// An error that points here.
+    /// An error with the file, line and key of this node in front.
     pub fn error(&self, message: impl Into<String>) -> Error {
         let message = message.into();
         match self.key() {
@@ -109,13 +109,13 @@ impl Node {
         }
     }
 
-    /// What is at a dotted path below; where there is nothing, a node that is null and knows its key. The keys on the way are known
-    /// from here on; what is below the path is not.
+    /// The value at a dotted path below this node; a null node with that key when there is none. Marks the keys on the path as known, but not
+    /// those below it.
     pub fn get(&self, path: &str) -> Self {
         let mut at = self.clone();
         for name in path.split('.') {
             if matches!(at.0.value, Held::Broken(_)) {
-                // Reading it says why.
+                // Reading this node reports the unresolved variable.
                 return at;
             }
             let next = match &at.0.value {
@@ -132,7 +132,7 @@ impl Node {
         at
     }
 
-    /// The keys and values of a map, in the order written; nothing for all else. The keys are known from here on.
+    /// The keys and values of a map in the order written; empty for other values. Marks the keys as known.
     pub fn entries(&self) -> impl Iterator<Item = (&str, &Self)> {
         let entries = match &self.0.value {
             Held::Map(entries) => entries.as_slice(),
@@ -144,7 +144,7 @@ impl Node {
         })
     }
 
-    /// The items of a list; a single value is a list of one, a variable's or the command line's `a,b` of two.
+    /// The items of a list. A single value is a list of one; `a,b` from a variable or the command line is a list of two.
     pub fn items(&self) -> Vec<Self> {
         match &self.0.value {
             Held::List(items) => items.clone(),
@@ -157,7 +157,7 @@ impl Node {
         }
     }
 
-    /// Every value below that is neither map nor list, with its dotted path from here: `{a: {b: 1}}` is `a.b`. Lists are values.
+    /// All values below that are not maps, with their dotted path from here: `{a: {b: 1}}` gives `a.b`. Lists are not descended into.
     pub fn leaves(&self) -> Vec<(String, Self)> {
         let mut leaves = Vec::new();
         self.collect_leaves("", &mut leaves);
@@ -184,23 +184,23 @@ impl Node {
         self.0.place.to_string()
     }
 
-    /// Nothing was written here (or `~`).
+    /// Whether there is no value, or `~`.
     pub fn is_null(&self) -> bool {
         matches!(self.0.value, Held::Null)
     }
 
-    /// A map, be it empty.
+    /// Whether it is a map, empty or not.
     pub fn is_map(&self) -> bool {
         matches!(self.0.value, Held::Map(_))
     }
 
-    /// A list, be it empty.
+    /// Whether it is a list, empty or not.
     pub fn is_list(&self) -> bool {
         matches!(self.0.value, Held::List(_))
     }
 
-    /// The text of a scalar as it was written, numbers and booleans too. `None` for an unresolved variable as well: where that must be
-    /// an error, [`Node::read`] a `String`.
+    /// The text of a scalar as it was written, also of numbers and booleans. `None` for other values and for an unresolved variable; where an
+    /// unresolved variable must be an error, use [`Node::read`] with a `String`.
     pub fn as_str(&self) -> Option<&str> {
         match &self.0.value {
             Held::Scalar(text, _) => Some(text),
@@ -208,7 +208,7 @@ impl Node {
         }
     }
 
-    /// Declares all below known: whatever the user writes there is data, or of no interest.
+    /// Marks everything below as known, for values that are free-form data or deliberately not read.
     pub fn accept(&self) {
         self.0.asked.store(true, Relaxed);
         match &self.0.value {
@@ -218,7 +218,7 @@ impl Node {
         }
     }
 
-    /// What nobody asked for, in the order written; of a map nobody asked for only the map.
+    /// The settings that were never read, in the order written. For an unread map only the map itself is listed, not its keys.
     pub fn unknown(&self) -> Vec<Unknown> {
         let mut unknown = Vec::new();
         self.collect_unknown(&mut unknown);
@@ -245,12 +245,12 @@ impl Node {
         &self.0.value
     }
 
-    /// Somebody asked for this.
+    /// Marks this node as known.
     pub(super) fn known(&self) {
         self.0.asked.store(true, Relaxed);
     }
 
-    /// A struct has a field of this name.
+    /// Marks the child with this key as known.
     pub(super) fn knows(&self, name: &str) {
         if let Held::Map(entries) = &self.0.value
             && let Some((_, node)) = entries.iter().find(|(k, _)| k == name)
@@ -270,7 +270,7 @@ impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0.value {
             Held::Null => f.write_str("~"),
-            // May be a password.
+            // The value may be a password: do not show it.
             Held::Scalar(..) => f.write_str("…"),
             Held::List(items) => f.debug_list().entries(items).finish(),
             Held::Map(entries) => f.debug_map().entries(entries.iter().map(|(k, v)| (k, v))).finish(),

@@ -1,5 +1,5 @@
-//! Values given in one line: `-E key=value`, and what a variable holds where a list is wanted. The grammar of go-ucfg's flags: words,
-//! `'…'`, `"…"`, `[a, b]`, `{a: b}`, and commas for a list without brackets.
+//! Parses values written in one line: `-E key=value`, and the value of a variable where a setting expects a list. The grammar is that of
+//! go-ucfg's flags: words, `'…'`, `"…"`, `[a, b]`, `{a: b}`, and commas for a list without brackets.
 
 use super::{
     error::{Error, Place},
@@ -7,7 +7,7 @@ use super::{
 };
 use std::sync::Arc;
 
-/// Reads `key=value`; a key alone is true.
+/// Parses `key=value`; a key without a value is `true`.
 ///
 /// # Errors
 /// When the key or the value is malformed.
@@ -29,13 +29,13 @@ pub(super) fn setting(text: &str) -> Result<Raw, Error> {
     } else if value == "null" || value == "~" {
         Raw::new(Value::Null, &place)
     } else {
-        // Commas stay: only the reader knows whether a list is wanted, or a password.
+        // Do not split at commas here: only the module that reads the setting knows whether it is a list or a password.
         Raw::new(Value::Scalar(value.to_owned(), Style::Given), &place)
     };
     tree::nest(Raw::new(Value::Map(vec![(key.to_owned(), value)]), &place))
 }
 
-/// The items of a text that is taken for a list: `a,b` and `[a, b]`. `None` when it is malformed, or one item only.
+/// The items of a text that a setting reads as a list: `a,b` or `[a, b]`. `None` when it is malformed or has only one item.
 pub(super) fn list(text: &str, place: &Place) -> Option<Vec<Raw>> {
     let text = text.trim();
     let mut input = Input { rest: text, place, depth: 0, given: false };
@@ -60,7 +60,7 @@ struct Input<'a> {
     rest: &'a str,
     place: &'a Place,
     depth: usize,
-    /// On the command line there may be maps; a variable's value never is one.
+    /// Whether `{…}` is parsed as a map: on the command line, but not in the value of a variable.
     given: bool,
 }
 
@@ -129,7 +129,7 @@ impl<'a> Input<'a> {
 
     fn word(&mut self, stop: &str) -> Result<&'a str, String> {
         let rest = self.rest;
-        // What stands in `${…}` is the variable's.
+        // Quotes and commas inside `${…}` belong to the variable.
         let mut braces = 0_usize;
         let mut before = ' ';
         let end = rest
@@ -155,7 +155,7 @@ impl<'a> Input<'a> {
         Ok(word.trim())
     }
 
-    /// `'…'` as it is, `"…"` with escapes.
+    /// A quoted text: `'…'` is taken literally, `"…"` has escape sequences.
     fn quoted(&mut self, quote: char) -> Result<String, String> {
         let mut text = String::new();
         let mut chars = self.rest.char_indices().skip(1);

@@ -1,4 +1,4 @@
-//! Where things are: home, configuration, data, logs; and what is kept in data: the identity, and the lock.
+//! The `path.*` settings (home, configuration, data, logs), and the data directory with its lock and the agent's identity.
 
 use super::error::Error;
 use serde::{Deserialize, Serialize};
@@ -13,34 +13,34 @@ use uuid::Uuid;
 /// Absolute paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paths {
-    /// The directory of the program, unless told otherwise.
+    /// `path.home`; by default the directory of the binary.
     pub home: PathBuf,
-    /// Where configuration files are looked for: `home`.
+    /// `path.config`: where configuration files are looked up; by default `home`.
     pub config: PathBuf,
-    /// What is kept between runs: `home/data`.
+    /// `path.data`: what is kept between runs; by default `home/data`.
     pub data: PathBuf,
-    /// Log files: `home/logs`.
+    /// `path.logs`: log files; by default `home/logs`.
     pub logs: PathBuf,
 }
 
 impl Paths {
-    /// Where things are when neither configuration nor command line say anything and the program lies in `home`.
+    /// The default paths for a binary in the directory `home`.
     pub fn below(home: &Path) -> Self {
         Said::default().resolve(home)
     }
 
-    /// [`Paths::below`] for the program that runs.
+    /// The default paths for the running binary.
     pub fn standard() -> Self {
         Self::below(&program_folder())
     }
 }
 
-/// The directory of the program that runs.
+/// The directory of the running binary.
 pub(super) fn program_folder() -> PathBuf {
     std::env::current_exe().ok().and_then(|p| p.parent().map(Path::to_owned)).unwrap_or_else(|| PathBuf::from("."))
 }
 
-/// What was said about paths, on the command line or in a file. `None`: the default.
+/// The `path.*` settings of one source (command line or file). `None`: not set there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Said {
     pub home: Option<PathBuf>,
@@ -50,7 +50,7 @@ pub(super) struct Said {
 }
 
 impl Said {
-    /// What was said here, and where nothing was, what was said there.
+    /// These settings; those not set here are taken from the other source.
     pub fn or(&self, other: &Self) -> Self {
         let pick = |a: &Option<PathBuf>, b: &Option<PathBuf>| a.clone().or_else(|| b.clone());
         Self {
@@ -63,7 +63,7 @@ impl Said {
 
     /// `program`: the directory of the binary.
     pub fn resolve(&self, program: &Path) -> Paths {
-        // Only an empty path has no absolute form.
+        // `absolute` fails only for an empty path.
         let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
         let home = absolute(self.home.clone().unwrap_or_else(|| program.to_owned()));
         Paths {
@@ -75,16 +75,16 @@ impl Said {
     }
 }
 
-/// The data directory, taken by this process until it is dropped.
+/// The data directory, locked by this process until this is dropped.
 #[derive(Debug)]
 pub struct DataDir {
-    /// Who we are: the same at every start.
+    /// `agent.id`: the same at every start.
     pub agent_id: Uuid,
-    /// The kernel gives the lock back when it is closed, however the process ends.
+    /// Holds the lock. The kernel releases it when the file is closed, however the process ends.
     _lock: File,
 }
 
-/// `meta.json`, as Packetbeat keeps it; what else stands there stays.
+/// The content of `meta.json`, in Packetbeat's format. Keys that this program does not know are preserved.
 #[derive(Serialize, Deserialize)]
 struct Meta {
     uuid: Uuid,
@@ -93,10 +93,10 @@ struct Meta {
 }
 
 impl DataDir {
-    /// Makes the directory where there is none, takes its lock, and reads or makes up the identity. `now` (RFC 3339) is kept with a new one.
+    /// Creates the directory if needed, locks it, and reads the identity or generates one. `now` (RFC 3339) is stored with a new identity.
     ///
     /// # Errors
-    /// When another instance has it, or it cannot be written.
+    /// When another instance holds the lock, or the directory cannot be written.
     pub fn open(paths: &Paths, now: &str) -> Result<Self, Error> {
         let data = &paths.data;
         let failed = |what: &str, path: &Path, e: std::io::Error| {
@@ -121,7 +121,7 @@ impl DataDir {
         })?;
         let at = data.join("meta.json");
         let agent_id = match fs::read(&at) {
-            // A file cut short by a crash is not worth a refusal to start: the identity is made anew.
+            // A file that a crash left incomplete must not prevent the start: generate a new identity.
             Ok(text) => serde_json::from_slice::<Meta>(&text).ok().map(|meta| meta.uuid).filter(|id| !id.is_nil()),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
             Err(e) => return Err(failed("cannot read", &at, e)),
@@ -139,7 +139,7 @@ impl DataDir {
     }
 }
 
-/// Whole or not at all.
+/// Writes to a temporary file and renames it, so that a crash leaves either the old content or the new.
 fn write_anew(path: &Path, meta: &Meta) -> std::io::Result<()> {
     let new = path.with_extension("json.new");
     let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;

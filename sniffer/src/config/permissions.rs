@@ -1,4 +1,4 @@
-//! Who may have written the configuration: it names commands to no one, but it says where all that is seen is sent.
+//! Reads configuration files, and refuses those that other users may have written: the configuration decides where captured data is sent.
 
 use super::error::Error;
 use std::{
@@ -10,13 +10,13 @@ use std::{
 /// Reads a configuration file.
 ///
 /// # Errors
-/// When it cannot be read, is too big, or `strict` and others may write it.
+/// When the file cannot be read, is too large, or, with `strict`, is owned or writable by another user.
 pub(super) fn read(path: &Path, strict: bool) -> Result<String, Error> {
-    /// A big configuration has some hundred KiB.
+    /// Greatest size of a file. Large configurations have some hundred KiB.
     const MAX_BYTES: u64 = 8 << 20;
     let shown = path.display();
     let file = File::open(path).map_err(|e| Error(format!("{shown}: cannot be read: {e}")))?;
-    // Of the open file: what is at the path may change in between.
+    // The metadata of the open file, because the file at the path may be replaced in between.
     let about = file.metadata().map_err(|e| Error(format!("{shown}: cannot be read: {e}")))?;
     if about.is_dir() {
         return Err(Error(format!("{shown}: is a directory, not a configuration file")));
@@ -59,7 +59,7 @@ fn writable(mode: u32) -> Result<(), (String, String)> {
     Ok(())
 }
 
-/// The kernel's word, without a call into libc. `None` where there is no /proc.
+/// The effective user id, read from /proc to avoid an unsafe call into libc. `None` where there is no /proc.
 fn effective_user() -> Option<u32> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().nth(1)?.parse().ok()

@@ -1,18 +1,19 @@
-//! The tree of values while it is put together: dotted keys become maps, several sources become one.
+//! The tree of values while sources are merged: dotted keys become nested maps, and several sources become one tree.
 
 use super::error::{Error, Place};
 
-/// How deep maps and lists may nest, dotted keys included. Packetbeat's own go down to 8; deeper trees are walked with recursion.
+/// Greatest nesting of maps and lists, parts of dotted keys included. Trees are walked recursively, so this bounds the stack. Packetbeat's own
+/// settings have up to 8 levels.
 pub(super) const MAX_DEPTH: usize = 64;
 
-/// How a scalar was written, which decides what it may be taken for.
+/// How a scalar was written. This decides how it may be converted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Style {
     /// Without quotes: may be a number or a boolean.
     Plain,
-    /// In quotes, or a block: a text unless somebody wants something else.
+    /// In quotes, or a block scalar: a text, unless the setting expects another type.
     Quoted,
-    /// From a variable or the command line: like plain, and a list when a list is wanted (`a,b`).
+    /// From a variable or the command line: like plain, and split (`a,b`) when the setting expects a list.
     Given,
 }
 
@@ -30,12 +31,12 @@ pub(super) enum Value {
     List(Vec<Raw>),
     /// In the order written.
     Map(Vec<(String, Raw)>),
-    /// A variable that could not be resolved: an error for who reads it.
+    /// A variable that could not be resolved: an error for the module that reads it.
     Broken(String),
 }
 
 impl std::fmt::Debug for Raw {
-    /// Without the values: there are passwords among them.
+    /// Debug output without values, because some are passwords.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Raw").field("place", &self.place).finish_non_exhaustive()
     }
@@ -63,7 +64,7 @@ impl Raw {
         }
     }
 
-    /// The value of a key of a map, to change it.
+    /// The value of a key of a map, mutable.
     pub fn find_mut(&mut self, key: &str) -> Option<&mut Self> {
         match &mut self.value {
             Value::Map(entries) => entries.iter_mut().find(|(k, _)| k == key).map(|(_, v)| v),
@@ -76,14 +77,14 @@ impl Raw {
         path.split('.').try_fold(self, |node, key| node.child(key))
     }
 
-    /// Takes a key out of a map.
+    /// Removes a key from a map and returns its value.
     pub fn remove(&mut self, key: &str) -> Option<Self> {
         let Value::Map(entries) = &mut self.value else { return None };
         let index = entries.iter().position(|(k, _)| k == key)?;
         Some(entries.remove(index).1)
     }
 
-    /// The value of a key of a map, made when it is not there. What is no map becomes one.
+    /// The value of a key of a map, created when missing. A value that is not a map is replaced by a map.
     pub fn child_mut(&mut self, key: &str, place: &Place) -> &mut Self {
         if !matches!(self.value, Value::Map(_)) {
             self.value = Value::Map(Vec::new());
@@ -100,15 +101,15 @@ impl Raw {
         }
     }
 
-    /// Puts a value at a dotted path, merging it with what is there.
+    /// Merges a value into the tree at a dotted path.
     pub fn put(&mut self, path: &str, new: Self) {
         let place = new.place.clone();
         let at = path.split('.').fold(self, |node, key| node.child_mut(key, &place));
         at.merge(new);
     }
 
-    /// Lays another source over this one: maps merge, all else is replaced, lists too. (go-ucfg merges lists item by item, so that a
-    /// list of one host laid over two leaves the second in place; nobody who writes a list expects that.)
+    /// Merges another source into this one. Maps are merged; all other values are replaced, lists too. (go-ucfg merges lists item by item, so
+    /// that a list of one host over a list of two keeps the second host. Users do not expect that.)
     pub fn merge(&mut self, new: Self) {
         match (&mut self.value, new.value) {
             (Value::Map(_), Value::Map(entries)) => {
@@ -123,7 +124,7 @@ impl Raw {
     }
 }
 
-/// `packetbeat.protocols.0.ports` and `packetbeat.protocols.http.ports` laid over a list: the item of that number or `type`.
+/// Merges `packetbeat.protocols.0.ports` or `packetbeat.protocols.http.ports` into a list: into the item with that index or that `type`.
 fn merge_into_list(items: &mut Vec<Raw>, entries: Vec<(String, Raw)>, place: &Place) {
     for (key, value) in entries {
         let index = match key.parse::<usize>() {
@@ -144,10 +145,10 @@ fn merge_into_list(items: &mut Vec<Raw>, entries: Vec<(String, Raw)>, place: &Pl
     }
 }
 
-/// Makes dotted keys nested maps, and one map of `a.b: 1` beside `a: {c: 2}`.
+/// Turns dotted keys into nested maps, and merges `a.b: 1` with `a: {c: 2}`.
 ///
 /// # Errors
-/// When a setting is there twice, or the tree is too deep.
+/// When a setting occurs twice, or the tree is too deep.
 pub(super) fn nest(raw: Raw) -> Result<Raw, Error> {
     nest_at(raw, 0)
 }
@@ -205,7 +206,7 @@ impl Raw {
     }
 }
 
-/// Two parts of one source: both maps, or one is nothing; all else is the same setting twice.
+/// Merges two parts of one source. Allowed when both are maps or one is null; anything else is the same setting twice.
 fn join(old: &mut Raw, new: Raw, key: &str) -> Result<(), Error> {
     match (&old.value, new.value) {
         (Value::Map(_), Value::Map(entries)) => {

@@ -28,7 +28,7 @@ fn nanoseconds(text: &str) -> Option<i128> {
             "s" => SECOND,
             "m" => 60.0 * SECOND,
             "h" => 3600.0 * SECOND,
-            // Only alone: `1m30` is a slip.
+            // A number without a unit is allowed only alone: `1m30` is a typing error.
             "" if digits == text.trim_start_matches(['-', '+']).len() => SECOND,
             _ => return None,
         };
@@ -36,7 +36,7 @@ fn nanoseconds(text: &str) -> Option<i128> {
         sum = sum.checked_add((number * unit).round() as i128)?;
         rest = tail;
     }
-    // What fits in 292 years, as in Go.
+    // The range of Go's durations: 292 years.
     (sum <= i128::from(i64::MAX)).then_some(sum * sign)
 }
 
@@ -63,7 +63,7 @@ fn byte_count(text: &str) -> Option<u64> {
     }
 }
 
-/// Takes the text of a scalar; other formats' numbers as well.
+/// A serde visitor that accepts a scalar's text, and numbers from formats other than this module's.
 struct Text<T> {
     expected: &'static str,
     read: fn(&str) -> Option<T>,
@@ -93,7 +93,7 @@ impl<T> de::Visitor<'_> for Text<T> {
     }
 }
 
-/// [`Text`], or nothing.
+/// Like [`Text`], for optional values.
 struct Optional<T>(Text<T>);
 
 impl<'de, T> de::Visitor<'de> for Optional<T> {
@@ -126,36 +126,36 @@ const UNSIGNED: Text<Duration> = Text { expected: "a duration (`10s`, `1m30s`, `
 pub mod duration {
     use super::{Deserializer, Duration, UNSIGNED};
 
-    /// Reads one.
+    /// Deserialises a duration.
     ///
     /// # Errors
-    /// When it is no duration, or a negative one.
+    /// When the value is not a duration, or is negative.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         deserializer.deserialize_str(UNSIGNED)
     }
 }
 
-/// Durations that may be missing; with `#[serde(default)]`.
+/// Optional durations; to be used with `#[serde(default)]`.
 pub mod duration_option {
     use super::{Deserializer, Duration, Optional, UNSIGNED};
 
-    /// Reads one, or nothing.
+    /// Deserialises a duration, or `None` where there is no value.
     ///
     /// # Errors
-    /// When it is no duration, or a negative one.
+    /// When the value is not a duration, or is negative.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
         deserializer.deserialize_option(Optional(UNSIGNED))
     }
 }
 
-/// Durations where a negative one means something (`-1s`: never).
+/// Durations of settings where negative values have a meaning (`-1s`: never).
 pub mod duration_signed {
     use super::{Deserializer, SignedDuration, Text, nanoseconds};
 
-    /// Reads one.
+    /// Deserialises a duration; the result is in nanoseconds.
     ///
     /// # Errors
-    /// When it is no duration.
+    /// When the value is not a duration.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SignedDuration, D::Error> {
         let read = |text: &str| nanoseconds(text).and_then(|n| i64::try_from(n).ok()).map(SignedDuration::from_nanos);
         deserializer.deserialize_str(Text { expected: "a duration (`10s`, `1m30s`, `-1s` for never, or a number of seconds)", read })
@@ -166,10 +166,10 @@ pub mod duration_signed {
 pub mod bytes {
     use super::{Deserializer, Text, byte_count};
 
-    /// Reads one.
+    /// Deserialises a size.
     ///
     /// # Errors
-    /// When it is no size.
+    /// When the value is not a size.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
         deserializer.deserialize_str(Text { expected: "a size (`10MiB`, `10MB`, or a number of bytes)", read: byte_count })
     }

@@ -1,4 +1,4 @@
-//! The tree as serde_yaml writes it: for `export config`, and to show a new form for an old one.
+//! Writes a configuration tree as YAML: for `export config`, and for warnings that show the current form of an old setting.
 
 use super::{
     expand::closing,
@@ -6,13 +6,13 @@ use super::{
 };
 use serde_yaml::Value as Yaml;
 
-/// The tree as serde_yaml writes it. `hide`: what looks like a password is not shown.
+/// The tree as YAML. `hide`: values of keys that look like passwords are replaced.
 pub(super) fn yaml(raw: &Raw, hide: bool) -> Yaml {
     match &raw.value {
         Value::Null | Value::Broken(_) => Yaml::Null,
         Value::Scalar(text, Style::Quoted) => Yaml::from(text.as_str()),
         Value::Scalar(text, _) => serde_yaml::from_str::<Yaml>(text)
-            // Only what reads as the same value: `010` and `a: b` stay texts.
+            // Unquoted only when YAML would read it as the same value: `010` and `a: b` stay strings.
             .ok()
             .filter(|v| matches!(v, Yaml::Bool(_)) || (v.is_number() && !(text.len() > 1 && text.starts_with('0') && !text.contains('.'))))
             .unwrap_or_else(|| Yaml::from(text.as_str())),
@@ -29,7 +29,7 @@ pub(super) fn yaml(raw: &Raw, hide: bool) -> Yaml {
     }
 }
 
-/// Takes the defaults out of all variables: `${NAME:default}` becomes `${NAME}`, as Packetbeat's `export config` writes it.
+/// Removes the defaults of all variables: `${NAME:default}` becomes `${NAME}`, as in Packetbeat's `export config`.
 pub(super) fn without_defaults(raw: &mut Raw) {
     match &mut raw.value {
         Value::List(items) => items.iter_mut().for_each(without_defaults),

@@ -1,4 +1,5 @@
-//! YAML text to a tree with places. YAML 1.2 by saphyr-parser's events; anchors, aliases and merge keys (`<<`) are resolved here.
+//! Parses YAML text to a tree whose values know their line. saphyr-parser delivers the events of YAML 1.2; anchors, aliases and merge keys
+//! (`<<`) are resolved here.
 
 use super::{
     error::{Error, Place},
@@ -7,24 +8,24 @@ use super::{
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use std::{collections::HashMap, sync::Arc};
 
-/// How many values a file may come to once its aliases are resolved: a big configuration has some thousands; a few lines of aliases
-/// to aliases could ask for billions.
+/// Most values of a file after its aliases are resolved. Large configurations have some thousands; a few lines of nested aliases could
+/// otherwise expand to billions.
 const MAX_NODES: usize = 100_000;
 
-/// A container that is being read.
+/// A list or map that is being parsed.
 struct Open {
     raw: Raw,
-    /// Of a map: the key whose value comes next.
+    /// For a map: the key whose value comes next.
     key: Option<(String, usize)>,
-    /// Of a map: where each key was, to find those that are there twice.
+    /// For a map: the place of each key, to find duplicates.
     seen: HashMap<String, usize>,
-    /// Of a map: what `<<` names.
+    /// For a map: the values of its merge keys (`<<`).
     merges: Vec<Raw>,
     anchor: usize,
     nodes: usize,
 }
 
-/// Reads the first document of a text. An empty one is an empty map. Returns warnings too.
+/// Parses the first document of a text, an empty document as an empty map. Also returns warnings.
 ///
 /// # Errors
 /// With file and line.
@@ -120,7 +121,8 @@ impl Reader {
         self.finish(open.raw, open.anchor, open.nodes, 1)
     }
 
-    /// A value of `nodes` is complete: into the container it belongs to. `new` of them were not counted yet (a container's items are).
+    /// Adds a complete value to the container that is being parsed. `nodes`: the number of values in it; `new`: how many of those were not
+    /// counted against the limit yet.
     fn finish(&mut self, raw: Raw, anchor: usize, nodes: usize, new: usize) -> Result<(), Error> {
         self.nodes = self.nodes.saturating_add(new);
         if self.nodes > MAX_NODES {
@@ -148,7 +150,7 @@ impl Reader {
                         let place = Place { line, ..self.place.clone() };
                         return Err(place.error(format_args!("{key}: is there twice, first in line {first}; keep one of them")));
                     }
-                    // The line of the key: where a value that begins below it, or is missing, is looked for.
+                    // Use the line of the key: readers look there for a value that is missing or begins on a later line.
                     let place = Place { line, ..raw.place };
                     entries.push((key, Raw { value: raw.value, place }));
                 }

@@ -1,18 +1,19 @@
-//! What every document of a publisher has in common, folded together from all that adds to it or takes away, in the order in
-//! which it would happen to each event; and [`Prepared`], the same as JSON text, ready to be merged while an event is written.
+//! The constant part of a publisher's documents. [`Constants`] is computed once from everything that adds or removes the same fields for
+//! every event (identity, tags, processors), in the order in which those would be applied to an event. [`Prepared`] is the same as JSON
+//! text, which is merged into an event while the event is written.
 
 use super::tree::{Object, merge};
 use serde_json::{Value, value::RawValue};
 use std::collections::BTreeMap;
 
-/// One place of the constants.
+/// What the constants say of one field.
 #[derive(Clone, Debug, PartialEq)]
 enum Part {
-    /// A value. `wins`: over one that the event has there; else the event's is kept.
+    /// The field's value. `wins`: it replaces a value that the event has; otherwise the event's value is kept.
     Leaf { value: Value, wins: bool },
-    /// An object. `there`: it is part of the document even when the event has no such object.
+    /// An object with constants below it. `there`: the document has the object even when the event does not.
     Object { inner: BTreeMap<String, Part>, there: bool },
-    /// What the event has there is left out.
+    /// The event's value is left out of the document.
     Gone,
 }
 
@@ -26,7 +27,7 @@ impl Part {
         }
     }
 
-    /// Whether anything in it goes over what the event has.
+    /// Whether it replaces or removes a value of the event.
     fn wins(&self) -> bool {
         match self {
             Self::Leaf { wins, .. } => *wins,
@@ -35,7 +36,7 @@ impl Part {
         }
     }
 
-    /// What this place is in a document whose event has nothing here.
+    /// The value of this field in a document whose event does not have the field.
     fn alone(&self) -> Option<Value> {
         match self {
             Self::Leaf { value, .. } => Some(value.clone()),
@@ -89,7 +90,7 @@ impl Constants {
         level.insert(rest.to_owned(), Part::Gone);
     }
 
-    /// What is known of a field; the second half says whether it stands whatever the event has there.
+    /// The constant value of a field, and whether it holds whatever the event has there.
     pub fn get(&self, name: &str) -> Option<(Option<Value>, bool)> {
         let mut level = &self.0;
         let mut rest = name;
@@ -105,7 +106,7 @@ impl Constants {
         }
     }
 
-    /// The text of a string that is always there.
+    /// The value of a string field that every document has.
     pub fn text(&self, name: &str) -> Option<String> {
         match self.get(name)?.0? {
             Value::String(text) => Some(text),
@@ -113,7 +114,7 @@ impl Constants {
         }
     }
 
-    /// Merges the constants into an event that is a tree: the slow way of what [`super::Merged`] does while writing.
+    /// Merges the constants into an event that is a tree. Same result as [`super::Merged`], which does it while writing.
     pub fn apply(&self, event: &mut Object) {
         apply(&self.0, event);
     }
@@ -121,7 +122,7 @@ impl Constants {
     /// The constants as text.
     ///
     /// # Errors
-    /// None that is known; the JSON writer's.
+    /// Those of the JSON writer; none is known to happen.
     pub fn prepare(&self) -> Result<Prepared, serde_json::Error> {
         prepare(&self.0)
     }
@@ -183,19 +184,19 @@ fn prepare(level: &BTreeMap<String, Part>) -> Result<Prepared, serde_json::Error
 #[derive(Debug, Default)]
 pub struct Prepared {
     pub(super) entries: Vec<Entry>,
-    /// One bit for each key's length and first byte: most keys of an event meet no constant, and this says so at once.
+    /// A Bloom filter over length and first byte of the keys. Most keys of an event have no constant, and are dismissed by it.
     filter: u64,
 }
 
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) key: Box<str>,
-    /// What is written when the event has no such key.
+    /// The JSON text that is written when the event does not have the key.
     pub(super) alone: Option<Box<RawValue>>,
     pub(super) merge: Merge,
 }
 
-/// What happens when the event has the key too.
+/// What is done when the event has the key as well.
 #[derive(Debug)]
 pub(super) enum Merge {
     Leaf { wins: bool },
@@ -204,7 +205,7 @@ pub(super) enum Merge {
 }
 
 impl Prepared {
-    /// The place of `key` in `entries`.
+    /// The index of `key` in `entries`.
     pub(super) fn find(&self, key: &str) -> Option<usize> {
         if self.filter & bit(key) == 0 {
             return None;

@@ -1,8 +1,8 @@
-//! Writes an event and the constants of its publisher as one object, without a tree: each key of the event is looked up among the
-//! constants as it passes by, what both have is merged, and what only the constants have is written at the end.
+//! Writes an event and the constants of its publisher as one JSON object without building a tree. Each key of the event is looked up among
+//! the constants when it is written: what both have is merged, and what only the constants have is written at the end of its object.
 //!
-//! Only objects on the way to a constant are watched; everything below them goes straight to the writer. What cannot be merged
-//! while writing (an object among the constants where the event has none) is an error, [`super::constants::Constants::apply`] its cure.
+//! Only objects that contain a constant are intercepted; all others go straight to the writer. Where the constants have an object and the
+//! event another kind of value, writing fails, and the caller uses [`super::constants::Constants::apply`] on a tree.
 
 use super::constants::{Merge, Prepared};
 use serde::{
@@ -12,7 +12,7 @@ use serde::{
 use smallvec::SmallVec;
 use std::fmt;
 
-/// `value` with the constants.
+/// Serialises `value` merged with constants.
 pub struct Merged<'a, T: ?Sized> {
     /// The event, or an object in it.
     pub value: &'a T,
@@ -106,12 +106,12 @@ impl<'a, S: Serializer> Serializer for Merger<'a, S> {
     }
 }
 
-/// What the value of the last key is to become, where key and value come apart.
+/// What to do with the next value, decided when its key was serialised (serde serialises keys and values of maps in separate calls).
 #[derive(Clone, Copy)]
 enum At {
-    /// The event's own.
+    /// Write the event's value.
     Own,
-    /// Left out, key and all.
+    /// Leave out key and value.
     Skip,
     /// Merged with the entry at this place.
     Merge(usize),
@@ -120,7 +120,7 @@ enum At {
 struct Merging<'a, M> {
     inner: M,
     with: &'a Prepared,
-    /// Which entries of `with` the event has too.
+    /// One bit for each entry of `with` that the event has as well.
     met: SmallVec<[bool; 32]>,
     at: At,
 }
@@ -201,7 +201,7 @@ impl<M: SerializeMap> SerializeStruct for Merging<'_, M> {
     }
 }
 
-/// Looks a key up; keys that are no strings meet no constant.
+/// Serialises a map key to look it up among the constants. Keys that are not strings have no constant.
 struct Find<'a>(&'a Prepared);
 
 macro_rules! not_found {
@@ -304,7 +304,7 @@ mod tests {
         }
     }
 
-    /// Both ways, which must agree; and no key twice.
+    /// Merges by both ways, asserts that the results are equal and that no key occurs twice.
     fn both(constants: &Constants, event: &impl Serialize) -> Value {
         let prepared = constants.prepare().unwrap();
         let fast = serde_json::to_string(&Merged { value: event, with: &prepared });

@@ -1,5 +1,5 @@
-//! Events: typed views that serialise straight into JSON. What is common to all of them is [`Head`]; what only one protocol
-//! knows is a struct of its own beside its parser. Neither is a map that is built.
+//! Events: structs that borrow from the packet and are serialised straight to JSON. [`Head`] has the fields that all transactions have; a
+//! protocol's own fields are a struct beside its parser. No map is built on the way.
 
 pub mod constants;
 mod ecs;
@@ -18,23 +18,23 @@ use std::net::IpAddr;
 /// How a transaction ended, as `status` spells it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub enum Status {
-    /// Asked, answered, no error.
+    /// The request was answered without an error.
     #[default]
     OK,
-    /// Failed, or one half of it is missing.
+    /// The transaction failed, or its request or response is missing.
     Error,
-    /// Failed by the client's doing (memcache alone says so).
+    /// The client made an error. Only memcache uses it.
     #[serde(rename = "Client Error")]
     ClientError,
-    /// Failed by the server's doing (memcache alone says so).
+    /// The server failed. Only memcache uses it.
     #[serde(rename = "Server Error")]
     ServerError,
-    /// Nobody answered (nfs alone says so).
+    /// There was no response. Only nfs uses it.
     #[serde(rename = "NO_REPLY")]
     NoReply,
 }
 
-/// The fields common to all transactions. A protocol fills in what it knows and leaves the rest to `..Head::new(…)`.
+/// The fields common to all transactions. A protocol sets those it knows and takes the others from `..Head::new(…)`.
 ///
 /// Empty strings, empty lists and zero byte counts are left out of the document; `Some("")` in `method` … `response` is kept.
 #[derive(Clone, Copy, Debug)]
@@ -43,8 +43,8 @@ pub struct Head<'a> {
     pub dataset: &'static str,
     /// `status`
     pub status: Status,
-    /// The way the question went: its sender is `source`, its receiver `destination`. `client` and `server` are copies of these
-    /// ends, and which is which follows the connection's [`crate::net::Peers`].
+    /// The direction of the request: its sender is `source`, its receiver `destination`. `client` and `server` are copies of these two ends;
+    /// which is which follows the connection's [`crate::net::Peers`].
     pub from: Direction,
     /// `event.start`: time of the first byte of the request; `None` when only the answer was seen.
     pub start: Option<Timestamp>,
@@ -105,7 +105,7 @@ pub struct Head<'a> {
 }
 
 impl Head<'_> {
-    /// A head that says nothing but whose event it is.
+    /// A head with the dataset and nothing else.
     pub const fn new(dataset: &'static str) -> Self {
         Self {
             dataset,

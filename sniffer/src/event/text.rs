@@ -14,7 +14,7 @@ impl<'a> Text<'a> {
         self.0.is_empty()
     }
 
-    /// The text itself where it is UTF-8, else a copy mended as documents want it.
+    /// The text itself when it is valid UTF-8, otherwise a copy with U+FFFD for each invalid byte.
     pub fn to_str(self) -> std::borrow::Cow<'a, str> {
         match std::str::from_utf8(self.0) {
             Ok(text) => text.into(),

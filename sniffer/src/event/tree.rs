@@ -1,5 +1,5 @@
-//! A document as a tree that can be read and edited by dotted names, for the processors that need one. Most events never
-//! become one.
+//! A document as a tree of JSON values that is read and edited by dotted field names. Only processors that must see each event need it; most
+//! events are never made into one.
 //!
 //! A name finds its field in both forms that documents have: nested (`{"event": {"action": …}}`) and as one key with a dot in
 //! it (`{"event.action": …}`). At each level the longer key comes first.
@@ -21,7 +21,7 @@ pub enum Known<'a> {
     Unknown,
 }
 
-/// Something that has fields: an event, or what is known of all events of a kind.
+/// Something whose fields can be asked for: an event, or what is known of all events of a publisher.
 pub trait Fields {
     /// What is known of the field with this dotted name.
     fn field(&self, name: &str) -> Known<'_>;
@@ -31,7 +31,7 @@ pub trait Fields {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tree(pub Object);
 
-/// Why a field could not be written.
+/// Why a field cannot be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a part of the name is a field that is no object")]
 pub struct NotAnObject;
@@ -112,7 +112,7 @@ fn collect_names(prefix: &str, object: &Object, names: &mut Vec<String>) {
     }
 }
 
-/// `from` over `into`: objects are merged, anything else is replaced.
+/// Merges `from` into `into`: objects are merged, every other value of `from` replaces that of `into`.
 pub fn merge(into: &mut Object, from: &Object) {
     for (key, value) in from {
         match (into.get_mut(key), value) {
@@ -122,7 +122,7 @@ pub fn merge(into: &mut Object, from: &Object) {
     }
 }
 
-/// Keys with dots become nested objects, at every depth; where two meet, the later one goes over the earlier.
+/// Turns keys with dots into nested objects, at every depth. Where two keys name the same field, the later value replaces the earlier.
 pub fn expand_dots(value: Value) -> Value {
     match value {
         Value::Object(object) => {
@@ -144,7 +144,7 @@ pub fn expand_dots(value: Value) -> Value {
     }
 }
 
-/// The fields of an object as dotted names with what stands there; an empty object stands for itself.
+/// The fields of an object by their dotted names. An empty object counts as a field.
 pub fn flatten(object: Object) -> Vec<(String, Value)> {
     let mut flat = Vec::new();
     for (key, value) in object {

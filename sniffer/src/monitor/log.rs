@@ -1,6 +1,6 @@
 //! The log: ECS JSON records, one a line, on standard error or in files that are rotated. <https://www.elastic.co/docs/reference/ecs/logging/intro>
 //!
-//! What events contain never goes here.
+//! The content of events is never logged.
 
 use crate::{
     config::{self, Node},
@@ -16,7 +16,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// The name of this program in its own log, as those who collect Packetbeat's expect it.
+/// `service.name` of the log's records. It is Packetbeat's, so that pipelines which collect Packetbeat's log keep working.
 const SERVICE: &str = "packetbeat";
 
 /// `logging`
@@ -96,7 +96,7 @@ pub struct Logger(Arc<Inner>);
 
 struct Inner {
     level: LevelFilter,
-    /// Whose debug records are wanted; empty or `*`: everybody's.
+    /// The selectors whose debug records are written; empty or `*`: all.
     selectors: Vec<String>,
     to: Mutex<To>,
     metrics: super::ReportOptions,
@@ -148,7 +148,7 @@ impl Logger {
         Ok(Self(Arc::new(Inner { level, selectors, to: Mutex::new(to), metrics: options.metrics })))
     }
 
-    /// Takes what the whole program logs from here on.
+    /// Makes this the logger of the whole program.
     ///
     /// # Errors
     /// When there is a logger already.
@@ -163,7 +163,7 @@ impl Logger {
         self.0.metrics.clone()
     }
 
-    /// Writes one record, with fields of its own beside the usual ones.
+    /// Writes one record with additional fields.
     pub fn write(&self, level: Level, logger: &str, message: &str, more: Option<&Map<String, Value>>) {
         if level <= self.0.level {
             self.put(&Line { level, logger, message, origin: None, more });
@@ -218,7 +218,7 @@ impl Log for Logger {
     fn flush(&self) {}
 }
 
-/// Whether the record is our own, and the logger's name: the module without ours in front.
+/// Whether the record comes from this crate rather than a dependency, and its `log.logger`: the module path without the crate's name.
 fn name(target: &str) -> (bool, String) {
     let own = target == "sniffer" || target.starts_with("sniffer::") || !target.contains("::") && target == "monitoring";
     let rest = target.strip_prefix("sniffer::").unwrap_or(target);

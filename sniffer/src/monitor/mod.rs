@@ -1,6 +1,6 @@
-//! What the operator sees of the program itself: the log, and the counters that are written to it.
+//! The program's own log, and the counters that are written to it.
 //!
-//! Counting costs the packet path nothing: each worker counts for itself and hands over its totals now and then.
+//! The packet path never touches the shared counters: each worker counts in fields of its own and hands over its totals once a second.
 
 pub mod log;
 mod report;
@@ -12,19 +12,19 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// More different names than this are not kept: names come from the program, not from the traffic.
+/// Most counter names that are kept. Names come from the program and not from the traffic, so this bound is never reached in practice.
 const MAX_NAMES: usize = 10_000;
 
-/// Who counts when it is nobody in particular.
+/// The contributor that [`Metrics::add`] counts for.
 const NOBODY: usize = usize::MAX;
 
-/// All counters by their dotted names, summed over those who count. Cheap to clone; all clones are the same.
+/// All counters by their dotted names. Each value is the sum over its contributors (workers). Clones share the same counters.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Name, then who counted how much.
+    /// For each name, the total of each contributor.
     totals: BTreeMap<String, Vec<(usize, u64)>>,
     gauges: BTreeMap<String, f64>,
 }
@@ -49,12 +49,12 @@ impl State {
     }
 }
 
-/// What was counted up to one moment.
+/// The counters at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
-    /// Sums that only grow.
+    /// Counters, which only grow.
     pub totals: BTreeMap<String, u64>,
-    /// Values that go up and down.
+    /// Gauges, which go up and down.
     pub gauges: BTreeMap<String, f64>,
 }
 
@@ -64,12 +64,12 @@ impl Metrics {
         self.lock().part(who, name, |part| *part = total);
     }
 
-    /// Adds to what nobody in particular has counted.
+    /// Adds `n` to a counter that has a single contributor.
     pub fn add(&self, name: &str, n: u64) {
         self.lock().part(NOBODY, name, |part| *part = part.saturating_add(n));
     }
 
-    /// Sets a value that goes up and down.
+    /// Sets a gauge.
     pub fn set_gauge(&self, name: &str, value: f64) {
         let mut state = self.lock();
         if let Some(gauge) = state.gauges.get_mut(name) {
@@ -79,7 +79,7 @@ impl Metrics {
         }
     }
 
-    /// The sums and values of now.
+    /// The current counters and gauges.
     pub fn snapshot(&self) -> Snapshot {
         let state = self.lock();
         let sum = |parts: &Vec<(usize, u64)>| parts.iter().fold(0u64, |sum, part| sum.saturating_add(part.1));
@@ -92,7 +92,7 @@ impl Metrics {
 }
 
 impl Snapshot {
-    /// What grew since `earlier`, with the values of now that are not zero.
+    /// The counters that grew since `earlier`, by how much, and the gauges that are not zero.
     pub fn since(&self, earlier: &Self) -> Self {
         let grown = |name: &String, total: u64| total.saturating_sub(earlier.totals.get(name).copied().unwrap_or(0));
         let totals = self.totals.iter().map(|(name, total)| (name.clone(), grown(name, *total))).filter(|(_, n)| *n > 0).collect();
@@ -100,7 +100,7 @@ impl Snapshot {
         Self { totals, gauges }
     }
 
-    /// As nested objects, the way the log and `/stats` show them.
+    /// The counters as nested objects, as the log shows them.
     pub fn tree(&self) -> serde_json::Value {
         let mut root = serde_json::Map::new();
         let whole = |value: f64| if value.fract() == 0.0 && value.abs() < 1e15 { (value as i64).into() } else { value.into() };

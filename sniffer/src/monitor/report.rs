@@ -1,4 +1,4 @@
-//! The counters in the log: every so often what changed, and everything at the end.
+//! Writes the counters to the log: every period what changed, and all totals at the end.
 
 use super::{Metrics, Snapshot, log::Logger};
 use crate::config;
@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(default)]
 pub struct Options {
-    /// Whether anything is written.
+    /// Whether reports are written.
     pub enabled: bool,
-    /// How often.
+    /// Time between reports.
     #[serde(deserialize_with = "config::duration::deserialize")]
     pub period: Duration,
 }
@@ -22,7 +22,7 @@ impl Default for Options {
     }
 }
 
-/// Writes the counters to the log; driven by whoever has a clock.
+/// Writes the counters to the log. It has no clock of its own: the caller says what time it is.
 pub struct Reporter {
     metrics: Metrics,
     logger: Logger,
@@ -45,7 +45,7 @@ impl Reporter {
         (self.options.enabled && !self.options.period.is_zero()).then_some(self.due)
     }
 
-    /// Writes what changed since the last report, if it is time.
+    /// Writes what changed since the last report, when a report is due at `now`.
     pub fn tick(&mut self, now: Instant) {
         if self.due().is_none_or(|due| now < due) {
             return;
@@ -63,7 +63,7 @@ impl Reporter {
         self.last = snapshot;
     }
 
-    /// The totals and how long it ran.
+    /// Writes all totals and the uptime.
     pub fn finish(&self, now: Instant) {
         if !self.options.enabled {
             return;
