@@ -8,6 +8,8 @@ mod cassandra;
 mod context;
 mod dhcpv4;
 mod dns;
+#[cfg(test)]
+mod held_tests;
 mod http;
 mod icmp;
 pub mod kit;
@@ -111,6 +113,10 @@ pub trait Plugin: Send {
 
     /// The end: no more packets will come. What still waits is reported, or lost.
     fn on_end(&mut self, _cx: &mut Context<'_>) {}
+
+    /// Bytes that it has allocated for conversations, beyond its own `size_of`, as [`StreamParser::held`] counts them. Its parsers'
+    /// bytes are not among them.
+    fn held(&self) -> usize;
 }
 
 /// Follows both directions of one TCP connection.
@@ -139,6 +145,10 @@ pub trait StreamParser: Send {
     fn remembers(&self) -> bool {
         false
     }
+
+    /// Bytes that it has allocated, beyond its own `size_of`: capacity, not length, with queues and what lies in them. Called after
+    /// each packet, so it takes constant time: [`kit`]'s queues keep the sum of what lies in them.
+    fn held(&self) -> usize;
 }
 
 /// What a parser made of its data.

@@ -168,7 +168,11 @@ impl Harness {
 }
 
 struct Nothing;
-impl Plugin for Nothing {}
+impl Plugin for Nothing {
+    fn held(&self) -> usize {
+        0
+    }
+}
 
 /// A connection as a list of what each side says in turn.
 pub type Script<'a> = &'a [(Direction, &'a [u8])];

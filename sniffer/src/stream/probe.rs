@@ -47,4 +47,8 @@ impl StreamParser for Prober {
     }
 
     fn on_close(&mut self, _dir: Direction, _why: Close, _cx: &mut Context<'_>) {}
+
+    fn held(&self) -> usize {
+        self.candidates.capacity() * size_of::<&Protocol>()
+    }
 }

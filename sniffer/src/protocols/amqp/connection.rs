@@ -10,13 +10,13 @@ use super::{
 };
 use crate::{
     net::Direction,
-    protocols::{Close, Context, Progress, Recovery, StreamParser},
+    protocols::{
+        Close, Context, Progress, Recovery, StreamParser,
+        kit::{resync::Resync, timers},
+    },
     time::Timestamp,
 };
 use std::{mem, sync::Arc};
-
-/// Bytes looked through for a first frame before the connection is given up.
-const LONGEST_SEARCH: u64 = 1 << 20;
 
 /// Where one direction is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +39,8 @@ pub struct Connection {
     messages: Messages,
     /// Who is the client is proved.
     certain: bool,
-    /// Bytes looked through in vain before the first frame.
-    searched: u64,
+    /// The search for the next frame.
+    search: Resync,
     /// A frame was there, by direction.
     met: [bool; 2],
 }
@@ -83,26 +83,29 @@ impl StreamParser for Connection {
         self.drop_requests(|r| r.time.after(timeout) <= now, cx);
         self.wake(cx);
     }
+
+    fn held(&self) -> usize {
+        self.waiting.requests.held() + self.messages.held()
+    }
 }
 
 impl Connection {
     /// A connection of which nothing was seen yet.
     pub fn new(amqp: Arc<Amqp>) -> Self {
+        let waiting = Waiting::new(amqp.common.transaction_timeout);
         Self {
             amqp,
             places: [Place::Frame; 2],
-            waiting: Waiting::default(),
+            waiting,
             messages: Messages::default(),
             certain: false,
-            searched: 0,
+            search: Resync::default(),
             met: [false; 2],
         }
     }
 
     fn wake(&self, cx: &mut Context<'_>) {
-        if let Some(since) = self.waiting.since() {
-            cx.wake_at(since.after(self.amqp.common.transaction_timeout));
-        }
+        timers::arm(cx, self.waiting.requests.due());
     }
 
     fn read(&mut self, mut dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
@@ -126,9 +129,9 @@ impl Connection {
                         at += n;
                     }
                     Sought::Perhaps(n, need) => {
-                        return if self.search(n) { Progress::Consumed { bytes: (at + n) as u64, need } } else { Progress::GiveUp };
+                        return if self.goes_on(n) { Progress::Consumed { bytes: (at + n) as u64, need } } else { Progress::GiveUp };
                     }
-                    Sought::Nowhere(n) => return if self.search(n) { Progress::consumed(at + n) } else { Progress::GiveUp },
+                    Sought::Nowhere(n) => return if self.goes_on(n) { Progress::consumed(at + n) } else { Progress::GiveUp },
                 },
                 Place::Frame if rest[0] == b'A' => {
                     let header = wire::PROTOCOL_HEADER;
@@ -140,7 +143,7 @@ impl Connection {
                         if self.met == [false; 2] {
                             dir = self.is(By::Client, dir, cx);
                         }
-                        self.met[dir.index()] = true;
+                        self.found(dir);
                         at += header.len();
                     } else if rest.starts_with(b"AMQP") {
                         return Progress::GiveUp;
@@ -172,7 +175,7 @@ impl Connection {
                                 self.lose(dir, cx);
                                 continue;
                             };
-                            self.met[dir.index()] = true;
+                            self.found(dir);
                             let time = cx.time_at(at);
                             at += whole;
                             match head.kind {
@@ -192,10 +195,15 @@ impl Connection {
         Progress::consumed(at)
     }
 
-    /// Whether to go on looking after `n` more bytes in vain.
-    fn search(&mut self, n: usize) -> bool {
-        self.searched += n as u64;
-        self.met != [false; 2] || self.searched < LONGEST_SEARCH
+    /// Whether to go on with the search after `n` more bytes in vain.
+    fn goes_on(&mut self, n: usize) -> bool {
+        self.search.passed(n) == Recovery::Resume
+    }
+
+    /// A frame was found in that direction.
+    fn found(&mut self, dir: Direction) {
+        self.met[dir.index()] = true;
+        self.search.found();
     }
 
     /// The sender of `dir` is the client or the server. Returns which way `dir` really is.
@@ -302,8 +310,12 @@ impl Connection {
         if alone {
             return self.report(&request, None, cx);
         }
-        for oldest in self.waiting.push(request.into_owned()) {
+        let request = request.into_owned();
+        while let Some(oldest) = self.waiting.requests.evict_for(&request) {
             self.unanswered(&oldest, cx);
+        }
+        if let Some(refused) = self.waiting.requests.push(request) {
+            self.unanswered(&refused, cx);
         }
     }
 
@@ -328,7 +340,7 @@ impl Connection {
     }
 
     fn drop_requests(&mut self, which: impl Fn(&Request<'_>) -> bool, cx: &mut Context<'_>) {
-        for request in self.waiting.take(which) {
+        for request in self.waiting.requests.extract(which) {
             self.unanswered(&request, cx);
         }
     }

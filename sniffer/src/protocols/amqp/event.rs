@@ -9,7 +9,10 @@ use super::{
 use crate::{
     event::{Head, Status, Text},
     net::Direction,
-    protocols::Context,
+    protocols::{
+        Context,
+        kit::{backlog::Waits, held::Held},
+    },
     time::Timestamp,
 };
 use jiff::tz::TimeZone;
@@ -39,6 +42,21 @@ impl Request<'_> {
     /// To be kept.
     pub fn into_owned(self) -> Request<'static> {
         Request { args: self.args.into_owned().into(), ..self }
+    }
+}
+
+impl Held for Request<'_> {
+    fn held(&self) -> usize {
+        match &self.args {
+            Cow::Borrowed(_) => 0,
+            Cow::Owned(args) => args.held(),
+        }
+    }
+}
+
+impl Waits for Request<'_> {
+    fn since(&self) -> Timestamp {
+        self.time
     }
 }
 

@@ -5,10 +5,12 @@ use super::{
     methods::Method,
     wire,
 };
-use crate::{net::Direction, time::Timestamp};
+use crate::{net::Direction, protocols::kit::held::Held, time::Timestamp};
 
 /// On all channels.
 const MOST: usize = 256;
+/// Room for so many is kept when none is under way.
+const SPARE: usize = 16;
 /// Bytes kept of them.
 const MOST_HELD: usize = 16 << 20;
 
@@ -45,9 +47,11 @@ impl Coming {
         let (method, size, time, asked) = (self.method, self.seen, self.time, self.asked.take());
         Message { method, args: &self.args, header: &self.header, body: &self.body, size, time, asked }
     }
+}
 
+impl Held for Coming {
     fn held(&self) -> usize {
-        self.args.len() + self.header.len() + self.body.len() + self.asked.as_ref().map_or(0, |asked| asked.args.len())
+        self.args.held() + self.header.held() + self.body.held() + self.asked.held()
     }
 }
 
@@ -64,7 +68,8 @@ pub enum Stand {
 #[derive(Default)]
 pub struct Messages {
     coming: Vec<Coming>,
-    held: usize,
+    /// The sum of what they hold.
+    bytes: usize,
 }
 
 impl Messages {
@@ -79,18 +84,30 @@ impl Messages {
 
     fn remove(&mut self, place: usize) -> Coming {
         let coming = self.coming.swap_remove(place);
-        self.held = self.held.saturating_sub(coming.held());
+        self.bytes = self.bytes.saturating_sub(coming.held());
+        self.shrink();
         coming
+    }
+
+    fn shrink(&mut self) {
+        if self.coming.is_empty() && self.coming.capacity() > SPARE {
+            self.coming.shrink_to(SPARE);
+        }
+    }
+
+    /// Bytes allocated.
+    pub fn held(&self) -> usize {
+        self.coming.capacity() * size_of::<Coming>() + self.bytes
     }
 
     /// A method was there that brings a message. Returns how many were given up for it: an unfinished one of the same channel, or
     /// itself where there is no room.
     pub fn begin(&mut self, coming: Coming) -> usize {
         let mut gone = self.drop_if(|c| (c.dir, c.channel) == (coming.dir, coming.channel));
-        if self.coming.len() >= MOST || self.held + coming.held() > MOST_HELD {
+        if self.coming.len() >= MOST || self.bytes + coming.held() > MOST_HELD {
             gone += 1;
         } else {
-            self.held += coming.held();
+            self.bytes += coming.held();
             self.coming.push(coming);
         }
         gone
@@ -100,31 +117,31 @@ impl Messages {
     pub fn header(&mut self, dir: Direction, channel: u16, payload: &[u8]) -> Stand {
         let Some(place) = self.place(dir, channel) else { return Stand::Open };
         let coming = &mut self.coming[place];
-        let fits = coming.size.is_none() && self.held + payload.len() <= MOST_HELD;
+        let fits = coming.size.is_none() && self.bytes + payload.len() <= MOST_HELD;
         let Some(size) = wire::body_size(payload).filter(|_| fits) else {
             self.remove(place);
             return Stand::Broken;
         };
         coming.header = payload.to_vec();
         coming.size = Some(size);
-        self.held += payload.len();
+        self.bytes += payload.len();
         if size == 0 { self.end(dir, channel) } else { Stand::Open }
     }
 
     /// `data` was there, of `left` bytes before the end of a body frame. Whether the others are wanted.
     pub fn body(&mut self, dir: Direction, channel: u16, left: u64, data: &[u8]) -> bool {
-        let free = MOST_HELD.saturating_sub(self.held);
+        let free = MOST_HELD.saturating_sub(self.bytes);
         let Some(coming) = self.get(dir, channel) else { return false };
-        let mut kept = 0;
+        let before = coming.body.held();
         if !coming.cut {
             let room = coming.wanted.saturating_sub(coming.body.len()).min(free);
-            kept = room.min(data.len());
+            let kept = room.min(data.len());
             coming.body.extend_from_slice(&data[..kept]);
             coming.cut = room <= data.len();
         }
         coming.seen = coming.seen.saturating_add(if coming.cut { left } else { data.len() as u64 });
-        let wanted = !coming.cut;
-        self.held += kept;
+        let (wanted, more) = (!coming.cut, coming.body.held() - before);
+        self.bytes += more;
         wanted
     }
 
@@ -153,14 +170,15 @@ impl Messages {
     /// Gives up those that `which` names, and tells how many.
     pub fn drop_if(&mut self, which: impl Fn(&Coming) -> bool) -> usize {
         let before = self.coming.len();
-        let held = &mut self.held;
+        let bytes = &mut self.bytes;
         self.coming.retain(|coming| {
             let gone = which(coming);
             if gone {
-                *held = held.saturating_sub(coming.held());
+                *bytes = bytes.saturating_sub(coming.held());
             }
             !gone
         });
+        self.shrink();
         before - self.coming.len()
     }
 

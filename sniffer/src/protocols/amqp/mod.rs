@@ -11,7 +11,7 @@ mod table;
 mod waiting;
 mod wire;
 
-use super::{Common, Plugin, Probe, Protocol, StreamParser};
+use super::{Common, Plugin, Probe, Protocol, kit::shared::Shared};
 use crate::{
     config,
     net::{Direction, Transport},
@@ -19,7 +19,6 @@ use crate::{
 use jiff::tz::TimeZone;
 use methods::{By, Method};
 use serde::Deserialize;
-use std::sync::Arc;
 use wire::{Frame, Kind};
 
 /// See the module.
@@ -68,16 +67,9 @@ impl Amqp {
     }
 }
 
-struct Shared(Arc<Amqp>);
-
 fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
-    Ok(Box::new(Shared(Arc::new(Amqp { common: node.read()?, options: node.read()?, zone: event::local_zone() }))))
-}
-
-impl Plugin for Shared {
-    fn connect(&self) -> Option<Box<dyn StreamParser>> {
-        Some(Box::new(connection::Connection::new(Arc::clone(&self.0))))
-    }
+    let amqp = Amqp { common: node.read()?, options: node.read()?, zone: event::local_zone() };
+    Ok(Box::new(Shared::new(amqp, connection::Connection::new)))
 }
 
 /// The header of the protocol, or a frame with a method that is known.

@@ -4,8 +4,11 @@ use super::{
     event::Request,
     methods::{Method, Role},
 };
-use crate::{net::Direction, time::Timestamp};
-use std::{collections::VecDeque, mem};
+use crate::{
+    net::Direction,
+    protocols::kit::backlog::{Backlog, Limits},
+};
+use std::{collections::VecDeque, time::Duration};
 
 /// On all channels: a client may have 2047 of them, but hardly asks on all at once.
 const MOST: usize = 1024;
@@ -13,24 +16,15 @@ const MOST: usize = 1024;
 const MOST_HELD: usize = 4 << 20;
 
 /// See the module.
-#[derive(Default)]
 pub struct Waiting {
-    /// Oldest first.
-    requests: VecDeque<Request<'static>>,
-    held: usize,
+    /// Of all channels and both directions.
+    pub requests: Backlog<Request<'static>>,
 }
 
 impl Waiting {
-    /// One more waits. What there is no room for any more comes back.
-    pub fn push(&mut self, request: Request<'static>) -> Vec<Request<'static>> {
-        let mut out = vec![];
-        self.held += request.args.len();
-        self.requests.push_back(request);
-        while self.requests.len() > MOST || self.held > MOST_HELD {
-            let Some(oldest) = self.remove(0) else { break };
-            out.push(oldest);
-        }
-        out
+    /// Each request waits for `timeout`.
+    pub fn new(timeout: Duration) -> Self {
+        Self { requests: Backlog::new(Limits { items: MOST, bytes: MOST_HELD, timeout }) }
     }
 
     /// The request that `method` answers, which was sent in direction `dir`. Answers come in the order of the requests of a channel:
@@ -49,13 +43,13 @@ impl Waiting {
         let at = self.requests.iter().position(fits)?;
         if self.requests.get(at).is_some_and(|r| r.gaps[dir.index()]) && self.requests.iter().filter(|r| fits(r)).count() > 1 {
             // Whose answer was in the gap, and whose is this?
-            self.take(fits).into_iter().for_each(lost);
+            self.requests.extract(fits).into_iter().for_each(lost);
             return None;
         }
-        let asked = self.remove(at)?;
+        let asked = self.requests.remove(at)?;
         for i in (0..at).rev() {
             if self.requests.get(i).is_some_and(same) {
-                self.remove(i).into_iter().for_each(&mut lost);
+                self.requests.remove(i).into_iter().for_each(&mut lost);
             }
         }
         Some(asked)
@@ -64,37 +58,15 @@ impl Waiting {
     /// Something is lost in that direction. Takes out those of which nothing is known any more: their answers may be in one gap, and
     /// requests after them in another. A close is the last on its channel.
     pub fn gap(&mut self, dir: Direction) -> VecDeque<Request<'static>> {
-        self.requests.iter_mut().for_each(|r| r.gaps[dir.index()] = true);
-        self.take(|r| r.gaps == [true; 2] && !r.method.closes())
-    }
-
-    /// Takes out those that `which` names.
-    pub fn take(&mut self, which: impl Fn(&Request<'_>) -> bool) -> VecDeque<Request<'static>> {
-        if !self.requests.iter().any(&which) {
-            return VecDeque::new();
-        }
-        let (out, kept): (VecDeque<_>, VecDeque<_>) = mem::take(&mut self.requests).into_iter().partition(which);
-        self.requests = kept;
-        self.held = self.requests.iter().map(|r| r.args.len()).sum();
-        out
-    }
-
-    /// Since when the oldest waits.
-    pub fn since(&self) -> Option<Timestamp> {
-        self.requests.front().map(|r| r.time)
+        self.requests.for_each_mut(|r| r.gaps[dir.index()] = true);
+        self.requests.extract(|r| r.gaps == [true; 2] && !r.method.closes())
     }
 
     /// Client and server were taken for each other.
     pub fn turn_round(&mut self) {
-        for r in &mut self.requests {
+        self.requests.for_each_mut(|r| {
             r.dir = r.dir.reverse();
             r.gaps.swap(0, 1);
-        }
-    }
-
-    fn remove(&mut self, at: usize) -> Option<Request<'static>> {
-        let request = self.requests.remove(at)?;
-        self.held = self.held.saturating_sub(request.args.len());
-        Some(request)
+        });
     }
 }

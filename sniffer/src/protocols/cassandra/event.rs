@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     event::{Head, Status, Text},
-    protocols::Context,
+    protocols::{Context, kit::held::Held},
     time::Timestamp,
 };
 use serde::Serialize;
@@ -22,10 +22,9 @@ pub struct Request {
     pub time: Timestamp,
 }
 
-impl Request {
-    /// What of it is kept.
-    pub fn held(&self) -> usize {
-        self.query.as_ref().map_or(0, |query| query.len())
+impl Held for Request {
+    fn held(&self) -> usize {
+        self.query.held()
     }
 }
 

@@ -13,7 +13,10 @@ mod segment;
 mod side;
 mod wire;
 
-use super::{Close, Context, Plugin, Probe, Progress, Protocol, Recovery, StreamParser, kit::matcher::Waiting};
+use super::{
+    Close, Context, Plugin, Probe, Progress, Protocol, Recovery, StreamParser,
+    kit::{backlog::Limits, held::Held, matcher::Matcher, shared::Shared},
+};
 use crate::{
     config,
     net::{Direction, Transport},
@@ -38,8 +41,6 @@ const MOST_COMPRESSED: u32 = 8 << 20;
 const MOST_WAITING: usize = 1 << 15;
 /// Bytes of queries that wait on one connection; of what is beyond that only the header is kept.
 const MOST_HELD: usize = 4 << 20;
-/// Bytes in which no message was found before a connection is given up: more than the longest message that servers take by default (16 MiB).
-const MOST_LOST: u64 = 20 << 20;
 /// What is kept of the room that bodies are decompressed into.
 const KEPT_ROOM: usize = 256 << 10;
 
@@ -104,7 +105,7 @@ fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
         };
         ignored |= 1 << op.0;
     }
-    Ok(Box::new(Shared(Arc::new(Cassandra { options, compression, ignored }))))
+    Ok(Box::new(Shared::new(Cassandra { options, compression, ignored }, Connection::new)))
 }
 
 /// A header whose body begins as it must, or a segment that its checksum vouches for.
@@ -116,32 +117,12 @@ fn probe(_dir: Direction, data: &[u8]) -> Probe {
     }
 }
 
-struct Shared(Arc<Cassandra>);
-
-impl Plugin for Shared {
-    fn connect(&self) -> Option<Box<dyn StreamParser>> {
-        Some(Box::new(Connection {
-            plugin: Arc::clone(&self.0),
-            sides: [Side::default(), Side::default()],
-            waiting: Waiting::new(self.0.options.transaction_timeout, MOST_WAITING),
-            held: 0,
-            compression: None,
-            certain: false,
-            gaps: [false; 2],
-            room: Vec::new(),
-            plain: Vec::new(),
-        }))
-    }
-}
-
 struct Connection {
     plugin: Arc<Cassandra>,
     /// By direction.
     sides: [Side; 2],
     /// By stream id.
-    waiting: Waiting<u16, Request>,
-    /// Bytes that `waiting` keeps.
-    held: usize,
+    waiting: Matcher<u16, Request>,
     /// What the STARTUP asked for, once it was seen.
     compression: Option<Option<Compression>>,
     /// Which end is the client is known from a message.
@@ -177,12 +158,11 @@ impl StreamParser for Connection {
             match side.unit(rest) {
                 Unit::Need(need) => return Progress::Consumed { bytes: at as u64, need },
                 Unit::Junk(n) => {
-                    if side.lost == 0 {
+                    if side.search.searched() == 0 {
                         cx.count("malformed");
                     }
-                    side.lose(n);
                     at += n;
-                    if side.lost > MOST_LOST {
+                    if side.pass_over(n) == Recovery::GiveUp {
                         return Progress::GiveUp;
                     }
                 }
@@ -194,8 +174,10 @@ impl StreamParser for Connection {
                     let envelope = Envelope { header, body, segmented: false, time: cx.time_at(at) };
                     if !self.envelope(&mut dir, envelope, cx) {
                         // Not what it seemed: the next one may begin behind its first byte.
-                        self.sides[dir.index()].lose(1);
                         at += 1;
+                        if self.sides[dir.index()].pass_over(1) == Recovery::GiveUp {
+                            return Progress::GiveUp;
+                        }
                         continue;
                     }
                     self.sides[dir.index()].found(&header);
@@ -227,7 +209,7 @@ impl StreamParser for Connection {
     }
 
     fn on_gap(&mut self, dir: Direction, _lost: u64, cx: &mut Context<'_>) -> Recovery {
-        self.sides[dir.index()].search();
+        self.sides[dir.index()].lose();
         // With a response and a later request of the same stream both lost, a response would be paired with the wrong request.
         self.gaps[dir.index()] = !self.waiting.is_empty();
         if self.gaps == [true; 2] {
@@ -240,6 +222,11 @@ impl StreamParser for Connection {
         if dir == Direction::ToClient {
             self.forget(cx);
         }
+    }
+
+    fn held(&self) -> usize {
+        let assemblies: usize = self.sides.iter().map(|side| side.assembly.held()).sum();
+        self.waiting.held() + assemblies + self.room.held() + self.plain.held()
     }
 }
 
@@ -254,6 +241,21 @@ fn wanted(header: &Header, segmented: bool) -> usize {
 }
 
 impl Connection {
+    /// A connection of which nothing was seen yet.
+    fn new(plugin: Arc<Cassandra>) -> Self {
+        let limits = Limits { items: MOST_WAITING, bytes: MOST_HELD, timeout: plugin.options.transaction_timeout };
+        Self {
+            plugin,
+            sides: [Side::default(), Side::default()],
+            waiting: Matcher::new(limits),
+            compression: None,
+            certain: false,
+            gaps: [false; 2],
+            room: Vec::new(),
+            plain: Vec::new(),
+        }
+    }
+
     fn segment(&mut self, dir: &mut Direction, segment: &Segment, bytes: &[u8], time: Timestamp, cx: &mut Context<'_>) {
         let mut room = std::mem::take(&mut self.room);
         match segment.envelopes(bytes, &mut room) {
@@ -351,7 +353,7 @@ impl Connection {
             }
             Op::QUERY if self.plugin.options.send_request && !self.plugin.ignores(header.op) => {
                 let text = self.body(envelope, plain).and_then(|body| wire::query(&header, body));
-                query = text.filter(|text| self.held + text.len() <= MOST_HELD).map(Box::from);
+                query = text.filter(|text| self.waiting.has_bytes(text.len())).map(Box::from);
             }
             _ => {}
         }
@@ -359,9 +361,8 @@ impl Connection {
             self.gaps = [false; 2];
         }
         let request = Request { header, query, time };
-        self.held += request.held();
-        if let Some(unanswered) = self.waiting.insert(header.stream, request, cx.now()) {
-            self.lose(&unanswered, cx);
+        if self.waiting.insert(header.stream, request, cx.now()).is_some() {
+            cx.count("unmatched_requests");
         }
     }
 
@@ -371,7 +372,6 @@ impl Connection {
             Op::EVENT => None,
             _ => {
                 let Some(request) = self.waiting.take(&header.stream) else { return cx.count("unmatched_responses") };
-                self.held -= request.held();
                 Some(request)
             }
         };
@@ -399,21 +399,16 @@ impl Connection {
     }
 
     fn expire(&mut self, cx: &mut Context<'_>) {
-        while let Some(request) = self.waiting.expired(cx.now()) {
-            self.lose(&request, cx);
+        while self.waiting.expired(cx.now()).is_some() {
+            cx.count("unmatched_requests");
         }
     }
 
     fn forget(&mut self, cx: &mut Context<'_>) {
-        while let Some(request) = self.waiting.oldest() {
-            self.lose(&request, cx);
+        while self.waiting.pop().is_some() {
+            cx.count("unmatched_requests");
         }
         self.gaps = [false; 2];
-    }
-
-    fn lose(&mut self, request: &Request, cx: &mut Context<'_>) {
-        self.held -= request.held();
-        cx.count("unmatched_requests");
     }
 }
 

@@ -4,7 +4,13 @@ use super::{
     segment::Segment,
     wire::{COMPRESSED, HEADER, Header, LONGEST_FOUND},
 };
-use crate::time::Timestamp;
+use crate::{
+    protocols::{
+        Recovery,
+        kit::{held::Held, resync::Resync},
+    },
+    time::Timestamp,
+};
 
 /// Bytes that tell whether an envelope begins here: its header, and what its body begins with.
 const ENOUGH: usize = HEADER + 4;
@@ -42,8 +48,8 @@ pub struct Side {
     form: Form,
     /// An envelope that comes in several segments.
     pub assembly: Option<Assembly>,
-    /// Bytes passed over since the last message.
-    pub lost: u64,
+    /// The search for the next message.
+    pub search: Resync,
 }
 
 impl Side {
@@ -76,25 +82,25 @@ impl Side {
 
     /// What [`Side::unit`] found is an envelope by itself.
     pub fn found(&mut self, header: &Header) {
-        self.lost = 0;
+        self.search.found();
         // The next message of v5 may be a segment.
         self.form = if header.version < 5 { Form::Envelopes } else { Form::Unknown };
     }
 
     /// What [`Side::unit`] found is a segment.
     pub fn segmented(&mut self, segment: &Segment) {
-        self.lost = 0;
+        self.search.found();
         self.form = Form::Segments { lz4: segment.lz4() };
     }
 
     /// Passes over `n` bytes that are no message.
-    pub fn lose(&mut self, n: usize) {
-        self.lost += n as u64;
-        self.search();
+    pub fn pass_over(&mut self, n: usize) -> Recovery {
+        self.lose();
+        self.search.passed(n)
     }
 
     /// Where the next message begins is not known any more.
-    pub fn search(&mut self) {
+    pub fn lose(&mut self) {
         self.form = Form::Searching;
         self.assembly = None;
     }
@@ -159,6 +165,12 @@ pub struct Assembly {
     pub left: u64,
     wanted: usize,
     bytes: Vec<u8>,
+}
+
+impl Held for Assembly {
+    fn held(&self) -> usize {
+        self.bytes.held()
+    }
 }
 
 impl Assembly {

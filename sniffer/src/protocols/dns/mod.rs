@@ -9,7 +9,10 @@ mod stream;
 mod transaction;
 mod wire;
 
-use super::{Common, Context, Plugin, Probe, Protocol, StreamParser, kit::matcher::Waiting};
+use super::{
+    Common, Context, Plugin, Probe, Protocol, StreamParser,
+    kit::{backlog::Limits, held::Held, matcher::Matcher, timers},
+};
 use crate::net::{Direction, Transport};
 use serde::Deserialize;
 use std::{net::SocketAddr, time::Duration};
@@ -31,7 +34,7 @@ pub const PROTOCOL: Protocol = Protocol {
             include_additionals: sections.include_additionals,
             timeout: common.transaction_timeout,
         };
-        let waiting = Waiting::new(options.timeout, MOST_WAITING);
+        let waiting = Matcher::new(Limits { items: MOST_WAITING, bytes: usize::MAX, timeout: options.timeout });
         Ok(Box::new(Dns { reporter: Reporter::new(options), waiting }))
     },
     probe,
@@ -81,7 +84,7 @@ type Key = (SocketAddr, SocketAddr, u16);
 
 struct Dns {
     reporter: Reporter,
-    waiting: Waiting<Key, Query>,
+    waiting: Matcher<Key, Query>,
 }
 
 impl Plugin for Dns {
@@ -128,17 +131,19 @@ impl Plugin for Dns {
     }
 
     fn on_end(&mut self, cx: &mut Context<'_>) {
-        while let Some(query) = self.waiting.oldest() {
+        while let Some(query) = self.waiting.pop() {
             self.reporter.unanswered(cx, &query, UNANSWERED);
         }
+    }
+
+    fn held(&self) -> usize {
+        self.waiting.held() + self.reporter.held()
     }
 }
 
 impl Dns {
     fn wake(&self, cx: &mut Context<'_>) {
-        if let Some(due) = self.waiting.due() {
-            cx.wake_at(due);
-        }
+        timers::arm(cx, self.waiting.due());
     }
 }
 

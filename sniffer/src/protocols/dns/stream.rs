@@ -7,14 +7,14 @@ use super::{
 };
 use crate::{
     net::Direction,
-    protocols::{Close, Context, Progress, Recovery, StreamParser, kit::matcher::Waiting},
+    protocols::{
+        Close, Context, Progress, Recovery, StreamParser,
+        kit::{backlog::Limits, held::Held, matcher::Matcher, resync::Resync, timers},
+    },
 };
 
 /// Queries of one connection that wait: some times what resolvers pipeline.
 const MOST_WAITING: usize = 256;
-
-/// Bytes that are looked through in vain for the beginning of a message before the connection is given up: one longest message.
-const MOST_VAIN: usize = 64 << 10;
 
 /// Bytes of the length before a message.
 const PREFIX: usize = 2;
@@ -34,7 +34,7 @@ enum Sync {
 #[derive(Default)]
 struct Side {
     sync: Sync,
-    vain: usize,
+    search: Resync,
     /// A message has begun and is not whole yet; its header, where that is there.
     begun: bool,
     header: Option<Header>,
@@ -44,7 +44,7 @@ struct Side {
 /// One connection.
 pub struct Stream {
     reporter: Reporter,
-    waiting: Waiting<u16, Query>,
+    waiting: Matcher<u16, Query>,
     sides: [Side; 2],
     /// The id of a zone transfer, whose response may go on over many messages.
     transfer: Option<u16>,
@@ -55,7 +55,7 @@ impl Stream {
     pub fn new(options: Options) -> Self {
         Self {
             reporter: Reporter::new(options),
-            waiting: Waiting::new(options.timeout, MOST_WAITING),
+            waiting: Matcher::new(Limits { items: MOST_WAITING, bytes: usize::MAX, timeout: options.timeout }),
             sides: Default::default(),
             transfer: None,
         }
@@ -74,7 +74,7 @@ impl Stream {
             *dir = dir.reverse();
         }
         self.sides[dir.index()].sync = Sync::Good;
-        self.sides[dir.index()].vain = 0;
+        self.sides[dir.index()].search.found();
         let (id, time, bytes) = (message.header.id, cx.time_at(at), PREFIX + octets.len());
         if !is_response {
             if message.is_bare() {
@@ -111,22 +111,20 @@ impl Stream {
         if dir == Direction::ToClient {
             // Whose response it was, or else the one that has waited longest: nearly all answers come in order.
             let named = header.and_then(|header| self.waiting.take(&header.id));
-            if let Some(query) = named.or_else(|| self.waiting.oldest()) {
+            if let Some(query) = named.or_else(|| self.waiting.pop()) {
                 self.reporter.unanswered(cx, &query, note);
             }
         }
     }
 
     fn flush(&mut self, cx: &mut Context<'_>) {
-        while let Some(query) = self.waiting.oldest() {
+        while let Some(query) = self.waiting.pop() {
             self.reporter.unanswered(cx, &query, UNANSWERED);
         }
     }
 
     fn wake(&self, cx: &mut Context<'_>) {
-        if let Some(due) = self.waiting.due() {
-            cx.wake_at(due);
-        }
+        timers::arm(cx, self.waiting.due());
     }
 
     /// The way back: only what looks like a message is taken for one. The next try is at the next data.
@@ -138,8 +136,7 @@ impl Stream {
         }
         let side = &mut self.sides[dir.index()];
         side.begun = false;
-        side.vain += rest.len();
-        if side.vain > MOST_VAIN {
+        if side.search.passed(rest.len()) == Recovery::GiveUp {
             self.flush(cx);
             return Progress::GiveUp;
         }
@@ -211,5 +208,9 @@ impl StreamParser for Stream {
             self.reporter.unanswered(cx, &query, UNANSWERED);
         }
         self.wake(cx);
+    }
+
+    fn held(&self) -> usize {
+        self.waiting.held() + self.reporter.held()
     }
 }

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     event::{Head, Status},
     net::Peers,
-    protocols::Context,
+    protocols::{Context, kit::held::Held},
     time::Timestamp,
 };
 use smallvec::SmallVec;
@@ -77,6 +77,12 @@ impl Query {
     }
 }
 
+impl Held for Query {
+    fn held(&self) -> usize {
+        self.octets.held()
+    }
+}
+
 /// A response as it came.
 pub struct Response<'a> {
     pub message: &'a Message<'a>,
@@ -97,6 +103,12 @@ pub struct Reporter {
     request: String,
     response: String,
     related: Vec<IpAddr>,
+}
+
+impl Held for Reporter {
+    fn held(&self) -> usize {
+        [&self.query, &self.name, &self.request, &self.response].map(Held::held).iter().sum::<usize>() + self.related.held()
+    }
 }
 
 impl Reporter {

@@ -6,7 +6,7 @@ use super::{
     url,
     wire::{Head, Line},
 };
-use crate::time::Timestamp;
+use crate::{protocols::kit::held::Held, time::Timestamp};
 
 /// Where a field lies in [`Message`]'s text.
 #[derive(Clone, Copy, Debug, Default)]
@@ -100,11 +100,6 @@ impl Message {
     /// A field.
     pub fn get(&self, span: Span) -> &[u8] {
         self.text.get(span.start as usize..span.end as usize).unwrap_or_default()
-    }
-
-    /// Memory that it holds.
-    pub fn memory(&self) -> usize {
-        self.text.capacity() + self.body.capacity() + self.headers.capacity() * size_of::<(Span, Span)>()
     }
 
     /// Forgets everything but its room.
@@ -294,6 +289,12 @@ impl Message {
             self.failure = Some(format!("unable to decode body using {coding} encoding: {}", failure.reason));
             break;
         }
+    }
+}
+
+impl Held for Message {
+    fn held(&self) -> usize {
+        self.text.held() + self.body.held() + self.headers.held() + self.failure.held()
     }
 }
 

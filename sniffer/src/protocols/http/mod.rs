@@ -7,13 +7,12 @@ mod parser;
 mod url;
 mod wire;
 
-use super::{Common, Plugin, Probe, Protocol, StreamParser};
+use super::{Common, Plugin, Probe, Protocol, kit::shared::Shared};
 use crate::{
     config,
     net::{Direction, Transport},
 };
 use serde::Deserialize;
-use std::sync::Arc;
 use wire::Role;
 
 /// The protocol `http`.
@@ -104,18 +103,8 @@ fn contains(names: &[String], name: &[u8]) -> bool {
     names.iter().any(|n| n.as_bytes().eq_ignore_ascii_case(name))
 }
 
-struct Http {
-    settings: Arc<Settings>,
-}
-
-impl Plugin for Http {
-    fn connect(&self) -> Option<Box<dyn StreamParser>> {
-        Some(Box::new(parser::Parser::new(self.settings.clone())))
-    }
-}
-
 fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
-    Ok(Box::new(Http { settings: Arc::new(Settings::new(node.read()?, node.read()?)) }))
+    Ok(Box::new(Shared::new(Settings::new(node.read()?, node.read()?), parser::Parser::new)))
 }
 
 fn probe(_: Direction, data: &[u8]) -> Probe {

@@ -4,7 +4,10 @@
 mod event;
 mod wire;
 
-use super::{Common, Context, Plugin, Probe, Protocol, kit::matcher::Waiting};
+use super::{
+    Common, Context, Plugin, Probe, Protocol,
+    kit::{backlog::Limits, held::Held, matcher::Matcher, timers},
+};
 use crate::{
     event::{Head, Status, Text},
     net::{Direction, Peers, Transport},
@@ -21,7 +24,8 @@ pub const PROTOCOL: Protocol = Protocol {
     transports: &[Transport::Icmp, Transport::Icmp6],
     open: |node| {
         let common: Common = node.read()?;
-        Ok(Box::new(Icmp { waiting: Waiting::new(common.transaction_timeout, MOST_WAITING) }))
+        let limits = Limits { items: MOST_WAITING, bytes: usize::MAX, timeout: common.transaction_timeout };
+        Ok(Box::new(Icmp { waiting: Matcher::new(limits) }))
     },
     probe: |_, _| Probe::No,
 };
@@ -43,8 +47,15 @@ struct Request {
     key: Key,
 }
 
+/// It owns nothing on the heap.
+impl Held for Request {
+    fn held(&self) -> usize {
+        0
+    }
+}
+
 struct Icmp {
-    waiting: Waiting<Key, Request>,
+    waiting: Matcher<Key, Request>,
 }
 
 impl Plugin for Icmp {
@@ -91,17 +102,19 @@ impl Plugin for Icmp {
     }
 
     fn on_end(&mut self, cx: &mut Context<'_>) {
-        while let Some(request) = self.waiting.oldest() {
+        while let Some(request) = self.waiting.pop() {
             unanswered(cx, &request, UNANSWERED);
         }
+    }
+
+    fn held(&self) -> usize {
+        self.waiting.held()
     }
 }
 
 impl Icmp {
     fn wake(&self, cx: &mut Context<'_>) {
-        if let Some(due) = self.waiting.due() {
-            cx.wake_at(due);
-        }
+        timers::arm(cx, self.waiting.due());
     }
 }
 

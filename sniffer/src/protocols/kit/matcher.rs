@@ -1,19 +1,27 @@
-//! Requests that wait for their response by a key (a transaction id), bounded in number and in time. For protocols whose
-//! answers come in the order of the questions a queue is enough.
+//! Requests that wait for their response by a key (a transaction id), bounded in number, in bytes and in time. For protocols whose
+//! responses come in the order of the requests see [`super::backlog`].
 
+use super::{
+    backlog::{ItemMut, Limits},
+    held::Held,
+};
 use crate::time::Timestamp;
 use hashbrown::HashMap;
-use std::{collections::VecDeque, hash::Hash, time::Duration};
+use std::{collections::VecDeque, hash::Hash};
 
-/// What waits, by key. All wait equally long, so the oldest is always the first to go.
+/// An empty matcher keeps memory for so many requests. There may be very many idle connections.
+const SPARE: usize = 64;
+
+/// The requests that wait, by key. All have the same timeout, so the oldest is always the first to expire.
 #[derive(Debug)]
-pub struct Waiting<K, V> {
+pub struct Matcher<K, V> {
     entries: HashMap<K, Entry<V>, foldhash::fast::RandomState>,
-    /// Oldest first; an entry that was taken leaves its place here behind, told by its number.
+    /// `(due, number, key)`, oldest first. An entry that was taken leaves its place here behind, recognised by its number.
     order: VecDeque<(Timestamp, u64, K)>,
-    timeout: Duration,
-    most: usize,
+    limits: Limits,
     next: u64,
+    /// The sum of `Held::held` of all values.
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -22,38 +30,63 @@ struct Entry<V> {
     value: V,
 }
 
-impl<K: Hash + Eq + Clone, V> Waiting<K, V> {
-    /// Nothing waits yet; at most `most` ever will, each for `timeout`.
-    pub fn new(timeout: Duration, most: usize) -> Self {
-        Self { entries: HashMap::default(), order: VecDeque::new(), timeout, most: most.max(1), next: 0 }
+impl<K: Hash + Eq + Clone, V: Held> Matcher<K, V> {
+    /// An empty matcher. It allocates nothing before the first request.
+    pub fn new(limits: Limits) -> Self {
+        let limits = Limits { items: limits.items.max(1), ..limits };
+        Self { entries: HashMap::default(), order: VecDeque::new(), limits, next: 0, bytes: 0 }
     }
 
-    /// `value` begins to wait at `now`. What it drives out comes back: its predecessor under the same key, or the oldest where there is no room.
+    /// `value` waits under `key` from `now` on. Returns the evicted request: the one with the same key, or the oldest when there are
+    /// too many. The limit of bytes is not enforced here: call [`Matcher::evict_for`] before.
+    #[must_use = "the evicted request must be reported or counted"]
     pub fn insert(&mut self, key: K, value: V, now: Timestamp) -> Option<V> {
         let number = self.next;
         self.next += 1;
-        self.order.push_back((now.after(self.timeout), number, key.clone()));
-        let replaced = self.entries.insert(key, Entry { number, value }).map(|old| old.value);
-        let out = replaced.or_else(|| if self.entries.len() > self.most { self.oldest() } else { None });
-        // Places left behind by entries that were answered must not pile up.
+        self.order.push_back((now.after(self.limits.timeout), number, key.clone()));
+        self.bytes += value.held();
+        let replaced = self.entries.insert(key, Entry { number, value }).map(|old| self.removed(old.value));
+        let evicted = replaced.or_else(|| if self.entries.len() > self.limits.items { self.pop() } else { None });
+        // Places left behind by entries that were taken must not pile up.
         if self.order.len() > 2 * self.entries.len() + 64 {
             let entries = &self.entries;
             self.order.retain(|(_, number, key)| entries.get(key).is_some_and(|e| e.number == *number));
         }
-        out
+        evicted
     }
 
-    /// What waits under `key`, which no longer does.
+    /// Whether the limit of bytes leaves room for so many more.
+    pub fn has_bytes(&self, more: usize) -> bool {
+        self.bytes.saturating_add(more) <= self.limits.bytes
+    }
+
+    /// Removes the oldest request when the limit of bytes leaves no room for `value`. Call it until it returns `None`.
+    pub fn evict_for(&mut self, value: &V) -> Option<V> {
+        if self.has_bytes(value.held()) { None } else { self.pop() }
+    }
+
+    /// Removes the request with this key.
     pub fn take(&mut self, key: &K) -> Option<V> {
-        self.entries.remove(key).map(|entry| entry.value)
+        let entry = self.entries.remove(key)?;
+        Some(self.removed(entry.value))
     }
 
-    /// What waits under `key`.
-    pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        self.entries.get_mut(key).map(|entry| &mut entry.value)
+    /// Whether a request with this key waits.
+    pub fn contains(&self, key: &K) -> bool {
+        self.entries.contains_key(key)
     }
 
-    /// The oldest, if its time is over at `now`. To be called until there is none.
+    /// The request with this key.
+    pub fn get(&self, key: &K) -> Option<&V> {
+        self.entries.get(key).map(|entry| &entry.value)
+    }
+
+    /// The request with this key, to change it.
+    pub fn get_mut(&mut self, key: &K) -> Option<ItemMut<'_, V>> {
+        ItemMut::new(self.entries.get_mut(key).map(|entry| &mut entry.value), &mut self.bytes)
+    }
+
+    /// Removes the oldest request if its timeout has passed at `now`. Call it until it returns `None`.
     pub fn expired(&mut self, now: Timestamp) -> Option<V> {
         loop {
             let (due, number, key) = self.order.front()?;
@@ -62,26 +95,36 @@ impl<K: Hash + Eq + Clone, V> Waiting<K, V> {
                     if *due > now {
                         return None;
                     }
-                    return self.oldest();
+                    return self.pop();
                 }
                 _ => drop(self.order.pop_front()),
             }
         }
     }
 
-    /// When the oldest is due, for a timer. An early answer may make it a moment too soon, never too late.
+    /// When the oldest request expires, for a timer. It may be too early when that request was answered, never too late.
     pub fn due(&self) -> Option<Timestamp> {
         if self.entries.is_empty() { None } else { self.order.front().map(|(due, _, _)| *due) }
     }
 
-    /// The oldest, which no longer waits, due or not. To be called until there is none, at the end.
-    pub fn oldest(&mut self) -> Option<V> {
+    /// Removes the oldest request, whether or not it has expired.
+    pub fn pop(&mut self) -> Option<V> {
         while let Some((_, number, key)) = self.order.pop_front() {
             if self.entries.get(&key).is_some_and(|entry| entry.number == number) {
                 return self.take(&key);
             }
         }
         None
+    }
+
+    fn removed(&mut self, value: V) -> V {
+        self.bytes = self.bytes.saturating_sub(value.held());
+        if self.entries.is_empty() && self.entries.capacity() > SPARE {
+            self.entries.shrink_to(SPARE);
+            self.order.clear();
+            self.order.shrink_to(SPARE);
+        }
+        value
     }
 
     /// How many wait.
@@ -93,35 +136,76 @@ impl<K: Hash + Eq + Clone, V> Waiting<K, V> {
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
+
+    /// Bytes allocated for the matcher and the requests in it.
+    pub fn held(&self) -> usize {
+        self.entries.allocation_size() + self.order.capacity() * size_of::<(Timestamp, u64, K)>() + self.bytes
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn at(s: u64) -> Timestamp {
         Timestamp(s * 1_000_000_000)
     }
 
+    fn matcher<V: Held>(items: usize, bytes: usize) -> Matcher<u32, V> {
+        Matcher::new(Limits { items, bytes, timeout: Duration::from_secs(10) })
+    }
+
+    fn text(bytes: usize) -> Box<[u8]> {
+        vec![0; bytes].into()
+    }
+
     #[test]
-    fn oldest_goes_first_and_answered_ones_never() {
-        let mut w = Waiting::new(Duration::from_secs(10), 2);
-        assert_eq!(w.insert('a', 1, at(0)), None);
-        assert_eq!(w.insert('b', 2, at(1)), None);
-        assert_eq!(w.insert('a', 3, at(2)), Some(1), "the same key");
-        assert_eq!(w.insert('c', 4, at(3)), Some(2), "no room");
+    fn the_oldest_goes_first_and_answered_ones_never() {
+        let mut w = matcher(2, 100);
+        assert_eq!(w.insert(1, text(1), at(0)), None);
+        assert_eq!(w.insert(2, text(2), at(1)), None);
+        assert_eq!(w.insert(1, text(3), at(2)), Some(text(1)), "the same key");
+        assert_eq!(w.insert(3, text(4), at(3)), Some(text(2)), "no room");
         assert_eq!((w.expired(at(11)), w.due()), (None, Some(at(12))));
-        assert_eq!(w.take(&'a'), Some(3));
-        assert_eq!((w.expired(at(13)), w.expired(at(13)), w.len()), (Some(4), None, 0));
+        assert_eq!((w.take(&1), w.bytes), (Some(text(3)), 4));
+        assert_eq!((w.expired(at(13)), w.expired(at(13)), w.len(), w.bytes), (Some(text(4)), None, 0, 0));
+    }
+
+    #[test]
+    fn bounded_in_bytes() {
+        let mut w = matcher(10, 100);
+        for key in 0..3 {
+            assert_eq!(w.insert(key, text(30), at(0)), None);
+        }
+        let new = text(60);
+        assert_eq!((w.evict_for(&new), w.evict_for(&new), w.evict_for(&new)), (Some(text(30)), Some(text(30)), None));
+        assert_eq!(w.insert(9, new, at(1)), None);
+        *w.get_mut(&9).unwrap() = text(5);
+        assert_eq!((w.contains(&2), w.get(&9), w.bytes), (true, Some(&text(5)), 35));
     }
 
     #[test]
     fn places_left_behind_do_not_pile_up() {
-        let mut w = Waiting::new(Duration::from_secs(10), 10);
+        let mut w = matcher(10, 0);
         for i in 0..10_000 {
-            w.insert(i, (), at(0));
+            assert_eq!(w.insert(i, (), at(0)), None);
             w.take(&i);
         }
         assert!(w.order.len() < 100, "{}", w.order.len());
+    }
+
+    #[test]
+    fn held_counts_capacity_and_is_given_back() {
+        let mut w = matcher(10_000, 1 << 20);
+        assert_eq!(w.held(), 0);
+        for i in 0..10_000 {
+            assert_eq!(w.insert(i, text(7), at(0)), None);
+        }
+        assert!(w.held() > 10_000 * (7 + 2 * size_of::<(u32, u64, Box<[u8]>)>()), "{}", w.held());
+        for i in 0..10_000 {
+            w.take(&i);
+        }
+        assert!(w.held() < 100_000, "{}", w.held());
     }
 }

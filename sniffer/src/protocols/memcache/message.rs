@@ -1,7 +1,10 @@
 //! One request or response of either protocol, as far as a document tells of it.
 
 use super::wire::Ask;
-use crate::time::Timestamp;
+use crate::{
+    protocols::kit::{backlog::Waits, held::Held},
+    time::Timestamp,
+};
 
 /// Bytes of `text` of one message: keys, arguments, statistics and values. What is beyond that is counted and not shown.
 pub const MOST_TEXT: usize = 1 << 20;
@@ -149,9 +152,16 @@ impl Message {
     pub fn silent(&self) -> bool {
         self.quiet || self.noreply == Some(true) || self.ask == Ask::Nothing
     }
+}
 
-    /// What of it is held in memory.
-    pub fn held(&self) -> usize {
-        size_of::<Self>() + self.text.capacity() + 16 * (self.keys.capacity() + self.values.capacity())
+impl Held for Message {
+    fn held(&self) -> usize {
+        self.text.held() + self.keys.held() + self.values.held() + self.stats.held()
+    }
+}
+
+impl Waits for Message {
+    fn since(&self) -> Timestamp {
+        self.time
     }
 }

@@ -13,7 +13,7 @@ mod session;
 mod udp;
 mod wire;
 
-use super::{Close, Common, Context, Plugin, Probe, Progress, Protocol, Recovery, StreamParser};
+use super::{Close, Common, Context, Plugin, Probe, Progress, Protocol, Recovery, StreamParser, kit::timers};
 use crate::{
     config,
     net::{Direction, Transport},
@@ -53,19 +53,20 @@ pub struct Memcache {
     options: Options,
 }
 
-struct Shared {
-    plugin: Arc<Memcache>,
+/// Its TCP parsers share the options; its conversations over UDP are its own.
+struct Memcached {
+    options: Arc<Memcache>,
     udp: udp::Udp,
 }
 
 fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
-    let plugin = Arc::new(Memcache { common: node.read()?, options: node.read()? });
-    Ok(Box::new(Shared { udp: udp::Udp::new(Arc::clone(&plugin)), plugin }))
+    let options = Arc::new(Memcache { common: node.read()?, options: node.read()? });
+    Ok(Box::new(Memcached { udp: udp::Udp::new(Arc::clone(&options)), options }))
 }
 
-impl Plugin for Shared {
+impl Plugin for Memcached {
     fn connect(&self) -> Option<Box<dyn StreamParser>> {
-        Some(Box::new(Connection(Session::new(Arc::clone(&self.plugin), true))))
+        Some(Box::new(Connection(Session::new(Arc::clone(&self.options), true))))
     }
 
     fn on_datagram(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) {
@@ -78,6 +79,10 @@ impl Plugin for Shared {
 
     fn on_end(&mut self, cx: &mut Context<'_>) {
         self.udp.on_end(cx);
+    }
+
+    fn held(&self) -> usize {
+        self.udp.held()
     }
 }
 
@@ -112,13 +117,15 @@ impl StreamParser for Connection {
         self.0.on_timer(cx);
         self.wake(cx);
     }
+
+    fn held(&self) -> usize {
+        self.0.held()
+    }
 }
 
 impl Connection {
     fn wake(&self, cx: &mut Context<'_>) {
-        if let Some(due) = self.0.due() {
-            cx.wake_at(due.max(cx.now().after(Duration::from_millis(1))));
-        }
+        timers::arm(cx, self.0.pending.due());
     }
 }
 

@@ -2,13 +2,17 @@
 //! What a quiet request keeps to itself is known when a later one is answered.
 
 use super::{
+    Memcache,
     event::{self, Pair},
     message::{Kind, Message},
     replies,
     session::Session,
     wire::Ask,
 };
-use crate::{protocols::Context, time::Timestamp};
+use crate::protocols::{
+    Context,
+    kit::{backlog::Limits, held::Held},
+};
 
 /// Requests that wait, for one conversation.
 const MOST_PENDING: usize = 8192;
@@ -18,6 +22,11 @@ const MOST_HELD: usize = 8 << 20;
 const MISSING: &str = "Missing response for non-quiet request";
 const UNFINISHED: &str = "Unfinished transaction";
 const NOBODY_ASKED: &str = "Invalid transaction. Request missing";
+
+/// How many requests of one conversation wait.
+pub(super) fn limits(memcache: &Memcache) -> Limits {
+    Limits { items: MOST_PENDING, bytes: MOST_HELD, timeout: memcache.common.transaction_timeout }
+}
 
 impl Session {
     /// A request is whole.
@@ -33,28 +42,22 @@ impl Session {
             self.asks.message = request; // for its memory
             return;
         }
-        if self.held.saturating_add(request.held()) > MOST_HELD {
+        if !self.pending.has_bytes(request.held()) {
             let before_values = request.values.first().map_or(request.text.len(), |span| span.0);
             request.values.clear();
             request.text.truncate(before_values);
             request.text.shrink_to_fit();
         }
-        while self.pending.len() >= MOST_PENDING || !self.pending.is_empty() && self.held.saturating_add(request.held()) > MOST_HELD {
+        while let Some(oldest) = self.pending.evict_for(&request) {
+            self.unanswered(&oldest, UNFINISHED, cx);
             if !self.binary {
                 self.forget_pending(cx);
                 self.lost = true;
-            } else if let Some(oldest) = self.pop() {
-                self.unanswered(&oldest, UNFINISHED, cx);
             }
         }
-        self.held += request.held();
-        self.pending.push_back(request);
-    }
-
-    fn pop(&mut self) -> Option<Message> {
-        let request = self.pending.pop_front()?;
-        self.held = self.held.saturating_sub(request.held());
-        Some(request)
+        if let Some(refused) = self.pending.push(request) {
+            self.unanswered(&refused, UNFINISHED, cx);
+        }
     }
 
     /// A response is whole, or as whole as it will be.
@@ -67,11 +70,11 @@ impl Session {
             }
             Some(before) => {
                 for _ in 0..before {
-                    if let Some(passed) = self.pop() {
+                    if let Some(passed) = self.pending.pop() {
                         self.unanswered(&passed, MISSING, cx);
                     }
                 }
-                if let Some(request) = self.pop() {
+                if let Some(request) = self.pending.pop() {
                     self.watched |= request.ask == Ask::Watch && reply.command == "OK";
                     self.tell(Some(&request), Some(&reply), &[], cx);
                     if self.pending.is_empty() && self.asks.message.command.is_empty() && request.text.capacity() <= 4096 {
@@ -112,7 +115,7 @@ impl Session {
 
     /// All that wait will not be answered.
     pub(super) fn forget_pending(&mut self, cx: &mut Context<'_>) {
-        while let Some(request) = self.pop() {
+        while let Some(request) = self.pending.pop() {
             self.unanswered(&request, UNFINISHED, cx);
         }
         self.late = 0;
@@ -128,15 +131,11 @@ impl Session {
         }
     }
 
-    /// When the oldest has waited too long.
-    pub fn due(&self) -> Option<Timestamp> {
-        self.pending.front().map(|request| request.time.after(self.plugin.common.transaction_timeout))
-    }
-
     /// Reports who has waited too long. Whose answer has begun has not.
     pub fn on_timer(&mut self, cx: &mut Context<'_>) {
-        while self.answers.message.command.is_empty() && self.due().is_some_and(|due| due <= cx.now()) {
-            let Some(request) = self.pop() else { return };
+        while self.answers.message.command.is_empty()
+            && let Some(request) = self.pending.expired(cx.now())
+        {
             if !request.silent() {
                 self.late = self.late.saturating_add(1);
             }

@@ -10,15 +10,16 @@ use super::{
 };
 use crate::{
     net::Direction,
-    protocols::{Context, Progress, Recovery},
+    protocols::{
+        Context, Progress, Recovery,
+        kit::{backlog::Backlog, held::Held, resync::Resync},
+    },
     time::Timestamp,
 };
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 /// The longest line; a `get` of a thousand long keys fits. memcached's own limit is below it.
 const LONGEST_LINE: usize = 256 << 10;
-/// Bytes in a row that are nothing known before the conversation is given up. A value that was joined in its middle may be 1 MiB.
-const MOST_HUNTED: u64 = 2 << 20;
 
 /// See the module.
 pub struct Session {
@@ -32,16 +33,15 @@ pub struct Session {
     pub(super) asks: Side,
     pub(super) answers: Side,
     /// Requests that wait, in the order they came.
-    pub(super) pending: VecDeque<Message>,
-    /// Bytes that `pending` keeps.
-    pub(super) held: usize,
+    pub(super) pending: Backlog<Message>,
     /// Requests may have been missed: an answer to nobody is not told of until the next request.
     pub(super) lost: bool,
     /// Requests that were reported unanswered and may still be answered (text).
     pub(super) late: u32,
     /// The server sends log lines from here on.
     pub(super) watched: bool,
-    hunted: u64,
+    /// The search for something known, of both sides.
+    search: Resync,
 }
 
 /// What one side is saying.
@@ -79,19 +79,23 @@ impl Session {
     /// Nothing was said yet.
     pub fn new(plugin: Arc<Memcache>, notes: bool) -> Self {
         Self {
+            pending: Backlog::new(super::pairing::limits(&plugin)),
             plugin,
             notes,
             binary: false,
             known: false,
             asks: Side::default(),
             answers: Side::default(),
-            pending: VecDeque::new(),
-            held: 0,
             lost: false,
             late: 0,
             watched: false,
-            hunted: 0,
+            search: Resync::default(),
         }
+    }
+
+    /// Bytes allocated.
+    pub fn held(&self) -> usize {
+        self.pending.held() + self.asks.message.held() + self.answers.message.held()
     }
 
     fn side(&mut self, dir: Direction) -> &mut Side {
@@ -165,14 +169,16 @@ impl Session {
 
     fn hunt(&mut self, dir: Direction, bytes: usize, cx: &mut Context<'_>) -> Step {
         self.side(dir).unsure = true;
-        self.hunted += bytes as u64;
         cx.count("skipped_parts");
-        if self.hunted > MOST_HUNTED { Step::GiveUp } else { Step::Took(bytes) }
+        match self.search.passed(bytes) {
+            Recovery::Resume => Step::Took(bytes),
+            Recovery::GiveUp => Step::GiveUp,
+        }
     }
 
     fn found(&mut self, dir: Direction) {
         self.known = true;
-        self.hunted = 0;
+        self.search.found();
         self.side(dir).unsure = false;
     }
 
@@ -283,9 +289,8 @@ impl Session {
                 if line.first().is_some_and(u8::is_ascii_lowercase) {
                     m.line = Some(m.keep(line));
                 }
-                self.hunted += n as u64;
                 self.asked(cx);
-                if self.hunted > MOST_HUNTED {
+                if self.search.passed(n) == Recovery::GiveUp {
                     return Step::GiveUp;
                 }
             }

@@ -4,7 +4,10 @@
 use super::{Memcache, session::Session};
 use crate::{
     net::{Direction, Peers},
-    protocols::{Context, Progress, Skipped, kit::matcher::Waiting, kit::reader::Reader},
+    protocols::{
+        Context, Progress, Skipped,
+        kit::{backlog::Limits, held::Held, matcher::Matcher, reader::Reader, timers},
+    },
     time::Timestamp,
 };
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
@@ -38,7 +41,7 @@ type Key = (SocketAddr, SocketAddr, u16);
 /// All conversations over UDP.
 pub struct Udp {
     plugin: Arc<Memcache>,
-    waiting: Waiting<Key, Box<Transaction>>,
+    waiting: Matcher<Key, Box<Transaction>>,
     early: usize,
 }
 
@@ -55,15 +58,28 @@ struct Assembly {
     since: Option<Timestamp>,
     next: u16,
     early: BTreeMap<u16, Box<[u8]>>,
+    /// Bytes of these.
+    early_bytes: usize,
     /// What the session has not taken.
     rest: Vec<u8>,
     /// What it does not want of what is to come.
     skip: u64,
 }
 
+/// What an early datagram takes beside its bytes, with its share of the tree's nodes.
+const EARLY_OVERHEAD: usize = 2 * size_of::<(u16, Box<[u8]>)>();
+
+impl Held for Transaction {
+    fn held(&self) -> usize {
+        let side = |side: &Assembly| side.early_bytes + side.early.len() * EARLY_OVERHEAD + side.rest.held();
+        self.session.held() + self.sides.iter().map(side).sum::<usize>()
+    }
+}
+
 impl Udp {
     pub fn new(plugin: Arc<Memcache>) -> Self {
-        let waiting = Waiting::new(plugin.options.udptransactiontimeout, MOST_WAITING);
+        let timeout = plugin.options.udptransactiontimeout;
+        let waiting = Matcher::new(Limits { items: MOST_WAITING, bytes: usize::MAX, timeout });
         Self { plugin, waiting, early: 0 }
     }
 
@@ -75,26 +91,25 @@ impl Udp {
         }
         let key = (cx.peers().client, cx.peers().server, header.id);
         // A new request under the same id ends the old one.
-        if dir == Direction::ToServer && header.number == 0 && self.waiting.get_mut(&key).is_some_and(|t| t.sides[0].next > 0) {
+        if dir == Direction::ToServer && header.number == 0 && self.waiting.get(&key).is_some_and(|t| t.sides[0].next > 0) {
             self.end(true, &key, cx);
         }
-        if self.waiting.get_mut(&key).is_none() {
+        if !self.waiting.contains(&key) {
             let session = Session::new(Arc::clone(&self.plugin), false);
             let new = Transaction { peers: cx.peers().clone(), session, sides: Default::default() };
             if let Some(old) = self.waiting.insert(key, Box::new(new), cx.now()) {
                 self.finish(old, cx);
             }
         }
-        let Some(transaction) = self.waiting.get_mut(&key) else { return };
+        let Some(mut transaction) = self.waiting.get_mut(&key) else { return };
         let (going, early) = transaction.take(dir, header, part, self.early, cx);
         self.early = early;
+        let known = transaction.session.known;
+        drop(transaction);
         if !going {
-            let answered = transaction.session.known;
-            self.end(answered, &key, cx);
+            self.end(known, &key, cx);
         }
-        if let Some(due) = self.waiting.due() {
-            cx.wake_at(due);
-        }
+        timers::arm(cx, self.waiting.due());
     }
 
     /// Reports who has waited too long.
@@ -102,14 +117,17 @@ impl Udp {
         while let Some(transaction) = self.waiting.expired(cx.now()) {
             self.finish(transaction, cx);
         }
-        if let Some(due) = self.waiting.due() {
-            cx.wake_at(due);
-        }
+        timers::arm(cx, self.waiting.due());
+    }
+
+    /// Bytes allocated.
+    pub fn held(&self) -> usize {
+        self.waiting.held()
     }
 
     /// Reports all that wait.
     pub fn on_end(&mut self, cx: &mut Context<'_>) {
-        while let Some(transaction) = self.waiting.oldest() {
+        while let Some(transaction) = self.waiting.pop() {
             self.finish(transaction, cx);
         }
     }
@@ -124,7 +142,7 @@ impl Udp {
     }
 
     fn finish(&mut self, mut transaction: Box<Transaction>, cx: &mut Context<'_>) {
-        let early: usize = transaction.sides.iter().flat_map(|side| side.early.values()).map(|part| part.len()).sum();
+        let early: usize = transaction.sides.iter().map(|side| side.early_bytes).sum();
         self.early = self.early.saturating_sub(early);
         let Transaction { peers, session, .. } = &mut *transaction;
         let now = cx.now();
@@ -141,6 +159,7 @@ impl Transaction {
         if header.number > side.next {
             if early.saturating_add(part.len()) <= MOST_EARLY && !side.early.contains_key(&header.number) {
                 early += part.len();
+                side.early_bytes += part.len();
                 side.early.insert(header.number, part.into());
             } else {
                 cx.count("dropped_datagrams");
@@ -154,6 +173,7 @@ impl Transaction {
         side.next += 1; // at most `total`, which is an u16
         while let Some(part) = side.early.remove(&side.next) {
             early = early.saturating_sub(part.len());
+            side.early_bytes = side.early_bytes.saturating_sub(part.len());
             going &= side.feed(session, peers, dir, &part, since, cx);
             side.next = side.next.saturating_add(1);
         }
@@ -162,8 +182,7 @@ impl Transaction {
         }
         if dir == Direction::ToClient {
             // Several requests in a datagram are answered by several messages.
-            let left: usize = side.early.values().map(|part| part.len()).sum();
-            early = early.saturating_sub(left);
+            early = early.saturating_sub(side.early_bytes);
             *side = Assembly::default();
         }
         let answered = session.pending.is_empty() && session.answers.message.command.is_empty();

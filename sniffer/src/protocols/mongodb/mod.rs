@@ -12,7 +12,10 @@ mod mend;
 mod request;
 mod wire;
 
-use super::{Close, Common, Context, Plugin, Probe, Progress, Protocol, Recovery, StreamParser, kit::matcher::Waiting};
+use super::{
+    Close, Common, Context, Plugin, Probe, Progress, Protocol, Recovery, StreamParser,
+    kit::{backlog::Limits, held::Held, matcher::Matcher, resync::Resync, shared::Shared, timers},
+};
 use crate::{
     config,
     net::{Direction, Transport},
@@ -30,8 +33,6 @@ pub const PROTOCOL: Protocol = Protocol { name: "mongodb", ports: &[27017], tran
 const MOST_WAITING: usize = 1000;
 /// Bytes of their texts; beyond that the whole text of a request is left out, and then the oldest request.
 const MOST_HELD: usize = 4 << 20;
-/// Bytes in which no message was found: it is something else.
-const MOST_SEARCHED: usize = 1 << 20;
 /// What is looked at to tell a message from its middle.
 const SIGN: usize = 25;
 
@@ -68,7 +69,7 @@ impl Mongo {
 }
 
 fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
-    Ok(Box::new(Shared(Arc::new(Mongo { common: node.read()?, options: node.read()? }))))
+    Ok(Box::new(Shared::new(Mongo { common: node.read()?, options: node.read()? }, Connection::new)))
 }
 
 /// A header says enough: three of its four numbers are not free.
@@ -81,33 +82,17 @@ fn probe(dir: Direction, data: &[u8]) -> Probe {
     }
 }
 
-struct Shared(Arc<Mongo>);
-
-impl Plugin for Shared {
-    fn connect(&self) -> Option<Box<dyn StreamParser>> {
-        Some(Box::new(Connection {
-            plugin: Arc::clone(&self.0),
-            waiting: Waiting::new(self.0.common.transaction_timeout, MOST_WAITING),
-            held: 0,
-            settled: false,
-            begun: false,
-            searched: [None; 2],
-            exhaust: None,
-        }))
-    }
-}
-
 struct Connection {
     plugin: Arc<Mongo>,
-    waiting: Waiting<i32, Request>,
-    /// Bytes of text that `waiting` keeps.
-    held: usize,
+    waiting: Matcher<i32, Request>,
     /// Who the client is, is known for certain.
     settled: bool,
     /// A message was read.
     begun: bool,
-    /// Where messages begin is not known in that direction, for so many bytes already.
-    searched: [Option<usize>; 2],
+    /// Where messages begin is not known in that direction.
+    lost: [bool; 2],
+    /// The search for the next message, by direction.
+    search: [Resync; 2],
     /// More answers to a request are to come: its number, and that of the last answer. Servers count from either.
     exhaust: Option<(i32, i32)>,
 }
@@ -116,16 +101,15 @@ impl StreamParser for Connection {
     fn on_data(&mut self, mut dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
         let mut at = 0;
         while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
-            if let Some(searched) = self.searched[dir.index()] {
+            if self.lost[dir.index()] {
                 let Some(begin) = self.find(rest) else {
                     let passed = rest.len().saturating_sub(SIGN - 1);
-                    if searched + passed > MOST_SEARCHED {
-                        return Progress::GiveUp;
-                    }
-                    self.searched[dir.index()] = Some(searched + passed);
-                    return Progress::Consumed { bytes: (at + passed) as u64, need: 1 };
+                    return match self.search[dir.index()].passed(passed) {
+                        Recovery::Resume => Progress::Consumed { bytes: (at + passed) as u64, need: 1 },
+                        Recovery::GiveUp => Progress::GiveUp,
+                    };
                 };
-                self.searched[dir.index()] = None;
+                self.lost[dir.index()] = false;
                 at += begin;
                 continue;
             }
@@ -136,7 +120,7 @@ impl StreamParser for Connection {
                 if !self.begun && matches!(rest, [0x16, 3, 0..=4, _, _, 1 | 2, ..]) {
                     return Progress::HandOver { bytes: at as u64, to: "tls" };
                 }
-                self.searched[dir.index()] = Some(0);
+                self.lost[dir.index()] = true;
                 continue;
             };
             let wanted = header.length.min(inflate::MOST);
@@ -150,23 +134,21 @@ impl StreamParser for Connection {
     }
 
     fn on_gap(&mut self, dir: Direction, _lost: u64, _cx: &mut Context<'_>) -> Recovery {
-        self.searched[dir.index()] = Some(0);
+        self.lost[dir.index()] = true;
         Recovery::Resume
     }
 
     fn on_close(&mut self, dir: Direction, why: Close, cx: &mut Context<'_>) {
         // A client that has said all it had to say still gets its answers.
         if (dir, why) != (Direction::ToServer, Close::Fin) {
-            while self.waiting.oldest().is_some() {
+            while self.waiting.pop().is_some() {
                 cx.count("unmatched_requests");
             }
-            self.held = 0;
         }
     }
 
     fn on_timer(&mut self, cx: &mut Context<'_>) {
         while let Some(mut request) = self.waiting.expired(cx.now()) {
-            self.held = self.held.saturating_sub(request.text.len());
             if request.patience > 0 {
                 request.patience -= 1;
                 self.wait(request, cx);
@@ -174,13 +156,29 @@ impl StreamParser for Connection {
                 cx.count("unmatched_requests");
             }
         }
-        if let Some(due) = self.waiting.due() {
-            cx.wake_at(due);
-        }
+        timers::arm(cx, self.waiting.due());
+    }
+
+    fn held(&self) -> usize {
+        self.waiting.held()
     }
 }
 
 impl Connection {
+    /// A connection of which nothing was seen yet.
+    fn new(plugin: Arc<Mongo>) -> Self {
+        let limits = Limits { items: MOST_WAITING, bytes: MOST_HELD, timeout: plugin.common.transaction_timeout };
+        Self {
+            plugin,
+            waiting: Matcher::new(limits),
+            settled: false,
+            begun: false,
+            lost: [false; 2],
+            search: [Resync::default(); 2],
+            exhaust: None,
+        }
+    }
+
     /// A message whose header is at `at`; `body` is what is read of it. Returns the direction that it turned out to have.
     fn message(&mut self, dir: Direction, header: &Header, body: &[u8], at: usize, cx: &mut Context<'_>) -> Direction {
         let packed = header.op == op::COMPRESSED;
@@ -194,9 +192,11 @@ impl Connection {
         };
         if real != dir {
             cx.flip();
-            self.searched.swap(0, 1);
+            self.lost.swap(0, 1);
+            self.search.swap(0, 1);
         }
         self.begun = true;
+        self.search[real.index()].found();
         let cut = HEADER + body.len() < header.length;
         let unpacked = if packed { inflate::unpack(body, cut) } else { Some(inflate::Inner { op: header.op, data: body.into(), cut }) };
         let Some(mut inner) = unpacked else {
@@ -211,7 +211,7 @@ impl Connection {
         }
         let Some(message) = wire::message(inner.op, &inner.data) else {
             cx.count("malformed");
-            if real == Direction::ToClient && self.take(header.to).is_some() {
+            if real == Direction::ToClient && self.waiting.take(&header.to).is_some() {
                 cx.count("unmatched_requests");
             }
             return real;
@@ -230,7 +230,7 @@ impl Connection {
             op::MSG if self.settled => (dir, true),
             op::MSG => match (dir, to) {
                 // The first request of some drivers has the number 0.
-                (Direction::ToClient, _) if self.waiting.get_mut(&to).is_some() => (dir, true),
+                (Direction::ToClient, _) if self.waiting.contains(&to) => (dir, true),
                 (_, 0 | -1) => (Direction::ToServer, false),
                 _ => (Direction::ToClient, true),
             },
@@ -254,33 +254,20 @@ impl Connection {
     }
 
     fn wait(&mut self, mut request: Request, cx: &mut Context<'_>) {
-        if self.held + request.text.len() > MOST_HELD {
+        if !self.waiting.has_bytes(request.held()) {
             request.shrink();
         }
-        self.held += request.text.len();
-        if let Some(out) = self.waiting.insert(request.id, request, cx.now()) {
-            self.held = self.held.saturating_sub(out.text.len());
+        while self.waiting.evict_for(&request).is_some() {
             cx.count("unmatched_requests");
         }
-        while self.held > MOST_HELD
-            && let Some(out) = self.waiting.oldest()
-        {
-            self.held = self.held.saturating_sub(out.text.len());
+        if self.waiting.insert(request.id, request, cx.now()).is_some() {
             cx.count("unmatched_requests");
         }
-        if let Some(due) = self.waiting.due() {
-            cx.wake_at(due);
-        }
-    }
-
-    fn take(&mut self, id: i32) -> Option<Request> {
-        let request = self.waiting.take(&id)?;
-        self.held = self.held.saturating_sub(request.text.len());
-        Some(request)
+        timers::arm(cx, self.waiting.due());
     }
 
     fn reply(&mut self, header: &Header, message: Option<Message<'_>>, cut: bool, at: usize, cx: &mut Context<'_>) {
-        let Some(request) = self.take(header.to) else {
+        let Some(request) = self.waiting.take(&header.to) else {
             let more = matches!(&message, Some(Message::Msg(m)) if m.flags & flag::MORE_TO_COME != 0)
                 || matches!(&message, Some(Message::Reply { cursor: 1.. | ..=-1, .. }));
             return match self.exhaust {
@@ -316,7 +303,7 @@ impl Connection {
                         && matches!(window.get(HEADER + 4), Some(0 | 1))
                         && (5..header.length).contains(&size)
                 }
-                op::REPLY => first < 16 && self.waiting.get_mut(&header.to).is_some(),
+                op::REPLY => first < 16 && self.waiting.contains(&header.to),
                 op::QUERY => first < 256 && window.get(HEADER + 4).is_some_and(u8::is_ascii_graphic),
                 op::COMPRESSED => matches!(first, 1 | 2001..=2013) && matches!(window.get(HEADER + 8), Some(0..=3)),
                 _ => first == 0 && header.to == 0 && window.get(HEADER + 4).is_some_and(u8::is_ascii_graphic),

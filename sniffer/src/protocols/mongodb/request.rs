@@ -6,7 +6,7 @@ use super::{
     inflate, json,
     wire::{Message, Msg, Sequences, flag},
 };
-use crate::{event::Text, time::Timestamp};
+use crate::{event::Text, protocols::kit::held::Held, time::Timestamp};
 use bson::{RawBsonRef, RawDocument, raw::RawElement};
 use std::time::Duration;
 
@@ -66,6 +66,12 @@ pub struct Request {
     pub number: Option<i64>,
     /// `mongodb.cursorId`
     pub cursor: Option<i64>,
+}
+
+impl Held for Request {
+    fn held(&self) -> usize {
+        self.text.held()
+    }
 }
 
 impl Request {

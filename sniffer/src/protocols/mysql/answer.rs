@@ -6,7 +6,10 @@ use super::{
     values::{self, Style},
     wire::{self, Column, Header, caps, status},
 };
-use crate::{protocols::kit::reader::Reader, time::Timestamp};
+use crate::{
+    protocols::kit::{held::Held, reader::Reader},
+    time::Timestamp,
+};
 
 /// The longest error that is read; servers send 512 characters at the most.
 const LONGEST_ERROR: usize = 4 << 10;
@@ -81,12 +84,13 @@ pub struct Columns {
     last: (usize, usize),
 }
 
-impl Columns {
-    /// Bytes they keep.
-    pub fn held(&self) -> usize {
-        self.names.len() + self.tables.len() + self.kinds.len() * 2
+impl Held for Columns {
+    fn held(&self) -> usize {
+        self.names.held() + self.tables.held() + self.kinds.held()
     }
+}
 
+impl Columns {
     fn clear(&mut self) {
         self.names.clear();
         self.tables.clear();
@@ -187,6 +191,13 @@ pub struct Answer {
     scratch: Vec<u8>,
     /// Part of it is missing in the capture.
     pub lost: bool,
+}
+
+impl Held for Answer {
+    fn held(&self) -> usize {
+        let error = self.error.as_ref().map_or(0, |(_, text)| text.held());
+        self.csv.held() + self.tables.held() + self.columns.held() + self.scratch.held() + error
+    }
 }
 
 impl Answer {

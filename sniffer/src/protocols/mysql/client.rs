@@ -1,14 +1,14 @@
 //! The client's side of a connection: logins, commands, files.
 
 use super::{
-    Command, Connection, Kind, MOST_HELD, MOST_PENDING, Phase, When,
+    Command, Connection, Kind, Phase, When,
     answer::Ask,
     command::{LONGEST, plausible},
     packed::{self, Side},
     wire::{self, HEADER, Header, caps, command},
 };
 use crate::{
-    protocols::{Context, Progress},
+    protocols::{Context, Progress, kit::timers},
     time::Timestamp,
 };
 
@@ -26,7 +26,7 @@ impl Connection {
             let full = header.len == wire::FULL;
             if self.continued[0] {
                 self.continued[0] = full;
-                if let Some(command) = self.pending.back_mut() {
+                if let Some(mut command) = self.pending.back_mut() {
                     command.seq = header.seq;
                     command.bytes += whole as u64;
                 }
@@ -35,7 +35,7 @@ impl Connection {
                 continue;
             }
             if self.file {
-                if let Some(command) = self.pending.front_mut() {
+                if let Some(mut command) = self.pending.front_mut() {
                     command.bytes += whole as u64;
                 }
                 self.file = header.len > 0;
@@ -79,7 +79,7 @@ impl Connection {
                         self.compressed(cx);
                         return Progress::consumed(at);
                     }
-                    return self.strike(data.len());
+                    return self.pass_over(data.len());
                 }
                 self.phase = Phase::Commands;
                 self.lost[0] = false;
@@ -99,7 +99,7 @@ impl Connection {
             }
             if header.seq != 0 || header.len == 0 || first > command::LAST && first != command::STMT_BULK_EXECUTE {
                 self.lost[0] = true;
-                return self.strike(data.len());
+                return self.pass_over(data.len());
             }
             let wanted = (header.len as usize).min(LONGEST);
             let Some(payload) = payload.get(..wanted) else { return need(HEADER + wanted) };
@@ -108,6 +108,7 @@ impl Connection {
             if matches!(first, command::BINLOG_DUMP | command::BINLOG_DUMP_GTID) {
                 return Progress::Done; // from here on it is the log of changes for a replica
             }
+            self.search.found();
             self.command(header, payload, time, cx);
             at += whole;
         }
@@ -196,16 +197,14 @@ impl Connection {
             self.lost[1] = true;
             return cx.count("unmatched_requests");
         }
-        if self.pending.len() >= MOST_PENDING || self.held + new.held() > MOST_HELD {
+        if self.pending.push(new).is_some() {
             self.forget(cx);
             self.lost[1] = true;
             return cx.count("unmatched_requests");
         }
-        self.held += new.held();
-        self.pending.push_back(new);
         if self.pending.len() == 1 {
             self.answer.reset(Some(header.seq.wrapping_add(1)));
-            cx.wake_at(time.after(self.plugin.common.transaction_timeout));
+            timers::arm(cx, self.pending.due());
         }
     }
 

@@ -5,7 +5,10 @@ use super::{
     values::{self, List, Signature},
     wire::{self, command},
 };
-use crate::{protocols::kit::reader::Reader, time::Timestamp};
+use crate::{
+    protocols::kit::{backlog::Waits, held::Held, reader::Reader},
+    time::Timestamp,
+};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// What of a command's text and parameters is kept. Documents beyond this are of no use.
@@ -86,10 +89,18 @@ impl Command {
     pub fn following(self, seq: u8) -> Self {
         Self { seq, ..self }
     }
+}
 
-    /// What of it is kept.
-    pub fn held(&self) -> usize {
-        self.text.len() + self.params.held()
+/// The statement is not counted: [`Statements`] does, and many commands may execute the same one.
+impl Held for Command {
+    fn held(&self) -> usize {
+        self.text.held() + self.params.held()
+    }
+}
+
+impl Waits for Command {
+    fn since(&self) -> Timestamp {
+        self.time
     }
 }
 
@@ -128,9 +139,9 @@ struct Statement {
     used: Timestamp,
 }
 
-impl Statement {
+impl Held for Statement {
     fn held(&self) -> usize {
-        self.sql.len() + self.signature.types.len() * 2 + self.columns.as_ref().map_or(0, |c| c.held())
+        self.sql.held() + self.signature.types.held() + self.columns.as_ref().map_or(0, |c| c.held())
     }
 }
 
@@ -138,8 +149,8 @@ impl Statement {
 #[derive(Debug, Default)]
 pub struct Statements {
     known: BTreeMap<u32, Statement>,
-    /// Bytes that they keep.
-    held: usize,
+    /// The sum of what they hold.
+    bytes: usize,
     /// The one that was prepared last, where that is known.
     last: Option<u32>,
     /// Values sent ahead: for which statement and parameter, and their beginnings.
@@ -153,7 +164,7 @@ impl Statements {
         if now >= self.sweep {
             self.sweep = now.after(timeout);
             self.known.retain(|_, s| now <= s.used.after(timeout));
-            self.held = self.known.values().map(Statement::held).sum();
+            self.bytes = self.known.values().map(Statement::held).sum();
         }
         self.forget(prepared.id);
         self.last = Some(prepared.id);
@@ -162,16 +173,16 @@ impl Statements {
         }
         let signature = Signature { count: prepared.params.into(), types: Vec::new() };
         let statement = Statement { sql: sql.into(), signature, columns: columns.map(Arc::new), used: now };
-        self.held += statement.held();
+        self.bytes += statement.held();
         self.known.insert(prepared.id, statement);
         self.shrink();
     }
 
     /// Ids go up: the first is the oldest.
     fn shrink(&mut self) {
-        while self.known.len() > MOST_STATEMENTS || self.held > MOST_HELD {
+        while self.known.len() > MOST_STATEMENTS || self.bytes > MOST_HELD {
             let Some((_, old)) = self.known.pop_first() else { break };
-            self.held = self.held.saturating_sub(old.held());
+            self.bytes = self.bytes.saturating_sub(old.held());
         }
     }
 
@@ -191,7 +202,7 @@ impl Statements {
             false => values::execute(payload, &mut statement.signature, &ahead),
         };
         command.params = params.unwrap_or_default();
-        self.held = (self.held + statement.held()).saturating_sub(before);
+        self.bytes = (self.bytes + statement.held()).saturating_sub(before);
         self.shrink();
         true
     }
@@ -208,7 +219,7 @@ impl Statements {
         for statement in self.known.values_mut() {
             statement.signature.types.clear();
         }
-        self.held = self.known.values().map(Statement::held).sum();
+        self.bytes = self.known.values().map(Statement::held).sum();
     }
 
     /// The client closes one.
@@ -219,7 +230,7 @@ impl Statements {
 
     fn forget(&mut self, id: u32) {
         if let Some(old) = self.known.remove(&id) {
-            self.held = self.held.saturating_sub(old.held());
+            self.bytes = self.bytes.saturating_sub(old.held());
         }
     }
 
@@ -245,6 +256,14 @@ impl Statements {
             let room = LONGEST_AHEAD.saturating_sub(value.len()).min(r.remaining());
             value.extend_from_slice(r.take(room).unwrap_or_default());
         }
+    }
+
+    /// Bytes allocated.
+    pub fn held(&self) -> usize {
+        let known = self.known.len() * size_of::<(u32, Statement)>() + self.bytes;
+        // There are few of them.
+        let ahead = self.ahead.iter().map(|(.., value)| value.held()).sum::<usize>();
+        known + self.ahead.capacity() * size_of::<(u32, u16, Vec<u8>)>() + ahead
     }
 
     /// The client takes back what it sent ahead.
@@ -276,9 +295,9 @@ mod tests {
         for id in 0..10_000 {
             all.insert(prepared(id), &[b'x'; 2000], None, at(8000), hour);
         }
-        assert_eq!((all.known.len(), all.held), (MOST_HELD / 2000, MOST_HELD / 2000 * 2000));
+        assert_eq!((all.known.len(), all.bytes), (MOST_HELD / 2000, MOST_HELD / 2000 * 2000));
         all.insert(prepared(1), b"select ?", None, at(20_000), hour);
-        assert_eq!((all.known.len(), all.held), (1, 8));
+        assert_eq!((all.known.len(), all.bytes), (1, 8));
     }
 
     #[test]

@@ -16,7 +16,16 @@ mod tests;
 mod values;
 mod wire;
 
-use super::{Close, Common, Context, Plugin, Probe, Progress, Protocol, Recovery, StreamParser};
+use super::{
+    Close, Common, Context, Plugin, Probe, Progress, Protocol, Recovery, StreamParser,
+    kit::{
+        backlog::{self, Backlog},
+        held::Held,
+        resync::Resync,
+        shared::Shared,
+        timers,
+    },
+};
 use crate::{
     config,
     net::{Direction, Transport},
@@ -26,7 +35,7 @@ use answer::{Agreed, Answer, Limits};
 use command::{Command, Kind, Statements};
 use packed::Side;
 use serde::Deserialize;
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use wire::Header;
 
 /// See the module.
@@ -36,8 +45,6 @@ pub const PROTOCOL: Protocol = Protocol { name: "mysql", ports: &[3306, 3307], t
 const MOST_PENDING: usize = 4096;
 /// Bytes that they keep.
 const MOST_HELD: usize = 8 << 20;
-/// Pieces of data of the client that begin with nothing known before the connection is given up.
-const MOST_STRIKES: u8 = 32;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
@@ -66,7 +73,7 @@ struct Mysql {
 fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
     let (common, options): (Common, Options) = (node.read()?, node.read()?);
     let limits = Limits { rows: options.max_rows, row_length: options.max_row_length, show: common.send_response };
-    Ok(Box::new(Shared(Arc::new(Mysql { common, options, limits }))))
+    Ok(Box::new(Shared::new(Mysql { common, options, limits }, Connection::new)))
 }
 
 /// A greeting, an answer to one, or a query that is whole: nothing else is proof enough.
@@ -82,34 +89,6 @@ fn probe(dir: Direction, data: &[u8]) -> Probe {
         (Direction::ToServer, 1, Some(_)) if wire::login(payload).is_some() => Probe::Yes,
         (Direction::ToServer, 0, Some(&wire::command::QUERY)) if missing == 0 && command::plausible(header.len, payload) => Probe::Yes,
         _ => Probe::No,
-    }
-}
-
-struct Shared(Arc<Mysql>);
-
-impl Plugin for Shared {
-    fn connect(&self) -> Option<Box<dyn StreamParser>> {
-        Some(Box::new(Connection {
-            plugin: Arc::clone(&self.0),
-            phase: Phase::Unknown,
-            offered: None,
-            agreed: Agreed::default(),
-            pending: VecDeque::new(),
-            held: 0,
-            answer: Answer::default(),
-            settled: false,
-            statements: Statements::default(),
-            continued: [false; 2],
-            lost: [true; 2],
-            file: false,
-            unclaimed: None,
-            joined: false,
-            unsure: false,
-            strikes: 0,
-            packed: None,
-            scratch: Vec::new(),
-            spare: Vec::new(),
-        }))
     }
 }
 
@@ -155,9 +134,7 @@ struct Connection {
     offered: Option<u64>,
     agreed: Agreed,
     /// Commands that wait for their answers, the oldest first.
-    pending: VecDeque<Command>,
-    /// Bytes that they keep.
-    held: usize,
+    pending: Backlog<Command>,
     /// The answer to the first of them.
     answer: Answer,
     /// It is whole unless an EOF packet follows.
@@ -175,7 +152,8 @@ struct Connection {
     unsure: bool,
     /// The server was heard before its greeting: there will be none.
     joined: bool,
-    strikes: u8,
+    /// The search for the next command.
+    search: Resync,
     /// The connection is compressed.
     packed: Option<Box<[Side; 2]>>,
     scratch: Vec<u8>,
@@ -210,7 +188,7 @@ impl StreamParser for Connection {
         self.lost[dir.index()] = true;
         match dir {
             Direction::ToServer => {
-                if let Some(command) = self.pending.front_mut().filter(|_| self.file) {
+                if let Some(mut command) = self.pending.front_mut().filter(|_| self.file) {
                     command.bytes += lost;
                 }
                 self.file = false;
@@ -245,23 +223,27 @@ impl StreamParser for Connection {
         let timeout = self.plugin.common.transaction_timeout;
         let began = usize::from(self.answer.begun());
         let mut late = 0;
-        for command in self.pending.iter_mut().skip(began).take_while(|c| c.time.after(timeout) <= cx.now()).filter(|c| !c.late) {
-            command.late = true;
-            self.held = self.held.saturating_sub(command.held());
-            *command = Command { late: true, ..Command::new(command.ask, command.kind, 0, command.time).following(command.seq) };
-            late += usize::from(command.kind != Kind::Silent);
+        for index in began..self.pending.len() {
+            let Some(mut command) = self.pending.get_mut(index).filter(|c| c.time.after(timeout) <= cx.now()) else { break };
+            if !command.late {
+                *command = Command { late: true, ..Command::new(command.ask, command.kind, 0, command.time).following(command.seq) };
+                late += usize::from(command.kind != Kind::Silent);
+            }
         }
         for _ in 0..late {
             cx.count("unmatched_requests");
         }
         if began == 0 && self.pending.iter().all(|c| c.late) {
             // The next command begins anew, whether or not these are answered.
-            self.pending.clear();
+            while self.pending.pop().is_some() {}
             self.lost[1] = true;
         }
-        if let Some(next) = self.pending.iter().find(|c| !c.late) {
-            cx.wake_at(next.time.after(timeout).max(cx.now().after(Duration::from_millis(1))));
-        }
+        timers::arm(cx, self.pending.iter().find(|c| !c.late).map(|next| next.time.after(timeout)));
+    }
+
+    fn held(&self) -> usize {
+        let packed = self.packed.as_ref().map_or(0, |sides| size_of::<[Side; 2]>() + sides.held());
+        self.pending.held() + self.answer.held() + self.statements.held() + packed + self.scratch.held() + self.spare.held()
     }
 }
 
@@ -278,6 +260,31 @@ fn wrong_way(dir: Direction, data: &[u8]) -> bool {
 }
 
 impl Connection {
+    /// A connection of which nothing was seen yet.
+    fn new(plugin: Arc<Mysql>) -> Self {
+        let limits = backlog::Limits { items: MOST_PENDING, bytes: MOST_HELD, timeout: plugin.common.transaction_timeout };
+        Self {
+            plugin,
+            phase: Phase::Unknown,
+            offered: None,
+            agreed: Agreed::default(),
+            pending: Backlog::new(limits),
+            answer: Answer::default(),
+            settled: false,
+            statements: Statements::default(),
+            continued: [false; 2],
+            lost: [true; 2],
+            file: false,
+            unclaimed: None,
+            joined: false,
+            unsure: false,
+            search: Resync::default(),
+            packed: None,
+            scratch: Vec::new(),
+            spare: Vec::new(),
+        }
+    }
+
     fn packets(&mut self, dir: Direction, data: &[u8], when: When, cx: &mut Context<'_>) -> Progress {
         match dir {
             Direction::ToServer => self.on_commands(data, when, cx),
@@ -298,7 +305,7 @@ impl Connection {
                 if dir == Direction::ToServer && self.lost[0] {
                     match packed::plausible(rest) {
                         None => return Progress::consumed(at),
-                        Some(false) => return self.strike(data.len()),
+                        Some(false) => return self.pass_over(data.len()),
                         Some(true) => *side = Side::default(),
                     }
                 }
@@ -371,18 +378,19 @@ impl Connection {
         None
     }
 
-    /// The client sent what is nothing known; it is left out, and at some time enough is enough.
-    fn strike(&mut self, len: usize) -> Progress {
-        self.strikes = self.strikes.saturating_add(1);
-        if self.strikes > MOST_STRIKES { Progress::GiveUp } else { Progress::consumed(len) }
+    /// The client sent `len` bytes that begin with nothing known: they are passed over.
+    fn pass_over(&mut self, len: usize) -> Progress {
+        match self.search.passed(len) {
+            Recovery::Resume => Progress::consumed(len),
+            Recovery::GiveUp => Progress::GiveUp,
+        }
     }
 
     /// The answer at hand is whole: reports it.
     fn finish(&mut self, failed: bool, cx: &mut Context<'_>) {
         self.settled = false;
         self.unsure = false;
-        let Some(command) = self.pending.pop_front() else { return };
-        self.held = self.held.saturating_sub(command.held());
+        let Some(command) = self.pending.pop() else { return };
         if let Some(prepared) =
             self.answer.prepared.filter(|_| command.kind == Kind::Prepare && !command.late && self.answer.error.is_none())
         {
@@ -411,14 +419,10 @@ impl Connection {
 
     /// The next command may execute a statement that was still being prepared when it was sent.
     fn resolve(&mut self, now: Timestamp) {
-        let Some(command) = self.pending.front_mut().filter(|c| c.kind == Kind::Execute && c.statement.is_none() && !c.text.is_empty())
-        else {
-            return;
-        };
-        self.held = self.held.saturating_sub(command.held());
+        let unresolved = |c: &Command| c.kind == Kind::Execute && c.statement.is_none() && !c.text.is_empty();
+        let Some(mut command) = self.pending.front_mut().filter(|c| unresolved(c)) else { return };
         let payload = std::mem::take(&mut command.text);
-        self.statements.execute(command, &payload, now, self.plugin.options.statement_timeout);
-        self.held += command.held();
+        self.statements.execute(&mut command, &payload, now, self.plugin.options.statement_timeout);
     }
 
     /// What may have been whole was whole.
@@ -430,7 +434,7 @@ impl Connection {
 
     /// Which answer belongs to which command is not known any more.
     fn forget(&mut self, cx: &mut Context<'_>) {
-        for command in self.pending.drain(..) {
+        while let Some(command) = self.pending.pop() {
             if command.kind == Kind::Prepare {
                 self.statements.forget_last();
             }
@@ -438,7 +442,6 @@ impl Connection {
                 cx.count("unmatched_requests");
             }
         }
-        self.held = 0;
         self.settled = false;
         self.answer.reset(None);
     }

@@ -5,7 +5,10 @@
 //! have to be known. flate2 and zstd are the usual libraries for these formats.
 
 use super::wire::{Header, command};
-use crate::{protocols::kit::reader::Reader, time::Timestamp};
+use crate::{
+    protocols::kit::{held::Held, reader::Reader},
+    time::Timestamp,
+};
 use flate2::{Decompress, FlushDecompress, Status};
 use zstd::stream::raw::{DParameter, Decoder as Zstd, InBuffer, Operation, OutBuffer};
 
@@ -15,6 +18,9 @@ pub const HEADER: usize = 7;
 pub const PIECE: usize = 16 << 10;
 /// Memory that a sender may ask of the zstd decoder, as a power of two; packets have 16 MiB at the most.
 const WINDOW: u32 = 24;
+/// What a decoder allocates, about: zlib's state with its window, zstd's state without.
+const ZLIB_STATE: usize = 48 << 10;
+const ZSTD_STATE: usize = 256 << 10;
 
 enum Decoder {
     /// The first byte of the payload tells.
@@ -31,6 +37,8 @@ pub struct Side {
     pub left: u32,
     /// Bytes it may still become.
     room: u32,
+    /// Bytes that the packet becomes in all.
+    size: u32,
     /// What was unpacked and not yet consumed.
     pub kept: Vec<u8>,
     /// When its first byte was on the wire.
@@ -43,7 +51,19 @@ pub struct Side {
 
 impl Default for Side {
     fn default() -> Self {
-        Self { decoder: Decoder::Stored, left: 0, room: 0, kept: Vec::new(), since: Timestamp::default(), skip: 0, need: 0 }
+        Self { decoder: Decoder::Stored, left: 0, room: 0, size: 0, kept: Vec::new(), since: Timestamp::default(), skip: 0, need: 0 }
+    }
+}
+
+/// The decoders do not tell what they allocate: it is estimated.
+impl Held for Side {
+    fn held(&self) -> usize {
+        let decoder = match self.decoder {
+            Decoder::Unknown | Decoder::Stored => 0,
+            Decoder::Zlib(_) => ZLIB_STATE,
+            Decoder::Zstd(_) => ZSTD_STATE + self.size as usize,
+        };
+        self.kept.held() + decoder
     }
 }
 
@@ -57,6 +77,7 @@ impl Side {
             0 => (Decoder::Stored, len),
             room => (Decoder::Unknown, room),
         };
+        self.size = self.room;
         Some(())
     }
 

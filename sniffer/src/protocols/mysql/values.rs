@@ -3,7 +3,7 @@
 //! "Binary Protocol Value" of MySQL's source documentation.
 
 use super::wire::{lenenc, lenenc_bytes};
-use crate::protocols::kit::reader::Reader;
+use crate::protocols::kit::{held::Held, reader::Reader};
 use std::io::Write;
 
 /// Parameters of one EXECUTE that are shown. A statement has 65,535 at the most; documents of so many help nobody.
@@ -111,13 +111,14 @@ impl List {
         self.ends.is_empty()
     }
 
-    /// Bytes it holds.
-    pub fn held(&self) -> usize {
-        self.text.len() + self.ends.len() * size_of::<usize>()
-    }
-
     fn end(&mut self) {
         self.ends.push(self.text.len());
+    }
+}
+
+impl Held for List {
+    fn held(&self) -> usize {
+        self.text.held() + self.ends.held()
     }
 }
 

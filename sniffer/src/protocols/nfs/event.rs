@@ -7,7 +7,7 @@ use super::{
 use crate::{
     event::{Head, Status, Text},
     net::{Direction, Peers},
-    protocols::Context,
+    protocols::{Context, kit::held::Held},
     time::Timestamp,
 };
 use serde::{Serialize, Serializer};
@@ -22,6 +22,13 @@ pub struct Asked {
     pub bytes: u64,
     /// Who asked whom.
     pub peers: Peers,
+}
+
+impl Held for Asked {
+    fn held(&self) -> usize {
+        let unix = self.call.unix.as_ref().map_or(0, |unix| unix.machine.held() + unix.gids.held());
+        unix + self.call.compound.as_ref().map_or(0, |compound| compound.tag.held())
+    }
 }
 
 /// A reply as it came.

@@ -9,7 +9,10 @@ mod names;
 mod stream;
 mod wire;
 
-use super::{Common, Context, Plugin, Probe, Protocol, StreamParser, kit::matcher::Waiting};
+use super::{
+    Common, Context, Plugin, Probe, Protocol, StreamParser,
+    kit::{backlog::Limits, held::Held, matcher::Matcher, timers},
+};
 use crate::{
     config,
     net::{Direction, Transport},
@@ -98,22 +101,26 @@ impl Plugin for Nfs {
     fn on_end(&mut self, cx: &mut Context<'_>) {
         self.calls.flush(cx);
     }
+
+    fn held(&self) -> usize {
+        self.calls.held()
+    }
 }
 
 /// Calls that wait for their replies.
 struct Calls<K> {
-    waiting: Waiting<K, Asked>,
+    waiting: Matcher<K, Asked>,
     /// Memory for texts.
     scratch: String,
 }
 
 impl<K: Hash + Eq + Clone> Calls<K> {
     fn new(timeout: Duration, most: usize) -> Self {
-        Self { waiting: Waiting::new(timeout, most), scratch: String::new() }
+        Self { waiting: Matcher::new(Limits { items: most, bytes: usize::MAX, timeout }), scratch: String::new() }
     }
 
     fn asked(&mut self, key: K, call: Call, time: Timestamp, bytes: u64, cx: &mut Context<'_>) {
-        if self.waiting.get_mut(&key).is_some_and(|earlier| earlier.call == call) {
+        if self.waiting.get(&key).is_some_and(|earlier| earlier.call == call) {
             // Sent again for want of a reply; it began with the first.
             return cx.count("retransmitted_requests");
         }
@@ -151,15 +158,17 @@ impl<K: Hash + Eq + Clone> Calls<K> {
     }
 
     fn flush(&mut self, cx: &mut Context<'_>) {
-        while let Some(asked) = self.waiting.oldest() {
+        while let Some(asked) = self.waiting.pop() {
             self.unanswered(&asked, cx);
         }
     }
 
     fn wake(&self, cx: &mut Context<'_>) {
-        if let Some(due) = self.waiting.due() {
-            cx.wake_at(due);
-        }
+        timers::arm(cx, self.waiting.due());
+    }
+
+    fn held(&self) -> usize {
+        self.waiting.held() + self.scratch.held()
     }
 }
 

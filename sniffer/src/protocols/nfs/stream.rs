@@ -8,17 +8,16 @@ use super::{
 };
 use crate::{
     net::Direction,
-    protocols::{Close, Context, Progress, Recovery, StreamParser},
+    protocols::{
+        Close, Context, Progress, Recovery, StreamParser,
+        kit::{held::Held, resync::Resync},
+    },
     time::Timestamp,
 };
 use std::time::Duration;
 
 /// Calls of one connection that wait. Linux has 128 on their way, at the very most 65536 when told so.
 const MOST_WAITING: usize = 4 << 10;
-
-/// Bytes that are looked through in vain for the beginning of a record before the connection is given up: some of the longest
-/// reads and writes there are.
-const MOST_VAIN: u64 = 64 << 20;
 
 /// Bytes that are looked through at once: what is found may prove wrong, and then the search begins again.
 const WINDOW: usize = 4 << 10;
@@ -27,7 +26,7 @@ const WINDOW: usize = 4 << 10;
 struct Side {
     /// It is not known where the next record begins.
     lost: bool,
-    vain: u64,
+    search: Resync,
     /// A record of several fragments is being read.
     begun: bool,
     /// What of it is looked at.
@@ -51,6 +50,16 @@ enum Step {
     More(usize),
     /// It is no record.
     Astray,
+}
+
+/// What a search came to.
+enum Found {
+    /// A record begins there.
+    At(usize),
+    /// Not in so many bytes.
+    NotIn(usize),
+    /// It has lasted too long.
+    Never,
 }
 
 impl Stream {
@@ -123,22 +132,23 @@ impl Stream {
         }
     }
 
-    /// The way back to records. Returns where one begins, or else how much was looked through.
-    fn find(&mut self, dir: Direction, rest: &[u8]) -> Result<usize, usize> {
-        let rest = rest.get(..WINDOW).unwrap_or(rest);
+    /// Looks for the beginning of the next record.
+    fn find(&mut self, dir: Direction, rest: &[u8]) -> Found {
+        let window = rest.get(..WINDOW).unwrap_or(rest);
         let side = &mut self.sides[dir.index()];
-        let calls = &mut self.calls;
-        let waiting = std::cell::RefCell::new(&mut calls.waiting);
-        let found = wire::find(rest, |xid| dir == Direction::ToClient && waiting.borrow_mut().get_mut(&xid).is_some());
-        match found {
+        let waiting = &self.calls.waiting;
+        match wire::find(window, |xid| dir == Direction::ToClient && waiting.contains(&xid)) {
             Some(at) => {
-                (side.lost, side.vain) = (false, 0);
-                Ok(at)
+                side.lost = false;
+                side.search.found();
+                Found::At(at)
             }
             None => {
-                let seen = rest.len().saturating_sub(wire::FOUND_IN - 1);
-                side.vain = side.vain.saturating_add(seen as u64);
-                Err(seen)
+                let passed = window.len().saturating_sub(wire::FOUND_IN - 1);
+                match side.search.passed(passed) {
+                    Recovery::Resume => Found::NotIn(passed),
+                    Recovery::GiveUp => Found::Never,
+                }
             }
         }
     }
@@ -151,10 +161,10 @@ impl StreamParser for Stream {
             let rest = data.get(at..).unwrap_or_default();
             if self.sides[dir.index()].lost {
                 match self.find(dir, rest) {
-                    Ok(begin) => at += begin,
-                    Err(_) if self.sides[dir.index()].vain > MOST_VAIN => return Progress::GiveUp,
-                    Err(seen) if rest.len() <= WINDOW => break Progress::consumed(at + seen),
-                    Err(seen) => at += seen,
+                    Found::At(begin) => at += begin,
+                    Found::Never => return Progress::GiveUp,
+                    Found::NotIn(passed) if rest.len() <= WINDOW => break Progress::consumed(at + passed),
+                    Found::NotIn(passed) => at += passed,
                 }
                 continue;
             }
@@ -180,7 +190,7 @@ impl StreamParser for Stream {
     }
 
     fn on_gap(&mut self, dir: Direction, _lost: u64, _cx: &mut Context<'_>) -> Recovery {
-        self.sides[dir.index()] = Side { lost: true, vain: self.sides[dir.index()].vain, ..Side::default() };
+        self.sides[dir.index()] = Side { lost: true, search: self.sides[dir.index()].search, ..Side::default() };
         Recovery::Resume
     }
 
@@ -194,5 +204,9 @@ impl StreamParser for Stream {
 
     fn on_timer(&mut self, cx: &mut Context<'_>) {
         self.calls.expire(cx);
+    }
+
+    fn held(&self) -> usize {
+        self.calls.held() + self.sides.iter().map(|side| side.head.held()).sum::<usize>()
     }
 }

@@ -42,10 +42,10 @@ impl Connection {
             if !self.aligned[1] {
                 match self.find_ready(rest) {
                     Some(n) => at += n,
-                    None => return if self.stray(rest.len()) { Progress::GiveUp } else { Progress::consumed(data.len()) },
+                    None => return self.pass_over(rest.len(), data.len()),
                 }
                 self.aligned[1] = true;
-                self.sane();
+                self.found();
                 self.on_ready(data.get(at.wrapping_sub(1)) == Some(&b'I'), cx);
                 continue;
             }
@@ -73,7 +73,7 @@ impl Connection {
             let Some(message) = rest.get(..wanted) else {
                 return Progress::Consumed { bytes: at as u64, need: wanted - rest.len() };
             };
-            self.sane();
+            self.found();
             self.answer(frame, &message[HEAD..], cx.time_at(at), cx);
             if frame.length > rest.len() as u64 {
                 return Progress::Consumed { bytes: (at as u64).saturating_add(frame.length), need: 1 };
@@ -135,7 +135,7 @@ impl Connection {
         }
         self.ready = false;
         while matches!(self.pending.front(), Some(Step { what: What::CopyDone, .. })) {
-            self.pop();
+            self.pending.pop();
         }
         let Some(front) = self.pending.front() else {
             self.foreign = true;
@@ -208,7 +208,7 @@ impl Connection {
 
     /// The first step was done, and takes effect.
     fn confirm(&mut self) {
-        let Some(step) = self.pop() else { return };
+        let Some(step) = self.pending.pop() else { return };
         self.unit.start.get_or_insert(step.start);
         self.unit.request += step.bytes;
         match step.what {
@@ -238,7 +238,7 @@ impl Connection {
 
     /// The columns of what was to be described.
     fn described(&mut self, body: &[u8]) {
-        let Some(Step { start, bytes, what: What::Describe { portal, name } }) = self.pop() else { return };
+        let Some(Step { start, bytes, what: What::Describe { portal, name } }) = self.pending.pop() else { return };
         self.unit.start.get_or_insert(start);
         self.unit.request += bytes;
         let columns = Columns::read(body, self.plugin.common.send_response).map(Arc::new);
@@ -303,7 +303,7 @@ impl Connection {
             self.answer.rows = wire::copied(tag).unwrap_or(self.answer.copied);
         }
         let notes: &[&str] = if self.answer.lost { &[RESPONSE_LOST] } else { &[] };
-        match self.pop() {
+        match self.pending.pop() {
             Some(step @ Step { what: What::Query { .. }, .. }) => self.complete_query(step, None, notes, cx),
             Some(Step { start, bytes, what: What::Execute { portal } }) => {
                 self.unit.start.get_or_insert(start);
@@ -333,8 +333,7 @@ impl Connection {
             }
             *answered += 1;
         }
-        self.held += step.held();
-        self.pending.push_front(step);
+        self.pending.put_back(step);
     }
 
     fn next_statement(&mut self) {
@@ -352,7 +351,7 @@ impl Connection {
     fn fail(&mut self, failure: Failure<'_>, length: u64, cx: &mut Context<'_>) {
         self.unit.response += length;
         self.copying = false;
-        let Some(step) = self.pop() else { return };
+        let Some(step) = self.pending.pop() else { return };
         match &step.what {
             What::Query { .. } => {
                 let notes: &[&str] = if self.answer.lost { &[RESPONSE_LOST] } else { &[] };
@@ -369,13 +368,12 @@ impl Connection {
                     Some(about) => self.report(&about, Some(failure), notes, cx),
                     None => cx.count("unmatched_responses"),
                 }
-                self.held += step.held();
-                self.pending.push_front(step);
+                self.pending.put_back(step);
                 return self.next_statement();
             }
             What::Other | What::CopyDone => {
                 cx.count("unmatched_responses");
-                self.pending.push_front(step);
+                self.pending.put_back(step);
                 return self.next_statement();
             }
             _ => {}
@@ -399,7 +397,7 @@ impl Connection {
                 self.to_sync = false;
                 break;
             }
-            let Some(next) = self.pop() else { break };
+            let Some(next) = self.pending.pop() else { break };
             if mine {
                 self.unit.request += next.bytes;
                 mine = !matches!(next.what, What::Execute { .. });
@@ -426,7 +424,7 @@ impl Connection {
             self.doubt = awaited.checked_sub(1).filter(|&left| left > 0);
             return self.start_over();
         }
-        while let Some(step) = self.pop() {
+        while let Some(step) = self.pending.pop() {
             self.unanswered(&step, cx);
             if step.ends() {
                 break;
@@ -446,7 +444,7 @@ impl Connection {
         }
         self.begin();
         let notes = &[RESPONSE_LOST];
-        match self.pop() {
+        match self.pending.pop() {
             Some(step @ Step { what: What::Query { .. }, .. }) => self.complete_query(step, None, notes, cx),
             Some(Step { start, bytes, what: What::Execute { portal } }) => {
                 self.unit.start.get_or_insert(start);

@@ -12,10 +12,17 @@ use super::{
 };
 use crate::{
     net::Direction,
-    protocols::{Close, Context, Progress, Recovery, StreamParser},
+    protocols::{
+        Close, Context, Progress, Recovery, StreamParser,
+        kit::{
+            backlog::{Backlog, Limits, Waits},
+            held::Held,
+            resync::Resync,
+        },
+    },
     time::Timestamp,
 };
-use std::{collections::VecDeque, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
 /// Steps of one connection that wait for their answers: a pipeline of thousands of statements of four messages each.
 pub const MOST_PENDING: usize = 20_000;
@@ -25,9 +32,6 @@ pub const MOST_HELD: usize = 4 << 20;
 const MOST_STATEMENTS: (usize, usize) = (1000, 1 << 20);
 /// Portals within a transaction, and their bytes.
 const MOST_PORTALS: (usize, usize) = (100, 1 << 20);
-/// Bytes that made no sense in a row, after which the connection is left alone: when it never made sense, and when it once did (a
-/// connection joined within a large COPY or a long value).
-const MOST_STRAY: [u64; 2] = [1 << 20, 64 << 20];
 
 /// A message of the client that the server will answer.
 #[derive(Debug)]
@@ -79,17 +83,24 @@ impl Step {
             _ => 0,
         }
     }
+}
 
-    /// Bytes of text that it keeps.
-    pub fn held(&self) -> usize {
+impl Held for Step {
+    fn held(&self) -> usize {
         match &self.what {
-            What::Query { text, parts, .. } => text.len() + parts.len() * size_of::<(usize, usize)>(),
-            What::Parse { name, sql } => name.len() + sql.len(),
-            What::Bind { portal, statement, .. } => portal.len() + statement.len(),
-            What::Describe { name, .. } | What::Close { name, .. } => name.len(),
-            What::Execute { portal } => portal.len(),
-            _ => 0,
+            What::Query { text, parts, .. } => text.held() + parts.held(),
+            What::Parse { name, sql } => name.held() + sql.held(),
+            What::Bind { portal, statement, formats } => portal.held() + statement.held() + formats.held(),
+            What::Describe { name, .. } | What::Close { name, .. } => name.held(),
+            What::Execute { portal } => portal.held(),
+            What::Sync | What::Other | What::CopyDone | What::Gap => 0,
         }
+    }
+}
+
+impl Waits for Step {
+    fn since(&self) -> Timestamp {
+        self.start
     }
 }
 
@@ -117,9 +128,7 @@ pub struct Connection {
     pub(super) proven: bool,
     /// The client asked for encryption; the answer is a single byte.
     pub(super) awaiting: Option<Opening>,
-    pub(super) pending: VecDeque<Step>,
-    /// Bytes that `pending` keeps.
-    pub(super) held: usize,
+    pub(super) pending: Backlog<Step>,
     /// After an error the server reads nothing before the next Sync.
     pub(super) to_sync: bool,
     /// Which answer belongs to which request is not known, until so many ReadyForQuery have come.
@@ -148,8 +157,8 @@ pub struct Connection {
     pub(super) formats: Formats,
     /// The last statement before the Sync that is awaited.
     pub(super) last: Option<Prepared>,
-    /// Bytes that made no sense, in a row.
-    stray: u64,
+    /// The search for the next message, of both sides.
+    search: Resync,
 }
 
 impl Connection {
@@ -160,8 +169,7 @@ impl Connection {
             aligned: [true; 2],
             proven: false,
             awaiting: None,
-            pending: VecDeque::new(),
-            held: 0,
+            pending: Backlog::new(Limits { items: MOST_PENDING, bytes: MOST_HELD, timeout: Duration::MAX }),
             to_sync: false,
             doubt: None,
             ready: false,
@@ -179,15 +187,8 @@ impl Connection {
             columns: None,
             formats: Formats::default(),
             last: None,
-            stray: 0,
+            search: Resync::default(),
         }
-    }
-
-    /// The next step, and what it kept is no longer held.
-    pub(super) fn pop(&mut self) -> Option<Step> {
-        let step = self.pending.pop_front()?;
-        self.held = self.held.saturating_sub(step.held());
-        Some(step)
     }
 
     /// Which answer belongs to which request is not known any more; `more` requests may have been sent besides those that wait.
@@ -209,23 +210,26 @@ impl Connection {
     }
 
     pub(super) fn drop_pending(&mut self, cx: &mut Context<'_>) {
-        for step in self.pending.drain(..) {
+        while let Some(step) = self.pending.pop() {
             for _ in 0..step.unanswered() {
                 cx.count("unmatched_requests");
             }
         }
-        (self.held, self.to_sync) = (0, false);
+        self.to_sync = false;
     }
 
-    /// Bytes that make no sense. Returns whether there were too many.
-    pub(super) fn stray(&mut self, bytes: usize) -> bool {
-        self.stray = self.stray.saturating_add(bytes as u64);
-        self.stray > MOST_STRAY[usize::from(self.proven)]
+    /// `rest` of `all` bytes make no sense: all are passed over, or the connection is given up.
+    pub(super) fn pass_over(&mut self, rest: usize, all: usize) -> Progress {
+        match self.search.passed(rest) {
+            Recovery::Resume => Progress::consumed(all),
+            Recovery::GiveUp => Progress::GiveUp,
+        }
     }
 
     /// A message makes sense.
-    pub(super) fn sane(&mut self) {
-        (self.proven, self.stray) = (true, 0);
+    pub(super) fn found(&mut self) {
+        self.proven = true;
+        self.search.found();
     }
 
     /// A connection that was joined in its middle may have been taken the wrong way round. `None`: a few more bytes will tell.
@@ -274,7 +278,9 @@ impl StreamParser for Connection {
             Direction::ToServer if self.pending.iter().filter(|step| step.ends()).count() > 1 => self.lose_track(1, cx),
             Direction::ToServer => {
                 (self.asked, self.suspect) = (true, true);
-                self.pending.push_back(Step { start: cx.now(), bytes: 0, what: What::Gap });
+                if self.pending.push(Step { start: cx.now(), bytes: 0, what: What::Gap }).is_some() {
+                    self.lose_track(1, cx);
+                }
             }
             Direction::ToClient => {
                 self.tail.clear();
@@ -293,5 +299,11 @@ impl StreamParser for Connection {
             }
             self.drop_pending(cx);
         }
+    }
+
+    fn held(&self) -> usize {
+        let result = self.answer.text.held() + self.columns.as_ref().map_or(0, |columns| columns.held()) + self.formats.held();
+        let named = self.statements.held() + self.portals.held() + self.unit.about.held() + self.last.held();
+        self.pending.held() + named + result + self.tail.held()
     }
 }

@@ -3,7 +3,7 @@
 use super::{value, wire};
 use crate::{
     event::{Head, Status, Text},
-    protocols::{Common, Context},
+    protocols::{Common, Context, kit::held::Held},
     time::Timestamp,
 };
 use serde::Serialize;
@@ -125,10 +125,20 @@ impl Columns {
     pub fn write_header(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.header);
     }
+}
 
-    /// Bytes kept.
-    pub fn held(&self) -> usize {
-        self.header.len() + self.types.len() * size_of::<(u32, bool)>()
+impl Held for Columns {
+    fn held(&self) -> usize {
+        self.header.held() + self.types.held()
+    }
+}
+
+impl Held for Formats {
+    fn held(&self) -> usize {
+        match self {
+            Self::Bound(formats) => formats.held(),
+            Self::Described | Self::Unknown => 0,
+        }
     }
 }
 

@@ -13,13 +13,12 @@ mod sql;
 mod value;
 mod wire;
 
-use super::{Common, Plugin, Probe, Protocol, StreamParser};
+use super::{Common, Plugin, Probe, Protocol, kit::shared::Shared};
 use crate::{
     config,
     net::{Direction, Transport},
 };
 use serde::Deserialize;
-use std::sync::Arc;
 
 /// See the module.
 pub const PROTOCOL: Protocol = Protocol { name: "pgsql", ports: &[5432], transports: &[Transport::Tcp], open, probe };
@@ -44,16 +43,8 @@ struct Pgsql {
     options: Options,
 }
 
-struct Shared(Arc<Pgsql>);
-
 fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
-    Ok(Box::new(Shared(Arc::new(Pgsql { common: node.read()?, options: node.read()? }))))
-}
-
-impl Plugin for Shared {
-    fn connect(&self) -> Option<Box<dyn StreamParser>> {
-        Some(Box::new(connection::Connection::new(Arc::clone(&self.0))))
-    }
+    Ok(Box::new(Shared::new(Pgsql { common: node.read()?, options: node.read()? }, connection::Connection::new)))
 }
 
 /// The opening of a connection proves it; later on a query does, or an answer of several messages.

@@ -1,6 +1,7 @@
 //! Statements and portals by their names, bounded in number and in bytes: the oldest goes first.
 
 use super::event::{Columns, Formats};
+use crate::protocols::kit::held::Held;
 use hashbrown::HashMap;
 use std::{collections::VecDeque, sync::Arc};
 
@@ -27,21 +28,15 @@ pub struct Portal {
     pub formats: Formats,
 }
 
-/// What there is to forget of a value.
-pub trait Held {
-    /// Bytes that it keeps.
-    fn held(&self) -> usize;
-}
-
 impl Held for Prepared {
     fn held(&self) -> usize {
-        self.sql.len() + self.columns.as_ref().map_or(0, |c| c.held())
+        self.sql.held() + self.columns.as_ref().map_or(0, |c| c.held())
     }
 }
 
 impl Held for Portal {
     fn held(&self) -> usize {
-        self.prepared.held()
+        self.prepared.held() + self.formats.held()
     }
 }
 
@@ -54,7 +49,8 @@ pub struct Named<V> {
     /// Oldest first; one that was closed or replaced leaves its place here behind, told by its number.
     order: VecDeque<(u64, Name)>,
     next: u64,
-    held: usize,
+    /// The sum of the bytes of all names and values.
+    bytes: usize,
     most: usize,
     most_bytes: usize,
 }
@@ -62,7 +58,7 @@ pub struct Named<V> {
 impl<V: Held> Named<V> {
     /// At most so many, of so many bytes.
     pub fn new(most: usize, most_bytes: usize) -> Self {
-        Self { unnamed: None, entries: HashMap::default(), order: VecDeque::new(), next: 0, held: 0, most, most_bytes }
+        Self { unnamed: None, entries: HashMap::default(), order: VecDeque::new(), next: 0, bytes: 0, most, most_bytes }
     }
 
     /// From now on `name` is `value`.
@@ -72,12 +68,12 @@ impl<V: Held> Named<V> {
             return;
         }
         self.next += 1;
-        self.held += value.held() + name.len();
+        self.bytes += value.held() + name.len();
         self.order.push_back((self.next, name.clone()));
         if let Some((_, old)) = self.entries.insert(name.clone(), (self.next, value)) {
-            self.held = self.held.saturating_sub(old.held() + name.len());
+            self.bytes = self.bytes.saturating_sub(old.held() + name.len());
         }
-        while self.entries.len() > self.most || self.held > self.most_bytes {
+        while self.entries.len() > self.most || self.bytes > self.most_bytes {
             let Some((number, name)) = self.order.pop_front() else { break };
             if self.entries.get(&name).is_some_and(|entry| entry.0 == number) {
                 self.remove(&name);
@@ -87,6 +83,13 @@ impl<V: Held> Named<V> {
             let entries = &self.entries;
             self.order.retain(|(number, name)| entries.get(name).is_some_and(|entry| entry.0 == *number));
         }
+    }
+
+    /// Bytes allocated.
+    pub fn held(&self) -> usize {
+        let order = self.order.capacity() * size_of::<(u64, Name)>();
+        // The names in `order` are copies.
+        self.unnamed.held() + self.entries.allocation_size() + order + 2 * self.bytes
     }
 
     /// What has that name.
@@ -101,7 +104,7 @@ impl<V: Held> Named<V> {
             let before = value.held();
             f(value);
             if !name.is_empty() {
-                self.held = (self.held + value.held()).saturating_sub(before);
+                self.bytes = (self.bytes + value.held()).saturating_sub(before);
             }
         }
     }
@@ -111,7 +114,7 @@ impl<V: Held> Named<V> {
         if name.is_empty() {
             self.unnamed = None;
         } else if let Some((_, value)) = self.entries.remove(name) {
-            self.held = self.held.saturating_sub(value.held() + name.len());
+            self.bytes = self.bytes.saturating_sub(value.held() + name.len());
         }
     }
 
@@ -121,7 +124,7 @@ impl<V: Held> Named<V> {
         if !self.entries.is_empty() {
             self.entries.clear();
             self.order.clear();
-            self.held = 0;
+            self.bytes = 0;
         }
     }
 }
@@ -142,9 +145,9 @@ mod tests {
         }
         assert_eq!((n.get(b"a").is_some(), n.get(b"b").is_some(), n.get(b"c").is_some()), (true, false, true));
         n.insert(b"d"[..].into(), named(&"x".repeat(98)));
-        assert_eq!((n.get(b"c").is_some(), n.get(b"d").is_some(), n.held), (false, true, 99));
+        assert_eq!((n.get(b"c").is_some(), n.get(b"d").is_some(), n.bytes), (false, true, 99));
         n.remove(b"d");
-        assert_eq!(n.held, 0);
+        assert_eq!(n.bytes, 0);
         for _ in 0..1000 {
             n.insert(b"a"[..].into(), named("a"));
         }

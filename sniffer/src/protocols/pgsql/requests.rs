@@ -1,7 +1,7 @@
 //! What the client says.
 
 use super::{
-    connection::{Connection, MOST_HELD, MOST_PENDING, Step, What, is_tls},
+    connection::{Connection, Step, What, is_tls},
     event::{self, Formats},
     sql,
     wire::{self, Frame, HEAD, Opening, Start},
@@ -29,14 +29,14 @@ impl Connection {
             if !self.aligned[0] {
                 // A segment that is messages from its first byte on is where it goes on.
                 if at > 0 || wire::chain(Direction::ToServer, rest).is_none_or(|whole| whole == 0 && rest.len() < HEAD) {
-                    return if self.stray(rest.len()) { Progress::GiveUp } else { Progress::consumed(data.len()) };
+                    return self.pass_over(rest.len(), data.len());
                 }
                 self.aligned[0] = true;
             }
             match rest[0] {
                 0 => match wire::opening(rest) {
                     Ok((opening, length)) if length <= rest.len() => {
-                        match self.opening(opening, cx.time_at(at), length) {
+                        match self.opening(opening, cx.time_at(at), length, cx) {
                             None => at += length,
                             Some(progress) => return progress,
                         }
@@ -60,7 +60,7 @@ impl Connection {
                 Start::More(need) => return Progress::Consumed { bytes: at as u64, need },
                 Start::Nonsense => {
                     self.misunderstood(cx);
-                    return if self.stray(rest.len()) { Progress::GiveUp } else { Progress::consumed(data.len()) };
+                    return self.pass_over(rest.len(), data.len());
                 }
             };
             let head = HEAD as u64;
@@ -77,7 +77,7 @@ impl Connection {
                 self.misunderstood(cx);
                 return Progress::consumed(data.len());
             }
-            self.sane();
+            self.found();
             if frame.length > rest.len() as u64 {
                 return Progress::Consumed { bytes: (at as u64).saturating_add(frame.length), need: 1 };
             }
@@ -95,14 +95,14 @@ impl Connection {
         self.on_gap(Direction::ToServer, 0, cx);
     }
 
-    fn opening(&mut self, opening: Opening, start: Timestamp, length: usize) -> Option<Progress> {
+    fn opening(&mut self, opening: Opening, start: Timestamp, length: usize, cx: &mut Context<'_>) -> Option<Progress> {
         match opening {
             Opening::Cancel => return Some(Progress::Done),
             Opening::Ssl | Opening::Gss => self.awaiting = Some(opening),
             Opening::Startup => {
-                self.sane();
+                self.found();
                 self.awaiting = None;
-                self.pending.push_back(Step { start, bytes: length as u64, what: What::Other });
+                self.wait(Step { start, bytes: length as u64, what: What::Other }, cx);
             }
         }
         None
@@ -162,7 +162,7 @@ impl Connection {
                 }
             }
             b'H' => {
-                if let (Some(step), None) = (self.pending.back_mut(), self.doubt) {
+                if let (Some(mut step), None) = (self.pending.back_mut(), self.doubt) {
                     step.bytes += frame.length;
                 }
                 return Some(());
@@ -198,10 +198,14 @@ impl Connection {
         if self.ready && !std::mem::replace(&mut self.asked, true) && std::mem::take(&mut self.suspect) {
             self.drop_pending(cx); // it asks again: what it asked before has been answered
         }
-        self.held += step.held();
-        self.pending.push_back(step);
-        if self.pending.len() > MOST_PENDING || self.held > MOST_HELD {
-            self.lose_track(0, cx);
+        self.wait(step, cx);
+    }
+
+    /// The step waits. Without room for it nothing that was asked is paired any more.
+    fn wait(&mut self, step: Step, cx: &mut Context<'_>) {
+        if let Some(refused) = self.pending.push(step) {
+            self.unanswered(&refused, cx);
+            self.lose_track(u32::from(refused.ends()), cx);
         }
     }
 

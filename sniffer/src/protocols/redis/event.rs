@@ -3,7 +3,10 @@
 use super::wire::{Kind, Message};
 use crate::{
     event::{Head, Status, Text},
-    protocols::{Common, Context},
+    protocols::{
+        Common, Context,
+        kit::{backlog::Waits, held::Held},
+    },
     time::Timestamp,
 };
 use serde::Serialize;
@@ -24,6 +27,9 @@ const CONTAINERS: &[&[u8]] = &[
     b"XGROUP",
     b"XINFO",
 ];
+
+/// Bytes that the text of a command may have allocated beyond its length.
+const MOST_SLACK: usize = 4 << 10;
 
 /// A command that waits for its reply.
 pub struct Request {
@@ -52,18 +58,30 @@ impl Request {
             words = 2;
         }
         let resource = message.words.get(words).copied().unwrap_or_default();
-        Some(Self { method, resource, bytes: message.bytes, time, text: message.text })
-    }
-
-    /// What of it is kept.
-    pub fn held(&self) -> usize {
-        self.text.len() + self.method.len()
+        let mut text = message.text;
+        // A long text grew by doubling: its slack must not count against the limit of what waits.
+        if text.capacity() - text.len() > MOST_SLACK {
+            text.shrink_to_fit();
+        }
+        Some(Self { method, resource, bytes: message.bytes, time, text })
     }
 
     /// Forgets its text: it only keeps its place.
     pub fn shrink(&mut self) {
         self.text = Vec::new();
         self.method = Vec::new();
+    }
+}
+
+impl Held for Request {
+    fn held(&self) -> usize {
+        self.text.held() + self.method.held()
+    }
+}
+
+impl Waits for Request {
+    fn since(&self) -> Timestamp {
+        self.time
     }
 }
 

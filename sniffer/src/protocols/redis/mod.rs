@@ -6,7 +6,14 @@
 mod event;
 mod wire;
 
-use super::{Close, Common, Context, Plugin, Probe, Progress, Protocol, Recovery, StreamParser};
+use super::{
+    Close, Common, Context, Plugin, Probe, Progress, Protocol, Recovery, StreamParser,
+    kit::{
+        backlog::{Backlog, Limits},
+        held::Held,
+        shared::Shared,
+    },
+};
 use crate::{
     config,
     net::{Direction, Transport},
@@ -14,7 +21,7 @@ use crate::{
 };
 use event::Request;
 use serde::Deserialize;
-use std::{collections::VecDeque, sync::Arc};
+use std::{sync::Arc, time::Duration};
 use wire::{Kind, Message, Reader, Step, Style};
 
 /// See the module.
@@ -42,7 +49,7 @@ struct Redis {
 }
 
 fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
-    Ok(Box::new(Shared(Arc::new(Redis { common: node.read()?, options: node.read()? }))))
+    Ok(Box::new(Shared::new(Redis { common: node.read()?, options: node.read()? }, Connection::new)))
 }
 
 /// A RESP array of bulk strings is a request; replies alone prove little.
@@ -54,28 +61,6 @@ fn probe(dir: Direction, data: &[u8]) -> Probe {
         (_, Some(b'*')) if b"\r\n$".starts_with(after) && digits < 10 => Probe::More(3),
         (Direction::ToClient, Some(b'+' | b'-' | b':' | b'$' | b'%')) => Probe::More(1),
         _ => Probe::No,
-    }
-}
-
-struct Shared(Arc<Redis>);
-
-impl Plugin for Shared {
-    fn connect(&self) -> Option<Box<dyn StreamParser>> {
-        let most = usize::try_from(self.0.options.queue_max_bytes).unwrap_or(usize::MAX);
-        Some(Box::new(Connection {
-            plugin: Arc::clone(&self.0),
-            requests: Reader::new(Style::Words, most),
-            replies: Reader::new(Style::Brackets, most),
-            started: [Timestamp::default(); 2],
-            pending: VecDeque::new(),
-            held: 0,
-            lost: false,
-            damaged: false,
-            mode: Mode::Asking,
-            silent: false,
-            skips: false,
-            scratch: String::new(),
-        }))
     }
 }
 
@@ -96,9 +81,7 @@ struct Connection {
     replies: Reader,
     /// When the message that is being read began, by direction.
     started: [Timestamp; 2],
-    pending: VecDeque<Request>,
-    /// Bytes that `pending` keeps.
-    held: usize,
+    pending: Backlog<Request>,
     /// Which reply belongs to which command is not known: replies are left out until a command comes when none waits.
     lost: bool,
     /// Part of the reply that is being read is missing.
@@ -113,7 +96,7 @@ struct Connection {
 
 impl StreamParser for Connection {
     fn on_data(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
-        let dir = self.really(dir, data, cx);
+        let dir = self.correct_direction(dir, data, cx);
         match dir {
             Direction::ToServer => self.on_requests(data, cx),
             Direction::ToClient => self.on_replies(data, cx),
@@ -144,11 +127,35 @@ impl StreamParser for Connection {
     fn remembers(&self) -> bool {
         self.mode != Mode::Asking || !self.pending.is_empty()
     }
+
+    fn held(&self) -> usize {
+        self.requests.held() + self.replies.held() + self.pending.held() + self.scratch.held()
+    }
 }
 
 impl Connection {
-    /// A connection that was joined in its middle may have been taken the wrong way round.
-    fn really(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Direction {
+    /// A connection of which nothing was seen yet.
+    fn new(plugin: Arc<Redis>) -> Self {
+        let most = usize::try_from(plugin.options.queue_max_bytes).unwrap_or(usize::MAX);
+        let limits = Limits { items: plugin.options.queue_max_messages, bytes: most, timeout: Duration::MAX };
+        Self {
+            plugin,
+            requests: Reader::new(Style::Words, most),
+            replies: Reader::new(Style::Brackets, most),
+            started: [Timestamp::default(); 2],
+            pending: Backlog::new(limits),
+            lost: false,
+            damaged: false,
+            mode: Mode::Asking,
+            silent: false,
+            skips: false,
+            scratch: String::new(),
+        }
+    }
+
+    /// Returns the direction that the data has in fact. A connection that was joined in its middle may have been taken the wrong way
+    /// round.
+    fn correct_direction(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Direction {
         let untouched = self.pending.is_empty() && self.requests.at_start() && self.replies.at_start();
         if dir == Direction::ToServer && untouched && matches!(data, [b'+' | b'-' | b':', ..]) {
             cx.flip();
@@ -228,15 +235,12 @@ impl Connection {
         if self.silent || self.lost || std::mem::take(&mut self.skips) {
             return cx.count("unmatched_requests");
         }
-        let options = &self.plugin.options;
-        if self.pending.len() >= options.queue_max_messages {
-            return self.lose_track(cx);
-        }
-        if damaged || (self.held + request.held()) as u64 > options.queue_max_bytes {
+        if damaged || !self.pending.has_bytes(request.held()) {
             request.shrink();
         }
-        self.held += request.held();
-        self.pending.push_back(request);
+        if self.pending.push(request).is_some() {
+            self.lose_track(cx);
+        }
     }
 
     fn on_replies(&mut self, data: &[u8], cx: &mut Context<'_>) -> Progress {
@@ -271,8 +275,7 @@ impl Connection {
         if self.unasked(reply) {
             return cx.count("pushes");
         }
-        let Some(request) = self.pending.pop_front() else { return cx.count("unmatched_responses") };
-        self.held -= request.held();
+        let Some(request) = self.pending.pop() else { return cx.count("unmatched_responses") };
         if damaged || request.method.is_empty() {
             return cx.count("unmatched_requests");
         }
@@ -308,10 +311,9 @@ impl Connection {
     }
 
     fn forget_pending(&mut self, cx: &mut Context<'_>) {
-        for _ in self.pending.drain(..) {
+        while self.pending.pop().is_some() {
             cx.count("unmatched_requests");
         }
-        self.held = 0;
     }
 }
 

@@ -4,6 +4,7 @@
 //! sender likes, and reads a message from its start again with every segment. Not read: the streamed forms (`$?`, `*?`), which
 //! no server sends.
 
+use crate::protocols::kit::held::Held;
 use smallvec::SmallVec;
 
 /// Aggregates within aggregates. Replies of Redis nest four deep (`COMMAND DOCS`), those of modules a few more.
@@ -67,6 +68,7 @@ pub enum Step {
     Malformed,
 }
 
+#[derive(Clone, Copy)]
 struct Level {
     /// Values still to come on this level.
     left: u64,
@@ -108,6 +110,11 @@ impl Reader {
     /// Whether the next byte is the first of a message.
     pub fn at_start(&self) -> bool {
         self.message.bytes == 0
+    }
+
+    /// Bytes allocated for the message that is being read.
+    pub fn held(&self) -> usize {
+        self.levels.held() + self.message.text.held() + self.message.words.held()
     }
 
     /// Forgets the message that is being read.

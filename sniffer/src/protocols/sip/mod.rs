@@ -5,7 +5,7 @@
 mod event;
 mod wire;
 
-use super::{Close, Context, Plugin, Probe, Progress, Protocol, Recovery, StreamParser};
+use super::{Close, Context, Plugin, Probe, Progress, Protocol, Recovery, StreamParser, kit::shared::Shared};
 use crate::{
     config,
     net::{Direction, Transport},
@@ -42,10 +42,8 @@ pub struct Sip {
     options: Options,
 }
 
-struct Shared(Arc<Sip>);
-
 fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
-    Ok(Box::new(Shared(Arc::new(Sip { options: node.read()? }))))
+    Ok(Box::new(Shared::new(Sip { options: node.read()? }, Connection).with_datagrams(on_datagram)))
 }
 
 fn probe(_dir: Direction, data: &[u8]) -> Probe {
@@ -62,19 +60,13 @@ fn after_line_ends(data: &[u8]) -> &[u8] {
     &data[data.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count()..]
 }
 
-impl Plugin for Shared {
-    fn connect(&self) -> Option<Box<dyn StreamParser>> {
-        Some(Box::new(Connection(Arc::clone(&self.0))))
+fn on_datagram(sip: &Sip, dir: Direction, data: &[u8], cx: &mut Context<'_>) {
+    let raw = after_line_ends(data);
+    if raw.is_empty() || raw == [0] {
+        return; // keeps a hole in a firewall open
     }
-
-    fn on_datagram(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) {
-        let raw = after_line_ends(data);
-        if raw.is_empty() || raw == [0] {
-            return; // keeps a hole in a firewall open
-        }
-        let body = wire::head_end(raw).unwrap_or(raw.len());
-        event::emit(&Found { dir, raw, body, time: cx.now() }, &self.0, cx);
-    }
+    let body = wire::head_end(raw).unwrap_or(raw.len());
+    event::emit(&Found { dir, raw, body, time: cx.now() }, sip, cx);
 }
 
 /// Messages one after the other; nothing is remembered between them.
@@ -124,6 +116,11 @@ impl StreamParser for Connection {
     }
 
     fn on_close(&mut self, _dir: Direction, _why: Close, _cx: &mut Context<'_>) {}
+
+    /// Nothing is kept between calls.
+    fn held(&self) -> usize {
+        0
+    }
 }
 
 #[cfg(test)]

@@ -12,16 +12,22 @@ use super::{
 use crate::{
     event::Text,
     net::Direction,
-    protocols::{Close, Context, Progress, Recovery, StreamParser},
+    protocols::{
+        Close, Context, Progress, Recovery, StreamParser,
+        kit::{
+            backlog::{self, Backlog},
+            held::Held,
+            resync::Resync,
+            timers,
+        },
+    },
     time::Timestamp,
 };
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 /// Calls that wait, and the bytes they keep. Clients that have more on their way than this are not known.
 const MOST_WAITING: usize = 1024;
 const MOST_HELD: usize = 4 << 20;
-/// Bytes that are looked at in vain before the connection is given up.
-const MOST_VAIN: u64 = 16 << 20;
 
 #[derive(Default)]
 struct Side {
@@ -32,7 +38,7 @@ struct Side {
     pass_over: u64,
     /// It is not known where the next message begins.
     lost: bool,
-    vain: u64,
+    search: Resync,
 }
 
 /// A message that is being read.
@@ -49,18 +55,24 @@ struct Current {
     damaged: bool,
 }
 
+impl Held for Current {
+    fn held(&self) -> usize {
+        self.name.held() + self.service.held() + self.values.held()
+    }
+}
+
 /// See the module.
 pub struct Connection {
     plugin: Arc<Thrift>,
     sides: [Side; 2],
-    waiting: VecDeque<Asked>,
-    held: usize,
+    waiting: Backlog<Asked>,
     scratch: String,
 }
 
 impl Connection {
     pub fn new(plugin: Arc<Thrift>) -> Self {
-        Self { plugin, sides: Default::default(), waiting: VecDeque::new(), held: 0, scratch: String::new() }
+        let limits = backlog::Limits { items: MOST_WAITING, bytes: MOST_HELD, timeout: plugin.common.transaction_timeout };
+        Self { plugin, sides: Default::default(), waiting: Backlog::new(limits), scratch: String::new() }
     }
 
     /// A message begins. Its head is `length` bytes, with those of the frame before it.
@@ -133,15 +145,15 @@ impl Connection {
             if oneway {
                 return event::emit(&asked, None, false, &self.plugin.shown(), &mut self.scratch, cx);
             }
-            self.held += asked.held();
-            self.waiting.push_back(asked);
-            while self.waiting.len() > MOST_WAITING || self.held > MOST_HELD {
-                self.unanswered(cx);
+            while let Some(oldest) = self.waiting.evict_for(&asked) {
+                self.unanswered(&oldest, cx);
+            }
+            if let Some(refused) = self.waiting.push(asked) {
+                self.unanswered(&refused, cx);
             }
             return;
         }
         let Some(asked) = self.waits(sequence, &name).and_then(|i| self.waiting.remove(i)) else { return cx.count("unmatched_responses") };
-        self.held -= asked.held();
         if values.too_large {
             return;
         }
@@ -149,24 +161,20 @@ impl Connection {
         event::emit(&asked, Some(&answer), false, &self.plugin.shown(), &mut self.scratch, cx);
     }
 
-    /// The oldest call was never answered: it need not be, unless the definitions say so.
-    fn unanswered(&mut self, cx: &mut Context<'_>) {
-        let Some(asked) = self.waiting.pop_front() else { return };
-        self.held -= asked.held();
+    /// A call was never answered: it need not be, unless the definitions say so.
+    fn unanswered(&mut self, asked: &Asked, cx: &mut Context<'_>) {
         cx.count("unmatched_requests");
-        event::emit(&asked, None, asked.method.is_some(), &self.plugin.shown(), &mut self.scratch, cx);
+        event::emit(asked, None, asked.method.is_some(), &self.plugin.shown(), &mut self.scratch, cx);
     }
 
     fn flush(&mut self, cx: &mut Context<'_>) {
-        while !self.waiting.is_empty() {
-            self.unanswered(cx);
+        while let Some(asked) = self.waiting.pop() {
+            self.unanswered(&asked, cx);
         }
     }
 
     fn wake(&self, cx: &mut Context<'_>) {
-        if let Some(asked) = self.waiting.front() {
-            cx.wake_at(asked.time.after(self.plugin.common.transaction_timeout));
-        }
+        timers::arm(cx, self.waiting.due());
     }
 
     /// Reads on in the current message. Returns how far of the data that was (beyond it for what is not wanted), and how much more
@@ -221,7 +229,8 @@ impl StreamParser for Connection {
                 Begin::Message(head, length, frame) => {
                     self.begin(&mut dir, &head, length, frame, cx.time_at(here), cx);
                     let side = &mut self.sides[dir.index()];
-                    (side.lost, side.vain) = (false, 0);
+                    side.lost = false;
+                    side.search.found();
                     at += length as u64;
                 }
                 Begin::Transformed(length) => {
@@ -235,8 +244,7 @@ impl StreamParser for Connection {
                         cx.count("malformed");
                     }
                     side.lost = true;
-                    side.vain = side.vain.saturating_add(rest.len() as u64);
-                    if side.vain > MOST_VAIN {
+                    if side.search.passed(rest.len()) == Recovery::GiveUp {
                         self.flush(cx);
                         return Progress::GiveUp;
                     }
@@ -273,10 +281,14 @@ impl StreamParser for Connection {
     }
 
     fn on_timer(&mut self, cx: &mut Context<'_>) {
-        let timeout = self.plugin.common.transaction_timeout;
-        while self.waiting.front().is_some_and(|asked| asked.time.after(timeout) <= cx.now()) {
-            self.unanswered(cx);
+        while let Some(asked) = self.waiting.expired(cx.now()) {
+            self.unanswered(&asked, cx);
         }
         self.wake(cx);
+    }
+
+    fn held(&self) -> usize {
+        let current = |side: &Side| side.current.held();
+        self.sides.iter().map(current).sum::<usize>() + self.waiting.held() + self.scratch.held()
     }
 }

@@ -3,7 +3,10 @@
 use super::{idl::Method, values::Values};
 use crate::{
     event::{Head, Status, Text},
-    protocols::{Common, Context},
+    protocols::{
+        Common, Context,
+        kit::{backlog::Waits, held::Held},
+    },
     time::Timestamp,
 };
 use serde::Serialize;
@@ -23,10 +26,15 @@ pub struct Asked {
     pub bytes: u64,
 }
 
-impl Asked {
-    /// Bytes that it keeps, about.
-    pub fn held(&self) -> usize {
-        size_of::<Self>() + self.name.len() + self.params.len() + self.service.as_ref().map_or(0, String::len)
+impl Held for Asked {
+    fn held(&self) -> usize {
+        self.name.held() + self.params.held() + self.service.held()
+    }
+}
+
+impl Waits for Asked {
+    fn since(&self) -> Timestamp {
+        self.time
     }
 }
 

@@ -10,7 +10,7 @@ mod text;
 mod values;
 mod wire;
 
-use super::{Common, Plugin, Probe, Protocol, StreamParser};
+use super::{Common, Plugin, Probe, Protocol, kit::shared::Shared};
 use crate::{
     config,
     net::{Direction, Transport},
@@ -19,7 +19,7 @@ use connection::Connection;
 use event::Shown;
 use idl::Idl;
 use serde::Deserialize;
-use std::{fs, sync::Arc};
+use std::fs;
 use text::Limits;
 use wire::Begin;
 
@@ -100,8 +100,6 @@ impl Thrift {
     }
 }
 
-struct Shared(Arc<Thrift>);
-
 fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
     let (common, options): (Common, Options) = (node.read()?, node.read()?);
     let mut idl = Idl::default();
@@ -114,7 +112,7 @@ fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
         let text = fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
         idl.add(&text).map_err(wrong)?;
     }
-    Ok(Box::new(Shared(Arc::new(Thrift { common, options, idl }))))
+    Ok(Box::new(Shared::new(Thrift { common, options, idl }, Connection::new)))
 }
 
 fn probe(_: Direction, data: &[u8]) -> Probe {
@@ -122,12 +120,6 @@ fn probe(_: Direction, data: &[u8]) -> Probe {
         Begin::Message(..) | Begin::Transformed(_) => Probe::Yes,
         Begin::More(n) => Probe::More(n),
         Begin::No => Probe::No,
-    }
-}
-
-impl Plugin for Shared {
-    fn connect(&self) -> Option<Box<dyn StreamParser>> {
-        Some(Box::new(Connection::new(Arc::clone(&self.0))))
     }
 }
 

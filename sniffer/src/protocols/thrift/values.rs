@@ -6,7 +6,7 @@ use super::{
     text::{self, Limits},
     wire::{Encoding, varint},
 };
-use crate::protocols::kit::reader::Reader;
+use crate::protocols::kit::{held::Held, reader::Reader};
 use smallvec::SmallVec;
 use std::{fmt::Write, sync::Arc};
 
@@ -82,6 +82,7 @@ enum Level {
     Map { key: Type, value: Type, left: u32, at_value: bool },
 }
 
+#[derive(Clone, Copy)]
 struct Open {
     level: Level,
     /// Elements that have begun.
@@ -357,6 +358,12 @@ impl Values {
         if self.shown() {
             let _ = write!(self.text, "{value}");
         }
+    }
+}
+
+impl Held for Values {
+    fn held(&self) -> usize {
+        self.open.held() + self.text.held()
     }
 }
 

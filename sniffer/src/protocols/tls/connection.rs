@@ -9,7 +9,10 @@ use super::{
 };
 use crate::{
     net::Direction,
-    protocols::{Close, Context, Progress, Recovery, StreamParser},
+    protocols::{
+        Close, Context, Progress, Recovery, StreamParser,
+        kit::{held::Held, timers},
+    },
     time::Timestamp,
 };
 use std::sync::Arc;
@@ -105,7 +108,7 @@ impl StreamParser for Connection {
         }
         if self.seen.is_known() {
             self.due = cx.now().after(self.plugin.common.transaction_timeout);
-            cx.wake_at(self.due);
+            timers::arm(cx, [self.due]);
         }
         progress
     }
@@ -137,8 +140,12 @@ impl StreamParser for Connection {
             cx.count("unfinished_handshakes");
             self.report(false, cx);
         } else {
-            cx.wake_at(self.due);
+            timers::arm(cx, [self.due]);
         }
+    }
+
+    fn held(&self) -> usize {
+        self.sides.iter().map(|side| side.partial.held()).sum::<usize>() + self.seen.held()
     }
 }
 

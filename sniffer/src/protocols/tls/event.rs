@@ -10,7 +10,7 @@ use super::{
 use crate::{
     event::{Head, Status, Text, text::Hex},
     net::Direction,
-    protocols::Context,
+    protocols::{Context, kit::held::Held},
     time::Timestamp,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -40,6 +40,12 @@ pub struct Handshake {
     pub start: Option<Timestamp>,
     /// When the last message after it was there, or what ended the handshake.
     pub end: Option<Timestamp>,
+}
+
+impl Held for Handshake {
+    fn held(&self) -> usize {
+        self.client_hello.held() + self.server_hello.held() + self.chains.held() + self.alerts.held()
+    }
 }
 
 impl Handshake {

@@ -12,13 +12,12 @@ mod search;
 mod wire;
 mod x509;
 
-use super::{Common, Plugin, Probe, Protocol, StreamParser};
+use super::{Common, Plugin, Probe, Protocol, kit::shared::Shared};
 use crate::{
     config,
     net::{Direction, Transport},
 };
 use serde::Deserialize;
-use std::sync::Arc;
 use wire::message;
 
 /// See the module.
@@ -64,10 +63,8 @@ pub struct Tls {
     options: Options,
 }
 
-struct Shared(Arc<Tls>);
-
 fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
-    Ok(Box::new(Shared(Arc::new(Tls { common: node.read()?, options: node.read()? }))))
+    Ok(Box::new(Shared::new(Tls { common: node.read()?, options: node.read()? }, connection::Connection::new)))
 }
 
 /// A hello, of either side: who is the client is found out later.
@@ -75,12 +72,6 @@ fn probe(_dir: Direction, data: &[u8]) -> Probe {
     match wire::is_hello(data, message::CLIENT_HELLO) {
         Probe::No => wire::is_hello(data, message::SERVER_HELLO),
         other => other,
-    }
-}
-
-impl Plugin for Shared {
-    fn connect(&self) -> Option<Box<dyn StreamParser>> {
-        Some(Box::new(connection::Connection::new(Arc::clone(&self.0))))
     }
 }
 

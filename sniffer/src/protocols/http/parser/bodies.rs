@@ -23,10 +23,11 @@ impl Parser {
                 let n = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
                 let left = left - n as u64;
                 self.side(dir).state = State::Length(left);
-                let collects = self.current(dir).is_some_and(|m| {
+                let collects = self.with_current(dir, |m| {
                     m.take_body(&rest[..n], most);
                     m.collects()
                 });
+                let collects = collects.unwrap_or(false);
                 if left == 0 {
                     self.complete(dir, cx);
                     Step::Took(n)
@@ -39,9 +40,7 @@ impl Parser {
             State::Chunk => match httparse::parse_chunk_size(rest) {
                 Ok(httparse::Status::Complete((n, size))) => {
                     self.side(dir).state = if size == 0 { State::Trailer } else { State::Data(size.saturating_add(2)) };
-                    if let Some(m) = self.current(dir) {
-                        m.skip(0, n as u64);
-                    }
+                    self.with_current(dir, |m| m.skip(0, n as u64));
                     Step::Took(n)
                 }
                 Ok(httparse::Status::Partial) if rest.len() < wire::MOST_CHUNK_LINE => Step::Wait,
@@ -52,11 +51,12 @@ impl Parser {
                 let body = n.min(usize::try_from(left - 2.min(left)).unwrap_or(usize::MAX));
                 let left = left - n as u64;
                 self.side(dir).state = if left == 0 { State::Chunk } else { State::Data(left) };
-                let collects = self.current(dir).is_some_and(|m| {
+                let collects = self.with_current(dir, |m| {
                     m.take_body(&rest[..body], most);
                     m.skip(0, (n - body) as u64);
                     m.collects()
                 });
+                let collects = collects.unwrap_or(false);
                 if left == 0 || collects { Step::Took(n) } else { Step::Skip(left) }
             }
             State::Trailer => {
@@ -66,9 +66,7 @@ impl Parser {
                     None if rest.len() < wire::MOST_HEAD => return Step::Wait,
                     None => return self.broken(dir, cx),
                 };
-                if let Some(m) = self.current(dir) {
-                    m.skip(0, n as u64);
-                }
+                self.with_current(dir, |m| m.skip(0, n as u64));
                 if rest[..n].trim_ascii().is_empty() {
                     self.complete(dir, cx);
                 }
@@ -81,9 +79,7 @@ impl Parser {
                     self.complete(dir, cx);
                     return Step::Took(0);
                 }
-                if let Some(m) = self.current(dir) {
-                    m.take_body(rest, most);
-                }
+                self.with_current(dir, |m| m.take_body(rest, most));
                 Step::Took(rest.len())
             }
         }
@@ -108,9 +104,7 @@ impl Parser {
 
     /// The message under way goes no further: what follows cannot be understood.
     pub(super) fn broken(&mut self, dir: Direction, cx: &mut Context<'_>) -> Step {
-        if let Some(m) = self.current(dir) {
-            m.lost = true;
-        }
+        self.with_current(dir, |m| m.lost = true);
         self.complete(dir, cx);
         self.lose(dir, cx)
     }

@@ -4,14 +4,12 @@ use super::{Parser, State, Step, role};
 use crate::{
     net::Direction::{self, ToClient, ToServer},
     protocols::{
-        Context, Progress,
+        Context, Progress, Recovery,
         http::wire::{self, Line, Parsed},
     },
 };
 
-/// Bytes in which no message was found, on a connection where there never was any: a large download that was under way, at most.
-const MOST_UNKNOWN: u64 = 16 << 20;
-/// The same when neither side says anything in HTTP.
+/// Bytes of each side that were searched in vain, after which it is certain that neither side speaks HTTP.
 const MOST_UNKNOWN_BOTH: u64 = 64 << 10;
 
 impl Parser {
@@ -80,9 +78,10 @@ impl Parser {
     pub(super) fn passed_over(&mut self, dir: Direction, n: usize) -> Step {
         let side = self.side(dir);
         side.scanned = 0;
-        side.sought = side.sought.saturating_add(n as u64);
-        let [a, b] = [self.sides[0].sought, self.sides[1].sought];
-        if !self.known && (a.max(b) > MOST_UNKNOWN || a.min(b) > MOST_UNKNOWN_BOTH) {
+        let searched = side.search.passed(n);
+        let least = self.sides[0].search.searched().min(self.sides[1].search.searched());
+        // A connection that is known to be HTTP is not given up: a download of any length may lie between two heads.
+        if !self.known && (searched == Recovery::GiveUp || least > MOST_UNKNOWN_BOTH) {
             return Step::Stop(Progress::GiveUp);
         }
         Step::Took(n)
@@ -95,7 +94,7 @@ impl Parser {
         side.scanned = 0;
         side.lossy = true;
         if dir == ToClient {
-            self.waiting.iter_mut().for_each(|w| w.response_lost = true);
+            self.waiting.for_each_mut(|w| w.response_lost = true);
         }
     }
 
@@ -141,7 +140,7 @@ impl Parser {
                 let after_loss = self.sides[dir.index()].state == State::Seek;
                 let side = self.side(dir);
                 side.scanned = 0;
-                side.sought = 0;
+                side.search.found();
                 side.state = State::Head;
                 Parsed::Complete(match dir {
                     ToServer => self.request(message, len, head, connect, cx),

@@ -10,10 +10,17 @@ mod pairing;
 use super::{Settings, message::Message, wire::Role};
 use crate::{
     net::Direction::{self, ToClient, ToServer},
-    protocols::{Close, Context, Progress, Recovery, Skipped, StreamParser},
+    protocols::{
+        Close, Context, Progress, Recovery, Skipped, StreamParser,
+        kit::{
+            backlog::{Backlog, Waits},
+            held::Held,
+            resync::Resync,
+        },
+    },
     time::Timestamp,
 };
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 /// What comes next on one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +46,8 @@ struct Side {
     state: State,
     /// In this much of the data at hand no head ends.
     scanned: usize,
-    /// Bytes passed over while seeking.
-    sought: u64,
+    /// The search for the next head.
+    search: Resync,
     /// A message of this side was lost, in part or whole.
     lossy: bool,
     closed: bool,
@@ -48,7 +55,7 @@ struct Side {
 
 impl Default for Side {
     fn default() -> Self {
-        Self { state: State::Head, scanned: 0, sought: 0, lossy: false, closed: false }
+        Self { state: State::Head, scanned: 0, search: Resync::default(), lossy: false, closed: false }
     }
 }
 
@@ -72,18 +79,29 @@ struct Waiting {
     response_lost: bool,
 }
 
+impl Held for Waiting {
+    fn held(&self) -> usize {
+        self.request.held() + self.response.held()
+    }
+}
+
+impl Waits for Waiting {
+    fn since(&self) -> Timestamp {
+        self.since
+    }
+}
+
 /// A connection.
 pub struct Parser {
     settings: Arc<Settings>,
     sides: [Side; 2],
-    waiting: VecDeque<Waiting>,
+    waiting: Backlog<Waiting>,
     /// The response under way, and whether it answers the first that waits.
     response: Option<(Box<Message>, bool)>,
     /// A message was seen: who asks is certain.
     known: bool,
     /// The client asks before it is answered.
     pipelines: bool,
-    armed: Option<Timestamp>,
     /// Room for the next messages; boxed, because that is how they are handed on.
     #[allow(clippy::vec_box)]
     spare: Vec<Box<Message>>,
@@ -105,13 +123,12 @@ impl Parser {
     /// A new connection.
     pub fn new(settings: Arc<Settings>) -> Self {
         Self {
+            waiting: Backlog::new(pairing::limits(&settings)),
             settings,
             sides: Default::default(),
-            waiting: VecDeque::new(),
             response: None,
             known: false,
             pipelines: false,
-            armed: None,
             spare: Vec::new(),
             scratch: Vec::new(),
         }
@@ -121,11 +138,11 @@ impl Parser {
         &mut self.sides[dir.index()]
     }
 
-    /// The message under way on that side.
-    fn current(&mut self, dir: Direction) -> Option<&mut Message> {
+    /// Changes the message under way on that side, if there is one.
+    fn with_current<R>(&mut self, dir: Direction, change: impl FnOnce(&mut Message) -> R) -> Option<R> {
         match dir {
-            ToServer => self.waiting.back_mut().filter(|w| !w.whole).and_then(|w| w.request.as_deref_mut()),
-            ToClient => self.response.as_mut().map(|(m, _)| &mut **m),
+            ToServer => self.waiting.back_mut().filter(|w| !w.whole)?.request.as_deref_mut().map(change),
+            ToClient => self.response.as_mut().map(|(m, _)| change(m)),
         }
     }
 
@@ -143,10 +160,10 @@ impl Parser {
             other => (other, n),
         };
         self.side(dir).state = next;
-        if let Some(m) = self.current(dir) {
+        self.with_current(dir, |m| {
             m.skip(body.min(n), n - body.min(n));
             m.lost |= lost > 0;
-        }
+        });
     }
 
     fn pass_skipped(&mut self, dir: Direction, skipped: Skipped) {
@@ -209,9 +226,7 @@ impl StreamParser for Parser {
             }
             State::UntilClose => self.pass(dir, 0, lost),
             State::Chunk | State::Trailer => {
-                if let Some(m) = self.current(dir) {
-                    m.lost = true;
-                }
+                self.with_current(dir, |m| m.lost = true);
                 self.complete(dir, cx);
                 beyond = lost;
             }
@@ -239,10 +254,9 @@ impl StreamParser for Parser {
     }
 
     fn on_timer(&mut self, cx: &mut Context<'_>) {
-        self.armed = None;
         let (now, timeout) = (cx.now(), self.settings.common.transaction_timeout);
         for i in 0..self.waiting.len() {
-            let Some(w) = self.waiting.get_mut(i) else { break };
+            let Some(mut w) = self.waiting.get_mut(i) else { break };
             if w.request.is_none() {
                 continue;
             }
@@ -250,8 +264,14 @@ impl StreamParser for Parser {
                 break;
             }
             let (request, lost) = (w.request.take(), w.response_lost);
+            drop(w);
             self.report(request, None, lost, cx);
         }
         self.arm(cx);
+    }
+
+    fn held(&self) -> usize {
+        let spare = self.spare.capacity() * size_of::<Box<Message>>() + self.spare.first().map_or(0, Held::held);
+        self.waiting.held() + self.response.as_ref().map_or(0, |(m, _)| m.held()) + spare + self.scratch.held()
     }
 }

@@ -6,9 +6,11 @@ use crate::{
     protocols::{
         Context, Progress,
         http::{
+            Settings,
             event::{self, Exchange},
             message::{Framing, Message},
         },
+        kit::{backlog::Limits, held::Held, timers},
     },
     time::Timestamp,
 };
@@ -20,16 +22,22 @@ const MOST_HELD: usize = 1 << 20;
 /// Memory of a message that is kept for the next one. There may be very many idle connections.
 const MOST_SPARE: usize = 1 << 10;
 
+/// How many requests of one connection wait.
+pub(super) fn limits(settings: &Settings) -> Limits {
+    Limits {
+        items: MOST_WAITING,
+        bytes: MOST_HELD.saturating_add(settings.options.max_message_size),
+        timeout: settings.common.transaction_timeout,
+    }
+}
+
 impl Parser {
     pub(super) fn request(&mut self, message: Box<Message>, len: usize, head: bool, connect: bool, cx: &mut Context<'_>) -> Step {
         let start = message.start;
         self.pipelines |= self.response.is_some() || self.waiting.back().is_some_and(|w| w.start == start);
-        while self.waiting.len() >= MOST_WAITING || (self.held() > MOST_HELD + self.settings.options.max_message_size) {
-            self.drop_first(cx);
-        }
         let framing = message.framing(false);
         let wants_other = connect || message.upgrade;
-        self.waiting.push_back(Waiting {
+        let waiting = Waiting {
             request: Some(message),
             whole: false,
             head,
@@ -39,14 +47,15 @@ impl Parser {
             answered: false,
             response: None,
             response_lost: false,
-        });
+        };
+        while !self.waiting.has_room_for(&waiting) && !self.waiting.is_empty() {
+            self.drop_first(cx);
+        }
+        if let Some(refused) = self.waiting.push(waiting) {
+            self.report(refused.request, None, false, cx);
+        }
         self.begin(ToServer, framing, cx);
         Step::Took(len)
-    }
-
-    /// Memory of what waits.
-    pub(super) fn held(&self) -> usize {
-        self.waiting.iter().filter_map(|w| w.request.as_ref()).map(|m| m.memory()).sum()
     }
 
     pub(super) fn begin(&mut self, dir: Direction, framing: Framing, cx: &mut Context<'_>) {
@@ -69,17 +78,17 @@ impl Parser {
         let lossy = self.sides[ToServer.index()].lossy;
         let first = self.waiting.front_mut().filter(|w| w.response.is_none() && !(lossy && message.start < w.start));
         let (head, connect) = first.as_ref().map_or((false, false), |w| (w.head, w.connect));
-        let answers = first.map(|w| w.answered = true).is_some();
+        let answers = first.map(|mut w| w.answered = true).is_some();
         let is_connect = connect && self.waiting.front().and_then(|w| w.request.as_ref()).is_some_and(|m| m.get(m.method) == b"CONNECT");
         let upgraded = message.status == 101 || (is_connect && (200..300).contains(&message.status));
         let framing = if upgraded { Framing::None } else { message.framing(head) };
         self.response = Some((message, answers));
         if upgraded {
-            if let Some(w) = self.waiting.front_mut() {
+            if let Some(mut w) = self.waiting.front_mut() {
                 w.whole = true;
             }
             self.complete(ToClient, cx);
-            self.waiting.clear();
+            while self.waiting.pop().is_some() {}
             cx.count("upgraded");
             return Step::Stop(Progress::Done);
         }
@@ -105,7 +114,7 @@ impl Parser {
         self.side(dir).state = State::Head;
         match dir {
             ToServer => {
-                if let Some(w) = self.waiting.back_mut().filter(|w| !w.whole) {
+                if let Some(mut w) = self.waiting.back_mut().filter(|w| !w.whole) {
                     w.whole = true;
                     w.since = cx.now();
                     if let Some(m) = &mut w.request {
@@ -116,12 +125,11 @@ impl Parser {
             ToClient => {
                 let Some((mut message, answers)) = self.response.take() else { return };
                 message.decode(&self.settings);
-                match self.waiting.front_mut().filter(|_| answers) {
-                    Some(first) => first.response = Some(message),
-                    None => {
-                        self.report(None, Some(message), false, cx);
-                        return;
-                    }
+                if !answers || self.waiting.is_empty() {
+                    return self.report(None, Some(message), false, cx);
+                }
+                if let Some(mut first) = self.waiting.front_mut() {
+                    first.response = Some(message);
                 }
             }
         }
@@ -133,17 +141,17 @@ impl Parser {
         if !self.waiting.front().is_some_and(|w| w.whole && w.response.is_some()) {
             return;
         }
-        if let Some(w) = self.waiting.pop_front() {
+        if let Some(w) = self.waiting.pop() {
             self.report(w.request, w.response, false, cx);
         }
-        if let Some(next) = self.waiting.front_mut() {
+        if let Some(mut next) = self.waiting.front_mut() {
             next.since = next.since.max(cx.now());
         }
     }
 
     /// Reports the first that waits as it is, if it has not been. Its response is nobody's then.
     pub(super) fn drop_first(&mut self, cx: &mut Context<'_>) {
-        let Some(w) = self.waiting.pop_front() else { return };
+        let Some(w) = self.waiting.pop() else { return };
         if w.answered
             && let Some((_, answers)) = &mut self.response
         {
@@ -175,7 +183,7 @@ impl Parser {
     }
 
     pub(super) fn recycle(&mut self, mut message: Box<Message>) {
-        if self.spare.is_empty() && message.memory() <= MOST_SPARE {
+        if self.spare.is_empty() && message.held() <= MOST_SPARE {
             message.clear();
             self.spare.push(message);
         }
@@ -183,11 +191,8 @@ impl Parser {
 
     pub(super) fn arm(&mut self, cx: &mut Context<'_>) {
         let timeout = self.settings.common.transaction_timeout;
-        let due = self.waiting.iter().find(|w| w.request.is_some()).filter(|w| w.whole && !w.answered).map(|w| w.since.after(timeout));
-        if let Some(due) = due.filter(|&due| self.armed.is_none_or(|armed| due < armed)) {
-            self.armed = Some(due);
-            cx.wake_at(due);
-        }
+        let first = self.waiting.iter().find(|w| w.request.is_some());
+        timers::arm(cx, first.filter(|w| w.whole && !w.answered).map(|w| w.since.after(timeout)));
     }
 
     /// Reports what waits, but for a request that is still being sent.

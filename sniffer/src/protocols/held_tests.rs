@@ -1,0 +1,211 @@
+//! Every parser tells how many bytes it holds. This plays a conversation of each protocol: while requests wait, the number grows at
+//! least by their bytes; once they are answered, nearly all is given back. A new protocol calls [`check`] in its own tests.
+
+use super::{Close, Context, PROTOCOLS, Plugin, Progress, Protocol, StreamParser};
+use crate::{
+    config::Node,
+    net::{Direction, Peers, Transport},
+    publish::Sink,
+    time::Timestamp,
+};
+use Direction::{ToClient, ToServer};
+
+/// Requests under way at once.
+const REQUESTS: u16 = 250;
+
+/// Requests that wait, and then their responses.
+pub struct Conversation {
+    /// The request of that number.
+    pub request: fn(u16) -> Vec<u8>,
+    /// The response to the request of that number.
+    pub response: fn(u16) -> Vec<u8>,
+    /// Bytes that each request keeps at least.
+    pub keeps: usize,
+}
+
+/// Messages of the given protocol. In DHCPv4 and SIP nothing waits.
+fn conversation(protocol: &str) -> Option<Conversation> {
+    let c = |request, response, keeps| Some(Conversation { request, response, keeps });
+    match protocol {
+        "icmp" => c(|n| echo(8, n), |n| echo(0, n), 40),
+        "amqp" => c(
+            |n| amqp(10, &[&[0, 0, 200], text(n, 200).as_slice(), &[0; 5]].concat()),
+            |n| amqp(11, &[&[200], text(n, 200).as_slice(), &[0; 8]].concat()),
+            200,
+        ),
+        "cassandra" => c(
+            |n| {
+                let query = text(n, 1000);
+                let body = [&1000_u32.to_be_bytes(), query.as_slice(), &[0, 1, 0]].concat();
+                [&[4, 0], &n.to_be_bytes()[..], &[7], &(body.len() as u32).to_be_bytes(), &body].concat()
+            },
+            |n| [&[0x84, 0], &n.to_be_bytes()[..], &[8, 0, 0, 0, 4, 0, 0, 0, 1]].concat(),
+            1000,
+        ),
+        "dns" => c(|n| dns(n, 0x0100), |n| dns(n, 0x8180), 100),
+        "http" => c(
+            |n| [b"GET /", text(n, 1000).as_slice(), b" HTTP/1.1\r\nHost: a\r\n\r\n"].concat(),
+            |_| b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec(),
+            1000,
+        ),
+        "memcache" => c(|n| [b"get ", text(n, 200).as_slice(), b"\r\n"].concat(), |_| b"END\r\n".to_vec(), 200),
+        "mysql" => c(|n| [&[0xf0, 3, 0, 0, 3], &b"select "[..], &text(n, 1000)].concat(), |_| vec![7, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0], 1000),
+        "pgsql" => c(
+            |n| [&[b'Q', 0, 0, 3, 0xf4], &b"update "[..], &text(n, 1000), &[0]].concat(),
+            |_| b"C\0\0\0\x0dUPDATE 1\0Z\0\0\0\x05I".to_vec(),
+            1000,
+        ),
+        "redis" => c(|n| [b"*2\r\n$3\r\nGET\r\n$1000\r\n", text(n, 1000).as_slice(), b"\r\n"].concat(), |_| b"$-1\r\n".to_vec(), 1000),
+        "thrift" => c(|n| thrift(1, n), |n| thrift(2, n), 200),
+        "mongodb" => c(
+            |n| {
+                let name = text(n, 1000);
+                let find = [&b"\x02find\0\xe9\x03\0\0"[..], &name, b"\0\x02$db\0\x02\0\0\0d\0"].concat();
+                mongodb(u32::from(n) + 1, 0, &find)
+            },
+            |n| mongodb(u32::from(n) + 1000, u32::from(n) + 1, b"\x01ok\0\0\0\0\0\0\0\xf0\x3f"),
+            1000,
+        ),
+        "nfs" => c(
+            |n| {
+                let machine = text(n, 200);
+                let unix = [&[0, 0, 0, 0, 0, 0, 0, 200], machine.as_slice(), &[0; 12]].concat();
+                let head = [u32::from(n), 0, 2, 100_003, 3, 1, 1, unix.len() as u32].map(u32::to_be_bytes).concat();
+                nfs(&[head.as_slice(), &unix, &[0; 8], &[0, 0, 0, 4, 1, 2, 3, 4]].concat())
+            },
+            |n| nfs(&[u32::from(n), 1, 0, 0, 0, 0, 0].map(u32::to_be_bytes).concat()),
+            200,
+        ),
+        // One handshake: hellos in several messages, and in the end an alert.
+        "tls" => c(
+            |n| match n {
+                0 => [&[22, 3, 1, 4, 0, 1, 0, 3, 0xfc, 3, 3], &[7; 32][..], &[0, 3, 0xd2], &[0x13; 978], &[1, 0, 0, 0]].concat(),
+                _ => vec![22, 3, 3, 0, 0],
+            },
+            |_| vec![21, 3, 3, 0, 2, 2, 40],
+            4,
+        ),
+        _ => None,
+    }
+}
+
+fn text(n: u16, length: usize) -> Vec<u8> {
+    let mut text = format!("n{n}").into_bytes();
+    text.resize(length, b'x');
+    text
+}
+
+fn echo(kind: u8, n: u16) -> Vec<u8> {
+    [&[kind, 0, 0, 0, 0, 1][..], &n.to_be_bytes()].concat()
+}
+
+/// queue.declare and its answer.
+fn amqp(method: u8, arguments: &[u8]) -> Vec<u8> {
+    [&[1, 0, 1], &(arguments.len() as u32 + 4).to_be_bytes()[..], &[0, 50, 0, method], arguments, &[0xce]].concat()
+}
+
+fn dns(id: u16, flags: u16) -> Vec<u8> {
+    let label = [&[60][..], &[b'a'; 60]].concat();
+    let head = [id, flags, 1, 0, 0, 0].map(u16::to_be_bytes).concat();
+    [head.as_slice(), &label, &label, &[0, 0, 1, 0, 1]].concat()
+}
+
+fn thrift(kind: u8, n: u16) -> Vec<u8> {
+    [&[0x80, 1, 0, kind, 0, 0, 0, 200], text(n, 200).as_slice(), &u32::from(n).to_be_bytes(), &[0]].concat()
+}
+
+fn mongodb(id: u32, to: u32, fields: &[u8]) -> Vec<u8> {
+    let document = [&(fields.len() as u32 + 5).to_le_bytes(), fields, &[0]].concat();
+    let length = 16 + 5 + document.len() as u32;
+    let head = [length, id, to, 2013].map(u32::to_le_bytes).concat();
+    [head.as_slice(), &[0; 5], &document].concat()
+}
+
+fn nfs(record: &[u8]) -> Vec<u8> {
+    [&(0x8000_0000 | record.len() as u32).to_be_bytes(), record].concat()
+}
+
+/// A protocol under test: over TCP one of its parsers, else the plugin.
+struct Subject {
+    name: &'static str,
+    plugin: Box<dyn Plugin>,
+    parser: Option<Box<dyn StreamParser>>,
+    peers: Peers,
+    sink: Sink,
+}
+
+impl Subject {
+    fn new(protocol: &Protocol) -> Self {
+        let plugin = (protocol.open)(&Node::parse("{}").unwrap()).unwrap();
+        let transport = protocol.transports.iter().copied().find(|t| *t == Transport::Tcp && protocol.name != "dns");
+        let parser = transport.and_then(|_| plugin.connect());
+        let transport = transport.unwrap_or(protocol.transports[0]);
+        let peers = Peers::new("10.0.0.1:40000".parse().unwrap(), "10.0.0.2:1000".parse().unwrap(), transport);
+        Self { name: protocol.name, plugin, parser, peers, sink: Sink::bare(Box::new(|_| ())) }
+    }
+
+    fn message(&mut self, dir: Direction, data: &[u8]) {
+        let mut peers = self.peers.clone();
+        let mut cx = Context::new(Timestamp(1), &mut peers, &mut self.sink, 0, false);
+        match &mut self.parser {
+            Some(parser) => {
+                let progress = parser.on_data(dir, data, &mut cx);
+                let whole = matches!(progress, Progress::Consumed { bytes, .. } if bytes >= data.len() as u64);
+                assert!(whole, "{}: {progress:?} of {} bytes {dir:?}", self.name, data.len());
+            }
+            None => self.plugin.on_datagram(dir, data, &mut cx),
+        }
+    }
+
+    fn close(&mut self) {
+        let mut cx = Context::new(Timestamp(1), &mut self.peers, &mut self.sink, 0, false);
+        match &mut self.parser {
+            Some(parser) => {
+                parser.on_close(ToServer, Close::Fin, &mut cx);
+                parser.on_close(ToClient, Close::Fin, &mut cx);
+            }
+            None => self.plugin.on_end(&mut cx),
+        }
+    }
+
+    fn held(&self) -> usize {
+        self.parser.as_ref().map_or_else(|| self.plugin.held(), |parser| parser.held())
+    }
+}
+
+/// Plays the conversation and compares [`StreamParser::held`] or [`Plugin::held`] before, in the middle and after it.
+pub fn check(protocol: &Protocol, conversation: &Conversation) {
+    let name = protocol.name;
+    let mut subject = Subject::new(protocol);
+    let before = subject.held();
+    assert!(before < 1 << 10, "{name} holds {before} bytes before the first message");
+    for n in 0..REQUESTS {
+        subject.message(ToServer, &(conversation.request)(n));
+    }
+    let most = subject.held();
+    assert!(most >= before + usize::from(REQUESTS) * conversation.keeps, "{name} holds {most} bytes while {REQUESTS} requests wait");
+    // A handshake has one end.
+    let responses = if name == "tls" { 1 } else { REQUESTS };
+    for n in 0..responses {
+        subject.message(ToClient, &(conversation.response)(n));
+    }
+    if name == "tls" {
+        subject.close();
+    }
+    let after = subject.held();
+    subject.close();
+    let counters = subject.sink.counters();
+    assert!(after < before + (most - before) / 4, "{name} held {most} bytes and holds {after}; {counters:?}");
+    let unmatched = counters.iter().any(|(_, name, _)| name.starts_with("unmatched"));
+    assert!(!unmatched, "{name}: the conversation is not understood: {counters:?}");
+}
+
+#[test]
+fn held_follows_what_waits() {
+    for protocol in PROTOCOLS {
+        match conversation(protocol.name) {
+            Some(conversation) => check(protocol, &conversation),
+            None => assert_eq!(Subject::new(protocol).held(), 0, "{} holds something before the first message", protocol.name),
+        }
+    }
+}

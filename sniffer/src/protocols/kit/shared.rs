@@ -1,0 +1,45 @@
+//! A configured protocol whose parsers share its options, and which has no other state.
+
+use crate::{
+    net::Direction,
+    protocols::{Context, Plugin, StreamParser},
+};
+use std::sync::Arc;
+
+/// Takes one datagram with the options at hand.
+type OnDatagram<T> = fn(&T, Direction, &[u8], &mut Context<'_>);
+
+/// The plugin of such a protocol: `T` are the options, `P` is the parser of one connection.
+pub struct Shared<T, P> {
+    options: Arc<T>,
+    connect: fn(Arc<T>) -> P,
+    on_datagram: OnDatagram<T>,
+}
+
+impl<T, P> Shared<T, P> {
+    /// A plugin that makes a parser with `connect` for each connection and ignores datagrams.
+    pub fn new(options: T, connect: fn(Arc<T>) -> P) -> Self {
+        Self { options: Arc::new(options), connect, on_datagram: |_, _, _, _| () }
+    }
+
+    /// The same plugin that also takes datagrams.
+    #[must_use]
+    pub fn with_datagrams(self, on_datagram: OnDatagram<T>) -> Self {
+        Self { on_datagram, ..self }
+    }
+}
+
+impl<T: Send + Sync, P: StreamParser + 'static> Plugin for Shared<T, P> {
+    fn connect(&self) -> Option<Box<dyn StreamParser>> {
+        Some(Box::new((self.connect)(Arc::clone(&self.options))))
+    }
+
+    fn on_datagram(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) {
+        (self.on_datagram)(&self.options, dir, data, cx);
+    }
+
+    /// Options do not grow with traffic.
+    fn held(&self) -> usize {
+        0
+    }
+}
