@@ -182,7 +182,7 @@ fn what_is_not_amqp_is_given_up() {
     }
     let mut h = Harness::new(&PROTOCOL, "{}");
     for _ in 0..17 {
-        h.client(&vec![b'x'; 64 << 10]);
+        h.client(&vec![b'x'; 1 << 20]);
     }
     assert_eq!(h.state, Onward::GaveUp);
     assert_eq!(probe(ToServer, b"AMQP"), Probe::More(4));

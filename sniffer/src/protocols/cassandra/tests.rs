@@ -239,7 +239,7 @@ fn tls_and_what_is_nothing_are_given_up() {
     h.client(b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03");
     assert_eq!(format!("{:?}", h.state), "GaveUp");
     let mut h = Harness::new(&PROTOCOL, "{}");
-    for _ in 0..=MOST_LOST >> 20 {
+    for _ in 0..17 {
         h.server(&vec![b'z'; 1 << 20]);
     }
     assert_eq!(format!("{:?}", h.state), "GaveUp");

@@ -269,8 +269,9 @@ fn tcp_answers_that_are_none() {
 #[test]
 fn tcp_that_is_not_dns() {
     let mut h = Harness::new(&PROTOCOL, "{}");
-    for _ in 0..2000 {
-        h.client(b"GET / HTTP/1.1\r\nHost: example.com\r\nAccept: */*\r\n\r\n").server(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let upload = [&b"PUT / HTTP/1.1\r\nHost: example.com\r\n\r\n"[..], &[b'x'; 1 << 20]].concat();
+    for _ in 0..17 {
+        h.client(&upload).server(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     }
     assert_eq!(format!("{:?}", h.state), "GaveUp");
     assert!(h.events().is_empty());

@@ -320,8 +320,9 @@ fn tls_is_handed_over_and_what_is_nothing_known_is_given_up() {
     let tls = &recorded("mysql8_tls")[1];
     assert_eq!(format!("{:?}", play(tls).state), "HandOver(\"tls\")");
     let mut h = Harness::new(&PROTOCOL, "{}");
-    for _ in 0..40 {
-        h.client(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").server(b"HTTP/1.1 200 OK\r\n\r\n");
+    let upload = [&b"PUT / HTTP/1.1\r\nHost: x\r\n\r\n"[..], &[b'x'; 1 << 20]].concat();
+    for _ in 0..17 {
+        h.client(&upload).server(b"HTTP/1.1 200 OK\r\n\r\n");
     }
     assert_eq!((format!("{:?}", h.state).as_str(), h.events().len()), ("GaveUp", 0));
 }

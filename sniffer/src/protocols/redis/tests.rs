@@ -124,7 +124,7 @@ fn a_connection_taken_the_wrong_way_round() {
 
 #[test]
 fn what_waits_is_bounded_and_keeps_its_place() {
-    let mut h = Harness::new(&PROTOCOL, "{queue_max_bytes: 10, queue_max_messages: 3}");
+    let mut h = Harness::new(&PROTOCOL, "{queue_max_bytes: 16, queue_max_messages: 3}");
     h.client(b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n*2\r\n$3\r\nGET\r\n$1\r\nb\r\n").server(b"$1\r\nA\r\n$1\r\nB\r\n");
     assert_eq!(pairs(&h.events()), ["GET | a | GET a -> A"]);
     h.client(&b"*1\r\n$4\r\nPING\r\n".repeat(4));
