@@ -92,7 +92,7 @@ unsafe fn output(owner: u32, scratch: *mut Scratch, captured: u64) -> bool {
 fn link<P: Packet>(packet: &P) -> u8 {
     match LINK.load() as u8 {
         // SAFETY: only the presence of a key matters.
-        link::BY_INTERFACE if unsafe { RAW_IP.get(&packet.ifindex()) }.is_some() => link::RAW_IP,
+        link::BY_INTERFACE if unsafe { RAW_IP.get(packet.ifindex()) }.is_some() => link::RAW_IP,
         link::BY_INTERFACE => link::ETHERNET,
         kind => kind,
     }
