@@ -1,5 +1,5 @@
-//! `fuzz`: builds the fuzz targets in `tests/fuzz` and runs each for a while, from its corpus on. What they find besides stays out of
-//! the committed corpus.
+//! `fuzz`: builds the fuzzer in `tests/fuzz` and runs each of its targets for a while, from the target's corpus on. Inputs that it finds
+//! stay out of the committed corpus.
 
 use crate::{
     Outcome,
@@ -7,12 +7,14 @@ use crate::{
 };
 use std::{
     env, fs,
-    path::Path,
+    path::PathBuf,
     process::Command,
     time::{Duration, Instant},
 };
 
 const FOLDER: &str = "tests/fuzz";
+/// The environment variable that names the target.
+const TARGET: &str = "FUZZ_TARGET";
 const SECONDS: u32 = 10;
 /// Version of cargo-fuzz that is installed where there is none.
 const CARGO_FUZZ_VERSION: &str = "0.13.2";
@@ -33,41 +35,41 @@ pub fn fuzz(args: &[String]) -> Outcome {
             name => named.push(name.to_owned()),
         }
     }
+    ensure(BUILD)?;
+    ensure(&[("g++", "c++")])?; // libFuzzer is C++
+    build()?;
     let all = targets()?;
     if let Some(unknown) = named.iter().find(|name| !all.contains(name)) {
         return Err(format!("there is no target `{unknown}`; there are {}", all.join(", ")));
     }
-    ensure(BUILD)?;
-    ensure(&[("g++", "c++")])?; // libFuzzer is C++
-    build(&named)?;
     let targets = if named.is_empty() { all } else { named };
     targets.iter().try_for_each(|target| run(target, seconds))
 }
 
-fn targets() -> Result<Vec<String>, String> {
-    let folder = project().join(FOLDER).join("fuzz_targets");
-    let entries = fs::read_dir(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    let mut names: Vec<String> =
-        entries.flatten().filter_map(|entry| Some(entry.path().file_stem()?.to_string_lossy().into_owned())).collect();
-    names.sort();
-    Ok(names)
+/// The program that is every target's fuzzer.
+fn program() -> PathBuf {
+    project().join(FOLDER).join(format!("target/{}-unknown-linux-gnu/release/any", env::consts::ARCH))
 }
 
-fn build(named: &[String]) -> Outcome {
+/// The names of all targets, as the fuzzer lists them.
+fn targets() -> Result<Vec<String>, String> {
+    let output = Command::new(program()).env(TARGET, "list").output().map_err(|e| format!("{}: {e}", program().display()))?;
+    let mut names: Vec<String> = String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
+    names.sort();
+    if names.is_empty() { Err(format!("{} names no targets", program().display())) } else { Ok(names) }
+}
+
+fn build() -> Outcome {
     cargo_tool("fuzz", CARGO_FUZZ_VERSION, "builds the fuzz targets")?;
     // The sanitizers need a nightly compiler, and find faults of `unsafe` code, of which the parsers have none.
     let mut build = outside_workspace(cargo_with_tools(&["fuzz", "build", "--fuzz-dir", FOLDER, "--sanitizer", "none"]));
     // Coverage is an unstable option of the compiler.
     build.env("RUSTC_BOOTSTRAP", "1");
-    if let [one] = named {
-        build.arg(one);
-    }
     sh(&mut build)
 }
 
 fn run(target: &str, seconds: u32) -> Outcome {
     let folder = project().join(FOLDER);
-    let program = folder.join(format!("target/{}-unknown-linux-gnu/release/{target}", env::consts::ARCH));
     let (found, kept) = (folder.join("target/corpus").join(target), folder.join("corpus").join(target));
     let artifacts = folder.join("artifacts").join(target);
     for dir in [&found, &artifacts] {
@@ -75,13 +77,14 @@ fn run(target: &str, seconds: u32) -> Outcome {
     }
     let log = folder.join("target").join(format!("{target}.log"));
     let output = fs::File::create(&log).map_err(|e| format!("{}: {e}", log.display()))?;
-    let mut command = Command::new(&program);
+    let mut command = Command::new(program());
+    command.env(TARGET, target);
     command.arg(format!("-max_total_time={seconds}")).arg(format!("-timeout={TIMEOUT}")).arg(format!("-rss_limit_mb={MEGABYTES}"));
     command.arg(format!("-max_len={LONGEST}")).arg(format!("-artifact_prefix={}/", artifacts.display())).arg("-print_final_stats=1");
     // It writes what it finds into the first.
     command.args([&found, &kept]).stderr(output).current_dir(project());
     let begun = Instant::now();
-    let mut child = command.spawn().map_err(|e| format!("{}: {e}", program.display()))?;
+    let mut child = command.spawn().map_err(|e| format!("{}: {e}", program().display()))?;
     // The fuzzer watches its inputs; nobody watches the fuzzer.
     let most = Duration::from_secs(u64::from(seconds + 2 * TIMEOUT + 60));
     let ended = loop {
@@ -98,24 +101,24 @@ fn run(target: &str, seconds: u32) -> Outcome {
             println!("{target:<10} {runs:>9} runs in {} s, nothing found", begun.elapsed().as_secs());
             Ok(())
         }
-        Some(status) => Err(report(target, &program, &text, &format!("{status}"))),
+        Some(status) => Err(report(target, &text, &format!("{status}"))),
         None => {
             child.kill().and_then(|()| child.wait()).map_err(|e| e.to_string())?;
-            Err(report(target, &program, &text, "it did not end"))
+            Err(report(target, &text, "it did not end"))
         }
     }
 }
 
 /// What happened, which input did it, and what to do with that.
-fn report(target: &str, program: &Path, log: &str, what: &str) -> String {
+fn report(target: &str, log: &str, what: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
     let from =
         lines.iter().position(|l| l.contains("panicked at") || l.contains("ERROR: libFuzzer")).unwrap_or(lines.len().saturating_sub(20));
     let shown: Vec<&str> = lines.iter().skip(from).take(20).copied().collect();
     let input = log.lines().find_map(|l| l.split("Test unit written to ").nth(1)).map_or("(none was written)", str::trim);
     format!(
-        "{target}: {what}\n{}\nthe input: {input}\nreplay it: {} {input}\nmake it smaller: RUSTC_BOOTSTRAP=1 cargo fuzz tmin --fuzz-dir {FOLDER} --sanitizer none {target} {input}\nkeep it: copy it to {FOLDER}/corpus/{target}/, named after the bug, and mend that; `cargo test -p sniffer --test integration replay` plays it again",
+        "{target}: {what}\n{}\nthe input: {input}\nreplay it: {TARGET}={target} {} {input}\nmake it smaller: {TARGET}={target} RUSTC_BOOTSTRAP=1 cargo fuzz tmin --fuzz-dir {FOLDER} --sanitizer none any {input}\nkeep it: copy it to {FOLDER}/corpus/{target}/, named after the bug, and mend that; `cargo test -p sniffer --test integration replay` plays it again",
         shown.join("\n"),
-        program.display(),
+        program().display(),
     )
 }

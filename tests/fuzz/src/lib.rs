@@ -1,12 +1,21 @@
-//! What the fuzz targets share: the drivers, and how a target is made of one.
+//! What the fuzzer is made of: the drivers, and which of them is asked for.
 
 pub mod drive;
-pub use libfuzzer_sys;
 
-/// The target of that name, one of [`drive::targets`].
-#[macro_export]
-macro_rules! target {
-    ($name:literal) => {
-        $crate::libfuzzer_sys::fuzz_target!(|data: &[u8]| $crate::drive::run($name, data));
-    };
+use std::{env, process, sync::OnceLock};
+
+/// The target that `FUZZ_TARGET` names, one of [`drive::targets`]. Ends the process where it names none.
+pub fn target() -> &'static str {
+    static TARGET: OnceLock<&str> = OnceLock::new();
+    TARGET.get_or_init(|| {
+        let wanted = env::var("FUZZ_TARGET").unwrap_or_default();
+        if wanted == "list" {
+            drive::targets().for_each(|name| println!("{name}"));
+            process::exit(0);
+        }
+        drive::targets().find(|name| *name == wanted).unwrap_or_else(|| {
+            eprintln!("FUZZ_TARGET is {wanted:?}; there are: {}", drive::targets().collect::<Vec<_>>().join(", "));
+            process::exit(2);
+        })
+    })
 }

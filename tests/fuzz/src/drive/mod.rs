@@ -1,5 +1,5 @@
-//! One driver per kind of input: reads bytes as a story, plays it to the real code, and looks whether what must hold does. The fuzz
-//! targets are made of these, and the integration tests replay the corpus through them.
+//! One driver per kind of input: reads bytes as a sequence of actions, plays them to the real code, and checks what must hold. The
+//! fuzzer runs one of them, and the integration tests replay the corpus through them.
 //!
 //! Everywhere: nothing panics, memory and output are bounded by the input, and every document is JSON.
 
@@ -12,26 +12,18 @@ use serde_json::value::RawValue;
 use sniffer::{protocols::PROTOCOLS, publish::Sink};
 use std::sync::{Arc, Mutex};
 
-/// Protocols that have a target: a file in `fuzz_targets`, a `[[bin]]` in `Cargo.toml`, a folder in `corpus`. One that is not in
-/// [`PROTOCOLS`] has a target that does nothing.
-#[rustfmt::skip]
-pub const PARSERS: &[&str] = &[
-    "amqp", "cassandra", "dhcpv4", "dns", "http", "icmp", "memcache", "mongodb", "mysql", "nfs", "pgsql", "redis", "sip", "thrift", "tls",
-];
-
 /// Plays an input.
 type Driver = fn(&[u8]);
 
-/// The targets that are no protocol.
+/// The targets beside the protocols.
 const OTHERS: &[(&str, Driver)] = &[("decode", decode::run), ("reassembly", reassembly::run), ("filter", filter::run)];
 
-/// The name of every target.
-#[allow(dead_code, reason = "the tests compare it with what is there")]
+/// The name of every target: the protocols', and those of what they are built on.
 pub fn targets() -> impl Iterator<Item = &'static str> {
-    PARSERS.iter().copied().chain(OTHERS.iter().map(|(name, _)| *name))
+    PROTOCOLS.iter().map(|protocol| protocol.name).chain(OTHERS.iter().map(|(name, _)| *name))
 }
 
-/// One input of one target.
+/// Plays one input of one target; of a name that is none it does nothing.
 pub fn run(target: &str, data: &[u8]) {
     if let Some((_, driver)) = OTHERS.iter().find(|(name, _)| *name == target) {
         driver(data);

@@ -1,2 +1,0 @@
-#![no_main]
-sniffer_fuzz::target!("reassembly");
