@@ -1,5 +1,6 @@
-//! Every capture in `tests/protocols` against the documents beside it. `x.pcap` is read with the options in `x.yml` where there is
-//! one, and must give `x.ndjson`. How each was made is told in the folder's README.
+//! Golden tests: every capture in `tests/protocols/*/` and `tests/flows` against the documents beside it. `x.pcap` must give `x.ndjson`. It
+//! is read with the options in `x.yml`, or else in the `golden.yml` of its folder, or else in `tests/golden.yml`. The README of the folder
+//! says how each capture was made.
 
 use crate::harness::{Home, assert_success, tests};
 use serde_json::Value;
@@ -9,13 +10,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// All protocols on their usual ports, with everything that can be shown.
+/// All protocols on their usual ports, with every option that shows more.
 const OPTIONS: &str = include_str!("golden.yml");
 
 /// Every capture.
 pub fn captures() -> Vec<PathBuf> {
-    let folders = fs::read_dir(tests().join("protocols")).unwrap().flatten();
-    let files = folders.filter_map(|folder| fs::read_dir(folder.path()).ok()).flat_map(Iterator::flatten).map(|e| e.path());
+    let folders = fs::read_dir(tests().join("protocols")).unwrap().flatten().map(|entry| entry.path()).chain([tests().join("flows")]);
+    let files = folders.filter_map(|folder| fs::read_dir(folder).ok()).flat_map(Iterator::flatten).map(|e| e.path());
     let mut captures: Vec<PathBuf> = files.filter(|p| p.extension().is_some_and(|e| e == "pcap" || e == "pcapng")).collect();
     captures.sort();
     captures
@@ -23,11 +24,11 @@ pub fn captures() -> Vec<PathBuf> {
 
 /// The configuration that a capture is read with, but for a name and an output.
 pub fn options(capture: &Path) -> String {
-    let own = capture.with_extension("yml");
-    if own.exists() { fs::read_to_string(&own).unwrap() } else { OPTIONS.to_owned() }
+    let own = [capture.with_extension("yml"), capture.with_file_name("golden.yml")].into_iter().find(|path| path.exists());
+    own.map_or_else(|| OPTIONS.to_owned(), |path| fs::read_to_string(path).unwrap())
 }
 
-/// What a capture gives, without what is new in every run.
+/// The documents of a capture, without the parts that differ between runs and machines.
 pub fn documents(capture: &Path) -> Vec<Value> {
     let home = Home::new(&format!("name: golden\n{}", options(capture)));
     assert_success(&home.read_capture(capture));
@@ -84,7 +85,9 @@ fn golden_captures_give_the_documents_beside_them() {
             wrong += &format!("{name}, document {}:\n{}", i + 1, difference(w, g));
         }
     }
-    assert!(seen > 0 || captures().is_empty(), "no captures in tests/protocols");
+    for kind in ["protocols", "flows"] {
+        assert!(captures().iter().any(|path| path.starts_with(tests().join(kind))), "no captures in tests/{kind}");
+    }
     assert!(wrong.is_empty(), "\n{wrong}");
     println!("{seen} captures");
 }

@@ -1,11 +1,11 @@
-//! `golden`: the documents of every capture in `tests/protocols`, against those that lie beside it.
+//! `golden`: the documents of every capture in `tests/protocols` and `tests/flows`, against the documents beside it.
 
 use crate::{
     Outcome,
     setup::{BUILD, cargo, ensure, sh},
 };
 
-/// Compares; with `--accept` the new documents take the place of the old ones, for a diff by eye.
+/// Compares. With `--accept` it writes the new documents over the old ones; `git diff` shows what changed.
 pub fn golden(args: &[String]) -> Outcome {
     ensure(BUILD)?;
     let mut test = cargo(&["test", "--package", "sniffer", "--test", "integration", "golden", "--", "--nocapture"]);
