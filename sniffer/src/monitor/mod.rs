@@ -3,9 +3,11 @@
 //! The packet path never touches the shared counters: each worker counts in fields of its own and hands over its totals once a second.
 
 pub mod log;
+mod options;
 mod report;
 
-pub use report::{Options as ReportOptions, Reporter};
+pub use options::Options as ReportOptions;
+pub use report::Reporter;
 
 use std::{
     collections::BTreeMap,

@@ -1,26 +1,7 @@
 //! Writes the counters to the log: every period what changed, and all totals at the end.
 
-use super::{Metrics, Snapshot, log::Logger};
-use crate::config;
-use serde::Deserialize;
-use std::time::{Duration, Instant};
-
-/// `logging.metrics`
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[serde(default)]
-pub struct Options {
-    /// Whether reports are written.
-    pub enabled: bool,
-    /// Time between reports.
-    #[serde(deserialize_with = "config::duration::deserialize")]
-    pub period: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { enabled: true, period: Duration::from_secs(30) }
-    }
-}
+use super::{Metrics, ReportOptions as Options, Snapshot, log::Logger};
+use std::time::Instant;
 
 /// Writes the counters to the log. It has no clock of its own: the caller says what time it is.
 pub struct Reporter {
@@ -82,6 +63,7 @@ impl Reporter {
 mod tests {
     use super::*;
     use crate::{config::Node, monitor::log::CommandLine};
+    use std::time::Duration;
 
     #[test]
     fn what_changed_and_then_everything() {

@@ -1,9 +1,11 @@
 //! The key of a counted flow as bytes, how it is taken apart, and `flow.id`, the text that Packetbeat makes of it. How a packet's key is
 //! made: `flow/id.rs`.
 
-use super::record::MacPair;
 use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
 use smallvec::SmallVec;
+
+/// Two Ethernet addresses, sender first.
+pub type MacPair = ([u8; 6], [u8; 6]);
 
 /// Most bytes of a key: head, two VLAN ids, two tunnel keys, two IPv4 and two IPv6 address pairs, ports, connection number.
 pub const MAX_KEY: usize = HEAD + 4 + TUNNELS + 2 * 8 + 2 * 32 + 4 + 8;

@@ -6,11 +6,13 @@ pub mod flow_key;
 mod peers;
 mod realm;
 mod record;
+mod transport;
 mod verdict;
 
 pub use community_id::CommunityId;
-pub use flow_key::{Parts, StoredKey};
-pub use peers::{Direction, Peers, Transport};
+pub use flow_key::{MacPair, Parts, StoredKey};
+pub use peers::{Direction, Peers};
 pub use realm::{Realm, TunnelKey, Vlans};
-pub use record::{Count, FlowRecord, LastIcmp, MacPair};
+pub use record::{Count, FlowRecord, LastIcmp};
+pub use transport::Transport;
 pub use verdict::{FlowKey, Verdict};

@@ -1,10 +1,7 @@
 //! A counted flow, whoever counted it: what a report is made of.
 
-use super::flow_key::StoredKey;
+use super::flow_key::{MacPair, StoredKey};
 use crate::time::Timestamp;
-
-/// Two Ethernet addresses, sender first.
-pub type MacPair = ([u8; 6], [u8; 6]);
 
 /// Packets and bytes of one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
