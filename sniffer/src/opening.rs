@@ -1,33 +1,33 @@
-//! What the factory of an output or a processor is given when the configuration names it. Not what it is given per event.
+//! What the factory of an output or a processor receives when the program opens it at start. Not what an instance receives per event.
 //!
-//! A setting of the factory's own is read from [`Opening::node`], so that errors name file, line and key.
+//! A factory reads its settings from [`Opening::node`], so that errors name file, line and key.
 
 use crate::{
     config::{Node, Paths},
     time::Timestamp,
 };
 
-/// The time of day. Only the program's outermost part asks the system for it; whoever else needs it is handed a clock.
+/// The time of day. Only `app` asks the system for it; every other module is given a `Clock`.
 pub trait Clock: Send + Sync {
     /// Nanoseconds since the Unix epoch, now.
     fn now(&self) -> Timestamp;
 }
 
-/// The surroundings of one configured output or processor.
+/// What a factory needs to open one configured output or processor.
 #[derive(Clone, Copy)]
 pub struct Opening<'a> {
-    /// The settings of what is opened.
+    /// The settings of this output or processor.
     pub node: &'a Node,
     /// The whole configuration: some outputs have settings outside their own section (`setup.*`, `cloud.*`).
     pub root: &'a Node,
-    /// Where configuration, data and logs are.
+    /// The folders of configuration, data and logs.
     pub paths: &'a Paths,
     /// The time of day.
     pub clock: &'a dyn Clock,
 }
 
 impl<'a> Opening<'a> {
-    /// The same surroundings for other settings.
+    /// The same opening with `node` as the settings.
     #[must_use]
     pub fn at<'b>(&self, node: &'b Node) -> Opening<'b>
     where
@@ -42,7 +42,7 @@ pub(crate) mod testing {
     use super::*;
     use std::{path::Path, sync::LazyLock};
 
-    /// A clock that stands still.
+    /// A clock that always returns the same time.
     pub struct Fixed(pub Timestamp);
 
     impl Clock for Fixed {
@@ -54,7 +54,7 @@ pub(crate) mod testing {
     static PATHS: LazyLock<Paths> = LazyLock::new(|| Paths::below(Path::new("/nonexistent")));
     static EPOCH: Fixed = Fixed(Timestamp(0));
 
-    /// An opening at `root` with paths that do not exist, at the epoch.
+    /// An opening with `root` as the settings, paths that do not exist, and a clock at the Unix epoch.
     pub fn opening(root: &Node) -> Opening<'_> {
         Opening { node: root, root, paths: &PATHS, clock: &EPOCH }
     }

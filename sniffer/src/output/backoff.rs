@@ -1,4 +1,5 @@
-//! How long to wait before trying again: doubled each time up to a limit, and spread, so that many agents do not come back at once.
+//! Exponential backoff: the wait before the next attempt doubles with each failure, up to a limit. It is randomised, so that many agents
+//! do not retry at the same moment.
 
 use serde::Deserialize;
 use std::{
@@ -24,7 +25,7 @@ impl Default for Options {
     }
 }
 
-/// The waits after failures in a row.
+/// The state of the backoff: the wait after the next failure.
 #[derive(Debug)]
 pub(super) struct Backoff {
     options: Options,
@@ -36,11 +37,11 @@ impl Backoff {
         Self { options, next: options.init.min(options.max) }
     }
 
-    /// How long to wait after one more failure: between half of the current step and all of it.
+    /// Records a failure and returns how long to wait: a random time between half of the current step and the whole step.
     pub(super) fn after_failure(&mut self) -> Duration {
         let step = self.next;
         self.next = step.saturating_mul(2).min(self.options.max);
-        // The standard library's hash keys are the only randomness at hand, and good enough for this.
+        // The keys of the standard library's hasher are random, which is sufficient here and needs no other crate.
         let random = RandomState::new().build_hasher().finish();
         let half = step / 2;
         half + half.mul_f64((random % 1024) as f64 / 1023.0)

@@ -1,4 +1,4 @@
-//! How an event is written out: as it is, prettily, with `<`, `>` and `&` escaped, or by a format string.
+//! How outputs write an event as text: the JSON document unchanged, indented, or with `<`, `>` and `&` escaped; or a format string.
 
 use super::format::Format;
 use crate::publish::Record;
@@ -27,7 +27,7 @@ struct FormatOptions {
 /// Why a record is rejected when [`Codec::line`] fails.
 pub(super) const MISSING_FIELD: &str = "the format string asks for a field that the event does not have";
 
-/// The way chosen.
+/// The configured codec.
 #[derive(Clone, Debug)]
 pub(super) enum Codec {
     Json { pretty: bool, escape_html: bool },
@@ -46,7 +46,7 @@ impl Codec {
         }
     }
 
-    /// Appends one line for the record; `false` when the format string asks for a field that it does not have.
+    /// Appends the record as one line. Returns `false`, without appending, when the record lacks a field that the format string names.
     pub(super) fn line(&self, record: &Record, out: &mut Vec<u8>) -> bool {
         match self {
             Self::Json { pretty: false, escape_html: false } => out.extend_from_slice(&record.body),
@@ -75,7 +75,7 @@ impl Codec {
     }
 }
 
-/// JSON with the characters escaped that mean something in HTML. They occur inside strings only, so no parsing is needed.
+/// Escapes the characters of a JSON document that have a meaning in HTML. They occur only inside strings, so the JSON is not parsed.
 pub(super) fn escape(json: &[u8]) -> Vec<u8> {
     let mut escaped = Vec::with_capacity(json.len() + json.len() / 8);
     let mut rest = json;
@@ -95,7 +95,7 @@ pub(super) fn escape(json: &[u8]) -> Vec<u8> {
     escaped
 }
 
-/// JSON with line breaks and two spaces per level; the order of keys stays.
+/// Appends the JSON with line breaks and two spaces of indentation per level. The order of keys is kept.
 fn indent(json: &[u8], out: &mut Vec<u8>) {
     fn newline(out: &mut Vec<u8>, depth: usize) {
         out.push(b'\n');

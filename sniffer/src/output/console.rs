@@ -1,4 +1,4 @@
-//! Events on standard output.
+//! `output.console`: writes events to standard output.
 
 use super::{
     Error, Outcome, Output, OutputKind, Sender, Sent,
@@ -56,7 +56,7 @@ impl Sender for Printer {
     }
 }
 
-/// Writes to standard output, whose reader may be gone for good.
+/// Writes to standard output. A broken pipe is [`Error::Gone`]: no reader will ever come back.
 pub(super) fn print(bytes: &[u8], counters: &Counters) -> Result<(), Error> {
     let mut out = std::io::stdout().lock();
     out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| {
@@ -68,7 +68,7 @@ pub(super) fn print(bytes: &[u8], counters: &Counters) -> Result<(), Error> {
     Ok(())
 }
 
-/// All records as lines; those that the codec cannot write are rejected.
+/// Appends all records to `buffer` as lines. Records that the codec cannot write are rejected.
 fn lines(codec: &Codec, batch: &[Record], buffer: &mut Vec<u8>) -> Sent {
     let mut outcomes = Vec::new();
     for (i, record) in batch.iter().enumerate() {
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_format_cannot_write_is_rejected_alone() {
+    fn only_a_record_that_lacks_a_field_of_the_format_is_rejected() {
         let options = serde_json::from_str(r#"{"format": {"string": "%{[a]}"}}"#).unwrap();
         let codec = Codec::new(&options, false).unwrap();
         let record = |body: &str| Record { body: body.as_bytes().into(), ..Record::default() };

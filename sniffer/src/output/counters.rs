@@ -1,10 +1,11 @@
-//! What an output counts. Shared by its workers and whoever reports; plain sums, no order between them is promised.
+//! The counters of an output. Its workers add to them, the monitor reads them; the counters are independent of each other, so a reader may
+//! see one updated before another.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 macro_rules! counters {
     ($($field:ident $name:literal $doc:literal)*) => {
-        /// The counters of the output, under the names that operators know.
+        /// The counters of an output, under Packetbeat's names.
         #[derive(Debug, Default)]
         pub struct Counters {
             $(#[doc = $doc] pub $field: Counter,)*
@@ -20,19 +21,19 @@ macro_rules! counters {
 }
 
 counters! {
-    total "libbeat.output.events.total" "Events handed to the output; again for each retry."
+    total "libbeat.output.events.total" "Events sent; an event counts again for each retry."
     acked "libbeat.output.events.acked" "Events delivered, duplicates and dead letters included."
-    failed "libbeat.output.events.failed" "Events that have to be sent again."
-    dropped "libbeat.output.events.dropped" "Events lost: refused for good or too often."
-    duplicates "libbeat.output.events.duplicates" "Events that were there already."
-    dead_letter "libbeat.output.events.dead_letter" "Events refused and put into the place for such."
+    failed "libbeat.output.events.failed" "Events that could not be delivered and are sent again."
+    dropped "libbeat.output.events.dropped" "Events dropped: refused permanently, or more than `max_retries` times."
+    duplicates "libbeat.output.events.duplicates" "Events that the server already had."
+    dead_letter "libbeat.output.events.dead_letter" "Events refused and stored in the dead letter index."
     toomany "libbeat.output.events.toomany" "Events refused because the server is busy (429)."
     batches "libbeat.output.events.batches" "Batches taken from the queue."
-    retries "libbeat.pipeline.events.retry" "Events sent once more."
+    retries "libbeat.pipeline.events.retry" "Events sent again."
     write_bytes "libbeat.output.write.bytes" "Bytes written."
     write_errors "libbeat.output.write.errors" "Failed writes and requests."
-    read_bytes "libbeat.output.read.bytes" "Bytes of the answers."
-    read_errors "libbeat.output.read.errors" "Answers that broke off."
+    read_bytes "libbeat.output.read.bytes" "Bytes of the responses."
+    read_errors "libbeat.output.read.errors" "Responses that were incomplete or could not be read."
 }
 
 /// A number that only grows.
@@ -40,7 +41,7 @@ counters! {
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Adds.
+    /// Adds `n`.
     pub fn add(&self, n: usize) {
         self.0.fetch_add(n as u64, Relaxed);
     }

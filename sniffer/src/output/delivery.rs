@@ -1,4 +1,4 @@
-//! From the configuration to its one output, and from the queue to that output's senders.
+//! Opens the one output that the configuration names, and runs its senders on the queue.
 
 use super::{OUTPUTS, Output, OutputKind, counters::Counters, drive, hosts, terminal::Style};
 use crate::{
@@ -20,10 +20,10 @@ pub struct Delivery {
     counters: Arc<Counters>,
 }
 
-/// Finds the one output of the configuration and reads its settings; connects to nothing.
+/// Finds the enabled output of the configuration and reads its settings. Opens no connection.
 ///
 /// # Errors
-/// When there is none or more than one, or its settings are wrong.
+/// When no output or more than one is enabled, or a setting is wrong.
 pub fn open(opening: &Opening<'_>) -> Result<Delivery, config::Error> {
     let root = opening.root;
     let outputs = root.get("output");
@@ -60,7 +60,7 @@ fn enabled(outputs: &Node) -> Result<Vec<String>, config::Error> {
 }
 
 impl Delivery {
-    /// The output of `watch`, which no configuration names: lines for people, at once.
+    /// The output of `watch`: readable lines, written as soon as an event arrives. No configuration names it.
     pub fn terminal(style: Style) -> Self {
         let output = Box::new(style);
         Self { name: "terminal", queue: output.queue(), output, counters: Arc::default() }
@@ -76,23 +76,23 @@ impl Delivery {
         self.output.wants_metadata()
     }
 
-    /// How large the queue before it is.
+    /// The options of the queue in front of the output.
     pub fn queue(&self) -> queue::Options {
         self.queue.clone()
     }
 
-    /// What it counts; goes on counting while it runs.
+    /// The output's counters. They are updated while the output runs.
     pub fn counters(&self) -> Arc<Counters> {
         self.counters.clone()
     }
 
-    /// Address and port of each server it may connect to. Asks the resolver; names that it does not know now are missing.
+    /// Addresses and ports of all servers that the output may connect to. Asks the resolver; names that do not resolve are left out.
     pub fn endpoints(&self) -> Vec<SocketAddr> {
         hosts::resolve(&self.output.peers())
     }
 
-    /// Delivers what comes through the queue until that is closed and empty. Dropped before that (a shutdown that waits no longer), it
-    /// gives back what it has taken; `queue.stats().events` are then undelivered.
+    /// Delivers the records of the queue until the queue is closed and empty. When the future is dropped earlier (at the end of
+    /// `shutdown_timeout`), unsettled records go back to the queue, and `queue.stats().events` is the number of undelivered records.
     pub async fn run(self, queue: Arc<dyn Queue>) {
         let options = self.output.options();
         let mut workers = tokio::task::JoinSet::new();
@@ -106,7 +106,7 @@ impl Delivery {
         }
     }
 
-    /// `test output`: tries it, step by step, in words. Whether all went well.
+    /// `test output`: tries each step of connecting and writes the results to `out`. Returns whether all steps succeeded.
     ///
     /// # Errors
     /// When `out` cannot be written.
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_queue_of_each_output() {
+    fn queue_options_of_each_output() {
         let queue = |config: &str| opened(config).map(|o| o.queue()).unwrap();
         assert_eq!(queue("output: {discard: {}}"), queue::Options::default());
         assert_eq!(queue("output: {discard: {queue: {mem: {events: 64}}}}").events, 64);
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_again_and_how_often() {
+    fn batch_size_and_retries_of_each_output() {
         let options = |config: &str| opened(config).unwrap().output.options();
         let given = "{bulk_max_size: 7, max_retries: 9, backoff: {init: 2s}}";
         for (name, max_retries) in [("discard", 9), ("elasticsearch", 9), ("console", -1)] {

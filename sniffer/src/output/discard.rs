@@ -1,4 +1,4 @@
-//! Takes everything and keeps nothing, for measuring the rest.
+//! `output.discard`: acknowledges every record and drops it, to measure the rest of the program without an output's cost.
 
 use super::{Error, Output, OutputKind, Sender, Sent, counters::Counters, drive, is_never_implied};
 use crate::{config, opening::Opening, publish::Record, queue::BoxFuture};

@@ -1,4 +1,5 @@
-//! The one loop that all outputs share: batches, retry, backoff, acknowledgement. What differs is only how a batch is sent.
+//! The delivery loop of all outputs: takes batches from the queue, sends them, retries with backoff, and settles what is delivered. Not how
+//! a batch is sent: that is the output's [`Sender`].
 
 use super::{
     Error, Outcome, Sender, Sent,
@@ -12,15 +13,15 @@ use crate::{
 use serde::Deserialize;
 use std::sync::Arc;
 
-/// How a worker makes batches and sends them again.
+/// Size of batches and how they are retried.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(default)]
 pub struct Options {
-    /// Events of one batch at most; 0: as many as the queue gives.
+    /// Most events of one batch; 0: as many as the queue hands out.
     pub bulk_max_size: usize,
-    /// How often the server may refuse an event before it is dropped; negative: for ever.
+    /// How often an event is sent again after the server refused it, before it is dropped; negative: without a limit.
     pub max_retries: i64,
-    /// Waits between attempts.
+    /// The waits between attempts.
     pub backoff: backoff::Options,
 }
 
@@ -31,21 +32,22 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The options of an output that has no server, whose refusals could be counted.
+    /// The options of an output without a server. Nothing refuses its events, so retries have no limit.
     ///
     /// # Errors
-    /// When a value is wrong, with its place.
+    /// When a value is wrong; names file, line and key.
     pub(super) fn without_refusals(node: &Node) -> Result<Self, config::Error> {
         Ok(Self { max_retries: -1, ..node.read()? })
     }
 }
 
-/// Delivers what is in the queue until it is closed and every record is settled. Dropped before that, it gives back what it has taken.
+/// Delivers the records of the queue with one sender, until the queue is closed and every record is settled. When the future is dropped
+/// earlier, unsettled records go back to the queue.
 pub async fn drive(mut sender: Box<dyn Sender>, queue: Arc<dyn Queue>, options: Options, counters: Arc<Counters>) {
     let mut worker = Worker { options, counters, backoff: Backoff::new(options.backoff) };
     loop {
         tokio::select! {
-            // Ends as well when no server answers and there is nothing left to deliver.
+            // Return also while no server is reachable, once no record is left to deliver.
             () = queue.finished() => return,
             () = worker.connect(&mut *sender) => {}
         }
@@ -61,7 +63,7 @@ pub async fn drive(mut sender: Box<dyn Sender>, queue: Arc<dyn Queue>, options: 
                 log::error!("Failed to publish {count} events, which are kept and sent again: {why}");
                 worker.counters.failed.add(count);
                 worker.counters.retries.add(count);
-                // Gives the batch back before the wait: another worker may be able to send it.
+                // Give the batch back before waiting, because another worker may be able to send it.
                 drop(batch);
                 tokio::time::sleep(wait).await;
                 break;
@@ -70,7 +72,7 @@ pub async fn drive(mut sender: Box<dyn Sender>, queue: Arc<dyn Queue>, options: 
     }
 }
 
-/// Why a batch was not delivered: there is no server, now or ever.
+/// Why a batch was not delivered: the server is not reachable now, or (`for_good`) never will be.
 struct Stopped {
     why: String,
     for_good: bool,
@@ -91,7 +93,7 @@ impl Worker {
         }
     }
 
-    /// Sends until every record of the batch is settled; an error when there is no server.
+    /// Sends the batch until every record is settled. Fails when the server is not reachable.
     async fn deliver(&mut self, sender: &mut dyn Sender, batch: &mut Batch) -> Result<(), Stopped> {
         let mut refused = 0i64;
         loop {

@@ -1,4 +1,4 @@
-//! The loop against a sender that answers as told.
+//! Tests of the delivery loop with a sender whose answers each test prescribes.
 
 use super::*;
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
 };
 use std::{collections::VecDeque, sync::Mutex, time::Duration};
 
-/// Gives these answers in order, then delivers everything.
+/// A sender that returns `answers` in order and afterwards delivers everything. Records in `sent` what it was given.
 #[derive(Clone, Default)]
 struct Script {
     answers: Arc<Mutex<VecDeque<Answer>>>,
@@ -60,7 +60,7 @@ async fn run(answers: Vec<Answer>, max_retries: i64) -> (Vec<String>, Arc<Counte
 }
 
 #[tokio::test]
-async fn unreachable_is_tried_for_ever_and_in_order() {
+async fn an_unreachable_server_is_retried_without_a_limit_and_in_order() {
     let mut answers: Vec<_> = (0..20).map(|_| Answer::Connect(false)).collect();
     answers.extend([Answer::Connect(true), Answer::Send(|_| Err(Error::Unreachable("gone".into()))), Answer::Connect(false)]);
     let (sent, counters, queue) = run(answers, 0).await;
@@ -84,7 +84,7 @@ async fn each_record_has_its_own_outcome() {
 }
 
 #[tokio::test]
-async fn what_is_refused_too_often_is_dropped_and_counted() {
+async fn records_refused_more_than_max_retries_times_are_dropped_and_counted() {
     let refuse = || Answer::Send(|_: &[Record]| Err(Error::Refused("400".into())));
     let (sent, counters, queue) = run(vec![refuse(), refuse(), refuse(), refuse()], 2).await;
     assert_eq!(sent.len(), 3);
@@ -95,7 +95,7 @@ async fn what_is_refused_too_often_is_dropped_and_counted() {
 }
 
 #[tokio::test]
-async fn it_ends_when_there_is_nothing_to_deliver_and_nobody_to_reach() {
+async fn ends_when_the_queue_is_closed_and_empty_while_no_server_is_reachable() {
     let queue = queue::open(queue::Options::default());
     let script = Script::new((0..100_000).map(|_| Answer::Connect(false)));
     let running = tokio::spawn(drive(Box::new(script), queue.clone(), Options::default(), Arc::default()));
@@ -105,7 +105,7 @@ async fn it_ends_when_there_is_nothing_to_deliver_and_nobody_to_reach() {
 }
 
 #[tokio::test]
-async fn cut_off_it_gives_back() {
+async fn cancelled_delivery_gives_records_back() {
     let queue = queue::open(queue::Options::default());
     queue.push(vec![Record { body: [1].into(), ..Record::default() }], WhenFull::Drop);
     queue.close();

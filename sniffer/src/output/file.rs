@@ -1,4 +1,4 @@
-//! Events in files, one JSON object per line, rotated by size. Not for sharing a file between processes.
+//! `output.file`: writes events to files, one per line, rotated by size. Several processes cannot share a file.
 
 use super::{
     Error, Outcome, Output, OutputKind, Sender, Sent,
@@ -18,7 +18,7 @@ use crate::{
 use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
 
-/// What is written at once: more gains nothing, and a batch can be as large as the queue.
+/// Bytes that are gathered before a write. Larger writes gain nothing, and a batch can be as large as the whole queue.
 const AT_ONCE: usize = 128 << 10;
 
 #[derive(Deserialize)]
@@ -99,7 +99,7 @@ impl Output for Files {
     }
 }
 
-/// Writes to the current file.
+/// The sender: writes batches to the current file.
 struct Writer {
     rotator: Rotator,
     codec: Codec,
@@ -122,7 +122,7 @@ impl Writer {
     fn write_batch(&mut self, batch: &[Record]) -> Result<Sent, Error> {
         self.buffer.clear();
         let mut outcomes = vec![Outcome::Delivered; batch.len()];
-        // Records before this one are in the file.
+        // Records before this index are already in the file.
         let mut written = 0;
         for (i, record) in batch.iter().enumerate() {
             let before = self.buffer.len();
@@ -160,7 +160,8 @@ impl Sender for Writer {
     }
 }
 
-/// What is in a file must not be written again because the next file could not be.
+/// The result when a write fails after the first `written` records reached a file. Those are delivered and must not be written again; the
+/// others are sent later.
 fn partly(mut outcomes: Vec<Outcome>, written: usize, error: Error) -> Result<Sent, Error> {
     if written == 0 {
         return Err(error);

@@ -1,10 +1,10 @@
-//! Format strings as the configuration has them: `%{[field.name]}`, `%{[field]:default}`, `%{+yyyy.MM.dd}` (UTC, the event's time).
+//! Format strings of the configuration: `%{[field.name]}`, `%{[field]:default}`, `%{+yyyy.MM.dd}` (the event's time in UTC).
 
 use crate::{publish::VERSION, time::Timestamp};
 use serde_json::Value;
 use std::fmt::Write;
 
-/// The fields that are the same for every event, for [`Format::fold`].
+/// Fields with the same value in every event, for [`Format::fold`].
 pub(super) const KNOWN: &[(&str, &str)] = &[
     ("agent.version", VERSION),
     ("agent.type", "packetbeat"),
@@ -14,7 +14,7 @@ pub(super) const KNOWN: &[(&str, &str)] = &[
     ("@metadata.version", VERSION),
 ];
 
-/// A format string, read once.
+/// A parsed format string.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Format(Vec<Piece>);
 
@@ -26,10 +26,10 @@ enum Piece {
 }
 
 impl Format {
-    /// Reads a format string.
+    /// Parses a format string.
     ///
     /// # Errors
-    /// When a `%{` is not closed, or holds neither a field nor a date.
+    /// When a `%{` is not closed, or contains neither a field nor a date.
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = |what: &str| format!("format string '{text}': {what}");
         let (mut pieces, mut rest) = (Vec::new(), text);
@@ -73,7 +73,7 @@ impl Format {
         Self(folded)
     }
 
-    /// The text, when it is the same for every event.
+    /// The formatted text, if it is the same for every event.
     pub fn constant(&self) -> Option<&str> {
         match self.0.as_slice() {
             [] => Some(""),
@@ -82,7 +82,7 @@ impl Format {
         }
     }
 
-    /// Whether the event itself is needed, not only its time.
+    /// Whether formatting needs the fields of the event, not only its time.
     pub fn needs_event(&self) -> bool {
         self.0.iter().any(|piece| matches!(piece, Piece::Field(..)))
     }
@@ -106,7 +106,7 @@ impl Format {
     }
 }
 
-/// A field by its dotted name; some keys have a dot in them themselves.
+/// Looks up a field by its dotted name. Keys that contain a dot themselves are found too.
 pub(super) fn lookup<'a>(event: &'a Value, name: &str) -> Option<&'a Value> {
     if let Some(found) = event.get(name) {
         return Some(found);
@@ -114,7 +114,8 @@ pub(super) fn lookup<'a>(event: &'a Value, name: &str) -> Option<&'a Value> {
     name.match_indices('.').find_map(|(at, _)| lookup(event.get(&name[..at])?, &name[at + 1..]))
 }
 
-/// A date by Joda's letters, as far as they are used in index names: `y M d H m s S w x D`, text in single quotes, all else as it is.
+/// Appends the time by a Joda pattern. Known are the letters used in index names, `y M d H m s S w x D`, and text in single quotes; all
+/// other characters are copied.
 fn date(text: &mut String, pattern: &str, time: Timestamp) {
     let nanos = i128::from(time.0);
     let Ok(at) = jiff::Timestamp::from_nanosecond(nanos) else { return };
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_is_put_in_at_once() {
+    fn fold_replaces_constant_fields() {
         let format = Format::parse("packetbeat-%{[agent.version]}").unwrap();
         assert!(format.needs_event());
         assert_eq!(format.fold(&[("agent.version", "9.6.0")]).constant(), Some("packetbeat-9.6.0"));

@@ -1,26 +1,26 @@
-//! The hosts of an output: how their addresses are written, who they are, and which of them a worker uses.
+//! The hosts of an output: parses their addresses, resolves them, and selects the host that a worker uses.
 
 use reqwest::Url;
 use std::net::{SocketAddr, ToSocketAddrs};
 
-/// Somebody whom an output connects to.
+/// A server that an output connects to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// A name, or an address without brackets.
+    /// A host name, or an IP address without brackets.
     pub host: String,
     /// The port.
     pub port: u16,
 }
 
 impl Peer {
-    /// The server of an address; `default_port` where neither the address nor its scheme has one.
+    /// The server of a URL. `default_port` applies when neither the URL nor its scheme has a port.
     pub(super) fn of(url: &Url, default_port: u16) -> Option<Self> {
         let host = url.host_str()?.trim_matches(['[', ']']).to_owned();
         Some(Self { host, port: url.port_or_known_default().unwrap_or(default_port) })
     }
 }
 
-/// The addresses of all peers, in order, each once. Asks the resolver; names that it does not know now are missing.
+/// The addresses of all peers, sorted and without duplicates. Asks the resolver; names that do not resolve are left out.
 pub(super) fn resolve(peers: &[Peer]) -> Vec<SocketAddr> {
     let of = |peer: &Peer| (peer.host.as_str(), peer.port).to_socket_addrs().into_iter().flatten();
     let mut addresses: Vec<SocketAddr> = peers.iter().flat_map(of).map(|a| SocketAddr::new(a.ip(), a.port())).collect();
@@ -29,15 +29,15 @@ pub(super) fn resolve(peers: &[Peer]) -> Vec<SocketAddr> {
     addresses
 }
 
-/// Reads a host as people write it: `HOST`, `HOST:PORT` or `SCHEME://USER:PASSWORD@HOST:PORT/PATH`. `scheme`
-/// and `port` fill in what is missing; `schemes` are those that the output knows.
+/// Parses an entry of `hosts`: `HOST`, `HOST:PORT` or `SCHEME://USER:PASSWORD@HOST:PORT/PATH`. `scheme` and `port` are the defaults;
+/// `schemes` are those that the output supports.
 pub(super) fn address(host: &str, scheme: &str, schemes: &[&str], port: u16) -> Result<Url, String> {
     let text = if host.contains("://") { host.to_owned() } else { format!("{scheme}://{host}") };
     let mut url = Url::parse(&text).map_err(|e| format!("hosts: '{host}': {e}"))?;
     if !schemes.contains(&url.scheme()) {
         return Err(format!("hosts: '{host}': the scheme is not one of {}", schemes.join(", ")));
     }
-    // The library drops a port that is the scheme's default, and that is not the output's default.
+    // `Url` removes a port that is the scheme's default (80), so look in the text whether a port was given.
     let authority = text.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default());
     let has_port = authority.rsplit(']').next().is_some_and(|tail| tail.rsplit('@').next().is_some_and(|end| end.contains(':')));
     if !has_port {
@@ -46,19 +46,19 @@ pub(super) fn address(host: &str, scheme: &str, schemes: &[&str], port: u16) -> 
     Ok(url)
 }
 
-/// Takes user and password out of an address, so that no log shows them.
+/// Removes user and password from a URL and returns them, so that no log message shows them.
 pub(super) fn take_credentials(url: &mut Url) -> Option<(String, String)> {
     if url.username().is_empty() {
         return None;
     }
     let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
     let credentials = (decode(url.username()), decode(url.password().unwrap_or_default()));
-    // Only addresses that cannot have a user refuse this.
+    // Fails only for URLs that cannot have a user, and those returned above.
     let _ = url.set_username("").and_then(|()| url.set_password(None));
     Some(credentials)
 }
 
-/// The hosts of one worker, by their place in the list of hosts. It uses one at a time, and the next one when that fails.
+/// The hosts of one worker, as indices into the list of hosts. The worker uses one host at a time and moves to the next when it fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rotation {
     hosts: Vec<usize>,
@@ -71,14 +71,14 @@ impl Rotation {
         self.hosts.get(self.at).copied().unwrap_or(0)
     }
 
-    /// Goes on to the next host.
+    /// Moves to the next host, after the last one to the first.
     pub(super) fn advance(&mut self) {
         self.at = (self.at + 1) % self.hosts.len().max(1);
     }
 }
 
-/// The hosts of each worker. With `loadbalance` every host has `workers` of its own, and a host that fails leaves its batch to the
-/// others. Without, there are `workers` in all, which use the first host as long as it answers.
+/// The hosts of each worker. With `loadbalance` every host has `workers` workers of its own, and the workers of other hosts take over the
+/// batches of a host that fails. Without `loadbalance` there are `workers` in all, which use the first host as long as it answers.
 pub(super) fn rotations(hosts: usize, loadbalance: bool, workers: usize) -> Vec<Rotation> {
     let all: Vec<usize> = (0..hosts).collect();
     let groups = if loadbalance { all.into_iter().map(|host| vec![host]).collect() } else { vec![all] };
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn who_uses_which_host() {
+    fn hosts_of_each_worker() {
         let current = |rotations: &[Rotation]| rotations.iter().map(Rotation::current).collect::<Vec<_>>();
         assert_eq!(current(&rotations(2, true, 2)), [0, 0, 1, 1]);
         let mut failover = rotations(3, false, 2);

@@ -1,4 +1,4 @@
-//! One HTTP client for the outputs that speak HTTP: time-outs, proxy, TLS, and an answer read whole within a limit.
+//! The HTTP client of outputs: time-outs, proxy, TLS, and responses read to their end within a size limit.
 
 use super::{Error, shapes::Scalar, tls};
 use reqwest::{
@@ -9,7 +9,7 @@ use reqwest::{
 use serde::Deserialize;
 use std::{collections::BTreeMap, time::Duration};
 
-/// An answer longer than this is not read to its end: no request of ours has one.
+/// Most bytes of a response. No request of an output has a response that long.
 const MAX_ANSWER: usize = 64 << 20;
 
 /// Settings of the connection.
@@ -35,9 +35,9 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The client. `tls` comes from [`tls::client`].
+    /// Builds the client. `tls` comes from [`tls::client`].
     pub(super) fn client(&self, tls: rustls::ClientConfig, headers: HeaderMap) -> Result<Client, String> {
-        // Always with a TLS configuration of ours: without one the library looks for a process-wide provider, and there is none.
+        // Always pass a TLS configuration. Without one reqwest looks for a process-wide crypto provider, and none is installed.
         let mut builder = Client::builder()
             .tls_backend_preconfigured(tls)
             .default_headers(headers)
@@ -59,7 +59,7 @@ impl Options {
     }
 }
 
-/// The user's headers.
+/// Converts the configured headers.
 pub(super) fn header_map(headers: &BTreeMap<String, Scalar>) -> Result<HeaderMap, String> {
     headers
         .iter()
@@ -71,7 +71,7 @@ pub(super) fn header_map(headers: &BTreeMap<String, Scalar>) -> Result<HeaderMap
         .collect()
 }
 
-/// Status and body of an answer.
+/// Status and body of a response.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub status: StatusCode,
@@ -79,7 +79,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// What went wrong, in one line: the server's reason where it gives one.
+    /// One line about a failed request: `what`, the status, and the server's reason if it gives one.
     pub(super) fn why(&self, what: &str) -> String {
         let reason = serde_json::from_slice::<serde_json::Value>(&self.body).ok();
         let reason = reason.as_ref().and_then(|body| body.pointer("/error/reason").or_else(|| body.get("error"))).and_then(|r| r.as_str());
@@ -90,10 +90,10 @@ impl Answer {
     }
 }
 
-/// Sends, and reads the answer to its end.
+/// Sends the request and reads the response to its end.
 ///
 /// # Errors
-/// [`Error::Unreachable`] when there is no whole answer, whatever the reason.
+/// [`Error::Unreachable`] when no complete response arrives, for whatever reason.
 pub(super) async fn send(request: RequestBuilder) -> Result<Answer, Error> {
     let unreachable = |error: reqwest::Error| Error::Unreachable(chain(&error));
     let mut response = request.send().await.map_err(unreachable)?;
@@ -107,7 +107,7 @@ pub(super) async fn send(request: RequestBuilder) -> Result<Answer, Error> {
     Ok(Answer { status, body })
 }
 
-/// An error with its causes: the first of them alone says only that sending failed.
+/// The text of an error with all its causes. reqwest's outermost error only says that sending failed.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

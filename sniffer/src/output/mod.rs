@@ -1,8 +1,9 @@
-//! Where records go. With the queue the only part that uses an async runtime.
+//! The outputs: they deliver the records of the queue to Elasticsearch, files or standard output. Only this module and the queue use an
+//! async runtime.
 //!
-//! An output is a folder or a file and one line in [`OUTPUTS`]. Its [`Output`] is what the rest of the program asks of it; its
-//! [`Sender`]s send a batch once. [`drive`](fn@drive::drive) does batching, retry, backoff and acknowledgement for all of them. What outputs
-//! share is here: hosts and the rotation over them, selectors, format strings, codecs, TLS, an HTTP client.
+//! An output is a folder or a file and one line in [`OUTPUTS`]. The rest of the program uses its [`Output`]; its [`Sender`]s send a batch
+//! once. [`drive`](fn@drive::drive) does batching, retry, backoff and acknowledgement for all outputs. This module also holds what outputs
+//! share: hosts and the rotation over them, selectors, format strings, codecs, TLS and an HTTP client.
 
 pub mod backoff;
 mod codec;
@@ -41,47 +42,47 @@ use std::{
 /// Every output that the configuration can name.
 pub const OUTPUTS: &[&OutputKind] = &[&console::OUTPUT, &discard::OUTPUT, &elasticsearch::OUTPUT, &file::OUTPUT];
 
-/// All that the rest of the program knows of an output before it is opened.
+/// Name and factory of an output, for an entry of [`OUTPUTS`].
 pub struct OutputKind {
-    /// Its name below `output`.
+    /// The output's key below `output`.
     pub name: &'static str,
-    /// Reads its settings; connects to nothing. The error names file, line and key.
+    /// Reads the output's settings. Opens no connection. Errors name file, line and key.
     pub open: fn(&Opening<'_>) -> Result<Box<dyn Output>, config::Error>,
-    /// Whether settings outside `output` select it (`cloud.id`). The error is about those settings.
+    /// Whether a setting outside `output` selects this output (`cloud.id`). Fails when that setting is wrong.
     pub is_implied: fn(&Node) -> Result<bool, config::Error>,
 }
 
-/// An output whose settings are read.
+/// An output with its settings, before it runs.
 pub trait Output: Send + Sync {
-    /// How its batches are made and sent again.
+    /// Size of batches and how they are retried.
     fn options(&self) -> drive::Options;
 
-    /// How large the queue before it is where the user says nothing.
+    /// Default size of the queue in front of this output.
     fn queue(&self) -> queue::Options {
         queue::Options::default()
     }
 
-    /// Whether its documents contain `@metadata`.
+    /// Whether this output's documents contain `@metadata`.
     fn wants_metadata(&self) -> bool {
         true
     }
 
-    /// Whom it connects to. Connections to them are left out of the capture.
+    /// The servers that this output connects to. Traffic to them is left out of the capture.
     fn peers(&self) -> Vec<Peer> {
         Vec::new()
     }
 
-    /// One sender for each worker: `worker` per host, or several for one connection that takes several batches at a time.
+    /// The senders, one for each worker of the output: `worker` per host, or several for a connection that carries several batches at once.
     fn senders(self: Box<Self>, counters: &Arc<Counters>) -> Vec<Box<dyn Sender>>;
 
-    /// `test output`: tries each step of a connection and writes what it finds. Whether all went well; `None` when there is nothing
-    /// to try.
+    /// `test output`: tries each step of connecting and writes the results to `out`. Returns whether all steps succeeded; `None` when
+    /// the output cannot be tested.
     fn test<'a>(&'a self, _out: &'a mut (dyn Write + Send)) -> Option<BoxFuture<'a, io::Result<bool>>> {
         None
     }
 }
 
-/// For [`OutputKind::is_implied`] of an output that only its own section selects.
+/// [`OutputKind::is_implied`] of outputs that only their own section selects.
 fn is_never_implied(_root: &Node) -> Result<bool, config::Error> {
     Ok(false)
 }

@@ -1,4 +1,4 @@
-//! Which of several names an event goes to (an index, a pipeline, a topic, a key): the first rule that fits, else the default.
+//! Selects the name that an event is sent to (an index, a pipeline, a topic, a key): that of the first matching rule, else the default.
 
 use super::{
     format::{Format, KNOWN},
@@ -18,11 +18,11 @@ use std::{borrow::Cow, collections::BTreeMap};
 pub(super) struct Keys {
     /// The list of rules: `indices`.
     pub list: &'static str,
-    /// The name itself, in a rule and as the default beside the list: `index`.
+    /// The key of the name, both inside a rule and for the default beside the list: `index`.
     pub name: &'static str,
 }
 
-/// The rules and the default, read once.
+/// The parsed rules and the default.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Selector {
     rules: Vec<Rule>,
@@ -34,16 +34,16 @@ pub(super) struct Selector {
 struct Rule {
     when: Option<Condition>,
     name: Format,
-    /// From a name in lower case to the one that is used.
+    /// Replacements of the formatted name. Keys are in lower case.
     mappings: BTreeMap<String, String>,
     default: Option<Format>,
 }
 
 impl Selector {
-    /// Reads the list of rules below `node`. `default` is the name where no rule fits.
+    /// Reads the list of rules below `node`. `default` is the name when no rule matches.
     ///
     /// # Errors
-    /// When a rule has no name, or a format string or condition is wrong; with its place.
+    /// When a rule has no name, or a format string or condition is wrong; names file, line and key.
     pub(super) fn read(node: &Node, keys: Keys, default: Option<&str>) -> Result<Self, config::Error> {
         let format = |text: &str| Format::parse(text).map(|format| format.fold(KNOWN));
         let rules = node.get(keys.list).items().iter().map(|item| rule(item, keys)).collect::<Result<Vec<_>, _>>()?;
@@ -53,7 +53,7 @@ impl Selector {
         Ok(Self { rules, default, needs_event })
     }
 
-    /// The name for this record; `None` when nothing fits.
+    /// The name for this record; `None` when no rule matches and there is no default.
     pub(super) fn choose(&self, record: &Record) -> Option<Cow<'_, str>> {
         if self.rules.is_empty()
             && let Some(constant) = self.default.as_ref()?.constant()

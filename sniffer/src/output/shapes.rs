@@ -1,13 +1,13 @@
-//! Shapes that several outputs' settings share: texts, permission bits, a place below another.
+//! Types of settings that several outputs share: texts, lists of texts, permission bits.
 
 use crate::config::Node;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-/// One or several texts.
+/// One text or a list of texts.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 pub(crate) struct Texts(pub Vec<String>);
 
-/// A text.
+/// A text; numbers and booleans are converted to text.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 pub(crate) struct Scalar(pub String);
 
@@ -17,7 +17,7 @@ pub(crate) fn permissions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     crate::rotate::permissions(&text).ok_or_else(|| D::Error::custom("expected permission bits such as 0600"))
 }
 
-/// The place at a dotted path, unless nothing or null is there.
+/// The node at a dotted path; `None` when it is missing or null.
 pub(crate) fn at(node: &Node, path: &str) -> Option<Node> {
     let found = node.get(path);
     (!found.is_null()).then_some(found)

@@ -1,4 +1,4 @@
-//! `watch`: one readable line per transaction, for people. Time, who asked whom, what, how it ended and how long it took.
+//! The output of `watch`: one readable line per transaction, with time, client, server, request, result and duration.
 
 use super::{Error, Output, Sender, Sent, console, counters::Counters, drive};
 use crate::{
@@ -8,19 +8,19 @@ use crate::{
 use serde_json::Value;
 use std::{fmt::Write, sync::Arc};
 
-/// Longest text of one column; what is longer ends in `…`.
+/// Most characters of a column. Longer text is cut and ends in `…`.
 const WIDEST: usize = 100;
 
-/// How a line looks.
+/// How lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Style {
-    /// With the colours of a terminal.
+    /// Use terminal colours.
     pub color: bool,
-    /// On top of a status line, which is wiped first.
+    /// The terminal shows a status line, which is erased before lines are written.
     pub over_status: bool,
 }
 
-/// Writes the lines.
+/// The sender: writes the lines to standard output.
 struct Terminal {
     style: Style,
     counters: Arc<Counters>,
@@ -49,7 +49,7 @@ impl Sender for Terminal {
             self.text.push_str(WIPE);
         }
         for record in batch {
-            // Documents are our own: they can be read.
+            // The program wrote the document itself, so it is valid JSON.
             if let Ok(document) = serde_json::from_slice(&record.body) {
                 self.text.push_str(&line(&document, self.style));
                 self.text.push('\n');
@@ -59,14 +59,14 @@ impl Sender for Terminal {
     }
 }
 
-/// Back to the start of the line, and empty it.
+/// Control sequence that moves the cursor to the start of the line and erases the line.
 pub const WIPE: &str = "\r\x1b[K";
 
-/// The line of one document, without its end.
+/// The line of one document, without the line end.
 pub fn line(document: &Value, style: Style) -> String {
     let text = |path: &str| document.pointer(path).and_then(Value::as_str).unwrap_or_default();
     let mut out = String::with_capacity(160);
-    // The time of day is what one compares with the clock on the wall; the date is known.
+    // Only the time of day: whoever watches live traffic knows the date.
     out.push_str(text("/@timestamp").get(11..23).unwrap_or_default());
     let (status, kind) = (text("/status"), text("/type"));
     let _ = write!(out, "  {kind:<9}{:<23}→ {:<23}", end(document, "source"), end(document, "destination"));
@@ -101,7 +101,7 @@ fn end(document: &Value, side: &str) -> String {
     }
 }
 
-/// What was asked: the query as Packetbeat composes it, else method and resource, else what is characteristic of the protocol.
+/// The request in short: some protocols have a form of their own; for the others the query, else the action, else method and resource.
 fn what(document: &Value) -> String {
     let text = |path: &str| document.pointer(path).and_then(Value::as_str).unwrap_or_default();
     let domain = text("/destination/domain");
@@ -126,7 +126,7 @@ fn what(document: &Value) -> String {
     }
 }
 
-/// How it ended, in the protocol's own words where it has some.
+/// The result of the transaction: the protocol's status code or error message if there is one, else `status`.
 fn ending(document: &Value) -> String {
     let status = document.pointer("/status").and_then(Value::as_str).unwrap_or_default();
     if let Some(code) = document.pointer("/http/response/status_code").and_then(Value::as_u64) {
@@ -138,7 +138,7 @@ fn ending(document: &Value) -> String {
     shorten(if own.is_empty() { status } else { own })
 }
 
-/// Nanoseconds in the unit that one reads at a glance.
+/// Nanoseconds as text, in µs, ms or s.
 fn latency(ns: u64) -> String {
     match ns {
         0..1_000_000 => format!("{} µs", ns / 1000),
@@ -151,7 +151,7 @@ fn paint(style: Style, code: &str, text: &str) -> String {
     if style.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
 }
 
-/// At most [`WIDEST`] characters of one line, with nothing in them that a terminal would obey.
+/// At most [`WIDEST`] characters of `text`. Control characters become spaces, so that traffic cannot control the terminal.
 fn shorten(text: &str) -> String {
     let mut out: String = text.chars().take(WIDEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.chars().nth(WIDEST).is_some() {

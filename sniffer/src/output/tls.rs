@@ -1,5 +1,5 @@
-//! `ssl.*`: what a client of ours trusts, and how it shows who it is. rustls with ring; the modes that rustls does not know (a chain
-//! without the name, pinned authorities, a trusted fingerprint) are a verifier of our own around its verifier.
+//! `ssl.*` of outputs: which servers a TLS client trusts, and its own certificate. Uses rustls with ring. Modes that rustls does not have
+//! (verifying the chain without the name, pinned authorities, a trusted fingerprint) are implemented by a verifier around that of rustls.
 
 use super::shapes::{Scalar, Texts};
 use base64::Engine as _;
@@ -40,30 +40,30 @@ pub(super) struct Options {
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Mode {
-    /// The chain and the name.
+    /// Verify the certificate chain and the host name.
     #[default]
     Full,
-    /// Likewise: the common name is never looked at here.
+    /// The same as `full`, which never considers the common name here.
     Strict,
-    /// The chain only.
+    /// Verify the certificate chain only.
     Certificate,
-    /// Nothing.
+    /// Verify nothing.
     None,
 }
 
 impl Options {
-    /// Whether the user wrote anything that only makes sense with TLS.
+    /// Whether TLS is switched on explicitly.
     pub(super) fn is_used(&self) -> bool {
         self.enabled == Some(true)
     }
 
-    /// What `test output` says about the chain.
+    /// Whether the server's certificate chain is verified.
     pub(super) fn verifies(&self) -> bool {
         self.verification_mode != Mode::None
     }
 }
 
-/// The client's side of TLS. `needed` is whether any connection will use it: only then are the system's authorities read.
+/// Builds the client's TLS configuration. `needed` is whether any connection will use TLS: the system's authorities are read only then.
 pub(super) fn client(options: &Options, needed: bool) -> Result<ClientConfig, String> {
     let provider = Arc::new(provider(options)?);
     let versions = versions(&options.supported_protocols.0)?;
@@ -103,14 +103,14 @@ pub(super) fn client(options: &Options, needed: bool) -> Result<ClientConfig, St
 fn provider(options: &Options) -> Result<CryptoProvider, String> {
     let mut provider = rustls::crypto::ring::default_provider();
     if !options.cipher_suites.0.is_empty() {
-        // Go's short names against the registry's: ECDHE-RSA-AES-128-GCM-SHA256 is TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256.
+        // Compare Go's short names with IANA's: ECDHE-RSA-AES-128-GCM-SHA256 is TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256.
         let plain = |name: &str| {
             name.to_uppercase().replace("WITH", "").replace(['-', '_'], "").replace("CHACHA20POLY1305SHA256", "CHACHA20POLY1305")
         };
         let wanted: Vec<String> = options.cipher_suites.0.iter().map(|name| plain(name).trim_start_matches("TLS").to_owned()).collect();
         provider.cipher_suites.retain(|suite| {
             let name = plain(suite.suite().as_str().unwrap_or_default());
-            // As in Go, the suites of TLS 1.3 cannot be chosen.
+            // As in Go, the suites of TLS 1.3 are not configurable.
             name.starts_with("TLS13") || wanted.iter().any(|w| name.trim_start_matches("TLS") == w)
         });
         if !provider.cipher_suites.iter().any(|suite| suite.tls13().is_none()) {
@@ -146,7 +146,7 @@ fn versions(names: &[String]) -> Result<Vec<&'static rustls::SupportedProtocolVe
     if versions.is_empty() { Err("ssl.supported_protocols: only TLSv1.2 and TLSv1.3 are offered".into()) } else { Ok(versions) }
 }
 
-/// PEM text as it stands, or the file of that name.
+/// The PEM text itself, or the content of the file of that name.
 fn pem(text: &str) -> Result<Vec<u8>, String> {
     if text.contains("-----BEGIN") { Ok(text.into()) } else { std::fs::read(text).map_err(|e| format!("{text}: {e}")) }
 }
@@ -164,7 +164,7 @@ fn private_key(text: &str, passphrase: bool) -> Result<PrivateKeyDer<'static>, S
     if encrypted || (passphrase && PrivateKeyDer::from_pem_slice(&pem).is_err()) {
         return Err("encrypted keys cannot be read; decrypt it, `openssl pkey -in KEY -out PLAIN`, and protect the file".into());
     }
-    // Without the reader's own words: they may quote the key.
+    // Omit the parser's error message, because it may quote the key.
     PrivateKeyDer::from_pem_slice(&pem).map_err(|_| "no private key in PEM form in it".into())
 }
 
@@ -174,7 +174,7 @@ fn hexadecimal(text: &str) -> Option<[u8; 32]> {
     if digits.len() == 64 { bytes.try_into().ok() } else { None }
 }
 
-/// Decides whether the server is who it should be.
+/// Verifies the server's certificate by the configured mode, authorities, fingerprint and pins.
 #[derive(Debug)]
 struct Verifier {
     mode: Mode,
@@ -184,7 +184,7 @@ struct Verifier {
     provider: Arc<CryptoProvider>,
 }
 
-/// What the server showed, and when.
+/// What the server presented in the handshake, and the time of verification.
 struct Shown<'a> {
     end: &'a CertificateDer<'a>,
     between: &'a [CertificateDer<'a>],
@@ -197,7 +197,7 @@ impl Verifier {
     fn chain(&self, shown: &Shown<'_>, roots: &[CertificateDer<'_>]) -> Result<(), Error> {
         let by_name = self.mode != Mode::Certificate;
         if roots.iter().any(|root| root.as_ref() == shown.end.as_ref()) {
-            // A server's own certificate as the authority, as self-signed ones are used: webpki has no such case.
+            // The server's certificate is itself configured as an authority (self-signed). webpki does not accept that, so check it here.
             let in_time = x509_parser::parse_x509_certificate(shown.end).is_ok_and(|(_, certificate)| {
                 let now = i64::try_from(shown.now.as_secs()).unwrap_or(i64::MAX);
                 let validity = certificate.validity();
@@ -217,7 +217,7 @@ impl Verifier {
             .build()
             .map_err(|e| Error::General(e.to_string()))?;
         match verifier.verify_server_cert(shown.end, shown.between, shown.name, shown.ocsp, shown.now) {
-            // The name is looked at last: the chain is good.
+            // webpki checks the name last, so with this error the chain is valid.
             Err(Error::InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }))
                 if !by_name =>
             {
@@ -240,7 +240,7 @@ impl Verifier {
         if self.pins.is_empty() {
             return Ok(());
         }
-        // One of the pinned keys has to be on the way: with only these trusted, there must still be a way.
+        // A certificate with a pinned key must be part of the chain: verify again with only those certificates trusted.
         let pinned: Vec<_> = roots.iter().chain(all()).filter(|c| key_digest(c).is_some_and(|d| self.pins.contains(&d))).cloned().collect();
         self.chain(shown, &pinned).map_err(|_| Error::General("no authority of the chain is among ssl.ca_sha256".into()))
     }

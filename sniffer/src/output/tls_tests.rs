@@ -1,4 +1,4 @@
-//! Real handshakes with certificates that `openssl` makes on the spot.
+//! Tests of `ssl.*` with real handshakes, using certificates that `openssl` generates during the test.
 
 use super::*;
 use crate::config::Node;
@@ -19,8 +19,8 @@ impl Drop for Folder {
 }
 
 impl Folder {
-    /// An authority (`ca`), a server of its (`srv`, for `here.example`), a client of its (`cli`), a server that is its own authority
-    /// (`own`), and another authority (`other`). `None` where there is no openssl.
+    /// Generates an authority (`ca`), a server and a client certificate issued by it (`srv` for `here.example`, `cli`), a self-signed
+    /// server certificate (`own`), and an unrelated authority (`other`). `None` if openssl is not installed.
     fn new(name: &str) -> Option<Self> {
         let path = std::env::temp_dir().join(format!("sniffer-tls-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&path);
@@ -37,7 +37,7 @@ impl Folder {
         if made.as_ref().is_ok_and(|made| made.status.success()) {
             return Some(folder);
         }
-        println!("left out: no openssl that makes certificates");
+        println!("SKIPPED: openssl is not installed, or cannot make the certificates");
         None
     }
 
@@ -50,7 +50,7 @@ fn options(yaml: &str) -> Result<Options, String> {
     Node::parse(yaml).unwrap().read().map_err(|e| e.to_string())
 }
 
-/// A handshake with a server that shows `server` and its authority; asks for a certificate when `ask`.
+/// Performs a handshake with a server that presents the certificate `server`. With `ask` the server requires a client certificate.
 fn handshake(folder: &Folder, server: &str, ask: bool, name: &str, yaml: &str) -> Result<(), String> {
     let config = client(&options(yaml)?, true)?;
     let mut chain = certificates(&folder.file(&format!("{server}.pem"))).unwrap();
@@ -87,7 +87,7 @@ fn handshake(folder: &Folder, server: &str, ask: bool, name: &str, yaml: &str) -
 }
 
 #[test]
-fn whom_it_trusts() {
+fn which_servers_are_trusted() {
     let Some(folder) = Folder::new("trust") else { return };
     let (ca, other, own) = (folder.file("ca.pem"), folder.file("other.pem"), folder.file("own.pem"));
     let fingerprint: String = Sha256::digest(std::fs::read(folder.file("ca.der")).unwrap()).iter().map(|b| format!("{b:02X}")).collect();
@@ -125,7 +125,7 @@ fn whom_it_trusts() {
 }
 
 #[test]
-fn who_it_is() {
+fn the_client_certificate_is_presented() {
     let Some(folder) = Folder::new("client") else { return };
     let ca = folder.file("ca.pem");
     let with = format!("{{certificate_authorities: {ca}, certificate: {}, key: {}}}", folder.file("cli.pem"), folder.file("cli.key"));

@@ -1,24 +1,24 @@
-//! Records that were taken from a queue and are on their way.
+//! A [`Batch`]: records that a consumer took from a queue and has not settled yet.
 
 use super::{Queue, Runs};
 use crate::publish::Record;
 use std::sync::Arc;
 
-/// Records taken from a queue. Dropping it gives those that are not settled back to the queue.
+/// Records taken from a queue. Dropping the batch gives unsettled records back to the queue.
 pub struct Batch {
     queue: Arc<dyn Queue>,
-    /// The numbers of `records`, in the same order.
+    /// The sequence numbers of `records`, in the same order.
     sequences: Runs,
     records: Vec<Record>,
 }
 
 impl Batch {
-    /// A batch of `queue`: `sequences` are the numbers of `records`, in the same order.
+    /// A batch taken from `queue`. `sequences` are the sequence numbers of `records`, in the same order.
     pub fn new(queue: Arc<dyn Queue>, sequences: Runs, records: Vec<Record>) -> Self {
         Self { queue, sequences, records }
     }
 
-    /// What is not settled yet.
+    /// The records that are not settled yet.
     pub fn records(&self) -> &[Record] {
         &self.records
     }
@@ -34,7 +34,7 @@ impl Batch {
         self.queue.settle(std::mem::take(&mut self.sequences).ranges());
     }
 
-    /// Settles the records for whose place in [`Batch::records`] `is_settled` says so. The others stay.
+    /// Settles the records for which `is_settled` returns true; it is given the index in [`Batch::records`]. The others stay in the batch.
     pub fn settle(&mut self, mut is_settled: impl FnMut(usize) -> bool) {
         let (mut settled, mut open) = (Runs::default(), Runs::default());
         let mut numbered = self.sequences.iter().enumerate();

@@ -1,15 +1,15 @@
-//! What every queue guarantees, as tests over [`Queue`] alone: [`conformance!`] makes them for one implementation.
+//! Tests of what every [`Queue`] guarantees. They use the trait only; [`conformance!`] makes a set of them for one implementation.
 
 use super::*;
 use crate::publish::Record;
 use std::{collections::BTreeSet, sync::Mutex, thread, time::Duration};
 
-/// How large a queue under test is. It hands records out at once.
+/// The size of a queue under test. The queue must hand records out without delay.
 #[derive(Clone, Copy)]
 pub struct Limits {
-    /// At most this many records, where the queue has such a limit.
+    /// Most records, if the queue has such a limit.
     pub events: usize,
-    /// At most this many bytes.
+    /// Most bytes.
     pub bytes: usize,
 }
 
@@ -19,25 +19,25 @@ const ROOMY: Limits = Limits { events: 100_000, bytes: 256 << 20 };
 /// Opens an empty queue.
 pub type Open<'a> = &'a dyn Fn(Limits) -> Arc<dyn Queue>;
 
-/// A test that waits longer than this hangs.
+/// A test that takes longer than this has failed.
 const HANGS: Duration = Duration::from_secs(30);
 
-/// Makes a test of each guarantee for the queue that the expression opens.
+/// Makes one test for each guarantee, with the queue that the expression opens.
 macro_rules! conformance {
     ($open:expr) => {
         conformance!(@tests $open;
             numbers_and_order
             settled_in_any_order
             a_dropped_batch_comes_back_first_and_in_order
-            a_taker_that_gives_up_loses_nothing
-            full_drops_and_counts
-            full_waits_for_room
+            a_cancelled_next_loses_no_record
+            a_full_queue_drops_and_counts
+            a_producer_waits_for_room
             bytes_are_bounded
             closing_releases_a_producer_that_waits
-            closed_hands_out_the_rest_and_ends
-            no_end_while_a_batch_is_under_way
-            one_who_waits_for_the_end_takes_no_wake_up_from_others
-            nothing_is_lost_or_settled_twice_by_many
+            a_closed_queue_hands_out_the_rest_and_ends
+            no_end_while_a_batch_is_handed_out
+            waiting_for_the_end_takes_no_wake_up_from_consumers
+            many_producers_and_consumers_settle_each_record_once
         );
     };
     (@tests $open:expr; $($name:ident)*) => {
@@ -49,10 +49,10 @@ macro_rules! conformance {
 }
 pub(super) use conformance;
 
-/// Runs a future to its end; fails when it hangs.
+/// Runs a future to its end. Panics after [`HANGS`].
 fn run<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(HANGS, future).await.expect("it hangs") })
+    runtime.block_on(async { tokio::time::timeout(HANGS, future).await.expect("the test hangs") })
 }
 
 fn record(number: usize) -> Record {
@@ -63,7 +63,7 @@ fn records(range: Range<usize>) -> Vec<Record> {
     range.map(record).collect()
 }
 
-/// Which records these are.
+/// The numbers that the records were made with by [`record`].
 fn numbers(records: &[Record]) -> Vec<usize> {
     records.iter().map(|record| std::str::from_utf8(&record.body).unwrap().parse().unwrap()).collect()
 }
@@ -72,7 +72,7 @@ async fn take(queue: &Arc<dyn Queue>, max: usize) -> Batch {
     queue.clone().next(max).await.expect("a batch")
 }
 
-/// Whether the future is still waiting after everybody who could wake it had the chance.
+/// Whether the future is still pending after all other tasks have run.
 async fn waits<F: Future + Unpin>(future: &mut F) -> bool {
     for _ in 0..20 {
         tokio::task::yield_now().await;
@@ -137,11 +137,11 @@ pub fn a_dropped_batch_comes_back_first_and_in_order(open: Open<'_>) {
         first.settle(|i| i == 0 || i == 3);
         assert_eq!(numbers(first.records()), [1, 2, 4]);
         let held = queue.stats();
-        // The later one first: what comes back is in the order of the numbers nevertheless.
+        // Drop the later batch first. The records still come back in the order of their numbers.
         drop(second);
         drop(first);
         let stats = queue.stats();
-        assert_eq!((stats.events, stats.bytes, stats.settled), (held.events, held.bytes, 2), "what came back still counts");
+        assert_eq!((stats.events, stats.bytes, stats.settled), (held.events, held.bytes, 2), "records given back still count");
         let mut seen = Vec::new();
         while seen.len() < 18 {
             let mut batch = take(&queue, 6).await;
@@ -154,13 +154,13 @@ pub fn a_dropped_batch_comes_back_first_and_in_order(open: Open<'_>) {
     });
 }
 
-pub fn a_taker_that_gives_up_loses_nothing(open: Open<'_>) {
+pub fn a_cancelled_next_loses_no_record(open: Open<'_>) {
     run(async {
         let queue = open(ROOMY);
         let mut waiting = queue.clone().next(10);
         assert!(waits(&mut waiting).await);
         queue.push(records(0..3), WhenFull::Drop);
-        // Woken, and dropped before it looked.
+        // Dropped after it was woken, before it was polled again.
         drop(waiting);
         // Never polled.
         drop(queue.clone().next(10));
@@ -168,7 +168,7 @@ pub fn a_taker_that_gives_up_loses_nothing(open: Open<'_>) {
     });
 }
 
-pub fn full_drops_and_counts(open: Open<'_>) {
+pub fn a_full_queue_drops_and_counts(open: Open<'_>) {
     run(async {
         let queue = open(Limits { events: 50, bytes: 1 << 20 });
         let one = |n: usize| Record { body: vec![b'0' + (n % 10) as u8; 30_000].into(), ..Record::default() };
@@ -177,7 +177,7 @@ pub fn full_drops_and_counts(open: Open<'_>) {
         assert_eq!(queue.push(vec![one(0)], WhenFull::Drop), 1, "still full");
         let stats = queue.stats();
         assert_eq!((stats.added + stats.dropped, stats.dropped), (61, dropped as u64 + 1));
-        // What is handed out and not settled takes room as well.
+        // Records that are handed out and not settled still take room.
         let mut all = Vec::new();
         while queue.stats().consumed < stats.added {
             all.push(take(&queue, 7).await);
@@ -191,7 +191,7 @@ pub fn full_drops_and_counts(open: Open<'_>) {
     });
 }
 
-pub fn full_waits_for_room(open: Open<'_>) {
+pub fn a_producer_waits_for_room(open: Open<'_>) {
     run(async {
         let queue = open(Limits { events: 3, bytes: 1 << 20 });
         let producer = thread::spawn({
@@ -233,7 +233,7 @@ pub fn closing_releases_a_producer_that_waits(open: Open<'_>) {
         let queue = open(Limits { events: 2, bytes: 1 << 20 });
         let producer = thread::spawn({
             let queue = queue.clone();
-            // Records that no queue of this size can hold together.
+            // Together more than a queue of this size can hold.
             move || queue.push((0..200).map(|_| Record { body: vec![b'1'; 10_000].into(), ..Record::default() }).collect(), WhenFull::Wait)
         });
         let mut batch = take(&queue, 1).await;
@@ -250,7 +250,7 @@ pub fn closing_releases_a_producer_that_waits(open: Open<'_>) {
     });
 }
 
-pub fn closed_hands_out_the_rest_and_ends(open: Open<'_>) {
+pub fn a_closed_queue_hands_out_the_rest_and_ends(open: Open<'_>) {
     run(async {
         let queue = open(ROOMY);
         queue.push(records(0..3), WhenFull::Drop);
@@ -272,12 +272,12 @@ pub fn closed_hands_out_the_rest_and_ends(open: Open<'_>) {
         }
         empty.close();
         for waiting in waiting {
-            assert!(waiting.await.is_none(), "all who wait learn of the end");
+            assert!(waiting.await.is_none(), "every waiting consumer sees the end");
         }
     });
 }
 
-pub fn no_end_while_a_batch_is_under_way(open: Open<'_>) {
+pub fn no_end_while_a_batch_is_handed_out(open: Open<'_>) {
     run(async {
         let queue = open(ROOMY);
         queue.push(records(0..2), WhenFull::Drop);
@@ -286,7 +286,7 @@ pub fn no_end_while_a_batch_is_under_way(open: Open<'_>) {
         let (mut next, mut finished) = (queue.clone().next(2), queue.finished());
         assert!(waits(&mut next).await && waits(&mut finished).await);
         drop(held);
-        let mut batch = next.await.expect("what came back");
+        let mut batch = next.await.expect("the batch that was given back");
         assert_eq!(numbers(batch.records()), [0, 1]);
         assert!(waits(&mut finished).await);
         batch.settle_all();
@@ -295,7 +295,7 @@ pub fn no_end_while_a_batch_is_under_way(open: Open<'_>) {
     });
 }
 
-pub fn one_who_waits_for_the_end_takes_no_wake_up_from_others(open: Open<'_>) {
+pub fn waiting_for_the_end_takes_no_wake_up_from_consumers(open: Open<'_>) {
     run(async {
         let queue = open(ROOMY);
         let mut finished = queue.finished();
@@ -308,7 +308,7 @@ pub fn one_who_waits_for_the_end_takes_no_wake_up_from_others(open: Open<'_>) {
     });
 }
 
-pub fn nothing_is_lost_or_settled_twice_by_many(open: Open<'_>) {
+pub fn many_producers_and_consumers_settle_each_record_once(open: Open<'_>) {
     const PRODUCERS: usize = 3;
     const EACH: usize = 2000;
     let queue = open(Limits { events: 64, bytes: 1 << 20 });
@@ -330,7 +330,7 @@ pub fn nothing_is_lost_or_settled_twice_by_many(open: Open<'_>) {
                     let mut turn = consumer;
                     while let Some(mut batch) = queue.clone().next(5 + consumer).await {
                         turn += 1;
-                        // Settles all, a part, or nothing, and gives back the rest.
+                        // Settle all records, every other one, or none, and give back the rest.
                         let is_settled = |i: usize| turn.is_multiple_of(3) || (turn % 3 == 1 && i.is_multiple_of(2));
                         let done: Vec<usize> =
                             numbers(batch.records()).into_iter().enumerate().filter(|(i, _)| is_settled(*i)).map(|(_, n)| n).collect();

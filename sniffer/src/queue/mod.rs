@@ -1,8 +1,9 @@
-//! The queue between the workers and the output: records that were published and are not yet delivered.
+//! The queue between the workers and the output. It holds records that are published and not yet delivered.
 //!
-//! Workers push synchronously ([`Queue::push`]), the output takes asynchronously ([`Queue::next`]). Every record has a sequence number.
-//! A record leaves the queue when it is settled, by number and in any order. A [`Batch`] that is dropped gives back what is not
-//! settled, so delivery is at least once whatever happens to its holder. Not here: how often a record is sent, and where to.
+//! Workers push synchronously ([`Queue::push`]); the output takes batches asynchronously ([`Queue::next`]). Every record has a sequence
+//! number. A record leaves the queue when it is settled, by its number and in any order. A [`Batch`] that is dropped gives its unsettled
+//! records back, so every record is delivered at least once, even when a sender is cancelled. Where records are sent and how often is the
+//! output's part.
 
 mod batch;
 #[cfg(test)]
@@ -20,13 +21,13 @@ pub use stats::Stats;
 use crate::publish::Record;
 use std::{ops::Range, pin::Pin, sync::Arc};
 
-/// A future behind a pointer, for traits that are used as objects.
+/// A boxed future, for the methods of traits that are used as trait objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// What [`Queue::push`] does with records that find no room.
+/// What [`Queue::push`] does with records when the queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenFull {
-    /// Block until there is room: a capture file can wait.
+    /// Block until there is room: reading a capture file can wait.
     Wait,
     /// Drop them and count them: live capture cannot wait.
     Drop,
@@ -39,24 +40,24 @@ pub trait Queue: Send + Sync {
     /// Adds records in their order; returns how many were dropped. A closed queue drops all of them.
     fn push(&self, records: Vec<Record>, full: WhenFull) -> usize;
 
-    /// The next records, at least one and at most `max`: first those that were given back, in order of their numbers, then new ones.
-    /// `None` when the queue is closed and every record is settled. Nothing is lost when the future is dropped.
+    /// Waits for the next records and hands out at least one and at most `max`: first those that were given back, in order of their
+    /// numbers, then new ones. `None` when the queue is closed and every record is settled. Dropping the future loses no record.
     fn next(self: Arc<Self>, max: usize) -> BoxFuture<'static, Option<Batch>>;
 
-    /// Removes records that were handed out: they are delivered, or lost for good. In any order; numbers of records that are not
-    /// handed out are ignored.
+    /// Removes records that were handed out and are now delivered or dropped. The ranges may be in any order; numbers of records that are
+    /// not handed out are ignored.
     fn settle(&self, done: &[Range<Sequence>]);
 
     /// Takes back records that were handed out and are not settled. Called by [`Batch`] when it is dropped.
     fn give_back(&self, unsettled: Vec<(Sequence, Record)>);
 
-    /// Accepts no more records. What is there is handed out without waiting for more.
+    /// Closes the queue: it accepts no more records and hands out the remaining ones without waiting for more.
     fn close(&self);
 
     /// Completes when the queue is closed and every record is settled.
     fn finished(&self) -> BoxFuture<'_, ()>;
 
-    /// What it did so far, and what it holds now.
+    /// The counters, and what the queue holds now.
     fn stats(&self) -> Stats;
 }
 
@@ -65,7 +66,7 @@ pub fn open(options: Options) -> Arc<dyn Queue> {
     Arc::new(memory::Memory::new(options))
 }
 
-/// The bytes that a record counts for in limits.
+/// The bytes that a record counts towards limits.
 fn size(record: &Record) -> usize {
     record.body.len() + size_of::<Record>()
 }

@@ -1,29 +1,30 @@
-//! `queue.*`: at top level, or below the output.
+//! The settings `queue.*`, at the top level of the configuration or below the output.
 
 use crate::config::{self, Node};
 use serde::Deserialize;
 use std::time::Duration;
 
-/// The smallest `queue.mem.events` that Packetbeat takes.
+/// The smallest `queue.mem.events` that Packetbeat accepts.
 const FEWEST_EVENTS: usize = 32;
 
 /// `queue.mem`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// How many events are held, those handed out and not settled included.
+    /// Most events that the queue holds, including those handed out and not settled.
     pub events: usize,
-    /// How many bytes are held, likewise. An option of our own: some events have a body of a megabyte.
+    /// Most bytes that the queue holds, including events handed out and not settled. Packetbeat does not have this setting; it bounds
+    /// memory when events have bodies of a megabyte.
     pub bytes: usize,
-    /// When a batch is handed out.
+    /// When the queue hands out a batch.
     pub flush: Flush,
 }
 
 /// `queue.mem.flush`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flush {
-    /// This many events are handed out without waiting for more; 0 and 1: whatever is there.
+    /// The queue waits until it has this many events; 0 and 1: hand out every event at once.
     pub min_events: usize,
-    /// The first event waits at most this long for others.
+    /// Longest wait of the first event for others.
     pub timeout: Duration,
 }
 
@@ -40,10 +41,10 @@ impl Default for Flush {
 }
 
 impl Options {
-    /// `queue.mem` of `root`, or else the one below `output`. What neither says stays as it is in `defaults`, which are the output's.
+    /// Reads `queue.mem` at the top level, else the one below `output`. Missing values are those of `defaults`, which the output provides.
     ///
     /// # Errors
-    /// When a value is wrong, with its place.
+    /// When a value is wrong; names file, line and key.
     pub fn read(root: &Node, output: &Node, defaults: Self) -> Result<Self, config::Error> {
         let Some(node) = [root, output].iter().map(|node| node.get("queue.mem")).find(|node| !node.is_null()) else { return Ok(defaults) };
         let given: Given = node.read()?;
@@ -62,7 +63,7 @@ impl Options {
     }
 }
 
-/// `queue.mem` as written.
+/// `queue.mem` as the user wrote it; `None` where a key is missing.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Given {
@@ -72,7 +73,7 @@ struct Given {
     flush: GivenFlush,
 }
 
-/// `queue.mem.flush` as written.
+/// `queue.mem.flush` as the user wrote it; `None` where a key is missing.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct GivenFlush {
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn top_level_then_below_the_output_then_the_output_s_defaults() {
+    fn precedence_is_top_level_then_output_section_then_defaults() {
         assert_eq!(read("output: {x: {}}"), Ok(Options::default()));
         let options =
             read("{output: {x: {queue: {mem: {events: 99}}}}, queue: {mem: {events: 64, bytes: 1MiB, flush: {timeout: 1s}}}}").unwrap();

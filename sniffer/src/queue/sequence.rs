@@ -1,25 +1,25 @@
-//! Sequence numbers of records, and runs of them.
+//! Sequence numbers of records, and compact lists of them.
 
 use std::ops::Range;
 
-/// The number of a record in its queue. Numbers are given in the order in which records are accepted, without gaps.
+/// The sequence number of a record in its queue. Records are numbered in the order in which the queue accepts them, without gaps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sequence(pub u64);
 
 impl Sequence {
-    /// The number `count` places later.
+    /// The sequence number `count` records later.
     #[must_use]
     pub fn after(self, count: usize) -> Self {
         Self(self.0.saturating_add(count as u64))
     }
 
-    /// How many places it is later than `first`; 0 when it is earlier.
+    /// How many records this number comes after `first`; 0 when it comes before.
     pub fn distance(self, first: Self) -> usize {
         usize::try_from(self.0.saturating_sub(first.0)).unwrap_or(usize::MAX)
     }
 }
 
-/// Sequence numbers as ranges: neighbours that follow each other share one range.
+/// A list of sequence numbers, stored as ranges of consecutive numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Runs(Vec<Range<Sequence>>);
 
@@ -38,12 +38,12 @@ impl Runs {
         }
     }
 
-    /// The ranges, in the order in which they were added.
+    /// The ranges, in the order of adding.
     pub fn ranges(&self) -> &[Range<Sequence>] {
         &self.0
     }
 
-    /// Each number.
+    /// Iterates over the single numbers.
     pub fn iter(&self) -> impl Iterator<Item = Sequence> + '_ {
         self.0.iter().flat_map(|range| (range.start.0..range.end.0).map(Sequence))
     }

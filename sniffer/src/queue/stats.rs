@@ -1,26 +1,26 @@
-//! What a queue counts.
+//! The counters of a queue.
 
-/// What a queue did so far, and what it holds now.
+/// The counters of a queue, and what it holds now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Records accepted.
     pub added: u64,
-    /// Records that found no room, or a closed queue.
+    /// Records dropped because the queue was full or closed.
     pub dropped: u64,
     /// Records handed out; a record that was given back counts again.
     pub consumed: u64,
-    /// Records settled: delivered, or lost for good.
+    /// Records settled: delivered, or dropped by the output.
     pub settled: u64,
-    /// Records held, those handed out and not settled included.
+    /// Records held, including those handed out and not settled.
     pub events: usize,
-    /// Bytes held, likewise.
+    /// Bytes of the records held.
     pub bytes: usize,
-    /// How many records it may hold.
+    /// Most records that the queue holds.
     pub max_events: usize,
 }
 
 impl Stats {
-    /// Calls `total` with the name and value of each counter, and `gauge` with those of each current value. The names are Packetbeat's.
+    /// Calls `total` with name and value of each counter, and `gauge` with name and value of each gauge. The names are Packetbeat's.
     pub fn each(&self, mut total: impl FnMut(&'static str, u64), mut gauge: impl FnMut(&'static str, f64)) {
         total("libbeat.pipeline.events.published", self.added);
         total("libbeat.pipeline.events.total", self.added.saturating_add(self.dropped));

@@ -1,4 +1,5 @@
-//! The `_bulk` request: its lines, and what the answer says of each. <https://www.elastic.co/docs/api/doc/elasticsearch/operation/operation-bulk>
+//! Writes the body of a `_bulk` request and reads the result of each record from the response.
+//! <https://www.elastic.co/docs/api/doc/elasticsearch/operation/operation-bulk>
 
 use crate::{
     output::{Outcome, codec, select::Selector},
@@ -11,10 +12,10 @@ use std::{
     io::{self, Write as _},
 };
 
-/// The address below the host, with what the answer is to be reduced to.
+/// Path and query of the request. `filter_path` reduces the response to the parts that are read.
 pub(super) const PATH: &str = "_bulk?filter_path=errors,items.*.error,items.*.status,items.*.failure_store";
 
-/// Where records go, and how they are written.
+/// Selects index and pipeline of each record and writes the lines of the request.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     pub index: Selector,
@@ -38,7 +39,7 @@ struct Place<'a> {
 }
 
 impl Lines {
-    /// The body of a request for these records, in order.
+    /// Appends the body of a request with these records, in order.
     pub(super) fn write(&self, batch: &[Record], out: &mut Vec<u8>) -> io::Result<()> {
         for record in batch {
             let index = name(record.route.target.as_deref(), &self.index, record).unwrap_or(Cow::Borrowed(""));
@@ -57,7 +58,7 @@ impl Lines {
     }
 }
 
-/// The event's own name, else what the selector chooses, in lower case as Elasticsearch wants names.
+/// The name that the event carries itself, else the selector's choice, in lower case as Elasticsearch requires.
 fn name<'a>(own: Option<&'a str>, selector: &'a Selector, record: &Record) -> Option<Cow<'a, str>> {
     own.map(Cow::Borrowed).or_else(|| match selector.choose(record)? {
         Cow::Owned(chosen) => Some(Cow::Owned(chosen.to_lowercase())),
@@ -65,7 +66,7 @@ fn name<'a>(own: Option<&'a str>, selector: &'a Selector, record: &Record) -> Op
     })
 }
 
-/// The body for refused records: the document as a text, and why it was refused.
+/// Appends the body of a request to the dead letter index: each refused document as text, with the reason.
 pub(super) fn dead_letters<'a>(
     index: &str,
     letters: impl Iterator<Item = (&'a Record, u16, &'a str)>,
@@ -81,7 +82,7 @@ pub(super) fn dead_letters<'a>(
     Ok(())
 }
 
-/// Compresses into `out`.
+/// Compresses the body with gzip.
 pub(super) fn compress(body: &[u8], level: u32) -> io::Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 6 + 64), Compression::new(level));
     encoder.write_all(body)?;
@@ -118,17 +119,17 @@ struct Reason<'a> {
     reason: Cow<'a, str>,
 }
 
-/// What the server says of one record.
+/// The server's result for one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ItemResult {
     pub status: u16,
     pub outcome: Outcome,
 }
 
-/// Reads the answer to a request with `count` records: `None` when all are delivered.
+/// Reads the response to a request with `count` records. Returns `None` when all are delivered.
 ///
 /// # Errors
-/// When it is no answer to such a request.
+/// When the response is not JSON of the expected form, or has another number of results.
 pub(super) fn read(answer: &[u8], count: usize) -> Result<Option<Vec<ItemResult>>, String> {
     let answer: Answer<'_> = serde_json::from_slice(answer).map_err(|e| format!("the answer to _bulk cannot be read: {e}"))?;
     if !answer.errors && (answer.items.is_empty() || answer.items.len() == count) {
@@ -141,7 +142,7 @@ pub(super) fn read(answer: &[u8], count: usize) -> Result<Option<Vec<ItemResult>
 }
 
 fn result(item: &Item<'_>) -> ItemResult {
-    // The reason may quote the value that did not fit, and events do not belong into the log.
+    // The reason may quote the refused value. Cut that part off, because values of events must not reach the log.
     let why = || match &item.error {
         Some(error) => {
             let reason = error.reason.split(" Preview of field's value").next().unwrap_or_default();

@@ -1,7 +1,7 @@
-//! Events to Elasticsearch over its `_bulk` interface.
+//! `output.elasticsearch`: sends events to Elasticsearch with `_bulk` requests.
 //!
-//! A worker has one host at a time (`hosts`): it sends a batch, reads the answer to each of its records, and goes on to another host when
-//! one fails.
+//! Each worker uses one host at a time. It sends a batch, reads the result of each record from the response, and moves to its next host
+//! (`hosts`) when one fails.
 
 mod bulk;
 mod options;
@@ -50,7 +50,7 @@ pub(super) const OUTPUT: OutputKind = OutputKind { name: "elasticsearch", open, 
 const INDEX: Keys = Keys { list: "indices", name: "index" };
 const PIPELINE: Keys = Keys { list: "pipelines", name: "pipeline" };
 
-/// `output.elasticsearch`, ready to connect.
+/// The output with its settings, before it connects.
 struct Elasticsearch {
     shared: Arc<Shared>,
     options: drive::Options,
@@ -61,7 +61,7 @@ struct Elasticsearch {
     tls: rustls::ClientConfig,
 }
 
-/// What all workers use.
+/// The part of the output that all workers share.
 struct Shared {
     hosts: Vec<Host>,
     client: Client,
@@ -70,7 +70,7 @@ struct Shared {
     compression: u32,
     dead_letter_index: Option<String>,
     setup: Setup,
-    /// One at a time, or several workers would create the same things at once.
+    /// Held during the setup of a host, so that two workers do not create the same template or data stream at the same time.
     setting_up: tokio::sync::Mutex<()>,
     timeout: Duration,
     allow_older_versions: bool,
@@ -83,7 +83,7 @@ struct Host {
     auth: Option<HeaderValue>,
 }
 
-/// What would be put into an Elasticsearch at the start, whatever the output is: for `export`.
+/// The index template and lifecycle policy for `export`, whichever output is configured.
 ///
 /// # Errors
 /// When a setting is wrong or a named file cannot be read.
@@ -94,7 +94,7 @@ pub fn exported(root: &Node) -> Result<Setup, config::Error> {
 }
 
 impl Elasticsearch {
-    /// Reads the settings and builds the client; connects to nothing.
+    /// Reads the settings and builds the HTTP client. Opens no connection.
     fn read(opening: &Opening<'_>) -> Result<Self, config::Error> {
         let Opening { node, root, .. } = *opening;
         let (mut options, queue) = Options::read(node)?;
@@ -166,7 +166,7 @@ impl Output for Elasticsearch {
         self.queue.clone()
     }
 
-    /// The index is said beside each document.
+    /// No: the bulk request names the index beside each document.
     fn wants_metadata(&self) -> bool {
         false
     }
@@ -187,14 +187,14 @@ impl Output for Elasticsearch {
     }
 }
 
-/// An index name in lower case, as they all are; in a format string the names of fields keep theirs.
+/// An index name in lower case, as Elasticsearch requires. A format string is left unchanged, because field names are case-sensitive.
 fn lowercase(name: &str) -> String {
     if name.contains("%{") { name.to_owned() } else { name.to_lowercase() }
 }
 
 fn authorization(options: &Options) -> Option<HeaderValue> {
     if let Some(key) = &options.api_key {
-        // What the console calls "encoded" is the same, encoded already.
+        // Kibana also shows API keys as "encoded", which is the base64 form already.
         let encoded = if key.0.contains(':') { base64::engine::general_purpose::STANDARD.encode(&key.0) } else { key.0.clone() };
         return secret(&format!("ApiKey {encoded}"));
     }
@@ -212,7 +212,7 @@ fn secret(text: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// How Packetbeat introduces itself; some gateways let nobody else in.
+/// The headers by which Packetbeat identifies itself. Some gateways refuse other clients.
 fn agent() -> Vec<(&'static str, HeaderValue)> {
     let arch = match std::env::consts::ARCH {
         "x86_64" => "amd64",

@@ -1,4 +1,4 @@
-//! `output.elasticsearch`, with its presets, `cloud.*`, and how hosts may be written.
+//! The settings of `output.elasticsearch`, its presets, `cloud.*`, and the forms of `hosts`.
 
 use crate::{
     config::{self, Node},
@@ -13,7 +13,7 @@ use reqwest::Url;
 use serde::Deserialize;
 use std::{collections::BTreeMap, time::Duration};
 
-/// As the user wrote it.
+/// The settings of `output.elasticsearch`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 pub(super) struct Options {
@@ -38,7 +38,7 @@ pub(super) struct Options {
     pub allow_older_versions: bool,
     pub non_indexable_policy: Option<Policy>,
     pub preset: Preset,
-    /// Read from the same place.
+    /// Connection settings, read from the same node.
     #[serde(skip)]
     pub http: http::Options,
 }
@@ -71,7 +71,7 @@ impl Default for Options {
     }
 }
 
-/// `preset`: sets of values that go together; `custom` leaves them to the user.
+/// `preset`: a named set of values for batches, workers, queue and backoff. `custom` keeps the user's values.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Preset {
@@ -82,7 +82,7 @@ pub(super) enum Preset {
     Custom,
 }
 
-/// `non_indexable_policy`: what becomes of an event that the server refuses for good.
+/// `non_indexable_policy`: what happens to an event that the server refuses permanently.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Policy {
@@ -96,7 +96,7 @@ pub(super) struct DeadLetter {
 }
 
 impl Options {
-    /// Reads, and applies the preset.
+    /// Reads the settings and applies the preset. Also returns the queue's defaults, which the preset determines.
     pub(super) fn read(node: &Node) -> Result<(Self, queue::Options), config::Error> {
         let mut options: Self = node.read()?;
         options.http = node.read()?;
@@ -129,23 +129,23 @@ impl Options {
         Ok((options, queue))
     }
 
-    /// How workers take and retry.
+    /// Size of batches and how they are retried.
     pub(super) fn drive(&self) -> drive::Options {
         drive::Options { bulk_max_size: self.bulk_max_size, max_retries: self.max_retries, backoff: self.backoff }
     }
 }
 
-/// What `cloud.id` and `cloud.auth` stand for.
+/// The host and credentials that `cloud.id` and `cloud.auth` stand for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Cloud {
     pub(super) host: String,
     pub(super) auth: Option<(String, String)>,
 }
 
-/// Reads `cloud.*`: `NAME:BASE64`, where the text inside is `DOMAIN[:PORT]$ELASTICSEARCH[:PORT]$KIBANA`.
+/// Reads `cloud.*`. `cloud.id` is `NAME:BASE64`; decoded, the text is `DOMAIN[:PORT]$ELASTICSEARCH[:PORT]$KIBANA`.
 ///
 /// # Errors
-/// When `cloud.id` or `cloud.auth` have another form.
+/// When `cloud.id` or `cloud.auth` has another form.
 pub(super) fn cloud(root: &Node) -> Result<Option<Cloud>, config::Error> {
     let text = |key: &str| shapes::at(root, key).map(|node| node.read::<Scalar>()).transpose();
     let (id, auth) = (text("cloud.id")?, text("cloud.auth")?);
@@ -168,7 +168,7 @@ pub(super) fn cloud(root: &Node) -> Result<Option<Cloud>, config::Error> {
     Ok(Some(Cloud { host: format!("https://{name}.{domain}:{port}"), auth }))
 }
 
-/// The base address of a host as written: scheme, port (9200) and path are filled in where they are missing.
+/// The base URL of an entry of `hosts`. Missing scheme, port (9200) and path are filled in.
 pub(super) fn base(host: &str, options: &Options) -> Result<Url, String> {
     let scheme = match options.protocol.as_str() {
         "" if options.http.ssl.is_used() => "https",

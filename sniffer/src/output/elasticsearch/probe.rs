@@ -1,4 +1,4 @@
-//! `test output`: every step on the way to the server, each with its own OK, so that the one that fails can be seen.
+//! `test output` for Elasticsearch: tries every step of connecting and prints a result for each, so that the failing step is visible.
 
 use super::Elasticsearch;
 use crate::output::http::chain;
@@ -10,7 +10,7 @@ use std::{
 };
 
 impl Elasticsearch {
-    /// Tries every host; whether all of them answered.
+    /// Tries every host. Returns whether all of them answered.
     pub(super) async fn probe(&self, out: &mut (dyn Write + Send)) -> io::Result<bool> {
         let mut all = true;
         for host in 0..self.shared.hosts.len() {

@@ -1,5 +1,5 @@
-//! What has to be there before the first event: lifecycle policy, index template, data stream. In the order and with the requests that
-//! Packetbeat uses, so that the same rights are enough.
+//! Creates what Elasticsearch needs before the first event: lifecycle policy, index template and data stream. Uses the same requests in the
+//! same order as Packetbeat, so that the same privileges suffice.
 
 use super::{
     Shared,
@@ -17,7 +17,7 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// `setup.template` and `setup.ilm`, as the program uses them.
+/// The index template and lifecycle policy that `setup.template` and `setup.ilm` describe.
 #[derive(Clone, Debug)]
 pub struct Setup {
     template: Option<Template>,
@@ -104,10 +104,10 @@ impl Default for IlmOptions {
 }
 
 impl Setup {
-    /// Reads `setup.*`. `index` is the user's `output.elasticsearch.index`, `known` what format strings may name.
+    /// Reads `setup.*`. `index` is the user's `output.elasticsearch.index`; `known` are the fields that format strings may use.
     ///
     /// # Errors
-    /// When a value is wrong, a named file cannot be read, or the index has a name that no template would match.
+    /// When a value is wrong, a named file cannot be read, or an index is configured without a template name and pattern for it.
     pub fn read(root: &Node, index: Option<&str>, known: &[(&str, &str)], version: &'static str) -> Result<Self, config::Error> {
         let below = |path: &str| shapes::at(root, path);
         let options: TemplateOptions = below("setup.template").map_or_else(|| Ok(TemplateOptions::default()), |node| node.read())?;
@@ -153,7 +153,7 @@ impl Setup {
         Ok(Self { template, policy })
     }
 
-    /// The same without a lifecycle policy.
+    /// This setup without the lifecycle policy.
     #[must_use]
     pub fn without_policy(mut self) -> Self {
         self.policy = None;
@@ -165,12 +165,12 @@ impl Setup {
         self
     }
 
-    /// `export template`: the text that would be put, or nothing when `setup.template.enabled` is off.
+    /// `export template`: the index template as JSON; empty when `setup.template.enabled` is `false`.
     pub fn template_text(&self) -> String {
         self.template.as_ref().map(|template| pretty(&template.body)).unwrap_or_default()
     }
 
-    /// `export ilm-policy`
+    /// `export ilm-policy`: the lifecycle policy as JSON.
     pub fn policy_text(&self) -> String {
         pretty(&self.policy.as_ref().map_or_else(template::policy, |policy| policy.body.clone()))
     }
@@ -185,7 +185,7 @@ fn file(root: &Node, key: &str, path: &str) -> Result<Value, config::Error> {
     serde_json::from_slice(&text).map_err(|e| root.error(format!("{key}: {path}: {e}")))
 }
 
-/// What `GET /` says.
+/// The response to `GET /`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 pub(super) struct Server {
     #[serde(default)]
@@ -209,7 +209,7 @@ impl Shared {
         serde_json::from_slice(&answer.body).map_err(|e| Error::Unreachable(format!("GET /: this is no Elasticsearch: {e}")))
     }
 
-    /// Whether the server is as new as it has to be.
+    /// Fails when the server is older than this program's version, unless `allow_older_versions` is set.
     pub(super) fn check_version(&self, server: &Server) -> Result<(), Error> {
         let parts = |text: &str| text.split(['.', '-']).map_while(|part| part.parse::<u32>().ok()).collect::<Vec<_>>();
         let (theirs, ours) = (parts(&server.version.number), parts(super::VERSION));
@@ -220,10 +220,10 @@ impl Shared {
         Err(Error::Unreachable(format!("its version {number} is older than {}, and allow_older_versions is off", super::VERSION)))
     }
 
-    /// Makes sure that everything is there, the server's own way of saying "it is already" included.
+    /// Creates policy, template and data stream if they are missing.
     pub(super) async fn set_up(&self, host: usize, server: &Server) -> Result<(), Error> {
         let serverless = server.version.build_flavor == "serverless";
-        // Whether there is a licence at all is of no consequence here; Packetbeat asks, and proxies may count on it.
+        // The answer is not used. Packetbeat sends this request, and proxies may expect it.
         let _ = self.ask(host, Method::GET, "_license?human=false", None).await?;
         if let Some(policy) = self.setup.policy.as_ref().filter(|_| !serverless) {
             let path = format!("_ilm/policy/{}", policy.name);
@@ -249,7 +249,7 @@ impl Shared {
         if template.data_stream && self.is_missing(host, Method::GET, &path).await? {
             match self.put(host, &path, None).await {
                 Ok(()) => log::info!("Data stream {} created", template.name),
-                // The first event creates it as well, unless somebody else just did.
+                // Not fatal: the first event creates the data stream too, and another agent may have created it meanwhile.
                 Err(why) => log::warn!("Data stream {} was not created: {why}", template.name),
             }
         }

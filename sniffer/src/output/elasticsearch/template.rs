@@ -1,16 +1,15 @@
-//! The index template and the lifecycle policy: the types of the fields that we emit, from the table in `fields.txt`.
-//!
-//! Fields that are not in the table become keywords. <https://www.elastic.co/docs/manage-data/data-store/templates>
+//! Builds the index template and the lifecycle policy. The template's field types come from the table in `fields.txt`; a field that is not
+//! in the table becomes a keyword. <https://www.elastic.co/docs/manage-data/data-store/templates>
 
 use serde_json::{Map, Value, json};
 
-/// `FIELD TYPE` a line; nested names are dotted, `#` begins a comment.
+/// One `FIELD TYPE` per line. Nested names are dotted; `#` starts a comment.
 const FIELDS: &str = include_str!("fields.txt");
 
-/// Keywords longer than this are kept in the document, not in the index.
+/// Keywords longer than this many characters are stored in the document, but not indexed.
 const LONGEST_KEYWORD: u32 = 1024;
 
-/// What the user may change in the template.
+/// The configurable parts of the template.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub pattern: String,
@@ -21,15 +20,15 @@ pub(super) struct Settings {
     pub source: Map<String, Value>,
     /// `setup.template.append_fields`: name and type.
     pub append: Vec<(String, String)>,
-    /// The lifecycle policy's name; `None` without one.
+    /// The name of the lifecycle policy; `None` without a policy.
     pub policy: Option<String>,
-    /// `setup.template.json.data_stream` and the default: whether it is for a data stream.
+    /// Whether the template is for a data stream.
     pub data_stream: bool,
     /// The version in `_meta`.
     pub version: &'static str,
 }
 
-/// The text of `PUT _index_template/…`.
+/// The body of `PUT _index_template/…`.
 pub(super) fn template(settings: &Settings) -> Value {
     let mut properties = Map::new();
     let table = FIELDS.lines().filter_map(|line| line.split('#').next()?.trim().split_once(' '));
@@ -71,15 +70,15 @@ pub(super) fn template(settings: &Settings) -> Value {
     template
 }
 
-/// The lifecycle policy: a new index when the primary shard has 50 GB or is 30 days old.
+/// The default lifecycle policy: roll over to a new index when the primary shard has 50 GB or the index is 30 days old.
 pub(super) fn policy() -> Value {
     json!({"policy": {"phases": {"hot": {"actions": {"rollover": {"max_age": "30d", "max_primary_shard_size": "50gb"}}}}}})
 }
 
-/// What is not in the table: maps whose keys the traffic decides, and all other texts as keywords.
+/// The rules for fields that are not in the table: maps whose keys come from the traffic, and all other texts, become keywords.
 fn dynamic() -> Value {
     let keyword = json!({"ignore_above": LONGEST_KEYWORD, "type": "keyword"});
-    // Every simple type, or the first document's would decide for all; objects (cookies, tables) stay objects.
+    // A rule for every simple type; otherwise the type in the first document would apply to all. Objects (cookies, tables) stay objects.
     let types = ["string", "long", "double", "boolean"];
     let rule = |path: &str, kind: &str| json!({format!("{path}_{kind}"): {"mapping": keyword, "match_mapping_type": kind, "path_match": format!("{path}.*")}});
     let paths = ["labels", "fields", "http.request.headers", "http.response.headers", "amqp.headers", "amqp.arguments"];
@@ -93,10 +92,10 @@ fn field(kind: &str) -> Value {
         "keyword" => json!({"type": "keyword", "ignore_above": LONGEST_KEYWORD}),
         "text" => json!({"type": "text", "norms": false}),
         "wildcard" => json!({"type": "wildcard", "ignore_above": LONGEST_KEYWORD}),
-        // A keyword that can be searched by its words too.
+        // A keyword that also has a full-text index.
         "keyword+text" => json!({"type": "keyword", "ignore_above": LONGEST_KEYWORD, "fields": {"text": {"type": "match_only_text"}}}),
         "wildcard+text" => json!({"type": "wildcard", "fields": {"text": {"type": "match_only_text"}}}),
-        // Kept in the document, not searchable.
+        // Stored in the document, not searchable.
         "stored" => json!({"type": "object", "enabled": false}),
         "binary" => json!({"type": "keyword", "index": false, "doc_values": false}),
         other => json!({"type": other}),
@@ -119,7 +118,7 @@ fn insert(properties: &mut Map<String, Value>, name: &str, field: Value) {
     }
 }
 
-/// Lays `new` over `old`; a dotted key is a path.
+/// Merges `new` into `old`; `new` takes precedence. A dotted key is a path.
 fn merge(old: &mut Map<String, Value>, new: &Map<String, Value>) {
     for (key, value) in new {
         match (key.split_once('.'), value) {

@@ -1,4 +1,5 @@
-//! Against a server that fails on command, and, with `SNIFFER_TEST_ELASTICSEARCH=http://…`, against a real one.
+//! Tests of the Elasticsearch output against a fake server whose responses each test prescribes, and, with
+//! `SNIFFER_TEST_ELASTICSEARCH=http://…`, against a real server.
 
 use super::*;
 use crate::{
@@ -31,14 +32,14 @@ impl Asked {
 
 enum Reply {
     Status(u16, Value),
-    /// Half an answer, then silence.
+    /// Half a response, then the connection is closed.
     HangUp,
     Never,
 }
 
 type Answering = dyn Fn(&Asked, usize) -> Reply + Send + Sync;
 
-/// An HTTP server that answers as it is told; the number is that of the bulk request, from 0.
+/// An HTTP server with prescribed responses. The function that makes them also gets the number of the bulk request, counted from 0.
 struct Fake {
     port: u16,
     asked: Arc<Mutex<Vec<Asked>>>,
@@ -147,12 +148,12 @@ fn output(hosts: &str, more: &str) -> Delivery {
     open(&opening(&Node::parse(&config).unwrap())).unwrap()
 }
 
-/// Delivers `count` documents to the end; the counters and the queue afterwards.
+/// Delivers `count` documents and returns the counters and the queue afterwards.
 async fn deliver(output: Delivery, count: usize) -> (Arc<Counters>, Arc<dyn Queue>) {
     let (counters, queue) = (output.counters(), queue::open(output.queue()));
     assert_eq!(queue.push(documents(count), WhenFull::Drop), 0);
     queue.close();
-    tokio::time::timeout(Duration::from_secs(20), output.run(queue.clone())).await.expect("it ends");
+    tokio::time::timeout(Duration::from_secs(20), output.run(queue.clone())).await.expect("the output did not finish in time");
     (counters, queue)
 }
 
@@ -161,7 +162,7 @@ fn numbers(asked: &[Asked]) -> Vec<Vec<u64>> {
 }
 
 #[tokio::test]
-async fn what_goes_over_the_wire() {
+async fn requests_as_they_are_sent() {
     let fake = Fake::start(|asked, _| created(asked)).await;
     let hosts = format!("['http://u%40x:p@127.0.0.1:{}']", fake.port);
     let (counters, _) = deliver(output(&hosts, ", parameters: {a: 'b c'}, headers: {X-Mine: '1'}, pipeline: pipe"), 3).await;
@@ -188,7 +189,7 @@ async fn what_goes_over_the_wire() {
         &format!("x-elastic-uncompressed-request-length: {}\r\n", bulk.body.len()),
         "content-encoding: gzip\r\n",
         "x-mine: 1\r\n",
-        // The head was put into lower case: this is u@x:p.
+        // Base64 of u@x:p, in lower case like the whole head in `asked`.
         "authorization: basic dub4onA=\r\n",
     ] {
         let header = &header.to_lowercase();
@@ -208,14 +209,14 @@ async fn each_event_has_its_own_outcome() {
 }
 
 #[tokio::test]
-async fn max_retries_counts_what_is_refused() {
+async fn max_retries_limits_how_often_refused_events_are_sent() {
     let fake = Fake::start(|asked, _| statuses(&vec![429; asked.documents().len()])).await;
     let (counters, _) = deliver(output(&format!("['127.0.0.1:{}']", fake.port), ", max_retries: 2"), 2).await;
     assert_eq!((fake.bulks().len(), counters.dropped.get(), counters.acked.get()), (3, 2, 0));
 }
 
 #[tokio::test]
-async fn a_server_in_trouble_is_waited_for() {
+async fn server_errors_are_retried_without_a_limit() {
     let fake = Fake::start(|asked, n| match n {
         0..5 => Reply::Status(503, json!({"error": {"reason": "starting"}})),
         5 => Reply::HangUp,
@@ -230,7 +231,7 @@ async fn a_server_in_trouble_is_waited_for() {
 }
 
 #[tokio::test]
-async fn too_large_is_halved() {
+async fn a_too_large_request_is_halved() {
     let fake = Fake::start(|asked, _| match asked.documents() {
         all if all.len() > 2 || all.iter().any(|d| d["n"] == 4) => Reply::Status(413, json!({})),
         _ => created(asked),
@@ -272,7 +273,7 @@ async fn another_host_takes_over() {
 }
 
 #[tokio::test]
-async fn nobody_there_then_somebody() {
+async fn the_server_starts_after_the_output() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
@@ -321,7 +322,7 @@ async fn test_output_shows_every_step() {
 }
 
 #[test]
-fn an_index_of_ones_own_needs_a_template_of_ones_own() {
+fn a_configured_index_requires_template_name_and_pattern() {
     let opened = |config: &str| open(&opening(&Node::parse(config).unwrap())).map(drop).map_err(|e| e.to_string());
     let error = opened("{output: {elasticsearch: {index: x}}}").unwrap_err();
     assert!(error.contains("setup.template.name and setup.template.pattern have to be set"), "{error}");
@@ -330,7 +331,7 @@ fn an_index_of_ones_own_needs_a_template_of_ones_own() {
 }
 
 #[test]
-fn what_export_shows() {
+fn export_shows_template_and_policy() {
     let root =
         Node::parse("{setup: {template.settings: {index.number_of_shards: 3, _source.enabled: true}, ilm.policy_name: mine}}").unwrap();
     let template: Value = serde_json::from_str(&exported(&root).unwrap().template_text()).unwrap();
@@ -347,7 +348,7 @@ fn what_export_shows() {
 }
 
 #[tokio::test]
-async fn an_older_server_where_that_is_not_allowed() {
+async fn an_older_server_is_refused_unless_allowed() {
     let root = Node::default();
     let open = |yaml: &str| Elasticsearch::read(&opening(&root).at(&Node::parse(yaml).unwrap())).unwrap();
     for (version, strict) in [("8.19.21", false), ("9.5.9", false), ("9.6.0-SNAPSHOT", true), ("10.0.0", true)] {
@@ -357,11 +358,11 @@ async fn an_older_server_where_that_is_not_allowed() {
     }
 }
 
-/// Documents are indexed and searched back, with the types of the template.
+/// Sends documents to a real server, searches them, and checks the field types of the template.
 #[tokio::test]
 async fn a_real_server() {
     let Ok(host) = std::env::var("SNIFFER_TEST_ELASTICSEARCH") else {
-        println!("left out: SNIFFER_TEST_ELASTICSEARCH names no server");
+        println!("SKIPPED: SNIFFER_TEST_ELASTICSEARCH is not set");
         return;
     };
     let more = std::env::var("SNIFFER_TEST_ELASTICSEARCH_OPTIONS").unwrap_or_default();
@@ -387,7 +388,7 @@ async fn a_real_server() {
     batch.push(document("no address", 1));
     queue.push(batch, WhenFull::Drop);
     queue.close();
-    tokio::time::timeout(Duration::from_secs(60), output.run(queue.clone())).await.expect("it ends");
+    tokio::time::timeout(Duration::from_secs(60), output.run(queue.clone())).await.expect("the output did not finish in time");
     assert_eq!((counters.acked.get(), counters.dead_letter.get(), queue.stats().events), (2001, 1, 0));
 
     let again = Elasticsearch::read(&opening(&root).at(&root.get("output.elasticsearch"))).unwrap();
@@ -400,7 +401,7 @@ async fn a_real_server() {
     assert_eq!(found["count"], json!(1000), "{found}");
     let mapping = get(&format!("sniffer-test-{run}/_mapping/field/source.ip,url.full,new,destination.port")).await;
     let fields = mapping.as_object().unwrap().values().next().unwrap()["mappings"].clone();
-    // A server without the wildcard type (the one for integration tests) may take a keyword for it.
+    // A server without the wildcard type (the one of the integration tests) may use keyword instead.
     for (field, kinds) in [("source.ip", "ip"), ("url.full", "wildcard keyword"), ("new", "keyword"), ("destination.port", "long")] {
         let kind = fields[field]["mapping"][field.rsplit('.').next().unwrap()]["type"].as_str().unwrap_or("nothing");
         assert!(kinds.split(' ').any(|k| k == kind), "{field} is {kind}, not {kinds}: {fields}");
@@ -412,11 +413,11 @@ async fn a_real_server() {
     }
 }
 
-/// Nothing is lost when the server is stopped and started, which `SNIFFER_TEST_ELASTICSEARCH_RESTART` does, a shell command.
+/// No event is lost when the server restarts. `SNIFFER_TEST_ELASTICSEARCH_RESTART` is the shell command that restarts it.
 #[tokio::test]
 async fn a_real_server_that_restarts() {
     let (Ok(host), Ok(restart)) = (std::env::var("SNIFFER_TEST_ELASTICSEARCH"), std::env::var("SNIFFER_TEST_ELASTICSEARCH_RESTART")) else {
-        println!("left out: SNIFFER_TEST_ELASTICSEARCH and SNIFFER_TEST_ELASTICSEARCH_RESTART name no server and no command");
+        println!("SKIPPED: SNIFFER_TEST_ELASTICSEARCH or SNIFFER_TEST_ELASTICSEARCH_RESTART is not set");
         return;
     };
     let name = format!("sniffer-restart-{}", std::process::id());
@@ -449,7 +450,7 @@ async fn a_real_server_that_restarts() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     queue.close();
-    tokio::time::timeout(Duration::from_secs(90), running).await.expect("it ends").unwrap();
+    tokio::time::timeout(Duration::from_secs(90), running).await.expect("the output did not finish in time").unwrap();
     assert_eq!((counters.acked.get(), counters.dropped.get(), queue.stats().events), (pushed, 0, 0));
     let again = Elasticsearch::read(&opening(&root).at(&root.get("output.elasticsearch"))).unwrap();
     let get = async |method: Method, path: &str| {

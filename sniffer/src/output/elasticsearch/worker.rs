@@ -1,5 +1,5 @@
-//! One worker: sends a batch as a request and reads the outcome of each record from the answer. Halves a request that is too large, and
-//! puts records that are refused for good into the index for dead letters.
+//! The sender: sends a batch as one `_bulk` request and reads the outcome of each record from the response. It halves a request that is too
+//! large, and stores permanently refused records in the dead letter index.
 
 use super::{Shared, bulk};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 use reqwest::StatusCode;
 use std::sync::Arc;
 
-/// A worker and its host.
+/// A worker and the hosts it uses.
 pub(super) struct Worker {
     shared: Arc<Shared>,
     hosts: Rotation,
@@ -18,7 +18,7 @@ pub(super) struct Worker {
     body: Vec<u8>,
 }
 
-/// The answer to one request.
+/// The result of one request.
 enum Answer {
     Outcomes(Vec<Outcome>),
     Delivered,
@@ -26,12 +26,12 @@ enum Answer {
 }
 
 impl Worker {
-    /// A worker for these hosts, of which it uses one at a time.
+    /// A worker that uses these hosts, one at a time.
     pub(super) fn new(shared: Arc<Shared>, hosts: Rotation, counters: Arc<Counters>) -> Self {
         Self { shared, hosts, counters, body: Vec::new() }
     }
 
-    /// Sends one request.
+    /// Sends the batch as one request.
     async fn request(&mut self, batch: &[Record]) -> Result<Answer, Error> {
         let (shared, host) = (self.shared.clone(), self.hosts.current());
         self.body.clear();
@@ -40,7 +40,7 @@ impl Worker {
         match answer.status {
             StatusCode::PAYLOAD_TOO_LARGE => return Ok(Answer::TooLarge),
             status if status.is_success() => {}
-            // Overload, a proxy without its server, or credentials that may be corrected: not the events' fault.
+            // The events are not the cause: the server is overloaded, a proxy cannot reach it, or wrong credentials may be corrected.
             StatusCode::TOO_MANY_REQUESTS
             | StatusCode::REQUEST_TIMEOUT
             | StatusCode::UNAUTHORIZED
@@ -62,7 +62,7 @@ impl Worker {
         Ok(Answer::Outcomes(outcomes))
     }
 
-    /// Puts records that are refused for good into the index for dead letters, if there is one.
+    /// Stores permanently refused records in the dead letter index, if one is configured.
     async fn store_dead_letters(&self, host: usize, batch: &[Record], statuses: &[u16], outcomes: &mut [Outcome]) {
         let Some(index) = &self.shared.dead_letter_index else { return };
         let mut body = Vec::new();
@@ -92,13 +92,13 @@ impl Worker {
                     Some(other) => other.clone(),
                     None => continue,
                 },
-                // Sent again from the beginning: it is refused again, and then the index for dead letters may take it.
+                // Send the record to its own index again. It will be refused again, and the dead letter index may accept it then.
                 Err(why) => Outcome::Later(why.clone()),
             };
         }
     }
 
-    /// Looks whether the host in use is an Elasticsearch that is new enough, and sets it up. Goes on to the next host when it is not.
+    /// Checks that the current host is an Elasticsearch of a supported version, and sets it up. Moves to the next host on failure.
     async fn prepare_host(&mut self) -> Result<(), Error> {
         let (shared, host) = (self.shared.clone(), self.hosts.current());
         let server = shared.server(host).await;
@@ -125,9 +125,9 @@ impl Worker {
         }
     }
 
-    /// Sends the batch, in halves where the server says that it is too large.
+    /// Sends the batch. Splits it in halves when the server says that the request is too large.
     async fn send_parts(&mut self, batch: &[Record]) -> Result<Sent, Error> {
-        // Parts still to be sent, the first one last. A part that is too large is halved, so there are never more than log2 of them.
+        // A stack of the parts still to be sent, the next one on top. Each halving adds one part, so there are at most log2(records) + 1.
         let mut parts = vec![batch];
         let mut outcomes: Vec<Outcome> = Vec::new();
         while let Some(part) = parts.pop() {
@@ -146,7 +146,7 @@ impl Worker {
                     }
                     return Err(error);
                 }
-                // What is delivered stays so; the rest is sent again.
+                // Earlier parts stay delivered; only this one is sent again.
                 Err(Error::Unreachable(why) | Error::Gone(why)) => outcomes.extend(std::iter::repeat_n(Outcome::Later(why), part.len())),
                 Err(Error::Refused(why)) => outcomes.extend(std::iter::repeat_n(Outcome::Retry(why), part.len())),
             }

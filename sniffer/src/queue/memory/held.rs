@@ -1,4 +1,5 @@
-//! The records of a queue in memory: which wait, which are handed out, and what they come to. Nobody waits here.
+//! The records of the queue in memory: which are waiting, which are handed out, and their total count and bytes. No locks and no waiting:
+//! that is the parent module's part.
 
 use super::super::{Runs, Sequence, Stats, size};
 use crate::publish::Record;
@@ -8,26 +9,26 @@ use std::{
     vec::IntoIter,
 };
 
-/// The records that are held, within two limits.
+/// The records of the queue, bounded in count and in bytes.
 #[derive(Default)]
 pub(super) struct Held {
-    /// Not handed out yet. Their numbers are consecutive and end before `next`.
+    /// Records that were never handed out. Their numbers are consecutive and end before `next`.
     fresh: VecDeque<Record>,
     /// The number of the next record that is accepted.
     next: Sequence,
-    /// Handed out and given back.
+    /// Records that were handed out and given back.
     returned: BTreeMap<Sequence, Record>,
-    /// Handed out and not settled, by the number of the first record of each run.
+    /// Records that are handed out and not settled. The key is the number of the first record of each run.
     taken: BTreeMap<Sequence, Taken>,
     max_bytes: usize,
     pub(super) stats: Stats,
 }
 
-/// A run of records that were handed out together. It exists as long as one of them is neither settled nor given back.
+/// A run of consecutive records that were handed out together. It is removed when each of them is settled or given back.
 struct Taken {
-    /// The bytes of each record; 0 when it is settled or given back.
+    /// The bytes of each record; 0 once the record is settled or given back.
     sizes: Vec<usize>,
-    /// How many of them are not 0.
+    /// How many of `sizes` are not 0.
     open: usize,
 }
 
@@ -36,12 +37,12 @@ impl Held {
         Self { max_bytes, stats: Stats { max_events, ..Stats::default() }, ..Self::default() }
     }
 
-    /// How many records could be handed out.
+    /// How many records are ready to be handed out.
     pub(super) fn waiting(&self) -> usize {
         self.fresh.len() + self.returned.len()
     }
 
-    /// Accepts records as long as there is room. A record that alone is larger than the limit is accepted by an empty queue.
+    /// Accepts records while there is room. An empty queue accepts a record that alone exceeds the limit in bytes.
     pub(super) fn accept(&mut self, records: &mut IntoIter<Record>) {
         while let Some(next) = records.as_slice().first() {
             let bytes = self.stats.bytes.saturating_add(size(next));
@@ -92,7 +93,7 @@ impl Held {
         }
     }
 
-    /// Takes back records that were handed out; others are dropped, because they are settled.
+    /// Takes back records that were handed out. Other records are dropped, because they are already settled.
     pub(super) fn give_back(&mut self, unsettled: Vec<(Sequence, Record)>) {
         for (sequence, record) in unsettled {
             if self.no_longer_taken(&(sequence..sequence.after(1))).0 == 1 {
@@ -101,13 +102,13 @@ impl Held {
         }
     }
 
-    /// Forgets that these numbers are handed out; how many of them were, and their bytes.
+    /// Marks these numbers as no longer handed out. Returns how many of them were handed out, and their bytes.
     fn no_longer_taken(&mut self, range: &Range<Sequence>) -> (usize, usize) {
         let (mut events, mut bytes) = (0, 0);
         let mut closed = Vec::new();
         for (first, taken) in self.taken.range_mut(..range.end).rev() {
             let (from, to) = (range.start.distance(*first), range.end.distance(*first).min(taken.sizes.len()));
-            // Runs do not overlap: all others end even earlier.
+            // Runs do not overlap, so all remaining runs end before `range` too.
             let Some(sizes) = taken.sizes.get_mut(from..to) else { break };
             let open = sizes.iter().filter(|size| **size > 0).count();
             bytes += sizes.iter_mut().map(std::mem::take).sum::<usize>();
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_handed_out_can_be_settled_and_only_once() {
+    fn only_records_handed_out_can_be_settled_and_only_once() {
         let mut held = held(10);
         let one = size_of::<Record>() + 1;
         held.settle(&[range(0, 10)]);
@@ -153,7 +154,7 @@ mod tests {
         assert_eq!(sequences.ranges(), [range(0, 4)]);
         let (sequences, _) = held.take(4);
         assert_eq!(sequences.ranges(), [range(4, 8)]);
-        // Over two runs, and beyond what is handed out.
+        // Ranges that cross the border of two runs and extend past the records handed out.
         held.settle(&[range(3, 5), range(7, 30)]);
         assert_eq!((held.stats.settled, held.stats.events, held.stats.bytes), (3, 7, 7 * one));
         held.settle(&[range(3, 5), range(7, 30)]);
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_back_is_handed_out_first_and_in_order() {
+    fn records_given_back_are_handed_out_first_and_in_order() {
         let mut held = held(10);
         let (_, first) = held.take(3);
         let (_, second) = held.take(3);

@@ -1,5 +1,5 @@
-//! The queue in memory. This file is about waiting: who is woken when, for room, for enough records, for the end.
-//! `held` is about the records.
+//! The queue in memory. This file decides when producers and consumers wait and when they are woken: for room, for enough records, and for
+//! the end. `held` stores the records.
 
 mod held;
 #[cfg(test)]
@@ -14,7 +14,7 @@ use std::{
 };
 use tokio::{sync::Notify, time::Instant};
 
-/// A queue in memory, bounded in events and in bytes. Both limits include what was handed out and is not settled.
+/// A queue in memory, bounded in events and in bytes. Both limits include records that are handed out and not settled.
 pub(super) struct Memory {
     options: Options,
     state: Mutex<State>,
@@ -22,20 +22,20 @@ pub(super) struct Memory {
     room: Condvar,
     /// Wakes one consumer that waits for records.
     ready: Notify,
-    /// Wakes those who wait for the end.
+    /// Wakes the callers of [`Queue::finished`].
     ended: Notify,
 }
 
 #[derive(Default)]
 struct State {
     held: Held,
-    /// Since when the first record waits. Set by the consumer, so that pushing reads no clock.
+    /// Since when the first record has been waiting. The consumer sets it, so that pushing reads no clock.
     since: Option<Instant>,
-    /// Hand out what is there without waiting for more: the queue is full, or a batch was given back.
+    /// Hand out the waiting records without waiting for more, because the queue is full or a batch was given back.
     flush: bool,
-    /// How many waiting records are enough for the consumer that looked last.
+    /// How many waiting records are a batch for the consumer that called [`Memory::take`] last.
     enough: usize,
-    /// Producers that wait for room.
+    /// How many producers wait for room.
     blocked: usize,
     closed: bool,
 }
@@ -46,10 +46,10 @@ impl State {
     }
 }
 
-/// What a consumer finds.
+/// The result of [`Memory::take`].
 enum Found {
     Batch(Batch),
-    /// Too little; look again at that time, or when woken.
+    /// Not enough records yet. Try again when woken, or at that time.
     TooLittle(Option<Instant>),
     Ended,
 }
@@ -63,7 +63,7 @@ impl Memory {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing that runs under the lock panics, so the state of a poisoned one is whole.
+        // No code that holds the lock panics, so the state is consistent even if the lock is poisoned.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -73,7 +73,7 @@ impl Memory {
         if waiting == 0 {
             state.flush = false;
             state.since = None;
-            // It is not over while a batch is under way: it may be given back.
+            // Not the end while a batch is handed out, because it may be given back.
             return if state.has_ended() { Found::Ended } else { Found::TooLittle(None) };
         }
         let enough = self.options.flush.min_events.min(self.options.events).min(max);
@@ -90,7 +90,7 @@ impl Memory {
         if state.held.waiting() == 0 {
             state.flush = false;
         } else {
-            // There may be enough for another consumer. If not, that one starts the timeout for the rest.
+            // The rest may be enough for another consumer. If not, that consumer starts the timeout for it.
             self.ready.notify_one();
         }
         drop(state);
@@ -112,8 +112,7 @@ impl Queue for Memory {
             }
             let (after, left) = (state.held.waiting(), records.len());
             let newly_full = left > 0 && !std::mem::replace(&mut state.flush, true);
-            // The first record starts the consumer's timeout; enough of them, or a full queue, ends its wait. No other push is worth
-            // waking it.
+            // Wake the consumer only for the first record, which starts its timeout, and when enough records or a full queue end its wait.
             if (before == 0 && after > 0) || (before < state.enough && after >= state.enough) || newly_full {
                 self.ready.notify_one();
             }
@@ -132,7 +131,7 @@ impl Queue for Memory {
             loop {
                 let woken = self.ready.notified();
                 tokio::pin!(woken);
-                // From here on no wake-up is missed.
+                // Register before looking at the state, so that no wake-up is missed.
                 woken.as_mut().enable();
                 match self.take(max.max(1)) {
                     Found::Batch(batch) => return Some(batch),

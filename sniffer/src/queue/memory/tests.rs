@@ -1,4 +1,5 @@
-//! The queue in memory: what every queue guarantees, and when it hands batches out. Time stands still unless a test moves it.
+//! Tests of the queue in memory: the guarantees of every queue (`conformance_tests`), and when it hands out batches. Tests with
+//! `start_paused` run on tokio's virtual clock.
 
 use super::super::{Flush, conformance_tests::conformance};
 use super::*;
@@ -29,7 +30,7 @@ async fn the_first_record_waits_at_most_for_the_timeout() {
     let mut batch = queue.clone().next(50).await.unwrap();
     assert_eq!((batch.records().len(), start.elapsed()), (3, Duration::from_secs(7)));
     batch.settle_all();
-    // What came later waits its own time.
+    // The timeout starts anew for a record that arrives later.
     let next = tokio::spawn(queue.clone().next(50));
     tokio::time::sleep(Duration::from_secs(100)).await;
     queue.push(records(1), WhenFull::Drop);
@@ -38,7 +39,7 @@ async fn the_first_record_waits_at_most_for_the_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn enough_records_wait_for_nothing() {
+async fn enough_records_are_handed_out_at_once() {
     let queue = queue(100, 10, 60);
     let start = Instant::now();
     let waiting = tokio::spawn(queue.clone().next(50));
@@ -49,14 +50,14 @@ async fn enough_records_wait_for_nothing() {
     }
     assert_eq!(waiting.await.unwrap().unwrap().records().len(), 10);
     queue.push(records(4), WhenFull::Drop);
-    assert_eq!(queue.clone().next(4).await.unwrap().records().len(), 4, "no batch can be larger than what its taker takes");
+    assert_eq!(queue.clone().next(4).await.unwrap().records().len(), 4, "as many as the consumer accepts are enough");
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
-async fn full_closed_and_given_back_wait_for_nothing() {
+async fn a_full_or_closed_queue_and_records_given_back_do_not_wait() {
     let start = Instant::now();
-    // Full in bytes with fewer events than a batch should have.
+    // Full in bytes while it has fewer events than `min_events`.
     let small =
         Options { events: 100, bytes: 3 * (size_of::<Record>() + 1), flush: Flush { min_events: 50, timeout: Duration::from_secs(60) } };
     let full = Arc::new(Memory::new(small));
