@@ -2,9 +2,9 @@
 //! columns and rows, with or without EOF packets, several results in a row. Pure; it does not know the connection.
 
 use super::{
-    csv,
-    values::{self, Style},
-    wire::{self, Column, Header, caps, status},
+    columns::{Columns, LONGEST_TABLES},
+    rows,
+    wire::{self, Header, caps, status},
 };
 use crate::{
     protocols::kit::{held::Held, reader::Reader},
@@ -19,10 +19,6 @@ const LONGEST_COLUMN: usize = 64 << 10;
 const LONGEST_ROW: usize = 1 << 20;
 /// What of all rows is kept, whatever the options say: documents beyond this are of no use.
 const LONGEST_CSV: usize = 10 << 20;
-/// Names of tables that are kept of an answer.
-const LONGEST_TABLES: usize = 4 << 10;
-/// Names of the columns of a result.
-const LONGEST_NAMES: usize = 256 << 10;
 /// Columns of a result. MySQL and MariaDB allow 4096.
 const MOST_COLUMNS: u64 = 0xffff;
 
@@ -71,62 +67,6 @@ pub struct Limits {
     pub show: bool,
 }
 
-/// The columns of a result.
-#[derive(Clone, Debug, Default)]
-pub struct Columns {
-    /// Their names as a line.
-    names: Vec<u8>,
-    /// `db.table`, each once.
-    tables: Vec<u8>,
-    /// Type and whether unsigned.
-    kinds: Vec<(u8, bool)>,
-    /// The last table, which the next column most often belongs to.
-    last: (usize, usize),
-}
-
-impl Held for Columns {
-    fn held(&self) -> usize {
-        self.names.held() + self.tables.held() + self.kinds.held()
-    }
-}
-
-impl Columns {
-    fn clear(&mut self) {
-        self.names.clear();
-        self.tables.clear();
-        self.kinds.clear();
-        self.last = (0, 0);
-    }
-
-    fn push(&mut self, column: &Column<'_>, show: bool) {
-        self.kinds.push((column.kind, column.unsigned));
-        if show && self.names.len() < LONGEST_NAMES {
-            csv::name(&mut self.names, column.name);
-        }
-        let is = |text: &[u8]| text.strip_prefix(column.schema).and_then(|t| t.strip_prefix(b".")) == Some(column.table);
-        if self.kinds.len() > 1 && self.tables.get(self.last.0..self.last.1).is_some_and(is) || self.tables.len() > LONGEST_TABLES {
-            return;
-        }
-        let mut from = 0;
-        for part in self.tables.split(|b| *b == b',').filter(|t| !t.is_empty()) {
-            let start = from + usize::from(from > 0);
-            if is(self.tables.get(start..from + part.len()).unwrap_or_default()) {
-                self.last = (start, from + part.len());
-                return;
-            }
-            from += part.len() + 1;
-        }
-        if !self.tables.is_empty() {
-            self.tables.extend_from_slice(b", ");
-        }
-        self.last.0 = self.tables.len();
-        self.tables.extend_from_slice(column.schema);
-        self.tables.push(b'.');
-        self.tables.extend_from_slice(column.table);
-        self.last.1 = self.tables.len();
-    }
-}
-
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
     /// A result begins.
@@ -140,6 +80,8 @@ enum State {
     Rows,
     /// Of a statement: definitions of parameters and of columns, and an EOF packet after either, if there are any.
     Statement { params: u16, columns: u16, eof: bool },
+    /// The description of a statement is whole unless an EOF packet follows.
+    Settled,
     /// The client sends a file.
     File,
 }
@@ -151,8 +93,6 @@ pub enum Verdict {
     Going,
     /// It was the last one.
     Finished,
-    /// It may have been the last one: an EOF packet may follow.
-    Settled,
     /// The server wants a file.
     File,
     /// It is no such answer.
@@ -225,12 +165,17 @@ impl Answer {
         matches!(self.state, State::Columns(_) | State::ColumnsEnd | State::Rows)
     }
 
+    /// Whether it is whole unless an EOF packet follows.
+    pub fn is_settled(&self) -> bool {
+        self.state == State::Settled
+    }
+
     /// How much of the payload of a packet has to be there; its first byte is known unless it is empty.
     pub fn wants(&self, header: Header, first: u8, limits: &Limits) -> usize {
         let len = header.len as usize;
         let most = match (self.state, first) {
             (_, 0xff) => LONGEST_ERROR,
-            (State::Columns(_) | State::Statement { .. }, _) => LONGEST_COLUMN,
+            (State::Columns(_) | State::Statement { .. } | State::Settled, _) => LONGEST_COLUMN,
             (State::Rows | State::ColumnsEnd, 0..=0xfd) if self.shows(limits) => {
                 // A value of a byte that is shown takes nine at the most; the bitmap of NULLs comes on top.
                 limits.row_length.saturating_mul(10).saturating_add(64 + self.columns.kinds.len() / 8).min(LONGEST_ROW)
@@ -271,6 +216,7 @@ impl Answer {
             State::Columns(left) => self.column(left, payload, limits),
             State::ColumnsEnd | State::Rows => self.row(ask, header, payload, agreed, limits),
             State::Statement { params, columns, eof } => self.described(params, columns, eof, header, payload, agreed, limits),
+            State::Settled => self.described(0, 0, true, header, payload, agreed, limits),
             State::File => wire::ok(payload).map(|done| self.done(done)),
         };
         verdict.unwrap_or(Verdict::Malformed)
@@ -411,57 +357,11 @@ impl Answer {
         if self.shows(limits) {
             self.shown += 1;
             match ask {
-                Ask::Text => self.text_row(payload, limits.row_length),
-                _ => self.binary_row(payload, limits.row_length),
+                Ask::Text => rows::text(payload, limits.row_length, &mut self.csv),
+                _ => rows::binary(payload, limits.row_length, &self.columns.kinds, &mut self.scratch, &mut self.csv),
             }
         }
         Some(Verdict::Going)
-    }
-
-    fn text_row(&mut self, payload: &[u8], mut room: usize) {
-        let mut r = Reader::new(payload);
-        let mut first = true;
-        while room > 0 && !r.is_empty() {
-            let text = if r.rest().first() == Some(&0xfb) {
-                let _ = r.skip(1);
-                b"NULL"
-            } else {
-                let Some(len) = wire::lenenc(&mut r) else { break };
-                let len = usize::try_from(len).unwrap_or(usize::MAX).min(r.remaining());
-                r.take(len).unwrap_or_default()
-            };
-            let text = text.get(..room).unwrap_or(text);
-            room -= text.len();
-            csv::value(&mut self.csv, text, first);
-            first = false;
-        }
-        self.csv.push(b'\n');
-    }
-
-    fn binary_row(&mut self, payload: &[u8], mut room: usize) {
-        let mut r = Reader::new(payload);
-        let count = self.columns.kinds.len();
-        let Some(nulls) = r.skip(1).and_then(|()| r.take((count + 9) / 8)).filter(|_| count > 0) else { return };
-        for (i, &(kind, unsigned)) in self.columns.kinds.iter().enumerate() {
-            if room == 0 {
-                break;
-            }
-            self.scratch.clear();
-            let bit = i + 2;
-            if nulls.get(bit / 8).is_some_and(|b| b >> (bit % 8) & 1 == 1) {
-                self.scratch.extend_from_slice(b"NULL");
-            } else if values::value(&mut r, kind, unsigned, Style::Text, &mut self.scratch).is_none() {
-                // Only its beginning is here.
-                let mut cut = r;
-                let _ = wire::lenenc(&mut cut);
-                self.scratch.extend_from_slice(cut.rest());
-                room = room.min(self.scratch.len());
-            }
-            self.scratch.truncate(room);
-            room -= self.scratch.len();
-            csv::value(&mut self.csv, &self.scratch, i == 0);
-        }
-        self.csv.push(b'\n');
     }
 
     #[expect(clippy::too_many_arguments, reason = "the state is taken apart for it")]
@@ -497,7 +397,10 @@ impl Answer {
         self.state = State::Statement { params, columns, eof };
         Some(match (params, columns, agreed.no_eof) {
             (0, 0, Some(true)) => Verdict::Finished,
-            (0, 0, None) => Verdict::Settled,
+            (0, 0, None) => {
+                self.state = State::Settled;
+                Verdict::Going
+            }
             _ => Verdict::Going,
         })
     }

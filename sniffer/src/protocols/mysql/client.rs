@@ -1,10 +1,11 @@
 //! The client's side of a connection: logins, commands, files.
 
 use super::{
-    Command, Connection, Kind, Phase, When,
     answer::Ask,
-    command::{LONGEST, plausible},
+    command::{Command, Kind, LONGEST, plausible},
+    connection::{Connection, When},
     packed::{self, Side},
+    state::{Phase, Position},
     wire::{self, HEADER, Header, caps, command},
 };
 use crate::{
@@ -23,39 +24,41 @@ impl Connection {
             let Some(header) = Header::read(rest) else { return need(HEADER) };
             let payload = rest.get(HEADER..).unwrap_or_default();
             let whole = HEADER + header.len as usize;
-            let full = header.len == wire::FULL;
-            if self.continued[0] {
-                self.continued[0] = full;
-                if let Some(mut command) = self.pending.back_mut() {
-                    command.seq = header.seq;
-                    command.bytes += whole as u64;
+            match self.position[0] {
+                Position::Continuation => {
+                    self.position[0] = Position::after(header);
+                    if let Some(mut command) = self.pending.back_mut() {
+                        command.seq = header.seq;
+                        command.bytes += whole as u64;
+                    }
+                    self.expect();
+                    at += whole;
+                    continue;
                 }
-                self.expect();
-                at += whole;
-                continue;
-            }
-            if self.file {
-                if let Some(mut command) = self.pending.front_mut() {
-                    command.bytes += whole as u64;
+                Position::File => {
+                    if let Some(mut command) = self.pending.front_mut() {
+                        command.bytes += whole as u64;
+                    }
+                    self.position[0] = Position::after_file(header);
+                    at += whole;
+                    continue;
                 }
-                self.file = header.len > 0;
-                at += whole;
-                continue;
+                Position::Lost | Position::Packet => {}
             }
             let Some(&first) = payload.first().or((header.len == 0).then_some(&0)) else { return need(HEADER + 1) };
-            if self.phase == Phase::Login && header.seq > 0 && !self.lost[0] {
+            if let (Phase::Login { offered }, Position::Packet, 1..) = (self.phase, self.position[0], header.seq) {
                 let wanted = HEADER + payload_of_login(header);
                 if rest.len() < wanted {
                     return need(wanted);
                 }
-                if let Some(progress) = self.login(header, payload, at, cx) {
+                if let Some(progress) = self.login(offered, header, payload, at, cx) {
                     return progress;
                 }
                 at += whole;
                 continue;
             }
-            if self.phase != Phase::Commands || self.lost[0] {
-                if self.phase == Phase::Unknown && TLS.iter().any(|tls| rest.starts_with(tls)) {
+            if self.phase != Phase::Commands || self.position[0] == Position::Lost {
+                if self.phase.is_unknown() && TLS.iter().any(|tls| rest.starts_with(tls)) {
                     cx.count("tls");
                     return if rest.starts_with(TLS[0]) { Progress::HandOver { bytes: at as u64, to: "tls" } } else { Progress::Done };
                 }
@@ -64,13 +67,13 @@ impl Connection {
                 if header.seq <= 1 && rest.len() < wanted {
                     return need(wanted);
                 }
-                if header.seq == 1 && self.phase == Phase::Unknown && (wire::TLS_REQUEST..1024).contains(&header.len) {
+                if header.seq == 1 && self.phase.is_unknown() && (wire::TLS_REQUEST..1024).contains(&header.len) {
                     if rest.len() < whole {
                         return need(whole);
                     }
                     if wire::login(payload).is_some() {
-                        self.phase = Phase::Login;
-                        self.lost = [false; 2];
+                        self.phase = Phase::Login { offered: None };
+                        self.position = [Position::Packet; 2];
                         continue;
                     }
                 }
@@ -82,13 +85,12 @@ impl Connection {
                     return self.pass_over(data.len());
                 }
                 self.phase = Phase::Commands;
-                self.lost[0] = false;
+                self.position[0] = Position::Packet;
                 if !self.pending.is_empty() {
                     // Commands may be missing between what waits and this one.
                     cx.count("unmatched_requests");
-                    self.forget(cx);
-                    self.lost[1] = true;
-                    self.continued[0] = full;
+                    self.lose_answers(cx);
+                    self.position[0] = Position::after(header);
                     at += whole;
                     continue;
                 }
@@ -98,13 +100,13 @@ impl Connection {
                 continue;
             }
             if header.seq != 0 || header.len == 0 || first > command::LAST && first != command::STMT_BULK_EXECUTE {
-                self.lost[0] = true;
+                self.position[0] = Position::Lost;
                 return self.pass_over(data.len());
             }
             let wanted = (header.len as usize).min(LONGEST);
             let Some(payload) = payload.get(..wanted) else { return need(HEADER + wanted) };
             let time = when.at(at, cx);
-            self.continued[0] = full;
+            self.position[0] = Position::after(header);
             if matches!(first, command::BINLOG_DUMP | command::BINLOG_DUMP_GTID) {
                 return Progress::Done; // from here on it is the log of changes for a replica
             }
@@ -116,13 +118,13 @@ impl Connection {
     }
 
     /// The client answers the greeting, or goes on with its login.
-    fn login(&mut self, header: Header, payload: &[u8], at: usize, cx: &mut Context<'_>) -> Option<Progress> {
+    fn login(&mut self, offered: Option<u64>, header: Header, payload: &[u8], at: usize, cx: &mut Context<'_>) -> Option<Progress> {
         let wants = wire::login(payload.get(..header.len as usize).unwrap_or(payload)).filter(|_| self.agreed.caps.is_none())?;
         if header.len == wire::TLS_REQUEST && wants & caps::SSL != 0 {
             cx.count("tls");
             return Some(Progress::HandOver { bytes: (at + HEADER) as u64 + u64::from(header.len), to: "tls" });
         }
-        let agreed = wants & self.offered.unwrap_or(u64::MAX);
+        let agreed = wants & offered.unwrap_or(u64::MAX);
         self.agreed.caps = Some(agreed);
         self.agreed.no_eof = Some(agreed & caps::DEPRECATE_EOF != 0);
         None
@@ -145,10 +147,9 @@ impl Connection {
 
     fn command(&mut self, header: Header, payload: &[u8], time: Timestamp, cx: &mut Context<'_>) {
         self.settle(cx);
-        if self.pending.is_empty() && self.lost[1] {
+        if self.pending.is_empty() && self.position[1] == Position::Lost {
             // The client waited for the end of what was lost before it asks again.
-            self.lost[1] = false;
-            self.continued[1] = false;
+            self.position[1] = Position::Packet;
             if let Some(sides) = &mut self.packed {
                 sides[1] = Side::default();
             }
@@ -193,13 +194,14 @@ impl Connection {
         };
         new.seq = header.seq;
         // Its answer came before it did, as the one nobody waited for; or the next answer may be another's.
-        if self.unclaimed.take().is_some_and(|answered| time < answered) || self.unsure && self.pending.is_empty() {
-            self.lost[1] = true;
+        let (doubt, unpaired) = self.doubt.command(time, self.pending.is_empty());
+        self.doubt = doubt;
+        if unpaired {
+            self.position[1] = Position::Lost;
             return cx.count("unmatched_requests");
         }
         if self.pending.push(new).is_some() {
-            self.forget(cx);
-            self.lost[1] = true;
+            self.lose_answers(cx);
             return cx.count("unmatched_requests");
         }
         if self.pending.len() == 1 {

@@ -1,7 +1,8 @@
 //! The client's commands while they wait for their answers, and the statements of a connection. Pure.
 
 use super::{
-    answer::{Ask, Columns},
+    answer::Ask,
+    columns::Columns,
     values::{self, List, Signature},
     wire::{self, command},
 };

@@ -1,8 +1,9 @@
 //! The server's side of a connection: the greeting, and answers.
 
 use super::{
-    Connection, Phase, When,
     answer::Verdict,
+    connection::{Connection, When},
+    state::{Doubt, Phase, Position},
     wire::{self, HEADER, Header, caps},
 };
 use crate::protocols::{Context, Progress};
@@ -15,20 +16,20 @@ impl Connection {
         let mut at = 0;
         while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
             let need = |n: usize| Progress::Consumed { bytes: at as u64, need: n.saturating_sub(rest.len()) };
-            if self.phase != Phase::Unknown && self.lost[1] {
-                self.unclaimed = Some(when.at(at, cx));
-                self.unsure = false;
+            if !self.phase.is_unknown() && self.position[1] == Position::Lost {
+                self.doubt = Doubt::Answered(when.at(at, cx));
                 return Progress::consumed(data.len());
             }
-            if self.phase == Phase::Unknown && (self.joined || !(b"\0\0\x0a".iter().zip(rest.iter().skip(2)).all(|(a, b)| a == b))) {
-                self.joined = true;
+            let may_greet = self.phase != Phase::Joined && b"\0\0\x0a".iter().zip(rest.iter().skip(2)).all(|(a, b)| a == b);
+            if self.phase.is_unknown() && !may_greet {
+                self.phase = Phase::Joined;
                 return Progress::consumed(data.len());
             }
             let Some(header) = Header::read(rest) else { return need(HEADER) };
             let payload = rest.get(HEADER..).unwrap_or_default();
             let whole = HEADER + header.len as usize;
-            if self.continued[1] {
-                self.continued[1] = header.len == wire::FULL;
+            if self.position[1] == Position::Continuation {
+                self.position[1] = Position::after(header);
                 self.answer.seq = self.answer.seq.map(|_| header.seq.wrapping_add(1));
                 self.answer.bytes += whole as u64;
                 at += whole;
@@ -36,20 +37,19 @@ impl Connection {
             }
             let Some(&first) = payload.first().or((header.len == 0).then_some(&0)) else { return need(HEADER + 1) };
             match self.phase {
-                Phase::Unknown => {
+                Phase::Unknown | Phase::Joined => {
                     let payload = match payload.get(..header.len as usize) {
                         None if header.len <= LONGEST_GREETING => return need(whole),
                         payload => payload.unwrap_or_default(),
                     };
                     let Some(offered) = wire::greeting(payload) else {
-                        self.joined = true;
+                        self.phase = Phase::Joined;
                         return Progress::consumed(data.len());
                     };
-                    self.offered = Some(offered);
-                    self.phase = Phase::Login;
-                    self.lost = [false; 2];
+                    self.phase = Phase::Login { offered: Some(offered) };
+                    self.position = [Position::Packet; 2];
                 }
-                Phase::Login => {
+                Phase::Login { .. } => {
                     // Anything else is part of the login.
                     if matches!(first, 0 | 0xff) {
                         self.phase = Phase::Commands;
@@ -63,7 +63,7 @@ impl Connection {
                     if let Some(progress) = self.answer(header, rest, at, when, cx) {
                         return progress;
                     }
-                    if self.lost[1] {
+                    if self.position[1] == Position::Lost {
                         return Progress::consumed(data.len());
                     }
                 }
@@ -77,16 +77,15 @@ impl Connection {
     fn answer(&mut self, header: Header, rest: &[u8], at: usize, when: When, cx: &mut Context<'_>) -> Option<Progress> {
         let time = when.at(at, cx);
         // Another answer begins: what may have been whole was whole.
-        if self.settled && (self.answer.seq != Some(header.seq) || header.len != 5) {
+        if self.answer.is_settled() && (self.answer.seq != Some(header.seq) || header.len != 5) {
             self.settle(cx);
         }
         let Some(command) = self.pending.front() else {
             if header.seq > 0 {
                 cx.count("unmatched_responses");
-                self.unclaimed = Some(time);
-                self.unsure = false;
+                self.doubt = Doubt::Answered(time);
             }
-            self.lost[1] = true;
+            self.position[1] = Position::Lost;
             return None;
         };
         let payload = rest.get(HEADER..).unwrap_or_default();
@@ -98,16 +97,12 @@ impl Connection {
         if !self.answer.begun() {
             self.answer.start = time;
         }
-        self.continued[1] = header.len == wire::FULL;
+        self.position[1] = Position::after(header);
         match self.answer.packet(command.ask, header, payload, command.columns.as_deref(), &mut self.agreed, &limits) {
             Verdict::Going => {}
             Verdict::Finished => self.finish(false, cx),
-            Verdict::Settled => self.settled = true,
-            Verdict::File => self.file = true,
-            Verdict::Malformed => {
-                self.forget(cx);
-                self.lost[1] = true;
-            }
+            Verdict::File => self.position[0] = self.position[0].file_wanted(),
+            Verdict::Malformed => self.lose_answers(cx),
         }
         None
     }

@@ -1,5 +1,8 @@
-use super::*;
-use crate::protocols::testing::{Harness, ToClient, ToServer, every_cut};
+use super::{packed::Side, *};
+use crate::protocols::{
+    Close,
+    testing::{Harness, ToClient, ToServer, every_cut},
+};
 use serde_json::{Value, json};
 use std::path::Path;
 
