@@ -1,17 +1,16 @@
-//! What the server answers.
+//! What the server says, message by message. What that means for the statements is in `statements`.
 
 use super::{
     connection::{Connection, Step, Unit, What},
-    event::{self, Columns, Formats, Statement, write_row},
-    named::{Portal, Prepared},
-    wire::{self, Failure, Frame, HEAD, Opening, READY, Start, Values},
+    state::Turn,
+    statements::REQUEST_LOST,
+    wire::{self, Frame, HEAD, Opening, READY, Start},
 };
 use crate::{
     net::Direction,
     protocols::{Context, Progress},
     time::Timestamp,
 };
-use std::sync::Arc;
 
 /// Bytes of a RowDescription that are waited for: 1,664 columns with names of 63 bytes have fewer.
 const LONGEST_DESCRIPTION: u64 = 256 << 10;
@@ -19,10 +18,6 @@ const LONGEST_DESCRIPTION: u64 = 256 << 10;
 const LONGEST_ERROR: u64 = 64 << 10;
 /// Bytes of a row that are waited for to show its beginning, however long the options allow it to be shown.
 const LONGEST_ROW: u64 = 1 << 20;
-
-const REQUEST_LOST: &str = "Packet loss while capturing the request";
-const RESPONSE_LOST: &str = "Packet loss while capturing the response";
-const UNKNOWN: &str = "The actual query being used is unknown";
 
 impl Connection {
     pub(super) fn on_answers(&mut self, data: &[u8], cx: &mut Context<'_>) -> Progress {
@@ -83,10 +78,10 @@ impl Connection {
         Progress::consumed(at)
     }
 
-    fn shows_row(&self) -> bool {
+    pub(super) fn shows_row(&self) -> bool {
         self.plugin.common.send_response
             && self.answer.rows < self.plugin.options.max_rows
-            && self.doubt.is_none()
+            && !self.pairing.is_lost()
             && !self.pending.is_empty()
     }
 
@@ -130,15 +125,15 @@ impl Connection {
             }
             _ => {}
         }
-        if self.doubt.is_some() {
+        if self.pairing.is_lost() {
             return;
         }
-        self.ready = false;
+        self.turn = Turn::Server;
         while matches!(self.pending.front(), Some(Step { what: What::CopyDone, .. })) {
             self.pending.pop();
         }
         let Some(front) = self.pending.front() else {
-            self.foreign = true;
+            self.pairing = self.pairing.unseen_answer();
             if matches!(frame.kind, b'C' | b'E' | b'I') {
                 cx.count("unmatched_responses");
             }
@@ -192,300 +187,5 @@ impl Connection {
             (_, What::Gap | What::Other) => {}
             _ => self.lose_track(0, cx),
         }
-    }
-
-    /// The server takes a COPY; Syncs sent before its end are no longer answered.
-    fn copy_in(&mut self) {
-        let end = self.pending.iter().position(|step| matches!(step.what, What::CopyDone));
-        self.copying = end.is_none();
-        let end = end.unwrap_or(self.pending.len());
-        let mut at = 0;
-        self.pending.retain(|step| {
-            at += 1;
-            at - 1 > end || !matches!(step.what, What::Sync | What::CopyDone)
-        });
-    }
-
-    /// The first step was done, and takes effect.
-    fn confirm(&mut self) {
-        let Some(step) = self.pending.pop() else { return };
-        self.unit.start.get_or_insert(step.start);
-        self.unit.request += step.bytes;
-        match step.what {
-            What::Parse { name, sql } => {
-                let prepared = Prepared { sql, known: true, columns: None };
-                self.unit.about = Some(prepared.clone());
-                self.statements.insert(name, prepared);
-            }
-            What::Bind { portal, statement, formats } => {
-                let prepared = self.prepared(&statement);
-                self.unit.about = Some(prepared.clone());
-                self.portals.insert(portal, Portal { prepared, formats });
-            }
-            What::Close { portal: true, name } => self.portals.remove(&name),
-            What::Close { portal: false, name } => self.statements.remove(&name),
-            _ => {}
-        }
-    }
-
-    /// The statement of that name; of one that was parsed before the capture began only the name is known.
-    fn prepared(&self, name: &[u8]) -> Prepared {
-        self.statements.get(name).cloned().unwrap_or_else(|| {
-            let sql = if name.is_empty() { Arc::default() } else { [&b"EXECUTE "[..], name].concat().into() };
-            Prepared { sql, known: false, columns: None }
-        })
-    }
-
-    /// The columns of what was to be described.
-    fn described(&mut self, body: &[u8]) {
-        let Some(Step { start, bytes, what: What::Describe { portal, name } }) = self.pending.pop() else { return };
-        self.unit.start.get_or_insert(start);
-        self.unit.request += bytes;
-        let columns = Columns::read(body, self.plugin.common.send_response).map(Arc::new);
-        if portal {
-            self.portals.change(&name, |portal| portal.prepared.columns = columns);
-        } else {
-            self.statements.change(&name, |prepared| prepared.columns = columns);
-        }
-    }
-
-    /// The columns of the result that comes next.
-    fn result(&mut self, body: &[u8]) {
-        let shown = self.plugin.common.send_response;
-        let columns = Columns::read(body, shown).unwrap_or_default();
-        (self.answer.described, self.answer.fields) = (true, columns.count);
-        self.formats = Formats::Described;
-        if shown {
-            columns.write_header(&mut self.answer.text);
-            self.columns = Some(Arc::new(columns));
-        }
-    }
-
-    /// What an Execute gives begins, if it has not.
-    fn begin(&mut self) {
-        let Some(Step { what: What::Execute { portal }, .. }) = self.pending.front() else { return };
-        if std::mem::replace(&mut self.answer.described, true) {
-            return;
-        }
-        let shown = self.plugin.common.send_response;
-        self.columns = None;
-        if let Some(portal) = self.portals.get(portal) {
-            self.formats = if shown { portal.formats.clone() } else { Formats::Described };
-            if let Some(columns) = &portal.prepared.columns {
-                self.answer.fields = columns.count;
-                if shown {
-                    columns.write_header(&mut self.answer.text);
-                    self.columns = Some(Arc::clone(columns));
-                }
-            }
-        } else {
-            self.formats = Formats::Unknown;
-        }
-    }
-
-    fn row(&mut self, body: &[u8]) {
-        self.begin();
-        if let (0, Some(&count)) = (self.answer.fields, body.first_chunk()) {
-            self.answer.fields = u16::from_be_bytes(count);
-        }
-        if self.shows_row()
-            && let Some(values) = Values::new(body)
-        {
-            let most = self.plugin.options.max_row_length;
-            write_row(&mut self.answer.text, values, self.columns.as_deref(), &self.formats, most);
-        }
-        self.answer.rows += 1;
-    }
-
-    /// A statement was done.
-    fn complete(&mut self, kind: u8, tag: &[u8], cx: &mut Context<'_>) {
-        if self.answer.copied > 0 || self.copied > 0 || tag.starts_with(b"COPY ") {
-            self.answer.rows = wire::copied(tag).unwrap_or(self.answer.copied);
-        }
-        let notes: &[&str] = if self.answer.lost { &[RESPONSE_LOST] } else { &[] };
-        match self.pending.pop() {
-            Some(step @ Step { what: What::Query { .. }, .. }) => self.complete_query(step, None, notes, cx),
-            Some(Step { start, bytes, what: What::Execute { portal } }) => {
-                self.unit.start.get_or_insert(start);
-                self.unit.request += bytes + self.sync_bytes(0);
-                let portal = self.portals.get(&portal).map(|portal| portal.prepared.clone());
-                let about = portal.unwrap_or_else(|| Prepared { sql: Arc::default(), known: false, columns: None });
-                if kind != b'I' {
-                    self.report(&about, None, notes, cx);
-                }
-                self.last = Some(about);
-            }
-            _ => {}
-        }
-        self.next_statement();
-    }
-
-    /// The next statement of a simple query was done or has failed. The query stays: a ReadyForQuery ends it.
-    fn complete_query(&mut self, mut step: Step, failure: Option<Failure<'_>>, notes: &[&str], cx: &mut Context<'_>) {
-        if let What::Query { text, parts, answered } = &mut step.what {
-            self.unit.start = Some(step.start);
-            self.unit.request = step.bytes;
-            match parts.get(*answered) {
-                Some(&(from, to)) => self.report_sql(text.get(from..to).unwrap_or_default(), failure, notes, cx),
-                // Of an empty query there is nothing to say.
-                None if parts.is_empty() && failure.is_none() => {}
-                None => cx.count("unmatched_responses"),
-            }
-            *answered += 1;
-        }
-        self.pending.put_back(step);
-    }
-
-    fn next_statement(&mut self) {
-        self.answer.clear();
-        self.columns = None;
-        (self.unit, self.copied) = (Unit::default(), 0);
-    }
-
-    /// Bytes of the Sync that is the step at `at`.
-    fn sync_bytes(&self, at: usize) -> u64 {
-        self.pending.get(at).filter(|step| matches!(step.what, What::Sync)).map_or(0, |step| step.bytes)
-    }
-
-    /// An ErrorResponse: the statement at hand has failed, and nothing more is done before the next Sync.
-    fn fail(&mut self, failure: Failure<'_>, length: u64, cx: &mut Context<'_>) {
-        self.unit.response += length;
-        self.copying = false;
-        let Some(step) = self.pending.pop() else { return };
-        match &step.what {
-            What::Query { .. } => {
-                let notes: &[&str] = if self.answer.lost { &[RESPONSE_LOST] } else { &[] };
-                self.complete_query(step, Some(failure), notes, cx);
-                self.next_statement();
-                return;
-            }
-            // A COMMIT that was implied has failed.
-            What::Sync | What::Gap => {
-                self.unit.request += step.bytes;
-                let notes: &[&str] = if matches!(step.what, What::Gap) { &[REQUEST_LOST] } else { &[] };
-                self.unit.start.get_or_insert(step.start);
-                match self.last.take().or(self.unit.about.take()) {
-                    Some(about) => self.report(&about, Some(failure), notes, cx),
-                    None => cx.count("unmatched_responses"),
-                }
-                self.pending.put_back(step);
-                return self.next_statement();
-            }
-            What::Other | What::CopyDone => {
-                cx.count("unmatched_responses");
-                self.pending.put_back(step);
-                return self.next_statement();
-            }
-            _ => {}
-        }
-        self.unit.start.get_or_insert(step.start);
-        self.unit.request += step.bytes;
-        let of_portal = |name: &[u8]| self.portals.get(name).map(|portal| portal.prepared.clone());
-        let about = match &step.what {
-            What::Parse { sql, .. } => Some(Prepared { sql: Arc::clone(sql), known: true, columns: None }),
-            What::Bind { statement, .. } => Some(self.prepared(statement)),
-            What::Execute { portal } => of_portal(portal),
-            What::Describe { portal: true, name } => of_portal(name),
-            What::Describe { portal: false, name } => Some(self.prepared(name)),
-            _ => None,
-        };
-        // The rest of the statement is part of what was asked, up to its Execute; what follows that was asked for nothing.
-        let (mut mine, mut others) = (!matches!(step.what, What::Execute { .. }), false);
-        self.to_sync = true;
-        while let Some(next) = self.pending.front() {
-            if matches!(next.what, What::Sync | What::Gap) {
-                self.to_sync = false;
-                break;
-            }
-            let Some(next) = self.pending.pop() else { break };
-            if mine {
-                self.unit.request += next.bytes;
-                mine = !matches!(next.what, What::Execute { .. });
-            } else {
-                others = true;
-                self.unanswered(&next, cx);
-            }
-        }
-        if !others {
-            self.unit.request += self.sync_bytes(0);
-        }
-        match about.or(self.unit.about.take()) {
-            Some(about) => self.report(&about, Some(failure), &[], cx),
-            None => cx.count("unmatched_responses"),
-        }
-        self.last = None;
-        self.next_statement();
-    }
-
-    /// The server has answered everything up to the next end of a query.
-    fn on_ready(&mut self, idle: bool, cx: &mut Context<'_>) {
-        (self.ready, self.asked, self.foreign) = (true, false, false);
-        if let Some(awaited) = self.doubt {
-            self.doubt = awaited.checked_sub(1).filter(|&left| left > 0);
-            return self.start_over();
-        }
-        while let Some(step) = self.pending.pop() {
-            self.unanswered(&step, cx);
-            if step.ends() {
-                break;
-            }
-        }
-        if idle {
-            self.portals.clear();
-        }
-        self.copying = false;
-        self.start_over();
-    }
-
-    /// Some rows were seen, but their end will not be.
-    pub(super) fn report_partial(&mut self, cx: &mut Context<'_>) {
-        if self.answer.rows == 0 || self.doubt.is_some() {
-            return;
-        }
-        self.begin();
-        let notes = &[RESPONSE_LOST];
-        match self.pending.pop() {
-            Some(step @ Step { what: What::Query { .. }, .. }) => self.complete_query(step, None, notes, cx),
-            Some(Step { start, bytes, what: What::Execute { portal } }) => {
-                self.unit.start.get_or_insert(start);
-                self.unit.request += bytes + self.sync_bytes(0);
-                if let Some(about) = self.portals.get(&portal).map(|portal| portal.prepared.clone()) {
-                    self.report(&about, None, notes, cx);
-                }
-            }
-            _ => {}
-        }
-        self.next_statement();
-    }
-
-    /// Reports a statement of an extended query.
-    fn report(&self, about: &Prepared, failure: Option<Failure<'_>>, notes: &[&str], cx: &mut Context<'_>) {
-        // Drivers set up their sessions with these; Packetbeat leaves them out too.
-        if about.sql.starts_with(b"SET ") {
-            return;
-        }
-        let sql = &about.sql;
-        if about.known {
-            return self.report_sql(sql, failure, notes, cx);
-        }
-        let with: smallvec::SmallVec<[&str; 2]> = notes.iter().copied().chain([UNKNOWN]).collect();
-        self.report_sql(sql, failure, &with, cx);
-    }
-
-    fn report_sql(&self, sql: &[u8], failure: Option<Failure<'_>>, notes: &[&str], cx: &mut Context<'_>) {
-        let (unit, answer) = (&self.unit, &self.answer);
-        let statement = Statement {
-            sql,
-            start: unit.start,
-            end: unit.answered,
-            request: unit.request.saturating_add(self.copied),
-            response: unit.response,
-            fields: answer.fields,
-            rows: answer.rows,
-            text: &answer.text,
-            failure,
-            notes,
-        };
-        event::emit(&statement, &self.plugin.common, cx);
     }
 }

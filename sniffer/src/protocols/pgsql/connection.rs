@@ -8,6 +8,7 @@ use super::{
     event::{Answer, Columns, Formats},
     named::{Name, Named, Portal, Prepared},
     sql::Parts,
+    state::{Mode, Pairing, Turn},
     wire::{self, Opening},
 };
 use crate::{
@@ -129,24 +130,16 @@ pub struct Connection {
     /// The client asked for encryption; the answer is a single byte.
     pub(super) awaiting: Option<Opening>,
     pub(super) pending: Backlog<Step>,
-    /// After an error the server reads nothing before the next Sync.
-    pub(super) to_sync: bool,
-    /// Which answer belongs to which request is not known, until so many ReadyForQuery have come.
-    pub(super) doubt: Option<u32>,
-    /// The server waits for the client, and has since its last message that says so.
-    pub(super) ready: bool,
-    /// The client has asked since then.
-    pub(super) asked: bool,
+    pub(super) mode: Mode,
+    pub(super) turn: Turn,
+    pub(super) pairing: Pairing,
     /// Bytes of the client were missing, so what waits may never be answered.
     pub(super) suspect: bool,
-    /// The server is answering something that was not seen.
-    pub(super) foreign: bool,
     /// When the server was last heard.
     pub(super) heard: Timestamp,
     /// The last bytes that were looked through for a ReadyForQuery.
     pub(super) tail: Vec<u8>,
-    /// The client is sending the data of a COPY; its bytes so far.
-    pub(super) copying: bool,
+    /// Bytes of the data of the COPY at hand that the client sent.
     pub(super) copied: u64,
     pub(super) statements: Named<Prepared>,
     pub(super) portals: Named<Portal>,
@@ -170,15 +163,12 @@ impl Connection {
             proven: false,
             awaiting: None,
             pending: Backlog::new(Limits { items: MOST_PENDING, bytes: MOST_HELD, timeout: Duration::MAX }),
-            to_sync: false,
-            doubt: None,
-            ready: false,
-            asked: false,
+            mode: Mode::Statements,
+            turn: Turn::Server,
+            pairing: Pairing::Certain,
             suspect: false,
-            foreign: false,
             heard: Timestamp::default(),
             tail: Vec::new(),
-            copying: false,
             copied: 0,
             statements: Named::new(MOST_STATEMENTS.0, MOST_STATEMENTS.1),
             portals: Named::new(MOST_PORTALS.0, MOST_PORTALS.1),
@@ -196,8 +186,8 @@ impl Connection {
         let awaited = self.pending.iter().filter(|step| step.ends()).count();
         self.drop_pending(cx);
         self.start_over();
-        self.copying = false;
-        self.doubt = Some(u32::try_from(awaited).unwrap_or(u32::MAX).saturating_add(more).max(1));
+        self.mode = self.mode.copy_ended();
+        self.pairing = self.pairing.lost(u32::try_from(awaited).unwrap_or(u32::MAX).saturating_add(more));
     }
 
     /// Whatever is being read, it is over.
@@ -215,7 +205,9 @@ impl Connection {
                 cx.count("unmatched_requests");
             }
         }
-        self.to_sync = false;
+        if self.mode == Mode::SkipToSync {
+            self.mode = Mode::Statements;
+        }
     }
 
     /// `rest` of `all` bytes make no sense: all are passed over, or the connection is given up.
@@ -274,10 +266,11 @@ impl StreamParser for Connection {
         self.aligned[dir.index()] = false;
         match dir {
             // Data of a COPY is missing: the request is still that one.
-            Direction::ToServer if self.copying || self.doubt.is_some() => {}
+            Direction::ToServer if self.mode == Mode::CopyIn || self.pairing.is_lost() => {}
             Direction::ToServer if self.pending.iter().filter(|step| step.ends()).count() > 1 => self.lose_track(1, cx),
             Direction::ToServer => {
-                (self.asked, self.suspect) = (true, true);
+                self.turn = self.turn.asks().0;
+                self.suspect = true;
                 if self.pending.push(Step { start: cx.now(), bytes: 0, what: What::Gap }).is_some() {
                     self.lose_track(1, cx);
                 }

@@ -10,6 +10,8 @@ mod event;
 mod named;
 mod requests;
 mod sql;
+mod state;
+mod statements;
 mod value;
 mod wire;
 

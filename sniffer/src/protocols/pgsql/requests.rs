@@ -4,6 +4,7 @@ use super::{
     connection::{Connection, Step, What, is_tls},
     event::{self, Formats},
     sql,
+    state::{Asked, Mode},
     wire::{self, Frame, HEAD, Opening, Start},
 };
 use crate::{
@@ -150,19 +151,22 @@ impl Connection {
                 if frame.kind == b'D' { What::Describe { portal, name } } else { What::Close { portal, name } }
             }
             b'E' => What::Execute { portal: r.until(0)?.into() },
-            b'S' if self.copying => return Some(()),
+            b'S' if self.mode == Mode::CopyIn => return Some(()),
             b'S' => What::Sync,
             b'F' => What::Other,
             b'd' | b'c' | b'f' => {
                 self.copied = self.copied.saturating_add(frame.length);
                 match frame.kind {
                     b'd' => return Some(()),
-                    _ if std::mem::take(&mut self.copying) => return Some(()),
+                    _ if self.mode == Mode::CopyIn => {
+                        self.mode = Mode::Statements;
+                        return Some(());
+                    }
                     _ => What::CopyDone,
                 }
             }
             b'H' => {
-                if let (Some(mut step), None) = (self.pending.back_mut(), self.doubt) {
+                if let (Some(mut step), false) = (self.pending.back_mut(), self.pairing.is_lost()) {
                     step.bytes += frame.length;
                 }
                 return Some(());
@@ -176,26 +180,26 @@ impl Connection {
     /// The step waits for its answer, unless it is known that none will come or to whom it would go.
     fn ask(&mut self, step: Step, cx: &mut Context<'_>) {
         let quiet = cx.now().since(self.heard) >= QUIET.as_nanos() as u64;
-        if std::mem::take(&mut self.foreign) && self.pending.is_empty() && !quiet {
-            self.doubt = Some(2); // so that this step does not end it
-        }
-        if let Some(awaited) = self.doubt {
-            if awaited > 1 && !quiet {
-                self.doubt = Some(awaited.saturating_add(u32::from(step.ends())));
-                return self.unanswered(&step, cx);
+        let (pairing, asked) = self.pairing.asks(step.ends(), self.pending.is_empty(), quiet);
+        self.pairing = pairing;
+        match asked {
+            Asked::Waits => {}
+            Asked::Dropped => return self.unanswered(&step, cx),
+            Asked::Recovers => {
+                self.aligned[1] = true;
+                self.tail.clear();
+                self.start_over();
             }
-            // Most clients wait for the answer before they ask again, and this one seems to have got it.
-            (self.doubt, self.aligned[1]) = (None, true);
-            self.tail.clear();
-            self.start_over();
         }
-        if self.to_sync {
+        if self.mode == Mode::SkipToSync {
             if !matches!(step.what, What::Sync) {
                 return self.unanswered(&step, cx);
             }
-            self.to_sync = false;
+            self.mode = Mode::Statements;
         }
-        if self.ready && !std::mem::replace(&mut self.asked, true) && std::mem::take(&mut self.suspect) {
+        let (turn, first) = self.turn.asks();
+        self.turn = turn;
+        if first && std::mem::take(&mut self.suspect) {
             self.drop_pending(cx); // it asks again: what it asked before has been answered
         }
         self.wait(step, cx);

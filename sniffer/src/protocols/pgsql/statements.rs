@@ -1,0 +1,314 @@
+//! What the server's answers mean for the statements that wait: confirmed, described, complete or failed.
+
+use super::{
+    connection::{Connection, Step, Unit, What},
+    event::{self, Columns, Formats, Statement, write_row},
+    named::{Portal, Prepared},
+    state::{Mode, Turn},
+    wire::{self, Failure, Values},
+};
+use crate::protocols::Context;
+use std::sync::Arc;
+
+/// A note of an event.
+pub const REQUEST_LOST: &str = "Packet loss while capturing the request";
+const RESPONSE_LOST: &str = "Packet loss while capturing the response";
+const UNKNOWN: &str = "The actual query being used is unknown";
+
+impl Connection {
+    /// The server takes a COPY; Syncs sent before its end are no longer answered.
+    pub(super) fn copy_in(&mut self) {
+        let end = self.pending.iter().position(|step| matches!(step.what, What::CopyDone));
+        self.mode = if end.is_none() { Mode::CopyIn } else { self.mode.copy_ended() };
+        let end = end.unwrap_or(self.pending.len());
+        let mut at = 0;
+        self.pending.retain(|step| {
+            at += 1;
+            at - 1 > end || !matches!(step.what, What::Sync | What::CopyDone)
+        });
+    }
+
+    /// The first step was done, and takes effect.
+    pub(super) fn confirm(&mut self) {
+        let Some(step) = self.pending.pop() else { return };
+        self.unit.start.get_or_insert(step.start);
+        self.unit.request += step.bytes;
+        match step.what {
+            What::Parse { name, sql } => {
+                let prepared = Prepared { sql, known: true, columns: None };
+                self.unit.about = Some(prepared.clone());
+                self.statements.insert(name, prepared);
+            }
+            What::Bind { portal, statement, formats } => {
+                let prepared = self.prepared(&statement);
+                self.unit.about = Some(prepared.clone());
+                self.portals.insert(portal, Portal { prepared, formats });
+            }
+            What::Close { portal: true, name } => self.portals.remove(&name),
+            What::Close { portal: false, name } => self.statements.remove(&name),
+            _ => {}
+        }
+    }
+
+    /// The statement of that name; of one that was parsed before the capture began only the name is known.
+    fn prepared(&self, name: &[u8]) -> Prepared {
+        self.statements.get(name).cloned().unwrap_or_else(|| {
+            let sql = if name.is_empty() { Arc::default() } else { [&b"EXECUTE "[..], name].concat().into() };
+            Prepared { sql, known: false, columns: None }
+        })
+    }
+
+    /// The columns of what was to be described.
+    pub(super) fn described(&mut self, body: &[u8]) {
+        let Some(Step { start, bytes, what: What::Describe { portal, name } }) = self.pending.pop() else { return };
+        self.unit.start.get_or_insert(start);
+        self.unit.request += bytes;
+        let columns = Columns::read(body, self.plugin.common.send_response).map(Arc::new);
+        if portal {
+            self.portals.change(&name, |portal| portal.prepared.columns = columns);
+        } else {
+            self.statements.change(&name, |prepared| prepared.columns = columns);
+        }
+    }
+
+    /// The columns of the result that comes next.
+    pub(super) fn result(&mut self, body: &[u8]) {
+        let shown = self.plugin.common.send_response;
+        let columns = Columns::read(body, shown).unwrap_or_default();
+        (self.answer.described, self.answer.fields) = (true, columns.count);
+        self.formats = Formats::Described;
+        if shown {
+            columns.write_header(&mut self.answer.text);
+            self.columns = Some(Arc::new(columns));
+        }
+    }
+
+    /// What an Execute gives begins, if it has not.
+    pub(super) fn begin(&mut self) {
+        let Some(Step { what: What::Execute { portal }, .. }) = self.pending.front() else { return };
+        if std::mem::replace(&mut self.answer.described, true) {
+            return;
+        }
+        let shown = self.plugin.common.send_response;
+        self.columns = None;
+        if let Some(portal) = self.portals.get(portal) {
+            self.formats = if shown { portal.formats.clone() } else { Formats::Described };
+            if let Some(columns) = &portal.prepared.columns {
+                self.answer.fields = columns.count;
+                if shown {
+                    columns.write_header(&mut self.answer.text);
+                    self.columns = Some(Arc::clone(columns));
+                }
+            }
+        } else {
+            self.formats = Formats::Unknown;
+        }
+    }
+
+    pub(super) fn row(&mut self, body: &[u8]) {
+        self.begin();
+        if let (0, Some(&count)) = (self.answer.fields, body.first_chunk()) {
+            self.answer.fields = u16::from_be_bytes(count);
+        }
+        if self.shows_row()
+            && let Some(values) = Values::new(body)
+        {
+            let most = self.plugin.options.max_row_length;
+            write_row(&mut self.answer.text, values, self.columns.as_deref(), &self.formats, most);
+        }
+        self.answer.rows += 1;
+    }
+
+    /// A statement was done.
+    pub(super) fn complete(&mut self, kind: u8, tag: &[u8], cx: &mut Context<'_>) {
+        if self.answer.copied > 0 || self.copied > 0 || tag.starts_with(b"COPY ") {
+            self.answer.rows = wire::copied(tag).unwrap_or(self.answer.copied);
+        }
+        let notes: &[&str] = if self.answer.lost { &[RESPONSE_LOST] } else { &[] };
+        match self.pending.pop() {
+            Some(step @ Step { what: What::Query { .. }, .. }) => self.complete_query(step, None, notes, cx),
+            Some(Step { start, bytes, what: What::Execute { portal } }) => {
+                self.unit.start.get_or_insert(start);
+                self.unit.request += bytes + self.sync_bytes(0);
+                let portal = self.portals.get(&portal).map(|portal| portal.prepared.clone());
+                let about = portal.unwrap_or_else(|| Prepared { sql: Arc::default(), known: false, columns: None });
+                if kind != b'I' {
+                    self.report(&about, None, notes, cx);
+                }
+                self.last = Some(about);
+            }
+            _ => {}
+        }
+        self.next_statement();
+    }
+
+    /// The next statement of a simple query was done or has failed. The query stays: a ReadyForQuery ends it.
+    fn complete_query(&mut self, mut step: Step, failure: Option<Failure<'_>>, notes: &[&str], cx: &mut Context<'_>) {
+        if let What::Query { text, parts, answered } = &mut step.what {
+            self.unit.start = Some(step.start);
+            self.unit.request = step.bytes;
+            match parts.get(*answered) {
+                Some(&(from, to)) => self.report_sql(text.get(from..to).unwrap_or_default(), failure, notes, cx),
+                // Of an empty query there is nothing to say.
+                None if parts.is_empty() && failure.is_none() => {}
+                None => cx.count("unmatched_responses"),
+            }
+            *answered += 1;
+        }
+        self.pending.put_back(step);
+    }
+
+    pub(super) fn next_statement(&mut self) {
+        self.answer.clear();
+        self.columns = None;
+        (self.unit, self.copied) = (Unit::default(), 0);
+    }
+
+    /// Bytes of the Sync that is the step at `at`.
+    fn sync_bytes(&self, at: usize) -> u64 {
+        self.pending.get(at).filter(|step| matches!(step.what, What::Sync)).map_or(0, |step| step.bytes)
+    }
+
+    /// An ErrorResponse: the statement at hand has failed, and nothing more is done before the next Sync.
+    pub(super) fn fail(&mut self, failure: Failure<'_>, length: u64, cx: &mut Context<'_>) {
+        self.unit.response += length;
+        self.mode = self.mode.copy_ended();
+        let Some(step) = self.pending.pop() else { return };
+        match &step.what {
+            What::Query { .. } => {
+                let notes: &[&str] = if self.answer.lost { &[RESPONSE_LOST] } else { &[] };
+                self.complete_query(step, Some(failure), notes, cx);
+                self.next_statement();
+                return;
+            }
+            // A COMMIT that was implied has failed.
+            What::Sync | What::Gap => {
+                self.unit.request += step.bytes;
+                let notes: &[&str] = if matches!(step.what, What::Gap) { &[REQUEST_LOST] } else { &[] };
+                self.unit.start.get_or_insert(step.start);
+                match self.last.take().or(self.unit.about.take()) {
+                    Some(about) => self.report(&about, Some(failure), notes, cx),
+                    None => cx.count("unmatched_responses"),
+                }
+                self.pending.put_back(step);
+                return self.next_statement();
+            }
+            What::Other | What::CopyDone => {
+                cx.count("unmatched_responses");
+                self.pending.put_back(step);
+                return self.next_statement();
+            }
+            _ => {}
+        }
+        self.unit.start.get_or_insert(step.start);
+        self.unit.request += step.bytes;
+        let of_portal = |name: &[u8]| self.portals.get(name).map(|portal| portal.prepared.clone());
+        let about = match &step.what {
+            What::Parse { sql, .. } => Some(Prepared { sql: Arc::clone(sql), known: true, columns: None }),
+            What::Bind { statement, .. } => Some(self.prepared(statement)),
+            What::Execute { portal } => of_portal(portal),
+            What::Describe { portal: true, name } => of_portal(name),
+            What::Describe { portal: false, name } => Some(self.prepared(name)),
+            _ => None,
+        };
+        // The rest of the statement is part of what was asked, up to its Execute; what follows that was asked for nothing.
+        let (mut mine, mut others) = (!matches!(step.what, What::Execute { .. }), false);
+        self.mode = Mode::SkipToSync;
+        while let Some(next) = self.pending.front() {
+            if matches!(next.what, What::Sync | What::Gap) {
+                self.mode = Mode::Statements;
+                break;
+            }
+            let Some(next) = self.pending.pop() else { break };
+            if mine {
+                self.unit.request += next.bytes;
+                mine = !matches!(next.what, What::Execute { .. });
+            } else {
+                others = true;
+                self.unanswered(&next, cx);
+            }
+        }
+        if !others {
+            self.unit.request += self.sync_bytes(0);
+        }
+        match about.or(self.unit.about.take()) {
+            Some(about) => self.report(&about, Some(failure), &[], cx),
+            None => cx.count("unmatched_responses"),
+        }
+        self.last = None;
+        self.next_statement();
+    }
+
+    /// The server has answered everything up to the next end of a query.
+    pub(super) fn on_ready(&mut self, idle: bool, cx: &mut Context<'_>) {
+        self.turn = Turn::Client;
+        let was_lost = self.pairing.is_lost();
+        self.pairing = self.pairing.ready();
+        if was_lost {
+            return self.start_over();
+        }
+        while let Some(step) = self.pending.pop() {
+            self.unanswered(&step, cx);
+            if step.ends() {
+                break;
+            }
+        }
+        if idle {
+            self.portals.clear();
+        }
+        self.mode = self.mode.copy_ended();
+        self.start_over();
+    }
+
+    /// Some rows were seen, but their end will not be.
+    pub(super) fn report_partial(&mut self, cx: &mut Context<'_>) {
+        if self.answer.rows == 0 || self.pairing.is_lost() {
+            return;
+        }
+        self.begin();
+        let notes = &[RESPONSE_LOST];
+        match self.pending.pop() {
+            Some(step @ Step { what: What::Query { .. }, .. }) => self.complete_query(step, None, notes, cx),
+            Some(Step { start, bytes, what: What::Execute { portal } }) => {
+                self.unit.start.get_or_insert(start);
+                self.unit.request += bytes + self.sync_bytes(0);
+                if let Some(about) = self.portals.get(&portal).map(|portal| portal.prepared.clone()) {
+                    self.report(&about, None, notes, cx);
+                }
+            }
+            _ => {}
+        }
+        self.next_statement();
+    }
+
+    /// Reports a statement of an extended query.
+    pub(super) fn report(&self, about: &Prepared, failure: Option<Failure<'_>>, notes: &[&str], cx: &mut Context<'_>) {
+        // Drivers set up their sessions with these; Packetbeat leaves them out too.
+        if about.sql.starts_with(b"SET ") {
+            return;
+        }
+        let sql = &about.sql;
+        if about.known {
+            return self.report_sql(sql, failure, notes, cx);
+        }
+        let with: smallvec::SmallVec<[&str; 2]> = notes.iter().copied().chain([UNKNOWN]).collect();
+        self.report_sql(sql, failure, &with, cx);
+    }
+
+    fn report_sql(&self, sql: &[u8], failure: Option<Failure<'_>>, notes: &[&str], cx: &mut Context<'_>) {
+        let (unit, answer) = (&self.unit, &self.answer);
+        let statement = Statement {
+            sql,
+            start: unit.start,
+            end: unit.answered,
+            request: unit.request.saturating_add(self.copied),
+            response: unit.response,
+            fields: answer.fields,
+            rows: answer.rows,
+            text: &answer.text,
+            failure,
+            notes,
+        };
+        event::emit(&statement, &self.plugin.common, cx);
+    }
+}
