@@ -7,6 +7,7 @@ mod connection;
 mod event;
 mod idl;
 mod text;
+mod types;
 mod values;
 mod wire;
 
