@@ -1,4 +1,8 @@
-use super::*;
+use super::{
+    connection::{MOST_HELD, MOST_READ},
+    wire::{COMPRESSED, HEADER},
+    *,
+};
 use crate::protocols::testing::{Harness, ToClient, ToServer, every_cut};
 use segment::wrap;
 use serde_json::{Value, json};

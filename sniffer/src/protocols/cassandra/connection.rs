@@ -1,0 +1,326 @@
+//! One connection: its envelopes, alone or in segments, and the requests that wait for their responses by stream id.
+
+use super::{
+    Cassandra,
+    answer::Answer,
+    event::{self, Request},
+    segment::Segment,
+    side::{Assembly, Side, Unit},
+    wire::{self, COMPRESSED, Compression, HEADER, Header, Op},
+};
+use crate::{
+    net::Direction,
+    protocols::{
+        Close, Context, Progress, Recovery, StreamParser,
+        kit::{backlog::Limits, held::Held, matcher::Matcher},
+    },
+    time::Timestamp,
+};
+use std::sync::Arc;
+
+/// Bytes of a body that are read: the text of a query, the description of a result's columns. The rest is skipped where it is not compressed.
+pub const MOST_READ: usize = 1 << 20;
+/// The longest compressed body that is waited for; longer ones are reported without what they say.
+pub const MOST_COMPRESSED: u32 = 8 << 20;
+/// Requests that wait on one connection: there are no more stream ids than that.
+const MOST_WAITING: usize = 1 << 15;
+/// Bytes of queries that wait on one connection; of what is beyond that only the header is kept.
+pub const MOST_HELD: usize = 4 << 20;
+/// What is kept of the room that bodies are decompressed into.
+const KEPT_ROOM: usize = 256 << 10;
+
+/// See the module.
+pub struct Connection {
+    plugin: Arc<Cassandra>,
+    /// By direction.
+    sides: [Side; 2],
+    /// By stream id.
+    waiting: Matcher<u16, Request>,
+    /// What the STARTUP asked for, once it was seen.
+    compression: Option<Option<Compression>>,
+    /// Which end is the client is known from a message.
+    certain: bool,
+    /// Since requests wait, bytes were lost in that direction.
+    gaps: [bool; 2],
+    /// Decompressed segments.
+    room: Vec<u8>,
+    /// Decompressed bodies.
+    plain: Vec<u8>,
+}
+
+/// An envelope, as far as it is wanted.
+#[derive(Clone, Copy)]
+struct Envelope<'a> {
+    header: Header,
+    /// Perhaps not to its end.
+    body: &'a [u8],
+    /// Out of a segment: the body is never compressed by itself.
+    segmented: bool,
+    /// When its first byte was on the wire.
+    time: Timestamp,
+}
+
+impl StreamParser for Connection {
+    fn on_data(&mut self, mut dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
+        if !self.certain && matches!(data, [0x16, 3, 0..=4, _, _, 1 | 2, ..]) {
+            return Progress::GiveUp; // TLS from the beginning: a ClientHello, a ServerHello
+        }
+        let mut at = 0;
+        while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
+            let side = &mut self.sides[dir.index()];
+            match side.unit(rest) {
+                Unit::Need(need) => return Progress::Consumed { bytes: at as u64, need },
+                Unit::Junk(n) => {
+                    if side.search.searched() == 0 {
+                        cx.count("malformed");
+                    }
+                    at += n;
+                    if side.pass_over(n) == Recovery::GiveUp {
+                        return Progress::GiveUp;
+                    }
+                }
+                Unit::Envelope(header) => {
+                    let wanted = HEADER + wanted(&header, false);
+                    let Some(body) = rest.get(HEADER..wanted) else {
+                        return Progress::Consumed { bytes: at as u64, need: wanted - rest.len() };
+                    };
+                    let envelope = Envelope { header, body, segmented: false, time: cx.time_at(at) };
+                    if !self.envelope(&mut dir, envelope, cx) {
+                        // Not what it seemed: the next one may begin behind its first byte.
+                        at += 1;
+                        if self.sides[dir.index()].pass_over(1) == Recovery::GiveUp {
+                            return Progress::GiveUp;
+                        }
+                        continue;
+                    }
+                    self.sides[dir.index()].found(&header);
+                    let end = at as u64 + header.total();
+                    match usize::try_from(end) {
+                        Ok(end) if end <= data.len() => at = end,
+                        _ => return Progress::Consumed { bytes: end, need: HEADER },
+                    }
+                }
+                Unit::Segment(segment) => {
+                    // The rest of a message that has been reported: no need to have it together.
+                    if side.skip(&segment) {
+                        at = at.saturating_add(segment.total());
+                        if at > data.len() {
+                            return Progress::Consumed { bytes: at as u64, need: HEADER };
+                        }
+                        continue;
+                    }
+                    let Some(bytes) = rest.get(..segment.total()) else {
+                        return Progress::Consumed { bytes: at as u64, need: segment.total() - rest.len() };
+                    };
+                    side.segmented(&segment);
+                    self.segment(&mut dir, &segment, bytes, cx.time_at(at), cx);
+                    at += segment.total();
+                }
+            }
+        }
+        Progress::Consumed { bytes: at as u64, need: HEADER }
+    }
+
+    fn on_gap(&mut self, dir: Direction, _lost: u64, cx: &mut Context<'_>) -> Recovery {
+        self.sides[dir.index()].lose();
+        // With a response and a later request of the same stream both lost, a response would be paired with the wrong request.
+        self.gaps[dir.index()] = !self.waiting.is_empty();
+        if self.gaps == [true; 2] {
+            self.forget(cx);
+        }
+        Recovery::Resume
+    }
+
+    fn on_close(&mut self, dir: Direction, _why: Close, cx: &mut Context<'_>) {
+        if dir == Direction::ToClient {
+            self.forget(cx);
+        }
+    }
+
+    fn held(&self) -> usize {
+        let assemblies: usize = self.sides.iter().map(|side| side.assembly.held()).sum();
+        self.waiting.held() + assemblies + self.room.held() + self.plain.held()
+    }
+}
+
+/// Bytes of the body that have to be there before it is read.
+fn wanted(header: &Header, segmented: bool) -> usize {
+    let whole = usize::try_from(header.length).unwrap_or(usize::MAX);
+    match header.flags & COMPRESSED != 0 && !segmented {
+        true if header.length <= MOST_COMPRESSED => whole,
+        true => 0,
+        false => whole.min(MOST_READ),
+    }
+}
+
+impl Connection {
+    /// A connection of which nothing was seen yet.
+    pub fn new(plugin: Arc<Cassandra>) -> Self {
+        let limits = Limits { items: MOST_WAITING, bytes: MOST_HELD, timeout: plugin.options.transaction_timeout };
+        Self {
+            plugin,
+            sides: [Side::default(), Side::default()],
+            waiting: Matcher::new(limits),
+            compression: None,
+            certain: false,
+            gaps: [false; 2],
+            room: Vec::new(),
+            plain: Vec::new(),
+        }
+    }
+
+    fn segment(&mut self, dir: &mut Direction, segment: &Segment, bytes: &[u8], time: Timestamp, cx: &mut Context<'_>) {
+        let mut room = std::mem::take(&mut self.room);
+        match segment.envelopes(bytes, &mut room) {
+            Some(payload) if segment.self_contained => self.envelopes(dir, payload, time, cx),
+            Some(payload) => self.part(dir, payload, time, cx),
+            None => {
+                self.sides[dir.index()].assembly = None;
+                cx.count("malformed");
+            }
+        }
+        room.shrink_to(KEPT_ROOM);
+        self.room = room;
+    }
+
+    /// The whole envelopes of a segment.
+    fn envelopes(&mut self, dir: &mut Direction, mut payload: &[u8], time: Timestamp, cx: &mut Context<'_>) {
+        self.sides[dir.index()].assembly = None;
+        // Each turn takes a header at least.
+        while !payload.is_empty() {
+            let header = Header::read(payload);
+            let whole = header.and_then(|h| payload.split_at_checked(usize::try_from(h.total()).ok()?).map(|parts| (h, parts)));
+            let Some((header, (envelope, rest))) = whole else { return cx.count("malformed") };
+            let body = envelope.get(HEADER..).unwrap_or_default();
+            if !self.envelope(dir, Envelope { header, body, segmented: true, time }, cx) {
+                return;
+            }
+            payload = rest;
+        }
+    }
+
+    /// Part of an envelope that is longer than a segment.
+    fn part(&mut self, dir: &mut Direction, payload: &[u8], time: Timestamp, cx: &mut Context<'_>) {
+        let part = match self.sides[dir.index()].assembly.take() {
+            Some(mut part) => {
+                part.add(payload);
+                part
+            }
+            // The first part; or one of a message whose beginning was lost.
+            None => match Header::read(payload) {
+                Some(header) if header.begins_well(payload.get(HEADER..).unwrap_or_default()) => {
+                    Assembly::new(header, HEADER + wanted(&header, true), payload, time)
+                }
+                _ => return cx.count("malformed"),
+            },
+        };
+        let mut part = part;
+        if !part.told
+            && let Some(body) = part.body()
+        {
+            let envelope = Envelope { header: part.header, body, segmented: true, time: part.time };
+            if !self.envelope(dir, envelope, cx) {
+                return;
+            }
+            part.told();
+        }
+        let side = &mut self.sides[dir.index()];
+        side.assembly = Some(part);
+        side.settle();
+    }
+
+    /// Takes an envelope; returns whether it goes the way that it says.
+    fn envelope(&mut self, dir: &mut Direction, envelope: Envelope<'_>, cx: &mut Context<'_>) -> bool {
+        let really = if envelope.header.response { Direction::ToClient } else { Direction::ToServer };
+        if really != *dir {
+            if self.certain {
+                cx.count("malformed");
+                return false;
+            }
+            // Joined in its middle, and taken the wrong way round.
+            cx.flip();
+            self.sides.swap(0, 1);
+            *dir = really;
+        }
+        self.certain = true;
+        self.expire(cx);
+        let mut plain = std::mem::take(&mut self.plain);
+        if envelope.header.response {
+            self.response(envelope, &mut plain, cx)
+        } else {
+            self.request(envelope, &mut plain, cx)
+        }
+        plain.shrink_to(KEPT_ROOM);
+        self.plain = plain;
+        true
+    }
+
+    fn request(&mut self, envelope: Envelope<'_>, plain: &mut Vec<u8>, cx: &mut Context<'_>) {
+        let Envelope { header, time, .. } = envelope;
+        let mut query = None;
+        match header.op {
+            Op::STARTUP => {
+                if let Some(asked) = wire::startup(envelope.body) {
+                    self.compression = Some(asked);
+                }
+            }
+            Op::QUERY if self.plugin.options.send_request && !self.plugin.ignores(header.op) => {
+                let text = self.body(envelope, plain).and_then(|body| wire::query(&header, body));
+                query = text.filter(|text| self.waiting.has_bytes(text.len())).map(Box::from);
+            }
+            _ => {}
+        }
+        if self.waiting.is_empty() {
+            self.gaps = [false; 2];
+        }
+        let request = Request { header, query, time };
+        if self.waiting.insert(header.stream, request, cx.now()).is_some() {
+            cx.count("unmatched_requests");
+        }
+    }
+
+    fn response(&mut self, envelope: Envelope<'_>, plain: &mut Vec<u8>, cx: &mut Context<'_>) {
+        let Envelope { header, time, .. } = envelope;
+        let request = match header.op {
+            Op::EVENT => None,
+            _ => {
+                let Some(request) = self.waiting.take(&header.stream) else { return cx.count("unmatched_responses") };
+                Some(request)
+            }
+        };
+        let plugin = Arc::clone(&self.plugin);
+        if plugin.ignores(header.op) || request.as_ref().is_some_and(|request| plugin.ignores(request.header.op)) {
+            return;
+        }
+        let body = if plugin.options.send_response { self.body(envelope, plain) } else { None };
+        let answer = body.map(|body| Answer::read(&header, body)).unwrap_or_default();
+        event::emit(request.as_ref(), &header, answer, time, &plugin.options, cx);
+    }
+
+    /// The body as it was before compression; `None` when it cannot be had.
+    fn body<'a>(&self, envelope: Envelope<'a>, plain: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+        if envelope.segmented || envelope.header.flags & COMPRESSED == 0 {
+            return Some(envelope.body);
+        }
+        let known = self.compression.flatten().or(self.plugin.compression);
+        match known {
+            Some(how) => wire::decompress(how, envelope.body, plain),
+            // Nobody said. LZ4 states its exact length, which other bytes hardly do.
+            None if wire::decompress(Compression::Lz4, envelope.body, plain).is_some() => Some(plain.as_slice()),
+            None => wire::decompress(Compression::Snappy, envelope.body, plain),
+        }
+    }
+
+    fn expire(&mut self, cx: &mut Context<'_>) {
+        while self.waiting.expired(cx.now()).is_some() {
+            cx.count("unmatched_requests");
+        }
+    }
+
+    fn forget(&mut self, cx: &mut Context<'_>) {
+        while self.waiting.pop().is_some() {
+            cx.count("unmatched_requests");
+        }
+        self.gaps = [false; 2];
+    }
+}
