@@ -1,4 +1,4 @@
-//! Crafted captures and bad input: the right events, or a clear error. The frames are made here, byte by byte.
+//! Tests with captures crafted byte by byte, and with invalid input: the program must report the right events, or a clear error.
 
 use crate::harness::{Home, assert_success};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ packetbeat.protocols:
 const CLIENT: u8 = 1;
 const SERVER: u8 = 2;
 
-/// An IPv4 packet from 10.0.0.`from` to the other.
+/// An IPv4 packet from 10.0.0.`from` to the other host. `fragment` is the field of flags and fragment offset.
 fn ipv4(from: u8, protocol: u8, fragment: u16, payload: &[u8]) -> Vec<u8> {
     let mut packet = vec![0x45, 0];
     packet.extend((20 + payload.len() as u16).to_be_bytes());
@@ -25,7 +25,7 @@ fn ipv4(from: u8, protocol: u8, fragment: u16, payload: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// An IPv6 packet likewise; with a fragment header when `fragment` is given.
+/// An IPv6 packet between the same hosts, with a fragment header when `fragment` is given.
 fn ipv6(from: u8, protocol: u8, fragment: Option<u16>, payload: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     if let Some(fragment) = fragment {
@@ -61,7 +61,7 @@ fn udp(from: u16, to: u16, data: &[u8]) -> Vec<u8> {
     datagram
 }
 
-/// A TCP connection as IPv4 packets: handshake, what each side says, and FINs.
+/// The IPv4 packets of a TCP connection: handshake, the data of each side, and FINs.
 struct Tcp {
     next: [u32; 2],
     packets: Vec<Vec<u8>>,
@@ -101,7 +101,7 @@ impl Tcp {
     }
 }
 
-/// A pcap file, microseconds, a millisecond between packets.
+/// A pcap file with times in microseconds and one millisecond between packets.
 fn pcap(link: u32, frames: &[Vec<u8>]) -> Vec<u8> {
     let mut file = [0xa1b2_c3d4u32.to_le_bytes(), [2, 0, 4, 0], [0; 4], [0; 4], 262_144u32.to_le_bytes(), link.to_le_bytes()].concat();
     for (i, frame) in frames.iter().enumerate() {
@@ -143,7 +143,7 @@ const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 10\r\n\r\n0123456789";
 
 #[test]
-fn swapped_segments_lose_nothing() {
+fn swapped_segments_lose_no_bytes() {
     let whole = |tcp: Tcp| tcp.says(SERVER, &OK[..20]).says(SERVER, &OK[20..70]).says(SERVER, &OK[70..]).close();
     for (a, b) in [(4, 5), (5, 6), (4, 6)] {
         let mut packets = whole(Tcp::open().says(CLIENT, GET));
@@ -157,7 +157,7 @@ fn swapped_segments_lose_nothing() {
 }
 
 #[test]
-fn head_does_not_eat_the_next_response() {
+fn a_response_to_head_does_not_consume_the_next_response() {
     let head = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n";
     let packets =
         Tcp::open().says(CLIENT, b"HEAD /h HTTP/1.1\r\nHost: h\r\n\r\n").says(SERVER, head).says(CLIENT, GET).says(SERVER, OK).close();
@@ -165,7 +165,7 @@ fn head_does_not_eat_the_next_response() {
 }
 
 #[test]
-fn what_follows_connect_and_upgrades_is_left_alone() {
+fn data_after_connect_and_upgrades_is_not_parsed_as_http() {
     let tunnel = [0x16, 3, 1, 0, 5, 1, 2, 3, 4, 5];
     let packets = Tcp::open()
         .says(CLIENT, b"CONNECT x.org:443 HTTP/1.1\r\nHost: x.org:443\r\n\r\n")
@@ -199,7 +199,7 @@ fn pipelined_requests_are_paired_in_order() {
     assert_eq!(got, ["GET /1 OK 201", "GET /2 Error 404", "GET /3 OK 200"]);
 }
 
-/// A query and its answer, over UDP.
+/// A DNS query and its response as UDP datagrams.
 fn dns() -> [Vec<u8>; 2] {
     let query = b"\0\x07\x01\0\0\x01\0\0\0\0\0\0\x04name\x04test\0\0\x01\0\x01".to_vec();
     let mut answer = query.clone();
@@ -212,7 +212,7 @@ fn dns() -> [Vec<u8>; 2] {
 const DNS: &str = "class IN, type A, name.test OK";
 
 #[test]
-fn fragments_in_any_order() {
+fn ip_fragments_are_reassembled_in_any_order() {
     let [query, answer] = dns();
     let parts = |datagram: &[u8]| [(0u16, datagram[..16].to_vec()), (16, datagram[16..32].to_vec()), (32, datagram[32..].to_vec())];
     for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0], [2, 0, 1]] {
@@ -227,7 +227,7 @@ fn fragments_in_any_order() {
 }
 
 #[test]
-fn link_types_and_three_tags() {
+fn link_types_and_three_vlan_tags_are_decoded() {
     let packets = dns().iter().zip([CLIENT, SERVER]).map(|(d, from)| ipv4(from, 17, 0, d)).collect::<Vec<_>>();
     assert_eq!(gists(&pcap(101, &packets)), [DNS], "raw IP");
     let sll2 =
@@ -241,11 +241,11 @@ fn link_types_and_three_tags() {
 }
 
 #[test]
-fn files_that_are_none() {
+fn truncated_and_invalid_capture_files_are_reported() {
     let whole = ethernet_file(&dns().iter().zip([CLIENT, SERVER]).map(|(d, from)| ipv4(from, 17, 0, d)).collect::<Vec<_>>());
     let (documents, output) = read(&whole[..whole.len() - 5]);
     assert_success(&output);
-    // The answer is cut off: its query is there, and waits in vain.
+    // The response is cut off, so the query is reported without one.
     assert_eq!(documents.len(), 1, "{documents:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("truncated"), "{}", String::from_utf8_lossy(&output.stderr));
     for (file, what) in [(&b""[..], "empty"), (b"this is no capture, but text of some length", "capture"), (&pcap(9999, &[]), "9999")] {
@@ -257,7 +257,7 @@ fn files_that_are_none() {
 }
 
 #[test]
-fn errors_are_one_line_and_point() {
+fn configuration_errors_are_one_line_and_name_their_place() {
     for (config, wanted) in [
         ("packetbeat.interfaces.snaplen: abc", "packetbeat.yml:1: packetbeat.interfaces.snaplen"),
         ("packetbeat.protocols:\n- {type: http, ports: [99999]}", "packetbeat.yml:2"),

@@ -1,6 +1,6 @@
-//! Golden tests: every capture in `tests/protocols/*/` and `tests/flows` against the documents beside it. `x.pcap` must give `x.ndjson`. It
-//! is read with the options in `x.yml`, or else in the `golden.yml` of its folder, or else in `tests/golden.yml`. The README of the folder
-//! says how each capture was made.
+//! Golden tests: compare the documents of every capture in `tests/protocols/*/` and `tests/flows` with the expected ones. `x.pcap` must
+//! give `x.ndjson`. It is read with the options in `x.yml`, or else in the `golden.yml` of its folder, or else in `tests/golden.yml`. The
+//! README of the folder says how each capture was made.
 
 use crate::harness::{Home, assert_success, tests};
 use serde_json::Value;
@@ -13,7 +13,7 @@ use std::{
 /// All protocols on their usual ports, with every option that shows more.
 const OPTIONS: &str = include_str!("golden.yml");
 
-/// Every capture.
+/// The paths of all captures, sorted.
 pub fn captures() -> Vec<PathBuf> {
     let folders = fs::read_dir(tests().join("protocols")).unwrap().flatten().map(|entry| entry.path()).chain([tests().join("flows")]);
     let files = folders.filter_map(|folder| fs::read_dir(folder).ok()).flat_map(Iterator::flatten).map(|e| e.path());
@@ -22,7 +22,7 @@ pub fn captures() -> Vec<PathBuf> {
     captures
 }
 
-/// The configuration that a capture is read with, but for a name and an output.
+/// The configuration that a capture is read with, without `name` and output.
 pub fn options(capture: &Path) -> String {
     let own = [capture.with_extension("yml"), capture.with_file_name("golden.yml")].into_iter().find(|path| path.exists());
     own.map_or_else(|| OPTIONS.to_owned(), |path| fs::read_to_string(path).unwrap())
@@ -49,7 +49,7 @@ fn flat<'a>(prefix: &str, value: &'a Value, out: &mut Vec<(String, &'a Value)>) 
     }
 }
 
-/// The fields in which two documents differ, with both values.
+/// The fields in which two documents differ, one per paragraph, with both values.
 fn difference(want: &Value, got: &Value) -> String {
     let (mut a, mut b) = (vec![], vec![]);
     flat("", want, &mut a);
@@ -62,7 +62,7 @@ fn difference(want: &Value, got: &Value) -> String {
 }
 
 #[test]
-fn golden_captures_give_the_documents_beside_them() {
+fn golden_captures_give_the_expected_documents() {
     let accept = std::env::var("GOLDEN").is_ok_and(|v| v == "accept");
     let (mut wrong, mut seen) = (String::new(), 0);
     for capture in captures() {

@@ -1,4 +1,4 @@
-//! What the tests share: running the program, reading its documents, network namespaces with something in them.
+//! What the tests share: running the program with a configuration, and reading the documents it wrote.
 
 use serde_json::Value;
 use std::{
@@ -12,16 +12,16 @@ pub fn sniffer() -> Command {
     Command::new(env!("CARGO_BIN_EXE_sniffer"))
 }
 
-/// The folder `tests`.
+/// The path of the folder `tests`.
 pub fn tests() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests")
 }
 
-/// A folder for one run of the program, with its configuration in it. Removed when dropped.
+/// A temporary folder with configuration and output of one run of the program. Removed when dropped.
 pub struct Home(tempfile::TempDir);
 
 impl Home {
-    /// Writes `config` (YAML) where the program will find it; documents go to a file.
+    /// Makes the folder with `config` (YAML) as the configuration. The program writes its documents to a file in the folder.
     pub fn new(config: &str) -> Self {
         let home = Self(tempfile::tempdir().unwrap());
         let out = home.path().join("out");
@@ -29,14 +29,14 @@ impl Home {
         home
     }
 
-    /// The same, but documents go where `config` says.
+    /// Makes the folder with `config` as the whole configuration, which names the output itself.
     pub fn with_output(config: &str) -> Self {
         let home = Self(tempfile::tempdir().unwrap());
         home.write("packetbeat.yml", config);
         home
     }
 
-    /// Writes a file that nobody else may write to, as the program asks of its configuration.
+    /// Writes a file with mode 0600: the program refuses a configuration that others may write.
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
         use std::os::unix::fs::PermissionsExt;
         let path = self.path().join(name);
@@ -45,30 +45,30 @@ impl Home {
         path
     }
 
-    /// The folder.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         self.0.path()
     }
 
-    /// The program, told to live here.
+    /// The program, with this folder as `path.home`.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = sniffer();
-        // Some documents tell times in the local zone.
+        // Some documents contain times in the local time zone.
         command.env("TZ", "UTC").args(args).arg("--path.home").arg(self.path()).arg("-c").arg(self.path().join("packetbeat.yml"));
         command
     }
 
-    /// Reads a capture to its end.
+    /// Runs the program on a capture file and waits until it ends.
     pub fn read_capture(&self, capture: &Path) -> Output {
         self.command(&["-e", "-t"]).arg("-I").arg(capture).output().unwrap()
     }
 
-    /// The documents written so far, but for a line that is being written.
+    /// The documents written so far, without a line that is incomplete.
     pub fn documents_so_far(&self) -> Vec<Value> {
         self.lines().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
-    /// The documents, in order.
+    /// All documents, in order. Panics on a line that is not JSON.
     pub fn documents(&self) -> Vec<Value> {
         self.lines().lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e} in {line}"))).collect()
     }
@@ -80,7 +80,7 @@ impl Home {
     }
 }
 
-/// Fails with both sides when a run did not end well.
+/// Fails, showing stdout and stderr, when the program ended with an error.
 pub fn assert_success(output: &Output) {
     assert!(
         output.status.success(),

@@ -1,5 +1,5 @@
-//! Live capture in network namespaces: the same traffic of real servers and clients over each backend and hook must give the same
-//! transactions, one for one.
+//! Tests of live capture in network namespaces. The same traffic of real servers and clients must give exactly the same transactions with
+//! every capture backend and hook.
 
 use crate::{
     harness::{Home, tests},
@@ -12,7 +12,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// How packets are got: type and hook.
+/// The settings `type` and `hook` of each way of capturing.
 const BACKENDS: &[(&str, &str)] =
     &[("ebpf", "xdp"), ("ebpf", "tc"), ("ebpf", "socket"), ("af_packet", "auto"), ("pcap", "auto"), ("auto", "auto")];
 
@@ -30,7 +30,7 @@ fn config(kind: &str, hook: &str, vlans: bool) -> String {
     format!("{PROTOCOLS}packetbeat.interfaces: {{device: v0, type: {kind}, hook: {hook}, with_vlans: {vlans}, buffer_size_mb: 8}}\n")
 }
 
-/// What a document is about, in a line; `None` for what the network says on its own account (neighbours, routers).
+/// A line that identifies the transaction of a document; `None` for ICMP that hosts send by themselves (neighbour and router discovery).
 fn gist(document: &Value) -> Option<String> {
     let text = |path: &str| document.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
     let what = match text("/type").as_str() {
@@ -48,7 +48,8 @@ fn gists(documents: &[Value]) -> BTreeMap<String, usize> {
     all
 }
 
-/// Runs the program on the server while `traffic` flows, until it has written as many transactions as `expected`, then ends it.
+/// Runs the program on the server, calls `traffic`, waits until as many transactions as `expected` are written, and ends the program.
+/// Returns the transactions and the program's log.
 fn capture(net: &Net, config: &str, expected: &BTreeMap<String, usize>, traffic: impl FnOnce()) -> (BTreeMap<String, usize>, String) {
     let home = Home::new(config);
     let program = home.command(&["-e"]);
@@ -57,7 +58,7 @@ fn capture(net: &Net, config: &str, expected: &BTreeMap<String, usize>, traffic:
     running.wait_for("sniffer is running");
     traffic();
     let wanted: usize = expected.values().sum();
-    // What is lost never comes: the last look is the program's own end.
+    // Lost transactions never arrive, so wait at most ten seconds. The documents are read again after the program has ended.
     let start = std::time::Instant::now();
     while gists(&home.documents_so_far()).values().sum::<usize>() < wanted && start.elapsed().as_secs() < 10 {
         std::thread::sleep(std::time::Duration::from_millis(50));
@@ -71,7 +72,7 @@ fn ok(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
 }
 
-/// nginx and dnsmasq on the server.
+/// Starts nginx and dnsmasq in the server's namespace and waits until they answer.
 fn start_servers(net: &Net, dir: &Path) -> [Running; 2] {
     let at = dir.display();
     std::fs::write(dir.join("index.html"), "x".repeat(3000)).unwrap();
@@ -111,7 +112,7 @@ fn start_servers(net: &Net, dir: &Path) -> [Running; 2] {
 }
 
 fn real_traffic(net: &Net) {
-    // One connection for many, and one for each.
+    // Several requests on one connection, then one connection for each request.
     let curl = || {
         let mut command = net.on_client("curl");
         command.args(["-sS", "--max-time", "20", "-o", "/dev/null"]);
@@ -160,7 +161,7 @@ fn live_servers_give_the_same_transactions_over_every_backend() {
     let expected = expected_of_real_traffic();
     for (kind, hook) in BACKENDS {
         let (got, said) = capture(&net, &config(kind, hook, false), &expected, || real_traffic(&net));
-        assert_eq!(got, expected, "\nover {kind} {hook}; it said:\n{said}");
+        assert_eq!(got, expected, "\nover {kind} {hook}; log:\n{said}");
     }
 }
 
@@ -185,7 +186,7 @@ fn live_tagged_frames_give_the_same_transactions_over_every_backend() {
                 ok(python.arg(tests().join("inject.py")).args(["v0", tags]).args(captures.map(|capture| tests().join(capture))));
             };
             let (got, said) = capture(&net, &config(kind, hook, true), &expected, inject);
-            assert_eq!(got, expected, "\ntags {tags:?} over {kind} {hook}; it said:\n{said}");
+            assert_eq!(got, expected, "\ntags {tags:?} over {kind} {hook}; log:\n{said}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The tests of the program as a whole: it is run as a user would run it, and its output is looked at.
+//! Tests of the whole program: they run it as a user would and check its output.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a test speaks by failing")]
 

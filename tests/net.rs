@@ -1,4 +1,5 @@
-//! Two hosts joined by a veth, in network namespaces that are gone with the value; programs in them, ended with theirs.
+//! Network namespaces for live tests: [`Net`] is two hosts connected by a veth pair, [`Running`] a program that runs in the background.
+//! Dropping them removes the namespaces and ends the program.
 
 use std::{
     io::{BufRead, BufReader},
@@ -10,10 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Nothing that is waited for takes longer, even on a busy machine.
+/// Longest wait for any condition, also on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Whether namespaces can be made. Without the privilege a live test says so and ends, but not in CI.
+/// Whether this process is root, which making namespaces needs. If not, prints that `test` is skipped; fails in CI, where no live test may
+/// be skipped.
 pub fn may_run(test: &str) -> bool {
     let root = Command::new("id").arg("-u").output().is_ok_and(|o| o.stdout.starts_with(b"0"));
     assert!(root || std::env::var_os("CI").is_none(), "{test} needs root, and CI has to run it");
@@ -23,14 +25,14 @@ pub fn may_run(test: &str) -> bool {
     root
 }
 
-/// A client and a server, 192.0.2.1 and 192.0.2.2 (and fd00::1, fd00::2), each on its `v0`.
+/// Two namespaces: a client with 192.0.2.1 and fd00::1, a server with 192.0.2.2 and fd00::2, each on its interface `v0`.
 pub struct Net {
     client: String,
     server: String,
 }
 
 impl Net {
-    /// Makes them.
+    /// Creates the namespaces and the veth pair.
     pub fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::SeqCst);
@@ -50,24 +52,24 @@ impl Net {
             ip(&format!("-n {ns} link set lo up"));
             ip(&format!("-n {ns} link set v0 up"));
         }
-        // Frames from packet sockets reach every hook only with GRO on where native XDP is off.
+        // Without native XDP, frames sent from packet sockets reach all hooks only if GRO is on.
         for ns in [client, server] {
             let _ = net.command(ns, "ethtool").args(["-K", "v0", "gro", "on"]).output();
         }
         net
     }
 
-    /// A program on the client.
+    /// A command that runs in the client's namespace.
     pub fn on_client(&self, program: &str) -> Command {
         self.command(&self.client, program)
     }
 
-    /// A program on the server.
+    /// A command that runs in the server's namespace.
     pub fn on_server(&self, program: &str) -> Command {
         self.command(&self.server, program)
     }
 
-    // `ip netns exec` would hide bpffs behind a fresh /sys.
+    // Not `ip netns exec`: it mounts a new /sys, which hides bpffs.
     fn command(&self, ns: &str, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/run/netns/{ns}")).arg(program).stdin(Stdio::null());
@@ -91,7 +93,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts it; its stderr is read.
+    /// Starts the program and reads its stderr in the background.
     pub fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = mpsc::channel();
@@ -100,7 +102,7 @@ impl Running {
         Self { child, lines, seen: Vec::new() }
     }
 
-    /// Waits for a line that contains `text`.
+    /// Waits until the program writes a line that contains `text`.
     pub fn wait_for(&mut self, text: &str) {
         let start = Instant::now();
         while let Ok(line) = self.lines.recv_timeout(PATIENCE.saturating_sub(start.elapsed())) {
@@ -113,7 +115,7 @@ impl Running {
         panic!("no line with {text:?}; there were:\n{}", self.seen.join("\n"));
     }
 
-    /// Asks it to end, waits for that, and returns what it said.
+    /// Sends SIGTERM, waits for the program to end, and returns everything it wrote to stderr. Fails when the program ended with an error.
     pub fn stop(mut self) -> String {
         let _ = Command::new("kill").arg(self.child.id().to_string()).status();
         let status = self.child.wait().unwrap();
@@ -131,7 +133,7 @@ impl Drop for Running {
     }
 }
 
-/// Tries until it succeeds.
+/// Calls `ready` until it returns true. Panics after [`PATIENCE`], naming `what`.
 pub fn until(what: &str, mut ready: impl FnMut() -> bool) {
     let start = Instant::now();
     while !ready() {

@@ -1,5 +1,6 @@
-//! Against servers that have to be downloaded, which `cargo xtask test-servers` does: it starts an Elasticsearch (`servers/`) and says
-//! in `SNIFFER_TEST_ELASTICSEARCH*` where it is and how it is stopped and started. One test at a time: some do that.
+//! Tests against a real Elasticsearch. `cargo xtask test-servers` downloads and starts it (`servers/`); the variables
+//! `SNIFFER_TEST_ELASTICSEARCH*` contain its address and the commands that stop and start it. The tests run one at a time, because some
+//! stop the server.
 
 use crate::{
     golden,
@@ -15,20 +16,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-fn told(name: &str) -> String {
+fn required_variable(name: &str) -> String {
     env::var(name).unwrap_or_else(|_| panic!("{name} is not set: `cargo xtask test-servers` runs these tests"))
 }
 
-/// The server of this run.
+/// The Elasticsearch server.
 struct Server {
-    /// With user and password, as curl takes it.
+    /// The URL with user and password, for curl.
     url: String,
 }
 
 impl Server {
-    /// Sees to it that it is up: the test before may have stopped it and failed.
+    /// Starts the server if it is not running: an earlier test may have failed after stopping it.
     fn up() -> Self {
-        let server = Self { url: told("SNIFFER_TEST_ELASTICSEARCH") };
+        let server = Self { url: required_variable("SNIFFER_TEST_ELASTICSEARCH") };
         server.start();
         server
     }
@@ -41,7 +42,7 @@ impl Server {
         shell("SNIFFER_TEST_ELASTICSEARCH_STOP");
     }
 
-    /// `output.elasticsearch` for it; `more` is put between the braces, and may change what comes before.
+    /// The setting `output.elasticsearch` for this server. `more` is appended inside the braces and may override earlier keys.
     fn output(&self, more: &str) -> String {
         let (user, host) = self.url.strip_prefix("http://").and_then(|rest| rest.split_once('@')).unwrap();
         let (name, password) = user.split_once(':').unwrap();
@@ -55,7 +56,7 @@ impl Server {
         serde_json::from_slice(&answer.stdout).unwrap_or_else(|e| panic!("{path}: {e}: {}", String::from_utf8_lossy(&answer.stderr)))
     }
 
-    /// The documents of an index whose `agent.name` is `name`.
+    /// The documents in `index` whose `agent.name` is `name`.
     fn found(&self, index: &str, name: &str) -> Vec<Value> {
         self.ask(&format!("{index}/_refresh"));
         let found = self.ask(&format!("{index}/_search?size=10000&q=agent.name:%22{name}%22"));
@@ -65,12 +66,12 @@ impl Server {
 }
 
 fn shell(variable: &str) {
-    let command = told(variable);
+    let command = required_variable(variable);
     let status = Command::new("sh").args(["-c", &command]).stdin(Stdio::null()).status().unwrap();
     assert!(status.success(), "`{command}`: {status}");
 }
 
-/// The program, running; ended when dropped.
+/// The program running in the background. Killed when dropped.
 struct Running {
     program: Child,
     log: PathBuf,
@@ -87,7 +88,7 @@ impl Running {
         fs::read_to_string(&self.log).unwrap()
     }
 
-    /// Waits for a line of the log.
+    /// Waits until the log contains `text`.
     fn wait_for(&self, text: &str, seconds: u64) {
         let until = Instant::now() + Duration::from_secs(seconds);
         while !self.log().contains(text) {
@@ -102,7 +103,7 @@ impl Running {
             if let Some(status) = self.program.try_wait().unwrap() {
                 return status;
             }
-            assert!(Instant::now() < until, "it has not ended after {seconds} s:\n{}", self.log());
+            assert!(Instant::now() < until, "the program has not ended after {seconds} s:\n{}", self.log());
             sleep(Duration::from_millis(50));
         }
     }
@@ -115,7 +116,7 @@ impl Drop for Running {
     }
 }
 
-/// `count` DNS questions with their answers, each for a name of its own, `gap` apart: a raw-IP pcap file.
+/// A raw-IP pcap file with `count` DNS queries and their responses, each for a different name, with `gap` between queries.
 fn questions(count: u32, gap: Duration) -> Vec<u8> {
     let mut file = [0xa1b2_c3d4u32.to_le_bytes(), [2, 0, 4, 0], [0; 4], [0; 4], 65_535u32.to_le_bytes(), 101u32.to_le_bytes()].concat();
     for n in 0..count {
@@ -143,7 +144,7 @@ fn questions(count: u32, gap: Duration) -> Vec<u8> {
     file
 }
 
-/// A configuration that sends DNS to an index of its own.
+/// A folder with a capture of DNS queries, and a configuration that sends their events to `index`.
 fn dns_to(server: &Server, index: &str) -> Home {
     let home = Home::with_output(&format!(
         "name: {index}\npacketbeat.protocols: [{{type: dns, ports: [53]}}]\npacketbeat.shutdown_timeout: 120s\n\
@@ -157,7 +158,8 @@ fn dns_to(server: &Server, index: &str) -> Home {
 const COUNT: u32 = 200;
 const GAP: Duration = Duration::from_millis(50);
 
-/// Every question is there; as the server may have taken what it could no longer acknowledge, one may be there twice.
+/// Asserts that the index contains every query. Duplicates are allowed: the server may have stored an event and stopped before it
+/// acknowledged it.
 fn assert_all_there(server: &Server, index: &str) {
     let documents = server.found(index, index);
     let names: BTreeSet<&str> = documents.iter().filter_map(|d| d["dns"]["question"]["name"].as_str()).collect();
@@ -170,7 +172,7 @@ fn assert_all_there(server: &Server, index: &str) {
 fn sorted(mut documents: Vec<Value>) -> Vec<String> {
     for document in &mut documents {
         let document = document.as_object_mut().unwrap();
-        // As in the golden documents: what says who wrote it.
+        // Remove the fields that differ between runs or hosts, as `golden::documents` does.
         for constant in ["@metadata", "agent", "ecs", "host"] {
             document.remove(constant);
         }
@@ -182,7 +184,7 @@ fn sorted(mut documents: Vec<Value>) -> Vec<String> {
 
 #[test]
 #[ignore = "needs a server: cargo xtask test-servers"]
-fn servers_elasticsearch_gives_back_what_a_file_gets() {
+fn servers_elasticsearch_stores_the_same_documents_as_a_file() {
     let server = Server::up();
     let (captures, mut total, mut wrong) = (golden::captures(), 0, String::new());
     for (n, capture) in captures.iter().enumerate() {
@@ -206,9 +208,9 @@ fn servers_elasticsearch_gives_back_what_a_file_gets() {
     }
     println!("{} captures, {total} documents", captures.len());
     assert!(wrong.is_empty(), "\n{wrong}");
-    assert!(total > 0, "the captures give nothing");
+    assert!(total > 0, "the captures gave no documents");
 
-    // What was set up for them.
+    // The data stream, policy and mapping that the program created.
     let streams = server.ask("_data_stream/packetbeat-*");
     let stream = streams["data_streams"][0]["name"].as_str().unwrap_or_else(|| panic!("no data stream: {streams}")).to_owned();
     let policy = server.ask("_ilm/policy/packetbeat");
@@ -232,22 +234,22 @@ fn servers_elasticsearch_gives_back_what_a_file_gets() {
         (*name, fields[*name]["mapping"][leaf]["type"].as_str().unwrap_or("nothing"))
     });
     assert_eq!(got.collect::<Vec<_>>(), wanted, "{answer}");
-    // The mapping is in use, not only there.
+    // A query for an address range succeeds only if the `ip` mapping is in use.
     let private = server.ask(&format!("{stream}/_count?q=source.ip:%2210.0.0.0/8%22%20OR%20source.ip:%22127.0.0.0/8%22"));
     assert!(private["count"].as_u64().is_some_and(|count| count > 0), "{private}");
 }
 
 #[test]
 #[ignore = "needs a server: cargo xtask test-servers"]
-fn servers_elasticsearch_stops_and_comes_back() {
+fn servers_elasticsearch_restarts_and_no_event_is_lost() {
     let server = Server::up();
     let home = dns_to(&server, "sniffer-stopped");
     let capture = home.path().join("x.pcap");
     let mut running = Running::start(&home, &["-e", "-I", capture.to_str().unwrap()]);
     running.wait_for("established", 30);
-    // In the middle of the file: it takes ten seconds.
+    // Stop the server in the middle of the replay, which takes ten seconds.
     sleep(GAP * COUNT / 4);
-    assert!(running.program.try_wait().unwrap().is_none(), "it has ended too soon:\n{}", running.log());
+    assert!(running.program.try_wait().unwrap().is_none(), "the program ended too soon:\n{}", running.log());
     server.stop();
     running.wait_for("Failed to", 60);
     let before = running.log().len();
@@ -261,7 +263,7 @@ fn servers_elasticsearch_stops_and_comes_back() {
 
 #[test]
 #[ignore = "needs a server: cargo xtask test-servers"]
-fn servers_elasticsearch_comes_late() {
+fn servers_elasticsearch_starts_after_the_program() {
     let server = Server::up();
     server.stop();
     let home = dns_to(&server, "sniffer-late");
@@ -277,7 +279,7 @@ fn servers_elasticsearch_comes_late() {
 
 #[test]
 #[ignore = "needs a server: cargo xtask test-servers"]
-fn servers_elasticsearch_asks_who_it_is() {
+fn servers_elasticsearch_checks_the_credentials() {
     let server = Server::up();
     for right in [true, false] {
         let home = dns_to(&server, "sniffer-who");
@@ -289,7 +291,7 @@ fn servers_elasticsearch_asks_who_it_is() {
         if right {
             assert!(text.contains("8."), "{text}");
         } else {
-            assert!(text.contains("401"), "nothing says what is wrong: {text}");
+            assert!(text.contains("401"), "the output does not mention status 401: {text}");
             let capture = home.path().join("x.pcap");
             let running = Running::start(&home, &[&["-e", "-t", "-I", capture.to_str().unwrap()], wrong].concat());
             running.wait_for("Failed to connect to the output", 30);
