@@ -2,7 +2,7 @@
 //! last that asks the clock. One per core, nothing shared.
 
 use crate::{
-    capture::{Frame, Polled, Source, Stats},
+    capture::{Frame, Polled, Source},
     decode::{Decoder, Layer4, Packet, Tcp},
     flow::table::FlowTable,
     net::{Direction, Peers, Transport},
@@ -281,8 +281,6 @@ pub struct Worker {
 pub struct Standing<'a> {
     /// The engine's counters.
     pub engine: &'a Engine,
-    /// The source's, when the kernel answered.
-    pub source: Option<Stats>,
 }
 
 impl Worker {
@@ -325,7 +323,9 @@ impl Worker {
     }
 
     fn report(&mut self, report: &mut dyn FnMut(&Standing<'_>)) {
-        report(&Standing { engine: &self.engine, source: self.source.stats().ok() });
+        // What the kernel does not answer now it may answer the next time.
+        let _ = self.source.update_stats();
+        report(&Standing { engine: &self.engine });
     }
 }
 

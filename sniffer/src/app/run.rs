@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     capture::{
-        ebpf,
+        control::Control,
         open::{self, Capture},
         options::{Interface, Replay},
     },
@@ -148,14 +148,21 @@ impl Job<'_> {
 
     fn start(&self, output: &Delivery, queue: &Arc<dyn Queue>, who: &Who, own: &[SocketAddr]) -> Result<Workers, Error> {
         let stop = Arc::new(AtomicBool::new(false));
-        let mut workers =
-            Workers { threads: Vec::new(), running: Arc::new(AtomicUsize::new(0)), stop, publishing: Vec::new(), captures: Vec::new() };
+        let mut workers = Workers {
+            threads: Vec::new(),
+            running: Arc::new(AtomicUsize::new(0)),
+            stop,
+            publishing: Vec::new(),
+            captures: Vec::new(),
+            controls: Vec::new(),
+        };
         let mut engines = Vec::new();
         for interface in &self.plan.interfaces {
             let publishing = self.plan.publishing(interface, who, output.wants_metadata())?;
             let opened = self.open(interface, own)?;
             let device = opened.device.as_ref().map_or("file", |device| device.name.as_str());
             workers.captures.push(format!("{device} {}", opened.how()));
+            workers.controls.push(Arc::clone(&opened.control));
             for source in opened.sources {
                 let live = interface.file.is_none();
                 engines.push((source, self.engine(interface, &publishing, queue, who, own)?, live));
@@ -174,7 +181,7 @@ impl Job<'_> {
 
     fn open(&self, interface: &Interface, own: &[SocketAddr]) -> Result<Capture, Error> {
         let filters = self.plan.filters(interface, own)?;
-        let opened = open::open(interface, &self.replay, &filters, ebpf::KERNEL)?;
+        let opened = open::open(interface, &self.replay, &filters)?;
         let shown = if filters.text.is_empty() { "everything" } else { &filters.text };
         match (&interface.file, &opened.device) {
             (Some(file), _) => log::info!("reading {}", file.display()),
@@ -223,6 +230,8 @@ pub struct OutputGone;
 struct Workers {
     /// What is captured on, and how, for people.
     captures: Vec<String>,
+    /// One per interface, until its workers have ended.
+    controls: Vec<Arc<dyn Control>>,
     threads: Vec<JoinHandle<io::Result<()>>>,
     running: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
@@ -250,13 +259,6 @@ impl Workers {
 /// Takes a worker's totals over into everybody's.
 fn hand_over(index: usize, standing: &Standing<'_>, metrics: &Metrics) {
     standing.engine.counters(&mut |name, total| metrics.set_total(index, name, total));
-    if let Some(stats) = standing.source {
-        metrics.set_total(index, "capture.seen", stats.seen);
-        metrics.set_total(index, "capture.matched", stats.matched);
-        metrics.set_total(index, "capture.lost", stats.lost);
-        metrics.set_total(index, "capture.lost_by_interface", stats.lost_by_interface);
-        metrics.set_total(index, "capture.duplicates", stats.duplicates);
-    }
 }
 
 /// SIGINT, SIGTERM and SIGHUP all mean an orderly end, as in Packetbeat.
@@ -322,6 +324,9 @@ impl Watch {
                 Err(_) => failed = Some("a worker ended unexpectedly".to_owned()),
             }
         }
+        self.collect();
+        // Our programs leave the interfaces now, not when everything is delivered.
+        self.workers.controls.clear();
         failed.map_or(Ok(()), |error| Err(error.into()))
     }
 
@@ -369,5 +374,16 @@ impl Watch {
         self.counters.each(|name, total| self.metrics.set_total(0, name, total));
         let total = |name: &'static str, total| self.metrics.set_total(0, name, total);
         self.queue.stats().each(total, |name, value| self.metrics.set_gauge(name, value));
+        for (interface, control) in self.workers.controls.iter().enumerate() {
+            // What the kernel does not answer now it may answer the next time.
+            let Ok(stats) = control.stats() else { continue };
+            let total = |name, total| self.metrics.set_total(interface, name, total);
+            total("capture.seen", stats.seen);
+            total("capture.matched", stats.matched());
+            total("capture.lost", stats.lost);
+            total("capture.lost_by_interface", stats.lost_by_interface);
+            total("capture.duplicates", stats.duplicates);
+            total("capture.verdicts_not_entered", stats.not_entered);
+        }
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     net::{FlowKey, FlowRecord, Verdict},
     time::Timestamp,
 };
+use std::ops::AddAssign;
 
 /// One per interface, shared by its workers and the main thread. No call waits for packets. Every backend has one: what a backend cannot do
 /// (a file has no verdicts to honour) it ignores, so that nobody above needs a second way.
@@ -59,6 +60,25 @@ pub struct DeviceStats {
     pub own: u64,
     /// Verdicts that could not be entered.
     pub not_entered: u64,
+}
+
+impl AddAssign for DeviceStats {
+    fn add_assign(&mut self, more: Self) {
+        // Without `..`, so that a new counter is not forgotten here.
+        let Self { seen, unmatched, unreadable, shunted, copied, copied_bytes, lost, lost_by_interface, duplicates, own, not_entered } =
+            more;
+        self.seen += seen;
+        self.unmatched += unmatched;
+        self.unreadable += unreadable;
+        self.shunted += shunted;
+        self.copied += copied;
+        self.copied_bytes += copied_bytes;
+        self.lost += lost;
+        self.lost_by_interface += lost_by_interface;
+        self.duplicates += duplicates;
+        self.own += own;
+        self.not_entered += not_entered;
+    }
 }
 
 impl DeviceStats {

@@ -1,6 +1,6 @@
 //! Which devices there are, and which one the user means: by name, by number, `any`, or the one of the default route.
 
-use super::{Error, Link, afpacket, sys};
+use super::{Error, Link, linktype, sys};
 use std::{
     fmt::{self, Write},
     net::IpAddr,
@@ -25,6 +25,11 @@ impl Device {
     /// Whether this stands for all devices at once.
     pub fn is_any(&self) -> bool {
         self.ifindex == 0
+    }
+
+    /// Whether every frame of it begins with an IP header.
+    pub fn is_raw_ip(&self) -> bool {
+        self.link.is_some_and(|link| link != Link::Ethernet)
     }
 }
 
@@ -98,9 +103,9 @@ pub fn resolve(wanted: &str) -> Result<Device, Error> {
         Error::device(&name, format!("there is no such device; there are {}", names.join(", ")))
     })?;
     let hardware = sys::hardware_type(&name).map_err(|e| Error::device(&name, e))?;
-    let loopback = hardware == afpacket::LOOPBACK;
+    let loopback = hardware == libc::ARPHRD_LOOPBACK;
     let has_address = listed.iter().any(|d| d.name == name && d.addresses.iter().any(|a| !is_link_local(a)));
-    Ok(Device { name, ifindex, loopback, has_address, link: Some(afpacket::link_of(hardware)) })
+    Ok(Device { name, ifindex, loopback, has_address, link: Some(linktype::of_hardware(hardware)) })
 }
 
 /// Every device that is up gives itself one of these; it says nothing about what the device is for.

@@ -1,6 +1,6 @@
 //! `--dump PREFIX`: writes what is captured to `PREFIX-YYYYmmddHHMMSS.pcap` (local time), a pcap file with nanoseconds.
 
-use super::{Error, Frame, Link, Polled, Source, Stats, linktype};
+use super::{Error, Frame, Link, Polled, Source, linktype, wrapper::Wrapper};
 use std::{
     fs::File,
     io::{self, BufWriter, Write},
@@ -112,7 +112,11 @@ impl Dumped {
     }
 }
 
-impl Source for Dumped {
+impl Wrapper for Dumped {
+    fn inner(&mut self) -> Option<&mut dyn Source> {
+        Some(self.inner.as_mut())
+    }
+
     fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(Frame<'_>)) -> io::Result<Polled> {
         let dump = &self.dump;
         let polled = self.inner.poll(wait, &mut |frame| {
@@ -131,10 +135,6 @@ impl Source for Dumped {
             dump.settle(result);
         }
         Ok(polled)
-    }
-
-    fn stats(&mut self) -> io::Result<Stats> {
-        self.inner.stats()
     }
 }
 
@@ -169,8 +169,8 @@ mod tests {
             Ok(Polled::Frames(3))
         }
 
-        fn stats(&mut self) -> io::Result<Stats> {
-            Ok(Stats::default())
+        fn update_stats(&mut self) -> io::Result<()> {
+            Ok(())
         }
     }
 
@@ -183,10 +183,10 @@ mod tests {
         assert!(stamp.len() == "-20240229120000.pcap".len() && stamp.starts_with("-2") && stamp.ends_with(".pcap"), "{stamp}");
         let mut dumped = Dumped::new(Box::new(Three(false)), Arc::clone(&dump));
         let mut count = 0;
-        while dumped.poll(Duration::ZERO, &mut |_| count += 1).unwrap() != Polled::Ended {}
+        while Source::poll(&mut dumped, Duration::ZERO, &mut |_| count += 1).unwrap() != Polled::Ended {}
         assert_eq!(count, 3);
         let mut seen = Vec::new();
-        let mut file = FileSource::open(&path).unwrap();
+        let mut file = FileSource::open(&path, Arc::default()).unwrap();
         while file.poll(Duration::ZERO, &mut |f| seen.push((f.time.0, f.data.to_vec(), f.wire_len))).unwrap() != Polled::Ended {}
         let time = 4_000_000_000_123_456_789;
         assert_eq!(seen, [(time, b"destinsourceTYdata".to_vec(), 20), (time, b"destinsource\x88\xa8\x20\x05TYdata".to_vec(), 24)]);

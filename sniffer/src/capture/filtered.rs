@@ -1,109 +1,93 @@
 //! A user's `bpf_filter` on sources that no kernel filters: capture files. A generated filter is never applied this way, because the
 //! map of ports decides the same for less.
 
-use super::{Error, Frame, Link, Polled, Source, Stats, filter::cbpf::Program};
-use std::{io, time::Duration};
+use super::{
+    Error, Frame, Link, Polled, Source, compile,
+    filter::cbpf::Program,
+    slot::{Reader, Slot},
+    tally::Tally,
+    wrapper::Wrapper,
+};
+use std::{io, sync::Arc, time::Duration};
 
-/// Every link a file may have; its programs are compiled when it is opened.
+/// Every link a file may have.
 const LINKS: [Link; 5] = [Link::Ethernet, Link::RawIp, Link::LinuxSll, Link::LinuxSll2, Link::Null];
 
-/// The program of `expression` for `link`, in the form for files.
-pub(super) fn compile(expression: &str, link: Link) -> Result<Program, Error> {
-    Program::compile(expression, link).map_err(|error| Error::Setting(error.to_string()))
-}
+/// One program per link. `None` where the expression has no meaning for a link (`ether host` on raw IP): nothing of that link matches.
+pub type Programs = Vec<(Link, Option<Program>)>;
 
-/// The program of `expression` for a link without an Ethernet header, where there is no place for a tag and libpcap refuses the word:
-/// then of its other alternatives.
-fn compile_plain(expression: &str, link: Link) -> Result<Program, Error> {
-    compile(expression, link).or_else(|error| compile(&without_vlans(expression).ok_or(error)?, link))
-}
-
-/// The program for a device without a link header.
-pub(super) fn compile_raw_ip(expression: &str) -> Result<Program, Error> {
-    compile_plain(expression, Link::RawIp)
-}
-
-/// The expression without its alternatives `or (vlan …)`; `None` when it has none.
-pub(super) fn without_vlans(expression: &str) -> Option<String> {
-    let mut rest = expression;
-    let mut plain = String::new();
-    while let Some((before, group)) = rest.split_once(" or (vlan") {
-        plain.push_str(before);
-        let mut depth = 1_usize;
-        let end = group.char_indices().find(|(_, c)| {
-            match c {
-                '(' => depth += 1,
-                ')' => depth -= 1,
-                _ => {}
-            }
-            depth == 0
-        });
-        rest = group.get(end?.0 + 1..)?;
+/// The programs of `expression`, in libpcap's language, for every link.
+///
+/// # Errors
+/// When it is an expression for no link at all.
+pub fn compile_all(expression: &str) -> Result<Programs, Error> {
+    let mut first_error = None;
+    let mut programs = Vec::new();
+    for link in LINKS {
+        let program = compile::for_link_without_tags(expression, link).map_err(|error| first_error.get_or_insert(error)).ok();
+        programs.push((link, program));
     }
-    plain.push_str(rest);
-    (plain.len() < expression.len()).then_some(plain)
+    match first_error {
+        Some(error) if programs.iter().all(|(_, program)| program.is_none()) => Err(error),
+        _ => Ok(programs),
+    }
 }
 
 /// A source of which only that is handed over which a filter lets through.
 pub struct Filtered {
     inner: Box<dyn Source>,
-    /// `None` where the expression has no meaning for a link (`ether host` on raw IP): nothing of that link matches.
-    programs: Vec<(Link, Option<Program>)>,
-    matched: u64,
+    filter: Reader<Option<Arc<Programs>>>,
+    /// The filter in force; `None` lets everything through.
+    programs: Option<Arc<Programs>>,
+    tally: Arc<Tally>,
 }
 
 impl Filtered {
-    /// Puts `expression`, in libpcap's language, in front of `inner`.
-    ///
-    /// # Errors
-    /// When it is not an expression at all.
-    pub fn new(inner: Box<dyn Source>, expression: &str) -> Result<Self, Error> {
-        let mut first_error = None;
-        let mut programs = Vec::new();
-        for link in LINKS {
-            match compile_plain(expression, link) {
-                Ok(program) => programs.push((link, Some(program))),
-                Err(error) => {
-                    first_error.get_or_insert(error);
-                    programs.push((link, None));
-                }
-            }
-        }
-        match first_error {
-            Some(error) if programs.iter().all(|(_, program)| program.is_none()) => Err(error),
-            _ => Ok(Self { inner, programs, matched: 0 }),
-        }
+    /// Puts the filter in `filter`, and every one that follows it there, in front of `inner`, which adds to the same `tally`.
+    pub fn new(inner: Box<dyn Source>, filter: &Arc<Slot<Option<Arc<Programs>>>>, tally: Arc<Tally>) -> Self {
+        let (filter, programs) = Reader::new(filter);
+        Self { inner, filter, programs, tally }
     }
 }
 
-impl Source for Filtered {
+impl Wrapper for Filtered {
+    fn inner(&mut self) -> Option<&mut dyn Source> {
+        Some(self.inner.as_mut())
+    }
+
     fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(Frame<'_>)) -> io::Result<Polled> {
-        let programs = &self.programs;
-        let mut matched = 0;
+        if let Some(newer) = self.filter.newer() {
+            self.programs = newer;
+        }
+        let Some(programs) = &self.programs else { return self.inner.poll(wait, each) };
+        let (mut matched, mut rejected, mut rejected_bytes) = (0, 0, 0);
         let polled = self.inner.poll(wait, &mut |frame| {
             let program = programs.iter().find(|(link, _)| *link == frame.link).and_then(|(_, program)| program.as_ref());
             if program.is_some_and(|p| p.matches(frame.data, frame.wire_len, frame.tag)) {
                 matched += 1;
                 each(frame);
+            } else {
+                rejected += 1;
+                rejected_bytes += frame.data.len() as u64;
             }
         });
-        self.matched += matched as u64;
+        if rejected > 0 {
+            self.tally.reject(rejected, rejected_bytes);
+        }
         polled.map(|polled| if matches!(polled, Polled::Frames(_)) { Polled::Frames(matched) } else { polled })
-    }
-
-    fn stats(&mut self) -> io::Result<Stats> {
-        let stats = self.inner.stats()?;
-        Ok(Stats { matched: self.matched, ..stats })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::Segments;
-    use crate::time::Timestamp;
+    use crate::{
+        capture::{Segments, control::DeviceStats},
+        time::Timestamp,
+    };
 
-    struct Both(bool);
+    /// Adds what it hands over to its tally.
+    struct Both(bool, Arc<Tally>);
 
     /// A UDP packet to port 53, as raw IP and on Ethernet, and one to port 54.
     impl Source for Both {
@@ -127,22 +111,30 @@ mod tests {
                     });
                 }
             }
+            self.1.add(DeviceStats { seen: 4, copied: 4, copied_bytes: 2 * (28 + 42), ..DeviceStats::default() });
             Ok(Polled::Frames(4))
         }
 
-        fn stats(&mut self) -> io::Result<Stats> {
-            Ok(Stats { seen: 4, matched: 4, ..Stats::default() })
+        fn update_stats(&mut self) -> io::Result<()> {
+            Ok(())
         }
     }
 
     fn links(expression: &str) -> Vec<Link> {
-        let mut source = Filtered::new(Box::new(Both(false)), expression).unwrap();
-        let mut seen = Vec::new();
-        let first = source.poll(Duration::ZERO, &mut |f| seen.push(f.link)).unwrap();
+        let tally = Arc::new(Tally::default());
+        let filter = Slot::new(Some(Arc::new(compile_all(expression).unwrap())));
+        let mut source = Filtered::new(Box::new(Both(false, Arc::clone(&tally))), &filter, Arc::clone(&tally));
+        let (mut seen, mut bytes) = (Vec::new(), 0);
+        let mut each = |f: Frame<'_>| {
+            seen.push(f.link);
+            bytes += f.data.len() as u64;
+        };
+        let first = Wrapper::poll(&mut source, Duration::ZERO, &mut each).unwrap();
         assert_eq!(first, Polled::Frames(seen.len()));
-        assert_eq!(source.poll(Duration::ZERO, &mut |_| {}).unwrap(), Polled::Ended);
-        let stats = source.stats().unwrap();
-        assert_eq!((stats.seen, stats.matched), (4, seen.len() as u64));
+        assert_eq!(Wrapper::poll(&mut source, Duration::ZERO, &mut |_| {}).unwrap(), Polled::Ended);
+        let (stats, copied) = (tally.get(), seen.len() as u64);
+        assert_eq!(stats, DeviceStats { seen: 4, unmatched: 4 - copied, copied, copied_bytes: bytes, ..DeviceStats::default() });
+        assert_eq!(stats.matched(), copied);
         seen
     }
 
@@ -156,22 +148,7 @@ mod tests {
 
     #[test]
     fn no_expression() {
-        let error = Filtered::new(Box::new(Both(false)), "port eighty three").map(|_| ()).unwrap_err().to_string();
+        let error = compile_all("port eighty three").map(|_| ()).unwrap_err().to_string();
         assert!(error.contains("port eighty three") && error.len() > 40, "{error}");
-    }
-
-    #[test]
-    fn alternatives_with_tags() {
-        let cases = [
-            ("tcp port 80 or (vlan and (tcp port 80))", Some("tcp port 80")),
-            ("not host 10.0.0.1 and (udp or (vlan and (udp or (vlan and udp))))", Some("not host 10.0.0.1 and (udp)")),
-            ("a or (vlan and a) or (vlan and vlan and (a)) and b", Some("a and b")),
-            ("tcp port 80", None),
-            ("vlan and tcp", None),
-            ("tcp or (vlan and (tcp", None),
-        ];
-        for (expression, plain) in cases {
-            assert_eq!(without_vlans(expression).as_deref(), plain, "{expression}");
-        }
     }
 }

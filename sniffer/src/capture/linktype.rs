@@ -16,6 +16,11 @@ pub fn from_number(number: u32) -> Option<Link> {
     })
 }
 
+/// What the frames of a device begin with, by the `ARPHRD_` number of its hardware (`linux/if_arp.h`).
+pub fn of_hardware(hardware: u16) -> Link {
+    if matches!(hardware, libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK) { Link::Ethernet } else { Link::RawIp }
+}
+
 /// The `LINKTYPE_` number that a file says for `link`.
 pub fn number(link: Link) -> u32 {
     match link {

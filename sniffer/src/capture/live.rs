@@ -1,7 +1,7 @@
 //! A live source that outlives its device: what fails is reported, and opened again when it can be; a default route that moves to another
 //! device is followed. Asks the clock, as only sources may.
 
-use super::{Frame, Polled, Source, Stats, devices, replay::Opener};
+use super::{Frame, Polled, Source, devices, replay::Opener, wrapper::Wrapper};
 use std::{
     io, thread,
     time::{Duration, Instant},
@@ -25,24 +25,12 @@ pub struct Live {
     current: Option<Box<dyn Source>>,
     retry_at: Instant,
     route: Option<Route>,
-    /// Counters of the sources before this one.
-    before: Stats,
-    /// Counters of this one when it was asked last: it may not answer any more when it fails.
-    latest: Stats,
 }
 
 impl Live {
     /// Keeps alive what was opened as `current`; `name` is what the user calls it.
     pub fn new(name: &str, current: Box<dyn Source>, open: Opener) -> Self {
-        Self {
-            name: name.to_owned(),
-            open,
-            current: Some(current),
-            retry_at: Instant::now(),
-            route: None,
-            before: Stats::default(),
-            latest: Stats::default(),
-        }
+        Self { name: name.to_owned(), open, current: Some(current), retry_at: Instant::now(), route: None }
     }
 
     /// Looks up `wanted`, which is `device` now, every so often.
@@ -55,9 +43,9 @@ impl Live {
 
     fn close(&mut self) {
         if let Some(mut source) = self.current.take() {
-            self.latest = source.stats().unwrap_or(self.latest);
+            // With its device gone it may not answer any more: what it counted since the last time is lost with it.
+            let _ = source.update_stats();
         }
-        self.before = self.before.plus(std::mem::take(&mut self.latest));
     }
 
     fn follow(&mut self) {
@@ -95,7 +83,11 @@ impl Live {
     }
 }
 
-impl Source for Live {
+impl Wrapper for Live {
+    fn inner(&mut self) -> Option<&mut dyn Source> {
+        self.current.as_deref_mut().map(|source| source as &mut dyn Source)
+    }
+
     fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(Frame<'_>)) -> io::Result<Polled> {
         if self.route.is_some() {
             self.follow();
@@ -117,21 +109,16 @@ impl Source for Live {
             }
         }
     }
-
-    fn stats(&mut self) -> io::Result<Stats> {
-        if let Some(source) = &mut self.current {
-            self.latest = source.stats()?;
-        }
-        Ok(self.before.plus(self.latest))
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::{control::DeviceStats, tally::Tally};
+    use std::sync::Arc;
 
-    /// Fails at its second call.
-    struct Fragile(u32);
+    /// Fails at its second call, and counts its calls.
+    struct Fragile(u32, Arc<Tally>);
 
     impl Source for Fragile {
         fn poll(&mut self, _: Duration, _: &mut dyn FnMut(Frame<'_>)) -> io::Result<Polled> {
@@ -139,26 +126,29 @@ mod tests {
             if self.0 == 2 { Err(io::Error::other("device x has disappeared")) } else { Ok(Polled::Frames(1)) }
         }
 
-        fn stats(&mut self) -> io::Result<Stats> {
-            Ok(Stats { matched: u64::from(self.0), ..Stats::default() })
+        fn update_stats(&mut self) -> io::Result<()> {
+            self.1.add(DeviceStats { seen: u64::from(std::mem::take(&mut self.0)), ..DeviceStats::default() });
+            Ok(())
         }
     }
 
     #[test]
     fn what_fails_is_opened_again() {
-        let mut attempts = 0;
+        let tally = Arc::new(Tally::default());
+        let (mut attempts, again) = (0, Arc::clone(&tally));
         let open: Opener = Box::new(move || {
             attempts += 1;
-            if attempts == 1 { Err(super::super::Error::device("x", "not yet")) } else { Ok(Box::new(Fragile(0))) }
+            if attempts == 1 { Err(super::super::Error::device("x", "not yet")) } else { Ok(Box::new(Fragile(0, Arc::clone(&again)))) }
         });
-        let mut live = Live::new("x", Box::new(Fragile(0)), open);
-        let polled: Vec<Polled> = (0..2).map(|_| live.poll(Duration::ZERO, &mut |_| {}).unwrap()).collect();
+        let mut live = Live::new("x", Box::new(Fragile(0, Arc::clone(&tally))), open);
+        let polled: Vec<Polled> = (0..2).map(|_| Wrapper::poll(&mut live, Duration::ZERO, &mut |_| {}).unwrap()).collect();
         assert_eq!(polled, [Polled::Frames(1), Polled::Idle]);
-        assert_eq!(live.stats().unwrap().matched, 2);
+        assert_eq!(tally.get().seen, 2, "counted when it failed");
         live.retry_at = Instant::now();
-        assert_eq!(live.poll(Duration::ZERO, &mut |_| {}).unwrap(), Polled::Idle, "the first attempt fails");
+        assert_eq!(Wrapper::poll(&mut live, Duration::ZERO, &mut |_| {}).unwrap(), Polled::Idle, "the first attempt fails");
         live.retry_at = Instant::now();
-        assert_eq!(live.poll(Duration::ZERO, &mut |_| {}).unwrap(), Polled::Frames(1));
-        assert_eq!(live.stats().unwrap().matched, 3);
+        assert_eq!(Wrapper::poll(&mut live, Duration::ZERO, &mut |_| {}).unwrap(), Polled::Frames(1));
+        live.update_stats().unwrap();
+        assert_eq!(tally.get().seen, 3);
     }
 }

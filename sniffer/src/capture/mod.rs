@@ -1,6 +1,8 @@
-//! Where frames come from. Every backend implements [`Source`]; none of them knows what becomes of a frame.
+//! Where frames come from, and the way back. A backend has sources ([`Source`], one for each worker) and one control
+//! ([`control::Control`]); none of them knows what becomes of a frame.
 
 pub mod afpacket;
+pub mod compile;
 pub mod control;
 pub mod devices;
 pub mod dump;
@@ -14,14 +16,19 @@ pub mod live;
 pub mod open;
 pub mod options;
 pub mod replay;
+pub mod wrapper;
 
 mod error;
+mod expression;
 #[cfg(test)]
 mod live_tests;
+mod slot;
 mod sys;
+mod tally;
+#[cfg(test)]
+mod testing;
 
 pub use error::Error;
-pub use open::Kernel;
 
 use crate::time::Timestamp;
 use std::{io, time::Duration};
@@ -97,7 +104,8 @@ pub enum Polled {
     Ended,
 }
 
-/// A source pushes frames: the buffer behind a [`Frame`] goes back to the kernel when `each` returns.
+/// A source pushes frames: the buffer behind a [`Frame`] goes back to the kernel when `each` returns. It belongs to one worker; what others
+/// say to the interface goes through [`control::Control`]. A source in front of another one implements [`wrapper::Wrapper`] instead.
 pub trait Source: Send {
     /// Hands over what is there (a bounded number of frames), waiting at most `wait` when nothing is.
     ///
@@ -105,38 +113,10 @@ pub trait Source: Send {
     /// When the device is gone or the file is broken beyond what was already handed over.
     fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(Frame<'_>)) -> io::Result<Polled>;
 
-    /// Totals since the source was opened.
+    /// Adds what was counted since the last call to what [`control::Control::stats`] answers. The worker calls it about once a second and at
+    /// its end: some counters can be read only by the thread that owns the source.
     ///
     /// # Errors
     /// When the kernel does not answer.
-    fn stats(&mut self) -> io::Result<Stats>;
-}
-
-/// Packets counted by a source since it was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Seen by the hook or socket, before any filter, where that is known; else the same as `matched`.
-    pub seen: u64,
-    /// Passed the filter.
-    pub matched: u64,
-    /// Matched, and lost because the ring or socket buffer was full.
-    pub lost: u64,
-    /// Lost by the interface before anybody saw them, where that is known.
-    pub lost_by_interface: u64,
-    /// Matched, and left alone because another interface owns the flow (on `any` a packet may be seen on several).
-    pub duplicates: u64,
-}
-
-impl Stats {
-    /// The sum of two sources, or of what one counted before and after it was opened again.
-    #[must_use]
-    pub fn plus(self, other: Self) -> Self {
-        Self {
-            seen: self.seen + other.seen,
-            matched: self.matched + other.matched,
-            lost: self.lost + other.lost,
-            lost_by_interface: self.lost_by_interface + other.lost_by_interface,
-            duplicates: self.duplicates + other.duplicates,
-        }
-    }
+    fn update_stats(&mut self) -> io::Result<()>;
 }

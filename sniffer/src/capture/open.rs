@@ -1,30 +1,26 @@
-//! From the settings of an interface to its sources, one for each worker: a type that the user names is honoured or fails; `auto` walks down
-//! the ladder eBPF → `AF_PACKET` → libpcap, and says at each step why.
+//! From the settings of an interface to what it is opened as: a type that the user names is honoured or fails; `auto` walks down the ladder
+//! eBPF → `AF_PACKET` → libpcap, and logs at each step why.
 
 use super::{
-    Error, Link, Source, afpacket,
-    control::{Control, DeviceStats},
+    Error, Link, Source,
+    afpacket::AfPacketControl,
+    compile,
+    control::Control,
     devices::{self, Device},
     dump::{Dump, Dumped},
-    file::FileSource,
+    ebpf,
+    file::{FileControl, FileSource},
     filter::Filters,
-    filtered::{self, Filtered},
-    libpcap::{self, Libpcap},
+    filtered::Filtered,
+    libpcap::LibpcapControl,
     live::Live,
     options::{Interface, Kind, Replay},
     replay::{Looped, Paced, Stepped},
 };
-use crate::{
-    net::{FlowKey, FlowRecord, Verdict},
-    time::Timestamp,
-};
 use std::{
     io::{BufReader, stdin, stdout},
-    path::Path,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
 };
 
 /// Where an interface's packets come from in the end.
@@ -52,20 +48,17 @@ impl Backend {
     }
 }
 
-/// One for each worker.
-pub type Sources = Vec<Box<dyn Source>>;
-
 /// What an interface is opened as: sources, of which each is handed to one worker, and the control that they all share.
 pub struct Capture {
     /// One for each worker.
-    pub sources: Sources,
+    pub sources: Vec<Box<dyn Source>>,
     /// The way back: filter, verdicts, flow records, statistics.
     pub control: Arc<dyn Control>,
     /// What they are.
     pub backend: Backend,
     /// The device behind them; `None` for a file.
     pub device: Option<Device>,
-    /// Where our own programs are, in words.
+    /// Where our own programs are attached, in words.
     pub hooks: Option<String>,
 }
 
@@ -77,86 +70,13 @@ impl Capture {
     }
 }
 
-/// What a backend is asked for.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// What the user wrote.
-    pub interface: Interface,
-    /// The device it names.
-    pub device: Device,
-    /// What is wanted: the user's filter or the generated one, compiled.
-    pub filters: Filters,
-    /// See packets for other hosts.
-    pub promiscuous: bool,
-}
-
-impl Plan {
-    /// Finds the device that `interface` names.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn new(interface: &Interface, filters: &Filters) -> Result<Self, Error> {
-        let device = devices::resolve(&interface.device)?;
-        let promiscuous = interface.kind != Kind::AfPacket || interface.auto_promisc_mode;
-        Ok(Self { interface: interface.clone(), device, filters: filters.clone(), promiscuous })
-    }
-}
-
-/// Sources of our own programs, their control, and where they are, in words.
-pub type OwnPrograms = (Sources, Arc<dyn Control>, String);
-
-/// What the kernel half does for capture.
-#[derive(Clone, Copy)]
-pub struct Kernel {
-    /// The first step of the ladder: sources of our own programs, one for each of `plan.interface.workers()`, and where those are, in
-    /// words. They survive the loss of their device by themselves, or are wrapped in [`Live`].
-    pub ebpf: fn(&Plan) -> Result<OwnPrograms, Error>,
-    /// The filter of an `AF_PACKET` socket.
-    pub socket_filter: fn(&Plan) -> Result<afpacket::Filter, Error>,
-}
-
-impl Default for Kernel {
-    /// Without a kernel half: no eBPF, and libpcap's programs for sockets.
-    fn default() -> Self {
-        Self { ebpf: |_| Err(Error::Setting("eBPF is not part of this build".to_owned())), socket_filter: classic_filter }
-    }
-}
-
-/// The filter of an `AF_PACKET` socket as libpcap would make it: classic BPF, which every kernel takes.
-///
-/// # Errors
-/// When the expression is none.
-pub fn classic_filter(plan: &Plan) -> Result<afpacket::Filter, Error> {
-    if plan.filters.is_everything() {
-        return Ok(afpacket::Filter::None);
-    }
-    let expression = plan.filters.text.as_str();
-    let ethernet = |device: &str| libpcap::live_program(device, plan.interface.snaplen, expression);
-    let raw_ip = || -> Result<libpcap::Instructions, Error> {
-        let program = match &plan.filters.raw_ip {
-            Some(program) => program.clone(),
-            None => filtered::compile_raw_ip(expression)?,
-        };
-        Ok(program.instructions().iter().map(|i| (i.code, i.jt, i.jf, i.k)).collect())
-    };
-    match plan.device.link {
-        Some(Link::Ethernet) => ethernet(&plan.device.name).map(afpacket::Filter::Classic),
-        Some(_) => raw_ip().map(afpacket::Filter::Classic),
-        None => {
-            // An expression about Ethernet headers matches nothing where there is none.
-            let raw_ip = raw_ip().unwrap_or_else(|_| vec![(0x06, 0, 0, 0)]);
-            Ok(afpacket::Filter::by_link(&ethernet("lo")?, &raw_ip))
-        }
-    }
-}
-
 /// Checks what can be checked without opening anything: the expression, and that the device is there when it is named by number or route.
 ///
 /// # Errors
 /// What is wrong, for `sniffer test config`.
 pub fn check(interface: &Interface, expression: &str) -> Result<(), Error> {
     if !expression.trim().is_empty() {
-        filtered::compile(expression, Link::Ethernet)?;
+        compile::for_link(expression, Link::Ethernet)?;
     }
     let by_name = interface.device.parse::<usize>().is_err() && !interface.device.starts_with("default_route");
     if interface.file.is_none() && !by_name {
@@ -169,45 +89,14 @@ pub fn check(interface: &Interface, expression: &str) -> Result<(), Error> {
 ///
 /// # Errors
 /// When nothing works; with the reason for each thing that was tried.
-pub fn open(interface: &Interface, replay: &Replay, filters: &Filters, kernel: Kernel) -> Result<Capture, Error> {
+pub fn open(interface: &Interface, replay: &Replay, filters: &Filters) -> Result<Capture, Error> {
     let dump = replay.dump.as_deref().map(Dump::create).transpose()?;
-    let mut opened = match &interface.file {
-        Some(path) => {
-            let source = open_file(path, interface.bpf_filter.as_deref(), replay)?;
-            Capture { sources: vec![source], control: unchanging(), backend: Backend::File, device: None, hooks: None }
-        }
-        None => open_device(interface, filters, kernel)?,
+    let mut capture = match &interface.file {
+        Some(path) => open_file(path, filters, replay)?,
+        None => open_device(interface, filters)?,
     };
-    opened.sources = opened.sources.into_iter().map(|source| wrapped(source, replay, dump.as_ref())).collect();
-    Ok(opened)
-}
-
-/// The control of a backend whose filter cannot be replaced yet.
-#[derive(Default)]
-struct Unchanging {
-    not_entered: AtomicU64,
-}
-
-fn unchanging() -> Arc<dyn Control> {
-    Arc::new(Unchanging::default())
-}
-
-impl Control for Unchanging {
-    fn set_filter(&self, _: &Filters) -> Result<(), Error> {
-        Err(Error::Setting("the filter of this interface cannot be replaced while it runs".to_owned()))
-    }
-
-    fn apply(&self, verdicts: &[(FlowKey, Verdict)]) {
-        self.not_entered.fetch_add(verdicts.len() as u64, Ordering::Relaxed);
-    }
-
-    fn drain_flows(&self, _: Timestamp, _: &mut dyn FnMut(&FlowRecord)) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn stats(&self) -> Result<DeviceStats, Error> {
-        Ok(DeviceStats { not_entered: self.not_entered.load(Ordering::Relaxed), ..DeviceStats::default() })
-    }
+    capture.sources = capture.sources.into_iter().map(|source| wrapped(source, replay, dump.as_ref())).collect();
+    Ok(capture)
 }
 
 fn wrapped(source: Box<dyn Source>, replay: &Replay, dump: Option<&Arc<Mutex<Dump>>>) -> Box<dyn Source> {
@@ -221,123 +110,130 @@ fn wrapped(source: Box<dyn Source>, replay: &Replay, dump: Option<&Arc<Mutex<Dum
     source
 }
 
-fn open_file(path: &Path, filter: Option<&str>, replay: &Replay) -> Result<Box<dyn Source>, Error> {
-    let (owned, filter) = (path.to_owned(), filter.map(str::to_owned));
-    let open = move || -> Result<Box<dyn Source>, Error> {
-        let file: Box<dyn Source> = Box::new(FileSource::open(&owned)?);
-        match &filter {
-            Some(filter) => Ok(Box::new(Filtered::new(file, filter)?)),
-            None => Ok(file),
-        }
-    };
+fn open_file(path: &Path, filters: &Filters, replay: &Replay) -> Result<Capture, Error> {
+    let control = FileControl::new(filters)?;
+    let (path, tally): (PathBuf, _) = (path.to_owned(), Arc::clone(&control.tally));
+    let open = move || -> Result<Box<dyn Source>, Error> { Ok(Box::new(FileSource::open(&path, Arc::clone(&tally))?)) };
     let mut source = if replay.loops == 1 { open()? } else { Box::new(Looped::new(Box::new(open), replay.loops)?) };
+    source = Box::new(Filtered::new(source, &control.filter, Arc::clone(&control.tally)));
     if !replay.top_speed {
         source = Box::new(Paced::new(source));
     }
-    Ok(source)
+    Ok(Capture { sources: vec![source], control: Arc::new(control), backend: Backend::File, device: None, hooks: None })
 }
 
-fn open_device(interface: &Interface, filters: &Filters, kernel: Kernel) -> Result<Capture, Error> {
-    let plan = Plan::new(interface, filters)?;
-    let steps: &[Backend] = match interface.kind {
-        Kind::Ebpf => &[Backend::Ebpf],
-        Kind::AfPacket => &[Backend::AfPacket],
-        Kind::Pcap => &[Backend::Pcap],
-        Kind::Auto | Kind::PfRing | Kind::Dpdk => &[Backend::Ebpf, Backend::AfPacket, Backend::Pcap],
+/// One step of the ladder.
+type Step<'a> = (Backend, &'a dyn Fn() -> Result<Capture, Error>);
+
+fn open_device(interface: &Interface, filters: &Filters) -> Result<Capture, Error> {
+    let device = devices::resolve(&interface.device)?;
+    let ebpf: Step<'_> = (Backend::Ebpf, &|| open_ebpf(interface, &device, filters));
+    let afpacket: Step<'_> = (Backend::AfPacket, &|| open_afpacket(interface, &device, filters));
+    let libpcap: Step<'_> = (Backend::Pcap, &|| open_libpcap(interface, &device, filters));
+    let steps: &[Step<'_>] = match interface.kind {
+        Kind::Ebpf => &[ebpf],
+        Kind::AfPacket => &[afpacket],
+        Kind::Pcap => &[libpcap],
+        Kind::Auto | Kind::PfRing | Kind::Dpdk => &[ebpf, afpacket, libpcap],
     };
+    first_that_works(&device.name, steps)
+}
+
+fn first_that_works(device: &str, steps: &[Step<'_>]) -> Result<Capture, Error> {
     let mut reasons = Vec::new();
-    for (index, backend) in steps.iter().enumerate() {
-        let sources = match backend {
-            Backend::Ebpf => (kernel.ebpf)(&plan).map(|(sources, control, hooks)| (sources, control, Some(hooks))),
-            Backend::AfPacket => open_afpacket(&plan, kernel).map(|sources| (sources, unchanging(), None)),
-            Backend::Pcap | Backend::File => open_libpcap(&plan).map(|sources| (sources, unchanging(), None)),
-        };
-        match sources {
-            Ok((sources, control, hooks)) => return Ok(Capture { sources, control, backend: *backend, device: Some(plan.device), hooks }),
+    for (index, (backend, open)) in steps.iter().enumerate() {
+        match open() {
+            Ok(capture) => return Ok(capture),
             Err(error) => {
                 let reason = match error {
                     Error::Device { reason, .. } => reason,
                     error => error.to_string(),
                 };
-                if let Some(next) = steps.get(index + 1) {
-                    let (from, to) = (backend.name(), next.name());
-                    log::warn!("{}: {from} does not work here, {to} takes its place: {reason}", plan.device.name);
+                if let Some((next, _)) = steps.get(index + 1) {
+                    log::warn!("{device}: {} does not work here, {} takes its place: {reason}", backend.name(), next.name());
                 }
                 reasons.push(format!("{}: {reason}", backend.name()));
             }
         }
     }
-    Err(Error::device(&plan.device.name, reasons.join("; ")))
+    Err(Error::device(device, reasons.join("; ")))
+}
+
+fn open_ebpf(interface: &Interface, device: &Device, filters: &Filters) -> Result<Capture, Error> {
+    // These sources survive the loss of their device by themselves.
+    let (sources, control) = ebpf::open(interface, device, filters).map_err(|error| Error::device(&device.name, error))?;
+    let hooks = Some(control.hooks().join(", "));
+    Ok(Capture { sources, control, backend: Backend::Ebpf, device: Some(device.clone()), hooks })
+}
+
+fn open_afpacket(interface: &Interface, device: &Device, filters: &Filters) -> Result<Capture, Error> {
+    let control = Arc::new(AfPacketControl::new(interface, filters));
+    let (sources, group) = control.open(device, interface.workers(), interface.fanout_group)?;
+    let sources = sources.into_iter().map(|source| {
+        let control = Arc::clone(&control);
+        let again = move |device: &Device| {
+            let (mut sources, _) = control.open(device, 1, group)?;
+            let source = sources.pop().ok_or_else(|| Error::device(&device.name, "no socket"))?;
+            Ok(Box::new(source) as Box<dyn Source>)
+        };
+        live(interface, device, Box::new(source), again)
+    });
+    let sources = sources.collect();
+    Ok(Capture { sources, control, backend: Backend::AfPacket, device: Some(device.clone()), hooks: None })
+}
+
+fn open_libpcap(interface: &Interface, device: &Device, filters: &Filters) -> Result<Capture, Error> {
+    let control = Arc::new(LibpcapControl::new(interface, filters));
+    let source = Box::new(control.open(device)?);
+    let opener = Arc::clone(&control);
+    let again = move |device: &Device| opener.open(device).map(|source| Box::new(source) as Box<dyn Source>);
+    let sources = vec![live(interface, device, source, again)];
+    Ok(Capture { sources, control, backend: Backend::Pcap, device: Some(device.clone()), hooks: None })
 }
 
 /// Wraps a source so that it outlives its device, and follows the default route if the user wants that.
 fn live(
-    plan: &Plan,
+    interface: &Interface,
+    device: &Device,
     source: Box<dyn Source>,
-    open: impl FnMut(&Plan) -> Result<Box<dyn Source>, Error> + Send + 'static,
+    open: impl FnMut(&Device) -> Result<Box<dyn Source>, Error> + Send + 'static,
 ) -> Box<dyn Source> {
-    let (interface, filters, mut open) = (plan.interface.clone(), plan.filters.clone(), open);
-    let again = move || open(&Plan::new(&interface, &filters)?);
-    let live = Live::new(&plan.interface.device, source, Box::new(again));
-    match plan.interface.poll_default_route {
-        Some(every) if plan.interface.device.starts_with("default_route") => {
-            Box::new(live.following(&plan.interface.device, &plan.device.name, every))
-        }
+    let (named, mut open) = (interface.device.clone(), open);
+    let again = move || open(&devices::resolve(&named)?);
+    let live = Live::new(&interface.device, source, Box::new(again));
+    match interface.poll_default_route {
+        Some(every) if interface.device.starts_with("default_route") => Box::new(live.following(&interface.device, &device.name, every)),
         _ => Box::new(live),
     }
-}
-
-fn open_afpacket(plan: &Plan, kernel: Kernel) -> Result<Sources, Error> {
-    let open = move |plan: &Plan, workers: usize, group: Option<u16>| {
-        let config = afpacket::Config {
-            device: plan.device.name.clone(),
-            ifindex: plan.device.ifindex,
-            loopback: plan.device.loopback,
-            snaplen: plan.interface.snaplen,
-            ring_bytes: plan.interface.ring_bytes(),
-            promiscuous: plan.promiscuous,
-        };
-        let filter = (kernel.socket_filter)(plan)?;
-        afpacket::open(&config, workers, group, &filter).map_err(|e| Error::device(&plan.device.name, e))
-    };
-    let (sources, group) = open(plan, plan.interface.workers(), plan.interface.fanout_group)?;
-    let wrapped = sources.into_iter().map(|source| {
-        let again = move |plan: &Plan| {
-            let (mut sources, _) = open(plan, 1, group)?;
-            let source = sources.pop().ok_or_else(|| Error::device(&plan.device.name, "no socket"))?;
-            Ok(Box::new(source) as Box<dyn Source>)
-        };
-        live(plan, Box::new(source), again)
-    });
-    Ok(wrapped.collect())
-}
-
-fn open_libpcap(plan: &Plan) -> Result<Sources, Error> {
-    let open = |plan: &Plan| {
-        let config = libpcap::Config {
-            device: plan.device.name.clone(),
-            ifindex: plan.device.ifindex,
-            snaplen: plan.interface.snaplen,
-            buffer_bytes: (plan.interface.buffer_size_mb << 20).next_power_of_two(),
-        };
-        Libpcap::open(&config, &plan.filters.text).map(|source| Box::new(source) as Box<dyn Source>)
-    };
-    let source = open(plan)?;
-    Ok(vec![live(plan, source, open)])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::control::recording::Recording;
 
     #[test]
-    fn a_named_type_is_honoured_or_fails() {
-        let interface = Interface { device: "lo".to_owned(), kind: Kind::Ebpf, ..Interface::default() };
-        let error = open(&interface, &Replay::default(), &Filters::default(), Kernel::default()).map(|_| ()).unwrap_err().to_string();
-        assert_eq!(error, "device lo: ebpf: eBPF is not part of this build");
+    fn the_ladder_stops_at_the_first_step_that_works() {
+        let fails: &dyn Fn() -> Result<Capture, Error> = &|| Err(Error::device("lo", "no"));
+        let works: &dyn Fn() -> Result<Capture, Error> = &|| {
+            let control = Arc::new(Recording::default());
+            Ok(Capture { sources: Vec::new(), control, backend: Backend::AfPacket, device: None, hooks: None })
+        };
+        let ladder = |steps: [&dyn Fn() -> Result<Capture, Error>; 3]| {
+            let [first, second, third] = steps;
+            let steps = [(Backend::Ebpf, first), (Backend::AfPacket, second), (Backend::Pcap, third)];
+            first_that_works("lo", &steps).map(|capture| capture.how()).map_err(|error| error.to_string())
+        };
+        let never: &dyn Fn() -> Result<Capture, Error> = &|| panic!("a step behind one that works");
+        assert_eq!(ladder([fails, works, never]), Ok("af_packet".to_owned()));
+        assert_eq!(ladder([fails, fails, fails]), Err("device lo: ebpf: no; af_packet: no; pcap: no".to_owned()));
+    }
+
+    #[test]
+    fn a_device_that_is_not_there() {
         let interface = Interface { device: "nosuchdev0".to_owned(), ..Interface::default() };
-        let error = open(&interface, &Replay::default(), &Filters::default(), Kernel::default()).map(|_| ()).unwrap_err().to_string();
-        assert!(error.contains("no such device"), "{error}");
+        let error = open(&interface, &Replay::default(), &Filters::default()).map(|_| ()).unwrap_err().to_string();
+        assert!(error.starts_with("device nosuchdev0: there is no such device"), "{error}");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! How a capture file is played: again and again (`-l`), at the pace it was captured with (without `-t`), or packet by packet (`-O`).
 //!
-//! Each is a wrapper around a [`Source`]. They ask the clock, as only sources may, and they copy: none of this is meant to be fast.
+//! Each is a [`Wrapper`]. They ask the clock, as only sources may, and they copy: none of this is meant to be fast.
 
-use super::{Error, Frame, Polled, Source, Stats};
+use super::{Error, Frame, Polled, Source, wrapper::Wrapper};
 use crate::time::Timestamp;
 use std::{
     collections::VecDeque,
@@ -22,8 +22,6 @@ pub struct Looped {
     current: Box<dyn Source>,
     /// How often it may still be opened; `None` is for ever.
     left: Option<u64>,
-    /// Counters of the rounds before.
-    before: Stats,
     /// Whether this round had any packet: a file without one is not worth another.
     any: bool,
 }
@@ -35,11 +33,15 @@ impl Looped {
     /// Those of `open`.
     pub fn new(mut open: Opener, loops: u64) -> Result<Self, Error> {
         let current = open()?;
-        Ok(Self { open, current, left: loops.checked_sub(1), before: Stats::default(), any: false })
+        Ok(Self { open, current, left: loops.checked_sub(1), any: false })
     }
 }
 
-impl Source for Looped {
+impl Wrapper for Looped {
+    fn inner(&mut self) -> Option<&mut dyn Source> {
+        Some(self.current.as_mut())
+    }
+
     fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(Frame<'_>)) -> io::Result<Polled> {
         let polled = self.current.poll(wait, each)?;
         match polled {
@@ -49,8 +51,7 @@ impl Source for Looped {
                 if self.left == Some(0) || !self.any {
                     return Ok(Polled::Ended);
                 }
-                let stats = self.current.stats()?;
-                self.before = self.before.plus(stats);
+                self.current.update_stats()?;
                 self.current = (self.open)().map_err(io::Error::other)?;
                 self.left = self.left.map(|left| left - 1);
                 self.any = false;
@@ -58,10 +59,6 @@ impl Source for Looped {
             }
         }
         Ok(polled)
-    }
-
-    fn stats(&mut self) -> io::Result<Stats> {
-        Ok(self.before.plus(self.current.stats()?))
     }
 }
 
@@ -108,7 +105,11 @@ impl Paced {
     }
 }
 
-impl Source for Paced {
+impl Wrapper for Paced {
+    fn inner(&mut self) -> Option<&mut dyn Source> {
+        Some(self.inner.as_mut())
+    }
+
     fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(Frame<'_>)) -> io::Result<Polled> {
         let until = Instant::now() + wait;
         let mut count = 0;
@@ -138,10 +139,6 @@ impl Source for Paced {
         }
         Ok(Polled::Frames(count))
     }
-
-    fn stats(&mut self) -> io::Result<Stats> {
-        self.inner.stats()
-    }
 }
 
 /// Hands over a frame for every line that somebody enters.
@@ -168,7 +165,11 @@ impl Stepped {
     }
 }
 
-impl Source for Stepped {
+impl Wrapper for Stepped {
+    fn inner(&mut self) -> Option<&mut dyn Source> {
+        Some(self.inner.as_mut())
+    }
+
     fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(Frame<'_>)) -> io::Result<Polled> {
         if self.kept.next_time().is_none() {
             match self.kept.fill(self.inner.as_mut(), wait)? {
@@ -189,10 +190,6 @@ impl Source for Stepped {
                 Ok(Polled::Frames(1))
             }
         }
-    }
-
-    fn stats(&mut self) -> io::Result<Stats> {
-        self.inner.stats()
     }
 }
 
@@ -222,8 +219,8 @@ mod tests {
             Ok(if times.is_empty() { Polled::Ended } else { Polled::Frames(times.len()) })
         }
 
-        fn stats(&mut self) -> io::Result<Stats> {
-            Ok(Stats { seen: 2, matched: 2, ..Stats::default() })
+        fn update_stats(&mut self) -> io::Result<()> {
+            Ok(())
         }
     }
 
@@ -238,13 +235,12 @@ mod tests {
     fn loops() {
         let mut three = Looped::new(Box::new(|| Ok(Box::new(Times(vec![1, 2])))), 3).unwrap();
         assert_eq!(times(&mut three).iter().map(|t| t.0).collect::<Vec<_>>(), [1, 2, 1, 2, 1, 2]);
-        assert_eq!(three.stats().unwrap().matched, 6);
         let mut empty = Looped::new(Box::new(|| Ok(Box::new(Times(Vec::new())))), 0).unwrap();
         assert_eq!(times(&mut empty), [], "for ever, but there is nothing");
         let mut forever = Looped::new(Box::new(|| Ok(Box::new(Times(vec![1])))), 0).unwrap();
         let mut count = 0;
         for _ in 0..100 {
-            assert_ne!(forever.poll(Duration::ZERO, &mut |_| count += 1).unwrap(), Polled::Ended);
+            assert_ne!(Wrapper::poll(&mut forever, Duration::ZERO, &mut |_| count += 1).unwrap(), Polled::Ended);
         }
         assert_eq!(count, 50);
     }
@@ -269,7 +265,7 @@ mod tests {
         let (mut screen, prompt) = io::pipe().unwrap();
         let mut stepped = Stepped::new(Box::new(Times(vec![7, 8])), io::BufReader::new(lines), prompt);
         let mut seen = Vec::new();
-        let mut poll = |wait| stepped.poll(Duration::from_millis(wait), &mut |f| seen.push(f.time.0)).unwrap();
+        let mut poll = |wait| Wrapper::poll(&mut stepped, Duration::from_millis(wait), &mut |f| seen.push(f.time.0)).unwrap();
         assert_eq!((poll(1), poll(1)), (Polled::Idle, Polled::Idle));
         keyboard.write_all(b"\n").unwrap();
         assert_eq!(poll(5000), Polled::Frames(1));

@@ -35,6 +35,43 @@ pub(super) fn wait_readable(fd: BorrowedFd<'_>, wait: Duration) -> io::Result<Re
     }
 }
 
+/// Puts a classic program on a socket (`SO_ATTACH_FILTER`), in one step in the place of the one before.
+///
+/// # Errors
+/// When it has more than 65,535 instructions, or the kernel refuses it; then the one before stays.
+pub(super) fn attach_filter(socket: BorrowedFd<'_>, program: &[libc::sock_filter]) -> io::Result<()> {
+    let len = u16::try_from(program.len()).map_err(|_| io::Error::other("a filter of more than 65535 instructions"))?;
+    // The kernel does not write to the instructions.
+    let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
+    // SAFETY: the kernel reads a `sock_fprog` and the instructions it points to, all of which live for the call.
+    let result = unsafe {
+        let value = (&raw const program).cast();
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, value, size_of_val(&program) as u32)
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The classic program on a socket (`SO_GET_FILTER`); empty when there is none.
+///
+/// # Errors
+/// When the kernel does not answer.
+pub(super) fn attached_filter(socket: BorrowedFd<'_>) -> io::Result<Vec<libc::sock_filter>> {
+    // Here lengths are numbers of instructions. `SO_GET_FILTER` has the number of `SO_ATTACH_FILTER`.
+    let get = |program: &mut [libc::sock_filter]| {
+        let mut len = u32::try_from(program.len()).unwrap_or(u32::MAX);
+        // SAFETY: the kernel writes `len` instructions at most, and nothing when it is 0.
+        let result = unsafe {
+            libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, program.as_mut_ptr().cast(), &raw mut len)
+        };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(len as usize) }
+    };
+    let mut program = vec![libc::sock_filter { code: 0, jt: 0, jf: 0, k: 0 }; get(&mut [])?];
+    if !program.is_empty() {
+        get(&mut program)?;
+    }
+    Ok(program)
+}
+
 /// The kernel's index of an interface.
 ///
 /// # Errors

@@ -1,56 +1,26 @@
 //! Packets from an `AF_PACKET` socket through a mapped ring (`TPACKET_V3`): no system call and no copy per packet.
 
+mod control;
+mod filter;
 mod ring;
 mod socket;
 
-use super::{Frame, Link, Polled, Segments, Source, Stats, StrippedTag, sys};
+pub use control::AfPacketControl;
+pub use filter::Filter;
+
+use super::{
+    Frame, Link, Polled, Segments, Source, StrippedTag, control::DeviceStats, devices::Device, options::Interface, sys, tally::Tally,
+};
 use crate::time::Timestamp;
 use ring::{Packet, Ring};
 use socket::Socket;
-use std::{
-    io,
-    os::fd::{AsFd, OwnedFd},
-    time::Duration,
-};
+use std::{io, os::fd::AsFd, sync::Arc, time::Duration};
 
-/// `ARPHRD_ETHER` and `ARPHRD_LOOPBACK`: what has an Ethernet header.
-const ETHERNET: u16 = 1;
-pub(super) const LOOPBACK: u16 = 772;
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
 const VLAN: u16 = 0x8100;
 /// Blocks are a quarter of a megabyte at least: with smaller ones a burst of large packets costs a wake-up for every few.
 const BLOCK: u32 = 256 << 10;
-
-/// What the kernel lets through to the socket.
-#[derive(Debug)]
-pub enum Filter {
-    /// Everything.
-    None,
-    /// A classic BPF program: code, jump if true, jump if false, operand of each instruction. What it returns is cut to the snap length.
-    Classic(Vec<(u16, u8, u8, u32)>),
-    /// A loaded eBPF program of type socket filter. It must return the snap length for what it wants: the kernel copies that much.
-    Ebpf(OwnedFd),
-}
-
-impl Filter {
-    /// One program for a socket on all interfaces, whose packets begin with an Ethernet header or, on devices without one (tun, WireGuard),
-    /// with the IP header. It asks the kernel which device it is and goes to the one or the other.
-    pub fn by_link(ethernet: &[(u16, u8, u8, u32)], raw_ip: &[(u16, u8, u8, u32)]) -> Self {
-        // `ldh` at SKF_AD_OFF + SKF_AD_HATYPE, an ancillary load of Linux's own; jumps are relative, so the programs need no change.
-        let mut program =
-            vec![(0x28, 0, 0, (-0x1000_i32 + 28) as u32), (0x15, 2, 0, u32::from(ETHERNET)), (0x15, 1, 0, u32::from(LOOPBACK))];
-        program.push((0x05, 0, 0, u32::try_from(ethernet.len()).unwrap_or(u32::MAX)));
-        program.extend_from_slice(ethernet);
-        program.extend_from_slice(raw_ip);
-        Self::Classic(program)
-    }
-}
-
-/// What the frames of a device begin with, by the `ARPHRD_` number of its hardware.
-pub(super) fn link_of(hardware: u16) -> Link {
-    if matches!(hardware, ETHERNET | LOOPBACK) { Link::Ethernet } else { Link::RawIp }
-}
 
 /// What to open.
 #[derive(Clone, Debug)]
@@ -69,12 +39,30 @@ pub struct Config {
     pub promiscuous: bool,
 }
 
+impl Config {
+    /// What `interface` asks for, on `device`.
+    pub fn new(interface: &Interface, device: &Device) -> Self {
+        Self {
+            device: device.name.clone(),
+            ifindex: device.ifindex,
+            loopback: device.loopback,
+            snaplen: interface.snaplen,
+            ring_bytes: interface.ring_bytes(),
+            promiscuous: interface.promiscuous(),
+        }
+    }
+}
+
 /// One socket with its ring.
 pub struct AfPacket {
-    socket: Socket,
+    /// Its control replaces the filter on it.
+    socket: Arc<Socket>,
     ring: Ring,
     config: Config,
-    total: Stats,
+    /// Frames handed over since the tally was brought up to date, and their bytes.
+    copied: u64,
+    copied_bytes: u64,
+    tally: Arc<Tally>,
     /// The device was last heard of as being down.
     down: bool,
 }
@@ -85,11 +73,17 @@ pub struct AfPacket {
 ///
 /// # Errors
 /// Without CAP_NET_RAW, when the device is not there, or when there is no memory for the ring; the text says what was being done.
-pub fn open(config: &Config, workers: usize, group: Option<u16>, filter: &Filter) -> io::Result<(Vec<AfPacket>, Option<u16>)> {
+pub fn open(
+    config: &Config,
+    workers: usize,
+    group: Option<u16>,
+    filter: &Filter,
+    tally: &Arc<Tally>,
+) -> io::Result<(Vec<AfPacket>, Option<u16>)> {
     let mut sources: Vec<AfPacket> = Vec::new();
     let mut group = group;
     for _ in 0..workers.max(1) {
-        let source = AfPacket::new(config)?;
+        let source = AfPacket::new(config, Arc::clone(tally))?;
         if workers > 1 || group.is_some() {
             group = Some(source.socket.join(group).map_err(|e| source.join_error(e))?);
         }
@@ -112,7 +106,7 @@ fn said(doing: &str, error: io::Error) -> io::Error {
 }
 
 impl AfPacket {
-    fn new(config: &Config) -> io::Result<Self> {
+    fn new(config: &Config, tally: Arc<Tally>) -> io::Result<Self> {
         let socket = Socket::new().map_err(|e| said("opening an AF_PACKET socket", e))?;
         // Before the socket is bound, so that from its first packet on there is a filter.
         socket.reject_all().map_err(|e| said("attaching a filter", e))?;
@@ -127,7 +121,7 @@ impl AfPacket {
         if config.promiscuous && config.ifindex != 0 {
             socket.promiscuous(config.ifindex).map_err(|e| said("setting promiscuous mode", e))?;
         }
-        Ok(Self { socket, ring, config: config.clone(), total: Stats::default(), down: false })
+        Ok(Self { socket: Arc::new(socket), ring, config: config.clone(), copied: 0, copied_bytes: 0, tally, down: false })
     }
 
     fn join_error(&self, error: io::Error) -> io::Error {
@@ -140,13 +134,17 @@ impl AfPacket {
     /// Hands over a block, if there is one.
     fn block(&mut self, each: &mut dyn FnMut(Frame<'_>)) -> Option<usize> {
         let block = self.ring.next()?;
-        let mut count = 0;
+        let (mut count, mut bytes) = (0, 0);
         for packet in block.packets() {
             if let Some(frame) = frame(&packet, self.config.snaplen) {
+                bytes += frame.data.len() as u64;
                 each(frame);
                 count += 1;
             }
         }
+        drop(block);
+        self.copied += count as u64;
+        self.copied_bytes += bytes;
         if std::mem::take(&mut self.down) {
             log::info!("{}: the device is up again", self.config.device);
         }
@@ -179,8 +177,8 @@ impl AfPacket {
 #[inline]
 fn frame<'a>(packet: &Packet<'a>, snaplen: u32) -> Option<Frame<'a>> {
     let (link, skip) = match packet.hardware {
-        LOOPBACK if packet.direction == libc::PACKET_OUTGOING => return None,
-        ETHERNET | LOOPBACK => (Link::Ethernet, 0),
+        libc::ARPHRD_LOOPBACK if packet.direction == libc::PACKET_OUTGOING => return None,
+        libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK => (Link::Ethernet, 0),
         // Whatever is in front of the IP header (nothing on tun and WireGuard, PPP on ppp): the kernel knows where it is.
         _ if matches!(packet.protocol, IPV4 | IPV6) => (Link::RawIp, packet.network),
         _ => return None,
@@ -213,11 +211,11 @@ impl Source for AfPacket {
         Ok(self.block(each).map_or(Polled::Idle, Polled::Frames))
     }
 
-    fn stats(&mut self) -> io::Result<Stats> {
+    fn update_stats(&mut self) -> io::Result<()> {
         let counted = self.socket.counted()?;
-        self.total.matched += u64::from(counted.packets);
-        self.total.lost += u64::from(counted.lost);
-        self.total.seen = self.total.matched;
-        Ok(self.total)
+        let (copied, copied_bytes) = (std::mem::take(&mut self.copied), std::mem::take(&mut self.copied_bytes));
+        let (seen, lost) = (u64::from(counted.packets), u64::from(counted.lost));
+        self.tally.add(DeviceStats { seen, copied, copied_bytes, lost, ..DeviceStats::default() });
+        Ok(())
     }
 }

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)] // Socket options and addresses that the standard library has no words for.
 
 use super::Filter;
+use crate::capture::sys;
 use std::{
     io,
     mem::{size_of, size_of_val, zeroed},
@@ -81,17 +82,12 @@ impl Socket {
             }
             Filter::Ebpf(program) => return self.set(libc::SOL_SOCKET, libc::SO_ATTACH_BPF, &program.as_raw_fd()),
         };
-        self.attach(program)
+        sys::attach_filter(self.as_fd(), &program)
     }
 
     /// A filter that nothing passes.
     pub(super) fn reject_all(&self) -> io::Result<()> {
-        self.attach(vec![libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0 }])
-    }
-
-    fn attach(&self, mut program: Vec<libc::sock_filter>) -> io::Result<()> {
-        let len = u16::try_from(program.len()).map_err(|_| io::Error::other("a filter of more than 65535 instructions"))?;
-        self.set(libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &libc::sock_fprog { len, filter: program.as_mut_ptr() })
+        sys::attach_filter(self.as_fd(), &[libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0 }])
     }
 
     /// Begins to receive from one interface, or from all of them when `ifindex` is 0.

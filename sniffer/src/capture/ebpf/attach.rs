@@ -1,27 +1,34 @@
-//! Which programs go where on an interface.
+//! Which programs go where on an interface, and what holds them there.
 
 use super::{
-    Device, Error, Hook, Options,
-    error::os_error,
-    is_raw_ip,
-    loaded::{Chain, Loaded},
+    error::{Error, os_error},
+    loaded::{AttachPoint, Loaded},
     qdisc, sys,
 };
-use aya::{
-    Ebpf,
-    programs::{
-        LinkOrder, Program, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode,
-        tc::{self, NlOptions, SchedClassifierLinkId, TcAttachOptions, TcError},
-        xdp::XdpLinkId,
-    },
+use crate::capture::{
+    devices::Device,
+    options::{HookSetting, Interface},
+};
+use aya::programs::{
+    LinkOrder, Program, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode,
+    tc::{self, NlOptions, SchedClassifierLinkId, TcAttachOptions, TcError},
+    xdp::XdpLinkId,
 };
 use std::os::fd::{AsFd, OwnedFd};
 
-/// What holds programs on an interface.
-pub(super) struct Attached {
-    pub ifindex: u32,
+/// The object in the kernel, and all that holds its programs on interfaces. They are detached when it is dropped.
+pub(super) struct Attachments {
+    loaded: Loaded,
+    attached: Vec<Attached>,
+    /// Interfaces that got a clsact from us.
+    clsact: Vec<u32>,
+}
+
+/// What holds programs on one interface.
+struct Attached {
+    ifindex: u32,
     /// In words: `eth0: tcx`.
-    pub hook: String,
+    summary: String,
     links: Vec<Link>,
     /// Socket filters and promiscuous mode.
     sockets: Vec<OwnedFd>,
@@ -29,12 +36,102 @@ pub(super) struct Attached {
 
 enum Link {
     Xdp(XdpLinkId),
-    Tc(Chain, SchedClassifierLinkId),
+    Tc(AttachPoint, SchedClassifierLinkId),
+}
+
+impl Attachments {
+    /// Nothing is attached yet.
+    pub fn new(loaded: Loaded) -> Self {
+        Self { loaded, attached: Vec::new(), clsact: Vec::new() }
+    }
+
+    pub fn loaded(&self) -> &Loaded {
+        &self.loaded
+    }
+
+    pub fn loaded_mut(&mut self) -> &mut Loaded {
+        &mut self.loaded
+    }
+
+    /// Where programs are attached, in words.
+    pub fn hooks(&self) -> Vec<String> {
+        self.attached.iter().map(|attached| attached.summary.clone()).collect()
+    }
+
+    /// Attaches to `device` what `interface` asks for.
+    pub fn attach(&mut self, device: &Device, interface: &Interface) -> Result<(), Error> {
+        self.attach_with(device, interface, false)
+    }
+
+    /// The same, with clsact even where the kernel has tcx.
+    pub fn attach_with(&mut self, device: &Device, interface: &Interface, clsact: bool) -> Result<(), Error> {
+        let Self { loaded, clsact: ours, .. } = self;
+        let mut attaching = Attaching { loaded, ours, device, links: Vec::new(), sockets: Vec::new(), clsact };
+        let done = attaching.hook(interface.hook).and_then(|how| {
+            if interface.promiscuous() && !device.is_any() && !device.loopback {
+                let socket = sys::packet_socket().map_err(|e| Error::io("a packet socket", e))?;
+                sys::promiscuous(socket.as_fd(), device.ifindex)
+                    .map_err(|e| Error::io(format!("promiscuous mode on {}", device.name), e))?;
+                attaching.sockets.push(socket);
+            }
+            Ok(how)
+        });
+        let Attaching { links, sockets, .. } = attaching;
+        let summary = done.as_ref().map(|how| format!("{}: {how}", device.name)).unwrap_or_default();
+        let attached = Attached { ifindex: device.ifindex, summary, links, sockets };
+        // Half of it would show half of the traffic.
+        match done {
+            Ok(_) => self.attached.push(attached),
+            Err(error) => {
+                take_off(&mut self.loaded, attached);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Detaches what is attached to an interface.
+    pub fn detach(&mut self, ifindex: u32) {
+        if let Some(at) = self.attached.iter().position(|attached| attached.ifindex == ifindex) {
+            let attached = self.attached.swap_remove(at);
+            take_off(&mut self.loaded, attached);
+        }
+    }
+}
+
+impl Drop for Attachments {
+    fn drop(&mut self) {
+        for attached in std::mem::take(&mut self.attached) {
+            take_off(&mut self.loaded, attached);
+        }
+        // A clsact that was ours goes with our programs, if nobody else uses it by now.
+        for ifindex in std::mem::take(&mut self.clsact) {
+            if let Err(error) = qdisc::delete_unused_clsact(ifindex) {
+                log::debug!("clsact of interface {ifindex} stays: {error}");
+            }
+        }
+    }
+}
+
+/// Takes programs off an interface; one that is gone took them with it.
+fn take_off(loaded: &mut Loaded, attached: Attached) {
+    for link in attached.links {
+        let done = match link {
+            Link::Xdp(id) => entry::<Xdp>(loaded, AttachPoint::Xdp).map(|program| program.detach(id)),
+            Link::Tc(point, id) => entry::<SchedClassifier>(loaded, point).map(|program| program.detach(id)),
+        };
+        if let Some(Err(error)) = done {
+            log::debug!("{}: {error}", attached.summary);
+        }
+    }
+    drop(attached.sockets);
 }
 
 /// One interface while programs are attached to it.
 struct Attaching<'a> {
     loaded: &'a mut Loaded,
+    /// [`Attachments::clsact`]
+    ours: &'a mut Vec<u32>,
     device: &'a Device,
     links: Vec<Link>,
     sockets: Vec<OwnedFd>,
@@ -42,66 +139,17 @@ struct Attaching<'a> {
     clsact: bool,
 }
 
-/// Attaches what `options.hook` asks for.
-pub(super) fn attach(loaded: &mut Loaded, device: &Device, options: &Options) -> Result<(), Error> {
-    attach_with(loaded, device, options, false)
-}
-
-/// The same, with clsact even where the kernel has tcx.
-pub(super) fn attach_with(loaded: &mut Loaded, device: &Device, options: &Options, clsact: bool) -> Result<(), Error> {
-    let mut attaching = Attaching { loaded, device, links: Vec::new(), sockets: Vec::new(), clsact };
-    let done = attaching.hook(options.hook).and_then(|how| {
-        if options.promiscuous && !device.is_any() && !device.loopback {
-            let socket = sys::packet_socket().map_err(|e| Error::io("a packet socket", e))?;
-            sys::promiscuous(socket.as_fd(), device.ifindex).map_err(|e| Error::io(format!("promiscuous mode on {}", device.name), e))?;
-            attaching.sockets.push(socket);
-        }
-        Ok(how)
-    });
-    let Attaching { links, sockets, .. } = attaching;
-    let hook = done.as_ref().map(|how| format!("{}: {how}", device.name)).unwrap_or_default();
-    let attached = Attached { ifindex: device.ifindex, hook, links, sockets };
-    // Half of it would show half of the traffic.
-    match done {
-        Ok(_) => loaded.attached.push(attached),
-        Err(error) => {
-            detach(loaded.ebpf_mut(), attached);
-            return Err(error);
-        }
-    }
-    Ok(())
-}
-
-/// Takes programs off an interface; one that is gone took them with it.
-pub(super) fn detach(ebpf: &mut Ebpf, attached: Attached) {
-    for link in attached.links {
-        let done = match link {
-            Link::Xdp(id) => program::<Xdp>(ebpf, Chain::Xdp).map(|program| program.detach(id)),
-            Link::Tc(chain, id) => program::<SchedClassifier>(ebpf, chain).map(|program| program.detach(id)),
-        };
-        if let Some(Err(error)) = done {
-            log::debug!("{}: {error}", attached.hook);
-        }
-    }
-    drop(attached.sockets);
-}
-
-/// Takes a clsact away that was ours, when nobody else's programs are in it.
-pub(super) fn remove_clsact(ifindex: u32) {
-    if let Err(error) = qdisc::delete_unused_clsact(ifindex) {
-        log::debug!("clsact of interface {ifindex} stays: {error}");
-    }
-}
-
 impl Attaching<'_> {
-    fn hook(&mut self, hook: Hook) -> Result<String, Error> {
+    fn hook(&mut self, hook: HookSetting) -> Result<String, Error> {
         let device = self.device;
         let wrong = |reason: &str| Err(Error::Interface { name: device.name.clone(), reason: reason.to_owned() });
         match hook {
-            Hook::Socket => self.socket(),
-            Hook::Xdp if device.is_any() || is_raw_ip(device) => wrong("XDP needs one interface with an Ethernet header; use `hook: auto`"),
-            Hook::Tc if device.is_any() => wrong("TC needs one interface; use `hook: auto` or `hook: socket`"),
-            Hook::Xdp => {
+            HookSetting::Socket => self.socket(),
+            HookSetting::Xdp if device.is_any() || device.is_raw_ip() => {
+                wrong("XDP needs one interface with an Ethernet header; use `hook: auto`")
+            }
+            HookSetting::Tc if device.is_any() => wrong("TC needs one interface; use `hook: auto` or `hook: socket`"),
+            HookSetting::Xdp => {
                 let mode = match self.xdp(XdpMode::Driver) {
                     Ok(()) => "native XDP",
                     Err(native) => match self.xdp(XdpMode::Skb) {
@@ -111,10 +159,10 @@ impl Attaching<'_> {
                 };
                 self.xdp_and_tc(mode)
             }
-            Hook::Tc => self.tc_both(),
-            Hook::Auto if device.is_any() || device.loopback => self.socket(),
-            Hook::Auto if device.has_address || is_raw_ip(device) => self.tc_both(),
-            Hook::Auto => match self.xdp(XdpMode::Driver) {
+            HookSetting::Tc => self.tc_both(),
+            HookSetting::Auto if device.is_any() || device.loopback => self.socket(),
+            HookSetting::Auto if device.has_address || device.is_raw_ip() => self.tc_both(),
+            HookSetting::Auto => match self.xdp(XdpMode::Driver) {
                 Ok(()) => self.xdp_and_tc("native XDP"),
                 Err(reason) => {
                     log::info!("{}: no native XDP, TC takes its place: {reason}", device.name);
@@ -126,7 +174,7 @@ impl Attaching<'_> {
 
     fn xdp(&mut self, mode: XdpMode) -> Result<(), Error> {
         let name = &self.device.name;
-        let program: &mut Xdp = wanted(self.loaded.chain(Chain::Xdp)?)?;
+        let program: &mut Xdp = wanted(self.loaded.ready(AttachPoint::Xdp)?)?;
         match program.attach_to_if_index(self.device.ifindex, mode) {
             Ok(id) => {
                 self.links.push(Link::Xdp(id));
@@ -144,28 +192,28 @@ impl Attaching<'_> {
         if self.device.loopback {
             return Ok(mode.to_owned());
         }
-        let by = self.tc(Chain::TcOut)?;
+        let by = self.tc(AttachPoint::TcOut)?;
         Ok(format!("{mode} in, {by} out"))
     }
 
     fn tc_both(&mut self) -> Result<String, Error> {
-        let by = self.tc(Chain::TcIn)?;
+        let by = self.tc(AttachPoint::TcIn)?;
         if !self.device.loopback {
-            self.tc(Chain::TcOut)?;
+            self.tc(AttachPoint::TcOut)?;
         }
         Ok(by.to_owned())
     }
 
-    /// By tcx where the kernel has it, first in line: what others do with a packet is theirs, and seen or not we saw it. Else by clsact.
-    fn tc(&mut self, chain: Chain) -> Result<&'static str, Error> {
+    /// By tcx where the kernel has it, attached first, so that other programs' verdicts do not hide packets from us. Else by clsact.
+    fn tc(&mut self, point: AttachPoint) -> Result<&'static str, Error> {
         let name = &self.device.name;
-        let side = if chain == Chain::TcIn { TcAttachType::Ingress } else { TcAttachType::Egress };
+        let side = if point == AttachPoint::TcIn { TcAttachType::Ingress } else { TcAttachType::Egress };
         let failed = |error: ProgramError| Error::aya(format!("attaching TC to {name}"), &error);
         if !self.clsact {
-            let program: &mut SchedClassifier = wanted(self.loaded.chain(chain)?)?;
+            let program: &mut SchedClassifier = wanted(self.loaded.ready(point)?)?;
             match program.attach_with_options(name, side, TcAttachOptions::TcxOrder(LinkOrder::first())) {
                 Ok(id) => {
-                    self.links.push(Link::Tc(chain, id));
+                    self.links.push(Link::Tc(point, id));
                     return Ok("tcx");
                 }
                 // An older kernel does not know the attach type.
@@ -174,21 +222,21 @@ impl Attaching<'_> {
             }
         }
         match tc::qdisc_add_clsact(name) {
-            Ok(()) => self.loaded.clsact.push(self.device.ifindex),
+            Ok(()) => self.ours.push(self.device.ifindex),
             Err(TcError::AlreadyAttached) => {}
             Err(error) if os_error(&error) == Some(libc::EEXIST) => {}
             Err(error) => return Err(Error::aya(format!("adding clsact to {name}"), &error)),
         }
-        let program: &mut SchedClassifier = wanted(self.loaded.chain(chain)?)?;
+        let program: &mut SchedClassifier = wanted(self.loaded.ready(point)?)?;
         let id = program.attach_with_options(name, side, TcAttachOptions::Netlink(NlOptions::default())).map_err(failed)?;
-        self.links.push(Link::Tc(chain, id));
+        self.links.push(Link::Tc(point, id));
         Ok("tc (clsact)")
     }
 
     fn socket(&mut self) -> Result<String, Error> {
         let name = &self.device.name;
         let socket = sys::packet_socket().map_err(|e| Error::io("a packet socket", e))?;
-        let Program::SocketFilter(program) = self.loaded.chain(Chain::Socket)? else { return Err(mixed_up()) };
+        let Program::SocketFilter(program) = self.loaded.ready(AttachPoint::Socket)? else { return Err(mixed_up()) };
         // Before it takes packets: what it takes without a program stays in its queue.
         program.attach(&socket).map_err(|e| Error::aya(format!("attaching a socket filter to {name}"), &e))?;
         sys::bind(socket.as_fd(), self.device.ifindex).map_err(|e| Error::io(format!("binding a packet socket to {name}"), e))?;
@@ -197,12 +245,12 @@ impl Attaching<'_> {
     }
 }
 
-/// The entry of a chain.
-fn program<T>(ebpf: &mut Ebpf, chain: Chain) -> Option<&mut T>
+/// The program that is attached at `point`, once it is loaded.
+fn entry<T>(loaded: &mut Loaded, point: AttachPoint) -> Option<&mut T>
 where
     for<'a> &'a mut T: TryFrom<&'a mut Program>,
 {
-    ebpf.program_mut(chain.entry())?.try_into().ok()
+    loaded.entry(point)?.try_into().ok()
 }
 
 fn wanted<'a, T>(program: &'a mut Program) -> Result<&'a mut T, Error>

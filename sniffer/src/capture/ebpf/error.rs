@@ -66,12 +66,12 @@ impl Error {
         match os_error(error) {
             Some(code) if code == libc::EPERM => Self::io(what, io::Error::from_raw_os_error(code)),
             Some(code) if code == libc::EACCES && !super::sys::is_root() => Self::io(what, io::Error::from_raw_os_error(code)),
-            _ => Self::Kernel { what, reason: chain(error) },
+            _ => Self::Kernel { what, reason: messages(error) },
         }
     }
 }
 
-/// The number of the first I/O error in a chain.
+/// The number of the first I/O error among an error and its sources.
 pub(super) fn os_error(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -83,8 +83,8 @@ pub(super) fn os_error(error: &(dyn std::error::Error + 'static)) -> Option<i32>
     None
 }
 
-/// Every message of a chain once, cut: the verifier's may be long.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+/// The messages of an error and of its sources, each once, cut: the verifier's may be long.
+fn messages(error: &(dyn std::error::Error + 'static)) -> String {
     const MOST: usize = 2000;
     let mut text = error.to_string();
     let mut next = error.source();

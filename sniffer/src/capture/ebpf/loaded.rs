@@ -1,13 +1,16 @@
-//! The object in the kernel: its programs chained by jump tables, its maps, and the sockets that keep it attached.
+//! The object in the kernel: its programs, which call each other through jump tables, and its maps. Not where they are attached.
 
-use super::{
-    Device, Error, Options,
-    attach::{self, Attached},
-    is_raw_ip, raw_ip_interfaces, sys,
-};
-use crate::capture::filter::{
-    Filters, cbpf,
-    ebpf::{self, OnMatch, Target},
+use super::{error::Error, sys};
+use crate::capture::{
+    Link,
+    devices::Device,
+    filter::{
+        Filters, cbpf,
+        ebpf::{self, OnMatch, Target},
+    },
+    linktype,
+    options::Interface,
+    sys::{hardware_type, interface_index},
 };
 use aya::{
     Ebpf, EbpfLoader,
@@ -27,16 +30,17 @@ const MIN_RING: usize = 256 << 10;
 /// The kernel counts positions in a ring with 32 bits.
 const MAX_RING: usize = 1 << 30;
 
-/// Programs that call each other: one table each, because the kernel wants all of a table to be of one kind.
+/// Where programs can be attached. Each place has an entry, a filter and a capture program of its own, and a jump table through which they
+/// call each other, because the kernel wants all programs of a table to be of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Chain {
+pub(super) enum AttachPoint {
     Xdp,
     TcIn,
     TcOut,
     Socket,
 }
 
-/// Names in the object, and how filters are made for it.
+/// Names in the object, and how filters are made for an attach point.
 struct Parts {
     entry: &'static str,
     capture: &'static str,
@@ -46,12 +50,7 @@ struct Parts {
     no_match: i32,
 }
 
-impl Chain {
-    /// The name of the program that is attached.
-    pub fn entry(self) -> &'static str {
-        self.parts().entry
-    }
-
+impl AttachPoint {
     fn parts(self) -> Parts {
         let (entry, capture, table) = match self {
             Self::Xdp => ("xdp_entry", "xdp_capture", "JUMP_XDP"),
@@ -68,40 +67,37 @@ impl Chain {
     }
 }
 
-/// The object, and what is alive as long as it is.
+/// The object.
 pub(super) struct Loaded {
     ebpf: Ebpf,
     filter: Filters,
     workers: u32,
-    ready: Vec<Chain>,
-    /// What is attached where.
-    pub attached: Vec<Attached>,
-    /// Interfaces that got a clsact from us.
-    pub clsact: Vec<u32>,
+    /// Attach points whose programs are loaded.
+    ready: Vec<AttachPoint>,
     /// Only of objects made for it.
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
 }
 
 impl Loaded {
-    /// Loads maps and settings; programs follow with [`Self::chain`].
-    pub fn new(options: &Options, devices: &[Device]) -> Result<(Self, Vec<RingBuf<MapData>>), Error> {
+    /// Loads maps and settings; programs follow with [`Self::ready`]. Returns the rings as well, one per worker.
+    pub fn new(interface: &Interface, device: &Device, filters: &Filters) -> Result<(Self, Vec<RingBuf<MapData>>), Error> {
         sys::raise_memlock();
-        let workers = options.workers.clamp(1, MAX_WORKERS as usize);
-        let ring_bytes = (options.buffer_bytes / workers).clamp(MIN_RING, MAX_RING).next_power_of_two();
+        let workers = interface.workers().clamp(1, MAX_WORKERS as usize);
+        let buffer_bytes = usize::try_from(interface.buffer_size_mb << 20).unwrap_or(usize::MAX);
+        let ring_bytes = (buffer_bytes / workers).clamp(MIN_RING, MAX_RING).next_power_of_two();
         let cpus = aya::util::nr_cpus().map_err(|(what, e)| Error::io(what, e))? as u32;
-        let any = devices.iter().any(Device::is_any);
-        let raw: Vec<u32> = if any { raw_ip_interfaces() } else { devices.iter().filter(|d| is_raw_ip(d)).map(|d| d.ifindex).collect() };
-        let link = match raw.len() {
-            0 => link::ETHERNET,
-            n if n == devices.len() && !any => link::RAW_IP,
+        let raw = if device.is_any() { raw_ip_interfaces() } else { Vec::new() };
+        let link = match device {
+            device if device.is_raw_ip() => link::RAW_IP,
+            _ if raw.is_empty() => link::ETHERNET,
             _ => link::BY_INTERFACE,
         };
-        let loopback = if any {
-            super::super::sys::interface_index("lo").unwrap_or(0)
-        } else {
-            devices.iter().find(|d| d.loopback).map_or(0, |d| d.ifindex)
+        let loopback = match device {
+            device if device.is_any() => interface_index("lo").unwrap_or(0),
+            device if device.loopback => device.ifindex,
+            _ => 0,
         };
-        let (snaplen, wake_at) = (options.snaplen.clamp(1, MAX_SNAPLEN), WAKE_AT.min(ring_bytes / 4) as u32);
+        let (snaplen, wake_at) = (interface.snaplen.clamp(1, MAX_SNAPLEN), WAKE_AT.min(ring_bytes / 4) as u32);
         let (workers_setting, link) = (workers as u32, u32::from(link));
         let mut loader = EbpfLoader::new();
         loader
@@ -123,74 +119,59 @@ impl Loaded {
                 map.insert(ifindex, 1, 0).map_err(|e| Error::aya("map RAW_IP", &e))?;
             }
         }
-        let filter = options.filter.clone();
-        let loaded = Self { ebpf, filter, workers: workers as u32, ready: Vec::new(), attached: Vec::new(), clsact: Vec::new(), logger };
+        let loaded = Self { ebpf, filter: filters.clone(), workers: workers as u32, ready: Vec::new(), logger };
         Ok((loaded, rings))
     }
 
-    /// Loads a chain, so that its entry can be attached. Filters are in place before it is.
-    pub fn chain(&mut self, chain: Chain) -> Result<&mut Program, Error> {
-        let parts = chain.parts();
-        if !self.ready.contains(&chain) {
+    /// Loads the programs of an attach point, the filter among them, and returns the one to attach.
+    pub fn ready(&mut self, point: AttachPoint) -> Result<&mut Program, Error> {
+        let parts = point.parts();
+        if !self.ready.contains(&point) {
             load(self.program(parts.capture)?).map_err(|e| Error::aya(parts.capture, &e))?;
             load(self.program(parts.entry)?).map_err(|e| Error::aya(parts.entry, &e))?;
             let capture = self.ebpf.program(parts.capture).ok_or_else(|| lacks(parts.capture))?;
             let capture = fd(capture).map_err(|e| Error::aya(parts.capture, &e))?;
             sys::set_slot(self.table(&parts)?, slot::CAPTURE, capture.as_fd()).map_err(|e| Error::io(parts.table, e))?;
             self.install(&parts, &self.filter)?;
-            self.ready.push(chain);
+            self.ready.push(point);
         }
         self.program(parts.entry)
     }
 
-    /// Replaces the filter of every chain; each slot changes in one step.
+    /// The program that is attached at `point`.
+    pub fn entry(&mut self, point: AttachPoint) -> Option<&mut Program> {
+        self.ebpf.program_mut(point.parts().entry)
+    }
+
+    /// Replaces the filter of every attach point; each slot of a jump table changes in one step.
     pub fn set_filter(&mut self, filter: &Filters) -> Result<(), Error> {
         // All are made before the first is put in place, so that a refusal changes nothing.
-        let made = self.ready.iter().map(|chain| self.make(&chain.parts(), filter)).collect::<Result<Vec<_>, _>>()?;
-        for (chain, programs) in self.ready.iter().zip(made) {
-            self.put(&chain.parts(), programs)?;
+        let make = |filter: &Filters| self.ready.iter().map(|point| self.make(&point.parts(), filter)).collect::<Result<Vec<_>, _>>();
+        let put = |made: Vec<_>| self.ready.iter().zip(made).try_for_each(|(point, programs)| self.put(&point.parts(), programs));
+        if let Err(error) = put(make(filter)?) {
+            if let Err(error) = make(&self.filter).and_then(put) {
+                log::warn!("the old filter is back in some of the jump tables only: {error}");
+            }
+            return Err(error);
         }
         self.filter = filter.clone();
         Ok(())
     }
 
-    /// The counters of a worker, all CPUs together.
-    pub fn counters(&self, worker: u32) -> Result<Counters, Error> {
+    /// The counters of all workers and CPUs together.
+    pub fn counters(&self) -> Result<Counters, Error> {
         let map = self.ebpf.map("COUNTERS").ok_or_else(|| lacks("COUNTERS"))?;
         let map = PerCpuArray::<_, [u64; 4]>::try_from(map).map_err(|e| Error::aya("map COUNTERS", &e))?;
-        let values = map.get(&worker, 0).map_err(|e| Error::aya("map COUNTERS", &e))?;
-        let add = |sum: Counters, [seen, matched, copied, lost]: &[u64; 4]| Counters {
-            seen: sum.seen.wrapping_add(*seen),
-            matched: sum.matched.wrapping_add(*matched),
-            copied: sum.copied.wrapping_add(*copied),
-            lost: sum.lost.wrapping_add(*lost),
-        };
-        Ok(values.iter().fold(Counters::default(), add))
-    }
-
-    /// The counters of all workers together.
-    pub fn all_counters(&self) -> Result<Counters, Error> {
-        (0..self.workers).try_fold(Counters::default(), |sum, worker| {
-            let of = self.counters(worker)?;
-            Ok(Counters {
-                seen: sum.seen.wrapping_add(of.seen),
-                matched: sum.matched.wrapping_add(of.matched),
-                copied: sum.copied.wrapping_add(of.copied),
-                lost: sum.lost.wrapping_add(of.lost),
-            })
-        })
-    }
-
-    /// All programs.
-    pub fn ebpf_mut(&mut self) -> &mut Ebpf {
-        &mut self.ebpf
-    }
-
-    /// Detaches what is attached to an interface.
-    pub fn detach(&mut self, ifindex: u32) {
-        if let Some(at) = self.attached.iter().position(|attached| attached.ifindex == ifindex) {
-            attach::detach(&mut self.ebpf, self.attached.swap_remove(at));
+        let mut sum = Counters::default();
+        for worker in 0..self.workers {
+            for [seen, matched, copied, lost] in map.get(&worker, 0).map_err(|e| Error::aya("map COUNTERS", &e))?.iter() {
+                sum.seen = sum.seen.wrapping_add(*seen);
+                sum.matched = sum.matched.wrapping_add(*matched);
+                sum.copied = sum.copied.wrapping_add(*copied);
+                sum.lost = sum.lost.wrapping_add(*lost);
+            }
         }
+        Ok(sum)
     }
 
     /// Hands on what the programs logged.
@@ -244,16 +225,11 @@ impl Loaded {
     }
 }
 
-impl Drop for Loaded {
-    fn drop(&mut self) {
-        // A clsact that was ours goes with our programs, if nobody else uses it by now.
-        for attached in std::mem::take(&mut self.attached) {
-            attach::detach(&mut self.ebpf, attached);
-        }
-        for ifindex in std::mem::take(&mut self.clsact) {
-            attach::remove_clsact(ifindex);
-        }
-    }
+/// Interfaces without a link header, as far as there are any now.
+fn raw_ip_interfaces() -> Vec<u32> {
+    let all = sys::interfaces().unwrap_or_default();
+    let raw = all.into_iter().filter(|(_, name)| hardware_type(name).is_ok_and(|kind| linktype::of_hardware(kind) != Link::Ethernet));
+    raw.map(|(ifindex, _)| ifindex).collect()
 }
 
 fn load(program: &mut Program) -> Result<(), aya::programs::ProgramError> {

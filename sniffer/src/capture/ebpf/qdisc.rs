@@ -1,23 +1,17 @@
 //! Takes a clsact away that nobody uses (rtnetlink, `include/uapi/linux/rtnetlink.h`): aya adds one and does not remove it.
 #![allow(unsafe_code)] // a netlink socket
 
+use aya_obj::generated::{TC_H_CLSACT, TC_H_MAJ_MASK, TC_H_MIN_EGRESS, TC_H_MIN_INGRESS};
+use libc::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, RTM_DELQDISC, RTM_GETTFILTER, RTM_NEWTFILTER};
 use std::{
     io,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
 };
 
-const RTM_DELQDISC: u16 = 37;
-const RTM_NEWTFILTER: u16 = 44;
-const RTM_GETTFILTER: u16 = 46;
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
-const NLM_F_REQUEST: u16 = 1;
-const NLM_F_ACK: u16 = 4;
-const NLM_F_DUMP: u16 = 0x300;
-const TC_H_CLSACT: u32 = 0xffff_fff1;
-const TC_H_INGRESS: u32 = 0xffff_fff2;
-const TC_H_EGRESS: u32 = 0xffff_fff3;
-const CLSACT_HANDLE: u32 = 0xffff_0000;
+const NLMSG_DONE: u16 = libc::NLMSG_DONE as u16;
+const NLMSG_ERROR: u16 = libc::NLMSG_ERROR as u16;
+/// The handle that a clsact always has.
+const CLSACT_HANDLE: u32 = TC_H_CLSACT & TC_H_MAJ_MASK;
 /// Answers read for one question; more than an interface has filters.
 const MAX_ANSWERS: usize = 1024;
 
@@ -30,7 +24,7 @@ pub(super) fn delete_unused_clsact(ifindex: u32) -> io::Result<()> {
     }
     // SAFETY: the kernel just gave it to us.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-    for parent in [TC_H_INGRESS, TC_H_EGRESS] {
+    for parent in [TC_H_MIN_INGRESS, TC_H_MIN_EGRESS].map(|minor| CLSACT_HANDLE | minor) {
         if ask(&socket, &request(RTM_GETTFILTER, NLM_F_DUMP, ifindex, 0, parent))? {
             return Err(io::Error::other("others have filters in it"));
         }
@@ -39,10 +33,10 @@ pub(super) fn delete_unused_clsact(ifindex: u32) -> io::Result<()> {
 }
 
 /// `struct nlmsghdr` and `struct tcmsg`.
-fn request(kind: u16, flags: u16, ifindex: u32, handle: u32, parent: u32) -> Vec<u8> {
+fn request(kind: u16, flags: libc::c_int, ifindex: u32, handle: u32, parent: u32) -> Vec<u8> {
     let mut message = 36u32.to_ne_bytes().to_vec();
     message.extend(kind.to_ne_bytes());
-    message.extend((NLM_F_REQUEST | flags).to_ne_bytes());
+    message.extend(((NLM_F_REQUEST | flags) as u16).to_ne_bytes());
     for word in [1, 0, 0, ifindex, handle, parent, 0] {
         message.extend(u32::to_ne_bytes(word));
     }

@@ -1,8 +1,8 @@
 //! A worker's ring as a [`Source`]. Frames are borrowed from the ring; nothing is copied.
 
-use super::{Capture, owner::Owners, sys, watch::Watch};
+use super::{control::EbpfControl, owner::Owners, sys, watch::Watch};
 use crate::{
-    capture::{Frame, Link, Polled, Segments, Source, Stats, StrippedTag},
+    capture::{Frame, Link, Polled, Segments, Source, StrippedTag, control::DeviceStats, sys::wait_readable},
     time::Timestamp,
 };
 use aya::maps::{MapData, RingBuf};
@@ -10,6 +10,7 @@ use sniffer_common::{RECORD_HEADER, RecordHeader, link};
 use std::{
     io,
     os::fd::AsFd,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -22,20 +23,19 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) struct RingSource {
     ring: RingBuf<MapData>,
-    worker: u32,
-    capture: Capture,
+    control: Arc<EbpfControl>,
     watch: Option<Watch>,
     owners: Option<Owners>,
-    /// Records that another interface owns.
-    copies: u64,
+    /// What was counted since the tally was brought up to date: frames handed over, and those that another interface owns.
+    counted: DeviceStats,
     boot_to_wall: u64,
     check_at: Instant,
 }
 
 impl RingSource {
-    pub fn new(ring: RingBuf<MapData>, worker: u32, capture: Capture, watch: Option<Watch>, on_any: bool) -> Self {
+    pub fn new(ring: RingBuf<MapData>, control: Arc<EbpfControl>, watch: Option<Watch>, on_any: bool) -> Self {
         let (owners, boot_to_wall) = (on_any.then(Owners::new), sys::boot_to_wall());
-        Self { ring, worker, capture, watch, owners, copies: 0, boot_to_wall, check_at: Instant::now() + CHECK_EVERY }
+        Self { ring, control, watch, owners, counted: DeviceStats::default(), boot_to_wall, check_at: Instant::now() + CHECK_EVERY }
     }
 
     fn drain(&mut self, each: &mut dyn FnMut(Frame<'_>)) -> usize {
@@ -45,9 +45,11 @@ impl RingSource {
             records += 1;
             let Some(frame) = frame(&record, self.boot_to_wall) else { continue };
             if self.owners.as_mut().is_none_or(|owners| owners.owns(&frame)) {
+                self.counted.copied += 1;
+                self.counted.copied_bytes += frame.data.len() as u64;
                 each(frame);
             } else {
-                self.copies += 1;
+                self.counted.duplicates += 1;
             }
         }
         records
@@ -61,8 +63,8 @@ impl RingSource {
         self.check_at = now + CHECK_EVERY;
         self.boot_to_wall = sys::boot_to_wall();
         if let Some(watch) = &mut self.watch {
-            watch.look(&self.capture, now);
-            self.capture.lock().flush_log();
+            watch.look(&self.control, now);
+            self.control.flush_log();
         }
     }
 }
@@ -78,7 +80,7 @@ impl Source for RingSource {
                 if left.is_zero() {
                     break;
                 }
-                sys::wait(self.ring.as_fd(), left.min(LOOK_EVERY))?;
+                wait_readable(self.ring.as_fd(), left.min(LOOK_EVERY))?;
                 records = self.drain(each);
                 if records > 0 {
                     break;
@@ -88,9 +90,10 @@ impl Source for RingSource {
         Ok(if records > 0 { Polled::Frames(records) } else { Polled::Idle })
     }
 
-    fn stats(&mut self) -> io::Result<Stats> {
-        let counters = self.capture.lock().counters(self.worker).map_err(io::Error::other)?;
-        Ok(Stats { seen: counters.seen, matched: counters.matched, lost: counters.lost, duplicates: self.copies, ..Stats::default() })
+    fn update_stats(&mut self) -> io::Result<()> {
+        // The rest is counted by the kernel half, where the control reads it.
+        self.control.tally().add(std::mem::take(&mut self.counted));
+        Ok(())
     }
 }
 

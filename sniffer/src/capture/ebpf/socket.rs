@@ -1,12 +1,12 @@
-//! The same filter on a packet socket of another source's.
+//! The same filter for a packet socket of another backend.
 
-use super::{Error, sys};
+use super::{error::Error, sys};
 use crate::capture::filter::{
     Filters,
-    cbpf::{Instruction, Program},
+    cbpf::Program,
     ebpf::{self, Hook, OnMatch, Target},
 };
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 /// Loads the filter for a packet socket (`SO_ATTACH_BPF`): it sees tags in the metadata as if they stood in the frame. `raw_ip` says what
 /// frames begin with. On a match it returns `snaplen`. `None`: everything is wanted.
@@ -24,23 +24,4 @@ pub fn socket_filter(filter: &Filters, raw_ip: bool, snaplen: u32) -> Result<Opt
     let insns = ebpf::compile(program, &target).map_err(|e| Error::Filter { text: filter.text.clone(), reason: e.to_string() })?;
     sys::raise_memlock();
     sys::load(sys::SOCKET_FILTER, &insns, "filter").map(Some).map_err(|e| Error::io("loading the socket filter", e))
-}
-
-/// Puts the filter on a packet socket as eBPF, see [`socket_filter`].
-///
-/// # Errors
-/// When the kernel refuses it.
-pub fn attach_filter(socket: BorrowedFd<'_>, filter: &Filters, raw_ip: bool, snaplen: u32) -> Result<(), Error> {
-    match socket_filter(filter, raw_ip, snaplen)? {
-        Some(program) => sys::attach_socket(socket, program.as_fd()).map_err(|e| Error::io("SO_ATTACH_BPF", e)),
-        None => Ok(()),
-    }
-}
-
-/// Puts a classic program on a packet socket, as libpcap compiles it for a live device.
-///
-/// # Errors
-/// When the kernel refuses it.
-pub fn attach_classic(socket: BorrowedFd<'_>, program: &[Instruction]) -> Result<(), Error> {
-    sys::attach_socket_classic(socket, program).map_err(|e| Error::io("SO_ATTACH_FILTER", e))
 }

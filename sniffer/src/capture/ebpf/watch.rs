@@ -1,63 +1,61 @@
-//! Devices come and go: programs are attached again to one that is back, and move with a default route. The rings stay.
+//! A device comes and goes: programs are attached again to one that is back, and move with a default route. The rings stay, and so does the
+//! newest filter, which is in the jump tables.
 
-use super::{Capture, Options, attach, find};
-use crate::capture::devices::Device;
+use super::control::EbpfControl;
+use crate::capture::{
+    devices::{self, Device},
+    options::Interface,
+    sys::interface_index,
+};
 use std::time::Instant;
 
 pub(super) struct Watch {
-    options: Options,
-    devices: Vec<Watched>,
+    interface: Interface,
+    device: Device,
+    gone: bool,
     route_at: Instant,
 }
 
-struct Watched {
-    wanted: String,
-    device: Device,
-    gone: bool,
-}
-
 impl Watch {
-    /// `devices` are those that `options.interfaces` name, in the same order.
-    pub fn new(options: &Options, devices: Vec<Device>) -> Self {
-        let devices = options.interfaces.iter().cloned().zip(devices).map(|(wanted, device)| Watched { wanted, device, gone: false });
-        Self { options: options.clone(), devices: devices.collect(), route_at: Instant::now() }
+    /// `device` is what `interface` names now.
+    pub fn new(interface: &Interface, device: &Device) -> Self {
+        Self { interface: interface.clone(), device: device.clone(), gone: false, route_at: Instant::now() }
     }
 
-    /// Looks at every device; to be called now and then.
-    pub fn look(&mut self, capture: &Capture, now: Instant) {
-        let follow = self.options.follow_route.filter(|_| now >= self.route_at);
+    /// Looks for the device; to be called about once a second.
+    pub fn look(&mut self, control: &EbpfControl, now: Instant) {
+        if self.device.is_any() {
+            return;
+        }
+        let follow = self.interface.poll_default_route.filter(|_| now >= self.route_at);
         if let Some(every) = follow {
             self.route_at = now + every;
         }
-        for watched in &mut self.devices {
-            if watched.device.is_any() {
-                continue;
+        let is_route = self.interface.device.starts_with("default_route");
+        let there = interface_index(&self.device.name).is_ok_and(|ifindex| ifindex == self.device.ifindex);
+        if there && !(is_route && follow.is_some()) {
+            return;
+        }
+        if !there && !self.gone {
+            self.gone = true;
+            log::warn!("{}: the device is gone; it is looked for every second", self.device.name);
+            control.lock().detach(self.device.ifindex);
+        }
+        // A route may lead to another device. What was named by name or number stays with the name it has had from the start.
+        let wanted = if is_route { &self.interface.device } else { &self.device.name };
+        let Ok(found) = devices::resolve(wanted) else { return };
+        if there && found.ifindex == self.device.ifindex {
+            return;
+        }
+        let mut attachments = control.lock();
+        match attachments.attach(&found, &self.interface) {
+            Ok(()) => {
+                log::info!("{wanted}: capturing on {}", found.name);
+                attachments.detach(self.device.ifindex);
+                self.device = found;
+                self.gone = false;
             }
-            let is_route = watched.wanted.starts_with("default_route");
-            let there = super::super::sys::interface_index(&watched.device.name).is_ok_and(|ifindex| ifindex == watched.device.ifindex);
-            if there && !(is_route && follow.is_some()) {
-                continue;
-            }
-            if !there && !watched.gone {
-                watched.gone = true;
-                log::warn!("{}: the device is gone; it is looked for every second", watched.device.name);
-                capture.lock().detach(watched.device.ifindex);
-            }
-            // A name stays with its device; a route, and a number, may lead to another one.
-            let Ok(found) = find(if is_route { &watched.wanted } else { &watched.device.name }) else { continue };
-            if there && found.ifindex == watched.device.ifindex {
-                continue;
-            }
-            let mut loaded = capture.lock();
-            match attach::attach(&mut loaded, &found, &self.options) {
-                Ok(()) => {
-                    log::info!("{}: capturing on {}", watched.wanted, found.name);
-                    loaded.detach(watched.device.ifindex);
-                    watched.device = found;
-                    watched.gone = false;
-                }
-                Err(error) => log::debug!("{}: {error}", watched.wanted),
-            }
+            Err(error) => log::debug!("{wanted}: {error}"),
         }
     }
 }

@@ -3,14 +3,17 @@
 //! Not libpcap, which copies every packet, cannot read a file of several link types and takes seconds as signed; and not mapped,
 //! which costs a page fault every four kilobytes and a signal when somebody cuts the file.
 
+mod control;
 mod pcap;
 mod pcapng;
 mod window;
 
-use super::{Error, Frame, Polled, Source, Stats};
+pub use control::FileControl;
+
+use super::{Error, Frame, Polled, Source, control::DeviceStats, tally::Tally};
 use pcap::Pcap;
 use pcapng::PcapNg;
-use std::{fs::File, io, path::Path, time::Duration};
+use std::{fs::File, io, path::Path, sync::Arc, time::Duration};
 use window::{Filled, Window};
 
 /// Bytes of one frame: what libpcap allows at most for the link types that are read here (its `MAXIMUM_SNAPLEN`).
@@ -24,6 +27,8 @@ struct Step {
     /// Bytes done with; may be more than there were.
     consumed: u64,
     frames: usize,
+    /// Bytes of those frames.
+    bytes: u64,
     /// Why nothing behind `consumed` can be understood.
     broken: Option<String>,
 }
@@ -40,15 +45,18 @@ pub struct FileSource {
     window: Window,
     format: Format,
     frames: u64,
+    /// Records left out, as far as the tally has them.
+    left_out: u64,
+    tally: Arc<Tally>,
     ended: bool,
 }
 
 impl FileSource {
-    /// Opens a file; `-` is standard input.
+    /// Opens a file; `-` is standard input. What is read is counted in `tally`.
     ///
     /// # Errors
     /// When it cannot be read, is empty, is no capture, or has a link type that nobody decodes.
-    pub fn open(path: &Path) -> Result<Self, Error> {
+    pub fn open(path: &Path, tally: Arc<Tally>) -> Result<Self, Error> {
         let real = if path == Path::new("-") { Path::new("/dev/stdin") } else { path };
         let open = || {
             let mut window = Window::new(File::open(real)?)?;
@@ -56,13 +64,26 @@ impl FileSource {
             Ok(window)
         };
         let window = open().map_err(|e: io::Error| Error::file(path, e.to_string()))?;
-        let mut source =
-            Self { name: path.display().to_string(), format: Format::PcapNg(PcapNg::default()), window, frames: 0, ended: false };
-        source.format = detect(source.window.available()).map_err(|reason| Error::file(path, reason))?;
+        let format = detect(window.available()).map_err(|reason| Error::file(path, reason))?;
+        let mut source = Self { name: path.display().to_string(), format, window, frames: 0, left_out: 0, tally, ended: false };
         if let Format::Pcap(_) = source.format {
             source.window.advance(pcap::FILE_HEADER as u64);
         }
         Ok(source)
+    }
+
+    fn count(&mut self, step: &Step) {
+        let frames = step.frames as u64;
+        let left_out = match &self.format {
+            Format::Pcap(_) => 0,
+            Format::PcapNg(format) => format.malformed + format.unsupported,
+        };
+        let unreadable = left_out - std::mem::replace(&mut self.left_out, left_out);
+        self.frames += frames;
+        if frames + unreadable > 0 {
+            let seen = frames + unreadable;
+            self.tally.add(DeviceStats { seen, unreadable, copied: frames, copied_bytes: step.bytes, ..DeviceStats::default() });
+        }
     }
 
     /// The end of the input: says what was lost on the way there.
@@ -114,7 +135,7 @@ impl Source for FileSource {
                 Format::PcapNg(format) => format.frames(self.window.available(), each),
             };
             self.window.advance(step.consumed);
-            self.frames += step.frames as u64;
+            self.count(&step);
             if let Some(reason) = step.broken {
                 self.ended = true;
                 let (name, at, frames) = (&self.name, self.window.offset(), self.frames);
@@ -137,12 +158,9 @@ impl Source for FileSource {
         Ok(Polled::Frames(0))
     }
 
-    fn stats(&mut self) -> io::Result<Stats> {
-        let left_out = match &self.format {
-            Format::Pcap(_) => 0,
-            Format::PcapNg(format) => format.malformed + format.unsupported,
-        };
-        Ok(Stats { seen: self.frames + left_out, matched: self.frames, ..Stats::default() })
+    fn update_stats(&mut self) -> io::Result<()> {
+        // Each poll has done it.
+        Ok(())
     }
 }
 

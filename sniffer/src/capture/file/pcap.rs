@@ -75,6 +75,7 @@ impl Pcap {
                 segments: Segments::default(),
             });
             step.frames += 1;
+            step.bytes += captured as u64;
             rest = next;
         }
         step.consumed = (bytes.len() - rest.len()) as u64;

@@ -121,7 +121,11 @@ impl PcapNg {
                     CAPACITY
                 };
                 match self.block(kind, block.get(8..end).unwrap_or_default(), each) {
-                    Ok(handed_over) => step.frames += usize::from(handed_over),
+                    Ok(None) => {}
+                    Ok(Some(bytes)) => {
+                        step.frames += 1;
+                        step.bytes += bytes as u64;
+                    }
                     Err(reason) => {
                         step.broken = Some(reason);
                         break;
@@ -137,22 +141,22 @@ impl PcapNg {
         step
     }
 
-    /// One block without its frame of type and lengths. Says whether it was a packet that was handed over.
-    fn block(&mut self, kind: u32, body: &[u8], each: &mut dyn FnMut(Frame<'_>)) -> Result<bool, String> {
+    /// One block without its type and lengths. Returns the captured bytes of the packet that was handed over, when the block was one.
+    fn block(&mut self, kind: u32, body: &[u8], each: &mut dyn FnMut(Frame<'_>)) -> Result<Option<usize>, String> {
         match kind {
             SECTION => {
                 self.interfaces.clear();
                 match self.u16(body, 4) {
-                    Some(1) => Ok(false),
+                    Some(1) => Ok(None),
                     version => Err(format!("a section of version {}, where 1 is the only one", version.unwrap_or(0))),
                 }
             }
-            INTERFACE => self.interface(body).map(|()| false),
+            INTERFACE => self.interface(body).map(|()| None),
             _ => match self.packet(kind, body) {
                 Some(packet) => self.hand_over(&packet, each),
                 None => {
                     self.malformed += 1;
-                    Ok(false)
+                    Ok(None)
                 }
             },
         }
@@ -208,12 +212,12 @@ impl PcapNg {
         Some(Packet { interface, ticks: Some(ticks), data, wire_len: self.u32(body, 16)? })
     }
 
-    fn hand_over(&mut self, packet: &Packet<'_>, each: &mut dyn FnMut(Frame<'_>)) -> Result<bool, String> {
+    fn hand_over(&mut self, packet: &Packet<'_>, each: &mut dyn FnMut(Frame<'_>)) -> Result<Option<usize>, String> {
         let several = self.interfaces.iter().take(2).count() > 1 && self.interfaces.iter().any(|i| i.link.is_some());
         let index = packet.interface as usize;
         let Some(interface) = self.interfaces.get_mut(index).filter(|_| packet.data.len() <= MAX_FRAME) else {
             self.malformed += 1;
-            return Ok(false);
+            return Ok(None);
         };
         let Some(link) = interface.link else {
             let reason = linktype::unsupported(u32::from(interface.number));
@@ -224,14 +228,14 @@ impl PcapNg {
                 log::warn!("interface {index} of the capture file is left out: {reason}");
             }
             self.unsupported += 1;
-            return Ok(false);
+            return Ok(None);
         };
         if let Some(ticks) = packet.ticks {
             self.last = Timestamp(interface.resolution.nanos(ticks).saturating_add_signed(interface.offset));
         }
         let wire_len = packet.wire_len.max(packet.data.len() as u32);
         each(Frame { time: self.last, link, data: packet.data, wire_len, tag: None, ifindex: 0, segments: Segments::default() });
-        Ok(true)
+        Ok(Some(packet.data.len()))
     }
 }
 

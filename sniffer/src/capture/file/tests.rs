@@ -1,7 +1,12 @@
 //! Files of every kind, made byte by byte, and what comes out of them.
 
 use super::*;
-use crate::capture::Link;
+use crate::capture::{
+    Link,
+    filter::{Filters, Ports, Transports, Wanted},
+    open,
+    options::{Interface, Replay},
+};
 use std::{
     io::Write,
     path::PathBuf,
@@ -30,16 +35,17 @@ impl Drop for Temp {
 type Seen = (u64, Link, Vec<u8>, u32);
 
 /// Everything in a file, and how it ended.
-fn read(bytes: &[u8]) -> (Vec<Seen>, Result<Stats, String>) {
+fn read(bytes: &[u8]) -> (Vec<Seen>, Result<DeviceStats, String>) {
     let file = Temp::new(bytes);
-    let mut source = match FileSource::open(&file.0) {
+    let tally = Arc::new(Tally::default());
+    let mut source = match FileSource::open(&file.0, Arc::clone(&tally)) {
         Ok(source) => source,
         Err(error) => return (Vec::new(), Err(error.to_string())),
     };
     let mut seen = Vec::new();
     loop {
         match source.poll(Duration::ZERO, &mut |f| seen.push((f.time.0, f.link, f.data.to_vec(), f.wire_len))) {
-            Ok(Polled::Ended) => break (seen, Ok(source.stats().unwrap())),
+            Ok(Polled::Ended) => break (seen, Ok(tally.get())),
             Ok(_) => {}
             Err(error) => {
                 assert_eq!(source.poll(Duration::ZERO, &mut |_| panic!("a frame after an error")).unwrap(), Polled::Ended);
@@ -51,7 +57,7 @@ fn read(bytes: &[u8]) -> (Vec<Seen>, Result<Stats, String>) {
 
 fn frames(bytes: &[u8]) -> Vec<Seen> {
     let (seen, end) = read(bytes);
-    assert_eq!(end.map(|s| s.matched as usize), Ok(seen.len()));
+    assert_eq!(end.map(|s| s.copied as usize), Ok(seen.len()));
     seen
 }
 
@@ -188,7 +194,9 @@ fn pcapng_with_everything() {
             (11_500_000_000, Link::LinuxSll2, b"simp".to_vec(), 7),
         ];
         assert_eq!(seen, expected, "big endian first: {}", to.big);
-        assert_eq!(end, Ok(Stats { seen: 7, matched: 6, ..Stats::default() }), "one packet has no interface");
+        let copied_bytes = expected.iter().map(|frame| frame.2.len() as u64).sum();
+        let stats = DeviceStats { seen: 7, unreadable: 1, copied: 6, copied_bytes, ..DeviceStats::default() };
+        assert_eq!(end, Ok(stats), "one packet has no interface");
     }
 }
 
@@ -202,7 +210,7 @@ fn pcapng_interfaces_that_nobody_decodes() {
         [LE.section(), LE.interface(220, 0, &[]), LE.interface(1, 0, &[]), LE.enhanced(0, 1, b"usb", 3), LE.enhanced(1, 2, b"eth", 3)];
     let (seen, end) = read(&beside.concat());
     assert_eq!(seen, [(2000, Link::Ethernet, b"eth".to_vec(), 3)]);
-    assert_eq!(end.unwrap(), Stats { seen: 2, matched: 1, ..Stats::default() });
+    assert_eq!(end.unwrap(), DeviceStats { seen: 2, unreadable: 1, copied: 1, copied_bytes: 3, ..DeviceStats::default() });
 }
 
 /// At whatever byte a file is cut, what was whole before is read and nothing fails.
@@ -215,7 +223,7 @@ fn truncated_anywhere() {
         for cut in header..=whole.len() {
             let (seen, end) = read(&whole[..cut]);
             let expected = ends.iter().filter(|e| cut >= **e).count();
-            assert_eq!((seen.len(), end.map(|s| s.matched)), (expected, Ok(expected as u64)), "cut at {cut}");
+            assert_eq!((seen.len(), end.map(|s| s.matched())), (expected, Ok(expected as u64)), "cut at {cut}");
         }
     }
 }
@@ -235,7 +243,7 @@ fn what_is_no_capture() {
         let error = end.unwrap_err();
         assert!(seen.is_empty() && error.contains(expected) && error.contains("sniffer-capture-"), "{error:?} lacks {expected:?}");
     }
-    let error = FileSource::open(Path::new("/nonexistent/x.pcap")).map(|_| ()).unwrap_err().to_string();
+    let error = FileSource::open(Path::new("/nonexistent/x.pcap"), Arc::default()).map(|_| ()).unwrap_err().to_string();
     assert!(error.starts_with("/nonexistent/x.pcap: No such file"), "{error}");
 }
 
@@ -301,7 +309,7 @@ fn a_pipe_is_waited_for() {
     let (reader, mut writer) = io::pipe().unwrap();
     let window = Window::new(std::os::fd::OwnedFd::from(reader).into()).unwrap();
     let format = Format::Pcap(Pcap::open(LE.pcap(0xa1b2_c3d4, 1).first_chunk().unwrap()).unwrap().unwrap());
-    let mut source = FileSource { name: "pipe".to_owned(), window, format, frames: 0, ended: false };
+    let mut source = FileSource { name: "pipe".to_owned(), window, format, frames: 0, left_out: 0, tally: Arc::default(), ended: false };
     let mut poll = || source.poll(Duration::from_millis(1), &mut |_| {}).unwrap();
     assert_eq!(poll(), Polled::Idle);
     writer.write_all(&LE.record(1, 2, b"abc", 3)).unwrap();
@@ -318,9 +326,70 @@ fn reading_speed() {
     let path = std::env::var("SNIFFER_BIG_PCAP").expect("SNIFFER_BIG_PCAP names a capture file");
     for _ in 0..5 {
         let start = std::time::Instant::now();
-        let mut source = FileSource::open(Path::new(&path)).unwrap();
+        let mut source = FileSource::open(Path::new(&path), Arc::default()).unwrap();
         let (mut frames, mut bytes) = (0_u64, 0_u64);
         while source.poll(Duration::ZERO, &mut |f| (frames, bytes) = (frames + 1, bytes + f.data.len() as u64)).unwrap() != Polled::Ended {}
         println!("{frames} frames, {bytes} bytes in {:?}", start.elapsed());
     }
+}
+
+/// Frames that one filter wants, the other, or both; in a file that takes several polls to read, played twice.
+#[test]
+fn the_filter_is_swapped_in_the_middle_of_a_file() {
+    const ROUND: usize = 3_000;
+    let udp = |port: u16| {
+        let head = &b"\x45\0\x02\0\0\0\0\0\x40\x11\0\0\x7f\0\0\x01\x7f\0\0\x01\x04\0"[..];
+        [&[0; 12], &b"\x08\0"[..], head, &port.to_be_bytes(), &[0; 488]].concat()
+    };
+    let mut bytes = LE.pcap(0xa1b2_c3d4, 1);
+    for n in 0..ROUND {
+        let frame = udp([53, 1111, 9999][n % 3]);
+        bytes.extend(LE.record(n as u32, 0, &frame, frame.len() as u32));
+    }
+    let file = Temp::new(&bytes);
+    let interface = Interface { file: Some(file.0.clone()), ..Interface::default() };
+    let replay = Replay { top_speed: true, loops: 2, ..Replay::default() };
+    let filter = |port: u16| Filters::from_text(&format!("udp port {port} or udp port 53")).unwrap();
+    let mut capture = open::open(&interface, &replay, &filter(1111)).unwrap();
+    let [source] = capture.sources.as_mut_slice() else { panic!("a file has one source") };
+    let mut polled = || {
+        let mut ports = Vec::new();
+        let polled = source.poll(Duration::ZERO, &mut |frame| ports.push(u16::from_be_bytes([frame.data[36], frame.data[37]])));
+        source.update_stats().unwrap();
+        (polled.unwrap() != Polled::Ended).then_some(ports)
+    };
+    let mut seen = polled().unwrap();
+    assert!(seen.len() < ROUND / 2 && seen.contains(&1111) && !seen.contains(&9999), "{} frames", seen.len());
+    let error = capture.control.set_filter(&Filters { user: Some("port eighty three".to_owned()), ..Filters::default() });
+    assert!(error.is_err_and(|error| error.to_string().contains("port eighty three")));
+    let unchanged = polled().unwrap();
+    assert!(unchanged.contains(&1111) && !unchanged.contains(&9999), "the old filter is in force");
+    seen.extend(unchanged);
+    let before = seen.len();
+    capture.control.set_filter(&filter(9999)).unwrap();
+    while let Some(ports) = polled() {
+        seen.extend(ports);
+    }
+    let count = |ports: &[u16], port: u16| ports.iter().filter(|p| **p == port).count();
+    assert_eq!(count(&seen, 53), 2 * ROUND / 3, "what both filters want is never lost");
+    assert_eq!((count(&seen[..before], 9999), count(&seen[before..], 1111)), (0, 0));
+    assert!(count(&seen[before..], 9999) > ROUND / 3, "the second round has the new filter");
+    let copied = seen.len() as u64;
+    let all = 2 * ROUND as u64;
+    let stats = DeviceStats { seen: all, unmatched: all - copied, copied, copied_bytes: copied * 526, ..DeviceStats::default() };
+    assert_eq!(capture.control.stats().unwrap(), stats);
+}
+
+/// A generated filter says nothing that the port map does not say for less.
+#[test]
+fn only_the_users_filter_is_applied_to_a_file() {
+    let file = Temp::new(&[LE.pcap(0xa1b2_c3d4, 1), LE.record(1, 0, &[0; 60], 60)].concat());
+    let interface = Interface { file: Some(file.0.clone()), ..Interface::default() };
+    let replay = Replay { top_speed: true, ..Replay::default() };
+    let generated = Filters::new(&Wanted { ports: vec![Ports::one(80, Transports::Tcp)], ..Wanted::default() }).unwrap();
+    let capture = open::open(&interface, &replay, &generated).unwrap();
+    assert_eq!(
+        capture.sources.into_iter().map(|mut source| source.poll(Duration::ZERO, &mut |_| {}).unwrap()).collect::<Vec<_>>(),
+        [Polled::Frames(1)]
+    );
 }

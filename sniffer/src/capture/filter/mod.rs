@@ -8,7 +8,7 @@ mod assembler;
 pub mod cbpf;
 pub mod ebpf;
 
-use super::{Link, filtered::without_vlans};
+use super::{Link, expression::without_vlans};
 use cbpf::{Error, Program};
 use std::{fmt::Write, net::SocketAddr};
 
@@ -156,6 +156,9 @@ pub struct Filters {
     /// For frames that begin with an IP header. With `ethernet` set and this not, the expression asks for what such frames have not
     /// (`ether`, `vlan`), and none of them matches.
     pub raw_ip: Option<Program>,
+    /// The user's own expression, when the filter was made of one. Files apply this and nothing else: what a generated filter leaves out, the
+    /// port map leaves out for less.
+    pub user: Option<String>,
 }
 
 impl Filters {
@@ -171,7 +174,7 @@ impl Filters {
         let ethernet = Some(Program::compile(&text, Link::Ethernet)?);
         let raw_ip = wanted.expression_raw_ip();
         let raw_ip = Program::compile(&raw_ip, Link::RawIp).ok().or_else(|| Program::compile(&without_vlans(&raw_ip)?, Link::RawIp).ok());
-        Ok(Self { text, ethernet, raw_ip })
+        Ok(Self { text, ethernet, raw_ip, user: wanted.custom.clone() })
     }
 
     /// Compiles an expression as it stands.

@@ -1,12 +1,12 @@
 //! `packetbeat.interfaces`: what the user wrote, and what of it makes no sense.
 
+mod values;
+
 use super::Error;
 use crate::config::{self, duration, duration_option};
-use serde::{
-    Deserialize, Deserializer,
-    de::{self, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
-};
-use std::{fmt, path::PathBuf, time::Duration};
+use serde::Deserialize;
+use std::{path::PathBuf, time::Duration};
+use values::{Interfaces, name_or_number, one_or_many};
 
 /// Snap lengths beyond this are cut to it: no frame is longer (libpcap's own limit).
 const MAX_SNAPLEN: u32 = 262_144;
@@ -35,18 +35,19 @@ pub enum Kind {
     Dpdk,
 }
 
-/// Where the eBPF programs are attached (`hook`, ours).
+/// Where the eBPF programs are attached (`packetbeat.interfaces.hook`, ours).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Hook {
-    /// What suits the device.
+pub enum HookSetting {
+    /// TC on an interface that has an address (XDP resets the link on many drivers, limits the MTU and undoes GRO); native XDP on one
+    /// without, where the driver has it; a packet socket on `any` and loopback.
     #[default]
     Auto,
     /// XDP for what comes in, TC for what goes out.
     Xdp,
     /// TC both ways.
     Tc,
-    /// A socket filter.
+    /// A packet socket with a socket filter.
     Socket,
 }
 
@@ -87,7 +88,7 @@ pub struct Interface {
     /// A capture file instead of a device.
     pub file: Option<PathBuf>,
     /// Where the eBPF programs are attached (ours).
-    pub hook: Hook,
+    pub hook: HookSetting,
     /// Threads for this interface (ours); as many as there are cores when it is not set.
     pub workers: Option<usize>,
 }
@@ -108,7 +109,7 @@ impl Default for Interface {
             poll_default_route: None,
             internal_networks: Vec::new(),
             file: None,
-            hook: Hook::Auto,
+            hook: HookSetting::Auto,
             workers: None,
         }
     }
@@ -126,6 +127,11 @@ impl Interface {
     /// Bytes of the ring of each worker: the whole shared out, rounded up to a power of two.
     pub fn ring_bytes(&self) -> u64 {
         ((self.buffer_size_mb << 20) / self.workers() as u64).next_power_of_two()
+    }
+
+    /// Whether packets for other hosts are wanted.
+    pub fn promiscuous(&self) -> bool {
+        self.kind != Kind::AfPacket || self.auto_promisc_mode
     }
 
     /// Whether `kind` walks down the ladder.
@@ -158,35 +164,6 @@ impl Interface {
             _ => {}
         }
         Ok(self)
-    }
-}
-
-/// A map is one interface, a list has several; nothing at all is the default.
-struct Interfaces(Vec<Interface>);
-
-impl<'de> Deserialize<'de> for Interfaces {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OneOrMany;
-        impl<'de> Visitor<'de> for OneOrMany {
-            type Value = Interfaces;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the settings of an interface, or a list of them")
-            }
-            fn visit_unit<E>(self) -> Result<Interfaces, E> {
-                Ok(Interfaces(Vec::new()))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Interfaces, A::Error> {
-                Interface::deserialize(MapAccessDeserializer::new(map)).map(|interface| Interfaces(vec![interface]))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Interfaces, A::Error> {
-                let mut interfaces = Vec::new();
-                while let Some(interface) = list.next_element()? {
-                    interfaces.push(interface);
-                }
-                Ok(Interfaces(interfaces))
-            }
-        }
-        deserializer.deserialize_any(OneOrMany)
     }
 }
 
@@ -236,51 +213,6 @@ impl Error {
     }
 }
 
-/// `eth0`, or `0` as a number.
-fn name_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    struct NameOrNumber;
-    impl Visitor<'_> for NameOrNumber {
-        type Value = String;
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("the name or the number of a device")
-        }
-        fn visit_str<E: de::Error>(self, name: &str) -> Result<String, E> {
-            Ok(if name.is_empty() { "any" } else { name }.to_owned())
-        }
-        fn visit_u64<E: de::Error>(self, number: u64) -> Result<String, E> {
-            Ok(number.to_string())
-        }
-        fn visit_i64<E: de::Error>(self, number: i64) -> Result<String, E> {
-            u64::try_from(number).map(|n| n.to_string()).map_err(|_| E::invalid_value(de::Unexpected::Signed(number), &self))
-        }
-    }
-    deserializer.deserialize_any(NameOrNumber)
-}
-
-fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    struct OneOrMany;
-    impl<'de> Visitor<'de> for OneOrMany {
-        type Value = Vec<String>;
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a text, or a list of texts")
-        }
-        fn visit_unit<E>(self) -> Result<Vec<String>, E> {
-            Ok(Vec::new())
-        }
-        fn visit_str<E: de::Error>(self, one: &str) -> Result<Vec<String>, E> {
-            Ok(vec![one.to_owned()])
-        }
-        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
-            let mut texts = Vec::new();
-            while let Some(text) = list.next_element()? {
-                texts.push(text);
-            }
-            Ok(texts)
-        }
-    }
-    deserializer.deserialize_any(OneOrMany)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -294,7 +226,7 @@ mod tests {
     fn nothing_is_auto_on_any() {
         let interfaces = parsed("").unwrap();
         let [only] = interfaces.as_slice() else { panic!("{interfaces:?}") };
-        assert_eq!((only.device.as_str(), only.kind, only.hook, only.snaplen), ("any", Kind::Auto, Hook::Auto, 65_535));
+        assert_eq!((only.device.as_str(), only.kind, only.hook, only.snaplen), ("any", Kind::Auto, HookSetting::Auto, 65_535));
         assert!(only.workers() >= 1);
     }
 
@@ -302,7 +234,7 @@ mod tests {
     fn a_map_and_a_list() {
         let one =
             parsed("{device: 0, type: autodetect, poll_default_route: 60s, internal_networks: private, hook: tc, workers: 3}").unwrap();
-        assert_eq!((one[0].device.as_str(), one[0].kind, one[0].hook, one[0].workers()), ("0", Kind::Auto, Hook::Tc, 3));
+        assert_eq!((one[0].device.as_str(), one[0].kind, one[0].hook, one[0].workers()), ("0", Kind::Auto, HookSetting::Tc, 3));
         assert_eq!((one[0].poll_default_route, &one[0].internal_networks), (Some(Duration::from_secs(60)), &vec!["private".to_owned()]));
         // 24 MB among three: 8 MB each, which is a power of two already.
         assert_eq!(one[0].ring_bytes(), 8 << 20);

@@ -1,0 +1,73 @@
+//! The filter of an `AF_PACKET` socket: our eBPF where `bpf(2)` is allowed and the device has one kind of frames, else libpcap's classic form.
+
+use crate::capture::{Error, Link, compile, devices::Device, ebpf, filter::Filters, libpcap};
+use std::os::fd::OwnedFd;
+
+/// What the kernel lets through to the socket.
+#[derive(Debug)]
+pub enum Filter {
+    /// Everything.
+    None,
+    /// A classic BPF program: code, jump if true, jump if false, operand of each instruction. What it returns is cut to the snap length.
+    Classic(libpcap::Instructions),
+    /// A loaded eBPF program of type socket filter. It must return the snap length for what it wants: the kernel copies that much.
+    Ebpf(OwnedFd),
+}
+
+impl Filter {
+    /// Makes what `filters` want of `device`.
+    ///
+    /// # Errors
+    /// When neither form can be made.
+    pub fn new(filters: &Filters, device: &Device, snaplen: u32) -> Result<Self, Error> {
+        if filters.is_everything() {
+            return Ok(Self::None);
+        }
+        if device.is_any() {
+            return Self::classic(filters, device, snaplen);
+        }
+        match ebpf::socket_filter(filters, device.is_raw_ip(), snaplen) {
+            Ok(Some(program)) => Ok(Self::Ebpf(program)),
+            Ok(None) => Ok(Self::None),
+            Err(error) => {
+                log::info!("{}: a classic filter for the socket: {error}", device.name);
+                Self::classic(filters, device, snaplen)
+            }
+        }
+    }
+
+    /// As libpcap would make it: classic BPF, which every kernel takes.
+    fn classic(filters: &Filters, device: &Device, snaplen: u32) -> Result<Self, Error> {
+        let expression = filters.text.as_str();
+        let ethernet = |device: &str| libpcap::live_program(device, snaplen, expression);
+        let raw_ip = || -> Result<libpcap::Instructions, Error> {
+            let program = match &filters.raw_ip {
+                Some(program) => program.clone(),
+                None => compile::for_link_without_tags(expression, Link::RawIp)?,
+            };
+            Ok(program.instructions().iter().map(|i| (i.code, i.jt, i.jf, i.k)).collect())
+        };
+        match device.link {
+            Some(Link::Ethernet) => ethernet(&device.name).map(Self::Classic),
+            Some(_) => raw_ip().map(Self::Classic),
+            None => {
+                // An expression about Ethernet headers matches nothing where there is none.
+                let raw_ip = raw_ip().unwrap_or_else(|_| vec![(0x06, 0, 0, 0)]);
+                Ok(Self::by_link(&ethernet("lo")?, &raw_ip))
+            }
+        }
+    }
+
+    /// One program for a socket on all interfaces, whose packets begin with an Ethernet header or, on devices without one (tun, WireGuard),
+    /// with the IP header. It asks the kernel which device it is and goes to the one or the other.
+    fn by_link(ethernet: &[(u16, u8, u8, u32)], raw_ip: &[(u16, u8, u8, u32)]) -> Self {
+        // `ldh` at SKF_AD_OFF + SKF_AD_HATYPE, an ancillary load of Linux's own; jumps are relative, so the programs need no change.
+        let hardware = (libc::SKF_AD_OFF + libc::SKF_AD_HATYPE).cast_unsigned();
+        let (card, loopback) = (u32::from(libc::ARPHRD_ETHER), u32::from(libc::ARPHRD_LOOPBACK));
+        let mut program = vec![(0x28, 0, 0, hardware), (0x15, 2, 0, card), (0x15, 1, 0, loopback)];
+        program.push((0x05, 0, 0, u32::try_from(ethernet.len()).unwrap_or(u32::MAX)));
+        program.extend_from_slice(ethernet);
+        program.extend_from_slice(raw_ip);
+        Self::Classic(program)
+    }
+}

@@ -1,0 +1,149 @@
+//! `bpf(2)`: layouts and numbers are aya's bindings of the kernel's `include/uapi/linux/bpf.h`.
+
+use crate::capture::filter::ebpf::Insn;
+use aya_obj::generated::{
+    BPF_F_XDP_HAS_FRAGS, bpf_attach_type, bpf_attr, bpf_cmd, bpf_map_type,
+    bpf_prog_type::{self, BPF_PROG_TYPE_SCHED_CLS, BPF_PROG_TYPE_SOCKET_FILTER, BPF_PROG_TYPE_XDP},
+};
+use std::{
+    io, mem,
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+};
+
+/// What the kernel checks a program as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProgramKind {
+    /// The type of the program.
+    pub kind: bpf_prog_type,
+    /// Where it may be attached; the same for all programs of a jump table. `None` where the kernel does not ask.
+    pub attach: Option<bpf_attach_type>,
+    /// `BPF_F_*`
+    pub flags: u32,
+}
+
+/// XDP, as aya loads it.
+pub const XDP: ProgramKind = ProgramKind { kind: BPF_PROG_TYPE_XDP, attach: Some(bpf_attach_type::BPF_XDP), flags: BPF_F_XDP_HAS_FRAGS };
+/// TC.
+pub const TC: ProgramKind = ProgramKind { kind: BPF_PROG_TYPE_SCHED_CLS, attach: None, flags: 0 };
+/// For packet sockets.
+pub const SOCKET_FILTER: ProgramKind = ProgramKind { kind: BPF_PROG_TYPE_SOCKET_FILTER, attach: None, flags: 0 };
+
+/// Bytes of the verifier's log that are read when it refuses a program.
+const VERIFIER_LOG: usize = 1 << 20;
+
+/// Attributes in which everything is 0.
+fn attributes() -> bpf_attr {
+    // SAFETY: a union of plain numbers, for which all zeros are good. The kernel wants zeros wherever nothing is set.
+    unsafe { mem::zeroed() }
+}
+
+/// # Safety
+/// Every pointer in `attributes` must be good for what `command` does with it.
+unsafe fn bpf(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<i32> {
+    // SAFETY: the kernel reads and writes at most the size that is passed; the rest is the caller's.
+    let done = unsafe { libc::syscall(libc::SYS_bpf, command as i32, &raw mut *attributes, size_of::<bpf_attr>()) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(done as i32) }
+}
+
+/// # Safety
+/// As [`bpf`], and `command` must be one that returns a new descriptor.
+unsafe fn bpf_fd(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<OwnedFd> {
+    // SAFETY: as the caller says; nobody else owns a descriptor that the kernel has just made.
+    unsafe { bpf(command, attributes).map(|fd| OwnedFd::from_raw_fd(fd)) }
+}
+
+/// Loads a program. When the verifier refuses it, the error holds the end of what it says.
+pub fn load(kind: ProgramKind, insns: &[Insn], name: &str) -> io::Result<OwnedFd> {
+    let attempt = |log: &mut [u8]| {
+        let mut attributes = attributes();
+        // SAFETY: the member that BPF_PROG_LOAD reads; all of its bits are set to zero.
+        let load = unsafe { &mut attributes.__bindgen_anon_3 };
+        load.prog_type = kind.kind as u32;
+        load.insn_cnt = insns.len() as u32;
+        load.insns = insns.as_ptr() as u64;
+        load.license = c"GPL".as_ptr() as u64;
+        if !log.is_empty() {
+            load.log_level = 1;
+            load.log_size = log.len() as u32;
+            load.log_buf = log.as_mut_ptr() as u64;
+        }
+        load.prog_flags = kind.flags;
+        load.expected_attach_type = kind.attach.map_or(0, |attach| attach as u32);
+        // The last byte stays zero: it ends the name.
+        for (place, byte) in load.prog_name.iter_mut().take(15).zip(name.bytes()) {
+            *place = byte as libc::c_char;
+        }
+        // SAFETY: instructions, licence and log live until the call returns.
+        unsafe { bpf_fd(bpf_cmd::BPF_PROG_LOAD, &mut attributes) }
+    };
+    match attempt(&mut []) {
+        Err(error) if !matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSYS)) => {
+            let mut log = vec![0; VERIFIER_LOG];
+            let _ = attempt(&mut log);
+            let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
+            let text = String::from_utf8_lossy(log.get(..end).unwrap_or_default()).into_owned();
+            let tail: Vec<&str> = text.trim_end().lines().rev().take(12).collect();
+            let tail: Vec<&str> = tail.into_iter().rev().collect();
+            Err(io::Error::new(error.kind(), format!("{error}: {}", tail.join("\n"))))
+        }
+        done => done,
+    }
+}
+
+fn create_map(kind: bpf_map_type, key_size: u32, value_size: u32, max_entries: u32) -> io::Result<OwnedFd> {
+    let mut attributes = attributes();
+    // SAFETY: the member that BPF_MAP_CREATE reads; all of its bits are set to zero.
+    let create = unsafe { &mut attributes.__bindgen_anon_1 };
+    (create.map_type, create.key_size, create.value_size, create.max_entries) = (kind as u32, key_size, value_size, max_entries);
+    // SAFETY: no pointers.
+    unsafe { bpf_fd(bpf_cmd::BPF_MAP_CREATE, &mut attributes) }
+}
+
+/// A jump table.
+pub fn prog_array(entries: u32) -> io::Result<OwnedFd> {
+    create_map(bpf_map_type::BPF_MAP_TYPE_PROG_ARRAY, 4, 4, entries)
+}
+
+/// A ring buffer of so many bytes, a power of two and at least a page.
+pub fn ring_buffer(bytes: u32) -> io::Result<OwnedFd> {
+    create_map(bpf_map_type::BPF_MAP_TYPE_RINGBUF, 0, 0, bytes)
+}
+
+/// Puts a program into a jump table, or a map into an array of maps; what was there is replaced in one step.
+pub fn set_slot(table: BorrowedFd<'_>, slot: u32, program: BorrowedFd<'_>) -> io::Result<()> {
+    let value = program.as_raw_fd();
+    let mut attributes = attributes();
+    // SAFETY: the member that BPF_MAP_UPDATE_ELEM reads; all of its bits are set to zero.
+    let element = unsafe { &mut attributes.__bindgen_anon_2 };
+    (element.map_fd, element.key) = (table.as_raw_fd() as u32, &raw const slot as u64);
+    element.__bindgen_anon_1.value = &raw const value as u64;
+    // SAFETY: key and value are four bytes each, as in a jump table, and live until the call returns.
+    unsafe { bpf(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attributes) }.map(drop)
+}
+
+/// Empties a place in a jump table.
+pub fn clear_slot(table: BorrowedFd<'_>, slot: u32) -> io::Result<()> {
+    let mut attributes = attributes();
+    // SAFETY: the member that BPF_MAP_DELETE_ELEM reads; all of its bits are set to zero.
+    let element = unsafe { &mut attributes.__bindgen_anon_2 };
+    (element.map_fd, element.key) = (table.as_raw_fd() as u32, &raw const slot as u64);
+    // SAFETY: the key is four bytes and lives until the call returns.
+    match unsafe { bpf(bpf_cmd::BPF_MAP_DELETE_ELEM, &mut attributes) } {
+        Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Runs a program on a frame `repeat` times; what it returned, and nanoseconds per run.
+pub fn test_run(program: BorrowedFd<'_>, frame: &[u8], repeat: u32) -> io::Result<(u32, u32)> {
+    let mut attributes = attributes();
+    // SAFETY: the member that BPF_PROG_TEST_RUN reads; all of its bits are set to zero.
+    let test = unsafe { &mut attributes.test };
+    test.prog_fd = program.as_raw_fd() as u32;
+    (test.data_size_in, test.data_in, test.repeat) = (frame.len() as u32, frame.as_ptr() as u64, repeat);
+    // SAFETY: the frame lives until the call returns, and nothing is written to it.
+    unsafe { bpf(bpf_cmd::BPF_PROG_TEST_RUN, &mut attributes)? };
+    // SAFETY: the member that the kernel has written its answer to.
+    let test = unsafe { attributes.test };
+    Ok((test.retval, test.duration))
+}

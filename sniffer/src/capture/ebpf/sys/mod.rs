@@ -1,0 +1,66 @@
+//! The door to `bpf(2)`, packet sockets and clocks, for what aya does not offer. Nothing here knows what a program does.
+#![allow(unsafe_code)] // every call into the kernel that this backend makes by itself is in this folder
+
+mod bpf;
+mod packet_socket;
+
+pub use bpf::{ProgramKind, SOCKET_FILTER, TC, XDP, clear_slot, load, prog_array, ring_buffer, set_slot, test_run};
+pub use packet_socket::{bind, packet_socket, promiscuous};
+
+use std::{ffi::CStr, io};
+
+/// Index and name of every interface.
+pub fn interfaces() -> io::Result<Vec<(u32, String)>> {
+    // SAFETY: no arguments; the list is freed below.
+    let list = unsafe { libc::if_nameindex() };
+    if list.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    let mut all = Vec::new();
+    let mut entry = list;
+    // SAFETY: the list ends with an index of 0, and its names are strings.
+    unsafe {
+        while (*entry).if_index != 0 {
+            all.push(((*entry).if_index, CStr::from_ptr((*entry).if_name).to_string_lossy().into_owned()));
+            entry = entry.add(1);
+        }
+        libc::if_freenameindex(list);
+    }
+    Ok(all)
+}
+
+/// Whether the kernel asks nobody's leave for us.
+pub fn is_root() -> bool {
+    // SAFETY: no arguments.
+    unsafe { libc::geteuid() == 0 }
+}
+
+fn clock(id: libc::clockid_t) -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is written to. It cannot fail for the clocks asked here.
+    unsafe { libc::clock_gettime(id, &raw mut time) };
+    (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
+}
+
+/// Nanoseconds since boot, time asleep included.
+pub fn boot_time() -> u64 {
+    clock(libc::CLOCK_BOOTTIME)
+}
+
+/// What to add (wrapping) to a boot time to get the wall clock. Of three readings the one that was least interrupted counts.
+pub fn boot_to_wall() -> u64 {
+    let reading = || {
+        let before = boot_time();
+        let wall = clock(libc::CLOCK_REALTIME);
+        let after = boot_time();
+        (after.wrapping_sub(before), wall.wrapping_sub(before.wrapping_add(after.wrapping_sub(before) / 2)))
+    };
+    [reading(), reading(), reading()].into_iter().min_by_key(|(took, _)| *took).map_or(0, |(_, offset)| offset)
+}
+
+/// Lets this process lock as much memory as it wants: kernels before 5.11 count BPF maps against that limit.
+pub fn raise_memlock() {
+    let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: `limit` is read. Newer kernels do not care, and on older ones loading will say what is missing.
+    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
+}

@@ -1,0 +1,40 @@
+//! Packet sockets: what the eBPF backend attaches its socket filters to, and holds promiscuous mode with (packet(7)).
+
+use std::{
+    io, mem,
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+};
+
+fn check(result: i32) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// A raw packet socket that takes no packets until [`bind`].
+pub fn packet_socket() -> io::Result<OwnedFd> {
+    // SAFETY: no pointers.
+    let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0) };
+    check(fd)?;
+    // SAFETY: the kernel just gave it to us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Takes all packets of an interface from now on; 0: of all interfaces.
+pub fn bind(socket: BorrowedFd<'_>, ifindex: u32) -> io::Result<()> {
+    // SAFETY: all zeros are a good `sockaddr_ll`.
+    let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+    address.sll_ifindex = ifindex as i32;
+    // SAFETY: the address lives until the call returns.
+    check(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size_of_val(&address) as u32) })
+}
+
+/// Makes the interface promiscuous for as long as the socket is open: the kernel counts who asked, as it does for libpcap.
+pub fn promiscuous(socket: BorrowedFd<'_>, ifindex: u32) -> io::Result<()> {
+    let request = libc::packet_mreq { mr_ifindex: ifindex as i32, mr_type: libc::PACKET_MR_PROMISC as u16, mr_alen: 0, mr_address: [0; 8] };
+    // SAFETY: PACKET_ADD_MEMBERSHIP reads a `packet_mreq`, which lives for the call.
+    check(unsafe {
+        let value = (&raw const request).cast();
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, value, size_of_val(&request) as u32)
+    })
+}

@@ -1,0 +1,241 @@
+//! Every hook on a veth in a network namespace of the test's own.
+
+mod speed;
+
+use super::*;
+use crate::capture::{
+    Frame, Link, Polled, StrippedTag,
+    control::DeviceStats,
+    devices,
+    options::{HookSetting, Kind},
+    sys::interface_index,
+    testing::*,
+};
+use std::{
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+fn open(interface: &Interface, filters: &Filters) -> Result<Opened, Error> {
+    super::open(interface, &devices::resolve(&interface.device).unwrap(), filters)
+}
+
+fn on(device: &str, hook: HookSetting) -> Interface {
+    Interface { hook, ..interface(device, Kind::Ebpf) }
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Got {
+    /// With the tag back in its place.
+    whole: Vec<u8>,
+    wire_len: u32,
+    ifindex: u32,
+    stripped: Option<(u16, u16)>,
+}
+
+fn got(frame: Frame<'_>) -> Option<Got> {
+    assert_eq!(frame.link, Link::Ethernet);
+    let now = now();
+    assert!(now.abs_diff(frame.time.0) < 2_000_000_000, "time {} is not now, {now}", frame.time.0);
+    let stripped = frame.tag.map(|StrippedTag { tpid, tci }| (tpid, tci));
+    Some(Got { whole: whole(&frame), wire_len: frame.wire_len, ifindex: frame.ifindex, stripped })
+}
+
+#[test]
+fn tagged_and_untagged_frames_are_alike_on_every_hook() {
+    in_a_network("tagged_and_untagged_frames_are_alike_on_every_hook", || {
+        let stacks: [&[[u8; 4]]; 4] = [&[], &[DOT1Q], &[SERVICE, DOT1Q], &[DOT1Q, DOT1Q]];
+        let frames = |from: u16| -> Vec<Vec<u8>> {
+            let all = stacks.iter().enumerate().flat_map(|(n, tags)| {
+                let from = from + n as u16;
+                [udp(tags, from, WANTED, 40), udp(tags, from, OTHER, 40), udp(tags, from, WANTED, 3000)]
+            });
+            all.collect()
+        };
+        let is_wanted = |frame: &&Vec<u8>, vlans: bool| {
+            let tags = frame[12..].chunks(4).take_while(|tag| matches!(tag[0], 0x81 | 0x88)).count();
+            (vlans || tags == 0) && frame[tags * 4 + 36..tags * 4 + 38] == WANTED.to_be_bytes()
+        };
+        for (hook, words) in [
+            (HookSetting::Xdp, "vb: native XDP in, tcx out"),
+            (HookSetting::Tc, "vb: tcx"),
+            (HookSetting::Socket, "vb: socket filter"),
+            (HookSetting::Auto, "vb: native XDP in, tcx out"),
+        ] {
+            for vlans in [true, false] {
+                let (mut sources, control) = open(&on("vb", hook), &wanted(vlans)).unwrap();
+                assert_eq!(control.hooks(), [words]);
+                assert_eq!(sources.len(), 2);
+                let (ingress, egress) = (frames(100), frames(200));
+                send_all("va", &ingress);
+                send_all("vb", &egress);
+                let mut want: Vec<&Vec<u8>> = ingress.iter().chain(&egress).filter(|frame| is_wanted(frame, vlans)).collect();
+                want.sort();
+                let mut have = collect(&mut sources, want.len(), got);
+                have.sort();
+                let stripped = have.iter().filter(|got| got.stripped.is_some()).count();
+                for got in &have {
+                    let tag = if got.stripped.is_some() { 4 } else { 0 };
+                    assert_eq!(got.wire_len as usize + tag, got.whole.len());
+                    assert_eq!(got.ifindex, interface_index("vb").unwrap());
+                }
+                let have: Vec<&Vec<u8>> = have.iter().map(|got| &got.whole).collect();
+                assert_eq!(have, want, "{hook:?} vlans {vlans}: {} frames, want {}", have.len(), want.len());
+                // What comes in over a veth keeps its tag under XDP and has it taken out behind it.
+                assert_eq!(stripped > 0, vlans && matches!(hook, HookSetting::Tc | HookSetting::Socket), "{hook:?}: {stripped} stripped");
+                let stats = stats(&mut sources, control.as_ref());
+                let copied_bytes = have.iter().map(|frame| frame.len() as u64).sum::<u64>() - 4 * stripped as u64;
+                let want = DeviceStats {
+                    seen: 24,
+                    unmatched: 24 - want.len() as u64,
+                    copied: want.len() as u64,
+                    copied_bytes,
+                    ..Default::default()
+                };
+                assert_eq!(stats, want, "{hook:?} vlans {vlans}");
+            }
+        }
+    });
+}
+
+#[test]
+fn frames_are_cut_to_the_snap_length() {
+    in_a_network("frames_are_cut_to_the_snap_length", || {
+        for hook in [HookSetting::Xdp, HookSetting::Tc, HookSetting::Socket] {
+            let (mut sources, _control) = open(&Interface { snaplen: 60, ..on("vb", hook) }, &Filters::default()).unwrap();
+            let sent = udp(&[], 7, WANTED, 500);
+            send_all("va", std::slice::from_ref(&sent));
+            let have = collect(&mut sources, 1, got);
+            let want =
+                Got { whole: sent[..60].to_vec(), wire_len: sent.len() as u32, ifindex: interface_index("vb").unwrap(), stripped: None };
+            assert_eq!(have, [want], "{hook:?}");
+        }
+    });
+}
+
+#[test]
+fn on_any_a_packet_on_two_interfaces_is_one() {
+    in_a_network("on_any_a_packet_on_two_interfaces_is_one", || {
+        let (mut sources, control) = open(&on("any", HookSetting::Auto), &wanted(false)).unwrap();
+        send_all("va", &[udp(&[], 7, WANTED, 40), udp(&[], 8, WANTED, 40), udp(&[], 7, WANTED, 41)]);
+        let have = collect(&mut sources, 3, got);
+        let va = interface_index("va").unwrap();
+        assert_eq!(have.iter().map(|got| got.ifindex).collect::<Vec<_>>(), [va; 3], "seen on the way out of va, then again into vb");
+        let stats = stats(&mut sources, control.as_ref());
+        assert_eq!((stats.matched(), stats.copied, stats.duplicates), (6, 3, 3), "{stats:?}");
+    });
+}
+
+#[test]
+fn loopback_shows_a_packet_once() {
+    in_a_network("loopback_shows_a_packet_once", || {
+        for (device, hook) in [("lo", HookSetting::Auto), ("any", HookSetting::Auto), ("lo", HookSetting::Tc), ("lo", HookSetting::Xdp)] {
+            let (mut sources, _control) = open(&on(device, hook), &wanted(false)).unwrap();
+            let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            socket.send_to(b"hello", "127.0.0.1:9999").unwrap();
+            assert_eq!(collect(&mut sources, 1, |_| Some(())).len(), 1, "{device} {hook:?}");
+        }
+    });
+}
+
+/// An IPv4 packet of `protocol`.
+fn ipv4(protocol: u8, fragment: u16, addresses: [[u8; 4]; 2], inside: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x45, 0];
+    packet.extend((20 + inside.len() as u16).to_be_bytes());
+    packet.extend([0, 1]);
+    packet.extend(fragment.to_be_bytes());
+    packet.extend([64, protocol, 0, 0]);
+    packet.extend(addresses.concat());
+    packet.extend(inside);
+    packet
+}
+
+#[test]
+fn what_belongs_together_goes_to_one_worker() {
+    in_a_network("what_belongs_together_goes_to_one_worker", || {
+        let (mut sources, _control) = open(&Interface { workers: Some(4), ..on("vb", HookSetting::Tc) }, &Filters::default()).unwrap();
+        const PAIRS: usize = 64;
+        let mut frames = Vec::new();
+        for n in 0..PAIRS as u8 {
+            let (a, b, router) = ([10, 1, 2, n], [10, 1, 3, 1], [10, 9, 9, n]);
+            let datagram = ipv4(17, 0, [a, b], &[0, 9, 0, 53, 0, 8, 0, 0]);
+            let packets = [
+                ipv4(17, 0, [b, a], &[0, 53, 0, 9, 0, 8, 0, 0]),
+                ipv4(17, 0x2000, [a, b], &[0, 9, 0, 53, 0, 8, 0, 0]),
+                ipv4(17, 2, [a, b], &[1; 16]),
+                ipv4(1, 0, [router, a], &[&[11, 0, 0, 0, 0, 0, 0, 0], &datagram[..]].concat()),
+                ipv4(4, 0, [router, [9; 4]], &datagram),
+                datagram,
+            ];
+            frames.extend(packets.map(|packet| [&[2; 12][..], &[8, 0], &packet].concat()));
+        }
+        send_all("va", &frames);
+        let mut workers = vec![Vec::new(); PAIRS];
+        let mut loads = [0; 4];
+        for (worker, source) in sources.iter_mut().enumerate() {
+            while source
+                .poll(Duration::from_millis(50), &mut |frame| {
+                    let at = frames.iter().position(|sent| sent == frame.data).unwrap();
+                    workers[at / 6].push(worker);
+                    loads[worker] += 1;
+                })
+                .unwrap()
+                != Polled::Idle
+            {}
+        }
+        for (pair, workers) in workers.iter().enumerate() {
+            assert!(workers.len() == 6 && workers.iter().all(|worker| *worker == workers[0]), "pair {pair}: {workers:?}");
+        }
+        assert!(loads.iter().all(|load| *load >= PAIRS / 4 * 6 / 3), "an idle worker: {loads:?}");
+    });
+}
+
+#[test]
+fn what_the_ring_cannot_take_is_counted() {
+    in_a_network("what_the_ring_cannot_take_is_counted", || {
+        let least = Interface { workers: Some(1), buffer_size_mb: 0, ..on("vb", HookSetting::Tc) };
+        let (mut sources, control) = open(&least, &Filters::default()).unwrap();
+        send_all("va", &(0..100).map(|n| udp(&[], n, WANTED, 8000)).collect::<Vec<_>>());
+        let have = collect(&mut sources, 1, |_| Some(())).len() as u64;
+        let stats = stats(&mut sources, control.as_ref());
+        assert_eq!((stats.seen, stats.matched(), stats.copied, have + stats.lost), (100, 100, have, 100), "{stats:?}, {have} came");
+        assert!(stats.lost > 0, "{stats:?}");
+    });
+}
+
+#[test]
+fn a_hook_that_the_device_does_not_have() {
+    in_a_network("a_hook_that_the_device_does_not_have", || {
+        let error = open(&on("any", HookSetting::Xdp), &Filters::default()).err().unwrap();
+        assert!(error.to_string().contains("`hook: auto`"), "{error}");
+        assert_eq!(error.missing_capability(), None);
+    });
+}
+
+#[test]
+fn a_clsact_of_ours_goes_and_one_of_others_stays() {
+    in_a_network("a_clsact_of_ours_goes_and_one_of_others_stays", || {
+        let qdiscs = || String::from_utf8(Command::new("tc").args(["qdisc", "show", "dev", "vb"]).output().unwrap().stdout).unwrap();
+        for others in [false, true] {
+            if others {
+                run("tc qdisc add dev vb clsact");
+            }
+            let (interface, device) = (on("vb", HookSetting::Tc), devices::resolve("vb").unwrap());
+            let (loaded, rings) = Loaded::new(&interface, &device, &wanted(false)).unwrap();
+            let mut attachments = Attachments::new(loaded);
+            attachments.attach_with(&device, &interface, true).unwrap();
+            assert!(qdiscs().contains("clsact"), "{}", qdiscs());
+            let control = Arc::new(EbpfControl::new(attachments));
+            assert_eq!(control.hooks(), ["vb: tc (clsact)"]);
+            let sources =
+                rings.into_iter().map(|ring| -> Box<dyn Source> { Box::new(RingSource::new(ring, Arc::clone(&control), None, false)) });
+            let mut sources: Vec<_> = sources.collect();
+            send_all("va", &[udp(&[], 7, WANTED, 40)]);
+            send_all("vb", &[udp(&[], 8, WANTED, 40)]);
+            assert_eq!(collect(&mut sources, 2, |_| Some(())).len(), 2);
+            drop((sources, control));
+            assert_eq!(qdiscs().contains("clsact"), others, "{}", qdiscs());
+        }
+    });
+}

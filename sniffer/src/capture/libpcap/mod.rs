@@ -1,0 +1,243 @@
+//! Packets through libpcap: the last step of the ladder, and what `type: pcap` asks for. Always promiscuous, as Packetbeat's.
+
+mod control;
+mod program;
+
+pub use control::LibpcapControl;
+pub use program::{Instructions, live_program};
+
+use super::{
+    Error, Frame, Link, Polled, Segments, Source,
+    control::DeviceStats,
+    devices::Device,
+    expression::without_vlans,
+    linktype,
+    options::Interface,
+    slot::{Reader, Slot},
+    sys,
+    tally::Tally,
+};
+use crate::time::Timestamp;
+use pcap::{Active, BpfProgram, Capture, Linktype, Packet, Precision};
+use std::{io, os::fd::AsFd, sync::Arc, time::Duration};
+
+/// A block that is not full is handed over after so long.
+const TIMEOUT_MILLIS: i32 = 20;
+/// Frames per call, so that timers get their turn.
+const BATCH: usize = 4096;
+
+/// A live capture of libpcap's.
+pub struct Libpcap {
+    capture: Capture<Active>,
+    device: String,
+    link: Link,
+    nanos_per_unit: u64,
+    ifindex: u32,
+    filter: Reader<String>,
+    /// The kernel executes the filter; else libpcap does, where the kernel would not take it.
+    in_kernel: bool,
+    /// Frames handed over since the tally was brought up to date, and their bytes.
+    copied: u64,
+    copied_bytes: u64,
+    /// libpcap's own counters when they were read last: they are 32 bits wide and wrap.
+    last: [u32; 3],
+    tally: Arc<Tally>,
+}
+
+/// What to open.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Name of the device, or `any`.
+    pub device: String,
+    /// Its index; 0 for all devices.
+    pub ifindex: u32,
+    /// Bytes kept of a packet.
+    pub snaplen: u32,
+    /// Size of the buffer.
+    pub buffer_bytes: u64,
+}
+
+impl Config {
+    /// What `interface` asks for, on `device`.
+    pub fn new(interface: &Interface, device: &Device) -> Self {
+        Self {
+            device: device.name.clone(),
+            ifindex: device.ifindex,
+            snaplen: interface.snaplen,
+            buffer_bytes: (interface.buffer_size_mb << 20).next_power_of_two(),
+        }
+    }
+}
+
+impl Libpcap {
+    /// Opens a device with the filter in `filter`, in libpcap's language, and takes up every one that follows it there; empty is everything.
+    ///
+    /// # Errors
+    /// libpcap's own words, with the device's name.
+    pub fn open(config: &Config, filter: &Arc<Slot<String>>, tally: Arc<Tally>) -> Result<Self, Error> {
+        let failed = |error: pcap::Error| Error::device(&config.device, format!("libpcap: {error}"));
+        let any = config.device == "any";
+        // To microseconds where nanoseconds are refused: then activation fails with an error of its own.
+        let activate = |precision| {
+            Capture::from_device(config.device.as_str())?
+                // libpcap warns about promiscuous mode on `any`, which the binding takes for an error.
+                .promisc(!any)
+                .snaplen(i32::try_from(config.snaplen).unwrap_or(i32::MAX))
+                .buffer_size(i32::try_from(config.buffer_bytes).unwrap_or(i32::MAX))
+                .timeout(TIMEOUT_MILLIS)
+                .precision(precision)
+                .open()
+        };
+        let (mut capture, nanos_per_unit) = match activate(Precision::Nano) {
+            Ok(capture) => (capture, 1),
+            Err(first) => (activate(Precision::Micro).map_err(|_| failed(first))?, 1000),
+        };
+        if any {
+            // The second form of the cooked header says which interface it was; the first stays where it is not known.
+            let _ = capture.set_datalink(Linktype::LINUX_SLL2);
+        }
+        let (filter, expression) = Reader::new(filter);
+        let (expression, _) = compiled(&capture, &expression).map_err(failed)?;
+        capture.filter(&expression, true).map_err(failed)?;
+        // Its mapped ring never times out on an idle line, so the waiting is done here.
+        let capture = capture.setnonblock().map_err(failed)?;
+        let number = capture.get_datalink().0;
+        let link = u32::try_from(number).ok().and_then(linktype::from_number);
+        let link = link.ok_or_else(|| Error::device(&config.device, linktype::unsupported(number.unsigned_abs())))?;
+        let in_kernel = is_filtered_in_kernel(&capture);
+        let (device, ifindex) = (config.device.clone(), config.ifindex);
+        let (copied, copied_bytes, last) = (0, 0, [0; 3]);
+        Ok(Self { capture, device, link, nanos_per_unit, ifindex, filter, in_kernel, copied, copied_bytes, last, tally })
+    }
+
+    /// What frames begin with.
+    pub fn link(&self) -> Link {
+        self.link
+    }
+
+    /// Replaces the filter of the running capture.
+    fn replace_filter(&mut self, expression: &str) -> Result<(), pcap::Error> {
+        let (expression, program) = compiled(&self.capture, expression)?;
+        // `pcap_setfilter` first attaches a program that rejects everything and empties the socket's queue, so that packets which both
+        // filters want are lost. Attached directly the new program takes the old one's place in one step.
+        if self.in_kernel
+            && let Some(program) = program::instructions(&program).and_then(|program| program::for_socket(&program, self.link))
+            && sys::attach_filter(self.capture.as_fd(), &program).is_ok()
+        {
+            return Ok(());
+        }
+        self.capture.filter(&expression, true)?;
+        self.in_kernel = is_filtered_in_kernel(&self.capture);
+        Ok(())
+    }
+
+    fn failed(&self, error: impl std::fmt::Display) -> io::Error {
+        io::Error::other(format!("device {}: libpcap: {error}", self.device))
+    }
+
+    fn dispatch(&mut self, each: &mut dyn FnMut(Frame<'_>)) -> io::Result<usize> {
+        let (link, nanos_per_unit, ifindex) = (self.link, self.nanos_per_unit, self.ifindex);
+        let mut bytes = 0;
+        let count = self.capture.dispatch(Some(BATCH), |packet: Packet<'_>| {
+            bytes += packet.data.len() as u64;
+            let time = packet.header.ts;
+            let nanos = time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_usec.unsigned_abs() * nanos_per_unit;
+            // A cooked header of the second form has the interface at 4.
+            let cooked = if link == Link::LinuxSll2 { packet.data.get(4..).and_then(|d| d.first_chunk()) } else { None };
+            each(Frame {
+                time: Timestamp(nanos),
+                link,
+                data: packet.data,
+                wire_len: packet.header.len.max(packet.header.caplen),
+                tag: None,
+                ifindex: cooked.map_or(ifindex, |index| u32::from_be_bytes(*index)),
+                // libpcap does not say.
+                segments: Segments::default(),
+            });
+        });
+        let count = count.map_err(|e| self.failed(e))?;
+        self.copied += count as u64;
+        self.copied_bytes += bytes;
+        Ok(count)
+    }
+}
+
+/// The program of `expression`, and the expression itself as far as libpcap takes it for this device.
+fn compiled(capture: &Capture<Active>, expression: &str) -> Result<(String, BpfProgram), pcap::Error> {
+    let link = capture.get_datalink();
+    match capture.compile(expression, true) {
+        Ok(program) => Ok((expression.to_owned(), program)),
+        Err(error) => {
+            // Without an Ethernet header there is no place for a tag, so libpcap refuses the word there. On `any` the first tag is out of
+            // band, and the part of the filter without tags sees through it.
+            let plain = without_vlans(expression).filter(|_| link != Linktype::ETHERNET).ok_or(error)?;
+            let program = capture.compile(&plain, true)?;
+            if link == Linktype::LINUX_SLL2 {
+                log::warn!("any: libpcap cannot look for VLANs on all devices at once; packets with more than one tag are not seen");
+            }
+            Ok((plain, program))
+        }
+    }
+}
+
+fn is_filtered_in_kernel(capture: &Capture<Active>) -> bool {
+    sys::attached_filter(capture.as_fd()).is_ok_and(|program| !program.is_empty())
+}
+
+impl Source for Libpcap {
+    fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(Frame<'_>)) -> io::Result<Polled> {
+        if let Some(expression) = self.filter.newer()
+            && let Err(error) = self.replace_filter(&expression)
+        {
+            log::warn!("{}: the filter stays as it was: libpcap: {error}", self.device);
+        }
+        let count = self.dispatch(each)?;
+        if count > 0 {
+            return Ok(Polled::Frames(count));
+        }
+        if sys::wait_readable(self.capture.as_fd(), wait)? == sys::Ready::Nothing {
+            return Ok(Polled::Idle);
+        }
+        // An error of the device's is found by libpcap, in its own words.
+        Ok(match self.dispatch(each)? {
+            0 => Polled::Idle,
+            count => Polled::Frames(count),
+        })
+    }
+
+    fn update_stats(&mut self) -> io::Result<()> {
+        let stat = self.capture.stats().map_err(|e| self.failed(e))?;
+        let now = [stat.received, stat.dropped, stat.if_dropped];
+        let [received, lost, lost_by_interface] = [0, 1, 2].map(|i: usize| {
+            let at = |counters: &[u32; 3]| counters.get(i).copied().unwrap_or_default();
+            u64::from(at(&now).wrapping_sub(at(&self.last)))
+        });
+        self.last = now;
+        let (copied, copied_bytes) = (std::mem::take(&mut self.copied), std::mem::take(&mut self.copied_bytes));
+        self.tally.add(DeviceStats { seen: received, copied, copied_bytes, lost, lost_by_interface, ..DeviceStats::default() });
+        Ok(())
+    }
+}
+
+/// What the live tests look at.
+#[cfg(test)]
+pub(super) mod for_tests {
+    use super::*;
+
+    type Instruction = (u16, u8, u8, u32);
+
+    fn numbers(program: Vec<libc::sock_filter>) -> Vec<Instruction> {
+        program.into_iter().map(|i| (i.code, i.jt, i.jf, i.k)).collect()
+    }
+
+    /// The program on the socket.
+    pub fn attached(source: &Libpcap) -> Vec<Instruction> {
+        numbers(sys::attached_filter(source.capture.as_fd()).unwrap())
+    }
+
+    /// The program that would be put there for `expression` without libpcap's help.
+    pub fn expected(source: &Libpcap, expression: &str) -> Vec<Instruction> {
+        let (_, program) = compiled(&source.capture, expression).unwrap();
+        numbers(program::for_socket(&program::instructions(&program).unwrap(), source.link).unwrap())
+    }
+}
