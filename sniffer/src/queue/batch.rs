@@ -28,7 +28,7 @@ impl Batch {
         &self.sequences
     }
 
-    /// Settles all records: they are delivered, or lost for good.
+    /// Settles all records: they are delivered or dropped.
     pub fn settle_all(&mut self) {
         self.records.clear();
         self.queue.settle(std::mem::take(&mut self.sequences).ranges());
