@@ -8,7 +8,10 @@ use super::{
     replay::{self, Case},
 };
 use crate::Outcome;
-use std::path::Path;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// Compares the release binary of this checkout with `against` on the big captures, on each protocol's, or on both.
 pub fn run(scratch: &Scratch, against: &Path, runs: usize, whole: bool, protocols: bool) -> Outcome {
@@ -20,7 +23,8 @@ pub fn run(scratch: &Scratch, against: &Path, runs: usize, whole: bool, protocol
         "| capture | events | CPU s, here | CPU s, there | CPU ratio: median (min–max) | MB, here | MB, there | memory ratio: median (min–max) |"
     );
     println!("|---|---|---|---|---|---|---|---|");
-    let mut each = |case: &Case| compare(scratch, against, runs, case);
+    let (here, there) = (copied(scratch, &program(), "here")?, copied(scratch, against, "there")?);
+    let mut each = |case: &Case| compare(scratch, [&here, &there], runs, case);
     if whole {
         replay::whole_cases(scratch, &mut each)?;
     }
@@ -30,20 +34,27 @@ pub fn run(scratch: &Scratch, against: &Path, runs: usize, whole: bool, protocol
     Ok(())
 }
 
-fn compare(scratch: &Scratch, against: &Path, runs: usize, case: &Case) -> Outcome {
-    let here = program();
+/// A copy of a program. How much of a program's file counts as its memory depends on how the file came into the page cache: two copies
+/// that were made alike are comparable, two builds where they lie are not (1 to 2 MB).
+fn copied(scratch: &Scratch, program: &Path, name: &str) -> Result<PathBuf, String> {
+    let copy = scratch.path(name);
+    fs::copy(program, &copy).map_err(|e| format!("{}: {e}", program.display()))?;
+    Ok(copy)
+}
+
+fn compare(scratch: &Scratch, [here, there]: [&Path; 2], runs: usize, case: &Case) -> Outcome {
     // The first run of each reads the capture and the program from the disk: it is not counted.
-    let (_, events_here) = replay::sniff(scratch, &here, case)?;
-    let (_, events_there) = replay::sniff(scratch, against, case)?;
+    let (_, events_here) = replay::sniff(scratch, here, case)?;
+    let (_, events_there) = replay::sniff(scratch, there, case)?;
     let mut pairs = Vec::new();
     for number in 0..runs {
         // The other one first in every second pair, so that neither always finds the machine as the other left it.
         pairs.push(if number % 2 == 0 {
-            let ours = replay::sniff(scratch, &here, case)?.0;
-            (ours, replay::sniff(scratch, against, case)?.0)
+            let ours = replay::sniff(scratch, here, case)?.0;
+            (ours, replay::sniff(scratch, there, case)?.0)
         } else {
-            let theirs = replay::sniff(scratch, against, case)?.0;
-            (replay::sniff(scratch, &here, case)?.0, theirs)
+            let theirs = replay::sniff(scratch, there, case)?.0;
+            (replay::sniff(scratch, here, case)?.0, theirs)
         });
     }
     let events = if events_here == events_there { events_here.to_string() } else { format!("**{events_here}, there {events_there}**") };
