@@ -1,6 +1,6 @@
 //! `sniffer` watches network traffic and reports every application transaction on it.
 //!
-//! The way of a packet through the modules: a [`capture::Source`] pushes frames into a [`worker`]; [`decode`] reads the headers; [`flow`]
+//! The way of a packet through the modules: a [`capture::Source`] pushes frames into a [`worker`], which hands them to its [`engine`]; [`decode`] reads the headers; [`flow`]
 //! counts packets and bytes; [`stream`] puts TCP bytes in order; [`protocols`] find transactions in them; [`event`] and [`publish`] turn
 //! transactions into documents, which [`processors`] edit; [`queue`] and [`output`] deliver the documents. `app` connects these modules.
 //!
@@ -11,6 +11,7 @@ pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod decode;
+pub mod engine;
 pub mod enrich;
 pub mod event;
 pub mod flow;

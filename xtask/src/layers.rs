@@ -31,7 +31,8 @@ pub const MAY_USE: &[(&str, &[&str])] = &[
     ("output/", &["config", "event", "monitor", "opening", "processors::condition", "publish", "queue", "rotate", "time"]),
     ("monitor/", &["config", "rotate", "time"]),
     ("rotate.rs", &[]),
-    ("worker.rs", &["capture", "decode", "flow", "net", "protocols", "publish", "stream", "time"]),
+    ("engine/", &["capture", "config", "decode", "flow", "net", "protocols", "publish", "stream", "time"]),
+    ("worker.rs", &["capture", "engine", "time"]),
 ];
 
 /// A folder in one of these uses no other folder in it: a protocol no other protocol, an output no other output. [`SHARED`] apart.

@@ -1,5 +1,6 @@
 //! The program as its user sees it: commands in, work wired up, errors and exit codes out. It sees everything; nothing sees it.
 
+mod ids;
 mod plan;
 mod run;
 mod watch;
@@ -108,12 +109,13 @@ fn loaded(invocation: &Invocation) -> Result<Loaded, config::Error> {
 
 /// Everything that can be known without capturing: every module reads its part, and the filter is compiled.
 fn test_config(loaded: &Loaded, stdout: &mut impl Write) -> Result<(), Error> {
-    let plan = Plan::read(&loaded.root, None)?;
+    let plan = Plan::read(&loaded.root, None, None)?;
     output::open(&opening(&loaded.root, &loaded.paths))?;
     Logger::open(&loaded.root.get("logging"), &CommandLine::default())?;
     for interface in &plan.interfaces {
-        plan.publishing(interface, &plan::Who::nobody(), true)?;
-        plan.configured(interface)?;
+        let nobody = plan::Who::nobody();
+        let publishing = plan.publishing(interface, &nobody, true)?;
+        plan.settings(interface, publishing, &nobody, &[]).open()?;
         let filters = plan.filters(interface, &[])?;
         open::check(interface, &filters.text).map_err(|e| e.at(&loaded.root.get("packetbeat.interfaces")))?;
         let shown = if filters.text.is_empty() { "(everything)" } else { &filters.text };

@@ -1,20 +1,19 @@
 //! What is to be done, read from the configuration: interfaces, protocols and flows on each, the filter, who publishes.
 //! Nothing is opened here.
 
-use super::Error;
+use super::{Error, ids::Ids};
 use crate::{
     capture::{
         filter::{Filters, Ports, Transports, Wanted},
         options::{self, Interface},
     },
     config::{self, Compatibility, General, Node, ProtocolConfig},
+    engine::{ClaimedPorts, Configured, Settings},
     enrich::World,
     flow::table,
     net::Transport,
     protocols::{PROTOCOLS, Protocol},
-    publish::{Identity, Publisher, Publishing},
-    stream::Configured,
-    worker::Wants,
+    publish::{Identity, Publisher, PublisherId, Publishing},
 };
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
@@ -35,6 +34,13 @@ impl Who {
     }
 }
 
+/// A configured protocol.
+struct Planned {
+    id: PublisherId,
+    protocol: &'static Protocol,
+    config: ProtocolConfig,
+}
+
 /// See the module.
 pub struct Plan {
     /// What is no module's own.
@@ -43,22 +49,27 @@ pub struct Plan {
     pub interfaces: Vec<Interface>,
     /// For the log.
     pub warnings: Vec<String>,
-    protocols: Vec<(&'static Protocol, ProtocolConfig)>,
+    protocols: Vec<Planned>,
+    ids: Ids,
     flows: Option<table::Options>,
     root: Node,
 }
 
 impl Plan {
-    /// Reads it. `file`: `-I`, which takes the place of the interfaces.
+    /// Reads the configuration. `file`: `-I`, which takes the place of the interfaces. `before`: the plan in force, when the configuration is read again;
+    /// protocols keep the ids that they have there.
     ///
     /// # Errors
     /// With file, line, key and what is allowed.
-    pub fn read(root: &Node, file: Option<&Path>) -> Result<Self, config::Error> {
+    pub fn read(root: &Node, file: Option<&Path>, before: Option<&Self>) -> Result<Self, config::Error> {
         let general = General::read(root)?;
         let names: Vec<&str> = PROTOCOLS.iter().map(|p| p.name).collect();
         let (protocols, warnings) = config::read_protocols(root, &names)?;
         let known = |config: ProtocolConfig| PROTOCOLS.iter().find(|p| p.name == config.name).map(|p| (*p, config));
-        let protocols = protocols.into_iter().filter(|config| config.enabled).filter_map(known).collect();
+        let protocols: Vec<_> = protocols.into_iter().filter(|config| config.enabled).filter_map(known).collect();
+        let mut ids = before.map(|plan| plan.ids.clone()).unwrap_or_default();
+        let given = ids.assign(&protocols.iter().map(|(protocol, config)| (protocol.name, config.node.clone())).collect::<Vec<_>>());
+        let protocols = given.into_iter().zip(protocols).map(|(id, (protocol, config))| Planned { id, protocol, config }).collect();
         let mut interfaces = options::read(&root.get("packetbeat.interfaces"))?;
         if let Some(file) = file {
             interfaces.truncate(1);
@@ -68,7 +79,7 @@ impl Plan {
         // The section has to be there: an empty one will do.
         let there = root.get("packetbeat").entries().any(|(key, _)| key == "flows");
         let flows = if there { Some(table::Options::read(&flows)?).filter(|flows| flows.enabled) } else { None };
-        Ok(Self { general, interfaces, warnings, protocols, flows, root: root.clone() })
+        Ok(Self { general, interfaces, warnings, protocols, ids, flows, root: root.clone() })
     }
 
     /// The whole configuration.
@@ -81,36 +92,30 @@ impl Plan {
         interface.file.is_some() && self.general.compatibility == Compatibility::Strict
     }
 
-    /// The protocols of an interface, ready to work, in the order of their publishers.
-    ///
-    /// # Errors
-    /// What is wrong with a protocol's options.
-    pub fn configured(&self, interface: &Interface) -> Result<Vec<(Configured, Wants)>, config::Error> {
-        self.on(interface)
-            .map(|(protocol, config)| {
-                let plugin = (protocol.open)(&config.node)?;
-                let ports = ports_of(protocol, config);
-                let ports = Wants { ports: ports.ranges.iter().map(|r| (r.first, r.last)).collect(), any: ports.any };
-                Ok((Configured { protocol, plugin }, ports))
-            })
-            .collect()
+    /// The settings of an interface's workers. `own`: the outputs' addresses.
+    pub fn settings(&self, interface: &Interface, publishing: Arc<Publishing>, who: &Who, own: &[SocketAddr]) -> Settings {
+        let configured = self.on(interface).map(|Planned { id, protocol, config }| {
+            let ports = ports_of(protocol, config);
+            let claimed = ClaimedPorts { ports: ports.ranges.iter().map(|r| (r.first, r.last)).collect(), any: ports.any };
+            Configured { id: *id, protocol, options: config.node.clone(), claimed }
+        });
+        let mut settings = Settings::new(configured.collect(), publishing);
+        settings.flows.clone_from(&self.flows);
+        settings.strict = self.is_strict(interface);
+        settings.own = if interface.file.is_some() { Vec::new() } else { own.to_vec() };
+        settings.local.clone_from(&who.world.addresses);
+        settings
     }
 
-    /// The flow table of a worker of this interface, and its publisher.
-    pub fn flows(&self, interface: &Interface) -> Option<(table::FlowTable, usize)> {
-        let options = self.flows.clone()?;
-        Some((table::FlowTable::new(options, self.is_strict(interface)), self.on(interface).count()))
-    }
-
-    /// Who publishes on an interface: its protocols, then flows. `metadata`: whether the output wants `@metadata`.
+    /// Who publishes on an interface: its protocols and flows. `metadata`: whether the output wants `@metadata`.
     ///
     /// # Errors
     /// What is wrong with a processor, a condition or a network, and where.
     pub fn publishing(&self, interface: &Interface, who: &Who, metadata: bool) -> Result<Arc<Publishing>, config::Error> {
-        let mut publishers: Vec<Publisher> =
-            self.on(interface).map(|(protocol, config)| Publisher { dataset: protocol.name, settings: config.node.clone() }).collect();
+        let publisher = |p: &Planned| Publisher { id: p.id, dataset: p.protocol.name, settings: p.config.node.clone() };
+        let mut publishers: Vec<Publisher> = self.on(interface).map(publisher).collect();
         if self.flows.is_some() {
-            publishers.push(Publisher { dataset: "flow", settings: self.root.get("packetbeat.flows") });
+            publishers.push(Publisher { id: PublisherId::FLOWS, dataset: "flow", settings: self.root.get("packetbeat.flows") });
         }
         let identity = Identity { name: self.name(), id: who.id.clone(), ephemeral_id: who.ephemeral_id.clone(), metadata };
         // Packetbeat takes the first interface's networks for all.
@@ -123,7 +128,7 @@ impl Plan {
     /// # Errors
     /// When libpcap does not understand the user's expression.
     pub fn filters(&self, interface: &Interface, outputs: &[SocketAddr]) -> Result<Filters, Error> {
-        let ports = self.on(interface).flat_map(|(protocol, config)| {
+        let ports = self.on(interface).flat_map(|Planned { protocol, config, .. }| {
             let carried = |transport| protocol.transports.contains(&transport);
             let transports = match (carried(Transport::Tcp), carried(Transport::Udp)) {
                 (true, true) => Some(Transports::Both),
@@ -138,7 +143,7 @@ impl Plan {
         });
         let wanted = Wanted {
             ports: ports.collect(),
-            icmp: self.on(interface).any(|(protocol, _)| protocol.transports.contains(&Transport::Icmp)),
+            icmp: self.on(interface).any(|p| p.protocol.transports.contains(&Transport::Icmp)),
             vlans: interface.with_vlans,
             custom: interface.bpf_filter.clone(),
             everything: self.flows.is_some(),
@@ -153,8 +158,8 @@ impl Plan {
         self.general.name.clone().or_else(|| host().ok()).unwrap_or_default()
     }
 
-    fn on<'a>(&'a self, interface: &'a Interface) -> impl Iterator<Item = &'a (&'static Protocol, ProtocolConfig)> {
-        self.protocols.iter().filter(|(_, config)| config.device.as_ref().is_none_or(|device| *device == interface.device))
+    fn on<'a>(&'a self, interface: &'a Interface) -> impl Iterator<Item = &'a Planned> {
+        self.protocols.iter().filter(|p| p.config.device.as_ref().is_none_or(|device| *device == interface.device))
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
     },
     cli::{Environment, Invocation, RunFlags},
     config::{self, DataDir},
+    engine::{Engine, InForce},
     enrich::World,
     monitor::{
         Metrics, Reporter, Snapshot,
@@ -19,9 +20,9 @@ use crate::{
     },
     opening::Clock,
     output::{self, Delivery, counters::Counters},
-    publish::{Publishing, Sink},
+    publish::{Deliver, Publishing},
     queue::{self, Queue, WhenFull},
-    worker::{self, Engine, Standing, Worker},
+    worker::{Standing, Worker},
 };
 use std::{
     io,
@@ -56,7 +57,7 @@ pub fn run(invocation: &Invocation, flags: &RunFlags) -> Result<bool, Error> {
     };
     let logger = Logger::open(&loaded.root.get("logging"), &line)?;
     logger.install()?;
-    let plan = Plan::read(&loaded.root, flags.file.as_deref())?;
+    let plan = Plan::read(&loaded.root, flags.file.as_deref(), None)?;
     let output = output::open(&super::opening(&loaded.root, &loaded.paths))?;
     let replay = Replay {
         top_speed: flags.top_speed,
@@ -156,24 +157,27 @@ impl Job<'_> {
             captures: Vec::new(),
             controls: Vec::new(),
         };
-        let mut engines = Vec::new();
+        let mut ready = Vec::new();
         for interface in &self.plan.interfaces {
             let publishing = self.plan.publishing(interface, who, output.wants_metadata())?;
             let opened = self.open(interface, own)?;
             let device = opened.device.as_ref().map_or("file", |device| device.name.as_str());
             workers.captures.push(format!("{device} {}", opened.how()));
             workers.controls.push(Arc::clone(&opened.control));
+            let settings = Arc::new(self.plan.settings(interface, publishing.clone(), who, own));
+            let in_force = Arc::new(InForce::new(settings.clone()));
             for source in opened.sources {
                 let live = interface.file.is_none();
-                engines.push((source, self.engine(interface, &publishing, queue, who, own)?, live));
+                let engine = Engine::new(settings.clone(), self.deliver(queue, interface))?;
+                ready.push(Worker::new(source, engine, in_force.clone(), live));
             }
             workers.publishing.push(publishing);
         }
         // Every module has read its part by now: what is left over nobody knows.
         config::leftover(self.plan.root()).iter().for_each(|warning| log::warn!("{warning}"));
-        workers.running.store(engines.len(), Ordering::SeqCst);
-        for (index, (source, engine, live)) in engines.into_iter().enumerate() {
-            workers.spawn(index, Worker::new(source, engine, live), self.metrics.clone())?;
+        workers.running.store(ready.len(), Ordering::SeqCst);
+        for (index, worker) in ready.into_iter().enumerate() {
+            workers.spawn(index, worker, self.metrics.clone())?;
         }
         log::info!("sniffer is running: {} worker(s), output {}", workers.threads.len(), output.name());
         Ok(workers)
@@ -193,31 +197,17 @@ impl Job<'_> {
         Ok(opened)
     }
 
-    fn engine(
-        &self,
-        interface: &Interface,
-        publishing: &Arc<Publishing>,
-        queue: &Arc<dyn Queue>,
-        who: &Who,
-        own: &[SocketAddr],
-    ) -> Result<Engine, Error> {
+    /// What takes the records of a worker: the queue.
+    fn deliver(&self, queue: &Arc<dyn Queue>, interface: &Interface) -> Deliver {
         let full = if interface.file.is_some() { WhenFull::Wait } else { WhenFull::Drop };
         let (queue, publish, metrics) = (queue.clone(), self.publish, self.metrics.clone());
-        let deliver = Box::new(move |batch: Vec<crate::publish::Record>| {
+        Box::new(move |batch| {
             if !publish {
                 return metrics.add("libbeat.pipeline.events.filtered", batch.len() as u64);
             }
             // The queue counts the records that it drops.
             queue.push(batch, full);
-        });
-        Ok(Engine::new(worker::Options {
-            protocols: self.plan.configured(interface)?,
-            flows: self.plan.flows(interface),
-            sink: Sink::new(publishing.clone(), deliver),
-            strict: self.plan.is_strict(interface),
-            own: if interface.file.is_some() { Vec::new() } else { own.to_vec() },
-            local: who.world.addresses.clone(),
-        }))
+        })
     }
 }
 

@@ -28,7 +28,7 @@ pub fn watch(flags: &WatchFlags) -> Result<bool, Error> {
     let root = Node::parse(&settings(flags)?)?;
     // Only what goes wrong: the lines are for transactions.
     Logger::open(&Node::parse("{level: warning}")?, &CommandLine { stderr: true, ..CommandLine::default() })?.install()?;
-    let plan = Plan::read(&root, flags.file.as_deref())?;
+    let plan = Plan::read(&root, flags.file.as_deref(), None)?;
     let stdout = io::stdout().is_terminal();
     let lives = stdout && io::stderr().is_terminal() && flags.file.is_none();
     let output = if flags.json {

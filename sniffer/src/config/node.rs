@@ -208,6 +208,17 @@ impl Node {
         }
     }
 
+    /// Whether the same was written at both places, apart from comments and formatting. The order of a map's keys counts.
+    pub fn has_same_content(&self, other: &Self) -> bool {
+        match (&self.0.value, &other.0.value) {
+            (Held::Null, Held::Null) => true,
+            (Held::Scalar(a, _), Held::Scalar(b, _)) | (Held::Broken(a), Held::Broken(b)) => a == b,
+            (Held::List(a), Held::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.has_same_content(b)),
+            (Held::Map(a), Held::Map(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.0 == b.0 && a.1.has_same_content(&b.1)),
+            _ => false,
+        }
+    }
+
     /// Marks everything below as known, for values that are free-form data or deliberately not read.
     pub fn accept(&self) {
         self.0.asked.store(true, Relaxed);

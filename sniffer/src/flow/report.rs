@@ -2,7 +2,7 @@
 
 use crate::{
     net::{CommunityId, Count, FlowRecord, LastIcmp, Parts, Transport},
-    publish::Sink,
+    publish::{PublisherId, Sink},
     time::{TimeText, Timestamp},
 };
 use serde::{Serialize, Serializer, ser::SerializeSeq};
@@ -19,7 +19,7 @@ pub(super) enum Reason {
 }
 
 /// Reports `flow` without what `left_out` says of each direction (what the last report said already, where reports are deltas).
-pub(super) fn emit(flow: &FlowRecord, left_out: [Count; 2], reason: Reason, now: Timestamp, sink: &mut Sink, publisher: usize) {
+pub(super) fn emit(flow: &FlowRecord, left_out: [Count; 2], reason: Reason, now: Timestamp, sink: &mut Sink, publisher: PublisherId) {
     let parts = flow.key.parts(flow.reversed);
     let (first, second) = if flow.reversed { (1, 0) } else { (0, 1) };
     let macs = flow.macs.get(first).copied().flatten();

@@ -13,7 +13,7 @@ use crate::{
     config::{self, Node},
     decode::{Layer4, Packet},
     net::{Count, FlowRecord, LastIcmp, MacPair},
-    publish::Sink,
+    publish::{PublisherId, Sink},
     time::Timestamp,
 };
 use hashbrown::HashTable;
@@ -283,7 +283,7 @@ impl FlowTable {
     }
 
     /// Reports what is due at `now`, the greatest packet time (or, where no packet comes, the clock's).
-    pub fn report(&mut self, now: Timestamp, sink: &mut Sink, publisher: usize) {
+    pub fn report(&mut self, now: Timestamp, sink: &mut Sink, publisher: PublisherId) {
         let delta = self.options.enable_delta_flow_reports;
         for flow in std::mem::take(&mut self.over) {
             self.counters.reports += 1;
@@ -315,7 +315,7 @@ impl FlowTable {
     }
 
     /// The end: every flow is reported, and is over.
-    pub fn finish(&mut self, now: Timestamp, sink: &mut Sink, publisher: usize) {
+    pub fn finish(&mut self, now: Timestamp, sink: &mut Sink, publisher: PublisherId) {
         let delta = self.options.enable_delta_flow_reports;
         self.index.clear();
         self.free.clear();

@@ -36,12 +36,12 @@ impl Bench {
     }
 
     fn report(&mut self, seconds: f64) -> Vec<Value> {
-        self.table.report(Timestamp((seconds * 1e9) as u64), &mut self.sink, 0);
+        self.table.report(Timestamp((seconds * 1e9) as u64), &mut self.sink, PublisherId::FLOWS);
         std::mem::take(&mut self.documents.lock().unwrap())
     }
 
     fn finish(&mut self) -> Vec<Value> {
-        self.table.finish(Timestamp(0), &mut self.sink, 0);
+        self.table.finish(Timestamp(0), &mut self.sink, PublisherId::FLOWS);
         std::mem::take(&mut self.documents.lock().unwrap())
     }
 

@@ -1,6 +1,11 @@
 //! What a parser is told of the moment it is called, and what it may do: report, count, ask to be woken.
 
-use crate::{event::Head, net::Peers, publish::Sink, time::Timestamp};
+use crate::{
+    event::Head,
+    net::Peers,
+    publish::{PublisherId, Sink},
+    time::Timestamp,
+};
 use serde::Serialize;
 use std::collections::VecDeque;
 
@@ -23,7 +28,7 @@ pub struct Context<'a> {
     skipped: Skipped,
     /// `None`: all of the data came now.
     times: Option<&'a Times>,
-    publisher: usize,
+    publisher: PublisherId,
     sink: &'a mut Sink,
     wake: Option<Timestamp>,
     strict: bool,
@@ -31,7 +36,7 @@ pub struct Context<'a> {
 
 impl<'a> Context<'a> {
     /// For a call at `now` about the conversation between `peers`. Events go to `publisher` of `sink`. `strict`: see [`Context::strict`].
-    pub fn new(now: Timestamp, peers: &'a mut Peers, sink: &'a mut Sink, publisher: usize, strict: bool) -> Self {
+    pub fn new(now: Timestamp, peers: &'a mut Peers, sink: &'a mut Sink, publisher: PublisherId, strict: bool) -> Self {
         Self { now, peers, skipped: Skipped::default(), times: None, publisher, sink, wake: None, strict }
     }
 

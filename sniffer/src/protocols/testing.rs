@@ -1,88 +1,133 @@
-//! For the tests of parsers: plays both sides of a connection to a parser, through the same buffering as the real engine, and
-//! collects the documents. The properties that every parser must have are checked here, once for all.
+//! For the tests of protocols: plays a connection's segments, or datagrams, through the real stream layer to a plugin, and collects the documents.
+//! The properties that every parser must have are checked here, in one place.
 
-use super::{Close, Context, Plugin, Protocol, Recovery, StreamParser};
+use super::{Close, Plugin, Progress, Protocol, Recovery, StreamParser};
 use crate::{
     config::Node,
+    decode::{Tcp, TcpFlags},
     net::{Direction, Peers, Transport},
-    publish::Sink,
-    stream::pending::{Onward, Pending},
+    publish::{PublisherId, Sink},
+    stream::{Env, Plugins, Streams, Totals, pending::Outcome, plugins::Call, ports::PortMap},
     time::Timestamp,
 };
 use serde_json::Value;
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, LazyLock, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 pub use Direction::{ToClient, ToServer};
 
+/// The id of the protocol under test.
+const TESTED: PublisherId = PublisherId(1);
+/// The id of the one that it may hand over to.
+const NEXT: PublisherId = PublisherId(2);
+/// The protocol that others hand over to.
+const HANDED_OVER_TO: &str = "tls";
+/// Longer than any connection may be idle.
+const IDLE: u64 = 3601;
+/// Bytes of a gap that are played as one segment: sequence numbers are compared within half their range.
+const LONGEST_SEGMENT: u64 = 1 << 30;
+
+/// All ports are of the protocol under test.
+static PORTS: LazyLock<PortMap> = LazyLock::new(|| PortMap::new([], &[TESTED]));
+
 /// A plugin under test, and one connection of it.
 pub struct Harness {
-    plugin: Box<dyn Plugin>,
-    parser: Option<Box<dyn StreamParser>>,
-    sides: [Pending; 2],
+    plugins: Plugins,
+    streams: Streams,
+    totals: Totals,
     /// The ends, for a test that wants other ones.
     pub peers: Peers,
     sink: Sink,
     out: Arc<Mutex<Vec<Value>>>,
     /// Milliseconds; a test moves it on.
     pub now: u64,
-    wake: Option<Timestamp>,
     /// How the connection stands.
-    pub state: Onward,
-    flipped: bool,
+    pub state: Outcome,
+    /// Whether the handshake was played.
+    opened: bool,
+    /// The next sequence number of client and server.
+    next: [u32; 2],
+    handed_over: Arc<AtomicBool>,
 }
 
 impl Harness {
     /// A connection from 10.0.0.1:40000 to 10.0.0.2 at the protocol's first port, with the options in `yaml`.
-    pub fn new(protocol: &Protocol, yaml: &str) -> Self {
-        let plugin = (protocol.open)(&Node::parse(yaml).unwrap()).unwrap();
+    pub fn new(protocol: &'static Protocol, yaml: &str) -> Self {
         let out = Arc::new(Mutex::new(vec![]));
         let seen = out.clone();
         let sink = Sink::bare(Box::new(move |json| seen.lock().unwrap().push(serde_json::from_slice(json).unwrap())));
         let server = format!("10.0.0.2:{}", protocol.ports.first().copied().unwrap_or(0)).parse().unwrap();
         let client = if protocol.ports.is_empty() { "10.0.0.1:0" } else { "10.0.0.1:40000" }.parse().unwrap();
         let peers = Peers::new(client, server, protocol.transports.first().copied().unwrap_or(Transport::Tcp));
-        let parser = plugin.connect();
-        Self { plugin, parser, sides: Default::default(), peers, sink, out, now: 0, wake: None, state: Onward::Going, flipped: false }
+        let mut plugins = Plugins::default();
+        plugins.insert(TESTED, protocol, (protocol.open)(&Node::parse(yaml).unwrap()).unwrap());
+        let handed_over = Arc::new(AtomicBool::new(false));
+        if let Some(next) = super::PROTOCOLS.iter().find(|p| p.name == HANDED_OVER_TO && p.name != protocol.name) {
+            plugins.insert(NEXT, next, Box::new(TakesOver(handed_over.clone())));
+        }
+        Self {
+            plugins,
+            streams: Streams::default(),
+            totals: Totals::default(),
+            peers,
+            sink,
+            out,
+            now: 0,
+            state: Outcome::Continue,
+            opened: false,
+            next: [u32::MAX - 300, 1000],
+            handed_over,
+        }
     }
 
-    fn call<T>(&mut self, side: Option<Direction>, f: impl FnOnce(&mut Self, &mut Context<'_>) -> T) -> T {
-        let mut sink = std::mem::replace(&mut self.sink, Sink::bare(Box::new(|_| ())));
-        let mut peers = self.peers.clone();
-        let skipped = side.map(|d| self.sides[d.index()].skipped()).unwrap_or_default();
-        let mut cx = Context::new(Timestamp(self.now * 1_000_000), &mut peers, &mut sink, 0, false).with_skipped(skipped);
-        let result = f(self, &mut cx);
-        self.wake = [self.wake, cx.wake()].into_iter().flatten().min();
-        self.flipped ^= peers.client != self.peers.client;
-        self.peers = peers;
-        self.sink = sink;
-        result
+    /// The capture begins in the middle of the connection: there is no handshake.
+    #[must_use]
+    pub fn joined(mut self) -> Self {
+        self.opened = true;
+        self
+    }
+
+    fn time(&self) -> Timestamp {
+        Timestamp(self.now * 1_000_000)
+    }
+
+    fn with_streams(&mut self, now: Timestamp, f: impl FnOnce(&mut Streams, &mut Env<'_>)) {
+        let (sink, plugins, totals) = (&mut self.sink, &self.plugins, &mut self.totals);
+        f(&mut self.streams, &mut Env { now, sink, plugins, ports: &PORTS, totals, strict: false });
+        self.state = if self.handed_over.load(Ordering::Relaxed) {
+            Outcome::HandOver(HANDED_OVER_TO)
+        } else if self.totals.given_up + self.totals.dropped_because_of_gaps > 0 {
+            Outcome::GaveUp
+        } else if self.totals.done_with > 0 {
+            Outcome::Done
+        } else {
+            Outcome::Continue
+        };
+    }
+
+    /// A segment of `wire` bytes, of which `payload` was captured.
+    fn segment(&mut self, dir: Direction, flags: u8, payload: &[u8], wire: u32) {
+        if !std::mem::replace(&mut self.opened, true) {
+            self.segment(ToServer, 0x02, &[], 0);
+            self.segment(ToClient, 0x12, &[], 0);
+        }
+        let (source, destination) = (self.peers.sender(dir), self.peers.receiver(dir));
+        let (seq, ack, flags) = (self.next[dir.index()], self.next[dir.reverse().index()], TcpFlags(flags));
+        self.next[dir.index()] = seq.wrapping_add(wire).wrapping_add(u32::from(flags.syn() || flags.fin()));
+        let tcp = Tcp { source: source.port(), destination: destination.port(), seq, ack, flags, payload, wire_payload: wire };
+        let claim = PORTS.claim(source.port(), destination.port(), Some(dir == ToServer));
+        self.with_streams(self.time(), |streams, env| {
+            streams.segment(source, destination, claim, &tcp, env);
+        });
     }
 
     /// The next bytes of one direction (as seen from the start, whatever the parser flipped since).
     pub fn data(&mut self, dir: Direction, bytes: &[u8]) -> &mut Self {
-        if self.state != Onward::Going || bytes.is_empty() {
-            return self;
+        if !bytes.is_empty() {
+            self.segment(dir, 0x18, bytes, bytes.len() as u32);
         }
-        let mut side = std::mem::take(&mut self.sides[dir.index()]);
-        let label = if self.flipped { dir.reverse() } else { dir };
-        let now = Timestamp(self.now * 1_000_000);
-        self.state = self.call(None, |h, cx| {
-            let mut parser = h.parser.take().unwrap();
-            let onward = side.push(bytes, now, &mut |data, skipped, times| {
-                let mut peers = cx.peers().clone();
-                let mut inner = cx.about(&mut peers, now).with_skipped(skipped).with_times(times);
-                let progress = parser.on_data(label, data, &mut inner);
-                let wake = inner.wake();
-                if peers.client != cx.peers().client {
-                    cx.flip();
-                }
-                wake.into_iter().for_each(|due| cx.wake_at(due));
-                progress
-            });
-            h.parser = Some(parser);
-            onward
-        });
-        self.sides[dir.index()] = side;
         self
     }
 
@@ -96,63 +141,54 @@ impl Harness {
         self.data(ToClient, bytes)
     }
 
-    /// `lost` bytes are missing.
-    pub fn gap(&mut self, dir: Direction, lost: u64) -> &mut Self {
-        let (wanted, skipped) = self.sides[dir.index()].gap(lost);
-        if wanted > 0 && self.state == Onward::Going {
-            let label = if self.flipped { dir.reverse() } else { dir };
-            let recovery = self.call(None, |h, cx| {
-                let (now, mut peers) = (cx.now(), cx.peers().clone());
-                h.parser.as_mut().unwrap().on_gap(label, wanted, &mut cx.about(&mut peers, now).with_skipped(skipped))
-            });
-            if recovery == Recovery::GiveUp {
-                self.state = Onward::GaveUp;
-            }
+    /// `lost` bytes are missing: they come in segments of which nothing was captured.
+    pub fn gap(&mut self, dir: Direction, mut lost: u64) -> &mut Self {
+        assert!(lost <= 64 * LONGEST_SEGMENT, "no connection loses {lost} bytes at once");
+        while lost > 0 {
+            let wire = lost.min(LONGEST_SEGMENT);
+            self.segment(dir, 0x18, &[], wire as u32);
+            lost -= wire;
         }
         self
     }
 
-    /// One direction ends.
+    /// One direction ends with a FIN, or both with a reset by the sender of that direction.
     pub fn close(&mut self, dir: Direction, why: Close) -> &mut Self {
-        if self.state == Onward::Going {
-            let label = if self.flipped { dir.reverse() } else { dir };
-            self.call(Some(dir), |h, cx| h.parser.as_mut().unwrap().on_close(label, why, cx));
+        match why {
+            Close::Fin => self.segment(dir, 0x11, &[], 0),
+            Close::Reset => self.segment(dir, 0x14, &[], 0),
+            _ => panic!("{why:?} ends both directions: close_both"),
         }
         self
     }
 
     /// Both directions end.
     pub fn close_both(&mut self, why: Close) -> &mut Self {
-        self.close(ToServer, why).close(ToClient, why)
-    }
-
-    /// A datagram.
-    pub fn datagram(&mut self, dir: Direction, bytes: &[u8]) -> &mut Self {
-        self.call(None, |h, cx| {
-            let mut plugin = std::mem::replace(&mut h.plugin, Box::new(Nothing));
-            plugin.on_datagram(dir, bytes, cx);
-            h.plugin = plugin;
-        });
-        if std::mem::take(&mut self.flipped) {
-            self.peers.flip();
+        match why {
+            Close::Fin => return self.close(ToServer, why).close(ToClient, why),
+            Close::Reset => return self.close(ToServer, why),
+            Close::Idle => {
+                let later = Timestamp(self.time().0 + IDLE * 1_000_000_000);
+                self.with_streams(later, Streams::advance);
+            }
+            Close::EndOfInput => self.with_streams(self.time(), Streams::finish),
+            Close::Evicted => panic!("the table's tests evict"),
         }
         self
     }
 
-    /// Moves time on to `ms` and fires the timer that was asked for, if it is due; parser and plugin alike.
+    /// A datagram.
+    pub fn datagram(&mut self, dir: Direction, bytes: &[u8]) -> &mut Self {
+        let call = Call { now: self.time(), peers: self.peers.clone(), sink: &mut self.sink, strict: false };
+        self.plugins.call(TESTED, call, |plugin, cx| plugin.on_datagram(dir, bytes, cx));
+        self
+    }
+
+    /// Moves time on to `ms` and fires the timers of parser and plugin that are due.
     pub fn at(&mut self, ms: u64) -> &mut Self {
         self.now = ms;
-        if self.wake.is_some_and(|due| due.0 <= ms * 1_000_000) {
-            self.wake = None;
-            self.call(None, |h, cx| {
-                if let Some(parser) = &mut h.parser {
-                    parser.on_timer(cx);
-                }
-                let mut plugin = std::mem::replace(&mut h.plugin, Box::new(Nothing));
-                plugin.on_timer(cx);
-                h.plugin = plugin;
-            });
-        }
+        self.with_streams(self.time(), Streams::advance);
+        self.plugins.wake(self.time(), &mut self.sink, false);
         self
     }
 
@@ -161,23 +197,41 @@ impl Harness {
         std::mem::take(&mut *self.out.lock().unwrap())
     }
 
-    /// How often `name` was counted.
+    /// How often the protocol counted `name`.
     pub fn counted(&self, name: &str) -> u64 {
         self.sink.counters().iter().filter(|c| c.1 == name).map(|c| c.2).sum()
     }
 }
 
-struct Nothing;
-impl Plugin for Nothing {
-    fn held(&self) -> usize {
-        0
+/// Stands for the protocol that another one hands over to: notes that it was asked for a parser.
+struct TakesOver(Arc<AtomicBool>);
+
+impl Plugin for TakesOver {
+    fn connect(&self) -> Option<Box<dyn StreamParser>> {
+        self.0.store(true, Ordering::Relaxed);
+        Some(Box::new(Ignores))
     }
+}
+
+/// A parser that reports nothing.
+struct Ignores;
+
+impl StreamParser for Ignores {
+    fn on_data(&mut self, _dir: Direction, data: &[u8], _cx: &mut super::Context<'_>) -> Progress {
+        Progress::consumed(data.len())
+    }
+
+    fn on_gap(&mut self, _dir: Direction, _lost: u64, _cx: &mut super::Context<'_>) -> Recovery {
+        Recovery::Resume
+    }
+
+    fn on_close(&mut self, _dir: Direction, _why: Close, _cx: &mut super::Context<'_>) {}
 }
 
 /// A connection as a list of what each side says in turn.
 pub type Script<'a> = &'a [(Direction, &'a [u8])];
 
-fn play(protocol: &Protocol, yaml: &str, pieces: &[(Direction, &[u8])], lost: Option<usize>) -> Harness {
+fn play(protocol: &'static Protocol, yaml: &str, pieces: &[(Direction, &[u8])], lost: Option<usize>) -> Harness {
     let mut h = Harness::new(protocol, yaml);
     for (i, (dir, bytes)) in pieces.iter().enumerate() {
         h.now += 1;
@@ -204,7 +258,7 @@ fn without_times(mut events: Vec<Value>) -> Vec<Value> {
 /// The every-cut property: wherever each piece is cut in two (and when everything comes byte by byte), the same documents
 /// result, but for their times. Then the hostile cases: every piece missing, a start at every piece, every byte of the first
 /// `flips` changed: nothing may panic. Returns the documents.
-pub fn every_cut(protocol: &Protocol, yaml: &str, script: Script<'_>) -> Vec<Value> {
+pub fn every_cut(protocol: &'static Protocol, yaml: &str, script: Script<'_>) -> Vec<Value> {
     let whole = play(protocol, yaml, script, None).events();
     let expected = without_times(whole.clone());
     let same = |pieces: &[(Direction, &[u8])], what: &str| {

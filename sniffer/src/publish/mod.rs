@@ -5,10 +5,12 @@
 
 mod codec;
 mod direction;
+mod id;
 mod route;
 mod settings;
 
 pub use crate::enrich::World;
+pub use id::PublisherId;
 pub use route::Route;
 pub use settings::{Identity, Publisher, Publishing, VERSION};
 
@@ -50,9 +52,11 @@ pub struct Sink {
     changes: u64,
     scratch: Vec<u8>,
     batch: Vec<Record>,
-    counters: Vec<(usize, &'static str, u64)>,
+    counters: Vec<(PublisherId, &'static str, u64)>,
     deliver: Deliver,
-    /// What is done to events of publishers that are not configured.
+    /// Publishers that are not configured any more, and the state in which they last were: their open connections go on publishing.
+    retired: Vec<(PublisherId, Arc<settings::State>)>,
+    /// What is done to events of publishers that never were configured.
     none: Chain,
     at_once: bool,
 }
@@ -62,7 +66,7 @@ impl Sink {
     pub fn new(publishing: Arc<Publishing>, deliver: Deliver) -> Self {
         let (state, changes) = publishing.state();
         let (scratch, batch, counters) = (Vec::new(), Vec::new(), Vec::new());
-        Self { publishing, state, changes, scratch, batch, counters, deliver, none: Chain::default(), at_once: false }
+        Self { publishing, state, changes, scratch, batch, counters, deliver, retired: Vec::new(), none: Chain::default(), at_once: false }
     }
 
     /// A sink for tests: documents without the constants of an installation, each delivered at once.
@@ -72,7 +76,7 @@ impl Sink {
     }
 
     /// Reports a transaction.
-    pub fn emit<B: Serialize>(&mut self, publisher: usize, peers: &Peers, head: &Head<'_>, body: &B) {
+    pub fn emit<B: Serialize>(&mut self, publisher: PublisherId, peers: &Peers, head: &Head<'_>, body: &B) {
         let direction = self.state.directions.of(peers.sender(head.from).ip(), peers.receiver(head.from).ip());
         if self.publishing.ignore_outgoing && direction == "egress" {
             return self.count(publisher, "ignored_outgoing");
@@ -83,7 +87,7 @@ impl Sink {
 
     /// Reports something that is no transaction (a flow). `@timestamp` is `time`; `document` must not write it, nor any other key of
     /// the constants twice.
-    pub fn emit_document<D: Serialize>(&mut self, publisher: usize, time: Timestamp, document: &D) {
+    pub fn emit_document<D: Serialize>(&mut self, publisher: PublisherId, time: Timestamp, document: &D) {
         #[derive(Serialize)]
         struct Dated<'a, D> {
             #[serde(rename = "@timestamp")]
@@ -111,8 +115,18 @@ impl Sink {
         }
     }
 
+    /// Goes on with other settings. Publishers that they do not have any more keep the chain of before.
+    pub fn replace(&mut self, publishing: Arc<Publishing>) {
+        let (state, changes) = publishing.state();
+        let before = std::mem::replace(&mut self.state, state);
+        self.retired.retain(|(id, _)| before.chain(*id).is_none());
+        self.retired.extend(before.publishers().map(|id| (id, before.clone())));
+        self.retired.retain(|(id, _)| self.state.chain(*id).is_none());
+        (self.publishing, self.changes) = (publishing, changes);
+    }
+
     /// Counts something of a publisher.
-    pub fn count(&mut self, publisher: usize, name: &'static str) {
+    pub fn count(&mut self, publisher: PublisherId, name: &'static str) {
         match self.counters.iter_mut().find(|c| c.0 == publisher && c.1 == name) {
             Some(counter) => counter.2 += 1,
             None => self.counters.push((publisher, name, 1)),
@@ -120,12 +134,12 @@ impl Sink {
     }
 
     /// What was counted: publisher, name, number.
-    pub fn counters(&self) -> &[(usize, &'static str, u64)] {
+    pub fn counters(&self) -> &[(PublisherId, &'static str, u64)] {
         &self.counters
     }
 
-    fn write<D: Serialize>(&mut self, publisher: usize, time: Timestamp, document: &D) {
-        let chain = self.state.chains.get(publisher).unwrap_or(&self.none);
+    fn write<D: Serialize>(&mut self, publisher: PublisherId, time: Timestamp, document: &D) {
+        let chain = self.state.chain(publisher).or_else(|| retired_chain(&self.retired, publisher)).unwrap_or(&self.none);
         if chain.drops_all {
             return self.count(publisher, "filtered");
         }
@@ -134,7 +148,7 @@ impl Sink {
         self.finish(publisher, time, encoded);
     }
 
-    fn finish(&mut self, publisher: usize, time: Timestamp, encoded: Encoded) {
+    fn finish(&mut self, publisher: PublisherId, time: Timestamp, encoded: Encoded) {
         match encoded {
             Encoded::Written([target, pipeline]) => {
                 if self.batch.capacity() == 0 {
@@ -150,6 +164,10 @@ impl Sink {
             self.flush();
         }
     }
+}
+
+fn retired_chain(retired: &[(PublisherId, Arc<settings::State>)], publisher: PublisherId) -> Option<&Chain> {
+    retired.iter().find(|(id, _)| *id == publisher).and_then(|(id, state)| state.chain(*id))
 }
 
 #[cfg(test)]

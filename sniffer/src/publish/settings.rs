@@ -1,7 +1,7 @@
 //! What the configuration says of publishing: who we are, what every event carries, and each publisher's own; compiled into one
 //! [`Chain`] for each publisher, anew whenever the machine has changed.
 
-use super::direction::Directions;
+use super::{PublisherId, direction::Directions};
 use crate::{
     config::{self, General, Node, Precision},
     enrich::{World, networks::Networks},
@@ -36,9 +36,11 @@ pub struct Identity {
     pub metadata: bool,
 }
 
-/// One configured protocol, or flows: the sink's `publisher` is its place in the list.
+/// One configured protocol, or flows.
 #[derive(Clone, Debug)]
 pub struct Publisher {
+    /// What the sink knows it by.
+    pub id: PublisherId,
     /// `type` and `event.dataset` of its events.
     pub dataset: &'static str,
     /// Its place in the configuration: `index`, `pipeline`, `fields`, `fields_under_root`, `tags`, `processors`, `keep_null`.
@@ -75,6 +77,7 @@ struct Own {
 /// A publisher, read.
 #[derive(Debug)]
 struct Ready {
+    id: PublisherId,
     facts: Facts,
     metadata: Object,
     marks: Marks,
@@ -103,7 +106,20 @@ pub struct Publishing {
 pub(super) struct State {
     pub(super) world: World,
     pub(super) directions: Directions,
-    pub(super) chains: Vec<Chain>,
+    /// By [`PublisherId`].
+    chains: Vec<Option<Chain>>,
+}
+
+impl State {
+    /// What is done to the events of a publisher; `None` where it is not configured.
+    pub(super) fn chain(&self, publisher: PublisherId) -> Option<&Chain> {
+        self.chains.get(publisher.index())?.as_ref()
+    }
+
+    /// All that have a chain.
+    pub(super) fn publishers(&self) -> impl Iterator<Item = PublisherId> {
+        (0..).zip(&self.chains).filter(|(_, chain)| chain.is_some()).map(|(id, _)| PublisherId(id))
+    }
 }
 
 impl Publishing {
@@ -173,8 +189,8 @@ impl Publishing {
     }
 
     /// Whether the events of a publisher are written without becoming a tree.
-    pub fn is_fast(&self, publisher: usize) -> bool {
-        self.state().0.chains.get(publisher).is_some_and(Chain::is_fast)
+    pub fn is_fast(&self, publisher: PublisherId) -> bool {
+        self.state().0.chain(publisher).is_some_and(Chain::is_fast)
     }
 
     /// How often the machine has changed.
@@ -189,7 +205,14 @@ impl Publishing {
     }
 
     fn compile(&self, world: World) -> Result<State, serde_json::Error> {
-        let chains = self.publishers.iter().map(|publisher| self.chain(publisher, &world)).collect::<Result<_, _>>()?;
+        let mut chains = Vec::new();
+        for publisher in &self.publishers {
+            let place = publisher.id.index();
+            if chains.len() <= place {
+                chains.resize_with(place + 1, || None);
+            }
+            chains[place] = Some(self.chain(publisher, &world)?);
+        }
         Ok(State { directions: Directions::new(&world.addresses, self.networks.clone()), world, chains })
     }
 
@@ -246,7 +269,7 @@ fn ready(identity: &Identity, publisher: &Publisher) -> Result<Ready, config::Er
             metadata[key] = fixed_parts(value, identity).into();
         }
     }
-    Ok(Ready { facts, metadata: object(json!({ "@metadata": metadata })), marks, steps })
+    Ok(Ready { id: publisher.id, facts, metadata: object(json!({ "@metadata": metadata })), marks, steps })
 }
 
 /// A format string with what is known at start filled in; what is not (a date, a field of the event) is left to the output.

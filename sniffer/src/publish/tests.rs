@@ -59,7 +59,11 @@ fn identity(metadata: bool) -> Identity {
 }
 
 fn publishing(root: &str, own: &[(&'static str, &str)], metadata: bool) -> Arc<Publishing> {
-    let publishers = own.iter().map(|(dataset, yaml)| Publisher { dataset, settings: Node::parse(yaml).unwrap() }).collect();
+    let publishers = own
+        .iter()
+        .zip(0..)
+        .map(|((dataset, yaml), id)| Publisher { id: PublisherId(id), dataset, settings: Node::parse(yaml).unwrap() })
+        .collect();
     Publishing::new(identity(metadata), &Node::parse(root).unwrap(), &["private".into()], publishers, world()).unwrap()
 }
 
@@ -74,13 +78,13 @@ impl Seen {
         Self { sink: Sink::new(publishing.clone(), Box::new(move |batch| send.send(batch).unwrap())), records }
     }
 
-    fn emit<B: Serialize>(&mut self, publisher: usize, head: &Head<'_>, body: &B) -> Vec<Record> {
+    fn emit<B: Serialize>(&mut self, publisher: u32, head: &Head<'_>, body: &B) -> Vec<Record> {
         self.between("10.0.0.7:40000", "10.0.0.9:53", publisher, head, body)
     }
 
-    fn between<B: Serialize>(&mut self, client: &str, server: &str, publisher: usize, head: &Head<'_>, body: &B) -> Vec<Record> {
+    fn between<B: Serialize>(&mut self, client: &str, server: &str, publisher: u32, head: &Head<'_>, body: &B) -> Vec<Record> {
         let peers = Peers::new(client.parse().unwrap(), server.parse().unwrap(), Transport::Udp);
-        self.sink.emit(publisher, &peers, head, body);
+        self.sink.emit(PublisherId(publisher), &peers, head, body);
         self.sink.flush();
         self.records.try_iter().flatten().collect()
     }
@@ -104,11 +108,11 @@ struct Nothing {}
 fn the_stock_configuration_takes_the_fast_way() {
     let plain: Vec<_> = DATASETS.iter().map(|dataset| (*dataset, "{}")).collect();
     let all = publishing(STOCK, &plain, false);
-    let slow: Vec<&str> = (0..DATASETS.len()).filter(|&i| !all.is_fast(i)).map(|i| DATASETS[i]).collect();
+    let slow: Vec<&str> = DATASETS.iter().zip(0..).filter(|(_, id)| !all.is_fast(PublisherId(*id))).map(|(name, _)| *name).collect();
     assert_eq!(slow, Vec::<&str>::new());
     assert_eq!(all.refresh_every(), Some(std::time::Duration::from_secs(300)));
     for bodies in ["include_body_for: [json]", "include_request_body_for: json", "include_response_body_for: [json]"] {
-        assert!(!publishing(STOCK, &[("http", bodies)], false).is_fast(0), "{bodies}");
+        assert!(!publishing(STOCK, &[("http", bodies)], false).is_fast(PublisherId(0)), "{bodies}");
     }
 }
 
@@ -177,11 +181,11 @@ processors:
 - add_host_metadata: {netinfo.enabled: false}
 ";
     let all = publishing(root, &[("dns", "index: base"), ("http", "{}")], false);
-    assert!(!all.is_fast(0));
+    assert!(!all.is_fast(PublisherId(0)));
     let mut seen = Seen::new(&all);
     let dns = |id: u32, name: &str| json!({"dns": {"id": id, "question": {"name": name}}});
     assert!(seen.emit(0, &head("dns"), &dns(1, "boring.example")).is_empty());
-    assert_eq!(seen.sink.counters(), [(0, "filtered", 1)]);
+    assert_eq!(seen.sink.counters(), [(PublisherId(0), "filtered", 1)]);
 
     let records = seen.emit(0, &head("dns"), &dns(10, "a.example"));
     let doc = document(&records[0].body);
@@ -219,7 +223,7 @@ fn the_fast_way_and_the_slow_way_agree() {
     ] {
         let run = |list: String, fast: bool| {
             let all = publishing(&format!("processors: [{list}]"), &[("dns", "{}")], true);
-            assert_eq!(all.is_fast(0), fast, "{list}");
+            assert_eq!(all.is_fast(PublisherId(0)), fast, "{list}");
             document(&Seen::new(&all).emit(0, &head("dns"), &body)[0].body)
         };
         assert_eq!(run(processors.to_owned(), true), run(format!("{force}, {processors}"), false), "{processors}");
@@ -232,7 +236,7 @@ fn conditions_of_constants_decide_at_start() {
     let mut seen = Seen::new(&publishing(drops, &[("dns", "{}"), ("http", "{}")], false));
     assert!(seen.emit(0, &head("dns"), &Nothing {}).is_empty());
     assert_eq!(seen.emit(1, &head("http"), &Nothing {}).len(), 1);
-    assert_eq!(seen.sink.counters(), [(0, "filtered", 1)]);
+    assert_eq!(seen.sink.counters(), [(PublisherId(0), "filtered", 1)]);
 }
 
 #[test]
@@ -273,7 +277,7 @@ fn directions_precision_and_what_is_not_ours() {
     let all = publishing(root, &[("dns", "{}")], false);
     let mut seen = Seen::new(&all);
     assert!(seen.between("10.0.0.1:1", "8.8.8.8:53", 0, &head("dns"), &Nothing {}).is_empty());
-    assert_eq!(seen.sink.counters(), [(0, "ignored_outgoing", 1)]);
+    assert_eq!(seen.sink.counters(), [(PublisherId(0), "ignored_outgoing", 1)]);
     let answer = Head { from: Direction::ToClient, ..head("dns") };
     let doc = document(&seen.between("10.0.0.1:1", "8.8.8.8:53", 0, &answer, &Nothing {})[0].body);
     assert_eq!((&doc["network"]["direction"], &doc["@timestamp"]), (&json!("ingress"), &json!("2001-09-09T01:46:40.123456789Z")));
@@ -302,7 +306,7 @@ fn host_metadata_is_prepared_anew() {
 #[test]
 fn documents_that_are_no_transactions() {
     let mut seen = Seen::new(&publishing(STOCK, &[("flow", "{}")], false));
-    seen.sink.emit_document(0, Timestamp(1_000_000_000_000_000_000), &json!({"type": "flow", "network": {"bytes": 1}}));
+    seen.sink.emit_document(PublisherId(0), Timestamp(1_000_000_000_000_000_000), &json!({"type": "flow", "network": {"bytes": 1}}));
     seen.sink.flush();
     let doc = document(&seen.records.try_recv().unwrap()[0].body);
     assert_eq!(
@@ -317,7 +321,7 @@ fn records_come_in_batches() {
     let mut sink = Sink::new(publishing("{}", &[("dns", "{}")], false), Box::new(move |batch| send.send(batch.len()).unwrap()));
     let peers = Peers::nobody();
     for _ in 0..BATCH + 3 {
-        sink.emit(0, &peers, &head("dns"), &Nothing {});
+        sink.emit(PublisherId(0), &peers, &head("dns"), &Nothing {});
     }
     assert_eq!(receive.try_iter().collect::<Vec<_>>(), [BATCH]);
     sink.flush();
@@ -430,7 +434,7 @@ fn cost_of_an_event() {
             .map(|_| {
                 let start = on_cpu();
                 for _ in 0..20_000 {
-                    sink.emit(0, black_box(&peers), black_box(&head), black_box(&body));
+                    sink.emit(PublisherId(0), black_box(&peers), black_box(&head), black_box(&body));
                 }
                 (on_cpu() - start) / 20_000
             })

@@ -1,39 +1,42 @@
-//! One TCP connection: two directions in order, what is kept between calls, and the parser of both. Which connection a packet
-//! belongs to, and when time is up, is the table's business.
+//! One TCP connection: reassembly and kept bytes of its two directions, and the parser that reads both. Not here: which connection a packet
+//! belongs to, and when a connection has been idle for too long ([`super::table`]).
 
 use super::{
-    Configured, Env,
-    pending::{Onward, Pending},
+    Env,
+    pending::{Outcome, Pending},
     probe::Prober,
-    reassembly::{Fate, Order, Piece},
+    reassembly::{Arrival, Piece, Reassembler},
 };
 use crate::{
     decode::Tcp,
     net::{Direction, Peers},
     protocols::{Close, Context, Recovery, Skipped, StreamParser},
+    publish::PublisherId,
     time::Timestamp,
 };
 
-/// A protocol that hands over to another that hands over … stops here.
+/// Hand-overs of one connection from protocol to protocol; a connection that asks for more is left alone.
 const MOST_HAND_OVERS: u8 = 4;
 /// A reset counts when its sequence number is this near to the expected one (RFC 9293 3.10.7.4 asks for the window, which a
 /// passive listener knows only roughly).
 const RESET_WINDOW: u32 = 1 << 24;
 
+/// What one end sends.
 #[derive(Default)]
 struct Half {
-    order: Order,
+    order: Reassembler,
     pending: Pending,
     closed: bool,
     /// Closed by a FIN.
     by_fin: bool,
 }
 
+/// Who reads the bytes of a connection.
 enum Reader {
-    /// No data yet: nothing was made for a connection that may be a port scan.
+    /// Nobody yet: a parser is made with the first data, so that a port scan costs none.
     None,
     Parser(Box<dyn StreamParser>),
-    /// Done with, given up, or nobody's: packets are counted, bytes are not looked at.
+    /// Nobody any more: the parser is done or gave up, or no protocol takes the connection.
     LeftAlone,
 }
 
@@ -42,14 +45,12 @@ pub struct Connection {
     /// From 1 upward in order of first packets: part of the flow id.
     pub number: u64,
     peers: Peers,
-    /// Whether the client is the sender of half 1: parsers may find out.
+    /// Whether the client is the sender of half 1. Changes when the parser flips the connection.
     flipped: bool,
     halves: [Half; 2],
     reader: Reader,
-    /// Which configured protocol reads, and so whose publisher its events go to.
-    plugin: usize,
-    /// Which may, as long as it is not known; an index into the port map's sets.
-    candidates: usize,
+    /// Which configured protocol the parser is of.
+    protocol: PublisherId,
     hand_overs: u8,
     /// When the parser wants to be woken.
     pub(super) wake: Option<Timestamp>,
@@ -58,16 +59,15 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection between `peers`, where the first packet (whose sender is half 0) made the client known.
-    pub(super) fn new(number: u64, peers: Peers, flipped: bool, candidates: usize) -> Self {
+    /// A connection between `peers`, whose client is half 0, or half 1 when `flipped`.
+    pub(super) fn new(number: u64, peers: Peers, flipped: bool) -> Self {
         Self {
             number,
             peers,
             flipped,
             halves: Default::default(),
             reader: Reader::None,
-            plugin: 0,
-            candidates,
+            protocol: PublisherId::default(),
             hand_overs: 0,
             wake: None,
             syn: None,
@@ -77,7 +77,7 @@ impl Connection {
     /// Whether this SYN opens another connection between the same ends.
     pub(super) fn is_another(&self, half: usize, segment: &Tcp<'_>) -> bool {
         let syn_only = segment.flags.syn() && !segment.flags.ack();
-        syn_only && if self.syn.is_some() { self.syn != Some(segment.seq) } else { self.halves[half].order.begun() }
+        syn_only && if self.syn.is_some() { self.syn != Some(segment.seq) } else { self.halves[half].order.has_begun() }
     }
 
     /// Whether nothing more is expected: both sides said so, or one broke it off.
@@ -106,12 +106,12 @@ impl Connection {
         }
         let first = segment.seq.wrapping_add(u32::from(segment.flags.syn()));
         if segment.wire_payload > 0 && !self.halves[half].closed {
-            let mut fate = Fate::Delivered;
-            self.ordered(half, env, |order, out, now| fate = order.segment(first, segment.payload, segment.wire_payload, now, out));
-            match fate {
-                Fate::Delivered => {}
-                Fate::Early => env.totals.early += 1,
-                Fate::Old => env.totals.retransmitted += 1,
+            let mut arrival = Arrival::InOrder;
+            self.ordered(half, env, |order, out, now| arrival = order.segment(first, segment.payload, segment.wire_payload, now, out));
+            match arrival {
+                Arrival::InOrder => {}
+                Arrival::Early => env.totals.early += 1,
+                Arrival::Retransmitted => env.totals.retransmitted += 1,
             }
         }
         if segment.flags.fin() {
@@ -127,10 +127,10 @@ impl Connection {
         [self.halves[0].order.deadline(), self.halves[1].order.deadline(), self.wake].into_iter().flatten().min()
     }
 
-    /// Time has come to `env.now`.
+    /// Declares holes gaps whose time is over at `env.now`, and wakes the parser if it asked for that.
     pub(super) fn expire(&mut self, env: &mut Env<'_>) {
         for half in 0..2 {
-            // Not by the bytes that wait: a segment of which none were captured waits as well, and is due for ever.
+            // Asks for the deadline, not for held bytes: an early segment of which no byte was captured has a deadline too.
             if self.halves[half].order.deadline().is_some() {
                 self.ordered(half, env, |order, out, now| order.expire(now, out));
                 if self.halves[half].order.finished() {
@@ -146,7 +146,7 @@ impl Connection {
         }
     }
 
-    /// The whole connection ends in another way than by FINs. What waits behind a hole is looked at first.
+    /// Ends both directions in another way than by FINs. Early segments are delivered first.
     pub(super) fn end(&mut self, why: Close, env: &mut Env<'_>) {
         for half in 0..2 {
             self.ordered(half, env, |order, out, _| order.flush(out));
@@ -159,14 +159,14 @@ impl Connection {
         }
     }
 
-    /// Whether more would be lost with it than its place.
+    /// Whether the parser holds what one that joins later could not find out; see [`StreamParser::remembers`].
     pub(super) fn remembers(&self) -> bool {
         matches!(&self.reader, Reader::Parser(parser) if parser.remembers())
     }
 
     /// Bytes held for this connection.
     pub(super) fn held(&self) -> usize {
-        self.halves.iter().map(|half| half.order.waiting() + half.pending.kept()).sum()
+        self.halves.iter().map(|half| half.order.held() + half.pending.kept()).sum()
     }
 
     fn close(&mut self, half: usize, why: Close, env: &mut Env<'_>) {
@@ -174,7 +174,7 @@ impl Connection {
             return;
         }
         self.halves[half].by_fin = why == Close::Fin;
-        // Reading a file as Packetbeat does: only what a FIN completes is reported; who waited on for the other side still learns the end.
+        // Strict: as in Packetbeat only a FIN makes the parser report. A parser that went on after the FIN of one side learns how the other ends.
         let half_closed = self.halves[1 - half].by_fin && matches!(&self.reader, Reader::Parser(parser) if parser.outlives_fin());
         if why == Close::Fin || half_closed || !env.strict {
             let skipped = self.halves[half].pending.skipped();
@@ -188,9 +188,9 @@ impl Connection {
         }
     }
 
-    /// Lets `f` work on the order of a half, and its pieces go to the parser.
-    fn ordered(&mut self, half: usize, env: &mut Env<'_>, f: impl FnOnce(&mut Order, &mut dyn FnMut(Piece<'_>), Timestamp)) {
-        // Taken out while pieces of it are on their way through the rest of the connection.
+    /// Runs `f` on the reassembly of a half; the pieces that come out go to the parser.
+    fn ordered(&mut self, half: usize, env: &mut Env<'_>, f: impl FnOnce(&mut Reassembler, &mut dyn FnMut(Piece<'_>), Timestamp)) {
+        // Taken out of the connection, which its pieces borrow.
         let mut order = std::mem::take(&mut self.halves[half].order);
         let now = env.now;
         f(&mut order, &mut |piece| self.piece(half, piece, env), now);
@@ -208,8 +208,8 @@ impl Connection {
                 if matches!(self.reader, Reader::None) {
                     self.open(env);
                 }
-                let onward = self.read(half, env, |pending, call| pending.push(data, time, call));
-                self.onward(onward, env);
+                let outcome = self.read(half, env, |pending, call| pending.push(data, time, call));
+                self.follow(outcome, env);
             }
         }
     }
@@ -228,47 +228,47 @@ impl Connection {
         }
     }
 
-    /// The parser of the only protocol that comes into question, or the one that finds out which it is.
+    /// Makes the parser: of the only protocol that claims the port, or the prober that finds out which of several it is.
     fn open(&mut self, env: &Env<'_>) {
-        self.reader = match env.candidates(self.candidates) {
+        self.reader = match env.ports.candidates(self.peers.client.port(), self.peers.server.port()) {
             [] => Reader::LeftAlone,
             [one] => {
-                self.plugin = *one;
-                env.plugins.get(*one).and_then(|p| p.plugin.connect()).map_or(Reader::LeftAlone, Reader::Parser)
+                self.protocol = *one;
+                env.plugins.connect(*one).map_or(Reader::LeftAlone, Reader::Parser)
             }
-            several => Reader::Parser(Box::new(Prober::new(several.iter().filter_map(|&i| env.plugins.get(i)).map(|p| p.protocol)))),
+            several => Reader::Parser(Box::new(Prober::new(several.iter().filter_map(|&id| env.plugins.protocol(id))))),
         };
     }
 
-    fn onward(&mut self, onward: Onward, env: &mut Env<'_>) {
-        match onward {
-            Onward::Going => {}
-            Onward::Done => {
+    fn follow(&mut self, outcome: Outcome, env: &mut Env<'_>) {
+        match outcome {
+            Outcome::Continue => {}
+            Outcome::Done => {
                 env.totals.done_with += 1;
                 self.leave_alone();
             }
-            Onward::GaveUp => {
+            Outcome::GaveUp => {
                 env.totals.given_up += 1;
                 self.leave_alone();
             }
-            Onward::HandOver(to) => self.hand_over(to, env),
+            Outcome::HandOver(to) => self.hand_over(to, env),
         }
     }
 
     fn hand_over(&mut self, to: &str, env: &mut Env<'_>) {
-        let named = |p: &Configured| p.protocol.name == to;
-        let among = env.candidates(self.candidates).iter().copied().find(|&i| env.plugins.get(i).is_some_and(named));
-        let next = among.or_else(|| env.plugins.iter().position(named));
+        let candidates = env.ports.candidates(self.peers.client.port(), self.peers.server.port());
+        let among = candidates.iter().copied().find(|&id| env.plugins.protocol(id).is_some_and(|protocol| protocol.name == to));
+        let next = among.or_else(|| env.plugins.named(to));
         self.hand_overs += 1;
-        let parser = next.and_then(|i| env.plugins.get(i)).and_then(|p| p.plugin.connect());
-        let (Some(plugin), Some(parser), true) = (next, parser, self.hand_overs <= MOST_HAND_OVERS) else {
+        let parser = next.and_then(|id| env.plugins.connect(id));
+        let (Some(protocol), Some(parser), true) = (next, parser, self.hand_overs <= MOST_HAND_OVERS) else {
             env.totals.done_with += 1;
             return self.leave_alone();
         };
-        (self.plugin, self.reader, self.wake) = (plugin, Reader::Parser(parser), None);
+        (self.protocol, self.reader, self.wake) = (protocol, Reader::Parser(parser), None);
         for half in 0..2 {
-            let onward = self.read(half, env, |pending, call| pending.again(call));
-            self.onward(onward, env);
+            let outcome = self.read(half, env, |pending, call| pending.offer(call));
+            self.follow(outcome, env);
         }
     }
 
@@ -281,20 +281,20 @@ impl Connection {
         }
     }
 
-    /// Which way the sender of `half` sends, as far as is known.
+    /// The direction in which the sender of `half` sends, as far as is known who the client is.
     fn direction(&self, half: usize) -> Direction {
         if (half == 1) == self.flipped { Direction::ToServer } else { Direction::ToClient }
     }
 
-    /// Runs `f` with the buffer of a half and the call that its parser is.
-    fn read(&mut self, half: usize, env: &mut Env<'_>, f: impl FnOnce(&mut Pending, &mut super::pending::Call<'_>) -> Onward) -> Onward {
+    /// Runs `f` with the kept bytes of a half and a closure that calls the parser.
+    fn read(&mut self, half: usize, env: &mut Env<'_>, f: impl FnOnce(&mut Pending, &mut super::pending::Call<'_>) -> Outcome) -> Outcome {
         let dir = self.direction(half);
-        let Reader::Parser(parser) = &mut self.reader else { return Onward::Going };
+        let Reader::Parser(parser) = &mut self.reader else { return Outcome::Continue };
         let (peers, wake, flipped) = (&mut self.peers, &mut self.wake, &mut self.flipped);
         f(&mut self.halves[half].pending, &mut |data, skipped, times| {
             let client = peers.client;
             let mut cx =
-                Context::new(env.now, peers, env.sink, self.plugin, env.strict).with_skipped(skipped).with_times(times).with_wake(*wake);
+                Context::new(env.now, peers, env.sink, self.protocol, env.strict).with_skipped(skipped).with_times(times).with_wake(*wake);
             let progress = parser.on_data(dir, data, &mut cx);
             *wake = cx.wake();
             *flipped ^= peers.client != client;
@@ -302,7 +302,7 @@ impl Connection {
         })
     }
 
-    /// Runs `f` with the parser, when there is one, outside of data.
+    /// Runs `f` with the parser, if there is one, for a call that brings no data.
     fn with_parser<T>(
         &mut self,
         half: usize,
@@ -313,7 +313,7 @@ impl Connection {
         let dir = self.direction(half);
         let Reader::Parser(parser) = &mut self.reader else { return None };
         let client = self.peers.client;
-        let mut cx = Context::new(env.now, &mut self.peers, env.sink, self.plugin, env.strict).with_skipped(skipped).with_wake(self.wake);
+        let mut cx = Context::new(env.now, &mut self.peers, env.sink, self.protocol, env.strict).with_skipped(skipped).with_wake(self.wake);
         let result = f(parser.as_mut(), dir, &mut cx);
         self.wake = cx.wake();
         self.flipped ^= self.peers.client != client;

@@ -1,50 +1,35 @@
-//! TCP connections: bytes in order ([`reassembly`]), what is left over between calls ([`pending`]), and the parser they go to
-//! ([`connection`]). Here: which connection a segment belongs to, how many there may be, and when their time is up.
+//! TCP connections: segments in order ([`reassembly`]), bytes kept between calls of a parser ([`pending`]), the connection with its parser
+//! ([`connection`]), and the table of all connections of a worker ([`Streams`]). Also what says which protocol reads: [`ports`], [`probe`],
+//! [`plugins`]. Not here: datagrams and flows.
 
 pub mod connection;
 pub mod pending;
+pub mod plugins;
 pub mod ports;
 pub mod probe;
 pub mod reassembly;
 mod table;
 
+pub use plugins::Plugins;
 pub use table::Streams;
 
-use crate::{
-    protocols::{Plugin, Protocol},
-    publish::Sink,
-    time::Timestamp,
-};
+use crate::{publish::Sink, time::Timestamp};
 use ports::PortMap;
 
-/// A protocol as it is configured; its place in the list is its publisher in the [`Sink`].
-pub struct Configured {
-    /// What it is.
-    pub protocol: &'static Protocol,
-    /// How the user wants it.
-    pub plugin: Box<dyn Plugin>,
-}
-
-/// What a connection may use while it works.
+/// What a connection uses while a segment or timer is handled.
 pub struct Env<'a> {
     /// The time of the packet at hand, or of the timer.
     pub now: Timestamp,
     /// Where events go.
     pub sink: &'a mut Sink,
-    /// All configured protocols.
-    pub plugins: &'a [Configured],
-    /// Who wants which port.
+    /// The configured protocols.
+    pub plugins: &'a Plugins,
+    /// Which of them claim which TCP port.
     pub ports: &'a PortMap,
     /// Counters.
     pub totals: &'a mut Totals,
-    /// `packetbeat.compatibility: strict` while reading a file: what waits for its other half is dropped, not reported.
+    /// See [`crate::protocols::Context::strict`].
     pub strict: bool,
-}
-
-impl Env<'_> {
-    fn candidates(&self, set: usize) -> &[usize] {
-        self.ports.get(set)
-    }
 }
 
 macro_rules! totals {
@@ -65,11 +50,11 @@ macro_rules! totals {
 totals! {
     /// Connections begun.
     connections = "tcp.connections",
-    /// Segments that had been there already.
+    /// Segments whose bytes had all been delivered before.
     retransmitted = "tcp.retransmitted",
     /// Segments that came before one that precedes them.
     early = "tcp.early",
-    /// Holes that were never filled.
+    /// Holes between segments that were never filled.
     gaps = "tcp.gaps",
     /// Their bytes.
     gap_bytes = "tcp.gap_bytes",
@@ -77,7 +62,7 @@ totals! {
     dropped_because_of_gaps = "tcp.dropped_because_of_gaps",
     /// Resets.
     resets = "tcp.resets",
-    /// Connections whose parser wanted no more of them.
+    /// Connections whose parser needs no more of them.
     done_with = "tcp.done_with",
     /// Connections that were not what their port suggests, or were beyond repair.
     given_up = "tcp.given_up",

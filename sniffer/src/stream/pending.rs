@@ -1,5 +1,5 @@
-//! Hands the in-order bytes of one direction to whoever parses them, and keeps what was not consumed. The common case,
-//! a message that is whole within its packet, is read where the packet lies and copied nowhere.
+//! Hands the in-order bytes of one direction to the parser, and keeps what it did not consume. In the common case, a message that is whole
+//! within its packet, the parser reads the packet in place and nothing is copied.
 
 use crate::{
     protocols::{Progress, Skipped},
@@ -7,13 +7,13 @@ use crate::{
 };
 use std::collections::VecDeque;
 
-/// One direction of a TCP connection, after reassembly.
+/// The bytes of one direction of a TCP connection that the parser has not consumed yet.
 #[derive(Debug, Default)]
 pub struct Pending {
     kept: Vec<u8>,
-    /// When each part of `kept` came; see [`crate::protocols::Context::times`].
+    /// When each part of `kept` was on the wire; see [`crate::protocols::Context::time_at`].
     times: VecDeque<(usize, Timestamp)>,
-    /// Bytes still to come that nobody wants.
+    /// Bytes still to come that the parser declared unwanted.
     skip: u64,
     skipped: Skipped,
     /// Bytes still to come before the parser wants to be called again.
@@ -23,16 +23,16 @@ pub struct Pending {
 /// What the parser is called with: the data, what became of skipped bytes, and when the data came.
 pub type Call<'a> = dyn FnMut(&[u8], Skipped, &VecDeque<(usize, Timestamp)>) -> Progress + 'a;
 
-/// How the connection goes on after a call.
+/// How a connection goes on after a call of its parser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Onward {
-    /// As before.
-    Going,
+pub enum Outcome {
+    /// With the same parser.
+    Continue,
     /// The parser wants no more.
     Done,
     /// The parser gave up, or kept more than [`Pending::MOST_KEPT`].
     GaveUp,
-    /// What is kept from here on belongs to another protocol.
+    /// With the parser of that protocol; it gets what is kept.
     HandOver(&'static str),
 }
 
@@ -42,38 +42,38 @@ impl Pending {
     pub const MOST_KEPT: usize = 10 << 20;
 
     /// Takes the next bytes in order.
-    pub fn push(&mut self, data: &[u8], now: Timestamp, call: &mut Call<'_>) -> Onward {
+    pub fn push(&mut self, data: &[u8], now: Timestamp, call: &mut Call<'_>) -> Outcome {
         let unwanted = usize::try_from(self.skip).unwrap_or(usize::MAX).min(data.len());
         self.skip -= unwanted as u64;
         self.skipped.seen += unwanted as u64;
         let data = &data[unwanted..];
         if data.is_empty() {
-            return Onward::Going;
+            return Outcome::Continue;
         }
         if !self.kept.is_empty() {
             self.times.push_back((self.kept.len(), now));
             self.kept.extend_from_slice(data);
             self.need = self.need.saturating_sub(data.len());
-            return if self.need == 0 { self.again(call) } else { self.within_bounds() };
+            return if self.need == 0 { self.offer(call) } else { self.check_size() };
         }
         if self.need > data.len() {
             self.need -= data.len();
             self.keep(data, now);
-            return self.within_bounds();
+            return self.check_size();
         }
         let progress = call(data, std::mem::take(&mut self.skipped), &self.times);
-        let (done, onward) = self.settle(data.len(), progress);
+        let (done, outcome) = self.account(data.len(), progress);
         self.keep(&data[done..], now);
-        if onward == Onward::Going { self.within_bounds() } else { onward }
+        if outcome == Outcome::Continue { self.check_size() } else { outcome }
     }
 
-    /// Offers what is kept once more: to a parser that has just taken over.
-    pub fn again(&mut self, call: &mut Call<'_>) -> Onward {
+    /// Calls the parser with all that is kept: when it has what it needs, or when it has just taken over.
+    pub fn offer(&mut self, call: &mut Call<'_>) -> Outcome {
         if self.kept.is_empty() {
-            return Onward::Going;
+            return Outcome::Continue;
         }
         let progress = call(&self.kept, std::mem::take(&mut self.skipped), &self.times);
-        let (done, onward) = self.settle(self.kept.len(), progress);
+        let (done, outcome) = self.account(self.kept.len(), progress);
         self.kept.drain(..done);
         let first = self.times.partition_point(|&(start, _)| start <= done).saturating_sub(1);
         self.times.drain(..first);
@@ -85,11 +85,11 @@ impl Pending {
             // One large message must not hold its memory for the rest of a long connection.
             self.kept.shrink_to(64 << 10);
         }
-        if onward == Onward::Going { self.within_bounds() } else { onward }
+        if outcome == Outcome::Continue { self.check_size() } else { outcome }
     }
 
-    /// `lost` bytes are missing. Returns how many of them somebody wanted, and what became of skipped ones; with wanted ones
-    /// missing, what was kept is gone.
+    /// `lost` bytes are missing. Returns how many of them the parser wanted, and what became of skipped bytes. When it wanted any, what was kept is
+    /// dropped.
     pub fn gap(&mut self, lost: u64) -> (u64, Skipped) {
         let unwanted = self.skip.min(lost);
         self.skip -= unwanted;
@@ -111,7 +111,7 @@ impl Pending {
         self.kept.len()
     }
 
-    /// Forgets what is kept and wanted; what is skipped goes on.
+    /// Drops what is kept and what the parser said it needs. Skipping goes on.
     pub fn forget(&mut self) {
         self.kept = Vec::new();
         self.times.clear();
@@ -125,27 +125,27 @@ impl Pending {
         }
     }
 
-    fn within_bounds(&mut self) -> Onward {
+    fn check_size(&mut self) -> Outcome {
         if self.kept.len() <= Self::MOST_KEPT {
-            return Onward::Going;
+            return Outcome::Continue;
         }
         self.forget();
-        Onward::GaveUp
+        Outcome::GaveUp
     }
 
-    fn settle(&mut self, have: usize, progress: Progress) -> (usize, Onward) {
-        let (bytes, onward) = match progress {
+    fn account(&mut self, have: usize, progress: Progress) -> (usize, Outcome) {
+        let (bytes, outcome) = match progress {
             Progress::Consumed { bytes, need } => {
                 self.need = need.max(1);
-                (bytes, Onward::Going)
+                (bytes, Outcome::Continue)
             }
-            Progress::HandOver { bytes, to } => (bytes, Onward::HandOver(to)),
-            Progress::Done => return (have, Onward::Done),
-            Progress::GiveUp => return (have, Onward::GaveUp),
+            Progress::HandOver { bytes, to } => (bytes, Outcome::HandOver(to)),
+            Progress::Done => return (have, Outcome::Done),
+            Progress::GiveUp => return (have, Outcome::GaveUp),
         };
         let done = usize::try_from(bytes).unwrap_or(usize::MAX).min(have);
         self.skip = bytes - done as u64;
-        (done, onward)
+        (done, outcome)
     }
 }
 
@@ -192,6 +192,6 @@ mod tests {
         let mut p = Pending::default();
         let chunk = vec![0; 1 << 20];
         let last = (0..11).map(|_| p.push(&chunk, Timestamp(0), &mut |_, _, _| Progress::consumed(0))).last();
-        assert_eq!((last, p.kept()), (Some(Onward::GaveUp), 0));
+        assert_eq!((last, p.kept()), (Some(Outcome::GaveUp), 0));
     }
 }

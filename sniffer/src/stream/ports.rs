@@ -1,72 +1,75 @@
-//! Which configured protocols want a port. It is asked first for every packet: what nobody wants costs two look-ups.
+//! Which configured protocols a port belongs to. The engine asks for every packet: one on ports that no protocol claims costs two look-ups.
 
-/// The place of the set that is empty.
-const NOBODY: u16 = 0;
+use crate::publish::PublisherId;
 
-/// For one transport: port → which of the configured protocols may be meant.
+/// The index of the empty set.
+const UNCLAIMED: u16 = 0;
+
+/// For one transport: port → the configured protocols that claim it.
+#[derive(Debug)]
 pub struct PortMap {
     /// An index into `sets` for each port.
     by_port: Box<[u16]>,
-    sets: Vec<Vec<usize>>,
+    sets: Vec<Vec<PublisherId>>,
 }
 
 /// A range of ports, both ends included.
 pub type Range = (u16, u16);
 
 impl PortMap {
-    /// From what each configured protocol (by its index) wants; `any` of them want what is nobody's too.
-    pub fn new<'a>(wanted: impl IntoIterator<Item = (usize, &'a [Range])>, any: &[usize]) -> Self {
-        let mut map = Self { by_port: vec![NOBODY; 1 << 16].into(), sets: vec![vec![]] };
-        for (index, ranges) in wanted {
+    /// From the ranges that each configured protocol claims; the protocols in `any` also get the ports that none claims.
+    pub fn new<'a>(claimed: impl IntoIterator<Item = (PublisherId, &'a [Range])>, any: &[PublisherId]) -> Self {
+        let mut map = Self { by_port: vec![UNCLAIMED; 1 << 16].into(), sets: vec![vec![]] };
+        for (id, ranges) in claimed {
             for port in ranges.iter().flat_map(|&(first, last)| first..=last) {
                 let mut set = map.get(map.set_of(port)).to_vec();
-                if !set.contains(&index) {
-                    set.push(index);
+                if !set.contains(&id) {
+                    set.push(id);
                 }
                 map.by_port[usize::from(port)] = map.intern(set);
             }
         }
         if !any.is_empty() {
             let set = map.intern(any.to_vec());
-            map.by_port.iter_mut().filter(|place| **place == NOBODY).for_each(|place| *place = set);
+            map.by_port.iter_mut().filter(|place| **place == UNCLAIMED).for_each(|place| *place = set);
         }
         map
     }
 
-    /// Which set a port has; 0 when nobody wants it.
+    /// The set of a port: 0 when no protocol claims it.
     #[inline]
     pub fn set_of(&self, port: u16) -> usize {
         usize::from(self.by_port[usize::from(port)])
     }
 
     /// The configured protocols of a set.
-    pub fn get(&self, set: usize) -> &[usize] {
+    pub fn get(&self, set: usize) -> &[PublisherId] {
         self.sets.get(set).map_or(&[], Vec::as_slice)
     }
 
-    fn intern(&mut self, set: Vec<usize>) -> u16 {
+    fn intern(&mut self, set: Vec<PublisherId>) -> u16 {
         let at = self.sets.iter().position(|known| *known == set).unwrap_or_else(|| {
             self.sets.push(set);
             self.sets.len() - 1
         });
-        u16::try_from(at).unwrap_or(NOBODY)
+        u16::try_from(at).unwrap_or(UNCLAIMED)
     }
 }
 
-/// Which end of a packet is the server's, as far as its ports tell, and whose it is.
+/// What the two ports of a packet say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// The set of protocols that may be meant.
+pub struct Claim {
+    /// The set of protocols that claim the packet; see [`PortMap::get`].
     pub set: usize,
     /// Whether the packet goes to the server.
     pub to_server: bool,
 }
 
 impl PortMap {
-    /// Whether anybody wants a packet between these ports. `opens` says which way a handshake packet points: the receiver of
-    /// a SYN is the server. Where both ports are wanted and nothing else tells, the lower one is the server's.
+    /// The claim to a packet between these ports; `None` when no protocol claims either. `opens` says which way a handshake packet points: the
+    /// receiver of a SYN is the server. Where both ports are claimed and nothing else tells, the lower one is the server's.
     #[inline]
-    pub fn wanted(&self, source: u16, destination: u16, opens: Option<bool>) -> Option<Wanted> {
+    pub fn claim(&self, source: u16, destination: u16, opens: Option<bool>) -> Option<Claim> {
         let (from, to) = (self.set_of(source), self.set_of(destination));
         if from == 0 && to == 0 {
             return None;
@@ -82,7 +85,42 @@ impl PortMap {
             (false, 0, to) => to,
             (false, from, _) => from,
         };
-        Some(Wanted { set, to_server })
+        Some(Claim { set, to_server })
+    }
+
+    /// The protocols that may read a connection to a server at `server`. Where no protocol claims that port, it is the client's that counts.
+    pub fn candidates(&self, client: u16, server: u16) -> &[PublisherId] {
+        self.claim(client, server, Some(true)).map_or(&[], |claim| self.get(claim.set))
+    }
+}
+
+/// Ports, as a set.
+pub struct PortSet(Box<[u64]>);
+
+impl PortSet {
+    /// Whether a port is in the set.
+    pub fn has(&self, port: u16) -> bool {
+        self.0.get(usize::from(port) / 64).is_some_and(|bits| bits >> (port % 64) & 1 == 1)
+    }
+
+    /// Adds the ports that `before` claims and `after` does not.
+    pub fn add_given_up(&mut self, before: &PortMap, after: &PortMap) {
+        for port in (0..=u16::MAX).filter(|&port| before.set_of(port) != 0 && after.set_of(port) == 0) {
+            if let Some(bits) = self.0.get_mut(usize::from(port) / 64) {
+                *bits |= 1 << (port % 64);
+            }
+        }
+    }
+
+    /// Whether no port is in the set.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|&bits| bits == 0)
+    }
+}
+
+impl Default for PortSet {
+    fn default() -> Self {
+        Self(vec![0; (1 << 16) / 64].into())
     }
 }
 
@@ -92,18 +130,20 @@ mod tests {
 
     #[test]
     fn ranges_shared_ports_and_any() {
-        let map = PortMap::new([(0, &[(80, 80), (8000, 8010)][..]), (1, &[(8005, 8005)]), (2, &[])], &[]);
-        assert_eq!(map.get(map.set_of(80)), [0]);
-        assert_eq!(map.get(map.set_of(8005)), [0, 1]);
+        let [a, b, c] = [0, 1, 2].map(PublisherId);
+        let map = PortMap::new([(a, &[(80, 80), (8000, 8010)][..]), (b, &[(8005, 8005)]), (c, &[])], &[]);
+        assert_eq!(map.get(map.set_of(80)), [a]);
+        assert_eq!(map.get(map.set_of(8005)), [a, b]);
         assert_eq!(map.set_of(81), 0);
-        let map = PortMap::new([(0, &[(80, 80)][..])], &[3]);
-        assert_eq!((map.get(map.set_of(80)), map.get(map.set_of(65535))), (&[0][..], &[3][..]));
+        let map = PortMap::new([(a, &[(80, 80)][..])], &[c]);
+        assert_eq!((map.get(map.set_of(80)), map.get(map.set_of(65535))), (&[a][..], &[c][..]));
+        assert_eq!((map.candidates(40000, 80), map.candidates(80, 40000)), (&[a][..], &[c][..]));
     }
 
     #[test]
     fn who_is_the_server() {
-        let map = PortMap::new([(0, &[(67, 68)][..]), (1, &[(53, 53)])], &[]);
-        let to_server = |source, destination, opens| map.wanted(source, destination, opens).map(|w| w.to_server);
+        let map = PortMap::new([(PublisherId(0), &[(67, 68)][..]), (PublisherId(1), &[(53, 53)])], &[]);
+        let to_server = |source, destination, opens| map.claim(source, destination, opens).map(|claim| claim.to_server);
         assert_eq!(to_server(40000, 53, None), Some(true));
         assert_eq!(to_server(53, 40000, None), Some(false));
         assert_eq!(to_server(68, 67, None), Some(true));

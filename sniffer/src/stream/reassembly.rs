@@ -25,20 +25,20 @@ pub enum Piece<'a> {
     Gap(u64),
 }
 
-/// What became of a segment, for the counters.
+/// How a segment arrived, for the counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// Some of it was new and in order.
-    Delivered,
-    /// It waits for what is before it.
+pub enum Arrival {
+    /// At its turn: some of its bytes are the next ones.
+    InOrder,
+    /// Before a segment that precedes it; it is held until the hole is filled.
     Early,
-    /// All of it had been there already.
-    Old,
+    /// All of its bytes were delivered before.
+    Retransmitted,
 }
 
-/// Puts one direction in order.
+/// Puts the segments of one direction in order.
 #[derive(Debug, Default)]
-pub struct Order {
+pub struct Reassembler {
     /// The sequence number of the next byte, once one was seen.
     next: Option<u32>,
     /// By sequence number, none of them at or before `next`.
@@ -63,8 +63,8 @@ fn ahead(a: u32, b: u32) -> i32 {
     a.wrapping_sub(b).cast_signed()
 }
 
-impl Order {
-    /// A SYN with that sequence number was seen: the first byte has the next one.
+impl Reassembler {
+    /// A SYN was seen: the first byte has the sequence number behind it.
     pub fn begin(&mut self, syn: u32) {
         if self.next.is_none() {
             self.next = Some(syn.wrapping_add(1));
@@ -72,7 +72,7 @@ impl Order {
     }
 
     /// Whether anything of this direction was seen.
-    pub fn begun(&self) -> bool {
+    pub fn has_begun(&self) -> bool {
         self.next.is_some()
     }
 
@@ -82,20 +82,20 @@ impl Order {
     }
 
     /// A segment of `wire` bytes at `seq`, of which `data` were captured.
-    pub fn segment(&mut self, seq: u32, data: &[u8], wire: u32, time: Timestamp, out: &mut dyn FnMut(Piece<'_>)) -> Fate {
+    pub fn segment(&mut self, seq: u32, data: &[u8], wire: u32, time: Timestamp, out: &mut dyn FnMut(Piece<'_>)) -> Arrival {
         let next = *self.next.get_or_insert(seq);
         if ahead(seq, next) > 0 {
-            self.keep(Early { seq, data: data.into(), wire, time }, next);
+            self.hold(Early { seq, data: data.into(), wire, time }, next);
             if self.early_bytes > MOST_EARLY_BYTES || self.early.len() > MOST_EARLY {
-                self.give_way(out);
+                self.skip_hole(out);
             }
-            return Fate::Early;
+            return Arrival::Early;
         }
         if !self.deliver(seq, data, wire, time, out) {
-            return Fate::Old;
+            return Arrival::Retransmitted;
         }
         self.drain(out);
-        Fate::Delivered
+        Arrival::InOrder
     }
 
     /// A FIN after the byte before `seq`.
@@ -109,21 +109,21 @@ impl Order {
         self.end.zip(self.next).is_some_and(|(end, next)| ahead(next, end) >= 0)
     }
 
-    /// The receiver has everything before `ack`. It says so in a segment with data (`answers`) when it acted on it: then what is
-    /// missing before that is not waited for, so that an answer is not read before its question.
+    /// The receiver acknowledged everything before `ack`. When its segment carries data (`answers`) holes before `ack` become gaps at once, so that
+    /// no answer is read before its request.
     pub fn acknowledged(&mut self, ack: u32, answers: bool, now: Timestamp, out: &mut dyn FnMut(Piece<'_>)) {
         let Some(first) = self.early.front() else { return };
         if ahead(ack, first.seq) < 0 {
             return;
         }
         if answers {
-            self.give_way(out);
+            self.skip_hole(out);
         } else {
             self.deadline = self.deadline.min(now.after(ACKNOWLEDGED_HOLE));
         }
     }
 
-    /// When [`Order::expire`] has something to do.
+    /// When [`Reassembler::expire`] has something to do.
     pub fn deadline(&self) -> Option<Timestamp> {
         (!self.early.is_empty()).then_some(self.deadline)
     }
@@ -131,29 +131,29 @@ impl Order {
     /// Declares holes gaps whose time is over.
     pub fn expire(&mut self, now: Timestamp, out: &mut dyn FnMut(Piece<'_>)) {
         while !self.early.is_empty() && self.deadline <= now {
-            self.give_way(out);
+            self.skip_hole(out);
         }
     }
 
     /// Declares all holes gaps: nothing will come any more.
     pub fn flush(&mut self, out: &mut dyn FnMut(Piece<'_>)) {
         while !self.early.is_empty() {
-            self.give_way(out);
+            self.skip_hole(out);
         }
     }
 
-    /// Bytes that wait.
-    pub fn waiting(&self) -> usize {
+    /// Bytes of early segments that are held.
+    pub fn held(&self) -> usize {
         self.early_bytes
     }
 
-    /// Forgets what waits.
+    /// Drops the early segments.
     pub fn forget(&mut self) {
         self.early = VecDeque::new();
         self.early_bytes = 0;
     }
 
-    fn keep(&mut self, segment: Early, next: u32) {
+    fn hold(&mut self, segment: Early, next: u32) {
         let at = self.early.partition_point(|e| ahead(e.seq, next) < ahead(segment.seq, next));
         if self.early.get(at).is_some_and(|e| e.seq == segment.seq && e.wire >= segment.wire) {
             return; // retransmitted while it waits
@@ -165,7 +165,7 @@ impl Order {
         self.early.insert(at, segment);
     }
 
-    /// Hands on what is new of a segment that does not begin beyond the next byte. Returns whether anything was.
+    /// Delivers the new bytes of a segment that begins at the next byte or before it. Returns whether it had any.
     fn deliver(&mut self, seq: u32, data: &[u8], wire: u32, time: Timestamp, out: &mut dyn FnMut(Piece<'_>)) -> bool {
         let next = self.next.unwrap_or(seq);
         let old = next.wrapping_sub(seq);
@@ -191,15 +191,15 @@ impl Order {
         {
             self.early_bytes -= first.data.len();
             self.deliver(first.seq, &first.data, first.wire, first.time, out);
-            // What is behind the next hole had to wait for this one only: its own time begins with its arrival.
+            // The segment behind the next hole was held up by this one until now. The time of its own hole counts from its arrival.
             if let Some(second) = self.early.front() {
                 self.deadline = second.time.after(HOLE);
             }
         }
     }
 
-    /// The first hole is a gap.
-    fn give_way(&mut self, out: &mut dyn FnMut(Piece<'_>)) {
+    /// Declares the first hole a gap, and delivers what it held up.
+    fn skip_hole(&mut self, out: &mut dyn FnMut(Piece<'_>)) {
         if let (Some(first), Some(next)) = (self.early.front(), self.next) {
             let lost = first.seq.wrapping_sub(next);
             self.next = Some(first.seq);
@@ -215,7 +215,7 @@ mod tests {
 
     /// Plays `(seq, data)` and writes what comes out: bytes as they are, gaps as `<n>`.
     fn play(start: u32, segments: &[(u32, &[u8])]) -> String {
-        let (mut order, mut out) = (Order::default(), String::new());
+        let (mut order, mut out) = (Reassembler::default(), String::new());
         let mut write = |piece: Piece<'_>| match piece {
             Piece::Data(data, _) => out += std::str::from_utf8(data).unwrap(),
             Piece::Gap(n) => out += &format!("<{n}>"),
@@ -251,9 +251,9 @@ mod tests {
 
     #[test]
     fn when_a_hole_is_a_gap() {
-        type Step<'a> = &'a dyn Fn(&mut Order, &mut dyn FnMut(Piece<'_>));
+        type Step<'a> = &'a dyn Fn(&mut Reassembler, &mut dyn FnMut(Piece<'_>));
         let run = |f: Step<'_>| {
-            let (mut order, mut gaps) = (Order::default(), 0);
+            let (mut order, mut gaps) = (Reassembler::default(), 0);
             let mut out = |p: Piece<'_>| {
                 if let Piece::Gap(n) = p {
                     gaps += n
@@ -286,26 +286,26 @@ mod tests {
 
     #[test]
     fn a_cut_segment_is_data_and_a_gap() {
-        let (mut order, mut out) = (Order::default(), vec![]);
+        let (mut order, mut out) = (Reassembler::default(), vec![]);
         order.segment(5, b"ab", 10, Timestamp(7), &mut |p| out.push(format!("{p:?}")));
         order.segment(15, b"c", 1, Timestamp(7), &mut |p| out.push(format!("{p:?}")));
         assert_eq!(out, ["Data([97, 98], Timestamp(7))", "Gap(8)", "Data([99], Timestamp(7))"]);
     }
 
     #[test]
-    fn what_waits_is_bounded() {
-        let (mut order, mut most) = (Order::default(), 0);
+    fn early_segments_are_bounded() {
+        let (mut order, mut most) = (Reassembler::default(), 0);
         order.begin(0);
         for i in 0..4000u32 {
             order.segment(2 + i * 2000, &[0; 1000], 1000, Timestamp(0), &mut |_| ());
-            most = most.max(order.waiting());
+            most = most.max(order.held());
         }
         assert!(most <= MOST_EARLY_BYTES + 1000, "{most}");
     }
 
     #[test]
     fn a_fin_waits_for_the_bytes_before_it() {
-        let mut order = Order::default();
+        let mut order = Reassembler::default();
         order.begin(0);
         order.finish(4);
         assert!(!order.finished());

@@ -1,6 +1,7 @@
-//! The connections of one worker: found by their ends, forgotten in the order of their last packet, woken by time.
+//! The table of a worker's connections: finds the one that a segment belongs to, evicts the one that has been idle the longest, ends idle
+//! ones, and runs timers.
 
-use super::{Env, connection::Connection, ports::Wanted};
+use super::{Env, connection::Connection, ports::Claim};
 use crate::{
     decode::Tcp,
     net::{Peers, Transport},
@@ -23,7 +24,7 @@ const MOST_HELD: usize = 256 << 20;
 const IDLE: Duration = Duration::from_secs(60);
 /// And a connection whose parser remembers something: long enough for database sessions that pause.
 const LONG_IDLE: Duration = Duration::from_secs(3600);
-/// Ends that are remembered after a connection is over, so that late retransmissions do not begin another one in its middle.
+/// Connections that stay in the table after their end, so that late retransmissions do not open a new one.
 const MOST_OVER: usize = 4096;
 /// And for how long: twice the time a segment may live in practice.
 const OVER: Duration = Duration::from_secs(60);
@@ -34,13 +35,13 @@ struct Key {
     ends: [(IpAddr, u16); 2],
 }
 
-/// Where a connection is, and which use of that place.
+/// The index of a slot, and which of its successive connections is meant (see [`Slot::turn`]).
 type Place = (usize, u32);
 
 struct Slot {
     connection: Box<Connection>,
     key: Key,
-    /// Which use of this slot it is, so that timers of its predecessor find nobody.
+    /// Counts the connections that had this slot, so that a timer of an earlier one does not wake this one.
     turn: u32,
     /// Neighbours in the order of last packets; `NONE` at the ends.
     newer: usize,
@@ -65,6 +66,9 @@ pub struct Streams {
     over: VecDeque<(Timestamp, Place)>,
     held: usize,
     opened: u64,
+    /// The number of the last connection that was open at [`Streams::count_earlier`], and how many of those still are.
+    last_earlier: u64,
+    earlier: usize,
     most: usize,
 }
 
@@ -87,6 +91,8 @@ impl Streams {
             over: VecDeque::new(),
             held: 0,
             opened: 0,
+            last_earlier: 0,
+            earlier: 0,
             most: most.max(1),
         }
     }
@@ -101,12 +107,22 @@ impl Streams {
         self.by_key.is_empty()
     }
 
-    /// Takes a segment from `source` to `destination` that somebody wants. Returns the number of its connection.
+    /// From here on [`Streams::earlier`] counts the connections that are open now.
+    pub fn count_earlier(&mut self) {
+        (self.last_earlier, self.earlier) = (self.opened, self.len());
+    }
+
+    /// How many of the connections are left that were open at the last [`Streams::count_earlier`].
+    pub fn earlier(&self) -> usize {
+        self.earlier
+    }
+
+    /// Takes a segment from `source` to `destination`. Without a claim of a protocol it opens no connection. Returns the number of its connection.
     pub fn segment(
         &mut self,
         source: SocketAddr,
         destination: SocketAddr,
-        wanted: Wanted,
+        claim: Option<Claim>,
         segment: &Tcp<'_>,
         env: &mut Env<'_>,
     ) -> Option<u64> {
@@ -121,9 +137,9 @@ impl Streams {
         }
         let at = match at {
             Some(at) => at,
-            // Nothing begins with the rest of a handshake, an acknowledgement or a reset.
+            // An acknowledgement, FIN or reset without data opens no connection.
             None if segment.wire_payload == 0 && !segment.flags.syn() => return None,
-            None => self.open(key, half, source, destination, wanted, env),
+            None => self.open(key, half, source, destination, claim?, env),
         };
         self.touch(at, env.now);
         let slot = self.slots[at].as_mut()?;
@@ -139,7 +155,7 @@ impl Streams {
         Some(number)
     }
 
-    /// Time has come to `env.now`.
+    /// Runs the timers that are due at `env.now`, and ends idle connections.
     pub fn advance(&mut self, env: &mut Env<'_>) {
         while let Some(&Reverse((due, place))) = self.timers.peek()
             && due <= env.now
@@ -160,13 +176,13 @@ impl Streams {
             }
         }
         if !env.strict {
-            self.forget_idle(env);
+            self.end_idle(env);
         }
     }
 
-    /// Ends connections that pause for too long. One that may pause longer goes to the end of the line, where it is looked at again
-    /// when all others have had their turn.
-    fn forget_idle(&mut self, env: &mut Env<'_>) {
+    /// Ends connections that have been idle for too long. One whose parser remembers something is moved to the newest end of the list, to be looked at
+    /// again when all others had their turn.
+    fn end_idle(&mut self, env: &mut Env<'_>) {
         for _ in 0..self.by_key.len() {
             let Some(slot) = self.slots.get(self.oldest).and_then(Option::as_ref) else { return };
             if slot.last.after(IDLE) > env.now {
@@ -183,24 +199,24 @@ impl Streams {
         }
     }
 
-    /// No packet will come any more.
+    /// Ends all connections: the input is at its end.
     pub fn finish(&mut self, env: &mut Env<'_>) {
         while self.oldest != NONE {
             self.end(self.oldest, Close::EndOfInput, env);
         }
     }
 
-    fn open(&mut self, key: Key, half: usize, source: SocketAddr, destination: SocketAddr, wanted: Wanted, env: &mut Env<'_>) -> usize {
+    fn open(&mut self, key: Key, half: usize, source: SocketAddr, destination: SocketAddr, claim: Claim, env: &mut Env<'_>) -> usize {
         if self.by_key.len() >= self.most {
             env.totals.evicted += 1;
             self.end(self.oldest, Close::Evicted, env);
         }
         self.opened += 1;
         env.totals.connections += 1;
-        let (client, server) = if wanted.to_server { (source, destination) } else { (destination, source) };
+        let (client, server) = if claim.to_server { (source, destination) } else { (destination, source) };
         let peers = Peers::new(client, server, Transport::Tcp);
-        let client_half = if wanted.to_server { half } else { 1 - half };
-        let connection = Box::new(Connection::new(self.opened, peers, client_half == 1, wanted.set));
+        let client_half = if claim.to_server { half } else { 1 - half };
+        let connection = Box::new(Connection::new(self.opened, peers, client_half == 1));
         let (at, turn) = self.free.pop().unwrap_or((self.slots.len(), 0));
         let slot = Slot { connection, key, turn, newer: NONE, older: NONE, last: env.now, armed: None, held: 0 };
         match self.slots.get_mut(at) {
@@ -212,7 +228,7 @@ impl Streams {
         at
     }
 
-    /// Ends a connection that is not over, and forgets it.
+    /// Ends a connection if it is not over, and removes it.
     fn end(&mut self, at: usize, why: Close, env: &mut Env<'_>) {
         if let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) {
             if !slot.connection.is_over() {
@@ -227,11 +243,13 @@ impl Streams {
         if let Some(slot) = self.slots.get_mut(at).and_then(Option::take) {
             self.by_key.remove(&slot.key);
             self.held -= slot.held;
+            self.earlier -= usize::from(slot.connection.number <= self.last_earlier);
             self.free.push((at, slot.turn.wrapping_add(1)));
         }
     }
 
-    /// Counts anew what a connection holds, and sets its timer: after `now`, or a parser that wants to be woken at once would be for ever.
+    /// Counts anew what a connection holds, and sets its timer. The timer is later than `now`: else a parser that always asks to be woken at once would
+    /// never let [`Streams::advance`] return.
     fn settle(&mut self, at: usize, now: Timestamp) {
         let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) else { return };
         let held = slot.connection.held();

@@ -175,16 +175,16 @@ fn the_wrong_way_round() {
 
 #[test]
 fn what_is_not_amqp_is_given_up() {
-    use crate::stream::pending::Onward;
+    use crate::stream::pending::Outcome;
     for other in [&b"AMQP\0\x01\0\0"[..], b"AMQP\x03\x01\0\0", b"AMQP\x01\x01\0\x09"] {
-        assert_eq!(Harness::new(&PROTOCOL, "{}").client(other).state, Onward::GaveUp, "{other:?}");
+        assert_eq!(Harness::new(&PROTOCOL, "{}").client(other).state, Outcome::GaveUp, "{other:?}");
         assert_eq!(probe(ToServer, other), Probe::No);
     }
     let mut h = Harness::new(&PROTOCOL, "{}");
     for _ in 0..17 {
         h.client(&vec![b'x'; 1 << 20]);
     }
-    assert_eq!(h.state, Onward::GaveUp);
+    assert_eq!(h.state, Outcome::GaveUp);
     assert_eq!(probe(ToServer, b"AMQP"), Probe::More(4));
     assert_eq!(probe(ToServer, b"AMQP\0\0\x09\x01"), Probe::Yes);
     assert_eq!(probe(ToClient, &declare(1, "a")), Probe::Yes);

@@ -145,9 +145,9 @@ fn a_connection_taken_the_wrong_way_round_and_callbacks() {
 
 #[test]
 fn tls_is_handed_over() {
-    use crate::stream::pending::Onward;
+    use crate::stream::pending::Outcome;
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.client(&record(&words(&[1, 0, 2, 100_003, 4, 0, 7, 0, 0, 0])));
     h.server(&record(&[words(&[1, 1, 0, 0, 8]), b"STARTTLS".to_vec(), words(&[0])].concat()));
-    assert_eq!((h.state, lines(&h.events())), (Onward::HandOver("tls"), vec!["00000001 NULL NFS_OK OK".to_owned()]));
+    assert_eq!((h.state, lines(&h.events())), (Outcome::HandOver("tls"), vec!["00000001 NULL NFS_OK OK".to_owned()]));
 }

@@ -6,6 +6,7 @@ use sniffer::{
     capture::{Frame, Link, Segments, StrippedTag},
     decode::{Decoder, Layer4},
     flow::table::{FlowTable, Options},
+    publish::PublisherId,
     time::Timestamp,
 };
 use std::time::Duration;
@@ -47,10 +48,10 @@ pub fn run(data: &[u8]) {
         assert!(flows.len() <= frames, "{} flows of {frames} frames", flows.len());
         if how & 3 > 1 {
             reports += 1;
-            flows.report(now, &mut sink, 0);
+            flows.report(now, &mut sink, PublisherId::FLOWS);
         }
     }
-    flows.finish(now, &mut sink, 0);
+    flows.finish(now, &mut sink, PublisherId::FLOWS);
     documents.check(frames * reports);
     assert_eq!(decoder.counters().count(), 15, "a counter that nobody has heard of");
 }

@@ -8,9 +8,9 @@ use sniffer::{
     config::Node,
     decode::{Tcp, TcpFlags},
     net::{Direction, Peers, Transport},
-    protocols::{Context, PROTOCOLS, Plugin, Protocol},
-    publish::Sink,
-    stream::{Configured, Env, Streams, Totals, ports::PortMap},
+    protocols::{PROTOCOLS, Protocol},
+    publish::{PublisherId, Sink},
+    stream::{Env, Plugins, Streams, Totals, plugins::Call, ports::PortMap},
     time::Timestamp,
 };
 use std::{net::SocketAddr, sync::OnceLock, time::Duration};
@@ -40,10 +40,13 @@ fn options(all: bool) -> &'static Node {
     &NODES.get_or_init(|| ["{}", OPTIONS].map(|text| Node::parse(text).unwrap()))[usize::from(all)]
 }
 
-/// Every port is of the first protocol, or of the first two.
+/// The protocol under test, and another one that a connection may be handed over to.
+const IDS: [PublisherId; 2] = [PublisherId(1), PublisherId(2)];
+
+/// Every port is of the first protocol, or of both.
 fn ports(shared: bool) -> &'static PortMap {
     static PORTS: OnceLock<[PortMap; 2]> = OnceLock::new();
-    &PORTS.get_or_init(|| [PortMap::new([], &[0]), PortMap::new([], &[0, 1])])[usize::from(shared)]
+    &PORTS.get_or_init(|| [PortMap::new([], &IDS[..1]), PortMap::new([], &IDS)])[usize::from(shared)]
 }
 
 /// Plays `data`; no input gives more events than it has bytes.
@@ -63,7 +66,6 @@ pub fn run(protocol: &'static Protocol, data: &[u8]) {
         totals: Totals::default(),
         sink: documents.sink(),
         now: Timestamp(1_700_000_000_000_000_000),
-        wake: None,
         ends,
         next: [u32::MAX - 300, 1000],
     };
@@ -77,17 +79,19 @@ pub fn run(protocol: &'static Protocol, data: &[u8]) {
     documents.check(data.len() + 16);
 }
 
-/// The protocol, and another one that a connection may be handed over to.
-fn plugins(protocol: &'static Protocol, how: u8) -> Vec<Configured> {
+fn plugins(protocol: &'static Protocol, how: u8) -> Plugins {
     let named = |name: &str| PROTOCOLS.iter().copied().find(|p| p.name == name && p.name != protocol.name);
     let other = named("tls").or_else(|| named("http")).or_else(|| named("redis"));
-    let open = |protocol: &'static Protocol| Configured { protocol, plugin: (protocol.open)(options(how & ALL_OPTIONS != 0)).unwrap() };
-    [Some(protocol), other].into_iter().flatten().map(open).collect()
+    let mut plugins = Plugins::default();
+    for (id, protocol) in IDS.into_iter().zip([Some(protocol), other].into_iter().flatten()) {
+        plugins.insert(id, protocol, (protocol.open)(options(how & ALL_OPTIONS != 0)).unwrap());
+    }
+    plugins
 }
 
 struct Player {
     protocol: &'static Protocol,
-    plugins: Vec<Configured>,
+    plugins: Plugins,
     datagrams: bool,
     ports: &'static PortMap,
     v6: bool,
@@ -95,7 +99,6 @@ struct Player {
     totals: Totals,
     sink: Sink,
     now: Timestamp,
-    wake: Option<Timestamp>,
     /// The client's, the server's.
     ends: [SocketAddr; 2],
     /// The next sequence number of each.
@@ -147,9 +150,8 @@ impl Player {
         self.next[from] = seq.wrapping_add(wire_payload).wrapping_add(u32::from(flags.syn() || flags.fin()));
         let tcp = Tcp { source: source.port(), destination: destination.port(), seq, ack, flags, payload, wire_payload };
         let opens = flags.syn().then(|| !flags.ack());
-        if let Some(wanted) = self.ports.wanted(source.port(), destination.port(), opens) {
-            self.with_streams(|streams, env| streams.segment(source, destination, wanted, &tcp, env));
-        }
+        let claim = self.ports.claim(source.port(), destination.port(), opens);
+        self.with_streams(|streams, env| streams.segment(source, destination, claim, &tcp, env));
     }
 
     fn datagram(&mut self, dir: Direction, data: &[u8]) {
@@ -171,33 +173,25 @@ impl Player {
         let mut peers = Peers::new(client, server, transport);
         peers.icmp = data.first().zip(data.get(1)).filter(|_| icmp).map(|(kind, code)| (*kind, *code));
         let dir = if icmp { Direction::ToServer } else { dir };
-        self.with_plugin(peers, |plugin, cx| plugin.on_datagram(dir, data, cx));
+        let call = Call { now: self.now, peers, sink: &mut self.sink, strict: false };
+        self.plugins.call(IDS[0], call, |plugin, cx| plugin.on_datagram(dir, data, cx));
     }
 
     fn advance(&mut self, now: Timestamp) {
         self.now = now;
         self.with_streams(Streams::advance);
-        if self.wake.is_some_and(|due| due <= now) {
-            self.wake = None;
-            self.with_plugin(Peers::nobody(), |plugin, cx| plugin.on_timer(cx));
-        }
+        self.plugins.wake(now, &mut self.sink, false);
     }
 
     fn end(&mut self) {
         self.advance(self.now.after(Duration::from_secs(20)));
         self.with_streams(Streams::finish);
         assert_eq!(self.streams.len(), 0, "connections are left after the end");
-        self.with_plugin(Peers::nobody(), |plugin, cx| plugin.on_end(cx));
+        self.plugins.end_all(self.now, &mut self.sink);
     }
 
     fn with_streams<T>(&mut self, f: impl FnOnce(&mut Streams, &mut Env<'_>) -> T) -> T {
         let (now, sink, totals) = (self.now, &mut self.sink, &mut self.totals);
         f(&mut self.streams, &mut Env { now, sink, plugins: &self.plugins, ports: self.ports, totals, strict: false })
-    }
-
-    fn with_plugin(&mut self, mut peers: Peers, f: impl FnOnce(&mut dyn Plugin, &mut Context<'_>)) {
-        let mut cx = Context::new(self.now, &mut peers, &mut self.sink, 0, false).with_wake(self.wake);
-        f(self.plugins[0].plugin.as_mut(), &mut cx);
-        self.wake = cx.wake();
     }
 }

@@ -4,7 +4,7 @@
 
 use super::Input;
 use sniffer::{
-    stream::reassembly::{Order, Piece},
+    stream::reassembly::{Piece, Reassembler},
     time::Timestamp,
 };
 use std::{collections::HashSet, time::Duration};
@@ -53,7 +53,7 @@ pub fn run(data: &[u8]) {
     let mut input = Input(data);
     let isn = input.word();
     let mut model = Model { cut: input.byte() & 1 != 0, ..Model::default() };
-    let (mut order, mut now, mut held) = (Order::default(), Timestamp(0), 0);
+    let (mut order, mut now, mut held) = (Reassembler::default(), Timestamp(0), 0);
     order.begin(isn);
     let first = isn.wrapping_add(1);
     while !input.is_empty() {
@@ -71,10 +71,10 @@ pub fn run(data: &[u8]) {
             3 => order.acknowledged(first.wrapping_add(model.end as u32), true, now, &mut |piece| model.take(&piece)),
             _ => {}
         }
-        assert!(order.waiting() <= held, "{} bytes wait of {held}", order.waiting());
+        assert!(order.held() <= held, "{} bytes held of {held}", order.held());
         assert_eq!(order.next(), Some(first.wrapping_add(model.at as u32)), "the next byte");
     }
     order.flush(&mut |piece| model.take(&piece));
-    assert_eq!((order.waiting(), order.deadline()), (0, None), "something waits after the end");
+    assert_eq!((order.held(), order.deadline()), (0, None), "something is held after the end");
     assert_eq!(model.at, model.end, "the end");
 }

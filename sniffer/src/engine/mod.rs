@@ -1,0 +1,76 @@
+//! Everything between a frame and its documents: decodes, dispatches, runs timers, counts. One per worker; it has no clock, no source and no
+//! thread, so that tests drive it frame by frame.
+
+mod pipeline;
+pub mod settings;
+
+pub use settings::{ClaimedPorts, Configured, InForce, Settings};
+
+use crate::{
+    capture::Frame,
+    config,
+    decode::Decoder,
+    publish::{Deliver, Sink},
+    time::Timestamp,
+};
+use pipeline::Pipeline;
+use std::sync::Arc;
+
+/// Everything between a frame and its documents.
+pub struct Engine {
+    decoder: Decoder,
+    pipeline: Pipeline,
+    frames: u64,
+}
+
+impl Engine {
+    /// An engine that has seen nothing yet. Its records go to `deliver`.
+    ///
+    /// # Errors
+    /// What is wrong with a protocol's options.
+    pub fn new(settings: Arc<Settings>, deliver: Deliver) -> Result<Self, config::Error> {
+        let sink = Sink::new(settings.publishing.clone(), deliver);
+        Ok(Self { decoder: Decoder::new(), pipeline: Pipeline::new(settings, sink)?, frames: 0 })
+    }
+
+    /// Goes on with other settings. An open connection keeps the parser that it has; a protocol that is configured no more gets no new connections. The
+    /// plugin of a protocol whose options did not change stays, one whose options changed reports what waits and is replaced. Flows are counted on
+    /// unless their options changed.
+    ///
+    /// # Errors
+    /// What is wrong with a protocol's options; then the settings of before stay in force.
+    pub fn replace_settings(&mut self, settings: Arc<Settings>) -> Result<(), config::Error> {
+        self.pipeline.replace_settings(settings)
+    }
+
+    /// Takes a frame.
+    pub fn frame(&mut self, frame: &Frame<'_>) {
+        self.frames += 1;
+        self.pipeline.advance(frame.time);
+        if let Ok(packet) = self.decoder.decode(frame) {
+            self.pipeline.packet(&packet);
+        }
+    }
+
+    /// Moves time on to `now` and runs the timers that are due. A time in the past is ignored.
+    pub fn advance(&mut self, now: Timestamp) {
+        self.pipeline.advance(now);
+    }
+
+    /// The end of the input: parsers, plugins and the flow table report what still waits.
+    pub fn finish(&mut self) {
+        self.pipeline.finish();
+    }
+
+    /// Delivers the records collected so far.
+    pub fn flush(&mut self) {
+        self.pipeline.flush();
+    }
+
+    /// Totals since the start, by the names they have among the metrics.
+    pub fn counters(&self, each: &mut dyn FnMut(&str, u64)) {
+        each("capture.frames", self.frames);
+        self.decoder.counters().for_each(|(name, n)| each(name, n));
+        self.pipeline.counters(each);
+    }
+}

@@ -1,0 +1,210 @@
+//! What becomes of a decoded packet: the connection or plugin that it belongs to, the flow that it counts for, and the timers of all of them.
+
+use super::Settings;
+use crate::{
+    config,
+    decode::{Layer4, Packet, Tcp},
+    flow::table::FlowTable,
+    net::{Direction, Peers},
+    protocols::Probe,
+    publish::{PublisherId, Sink},
+    stream::{Env, Plugins, Streams, Totals, plugins::Call, ports::PortSet},
+    time::Timestamp,
+};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+/// Timers are looked at when packets' time has moved on by this much: the precision of all time-outs.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Everything behind the decoder, whose packets it borrows.
+pub(super) struct Pipeline {
+    settings: Arc<Settings>,
+    plugins: Plugins,
+    /// TCP ports that no protocol claims any more, while connections are open that began when one did.
+    given_up: Option<PortSet>,
+    streams: Streams,
+    totals: Totals,
+    flows: Option<FlowTable>,
+    sink: Sink,
+    /// The greatest time seen, on which timers run.
+    now: Timestamp,
+    ticked: Timestamp,
+    own_packets: u64,
+}
+
+impl Pipeline {
+    pub(super) fn new(settings: Arc<Settings>, sink: Sink) -> Result<Self, config::Error> {
+        Ok(Self {
+            plugins: settings.open()?,
+            given_up: None,
+            streams: Streams::default(),
+            totals: Totals::default(),
+            flows: flow_table(&settings),
+            sink,
+            settings,
+            now: Timestamp::default(),
+            ticked: Timestamp::default(),
+            own_packets: 0,
+        })
+    }
+
+    /// See [`super::Engine::replace_settings`].
+    pub(super) fn replace_settings(&mut self, settings: Arc<Settings>) -> Result<(), config::Error> {
+        let opened = settings.open_changed(&self.settings)?;
+        let before = std::mem::replace(&mut self.settings, settings);
+        for id in self.plugins.ids() {
+            let gone = !self.settings.has(id);
+            if (gone || opened.protocol(id).is_some()) && !before.strict {
+                self.plugins.end(id, self.now, &mut self.sink);
+            }
+            if gone {
+                self.plugins.remove(id);
+            }
+        }
+        self.plugins.replace_with(opened);
+        if self.settings.flows != before.flows || self.settings.strict != before.strict {
+            if let Some(flows) = &mut self.flows {
+                flows.finish(self.now, &mut self.sink, PublisherId::FLOWS);
+            }
+            self.flows = flow_table(&self.settings);
+        }
+        let mut given_up = self.given_up.take().unwrap_or_default();
+        given_up.add_given_up(before.tcp(), self.settings.tcp());
+        self.given_up = (!given_up.is_empty()).then_some(given_up);
+        self.streams.count_earlier();
+        self.sink.replace(self.settings.publishing.clone());
+        Ok(())
+    }
+
+    pub(super) fn flush(&mut self) {
+        self.sink.flush();
+    }
+
+    pub(super) fn packet(&mut self, packet: &Packet<'_>) {
+        if !self.settings.own.is_empty() && is_own(packet, &self.settings.own, &self.settings.local) {
+            self.own_packets += 1;
+            return;
+        }
+        let mut connection = None;
+        match packet.layer4 {
+            Layer4::Tcp(tcp) => connection = self.segment(packet, &tcp),
+            Layer4::Udp(udp) if !udp.payload.is_empty() => {
+                if let Some(claim) = self.settings.udp().claim(udp.source, udp.destination, None) {
+                    let dir = if claim.to_server { Direction::ToServer } else { Direction::ToClient };
+                    let recognises =
+                        |&id: &PublisherId| self.plugins.protocol(id).is_some_and(|p| (p.probe)(dir, udp.payload) == Probe::Yes);
+                    let plugin = match self.settings.udp().get(claim.set) {
+                        [one] => Some(*one),
+                        several => several.iter().copied().find(recognises),
+                    };
+                    self.datagram(plugin, dir, udp.payload, packet, None);
+                }
+            }
+            Layer4::Icmp(icmp) | Layer4::Icmp6(icmp) => {
+                self.datagram(self.settings.icmp(), Direction::ToServer, icmp.payload, packet, Some((icmp.kind, icmp.code)));
+            }
+            Layer4::Udp(_) | Layer4::Fragment | Layer4::Other(_) | Layer4::None => {}
+        }
+        if let Some(flows) = &mut self.flows
+            && flows.packet(packet, connection)
+        {
+            flows.report(self.now, &mut self.sink, PublisherId::FLOWS);
+        }
+    }
+
+    /// Returns the number of the segment's connection, when a protocol claims it.
+    fn segment(&mut self, packet: &Packet<'_>, tcp: &Tcp<'_>) -> Option<u64> {
+        let opens = tcp.flags.syn().then(|| !tcp.flags.ack());
+        let claim = match self.settings.tcp().claim(tcp.source, tcp.destination, opens) {
+            None if self.given_up.as_ref().is_some_and(|ports| ports.has(tcp.source) || ports.has(tcp.destination)) => None,
+            claim => Some(claim?),
+        };
+        let (_, source, destination) = packet.ends()?;
+        self.with_streams(packet.time, |streams, env| streams.segment(source, destination, claim, tcp, env))
+    }
+
+    fn datagram(&mut self, plugin: Option<PublisherId>, dir: Direction, data: &[u8], packet: &Packet<'_>, icmp: Option<(u8, u8)>) {
+        let (Some(plugin), Some((transport, source, destination))) = (plugin, packet.ends()) else { return };
+        let mut peers = match dir {
+            Direction::ToServer => Peers::new(source, destination, transport),
+            Direction::ToClient => Peers::new(destination, source, transport),
+        };
+        peers.icmp = icmp;
+        let call = Call { now: packet.time, peers, sink: &mut self.sink, strict: self.settings.strict };
+        self.plugins.call(plugin, call, |plugin, cx| plugin.on_datagram(dir, data, cx));
+    }
+
+    pub(super) fn advance(&mut self, now: Timestamp) {
+        if now <= self.now {
+            return;
+        }
+        self.now = now;
+        if now.since(self.ticked) >= TICK.as_nanos() as u64 {
+            self.tick();
+        }
+    }
+
+    fn tick(&mut self) {
+        self.ticked = self.now;
+        self.with_streams(self.now, Streams::advance);
+        if self.given_up.is_some() && self.streams.earlier() == 0 {
+            self.given_up = None;
+        }
+        self.plugins.wake(self.now, &mut self.sink, self.settings.strict);
+        if let Some(flows) = &mut self.flows {
+            flows.report(self.now, &mut self.sink, PublisherId::FLOWS);
+        }
+    }
+
+    pub(super) fn finish(&mut self) {
+        self.with_streams(self.now, Streams::finish);
+        if !self.settings.strict {
+            self.plugins.end_all(self.now, &mut self.sink);
+        }
+        if let Some(flows) = &mut self.flows {
+            flows.finish(self.now, &mut self.sink, PublisherId::FLOWS);
+        }
+        self.sink.flush();
+    }
+
+    pub(super) fn counters(&self, each: &mut dyn FnMut(&str, u64)) {
+        each("capture.own", self.own_packets);
+        self.totals.named().iter().for_each(|&(name, n)| each(name, n));
+        each("tcp.open", self.streams.len() as u64);
+        if let Some(flows) = &self.flows {
+            flows.counters().for_each(|(name, n)| each(name, n));
+        }
+        for &(publisher, name, n) in self.sink.counters() {
+            let of = self.plugins.protocol(publisher).map_or("flows", |protocol| protocol.name);
+            each(&format!("{of}.{name}"), n);
+        }
+    }
+
+    fn with_streams<T>(&mut self, now: Timestamp, f: impl FnOnce(&mut Streams, &mut Env<'_>) -> T) -> T {
+        let mut env = Env {
+            now,
+            sink: &mut self.sink,
+            plugins: &self.plugins,
+            ports: self.settings.tcp(),
+            totals: &mut self.totals,
+            strict: self.settings.strict,
+        };
+        f(&mut self.streams, &mut env)
+    }
+}
+
+fn flow_table(settings: &Settings) -> Option<FlowTable> {
+    settings.flows.clone().map(|options| FlowTable::new(options, settings.strict))
+}
+
+/// Whether a packet is of a connection between this host and one of the outputs.
+fn is_own(packet: &Packet<'_>, own: &[SocketAddr], local: &[IpAddr]) -> bool {
+    packet.ends().is_some_and(|(_, source, destination)| {
+        let ours = |output: SocketAddr, other: SocketAddr| own.contains(&output) && local.contains(&other.ip());
+        ours(destination, source) || ours(source, destination)
+    })
+}

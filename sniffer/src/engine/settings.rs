@@ -1,0 +1,152 @@
+//! What the configuration says to the engines of an interface: immutable, shared by its workers, replaced as a whole.
+
+use crate::{
+    config::{self, Node},
+    flow::table,
+    net::Transport,
+    protocols::Protocol,
+    publish::{PublisherId, Publishing},
+    stream::{
+        Plugins,
+        ports::{PortMap, Range},
+    },
+};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// The ports that a configured protocol claims.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClaimedPorts {
+    /// Ports and ranges, both ends included.
+    pub ports: Vec<Range>,
+    /// Also traffic on ports that no protocol claims.
+    pub any: bool,
+}
+
+/// A configured protocol. Each worker opens a plugin of its own from it, because plugins have state.
+#[derive(Clone)]
+pub struct Configured {
+    /// Its id, which stays the same when the configuration is read again.
+    pub id: PublisherId,
+    /// What it is.
+    pub protocol: &'static Protocol,
+    /// Its options.
+    pub options: Node,
+    /// Its ports.
+    pub claimed: ClaimedPorts,
+}
+
+/// The settings of an engine. Change the public fields before they are shared.
+pub struct Settings {
+    /// Who publishes what, and what is done to it.
+    pub publishing: Arc<Publishing>,
+    /// `packetbeat.flows`; `None` when flows are off.
+    pub flows: Option<table::Options>,
+    /// `packetbeat.compatibility: strict`, and the source is a file.
+    pub strict: bool,
+    /// The outputs' addresses: traffic between this host and them is counted and not reported.
+    pub own: Vec<SocketAddr>,
+    /// This host's addresses, to recognise connections to our own outputs.
+    pub local: Vec<IpAddr>,
+    protocols: Vec<Configured>,
+    tcp: PortMap,
+    udp: PortMap,
+    icmp: Option<PublisherId>,
+}
+
+impl Settings {
+    /// Settings with these protocols, no flows, not strict, and no outputs of our own.
+    pub fn new(protocols: Vec<Configured>, publishing: Arc<Publishing>) -> Self {
+        let map = |transport: Transport| {
+            let carried = || protocols.iter().filter(move |p| p.protocol.transports.contains(&transport));
+            let any: Vec<PublisherId> = carried().filter(|p| p.claimed.any).map(|p| p.id).collect();
+            PortMap::new(carried().map(|p| (p.id, p.claimed.ports.as_slice())), &any)
+        };
+        let (tcp, udp) = (map(Transport::Tcp), map(Transport::Udp));
+        let icmp = protocols.iter().find(|p| p.protocol.transports.contains(&Transport::Icmp)).map(|p| p.id);
+        Self { publishing, flows: None, strict: false, own: Vec::new(), local: Vec::new(), protocols, tcp, udp, icmp }
+    }
+
+    /// Opens a plugin for each protocol.
+    ///
+    /// # Errors
+    /// What is wrong with a protocol's options.
+    pub fn open(&self) -> Result<Plugins, config::Error> {
+        let mut plugins = Plugins::default();
+        for p in &self.protocols {
+            plugins.insert(p.id, p.protocol, (p.protocol.open)(&p.options)?);
+        }
+        Ok(plugins)
+    }
+
+    /// Opens a plugin for each protocol that is new here, or has other options than in `before`.
+    pub(super) fn open_changed(&self, before: &Self) -> Result<Plugins, config::Error> {
+        let mut plugins = Plugins::default();
+        for p in &self.protocols {
+            if !before.protocols.iter().any(|old| old.id == p.id && old.options.has_same_content(&p.options)) {
+                plugins.insert(p.id, p.protocol, (p.protocol.open)(&p.options)?);
+            }
+        }
+        Ok(plugins)
+    }
+
+    /// Whether a protocol is configured.
+    pub(super) fn has(&self, id: PublisherId) -> bool {
+        self.protocols.iter().any(|p| p.id == id)
+    }
+
+    /// Which protocols claim a TCP port.
+    #[inline]
+    pub(super) fn tcp(&self) -> &PortMap {
+        &self.tcp
+    }
+
+    /// Which protocols claim a UDP port.
+    #[inline]
+    pub(super) fn udp(&self) -> &PortMap {
+        &self.udp
+    }
+
+    /// Which protocol gets ICMP messages.
+    #[inline]
+    pub(super) fn icmp(&self) -> Option<PublisherId> {
+        self.icmp
+    }
+}
+
+/// The settings in force on an interface: replaced by the main thread, looked at by workers between two polls.
+pub struct InForce {
+    settings: Mutex<Arc<Settings>>,
+    /// Counts replacements, so that looking for one costs a load.
+    version: AtomicU64,
+}
+
+impl InForce {
+    /// The first settings.
+    pub fn new(settings: Arc<Settings>) -> Self {
+        Self { settings: Mutex::new(settings), version: AtomicU64::new(0) }
+    }
+
+    /// Replaces the settings. Every worker takes them after the poll that it is in.
+    pub fn replace(&self, settings: Arc<Settings>) {
+        *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = settings;
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// The settings, and how often they were replaced. When they are replaced at the same moment the count may be that of before: then the next
+    /// comparison of counts finds another one.
+    pub fn get(&self) -> (Arc<Settings>, u64) {
+        let version = self.version();
+        (self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone(), version)
+    }
+
+    /// How often the settings were replaced.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,119 @@
+//! The configured protocols of one worker: their plugins, and the timers that plugins asked for.
+
+use crate::{
+    net::Peers,
+    protocols::{Context, Plugin, Protocol, StreamParser},
+    publish::{PublisherId, Sink},
+    time::Timestamp,
+};
+
+/// The plugins of one worker, by [`PublisherId`].
+#[derive(Default)]
+pub struct Plugins {
+    entries: Vec<Option<Entry>>,
+}
+
+struct Entry {
+    protocol: &'static Protocol,
+    /// `None` once the protocol is not configured any more: its counters still have a name.
+    plugin: Option<Box<dyn Plugin>>,
+    /// When the plugin asked to be woken.
+    wake: Option<Timestamp>,
+}
+
+/// What a call of a plugin needs besides the plugin.
+pub struct Call<'a> {
+    /// The time of the packet at hand, or of the timer.
+    pub now: Timestamp,
+    /// The ends of the conversation.
+    pub peers: Peers,
+    /// Where events go.
+    pub sink: &'a mut Sink,
+    /// See [`Context::strict`].
+    pub strict: bool,
+}
+
+impl Plugins {
+    /// Adds a configured protocol; it takes the place of one with the same id.
+    pub fn insert(&mut self, id: PublisherId, protocol: &'static Protocol, plugin: Box<dyn Plugin>) {
+        let place = id.index();
+        if self.entries.len() <= place {
+            self.entries.resize_with(place + 1, || None);
+        }
+        self.entries[place] = Some(Entry { protocol, plugin: Some(plugin), wake: None });
+    }
+
+    /// The ids of all that are configured, in ascending order.
+    pub fn ids(&self) -> Vec<PublisherId> {
+        let configured = |entry: &Option<Entry>| entry.as_ref().is_some_and(|entry| entry.plugin.is_some());
+        (0..).zip(&self.entries).filter(|(_, entry)| configured(entry)).map(|(id, _)| PublisherId(id)).collect()
+    }
+
+    /// What a configured protocol is; also of one that is not configured any more.
+    pub fn protocol(&self, id: PublisherId) -> Option<&'static Protocol> {
+        self.entry(id).map(|entry| entry.protocol)
+    }
+
+    /// The first configured protocol of that name.
+    pub fn named(&self, name: &str) -> Option<PublisherId> {
+        let is = |e: &Option<Entry>| e.as_ref().is_some_and(|e| e.plugin.is_some() && e.protocol.name == name);
+        (0..).zip(&self.entries).find(|(_, entry)| is(entry)).map(|(id, _)| PublisherId(id))
+    }
+
+    /// A parser for a new TCP connection; `None` when the protocol has none or is not configured any more.
+    pub fn connect(&self, id: PublisherId) -> Option<Box<dyn StreamParser>> {
+        self.entry(id)?.plugin.as_ref()?.connect()
+    }
+
+    /// Calls a plugin. Nothing happens when it is not configured any more.
+    pub fn call(&mut self, id: PublisherId, mut with: Call<'_>, f: impl FnOnce(&mut dyn Plugin, &mut Context<'_>)) {
+        let Some(Some(Entry { plugin: Some(plugin), wake, .. })) = self.entries.get_mut(id.index()) else { return };
+        let mut cx = Context::new(with.now, &mut with.peers, with.sink, id, with.strict).with_wake(*wake);
+        f(plugin.as_mut(), &mut cx);
+        *wake = cx.wake();
+    }
+
+    /// Wakes the plugins whose time has come at `now`. With `strict` their timers are dropped.
+    pub fn wake(&mut self, now: Timestamp, sink: &mut Sink, strict: bool) {
+        for id in 0..self.entries.len() as u32 {
+            let Some(Some(Entry { wake, .. })) = self.entries.get_mut(id as usize) else { continue };
+            if wake.is_some_and(|due| due <= now) {
+                *wake = None;
+                if !strict {
+                    let with = Call { now, peers: Peers::nobody(), sink, strict };
+                    self.call(PublisherId(id), with, |plugin, cx| plugin.on_timer(cx));
+                }
+            }
+        }
+    }
+
+    /// Takes over all plugins of `newer`; one with the same id is dropped.
+    pub fn replace_with(&mut self, newer: Self) {
+        for (id, entry) in (0..).zip(newer.entries) {
+            if let Some(Entry { protocol, plugin: Some(plugin), .. }) = entry {
+                self.insert(PublisherId(id), protocol, plugin);
+            }
+        }
+    }
+
+    /// Drops the plugin of a protocol that is not configured any more.
+    pub fn remove(&mut self, id: PublisherId) {
+        if let Some(Some(entry)) = self.entries.get_mut(id.index()) {
+            (entry.plugin, entry.wake) = (None, None);
+        }
+    }
+
+    /// Nothing more comes for this plugin: it reports what still waits.
+    pub fn end(&mut self, id: PublisherId, now: Timestamp, sink: &mut Sink) {
+        self.call(id, Call { now, peers: Peers::nobody(), sink, strict: false }, |plugin, cx| plugin.on_end(cx));
+    }
+
+    /// The end of the input: every plugin reports what still waits.
+    pub fn end_all(&mut self, now: Timestamp, sink: &mut Sink) {
+        self.ids().into_iter().for_each(|id| self.end(id, now, sink));
+    }
+
+    fn entry(&self, id: PublisherId) -> Option<&Entry> {
+        self.entries.get(id.index())?.as_ref()
+    }
+}
