@@ -1,7 +1,7 @@
 //! The loop of one core: polls a source, hands frames to the engine, and reports counters. The last module that asks the clock.
 
 use crate::{
-    capture::{Polled, Source},
+    capture::{Polled, Source, control::Control},
     engine::{Engine, InForce},
     time::Timestamp,
 };
@@ -22,6 +22,7 @@ const REPORT: Duration = Duration::from_secs(1);
 /// A source and its engine, on a thread of their own.
 pub struct Worker {
     source: Box<dyn Source>,
+    control: Arc<dyn Control>,
     engine: Engine,
     settings: Arc<InForce>,
     /// The version of the settings that the engine has.
@@ -38,8 +39,8 @@ pub struct Standing<'a> {
 
 impl Worker {
     /// A worker whose engine has the first version of `settings`. `live`: the time of the source is the clock's, so that timers run while no packet comes.
-    pub fn new(source: Box<dyn Source>, engine: Engine, settings: Arc<InForce>, live: bool) -> Self {
-        Self { source, engine, settings, version: 0, live }
+    pub fn new(source: Box<dyn Source>, control: Arc<dyn Control>, engine: Engine, settings: Arc<InForce>, live: bool) -> Self {
+        Self { source, control, engine, settings, version: 0, live }
     }
 
     /// Works until the source ends or `stop` is set, then finishes. `report` is called about once a second, and at the end.
@@ -64,6 +65,7 @@ impl Worker {
                 Ok(Polled::Ended) => break Ok(()),
                 Err(error) => break Err(error),
             }
+            self.engine.exchange(&*self.control);
             if self.settings.version() != self.version {
                 self.take_settings();
             }
@@ -73,7 +75,7 @@ impl Worker {
                 self.report(report);
             }
         };
-        self.engine.finish();
+        self.engine.finish(&*self.control);
         self.report(report);
         result
     }
@@ -95,4 +97,112 @@ impl Worker {
 
 fn wall_clock() -> Timestamp {
     Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        capture::{
+            Frame, Link,
+            control::recording::{Call, Recording},
+        },
+        config::Node,
+        engine::{ClaimedPorts, Configured, Settings},
+        protocols::PROTOCOLS,
+        publish::{PublisherId, Publishing},
+    };
+    use std::{collections::VecDeque, sync::Mutex};
+
+    /// What the source does at a poll: frames of these data, or an end; before it returns it calls the closure.
+    type Step = (Vec<Vec<u8>>, io::Result<Polled>, Box<dyn FnOnce() + Send>);
+
+    struct Scripted(VecDeque<Step>);
+
+    impl Source for Scripted {
+        fn poll(&mut self, _wait: Duration, each: &mut dyn FnMut(Frame<'_>)) -> io::Result<Polled> {
+            let Some((frames, polled, then)) = self.0.pop_front() else { return Ok(Polled::Ended) };
+            for data in frames {
+                let (wire_len, time) = (data.len() as u32, Timestamp(1_000_000_000));
+                let (link, segments) = (Link::RawIp, Default::default());
+                each(Frame { time, link, data: &data, wire_len, tag: None, ifindex: 0, segments });
+            }
+            then();
+            polled
+        }
+
+        fn update_stats(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The first data of a connection to a port of 10.0.0.2.
+    fn frame(port: u16, data: &[u8]) -> Vec<u8> {
+        let mut frame = vec![0x45, 0, 0, 40 + data.len() as u8, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0x9c, 0x40];
+        frame.extend_from_slice(&port.to_be_bytes());
+        frame.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x10, 0xff, 0xff, 0, 0, 0, 0]);
+        frame.extend_from_slice(data);
+        frame
+    }
+
+    fn settings(port: u16) -> Arc<Settings> {
+        let protocol = PROTOCOLS.iter().copied().find(|p| p.name == "http").unwrap();
+        let claimed = ClaimedPorts { ports: vec![(port, port)], any: false };
+        let configured = Configured { id: PublisherId(1), protocol, options: Node::default(), claimed };
+        Arc::new(Settings::new(vec![configured], Arc::new(Publishing::bare())))
+    }
+
+    /// Runs a worker; returns its result, what capture was told, and how often `tcp.connections` was reported with which total.
+    fn run(steps: Vec<Step>, in_force: Arc<InForce>, control: Arc<Recording>, stop: &AtomicBool) -> (io::Result<()>, Vec<u64>) {
+        let engine = Engine::new(in_force.get().0, Box::new(|_| ())).unwrap();
+        let worker = Worker::new(Box::new(Scripted(steps.into())), control, engine, in_force, false);
+        let mut totals = Vec::new();
+        let result = worker.run(stop, &mut |standing| {
+            standing.engine.counters(&mut |name, total| {
+                if name == "tcp.connections" {
+                    totals.push(total);
+                }
+            });
+        });
+        (result, totals)
+    }
+
+    fn idle() -> Box<dyn FnOnce() + Send> {
+        Box::new(|| ())
+    }
+
+    #[test]
+    fn verdicts_are_handed_over_after_the_poll_and_settings_are_taken_between_two() {
+        let (control, in_force) = (Arc::new(Recording::default()), Arc::new(InForce::new(settings(80))));
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let look = || -> Box<dyn FnOnce() + Send> {
+            let (told, control) = (told.clone(), control.clone());
+            Box::new(move || told.lock().unwrap().push(control.take().len()))
+        };
+        let replace = in_force.clone();
+        let steps: Vec<Step> = vec![
+            (vec![frame(80, &[0xff; 20]), frame(8080, b"GET ")], Ok(Polled::Frames(2)), look()),
+            (vec![], Ok(Polled::Idle), look()),
+            // Replaced during a poll: what this poll brings is still under the old settings.
+            (vec![], Ok(Polled::Frames(0)), Box::new(move || replace.replace(settings(8080)))),
+            (vec![frame(8080, b"GET "), frame(81, b"GET ")], Ok(Polled::Frames(2)), idle()),
+        ];
+        let (result, totals) = run(steps, in_force, control.clone(), &AtomicBool::new(false));
+        assert!(result.is_ok());
+        assert_eq!(*told.lock().unwrap(), [0, 1], "calls of the control, seen at the end of each poll");
+        assert_eq!(totals, [2], "one connection under each settings");
+        assert!(!control.take().iter().any(|call| matches!(call, Call::Apply(_))), "and once only");
+    }
+
+    #[test]
+    fn a_worker_finishes_when_it_is_stopped_and_when_its_source_fails() {
+        let fresh = || (Arc::new(InForce::new(settings(80))), Arc::new(Recording::default()));
+        let (in_force, control) = fresh();
+        let steps = || -> Vec<Step> { vec![(vec![frame(80, b"GET ")], Err(io::Error::other("gone")), idle())] };
+        let (result, totals) = run(steps(), in_force, control, &AtomicBool::new(false));
+        assert_eq!((result.unwrap_err().to_string().as_str(), totals), ("gone", vec![1]), "everything until then is reported");
+        let (in_force, control) = fresh();
+        let (result, totals) = run(steps(), in_force, control, &AtomicBool::new(true));
+        assert_eq!((result.is_ok(), totals), (true, vec![0]), "stopped before the first poll");
+    }
 }

@@ -169,7 +169,7 @@ impl Job<'_> {
             for source in opened.sources {
                 let live = interface.file.is_none();
                 let engine = Engine::new(settings.clone(), self.deliver(queue, interface))?;
-                ready.push(Worker::new(source, engine, in_force.clone(), live));
+                ready.push(Worker::new(source, opened.control.clone(), engine, in_force.clone(), live));
             }
             workers.publishing.push(publishing);
         }

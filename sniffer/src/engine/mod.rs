@@ -3,11 +3,14 @@
 
 mod pipeline;
 pub mod settings;
+#[cfg(test)]
+mod tests;
+mod verdicts;
 
 pub use settings::{ClaimedPorts, Configured, InForce, Settings};
 
 use crate::{
-    capture::Frame,
+    capture::{Frame, control::Control},
     config,
     decode::Decoder,
     publish::{Deliver, Sink},
@@ -57,9 +60,15 @@ impl Engine {
         self.pipeline.advance(now);
     }
 
-    /// The end of the input: parsers, plugins and the flow table report what still waits.
-    pub fn finish(&mut self) {
-        self.pipeline.finish();
+    /// To be called between two polls: tells capture what it need not copy any more, and, as often as flows are reported, reports those that were counted in the
+    /// kernel.
+    pub fn exchange(&mut self, control: &dyn Control) {
+        self.pipeline.exchange(control);
+    }
+
+    /// The end of the input: parsers, plugins, the flow table and `control` report what still waits.
+    pub fn finish(&mut self, control: &dyn Control) {
+        self.pipeline.finish(control);
     }
 
     /// Delivers the records collected so far.

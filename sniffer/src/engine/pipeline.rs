@@ -1,7 +1,8 @@
 //! What becomes of a decoded packet: the connection or plugin that it belongs to, the flow that it counts for, and the timers of all of them.
 
-use super::Settings;
+use super::{Settings, verdicts::Verdicts};
 use crate::{
+    capture::control::Control,
     config,
     decode::{Layer4, Packet, Tcp},
     flow::table::FlowTable,
@@ -25,14 +26,18 @@ pub(super) struct Pipeline {
     settings: Arc<Settings>,
     plugins: Plugins,
     /// TCP ports that no protocol claims any more, while connections are open that began when one did.
-    given_up: Option<PortSet>,
+    pub(super) given_up: Option<PortSet>,
     streams: Streams,
     totals: Totals,
+    verdicts: Verdicts,
     flows: Option<FlowTable>,
     sink: Sink,
     /// The greatest time seen, on which timers run.
     now: Timestamp,
     ticked: Timestamp,
+    /// When flows that were counted in the kernel were last asked for.
+    drained: Timestamp,
+    drain_failures: u64,
     own_packets: u64,
 }
 
@@ -43,11 +48,14 @@ impl Pipeline {
             given_up: None,
             streams: Streams::default(),
             totals: Totals::default(),
+            verdicts: Verdicts::default(),
             flows: flow_table(&settings),
             sink,
             settings,
             now: Timestamp::default(),
             ticked: Timestamp::default(),
+            drained: Timestamp::default(),
+            drain_failures: 0,
             own_packets: 0,
         })
     }
@@ -124,7 +132,7 @@ impl Pipeline {
             claim => Some(claim?),
         };
         let (_, source, destination) = packet.ends()?;
-        self.with_streams(packet.time, |streams, env| streams.segment(source, destination, claim, tcp, env))
+        self.with_streams(packet.time, |streams, env| streams.segment(source, destination, packet.realm, claim, tcp, env))
     }
 
     fn datagram(&mut self, plugin: Option<PublisherId>, dir: Direction, data: &[u8], packet: &Packet<'_>, icmp: Option<(u8, u8)>) {
@@ -160,11 +168,35 @@ impl Pipeline {
         }
     }
 
-    pub(super) fn finish(&mut self) {
+    /// See [`super::Engine::exchange`].
+    pub(super) fn exchange(&mut self, control: &dyn Control) {
+        self.verdicts.apply(control);
+        if let Some(options) = &self.settings.flows
+            && !self.settings.strict
+            && self.now.since(self.drained) >= options.period.unwrap_or(options.timeout).as_nanos() as u64
+        {
+            self.drain_flows(control, false);
+        }
+    }
+
+    /// Reports the flows that were counted in the kernel; at the end of the input all of them are over.
+    fn drain_flows(&mut self, control: &dyn Control, end: bool) {
+        let Some(flows) = &mut self.flows else { return };
+        let (now, sink) = (self.now, &mut self.sink);
+        self.drained = now;
+        if let Err(error) = control.drain_flows(now, &mut |flow| flows.report_counted(flow, end, now, sink, PublisherId::FLOWS)) {
+            self.drain_failures += 1;
+            log::warn!("flows counted in the kernel are not reported: {error}");
+        }
+    }
+
+    pub(super) fn finish(&mut self, control: &dyn Control) {
         self.with_streams(self.now, Streams::finish);
         if !self.settings.strict {
             self.plugins.end_all(self.now, &mut self.sink);
         }
+        self.verdicts.apply(control);
+        self.drain_flows(control, true);
         if let Some(flows) = &mut self.flows {
             flows.finish(self.now, &mut self.sink, PublisherId::FLOWS);
         }
@@ -174,9 +206,11 @@ impl Pipeline {
     pub(super) fn counters(&self, each: &mut dyn FnMut(&str, u64)) {
         each("capture.own", self.own_packets);
         self.totals.named().iter().for_each(|&(name, n)| each(name, n));
+        self.verdicts.counters().iter().for_each(|&(name, n)| each(name, n));
         each("tcp.open", self.streams.len() as u64);
         if let Some(flows) = &self.flows {
             flows.counters().for_each(|(name, n)| each(name, n));
+            each("flows.drain_failures", self.drain_failures);
         }
         for &(publisher, name, n) in self.sink.counters() {
             let of = self.plugins.protocol(publisher).map_or("flows", |protocol| protocol.name);
@@ -185,11 +219,14 @@ impl Pipeline {
     }
 
     fn with_streams<T>(&mut self, now: Timestamp, f: impl FnOnce(&mut Streams, &mut Env<'_>) -> T) -> T {
+        let verdicts = &mut self.verdicts;
         let mut env = Env {
             now,
             sink: &mut self.sink,
             plugins: &self.plugins,
             ports: self.settings.tcp(),
+            verdicts: &mut |key, verdict| verdicts.push(key, verdict),
+            track_vlans: self.settings.track_vlans,
             totals: &mut self.totals,
             strict: self.settings.strict,
         };

@@ -49,6 +49,8 @@ pub struct Settings {
     pub flows: Option<table::Options>,
     /// `packetbeat.compatibility: strict`, and the source is a file.
     pub strict: bool,
+    /// Whether VLAN ids tell connections apart (the interface option of that name).
+    pub track_vlans: bool,
     /// The outputs' addresses: traffic between this host and them is counted and not reported.
     pub own: Vec<SocketAddr>,
     /// This host's addresses, to recognise connections to our own outputs.
@@ -69,7 +71,7 @@ impl Settings {
         };
         let (tcp, udp) = (map(Transport::Tcp), map(Transport::Udp));
         let icmp = protocols.iter().find(|p| p.protocol.transports.contains(&Transport::Icmp)).map(|p| p.id);
-        Self { publishing, flows: None, strict: false, own: Vec::new(), local: Vec::new(), protocols, tcp, udp, icmp }
+        Self { publishing, flows: None, strict: false, track_vlans: false, own: Vec::new(), local: Vec::new(), protocols, tcp, udp, icmp }
     }
 
     /// Opens a plugin for each protocol.

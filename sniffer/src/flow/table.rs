@@ -314,6 +314,17 @@ impl FlowTable {
         }
     }
 
+    /// Reports a flow that was counted elsewhere, with all that was counted. It is over at the `end` of the input, or when nothing was seen of it for the
+    /// time-out; until then it is reported only where there are periodic reports.
+    pub fn report_counted(&mut self, flow: &FlowRecord, end: bool, now: Timestamp, sink: &mut Sink, publisher: PublisherId) {
+        let over = end || now.since(flow.end) > nanos(self.options.timeout);
+        if over || self.options.period.is_some() {
+            self.counters.reports += 1;
+            let reason = if over { Reason::Over } else { Reason::Period };
+            report::emit(flow, [Count::default(); 2], reason, now, sink, publisher);
+        }
+    }
+
     /// The end: every flow is reported, and is over.
     pub fn finish(&mut self, now: Timestamp, sink: &mut Sink, publisher: PublisherId) {
         let delta = self.options.enable_delta_flow_reports;

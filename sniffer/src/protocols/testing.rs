@@ -5,7 +5,7 @@ use super::{Close, Plugin, Progress, Protocol, Recovery, StreamParser};
 use crate::{
     config::Node,
     decode::{Tcp, TcpFlags},
-    net::{Direction, Peers, Transport},
+    net::{Direction, Peers, Realm, Transport, Verdict},
     publish::{PublisherId, Sink},
     stream::{Env, Plugins, Streams, Totals, pending::Outcome, plugins::Call, ports::PortMap},
     time::Timestamp,
@@ -45,6 +45,8 @@ pub struct Harness {
     pub now: u64,
     /// How the connection stands.
     pub state: Outcome,
+    /// What capture was told that it need not copy.
+    pub verdicts: Vec<Verdict>,
     /// Whether the handshake was played.
     opened: bool,
     /// The next sequence number of client and server.
@@ -76,6 +78,7 @@ impl Harness {
             out,
             now: 0,
             state: Outcome::Continue,
+            verdicts: Vec::new(),
             opened: false,
             next: [u32::MAX - 300, 1000],
             handed_over,
@@ -95,7 +98,8 @@ impl Harness {
 
     fn with_streams(&mut self, now: Timestamp, f: impl FnOnce(&mut Streams, &mut Env<'_>)) {
         let (sink, plugins, totals) = (&mut self.sink, &self.plugins, &mut self.totals);
-        f(&mut self.streams, &mut Env { now, sink, plugins, ports: &PORTS, totals, strict: false });
+        let verdicts = &mut |_, verdict| self.verdicts.push(verdict);
+        f(&mut self.streams, &mut Env { now, sink, plugins, ports: &PORTS, verdicts, track_vlans: false, totals, strict: false });
         self.state = if self.handed_over.load(Ordering::Relaxed) {
             Outcome::HandOver(HANDED_OVER_TO)
         } else if self.totals.given_up + self.totals.dropped_because_of_gaps > 0 {
@@ -119,7 +123,7 @@ impl Harness {
         let tcp = Tcp { source: source.port(), destination: destination.port(), seq, ack, flags, payload, wire_payload: wire };
         let claim = PORTS.claim(source.port(), destination.port(), Some(dir == ToServer));
         self.with_streams(self.time(), |streams, env| {
-            streams.segment(source, destination, claim, &tcp, env);
+            streams.segment(source, destination, Realm::default(), claim, &tcp, env);
         });
     }
 

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     decode::Tcp,
-    net::{Direction, Peers},
+    net::{Direction, Peers, Verdict},
     protocols::{Close, Context, Recovery, Skipped, StreamParser},
     publish::PublisherId,
     time::Timestamp,
@@ -21,6 +21,12 @@ const MOST_HAND_OVERS: u8 = 4;
 /// passive listener knows only roughly).
 const RESET_WINDOW: u32 = 1 << 24;
 
+/// Bytes that a parser declares unwanted before a [`Verdict::Skip`] is worth its cost, a write to a map of the kernel. A verdict arrives there after some
+/// 10 ms (the wait of a poll), in which a connection of 1 Gbit/s has sent so much.
+const SHORTEST_SKIP: u64 = 1 << 20;
+/// Sequence numbers are compared within half their range. When more is unwanted, another verdict follows at the end of this one.
+const LONGEST_SKIP: u64 = (1 << 31) - 1;
+
 /// What one end sends.
 #[derive(Default)]
 struct Half {
@@ -29,6 +35,8 @@ struct Half {
     closed: bool,
     /// Closed by a FIN.
     by_fin: bool,
+    /// The last [`Verdict::Skip`] of this half: its first sequence number and the one behind it.
+    skip: Option<(u32, u32)>,
 }
 
 /// Who reads the bytes of a connection.
@@ -38,6 +46,15 @@ enum Reader {
     Parser(Box<dyn StreamParser>),
     /// Nobody any more: the parser is done or gave up, or no protocol takes the connection.
     LeftAlone,
+}
+
+/// What of a connection became unwanted since it was last asked.
+#[derive(Clone, Copy, Default)]
+struct News {
+    /// All of it.
+    shunt: bool,
+    /// A range of the half.
+    skip: [bool; 2],
 }
 
 /// A connection and all that is known of it.
@@ -54,6 +71,8 @@ pub struct Connection {
     hand_overs: u8,
     /// When the parser wants to be woken.
     pub(super) wake: Option<Timestamp>,
+    /// What [`Connection::take_verdicts`] has not handed over yet.
+    news: News,
     /// The sequence number of the SYN, to tell a repeated one from a new connection.
     syn: Option<u32>,
 }
@@ -70,6 +89,7 @@ impl Connection {
             protocol: PublisherId::default(),
             hand_overs: 0,
             wake: None,
+            news: News::default(),
             syn: None,
         }
     }
@@ -164,6 +184,23 @@ impl Connection {
         matches!(&self.reader, Reader::Parser(parser) if parser.remembers())
     }
 
+    /// Hands over what capture need not copy any more, as far as it was not handed over before.
+    #[inline]
+    pub(super) fn take_verdicts(&mut self, each: &mut dyn FnMut(Verdict)) {
+        if !self.news.shunt && self.news.skip == [false; 2] {
+            return;
+        }
+        let news = std::mem::take(&mut self.news);
+        if news.shunt {
+            return each(Verdict::Shunt);
+        }
+        for (sender, half) in self.halves.iter().enumerate().filter(|(half, _)| news.skip.get(*half) == Some(&true)) {
+            if let Some((from, until)) = half.skip {
+                each(Verdict::Skip { sender, from, until });
+            }
+        }
+    }
+
     /// Bytes held for this connection.
     pub(super) fn held(&self) -> usize {
         self.halves.iter().map(|half| half.order.held() + half.pending.kept()).sum()
@@ -198,6 +235,21 @@ impl Connection {
             order.forget();
         }
         self.halves[half].order = order;
+        if self.halves[half].pending.to_skip() >= SHORTEST_SKIP {
+            self.note_skip(half);
+        }
+    }
+
+    /// Makes a verdict of the bytes of a half that the parser declared unwanted, unless the last one still covers the next byte.
+    fn note_skip(&mut self, half: usize) {
+        let Half { order, pending, skip, .. } = &mut self.halves[half];
+        let (Some(next), Reader::Parser(_)) = (order.next(), &self.reader) else { return };
+        if skip.is_some_and(|(_, until)| until.wrapping_sub(next).cast_signed() > 0) {
+            return;
+        }
+        let length = pending.to_skip().min(LONGEST_SKIP) as u32; // less than 2^31
+        *skip = Some((next, next.wrapping_add(length)));
+        self.news.skip[half] = true;
     }
 
     fn piece(&mut self, half: usize, piece: Piece<'_>, env: &mut Env<'_>) {
@@ -238,6 +290,7 @@ impl Connection {
             }
             several => Reader::Parser(Box::new(Prober::new(several.iter().filter_map(|&id| env.plugins.protocol(id))))),
         };
+        self.news.shunt |= matches!(self.reader, Reader::LeftAlone);
     }
 
     fn follow(&mut self, outcome: Outcome, env: &mut Env<'_>) {
@@ -274,6 +327,7 @@ impl Connection {
 
     fn leave_alone(&mut self) {
         self.reader = Reader::LeftAlone;
+        self.news.shunt = true;
         self.wake = None;
         for half in &mut self.halves {
             half.pending.forget();

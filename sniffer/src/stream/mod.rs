@@ -9,11 +9,17 @@ pub mod ports;
 pub mod probe;
 pub mod reassembly;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use plugins::Plugins;
 pub use table::Streams;
 
-use crate::{publish::Sink, time::Timestamp};
+use crate::{
+    net::{FlowKey, Verdict},
+    publish::Sink,
+    time::Timestamp,
+};
 use ports::PortMap;
 
 /// What a connection uses while a segment or timer is handled.
@@ -26,6 +32,10 @@ pub struct Env<'a> {
     pub plugins: &'a Plugins,
     /// Which of them claim which TCP port.
     pub ports: &'a PortMap,
+    /// Takes what capture need not copy any more.
+    pub verdicts: &'a mut dyn FnMut(FlowKey, Verdict),
+    /// Whether VLAN ids tell connections apart.
+    pub track_vlans: bool,
     /// Counters.
     pub totals: &'a mut Totals,
     /// See [`crate::protocols::Context::strict`].

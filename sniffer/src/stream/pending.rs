@@ -106,6 +106,12 @@ impl Pending {
         self.skipped
     }
 
+    /// Bytes still to come that the parser declared unwanted.
+    #[inline]
+    pub fn to_skip(&self) -> u64 {
+        self.skip
+    }
+
     /// Bytes kept.
     pub fn kept(&self) -> usize {
         self.kept.len()

@@ -4,7 +4,7 @@
 use super::{Env, connection::Connection, ports::Claim};
 use crate::{
     decode::Tcp,
-    net::{Peers, Transport},
+    net::{FlowKey, Peers, Realm, Transport},
     protocols::Close,
     time::Timestamp,
 };
@@ -12,6 +12,7 @@ use hashbrown::HashMap;
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, VecDeque},
+    hash::{Hash, Hasher},
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
@@ -29,10 +30,30 @@ const MOST_OVER: usize = 4096;
 /// And for how long: twice the time a segment may live in practice.
 const OVER: Duration = Duration::from_secs(60);
 
-/// The two ends, the lower one first.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+/// What the packets of a connection have in common.
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Key {
+    /// The lower one first.
     ends: [(IpAddr, u16); 2],
+    realm: Realm,
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.ends.hash(state);
+        // Plain traffic is hashed by its ends alone.
+        if self.realm != Realm::default() {
+            self.realm.hash(state);
+        }
+    }
+}
+
+impl Key {
+    /// How capture knows the connection. [`FlowKey`] has the ends in the same order.
+    fn flow(&self) -> FlowKey {
+        let [a, b] = self.ends.map(|(ip, port)| SocketAddr::new(ip, port));
+        FlowKey::new(self.realm, Transport::Tcp, a, b)
+    }
 }
 
 /// The index of a slot, and which of its successive connections is meant (see [`Slot::turn`]).
@@ -70,17 +91,18 @@ pub struct Streams {
     last_earlier: u64,
     earlier: usize,
     most: usize,
+    most_held: usize,
 }
 
 impl Default for Streams {
     fn default() -> Self {
-        Self::new(MOST_CONNECTIONS)
+        Self::new(MOST_CONNECTIONS, MOST_HELD)
     }
 }
 
 impl Streams {
-    /// At most `most` connections.
-    pub fn new(most: usize) -> Self {
+    /// At most `most` connections, which hold at most `most_held` bytes.
+    pub fn new(most: usize, most_held: usize) -> Self {
         Self {
             by_key: HashMap::default(),
             slots: Vec::new(),
@@ -94,6 +116,7 @@ impl Streams {
             last_earlier: 0,
             earlier: 0,
             most: most.max(1),
+            most_held,
         }
     }
 
@@ -107,6 +130,11 @@ impl Streams {
         self.by_key.is_empty()
     }
 
+    /// Bytes that all connections hold.
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
     /// From here on [`Streams::earlier`] counts the connections that are open now.
     pub fn count_earlier(&mut self) {
         (self.last_earlier, self.earlier) = (self.opened, self.len());
@@ -117,17 +145,19 @@ impl Streams {
         self.earlier
     }
 
-    /// Takes a segment from `source` to `destination`. Without a claim of a protocol it opens no connection. Returns the number of its connection.
+    /// Takes a segment from `source` to `destination` that came through `realm`. Without a claim of a protocol it opens no connection. Returns the number of its connection.
     pub fn segment(
         &mut self,
         source: SocketAddr,
         destination: SocketAddr,
+        realm: Realm,
         claim: Option<Claim>,
         segment: &Tcp<'_>,
         env: &mut Env<'_>,
     ) -> Option<u64> {
         let (from, to) = ((source.ip(), source.port()), (destination.ip(), destination.port()));
-        let (key, half) = if from <= to { (Key { ends: [from, to] }, 0) } else { (Key { ends: [to, from] }, 1) };
+        let (ends, half) = if from <= to { ([from, to], 0) } else { ([to, from], 1) };
+        let key = Key { ends, realm: realm.of_connection(env.track_vlans) };
         let mut at = self.by_key.get(&key).copied();
         if let Some(known) = at
             && self.slots[known].as_ref().is_some_and(|slot| slot.connection.is_another(half, segment))
@@ -150,7 +180,7 @@ impl Streams {
             let turn = slot.turn;
             self.over.push_back((env.now.after(OVER), (at, turn)));
         }
-        self.settle(at, env.now);
+        self.settle(at, env);
         self.make_room(env);
         Some(number)
     }
@@ -164,7 +194,7 @@ impl Streams {
             if let Some(slot) = self.at(place) {
                 slot.armed = None;
                 slot.connection.expire(env);
-                self.settle(place.0, env.now);
+                self.settle(place.0, env);
             }
         }
         while let Some(&(due, place)) = self.over.front()
@@ -248,14 +278,16 @@ impl Streams {
         }
     }
 
-    /// Counts anew what a connection holds, and sets its timer. The timer is later than `now`: else a parser that always asks to be woken at once would
+    /// After a call of a connection: counts anew what it holds, hands over its verdicts and sets its timer. The timer is later than `now`: else a parser that always asks to be woken at once would
     /// never let [`Streams::advance`] return.
-    fn settle(&mut self, at: usize, now: Timestamp) {
+    fn settle(&mut self, at: usize, env: &mut Env<'_>) {
         let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) else { return };
         let held = slot.connection.held();
         self.held = self.held - slot.held + held;
         slot.held = held;
-        let later = Timestamp(now.0.saturating_add(1));
+        let key = &slot.key;
+        slot.connection.take_verdicts(&mut |verdict| (env.verdicts)(key.flow(), verdict));
+        let later = Timestamp(env.now.0.saturating_add(1));
         if let Some(due) = slot.connection.due().map(|due| due.max(later))
             && slot.armed.is_none_or(|armed| due < armed)
         {
@@ -265,7 +297,7 @@ impl Streams {
     }
 
     fn make_room(&mut self, env: &mut Env<'_>) {
-        while self.held > MOST_HELD && self.oldest != NONE {
+        while self.held > self.most_held && self.oldest != NONE {
             env.totals.evicted += 1;
             self.end(self.oldest, Close::Evicted, env);
         }

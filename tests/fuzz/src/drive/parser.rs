@@ -7,7 +7,7 @@ use super::{Documents, Input};
 use sniffer::{
     config::Node,
     decode::{Tcp, TcpFlags},
-    net::{Direction, Peers, Transport},
+    net::{Direction, FlowKey, Peers, Realm, Transport, Verdict},
     protocols::{PROTOCOLS, Protocol},
     publish::{PublisherId, Sink},
     stream::{Env, Plugins, Streams, Totals, plugins::Call, ports::PortMap},
@@ -151,7 +151,7 @@ impl Player {
         let tcp = Tcp { source: source.port(), destination: destination.port(), seq, ack, flags, payload, wire_payload };
         let opens = flags.syn().then(|| !flags.ack());
         let claim = self.ports.claim(source.port(), destination.port(), opens);
-        self.with_streams(|streams, env| streams.segment(source, destination, claim, &tcp, env));
+        self.with_streams(|streams, env| streams.segment(source, destination, Realm::default(), claim, &tcp, env));
     }
 
     fn datagram(&mut self, dir: Direction, data: &[u8]) {
@@ -191,7 +191,25 @@ impl Player {
     }
 
     fn with_streams<T>(&mut self, f: impl FnOnce(&mut Streams, &mut Env<'_>) -> T) -> T {
+        // A range that is not shorter than half of all sequence numbers has no beginning and no end.
+        let mut check = |_: FlowKey, verdict: Verdict| {
+            if let Verdict::Skip { from, until, .. } = verdict {
+                assert!(until.wrapping_sub(from).cast_signed() > 0, "a skip from {from} until {until}");
+            }
+        };
         let (now, sink, totals) = (self.now, &mut self.sink, &mut self.totals);
-        f(&mut self.streams, &mut Env { now, sink, plugins: &self.plugins, ports: self.ports, totals, strict: false })
+        f(
+            &mut self.streams,
+            &mut Env {
+                now,
+                sink,
+                plugins: &self.plugins,
+                ports: self.ports,
+                verdicts: &mut check,
+                track_vlans: false,
+                totals,
+                strict: false,
+            },
+        )
     }
 }

@@ -1,0 +1,351 @@
+//! The engine as a whole: frames in, documents, verdicts and counters out.
+
+use super::*;
+use crate::{
+    capture::{
+        Link,
+        control::recording::{Call, Recording},
+    },
+    config::Node,
+    flow::table,
+    net::{FlowKey, FlowRecord, Realm, StoredKey, Transport, Verdict},
+    protocols::PROTOCOLS,
+    publish::{Identity, Publisher, PublisherId, Publishing, World},
+};
+use serde_json::Value;
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+const SYN: u8 = 0x02;
+const FIN: u8 = 0x11;
+const ACK: u8 = 0x10;
+const SECOND: u64 = 1_000_000_000;
+
+/// A configured protocol: id, name, options (with `tags` for its documents), ports.
+type Entry<'a> = (u32, &'a str, &'a str, &'a [u16]);
+
+fn settings(entries: &[Entry<'_>], flows: Option<&str>) -> Settings {
+    let mut publishers = vec![Publisher { id: PublisherId::FLOWS, dataset: "flow", settings: Node::default() }];
+    let mut configured = Vec::new();
+    for (id, name, options, ports) in entries {
+        let (id, options) = (PublisherId(*id), Node::parse(options).unwrap());
+        let protocol = PROTOCOLS.iter().copied().find(|p| p.name == *name).unwrap();
+        publishers.push(Publisher { id, dataset: protocol.name, settings: options.clone() });
+        let claimed = ClaimedPorts { ports: ports.iter().map(|&port| (port, port)).collect(), any: false };
+        configured.push(Configured { id, protocol, options, claimed });
+    }
+    let publishing = Publishing::new(Identity::default(), &Node::default(), &[], publishers, World::default()).unwrap();
+    let mut settings = Settings::new(configured, publishing);
+    settings.flows = flows.map(|yaml| table::Options::read(&Node::parse(yaml).unwrap()).unwrap());
+    settings
+}
+
+struct Bench {
+    engine: Engine,
+    control: Recording,
+    documents: Arc<Mutex<Vec<Value>>>,
+    now: u64,
+}
+
+impl Bench {
+    fn new(settings: Settings) -> Self {
+        let documents: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let seen = documents.clone();
+        let parsed = move |record: &crate::publish::Record| serde_json::from_slice(&record.body).unwrap();
+        let deliver = Box::new(move |batch: Vec<crate::publish::Record>| seen.lock().unwrap().extend(batch.iter().map(parsed)));
+        let engine = Engine::new(Arc::new(settings), deliver).unwrap();
+        Self { engine, control: Recording::default(), documents, now: 1000 * SECOND }
+    }
+
+    fn replace(&mut self, settings: Settings) {
+        self.engine.replace_settings(Arc::new(settings)).unwrap();
+    }
+
+    /// A segment between 10.0.0.1:`client` and 10.0.0.2:`server`.
+    fn tcp(&mut self, client: u16, server: u16, to_server: bool, flags: u8, seq: u32, payload: &[u8]) {
+        let (source, destination) = if to_server { (client, server) } else { (server, client) };
+        let mut segment = [source.to_be_bytes(), destination.to_be_bytes()].concat();
+        segment.extend_from_slice(&seq.to_be_bytes());
+        segment.extend_from_slice(&[0, 0, 0, 0, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+        segment.extend_from_slice(payload);
+        self.ip(6, to_server, &segment);
+    }
+
+    fn udp(&mut self, client: u16, server: u16, to_server: bool, payload: &[u8]) {
+        let (source, destination) = if to_server { (client, server) } else { (server, client) };
+        let mut datagram = [source, destination, payload.len() as u16 + 8, 0].map(u16::to_be_bytes).concat();
+        datagram.extend_from_slice(payload);
+        self.ip(17, to_server, &datagram);
+    }
+
+    fn ip(&mut self, protocol: u8, to_server: bool, payload: &[u8]) {
+        let mut data = vec![0x45, 0];
+        data.extend_from_slice(&(payload.len() as u16 + 20).to_be_bytes());
+        data.extend_from_slice(&[0, 0, 0, 0, 64, protocol, 0, 0]);
+        let (from, to) = if to_server { (1, 2) } else { (2, 1) };
+        data.extend_from_slice(&[10, 0, 0, from, 10, 0, 0, to]);
+        data.extend_from_slice(payload);
+        self.now += 1000;
+        self.engine.frame(&Frame {
+            time: Timestamp(self.now),
+            link: Link::RawIp,
+            data: &data,
+            wire_len: data.len() as u32,
+            tag: None,
+            ifindex: 0,
+            segments: Default::default(),
+        });
+    }
+
+    fn at(&mut self, seconds: u64) {
+        self.now += seconds * SECOND;
+        self.engine.advance(Timestamp(self.now));
+    }
+
+    /// What the last calls reported, as `TYPE METHOD STATUS TAGS`.
+    fn documents(&mut self) -> Vec<String> {
+        self.engine.flush();
+        let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+        let brief = |d: &Value| {
+            let tags: Vec<_> = d["tags"].as_array().into_iter().flatten().map(text).collect();
+            format!("{} {} {} {}", text(&d["type"]), text(&d["method"]), text(&d["status"]), tags.join("+"))
+        };
+        std::mem::take(&mut *self.documents.lock().unwrap()).iter().map(|d| brief(d).trim_end().to_owned()).collect()
+    }
+
+    /// What capture was told since the last time.
+    fn told(&mut self) -> Vec<Call> {
+        self.engine.exchange(&self.control);
+        self.control.take()
+    }
+
+    fn counter(&self, name: &str) -> Option<u64> {
+        let mut found = None;
+        self.engine.counters(&mut |counter, n| {
+            if counter == name {
+                found = Some(n);
+            }
+        });
+        found
+    }
+}
+
+fn key(client: u16, server: u16) -> FlowKey {
+    let end = |host, port| SocketAddr::from(([10, 0, 0, host], port));
+    FlowKey::new(Realm::default(), Transport::Tcp, end(1, client), end(2, server))
+}
+
+const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
+const PONG: &[u8] = b"+PONG\r\n";
+
+#[test]
+fn a_parser_that_is_done_or_gives_up_is_a_verdict() {
+    let mut b = Bench::new(settings(&[(1, "http", "{}", &[80])], None));
+    b.tcp(4000, 80, true, ACK, 0, b"GET /ws HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n");
+    b.tcp(4000, 80, false, ACK, 0, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n");
+    assert_eq!(b.told(), [Call::Apply(vec![(key(4000, 80), Verdict::Shunt)])]);
+    assert_eq!(b.told(), [], "only once");
+    b.tcp(4001, 80, true, ACK, 0, &[0xff; 100]);
+    b.tcp(4002, 80, true, ACK, 0, &[0xfe; 100]);
+    let both = vec![(key(4001, 80), Verdict::Shunt), (key(4002, 80), Verdict::Shunt)];
+    assert_eq!(b.told(), [Call::Apply(both)], "all of one poll in one call");
+    assert_eq!((b.counter("verdicts.shunt"), b.counter("tcp.done_with"), b.counter("tcp.given_up")), (Some(3), Some(1), Some(2)));
+}
+
+#[test]
+fn a_long_body_is_a_verdict_on_its_sequence_numbers() {
+    let mut b = Bench::new(settings(&[(1, "http", "{}", &[80])], None));
+    let head = b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n";
+    b.tcp(4000, 80, true, ACK, 0, b"GET / HTTP/1.1\r\n\r\n");
+    b.tcp(4000, 80, false, ACK, 5, &[&head[..], &[b'x'; 1000]].concat());
+    let body = 5 + head.len() as u32;
+    let skip = Verdict::Skip { sender: 1, from: body + 1000, until: body + 10_000_000 };
+    assert_eq!(b.told(), [Call::Apply(vec![(key(4000, 80), skip)])]);
+    assert_eq!(b.counter("verdicts.skip"), Some(1));
+}
+
+/// Every TLS 1.3 connection of the golden capture.
+#[test]
+fn a_tls_handshake_that_is_over_is_a_verdict() {
+    use crate::capture::{Polled, Source, file::FileSource};
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/protocols/tls/tls13.pcap");
+    let mut b = Bench::new(settings(&[(1, "tls", "{}", &[443, 4433, 8443])], None));
+    let mut file = FileSource::open(&path).unwrap();
+    let mut frames = Vec::new();
+    while file.poll(std::time::Duration::ZERO, &mut |frame| frames.push(b.engine.frame(&frame))).unwrap() != Polled::Ended {}
+    let told = b.told();
+    let [Call::Apply(verdicts)] = &told[..] else { panic!("{told:?} for {} frames", frames.len()) };
+    let connections = b.counter("tcp.connections").unwrap() as usize;
+    assert_eq!((verdicts.len(), b.counter("tcp.done_with")), (connections, Some(connections as u64)), "{verdicts:?}");
+    assert!(connections > 0 && verdicts.iter().all(|(_, verdict)| *verdict == Verdict::Shunt), "{verdicts:?}");
+}
+
+#[test]
+fn flows_counted_in_the_kernel_are_reported_when_flows_are() {
+    let mut b = Bench::new(settings(&[], Some("{period: 10s, timeout: 30s}")));
+    let record = |age: u64| {
+        let mut flow = FlowRecord::new(StoredKey::new(&[0, 0, 0, 0, 255, 255, 255, 255]), false, Timestamp(1000 * SECOND));
+        flow.end = Timestamp((1010 - age) * SECOND);
+        flow
+    };
+    b.at(9);
+    b.engine.exchange(&b.control);
+    b.control.take();
+    b.at(1);
+    assert_eq!(b.told(), [], "not before the period is over");
+    b.control.answers(|answers| answers.flows = vec![record(5), record(31)]);
+    b.at(9);
+    assert_eq!(b.told(), [Call::DrainFlows(Timestamp(b.now))]);
+    b.engine.flush();
+    let last = |b: &Bench| b.documents.lock().unwrap().drain(..).map(|d| d["flow"]["final"].as_bool()).collect::<Vec<_>>();
+    assert_eq!(last(&b), [Some(false), Some(true)], "the second has been silent for longer than the timeout");
+    b.control.answers(|answers| answers.flows = vec![record(5)]);
+    b.engine.finish(&b.control);
+    assert_eq!((last(&b), b.control.take()), (vec![Some(true)], vec![Call::DrainFlows(Timestamp(b.now))]), "at the end all are over");
+    assert_eq!(b.counter("flows.reports"), Some(3));
+
+    let mut b = Bench::new(settings(&[(1, "redis", "{}", &[6379])], None));
+    b.at(100);
+    b.engine.finish(&b.control);
+    assert_eq!(b.control.take(), [], "nobody wants flows");
+}
+
+#[test]
+fn an_open_connection_keeps_the_protocol_that_is_configured_no_more() {
+    let mut b = Bench::new(settings(&[(1, "redis", "{tags: [old]}", &[6379])], None));
+    b.tcp(4000, 6379, true, SYN, 0, b"");
+    b.tcp(4000, 6379, true, ACK, 1, PING);
+    b.replace(settings(&[(2, "http", "{}", &[80])], None));
+    b.tcp(4000, 6379, false, ACK, 0, PONG);
+    assert_eq!(b.documents(), ["redis PING OK old"], "with the tags that it had");
+    b.tcp(4001, 6379, true, ACK, 0, PING);
+    b.tcp(4001, 6379, false, ACK, 0, PONG);
+    assert_eq!((b.documents(), b.counter("tcp.connections")), (vec![], Some(1)), "no new connection");
+    b.tcp(4000, 6379, true, ACK, 1 + PING.len() as u32, PING);
+    b.tcp(4000, 6379, false, ACK, PONG.len() as u32, PONG);
+    assert_eq!(b.documents(), ["redis PING OK old"]);
+    // Even when its settings are gone for the second time.
+    b.replace(settings(&[], None));
+    b.tcp(4000, 6379, true, FIN, 1 + 2 * PING.len() as u32, PING);
+    b.tcp(4000, 6379, false, FIN, 2 * PONG.len() as u32, PONG);
+    assert_eq!(b.documents(), ["redis PING OK old"]);
+    assert_eq!((b.counter("tcp.open"), b.engine.pipeline.given_up.is_some()), (Some(1), true));
+    b.at(61);
+    assert_eq!(
+        (b.counter("tcp.open"), b.engine.pipeline.given_up.is_some()),
+        (Some(0), false),
+        "the ports are forgotten with the last connection"
+    );
+}
+
+#[test]
+fn a_protocol_with_the_same_id_goes_on_with_its_new_tags_and_ports() {
+    let mut b = Bench::new(settings(&[(1, "redis", "{tags: [old]}", &[6379])], None));
+    b.tcp(4000, 6379, true, ACK, 0, PING);
+    // Another place in the list, another port, other tags.
+    b.replace(settings(&[(2, "http", "{}", &[80]), (1, "redis", "{tags: [new]}", &[6380])], None));
+    b.tcp(4000, 6379, false, ACK, 0, PONG);
+    b.tcp(4001, 6380, true, ACK, 0, PING);
+    b.tcp(4001, 6380, false, ACK, 0, PONG);
+    assert_eq!(b.documents(), ["redis PING OK new", "redis PING OK new"]);
+    // Back again: the port is claimed as before.
+    b.replace(settings(&[(1, "redis", "{tags: [back]}", &[6379])], None));
+    b.tcp(4002, 6379, true, ACK, 0, PING);
+    b.tcp(4002, 6379, false, ACK, 0, PONG);
+    b.tcp(4001, 6380, true, ACK, PING.len() as u32, PING);
+    b.tcp(4001, 6380, false, ACK, PONG.len() as u32, PONG);
+    assert_eq!(b.documents(), ["redis PING OK back", "redis PING OK back"]);
+}
+
+#[test]
+fn a_plugin_stays_while_its_options_do() {
+    let ask = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01";
+    let answer = b"\x12\x34\x81\x80\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01";
+    let dns = |options| settings(&[(1, "dns", options, &[53])], None);
+    let mut b = Bench::new(dns("{tags: [a]}"));
+    b.udp(4000, 53, true, ask);
+    b.replace(dns("{tags: [a]}"));
+    b.udp(4000, 53, false, answer);
+    assert_eq!(b.documents(), ["dns QUERY OK a"], "the request waited in the plugin");
+    b.udp(4000, 53, true, ask);
+    b.replace(dns("{tags: [b]}"));
+    assert_eq!(b.documents(), ["dns QUERY Error a"], "reported when its plugin goes, under the old settings");
+    b.udp(4000, 53, false, answer);
+    assert_eq!(b.counter("dns.unmatched_responses"), Some(1));
+    b.replace(settings(&[], None));
+    b.udp(4000, 53, true, ask);
+    b.at(60);
+    b.engine.finish(&Recording::default());
+    assert_eq!(b.counter("dns.unmatched_responses"), Some(1), "its counters still have their name");
+    assert_eq!(b.documents().len(), 1, "the response without a request; nothing of the time after");
+}
+
+#[test]
+fn settings_that_cannot_be_opened_change_nothing() {
+    let mut b = Bench::new(settings(&[(1, "redis", "{}", &[6379])], None));
+    let broken = settings(&[(2, "http", "{}", &[80]), (1, "redis", "{transaction_timeout: soon}", &[6379])], None);
+    let error = b.engine.replace_settings(Arc::new(broken)).unwrap_err();
+    assert!(error.to_string().contains("transaction_timeout"), "{error}");
+    b.tcp(4000, 6379, true, ACK, 0, PING);
+    b.tcp(4000, 6379, false, ACK, 0, PONG);
+    b.tcp(4000, 80, true, ACK, 0, b"GET / HTTP/1.1\r\n\r\n");
+    assert_eq!((b.documents(), b.counter("tcp.connections")), (vec!["redis PING OK".to_owned()], Some(1)));
+}
+
+#[test]
+fn flows_go_on_unless_their_options_change() {
+    let flows = |period| settings(&[], Some(&format!("{{period: {period}}}")));
+    let mut b = Bench::new(flows("20s"));
+    b.udp(4000, 53, true, b"x");
+    b.replace(flows("20s"));
+    assert_eq!((b.documents(), b.counter("flows.active")), (vec![], Some(1)));
+    b.replace(flows("30s"));
+    assert_eq!((b.documents(), b.counter("flows.active")), (vec!["flow - -".to_owned()], Some(0)), "what was counted is reported");
+    b.udp(4000, 53, true, b"x");
+    b.replace(settings(&[], None));
+    assert_eq!((b.documents(), b.counter("flows.active")), (vec!["flow - -".to_owned()], None));
+}
+
+#[test]
+fn talk_with_our_own_outputs_is_counted_and_not_reported() {
+    let mut own = settings(&[(1, "redis", "{}", &[6379])], None);
+    own.own = vec!["10.0.0.2:6379".parse().unwrap()];
+    own.local = vec!["10.0.0.1".parse().unwrap()];
+    let mut b = Bench::new(own);
+    b.tcp(4000, 6379, true, ACK, 0, PING);
+    b.tcp(4000, 6379, false, ACK, 0, PONG);
+    b.tcp(4000, 6380, true, ACK, 0, PING);
+    assert_eq!((b.documents(), b.counter("capture.own"), b.counter("capture.frames")), (vec![], Some(2), Some(3)));
+}
+
+#[test]
+fn time_never_goes_back() {
+    let mut b = Bench::new(settings(&[(1, "redis", "{transaction_timeout: 10s}", &[6379])], None));
+    b.tcp(4000, 6379, true, ACK, 0, PING);
+    let now = b.now;
+    b.at(59);
+    b.now = now;
+    b.tcp(4000, 6379, false, ACK, 0, PONG);
+    b.engine.advance(Timestamp(0));
+    assert_eq!(b.documents(), ["redis PING OK"], "a packet that comes late is read all the same");
+    b.at(70);
+    assert_eq!(b.counter("tcp.idle"), Some(1));
+}
+
+#[test]
+fn strict_mode_drops_what_waits() {
+    let run = |strict| {
+        let mut settings = settings(&[(1, "redis", "{}", &[6379]), (2, "dns", "{}", &[53])], None);
+        settings.strict = strict;
+        let mut b = Bench::new(settings);
+        b.tcp(4000, 6379, true, ACK, 0, PING);
+        b.udp(4000, 53, true, b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01");
+        b.at(600);
+        b.engine.finish(&Recording::default());
+        b.documents()
+    };
+    assert_eq!(run(true), [""; 0]);
+    assert_eq!(run(false), ["dns QUERY Error", "redis PING Error"]);
+}

@@ -1,0 +1,476 @@
+//! The table and its connections: segments in, calls of a parser out. The parser here does what the data tells it, and writes down each call.
+
+use super::{plugins::Plugins, ports::Claim, ports::PortMap, *};
+use crate::{
+    decode::{Tcp, TcpFlags},
+    net::{Direction, FlowKey, Realm, Transport, TunnelKey, Verdict},
+    protocols::{Close, Context, PROTOCOLS, Plugin, Progress, Recovery, StreamParser},
+    publish::PublisherId,
+};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+const SYN: u8 = 0x02;
+const FIN: u8 = 0x11;
+const RST: u8 = 0x14;
+const ACK: u8 = 0x10;
+const SECOND: u64 = 1_000_000_000;
+
+/// What happened, in order.
+type Calls = Arc<Mutex<Vec<String>>>;
+
+/// Makes parsers that obey their data.
+struct Obeys {
+    calls: Calls,
+    /// Connections with a parser so far.
+    parsers: Arc<Mutex<usize>>,
+    name: &'static str,
+}
+
+struct Obedient {
+    calls: Calls,
+    number: usize,
+    name: &'static str,
+    remembers: bool,
+    fragile: bool,
+}
+
+impl Plugin for Obeys {
+    fn connect(&self) -> Option<Box<dyn StreamParser>> {
+        let mut parsers = self.parsers.lock().unwrap();
+        *parsers += 1;
+        let (calls, number, name) = (self.calls.clone(), *parsers, self.name);
+        Some(Box::new(Obedient { calls, number, name, remembers: false, fragile: false }))
+    }
+}
+
+impl Obedient {
+    fn note(&self, what: &str) {
+        self.calls.lock().unwrap().push(format!("{}{} {what}", self.name, self.number));
+    }
+}
+
+impl StreamParser for Obedient {
+    fn on_data(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
+        let text = String::from_utf8_lossy(data).into_owned();
+        let shown = if text.len() > 20 { format!("{} bytes", text.len()) } else { text.clone() };
+        self.note(&format!("{}{shown}", if dir == Direction::ToServer { '>' } else { '<' }));
+        let (word, number) = text.split_once(' ').map_or((text.as_str(), 0), |(word, n)| (word, n.parse().unwrap_or(0)));
+        match word {
+            "done" => return Progress::Done,
+            "give-up" => return Progress::GiveUp,
+            "over" => return Progress::HandOver { bytes: if number == 0 { 4 } else { 0 }, to: "redis" },
+            "skip" => return Progress::Consumed { bytes: data.len() as u64 + number, need: 1 },
+            "need" => return Progress::Consumed { bytes: 0, need: number as usize },
+            "wake" => cx.wake_at(Timestamp(number)),
+            "remember" => self.remembers = true,
+            "fragile" => self.fragile = true,
+            "flip" => cx.flip(),
+            _ => {}
+        }
+        Progress::consumed(data.len())
+    }
+
+    fn on_gap(&mut self, _dir: Direction, lost: u64, _cx: &mut Context<'_>) -> Recovery {
+        self.note(&format!("gap {lost}"));
+        if self.fragile { Recovery::GiveUp } else { Recovery::Resume }
+    }
+
+    fn on_close(&mut self, dir: Direction, why: Close, _cx: &mut Context<'_>) {
+        self.note(&format!("{}{why:?}", if dir == Direction::ToServer { '>' } else { '<' }));
+    }
+
+    fn on_timer(&mut self, cx: &mut Context<'_>) {
+        self.note(&format!("timer at {}", cx.now().0));
+        // At once again: the table must not run in circles.
+        cx.wake_at(cx.now());
+    }
+
+    fn remembers(&self) -> bool {
+        self.remembers
+    }
+}
+
+/// A table with two configured protocols, of which the first claims port 1.
+struct Bench {
+    streams: Streams,
+    plugins: Plugins,
+    ports: PortMap,
+    sink: Sink,
+    totals: Totals,
+    calls: Calls,
+    verdicts: Vec<(FlowKey, Verdict)>,
+    now: u64,
+    strict: bool,
+    track_vlans: bool,
+}
+
+impl Bench {
+    fn new(most: usize, most_held: usize) -> Self {
+        let (calls, mut plugins) = (Calls::default(), Plugins::default());
+        for (id, name) in [(1, "http"), (2, "redis")] {
+            let protocol = PROTOCOLS.iter().copied().find(|p| p.name == name).unwrap();
+            let parsers = Arc::default();
+            plugins.insert(PublisherId(id), protocol, Box::new(Obeys { calls: calls.clone(), parsers, name }));
+        }
+        Self {
+            streams: Streams::new(most, most_held),
+            plugins,
+            ports: PortMap::new([(PublisherId(1), &[(1, 1)][..])], &[]),
+            sink: Sink::bare(Box::new(|_| ())),
+            totals: Totals::default(),
+            calls,
+            verdicts: Vec::new(),
+            now: SECOND,
+            strict: false,
+            track_vlans: false,
+        }
+    }
+
+    fn with<T>(&mut self, f: impl FnOnce(&mut Streams, &mut Env<'_>) -> T) -> T {
+        let verdicts = &mut self.verdicts;
+        let mut env = Env {
+            now: Timestamp(self.now),
+            sink: &mut self.sink,
+            plugins: &self.plugins,
+            ports: &self.ports,
+            verdicts: &mut |key, verdict| verdicts.push((key, verdict)),
+            track_vlans: self.track_vlans,
+            totals: &mut self.totals,
+            strict: self.strict,
+        };
+        f(&mut self.streams, &mut env)
+    }
+
+    /// A segment between client `c` and the server; returns the number of its connection.
+    fn segment(&mut self, c: u16, to_server: bool, flags: u8, seq: u32, payload: &[u8]) -> Option<u64> {
+        let claim = Some(Claim { set: 1, to_server });
+        self.raw(Realm::default(), claim, c, to_server, TcpFlags(flags), seq, payload, payload.len() as u32)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn raw(
+        &mut self,
+        realm: Realm,
+        claim: Option<Claim>,
+        c: u16,
+        to_server: bool,
+        flags: TcpFlags,
+        seq: u32,
+        payload: &[u8],
+        wire: u32,
+    ) -> Option<u64> {
+        let ends = [SocketAddr::from(([10, 0, 0, 1], 1000 + c)), SocketAddr::from(([10, 0, 0, 2], 1))];
+        let (source, destination) = if to_server { (ends[0], ends[1]) } else { (ends[1], ends[0]) };
+        let tcp = Tcp { source: source.port(), destination: destination.port(), seq, ack: 0, flags, payload, wire_payload: wire };
+        self.with(|streams, env| streams.segment(source, destination, realm, claim, &tcp, env))
+    }
+
+    /// Data from client `c`.
+    fn data(&mut self, c: u16, seq: u32, payload: &[u8]) -> Option<u64> {
+        self.segment(c, true, ACK, seq, payload)
+    }
+
+    fn at(&mut self, now: u64) -> &mut Self {
+        self.now = now;
+        self.with(Streams::advance);
+        self
+    }
+
+    fn calls(&mut self) -> Vec<String> {
+        std::mem::take(&mut *self.calls.lock().unwrap())
+    }
+
+    fn verdicts(&mut self) -> Vec<Verdict> {
+        std::mem::take(&mut self.verdicts).into_iter().map(|(_, verdict)| verdict).collect()
+    }
+}
+
+fn bench() -> Bench {
+    Bench::new(100, usize::MAX)
+}
+
+#[test]
+fn the_connection_that_has_been_silent_longest_is_evicted() {
+    let mut b = Bench::new(2, usize::MAX);
+    b.data(1, 0, b"a");
+    b.data(2, 0, b"b");
+    b.data(1, 1, b"c");
+    b.data(3, 0, b"d");
+    assert_eq!(b.calls(), ["http1 >a", "http2 >b", "http1 >c", "http2 >Evicted", "http2 <Evicted", "http3 >d"]);
+    assert_eq!((b.totals.evicted, b.streams.len()), (1, 2));
+}
+
+#[test]
+fn connections_are_evicted_when_all_hold_too_much_together() {
+    let mut b = Bench::new(100, 1000);
+    // Kept for the parser, and early segments: both count.
+    b.data(1, 0, b"need 2000");
+    b.data(1, 9, &[b'x'; 400]);
+    assert_eq!(b.streams.held(), 409);
+    b.segment(2, true, SYN, 0, b"");
+    b.data(2, 100, &[b'y'; 500]);
+    assert_eq!((b.streams.held(), b.totals.evicted), (909, 0));
+    b.data(3, 0, b"need 100");
+    b.data(3, 8, &[b'z'; 90]);
+    assert_eq!((b.streams.held(), b.totals.evicted, b.streams.len()), (598, 1, 2));
+    assert_eq!(b.calls(), ["http1 >need 2000", "http2 >need 100", "http1 >Evicted", "http1 <Evicted"]);
+    b.with(Streams::finish);
+    assert_eq!((b.streams.held(), b.streams.len()), (0, 0), "nothing is held for connections that are gone");
+}
+
+#[test]
+fn idle_connections_end_in_the_order_of_their_last_packets() {
+    let mut b = bench();
+    b.data(1, 0, b"a");
+    b.data(2, 0, b"b");
+    b.now += SECOND;
+    b.data(1, 1, b"c");
+    b.calls();
+    assert_eq!(b.at(61 * SECOND - 1).calls(), [""; 0], "not before 60 s");
+    assert_eq!(b.at(61 * SECOND).calls(), ["http2 >Idle", "http2 <Idle"]);
+    assert_eq!(b.at(62 * SECOND).calls(), ["http1 >Idle", "http1 <Idle"]);
+    assert_eq!((b.totals.idle, b.streams.len()), (2, 0));
+}
+
+#[test]
+fn what_remembers_lasts_an_hour() {
+    let mut b = bench();
+    b.data(1, 0, b"remember");
+    b.data(2, 0, b"b");
+    b.calls();
+    assert_eq!(b.at(100 * SECOND).calls(), ["http2 >Idle", "http2 <Idle"]);
+    assert_eq!(b.at(3601 * SECOND - 1).calls(), [""; 0]);
+    assert_eq!(b.at(3601 * SECOND).calls(), ["http1 >Idle", "http1 <Idle"]);
+}
+
+#[test]
+fn ends_are_remembered_so_that_a_retransmission_opens_nothing() {
+    let mut b = bench();
+    b.data(1, 0, b"a");
+    b.segment(1, true, FIN, 1, b"");
+    assert_eq!(b.segment(1, false, FIN, 0, b""), Some(1));
+    assert_eq!(b.calls(), ["http1 >a", "http1 >Fin", "http1 <Fin"]);
+    assert_eq!(b.data(1, 0, b"a"), Some(1), "the same connection");
+    b.at(61 * SECOND - 1);
+    assert_eq!((b.data(1, 0, b"a"), b.streams.len(), b.calls()), (Some(1), 1, vec![]));
+    b.at(61 * SECOND);
+    assert_eq!((b.streams.len(), b.totals.idle), (0, 0), "forgotten, and not counted as idle");
+    assert_eq!(b.data(1, 0, b"a"), Some(2));
+}
+
+#[test]
+fn no_more_than_4096_ends_are_remembered() {
+    let mut b = Bench::new(10_000, usize::MAX);
+    for c in 0..5000 {
+        b.data(c, 0, b"a");
+        b.segment(c, true, RST, 1, b"");
+    }
+    assert_eq!(b.streams.len(), 5000);
+    b.at(b.now + 1);
+    assert_eq!(b.streams.len(), 4096);
+    assert_eq!(b.data(4999, 0, b"a"), Some(5000), "the last one is");
+    assert_eq!(b.data(0, 0, b"a"), Some(5001), "the first one is not");
+}
+
+#[test]
+fn a_new_syn_is_a_new_connection() {
+    let mut b = bench();
+    b.segment(1, true, SYN, 100, b"");
+    b.data(1, 101, b"a");
+    assert_eq!(b.segment(1, true, SYN, 100, b""), Some(1), "the SYN again");
+    assert_eq!(b.segment(1, true, SYN, 9000, b""), Some(2));
+    b.data(1, 9001, b"b");
+    assert_eq!(b.calls(), ["http1 >a", "http1 >Evicted", "http1 <Evicted", "http2 >b"]);
+}
+
+#[test]
+fn nothing_begins_with_an_acknowledgement_and_a_scan_costs_no_parser() {
+    let mut b = bench();
+    assert_eq!([b.segment(1, true, ACK, 0, b""), b.segment(1, false, RST, 0, b""), b.segment(1, true, FIN, 0, b"")], [None; 3]);
+    b.segment(1, true, SYN, 0, b"");
+    b.segment(1, false, RST, 0, b"");
+    assert_eq!((b.totals.connections, b.calls()), (1, vec![]));
+    // A connection of which only the end is seen has a parser all the same, when there is data.
+    b.segment(2, true, FIN, 0, b"a");
+    assert_eq!(b.calls(), ["http1 >a", "http1 >Fin"]);
+}
+
+#[test]
+fn without_a_claim_only_known_connections_go_on() {
+    let mut b = bench();
+    let segment = |b: &mut Bench, seq| b.raw(Realm::default(), None, 1, true, TcpFlags(ACK), seq, b"x", 1);
+    assert_eq!(segment(&mut b, 0), None);
+    b.data(1, 0, b"a");
+    assert_eq!(segment(&mut b, 1), Some(1));
+    assert_eq!(b.calls(), ["http1 >a", "http1 >x"]);
+}
+
+#[test]
+fn connections_that_are_open_now_are_counted_down() {
+    let mut b = bench();
+    b.data(1, 0, b"a");
+    b.data(2, 0, b"a");
+    b.streams.count_earlier();
+    b.data(3, 0, b"a");
+    b.segment(3, true, SYN, 77, b"");
+    assert_eq!(b.streams.earlier(), 2);
+    b.segment(1, true, SYN, 77, b"");
+    assert_eq!(b.streams.earlier(), 1);
+    b.with(Streams::finish);
+    assert_eq!(b.streams.earlier(), 0);
+}
+
+#[test]
+fn a_reset_counts_near_the_expected_sequence_number_only() {
+    let mut b = bench();
+    b.data(1, 1000, b"a");
+    b.segment(1, true, RST, 1000 + (1 << 25), b"");
+    assert_eq!(b.calls(), ["http1 >a"]);
+    b.segment(1, true, RST, 1000 + (1 << 23), b"");
+    assert_eq!((b.calls(), b.totals.resets), (vec!["http1 >Reset".to_owned(), "http1 <Reset".to_owned()], 1));
+}
+
+#[test]
+fn early_segments_are_delivered_before_the_end() {
+    let mut b = bench();
+    b.segment(1, true, SYN, 0, b"");
+    b.data(1, 11, b"late");
+    assert_eq!((b.calls().len(), b.totals.early), (0, 1));
+    b.segment(1, false, RST, 0, b"");
+    // The parser is made with the first data, after the gap: it joins there.
+    assert_eq!(b.calls(), ["http1 >late", "http1 >Reset", "http1 <Reset"]);
+    assert_eq!((b.totals.gaps, b.totals.gap_bytes), (1, 10));
+}
+
+#[test]
+fn a_hole_is_a_gap_after_its_time() {
+    let mut b = bench();
+    b.data(1, 0, b"a");
+    b.data(1, 6, b"b");
+    assert_eq!(b.at(4 * SECOND - 1).calls(), ["http1 >a"]);
+    assert_eq!(b.at(4 * SECOND).calls(), ["http1 gap 5", "http1 >b"]);
+    // And one that cannot go on after it is left alone.
+    b.data(2, 0, b"fragile");
+    b.raw(Realm::default(), None, 2, true, TcpFlags(ACK), 7, b"", 5);
+    b.data(2, 12, b"ignored");
+    assert_eq!(b.calls(), ["http2 >fragile", "http2 gap 5"]);
+    assert_eq!((b.totals.dropped_because_of_gaps, b.verdicts()), (1, vec![Verdict::Shunt]));
+}
+
+#[test]
+fn hand_overs_are_limited() {
+    let mut b = bench();
+    b.data(1, 0, b"over");
+    b.data(1, 4, b"a");
+    assert_eq!(b.calls(), ["http1 >over", "redis1 >a"], "bytes before the hand-over are the first one's");
+    // What is handed over unread is read at once, by one parser after the other.
+    b.data(2, 0, b"over 1");
+    assert_eq!(b.calls(), ["http2 >over 1", "redis2 >over 1", "redis3 >over 1", "redis4 >over 1", "redis5 >over 1"]);
+    assert_eq!((b.totals.done_with, b.verdicts()), (1, vec![Verdict::Shunt]));
+    b.data(2, 6, b"ignored");
+    assert_eq!(b.calls(), [""; 0]);
+}
+
+#[test]
+fn timers_fire_once_and_are_dropped_in_strict_mode() {
+    let mut b = bench();
+    b.data(1, 0, format!("wake {}", 5 * SECOND).as_bytes());
+    b.calls();
+    assert_eq!(b.at(5 * SECOND - 1).calls(), [""; 0]);
+    assert_eq!(b.at(5 * SECOND).calls(), ["http1 timer at 5000000000"]);
+    assert_eq!(b.at(6 * SECOND).calls(), ["http1 timer at 6000000000"], "the parser asked for it again");
+    let mut b = bench();
+    b.strict = true;
+    b.data(1, 0, format!("wake {}", 5 * SECOND).as_bytes());
+    b.calls();
+    assert_eq!(b.at(7 * SECOND).calls(), [""; 0]);
+}
+
+#[test]
+fn strict_mode_tells_of_fins_only_and_knows_no_idle_connection() {
+    let mut b = bench();
+    b.strict = true;
+    b.data(1, 0, b"a");
+    b.data(2, 0, b"b");
+    b.segment(1, true, FIN, 1, b"");
+    b.segment(1, false, RST, 0, b"");
+    assert_eq!(b.at(10_000 * SECOND).calls(), ["http1 >a", "http2 >b", "http1 >Fin"]);
+    b.with(Streams::finish);
+    assert_eq!((b.calls(), b.totals.idle), (vec![], 0));
+}
+
+#[test]
+fn a_flip_turns_directions_round_from_the_next_call_on() {
+    let mut b = bench();
+    b.segment(1, false, ACK, 0, b"flip");
+    b.segment(1, false, ACK, 4, b"a");
+    b.data(1, 0, b"b");
+    b.segment(1, false, FIN, 5, b"");
+    assert_eq!(b.calls(), ["http1 <flip", "http1 >a", "http1 <b", "http1 >Fin"]);
+}
+
+#[test]
+fn done_and_give_up_are_verdicts_on_the_connection() {
+    let mut b = bench();
+    b.data(1, 0, b"a");
+    b.data(1, 1, b"done");
+    b.data(1, 5, b"x");
+    b.segment(2, false, ACK, 0, b"give-up");
+    b.segment(1, true, FIN, 6, b"");
+    let end = |port, host| SocketAddr::from(([10, 0, 0, host], port));
+    let key = |c| FlowKey::new(Realm::default(), Transport::Tcp, end(1000 + c, 1), end(1, 2));
+    assert_eq!(b.verdicts, [(key(1), Verdict::Shunt), (key(2), Verdict::Shunt)], "one each");
+    assert_eq!((b.totals.done_with, b.totals.given_up), (1, 1));
+    assert_eq!(b.calls(), ["http1 >a", "http1 >done", "http2 <give-up"]);
+}
+
+#[test]
+fn a_long_skip_is_a_verdict_on_its_range() {
+    let mut b = bench();
+    // The server sends from sequence number 2^32 - 20 on: the range wraps. It is the second of the ends, by address.
+    b.segment(1, false, ACK, u32::MAX - 19, b"skip 2000000");
+    let range = (u32::MAX - 7, 2_000_000 - 8);
+    assert_eq!(b.verdicts(), [Verdict::Skip { sender: 1, from: range.0, until: range.1 }]);
+    // Not again, while it covers the next byte.
+    b.segment(1, false, ACK, u32::MAX - 7, &[b'x'; 100]);
+    assert_eq!(b.verdicts(), []);
+    // Short ones are not worth it.
+    b.data(1, 0, b"skip 1048575");
+    b.data(2, 0, b"skip 1048576");
+    assert_eq!(b.verdicts(), [Verdict::Skip { sender: 0, from: 12, until: 12 + (1 << 20) }]);
+}
+
+#[test]
+fn a_skip_longer_than_half_the_sequence_numbers_is_several_verdicts() {
+    let mut b = bench();
+    b.data(1, 0, b"skip 5000000000");
+    for i in 0..9 {
+        // Of which nothing was captured.
+        b.raw(Realm::default(), None, 1, true, TcpFlags(ACK), 15_u32.wrapping_add(i << 29), b"", 1 << 29);
+    }
+    let longest = (1 << 31) - 1;
+    let skip = |from: u32, length| Verdict::Skip { sender: 0, from, until: from.wrapping_add(length) };
+    let rest = (5_000_000_000_u64 - (1 << 32)) as u32;
+    assert_eq!(b.verdicts(), [skip(15, longest), skip(15 + (1 << 31), longest), skip(15, rest)]);
+}
+
+#[test]
+fn tunnels_tell_connections_apart_and_vlans_only_when_tracked() {
+    let mut tunnelled = Realm::default();
+    tunnelled.enter(TunnelKey(7));
+    let mut tagged = Realm::default();
+    tagged.vlans.push(5);
+    let claim = Some(Claim { set: 1, to_server: true });
+    let numbers = |track_vlans| {
+        let mut b = bench();
+        b.track_vlans = track_vlans;
+        let numbers = [Realm::default(), tunnelled, tagged, tunnelled, Realm::default()]
+            .map(|realm| b.raw(realm, claim, 1, true, TcpFlags(ACK), 0, b"done", 4).unwrap());
+        (numbers, b.verdicts.iter().map(|(key, _)| key.realm).collect::<Vec<_>>())
+    };
+    assert_eq!(numbers(false), ([1, 2, 1, 2, 1], vec![Realm::default(), tunnelled]));
+    assert_eq!(numbers(true), ([1, 2, 3, 2, 1], vec![Realm::default(), tunnelled, tagged]));
+}
