@@ -146,7 +146,7 @@ mod tests {
     }
 
     fn settings(port: u16) -> Arc<Settings> {
-        let protocol = PROTOCOLS.iter().copied().find(|p| p.name == "http").unwrap();
+        let protocol = PROTOCOLS.iter().copied().find(|p| p.name == "amqp").unwrap();
         let claimed = ClaimedPorts { ports: vec![(port, port)], any: false };
         let configured = Configured { id: PublisherId(1), protocol, options: Node::default(), claimed };
         Arc::new(Settings::new(vec![configured], Arc::new(Publishing::bare())))
@@ -181,7 +181,7 @@ mod tests {
         };
         let replace = in_force.clone();
         let steps: Vec<Step> = vec![
-            (vec![frame(80, &[0xff; 20]), frame(8080, b"GET ")], Ok(Polled::Frames(2)), look()),
+            (vec![frame(80, b"AMQP\x03\x01\0\0"), frame(8080, b"GET ")], Ok(Polled::Frames(2)), look()),
             (vec![], Ok(Polled::Idle), look()),
             // Replaced during a poll: what this poll brings is still under the old settings.
             (vec![], Ok(Polled::Frames(0)), Box::new(move || replace.replace(settings(8080)))),

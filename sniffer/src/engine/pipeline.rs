@@ -208,6 +208,8 @@ impl Pipeline {
         self.totals.named().iter().for_each(|&(name, n)| each(name, n));
         self.verdicts.counters().iter().for_each(|&(name, n)| each(name, n));
         each("tcp.open", self.streams.len() as u64);
+        each("tcp.held", self.streams.held() as u64);
+        each("plugins.held", self.plugins.held() as u64);
         if let Some(flows) = &self.flows {
             flows.counters().for_each(|(name, n)| each(name, n));
             each("flows.drain_failures", self.drain_failures);

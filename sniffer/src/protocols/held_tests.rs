@@ -5,7 +5,7 @@ use super::{Close, Context, PROTOCOLS, Plugin, Progress, Protocol, StreamParser}
 use crate::{
     config::Node,
     net::{Direction, Peers, Transport},
-    publish::Sink,
+    publish::{PublisherId, Sink},
     time::Timestamp,
 };
 use Direction::{ToClient, ToServer};
@@ -149,7 +149,7 @@ impl Subject {
             return None;
         }
         let mut peers = self.peers.clone();
-        let mut cx = Context::new(Timestamp(1), &mut peers, &mut self.sink, 0, false);
+        let mut cx = Context::new(Timestamp(1), &mut peers, &mut self.sink, PublisherId::default(), false);
         let Some(parser) = &mut self.parser else {
             self.plugin.on_datagram(dir, data, &mut cx);
             return None;
@@ -160,7 +160,7 @@ impl Subject {
     }
 
     fn close(&mut self) {
-        let mut cx = Context::new(Timestamp(1), &mut self.peers, &mut self.sink, 0, false);
+        let mut cx = Context::new(Timestamp(1), &mut self.peers, &mut self.sink, PublisherId::default(), false);
         match &mut self.parser {
             Some(parser) => {
                 parser.on_close(ToServer, Close::Fin, &mut cx);

@@ -201,9 +201,10 @@ impl Connection {
         }
     }
 
-    /// Bytes held for this connection.
+    /// Bytes held for this connection: early segments, bytes kept for the parser, and the parser's own.
     pub(super) fn held(&self) -> usize {
-        self.halves.iter().map(|half| half.order.held() + half.pending.kept()).sum()
+        let parser = if let Reader::Parser(parser) = &self.reader { parser.held() } else { 0 };
+        self.halves.iter().map(|half| half.order.held() + half.pending.kept()).sum::<usize>() + parser
     }
 
     fn close(&mut self, half: usize, why: Close, env: &mut Env<'_>) {

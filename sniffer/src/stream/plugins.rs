@@ -11,6 +11,8 @@ use crate::{
 #[derive(Default)]
 pub struct Plugins {
     entries: Vec<Option<Entry>>,
+    /// Bytes that all plugins hold.
+    held: usize,
 }
 
 struct Entry {
@@ -19,6 +21,8 @@ struct Entry {
     plugin: Option<Box<dyn Plugin>>,
     /// When the plugin asked to be woken.
     wake: Option<Timestamp>,
+    /// Bytes that the plugin held after the last call.
+    held: usize,
 }
 
 /// What a call of a plugin needs besides the plugin.
@@ -40,7 +44,10 @@ impl Plugins {
         if self.entries.len() <= place {
             self.entries.resize_with(place + 1, || None);
         }
-        self.entries[place] = Some(Entry { protocol, plugin: Some(plugin), wake: None });
+        self.remove(id);
+        let held = plugin.held();
+        self.held += held;
+        self.entries[place] = Some(Entry { protocol, plugin: Some(plugin), wake: None, held });
     }
 
     /// The ids of all that are configured, in ascending order.
@@ -65,12 +72,19 @@ impl Plugins {
         self.entry(id)?.plugin.as_ref()?.connect()
     }
 
+    /// Bytes that all plugins hold: datagrams and requests that wait.
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
     /// Calls a plugin. Nothing happens when it is not configured any more.
     pub fn call(&mut self, id: PublisherId, mut with: Call<'_>, f: impl FnOnce(&mut dyn Plugin, &mut Context<'_>)) {
-        let Some(Some(Entry { plugin: Some(plugin), wake, .. })) = self.entries.get_mut(id.index()) else { return };
+        let Some(Some(Entry { plugin: Some(plugin), wake, held, .. })) = self.entries.get_mut(id.index()) else { return };
         let mut cx = Context::new(with.now, &mut with.peers, with.sink, id, with.strict).with_wake(*wake);
         f(plugin.as_mut(), &mut cx);
         *wake = cx.wake();
+        let before = std::mem::replace(held, plugin.held());
+        self.held = self.held - before + *held;
     }
 
     /// Wakes the plugins whose time has come at `now`. With `strict` their timers are dropped.
@@ -99,6 +113,7 @@ impl Plugins {
     /// Drops the plugin of a protocol that is not configured any more.
     pub fn remove(&mut self, id: PublisherId) {
         if let Some(Some(entry)) = self.entries.get_mut(id.index()) {
+            self.held -= std::mem::take(&mut entry.held);
             (entry.plugin, entry.wake) = (None, None);
         }
     }

@@ -35,6 +35,7 @@ struct Obedient {
     name: &'static str,
     remembers: bool,
     fragile: bool,
+    holds: usize,
 }
 
 impl Plugin for Obeys {
@@ -42,7 +43,10 @@ impl Plugin for Obeys {
         let mut parsers = self.parsers.lock().unwrap();
         *parsers += 1;
         let (calls, number, name) = (self.calls.clone(), *parsers, self.name);
-        Some(Box::new(Obedient { calls, number, name, remembers: false, fragile: false }))
+        Some(Box::new(Obedient { calls, number, name, remembers: false, fragile: false, holds: 0 }))
+    }
+    fn held(&self) -> usize {
+        0
     }
 }
 
@@ -68,6 +72,7 @@ impl StreamParser for Obedient {
             "remember" => self.remembers = true,
             "fragile" => self.fragile = true,
             "flip" => cx.flip(),
+            "hold" => self.holds = number as usize,
             _ => {}
         }
         Progress::consumed(data.len())
@@ -90,6 +95,10 @@ impl StreamParser for Obedient {
 
     fn remembers(&self) -> bool {
         self.remembers
+    }
+
+    fn held(&self) -> usize {
+        self.holds
     }
 }
 
@@ -219,6 +228,20 @@ fn connections_are_evicted_when_all_hold_too_much_together() {
     assert_eq!(b.calls(), ["http1 >need 2000", "http2 >need 100", "http1 >Evicted", "http1 <Evicted"]);
     b.with(Streams::finish);
     assert_eq!((b.streams.held(), b.streams.len()), (0, 0), "nothing is held for connections that are gone");
+}
+
+#[test]
+fn what_a_parser_holds_counts_too() {
+    let mut b = Bench::new(100, 1000);
+    b.data(1, 0, b"hold 300");
+    b.data(2, 0, b"hold 600");
+    assert_eq!((b.streams.held(), b.totals.evicted), (900, 0));
+    b.data(2, 8, b"hold 20");
+    assert_eq!(b.streams.held(), 320);
+    b.data(2, 15, b"hold 701");
+    assert_eq!((b.streams.held(), b.totals.evicted), (701, 1), "the other one made room");
+    b.data(2, 23, b"done");
+    assert_eq!(b.streams.held(), 0);
 }
 
 #[test]
@@ -421,7 +444,7 @@ fn done_and_give_up_are_verdicts_on_the_connection() {
     b.segment(2, false, ACK, 0, b"give-up");
     b.segment(1, true, FIN, 6, b"");
     let end = |port, host| SocketAddr::from(([10, 0, 0, host], port));
-    let key = |c| FlowKey::new(Realm::default(), Transport::Tcp, end(1000 + c, 1), end(1, 2));
+    let key = |c: u16| FlowKey::new(Realm::default(), Transport::Tcp, end(1000 + c, 1), end(1, 2));
     assert_eq!(b.verdicts, [(key(1), Verdict::Shunt), (key(2), Verdict::Shunt)], "one each");
     assert_eq!((b.totals.done_with, b.totals.given_up), (1, 1));
     assert_eq!(b.calls(), ["http1 >a", "http1 >done", "http2 <give-up"]);
