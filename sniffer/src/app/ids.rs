@@ -53,7 +53,7 @@ mod tests {
         // An entry that changed keeps the id that nobody else has.
         assert_eq!(assign(&[entry("http", "{ports: [81]}"), b.clone()]), [1, 3]);
         // A new entry gets a free id of its protocol, never one of another protocol.
-        assert_eq!(assign(&[b.clone()]), [3]);
+        assert_eq!(assign(std::slice::from_ref(&b)), [3]);
         assert_eq!(assign(&[b, entry("http", "{ports: [82]}"), entry("redis", "{}"), entry("http", "{ports: [83]}")]), [3, 1, 4, 5]);
     }
 }

@@ -172,11 +172,10 @@ fn a_tls_handshake_that_is_over_is_a_verdict() {
     use crate::capture::{Polled, Source, file::FileSource};
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/protocols/tls/tls13.pcap");
     let mut b = Bench::new(settings(&[(1, "tls", "{}", &[24434])], None));
-    let mut file = FileSource::open(&path).unwrap();
-    let mut frames = Vec::new();
-    while file.poll(std::time::Duration::ZERO, &mut |frame| frames.push(b.engine.frame(&frame))).unwrap() != Polled::Ended {}
+    let mut file = FileSource::open(&path, Arc::default()).unwrap();
+    while file.poll(std::time::Duration::ZERO, &mut |frame| b.engine.frame(&frame)).unwrap() != Polled::Ended {}
     let told = b.told();
-    let [Call::Apply(verdicts)] = &told[..] else { panic!("{told:?} for {} frames", frames.len()) };
+    let [Call::Apply(verdicts)] = &told[..] else { panic!("{told:?} for {:?} frames", b.counter("capture.frames")) };
     let connections = b.counter("tcp.connections").unwrap() as usize;
     assert_eq!((verdicts.len(), b.counter("tcp.done_with")), (connections, Some(connections as u64)), "{verdicts:?}");
     assert!(connections > 0 && verdicts.iter().all(|(_, verdict)| *verdict == Verdict::Shunt), "{verdicts:?}");

@@ -215,6 +215,10 @@ impl Plugin for TakesOver {
         self.0.store(true, Ordering::Relaxed);
         Some(Box::new(Ignores))
     }
+
+    fn held(&self) -> usize {
+        0
+    }
 }
 
 /// A parser that reports nothing.
@@ -230,23 +234,45 @@ impl StreamParser for Ignores {
     }
 
     fn on_close(&mut self, _dir: Direction, _why: Close, _cx: &mut super::Context<'_>) {}
+
+    fn held(&self) -> usize {
+        0
+    }
 }
 
 /// A connection as a list of what each side says in turn.
 pub type Script<'a> = &'a [(Direction, &'a [u8])];
 
-fn play(protocol: &'static Protocol, yaml: &str, pieces: &[(Direction, &[u8])], lost: Option<usize>) -> Harness {
+/// Damage to a connection.
+#[derive(Clone, Copy, Debug)]
+enum Damage {
+    /// None.
+    None,
+    /// The bytes of a piece from the first number to the second are missing.
+    Gap(usize, usize, usize),
+}
+
+/// Plays a connection to its end. With `joined` the capture begins in its middle.
+fn play(protocol: &'static Protocol, yaml: &str, pieces: &[(Direction, &[u8])], joined: bool, damage: Damage) -> Harness {
     let mut h = Harness::new(protocol, yaml);
-    for (i, (dir, bytes)) in pieces.iter().enumerate() {
-        h.now += 1;
-        if lost == Some(i) {
-            h.gap(*dir, bytes.len() as u64)
-        } else {
-            h.data(*dir, bytes)
-        };
-    }
+    h.opened = joined;
+    play_pieces(&mut h, pieces, damage);
     h.close_both(Close::Fin);
     h
+}
+
+fn play_pieces(h: &mut Harness, pieces: &[(Direction, &[u8])], damage: Damage) {
+    for (i, (dir, bytes)) in pieces.iter().enumerate() {
+        h.now += 1;
+        match damage {
+            Damage::Gap(piece, from, to) if piece == i => {
+                h.data(*dir, &bytes[..from]).gap(*dir, (to - from) as u64).data(*dir, &bytes[to..]);
+            }
+            _ => {
+                h.data(*dir, bytes);
+            }
+        }
+    }
 }
 
 fn without_times(mut events: Vec<Value>) -> Vec<Value> {
@@ -261,12 +287,29 @@ fn without_times(mut events: Vec<Value>) -> Vec<Value> {
 
 /// The every-cut property: wherever each piece is cut in two (and when everything comes byte by byte), the same documents
 /// result, but for their times. Then the hostile cases: every piece missing, a start at every piece, every byte of the first
-/// `flips` changed: nothing may panic. Returns the documents.
+/// 300 changed: nothing may panic, and [`resyncs`] holds. Returns the documents.
+#[track_caller]
 pub fn every_cut(protocol: &'static Protocol, yaml: &str, script: Script<'_>) -> Vec<Value> {
-    let whole = play(protocol, yaml, script, None).events();
+    let events = every_cut_only(protocol, yaml, script);
+    if let Err(what) = resyncs(protocol, yaml, script) {
+        panic!("{}: {what}", protocol.name);
+    }
+    events
+}
+
+/// [`every_cut`] for a script after whose damage the parser cannot find back, and `why`. Fails when it does.
+#[track_caller]
+pub fn every_cut_without_resync(protocol: &'static Protocol, yaml: &str, script: Script<'_>, why: &str) -> Vec<Value> {
+    let events = every_cut_only(protocol, yaml, script);
+    assert!(resyncs(protocol, yaml, script).is_err(), "{}: it finds back, in spite of: {why}", protocol.name);
+    events
+}
+
+fn every_cut_only(protocol: &'static Protocol, yaml: &str, script: Script<'_>) -> Vec<Value> {
+    let whole = play(protocol, yaml, script, false, Damage::None).events();
     let expected = without_times(whole.clone());
     let same = |pieces: &[(Direction, &[u8])], what: &str| {
-        let got = without_times(play(protocol, yaml, pieces, None).events());
+        let got = without_times(play(protocol, yaml, pieces, false, Damage::None).events());
         assert_eq!(got, expected, "{what}");
     };
     let bytes: Vec<(Direction, &[u8])> = script.iter().flat_map(|(dir, data)| data.chunks(1).map(|c| (*dir, c))).collect();
@@ -282,23 +325,64 @@ pub fn every_cut(protocol: &'static Protocol, yaml: &str, script: Script<'_>) ->
         }
     }
     for i in 0..script.len() {
-        play(protocol, yaml, script, Some(i));
-        play(protocol, yaml, &script[i..], None);
         let data = script[i].1;
+        play(protocol, yaml, script, false, Damage::Gap(i, 0, data.len()));
+        play(protocol, yaml, &script[i..], true, Damage::None);
         for at in (0..data.len()).take(300) {
             for flip in [0x01, 0x80, 0xff] {
                 let mut changed = data.to_vec();
                 changed[at] ^= flip;
                 let mut pieces = script.to_vec();
                 pieces[i].1 = &changed;
-                play(protocol, yaml, &pieces, None);
+                play(protocol, yaml, &pieces, false, Damage::None);
             }
             let mut pieces = script.to_vec();
             pieces[i].1 = &data[..at];
-            play(protocol, yaml, &pieces, None); // and some bytes are missing
+            play(protocol, yaml, &pieces, false, Damage::None); // and some bytes are missing
             pieces[i].1 = &data[at..];
-            play(protocol, yaml, &pieces[i..], None); // a start in the middle of a message
+            play(protocol, yaml, &pieces[i..], true, Damage::None); // a start in the middle of a message
         }
     }
     whole
+}
+
+/// What lies wholly outside of damage is reported as without it. The script is played four times in a row on one connection; the second time a piece, or
+/// the middle of it, is missing. What the first and the last time report must be the same as without the gap; the third is there for the parser to find the
+/// next message. The same where the capture begins in the middle of a piece of the first time. Only for scripts that can be
+/// repeated: those of which each repetition reports the same when nothing is missing.
+fn resyncs(protocol: &'static Protocol, yaml: &str, script: Script<'_>) -> Result<(), String> {
+    let repeated = |damage: Damage, skip: usize, joined: usize| {
+        let mut h = Harness::new(protocol, yaml).joined();
+        let mut reports = Vec::new();
+        for round in 0..4 {
+            if round == 0 && skip < script.len() {
+                h.now += 1;
+                h.data(script[skip].0, &script[skip].1[joined..]);
+                play_pieces(&mut h, &script[skip + 1..], Damage::None);
+            } else {
+                play_pieces(&mut h, script, if round == 1 { damage } else { Damage::None });
+            }
+            reports.push(without_times(h.events()));
+        }
+        reports
+    };
+    let whole = repeated(Damage::None, script.len(), 0);
+    if whole.iter().any(|round| round.is_empty() || *round != whole[0]) {
+        return Ok(());
+    }
+    let same = |got: &[Value], expected: &[Value], what: String| {
+        if got == expected { Ok(()) } else { Err(format!("{what}:\n  left: {}\n right: {}", Value::from(got), Value::from(expected))) }
+    };
+    for (i, (_, data)) in script.iter().enumerate() {
+        let third = data.len() / 3;
+        for (from, to) in [(0, data.len()), (third, data.len() - third)] {
+            let damaged = repeated(Damage::Gap(i, from, to), script.len(), 0);
+            // No protocol may change what it reported before the damage.
+            assert_eq!(damaged[0], whole[0], "before bytes {from} to {to} of piece {i} are missing");
+            same(&damaged[3], &whole[3], format!("after bytes {from} to {to} of piece {i} were missing"))?;
+            let late = repeated(Damage::None, i, from);
+            same(&late[3], &whole[3], format!("after a capture that began at byte {from} of piece {i}"))?;
+        }
+    }
+    Ok(())
 }
