@@ -4,6 +4,7 @@
 
 use crate::{
     config::{Node, Paths},
+    event::Field,
     time::Timestamp,
 };
 
@@ -24,6 +25,8 @@ pub struct Opening<'a> {
     pub paths: &'a Paths,
     /// The time of day.
     pub clock: &'a dyn Clock,
+    /// Every field that documents can have, with its type, each name once. Processors may add others.
+    pub fields: &'a [Field],
 }
 
 impl<'a> Opening<'a> {
@@ -40,6 +43,7 @@ impl<'a> Opening<'a> {
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
+    use crate::event::TRANSACTION;
     use std::{path::Path, sync::LazyLock};
 
     /// A clock that always returns the same time.
@@ -54,8 +58,9 @@ pub(crate) mod testing {
     static PATHS: LazyLock<Paths> = LazyLock::new(|| Paths::below(Path::new("/nonexistent")));
     static EPOCH: Fixed = Fixed(Timestamp(0));
 
-    /// An opening with `root` as the settings, paths that do not exist, and a clock at the Unix epoch.
+    /// An opening with `root` as the settings, paths that do not exist, a clock at the Unix epoch, and only the fields of every
+    /// transaction.
     pub fn opening(root: &Node) -> Opening<'_> {
-        Opening { node: root, root, paths: &PATHS, clock: &EPOCH }
+        Opening { node: root, root, paths: &PATHS, clock: &EPOCH, fields: TRANSACTION }
     }
 }

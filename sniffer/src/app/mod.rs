@@ -69,11 +69,11 @@ fn command(invocation: &Invocation) -> Result<bool, Error> {
         }
         Command::ExportConfig => write!(stdout, "{}", loaded(invocation)?.export()?)?,
         Command::ExportTemplate(flags) => {
-            let text = output::elasticsearch::exported(&loaded(invocation)?.root)?.template_text();
+            let text = output::elasticsearch::exported(&loaded(invocation)?.root, plan::declared_fields())?.template_text();
             export(&text, flags.dir.as_deref(), &format!("packetbeat-{COMPATIBLE}.template.json"), &mut stdout)?;
         }
         Command::ExportIlmPolicy(flags) => {
-            let text = output::elasticsearch::exported(&loaded(invocation)?.root)?.policy_text();
+            let text = output::elasticsearch::exported(&loaded(invocation)?.root, plan::declared_fields())?.policy_text();
             export(&text, flags.dir.as_deref(), "policy/packetbeat.json", &mut stdout)?;
         }
         Command::Setup(_) => {
@@ -95,7 +95,7 @@ impl Clock for SystemClock {
 
 /// What outputs and processors of this configuration are opened with.
 fn opening<'a>(root: &'a Node, paths: &'a Paths) -> Opening<'a> {
-    Opening { node: root, root, paths, clock: &SystemClock }
+    Opening { node: root, root, paths, clock: &SystemClock, fields: plan::declared_fields() }
 }
 
 /// Reads the configuration for a command that only looks at it: its warnings go to stderr.

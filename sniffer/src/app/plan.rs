@@ -7,15 +7,20 @@ use crate::{
         filter::{Filters, Ports, Transports, Wanted},
         options::{self, Interface},
     },
-    config::{self, Compatibility, General, Node, ProtocolConfig},
+    config::{self, Compatibility, General, KnownProtocol, Node, ProtocolConfig},
     engine::{ClaimedPorts, Configured, Settings},
     enrich::World,
-    flow::table,
+    event::{Field, TRANSACTION},
+    flow::{self, table},
     net::Transport,
     protocols::{PROTOCOLS, Protocol},
     publish::{Identity, Publisher, PublisherId, Publishing},
 };
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, LazyLock},
+};
 
 /// Who we are in the documents.
 pub struct Who {
@@ -41,6 +46,13 @@ struct Planned {
     config: ProtocolConfig,
 }
 
+impl Planned {
+    fn publisher(&self) -> Publisher {
+        let Protocol { name, fields, .. } = self.protocol;
+        Publisher { id: self.id, dataset: name, fields: [TRANSACTION, fields], settings: self.config.node.clone() }
+    }
+}
+
 /// See the module.
 pub struct Plan {
     /// What is no module's own.
@@ -63,7 +75,7 @@ impl Plan {
     /// With file, line, key and what is allowed.
     pub fn read(root: &Node, file: Option<&Path>, before: Option<&Self>) -> Result<Self, config::Error> {
         let general = General::read(root)?;
-        let names: Vec<&str> = PROTOCOLS.iter().map(|p| p.name).collect();
+        let names: Vec<_> = PROTOCOLS.iter().map(|p| KnownProtocol { name: p.name, once: p.ports.is_empty() }).collect();
         let (protocols, warnings) = config::read_protocols(root, &names)?;
         let known = |config: ProtocolConfig| PROTOCOLS.iter().find(|p| p.name == config.name).map(|p| (*p, config));
         let protocols: Vec<_> = protocols.into_iter().filter(|config| config.enabled).filter_map(known).collect();
@@ -113,10 +125,10 @@ impl Plan {
     /// # Errors
     /// What is wrong with a processor, a condition or a network, and where.
     pub fn publishing(&self, interface: &Interface, who: &Who, metadata: bool) -> Result<Arc<Publishing>, config::Error> {
-        let publisher = |p: &Planned| Publisher { id: p.id, dataset: p.protocol.name, settings: p.config.node.clone() };
-        let mut publishers: Vec<Publisher> = self.on(interface).map(publisher).collect();
+        let mut publishers: Vec<Publisher> = self.on(interface).map(Planned::publisher).collect();
         if self.flows.is_some() {
-            publishers.push(Publisher { id: PublisherId::FLOWS, dataset: "flow", settings: self.root.get("packetbeat.flows") });
+            let settings = self.root.get("packetbeat.flows");
+            publishers.push(Publisher { id: PublisherId::FLOWS, dataset: "flow", fields: [flow::FIELDS, &[]], settings });
         }
         let identity = Identity { name: self.name(), id: who.id.clone(), ephemeral_id: who.ephemeral_id.clone(), metadata };
         // Packetbeat takes the first interface's networks for all.
@@ -164,11 +176,23 @@ impl Plan {
     }
 }
 
-/// What was configured; dhcpv4 alone has ports of its own when nothing was.
+/// Every field that documents can have or that a protocol reserves, each once, for the index template.
+pub fn declared_fields() -> &'static [Field] {
+    static FIELDS: LazyLock<Vec<Field>> = LazyLock::new(|| {
+        let lists = [TRANSACTION, flow::FIELDS].into_iter().chain(PROTOCOLS.iter().map(|protocol| protocol.fields));
+        let mut fields: Vec<Field> = lists.flatten().copied().collect();
+        fields.sort_by_key(|field| field.name);
+        fields.dedup_by_key(|field| field.name);
+        fields
+    });
+    &FIELDS
+}
+
+/// The configured ports, or the protocol's own where none are configured and the protocol has such.
 fn ports_of(protocol: &Protocol, config: &ProtocolConfig) -> config::Ports {
     match &config.ports {
         Some(ports) => ports.clone(),
-        None if protocol.name == "dhcpv4" => {
+        None if protocol.default_ports => {
             config::Ports { any: false, ranges: protocol.ports.iter().map(|&port| config::PortRange { first: port, last: port }).collect() }
         }
         None => config::Ports::default(),

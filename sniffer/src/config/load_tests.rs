@@ -1,5 +1,8 @@
 use super::{LoadOptions, Loaded, load_with};
-use crate::config::{Error, General, Node, leftover, read_protocols};
+use crate::{
+    config::{Error, General, KnownProtocol, Node, leftover, read_protocols},
+    protocols::PROTOCOLS,
+};
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
@@ -236,9 +239,10 @@ fn legacy() {
     assert_eq!(loaded.warnings.len(), 4, "{warnings}");
     assert_eq!(loaded.root.get("output.elasticsearch.hosts").read::<Vec<String>>().unwrap(), ["127.0.0.1:9200"]);
     assert_eq!(loaded.root.get("packetbeat.interfaces.type").as_str(), Some("af_packet"));
-    let (protocols, _) = read_protocols(&loaded.root, &["http", "redis"]).unwrap();
-    assert_eq!(protocols.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(), ["http", "redis"]);
-    assert!(protocols[1].ports.as_ref().unwrap().contains(6379));
+    let (protocols, _) = read_protocols(&loaded.root, &known()).unwrap();
+    let names: Vec<&str> = protocols.iter().map(|p| p.name.as_str()).collect();
+    assert_eq!(names, ["http", "memcache", "mysql", "redis", "pgsql", "thrift"]);
+    assert!(protocols[3].ports.as_ref().unwrap().contains(6379));
 }
 
 #[test]
@@ -252,28 +256,15 @@ fn old_outputs_do_not_show_passwords() {
     assert_eq!(loaded.root.get("output.redis.password").as_str(), Some("hush"));
 }
 
-const ALL: &[&str] = &[
-    "amqp",
-    "cassandra",
-    "dhcpv4",
-    "dns",
-    "http",
-    "icmp",
-    "memcache",
-    "mongodb",
-    "mysql",
-    "nfs",
-    "pgsql",
-    "redis",
-    "sip",
-    "thrift",
-    "tls",
-];
+/// The protocols that the program knows.
+fn known() -> Vec<KnownProtocol> {
+    PROTOCOLS.iter().map(|p| KnownProtocol { name: p.name, once: p.ports.is_empty() }).collect()
+}
 
 /// Reads as the program does, as far as this module knows.
 fn use_it(root: &Node) -> Vec<String> {
     General::read(root).unwrap();
-    let (_, warnings) = read_protocols(root, ALL).unwrap();
+    let (_, warnings) = read_protocols(root, &known()).unwrap();
     for key in ["packetbeat.interfaces", "packetbeat.flows", "processors", "output", "setup.template", "packetbeat.protocols"] {
         root.get(key).accept();
     }

@@ -30,5 +30,5 @@ pub use general::{Compatibility, General, Precision};
 pub use load::{LoadOptions, Loaded, load};
 pub use node::{Node, Unknown};
 pub use paths::{DataDir, Paths};
-pub use protocols::{PortRange, Ports, ProtocolConfig, read_protocols};
+pub use protocols::{KnownProtocol, PortRange, Ports, ProtocolConfig, read_protocols};
 pub use units::{bytes, duration, duration_option, duration_signed};

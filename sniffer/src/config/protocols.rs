@@ -7,24 +7,14 @@ use serde::{
 };
 use std::fmt;
 
-/// What Packetbeat speaks.
-const PACKETBEATS: &[&str] = &[
-    "amqp",
-    "cassandra",
-    "dhcpv4",
-    "dns",
-    "http",
-    "icmp",
-    "memcache",
-    "mongodb",
-    "mysql",
-    "nfs",
-    "pgsql",
-    "redis",
-    "sip",
-    "thrift",
-    "tls",
-];
+/// A protocol that can be configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownProtocol {
+    /// Its `type`.
+    pub name: &'static str,
+    /// It has no ports that could tell two entries apart: two of them that are switched on are an error.
+    pub once: bool,
+}
 
 /// A configured protocol.
 #[derive(Clone, Debug)]
@@ -141,13 +131,13 @@ struct Interface {
     device: Option<String>,
 }
 
-/// Reads the list. `known`: the names of the protocols there are. Disabled ones are returned too. Returns warnings as well.
+/// Reads the list. `known`: the protocols there are. Those that are switched off are returned too. Returns warnings as well.
 ///
 /// # Errors
 /// With file, line, key and what is allowed.
-pub fn read_protocols(root: &Node, known: &[&str]) -> Result<(Vec<ProtocolConfig>, Vec<String>), Error> {
+pub fn read_protocols(root: &Node, known: &[KnownProtocol]) -> Result<(Vec<ProtocolConfig>, Vec<String>), Error> {
     let list = root.get("packetbeat.protocols");
-    let (mut protocols, mut warnings, mut not_yet) = (Vec::<ProtocolConfig>::new(), Vec::new(), Vec::<String>::new());
+    let (mut protocols, mut warnings) = (Vec::<ProtocolConfig>::new(), Vec::new());
     for node in list.items() {
         if node.is_null() {
             continue;
@@ -155,19 +145,14 @@ pub fn read_protocols(root: &Node, known: &[&str]) -> Result<(Vec<ProtocolConfig
         let options: Options = node.read()?;
         let Some(name) = options.r#type else { return Err(node.error("`type` is missing: which protocol is it?")) };
         let enabled = options.enabled.unwrap_or(true);
-        if !known.contains(&name.as_str()) {
+        let Some(kind) = known.iter().find(|known| known.name == name) else {
             node.accept();
-            if PACKETBEATS.contains(&name.as_str()) {
-                if enabled && !not_yet.contains(&name) {
-                    not_yet.push(name);
-                }
-            } else {
-                warnings.push(node.get("type").error(format!("no protocol is called `{name}`, ignored; there are {}", known.join(", "))).0);
-            }
+            let names: Vec<&str> = known.iter().map(|known| known.name).collect();
+            warnings.push(node.get("type").error(format!("no protocol is called `{name}`, ignored; there are {}", names.join(", "))).0);
             continue;
-        }
+        };
         if !enabled {
-            // Nobody will read its options.
+            // Its options are not read.
             node.accept();
         }
         let config = ProtocolConfig {
@@ -184,8 +169,9 @@ pub fn read_protocols(root: &Node, known: &[&str]) -> Result<(Vec<ProtocolConfig
             name,
         };
         match protocols.iter_mut().find(|p| p.name == config.name && p.device == config.device) {
-            Some(earlier) if config.name == "icmp" && earlier.enabled && config.enabled => {
-                return Err(config.node.error(format!("icmp is there twice, first in {}; keep one of them", earlier.node.place())));
+            Some(earlier) if kind.once && earlier.enabled && config.enabled => {
+                let earlier = earlier.node.place();
+                return Err(config.node.error(format!("{} is there twice, first in {earlier}; keep one of them", config.name)));
             }
             Some(earlier) => {
                 warnings.push(
@@ -197,23 +183,24 @@ pub fn read_protocols(root: &Node, known: &[&str]) -> Result<(Vec<ProtocolConfig
             None => protocols.push(config),
         }
     }
-    if !not_yet.is_empty() {
-        warnings.push(list.error(format!("not supported yet, ignored: {}", not_yet.join(", "))).0);
-    }
     Ok((protocols, warnings))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Node, PortRange, Ports, read_protocols};
+    use super::{KnownProtocol, Node, PortRange, Ports, read_protocols};
 
-    const KNOWN: &[&str] = &["icmp", "dns", "http"];
+    const KNOWN: &[KnownProtocol] = &[
+        KnownProtocol { name: "icmp", once: true },
+        KnownProtocol { name: "dns", once: false },
+        KnownProtocol { name: "http", once: false },
+    ];
 
     #[test]
     fn a_list() {
         let root = Node::parse(
             "packetbeat.protocols:\n- {type: icmp, enabled: true}\n- type: http\n  ports: [80, 8000-8100, '81']\n  interface.device: eth0\n  \
-             tags: [a]\n  own: 1\n- {type: dns, ports: any, enabled: false, nonsense: 1}\n- {type: redis, ports: [6379], max: 1}\n- {type: mysql}\n- {type: gopher}\n",
+             tags: [a]\n  own: 1\n- {type: dns, ports: any, enabled: false, nonsense: 1}\n- {type: gopher, ports: [70], max: 1}\n",
         )
         .unwrap();
         let (list, warnings) = read_protocols(&root, KNOWN).unwrap();
@@ -223,13 +210,7 @@ mod tests {
         assert_eq!(list[1].device.as_deref(), Some("eth0"));
         assert_eq!(list[2].ports, Some(Ports { any: true, ranges: vec![] }));
         assert_eq!(list[0].ports, None);
-        assert_eq!(
-            warnings,
-            [
-                "line 11: packetbeat.protocols.5.type: no protocol is called `gopher`, ignored; there are icmp, dns, http",
-                "line 1: packetbeat.protocols: not supported yet, ignored: redis, mysql"
-            ]
-        );
+        assert_eq!(warnings, ["line 9: packetbeat.protocols.3.type: no protocol is called `gopher`, ignored; there are icmp, dns, http"]);
         assert_eq!(root.unknown().iter().map(|u| u.key.clone()).collect::<Vec<_>>(), ["packetbeat.protocols.1.own"]);
     }
 

@@ -27,12 +27,18 @@ const SECOND: u64 = 1_000_000_000;
 type Entry<'a> = (u32, &'a str, &'a str, &'a [u16]);
 
 fn settings(entries: &[Entry<'_>], flows: Option<&str>) -> Settings {
-    let mut publishers = vec![Publisher { id: PublisherId::FLOWS, dataset: "flow", settings: Node::default() }];
+    let mut publishers =
+        vec![Publisher { id: PublisherId::FLOWS, dataset: "flow", fields: [crate::flow::FIELDS, &[]], settings: Node::default() }];
     let mut configured = Vec::new();
     for (id, name, options, ports) in entries {
         let (id, options) = (PublisherId(*id), Node::parse(options).unwrap());
         let protocol = PROTOCOLS.iter().copied().find(|p| p.name == *name).unwrap();
-        publishers.push(Publisher { id, dataset: protocol.name, settings: options.clone() });
+        publishers.push(Publisher {
+            id,
+            dataset: protocol.name,
+            fields: [crate::event::TRANSACTION, protocol.fields],
+            settings: options.clone(),
+        });
         let claimed = ClaimedPorts { ports: ports.iter().map(|&port| (port, port)).collect(), any: false };
         configured.push(Configured { id, protocol, options, claimed });
     }

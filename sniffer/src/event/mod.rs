@@ -3,12 +3,16 @@
 
 pub mod constants;
 mod ecs;
+pub mod fields;
 mod merged;
+pub mod summary;
 pub mod text;
 pub mod tree;
 
 pub use ecs::{Side, Whole, Writing};
+pub use fields::{Field, Kind, TRANSACTION};
 pub use merged::Merged;
+pub use summary::Summary;
 pub use text::Text;
 
 use crate::{net::Direction, time::Timestamp};

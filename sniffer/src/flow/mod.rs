@@ -3,7 +3,10 @@
 //! [`table::FlowTable`] counts, on the packets' own time; `id` is what makes two packets of one flow, `report` its documents,
 //! `timer` says when.
 
+mod fields;
 mod id;
 mod report;
 pub mod table;
 mod timer;
+
+pub use fields::FIELDS;

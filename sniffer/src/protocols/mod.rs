@@ -6,6 +6,8 @@
 mod amqp;
 mod cassandra;
 mod context;
+#[cfg(test)]
+mod declaration_tests;
 mod dhcpv4;
 mod dns;
 #[cfg(test)]
@@ -29,6 +31,7 @@ pub use context::{Context, Skipped};
 
 use crate::{
     config,
+    event::{Field, Summary},
     net::{Direction, Transport},
 };
 use serde::Deserialize;
@@ -54,18 +57,26 @@ pub const PROTOCOLS: &[&Protocol] = &[
     &sip::PROTOCOL,
 ];
 
-/// What there is to know of a protocol before it is configured.
+/// All that the rest of the program knows of a protocol.
 pub struct Protocol {
     /// The name in the configuration, and the `type` of its events.
     pub name: &'static str,
-    /// The ports of the shipped configuration, used where there is none at all (`watch`).
+    /// The ports of the shipped configuration.
     pub ports: &'static [u16],
     /// What carries it.
     pub transports: &'static [Transport],
+    /// Whether [`Protocol::ports`] apply where the configuration names the protocol and no ports. Otherwise it has none then.
+    pub default_ports: bool,
     /// Reads its options.
     pub open: fn(&config::Node) -> Result<Box<dyn Plugin>, config::Error>,
-    /// Whose connection is it, on a port that several protocols share or that is nobody's? Looks at the first bytes of one direction.
+    /// Says whether a connection is of this protocol, on a port that several protocols share or that no protocol has to itself. Looks at
+    /// the first bytes of one direction.
     pub probe: fn(Direction, &[u8]) -> Probe,
+    /// Every field that its events can have beside [`crate::event::TRANSACTION`], with its type. Conditions on fields that are missing
+    /// here are decided at start, the index template has these types, and the field tables in `docs/protocols` are made from them.
+    pub fields: &'static [Field],
+    /// How its events are put into a line.
+    pub summary: Summary,
 }
 
 /// What a protocol says of the first bytes of a connection.

@@ -5,7 +5,10 @@ use super::{PublisherId, direction::Directions};
 use crate::{
     config::{self, General, Node, Precision},
     enrich::{World, networks::Networks},
-    event::tree::{Object, expand_dots},
+    event::{
+        Field,
+        tree::{Object, expand_dots},
+    },
     processors::{self, Chain, Facts, Step, one_or_many, under},
 };
 use serde::Deserialize;
@@ -43,6 +46,8 @@ pub struct Publisher {
     pub id: PublisherId,
     /// `type` and `event.dataset` of its events.
     pub dataset: &'static str,
+    /// The fields that its events can have, in two lists of which one may be empty. Empty altogether: that is not known.
+    pub fields: [&'static [Field]; 2],
     /// Its place in the configuration: `index`, `pipeline`, `fields`, `fields_under_root`, `tags`, `processors`, `keep_null`.
     pub settings: Node,
 }
@@ -66,12 +71,6 @@ struct Own {
     /// Nothing to keep: no event has a field that is null.
     #[serde(rename = "keep_null")]
     _keep_null: bool,
-    #[serde(deserialize_with = "one_or_many")]
-    include_body_for: Vec<Value>,
-    #[serde(deserialize_with = "one_or_many")]
-    include_request_body_for: Vec<Value>,
-    #[serde(deserialize_with = "one_or_many")]
-    include_response_body_for: Vec<Value>,
 }
 
 /// A publisher, read.
@@ -257,12 +256,11 @@ fn parts(node: &Node) -> Result<(Marks, Vec<Step>), config::Error> {
 fn ready(identity: &Identity, publisher: &Publisher) -> Result<Ready, config::Error> {
     let own: Own = publisher.settings.read()?;
     let (marks, steps) = parts(&publisher.settings)?;
-    let both = !own.include_body_for.is_empty();
-    let facts = Facts {
-        dataset: publisher.dataset,
-        request_bodies: both || !own.include_request_body_for.is_empty(),
-        response_bodies: both || !own.include_response_body_for.is_empty(),
+    let possible = |field: &&Field| {
+        !field.reserved && (field.needs.is_empty() || field.needs.iter().any(|name| is_set(&publisher.settings.get(name))))
     };
+    let fields = publisher.fields.into_iter().flatten().filter(possible).copied().collect();
+    let facts = Facts { dataset: publisher.dataset, fields };
     let mut metadata = json!({"beat": "packetbeat", "type": "_doc", "version": VERSION});
     for (key, value) in [("raw_index", &own.index), ("pipeline", &own.pipeline)] {
         if !value.is_empty() {
@@ -270,6 +268,11 @@ fn ready(identity: &Identity, publisher: &Publisher) -> Result<Ready, config::Er
         }
     }
     Ok(Ready { id: publisher.id, facts, metadata: object(json!({ "@metadata": metadata })), marks, steps })
+}
+
+/// Whether an option is given and neither false nor an empty list.
+fn is_set(option: &Node) -> bool {
+    !option.is_null() && !option.items().is_empty() && option.read::<bool>().unwrap_or(true)
 }
 
 /// A format string with what is known at start filled in; what is not (a date, a field of the event) is left to the output.

@@ -3,7 +3,10 @@
 use super::*;
 use crate::{
     config::Node,
+    event::TRANSACTION,
+    flow,
     net::{Direction, Transport},
+    protocols::PROTOCOLS,
 };
 use serde_json::{Value, json};
 use std::{hint::black_box, sync::mpsc};
@@ -59,11 +62,14 @@ fn identity(metadata: bool) -> Identity {
 }
 
 fn publishing(root: &str, own: &[(&'static str, &str)], metadata: bool) -> Arc<Publishing> {
-    let publishers = own
-        .iter()
-        .zip(0..)
-        .map(|((dataset, yaml), id)| Publisher { id: PublisherId(id), dataset, settings: Node::parse(yaml).unwrap() })
-        .collect();
+    let fields = |dataset: &str| PROTOCOLS.iter().find(|p| p.name == dataset).map_or([flow::FIELDS, &[]], |p| [TRANSACTION, p.fields]);
+    let publisher = |((dataset, yaml), id): (&(&'static str, &str), u32)| Publisher {
+        id: PublisherId(id),
+        dataset,
+        fields: fields(dataset),
+        settings: Node::parse(yaml).unwrap(),
+    };
+    let publishers = own.iter().zip(0..).map(publisher).collect();
     Publishing::new(identity(metadata), &Node::parse(root).unwrap(), &["private".into()], publishers, world()).unwrap()
 }
 

@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     config::{self, Node},
+    event::Field,
     opening::Opening,
     publish::VERSION,
     queue::{self, BoxFuture},
@@ -83,20 +84,20 @@ struct Host {
     auth: Option<HeaderValue>,
 }
 
-/// The index template and lifecycle policy for `export`, whichever output is configured.
+/// The index template and lifecycle policy for `export`, whichever output is configured. `fields`: those that documents can have.
 ///
 /// # Errors
 /// When a setting is wrong or a named file cannot be read.
-pub fn exported(root: &Node) -> Result<Setup, config::Error> {
+pub fn exported(root: &Node, fields: &[Field]) -> Result<Setup, config::Error> {
     let index: Option<String> =
         Some(root.get("output.elasticsearch.index")).filter(|node| !node.is_null()).map(|node| node.read()).transpose()?;
-    Setup::read(root, index.as_deref(), KNOWN, VERSION)
+    Setup::read(root, index.as_deref(), KNOWN, VERSION, fields)
 }
 
 impl Elasticsearch {
     /// Reads the settings and builds the HTTP client. Opens no connection.
     fn read(opening: &Opening<'_>) -> Result<Self, config::Error> {
-        let Opening { node, root, .. } = *opening;
+        let Opening { node, root, fields, .. } = *opening;
         let (mut options, queue) = Options::read(node)?;
         if let Some(cloud) = cloud(root)? {
             options.hosts.0 = vec![cloud.host];
@@ -141,7 +142,7 @@ impl Elasticsearch {
             lines,
             compression: options.compression_level,
             dead_letter_index,
-            setup: Setup::read(root, index, KNOWN, VERSION)?,
+            setup: Setup::read(root, index, KNOWN, VERSION, fields)?,
             setting_up: tokio::sync::Mutex::new(()),
             timeout: options.http.timeout,
             allow_older_versions: options.allow_older_versions,

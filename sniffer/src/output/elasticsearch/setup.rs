@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     config::{self, Node},
+    event::Field,
     output::{
         Error,
         http::{self, Answer},
@@ -104,11 +105,18 @@ impl Default for IlmOptions {
 }
 
 impl Setup {
-    /// Reads `setup.*`. `index` is the user's `output.elasticsearch.index`; `known` are the fields that format strings may use.
+    /// Reads `setup.*`. `index` is the user's `output.elasticsearch.index`; `known` are the fields that format strings may use; `fields`
+    /// are those that documents can have.
     ///
     /// # Errors
     /// When a value is wrong, a named file cannot be read, or an index is configured without a template name and pattern for it.
-    pub fn read(root: &Node, index: Option<&str>, known: &[(&str, &str)], version: &'static str) -> Result<Self, config::Error> {
+    pub fn read(
+        root: &Node,
+        index: Option<&str>,
+        known: &[(&str, &str)],
+        version: &'static str,
+        fields: &[Field],
+    ) -> Result<Self, config::Error> {
         let below = |path: &str| shapes::at(root, path);
         let options: TemplateOptions = below("setup.template").map_or_else(|| Ok(TemplateOptions::default()), |node| node.read())?;
         let ilm: IlmOptions = below("setup.ilm").map_or_else(|| Ok(IlmOptions::default()), |node| node.read())?;
@@ -148,7 +156,7 @@ impl Setup {
             let name = if options.json.name.is_empty() { name } else { options.json.name };
             Some(Template { name, overwrite: options.overwrite, body, data_stream: options.json.data_stream })
         } else {
-            Some(Template { name, overwrite: options.overwrite, body: template::template(&settings), data_stream: true })
+            Some(Template { name, overwrite: options.overwrite, body: template::template(&settings, fields), data_stream: true })
         };
         Ok(Self { template, policy })
     }

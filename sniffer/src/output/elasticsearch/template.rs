@@ -1,6 +1,8 @@
-//! Builds the index template and the lifecycle policy. The template's field types come from the table in `fields.txt`; a field that is not
-//! in the table becomes a keyword. <https://www.elastic.co/docs/manage-data/data-store/templates>
+//! Builds the index template and the lifecycle policy. The types of the fields that protocols and flows write come from their
+//! declarations; the types of fields that only processors add come from the table in `fields.txt`. Every other field becomes a keyword.
+//! <https://www.elastic.co/docs/manage-data/data-store/templates>
 
+use crate::event::{Field, Kind};
 use serde_json::{Map, Value, json};
 
 /// One `FIELD TYPE` per line. Nested names are dotted; `#` starts a comment.
@@ -28,11 +30,12 @@ pub(super) struct Settings {
     pub version: &'static str,
 }
 
-/// The body of `PUT _index_template/…`.
-pub(super) fn template(settings: &Settings) -> Value {
+/// The body of `PUT _index_template/…` for documents with these fields.
+pub(super) fn template(settings: &Settings, fields: &[Field]) -> Value {
     let mut properties = Map::new();
-    let table = FIELDS.lines().filter_map(|line| line.split('#').next()?.trim().split_once(' '));
-    for (name, kind) in table.map(|(name, kind)| (name, kind.trim())).chain(settings.append.iter().map(|(n, t)| (n.as_str(), t.as_str()))) {
+    let declared = fields.iter().map(|field| (field.name, field.kind.name()));
+    let appended = settings.append.iter().map(|(name, kind)| (name.as_str(), kind.as_str()));
+    for (name, kind) in table().chain(declared).chain(appended) {
         insert(&mut properties, name, field(kind));
     }
     let mut index = json!({
@@ -53,7 +56,7 @@ pub(super) fn template(settings: &Settings) -> Value {
     let mut mappings = json!({
         "_meta": {"beat": "packetbeat", "version": settings.version},
         "date_detection": false,
-        "dynamic_templates": dynamic(),
+        "dynamic_templates": dynamic(fields),
         "properties": properties,
     });
     if !settings.source.is_empty() {
@@ -75,16 +78,23 @@ pub(super) fn policy() -> Value {
     json!({"policy": {"phases": {"hot": {"actions": {"rollover": {"max_age": "30d", "max_primary_shard_size": "50gb"}}}}}})
 }
 
-/// The rules for fields that are not in the table: maps whose keys come from the traffic, and all other texts, become keywords.
-fn dynamic() -> Value {
+/// The rules for fields without a type of their own: values in objects whose keys come from the traffic, and all other texts, become
+/// keywords.
+fn dynamic(fields: &[Field]) -> Value {
     let keyword = json!({"ignore_above": LONGEST_KEYWORD, "type": "keyword"});
     // A rule for every simple type; otherwise the type in the first document would apply to all. Objects (cookies, tables) stay objects.
     let types = ["string", "long", "double", "boolean"];
     let rule = |path: &str, kind: &str| json!({format!("{path}_{kind}"): {"mapping": keyword, "match_mapping_type": kind, "path_match": format!("{path}.*")}});
-    let paths = ["labels", "fields", "http.request.headers", "http.response.headers", "amqp.headers", "amqp.arguments"];
-    let mut rules: Vec<Value> = paths.iter().flat_map(|path| types.iter().map(move |kind| rule(path, kind))).collect();
+    let open = fields.iter().filter(|field| field.kind == Kind::KeywordObject).map(|field| field.name);
+    let paths = ["labels", "fields"].into_iter().chain(open);
+    let mut rules: Vec<Value> = paths.flat_map(|path| types.into_iter().map(move |kind| rule(path, kind))).collect();
     rules.push(json!({"strings_as_keyword": {"mapping": keyword, "match_mapping_type": "string"}}));
     Value::Array(rules)
+}
+
+/// The lines of [`FIELDS`].
+fn table<'a>() -> impl Iterator<Item = (&'a str, &'a str)> {
+    FIELDS.lines().filter_map(|line| line.split('#').next()?.trim().split_once(' ')).map(|(name, kind)| (name, kind.trim()))
 }
 
 fn field(kind: &str) -> Value {
@@ -140,6 +150,7 @@ fn merge(old: &mut Map<String, Value>, new: &Map<String, Value>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{event::TRANSACTION, flow, protocols::PROTOCOLS};
 
     fn settings() -> Settings {
         let index = serde_json::from_str(r#"{"number_of_shards": 1, "mapping.total_fields.limit": 5}"#).unwrap();
@@ -157,7 +168,8 @@ mod tests {
 
     #[test]
     fn types_and_settings() {
-        let template = template(&settings());
+        let fields = [TRANSACTION, &[Field::new("url.full", Kind::WildcardText), Field::new("x.headers", Kind::KeywordObject)]].concat();
+        let template = template(&settings(), &fields);
         for (path, expected) in [
             ("/template/mappings/properties/source/properties/ip/type", json!("ip")),
             ("/template/mappings/properties/@timestamp/type", json!("date")),
@@ -169,6 +181,7 @@ mod tests {
             ("/template/settings/index/lifecycle/name", json!("packetbeat")),
             ("/priority", json!(150)),
             ("/data_stream", json!({})),
+            ("/template/mappings/dynamic_templates/8/x.headers_string/path_match", json!("x.headers.*")),
         ] {
             assert_eq!(template.pointer(path), Some(&expected), "{path}");
         }
@@ -179,27 +192,22 @@ mod tests {
         let kinds = [
             "keyword",
             "text",
-            "wildcard",
+            "match_only_text",
             "keyword+text",
             "wildcard+text",
-            "match_only_text",
-            "stored",
-            "binary",
+            "object",
             "ip",
             "long",
             "date",
             "boolean",
-            "double",
-            "object",
-            "flattened",
-            "geo_point",
             "float",
+            "geo_point",
         ];
-        let mut seen = std::collections::BTreeSet::new();
-        for line in FIELDS.lines().filter_map(|l| l.split('#').next()).map(str::trim).filter(|l| !l.is_empty()) {
-            let (name, kind) = line.split_once(' ').unwrap_or_else(|| panic!("no type: {line}"));
-            assert!(kinds.contains(&kind.trim()), "unknown type: {line}");
-            assert!(seen.insert(name), "twice: {name}");
+        let declared = PROTOCOLS.iter().flat_map(|protocol| protocol.fields).chain(TRANSACTION).chain(flow::FIELDS);
+        let mut seen: std::collections::BTreeSet<&str> = declared.map(|field| field.name).collect();
+        for (name, kind) in table() {
+            assert!(kinds.contains(&kind), "unknown type: {name} {kind}");
+            assert!(seen.insert(name), "twice, or declared by who writes it: {name}");
         }
         for name in &seen {
             for (at, _) in name.match_indices('.') {

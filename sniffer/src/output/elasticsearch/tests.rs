@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::{
+    event::TRANSACTION,
     opening::testing::opening,
     output::{Delivery, open},
     publish::Record,
@@ -334,14 +335,14 @@ fn a_configured_index_requires_template_name_and_pattern() {
 fn export_shows_template_and_policy() {
     let root =
         Node::parse("{setup: {template.settings: {index.number_of_shards: 3, _source.enabled: true}, ilm.policy_name: mine}}").unwrap();
-    let template: Value = serde_json::from_str(&exported(&root).unwrap().template_text()).unwrap();
+    let template: Value = serde_json::from_str(&exported(&root, TRANSACTION).unwrap().template_text()).unwrap();
     assert_eq!(template.pointer("/template/settings/index/number_of_shards"), Some(&json!(3)));
     assert_eq!(template.pointer("/template/settings/index/lifecycle/name"), Some(&json!("mine")));
     assert_eq!(template.pointer("/template/mappings/_source"), Some(&json!({"enabled": true})));
     assert_eq!(template["index_patterns"], json!(["packetbeat-9.6.0"]));
-    let without: Value = serde_json::from_str(&exported(&root).unwrap().without_policy().template_text()).unwrap();
+    let without: Value = serde_json::from_str(&exported(&root, TRANSACTION).unwrap().without_policy().template_text()).unwrap();
     assert_eq!(without.pointer("/template/settings/index/lifecycle"), None);
-    let policy: Value = serde_json::from_str(&exported(&root).unwrap().policy_text()).unwrap();
+    let policy: Value = serde_json::from_str(&exported(&root, TRANSACTION).unwrap().policy_text()).unwrap();
     let rollover = json!({"max_age": "30d", "max_primary_shard_size": "50gb"});
     assert_eq!(policy.pointer("/policy/phases/hot/actions/rollover"), Some(&rollover));
     assert_eq!(root.unknown(), []);

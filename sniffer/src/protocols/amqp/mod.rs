@@ -5,6 +5,7 @@
 
 mod connection;
 mod event;
+mod fields;
 mod messages;
 mod methods;
 mod table;
@@ -14,6 +15,7 @@ mod wire;
 use super::{Common, Plugin, Probe, Protocol, kit::shared::Shared};
 use crate::{
     config,
+    event::Summary,
     net::{Direction, Transport},
 };
 use jiff::tz::TimeZone;
@@ -22,7 +24,16 @@ use serde::Deserialize;
 use wire::{Frame, Kind};
 
 /// See the module.
-pub const PROTOCOL: Protocol = Protocol { name: "amqp", ports: &[5672], transports: &[Transport::Tcp], open, probe };
+pub const PROTOCOL: Protocol = Protocol {
+    name: "amqp",
+    ports: &[5672],
+    transports: &[Transport::Tcp],
+    default_ports: false,
+    open,
+    probe,
+    fields: fields::FIELDS,
+    summary: Summary::HEAD,
+};
 
 /// What is kept of one body at the most, whatever `max_body_length` says.
 const LONGEST_BODY: usize = 4 << 20;

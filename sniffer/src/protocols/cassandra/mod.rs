@@ -9,6 +9,7 @@ mod answer;
 mod connection;
 mod event;
 mod failure;
+mod fields;
 mod result;
 mod segment;
 mod side;
@@ -17,6 +18,7 @@ mod wire;
 use super::{Plugin, Probe, Protocol, kit::shared::Shared};
 use crate::{
     config,
+    event::Summary,
     net::{Direction, Transport},
 };
 use connection::Connection;
@@ -26,7 +28,16 @@ use std::time::Duration;
 use wire::{Compression, Op};
 
 /// See the module.
-pub const PROTOCOL: Protocol = Protocol { name: "cassandra", ports: &[9042], transports: &[Transport::Tcp], open, probe };
+pub const PROTOCOL: Protocol = Protocol {
+    name: "cassandra",
+    ports: &[9042],
+    transports: &[Transport::Tcp],
+    default_ports: false,
+    open,
+    probe,
+    fields: fields::FIELDS,
+    summary: Summary::HEAD,
+};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]

@@ -1,12 +1,13 @@
 //! DHCPv4: each message is an event of its own; offers and requests are not paired.
 
 mod event;
+mod fields;
 mod names;
 mod wire;
 
 use super::{Common, Context, Plugin, Probe, Protocol};
 use crate::{
-    event::Head,
+    event::{Head, Summary},
     net::{Direction, Transport},
 };
 use event::{Body, Fields};
@@ -18,6 +19,7 @@ pub const PROTOCOL: Protocol = Protocol {
     name: "dhcpv4",
     ports: &[67, 68],
     transports: &[Transport::Udp],
+    default_ports: true,
     open: |node| {
         // Read for what may be wrong in them: with one event a message none of them makes a difference.
         let _: Common = node.read()?;
@@ -27,6 +29,8 @@ pub const PROTOCOL: Protocol = Protocol {
         let magic = data.get(wire::FIXED..).and_then(|rest| rest.first_chunk());
         if magic == Some(&wire::MAGIC) { Probe::Yes } else { Probe::No }
     },
+    fields: fields::FIELDS,
+    summary: Summary::HEAD,
 };
 
 struct Dhcp;

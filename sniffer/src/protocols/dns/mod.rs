@@ -2,6 +2,7 @@
 //! it. The specifications are RFC 1035 and those that the modules name.
 
 mod event;
+mod fields;
 mod names;
 mod opt;
 mod rdata;
@@ -13,7 +14,10 @@ use super::{
     Common, Context, Plugin, Probe, Protocol, StreamParser,
     kit::{backlog::Limits, held::Held, matcher::Matcher, timers},
 };
-use crate::net::{Direction, Transport};
+use crate::{
+    event::Summary,
+    net::{Direction, Transport},
+};
 use serde::Deserialize;
 use std::{net::SocketAddr, time::Duration};
 use stream::Stream;
@@ -25,6 +29,7 @@ pub const PROTOCOL: Protocol = Protocol {
     name: "dns",
     ports: &[53],
     transports: &[Transport::Udp, Transport::Tcp],
+    default_ports: false,
     open: |node| {
         let (common, sections): (Common, Sections) = (node.read()?, node.read()?);
         let options = Options {
@@ -38,6 +43,12 @@ pub const PROTOCOL: Protocol = Protocol {
         Ok(Box::new(Dns { reporter: Reporter::new(options), waiting }))
     },
     probe,
+    fields: fields::FIELDS,
+    summary: Summary {
+        query: &["{dns.question.type} {dns.question.name}", "{dns.question.type}"],
+        result: &["{dns.response_code}"],
+        ..Summary::HEAD
+    },
 };
 
 /// Queries on UDP that wait. A busy resolver asks some thousands a second and is answered within milliseconds.

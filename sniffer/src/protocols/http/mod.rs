@@ -2,6 +2,7 @@
 
 mod body;
 mod event;
+mod fields;
 mod message;
 mod parser;
 mod url;
@@ -10,13 +11,28 @@ mod wire;
 use super::{Common, Plugin, Probe, Protocol, kit::shared::Shared};
 use crate::{
     config,
+    event::Summary,
     net::{Direction, Transport},
 };
 use serde::Deserialize;
 use wire::Role;
 
 /// The protocol `http`.
-pub const PROTOCOL: Protocol = Protocol { name: "http", ports: &[80, 8080, 8000, 5000, 8002], transports: &[Transport::Tcp], open, probe };
+pub const PROTOCOL: Protocol = Protocol {
+    name: "http",
+    ports: &[80, 8080, 8000, 5000, 8002],
+    transports: &[Transport::Tcp],
+    default_ports: false,
+    open,
+    probe,
+    fields: fields::FIELDS,
+    summary: Summary {
+        resource: &["{url.path}"],
+        query: &["{method} {destination.domain}{url.path}", "{query}"],
+        result: &["{http.response.status_code}"],
+        ..Summary::HEAD
+    },
+};
 
 /// The options of its own, as they are written.
 #[derive(Clone, Debug, Deserialize)]

@@ -2,6 +2,7 @@
 //! event of its own. What an error message quotes is not attributed to the conversation it is about.
 
 mod event;
+mod fields;
 mod wire;
 
 use super::{
@@ -9,7 +10,7 @@ use super::{
     kit::{backlog::Limits, held::Held, matcher::Matcher, timers},
 };
 use crate::{
-    event::{Head, Status, Text},
+    event::{Head, Status, Summary, Text},
     net::{Direction, Peers, Transport},
     time::Timestamp,
 };
@@ -22,12 +23,19 @@ pub const PROTOCOL: Protocol = Protocol {
     name: "icmp",
     ports: &[],
     transports: &[Transport::Icmp, Transport::Icmp6],
+    default_ports: false,
     open: |node| {
         let common: Common = node.read()?;
         let limits = Limits { items: MOST_WAITING, bytes: usize::MAX, timeout: common.transaction_timeout };
         Ok(Box::new(Icmp { waiting: Matcher::new(limits) }))
     },
     probe: |_, _| Probe::No,
+    fields: fields::FIELDS,
+    summary: Summary {
+        query: &["{icmp.request.message}", "{icmp.response.message}"],
+        result: &["{icmp.response.message}"],
+        ..Summary::HEAD
+    },
 };
 
 /// Requests that wait: some 4 MiB. A scan of more hosts than that in one time-out reports the oldest early.

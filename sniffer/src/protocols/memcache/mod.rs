@@ -6,6 +6,7 @@
 
 mod binary;
 mod event;
+mod fields;
 mod message;
 mod pairing;
 mod replies;
@@ -16,6 +17,7 @@ mod wire;
 use super::{Close, Common, Context, Plugin, Probe, Progress, Protocol, Recovery, StreamParser, kit::timers};
 use crate::{
     config,
+    event::Summary,
     net::{Direction, Transport},
 };
 use message::Message;
@@ -25,7 +27,16 @@ use std::{sync::Arc, time::Duration};
 use wire::Line;
 
 /// See the module.
-pub const PROTOCOL: Protocol = Protocol { name: "memcache", ports: &[11211], transports: &[Transport::Tcp, Transport::Udp], open, probe };
+pub const PROTOCOL: Protocol = Protocol {
+    name: "memcache",
+    ports: &[11211],
+    transports: &[Transport::Tcp, Transport::Udp],
+    default_ports: false,
+    open,
+    probe,
+    fields: fields::FIELDS,
+    summary: Summary::HEAD,
+};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]

@@ -6,6 +6,7 @@
 
 mod commands;
 mod event;
+mod fields;
 mod inflate;
 mod json;
 mod mend;
@@ -18,6 +19,7 @@ use super::{
 };
 use crate::{
     config,
+    event::Summary,
     net::{Direction, Transport},
 };
 use event::Reply;
@@ -27,7 +29,16 @@ use std::{borrow::Cow, sync::Arc};
 use wire::{HEADER, Header, Message, flag, op};
 
 /// See the module.
-pub const PROTOCOL: Protocol = Protocol { name: "mongodb", ports: &[27017], transports: &[Transport::Tcp], open, probe };
+pub const PROTOCOL: Protocol = Protocol {
+    name: "mongodb",
+    ports: &[27017],
+    transports: &[Transport::Tcp],
+    default_ports: false,
+    open,
+    probe,
+    fields: fields::FIELDS,
+    summary: Summary::HEAD,
+};
 
 /// Requests of one connection that wait. Drivers ask one thing at a time; a proxy may have a few under way.
 const MOST_WAITING: usize = 1000;

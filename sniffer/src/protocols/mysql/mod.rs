@@ -12,6 +12,7 @@ mod compressed;
 mod connection;
 mod csv;
 mod event;
+mod fields;
 mod packed;
 mod rows;
 mod server;
@@ -24,6 +25,7 @@ mod wire;
 use super::{Common, Plugin, Probe, Protocol, kit::shared::Shared};
 use crate::{
     config,
+    event::Summary,
     net::{Direction, Transport},
 };
 use answer::Limits;
@@ -33,7 +35,16 @@ use std::time::Duration;
 use wire::Header;
 
 /// See the module.
-pub const PROTOCOL: Protocol = Protocol { name: "mysql", ports: &[3306, 3307], transports: &[Transport::Tcp], open, probe };
+pub const PROTOCOL: Protocol = Protocol {
+    name: "mysql",
+    ports: &[3306, 3307],
+    transports: &[Transport::Tcp],
+    default_ports: false,
+    open,
+    probe,
+    fields: fields::FIELDS,
+    summary: Summary { result: &["{mysql.error_message}"], ..Summary::HEAD },
+};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]

@@ -5,6 +5,7 @@
 
 mod compound;
 mod event;
+mod fields;
 mod names;
 mod stream;
 mod wire;
@@ -15,6 +16,7 @@ use super::{
 };
 use crate::{
     config,
+    event::Summary,
     net::{Direction, Transport},
     time::Timestamp,
 };
@@ -25,7 +27,16 @@ use stream::Stream;
 use wire::{Call, Message};
 
 /// See the module.
-pub const PROTOCOL: Protocol = Protocol { name: "nfs", ports: &[2049], transports: &[Transport::Tcp, Transport::Udp], open, probe };
+pub const PROTOCOL: Protocol = Protocol {
+    name: "nfs",
+    ports: &[2049],
+    transports: &[Transport::Tcp, Transport::Udp],
+    default_ports: false,
+    open,
+    probe,
+    fields: fields::FIELDS,
+    summary: Summary { method: &["{nfs.opcode}"], result: &["{nfs.status}"], ..Summary::HEAD },
+};
 
 /// Calls on UDP that wait. Clients keep some dozens each on their way.
 const MOST_WAITING: usize = 16 << 10;

@@ -7,6 +7,7 @@
 mod answers;
 mod connection;
 mod event;
+mod fields;
 mod named;
 mod requests;
 mod sql;
@@ -18,12 +19,22 @@ mod wire;
 use super::{Common, Plugin, Probe, Protocol, kit::shared::Shared};
 use crate::{
     config,
+    event::Summary,
     net::{Direction, Transport},
 };
 use serde::Deserialize;
 
 /// See the module.
-pub const PROTOCOL: Protocol = Protocol { name: "pgsql", ports: &[5432], transports: &[Transport::Tcp], open, probe };
+pub const PROTOCOL: Protocol = Protocol {
+    name: "pgsql",
+    ports: &[5432],
+    transports: &[Transport::Tcp],
+    default_ports: false,
+    open,
+    probe,
+    fields: fields::FIELDS,
+    summary: Summary { result: &["{pgsql.error_message}"], ..Summary::HEAD },
+};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]

@@ -4,6 +4,7 @@
 //! <https://redis.io/docs/latest/develop/reference/protocol-spec/>
 
 mod event;
+mod fields;
 mod wire;
 
 use super::{
@@ -16,6 +17,7 @@ use super::{
 };
 use crate::{
     config,
+    event::Summary,
     net::{Direction, Transport},
     time::Timestamp,
 };
@@ -25,7 +27,16 @@ use std::{sync::Arc, time::Duration};
 use wire::{Kind, Message, Reader, Step, Style};
 
 /// See the module.
-pub const PROTOCOL: Protocol = Protocol { name: "redis", ports: &[6379], transports: &[Transport::Tcp], open, probe };
+pub const PROTOCOL: Protocol = Protocol {
+    name: "redis",
+    ports: &[6379],
+    transports: &[Transport::Tcp],
+    default_ports: false,
+    open,
+    probe,
+    fields: fields::FIELDS,
+    summary: Summary { result: &["{redis.error}"], ..Summary::HEAD },
+};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]

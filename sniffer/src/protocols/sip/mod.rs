@@ -3,11 +3,13 @@
 //! RFC 3261; bodies RFC 8866. Not looked into: SIP over TLS and WebSocket, bodies other than SDP.
 
 mod event;
+mod fields;
 mod wire;
 
 use super::{Close, Context, Plugin, Probe, Progress, Protocol, Recovery, StreamParser, kit::shared::Shared};
 use crate::{
     config,
+    event::Summary,
     net::{Direction, Transport},
 };
 use event::Found;
@@ -15,7 +17,16 @@ use serde::Deserialize;
 use std::sync::Arc;
 
 /// See the module.
-pub const PROTOCOL: Protocol = Protocol { name: "sip", ports: &[5060], transports: &[Transport::Udp, Transport::Tcp], open, probe };
+pub const PROTOCOL: Protocol = Protocol {
+    name: "sip",
+    ports: &[5060],
+    transports: &[Transport::Udp, Transport::Tcp],
+    default_ports: false,
+    open,
+    probe,
+    fields: fields::FIELDS,
+    summary: Summary::HEAD,
+};
 
 /// The longest body that is kept; what is longer is skipped, and the message reported without it.
 const LONGEST_BODY: u64 = 1 << 20;

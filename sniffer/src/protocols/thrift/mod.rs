@@ -5,6 +5,7 @@
 
 mod connection;
 mod event;
+mod fields;
 mod idl;
 mod text;
 mod types;
@@ -14,6 +15,7 @@ mod wire;
 use super::{Common, Plugin, Probe, Protocol, kit::shared::Shared};
 use crate::{
     config,
+    event::Summary,
     net::{Direction, Transport},
 };
 use connection::Connection;
@@ -25,7 +27,16 @@ use text::Limits;
 use wire::Begin;
 
 /// See the module.
-pub const PROTOCOL: Protocol = Protocol { name: "thrift", ports: &[9090], transports: &[Transport::Tcp], open, probe };
+pub const PROTOCOL: Protocol = Protocol {
+    name: "thrift",
+    ports: &[9090],
+    transports: &[Transport::Tcp],
+    default_ports: false,
+    open,
+    probe,
+    fields: fields::FIELDS,
+    summary: Summary::HEAD,
+};
 
 /// What carries messages. Accepted and not heeded: it is seen on each message.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]

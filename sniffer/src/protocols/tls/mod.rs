@@ -5,6 +5,7 @@
 
 mod connection;
 mod event;
+mod fields;
 mod fingerprint;
 mod hello;
 mod names;
@@ -15,14 +16,27 @@ mod x509;
 use super::{Common, Plugin, Probe, Protocol, kit::shared::Shared};
 use crate::{
     config,
+    event::Summary,
     net::{Direction, Transport},
 };
 use serde::Deserialize;
 use wire::message;
 
 /// See the module.
-pub const PROTOCOL: Protocol =
-    Protocol { name: "tls", ports: &[443, 993, 995, 5223, 8443, 8883, 9243], transports: &[Transport::Tcp], open, probe };
+pub const PROTOCOL: Protocol = Protocol {
+    name: "tls",
+    ports: &[443, 993, 995, 5223, 8443, 8883, 9243],
+    transports: &[Transport::Tcp],
+    default_ports: false,
+    open,
+    probe,
+    fields: fields::FIELDS,
+    summary: Summary {
+        resource: &["{tls.client.server_name}"],
+        query: &["{tls.client.server_name} {tls.cipher}", "{tls.client.server_name}", "{tls.cipher}"],
+        ..Summary::HEAD
+    },
+};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]

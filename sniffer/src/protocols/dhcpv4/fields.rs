@@ -1,0 +1,43 @@
+//! The fields of this protocol's documents beside those that every transaction can have ([`crate::event::TRANSACTION`]).
+
+use crate::event::{
+    Field,
+    Kind::{Ip, Keyword, Long, Text},
+};
+
+pub(super) const FIELDS: &[Field] = &[
+    Field::new("dhcpv4.transaction_id", Keyword),
+    Field::new("dhcpv4.flags", Keyword),
+    Field::new("dhcpv4.client_mac", Keyword),
+    Field::new("dhcpv4.server_name", Keyword),
+    Field::new("dhcpv4.op_code", Keyword),
+    Field::new("dhcpv4.hardware_type", Keyword),
+    Field::new("dhcpv4.boot_file_name", Keyword),
+    Field::new("dhcpv4.client_ip", Ip),
+    Field::new("dhcpv4.assigned_ip", Ip),
+    Field::new("dhcpv4.relay_ip", Ip),
+    Field::new("dhcpv4.hops", Long),
+    Field::new("dhcpv4.seconds", Long),
+    Field::new("dhcpv4.option.message_type", Keyword),
+    Field::new("dhcpv4.option.parameter_request_list", Keyword),
+    Field::new("dhcpv4.option.class_identifier", Keyword),
+    Field::new("dhcpv4.option.domain_name", Keyword),
+    Field::new("dhcpv4.option.boot_file_name", Keyword),
+    Field::new("dhcpv4.option.hostname", Keyword),
+    Field::new("dhcpv4.option.vendor_identifying_options.data", Keyword),
+    Field::new("dhcpv4.option.message", Text),
+    Field::new("dhcpv4.option.requested_ip_address", Ip),
+    Field::new("dhcpv4.option.server_identifier", Ip),
+    Field::new("dhcpv4.option.broadcast_address", Ip),
+    Field::new("dhcpv4.option.dns_servers", Ip),
+    Field::new("dhcpv4.option.subnet_mask", Ip),
+    Field::new("dhcpv4.option.router", Ip),
+    Field::new("dhcpv4.option.time_servers", Ip),
+    Field::new("dhcpv4.option.ntp_servers", Ip),
+    Field::new("dhcpv4.option.max_dhcp_message_size", Long),
+    Field::new("dhcpv4.option.utc_time_offset_sec", Long),
+    Field::new("dhcpv4.option.ip_address_lease_time_sec", Long),
+    Field::new("dhcpv4.option.renewal_time_sec", Long),
+    Field::new("dhcpv4.option.rebinding_time_sec", Long),
+    Field::new("dhcpv4.option.vendor_identifying_options.id", Long),
+];

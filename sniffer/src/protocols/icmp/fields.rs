@@ -1,0 +1,16 @@
+//! The fields of this protocol's documents beside those that every transaction can have ([`crate::event::TRANSACTION`]).
+
+use crate::event::{
+    Field,
+    Kind::{Keyword, Long},
+};
+
+pub(super) const FIELDS: &[Field] = &[
+    Field::new("icmp.version", Long),
+    Field::new("icmp.request.type", Long),
+    Field::new("icmp.request.code", Long),
+    Field::new("icmp.response.type", Long),
+    Field::new("icmp.response.code", Long),
+    Field::new("icmp.request.message", Keyword),
+    Field::new("icmp.response.message", Keyword),
+];

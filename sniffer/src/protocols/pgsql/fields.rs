@@ -1,0 +1,14 @@
+//! The fields of this protocol's documents beside those that every transaction can have ([`crate::event::TRANSACTION`]).
+
+use crate::event::{
+    Field,
+    Kind::{Keyword, Long},
+};
+
+pub(super) const FIELDS: &[Field] = &[
+    Field::new("pgsql.num_rows", Long),
+    Field::new("pgsql.num_fields", Long),
+    Field::new("pgsql.error_code", Keyword),
+    Field::new("pgsql.error_message", Keyword),
+    Field::new("pgsql.error_severity", Keyword),
+];

@@ -1,0 +1,10 @@
+//! The fields of this protocol's documents beside those that every transaction can have ([`crate::event::TRANSACTION`]).
+
+use crate::event::{Field, Kind::Keyword};
+
+pub(super) const FIELDS: &[Field] = &[
+    Field::new("thrift.params", Keyword),
+    Field::new("thrift.service", Keyword),
+    Field::new("thrift.return_value", Keyword),
+    Field::new("thrift.exceptions", Keyword),
+];
