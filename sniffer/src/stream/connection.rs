@@ -1,5 +1,5 @@
 //! One TCP connection: reassembly and kept bytes of its two directions, and the parser that reads both. Not here: which connection a packet
-//! belongs to, and when a connection has been idle for too long ([`super::table`]).
+//! belongs to, and when a connection has been idle for too long (`stream/table.rs`).
 
 use super::{
     Env,
