@@ -1,9 +1,18 @@
-//! Records and settings that the two halves share: `repr(C)`, native byte order, no padding. `no_std`, no dependencies.
+//! What the two halves share: records and counters (`repr(C)`, native byte order, no padding), names of settings, and the numbers of
+//! protocol headers. `no_std`; no dependencies but, in user space, `zerocopy` (feature of that name), which reads records and counters.
 #![no_std]
+
+mod header;
+
+pub use header::{ethertype, length, limit, protocol};
+
+#[cfg(feature = "zerocopy")]
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// What precedes the bytes of a frame in a ring buffer.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "zerocopy", derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct RecordHeader {
     /// `CLOCK_BOOTTIME` in nanoseconds when the hook saw the frame.
     pub time: u64,
@@ -13,8 +22,10 @@ pub struct RecordHeader {
     pub captured: u32,
     /// Kernel index of the interface.
     pub ifindex: u32,
-    /// Packets on the wire that this record stands for (GRO, GSO); at least 1.
-    pub segments: u32,
+    /// Packets on the wire that this record stands for (GRO, GSO); 0 where [`Self::segment_size`] has to say it.
+    pub segments: u16,
+    /// Bytes of payload in each of those packets; 0 when the record is one packet.
+    pub segment_size: u16,
     /// EtherType of the VLAN tag that the kernel or card took out of the frame; 0 when there is none.
     pub tag_tpid: u16,
     /// Priority, drop eligibility and VLAN id of that tag.
@@ -79,6 +90,7 @@ pub mod slot {
 /// Per CPU and worker. `seen` is kept with worker 0, because who is to get a packet is not known before the filter.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "zerocopy", derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct Counters {
     /// Packets that reached the hook.
     pub seen: u64,

@@ -17,8 +17,8 @@ pub trait Packet: EbpfContext {
     fn ifindex(&self) -> u32;
     /// EtherType and value of the tag in the metadata.
     fn tag(&self) -> Option<(u16, u16)>;
-    /// Packets on the wire, 0 when there is just this one.
-    fn segments(&self) -> u32;
+    /// Packets on the wire and bytes of payload in each, 0 where they are not known.
+    fn segments(&self) -> (u16, u16);
     /// Copies the first `len` bytes, fragments included.
     ///
     /// # Safety
@@ -55,8 +55,8 @@ impl Packet for Xdp {
     }
 
     #[inline(always)]
-    fn segments(&self) -> u32 {
-        1
+    fn segments(&self) -> (u16, u16) {
+        (1, 0)
     }
 
     #[inline(always)]
@@ -112,9 +112,9 @@ impl<const HOOK: u8> Packet for Skb<HOOK> {
     }
 
     #[inline(always)]
-    fn segments(&self) -> u32 {
-        // SAFETY: as above.
-        unsafe { (*self.0).gso_segs }
+    fn segments(&self) -> (u16, u16) {
+        // SAFETY: as above. Both are 16 bits wide in the kernel.
+        unsafe { ((*self.0).gso_segs as u16, (*self.0).gso_size as u16) }
     }
 
     #[inline(always)]

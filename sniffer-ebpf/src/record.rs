@@ -37,13 +37,15 @@ pub fn capture<P: Packet>(packet: &P, direction: u8) {
     // SAFETY: the scratch of this CPU, and nobody interrupts.
     let owner = if copied { worker::of(unsafe { &*scratch }, wanted, link) } else { 0 };
     let (tag_tpid, tag_tci) = packet.tag().unwrap_or((0, 0));
+    let (segments, segment_size) = packet.segments();
     let header = RecordHeader {
         // SAFETY: a helper without arguments.
         time: unsafe { bpf_ktime_get_boot_ns() },
         wire_len,
         captured: captured as u32,
         ifindex: packet.ifindex(),
-        segments: packet.segments().max(1),
+        segments,
+        segment_size,
         tag_tpid,
         tag_tci,
         hook: P::HOOK,

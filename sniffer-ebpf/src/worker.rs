@@ -2,14 +2,7 @@
 //! meet their flow. A fragment goes by the addresses at its level, because only the first one shows what is inside.
 
 use crate::maps::{Scratch, WORKERS};
-use sniffer_common::link;
-
-/// 802.1Q, 802.1ad and the old QinQ; deeper stacks go by no address at all (worker 0).
-const MAX_TAGS: u32 = 4;
-/// IP-in-IP twice, or once with an ICMP error inside.
-const MAX_LEVELS: u32 = 3;
-/// IPv6 extension headers looked through at each level.
-const MAX_EXTENSIONS: u32 = 4;
+use sniffer_common::{ethertype, length, limit, link, protocol};
 
 /// The first `len` bytes of `scratch.data` are the frame.
 #[inline(always)]
@@ -56,21 +49,21 @@ fn words4(scratch: &Scratch, at: u32) -> u32 {
 fn address_hash(scratch: &Scratch, len: u32, link: u8) -> u32 {
     let mut at = 0;
     if link != link::RAW_IP {
-        at = 14;
-        let mut ethertype = be16(scratch, 12);
-        for _ in 0..MAX_TAGS {
-            if !matches!(ethertype, 0x8100 | 0x88a8 | 0x9100) {
+        at = length::ETHERNET as u32;
+        let mut next = be16(scratch, at - 2);
+        for _ in 0..limit::KERNEL_VLAN_TAGS {
+            if !ethertype::is_vlan(next as u16) {
                 break;
             }
-            ethertype = be16(scratch, at + 2);
-            at += 4;
+            next = be16(scratch, at + 2);
+            at += length::VLAN as u32;
         }
-        if ethertype != 0x0800 && ethertype != 0x86dd {
+        if !matches!(next as u16, ethertype::IPV4 | ethertype::IPV6) {
             return 0;
         }
     }
     let mut hash = 0;
-    for _ in 0..MAX_LEVELS {
+    for _ in 0..limit::KERNEL_IP_HEADERS {
         let Some((level, inner)) = ip(scratch, len, at) else { break };
         // Twice mixed: the low bits of a product of two addresses alone would leave workers idle.
         hash = mix(level);
@@ -84,33 +77,35 @@ fn address_hash(scratch: &Scratch, len: u32, link: u8) -> u32 {
 #[inline(always)]
 fn ip(scratch: &Scratch, len: u32, at: u32) -> Option<(u32, Option<u32>)> {
     match byte(scratch, at) >> 4 {
-        4 if at + 20 <= len => {
+        4 if at + length::IPV4 as u32 <= len => {
             let hash = mix(word(scratch, at + 12)) ^ mix(word(scratch, at + 16));
             let inside = at + (byte(scratch, at) & 15) * 4;
             let fragment = be16(scratch, at + 6) & 0x3fff != 0;
-            let inner = match byte(scratch, at + 9) {
+            let inner = match byte(scratch, at + 9) as u8 {
                 _ if fragment => None,
-                4 | 41 => Some(inside),
+                protocol::IPV4 | protocol::IPV6 => Some(inside),
                 // Destination unreachable, source quench, redirect, time exceeded, parameter problem: 8 bytes, then the packet.
-                1 if matches!(byte(scratch, inside), 3 | 4 | 5 | 11 | 12) && inside < len => Some(inside + 8),
+                protocol::ICMP if matches!(byte(scratch, inside), 3 | 4 | 5 | 11 | 12) && inside < len => {
+                    Some(inside + length::ICMP_ERROR as u32)
+                }
                 _ => None,
             };
             Some((hash, inner))
         }
-        6 if at + 40 <= len => {
+        6 if at + length::IPV6 as u32 <= len => {
             let hash = words4(scratch, at + 8) ^ words4(scratch, at + 24);
-            let (mut next, mut inside) = (byte(scratch, at + 6), at + 40);
-            for _ in 0..MAX_EXTENSIONS {
-                if !matches!(next, 0 | 43 | 60) {
+            let (mut next, mut inside) = (byte(scratch, at + 6) as u8, at + length::IPV6 as u32);
+            for _ in 0..limit::KERNEL_IPV6_EXTENSIONS {
+                if !matches!(next, protocol::HOP_BY_HOP | protocol::ROUTING | protocol::DESTINATION_OPTIONS) {
                     break;
                 }
-                next = byte(scratch, inside);
+                next = byte(scratch, inside) as u8;
                 inside = (inside + (byte(scratch, inside + 1) + 1) * 8) & 0xffff;
             }
             let inner = match next {
-                4 | 41 => Some(inside),
+                protocol::IPV4 | protocol::IPV6 => Some(inside),
                 // ICMPv6 errors have types below 128.
-                58 if byte(scratch, inside) < 128 && inside < len => Some(inside + 8),
+                protocol::ICMP6 if byte(scratch, inside) < 128 && inside < len => Some(inside + length::ICMP_ERROR as u32),
                 _ => None,
             };
             Some((hash, inner))

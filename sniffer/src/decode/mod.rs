@@ -1,32 +1,32 @@
-//! Frames to headers: link, VLAN tags, IP (in IP), transport. Pure: it keeps nothing but fragments.
+//! Decodes the headers of a frame: `layers` is the loop over them, `link`, `ip`, `transport` and `tunnel` read one header each. The only
+//! state between two frames is the `fragments` of datagrams that are not complete.
 //!
-//! Checksums are not looked at (offloading makes those of a host's own packets wrong). Where lengths disagree the IP header's is
+//! Checksums are not verified (offloading makes those of a host's own packets wrong). Where lengths disagree the IP header's is
 //! believed over the frame's (Ethernet pads), and nothing is read that was not captured.
 
 mod fragments;
 mod ip;
+mod layers;
 mod link;
 mod packet;
 mod transport;
 mod tunnel;
 
-pub use packet::{Addresses, Icmp, Ips, Layer4, Macs, Packet, Tcp, TcpFlags, Udp};
+pub use packet::{Addresses, Icmp, Ips, Layer4, Macs, Opaque, Packet, Tcp, TcpFlags, Udp};
 
-use crate::{capture::Frame, net::Realm};
-use fragments::{Added, Fragment, Fragments};
-use ip::Datagram;
-use link::Network;
+use crate::capture::Frame;
+use fragments::Fragments;
 
 /// Why there is no [`Packet`] of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Undecoded {
     /// The frame ends within its link header or a VLAN tag.
     LinkTruncated,
-    /// Neither a link header nor an IP header to go by.
+    /// There is no IP header, and no Ethernet header to count the frame by.
     NotIp,
     /// The frame ends within an IP header or its extensions.
     IpTruncated,
-    /// An IP header that contradicts itself.
+    /// An IP header that contradicts itself, or more headers than are followed ([`sniffer_common::limit::HEADERS`]).
     IpMalformed,
     /// The frame ends within the transport header.
     TransportTruncated,
@@ -34,7 +34,7 @@ pub enum Undecoded {
     TransportMalformed,
 }
 
-/// Of every reason the name of its counter.
+/// The counter of each reason.
 const UNDECODED: [(Undecoded, &str); 6] = [
     (Undecoded::LinkTruncated, "decode.link_truncated"),
     (Undecoded::NotIp, "decode.not_ip"),
@@ -44,7 +44,7 @@ const UNDECODED: [(Undecoded, &str); 6] = [
     (Undecoded::TransportMalformed, "decode.transport_malformed"),
 ];
 
-/// Fragments in fragments: a tunnel's own and those of what it carries. Deeper ones are not put together.
+/// Levels of fragments in fragments: those of a tunnel and those of the packets it carries. Deeper ones are not put together.
 const FRAGMENT_LEVELS: usize = 2;
 
 /// Decodes frames, and puts fragments together. One per worker.
@@ -56,7 +56,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Nothing seen yet.
+    /// A decoder that has seen no frame.
     pub fn new() -> Self {
         Self::default()
     }
@@ -65,10 +65,10 @@ impl Decoder {
     /// A frame with Ethernet addresses and no IP header (ARP, MPLS) is a packet as well.
     ///
     /// # Errors
-    /// When there is nothing to be known of it; counted.
+    /// When neither addresses nor ports can be read from it; counted.
     #[inline]
     pub fn decode<'a>(&'a mut self, frame: &Frame<'a>) -> Result<Packet<'a>, Undecoded> {
-        let result = headers(&mut self.fragments, frame);
+        let result = layers::decode(&mut self.fragments, frame);
         // By reference: a packet is big enough to notice when it is moved.
         match &result {
             Ok(Packet { layer4: Layer4::Fragment, .. }) => self.incomplete += 1,
@@ -97,80 +97,6 @@ impl Decoder {
             ("decode.fragments_evicted", sum(|c| c.evicted)),
             ("decode.fragments_expired", sum(|c| c.expired)),
         ])
-    }
-}
-
-#[inline]
-fn headers<'a>(fragments: &'a mut [Fragments], frame: &Frame<'a>) -> Result<Packet<'a>, Undecoded> {
-    let linked = link::decode(frame)?;
-    let mut packet = Packet {
-        time: frame.time,
-        // A tag that was taken out was on the wire all the same: flows count alike on every backend.
-        wire_len: if frame.tag.is_some() { frame.wire_len.saturating_add(4) } else { frame.wire_len },
-        ifindex: frame.ifindex,
-        macs: linked.macs,
-        realm: Realm { vlans: linked.vlans, ..Realm::default() },
-        ips: Ips::default(),
-        layer4: Layer4::None,
-    };
-    let Network::Ip(version) = linked.network else {
-        return if packet.macs.is_some() { Ok(packet) } else { Err(Undecoded::NotIp) };
-    };
-    let data = frame.data.get(linked.header_len..).unwrap_or_default();
-    let on_wire = frame.wire_len.max(frame.data.len() as u32).saturating_sub(linked.header_len as u32);
-    packet.layer4 = follow(fragments, &mut packet, data, on_wire, version)?;
-    Ok(packet)
-}
-
-/// IP headers from the outermost on, down to what the innermost carries.
-#[inline]
-fn follow<'a>(
-    fragments: &'a mut [Fragments],
-    packet: &mut Packet<'a>,
-    data: &'a [u8],
-    on_wire: u32,
-    version: u8,
-) -> Result<Layer4<'a>, Undecoded> {
-    let mut levels = fragments.iter_mut();
-    let mut datagram = ip::decode(data, on_wire, version)?;
-    for _ in 0..tunnel::MAX_IP_HEADERS {
-        packet.ips.push(datagram.addresses);
-        if let Some(part) = datagram.fragment {
-            let Some(level) = levels.next() else { return Ok(Layer4::Fragment) };
-            match reassemble(level, packet, datagram, part)? {
-                Some(whole) => datagram = whole,
-                None => return Ok(Layer4::Fragment),
-            }
-        }
-        match tunnel::ip_inside(datagram.protocol) {
-            Some(version) => datagram = ip::decode(datagram.payload, datagram.wire, version)?,
-            None => return transport::decode(datagram.protocol, datagram.payload, datagram.wire),
-        }
-    }
-    Err(Undecoded::IpMalformed)
-}
-
-#[cold]
-fn reassemble<'a>(
-    level: &'a mut Fragments,
-    packet: &Packet<'a>,
-    datagram: Datagram<'a>,
-    part: ip::Part,
-) -> Result<Option<Datagram<'a>>, Undecoded> {
-    let Datagram { addresses, protocol, payload: data, wire, .. } = datagram;
-    match level.add(&Fragment { time: packet.time, realm: packet.realm, addresses, protocol, part, data, wire }) {
-        Added::Incomplete => Ok(None),
-        Added::Complete(protocol) => {
-            let payload = level.whole();
-            let mut whole = Datagram { addresses, protocol, payload, wire: payload.len() as u32, fragment: None };
-            if !addresses.is_v4() {
-                ip::extensions(&mut whole)?;
-                if whole.fragment.is_some() {
-                    return Err(Undecoded::IpMalformed); // a fragment header in what was just put together
-                }
-            }
-            Ok(Some(whole))
-        }
     }
 }
 

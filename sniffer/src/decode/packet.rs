@@ -2,7 +2,8 @@
 //! to be put together from its fragments.
 
 use crate::{
-    net::{Realm, Transport},
+    capture::Segments,
+    net::{Count, Realm, Transport},
     time::Timestamp,
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,8 +13,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 pub struct Packet<'a> {
     /// When it was on the wire.
     pub time: Timestamp,
-    /// Bytes of the whole frame on the wire.
+    /// Bytes of the whole frame; on the wire there were more where it stands for several segments: [`Packet::count`].
     pub wire_len: u32,
+    /// How many packets on the wire it stands for.
+    pub segments: Segments,
     /// Kernel index of the interface; 0 for files.
     pub ifindex: u32,
     /// The Ethernet addresses; `None` for links without.
@@ -39,6 +42,35 @@ impl Packet<'_> {
         };
         let ip = self.ips.innermost()?;
         Some((transport, SocketAddr::new(ip.source(), from), SocketAddr::new(ip.destination(), to)))
+    }
+
+    /// The packets and bytes on the wire. A frame that stands for several segments was that many packets, each with a copy of its headers.
+    #[inline]
+    pub fn count(&self) -> Count {
+        if self.segments == Segments::default() {
+            return Count { packets: 1, bytes: u64::from(self.wire_len) };
+        }
+        self.count_segments()
+    }
+
+    #[cold]
+    fn count_segments(&self) -> Count {
+        let payload = match self.layer4 {
+            Layer4::Tcp(Tcp { wire_payload, .. })
+            | Layer4::Udp(Udp { wire_payload, .. })
+            | Layer4::Icmp(Icmp { wire_payload, .. })
+            | Layer4::Icmp6(Icmp { wire_payload, .. })
+            | Layer4::Other(Opaque { wire_payload, .. }) => wire_payload,
+            // Nothing is known of headers.
+            Layer4::Fragment | Layer4::None => self.wire_len,
+        };
+        let segments = match self.segments {
+            Segments::Count(count) => count,
+            Segments::OfSize(size) => payload.div_ceil(size.max(1)),
+        };
+        let packets = u64::from(segments.max(1));
+        let headers = u64::from(self.wire_len.saturating_sub(payload));
+        Count { packets, bytes: u64::from(self.wire_len) + (packets - 1) * headers }
     }
 }
 
@@ -201,10 +233,19 @@ pub enum Layer4<'a> {
     Icmp6(Icmp<'a>),
     /// A fragment of a datagram that is not complete, and maybe never will be.
     Fragment,
-    /// Another protocol, by its IANA number.
-    Other(u8),
+    /// Another protocol, whose header is not read.
+    Other(Opaque),
     /// There is no IP header, or it carries nothing.
     None,
+}
+
+/// The payload of an IP header whose protocol is not looked into.
+#[derive(Clone, Copy, Debug)]
+pub struct Opaque {
+    /// The IANA number of the protocol.
+    pub protocol: u8,
+    /// Bytes of the payload on the wire.
+    pub wire_payload: u32,
 }
 
 /// A TCP segment.

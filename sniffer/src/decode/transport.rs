@@ -1,18 +1,20 @@
 //! The transport header: TCP (RFC 9293), UDP (RFC 768), the first two bytes of ICMP (RFC 792, RFC 4443). Options are not looked at.
 
-use super::{Icmp, Layer4, Tcp, TcpFlags, Udp, Undecoded, ip::cut};
+use super::{Icmp, Layer4, Opaque, Tcp, TcpFlags, Udp, Undecoded, ip::cut, layers::Rest};
 use etherparse::{TcpHeaderSlice, UdpHeaderSlice};
+use sniffer_common::{length, protocol};
 
-/// Reads the transport header of `protocol` at the start of `payload`, of which `wire` bytes were on the wire.
+/// Reads the header of the IP protocol with this number at the start of `rest`.
 #[inline]
-pub(super) fn decode(protocol: u8, payload: &[u8], wire: u32) -> Result<Layer4<'_>, Undecoded> {
-    match protocol {
-        6 => tcp(payload, wire),
-        17 => udp(payload, wire),
-        1 => icmp(payload, wire).map(Layer4::Icmp),
-        58 => icmp(payload, wire).map(Layer4::Icmp6),
-        59 => Ok(Layer4::None),
-        other => Ok(Layer4::Other(other)),
+pub(super) fn decode(number: u8, rest: Rest<'_>) -> Result<Layer4<'_>, Undecoded> {
+    let Rest { data, wire } = rest;
+    match number {
+        protocol::TCP => tcp(data, wire),
+        protocol::UDP => udp(data, wire),
+        protocol::ICMP => icmp(data, wire).map(Layer4::Icmp),
+        protocol::ICMP6 => icmp(data, wire).map(Layer4::Icmp6),
+        protocol::NO_NEXT_HEADER => Ok(Layer4::None),
+        protocol => Ok(Layer4::Other(Opaque { protocol, wire_payload: wire })),
     }
 }
 
@@ -36,17 +38,17 @@ fn tcp(data: &[u8], wire: u32) -> Result<Layer4<'_>, Undecoded> {
 
 #[inline]
 fn udp(data: &[u8], wire: u32) -> Result<Layer4<'_>, Undecoded> {
+    const HEADER: u32 = length::UDP as u32;
     let header = UdpHeaderSlice::from_slice(data).map_err(|_| truncated(data, wire))?;
     // 0: as long as the IP header says (RFC 2675, and segmentation left to the card).
     let wire_payload = match header.length() {
-        0 => wire.saturating_sub(8),
-        1..8 => return Err(Undecoded::TransportMalformed),
-        length => u32::from(length - 8).min(wire.saturating_sub(8)),
+        0 => wire.saturating_sub(HEADER),
+        length => u32::from(length).checked_sub(HEADER).ok_or(Undecoded::TransportMalformed)?.min(wire.saturating_sub(HEADER)),
     };
     Ok(Layer4::Udp(Udp {
         source: header.source_port(),
         destination: header.destination_port(),
-        payload: cut(data.get(8..).unwrap_or_default(), wire_payload),
+        payload: cut(data.get(length::UDP..).unwrap_or_default(), wire_payload),
         wire_payload,
     }))
 }

@@ -164,11 +164,12 @@ impl Loaded {
         let map = PerCpuArray::<_, [u64; 4]>::try_from(map).map_err(|e| Error::aya("map COUNTERS", &e))?;
         let mut sum = Counters::default();
         for worker in 0..self.workers {
-            for [seen, matched, copied, lost] in map.get(&worker, 0).map_err(|e| Error::aya("map COUNTERS", &e))?.iter() {
-                sum.seen = sum.seen.wrapping_add(*seen);
-                sum.matched = sum.matched.wrapping_add(*matched);
-                sum.copied = sum.copied.wrapping_add(*copied);
-                sum.lost = sum.lost.wrapping_add(*lost);
+            for of_cpu in map.get(&worker, 0).map_err(|e| Error::aya("map COUNTERS", &e))?.iter() {
+                let counters: Counters = zerocopy::transmute!(*of_cpu);
+                sum.seen = sum.seen.wrapping_add(counters.seen);
+                sum.matched = sum.matched.wrapping_add(counters.matched);
+                sum.copied = sum.copied.wrapping_add(counters.copied);
+                sum.lost = sum.lost.wrapping_add(counters.lost);
             }
         }
         Ok(sum)

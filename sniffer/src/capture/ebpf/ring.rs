@@ -6,13 +6,14 @@ use crate::{
     time::Timestamp,
 };
 use aya::maps::{MapData, RingBuf};
-use sniffer_common::{RECORD_HEADER, RecordHeader, link};
+use sniffer_common::{RecordHeader, link};
 use std::{
     io,
     os::fd::AsFd,
     sync::Arc,
     time::{Duration, Instant},
 };
+use zerocopy::FromBytes;
 
 /// Records of one call of `poll`, so that timers and signals get their turn.
 const BATCH: usize = 1024;
@@ -99,11 +100,16 @@ impl Source for RingSource {
 
 /// The frame in a record.
 fn frame(record: &[u8], boot_to_wall: u64) -> Option<Frame<'_>> {
-    let (header, data) = record.split_at_checked(RECORD_HEADER)?;
-    let header = header_of(header.try_into().ok()?);
+    // Native byte order: the kernel half wrote it on this machine.
+    let (header, data) = RecordHeader::read_from_prefix(record).ok()?;
     let data = data.get(..header.captured as usize)?;
     let tag = (header.tag_tpid != 0).then_some(StrippedTag { tpid: header.tag_tpid, tci: header.tag_tci });
     let link = if header.link == link::RAW_IP { Link::RawIp } else { Link::Ethernet };
+    let segments = match (header.segments, header.segment_size) {
+        (0 | 1, 0) => Segments::default(),
+        (0, size) => Segments::OfSize(size.into()),
+        (count, _) => Segments::Count(count.into()),
+    };
     Some(Frame {
         time: Timestamp(header.time.wrapping_add(boot_to_wall)),
         link,
@@ -111,57 +117,55 @@ fn frame(record: &[u8], boot_to_wall: u64) -> Option<Frame<'_>> {
         wire_len: header.wire_len,
         tag,
         ifindex: header.ifindex,
-        segments: Segments::Count(header.segments.max(1)),
+        segments,
     })
 }
 
-/// The kernel half wrote it on this machine: native byte order, the layout of [`RecordHeader`].
-fn header_of(bytes: &[u8; RECORD_HEADER]) -> RecordHeader {
-    let [
-        a,
-        b,
-        c,
-        d,
-        e,
-        f,
-        g,
-        h,
-        w0,
-        w1,
-        w2,
-        w3,
-        c0,
-        c1,
-        c2,
-        c3,
-        i0,
-        i1,
-        i2,
-        i3,
-        s0,
-        s1,
-        s2,
-        s3,
-        p0,
-        p1,
-        t0,
-        t1,
-        hook,
-        direction,
-        link,
-        reserved,
-    ] = *bytes;
-    RecordHeader {
-        time: u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
-        wire_len: u32::from_ne_bytes([w0, w1, w2, w3]),
-        captured: u32::from_ne_bytes([c0, c1, c2, c3]),
-        ifindex: u32::from_ne_bytes([i0, i1, i2, i3]),
-        segments: u32::from_ne_bytes([s0, s1, s2, s3]),
-        tag_tpid: u16::from_ne_bytes([p0, p1]),
-        tag_tci: u16::from_ne_bytes([t0, t1]),
-        hook,
-        direction,
-        link,
-        reserved,
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zerocopy::IntoBytes;
+
+    fn record(header: RecordHeader, data: &[u8]) -> Vec<u8> {
+        [header.as_bytes(), data].concat()
+    }
+
+    #[test]
+    fn a_record_is_a_frame() {
+        let header = RecordHeader {
+            time: 5,
+            wire_len: 3000,
+            captured: 4,
+            ifindex: 7,
+            tag_tpid: 0x88a8,
+            tag_tci: 0x2005,
+            link: link::RAW_IP,
+            ..RecordHeader::default()
+        };
+        let record = record(header, b"data and what the ring rounds up to");
+        let frame = frame(&record, 1000).unwrap();
+        assert_eq!((frame.time, frame.wire_len, frame.data, frame.ifindex), (Timestamp(1005), 3000, &b"data"[..], 7));
+        assert_eq!((frame.link, frame.tag), (Link::RawIp, Some(StrippedTag { tpid: 0x88a8, tci: 0x2005 })));
+    }
+
+    #[test]
+    fn the_segments_of_a_record() {
+        for ((segments, segment_size), expected) in [
+            ((0, 0), Segments::Count(1)),
+            ((1, 0), Segments::Count(1)),
+            ((3, 1448), Segments::Count(3)),
+            ((0, 1448), Segments::OfSize(1448)),
+        ] {
+            let record = record(RecordHeader { segments, segment_size, ..RecordHeader::default() }, &[]);
+            assert_eq!(frame(&record, 0).unwrap().segments, expected, "{segments} of {segment_size}");
+        }
+    }
+
+    #[test]
+    fn lengths_that_lie() {
+        let whole = record(RecordHeader { captured: 4, ..RecordHeader::default() }, b"data");
+        for cut in 0..whole.len() {
+            assert!(frame(&whole[..cut], 0).is_none(), "{cut} bytes of {}", whole.len());
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Every hook on a veth in a network namespace of the test's own.
 
+mod segments;
 mod speed;
 
 use super::*;

@@ -1,0 +1,152 @@
+//! The loop over a frame's headers, from the first byte to what the innermost IP header carries: each header says what comes next. One
+//! limit bounds all of them, however they are nested.
+
+use super::{
+    Ips, Layer4, Packet, Undecoded,
+    fragments::{Added, Fragment, Fragments},
+    ip::{self, Datagram},
+    link, transport,
+    tunnel::{self, Tunnel},
+};
+use crate::{capture::Frame, net::Realm};
+use sniffer_common::{ethertype, length, limit};
+
+/// What comes next, by the header before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// An Ethernet II header.
+    Ethernet,
+    /// The second half of a VLAN tag: its TCI and the EtherType of what follows.
+    Vlan,
+    /// An IPv4 header.
+    Ipv4,
+    /// An IPv6 header.
+    Ipv6,
+    /// A tunnel's own header, or the packet in a tunnel that has none.
+    Tunnel(Tunnel),
+    /// The header of the IP protocol of this number, the last one that is read.
+    Transport(u8),
+    /// Something that is not looked into.
+    Unknown,
+}
+
+impl Next {
+    /// What an EtherType announces.
+    #[inline]
+    pub fn of_ethertype(number: u16) -> Self {
+        match number {
+            ethertype::IPV4 => Self::Ipv4,
+            ethertype::IPV6 => Self::Ipv6,
+            _ if ethertype::is_vlan(number) => Self::Vlan,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// What the protocol number of an IP header announces.
+    #[inline]
+    pub fn of_protocol(number: u8) -> Self {
+        Tunnel::of_protocol(number).map_or(Self::Transport(number), Self::Tunnel)
+    }
+}
+
+/// What of a frame lies behind the headers that were read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rest<'a> {
+    /// The bytes that were captured, without padding.
+    pub data: &'a [u8],
+    /// How many there were on the wire, by the lengths in the headers.
+    pub wire: u32,
+}
+
+impl<'a> Rest<'a> {
+    /// Steps over a header of `length` bytes; what was not captured of it is missed by the next one.
+    #[inline]
+    pub fn skip(&mut self, length: usize) {
+        self.data = self.data.get(length..).unwrap_or_default();
+        self.wire = self.wire.saturating_sub(length as u32);
+    }
+}
+
+/// Reads all headers of `frame`. A fragment that completes its datagram gives the headers of the whole datagram, borrowed from
+/// `fragments`, of which there is one per level of fragments in fragments.
+#[inline]
+pub(super) fn decode<'a>(fragments: &'a mut [Fragments], frame: &Frame<'a>) -> Result<Packet<'a>, Undecoded> {
+    let mut levels = fragments.iter_mut();
+    let mut packet = Packet {
+        time: frame.time,
+        // A tag that was taken out was on the wire all the same: flows count alike on every backend.
+        wire_len: if frame.tag.is_some() { frame.wire_len.saturating_add(length::VLAN as u32) } else { frame.wire_len },
+        segments: frame.segments,
+        ifindex: frame.ifindex,
+        macs: None,
+        realm: Realm::default(),
+        ips: Ips::default(),
+        layer4: Layer4::None,
+    };
+    if let Some(tag) = frame.tag {
+        packet.realm.vlans.push(tag.tci);
+    }
+    let mut rest = Rest { data: frame.data, wire: frame.wire_len.max(frame.data.len() as u32) };
+    let mut next = link::first(frame.link, &mut rest)?;
+    for _ in 0..limit::HEADERS {
+        next = match next {
+            Next::Ethernet => link::ethernet(&mut rest, &mut packet.macs)?,
+            Next::Vlan => link::vlan(&mut rest, &mut packet.realm.vlans)?,
+            Next::Ipv4 | Next::Ipv6 => {
+                let mut datagram = if next == Next::Ipv4 { ip::v4(rest)? } else { ip::v6(rest)? };
+                packet.ips.push(datagram.addresses);
+                if let Some(part) = datagram.fragment {
+                    match levels.next().map(|level| reassemble(level, &packet, datagram, part)).transpose()?.flatten() {
+                        Some(whole) => datagram = whole,
+                        None => {
+                            packet.layer4 = Layer4::Fragment;
+                            return Ok(packet);
+                        }
+                    }
+                }
+                rest = datagram.payload;
+                Next::of_protocol(datagram.protocol)
+            }
+            Next::Tunnel(tunnel) => tunnel::enter(tunnel, &mut rest, &mut packet.realm)?,
+            Next::Transport(protocol) => {
+                packet.layer4 = transport::decode(protocol, rest)?;
+                return Ok(packet);
+            }
+            Next::Unknown => break,
+        }
+    }
+    match (next, packet.ips.count()) {
+        // The addresses in front are all that is known.
+        (_, 0) if packet.macs.is_some() => Ok(packet),
+        (_, 0) => Err(Undecoded::NotIp),
+        (Next::Unknown, _) => Ok(packet),
+        // More headers than are followed.
+        _ => Err(Undecoded::IpMalformed),
+    }
+}
+
+/// Adds a fragment to its datagram; gives the datagram when it is complete.
+#[cold]
+fn reassemble<'a>(
+    level: &'a mut Fragments,
+    packet: &Packet<'a>,
+    datagram: Datagram<'a>,
+    part: ip::Part,
+) -> Result<Option<Datagram<'a>>, Undecoded> {
+    let Datagram { addresses, protocol, payload: Rest { data, wire }, .. } = datagram;
+    match level.add(&Fragment { time: packet.time, realm: packet.realm, addresses, protocol, part, data, wire }) {
+        Added::Incomplete => Ok(None),
+        Added::Complete(protocol) => {
+            let data = level.whole();
+            let payload = Rest { data, wire: data.len() as u32 };
+            let mut whole = Datagram { addresses, protocol, payload, fragment: None };
+            if !addresses.is_v4() {
+                ip::extensions(&mut whole)?;
+                if whole.fragment.is_some() {
+                    return Err(Undecoded::IpMalformed); // a fragment header in what was just put together
+                }
+            }
+            Ok(Some(whole))
+        }
+    }
+}
