@@ -1,5 +1,10 @@
-//! eBPF instructions and labels (RFC 9669). Knows nothing of filters.
+//! eBPF instructions by name, and labels for jumps (RFC 9669; the numbers are those of `linux/bpf.h`). Knows nothing of filters.
 
+use aya_obj::generated::{
+    BPF_ABS, BPF_ADD, BPF_ALU, BPF_ALU64, BPF_B, BPF_CALL, BPF_DW, BPF_END, BPF_EXIT, BPF_H, BPF_IMM, BPF_IND, BPF_JA, BPF_JEQ, BPF_JGE,
+    BPF_JGT, BPF_JLE, BPF_JMP, BPF_JMP32, BPF_JNE, BPF_K, BPF_LD, BPF_LDX, BPF_MEM, BPF_MOV, BPF_NEG, BPF_PSEUDO_MAP_FD, BPF_ST, BPF_STX,
+    BPF_TO_BE, BPF_W, BPF_X, bpf_func_id,
+};
 use std::{collections::HashMap, hash::Hash};
 
 /// One eBPF instruction, as the kernel takes it.
@@ -14,6 +19,130 @@ pub struct Insn {
     pub off: i16,
     /// The constant.
     pub imm: i32,
+}
+
+impl Insn {
+    /// The instruction with this code, whose parts come from `linux/bpf.h`.
+    const fn new(code: u32, dst: Reg, src: Reg, off: i16, imm: i32) -> Self {
+        Self { code: code as u8, regs: src.0 << 4 | dst.0, off, imm } // all codes are below 256
+    }
+
+    /// `dst` = `value`, 64 bits.
+    pub const fn mov_constant(dst: Reg, value: i32) -> Self {
+        Self::new(BPF_ALU64 | BPF_MOV | BPF_K, dst, R0, 0, value)
+    }
+
+    /// Returns R0.
+    pub const fn exit() -> Self {
+        Self::new(BPF_JMP | BPF_EXIT, R0, R0, 0, 0)
+    }
+}
+
+/// A register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reg(u8);
+
+/// What a call and the program return.
+pub const R0: Reg = Reg(0);
+/// The first argument of a call, and what the program is called with.
+pub const R1: Reg = Reg(1);
+/// The second argument of a call.
+pub const R2: Reg = Reg(2);
+/// The third argument of a call.
+pub const R3: Reg = Reg(3);
+/// The fourth argument of a call.
+pub const R4: Reg = Reg(4);
+/// Survives calls, as do R7 to R9. `LD_ABS` and `LD_IND` expect the context here.
+pub const R6: Reg = Reg(6);
+/// Survives calls.
+pub const R7: Reg = Reg(7);
+/// Survives calls.
+pub const R8: Reg = Reg(8);
+/// Survives calls.
+pub const R9: Reg = Reg(9);
+/// The frame pointer, end of the stack.
+pub const R10: Reg = Reg(10);
+
+/// Bytes of a load or store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// 1
+    Byte,
+    /// 2
+    Half,
+    /// 4
+    Word,
+    /// 8
+    Double,
+}
+
+impl Size {
+    /// Of 1, 2 or 4 bytes.
+    pub fn of_bytes(bytes: u32) -> Self {
+        match bytes {
+            1 => Self::Byte,
+            2 => Self::Half,
+            _ => Self::Word,
+        }
+    }
+
+    fn code(self) -> u32 {
+        match self {
+            Self::Byte => BPF_B,
+            Self::Half => BPF_H,
+            Self::Word => BPF_W,
+            Self::Double => BPF_DW,
+        }
+    }
+}
+
+/// A comparison, unsigned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum If {
+    /// `==`
+    Equal,
+    /// `!=`
+    NotEqual,
+    /// `>`
+    Greater,
+    /// `>=`
+    GreaterOrEqual,
+    /// `<=`
+    LessOrEqual,
+    /// A comparison of the classic program: its operation has the same number in both instruction sets.
+    Classic(u8),
+}
+
+impl If {
+    fn code(self) -> u32 {
+        match self {
+            Self::Equal => BPF_JEQ,
+            Self::NotEqual => BPF_JNE,
+            Self::Greater => BPF_JGT,
+            Self::GreaterOrEqual => BPF_JGE,
+            Self::LessOrEqual => BPF_JLE,
+            Self::Classic(operation) => operation.into(),
+        }
+    }
+}
+
+/// The second operand of an operation or a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// A constant.
+    Constant(i32),
+    /// A register.
+    Reg(Reg),
+}
+
+impl By {
+    /// Bit of the code, register and constant.
+    fn parts(self) -> (u32, Reg, i32) {
+        match self {
+            Self::Constant(value) => (BPF_K, R0, value),
+            Self::Reg(src) => (BPF_X, src, 0),
+        }
+    }
 }
 
 /// The program is longer than a jump reaches.
@@ -33,32 +162,109 @@ impl<L: Copy + Eq + Hash> Assembler<L> {
         Self { out: Vec::new(), jumps: Vec::new(), places: HashMap::new() }
     }
 
-    /// Appends an instruction.
-    pub fn op(&mut self, code: u8, dst: u8, src: u8, off: i16, imm: i32) {
-        self.out.push(Insn { code, regs: src << 4 | dst, off, imm });
-    }
-
-    /// Appends a jump to wherever `to` is in the end.
-    pub fn jump(&mut self, code: u8, dst: u8, src: u8, imm: i32, to: L) {
-        self.jumps.push((self.out.len(), to));
-        self.op(code, dst, src, 0, imm);
+    fn push(&mut self, code: u32, dst: Reg, src: Reg, off: i16, imm: i32) {
+        self.out.push(Insn::new(code, dst, src, off, imm));
     }
 
     /// `dst` = `src`, 64 bits.
-    pub fn mov(&mut self, dst: u8, src: u8) {
-        self.op(0xbf, dst, src, 0, 0);
+    pub fn mov(&mut self, dst: Reg, src: Reg) {
+        self.push(BPF_ALU64 | BPF_MOV | BPF_X, dst, src, 0, 0);
+    }
+
+    /// `dst` = the lower 32 bits of `src`.
+    pub fn mov32(&mut self, dst: Reg, src: Reg) {
+        self.push(BPF_ALU | BPF_MOV | BPF_X, dst, src, 0, 0);
     }
 
     /// `dst` = `value`, the upper half 0.
-    pub fn constant(&mut self, dst: u8, value: u32) {
-        self.op(0xb4, dst, 0, 0, value as i32);
+    pub fn constant(&mut self, dst: Reg, value: u32) {
+        self.push(BPF_ALU | BPF_MOV | BPF_K, dst, R0, 0, value as i32);
+    }
+
+    /// `dst` += `by`, 64 bits: also for pointers.
+    pub fn add(&mut self, dst: Reg, by: By) {
+        let (kind, src, imm) = by.parts();
+        self.push(BPF_ALU64 | BPF_ADD | kind, dst, src, 0, imm);
+    }
+
+    /// `dst` = `dst` `operation` `by`, 32 bits. `operation`: `BPF_ADD` and so on, the same in classic BPF.
+    pub fn alu32(&mut self, operation: u32, dst: Reg, by: By) {
+        let (kind, src, imm) = by.parts();
+        self.push(BPF_ALU | operation | kind, dst, src, 0, imm);
+    }
+
+    /// `dst` = -`dst`, 32 bits.
+    pub fn negate32(&mut self, dst: Reg) {
+        self.push(BPF_ALU | BPF_NEG, dst, R0, 0, 0);
     }
 
     /// Turns the low `size` bytes of `dst` from the order of the wire.
-    pub fn big_endian(&mut self, dst: u8, size: u32) {
+    pub fn big_endian(&mut self, dst: Reg, size: u32) {
         if size > 1 {
-            self.op(0xdc, dst, 0, 0, size as i32 * 8);
+            self.push(BPF_ALU | BPF_END | BPF_TO_BE, dst, R0, 0, size as i32 * 8);
         }
+    }
+
+    /// `dst` = the memory at `base` + `off`.
+    pub fn load(&mut self, size: Size, dst: Reg, base: Reg, off: i16) {
+        self.push(BPF_LDX | BPF_MEM | size.code(), dst, base, off, 0);
+    }
+
+    /// The memory at `base` + `off` = `src`.
+    pub fn store(&mut self, size: Size, base: Reg, off: i16, src: Reg) {
+        self.push(BPF_STX | BPF_MEM | size.code(), base, src, off, 0);
+    }
+
+    /// The memory at `base` + `off` = `value`.
+    pub fn store_constant(&mut self, size: Size, base: Reg, off: i16, value: i32) {
+        self.push(BPF_ST | BPF_MEM | size.code(), base, R0, off, value);
+    }
+
+    /// R0 = the packet of the socket buffer in R6 at `offset`; outside of it the program returns 0. R1 to R5 are lost.
+    pub fn load_absolute(&mut self, size: Size, offset: u32) {
+        self.push(BPF_LD | BPF_ABS | size.code(), R0, R0, 0, offset as i32);
+    }
+
+    /// R0 = the packet of the socket buffer in R6 at the offset in `at`; outside of it the program returns 0. R1 to R5 are lost.
+    pub fn load_indirect(&mut self, size: Size, at: Reg) {
+        self.push(BPF_LD | BPF_IND | size.code(), R0, at, 0, 0);
+    }
+
+    /// `dst` = the map with this file descriptor.
+    pub fn load_map(&mut self, dst: Reg, descriptor: i32) {
+        self.push(BPF_LD | BPF_IMM | BPF_DW, dst, Reg(BPF_PSEUDO_MAP_FD as u8), 0, descriptor);
+        self.push(0, R0, R0, 0, 0); // the upper half of the constant
+    }
+
+    /// Calls a helper with R1 to R5; the result is in R0.
+    pub fn call(&mut self, helper: bpf_func_id) {
+        self.push(BPF_JMP | BPF_CALL, R0, R0, 0, helper as i32);
+    }
+
+    /// Returns `value`.
+    pub fn return_constant(&mut self, value: i32) {
+        self.out.extend([Insn::mov_constant(R0, value), Insn::exit()]);
+    }
+
+    /// Jumps to wherever `to` is in the end.
+    pub fn jump(&mut self, to: L) {
+        self.jump_with(BPF_JMP | BPF_JA, R0, By::Constant(0), to);
+    }
+
+    /// Jumps when `dst` compares so with `by`, 64 bits.
+    pub fn jump_if(&mut self, test: If, dst: Reg, by: By, to: L) {
+        self.jump_with(BPF_JMP | test.code(), dst, by, to);
+    }
+
+    /// Jumps when the lower 32 bits of `dst` compare so with `by`.
+    pub fn jump32_if(&mut self, test: If, dst: Reg, by: By, to: L) {
+        self.jump_with(BPF_JMP32 | test.code(), dst, by, to);
+    }
+
+    fn jump_with(&mut self, code: u32, dst: Reg, by: By, to: L) {
+        let (kind, src, imm) = by.parts();
+        self.jumps.push((self.out.len(), to));
+        self.push(code | kind, dst, src, 0, imm);
     }
 
     /// `label` is here.
@@ -66,12 +272,12 @@ impl<L: Copy + Eq + Hash> Assembler<L> {
         self.places.insert(label, self.out.len());
     }
 
-    /// Where jumps lead that were emitted so far.
+    /// Where the jumps so far lead.
     pub fn targets(&self) -> impl Iterator<Item = L> {
         self.jumps.iter().map(|(_, label)| *label)
     }
 
-    /// The program.
+    /// Resolves the jumps.
     pub fn link(mut self) -> Result<Vec<Insn>, TooLong> {
         let len = self.out.len();
         for (at, label) in &self.jumps {

@@ -1,6 +1,7 @@
 //! Compiler = interpreter = libpcap, in the kernel, through `BPF_PROG_TEST_RUN`: every expression on every packet on every hook.
 
 use super::{
+    assembler::R0,
     cbpf::Program,
     ebpf::{Forced, Hook, Insn, OnMatch, Target, compile, compile_as},
 };
@@ -203,7 +204,7 @@ fn kind(hook: Hook) -> (ProgramKind, i32, usize) {
 
 /// A test that needs the kernel's help says why it does not run; in CI it has to.
 pub(crate) fn privileged(test: &str) -> bool {
-    let nothing = [Insn { code: 0xb7, ..Insn::default() }, Insn { code: 0x95, ..Insn::default() }];
+    let nothing = [Insn::mov_constant(R0, 0), Insn::exit()];
     match sys::load(kind(Hook::Xdp).0, &nothing, "probe") {
         Ok(_) => true,
         Err(error) if std::env::var("CI").is_ok_and(|ci| ci == "true") => panic!("{test} must run in CI: bpf(2): {error}"),
@@ -292,7 +293,7 @@ fn a_match_calls_what_is_in_the_jump_table() {
     for hook in [Hook::Xdp, Hook::Tc, Hook::Socket] {
         let (kind, no_match, front) = kind(hook);
         let table = sys::prog_array(2).unwrap();
-        let called = [Insn { code: 0xb7, imm: HIT, ..Insn::default() }, Insn { code: 0x95, ..Insn::default() }];
+        let called = [Insn::mov_constant(R0, HIT), Insn::exit()];
         let called = sys::load(kind, &called, "called").unwrap();
         let on_match = OnMatch::TailCall { table: std::os::fd::AsRawFd::as_raw_fd(&table), slot: 1 };
         let filter = sys::load(kind, &compile(&program, &Target { hook, tags: true, on_match, no_match }).unwrap(), "filter").unwrap();

@@ -1,0 +1,285 @@
+//! Classic BPF: what libpcap makes of an expression, checked, decoded (`decode`) and executed (`interpreter`). Not a compiler of expressions.
+//!
+//! The machine is that of `bpf_filter` in libpcap and of the kernel's `Documentation/networking/filter.rst`: an accumulator A, an index
+//! X, sixteen words of memory, forward jumps only. A load outside the frame ends the program without a match.
+
+mod decode;
+mod interpreter;
+
+use crate::capture::Link;
+use aya_obj::generated::{
+    BPF_ADD, BPF_AND, BPF_DIV, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JSET, BPF_K, BPF_LSH, BPF_MAXINSNS, BPF_MOD, BPF_MUL, BPF_OR, BPF_RET,
+    BPF_RSH, BPF_SUB, BPF_XOR,
+};
+use decode::decode;
+use pcap::{Capture, Linktype};
+
+/// One instruction as the kernel takes it (`struct sock_filter`), native byte order.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instruction {
+    /// Class, mode, size and operation.
+    pub code: u16,
+    /// Instructions to skip when a comparison holds.
+    pub jt: u8,
+    /// Instructions to skip when it does not.
+    pub jf: u8,
+    /// The constant.
+    pub k: u32,
+}
+
+/// Most instructions of a program, the kernel's `BPF_MAXINSNS`.
+pub const MAX_INSTRUCTIONS: usize = BPF_MAXINSNS as usize;
+/// Words of memory, `BPF_MEMWORDS`.
+pub const MEMORY: usize = 16;
+
+/// Why there is no program.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// libpcap does not take the expression; its message.
+    #[error("filter `{text}`: {reason}")]
+    Expression {
+        /// The expression.
+        text: String,
+        /// What libpcap says.
+        reason: String,
+    },
+    /// An instruction that is none, or one that this program does not know.
+    #[error("classic BPF instruction {at}: {what}")]
+    Instruction {
+        /// Its index.
+        at: usize,
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+/// A or X.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Register {
+    /// The accumulator.
+    A,
+    /// The index.
+    X,
+}
+
+/// Where a load takes its value from. Sizes are 1, 2 or 4 bytes, big-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// The constant itself.
+    Constant(u32),
+    /// A word of memory.
+    Memory(usize),
+    /// The length of the frame.
+    Length,
+    /// The frame at a fixed offset.
+    At {
+        /** From the frame's beginning. */
+        offset: u32,
+        /** In bytes. */
+        size: u32,
+    },
+    /// The frame at X plus an offset.
+    AtX {
+        /** Added to X. */
+        offset: u32,
+        /** In bytes. */
+        size: u32,
+    },
+    /// Four times the low four bits of a byte: the length of an IPv4 header.
+    HeaderLength {
+        /** From the frame's beginning. */
+        offset: u32,
+    },
+}
+
+/// The second operand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operand {
+    /// The constant.
+    K(u32),
+    /// The index register.
+    X,
+}
+
+/// Arithmetic on A, 32 bits, wrapping. The numbers are those of the instruction code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+#[repr(u8)]
+pub enum Alu {
+    Add = BPF_ADD as u8,
+    Sub = BPF_SUB as u8,
+    Mul = BPF_MUL as u8,
+    /// By zero: the program ends without a match.
+    Div = BPF_DIV as u8,
+    Or = BPF_OR as u8,
+    And = BPF_AND as u8,
+    /// By 32 and more: 0.
+    Lsh = BPF_LSH as u8,
+    /// By 32 and more: 0.
+    Rsh = BPF_RSH as u8,
+    /// By zero: the program ends without a match.
+    Mod = BPF_MOD as u8,
+    Xor = BPF_XOR as u8,
+}
+
+/// A comparison of A, unsigned. The numbers are those of the instruction code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+#[repr(u8)]
+pub enum Test {
+    Equal = BPF_JEQ as u8,
+    Greater = BPF_JGT as u8,
+    GreaterOrEqual = BPF_JGE as u8,
+    /// A bit that both have.
+    Set = BPF_JSET as u8,
+}
+
+/// A decoded instruction. Jump targets are absolute and lie behind the instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Op {
+    Load {
+        to: Register,
+        from: From,
+    },
+    Store {
+        register: Register,
+        slot: usize,
+    },
+    Alu {
+        op: Alu,
+        by: Operand,
+    },
+    Negate,
+    Jump {
+        to: usize,
+    },
+    Branch {
+        test: Test,
+        with: Operand,
+        yes: usize,
+        no: usize,
+    },
+    Return(Verdict),
+    /// `to` becomes the other register.
+    Move {
+        to: Register,
+    },
+}
+
+/// What a program returns: 0 is no match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Verdict {
+    Constant(u32),
+    A,
+}
+
+/// A program that was checked: every jump, slot and offset is good, and it ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    raw: Vec<Instruction>,
+    ops: Vec<Op>,
+}
+
+impl Program {
+    /// Checks and decodes.
+    ///
+    /// # Errors
+    /// When an instruction is not classic BPF, or a Linux extension (an offset below zero).
+    pub fn new(raw: Vec<Instruction>) -> Result<Self, Error> {
+        if raw.is_empty() || raw.len() > MAX_INSTRUCTIONS {
+            return Err(Error::Instruction { at: raw.len(), what: "a program has 1 to 4096 instructions" });
+        }
+        let ops = raw.iter().enumerate().map(|(at, instruction)| decode(at, *instruction, raw.len())).collect::<Result<Vec<_>, _>>()?;
+        match ops.last() {
+            Some(Op::Return(_)) => Ok(Self { raw, ops }),
+            _ => Err(Error::Instruction { at: raw.len() - 1, what: "the last one does not return" }),
+        }
+    }
+
+    /// Matches no frame.
+    pub fn nothing() -> Self {
+        Self { raw: vec![Instruction { code: (BPF_RET | BPF_K) as u16, jt: 0, jf: 0, k: 0 }], ops: vec![Op::Return(Verdict::Constant(0))] }
+    }
+
+    /// What libpcap makes of `text` for frames that begin with `link`.
+    ///
+    /// # Errors
+    /// When libpcap does not take it.
+    pub fn compile(text: &str, link: Link) -> Result<Self, Error> {
+        Self::compile_with(text, link, true)
+    }
+
+    pub(crate) fn compile_with(text: &str, link: Link, optimize: bool) -> Result<Self, Error> {
+        let refused = |e: pcap::Error| Error::Expression { text: text.to_owned(), reason: e.to_string() };
+        let linktype = match link {
+            Link::Ethernet => Linktype::ETHERNET,
+            Link::RawIp => Linktype(12), // DLT_RAW, which libpcap's compiler wants where a file would say 101
+            Link::LinuxSll => Linktype::LINUX_SLL,
+            Link::LinuxSll2 => Linktype::LINUX_SLL2,
+            Link::Null => Linktype::NULL,
+        };
+        let dead = Capture::dead(linktype).map_err(refused)?;
+        let program = dead.compile(text, optimize).map_err(refused)?;
+        let raw: Option<Vec<_>> = program.get_instructions().iter().map(|i| instruction(&i.to_string())).collect();
+        Self::new(raw.ok_or(Error::Instruction { at: 0, what: "libpcap's form of it is not known" })?)
+    }
+
+    /// As the kernel and libpcap take it.
+    pub fn instructions(&self) -> &[Instruction] {
+        &self.raw
+    }
+
+    /// Decoded.
+    pub fn ops(&self) -> &[Op] {
+        &self.ops
+    }
+}
+
+/// The `pcap` crate shows an instruction only as text: code, jt, jf and k in decimal.
+fn instruction(text: &str) -> Option<Instruction> {
+    let mut words = text.split_ascii_whitespace();
+    let instruction = Instruction {
+        code: words.next()?.parse().ok()?,
+        jt: words.next()?.parse().ok()?,
+        jf: words.next()?.parse().ok()?,
+        k: words.next()?.parse().ok()?,
+    };
+    words.next().is_none().then_some(instruction)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RETURN: Instruction = Instruction { code: 6, jt: 0, jf: 0, k: 1 };
+
+    fn load(code: u16, k: u32) -> Instruction {
+        Instruction { code, jt: 0, jf: 0, k }
+    }
+
+    #[test]
+    fn what_is_no_program_is_refused() {
+        let cases = [
+            (vec![], "1 to 4096"),
+            (vec![load(0x20, 0xffff_f004), RETURN], "packet socket of Linux"),
+            (vec![load(0x60, 16), RETURN], "no such word"),
+            (vec![load(0x34, 0), RETURN], "divides by zero"),
+            (vec![load(0x64, 32), RETURN], "shifts"),
+            (vec![load(5, 1), RETURN], "past the end"),
+            (vec![load(0x20, 0)], "does not return"),
+        ];
+        for (raw, want) in cases {
+            let got = Program::new(raw.clone()).unwrap_err().to_string();
+            assert!(got.contains(want), "{raw:?}: want `{want}`, have `{got}`");
+        }
+    }
+
+    #[test]
+    fn libpcap_says_what_it_does_not_take() {
+        let error = Program::compile("tcp prot 80", Link::Ethernet).unwrap_err().to_string();
+        assert!(error.starts_with("filter `tcp prot 80`: "), "{error}");
+    }
+}

@@ -1,0 +1,227 @@
+//! The loads of the classic program, in each form: from a fixed or computed place of the frame, across the VLAN tag in the metadata, of
+//! the frame's length.
+
+use super::{A, Access, CTX, Compiler, DATA, END, FP, Form, Hook, Label, TAG, X, memory, sk_buff};
+use crate::capture::filter::{
+    assembler::{By, If, R0, R1, R2, R3, R4, Reg, Size},
+    cbpf::From,
+};
+use aya_obj::generated::{BPF_ADD, BPF_AND, BPF_LSH, BPF_OR, BPF_RSH, bpf_func_id};
+
+// The stack, below `TAG`.
+/// What a call reads.
+const BUFFER: i16 = -80;
+/// A, while a call's result is in its register.
+const SAVED: i16 = -88;
+
+/// Nothing is read beyond this: the verifier follows packet pointers so far, and no frame is longer.
+const MAX_OFFSET: u32 = 0xffff;
+/// Where in the frame the tag in the metadata would stand: behind the two addresses.
+const TAG_START: u32 = 12;
+/// The first byte behind it.
+const TAG_END: u32 = 16;
+const TAG_LEN: u32 = TAG_END - TAG_START;
+
+impl Compiler<'_> {
+    /// Loads into `dst`. False: the place lies outside every frame, and a jump away was emitted.
+    pub(super) fn from(&mut self, form: Form, pc: usize, dst: Reg, from: From, bound: &mut u32) -> bool {
+        match from {
+            From::Constant(k) => self.asm.constant(dst, k),
+            From::Memory(slot) => self.asm.load(Size::Word, dst, FP, memory(slot)),
+            From::Length => self.length(form, dst),
+            From::At { offset, size } => return self.at(form, pc, dst, offset, size, bound),
+            From::AtX { offset, size } => return self.at_x(form, pc, offset, size, *bound),
+            From::HeaderLength { offset } => {
+                if !self.at(form, pc, X, offset, 1, bound) {
+                    return false;
+                }
+                self.asm.alu32(BPF_AND, X, By::Constant(15));
+                self.asm.alu32(BPF_LSH, X, By::Constant(2));
+            }
+        }
+        true
+    }
+
+    fn length(&mut self, form: Form, dst: Reg) {
+        if self.hook == Hook::Xdp {
+            if dst == X {
+                self.asm.store(Size::Double, FP, SAVED, A);
+            }
+            self.asm.mov(R1, CTX);
+            self.asm.call(bpf_func_id::BPF_FUNC_xdp_get_buff_len);
+            if dst == X {
+                self.asm.mov32(X, R0);
+                self.asm.load(Size::Double, A, FP, SAVED);
+            }
+        } else {
+            self.asm.load(Size::Word, dst, CTX, sk_buff::LEN);
+            if form.stripped {
+                self.asm.alu32(BPF_ADD, dst, By::Constant(TAG_LEN as i32));
+            }
+        }
+    }
+
+    /// Loads from a fixed offset. False: it lies outside every frame, and a jump away was emitted.
+    fn at(&mut self, form: Form, pc: usize, dst: Reg, offset: u32, size: u32, bound: &mut u32) -> bool {
+        let Some(end) = offset.checked_add(size).filter(|end| *end <= MAX_OFFSET) else {
+            self.asm.jump(Label::NoMatch);
+            return false;
+        };
+        if !form.stripped || end <= TAG_START {
+            self.packet(form, pc, dst, offset, size, bound);
+        } else if offset >= TAG_END {
+            self.packet(form, pc, dst, offset - TAG_LEN, size, bound);
+        } else if offset >= TAG_START && end <= TAG_END {
+            self.tag(dst, TAG_END - end, size);
+        } else if offset < TAG_START {
+            // Some of the addresses, then some of the tag. There is no load of three bytes: take four that end at the same place.
+            let (before, inside) = (TAG_START - offset, end - TAG_START);
+            self.part(form, pc, TAG_START, before, bound);
+            self.asm.alu32(BPF_LSH, A, By::Constant(inside as i32 * 8));
+            self.tag(R1, TAG_LEN - inside, inside);
+            self.asm.alu32(BPF_OR, A, By::Reg(R1));
+        } else {
+            // Some of the tag, then some of what follows it.
+            let (inside, behind) = (TAG_END - offset, end - TAG_END);
+            self.part(form, pc, TAG_START + behind, behind, bound);
+            self.tag(R1, 0, inside);
+            self.asm.alu32(BPF_LSH, R1, By::Constant(behind as i32 * 8));
+            self.asm.alu32(BPF_OR, A, By::Reg(R1));
+        }
+        true
+    }
+
+    /// The `size` bytes (1 to 3) of the packet that end at `end`, into A.
+    fn part(&mut self, form: Form, pc: usize, end: u32, size: u32, bound: &mut u32) {
+        if size == 3 {
+            self.packet(form, pc, A, end - 4, 4, bound);
+            self.asm.alu32(BPF_AND, A, By::Constant(0x00ff_ffff));
+        } else {
+            self.packet(form, pc, A, end - size, size, bound);
+        }
+    }
+
+    /// `size` bytes of the tag with `behind` more after them.
+    fn tag(&mut self, dst: Reg, behind: u32, size: u32) {
+        self.asm.load(Size::Word, dst, FP, TAG);
+        if behind > 0 {
+            self.asm.alu32(BPF_RSH, dst, By::Constant(behind as i32 * 8));
+        }
+        if size < TAG_LEN {
+            self.asm.alu32(BPF_AND, dst, By::Constant((1i32 << (size * 8)) - 1));
+        }
+    }
+
+    /// Loads from X plus an offset into A. False: it lies outside every frame, and a jump away was emitted.
+    fn at_x(&mut self, form: Form, pc: usize, offset: u32, size: u32, bound: u32) -> bool {
+        if offset > MAX_OFFSET {
+            self.asm.jump(Label::NoMatch);
+            return false;
+        }
+        self.asm.mov32(R2, X);
+        self.asm.add(R2, By::Constant(offset as i32));
+        self.asm.jump_if(If::Greater, R2, By::Constant((MAX_OFFSET - size) as i32), Label::NoMatch);
+        if !form.stripped {
+            self.packet_at_r2(form, pc, size);
+            return true;
+        }
+        // Only now is it known on which side of the tag the offset lies.
+        let (behind, before, done) = (self.local(), self.local(), self.local());
+        self.asm.jump_if(If::GreaterOrEqual, R2, By::Constant(TAG_END as i32), behind);
+        self.asm.jump_if(If::LessOrEqual, R2, By::Constant(TAG_START as i32 - size as i32), before);
+        let cases: Vec<(u32, Label)> = (TAG_START + 1 - size..TAG_END).map(|at| (at, self.local())).collect();
+        for (at, label) in &cases {
+            self.asm.jump_if(If::Equal, R2, By::Constant(*at as i32), *label);
+        }
+        self.asm.jump(Label::NoMatch);
+        for (at, label) in cases {
+            self.asm.place(label);
+            // What is proved on one of these ways is not proved behind them.
+            self.at(form, pc, A, at, size, &mut bound.clone());
+            self.asm.jump(done);
+        }
+        self.asm.place(before);
+        self.packet_at_r2(form, pc, size);
+        self.asm.jump(done);
+        self.asm.place(behind);
+        self.asm.add(R2, By::Constant(-(TAG_LEN as i32)));
+        self.packet_at_r2(form, pc, size);
+        self.asm.place(done);
+        true
+    }
+
+    /// Loads from a fixed place in the packet as it is.
+    fn packet(&mut self, form: Form, pc: usize, dst: Reg, offset: u32, size: u32, bound: &mut u32) {
+        let width = Size::of_bytes(size);
+        match form.access {
+            Access::Direct => {
+                let end = offset + size;
+                if end > *bound {
+                    *bound = end;
+                    self.asm.mov(R1, DATA);
+                    self.asm.add(R1, By::Constant(end as i32));
+                    self.asm.jump_if(If::Greater, R1, By::Reg(END), Label::Pc(Form { access: Access::Call, ..form }, pc));
+                }
+                // Offsets in an instruction are signed 16 bit numbers.
+                if let Ok(offset) = i16::try_from(offset) {
+                    self.asm.load(width, dst, DATA, offset);
+                } else {
+                    self.asm.mov(R1, DATA);
+                    self.asm.add(R1, By::Constant(offset as i32));
+                    self.asm.load(width, dst, R1, 0);
+                }
+                self.asm.big_endian(dst, size);
+            }
+            Access::Call => {
+                self.asm.constant(R2, offset);
+                self.call(dst, size);
+            }
+            Access::LoadAbsolute if dst == A => self.asm.load_absolute(width, offset),
+            Access::LoadAbsolute => {
+                self.asm.mov(DATA, A); // the result comes in R0
+                self.asm.load_absolute(width, offset);
+                self.asm.mov(dst, R0);
+                self.asm.mov(A, DATA);
+            }
+        }
+    }
+
+    /// Loads into A from the offset in R2, which is at most `MAX_OFFSET - size`.
+    fn packet_at_r2(&mut self, form: Form, pc: usize, size: u32) {
+        let width = Size::of_bytes(size);
+        match form.access {
+            Access::Direct => {
+                self.asm.mov(R1, DATA);
+                self.asm.add(R1, By::Reg(R2));
+                self.asm.mov(R3, R1);
+                self.asm.add(R3, By::Constant(size as i32));
+                self.asm.jump_if(If::Greater, R3, By::Reg(END), Label::Pc(Form { access: Access::Call, ..form }, pc));
+                self.asm.load(width, A, R1, 0);
+                self.asm.big_endian(A, size);
+            }
+            Access::Call => self.call(A, size),
+            Access::LoadAbsolute => self.asm.load_indirect(width, R2),
+        }
+    }
+
+    /// Loads from the offset in R2 through the kernel, which also knows the packet's fragments.
+    fn call(&mut self, dst: Reg, size: u32) {
+        if dst != A {
+            self.asm.store(Size::Double, FP, SAVED, A);
+        }
+        self.asm.mov(R1, CTX);
+        self.asm.mov(R3, FP);
+        self.asm.add(R3, By::Constant(BUFFER.into()));
+        self.asm.constant(R4, size);
+        self.asm.call(match self.hook {
+            Hook::Xdp => bpf_func_id::BPF_FUNC_xdp_load_bytes,
+            Hook::Tc | Hook::Socket => bpf_func_id::BPF_FUNC_skb_load_bytes,
+        });
+        self.asm.jump_if(If::NotEqual, R0, By::Constant(0), Label::NoMatch);
+        self.asm.load(Size::of_bytes(size), dst, FP, BUFFER);
+        self.asm.big_endian(dst, size);
+        if dst != A {
+            self.asm.load(Size::Double, A, FP, SAVED);
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! Compiles classic BPF to an eBPF program for one hook, in one pass per form of it. Loads nothing.
+//!
+//! Registers: R0 = A, R7 = X, R6 = context, R8/R9 = start/end of the directly readable bytes, R1 to R5 scratch; the stack holds the
+//! classic memory. Jumps only go forward, so when an instruction is reached every edge into it has been seen: `bound[pc]`, the bytes proved
+//! readable at `pc`, is the smallest on any of them, and a load checks the length only when it reads further.
+//!
+//! A program has up to four copies of the classic one. *Raw* reads the frame as it is, *stripped* as if the VLAN tag in the metadata were
+//! back in it. Of each there is a *fast* copy that reads memory directly, and a *slow* one, entered where the directly readable
+//! bytes end, in which every load is a call that also reads a packet's fragments. `loads` has what depends on the form, this file the
+//! rest.
+
+mod loads;
+
+pub use super::assembler::{Insn, TooLong};
+
+use super::{
+    assembler::{Assembler, By, If, R0, R1, R2, R3, R6, R7, R8, R9, R10, Reg, Size},
+    cbpf::{Alu, From, Op, Operand, Program, Register, Verdict},
+};
+use aya_obj::generated::{BPF_AND, BPF_LSH, BPF_OR, bpf_func_id};
+use std::collections::BTreeSet;
+
+/// Where the program runs: it decides how packets are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Hook {
+    /// `struct xdp_md`: tags are in the frame.
+    Xdp,
+    /// `struct __sk_buff` with direct access.
+    Tc,
+    /// `struct __sk_buff`, read by `LD_ABS` and `LD_IND`.
+    Socket,
+}
+
+/// What to do with a frame that matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnMatch {
+    /// Call the program at `slot` of the jump table with this file descriptor.
+    TailCall {
+        /// The table.
+        table: i32,
+        /// The place in it.
+        slot: u32,
+    },
+    /// Return this, to a packet socket the bytes it may keep.
+    Return(i32),
+}
+
+/// What to compile for.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Where it runs.
+    pub hook: Hook,
+    /// Whether frames have a link header, and so may have a tag in the metadata.
+    pub tags: bool,
+    /// On a match.
+    pub on_match: OnMatch,
+    /// What is returned when the frame does not match.
+    pub no_match: i32,
+}
+
+const A: Reg = R0;
+const CTX: Reg = R6;
+const X: Reg = R7;
+const DATA: Reg = R8;
+const END: Reg = R9;
+const FP: Reg = R10;
+
+// The stack, below the frame pointer: classic memory, then these.
+/// The tag in the metadata, as the four bytes in the frame would read.
+const TAG: i16 = -72;
+
+/// Fields of `struct __sk_buff` (`linux/bpf.h`), offsets in bytes.
+mod sk_buff {
+    pub const LEN: i16 = 0;
+    pub const VLAN_PRESENT: i16 = 20;
+    pub const VLAN_TCI: i16 = 24;
+    pub const VLAN_PROTO: i16 = 28;
+    pub const DATA: i16 = 76;
+    pub const DATA_END: i16 = 80;
+}
+
+/// Fields of `struct xdp_md` (`linux/bpf.h`), offsets in bytes.
+mod xdp_md {
+    pub const DATA: i16 = 0;
+    pub const DATA_END: i16 = 4;
+}
+
+/// How a copy reads.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Access {
+    Direct,
+    Call,
+    LoadAbsolute,
+}
+
+/// One copy of the classic program.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Form {
+    stripped: bool,
+    access: Access,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Label {
+    /// An instruction of the classic program, in one of its copies.
+    Pc(Form, usize),
+    /// Within the code of one instruction.
+    Local(usize),
+    /// The copies for frames with a tag in the metadata.
+    Stripped,
+    Match,
+    NoMatch,
+}
+
+struct Compiler<'a> {
+    program: &'a Program,
+    hook: Hook,
+    asm: Assembler<Label>,
+    /// How many labels of the kind [`Label::Local`] there are.
+    locals: usize,
+}
+
+/// The eBPF program that does on `target.hook` what `program` says.
+///
+/// # Errors
+/// When it becomes too long.
+pub fn compile(program: &Program, target: &Target) -> Result<Vec<Insn>, TooLong> {
+    compile_as(program, target, Forced::default())
+}
+
+/// What tests force that a test run cannot bring about.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Forced {
+    /// Nothing is directly readable.
+    pub slow: bool,
+    /// This tag is in the metadata.
+    pub tag: Option<u32>,
+}
+
+pub(super) fn compile_as(program: &Program, target: &Target, forced: Forced) -> Result<Vec<Insn>, TooLong> {
+    let mut compiler = Compiler { program, hook: target.hook, asm: Assembler::new(), locals: 0 };
+    compiler.whole(target, forced);
+    compiler.asm.link()
+}
+
+impl Compiler<'_> {
+    fn whole(&mut self, target: &Target, forced: Forced) {
+        self.asm.mov(CTX, R1);
+        let access = match target.hook {
+            Hook::Socket => Access::LoadAbsolute,
+            _ if forced.slow => Access::Call,
+            _ => Access::Direct,
+        };
+        if access == Access::Direct {
+            let (data, end) = match target.hook {
+                Hook::Xdp => (xdp_md::DATA, xdp_md::DATA_END),
+                Hook::Tc | Hook::Socket => (sk_buff::DATA, sk_buff::DATA_END),
+            };
+            self.asm.load(Size::Word, DATA, CTX, data);
+            self.asm.load(Size::Word, END, CTX, end);
+        }
+        self.asm.constant(A, 0);
+        self.asm.constant(X, 0);
+        // The verifier wants memory written before it is read, on every way.
+        let read: BTreeSet<usize> = self
+            .program
+            .ops()
+            .iter()
+            .filter_map(|op| if let Op::Load { from: From::Memory(slot), .. } = op { Some(*slot) } else { None })
+            .collect();
+        for slot in read {
+            self.asm.store_constant(Size::Word, FP, memory(slot), 0);
+        }
+        match forced.tag {
+            Some(tag) => {
+                self.asm.store_constant(Size::Word, FP, TAG, tag as i32);
+                self.form(Form { stripped: true, access });
+            }
+            None => self.forms(target, access),
+        }
+        // The verifier rejects unreachable code.
+        if self.asm.targets().any(|label| label == Label::Match) {
+            self.asm.place(Label::Match);
+            match target.on_match {
+                OnMatch::TailCall { table, slot } => {
+                    self.asm.mov(R1, CTX);
+                    self.asm.load_map(R2, table);
+                    self.asm.constant(R3, slot);
+                    self.asm.call(bpf_func_id::BPF_FUNC_tail_call);
+                    // Comes back only when the slot is empty.
+                }
+                OnMatch::Return(value) => self.asm.return_constant(value),
+            }
+        }
+        self.asm.place(Label::NoMatch);
+        self.asm.return_constant(target.no_match);
+    }
+
+    fn forms(&mut self, target: &Target, access: Access) {
+        let stripped = target.tags && target.hook != Hook::Xdp;
+        if stripped {
+            self.asm.load(Size::Word, R1, CTX, sk_buff::VLAN_PRESENT);
+            self.asm.jump_if(If::NotEqual, R1, By::Constant(0), Label::Stripped);
+        }
+        self.form(Form { stripped: false, access });
+        if stripped {
+            self.asm.place(Label::Stripped);
+            self.asm.load(Size::Word, R1, CTX, sk_buff::VLAN_PROTO);
+            self.asm.big_endian(R1, 2);
+            self.asm.alu32(BPF_LSH, R1, By::Constant(16));
+            self.asm.load(Size::Word, R2, CTX, sk_buff::VLAN_TCI);
+            self.asm.alu32(BPF_AND, R2, By::Constant(0xffff));
+            self.asm.alu32(BPF_OR, R1, By::Reg(R2));
+            self.asm.store(Size::Word, FP, TAG, R1);
+            self.form(Form { stripped: true, access });
+        }
+    }
+
+    /// A fast copy and, where it can run out of directly readable bytes, the slow one.
+    fn form(&mut self, form: Form) {
+        self.copy(form, &BTreeSet::from([0]));
+        let slow = Form { access: Access::Call, ..form };
+        let entries: BTreeSet<usize> =
+            self.asm.targets().filter_map(|label| if let Label::Pc(to, pc) = label { (to == slow).then_some(pc) } else { None }).collect();
+        if form.access == Access::Direct && !entries.is_empty() {
+            self.copy(slow, &entries);
+        }
+    }
+
+    fn copy(&mut self, form: Form, entries: &BTreeSet<usize>) {
+        let ops = self.program.ops();
+        // Bytes known readable at each instruction on every way to it; `None`: no way leads there.
+        let mut bounds: Vec<Option<u32>> = (0..ops.len()).map(|pc| entries.contains(&pc).then_some(0)).collect();
+        for (pc, op) in ops.iter().enumerate() {
+            let Some(mut bound) = bounds.get(pc).copied().flatten() else { continue };
+            self.asm.place(Label::Pc(form, pc));
+            let next = self.one(form, pc, *op, &mut bound);
+            for to in next.into_iter().flatten() {
+                if let Some(known) = bounds.get_mut(to) {
+                    *known = Some(known.map_or(bound, |b| b.min(bound)));
+                }
+            }
+        }
+    }
+
+    /// Emits one instruction; gives the ones that may come next.
+    fn one(&mut self, form: Form, pc: usize, op: Op, bound: &mut u32) -> [Option<usize>; 2] {
+        let fall = [Some(pc + 1), None];
+        match op {
+            Op::Load { to, from } => {
+                if self.from(form, pc, register(to), from, bound) {
+                    fall
+                } else {
+                    [None; 2]
+                }
+            }
+            Op::Store { register: source, slot } => {
+                self.asm.store(Size::Word, FP, memory(slot), register(source));
+                fall
+            }
+            Op::Alu { op, by } => {
+                self.alu(op, by);
+                fall
+            }
+            Op::Negate => {
+                self.asm.negate32(A);
+                fall
+            }
+            Op::Move { to } => {
+                let (dst, src) = if to == Register::A { (A, X) } else { (X, A) };
+                self.asm.mov32(dst, src);
+                fall
+            }
+            Op::Jump { to } => {
+                self.asm.jump(Label::Pc(form, to));
+                [Some(to), None]
+            }
+            Op::Branch { test, with, yes, no } => {
+                // Classic comparisons are of 32 unsigned bits.
+                self.asm.jump32_if(If::Classic(test as u8), A, operand(with), Label::Pc(form, yes));
+                if no != pc + 1 {
+                    self.asm.jump(Label::Pc(form, no));
+                }
+                [Some(yes), Some(no)]
+            }
+            Op::Return(verdict) => {
+                match verdict {
+                    Verdict::Constant(0) => self.asm.jump(Label::NoMatch),
+                    Verdict::Constant(_) => self.asm.jump(Label::Match),
+                    Verdict::A => {
+                        self.asm.jump32_if(If::NotEqual, A, By::Constant(0), Label::Match);
+                        self.asm.jump(Label::NoMatch);
+                    }
+                }
+                [None; 2]
+            }
+        }
+    }
+
+    fn alu(&mut self, op: Alu, by: Operand) {
+        if by == Operand::X {
+            match op {
+                Alu::Div | Alu::Mod => self.asm.jump32_if(If::Equal, X, By::Constant(0), Label::NoMatch),
+                Alu::Lsh | Alu::Rsh => {
+                    // eBPF masks the count where classic BPF gives 0.
+                    let (allowed, done) = (self.local(), self.local());
+                    self.asm.jump32_if(If::LessOrEqual, X, By::Constant(31), allowed);
+                    self.asm.constant(A, 0);
+                    self.asm.jump(done);
+                    self.asm.place(allowed);
+                    self.asm.alu32(op as u32, A, By::Reg(X));
+                    self.asm.place(done);
+                    return;
+                }
+                _ => {}
+            }
+        }
+        self.asm.alu32(op as u32, A, operand(by));
+    }
+
+    fn local(&mut self) -> Label {
+        self.locals += 1;
+        Label::Local(self.locals)
+    }
+}
+
+/// Where a classic register is kept.
+fn register(register: Register) -> Reg {
+    match register {
+        Register::A => A,
+        Register::X => X,
+    }
+}
+
+fn operand(operand: Operand) -> By {
+    match operand {
+        Operand::K(k) => By::Constant(k as i32),
+        Operand::X => By::Reg(X),
+    }
+}
+
+/// The place of a classic word of memory on the stack.
+fn memory(slot: usize) -> i16 {
+    -4 * (slot as i16 + 1)
+}
