@@ -190,3 +190,79 @@ fn live_tagged_frames_give_the_same_transactions_over_every_backend() {
         }
     }
 }
+
+/// Sends as many bytes as the third argument says to the port in the second of the host in the first.
+const SENDER: &str = "
+import socket, sys
+with socket.create_connection((sys.argv[1], int(sys.argv[2]))) as s:
+    s.sendall(bytes(int(sys.argv[3])))
+    s.shutdown(socket.SHUT_WR)
+    s.recv(1)
+";
+
+/// Takes one connection on the port in the first argument and reads it to its end.
+const RECEIVER: &str = "
+import socket, sys
+with socket.create_server(('0.0.0.0', int(sys.argv[1]))) as s:
+    print('listening', file=sys.stderr, flush=True)
+    connection, _ = s.accept()
+    with connection:
+        while connection.recv(1 << 20):
+            pass
+";
+
+/// A column of the `Tcp:` lines of /proc/net/snmp: what the kernel counted in a network namespace.
+fn tcp_counter(mut cat: Command, name: &str) -> u64 {
+    let output = cat.arg("/proc/net/snmp").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<Vec<&str>> = text.lines().filter(|l| l.starts_with("Tcp:")).map(|l| l.split(' ').collect()).collect();
+    let at = lines[0].iter().position(|column| *column == name).unwrap_or_else(|| panic!("no {name} in {text}"));
+    lines[1][at].parse().unwrap()
+}
+
+/// Frames that an interface received, each of which may be several segments.
+fn received_frames(mut cat: Command) -> u64 {
+    let output = cat.arg("/proc/net/dev").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = text.lines().find_map(|l| l.trim().strip_prefix("v0:")).unwrap_or_else(|| panic!("no v0 in {text}"));
+    line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn live_flows_count_segments_that_were_joined() {
+    const BYTES: u64 = 4_000_000;
+    const PORT: &str = "5001";
+    if !may_run("live_flows_count_segments_that_were_joined") {
+        return;
+    }
+    for hook in ["tc", "socket"] {
+        let net = Net::new();
+        let home = Home::new(&format!(
+            "name: live\npacketbeat.flows: {{timeout: 60s, period: -1s}}\npacketbeat.shutdown_timeout: 10s\n\
+             packetbeat.interfaces: {{device: v0, type: ebpf, hook: {hook}, buffer_size_mb: 64}}\n"
+        ));
+        let program = home.command(&["-e"]);
+        let mut running = Running::start(net.on_server(&program.get_program().to_string_lossy()).args(program.get_args()));
+        running.wait_for("sniffer is running");
+        let mut receiver = Running::start(net.on_server("python3").args(["-c", RECEIVER, PORT]));
+        receiver.wait_for("listening");
+        let frames = received_frames(net.on_server("cat"));
+        ok(net.on_client("python3").args(["-c", SENDER, "192.0.2.2", PORT, &BYTES.to_string()]));
+        let frames = received_frames(net.on_server("cat")) - frames;
+        // The namespaces are new, and this is their only TCP connection.
+        let (sent, answered) = (tcp_counter(net.on_client("cat"), "OutSegs"), tcp_counter(net.on_server("cat"), "OutSegs"));
+        let retransmitted = tcp_counter(net.on_client("cat"), "RetransSegs");
+        let said = running.stop();
+        let documents = home.documents();
+        let flows: Vec<&Value> = documents.iter().filter(|d| d["destination"]["port"] == 5001).collect();
+        let [flow] = flows[..] else { panic!("{hook}: one flow expected: {documents:#?}\nit said:\n{said}") };
+        let number = |path: &str| flow.pointer(path).and_then(Value::as_u64).unwrap_or_default();
+        let seen = (number("/source/packets"), number("/destination/packets"));
+        assert!(frames < sent, "{frames} frames, {sent} segments: none were joined, so this shows nothing");
+        assert_eq!(seen, (sent, answered), "{hook}: segments sent and answered; {frames} frames; {flow:#}\nit said:\n{said}");
+        // Ethernet, IPv4, and TCP with timestamps; the SYN has eight bytes of options more.
+        let (bytes, expected) = (number("/source/bytes"), BYTES + sent * (14 + 20 + 32) + 8);
+        let exact = bytes == expected || retransmitted > 0 && bytes > expected;
+        assert!(exact, "{hook}: {bytes} bytes, expected {expected}; {sent} segments, {retransmitted} of them again; {flow:#}");
+    }
+}

@@ -11,7 +11,7 @@ use crate::{
     engine::{ClaimedPorts, Configured, Settings},
     enrich::World,
     event::{Field, TRANSACTION},
-    flow::{self, table},
+    flow,
     net::Transport,
     protocols::{PROTOCOLS, Protocol},
     publish::{Identity, Publisher, PublisherId, Publishing},
@@ -63,7 +63,7 @@ pub struct Plan {
     pub warnings: Vec<String>,
     protocols: Vec<Planned>,
     ids: Ids,
-    flows: Option<table::Options>,
+    flows: Option<flow::options::Options>,
     root: Node,
 }
 
@@ -90,7 +90,7 @@ impl Plan {
         let flows = root.get("packetbeat.flows");
         // The section has to be there: an empty one will do.
         let there = root.get("packetbeat").entries().any(|(key, _)| key == "flows");
-        let flows = if there { Some(table::Options::read(&flows)?).filter(|flows| flows.enabled) } else { None };
+        let flows = if there { Some(flow::options::Options::read(&flows)?).filter(|flows| flows.enabled) } else { None };
         Ok(Self { general, interfaces, warnings, protocols, ids, flows, root: root.clone() })
     }
 

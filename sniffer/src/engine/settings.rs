@@ -2,7 +2,7 @@
 
 use crate::{
     config::{self, Node},
-    flow::table,
+    flow::options,
     net::Transport,
     protocols::Protocol,
     publish::{PublisherId, Publishing},
@@ -46,7 +46,7 @@ pub struct Settings {
     /// Who publishes what, and what is done to it.
     pub publishing: Arc<Publishing>,
     /// `packetbeat.flows`; `None` when flows are off.
-    pub flows: Option<table::Options>,
+    pub flows: Option<options::Options>,
     /// `packetbeat.compatibility: strict`, and the source is a file.
     pub strict: bool,
     /// Whether VLAN ids tell connections apart (the interface option of that name).

@@ -7,7 +7,7 @@ use crate::{
         control::recording::{Call, Recording},
     },
     config::Node,
-    flow::table,
+    flow::options,
     net::{FlowKey, FlowRecord, Realm, StoredKey, Transport, Verdict},
     protocols::PROTOCOLS,
     publish::{Identity, Publisher, PublisherId, Publishing, World},
@@ -44,7 +44,7 @@ fn settings(entries: &[Entry<'_>], flows: Option<&str>) -> Settings {
     }
     let publishing = Publishing::new(Identity::default(), &Node::default(), &[], publishers, World::default()).unwrap();
     let mut settings = Settings::new(configured, publishing);
-    settings.flows = flows.map(|yaml| table::Options::read(&Node::parse(yaml).unwrap()).unwrap());
+    settings.flows = flows.map(|yaml| options::Options::read(&Node::parse(yaml).unwrap()).unwrap());
     settings
 }
 

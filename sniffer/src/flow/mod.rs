@@ -1,10 +1,11 @@
-//! Flows: how many packets and bytes went between whom, whatever they were. Not their contents.
+//! Flows: how many packets and bytes were sent between which ends, whatever they carried.
 //!
-//! [`table::FlowTable`] counts, on the packets' own time; `id` is what makes two packets of one flow, `report` its documents,
-//! `timer` says when.
+//! [`table::FlowTable`] counts, on the packets' own time; `id` makes the key of a packet's flow, `timer` says when flows are reported, and
+//! `report` makes the document of a counted flow, whoever counted it. [`options`] is `packetbeat.flows`.
 
 mod fields;
 mod id;
+pub mod options;
 mod report;
 pub mod table;
 mod timer;

@@ -12,24 +12,24 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// Why a flow is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reason {
-    /// It is its turn.
+    /// A period has passed, and it goes on.
     Period,
-    /// Nothing more will be counted.
-    Over,
+    /// It has ended.
+    Ended,
 }
 
-/// Reports `flow` without what `left_out` says of each direction (what the last report said already, where reports are deltas).
-pub(super) fn emit(flow: &FlowRecord, left_out: [Count; 2], reason: Reason, now: Timestamp, sink: &mut Sink, publisher: PublisherId) {
+/// Reports `flow` with its counts less those in `subtracted` (the last report's, where reports are deltas).
+pub(super) fn emit(flow: &FlowRecord, subtracted: [Count; 2], reason: Reason, now: Timestamp, sink: &mut Sink, publisher: PublisherId) {
     let parts = flow.key.parts(flow.reversed);
     let (first, second) = if flow.reversed { (1, 0) } else { (0, 1) };
     let macs = flow.macs.get(first).copied().flatten();
     let count = |i: usize| {
         let all = flow.counts.get(i).copied().unwrap_or_default();
-        let before = left_out.get(i).copied().unwrap_or_default();
+        let before = subtracted.get(i).copied().unwrap_or_default();
         Count { packets: all.packets.saturating_sub(before.packets), bytes: all.bytes.saturating_sub(before.bytes) }
     };
     let icmp = (flow.icmp.get(first).copied().flatten(), flow.icmp.get(second).copied().flatten());
-    let over = reason == Reason::Over;
+    let ended = reason == Reason::Ended;
     let digits = sink.digits();
     let (there, back) = (count(first), count(second));
     let (source_port, destination_port) = parts.ports().unwrap_or_default();
@@ -39,18 +39,18 @@ pub(super) fn emit(flow: &FlowRecord, left_out: [Count; 2], reason: Reason, now:
         event: Event {
             kind: "event",
             category: ["network"],
-            types: if over { &["connection", "end"] } else { &["connection"] },
+            types: if ended { &["connection", "end"] } else { &["connection"] },
             dataset: "flow",
             action: "network_flow",
             start: flow.start.text(digits),
             end: flow.end.text(digits),
             duration: flow.end.since(flow.start),
         },
-        flow: Inner { id: parts.id(macs), is_final: over, vlan: Vlan::of(&parts) },
+        flow: FlowFields { id: parts.id(macs), is_final: ended, vlan: Vlan::of(&parts) },
         source: Side::new(macs.map(|m| m.0), parts.ips().map(|ip| ip.0), source_port, there),
         destination: Side::new(macs.map(|m| m.1), parts.ips().map(|ip| ip.1), destination_port, back),
         network: Network {
-            version: version(parts.has()),
+            version: version(parts.headers()),
             transport: transport.map(Transport::name),
             community_id: community.as_ref().map(CommunityId::as_str),
             bytes: there.bytes.saturating_add(back.bytes),
@@ -99,7 +99,7 @@ struct Document<'a> {
     #[serde(rename = "type")]
     kind: &'a str,
     event: Event<'a>,
-    flow: Inner,
+    flow: FlowFields,
     source: Side,
     destination: Side,
     network: Network<'a>,
@@ -119,7 +119,7 @@ struct Event<'a> {
 }
 
 #[derive(Serialize)]
-struct Inner {
+struct FlowFields {
     id: String,
     #[serde(rename = "final")]
     is_final: bool,
@@ -150,11 +150,11 @@ struct Side {
     mac: Option<Mac>,
     #[serde(skip_serializing_if = "Ips::is_empty")]
     ip: Ips,
-    #[serde(skip_serializing_if = "is_none16")]
+    #[serde(skip_serializing_if = "is_zero_u16")]
     port: u16,
-    #[serde(skip_serializing_if = "is_none64")]
+    #[serde(skip_serializing_if = "is_zero_u64")]
     packets: u64,
-    #[serde(skip_serializing_if = "is_none64")]
+    #[serde(skip_serializing_if = "is_zero_u64")]
     bytes: u64,
 }
 
@@ -166,16 +166,16 @@ impl Side {
 
 // The signatures are serde's.
 #[allow(clippy::trivially_copy_pass_by_ref)]
-fn is_none16(n: &u16) -> bool {
+fn is_zero_u16(n: &u16) -> bool {
     *n == 0
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)]
-fn is_none64(n: &u64) -> bool {
+fn is_zero_u64(n: &u64) -> bool {
     *n == 0
 }
 
-/// One as it is, several as a list.
+/// One address as a text, several as a list.
 struct Ips(SmallVec<[IpAddr; 4]>);
 
 impl Ips {
@@ -197,7 +197,7 @@ impl Serialize for Ips {
     }
 }
 
-/// Upper case, with dashes.
+/// As ECS writes it: upper case, with dashes.
 struct Mac([u8; 6]);
 
 impl Serialize for Mac {
@@ -221,8 +221,8 @@ struct Network<'a> {
     transport: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     community_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "is_none64")]
+    #[serde(skip_serializing_if = "is_zero_u64")]
     bytes: u64,
-    #[serde(skip_serializing_if = "is_none64")]
+    #[serde(skip_serializing_if = "is_zero_u64")]
     packets: u64,
 }

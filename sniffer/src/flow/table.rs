@@ -1,117 +1,36 @@
 //! The flow table of user space: packets and bytes of every conversation, on the packets' own time.
 //!
 //! A known flow costs one look-up and no allocation. The table is bounded: where there is no room for a new flow the one that has been
-//! idle the longest is over. Directions that disagree about Ethernet addresses (asymmetric routes) are one flow; the same direction
-//! with other addresses (a mirror port that sees both sides of a router) is another one, as it is in Packetbeat.
+//! idle the longest is evicted and reported. Directions that disagree about Ethernet addresses (asymmetric routes) are one flow; the same
+//! direction with other addresses (a mirror port that sees both sides of a router) is another one, as it is in Packetbeat.
 
 use super::{
     id::Key,
+    options::Options,
     report::{self, Reason},
     timer::{Expiry, Sweep},
 };
 use crate::{
-    config::{self, Node},
     decode::{Layer4, Packet},
     net::{Count, FlowRecord, LastIcmp, MacPair},
     publish::{PublisherId, Sink},
     time::Timestamp,
 };
 use hashbrown::HashTable;
-use serde::{Deserialize, Deserializer, de};
-use std::{fmt, hash::BuildHasher, time::Duration};
+use std::{hash::BuildHasher, time::Duration};
 
 /// Flows at the same time, per worker: some 60 MB. Packetbeat has no bound and grows with a port scan.
 pub const MAX_FLOWS: usize = 1 << 18;
-/// Flows that are over and wait for [`FlowTable::report`]; more are lost, and counted. The worker calls it long before.
-const MAX_WAITING: usize = 1 << 14;
-/// Flows looked at to find one that is idle when there is no room; after so many busy ones in a row it hits the next.
+/// Flows that have ended and wait for [`FlowTable::report`]; more are lost, and counted. The engine calls it long before.
+const MAX_ENDED: usize = 1 << 14;
+/// Flows looked at for an idle one to evict; after so many busy ones in a row the next is evicted.
 const MAX_CANDIDATES: usize = 16;
-
-/// `packetbeat.flows`, but for what the publisher reads (`index`, `keep_null`, `fields`, `fields_under_root`, `tags`, `processors`).
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[serde(default)]
-pub struct Options {
-    /// Whether there are flows at all (the section being there).
-    pub enabled: bool,
-    /// A flow is over when nothing was seen of it for so long; at least 1 s.
-    #[serde(with = "config::duration")]
-    pub timeout: Duration,
-    /// How often a flow is reported while it lasts, at least 1 s; `None` (`-1s`): only when it is over.
-    #[serde(deserialize_with = "period")]
-    pub period: Option<Duration>,
-    /// Reports say what came since the last one, not since the start.
-    pub enable_delta_flow_reports: bool,
-    /// Ethernet addresses are not part of what makes a flow.
-    pub allow_mismatched_eth: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            timeout: Duration::from_secs(30),
-            period: Some(Duration::from_secs(10)),
-            enable_delta_flow_reports: false,
-            allow_mismatched_eth: false,
-        }
-    }
-}
-
-impl Options {
-    /// Reads `packetbeat.flows`.
-    ///
-    /// # Errors
-    /// When a value is of the wrong kind or out of its range.
-    pub fn read(node: &Node) -> Result<Self, config::Error> {
-        let options: Self = node.read()?;
-        let second = Duration::from_secs(1);
-        if options.timeout < second {
-            return Err(node.error(format!("`timeout` is {:?}; it must be 1s or more", options.timeout)));
-        }
-        if let Some(period) = options.period.filter(|&p| p < second) {
-            return Err(node.error(format!("`period` is {period:?}; it must be 1s or more, or -1s for reports at the end only")));
-        }
-        Ok(options)
-    }
-}
-
-/// A duration, or `-1s`.
-fn period<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    struct Period;
-    impl de::Visitor<'_> for Period {
-        type Value = Option<Duration>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a duration of 1s or more, or -1s for reports at the end only")
-        }
-
-        fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<Self::Value, E> {
-            match u64::try_from(seconds) {
-                Ok(seconds) => self.visit_u64(seconds),
-                Err(_) if seconds == -1 => Ok(None),
-                Err(_) => Err(E::invalid_value(de::Unexpected::Signed(seconds), &self)),
-            }
-        }
-
-        fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<Self::Value, E> {
-            Ok(Some(Duration::from_secs(seconds)))
-        }
-
-        fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-            match text.trim() {
-                "-1s" | "-1" => Ok(None),
-                text => config::duration::deserialize(de::value::StrDeserializer::new(text)).map(Some),
-            }
-        }
-    }
-    deserializer.deserialize_any(Period)
-}
 
 /// A flow of the table.
 struct Flow {
     hash: u64,
     record: FlowRecord,
-    /// What the last report said.
+    /// The counts in the last report.
     reported: [Count; 2],
 }
 
@@ -128,8 +47,7 @@ impl Flow {
             Layer4::Icmp6(message) => Some(LastIcmp { v6: true, kind: message.kind, code: message.code }),
             _ => None,
         };
-        let counted = Count { packets: 1, bytes: u64::from(packet.wire_len) };
-        self.record.add(direction, counted, packet.time, macs, icmp);
+        self.record.add(direction, packet.count(), packet.time, macs, icmp);
     }
 }
 
@@ -146,18 +64,21 @@ struct Counters {
 /// Counts every packet, and reports. One per worker.
 pub struct FlowTable {
     options: Options,
-    /// Nothing is over before the end.
+    /// No flow ends before the input does (`packetbeat.compatibility: strict`).
     strict: bool,
-    max: usize,
+    max_flows: usize,
     hasher: foldhash::fast::RandomState,
-    /// Places in `flows`.
+    /// Places in `flows`, by the hash of the key.
     index: HashTable<u32>,
     flows: Vec<Option<Flow>>,
-    free: Vec<u32>,
+    /// Places in `flows` that are empty.
+    free_places: Vec<u32>,
+    /// When to look whether a flow has been idle for the time-out.
     expiry: Expiry,
+    /// Which flows are due for a report every period; `None` for reports at the end only.
     sweep: Option<Sweep>,
-    /// Over, not yet reported.
-    over: Vec<Flow>,
+    /// Flows that have ended and are not yet reported.
+    ended: Vec<Flow>,
     counters: Counters,
 }
 
@@ -167,25 +88,25 @@ impl FlowTable {
         Self::with_room_for(options, strict, MAX_FLOWS)
     }
 
-    pub(super) fn with_room_for(options: Options, strict: bool, max: usize) -> Self {
+    pub(super) fn with_room_for(options: Options, strict: bool, max_flows: usize) -> Self {
         let sweep = options.period.filter(|_| !strict).map(Sweep::new);
         Self {
             options,
             strict,
-            max: max.max(1),
+            max_flows: max_flows.max(1),
             hasher: foldhash::fast::RandomState::default(),
             index: HashTable::new(),
             flows: Vec::new(),
-            free: Vec::new(),
+            free_places: Vec::new(),
             expiry: Expiry::default(),
             sweep,
-            over: Vec::new(),
+            ended: Vec::new(),
             counters: Counters::default(),
         }
     }
 
-    /// Counts a packet. `connection`: its connection's number, for TCP on an analysed port. True when so many flows were driven out
-    /// that [`FlowTable::report`] should be called soon, not only at the next tick.
+    /// Counts a packet. `connection`: its connection's number, for TCP on an analysed port. True when so many flows have ended
+    /// that [`FlowTable::report`] should be called now, not only at the next tick.
     #[inline]
     pub fn packet(&mut self, packet: &Packet<'_>, connection: Option<u64>) -> bool {
         let has_ip = packet.ips.count() != 0;
@@ -194,7 +115,7 @@ impl FlowTable {
         let direction = usize::from(key.reversed);
         let hash = self.hasher.hash_one(key.bytes());
         let flow_at = |place: &u32| self.flows.get(*place as usize).and_then(Option::as_ref);
-        let exact = |place: &u32| flow_at(place).is_some_and(|f| f.matches(hash, &key) && f.record.same_way(direction, macs));
+        let exact = |place: &u32| flow_at(place).is_some_and(|f| f.matches(hash, &key) && f.record.same_route(direction, macs));
         let place = match self.index.find(hash, exact) {
             Some(&place) => Some(place),
             // Asymmetric routes: the way back is another one, and nothing was seen of it yet.
@@ -206,38 +127,38 @@ impl FlowTable {
         match place.and_then(|place| self.flows.get_mut(place as usize)) {
             Some(Some(flow)) => {
                 if !self.strict && packet.time.since(flow.record.end) > nanos(self.options.timeout) {
-                    // It was over before, only nobody came by to say so.
+                    // It timed out before this packet; `report` was not called in between.
                     let fresh = begin(hash, &key, packet, macs);
-                    let over = std::mem::replace(flow, fresh);
+                    let expired = std::mem::replace(flow, fresh);
                     self.counters.created += 1;
                     self.counters.expired += 1;
-                    self.wait(over);
+                    self.report_later(expired);
                 } else {
                     flow.count(packet, direction, macs);
                 }
             }
             _ => self.insert(begin(hash, &key, packet, macs)),
         }
-        self.over.len() >= MAX_WAITING / 2
+        self.ended.len() >= MAX_ENDED / 2
     }
 
     #[inline(never)]
     fn insert(&mut self, flow: Flow) {
         self.counters.created += 1;
-        if self.index.len() >= self.max {
+        if self.index.len() >= self.max_flows {
             self.evict();
         }
         let (hash, due) = (flow.hash, flow.record.end.after(self.options.timeout));
-        let place = match self.free.pop() {
+        let place = match self.free_places.pop() {
             Some(place) => {
-                if let Some(free) = self.flows.get_mut(place as usize) {
-                    *free = Some(flow);
+                if let Some(empty) = self.flows.get_mut(place as usize) {
+                    *empty = Some(flow);
                 }
                 place
             }
             None => {
                 self.flows.push(Some(flow));
-                self.flows.len() as u32 - 1 // at most `max`
+                self.flows.len() as u32 - 1 // below `max_flows`
             }
         };
         let flows = &self.flows;
@@ -246,17 +167,17 @@ impl FlowTable {
         self.expiry.push(due, place);
     }
 
-    /// Takes a flow out, to be reported.
+    /// Takes a flow out of the table, to be reported.
     fn remove(&mut self, place: u32) -> Option<Flow> {
         let flow = self.flows.get_mut(place as usize)?.take()?;
         if let Ok(entry) = self.index.find_entry(flow.hash, |&other| other == place) {
             entry.remove();
         }
-        self.free.push(place);
+        self.free_places.push(place);
         Some(flow)
     }
 
-    /// Makes room: the flow that has been idle the longest is over.
+    /// Makes room: takes out the flow that has been idle the longest, as far as `MAX_CANDIDATES` allows.
     fn evict(&mut self) {
         for candidate in 0..MAX_CANDIDATES {
             let Some((due, place)) = self.expiry.pop() else { return };
@@ -268,15 +189,15 @@ impl FlowTable {
             }
             self.counters.evicted += 1;
             if let Some(flow) = self.remove(place) {
-                self.wait(flow);
+                self.report_later(flow);
             }
             return;
         }
     }
 
-    fn wait(&mut self, flow: Flow) {
-        if self.over.len() < MAX_WAITING {
-            self.over.push(flow);
+    fn report_later(&mut self, flow: Flow) {
+        if self.ended.len() < MAX_ENDED {
+            self.ended.push(flow);
         } else {
             self.counters.unreported += 1;
         }
@@ -285,9 +206,9 @@ impl FlowTable {
     /// Reports what is due at `now`, the greatest packet time (or, where no packet comes, the clock's).
     pub fn report(&mut self, now: Timestamp, sink: &mut Sink, publisher: PublisherId) {
         let delta = self.options.enable_delta_flow_reports;
-        for flow in std::mem::take(&mut self.over) {
+        for flow in std::mem::take(&mut self.ended) {
             self.counters.reports += 1;
-            report::emit(&flow.record, left_out(&flow, delta), Reason::Over, now, sink, publisher);
+            report::emit(&flow.record, subtracted(&flow, delta), Reason::Ended, now, sink, publisher);
         }
         if self.strict {
             return;
@@ -295,54 +216,54 @@ impl FlowTable {
         while let Some(place) = self.expiry.pop_before(now) {
             let Some(flow) = self.flows.get(place as usize).and_then(Option::as_ref) else { continue };
             let due = flow.record.end.after(self.options.timeout);
-            // Never due at the end of time: nothing can come after that.
+            // `>=`: at the greatest time there is, no packet can come later and no flow is due.
             if due >= now {
                 self.expiry.push(due, place);
             } else if let Some(flow) = self.remove(place) {
                 self.counters.expired += 1;
                 self.counters.reports += 1;
-                report::emit(&flow.record, left_out(&flow, delta), Reason::Over, now, sink, publisher);
+                report::emit(&flow.record, subtracted(&flow, delta), Reason::Ended, now, sink, publisher);
             }
         }
         let Some(sweep) = &mut self.sweep else { return };
         for range in sweep.due(now, self.flows.len()) {
             for flow in self.flows.get_mut(range).unwrap_or_default().iter_mut().flatten() {
                 self.counters.reports += 1;
-                report::emit(&flow.record, left_out(flow, delta), Reason::Period, now, sink, publisher);
+                report::emit(&flow.record, subtracted(flow, delta), Reason::Period, now, sink, publisher);
                 flow.reported = flow.record.counts;
             }
         }
     }
 
-    /// Reports a flow that was counted elsewhere, with all that was counted. It is over at the `end` of the input, or when nothing was seen of it for the
-    /// time-out; until then it is reported only where there are periodic reports.
+    /// Reports a flow that was counted elsewhere, with all that was counted. It has ended at the `end` of the input, or when nothing was seen of it for
+    /// the time-out; until then it is reported only where there are periodic reports.
     pub fn report_counted(&mut self, flow: &FlowRecord, end: bool, now: Timestamp, sink: &mut Sink, publisher: PublisherId) {
-        let over = end || now.since(flow.end) > nanos(self.options.timeout);
-        if over || self.options.period.is_some() {
+        let ended = end || now.since(flow.end) > nanos(self.options.timeout);
+        if ended || self.options.period.is_some() {
             self.counters.reports += 1;
-            let reason = if over { Reason::Over } else { Reason::Period };
+            let reason = if ended { Reason::Ended } else { Reason::Period };
             report::emit(flow, [Count::default(); 2], reason, now, sink, publisher);
         }
     }
 
-    /// The end: every flow is reported, and is over.
+    /// The end of the input: every flow is reported for the last time.
     pub fn finish(&mut self, now: Timestamp, sink: &mut Sink, publisher: PublisherId) {
         let delta = self.options.enable_delta_flow_reports;
         self.index.clear();
-        self.free.clear();
+        self.free_places.clear();
         self.expiry = Expiry::default();
-        for flow in self.over.drain(..).chain(self.flows.drain(..).flatten()) {
+        for flow in self.ended.drain(..).chain(self.flows.drain(..).flatten()) {
             self.counters.reports += 1;
-            report::emit(&flow.record, left_out(&flow, delta), Reason::Over, now, sink, publisher);
+            report::emit(&flow.record, subtracted(&flow, delta), Reason::Ended, now, sink, publisher);
         }
     }
 
-    /// How many flows there are at the moment.
+    /// How many flows are in the table.
     pub fn len(&self) -> usize {
         self.index.len()
     }
 
-    /// Whether there is none.
+    /// Whether the table is empty.
     pub fn is_empty(&self) -> bool {
         self.index.is_empty()
     }
@@ -369,8 +290,8 @@ fn begin(hash: u64, key: &Key, packet: &Packet<'_>, macs: Option<MacPair>) -> Fl
     flow
 }
 
-/// What a report leaves out: with `delta`, what the last one said.
-fn left_out(flow: &Flow, delta: bool) -> [Count; 2] {
+/// What a report subtracts from the counts: with `delta`, those in the last report.
+fn subtracted(flow: &Flow, delta: bool) -> [Count; 2] {
     if delta { flow.reported } else { [Count::default(); 2] }
 }
 

@@ -269,17 +269,6 @@ fn strict_waits_for_the_end() {
 }
 
 #[test]
-fn options() {
-    let read = |text: &str| Options::read(&Node::parse(text).unwrap());
-    assert_eq!(read("{}").unwrap(), Options::default());
-    let expected = Options { timeout: Duration::from_secs(2), period: None, ..Options::default() };
-    assert_eq!(read("{timeout: 2s, period: -1s}").unwrap(), expected);
-    assert!(read("{timeout: 0.5s}").unwrap_err().0.contains("timeout"));
-    assert!(read("{period: 0.5s}").unwrap_err().0.contains("period"));
-    assert!(read("{period: never}").is_err());
-}
-
-#[test]
 fn tunnel_keys_keep_flows_apart() {
     let mut bench = strict();
     let data = simple(1);
@@ -307,4 +296,22 @@ fn tunnel_keys_keep_flows_apart() {
     for flow in &flows {
         assert_eq!(flow["source"]["port"], 1, "{flow}");
     }
+}
+
+#[test]
+fn every_segment_of_a_frame_is_a_packet() {
+    let mut bench = strict();
+    let frame = |data, segments| Frame { time: Timestamp(1), link: Link::Ethernet, data, wire_len: 3054, tag: None, ifindex: 0, segments };
+    let ips = [([10, 0, 0, 9], [10, 0, 0, 6])];
+    // The length field says 0: as long as the frame.
+    let mut there = tcp(A, B, &[], &ips, (1000, 80));
+    there[16..18].fill(0);
+    for segments in [Segments::Count(3), Segments::OfSize(1448), Segments::default()] {
+        let packet = bench.decoder.decode(&frame(&there, segments)).unwrap();
+        bench.table.packet(&packet, None);
+    }
+    let [flow] = &bench.finish()[..] else { panic!("one flow") };
+    let all = 3054 * 3 + 2 * 54 + 2 * 54;
+    assert_eq!((&flow["source"]["packets"], &flow["source"]["bytes"]), (&Value::from(7), &Value::from(all)), "{flow:#}");
+    assert_eq!((&flow["network"]["packets"], &flow["network"]["bytes"]), (&Value::from(7), &Value::from(all)), "{flow:#}");
 }

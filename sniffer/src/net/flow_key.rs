@@ -34,7 +34,7 @@ pub mod bit {
 /// In the head: there is no such header.
 pub const ABSENT: u8 = 0xff;
 
-/// What makes two packets of one flow, as bytes: a head that says what follows; the VLAN ids; the tunnel keys; of every IP header the pair of addresses
+/// What two packets of one flow have in common, as bytes: a head that says what follows; the VLAN ids; the tunnel keys; of every IP header the pair of addresses
 /// (where there is none: of Ethernet addresses); the pair of ports; the connection number. In the first pair that differs the smaller
 /// comes first, and all others follow it, so that both directions give the same key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,8 +141,8 @@ impl<'a> Parts<'a> {
         self.ips.get(usize::from(self.last)).copied()
     }
 
-    /// Outer IPv4, IPv4, outer IPv6, IPv6: which are there.
-    pub fn has(&self) -> [bool; 4] {
+    /// Which IP headers there are: outer IPv4, IPv4, outer IPv6, IPv6.
+    pub fn headers(&self) -> [bool; 4] {
         self.slots.map(|slot| slot != ABSENT)
     }
 

@@ -43,7 +43,7 @@ pub struct FlowRecord {
 }
 
 impl FlowRecord {
-    /// A flow of which nothing is counted yet.
+    /// A flow whose counts are 0.
     pub fn new(key: StoredKey, reversed: bool, time: Timestamp) -> Self {
         Self { key, reversed, macs: [None; 2], start: time, end: time, counts: [Count::default(); 2], icmp: [None; 2] }
     }
@@ -66,9 +66,9 @@ impl FlowRecord {
     }
 
     /// Whether a packet with these Ethernet addresses takes the same route as the others of its direction. Where none of its direction
-    /// was seen, whether it takes the route of the other direction back.
+    /// was seen: whether it takes the route of the other direction, backwards.
     #[inline]
-    pub fn same_way(&self, direction: usize, macs: Option<MacPair>) -> bool {
+    pub fn same_route(&self, direction: usize, macs: Option<MacPair>) -> bool {
         let Some((source, destination)) = macs else { return true };
         match (self.macs.get(direction).copied().flatten(), self.macs.get(1 - direction).copied().flatten()) {
             (Some(seen), _) => seen == (source, destination),

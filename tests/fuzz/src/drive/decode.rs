@@ -5,7 +5,7 @@ use super::{Documents, Input};
 use sniffer::{
     capture::{Frame, Link, Segments, StrippedTag},
     decode::{Decoder, Layer4},
-    flow::table::{FlowTable, Options},
+    flow::{options::Options, table::FlowTable},
     publish::PublisherId,
     time::Timestamp,
 };

@@ -1,0 +1,101 @@
+//! `packetbeat.flows`: what the user may set, and what of it makes no sense.
+
+use crate::config::{self, Node};
+use serde::{Deserialize, Deserializer, de};
+use std::{fmt, time::Duration};
+
+/// `packetbeat.flows`, but for what the publisher reads (`index`, `keep_null`, `fields`, `fields_under_root`, `tags`, `processors`).
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(default)]
+pub struct Options {
+    /// Whether flows are counted and reported; true when the section is there.
+    pub enabled: bool,
+    /// A flow is over when nothing was seen of it for so long; at least 1 s.
+    #[serde(with = "config::duration")]
+    pub timeout: Duration,
+    /// How often a flow is reported while it lasts, at least 1 s; `None` (`-1s`): only when it is over.
+    #[serde(deserialize_with = "period")]
+    pub period: Option<Duration>,
+    /// Reports say what came since the last one, not since the start.
+    pub enable_delta_flow_reports: bool,
+    /// Ethernet addresses are not part of what makes a flow.
+    pub allow_mismatched_eth: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            timeout: Duration::from_secs(30),
+            period: Some(Duration::from_secs(10)),
+            enable_delta_flow_reports: false,
+            allow_mismatched_eth: false,
+        }
+    }
+}
+
+impl Options {
+    /// Reads `packetbeat.flows`.
+    ///
+    /// # Errors
+    /// When a value is of the wrong kind or out of its range.
+    pub fn read(node: &Node) -> Result<Self, config::Error> {
+        let options: Self = node.read()?;
+        let second = Duration::from_secs(1);
+        if options.timeout < second {
+            return Err(node.error(format!("`timeout` is {:?}; it must be 1s or more", options.timeout)));
+        }
+        if let Some(period) = options.period.filter(|&p| p < second) {
+            return Err(node.error(format!("`period` is {period:?}; it must be 1s or more, or -1s for reports at the end only")));
+        }
+        Ok(options)
+    }
+}
+
+/// A duration, or `-1s`.
+fn period<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    struct Period;
+    impl de::Visitor<'_> for Period {
+        type Value = Option<Duration>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a duration of 1s or more, or -1s for reports at the end only")
+        }
+
+        fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<Self::Value, E> {
+            match u64::try_from(seconds) {
+                Ok(seconds) => self.visit_u64(seconds),
+                Err(_) if seconds == -1 => Ok(None),
+                Err(_) => Err(E::invalid_value(de::Unexpected::Signed(seconds), &self)),
+            }
+        }
+
+        fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<Self::Value, E> {
+            Ok(Some(Duration::from_secs(seconds)))
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+            match text.trim() {
+                "-1s" | "-1" => Ok(None),
+                text => config::duration::deserialize(de::value::StrDeserializer::new(text)).map(Some),
+            }
+        }
+    }
+    deserializer.deserialize_any(Period)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options() {
+        let read = |text: &str| Options::read(&Node::parse(text).unwrap());
+        assert_eq!(read("{}").unwrap(), Options::default());
+        let expected = Options { timeout: Duration::from_secs(2), period: None, ..Options::default() };
+        assert_eq!(read("{timeout: 2s, period: -1s}").unwrap(), expected);
+        assert!(read("{timeout: 0.5s}").unwrap_err().0.contains("timeout"));
+        assert!(read("{period: 0.5s}").unwrap_err().0.contains("period"));
+        assert!(read("{period: never}").is_err());
+    }
+}
