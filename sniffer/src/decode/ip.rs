@@ -1,7 +1,7 @@
 //! One IP header, IPv4 (RFC 791) or IPv6 with its extension headers (RFC 8200, RFC 7045): addresses, what it carries, fragment or not.
 //! Extension headers are walked over, not understood; what ESP hides stays hidden.
 
-use super::{Addresses, Undecoded, layers::Rest};
+use super::{Addresses, Undecoded, next::Rest};
 use etherparse::{Ipv4HeaderSlice, Ipv6FragmentHeaderSlice, Ipv6HeaderSlice};
 use sniffer_common::{length, limit::IPV6_EXTENSIONS, protocol};
 

@@ -5,67 +5,12 @@ use super::{
     Ips, Layer4, Packet, Undecoded,
     fragments::{Added, Fragment, Fragments},
     ip::{self, Datagram},
-    link, transport,
-    tunnel::{self, Tunnel},
+    link,
+    next::{Next, Rest},
+    transport, tunnel,
 };
 use crate::{capture::Frame, net::Realm};
-use sniffer_common::{ethertype, length, limit};
-
-/// What comes next, by the header before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    /// An Ethernet II header.
-    Ethernet,
-    /// The second half of a VLAN tag: its TCI and the EtherType of what follows.
-    Vlan,
-    /// An IPv4 header.
-    Ipv4,
-    /// An IPv6 header.
-    Ipv6,
-    /// A tunnel's own header, or the packet in a tunnel that has none.
-    Tunnel(Tunnel),
-    /// The header of the IP protocol of this number, the last one that is read.
-    Transport(u8),
-    /// Something that is not looked into.
-    Unknown,
-}
-
-impl Next {
-    /// What an EtherType announces.
-    #[inline]
-    pub fn of_ethertype(number: u16) -> Self {
-        match number {
-            ethertype::IPV4 => Self::Ipv4,
-            ethertype::IPV6 => Self::Ipv6,
-            _ if ethertype::is_vlan(number) => Self::Vlan,
-            _ => Self::Unknown,
-        }
-    }
-
-    /// What the protocol number of an IP header announces.
-    #[inline]
-    pub fn of_protocol(number: u8) -> Self {
-        Tunnel::of_protocol(number).map_or(Self::Transport(number), Self::Tunnel)
-    }
-}
-
-/// What of a frame lies behind the headers that were read.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rest<'a> {
-    /// The bytes that were captured, without padding.
-    pub data: &'a [u8],
-    /// How many there were on the wire, by the lengths in the headers.
-    pub wire: u32,
-}
-
-impl<'a> Rest<'a> {
-    /// Steps over a header of `length` bytes; what was not captured of it is missed by the next one.
-    #[inline]
-    pub fn skip(&mut self, length: usize) {
-        self.data = self.data.get(length..).unwrap_or_default();
-        self.wire = self.wire.saturating_sub(length as u32);
-    }
-}
+use sniffer_common::{length, limit};
 
 /// Reads all headers of `frame`. A fragment that completes its datagram gives the headers of the whole datagram, borrowed from
 /// `fragments`, of which there is one per level of fragments in fragments.

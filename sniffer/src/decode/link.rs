@@ -5,7 +5,7 @@
 
 use super::{
     Macs, Undecoded,
-    layers::{Next, Rest},
+    next::{Next, Rest},
 };
 use crate::{capture::Link, net::Vlans};
 use etherparse::{Ethernet2HeaderSlice, SingleVlanHeaderSlice};

@@ -1,4 +1,4 @@
-//! Decodes the headers of a frame: `layers` is the loop over them, `link`, `ip`, `transport` and `tunnel` read one header each. The only
+//! Decodes the headers of a frame: `layers` is the loop over them, with the terms in `next`; `link`, `ip`, `transport` and `tunnel` read one header each. The only
 //! state between two frames is the `fragments` of datagrams that are not complete.
 //!
 //! Checksums are not verified (offloading makes those of a host's own packets wrong). Where lengths disagree the IP header's is
@@ -8,6 +8,7 @@ mod fragments;
 mod ip;
 mod layers;
 mod link;
+mod next;
 mod packet;
 mod transport;
 mod tunnel;

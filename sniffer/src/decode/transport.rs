@@ -1,6 +1,6 @@
 //! The transport header: TCP (RFC 9293), UDP (RFC 768), the first two bytes of ICMP (RFC 792, RFC 4443). Options are not looked at.
 
-use super::{Icmp, Layer4, Opaque, Tcp, TcpFlags, Udp, Undecoded, ip::cut, layers::Rest};
+use super::{Icmp, Layer4, Opaque, Tcp, TcpFlags, Udp, Undecoded, ip::cut, next::Rest};
 use etherparse::{TcpHeaderSlice, UdpHeaderSlice};
 use sniffer_common::{length, protocol};
 
