@@ -45,6 +45,87 @@ FILTERS = {
     "classic-jump": b"\x00" + struct.pack(">HBBIHBBIHBBIHBBI", 2, 0, 0, 12, 37, 0, 1, 0x800, 44, 0, 0, 0xFFFF, 44, 0, 0, 0)[:40],
 }
 
+VARIABLES = r"""name: ${HOSTNAME:box}
+path.home: /nowhere
+hosts: [a, b]
+packetbeat:
+  interfaces.device: ${DEVICE:any}
+  protocols:
+  - {type: http, ports: [80, 8000-8080], processors: [{add_tags: {tags: ["${name}", '$${stays}']}}]}
+  - {type: dns, ports: 53, include_authorities: yes}
+  flows: {timeout: 30s, period: 10s}
+base: &base {codec.json.pretty: true}
+output.console: {<<: *base, enabled: ${ON:true}}
+other: ${hosts}
+deep: ${${WHICH:name}}
+wrong: ${NO:?must be set}
+"""
+PROCESSORS = r"""processors:
+- if: {and: [{equals.type: http}, {range: {http.response.status_code: {gte: 400, lt: 600}}}, {not.has_fields: [tags]}]}
+  then: [{drop_fields: {fields: [http.request.headers, '/^url\\./'], ignore_missing: true}}]
+  else: {add_fields: {target: project, fields: {name: x, id: 574}}}
+- rename: {fields: [{from: a.b, to: c}], fail_on_error: no, when.regexp.query: '^SELECT'}
+- include_fields: {fields: client.ip, when.or: [{network: {client.ip: [private, 192.0.2.0/24]}}, {contains.tags: x}]}
+- detect_mime_type: {field: http.request.body.content, target: kind}
+- drop_event.when.equals.status: OK
+- add_host_metadata: {cache.ttl: 5m, netinfo.enabled: false, geo: {name: here, location: "40.7, -74.0"}}
+- foo: {bar: 1}
+"""
+SETTINGS = ["output.console.pretty=true", "packetbeat.protocols.http.ports=[80, 8080]", "a.b={c: 'd', e: [1, \"2\"]}", "tags=a,b", "name=${name}-x", "x=~"]
+
+EVENT = b'{"type":"http","status":"Error","tags":["a","b"],"client":{"ip":"10.1.2.3","port":5},"http.x":{"n":-4.5},"ok":true,"n":404}'
+CONDITIONS = {
+    "equals": "equals: {type: http, client.port: 5, ok: true}",
+    "contains": "contains: {status: Err, tags: b}",
+    "regexp": "regexp.status: '^(Err|OK).*$'",
+    "range": "range: {client.port: {gt: 4, lte: 5}, n.gte: 400, http.x.n.lt: 0}",
+    "has-fields": "has_fields: [client.ip, nothing]",
+    "network": "network: {client.ip: [private, '10.0.0.0/8', public]}",
+    "joined": "or: [{and: [{equals.type: dns}, {not.equals.n: 5}]}, {not: {has_fields: type}}]",
+    "several": "{equals.type: http, contains.tags: a, not: ~}",
+    "wrong": "equal: {type: http}",
+}
+FORMATS = {
+    "index": "packetbeat-%{[agent.version]}-%{+yyyy.MM.dd}",
+    "default": "%{[a.b]:none}%{[n]}-%{[client.ip]:}",
+    "date": "%{+yy.D HH:mm:ss.SSS 'W'ww xxxx''}",
+    "open": "a%{[type]",
+}
+
+
+def classic(order, magic, packets, link=1, fraction=0):
+    out = struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, 65535, link)
+    for n, data in enumerate(packets):
+        out += struct.pack(order + "IIII", 1_700_000_000 + n, fraction, len(data), len(data) + n) + data
+    return out
+
+
+def block(order, kind, body):
+    body += bytes(-len(body) % 4)
+    return struct.pack(order + "II", kind, len(body) + 12) + body + struct.pack(order + "I", len(body) + 12)
+
+
+def next_generation(order, packets):
+    option = lambda code, value: struct.pack(order + "HH", code, len(value)) + value + bytes(-len(value) % 4)
+    out = block(order, 0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1) + option(2, b"by hand") + option(0, b""))
+    out += block(order, 1, struct.pack(order + "HHI", 1, 0, 65535) + option(2, b"eth0") + option(9, b"\x09") + option(14, bytes(8)) + option(0, b""))
+    out += block(order, 1, struct.pack(order + "HHI", 101, 0, 64))
+    for n, data in enumerate(packets):
+        stamp = 1_700_000_000_000_000_000 + n
+        out += block(order, 6, struct.pack(order + "IIIII", n % 2, stamp >> 32, stamp & 0xFFFFFFFF, len(data), len(data) + n) + data)
+    return out + block(order, 3, struct.pack(order + "I", 42) + b"simple packet") + block(order, 5, bytes(12)) + block(order, 0xBAD, b"custom")
+
+
+def files(packets):
+    yield "pcap-microseconds", classic("<", 0xA1B2C3D4, packets)
+    yield "pcap-nanoseconds-swapped", classic(">", 0xA1B23C4D, packets, 101, 999_999_999)
+    yield "pcap-modified", classic("<", 0xA1B2CD34, packets)
+    yield "pcap-cut", classic("<", 0xA1B2C3D4, packets)[:-5]
+    yield "pcapng", next_generation("<", packets)
+    yield "pcapng-swapped", next_generation(">", packets)
+    yield "pcapng-two-sections", next_generation("<", packets[:2]) + next_generation(">", packets[2:])
+    yield "pcapng-cut", next_generation("<", packets)[:-7]
+
 
 def frames(path):
     data = path.read_bytes()
@@ -145,6 +226,17 @@ def main():
             write(target, f"by-hand-{n}", story(3 if target != "redis" else 1, pieces))
     for name, data in FILTERS.items():
         write("filter", name, data)
+    packets = [frame for _, frame in list(frames(HERE.parent / "protocols/icmp/ping.pcap"))[:6]]
+    for name, data in files(packets):
+        write("capture", name, data)
+    for path in sorted((HERE.parent / "configs").glob("*.yml")):
+        write("config", path.stem, path.read_bytes())
+    write("config", "variables", "\0".join([VARIABLES, *SETTINGS]).encode())
+    write("config", "processors", PROCESSORS.encode())
+    for name, text in CONDITIONS.items():
+        write("condition", name, text.encode() + b"\0" + EVENT)
+    for name, text in FORMATS.items():
+        write("format", name, struct.pack(">Q", 1_700_000_000_123_456_789) + text.encode() + b"\0" + EVENT)
     segments = [(0, 5, 0), (10, 5, 0), (5, 5, 1), (40, 20, 8), (30, 10, 24), (100, 7, 2), (90, 3, 11)]
     for name, isn in (("in-disorder", 0), ("wrapping", 0xFFFFFFFA)):
         write("reassembly", name, struct.pack(">IB", isn, 0) + b"".join(struct.pack(">hBB", *s) for s in segments))

@@ -26,7 +26,7 @@ pub const MAY_USE: &[(&str, &[&str])] = &[
     ("enrich/", &["config", "event", "net", "time"]),
     ("opening.rs", &["config", "event", "time"]),
     ("processors/", &["config", "enrich", "event", "opening", "time"]),
-    ("publish/", &["config", "enrich", "event", "net", "processors", "time"]),
+    ("publish/", &["config", "enrich", "event", "net", "opening", "processors", "time"]),
     ("queue/", &["config", "monitor", "publish", "time"]),
     ("output/", &["config", "event", "monitor", "opening", "processors::condition", "publish", "queue", "rotate", "time"]),
     ("monitor/", &["config", "rotate", "time"]),

@@ -112,9 +112,10 @@ fn test_config(loaded: &Loaded, stdout: &mut impl Write) -> Result<(), Error> {
     let plan = Plan::read(&loaded.root, None, None)?;
     output::open(&opening(&loaded.root, &loaded.paths))?;
     Logger::open(&loaded.root.get("logging"), &CommandLine::default())?;
+    let nobody = plan::Who::nobody();
+    let publishers = plan.publishers(&opening(&loaded.root, &loaded.paths), &nobody, true)?;
     for interface in &plan.interfaces {
-        let nobody = plan::Who::nobody();
-        let publishing = plan.publishing(interface, &nobody, true)?;
+        let publishing = plan.publishing(interface, &publishers, &nobody)?;
         plan.settings(interface, publishing, &nobody, &[]).open()?;
         let filters = plan.filters(interface, &[])?;
         open::check(interface, &filters.text).map_err(|e| e.at(&loaded.root.get("packetbeat.interfaces")))?;

@@ -13,8 +13,9 @@ use crate::{
     event::{Field, TRANSACTION},
     flow,
     net::Transport,
+    opening::Opening,
     protocols::{PROTOCOLS, Protocol},
-    publish::{Identity, Publisher, PublisherId, Publishing},
+    publish::{Identity, Publisher, PublisherId, Publishers, Publishing},
 };
 use std::{
     net::SocketAddr,
@@ -120,20 +121,31 @@ impl Plan {
         settings
     }
 
-    /// Who publishes on an interface: its protocols and flows. `metadata`: whether the output wants `@metadata`.
+    /// Opens what publishes, on whatever interface: the protocols in the order of the configuration, then flows. `metadata`: whether the
+    /// output wants `@metadata`.
     ///
     /// # Errors
-    /// What is wrong with a processor, a condition or a network, and where.
-    pub fn publishing(&self, interface: &Interface, who: &Who, metadata: bool) -> Result<Arc<Publishing>, config::Error> {
-        let mut publishers: Vec<Publisher> = self.on(interface).map(Planned::publisher).collect();
+    /// What is wrong with processors and conditions, and where.
+    pub fn publishers(&self, opening: &Opening<'_>, who: &Who, metadata: bool) -> Result<Arc<Publishers>, config::Error> {
+        let mut publishers: Vec<Publisher> = self.protocols.iter().map(Planned::publisher).collect();
         if self.flows.is_some() {
             let settings = self.root.get("packetbeat.flows");
             publishers.push(Publisher { id: PublisherId::FLOWS, dataset: "flow", fields: [flow::FIELDS, &[]], settings });
         }
         let identity = Identity { name: self.name(), id: who.id.clone(), ephemeral_id: who.ephemeral_id.clone(), metadata };
+        Publishers::open(identity, opening, &publishers)
+    }
+
+    /// What publishes on an interface: its protocols, then flows.
+    ///
+    /// # Errors
+    /// When an internal network is none.
+    pub fn publishing(&self, interface: &Interface, publishers: &Arc<Publishers>, who: &Who) -> Result<Arc<Publishing>, config::Error> {
+        let flows = self.flows.as_ref().map(|_| PublisherId::FLOWS);
+        let active: Vec<PublisherId> = self.on(interface).map(|planned| planned.id).chain(flows).collect();
         // Packetbeat takes the first interface's networks for all.
         let networks = self.interfaces.first().map(|first| first.internal_networks.as_slice()).unwrap_or_default();
-        Publishing::new(identity, &self.root, networks, publishers, who.world.clone())
+        Publishing::new(publishers.clone(), &active, &self.root, networks, who.world.clone())
     }
 
     /// The filter of an interface: the user's, or the one that its protocols need. Our own talk with `outputs` is left out.

@@ -68,7 +68,16 @@ pub fn run(invocation: &Invocation, flags: &RunFlags) -> Result<bool, Error> {
     loaded.warnings.iter().chain(&plan.warnings).for_each(|warning| log::warn!("{warning}"));
     let metrics = Metrics::default();
     let reporter = Reporter::new(metrics.clone(), logger, Instant::now());
-    let job = Job { plan, replay, data: Some(&loaded.paths), metrics, reporter: Some(reporter), publish: !flags.no_publish, status: None };
+    let job = Job {
+        plan,
+        replay,
+        paths: &loaded.paths,
+        keeps_data: true,
+        metrics,
+        reporter: Some(reporter),
+        publish: !flags.no_publish,
+        status: None,
+    };
     let result = job.run(output);
     if let Err(error) = &result {
         log::error!("Exiting: {error}");
@@ -82,8 +91,10 @@ pub struct Job<'a> {
     pub plan: Plan,
     /// How files are read.
     pub replay: Replay,
-    /// Where the identity is kept, and this instance excludes others; `None`: neither.
-    pub data: Option<&'a config::Paths>,
+    /// Where things are.
+    pub paths: &'a config::Paths,
+    /// Whether the identity is kept in `paths.data`, which no other instance may use meanwhile.
+    pub keeps_data: bool,
     /// Where counters go.
     pub metrics: Metrics,
     /// What writes them to the log.
@@ -103,7 +114,7 @@ impl Job<'_> {
     /// # Errors
     /// When something cannot be opened, or every input fails.
     pub fn run(self, output: Delivery) -> Result<(), Error> {
-        let data = self.data.map(|paths| DataDir::open(paths, SystemClock.now().text(9).as_str())).transpose()?;
+        let data = self.keeps_data.then(|| DataDir::open(self.paths, SystemClock.now().text(9).as_str())).transpose()?;
         let who = Who {
             id: data.as_ref().map_or_else(uuid::Uuid::new_v4, |data| data.agent_id).to_string(),
             ephemeral_id: uuid::Uuid::new_v4().to_string(),
@@ -158,8 +169,9 @@ impl Job<'_> {
             controls: Vec::new(),
         };
         let mut ready = Vec::new();
+        let publishers = self.plan.publishers(&super::opening(self.plan.root(), self.paths), who, output.wants_metadata())?;
         for interface in &self.plan.interfaces {
-            let publishing = self.plan.publishing(interface, who, output.wants_metadata())?;
+            let publishing = self.plan.publishing(interface, &publishers, who)?;
             let opened = self.open(interface, own)?;
             let device = opened.device.as_ref().map_or("file", |device| device.name.as_str());
             workers.captures.push(format!("{device} {}", opened.how()));

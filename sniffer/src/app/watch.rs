@@ -31,14 +31,15 @@ pub fn watch(flags: &WatchFlags) -> Result<bool, Error> {
     let plan = Plan::read(&root, flags.file.as_deref(), None)?;
     let stdout = io::stdout().is_terminal();
     let lives = stdout && io::stderr().is_terminal() && flags.file.is_none();
+    let paths = Paths::standard();
     let output = if flags.json {
-        output::open(&super::opening(&root, &Paths::standard()))?
+        output::open(&super::opening(&root, &paths))?
     } else {
         Delivery::terminal(Style { color: stdout, over_status: lives })
     };
     let replay = Replay { top_speed: true, ..Replay::default() };
     let status = (lives && !flags.json).then(status);
-    let job = Job { plan, replay, data: None, metrics: Metrics::default(), reporter: None, publish: true, status };
+    let job = Job { plan, replay, paths: &paths, keeps_data: false, metrics: Metrics::default(), reporter: None, publish: true, status };
     match job.run(output) {
         // `watch | head` has seen enough.
         Err(error) if error.is::<OutputGone>() => Ok(true),

@@ -16,6 +16,7 @@ pub mod live;
 pub mod open;
 pub mod options;
 pub mod replay;
+pub mod tally;
 pub mod wrapper;
 
 mod error;
@@ -24,7 +25,6 @@ mod expression;
 mod live_tests;
 mod slot;
 mod sys;
-mod tally;
 #[cfg(test)]
 mod testing;
 

@@ -60,7 +60,10 @@ impl de::Error for DeError {
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        Self::custom(format_args!("unknown setting `{field}`, expected one of {}", one_of(expected)))
+        match expected {
+            [] => Self::custom(format_args!("unknown setting `{field}`, expected none")),
+            _ => Self::custom(format_args!("unknown setting `{field}`, expected one of {}", one_of(expected))),
+        }
     }
 
     fn missing_field(field: &'static str) -> Self {
@@ -334,7 +337,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
             node.known();
         }
         self.value = Some(node);
-        seed.deserialize(name.as_str().into_deserializer()).map(Some)
+        seed.deserialize(name.as_str().into_deserializer()).map(Some).map_err(|e: DeError| e.at(node))
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, DeError> {

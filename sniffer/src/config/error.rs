@@ -7,6 +7,29 @@ use std::{fmt, sync::Arc};
 #[error("{0}")]
 pub struct Error(pub String);
 
+/// Collects errors, so that the user sees all that is wrong at once and not one with each attempt.
+#[derive(Debug, Default)]
+pub struct Errors(Vec<Error>);
+
+impl Errors {
+    /// The value; an error is kept.
+    pub fn take<T>(&mut self, result: Result<T, Error>) -> Option<T> {
+        result.map_err(|error| self.0.push(error)).ok()
+    }
+
+    /// All errors as one, each on a line of its own.
+    ///
+    /// # Errors
+    /// When there are any.
+    pub fn finish(self) -> Result<(), Error> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let lines: Vec<String> = self.0.into_iter().map(|error| error.0).collect();
+        Err(Error(lines.join("\n")))
+    }
+}
+
 /// Where a value was written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Place {

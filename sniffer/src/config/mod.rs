@@ -25,7 +25,7 @@ mod write;
 mod yaml;
 
 pub use accepted::leftover;
-pub use error::Error;
+pub use error::{Error, Errors};
 pub use general::{Compatibility, General, Precision};
 pub use load::{LoadOptions, Loaded, load};
 pub use node::{Node, Unknown};

@@ -144,6 +144,19 @@ impl Node {
         })
     }
 
+    /// This map without the entry `name`, for a reader that does not know it. All else, a map without that entry too, stays as it is.
+    #[must_use]
+    pub fn without(&self, name: &str) -> Self {
+        let Held::Map(entries) = &self.0.value else { return self.clone() };
+        if !entries.iter().any(|(key, _)| key == name) {
+            return self.clone();
+        }
+        self.0.asked.store(true, Relaxed);
+        let rest = entries.iter().filter(|(key, _)| key != name).cloned().collect();
+        let (key, place) = (self.0.key.clone(), self.0.place.clone());
+        Self(Arc::new(Inner { key, place, value: Held::Map(rest), asked: AtomicBool::new(true) }))
+    }
+
     /// The items of a list. A single value is a list of one; `a,b` from a variable or the command line is a list of two.
     pub fn items(&self) -> Vec<Self> {
         match &self.0.value {

@@ -9,8 +9,9 @@ use crate::{
     config::Node,
     flow::options,
     net::{FlowKey, FlowRecord, Realm, StoredKey, Transport, Verdict},
+    opening::testing::opening,
     protocols::PROTOCOLS,
-    publish::{Identity, Publisher, PublisherId, Publishing, World},
+    publish::{Identity, Publisher, PublisherId, Publishers, Publishing, World},
 };
 use serde_json::Value;
 use std::{
@@ -42,7 +43,10 @@ fn settings(entries: &[Entry<'_>], flows: Option<&str>) -> Settings {
         let claimed = ClaimedPorts { ports: ports.iter().map(|&port| (port, port)).collect(), any: false };
         configured.push(Configured { id, protocol, options, claimed });
     }
-    let publishing = Publishing::new(Identity::default(), &Node::default(), &[], publishers, World::default()).unwrap();
+    let active: Vec<PublisherId> = publishers.iter().map(|publisher| publisher.id).collect();
+    let root = Node::default();
+    let publishers = Publishers::open(Identity::default(), &opening(&root), &publishers).unwrap();
+    let publishing = Publishing::new(publishers, &active, &root, &[], World::default()).unwrap();
     let mut settings = Settings::new(configured, publishing);
     settings.flows = flows.map(|yaml| options::Options::read(&Node::parse(yaml).unwrap()).unwrap());
     settings

@@ -144,20 +144,6 @@ pub fn expand_dots(value: Value) -> Value {
     }
 }
 
-/// The fields of an object by their dotted names. An empty object counts as a field.
-pub fn flatten(object: Object) -> Vec<(String, Value)> {
-    let mut flat = Vec::new();
-    for (key, value) in object {
-        match value {
-            Value::Object(inner) if !inner.is_empty() => {
-                flat.extend(flatten(inner).into_iter().map(|(name, value)| (format!("{key}.{name}"), value)));
-            }
-            value => flat.push((key, value)),
-        }
-    }
-    flat
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,8 +174,5 @@ mod tests {
     fn dots_become_objects() {
         let v = expand_dots(json!({"a.b": 1, "a": {"c.d": [{"x.y": 2}]}}));
         assert_eq!(v, json!({"a": {"b": 1, "c": {"d": [{"x": {"y": 2}}]}}}));
-        let mut flat = flatten(v.as_object().unwrap().clone());
-        flat.sort_by(|a, b| a.0.cmp(&b.0));
-        assert_eq!(flat, [("a.b".to_owned(), json!(1)), ("a.c.d".to_owned(), json!([{"x": {"y": 2}}]))]);
     }
 }

@@ -55,7 +55,7 @@ impl Format {
         Ok(Self(pieces))
     }
 
-    /// Replaces fields whose value is the same for every event: those of `known`, usually [`KNOWN`].
+    /// Replaces fields whose value is the same for every event: those of `known`, usually `KNOWN`.
     #[must_use]
     pub fn fold(self, known: &[(&str, &str)]) -> Self {
         let mut folded: Vec<Piece> = Vec::with_capacity(self.0.len());
@@ -114,6 +114,9 @@ pub(super) fn lookup<'a>(event: &'a Value, name: &str) -> Option<&'a Value> {
     name.match_indices('.').find_map(|(at, _)| lookup(event.get(&name[..at])?, &name[at + 1..]))
 }
 
+/// Digits of one number of a date: more letters in a row give no more.
+const MAX_WIDTH: usize = 64;
+
 /// Appends the time by a Joda pattern. Known are the letters used in index names, `y M d H m s S w x D`, and text in single quotes; all
 /// other characters are copied.
 fn date(text: &mut String, pattern: &str, time: Timestamp) {
@@ -130,7 +133,8 @@ fn date(text: &mut String, pattern: &str, time: Timestamp) {
             continue;
         }
         let tail = rest.trim_start_matches(letter);
-        let width = (rest.len() - tail.len()) / letter.len_utf8();
+        // A width beyond 65,535 is one that the standard library refuses with a panic.
+        let width = ((rest.len() - tail.len()) / letter.len_utf8()).min(MAX_WIDTH);
         let week = at.date().iso_week_date();
         let number = match letter {
             'y' | 'Y' if width == 2 => i64::from(at.year()) % 100,
@@ -175,6 +179,8 @@ mod tests {
         ] {
             assert_eq!(Format::parse(format).unwrap().text(time, &event).as_deref(), expected, "{format}");
         }
+        let long = Format::parse(&format!("%{{+{}}}", "y".repeat(70_000))).unwrap().text(time, &event).unwrap();
+        assert_eq!((long.len(), long.trim_start_matches('0')), (MAX_WIDTH, "2000"));
         assert!(Format::parse("%{[a").is_err());
         assert!(Format::parse("%{a}").is_err());
     }

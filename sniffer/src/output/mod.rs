@@ -14,7 +14,7 @@ mod discard;
 pub mod drive;
 pub mod elasticsearch;
 mod file;
-mod format;
+pub mod format;
 mod hosts;
 mod http;
 mod select;

@@ -93,9 +93,8 @@ fn rule(item: &Node, keys: Keys) -> Result<Rule, config::Error> {
     let name = format(keys.name)?.ok_or_else(|| item.error(format!("{}: missing", keys.name)))?;
     let mappings: BTreeMap<String, Scalar> = item.get("mappings").read()?;
     let mappings = mappings.into_iter().map(|(from, to)| (from.to_lowercase(), to.0)).collect();
-    let when = item.get("when");
-    let condition = if when.is_null() { None } else { Some(Condition::parse(&when.read()?).map_err(|why| when.error(why))?) };
-    Ok(Rule { when: condition, name, mappings, default: format("default")? })
+    let when = item.get("when").read()?;
+    Ok(Rule { when, name, mappings, default: format("default")? })
 }
 
 #[cfg(test)]
@@ -143,7 +142,7 @@ mod tests {
         for (config, expected) in [
             ("indices: [{pipeline: x}]", "indices.0: index: missing"),
             ("indices: [{index: '%{'}]", "indices.0.index: format string '%{'"),
-            ("indices: [{index: x, when: {nonsense: 1}}]", "indices.0.when: "),
+            ("indices: [{index: x, when: {nonsense: 1}}]", "indices.0.when.nonsense: there is no condition"),
         ] {
             let error = Selector::read(&Node::parse(config).unwrap(), KEYS, None).unwrap_err().to_string();
             assert!(error.contains(expected), "{config}: {error}");

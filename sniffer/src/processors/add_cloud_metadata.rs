@@ -1,17 +1,18 @@
 //! `add_cloud_metadata`: which cloud this machine is in, as far as its firmware tells. The metadata services are not asked, so that
 //! nothing is sent and nothing waits at start; options for asking them are accepted.
 
-use super::{Facts, Fold, Processor, Verdict, read};
+use super::{AtStart, Decision, Factory, Facts, Shared, shared};
 use crate::{
+    config::Error,
     enrich::World,
     event::{
         constants::Constants,
         tree::{Object, Tree, merge},
     },
+    opening::Opening,
 };
 use serde::Deserialize;
 use serde_json::Value;
-use std::sync::Arc;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -26,8 +27,8 @@ struct AddCloudMetadata {
     _ssl: Value,
 }
 
-pub(super) fn open(options: Value) -> Result<Arc<dyn Processor>, String> {
-    Ok(Arc::new(read::<AddCloudMetadata>(options)?))
+pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
+    Ok(shared(opening.node.read::<AddCloudMetadata>()?))
 }
 
 impl AddCloudMetadata {
@@ -45,22 +46,22 @@ impl AddCloudMetadata {
     }
 }
 
-impl Processor for AddCloudMetadata {
-    fn fold(&self, constants: &mut Constants, _: &Facts, world: &World) -> Fold {
+impl Shared for AddCloudMetadata {
+    fn apply_at_start(&self, constants: &mut Constants, _: &Facts, world: &World) -> AtStart {
         if let Some(layer) = self.layer(world)
             && (self.overwrite || constants.get("cloud.provider").is_none())
         {
             constants.add(&layer, true);
         }
-        Fold::Done
+        AtStart::Done
     }
 
-    fn run(&self, event: &mut Tree, world: &World) -> Verdict {
+    fn run(&self, event: &mut Tree, world: &World) -> Decision {
         if let Some(layer) = self.layer(world)
             && (self.overwrite || !event.has("cloud.provider"))
         {
             merge(&mut event.0, &layer);
         }
-        Verdict::Keep
+        Decision::Keep
     }
 }

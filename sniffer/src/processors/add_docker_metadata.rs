@@ -1,30 +1,32 @@
 //! `add_docker_metadata`: nothing yet. It finds an event's container by its process or by a field that the user names, and no event
 //! has the one; the options are accepted so that the stock configuration loads.
 
-use super::{Facts, Fold, Processor, Verdict};
+use super::{AtStart, Decision, Factory, Facts, Shared, shared};
 use crate::{
+    config::Error,
     enrich::World,
     event::{constants::Constants, tree::Tree},
+    opening::Opening,
 };
-use serde_json::Value;
-use std::sync::Arc;
 
 #[derive(Debug)]
 struct AddDockerMetadata;
 
-pub(super) fn open(options: Value) -> Result<Arc<dyn Processor>, String> {
-    if options.get("match_fields").is_some() {
-        log::warn!("add_docker_metadata: match_fields is not supported yet, no container is looked up");
+pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
+    opening.node.accept();
+    let fields = opening.node.get("match_fields");
+    if !fields.is_null() {
+        log::warn!("{}", fields.error("not supported yet, no container is looked up"));
     }
-    Ok(Arc::new(AddDockerMetadata))
+    Ok(shared(AddDockerMetadata))
 }
 
-impl Processor for AddDockerMetadata {
-    fn fold(&self, _: &mut Constants, _: &Facts, _: &World) -> Fold {
-        Fold::Done
+impl Shared for AddDockerMetadata {
+    fn apply_at_start(&self, _: &mut Constants, _: &Facts, _: &World) -> AtStart {
+        AtStart::Done
     }
 
-    fn run(&self, _: &mut Tree, _: &World) -> Verdict {
-        Verdict::Keep
+    fn run(&self, _: &mut Tree, _: &World) -> Decision {
+        Decision::Keep
     }
 }

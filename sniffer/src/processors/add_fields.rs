@@ -1,16 +1,17 @@
 //! `add_fields`: the same fields for every event, over those it has. Under `fields` unless `target` says otherwise.
 
-use super::{Facts, Fold, Processor, Verdict, read};
+use super::{AtStart, Decision, Factory, Facts, Shared, shared};
 use crate::{
+    config::Error,
     enrich::World,
     event::{
         constants::Constants,
         tree::{Object, Tree, expand_dots, merge},
     },
+    opening::Opening,
 };
 use serde::Deserialize;
 use serde_json::Value;
-use std::sync::Arc;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,9 +24,9 @@ struct Options {
 #[derive(Debug)]
 struct AddFields(Object);
 
-pub(super) fn open(options: Value) -> Result<Arc<dyn Processor>, String> {
-    let Options { fields, target } = read(options)?;
-    Ok(Arc::new(AddFields(under(target.as_deref().unwrap_or("fields"), fields))))
+pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
+    let Options { fields, target } = opening.node.read()?;
+    Ok(shared(AddFields(under(target.as_deref().unwrap_or("fields"), fields))))
 }
 
 /// `fields` below the dotted name `target`, or at the top when it is empty.
@@ -39,14 +40,14 @@ pub(crate) fn under(target: &str, fields: Object) -> Object {
     }
 }
 
-impl Processor for AddFields {
-    fn fold(&self, constants: &mut Constants, _: &Facts, _: &World) -> Fold {
+impl Shared for AddFields {
+    fn apply_at_start(&self, constants: &mut Constants, _: &Facts, _: &World) -> AtStart {
         constants.add(&self.0, true);
-        Fold::Done
+        AtStart::Done
     }
 
-    fn run(&self, event: &mut Tree, _: &World) -> Verdict {
+    fn run(&self, event: &mut Tree, _: &World) -> Decision {
         merge(&mut event.0, &self.0);
-        Verdict::Keep
+        Decision::Keep
     }
 }

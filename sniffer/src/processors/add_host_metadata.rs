@@ -1,17 +1,18 @@
 //! `add_host_metadata`: what this machine says of itself, under `host`.
 
-use super::{Facts, Fold, Processor, Verdict, read};
+use super::{AtStart, Decision, Factory, Facts, Shared, shared};
 use crate::{
-    config,
+    config::{self, Error},
     enrich::World,
     event::{
         constants::Constants,
         tree::{Object, Tree, merge},
     },
+    opening::Opening,
 };
 use serde::Deserialize;
 use serde_json::Value;
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -56,8 +57,8 @@ impl Default for Cache {
     }
 }
 
-pub(super) fn open(options: Value) -> Result<Arc<dyn Processor>, String> {
-    Ok(Arc::new(read::<AddHostMetadata>(options)?))
+pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
+    Ok(shared(opening.node.read::<AddHostMetadata>()?))
 }
 
 impl AddHostMetadata {
@@ -85,20 +86,20 @@ impl AddHostMetadata {
     }
 }
 
-impl Processor for AddHostMetadata {
-    fn fold(&self, constants: &mut Constants, _: &Facts, world: &World) -> Fold {
+impl Shared for AddHostMetadata {
+    fn apply_at_start(&self, constants: &mut Constants, _: &Facts, world: &World) -> AtStart {
         let host = constants.get("host").and_then(|(value, _)| value);
         if !self.leaves_alone(host.as_ref()) {
             constants.add(&self.layer(world), true);
         }
-        Fold::Done
+        AtStart::Done
     }
 
-    fn run(&self, event: &mut Tree, world: &World) -> Verdict {
+    fn run(&self, event: &mut Tree, world: &World) -> Decision {
         if !self.leaves_alone(event.get("host")) {
             merge(&mut event.0, &self.layer(world));
         }
-        Verdict::Keep
+        Decision::Keep
     }
 
     fn refresh_every(&self) -> Option<Duration> {

@@ -1,18 +1,18 @@
 //! `add_tags`: appends to `tags`, or to the list that `target` names.
 
-use super::{Facts, Fold, Processor, Verdict, one_or_many, read};
+use super::{AtStart, Decision, Factory, Facts, Shared, shared};
 use crate::{
+    config::Error,
     enrich::World,
     event::{constants::Constants, tree::Tree},
+    opening::Opening,
 };
 use serde::Deserialize;
 use serde_json::Value;
-use std::sync::Arc;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AddTags {
-    #[serde(deserialize_with = "one_or_many")]
     tags: Vec<Value>,
     #[serde(default = "tags")]
     target: String,
@@ -22,24 +22,24 @@ fn tags() -> String {
     "tags".to_owned()
 }
 
-pub(super) fn open(options: Value) -> Result<Arc<dyn Processor>, String> {
-    let mut all: AddTags = read(options)?;
+pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
+    let mut all: AddTags = opening.node.read()?;
     if all.target.is_empty() {
         all.target = tags();
     }
-    Ok(Arc::new(all))
+    Ok(shared(all))
 }
 
-impl Processor for AddTags {
-    fn fold(&self, constants: &mut Constants, _: &Facts, _: &World) -> Fold {
+impl Shared for AddTags {
+    fn apply_at_start(&self, constants: &mut Constants, _: &Facts, _: &World) -> AtStart {
         if self.target != "tags" {
-            return Fold::PerEvent;
+            return AtStart::PerEvent;
         }
         constants.append("tags", &self.tags);
-        Fold::Done
+        AtStart::Done
     }
 
-    fn run(&self, event: &mut Tree, _: &World) -> Verdict {
+    fn run(&self, event: &mut Tree, _: &World) -> Decision {
         let mut list = match event.get(&self.target) {
             Some(Value::Array(list)) => list.clone(),
             Some(Value::Null) | None => Vec::new(),
@@ -49,6 +49,6 @@ impl Processor for AddTags {
         if let Err(error) = event.put(&self.target, list.into()) {
             log::debug!("add_tags: {}: {error}", self.target);
         }
-        Verdict::Keep
+        Decision::Keep
     }
 }

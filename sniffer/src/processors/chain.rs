@@ -1,11 +1,12 @@
-//! What is done to the events of one publisher: constants that are merged while an event is written, and, only if something is
-//! left that must look at each event, steps that edit it as a tree.
+//! What is done to the events of one publisher: constants that are merged while an event is written, and steps that edit each event
+//! as a tree. A chain is compiled once for all workers and holds no state of a processor; a worker's [`Instances`] do.
 //!
-//! A list of processors is compiled from the front. As long as each can be told without an event, it is folded into the constants:
-//! fields added or taken away, conditions on what is the same in all events, processors that do not concern these events. From the
-//! first that cannot, all are run on each event, since what they find depends on what came before.
+//! Lists of processors are compiled from the front. A processor that needs no event is applied to the constants at start: fields
+//! added or removed, conditions on what is the same in all events, processors that do not concern these events. From the first
+//! that needs an event on, all run on each event, because they depend on what the ones before them did. A chain without steps never
+//! makes a tree of an event.
 
-use super::{Facts, Fold, Processor, Step, Verdict};
+use super::{AtStart, Decision, Factory, Facts, Instances, Step};
 use crate::{
     enrich::World,
     event::{
@@ -53,9 +54,19 @@ impl Chain {
         &self.constants
     }
 
-    /// Runs what is left for each event. `None`: it is not published; else its target and pipeline.
-    pub fn run(&self, event: &mut Tree, world: &World) -> Option<[Option<Arc<str>>; 2]> {
-        if run(&self.steps, event, world) == Verdict::Drop {
+    /// Drops the instances of a worker that none of `chains` runs.
+    pub fn retain<'a>(chains: impl Iterator<Item = &'a Self>, instances: &mut Instances) {
+        instances.retain(chains.map(|chain| chain.steps.as_slice()));
+    }
+
+    /// Makes the instances of a worker that the steps need and that are not there yet.
+    pub fn prepare(&self, instances: &mut Instances) {
+        instances.prepare(&self.steps);
+    }
+
+    /// Runs the steps on an event, with the worker's instances. Returns its target and pipeline, or `None` when it is not published.
+    pub fn run(&self, event: &mut Tree, world: &World, instances: &mut Instances) -> Option<[Option<Arc<str>>; 2]> {
+        if run(&self.steps, event, world, instances) == Decision::Drop {
             return None;
         }
         let same = |name: &str, known: &Option<Arc<str>>| match (event.get(name).and_then(Value::as_str), known) {
@@ -70,22 +81,24 @@ impl Chain {
     }
 }
 
-fn run(steps: &[Step], event: &mut Tree, world: &World) -> Verdict {
+fn run(steps: &[Step], event: &mut Tree, world: &World, instances: &mut Instances) -> Decision {
     for step in steps {
-        let verdict = match step {
-            Step::Run { when, processor } => match when {
-                Some(when) if when.holds(event) != Some(true) => Verdict::Keep,
-                _ => processor.run(event, world),
-            },
+        let decision = match step {
+            Step::Run { when: Some(when), .. } if when.holds(event) != Some(true) => Decision::Keep,
+            Step::Run { factory, .. } => instances.of(factory).run(event, world),
             Step::Branch { condition, then, otherwise } => {
-                run(if condition.holds(event) == Some(true) { then } else { otherwise }, event, world)
+                run(if condition.holds(event) == Some(true) { then } else { otherwise }, event, world, instances)
+            }
+            Step::Add(constants) => {
+                constants.apply(&mut event.0);
+                Decision::Keep
             }
         };
-        if verdict == Verdict::Drop {
-            return Verdict::Drop;
+        if decision == Decision::Drop {
+            return Decision::Drop;
         }
     }
-    Verdict::Keep
+    Decision::Keep
 }
 
 /// A chain that is being compiled.
@@ -104,7 +117,9 @@ impl Builder<'_> {
         if self.steps.is_empty() {
             self.constants.add(&layer, wins);
         } else if !layer.is_empty() {
-            self.steps.push(Step::Run { when: None, processor: Arc::new(Add { layer, wins }) });
+            let mut constants = Constants::default();
+            constants.add(&layer, wins);
+            self.steps.push(Step::Add(constants));
         }
         self
     }
@@ -122,42 +137,44 @@ impl Builder<'_> {
                 return;
             }
             if self.steps.is_empty() {
-                self.first(step);
+                self.at_start(step);
             } else {
                 self.steps.push(step.clone());
             }
         }
     }
 
-    /// A step before which everything was told without an event.
-    fn first(&mut self, step: &Step) {
+    /// Takes up a step when nothing before it needs an event: applies it now if it needs none either.
+    fn at_start(&mut self, step: &Step) {
         match step {
-            Step::Run { when, processor } => match when.as_ref().map_or(Some(true), |when| self.decide(when)) {
+            Step::Run { when, factory } => match when.as_ref().map_or(Some(true), |when| self.holds_for_all(when)) {
                 Some(false) => {}
-                Some(true) => match processor.fold(&mut self.constants, self.facts, self.world) {
-                    Fold::Done => {}
-                    Fold::DropsAll => self.drops_all = true,
-                    Fold::PerEvent => self.steps.push(Step::Run { when: None, processor: processor.clone() }),
+                Some(true) => match factory.apply_at_start(&mut self.constants, self.facts, self.world) {
+                    AtStart::Done => {}
+                    AtStart::DropsAll => self.drops_all = true,
+                    AtStart::PerEvent => self.steps.push(Step::Run { when: None, factory: factory.clone() }),
                 },
-                None if self.is_idle(processor) => {}
+                None if self.changes_nothing(factory.as_ref()) => {}
                 None => self.steps.push(step.clone()),
             },
-            Step::Branch { condition, then, otherwise } => match self.decide(condition) {
+            Step::Branch { condition, then, otherwise } => match self.holds_for_all(condition) {
                 Some(true) => self.each(then),
                 Some(false) => self.each(otherwise),
                 None => self.steps.push(step.clone()),
             },
+            Step::Add(_) => self.steps.push(step.clone()),
         }
     }
 
-    fn decide(&self, condition: &Condition) -> Option<bool> {
-        condition.holds(&Common { facts: self.facts, constants: &self.constants })
+    /// The answer of a condition when it is the same for all events of the publisher.
+    fn holds_for_all(&self, condition: &Condition) -> Option<bool> {
+        condition.holds(&KnownFields { facts: self.facts, constants: &self.constants })
     }
 
-    /// Whether the processor changes nothing, whatever its condition says.
-    fn is_idle(&self, processor: &Arc<dyn Processor>) -> bool {
+    /// Whether the processor has no effect on these events, whatever its condition says.
+    fn changes_nothing(&self, factory: &dyn Factory) -> bool {
         let mut constants = self.constants.clone();
-        processor.fold(&mut constants, self.facts, self.world) == Fold::Done && constants == self.constants
+        factory.apply_at_start(&mut constants, self.facts, self.world) == AtStart::Done && constants == self.constants
     }
 
     /// The chain. `metadata`: the documents show `@metadata`.
@@ -176,13 +193,13 @@ impl Builder<'_> {
     }
 }
 
-/// What all events of a publisher have in common.
-struct Common<'a> {
+/// The fields of a publisher's events, as far as they are known without an event.
+struct KnownFields<'a> {
     facts: &'a Facts,
     constants: &'a Constants,
 }
 
-impl Fields for Common<'_> {
+impl Fields for KnownFields<'_> {
     fn field(&self, name: &str) -> Known<'_> {
         let never = self.facts.never(name);
         match self.constants.get(name) {
@@ -192,21 +209,5 @@ impl Fields for Common<'_> {
             None if never => Known::Absent,
             None => self.facts.always(name).map_or(Known::Unknown, |value| Known::Value(Cow::Owned(value))),
         }
-    }
-}
-
-/// A layer of constants behind a step that looks at each event.
-#[derive(Debug)]
-struct Add {
-    layer: Object,
-    wins: bool,
-}
-
-impl Processor for Add {
-    fn run(&self, event: &mut Tree, _: &World) -> Verdict {
-        let mut constants = Constants::default();
-        constants.add(&self.layer, self.wins);
-        constants.apply(&mut event.0);
-        Verdict::Keep
     }
 }

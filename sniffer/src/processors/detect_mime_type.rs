@@ -1,14 +1,15 @@
 //! `detect_mime_type`: what kind of thing the text of a field is. Magic numbers by the `infer` crate; then text, by the rules of
 //! <https://mimesniff.spec.whatwg.org/> for what is no binary data.
 
-use super::{Facts, Fold, Processor, Verdict, read};
+use super::{AtStart, Decision, Factory, Facts, Shared, shared};
 use crate::{
+    config::Error,
     enrich::World,
     event::{constants::Constants, tree::Tree},
+    opening::Opening,
 };
 use serde::Deserialize;
 use serde_json::Value;
-use std::sync::Arc;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -17,21 +18,21 @@ struct DetectMimeType {
     target: String,
 }
 
-pub(super) fn open(options: Value) -> Result<Arc<dyn Processor>, String> {
-    Ok(Arc::new(read::<DetectMimeType>(options)?))
+pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
+    Ok(shared(opening.node.read::<DetectMimeType>()?))
 }
 
-impl Processor for DetectMimeType {
-    fn fold(&self, constants: &mut Constants, facts: &Facts, _: &World) -> Fold {
-        if facts.never(&self.field) && constants.get(&self.field).is_none() { Fold::Done } else { Fold::PerEvent }
+impl Shared for DetectMimeType {
+    fn apply_at_start(&self, constants: &mut Constants, facts: &Facts, _: &World) -> AtStart {
+        if facts.never(&self.field) && constants.get(&self.field).is_none() { AtStart::Done } else { AtStart::PerEvent }
     }
 
-    fn run(&self, event: &mut Tree, _: &World) -> Verdict {
+    fn run(&self, event: &mut Tree, _: &World) -> Decision {
         let found = event.get(&self.field).and_then(Value::as_str).filter(|text| !text.is_empty()).and_then(|text| detect(text.as_bytes()));
         if let Some(Err(error)) = found.map(|mime| event.put(&self.target, mime.into())) {
             log::debug!("detect_mime_type: {}: {error}", self.target);
         }
-        Verdict::Keep
+        Decision::Keep
     }
 }
 

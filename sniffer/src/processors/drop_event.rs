@@ -1,28 +1,28 @@
 //! `drop_event`: the event is not published. Without `when` that is all of them.
 
-use super::{Facts, Fold, Processor, Verdict, read};
+use super::{AtStart, Decision, Factory, Facts, Shared, shared};
 use crate::{
+    config::Error,
     enrich::World,
     event::{constants::Constants, tree::Tree},
+    opening::Opening,
 };
 use serde::Deserialize;
-use serde_json::Value;
-use std::sync::Arc;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DropEvent {}
 
-pub(super) fn open(options: Value) -> Result<Arc<dyn Processor>, String> {
-    Ok(Arc::new(read::<DropEvent>(options)?))
+pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
+    Ok(shared(opening.node.read::<DropEvent>()?))
 }
 
-impl Processor for DropEvent {
-    fn fold(&self, _: &mut Constants, _: &Facts, _: &World) -> Fold {
-        Fold::DropsAll
+impl Shared for DropEvent {
+    fn apply_at_start(&self, _: &mut Constants, _: &Facts, _: &World) -> AtStart {
+        AtStart::DropsAll
     }
 
-    fn run(&self, _: &mut Tree, _: &World) -> Verdict {
-        Verdict::Drop
+    fn run(&self, _: &mut Tree, _: &World) -> Decision {
+        Decision::Drop
     }
 }

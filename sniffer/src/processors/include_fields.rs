@@ -1,31 +1,28 @@
 //! `include_fields`: keeps these fields, `@timestamp` and `type`, and nothing else.
 
 use super::{
-    Processor, Verdict,
+    Decision, Factory, Shared,
     drop_fields::{Chosen, MANDATORY},
-    one_or_many, read,
+    shared,
 };
-use crate::{enrich::World, event::tree::Tree};
+use crate::{config::Error, enrich::World, event::tree::Tree, opening::Opening};
 use serde::Deserialize;
-use serde_json::Value;
-use std::sync::Arc;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Options {
-    #[serde(deserialize_with = "one_or_many")]
-    fields: Vec<String>,
+    fields: Chosen,
 }
 
 #[derive(Debug)]
 struct IncludeFields(Chosen);
 
-pub(super) fn open(options: Value) -> Result<Arc<dyn Processor>, String> {
-    Ok(Arc::new(IncludeFields(Chosen::new(read::<Options>(options)?.fields)?)))
+pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
+    Ok(shared(IncludeFields(opening.node.read::<Options>()?.fields)))
 }
 
-impl Processor for IncludeFields {
-    fn run(&self, event: &mut Tree, _: &World) -> Verdict {
+impl Shared for IncludeFields {
+    fn run(&self, event: &mut Tree, _: &World) -> Decision {
         let mut kept = Tree::default();
         let matching = self.0.matching(event);
         let names = self.0.names.iter().chain(&matching).map(String::as_str);
@@ -37,6 +34,6 @@ impl Processor for IncludeFields {
             }
         }
         *event = kept;
-        Verdict::Keep
+        Decision::Keep
     }
 }

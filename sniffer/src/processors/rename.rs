@@ -1,11 +1,9 @@
 //! `rename`: gives fields other names. Nothing is overwritten. With `fail_on_error` (the default) a rename that fails undoes all of
 //! them and leaves a note in `error.message`.
 
-use super::{Processor, Verdict, read};
-use crate::{enrich::World, event::tree::Tree};
+use super::{Decision, Factory, Shared, shared};
+use crate::{config::Error, enrich::World, event::tree::Tree, opening::Opening};
 use serde::Deserialize;
-use serde_json::Value;
-use std::sync::Arc;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,8 +26,8 @@ fn yes() -> bool {
     true
 }
 
-pub(super) fn open(options: Value) -> Result<Arc<dyn Processor>, String> {
-    Ok(Arc::new(read::<Rename>(options)?))
+pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
+    Ok(shared(opening.node.read::<Rename>()?))
 }
 
 impl Rename {
@@ -46,8 +44,8 @@ impl Rename {
     }
 }
 
-impl Processor for Rename {
-    fn run(&self, event: &mut Tree, _: &World) -> Verdict {
+impl Shared for Rename {
+    fn run(&self, event: &mut Tree, _: &World) -> Decision {
         let before = self.fail_on_error.then(|| event.clone());
         for pair in &self.fields {
             let Err(error) = self.one(event, pair) else { continue };
@@ -56,9 +54,9 @@ impl Processor for Rename {
                 *event = before;
                 // Where `error` is something else, the log has to do.
                 let _ = event.put("error.message", format!("Failed to rename fields in processor: {error}").into());
-                return Verdict::Keep;
+                return Decision::Keep;
             }
         }
-        Verdict::Keep
+        Decision::Keep
     }
 }

@@ -1,9 +1,10 @@
-//! Writes documents: the event and its publisher's constants in one go, or by way of a tree where a processor must see the event.
+//! Writes documents: the event merged with its publisher's constants while it is written, or by way of a tree where a processor needs
+//! the event.
 
 use crate::{
     enrich::World,
     event::{Merged, tree::Tree},
-    processors::Chain,
+    processors::{Chain, Instances},
 };
 use serde::Serialize;
 use std::sync::Arc;
@@ -20,30 +21,30 @@ pub enum Encoded {
 }
 
 /// Writes `event` into the empty `buffer`.
-pub fn encode<E: Serialize>(event: &E, chain: &Chain, world: &World, buffer: &mut Vec<u8>) -> Encoded {
+pub fn encode<E: Serialize>(event: &E, chain: &Chain, world: &World, instances: &mut Instances, buffer: &mut Vec<u8>) -> Encoded {
     let merged = chain.prepared.is_empty() || serde_json::to_writer(&mut *buffer, &Merged { value: event, with: &chain.prepared }).is_ok();
     if merged && !chain.prepared.is_empty() {
         if chain.is_fast() {
             return Encoded::Written([chain.target.clone(), chain.pipeline.clone()]);
         }
-        return edit(chain, world, buffer, false);
+        return edit(chain, world, instances, buffer, false);
     }
     buffer.clear();
     if serde_json::to_writer(&mut *buffer, event).is_err() {
         return Encoded::Failed;
     }
-    if merged && chain.is_fast() { Encoded::Written([None, None]) } else { edit(chain, world, buffer, true) }
+    if merged && chain.is_fast() { Encoded::Written([None, None]) } else { edit(chain, world, instances, buffer, true) }
 }
 
-/// Edits the document in `buffer` as a tree. Reading it back costs about what building a tree from the event would, and spares every
-/// event type a second way of being written.
-fn edit(chain: &Chain, world: &World, buffer: &mut Vec<u8>, merge: bool) -> Encoded {
+/// Edits the document in `buffer` as a tree; `merge`: the constants are not in it yet. Reading it back costs about what building a tree
+/// from the event would, and event types need only one way of being written.
+fn edit(chain: &Chain, world: &World, instances: &mut Instances, buffer: &mut Vec<u8>, merge: bool) -> Encoded {
     let Ok(object) = serde_json::from_slice(buffer) else { return Encoded::Failed };
     let mut tree = Tree(object);
     if merge {
         chain.constants().apply(&mut tree.0);
     }
-    let Some(route) = chain.run(&mut tree, world) else { return Encoded::Dropped };
+    let Some(route) = chain.run(&mut tree, world, instances) else { return Encoded::Dropped };
     buffer.clear();
     match serde_json::to_writer(buffer, &tree.0) {
         Ok(()) => Encoded::Written(route),

@@ -12,12 +12,12 @@ mod settings;
 pub use crate::enrich::World;
 pub use id::PublisherId;
 pub use route::Route;
-pub use settings::{Identity, Publisher, Publishing, VERSION};
+pub use settings::{Identity, Publisher, Publishers, Publishing, VERSION};
 
 use crate::{
     event::{Head, Whole, Writing},
     net::Peers,
-    processors::Chain,
+    processors::{Chain, Instances},
     time::{TimeText, Timestamp},
 };
 use codec::Encoded;
@@ -45,11 +45,12 @@ pub type Deliver = Box<dyn FnMut(Vec<Record>) + Send>;
 /// What is kept of the buffer that a document is written into: a large one must not hold its memory for ever.
 const KEPT: usize = 256 << 10;
 
-/// Receives what a worker's parsers find, and turns it into records. One per worker; nothing of it is shared.
+/// Receives what a worker's parsers find, and turns it into records. One per worker, with instances of its own of all processors.
 pub struct Sink {
     publishing: Arc<Publishing>,
     state: Arc<settings::State>,
     changes: u64,
+    instances: Instances,
     scratch: Vec<u8>,
     batch: Vec<Record>,
     counters: Vec<(PublisherId, &'static str, u64)>,
@@ -66,7 +67,11 @@ impl Sink {
     pub fn new(publishing: Arc<Publishing>, deliver: Deliver) -> Self {
         let (state, changes) = publishing.state();
         let (scratch, batch, counters) = (Vec::new(), Vec::new(), Vec::new());
-        Self { publishing, state, changes, scratch, batch, counters, deliver, retired: Vec::new(), none: Chain::default(), at_once: false }
+        let instances = Instances::default();
+        let (retired, none) = (Vec::new(), Chain::default());
+        let mut sink = Self { publishing, state, changes, instances, scratch, batch, counters, deliver, retired, none, at_once: false };
+        sink.prepare();
+        sink
     }
 
     /// A sink for tests: documents without the constants of an installation, each delivered at once.
@@ -104,7 +109,7 @@ impl Sink {
         self.publishing.digits
     }
 
-    /// Hands over what has come together, and takes up what has changed on the machine. The worker calls it when it idles and every so
+    /// Hands over what has come together, and takes up what has changed on the host. The worker calls it when it idles and every so
     /// many frames.
     pub fn flush(&mut self) {
         if !self.batch.is_empty() {
@@ -112,6 +117,7 @@ impl Sink {
         }
         if self.publishing.changes() != self.changes {
             (self.state, self.changes) = self.publishing.state();
+            self.prepare();
         }
     }
 
@@ -123,6 +129,14 @@ impl Sink {
         self.retired.extend(before.publishers().map(|id| (id, before.clone())));
         self.retired.retain(|(id, _)| self.state.chain(*id).is_none());
         (self.publishing, self.changes) = (publishing, changes);
+        let retired = self.retired.iter().filter_map(|(id, state)| state.chain(*id));
+        Chain::retain(self.state.chains().chain(retired), &mut self.instances);
+        self.prepare();
+    }
+
+    /// Makes the processors' instances that the chains need and that are not there yet.
+    fn prepare(&mut self) {
+        self.state.chains().for_each(|chain| chain.prepare(&mut self.instances));
     }
 
     /// Counts something of a publisher.
@@ -144,7 +158,7 @@ impl Sink {
             return self.count(publisher, "filtered");
         }
         self.scratch.clear();
-        let encoded = codec::encode(document, chain, &self.state.world, &mut self.scratch);
+        let encoded = codec::encode(document, chain, &self.state.world, &mut self.instances, &mut self.scratch);
         self.finish(publisher, time, encoded);
     }
 
@@ -170,5 +184,7 @@ fn retired_chain(retired: &[(PublisherId, Arc<settings::State>)], publisher: Pub
     retired.iter().find(|(id, _)| *id == publisher).and_then(|(id, state)| state.chain(*id))
 }
 
+#[cfg(test)]
+mod cost_tests;
 #[cfg(test)]
 mod tests;

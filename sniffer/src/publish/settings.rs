@@ -1,15 +1,14 @@
-//! What the configuration says of publishing: who we are, what every event carries, and each publisher's own; compiled into one
-//! [`Chain`] for each publisher, anew whenever the machine has changed.
+//! What the configuration says of publishing: the agent's identity, what every event carries, and each publisher's own. It is opened
+//! once ([`Publishers`]) and compiled for each interface into one [`Chain`] per publisher ([`Publishing`]), anew whenever the host
+//! has changed.
 
 use super::{PublisherId, direction::Directions};
 use crate::{
     config::{self, General, Node, Precision},
     enrich::{World, networks::Networks},
-    event::{
-        Field,
-        tree::{Object, expand_dots},
-    },
-    processors::{self, Chain, Facts, Step, one_or_many, under},
+    event::{Field, tree::Object},
+    opening::Opening,
+    processors::{Chain, Facts, Lists, Step, list, under},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -26,7 +25,7 @@ pub const VERSION: &str = "9.6.0";
 /// The version of the field names (ECS).
 const ECS: &str = "8.0.0";
 
-/// Who publishes: what `agent` and `host.name` say.
+/// The identity of this agent: what `agent` and `host.name` say.
 #[derive(Clone, Debug, Default)]
 pub struct Identity {
     /// `name` of the configuration, else the host's name.
@@ -52,13 +51,12 @@ pub struct Publisher {
     pub settings: Node,
 }
 
-/// What events carry, for all publishers or for one.
+/// `fields` and `tags`, of all publishers or of one.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Marks {
+struct Labels {
     fields: Option<Object>,
     fields_under_root: bool,
-    #[serde(deserialize_with = "one_or_many")]
     tags: Vec<Value>,
 }
 
@@ -73,25 +71,93 @@ struct Own {
     _keep_null: bool,
 }
 
-/// A publisher, read.
+/// A publisher whose settings were read and whose processors were opened.
 #[derive(Debug)]
-struct Ready {
+struct Opened {
     id: PublisherId,
     facts: Facts,
     metadata: Object,
-    marks: Marks,
+    labels: Labels,
     steps: Vec<Step>,
 }
 
-/// What the configuration says of publishing, compiled. Shared by all sinks.
+/// All publishers of the configuration, on whatever interface. Their processors are opened once for the whole process, so that all
+/// workers share what a processor limits or remembers.
+#[derive(Debug, Default)]
+pub struct Publishers {
+    identity: Identity,
+    labels: Labels,
+    steps: Vec<Step>,
+    each: Vec<Opened>,
+    ignore_outgoing: bool,
+    /// Digits of times: 3, 6 or 9.
+    digits: u8,
+}
+
+impl Publishers {
+    /// Reads what `opening.root` says for all publishers, and what each says for itself.
+    ///
+    /// # Errors
+    /// Everything that is wrong with processors and conditions, or else the first setting that is wrong: file, line and key.
+    pub fn open(identity: Identity, opening: &Opening<'_>, publishers: &[Publisher]) -> Result<Arc<Self>, config::Error> {
+        let root = opening.root;
+        let general = General::read(root)?;
+        let labels = root.read()?;
+        let mut lists = Lists::default();
+        let steps = lists.open(&opening.at(&root.get("processors")));
+        let each = publishers.iter().map(|publisher| opened(&identity, opening, publisher, &mut lists)).collect::<Result<_, _>>()?;
+        lists.finish()?;
+        let digits = match general.precision {
+            Precision::Millisecond => 3,
+            Precision::Microsecond => 6,
+            Precision::Nanosecond => 9,
+        };
+        Ok(Arc::new(Self { identity, labels, steps, each, ignore_outgoing: general.ignore_outgoing, digits }))
+    }
+
+    /// Two publishers and, for all of them, one step.
+    #[cfg(test)]
+    pub(super) fn with_step(step: Step) -> Arc<Self> {
+        let publisher = |id, dataset| Opened {
+            id: PublisherId(id),
+            facts: Facts { dataset, ..Facts::default() },
+            metadata: Object::new(),
+            labels: Labels::default(),
+            steps: Vec::new(),
+        };
+        Arc::new(Self { steps: vec![step], each: vec![publisher(0, "dns"), publisher(1, "http")], digits: 3, ..Self::default() })
+    }
+
+    /// In the order in which Packetbeat does it: metadata, tags, fields, the publisher's processors, identity, everybody's processors.
+    fn chain(&self, publisher: &Opened, world: &World) -> Result<Chain, serde_json::Error> {
+        let Identity { name, id, ephemeral_id, metadata } = &self.identity;
+        let identity = object(json!({
+            "agent": {"ephemeral_id": ephemeral_id, "id": id, "name": name, "type": "packetbeat", "version": VERSION},
+            "ecs": {"version": ECS},
+            "host": {"name": name},
+        }));
+        let tags: Vec<Value> = self.labels.tags.iter().chain(&publisher.labels.tags).cloned().collect();
+        let tags = if tags.is_empty() { Object::new() } else { object(json!({ "tags": tags })) };
+        Chain::build(&publisher.facts, world)
+            .add(publisher.metadata.clone(), true)
+            .add(tags, false)
+            .add(self.labels.layer(), true)
+            .add(publisher.labels.layer(), true)
+            .processors(&publisher.steps)
+            .add(identity, false)
+            .processors(&self.steps)
+            .finish(*metadata)
+    }
+}
+
+/// What the workers of one interface publish, compiled. Shared by their sinks.
 #[derive(Debug)]
 pub struct Publishing {
-    identity: Identity,
-    marks: Marks,
-    steps: Vec<Step>,
-    publishers: Vec<Ready>,
+    publishers: Arc<Publishers>,
+    /// Those of the publishers that are configured for the interface.
+    active: Vec<PublisherId>,
     networks: Networks,
-    /// Drop what this machine asks of others.
+    /// Drop what this host asks others.
     pub(super) ignore_outgoing: bool,
     /// Digits of times.
     pub(super) digits: u8,
@@ -100,7 +166,7 @@ pub struct Publishing {
     state: Mutex<Arc<State>>,
 }
 
-/// What hangs on the machine as it is at a time.
+/// What depends on the host, and was compiled for it as it is at a time.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) world: World,
@@ -115,6 +181,11 @@ impl State {
         self.chains.get(publisher.index())?.as_ref()
     }
 
+    /// Every chain.
+    pub(super) fn chains(&self) -> impl Iterator<Item = &Chain> {
+        self.chains.iter().flatten()
+    }
+
     /// All that have a chain.
     pub(super) fn publishers(&self) -> impl Iterator<Item = PublisherId> {
         (0..).zip(&self.chains).filter(|(_, chain)| chain.is_some()).map(|(id, _)| PublisherId(id))
@@ -122,30 +193,22 @@ impl State {
 }
 
 impl Publishing {
-    /// Reads what `root` (the whole configuration) says for all, and each publisher's own. `internal_networks` are those of the
+    /// Compiles the chains of those publishers that are `active` on an interface. `internal_networks` are those of the
     /// first interface.
     ///
     /// # Errors
-    /// What is wrong with a processor, a condition or a network, and where.
+    /// When a network is none that is known.
     pub fn new(
-        identity: Identity,
+        publishers: Arc<Publishers>,
+        active: &[PublisherId],
         root: &Node,
         internal_networks: &[String],
-        publishers: Vec<Publisher>,
         world: World,
     ) -> Result<Arc<Self>, config::Error> {
-        let general = General::read(root)?;
-        let (marks, steps) = parts(root)?;
-        let publishers = publishers.iter().map(|publisher| ready(&identity, publisher)).collect::<Result<_, _>>()?;
-        let digits = match general.precision {
-            Precision::Millisecond => 3,
-            Precision::Microsecond => 6,
-            Precision::Nanosecond => 9,
-        };
         let networks = Networks::parse(internal_networks).map_err(|message| root.error(format!("internal_networks: {message}")))?;
-        let ignore_outgoing = general.ignore_outgoing;
+        let (ignore_outgoing, digits) = (publishers.ignore_outgoing, publishers.digits);
         let (changes, state) = Default::default();
-        let all = Self { identity, marks, steps, publishers, networks, ignore_outgoing, digits, changes, state };
+        let all = Self { publishers, active: active.to_vec(), networks, ignore_outgoing, digits, changes, state };
         let state = all.compile(world).map_err(|error| root.error(error.to_string()))?;
         *all.state.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
         Ok(Arc::new(all))
@@ -154,10 +217,8 @@ impl Publishing {
     /// For tests: no publishers, no constants, directions unknown.
     pub fn bare() -> Self {
         Self {
-            identity: Identity::default(),
-            marks: Marks::default(),
-            steps: Vec::new(),
-            publishers: Vec::new(),
+            publishers: Arc::default(),
+            active: Vec::new(),
             networks: Networks::default(),
             ignore_outgoing: false,
             digits: 3,
@@ -166,8 +227,8 @@ impl Publishing {
         }
     }
 
-    /// The machine has changed: every sink takes it up at its next flush. To be called every [`Publishing::refresh_every`] with
-    /// [`World::gather`].
+    /// The host has changed: compiles the chains anew. Every sink takes them up at its next flush and keeps its processors' instances. To
+    /// be called every [`Publishing::refresh_every`] with [`World::gather`].
     pub fn set_world(&self, world: World) {
         if self.state().0.world == world {
             return;
@@ -177,14 +238,14 @@ impl Publishing {
                 *self.state.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
                 self.changes.fetch_add(1, Ordering::Release);
             }
-            Err(error) => log::error!("what has changed on this machine is not taken up: {error}"),
+            Err(error) => log::error!("what has changed on this host is not taken up: {error}"),
         }
     }
 
-    /// How often the machine is to be looked at again; `None`: never.
+    /// How often the host is to be looked at again; `None`: never.
     pub fn refresh_every(&self) -> Option<Duration> {
-        let own = self.publishers.iter().map(|publisher| &publisher.steps);
-        own.chain([&self.steps]).filter_map(|steps| processors::refresh_every(steps)).min()
+        let own = self.opened().map(|publisher| &publisher.steps);
+        own.chain([&self.publishers.steps]).filter_map(|steps| list::refresh_every(steps)).min()
     }
 
     /// Whether the events of a publisher are written without becoming a tree.
@@ -192,70 +253,48 @@ impl Publishing {
         self.state().0.chain(publisher).is_some_and(Chain::is_fast)
     }
 
-    /// How often the machine has changed.
+    /// How often the host has changed.
     pub(super) fn changes(&self) -> u64 {
         self.changes.load(Ordering::Acquire)
     }
 
-    /// What holds now, and how often the machine has changed.
+    /// What holds now, and how often the host has changed.
     pub(super) fn state(&self) -> (Arc<State>, u64) {
         let changes = self.changes();
         (self.state.lock().unwrap_or_else(PoisonError::into_inner).clone(), changes)
     }
 
+    fn opened(&self) -> impl Iterator<Item = &Opened> {
+        self.publishers.each.iter().filter(|publisher| self.active.contains(&publisher.id))
+    }
+
     fn compile(&self, world: World) -> Result<State, serde_json::Error> {
         let mut chains = Vec::new();
-        for publisher in &self.publishers {
+        for publisher in self.opened() {
             let place = publisher.id.index();
             if chains.len() <= place {
                 chains.resize_with(place + 1, || None);
             }
-            chains[place] = Some(self.chain(publisher, &world)?);
+            chains[place] = Some(self.publishers.chain(publisher, &world)?);
         }
         Ok(State { directions: Directions::new(&world.addresses, self.networks.clone()), world, chains })
     }
-
-    /// In the order in which Packetbeat does it: metadata, tags, fields, the publisher's processors, identity, everybody's processors.
-    fn chain(&self, publisher: &Ready, world: &World) -> Result<Chain, serde_json::Error> {
-        let Identity { name, id, ephemeral_id, metadata } = &self.identity;
-        let identity = object(json!({
-            "agent": {"ephemeral_id": ephemeral_id, "id": id, "name": name, "type": "packetbeat", "version": VERSION},
-            "ecs": {"version": ECS},
-            "host": {"name": name},
-        }));
-        let tags: Vec<Value> = self.marks.tags.iter().chain(&publisher.marks.tags).cloned().collect();
-        let tags = if tags.is_empty() { Object::new() } else { object(json!({ "tags": tags })) };
-        Chain::build(&publisher.facts, world)
-            .add(publisher.metadata.clone(), true)
-            .add(tags, false)
-            .add(self.marks.layer(), true)
-            .add(publisher.marks.layer(), true)
-            .processors(&publisher.steps)
-            .add(identity, false)
-            .processors(&self.steps)
-            .finish(*metadata)
-    }
 }
 
-impl Marks {
+impl Labels {
     /// The fields, where they go.
     fn layer(&self) -> Object {
         match &self.fields {
-            Some(fields) if !fields.is_empty() => {
-                under(if self.fields_under_root { "" } else { "fields" }, object(expand_dots(fields.clone().into())))
-            }
+            Some(fields) if !fields.is_empty() => under(if self.fields_under_root { "" } else { "fields" }, fields.clone()),
             _ => Object::new(),
         }
     }
 }
 
-fn parts(node: &Node) -> Result<(Marks, Vec<Step>), config::Error> {
-    Ok((node.read()?, processors::parse(&node.get("processors"))?))
-}
-
-fn ready(identity: &Identity, publisher: &Publisher) -> Result<Ready, config::Error> {
+fn opened(identity: &Identity, opening: &Opening<'_>, publisher: &Publisher, lists: &mut Lists) -> Result<Opened, config::Error> {
     let own: Own = publisher.settings.read()?;
-    let (marks, steps) = parts(&publisher.settings)?;
+    let labels = publisher.settings.read()?;
+    let steps = lists.open(&opening.at(&publisher.settings.get("processors")));
     let possible = |field: &&Field| {
         !field.reserved && (field.needs.is_empty() || field.needs.iter().any(|name| is_set(&publisher.settings.get(name))))
     };
@@ -267,7 +306,7 @@ fn ready(identity: &Identity, publisher: &Publisher) -> Result<Ready, config::Er
             metadata[key] = fixed_parts(value, identity).into();
         }
     }
-    Ok(Ready { id: publisher.id, facts, metadata: object(json!({ "@metadata": metadata })), marks, steps })
+    Ok(Opened { id: publisher.id, facts, metadata: object(json!({ "@metadata": metadata })), labels, steps })
 }
 
 /// Whether an option is given and neither false nor an empty list.

@@ -2,17 +2,22 @@
 
 use super::*;
 use crate::{
-    config::Node,
-    event::TRANSACTION,
+    config::{self, Node},
+    event::{TRANSACTION, tree::Tree},
     flow,
     net::{Direction, Transport},
+    opening::testing::opening,
+    processors::{Decision, Factory, Processor, Step},
     protocols::PROTOCOLS,
 };
 use serde_json::{Value, json};
-use std::{hint::black_box, sync::mpsc};
+use std::sync::{
+    atomic::{AtomicU64, Ordering},
+    mpsc,
+};
 
 /// The processors of a freshly installed Packetbeat.
-const STOCK: &str = r#"
+pub(super) const STOCK: &str = r#"
 processors:
   - if.contains.tags: forwarded
     then:
@@ -61,7 +66,7 @@ fn identity(metadata: bool) -> Identity {
     Identity { name: "here".into(), id: "id".into(), ephemeral_id: "eid".into(), metadata }
 }
 
-fn publishing(root: &str, own: &[(&'static str, &str)], metadata: bool) -> Arc<Publishing> {
+fn opened(root: &str, own: &[(&'static str, &str)], metadata: bool) -> Result<Arc<Publishers>, config::Error> {
     let fields = |dataset: &str| PROTOCOLS.iter().find(|p| p.name == dataset).map_or([flow::FIELDS, &[]], |p| [TRANSACTION, p.fields]);
     let publisher = |((dataset, yaml), id): (&(&'static str, &str), u32)| Publisher {
         id: PublisherId(id),
@@ -69,22 +74,27 @@ fn publishing(root: &str, own: &[(&'static str, &str)], metadata: bool) -> Arc<P
         fields: fields(dataset),
         settings: Node::parse(yaml).unwrap(),
     };
-    let publishers = own.iter().zip(0..).map(publisher).collect();
-    Publishing::new(identity(metadata), &Node::parse(root).unwrap(), &["private".into()], publishers, world()).unwrap()
+    let publishers: Vec<_> = own.iter().zip(0..).map(publisher).collect();
+    Publishers::open(identity(metadata), &opening(&Node::parse(root).unwrap()), &publishers)
 }
 
-struct Seen {
+pub(super) fn publishing(root: &str, own: &[(&'static str, &str)], metadata: bool) -> Arc<Publishing> {
+    let active: Vec<_> = (0..).take(own.len()).map(PublisherId).collect();
+    Publishing::new(opened(root, own, metadata).unwrap(), &active, &Node::default(), &["private".into()], world()).unwrap()
+}
+
+pub(super) struct Seen {
     sink: Sink,
     records: mpsc::Receiver<Vec<Record>>,
 }
 
 impl Seen {
-    fn new(publishing: &Arc<Publishing>) -> Self {
+    pub(super) fn new(publishing: &Arc<Publishing>) -> Self {
         let (send, records) = mpsc::channel();
         Self { sink: Sink::new(publishing.clone(), Box::new(move |batch| send.send(batch).unwrap())), records }
     }
 
-    fn emit<B: Serialize>(&mut self, publisher: u32, head: &Head<'_>, body: &B) -> Vec<Record> {
+    pub(super) fn emit<B: Serialize>(&mut self, publisher: u32, head: &Head<'_>, body: &B) -> Vec<Record> {
         self.between("10.0.0.7:40000", "10.0.0.9:53", publisher, head, body)
     }
 
@@ -103,7 +113,7 @@ fn document(body: &[u8]) -> Value {
     read
 }
 
-fn head(dataset: &'static str) -> Head<'static> {
+pub(super) fn head(dataset: &'static str) -> Head<'static> {
     Head { start: Some(Timestamp(1_000_000_000_123_456_789)), end: Some(Timestamp(1_000_000_000_223_456_789)), ..Head::new(dataset) }
 }
 
@@ -309,6 +319,77 @@ fn host_metadata_is_prepared_anew() {
     assert_eq!(document(&seen.emit(0, &head("dns"), &Nothing {})[0].body)["host"]["ip"], json!(["192.0.2.1"]));
 }
 
+/// Writes into each event how many this instance has had, and how many all instances together.
+#[derive(Debug, Default)]
+struct Numbering {
+    instances: Arc<AtomicU64>,
+    all: Arc<AtomicU64>,
+}
+
+struct Numberer {
+    own: u64,
+    all: Arc<AtomicU64>,
+}
+
+impl Factory for Numbering {
+    fn instance(&self) -> Box<dyn Processor> {
+        self.instances.fetch_add(1, Ordering::Relaxed);
+        Box::new(Numberer { own: 0, all: self.all.clone() })
+    }
+}
+
+impl Processor for Numberer {
+    fn run(&mut self, event: &mut Tree, _: &World) -> Decision {
+        self.own += 1;
+        let all = self.all.fetch_add(1, Ordering::Relaxed) + 1;
+        event.put("numbers", json!([self.own, all])).unwrap();
+        if all == 6 { Decision::Drop } else { Decision::Keep }
+    }
+}
+
+#[test]
+fn each_sink_has_its_own_instances_and_they_share_the_factory() {
+    let factory = Numbering::default();
+    let instances = factory.instances.clone();
+    let publishers = Publishers::with_step(Step::of(factory));
+    let publishing = Publishing::new(publishers, &[PublisherId(0), PublisherId(1)], &Node::default(), &[], world()).unwrap();
+    let (mut one, mut other) = (Seen::new(&publishing), Seen::new(&publishing));
+    assert_eq!(instances.load(Ordering::Relaxed), 2, "made with the sink, once for all its publishers");
+    let numbers = |seen: &mut Seen, publisher: u32, dataset: &'static str| {
+        let records = seen.emit(publisher, &head(dataset), &Nothing {});
+        records.first().map(|record| document(&record.body)["numbers"].clone())
+    };
+    assert_eq!(numbers(&mut one, 0, "dns"), Some(json!([1, 1])));
+    assert_eq!(numbers(&mut one, 1, "http"), Some(json!([2, 2])), "publishers of one sink share the instance");
+    assert_eq!(numbers(&mut other, 0, "dns"), Some(json!([1, 3])));
+    // Chains that are compiled anew keep the instances.
+    publishing.set_world(World::default());
+    one.sink.flush();
+    assert_eq!(numbers(&mut one, 0, "dns"), Some(json!([3, 4])));
+    assert_eq!(numbers(&mut other, 1, "http"), Some(json!([2, 5])), "before its flush");
+    assert_eq!(numbers(&mut other, 1, "http"), None, "dropped");
+    assert_eq!(other.sink.counters(), [(PublisherId(1), "filtered", 1)]);
+    assert_eq!(instances.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn new_settings_bring_new_instances_and_retired_publishers_keep_theirs() {
+    let with = |factory: Numbering, active: &[PublisherId]| {
+        Publishing::new(Publishers::with_step(Step::of(factory)), active, &Node::default(), &[], world()).unwrap()
+    };
+    let (first, second) = (Numbering::default(), Numbering::default());
+    let first_alive = Arc::downgrade(&first.instances);
+    let mut seen = Seen::new(&with(first, &[PublisherId(0), PublisherId(1)]));
+    let numbers = |seen: &mut Seen, publisher| document(&seen.emit(publisher, &head("dns"), &Nothing {})[0].body)["numbers"].clone();
+    assert_eq!(numbers(&mut seen, 0), json!([1, 1]));
+    seen.sink.replace(with(second, &[PublisherId(1)]));
+    assert_eq!(numbers(&mut seen, 0), json!([2, 2]), "no longer configured: as before");
+    assert_eq!(numbers(&mut seen, 1), json!([1, 1]), "the new factory's");
+    seen.sink.replace(with(Numbering::default(), &[PublisherId(0), PublisherId(1)]));
+    assert_eq!(numbers(&mut seen, 0), json!([1, 1]), "configured again");
+    assert!(first_alive.upgrade().is_none(), "nobody uses the first factory any more");
+}
+
 #[test]
 fn documents_that_are_no_transactions() {
     let mut seen = Seen::new(&publishing(STOCK, &[("flow", "{}")], false));
@@ -336,127 +417,15 @@ fn records_come_in_batches() {
 }
 
 #[test]
-fn errors_name_the_entry() {
-    let root = Node::parse("processors: [{drop_event: ~}, {script: {lang: javascript}}]").unwrap();
-    let error = Publishing::new(identity(true), &root, &[], vec![], world()).unwrap_err().to_string();
-    assert!(error.contains("processors.1.script: this processor is not supported"), "{error}");
-    let error = Publishing::new(identity(true), &Node::default(), &["privat".into()], vec![], world()).unwrap_err().to_string();
+fn errors_name_line_and_entry_of_all_lists() {
+    let root = "processors:\n- drop_event: ~\n- script: {lang: javascript}";
+    let own = "type: dns\nprocessors:\n- drop_fields: {field: a}";
+    let error = opened(root, &[("dns", own)], true).unwrap_err().to_string();
+    let lines: Vec<&str> = error.lines().collect();
+    assert!(lines[0].starts_with("line 3: processors.1.script: this processor is not supported"), "{error}");
+    assert!(lines[1].starts_with("line 3: processors.0.drop_fields.field: unknown setting `field`"), "{error}");
+    assert_eq!(lines.len(), 2, "{error}");
+    let publishers = opened("{}", &[], true).unwrap();
+    let error = Publishing::new(publishers, &[], &Node::default(), &["privat".into()], world()).unwrap_err().to_string();
     assert!(error.contains("internal_networks: `privat` is no network"), "{error}");
-}
-
-#[derive(Serialize)]
-struct Dns<'a> {
-    dns: Section<'a>,
-}
-
-#[derive(Serialize)]
-struct Section<'a> {
-    id: u16,
-    op_code: &'a str,
-    #[serde(rename = "type")]
-    kind: &'a str,
-    response_code: &'a str,
-    question: Question<'a>,
-    answers_count: u16,
-    answers: [Answer<'a>; 2],
-    resolved_ip: [std::net::IpAddr; 2],
-    authorities_count: u16,
-    additionals_count: u16,
-    flags: [(); 0],
-    header_flags: [&'a str; 2],
-}
-
-#[derive(Serialize)]
-struct Question<'a> {
-    name: crate::event::Text<'a>,
-    #[serde(rename = "type")]
-    kind: &'a str,
-    class: &'a str,
-    registered_domain: &'a str,
-    top_level_domain: &'a str,
-    subdomain: &'a str,
-    etld_plus_one: &'a str,
-}
-
-#[derive(Serialize)]
-struct Answer<'a> {
-    name: crate::event::Text<'a>,
-    #[serde(rename = "type")]
-    kind: &'a str,
-    class: &'a str,
-    ttl: u32,
-    data: std::net::IpAddr,
-}
-
-/// Nanoseconds that this thread has been on a processor: what others do meanwhile does not count.
-fn on_cpu() -> u64 {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    stat.split(' ').next().unwrap().parse().unwrap()
-}
-
-/// What an event costs: `cargo test --release -p sniffer --lib -- --ignored --nocapture cost_of_an_event`.
-#[test]
-#[ignore = "a measurement"]
-fn cost_of_an_event() {
-    let name = crate::event::Text(b"www.example.com");
-    let answer = |ip: &str| Answer { name, kind: "A", class: "IN", ttl: 3600, data: ip.parse().unwrap() };
-    let question = Question {
-        name,
-        kind: "A",
-        class: "IN",
-        registered_domain: "example.com",
-        top_level_domain: "com",
-        subdomain: "www",
-        etld_plus_one: "example.com",
-    };
-    let section = Section {
-        id: 4711,
-        op_code: "QUERY",
-        kind: "answer",
-        response_code: "NOERROR",
-        question,
-        answers_count: 2,
-        answers: [answer("93.184.216.34"), answer("93.184.216.35")],
-        resolved_ip: ["93.184.216.34".parse().unwrap(), "93.184.216.35".parse().unwrap()],
-        authorities_count: 0,
-        additionals_count: 0,
-        flags: [],
-        header_flags: ["RD", "RA"],
-    };
-    let body = Dns { dns: section };
-    let head = Head {
-        source_bytes: 33,
-        destination_bytes: 65,
-        query: Some("class IN, type A, www.example.com".into()),
-        resource: Some(name),
-        method: Some("QUERY".into()),
-        ..head("dns")
-    };
-    let peers = Peers::new("10.0.0.7:40000".parse().unwrap(), "10.0.0.9:53".parse().unwrap(), Transport::Udp);
-    peers.community_id();
-    let measure = |what: &str, root: &str, own: &'static str| {
-        let mut sink = Sink::new(publishing(root, &[("dns", own)], false), Box::new(|batch| drop(black_box(batch))));
-        let each = (0..20)
-            .map(|_| {
-                let start = on_cpu();
-                for _ in 0..20_000 {
-                    sink.emit(PublisherId(0), black_box(&peers), black_box(&head), black_box(&body));
-                }
-                (on_cpu() - start) / 20_000
-            })
-            .min();
-        println!("{what}: {} ns", each.unwrap_or_default());
-    };
-    measure("fast, without host metadata", "{}", "{}");
-    measure("fast, stock configuration", STOCK, "{}");
-    measure("slow, one field renamed", &format!("{STOCK}\n  - rename: {{fields: [{{from: status, to: state}}]}}"), "{}");
-    let start = on_cpu();
-    for _ in 0..100_000 {
-        let whole = Whole::new(&peers, &head, &body, Writing { digits: 3, direction: "unknown" });
-        black_box(serde_json::to_writer(std::io::sink(), black_box(&whole)).is_ok());
-    }
-    println!("the event's own fields to nowhere: {} ns", (on_cpu() - start) / 100_000);
-    let mut seen = Seen::new(&publishing(STOCK, &[("dns", "{}")], false));
-    let records = seen.emit(0, &head, &body);
-    println!("{} bytes: {}", records[0].body.len(), records[0].body.escape_ascii());
 }

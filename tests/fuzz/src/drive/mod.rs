@@ -3,20 +3,40 @@
 //!
 //! Everywhere: nothing panics, memory and output are bounded by the input, and every document is JSON.
 
+mod capture;
+mod condition;
+mod config;
 mod decode;
 mod filter;
+mod format;
 mod parser;
 mod reassembly;
 
 use serde_json::value::RawValue;
 use sniffer::{protocols::PROTOCOLS, publish::Sink};
-use std::sync::{Arc, Mutex};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 /// Plays an input.
 type Driver = fn(&[u8]);
 
 /// The targets beside the protocols.
-const OTHERS: &[(&str, Driver)] = &[("decode", decode::run), ("reassembly", reassembly::run), ("filter", filter::run)];
+const OTHERS: &[(&str, Driver)] = &[
+    ("capture", capture::run),
+    ("condition", condition::run),
+    ("config", config::run),
+    ("decode", decode::run),
+    ("filter", filter::run),
+    ("format", format::run),
+    ("reassembly", reassembly::run),
+];
 
 /// The name of every target: the protocols', and those of what they are built on.
 pub fn targets() -> impl Iterator<Item = &'static str> {
@@ -60,6 +80,31 @@ impl<'a> Input<'a> {
 
     fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// A file with an input in it, for code that reads files; removed when dropped. `None`: there is no room for it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(data: &[u8]) -> Option<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("sniffer-fuzz-{}-{}", process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        // In memory, where there is such a place.
+        let folder = Some(Path::new("/dev/shm")).filter(|path| path.is_dir()).map_or_else(std::env::temp_dir, Path::to_owned);
+        let file = Self(folder.join(name));
+        fs::write(&file.0, data).ok()?;
+        Some(file)
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
     }
 }
 

@@ -1,0 +1,129 @@
+//! Conditions of processors: `equals`, `contains`, `regexp`, `range`, `has_fields`, `network`, `and`, `or`, `not`.
+//!
+//! All fields of one condition must match; a missing field does not. A condition is asked of an event, or at start of what is
+//! known of all events of a publisher, and may then have no answer.
+
+mod read;
+
+use crate::{
+    enrich::networks::Networks,
+    event::tree::{Fields, Known},
+};
+use regex::Regex;
+use serde_json::Value;
+use std::net::IpAddr;
+
+/// A condition.
+#[derive(Clone, Debug)]
+pub enum Condition {
+    /// All of these fields match.
+    Each(Vec<(String, Test)>),
+    /// All of these.
+    And(Vec<Condition>),
+    /// One of these.
+    Or(Vec<Condition>),
+    /// Not this.
+    Not(Box<Condition>),
+}
+
+/// What one field is held against.
+#[derive(Clone, Debug)]
+pub enum Test {
+    /// The same string, boolean or integer.
+    Equals(Value),
+    /// A string in it, or in one of its strings.
+    Contains(String),
+    /// A pattern (RE2's syntax) in it, or in one of its strings.
+    Matches(Regex),
+    /// A number between.
+    Range(Vec<(Bound, f64)>),
+    /// It is there.
+    There,
+    /// An address in a network, or one of its addresses.
+    Network(Networks),
+}
+
+/// How a number is held against another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// `gt`
+    Greater,
+    /// `gte`
+    GreaterOrEqual,
+    /// `lt`
+    Less,
+    /// `lte`
+    LessOrEqual,
+}
+
+impl Condition {
+    /// Whether it holds; `None` where that depends on the event.
+    pub fn holds(&self, fields: &dyn Fields) -> Option<bool> {
+        let all = |answers: &mut dyn Iterator<Item = Option<bool>>, decides: bool| {
+            let mut open = false;
+            for answer in answers {
+                match answer {
+                    Some(answer) if answer == decides => return Some(decides),
+                    Some(_) => {}
+                    None => open = true,
+                }
+            }
+            (!open).then_some(!decides)
+        };
+        match self {
+            Self::Each(tests) => all(&mut tests.iter().map(|(name, test)| test.holds(&fields.field(name))), false),
+            Self::And(list) => all(&mut list.iter().map(|c| c.holds(fields)), false),
+            Self::Or(list) => all(&mut list.iter().map(|c| c.holds(fields)), true),
+            Self::Not(inner) => inner.holds(fields).map(|answer| !answer),
+        }
+    }
+}
+
+impl Test {
+    fn holds(&self, field: &Known<'_>) -> Option<bool> {
+        match field {
+            Known::Unknown => None,
+            Known::Absent => Some(false),
+            Known::Value(value) => Some(self.accepts(value)),
+        }
+    }
+
+    fn accepts(&self, value: &Value) -> bool {
+        match self {
+            Self::Equals(Value::Number(wanted)) => value.as_number().is_some_and(|n| whole(n) == whole(wanted)),
+            Self::Equals(wanted) => value == wanted,
+            Self::Contains(part) => any_string(value, |text| text.contains(part)),
+            Self::Matches(regex) => any_string(value, |text| regex.is_match(text)),
+            Self::Range(bounds) => number(value).is_some_and(|n| {
+                bounds.iter().all(|&(bound, limit)| match bound {
+                    Bound::Greater => n > limit,
+                    Bound::GreaterOrEqual => n >= limit,
+                    Bound::Less => n < limit,
+                    Bound::LessOrEqual => n <= limit,
+                })
+            }),
+            Self::There => true,
+            Self::Network(networks) => any_string(value, |text| text.parse::<IpAddr>().is_ok_and(|ip| networks.contains(ip))),
+        }
+    }
+}
+
+fn any_string(value: &Value, accept: impl Fn(&str) -> bool) -> bool {
+    match value {
+        Value::String(text) => accept(text),
+        Value::Array(list) => list.iter().any(|item| item.as_str().is_some_and(&accept)),
+        _ => false,
+    }
+}
+
+fn whole(number: &serde_json::Number) -> Option<i128> {
+    number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from))
+}
+
+/// A number, or a string that is one.
+fn number(value: &Value) -> Option<f64> {
+    value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,220 @@
+//! How a condition is read from the configuration. Read with [`crate::config::Node::read`], errors point to the line of the test.
+
+use super::{Bound, Condition, Test, number};
+use crate::enrich::networks::Networks;
+use regex::Regex;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor, value::SeqAccessDeserializer},
+};
+use serde_json::{Map, Value};
+use std::{fmt, slice};
+
+/// In the order in which they count when a map names several.
+const KINDS: [&str; 9] = ["equals", "contains", "regexp", "range", "has_fields", "network", "or", "and", "not"];
+
+impl<'de> Deserialize<'de> for Condition {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Kinds)
+    }
+}
+
+/// Reads the map whose key is the kind of the condition.
+struct Kinds;
+
+impl<'de> Visitor<'de> for Kinds {
+    type Value = Condition;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a condition, a map such as `equals: {status: OK}`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Condition, A::Error> {
+        // An error of a kind that does not count is none.
+        let mut found: Vec<(usize, Result<Condition, A::Error>)> = Vec::new();
+        while let Some(key) = map.next_key::<String>()? {
+            let Some(rank) = KINDS.iter().position(|kind| *kind == key) else {
+                return map.next_value_seed(Refuse(format!("there is no condition `{key}`; there are {}", KINDS.join(", "))));
+            };
+            // `equals: ~` is as if it were not there.
+            found.extend(map.next_value_seed(OfKind(rank)).transpose().map(|condition| (rank, condition)));
+        }
+        found.sort_by_key(|(rank, _)| *rank);
+        let mut found = found.into_iter();
+        let (first, condition) =
+            found.next().ok_or_else(|| A::Error::custom(format_args!("a condition is missing; there are {}", KINDS.join(", "))))?;
+        let (kind, condition) = (KINDS[first], condition?);
+        for (other, _) in found {
+            log::warn!("a condition has both `{kind}` and `{}`: only `{kind}` counts; join them with `and`", KINDS[other]);
+        }
+        Ok(condition)
+    }
+}
+
+/// Fails, so that the error points to the value.
+struct Refuse(String);
+
+impl<'de> DeserializeSeed<'de> for Refuse {
+    type Value = Condition;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Condition, D::Error> {
+        IgnoredAny::deserialize(deserializer)?;
+        Err(D::Error::custom(self.0))
+    }
+}
+
+/// Reads what belongs to the kind at this place of [`KINDS`]; `None` where nothing stands.
+struct OfKind(usize);
+
+impl<'de> DeserializeSeed<'de> for OfKind {
+    type Value = Option<Condition>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<Condition>, D::Error> {
+        match KINDS[self.0] {
+            "or" => Ok(deserializer.deserialize_any(List)?.map(Condition::Or)),
+            "and" => Ok(deserializer.deserialize_any(List)?.map(Condition::And)),
+            "not" => Ok(Option::deserialize(deserializer)?.map(Condition::Not)),
+            "has_fields" => {
+                let names = Option::<Vec<String>>::deserialize(deserializer)?;
+                Ok(names.map(|names| Condition::Each(names.into_iter().map(|name| (name, Test::There)).collect())))
+            }
+            kind => {
+                let mut each = Vec::new();
+                let there = Level { kind, name: String::new(), each: &mut each }.deserialize(deserializer)?;
+                Ok(there.then_some(Condition::Each(each)))
+            }
+        }
+    }
+}
+
+/// The conditions of `and` and `or`; `None` where nothing stands. A condition alone is not a list of one.
+struct List;
+
+impl<'de> Visitor<'de> for List {
+    type Value = Option<Vec<Condition>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of conditions")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(condition) = items.next_element()? {
+            list.push(condition);
+        }
+        if list.is_empty() { Err(A::Error::invalid_length(0, &self)) } else { Ok(Some(list)) }
+    }
+}
+
+/// Field names with what each is held against; names are dotted, or maps in maps. Returns whether anything stands there.
+struct Level<'a> {
+    kind: &'static str,
+    /// The way to here, dotted.
+    name: String,
+    each: &'a mut Vec<(String, Test)>,
+}
+
+impl<'de> DeserializeSeed<'de> for Level<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+macro_rules! leaf {
+    ($($visit:ident($kind:ty);)*) => {
+        $(fn $visit<E: Error>(self, value: $kind) -> Result<bool, E> { self.leaf(value.into()) })*
+    };
+}
+
+impl<'de> Visitor<'de> for Level<'_> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "field names with a value for each (`{}` takes a map)", self.kind)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
+        let mut empty = true;
+        while let Some(key) = map.next_key::<String>()? {
+            let name = if self.name.is_empty() { key } else { format!("{}.{key}", self.name) };
+            map.next_value_seed(Level { kind: self.kind, name, each: self.each })?;
+            empty = false;
+        }
+        if empty && !self.name.is_empty() { self.leaf(Value::Object(Map::new())) } else { Ok(true) }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<bool, A::Error> {
+        let list = Value::deserialize(SeqAccessDeserializer::new(items))?;
+        self.leaf(list)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<bool, E> {
+        if self.name.is_empty() { Ok(false) } else { self.leaf(Value::Null) }
+    }
+
+    leaf! {
+        visit_bool(bool);
+        visit_u64(u64);
+        visit_i64(i64);
+        visit_f64(f64);
+        visit_str(&str);
+    }
+}
+
+impl Level<'_> {
+    fn leaf<E: Error>(self, value: Value) -> Result<bool, E> {
+        if self.name.is_empty() {
+            return Err(E::custom(format_args!("`{}` is a map of field names", self.kind)));
+        }
+        add(self.kind, self.name, &value, self.each).map_err(E::custom)?;
+        Ok(true)
+    }
+}
+
+/// Adds the test of the field `name` to those that `each` has already.
+fn add(kind: &str, name: String, value: &Value, each: &mut Vec<(String, Test)>) -> Result<(), String> {
+    let string = || value.as_str().ok_or_else(|| format!("`{kind}` of `{name}` needs a string (write numbers in quotes), not `{value}`"));
+    let test = match kind {
+        "equals" => match value {
+            Value::String(_) | Value::Bool(_) => Test::Equals(value.clone()),
+            Value::Number(n) if !n.is_f64() => Test::Equals(value.clone()),
+            _ => return Err(format!("`equals` of `{name}` needs a string, a whole number or true or false, not `{value}`")),
+        },
+        "contains" => Test::Contains(string()?.to_owned()),
+        "regexp" => Test::Matches(Regex::new(string()?).map_err(|error| format!("`regexp` of `{name}`: {error}"))?),
+        "range" => return add_bound(&name, value, each),
+        "network" => {
+            let list = value.as_array().map_or(slice::from_ref(value), Vec::as_slice);
+            let words: Option<Vec<&str>> = list.iter().map(Value::as_str).collect();
+            Test::Network(Networks::parse(&words.ok_or_else(|| format!("`network` of `{name}` is a network or a list of them"))?)?)
+        }
+        _ => return Err(format!("`{kind}` has no fields")),
+    };
+    each.push((name, test));
+    Ok(())
+}
+
+/// Adds `FIELD.gte: NUMBER` to the other bounds of the field.
+fn add_bound(name: &str, value: &Value, each: &mut Vec<(String, Test)>) -> Result<(), String> {
+    let wrong = || format!("`range` needs a bound with a number, like `{name}.gte: 400`: gt, gte, lt and lte");
+    let (field, bound) = name.rsplit_once('.').ok_or_else(wrong)?;
+    let bound = match bound {
+        "gt" => Bound::Greater,
+        "gte" => Bound::GreaterOrEqual,
+        "lt" => Bound::Less,
+        "lte" => Bound::LessOrEqual,
+        _ => return Err(wrong()),
+    };
+    let limit = number(value).ok_or_else(wrong)?;
+    match each.iter_mut().find(|(name, _)| name == field) {
+        Some((_, Test::Range(bounds))) => bounds.push((bound, limit)),
+        _ => each.push((field.to_owned(), Test::Range(vec![(bound, limit)]))),
+    }
+    Ok(())
+}

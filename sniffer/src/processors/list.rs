@@ -1,0 +1,192 @@
+//! How the configuration's lists of processors are read: entries with their conditions, and `if`, `then`, `else`.
+
+use super::{Factory, PROCESSORS, condition::Condition};
+use crate::{
+    config::{Error, Errors, Node},
+    event::constants::Constants,
+    opening::Opening,
+};
+use std::{sync::Arc, time::Duration};
+
+/// One step of what is done to events.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// A processor, perhaps with a condition.
+    Run {
+        /// `when`
+        when: Option<Condition>,
+        /// The processor. Every entry of the configuration has a factory of its own.
+        factory: Arc<dyn Factory>,
+    },
+    /// `if`, `then`, `else`
+    Branch {
+        /// `if`
+        condition: Condition,
+        /// `then`
+        then: Vec<Step>,
+        /// `else`
+        otherwise: Vec<Step>,
+    },
+    /// Fields that are not a processor's: what the program itself adds between two lists.
+    Add(Constants),
+}
+
+#[cfg(test)]
+impl Step {
+    /// A step without a condition that runs a processor of a test.
+    pub fn of(factory: impl Factory + 'static) -> Self {
+        Self::Run { when: None, factory: Arc::new(factory) }
+    }
+}
+
+/// Opens all lists of one configuration. Errors are collected, so that the user sees all of them at once.
+#[derive(Debug, Default)]
+pub struct Lists {
+    errors: Errors,
+    /// The names of all processors stand in an error already.
+    names_shown: bool,
+}
+
+impl Lists {
+    /// Opens the list at `opening.node`; nothing at all is an empty list. Entries that are wrong are missing in what is returned:
+    /// see [`Lists::finish`].
+    pub fn open(&mut self, opening: &Opening<'_>) -> Vec<Step> {
+        opening.node.items().iter().filter_map(|entry| self.step(&opening.at(entry))).collect()
+    }
+
+    /// # Errors
+    /// All that is wrong in the lists that were opened: file, line, key, and what is allowed.
+    pub fn finish(self) -> Result<(), Error> {
+        self.errors.finish()
+    }
+
+    fn step(&mut self, opening: &Opening<'_>) -> Option<Step> {
+        let entry = opening.node;
+        let keys: Vec<(&str, &Node)> = entry.entries().collect();
+        if keys.iter().any(|(key, _)| *key == "if") {
+            return self.branch(opening, &keys);
+        }
+        let [(name, node)] = keys.as_slice() else {
+            return self.refuse(entry.error("an entry is a map with one key, the processor's name; begin each processor with `- `"));
+        };
+        let Some(kind) = PROCESSORS.iter().find(|kind| kind.name == *name) else {
+            let error = node.error(self.not_supported());
+            return self.refuse(error);
+        };
+        let when = self.condition(&node.get("when"));
+        let options = node.without("when");
+        let opened = (kind.open)(&opening.at(&options));
+        let factory = self.errors.take(opened)?;
+        Some(Step::Run { when: when?, factory: factory.into() })
+    }
+
+    fn branch(&mut self, opening: &Opening<'_>, keys: &[(&str, &Node)]) -> Option<Step> {
+        let entry = opening.node;
+        if let Some((key, node)) = keys.iter().find(|(key, _)| !["if", "then", "else"].contains(key)) {
+            return self.refuse(node.error(format!("`{key}` beside `if`: there are `then` and `else`")));
+        }
+        let then = entry.get("then");
+        if then.is_null() {
+            return self.refuse(entry.error("an `if` needs a `then`"));
+        }
+        let condition = self.errors.take(entry.get("if").read());
+        let then = self.open(&opening.at(&then));
+        let otherwise = self.open(&opening.at(&entry.get("else")));
+        Some(Step::Branch { condition: condition?, then, otherwise })
+    }
+
+    /// No condition, a condition, or (outer `None`) a wrong one.
+    fn condition(&mut self, node: &Node) -> Option<Option<Condition>> {
+        if node.is_null() { Some(None) } else { self.errors.take(node.read()).map(Some) }
+    }
+
+    fn refuse(&mut self, error: Error) -> Option<Step> {
+        self.errors.take(Err(error))
+    }
+
+    fn not_supported(&mut self) -> String {
+        if std::mem::replace(&mut self.names_shown, true) {
+            return "this processor is not supported either".to_owned();
+        }
+        let names: Vec<&str> = PROCESSORS.iter().map(|kind| kind.name).collect();
+        format!("this processor is not supported; take it out, or use one of {}", names.join(", "))
+    }
+}
+
+/// The shortest time after which one of the processors needs a new [`crate::enrich::World`].
+pub fn refresh_every(steps: &[Step]) -> Option<Duration> {
+    let each = steps.iter().flat_map(|step| match step {
+        Step::Run { factory, .. } => [factory.refresh_every(), None],
+        Step::Branch { then, otherwise, .. } => [refresh_every(then), refresh_every(otherwise)],
+        Step::Add(_) => [None, None],
+    });
+    each.flatten().min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::opening::testing::opening;
+
+    fn error(yaml: &str) -> String {
+        let mut lists = Lists::default();
+        lists.open(&opening(&Node::parse(yaml).unwrap()));
+        lists.finish().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn errors_name_line_and_key_and_say_what_is_allowed() {
+        for (yaml, message) in [
+            ("- drop_field: {fields: [a]}", "line 1: 0.drop_field: this processor is not supported; take it out, or use one of add_cloud"),
+            (
+                "- drop_event:\n- drop_fields:\n    fields: [a]\n    field: a",
+                "line 4: 1.drop_fields.field: unknown setting `field`, expected one of `fields`, `ignore_missing`",
+            ),
+            ("- drop_event:\n    a: 1", "line 2: 0.drop_event.a: unknown setting `a`, expected none"),
+            ("- drop_event: text", "line 1: 0.drop_event: expected a map (`key: value`), got `text`"),
+            ("- drop_fields:\n    ignore_missing: true", "line 1: 0.drop_fields: `fields` is missing"),
+            ("- drop_fields:\n    fields: ['/(/']", "line 2: 0.drop_fields.fields: `/(/`: regex parse error"),
+            (
+                "- rename:\n    fields:\n    - {from: a, to: b}\n    - {from: a, too: b}",
+                "line 4: 0.rename.fields.1.too: unknown setting `too`",
+            ),
+            ("- rename:\n    fields: []\n    fail_on_error: 3", "line 3: 0.rename.fail_on_error: expected `true` or `false`, got `3`"),
+            ("- add_host_metadata:\n    cache.ttl: soon", "line 2: 0.add_host_metadata.cache.ttl: expected a duration"),
+            ("- if.contains.tags: x\n  then:\n  - foo: {}", "line 3: 0.then.0.foo: this processor is not supported"),
+            ("- if.contains.tags: x", "line 1: 0: an `if` needs a `then`"),
+            ("- if:\n    contains.tags: 4\n  then: []", "line 2: 0.if.contains.tags: `contains` of `tags` needs a string"),
+            ("- {if.contains.tags: x, then: [], otherwise: []}", "line 1: 0.otherwise: `otherwise` beside `if`"),
+            ("- drop_event:\n    when:\n      equal.a: 1", "line 3: 0.drop_event.when.equal: there is no condition `equal`"),
+            ("- {drop_event: ~, rename: ~}", "line 1: 0: an entry is a map with one key"),
+            ("- drop_event", "line 1: 0: an entry is a map with one key"),
+        ] {
+            let error = error(yaml);
+            assert!(error.starts_with(message) && error.matches("line ").count() == 1, "{yaml}\nwant: {message}\ngot:  {error}");
+        }
+    }
+
+    #[test]
+    fn all_errors_are_shown_at_once() {
+        let text = error("- foo:\n- drop_event: {a: 1, when: {equal.a: 1}}\n- if.equals.a: 1\n  then: [bar: ~]\n  else: [rename: ~]");
+        let lines: Vec<&str> = text.lines().collect();
+        let wanted = [
+            "line 1: 0.foo: this processor is not supported; take it out",
+            "line 2: 1.drop_event.when.equal: there is no condition `equal`",
+            "line 2: 1.drop_event.a: unknown setting `a`",
+            "line 4: 2.then.0.bar: this processor is not supported either",
+            "line 5: 2.else.0.rename: `fields` is missing",
+        ];
+        assert_eq!(lines.len(), wanted.len(), "{text}");
+        lines.iter().zip(wanted).for_each(|(line, wanted)| assert!(line.starts_with(wanted), "want: {wanted}\ngot:  {line}"));
+    }
+
+    #[test]
+    fn what_a_processor_and_its_condition_read_is_known() {
+        let node = Node::parse("- drop_fields: {fields: [a], when: {equals: {a.b: 1}, contains: {c: d}}}\n- add_docker_metadata: {x.y: 1}")
+            .unwrap();
+        let mut lists = Lists::default();
+        assert_eq!(lists.open(&opening(&node)).len(), 2);
+        lists.finish().unwrap();
+        assert_eq!(node.unknown(), []);
+    }
+}

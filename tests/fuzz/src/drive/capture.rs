@@ -1,0 +1,33 @@
+//! Capture files: pcap in all its forms, and pcapng.
+
+use super::Scratch;
+use sniffer::capture::{Polled, Source, file::FileSource, tally::Tally};
+use std::{sync::Arc, time::Duration};
+
+/// The shortest packet is a record header of this many bytes.
+const LEAST: usize = 16;
+/// Of one packet: what `docs/ARCHITECTURE.md` has among the limits.
+const LONGEST_FRAME: usize = 262_144;
+
+/// A file is read to its end or to where it is broken, and has no more packets than fit in it.
+pub fn run(data: &[u8]) {
+    let Some(file) = Scratch::new(data) else { return };
+    let tally = Arc::new(Tally::default());
+    let Ok(mut source) = FileSource::open(file.path(), tally.clone()) else { return };
+    let (mut frames, mut polls) = (0, 0);
+    loop {
+        let mut each = |frame: sniffer::capture::Frame<'_>| {
+            frames += 1;
+            assert!(frame.data.len() <= LONGEST_FRAME.min(data.len()), "a frame of {} bytes", frame.data.len());
+        };
+        match source.poll(Duration::ZERO, &mut each) {
+            Ok(Polled::Ended) | Err(_) => break,
+            Ok(Polled::Frames(_) | Polled::Idle) => polls += 1,
+        }
+        assert!(polls <= data.len() + 1, "it does not end");
+    }
+    assert!(frames <= data.len() / LEAST, "{frames} packets in {} bytes", data.len());
+    assert!(matches!(source.poll(Duration::ZERO, &mut |_| panic!("a frame behind the end")), Ok(Polled::Ended)));
+    let stats = tally.get();
+    assert!(stats.copied == frames as u64 && stats.matched() == stats.copied, "{stats:?}, but {frames} frames");
+}
