@@ -212,7 +212,8 @@ impl Connection {
             return;
         }
         self.halves[half].by_fin = why == Close::Fin;
-        // Strict: as in Packetbeat only a FIN makes the parser report. A parser that went on after the FIN of one side learns how the other ends.
+        // With `strict`, only a FIN makes the parser report, as in Packetbeat. A parser that outlives the FIN of one side is still called when the
+        // other side ends.
         let half_closed = self.halves[1 - half].by_fin && matches!(&self.reader, Reader::Parser(parser) if parser.outlives_fin());
         if why == Close::Fin || half_closed || !env.strict {
             let skipped = self.halves[half].pending.skipped();

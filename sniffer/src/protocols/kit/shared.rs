@@ -6,7 +6,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Takes one datagram with the options at hand.
+/// Handles one datagram; the first argument is the protocol's options.
 type OnDatagram<T> = fn(&T, Direction, &[u8], &mut Context<'_>);
 
 /// The plugin of such a protocol: `T` are the options, `P` is the parser of one connection.

@@ -60,7 +60,7 @@ pub enum Doubt {
     None,
     /// An answer came at that time that nobody waited for: its command may be seen after it.
     Answered(Timestamp),
-    /// Part of what the client sent is missing, and the server was not heard since.
+    /// Bytes of the client are missing (a gap), and no packet of the server has been seen since the gap.
     CommandMissing,
 }
 

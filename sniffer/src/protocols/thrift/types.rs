@@ -68,7 +68,7 @@ pub enum Not {
     Ever,
 }
 
-/// Reads something that takes so many bytes.
+/// Calls `read` for a value of `bytes` bytes. When it fails, the error says how many bytes are still missing.
 pub fn need<'a, T>(r: &mut Reader<'a>, bytes: usize, read: impl FnOnce(&mut Reader<'a>) -> Option<T>) -> Result<T, Not> {
     let lacking = bytes.saturating_sub(r.remaining());
     read(r).ok_or(Not::Yet(lacking))

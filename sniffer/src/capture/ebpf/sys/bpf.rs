@@ -48,7 +48,7 @@ unsafe fn bpf(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<i32> {
 /// # Safety
 /// As [`bpf`], and `command` must be one that returns a new descriptor.
 unsafe fn bpf_fd(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<OwnedFd> {
-    // SAFETY: as the caller says; nobody else owns a descriptor that the kernel has just made.
+    // SAFETY: the caller guarantees what `bpf` needs. The kernel has just created the descriptor, so nothing else owns it.
     unsafe { bpf(command, attributes).map(|fd| OwnedFd::from_raw_fd(fd)) }
 }
 

@@ -110,15 +110,15 @@ pub enum Alu {
     Add = BPF_ADD as u8,
     Sub = BPF_SUB as u8,
     Mul = BPF_MUL as u8,
-    /// By zero: the program ends without a match.
+    /// Division by zero ends the program without a match.
     Div = BPF_DIV as u8,
     Or = BPF_OR as u8,
     And = BPF_AND as u8,
-    /// By 32 and more: 0.
+    /// A shift by 32 or more gives 0.
     Lsh = BPF_LSH as u8,
-    /// By 32 and more: 0.
+    /// A shift by 32 or more gives 0.
     Rsh = BPF_RSH as u8,
-    /// By zero: the program ends without a match.
+    /// Division by zero ends the program without a match.
     Mod = BPF_MOD as u8,
     Xor = BPF_XOR as u8,
 }
@@ -131,7 +131,7 @@ pub enum Test {
     Equal = BPF_JEQ as u8,
     Greater = BPF_JGT as u8,
     GreaterOrEqual = BPF_JGE as u8,
-    /// A bit that both have.
+    /// True when A and the operand have a set bit in common.
     Set = BPF_JSET as u8,
 }
 
