@@ -1,20 +1,22 @@
-//! From a pcap-filter(7) expression to a classic program for frames of one link, in the form for files: tags stand in the frame. The form
-//! for live devices is [`super::libpcap`]'s.
+//! Compiles a pcap-filter(7) expression to a classic BPF program for frames of one link type. These programs expect
+//! VLAN tags inside the frame, as in files. Programs for live devices, where tags are metadata, are made by
+//! [`super::libpcap`].
 
 use super::{Error, Link, expression::without_vlans, filter::cbpf::Program};
 
-/// The program of `expression` for `link`.
+/// Compiles `expression` for frames of `link`.
 ///
 /// # Errors
-/// In libpcap's words.
+/// libpcap's message, when the expression is invalid for this link.
 pub fn for_link(expression: &str, link: Link) -> Result<Program, Error> {
     Program::compile(expression, link).map_err(|error| Error::Setting(error.to_string()))
 }
 
-/// The program of `expression` for `link`; where libpcap refuses `vlan`, of its alternatives without the word.
+/// Compiles `expression` for frames of `link`. Where libpcap refuses the keyword `vlan`, the `or (vlan …)` alternatives
+/// are removed first.
 ///
 /// # Errors
-/// In libpcap's words.
+/// libpcap's message, when the expression is invalid even without them.
 pub fn for_link_without_tags(expression: &str, link: Link) -> Result<Program, Error> {
     for_link(expression, link).or_else(|error| for_link(&without_vlans(expression).ok_or(error)?, link))
 }

@@ -1,5 +1,5 @@
-//! The way back into capture: what the rest of the program tells an open interface, and asks of it. How frames come up is a
-//! [`super::Source`]'s.
+//! The control of an open interface: replaces its filter, applies verdicts, drains flow records, reads statistics.
+//! Frames come from [`super::Source`], not from here.
 
 use super::{Error, filter::Filters};
 use crate::{
@@ -8,63 +8,65 @@ use crate::{
 };
 use std::ops::AddAssign;
 
-/// One per interface, shared by its workers and the main thread. No call waits for packets. Every backend has one: what a backend cannot do
-/// (a file has no verdicts to honour) it ignores, so that nobody above needs a second way.
+/// One per interface, shared by its workers and the main thread. No call waits for packets. Every backend has a control
+/// and ignores what it cannot do (a file cannot honour verdicts), so the callers need no special case per backend.
 pub trait Control: Send + Sync {
-    /// Replaces the filter. Every packet meets the old filter or the new one, never none. A backend whose handle belongs to a worker (libpcap,
-    /// a file) changes over at that worker's next poll, all others before this returns. A device that is gone gets the new filter when it
-    /// comes back.
+    /// Replaces the filter. Every packet meets the old filter or the new one. A backend whose handle belongs to a
+    /// worker (libpcap, file) switches at that worker's next poll; all others switch before this returns. A device that
+    /// is gone gets the new filter when it comes back.
     ///
     /// # Errors
-    /// When the backend cannot take the filter; the old one stays in force.
+    /// When the backend refuses the filter; the old filter stays in force.
     fn set_filter(&self, filters: &Filters) -> Result<(), Error>;
 
-    /// Says what need not be copied any more. What cannot be entered is counted in [`DeviceStats::not_entered`]; it is never an error.
+    /// Tells the backend which traffic need not be copied any more. A verdict that cannot be entered is counted in
+    /// [`DeviceStats::not_entered`]; it is not an error.
     fn apply(&self, verdicts: &[(FlowKey, Verdict)]);
 
-    /// Hands over the flows that were counted in the kernel, and that changed or ended since the last call.
+    /// Hands over the flows that the kernel counted and that changed or ended since the last call.
     ///
     /// # Errors
-    /// When the kernel does not answer.
+    /// When the kernel cannot deliver the flow records.
     fn drain_flows(&self, now: Timestamp, each: &mut dyn FnMut(&FlowRecord)) -> Result<(), Error>;
 
-    /// Totals of each device since it was opened.
+    /// Totals of the interface since it was opened.
     ///
     /// # Errors
-    /// When the kernel does not answer.
+    /// When the kernel cannot deliver the counters.
     fn stats(&self) -> Result<DeviceStats, Error>;
 }
 
-/// What became of the packets of one interface since it was opened.
+/// Packet counters of one interface since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeviceStats {
-    /// Packets at the hook or socket. Where the kernel counts behind the filter only (`AF_PACKET`, libpcap): those that the filter wanted.
+    /// Packets at the hook or socket. Where the kernel counts only behind the filter (`AF_PACKET`, libpcap): packets
+    /// that passed the filter.
     pub seen: u64,
-    /// Packets that the filter did not want.
+    /// Packets that the filter rejected.
     pub unmatched: u64,
-    /// Records of a file that contradict themselves, or whose link type is not decoded. They never meet the filter.
+    /// Records of a file that are malformed or whose link type is not supported. They do not reach the filter.
     pub unreadable: u64,
-    /// Packets that a verdict said need not be copied.
+    /// Packets that were not copied because of a verdict.
     pub shunted: u64,
-    /// Packets that were handed to a worker.
+    /// Packets handed to a worker.
     pub copied: u64,
-    /// Bytes of those.
+    /// Captured bytes of the packets in [`Self::copied`].
     pub copied_bytes: u64,
-    /// Packets that were wanted, and lost because there was no room for them.
+    /// Packets that passed the filter and were lost because the buffer was full.
     pub lost: u64,
-    /// Packets that the interface lost before any hook or socket saw them; not among [`Self::seen`].
+    /// Packets that the interface dropped before any hook or socket saw them; not included in [`Self::seen`].
     pub lost_by_interface: u64,
-    /// Packets that another interface had already counted.
+    /// Packets already counted on another interface.
     pub duplicates: u64,
     /// Packets of this program's own connections.
     pub own: u64,
-    /// Verdicts that could not be entered.
+    /// Verdicts that the backend could not enter.
     pub not_entered: u64,
 }
 
 impl AddAssign for DeviceStats {
     fn add_assign(&mut self, more: Self) {
-        // Without `..`, so that a new counter is not forgotten here.
+        // No `..` in this pattern: the compiler then reports a new counter that is not added here.
         let Self { seen, unmatched, unreadable, shunted, copied, copied_bytes, lost, lost_by_interface, duplicates, own, not_entered } =
             more;
         self.seen += seen;
@@ -82,13 +84,13 @@ impl AddAssign for DeviceStats {
 }
 
 impl DeviceStats {
-    /// Packets that the filter wanted, whatever became of them then.
+    /// Packets that passed the filter, whether they were copied or lost.
     pub fn matched(&self) -> u64 {
         self.seen.saturating_sub(self.unmatched).saturating_sub(self.unreadable)
     }
 }
 
-/// A [`Control`] for tests: it remembers what it is told, and answers what the test has put into it.
+/// A [`Control`] for tests: it records every call and returns the answers that the test has set.
 #[cfg(test)]
 pub mod recording {
     use super::*;
@@ -97,7 +99,7 @@ pub mod recording {
     /// One call of a method of [`Control`].
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub enum Call {
-        /// [`Control::set_filter`], with the expression.
+        /// [`Control::set_filter`], with the text of the filter expression.
         SetFilter(String),
         /// [`Control::apply`]
         Apply(Vec<(FlowKey, Verdict)>),
@@ -107,18 +109,18 @@ pub mod recording {
         Stats,
     }
 
-    /// What [`Recording`] answers. By default: no flows, all counters zero, every filter is taken.
+    /// The answers of [`Recording`]. The default: no flows, all counters zero, every filter accepted.
     #[derive(Clone, Debug, Default)]
     pub struct Answers {
-        /// Handed over, once, by the next [`Control::drain_flows`].
+        /// Handed over once, by the next call of [`Control::drain_flows`].
         pub flows: Vec<FlowRecord>,
-        /// The answer of [`Control::stats`].
+        /// Returned by [`Control::stats`].
         pub stats: DeviceStats,
-        /// [`Control::set_filter`] fails with these words.
+        /// [`Control::set_filter`] fails with this message.
         pub refuses_filters: Option<String>,
     }
 
-    /// See the module.
+    /// Records the calls of [`Control`]. See the module.
     #[derive(Debug, Default)]
     pub struct Recording {
         calls: Mutex<Vec<Call>>,
@@ -126,12 +128,12 @@ pub mod recording {
     }
 
     impl Recording {
-        /// Every call since the last time this was asked, in order.
+        /// Returns, in order, every call since the last `take`.
         pub fn take(&self) -> Vec<Call> {
             std::mem::take(&mut *lock(&self.calls))
         }
 
-        /// Changes what is answered.
+        /// Changes the answers.
         pub fn answers(&self, change: impl FnOnce(&mut Answers)) {
             change(&mut lock(&self.answers));
         }

@@ -1,4 +1,4 @@
-//! Which devices there are, and which one the user means: by name, by number, `any`, or the one of the default route.
+//! The capture devices of this host, and the choice of one by name, by number, as `any`, or by the default route.
 
 use super::{Error, Link, linktype, sys};
 use std::{
@@ -9,38 +9,38 @@ use std::{
 /// A device to capture on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
-    /// Its name, or `any`.
+    /// Name of the device, or `any`.
     pub name: String,
-    /// The kernel's index; 0 for `any`.
+    /// The kernel's interface index; 0 for `any`.
     pub ifindex: u32,
-    /// Shows every packet twice.
+    /// Whether it is a loopback device, on which every packet is seen twice.
     pub loopback: bool,
-    /// Carries the host's own traffic; one without is likely a mirror port.
+    /// Whether it has an address other than a link-local one. A device without such an address is likely a mirror port.
     pub has_address: bool,
-    /// What its frames begin with; `None` for `any`, where it differs from frame to frame.
+    /// The header that its frames begin with; `None` for `any`, where it differs per frame.
     pub link: Option<Link>,
 }
 
 impl Device {
-    /// Whether this stands for all devices at once.
+    /// Whether this is `any`, all devices at once.
     pub fn is_any(&self) -> bool {
         self.ifindex == 0
     }
 
-    /// Whether every frame of it begins with an IP header.
+    /// Whether its frames begin with an IP header, without a link header.
     pub fn is_raw_ip(&self) -> bool {
         self.link.is_some_and(|link| link != Link::Ethernet)
     }
 }
 
-/// One line of `sniffer devices`.
+/// One device in the output of `sniffer devices`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// Its name.
+    /// Name of the device.
     pub name: String,
-    /// What libpcap says about it.
+    /// libpcap's description.
     pub description: Option<String>,
-    /// Its addresses.
+    /// Addresses of the device.
     pub addresses: Vec<IpAddr>,
 }
 
@@ -55,10 +55,10 @@ impl fmt::Display for Listed {
     }
 }
 
-/// All devices that libpcap finds, in its order, which is what `device: 0` counts.
+/// All devices that libpcap finds, in libpcap's order. `device: 0` is an index into this list.
 ///
 /// # Errors
-/// When libpcap cannot look.
+/// When libpcap cannot list the devices.
 pub fn list() -> Result<Vec<Listed>, Error> {
     let devices = pcap::Device::list().map_err(|e| Error::Setting(format!("listing the devices: {e}")))?;
     Ok(devices
@@ -80,10 +80,10 @@ pub fn text(devices: &[Listed]) -> String {
     })
 }
 
-/// Finds the device that `wanted` names.
+/// Finds the device that the setting `wanted` names.
 ///
 /// # Errors
-/// When there is none, with those that there are.
+/// When there is no such device; the message lists the existing ones.
 pub fn resolve(wanted: &str) -> Result<Device, Error> {
     let name = match wanted {
         "any" => {
@@ -108,7 +108,8 @@ pub fn resolve(wanted: &str) -> Result<Device, Error> {
     Ok(Device { name, ifindex, loopback, has_address, link: Some(linktype::of_hardware(hardware)) })
 }
 
-/// Every device that is up gives itself one of these; it says nothing about what the device is for.
+/// Every device that is up assigns itself a link-local address, so one does not show that the device carries the host's
+/// own traffic.
 fn is_link_local(address: &IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.is_link_local(),
@@ -116,7 +117,7 @@ fn is_link_local(address: &IpAddr) -> bool {
     }
 }
 
-/// `device: 0`. A device may be called by digits only, and then its name wins.
+/// Resolves `device: 0`, a number in the list of devices. A device whose name consists of digits takes precedence.
 fn by_number(wanted: &str) -> Result<Option<String>, Error> {
     let Ok(index) = wanted.parse::<usize>() else { return Ok(None) };
     if sys::interface_index(wanted).is_ok() {
@@ -132,7 +133,7 @@ fn by_number(wanted: &str) -> Result<Option<String>, Error> {
 }
 
 fn default_route(wanted: &str, v4: bool, v6: bool) -> Result<String, Error> {
-    // Of this very thread: it may have been put into a network namespace of its own.
+    // The files of this thread, not of the process: the thread may be in a network namespace of its own.
     let read = |file: &str| std::fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
     let found = if v4 { default_ipv4(&read("route")) } else { None };
     let found = found.or_else(|| if v6 { default_ipv6(&read("ipv6_route")) } else { None });
@@ -150,8 +151,8 @@ fn default_route(wanted: &str, v4: bool, v6: bool) -> Result<String, Error> {
 const UP: u32 = 1;
 const REJECT: u32 = 0x200;
 
-/// The device of the default route with the least metric in the form of `/proc/net/route`: a heading, then
-/// device, destination, gateway, flags, reference count, use, metric, mask and more.
+/// The device of the default route with the lowest metric. `table` has the form of `/proc/net/route`: a heading, then
+/// lines of device, destination, gateway, flags, reference count, use, metric, mask and further columns.
 fn default_ipv4(table: &str) -> Option<String> {
     let routes = table.lines().skip(1).filter_map(|line| {
         let mut words = line.split_whitespace();
@@ -164,8 +165,8 @@ fn default_ipv4(table: &str) -> Option<String> {
     routes.min_by_key(|(metric, _)| *metric).map(|(_, device)| device.to_owned())
 }
 
-/// The same of `/proc/net/ipv6_route`: destination, its prefix length, source, its prefix length, next hop, metric, reference count,
-/// use, flags, device.
+/// Like [`default_ipv4`], for `/proc/net/ipv6_route`: destination, its prefix length, source, its prefix length, next
+/// hop, metric, reference count, use, flags, device.
 fn default_ipv6(table: &str) -> Option<String> {
     let routes = table.lines().filter_map(|line| {
         let mut words = line.split_whitespace();

@@ -1,4 +1,5 @@
-//! `--dump PREFIX`: writes what is captured to `PREFIX-YYYYmmddHHMMSS.pcap` (local time), a pcap file with nanoseconds.
+//! `--dump PREFIX`: writes captured frames to `PREFIX-YYYYmmddHHMMSS.pcap` (local time), a pcap file with nanosecond
+//! timestamps.
 
 use super::{Error, Frame, Link, Polled, Source, linktype, wrapper::Wrapper};
 use std::{
@@ -9,32 +10,32 @@ use std::{
     time::Duration,
 };
 
-/// What the file header says: the longest frame there is.
+/// Snap length in the file header: the largest that any backend captures.
 const SNAPLEN: u32 = 262_144;
 
-/// The file; all workers write to one.
+/// The open dump file, shared by all workers.
 pub struct Dump {
     path: PathBuf,
     output: BufWriter<File>,
-    /// A pcap file has one link type: that of the first frame.
+    /// A pcap file has one link type: the dump takes that of its first frame.
     link: Option<Link>,
-    /// Frames of another link type.
+    /// Number of frames not written because their link type differs from `link`.
     left_out: u64,
     failed: bool,
 }
 
 impl Dump {
-    /// Makes the file.
+    /// Creates the file.
     ///
     /// # Errors
-    /// When that is not possible; with its name.
+    /// When the file cannot be created; the message has its path.
     pub fn create(prefix: &str) -> Result<Arc<Mutex<Self>>, Error> {
         let path = PathBuf::from(format!("{prefix}-{}.pcap", jiff::Zoned::now().strftime("%Y%m%d%H%M%S")));
         let file = File::create(&path).map_err(|e| Error::file(&path, e.to_string()))?;
         Ok(Arc::new(Mutex::new(Self { path, output: BufWriter::new(file), link: None, left_out: 0, failed: false })))
     }
 
-    /// Where it is.
+    /// Path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -56,7 +57,7 @@ impl Dump {
             }
             Some(_) => {}
         }
-        // A tag that was taken out goes back to where it was on the wire: behind the addresses.
+        // Insert a stripped VLAN tag where it was on the wire: behind the two MAC addresses.
         let tagged = frame.tag.filter(|_| frame.link == Link::Ethernet).zip(frame.data.split_at_checked(12));
         let extra = if tagged.is_some() { 4 } else { 0 };
         let (seconds, nanos) = (frame.time.0 / 1_000_000_000, frame.time.0 % 1_000_000_000);
@@ -70,7 +71,7 @@ impl Dump {
         self.output.write_all(rest)
     }
 
-    /// A full disk must not end the capture: it is said once, and the dump ends.
+    /// A write error, such as a full disk, must not end the capture: it is logged once, and the dump stops.
     fn settle(&mut self, result: io::Result<()>) {
         if let Err(error) = result
             && !std::mem::replace(&mut self.failed, true)
@@ -95,18 +96,18 @@ impl Drop for Dump {
 }
 
 fn lock(dump: &Mutex<Dump>) -> MutexGuard<'_, Dump> {
-    // A worker that panicked left whole records behind, or a cut one; either is better than no dump.
+    // A worker that panicked while writing left at most one incomplete record. The dump goes on in spite of it.
     dump.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A source whose frames are written down.
+/// A source that writes every frame to the dump before it hands the frame over.
 pub struct Dumped {
     inner: Box<dyn Source>,
     dump: Arc<Mutex<Dump>>,
 }
 
 impl Dumped {
-    /// Writes what `inner` hands over to `dump`.
+    /// Writes the frames of `inner` to `dump`.
     pub fn new(inner: Box<dyn Source>, dump: Arc<Mutex<Dump>>) -> Self {
         Self { inner, dump }
     }
@@ -129,7 +130,7 @@ impl Wrapper for Dumped {
             each(frame);
         })?;
         if !matches!(polled, Polled::Frames(_)) {
-            // On a quiet line what was captured can be looked at.
+            // Flush while the line is idle, so that a user can look at what was captured so far.
             let mut dump = lock(&self.dump);
             let result = dump.output.flush();
             dump.settle(result);

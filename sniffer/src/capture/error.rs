@@ -1,11 +1,11 @@
-//! Why a source could not be opened, in words for the user.
+//! Errors of opening a source or setting its filter, worded for the user.
 
 use std::path::Path;
 
 /// Why a source could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A capture file that cannot be read, or is none.
+    /// A capture file that cannot be read, or that is not a capture file.
     #[error("{path}: {reason}")]
     File {
         /// The file as the user named it.
@@ -13,7 +13,7 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// A device that is not there or does not do what is asked of it.
+    /// A device that does not exist or does not support what was requested.
     #[error("device {device}: {reason}")]
     Device {
         /// The device as the user named it.
@@ -21,7 +21,7 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// A setting of `packetbeat.interfaces` that makes no sense.
+    /// An invalid setting of `packetbeat.interfaces`.
     #[error("{0}")]
     Setting(String),
 }

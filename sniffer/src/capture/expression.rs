@@ -1,7 +1,7 @@
-//! pcap-filter(7) expressions as text. Nothing is compiled here.
+//! Edits of pcap-filter(7) expressions as text. Does not compile them.
 
-/// The expression without its alternatives `or (vlan …)`; `None` when it has none. Where frames have no Ethernet header there is no place for
-/// a tag, and libpcap refuses the word.
+/// Removes the alternatives `or (vlan …)` from an expression; `None` when it has none. For frames without an Ethernet
+/// header libpcap refuses the keyword `vlan`, because they cannot carry a tag.
 pub(super) fn without_vlans(expression: &str) -> Option<String> {
     let mut rest = expression;
     let mut plain = String::new();

@@ -1,5 +1,5 @@
-//! A user's `bpf_filter` on sources that no kernel filters: capture files. A generated filter is never applied this way, because the
-//! map of ports decides the same for less.
+//! Applies a user's `bpf_filter` in user space to capture files, which no kernel filters. The generated filter is never
+//! applied here, because the port map of the stream layer makes the same decision at a lower cost.
 
 use super::{
     Error, Frame, Link, Polled, Source, compile,
@@ -10,16 +10,17 @@ use super::{
 };
 use std::{io, sync::Arc, time::Duration};
 
-/// Every link a file may have.
+/// Every link type that a file can have.
 const LINKS: [Link; 5] = [Link::Ethernet, Link::RawIp, Link::LinuxSll, Link::LinuxSll2, Link::Null];
 
-/// One program per link. `None` where the expression has no meaning for a link (`ether host` on raw IP): nothing of that link matches.
+/// One program per link type. `None` where the expression is invalid for a link type (`ether host` on raw IP): no frame
+/// of that type matches.
 pub type Programs = Vec<(Link, Option<Program>)>;
 
-/// The programs of `expression`, in libpcap's language, for every link.
+/// Compiles `expression`, a pcap-filter(7) expression, for every link type.
 ///
 /// # Errors
-/// When it is an expression for no link at all.
+/// When the expression is invalid for every link type.
 pub fn compile_all(expression: &str) -> Result<Programs, Error> {
     let mut first_error = None;
     let mut programs = Vec::new();
@@ -33,17 +34,18 @@ pub fn compile_all(expression: &str) -> Result<Programs, Error> {
     }
 }
 
-/// A source of which only that is handed over which a filter lets through.
+/// A source that hands over only the frames which match a filter.
 pub struct Filtered {
     inner: Box<dyn Source>,
     filter: Reader<Option<Arc<Programs>>>,
-    /// The filter in force; `None` lets everything through.
+    /// The filter in force; `None` passes every frame.
     programs: Option<Arc<Programs>>,
     tally: Arc<Tally>,
 }
 
 impl Filtered {
-    /// Puts the filter in `filter`, and every one that follows it there, in front of `inner`, which adds to the same `tally`.
+    /// Filters the frames of `inner` with the programs in `filter`, and with every replacement set there later. `inner`
+    /// must count its frames in the same `tally`.
     pub fn new(inner: Box<dyn Source>, filter: &Arc<Slot<Option<Arc<Programs>>>>, tally: Arc<Tally>) -> Self {
         let (filter, programs) = Reader::new(filter);
         Self { inner, filter, programs, tally }
@@ -86,10 +88,10 @@ mod tests {
         time::Timestamp,
     };
 
-    /// Adds what it hands over to its tally.
+    /// Hands over four frames once, and adds them to its tally.
     struct Both(bool, Arc<Tally>);
 
-    /// A UDP packet to port 53, as raw IP and on Ethernet, and one to port 54.
+    /// UDP packets to ports 53 and 54, each as raw IP and on Ethernet.
     impl Source for Both {
         fn poll(&mut self, _: Duration, each: &mut dyn FnMut(Frame<'_>)) -> io::Result<Polled> {
             if std::mem::replace(&mut self.0, true) {

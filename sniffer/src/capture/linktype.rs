@@ -1,10 +1,11 @@
-//! Link-layer numbers as capture files and libpcap write them (<https://www.tcpdump.org/linktypes.html>), to and from [`Link`].
+//! Conversion between [`Link`] and the link-type numbers of capture files and libpcap
+//! (<https://www.tcpdump.org/linktypes.html>).
 
 use super::Link;
 
-/// The link of a `LINKTYPE_` or `DLT_` number; `None` for those that nobody decodes here.
+/// The link of a `LINKTYPE_` or `DLT_` number; `None` for link types that are not supported.
 ///
-/// `RAW` has three numbers: 101 in files, 12 and 14 where a program wrote its system's own `DLT_RAW`.
+/// Raw IP has three numbers: 101 in files, 12 and 14 where a program wrote its own system's `DLT_RAW`.
 pub fn from_number(number: u32) -> Option<Link> {
     Some(match number {
         1 => Link::Ethernet,
@@ -16,12 +17,12 @@ pub fn from_number(number: u32) -> Option<Link> {
     })
 }
 
-/// What the frames of a device begin with, by the `ARPHRD_` number of its hardware (`linux/if_arp.h`).
+/// The header that frames of a device begin with, by the `ARPHRD_` number of its hardware (`linux/if_arp.h`).
 pub fn of_hardware(hardware: u16) -> Link {
     if matches!(hardware, libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK) { Link::Ethernet } else { Link::RawIp }
 }
 
-/// The `LINKTYPE_` number that a file says for `link`.
+/// The `LINKTYPE_` number that capture files use for `link`.
 pub fn number(link: Link) -> u32 {
     match link {
         Link::Ethernet => 1,
@@ -32,7 +33,7 @@ pub fn number(link: Link) -> u32 {
     }
 }
 
-/// What to tell the user about a number that [`from_number`] does not know.
+/// The message for the user about a number that [`from_number`] does not know.
 pub fn unsupported(number: u32) -> String {
     format!(
         "link type {number} is not supported; it may be Ethernet (1), raw IP (101, 12, 14, 228, 229), Linux cooked (113, 276) or BSD loopback (0, 108)"

@@ -1,5 +1,6 @@
-//! A live source that outlives its device: what fails is reported, and opened again when it can be; a default route that moves to another
-//! device is followed. Asks the clock, as only sources may.
+//! A live source that survives the loss of its device: when the inner source fails, the failure is logged and the
+//! source is reopened as soon as possible. It also follows a default route that moves to another device. It reads the
+//! clock, which only sources may do.
 
 use super::{Frame, Polled, Source, devices, replay::Opener, wrapper::Wrapper};
 use std::{
@@ -7,10 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long to wait before the next attempt to open a device again.
+/// Pause between two attempts to reopen a device.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Follows a device that the user named by a route.
+/// The default route that the user named instead of a device, and where it leads now.
 struct Route {
     wanted: String,
     every: Duration,
@@ -18,7 +19,7 @@ struct Route {
     device: String,
 }
 
-/// A source that is opened again when it fails.
+/// A source that is reopened when it fails.
 pub struct Live {
     name: String,
     open: Opener,
@@ -28,12 +29,12 @@ pub struct Live {
 }
 
 impl Live {
-    /// Keeps alive what was opened as `current`; `name` is what the user calls it.
+    /// Wraps `current`, which is open. `name` is the device as the user named it; `open` reopens it.
     pub fn new(name: &str, current: Box<dyn Source>, open: Opener) -> Self {
         Self { name: name.to_owned(), open, current: Some(current), retry_at: Instant::now(), route: None }
     }
 
-    /// Looks up `wanted`, which is `device` now, every so often.
+    /// Looks up the route `wanted` once per `every` and moves to its device. `device` is where it leads now.
     #[must_use]
     pub fn following(mut self, wanted: &str, device: &str, every: Duration) -> Self {
         let next = Instant::now() + every;
@@ -43,7 +44,8 @@ impl Live {
 
     fn close(&mut self) {
         if let Some(mut source) = self.current.take() {
-            // With its device gone it may not answer any more: what it counted since the last time is lost with it.
+            // Errors are ignored: when the device is gone the kernel may not answer. What was counted since the last
+            // update is then lost.
             let _ = source.update_stats();
         }
     }
@@ -55,7 +57,7 @@ impl Live {
             return;
         }
         route.next = now + route.every;
-        // No default route for now is no reason to leave the device.
+        // Keep the device while there is no default route: the route may come back.
         let Ok(found) = devices::resolve(&route.wanted) else { return };
         if found.name != route.device {
             log::info!("{}: the route moved from {} to {}", route.wanted, route.device, found.name);
@@ -117,7 +119,7 @@ mod tests {
     use crate::capture::{control::DeviceStats, tally::Tally};
     use std::sync::Arc;
 
-    /// Fails at its second call, and counts its calls.
+    /// Fails at its second poll, and counts its polls.
     struct Fragile(u32, Arc<Tally>);
 
     impl Source for Fragile {

@@ -1,5 +1,6 @@
-//! Where frames come from, and the way back. A backend has sources ([`Source`], one for each worker) and one control
-//! ([`control::Control`]); none of them knows what becomes of a frame.
+//! Packet capture. Each backend has sources ([`Source`], one per worker), which deliver frames, and one control per
+//! interface ([`control::Control`]), which takes filters and verdicts and answers statistics. Backends do not decode
+//! frames.
 
 pub mod afpacket;
 pub mod compile;
@@ -33,22 +34,22 @@ pub use error::Error;
 use crate::time::Timestamp;
 use std::{io, time::Duration};
 
-/// What a frame begins with.
+/// The header that a frame begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Link {
     /// Ethernet II, `DLT_EN10MB`.
     Ethernet,
-    /// An IPv4 or IPv6 header, `DLT_RAW` and its kin.
+    /// An IPv4 or IPv6 header, `DLT_RAW` and the link types like it.
     RawIp,
-    /// Linux cooked capture v1, `DLT_LINUX_SLL`: 16 bytes, the protocol in the last two.
+    /// Linux cooked capture v1, `DLT_LINUX_SLL`: a header of 16 bytes with the protocol in its last two.
     LinuxSll,
-    /// Linux cooked capture v2, `DLT_LINUX_SLL2`: 20 bytes, the protocol in the first two.
+    /// Linux cooked capture v2, `DLT_LINUX_SLL2`: a header of 20 bytes with the protocol in its first two.
     LinuxSll2,
-    /// BSD loopback, `DLT_NULL` and `DLT_LOOP`: an address family of four bytes in either byte order.
+    /// BSD loopback, `DLT_NULL` and `DLT_LOOP`: a header of four bytes with the address family, in either byte order.
     Null,
 }
 
-/// A VLAN tag that the kernel or the card took out of the frame.
+/// A VLAN tag that the kernel or the network card removed from the frame and delivered as metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StrippedTag {
     /// EtherType of the tag: 0x8100 (802.1Q) or 0x88a8 (802.1ad).
@@ -57,13 +58,14 @@ pub struct StrippedTag {
     pub tci: u16,
 }
 
-/// How many packets on the wire a frame stands for. The kernel and the card join received segments of a flow (GRO) and cut sent ones as
-/// late as they can (GSO, TSO), so that one frame may be several packets with the same headers.
+/// How many packets on the wire a frame stands for. The kernel and the network card merge received segments of a flow
+/// (GRO) and split sent ones as late as they can (GSO, TSO), so one frame can be several packets with the same headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Segments {
-    /// As many as this, at least 1.
+    /// The number of packets, at least 1.
     Count(u32),
-    /// As many as it takes to carry the payload with this many bytes in each, at least 1. Drivers of virtual machines give only this.
+    /// The payload bytes of each packet; the number of packets is payload / size, rounded up, at least 1. Drivers of
+    /// virtual machines report only this size.
     OfSize(u32),
 }
 
@@ -74,49 +76,52 @@ impl Default for Segments {
     }
 }
 
-/// One captured frame, borrowed from the source's own buffer until the callback returns.
+/// One captured frame. It borrows from the source's buffer and is valid until the callback returns.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
-    /// When it was on the wire.
+    /// When the frame was on the wire.
     pub time: Timestamp,
-    /// What `data` begins with.
+    /// The header that `data` begins with.
     pub link: Link,
-    /// The bytes that were captured.
+    /// The captured bytes.
     pub data: &'a [u8],
-    /// Bytes of the frame, but for `tag`; more than `data` has when the frame was cut to the snap length.
+    /// Length of the frame on the wire in bytes, without `tag`. Larger than `data.len()` when the frame was cut to the
+    /// snap length.
     pub wire_len: u32,
-    /// The outermost VLAN tag when it is not in `data` (offloaded into metadata).
+    /// The outermost VLAN tag, when the kernel or the card removed it from `data`.
     pub tag: Option<StrippedTag>,
-    /// Kernel index of the interface it was seen on; 0 for files.
+    /// Kernel index of the interface that saw the frame; 0 for files.
     pub ifindex: u32,
-    /// How many packets on the wire it stands for.
+    /// How many packets on the wire the frame stands for.
     pub segments: Segments,
 }
 
-/// What became of one call of [`Source::poll`].
+/// Result of one call of [`Source::poll`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Polled {
-    /// So many frames were handed over.
+    /// Number of frames handed over.
     Frames(usize),
-    /// Nothing came within the wait.
+    /// No frame arrived within the wait.
     Idle,
-    /// Nothing will ever come again: the file is at its end.
+    /// The file is at its end: no frame will follow.
     Ended,
 }
 
-/// A source pushes frames: the buffer behind a [`Frame`] goes back to the kernel when `each` returns. It belongs to one worker; what others
-/// say to the interface goes through [`control::Control`]. A source in front of another one implements [`wrapper::Wrapper`] instead.
+/// A stream of frames, owned by one worker. The buffer behind a [`Frame`] goes back to the kernel when `each` returns.
+/// Other threads talk to the interface through [`control::Control`]. A source that wraps another source implements
+/// [`wrapper::Wrapper`] instead of this trait.
 pub trait Source: Send {
-    /// Hands over what is there (a bounded number of frames), waiting at most `wait` when nothing is.
+    /// Hands over the frames that are ready, up to a limit of the backend. Waits at most `wait` when none is ready.
     ///
     /// # Errors
-    /// When the device is gone or the file is broken beyond what was already handed over.
+    /// When the device is gone, or when the file cannot be read further. Frames already handed over stay valid results.
     fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(Frame<'_>)) -> io::Result<Polled>;
 
-    /// Adds what was counted since the last call to what [`control::Control::stats`] answers. The worker calls it about once a second and at
-    /// its end: some counters can be read only by the thread that owns the source.
+    /// Adds what this source counted since the last call to the sum that [`control::Control::stats`] returns. The
+    /// worker calls it about once a second and before it ends, because some counters can be read only by the thread
+    /// that owns the source.
     ///
     /// # Errors
-    /// When the kernel does not answer.
+    /// When the kernel cannot deliver the counters.
     fn update_stats(&mut self) -> io::Result<()>;
 }

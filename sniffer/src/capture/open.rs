@@ -1,5 +1,5 @@
-//! From the settings of an interface to what it is opened as: a type that the user names is honoured or fails; `auto` walks down the ladder
-//! eBPF → `AF_PACKET` → libpcap, and logs at each step why.
+//! Opens an interface by its settings. A capture type that the user names is used or fails. `auto` tries eBPF, then
+//! `AF_PACKET`, then libpcap, and logs why a type does not work.
 
 use super::{
     Error, Link, Source,
@@ -23,12 +23,12 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// Where an interface's packets come from in the end.
+/// What delivers the packets of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
-    /// Our own programs in the kernel.
+    /// This program's own eBPF programs.
     Ebpf,
-    /// A mapped ring of the kernel's.
+    /// An `AF_PACKET` socket with a memory-mapped ring.
     AfPacket,
     /// libpcap.
     Pcap,
@@ -37,7 +37,7 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// As `type` spells it.
+    /// The name as the setting `type` spells it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ebpf => "ebpf",
@@ -48,32 +48,33 @@ impl Backend {
     }
 }
 
-/// What an interface is opened as: sources, of which each is handed to one worker, and the control that they all share.
+/// An open interface: the sources, one for each worker, and the control that the workers share.
 pub struct Capture {
     /// One for each worker.
     pub sources: Vec<Box<dyn Source>>,
     /// The way back: filter, verdicts, flow records, statistics.
     pub control: Arc<dyn Control>,
-    /// What they are.
+    /// What delivers the packets.
     pub backend: Backend,
     /// The device behind them; `None` for a file.
     pub device: Option<Device>,
-    /// Where our own programs are attached, in words.
+    /// Where the eBPF programs are attached, for messages; `None` for other backends.
     pub hooks: Option<String>,
 }
 
 impl Capture {
-    /// How packets are got, for people: `ebpf (eth0: tc)`.
+    /// The capture method, for messages: `ebpf (eth0: tc)`.
     pub fn how(&self) -> String {
         let name = self.backend.name();
         self.hooks.as_ref().map_or_else(|| name.to_owned(), |hooks| format!("{name} ({hooks})"))
     }
 }
 
-/// Checks what can be checked without opening anything: the expression, and that the device is there when it is named by number or route.
+/// Checks what can be checked without opening anything: the filter expression, and that a device named by number or
+/// route exists.
 ///
 /// # Errors
-/// What is wrong, for `sniffer test config`.
+/// What is wrong, for the output of `sniffer test config`.
 pub fn check(interface: &Interface, expression: &str) -> Result<(), Error> {
     if !expression.trim().is_empty() {
         compile::for_link(expression, Link::Ethernet)?;
@@ -85,10 +86,11 @@ pub fn check(interface: &Interface, expression: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Opens an interface. `filters` is what is in force, the user's or the generated one; on files only the user's is applied.
+/// Opens an interface with `filters`. A device gets the filter in force, generated or the user's; a file gets only the
+/// user's.
 ///
 /// # Errors
-/// When nothing works; with the reason for each thing that was tried.
+/// When no backend works; the message has the reason for each one that was tried.
 pub fn open(interface: &Interface, replay: &Replay, filters: &Filters) -> Result<Capture, Error> {
     let dump = replay.dump.as_deref().map(Dump::create).transpose()?;
     let mut capture = match &interface.file {
@@ -122,7 +124,7 @@ fn open_file(path: &Path, filters: &Filters, replay: &Replay) -> Result<Capture,
     Ok(Capture { sources: vec![source], control: Arc::new(control), backend: Backend::File, device: None, hooks: None })
 }
 
-/// One step of the ladder.
+/// A backend to try, and the function that opens it.
 type Step<'a> = (Backend, &'a dyn Fn() -> Result<Capture, Error>);
 
 fn open_device(interface: &Interface, filters: &Filters) -> Result<Capture, Error> {
@@ -160,7 +162,7 @@ fn first_that_works(device: &str, steps: &[Step<'_>]) -> Result<Capture, Error> 
 }
 
 fn open_ebpf(interface: &Interface, device: &Device, filters: &Filters) -> Result<Capture, Error> {
-    // These sources survive the loss of their device by themselves.
+    // The eBPF sources keep their rings when the device goes away, so they need no `Live` around them.
     let (sources, control) = ebpf::open(interface, device, filters).map_err(|error| Error::device(&device.name, error))?;
     let hooks = Some(control.hooks().join(", "));
     Ok(Capture { sources, control, backend: Backend::Ebpf, device: Some(device.clone()), hooks })
@@ -191,7 +193,7 @@ fn open_libpcap(interface: &Interface, device: &Device, filters: &Filters) -> Re
     Ok(Capture { sources, control, backend: Backend::Pcap, device: Some(device.clone()), hooks: None })
 }
 
-/// Wraps a source so that it outlives its device, and follows the default route if the user wants that.
+/// Wraps a source so that it survives the loss of its device, and follows the default route when the settings say so.
 fn live(
     interface: &Interface,
     device: &Device,

@@ -1,6 +1,7 @@
-//! How a capture file is played: again and again (`-l`), at the pace it was captured with (without `-t`), or packet by packet (`-O`).
+//! Ways to replay a capture file: repeatedly (`-l`), at its original pace (without `-t`), or packet by packet (`-O`).
 //!
-//! Each is a [`Wrapper`]. They ask the clock, as only sources may, and they copy: none of this is meant to be fast.
+//! Each is a [`Wrapper`]. They read the clock, which only sources may do, and they copy frames: they are not made for
+//! speed.
 
 use super::{Error, Frame, Polled, Source, wrapper::Wrapper};
 use crate::time::Timestamp;
@@ -13,21 +14,21 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-/// Opens a source, again if need be.
+/// Opens a source; can be called repeatedly.
 pub type Opener = Box<dyn FnMut() -> Result<Box<dyn Source>, Error> + Send>;
 
-/// Reads a file several times.
+/// Reads a file several times, by reopening it.
 pub struct Looped {
     open: Opener,
     current: Box<dyn Source>,
-    /// How often it may still be opened; `None` is for ever.
+    /// How often the file is still to be reopened; `None` means forever.
     left: Option<u64>,
-    /// Whether this round had any packet: a file without one is not worth another.
+    /// Whether the current round delivered a frame. A file without frames is not reopened, so that `-l 0` on it ends.
     any: bool,
 }
 
 impl Looped {
-    /// Reads what `open` gives `loops` times; 0 is for ever.
+    /// Reads the source that `open` returns `loops` times; 0 means forever.
     ///
     /// # Errors
     /// Those of `open`.
@@ -62,7 +63,7 @@ impl Wrapper for Looped {
     }
 }
 
-/// Frames that had to be copied, in order. Bounded by what one call of a source hands over.
+/// Copied frames, in order. Bounded by what one poll of a source delivers.
 #[derive(Default)]
 struct Kept {
     bytes: Vec<u8>,
@@ -90,16 +91,16 @@ impl Kept {
     }
 }
 
-/// Hands frames over with the gaps they were captured with, and with the time of now.
+/// Delivers frames with their original gaps, and with the current time as timestamp.
 pub struct Paced {
     inner: Box<dyn Source>,
     kept: Kept,
-    /// Time of the frame handed over last, and when that was due.
+    /// The timestamp of the last frame delivered, and the moment when it was due.
     last: Option<(Timestamp, Instant)>,
 }
 
 impl Paced {
-    /// Slows `inner` down.
+    /// Paces the frames of `inner`.
     pub fn new(inner: Box<dyn Source>) -> Self {
         Self { inner, kept: Kept::default(), last: None }
     }
@@ -121,7 +122,7 @@ impl Wrapper for Paced {
         }
         while let Some(time) = self.kept.next_time() {
             let now = Instant::now();
-            // Times that go backwards, as at the start of the next round, are no gap.
+            // A timestamp smaller than the previous one, as at the start of the next round, counts as no gap.
             let due = self.last.map_or(Some(now), |(last, due)| due.checked_add(Duration::from_nanos(time.since(last)))).unwrap_or(now);
             if due > now {
                 if count > 0 {
@@ -141,7 +142,7 @@ impl Wrapper for Paced {
     }
 }
 
-/// Hands over a frame for every line that somebody enters.
+/// Delivers one frame for every line that the user enters.
 pub struct Stepped {
     inner: Box<dyn Source>,
     kept: Kept,
@@ -151,7 +152,7 @@ pub struct Stepped {
 }
 
 impl Stepped {
-    /// Reads `lines` on a thread of its own, so that timers and signals have their turn while nobody presses anything.
+    /// Reads `lines` on a thread of its own, so that timers and signals are served while the user enters nothing.
     pub fn new(inner: Box<dyn Source>, lines: impl BufRead + Send + 'static, prompt: impl Write + Send + 'static) -> Self {
         let (pressed, receiver) = sync_channel(0);
         thread::spawn(move || {
@@ -183,7 +184,7 @@ impl Wrapper for Stepped {
         }
         match self.lines.recv_timeout(wait) {
             Err(RecvTimeoutError::Timeout) => Ok(Polled::Idle),
-            // Where the lines have ended nobody will ever press anything: the rest is handed over as it comes.
+            // At the end of the input no line will ever come: deliver the remaining frames without waiting.
             Ok(()) | Err(RecvTimeoutError::Disconnected) => {
                 self.asked = false;
                 self.kept.hand_over(None, each);
@@ -198,7 +199,7 @@ mod tests {
     use super::*;
     use crate::capture::{Link, Segments};
 
-    /// A source of frames with these times, all at once.
+    /// A source that delivers frames with these timestamps in one poll.
     struct Times(Vec<u64>);
 
     impl Source for Times {

@@ -1,20 +1,20 @@
-//! A value that any thread replaces, and that the worker which owns a source takes up between two polls.
+//! A value that any thread can replace, and that the worker which owns a source picks up between two polls.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
 
-/// The value.
+/// The shared value.
 #[derive(Debug)]
 pub struct Slot<T> {
-    /// Counts the replacements.
+    /// Number of replacements so far.
     version: AtomicU64,
     value: Mutex<T>,
 }
 
 impl<T: Clone> Slot<T> {
-    /// Begins with `value`.
+    /// Makes a slot that holds `value`.
     pub fn new(value: T) -> Arc<Self> {
         Arc::new(Self { version: AtomicU64::new(0), value: Mutex::new(value) })
     }
@@ -23,7 +23,7 @@ impl<T: Clone> Slot<T> {
     pub fn set(&self, value: T) {
         let mut place = self.lock();
         *place = value;
-        // Under the lock: a version never comes with the value of another one.
+        // Incremented under the lock, so that a reader never pairs a version with the value of another version.
         self.version.fetch_add(1, Ordering::Release);
     }
 
@@ -32,7 +32,7 @@ impl<T: Clone> Slot<T> {
     }
 }
 
-/// Reads a [`Slot`] and remembers which value it has seen.
+/// Reads a [`Slot`] and remembers the version that it read last.
 #[derive(Debug)]
 pub struct Reader<T> {
     slot: Arc<Slot<T>>,
@@ -40,14 +40,14 @@ pub struct Reader<T> {
 }
 
 impl<T: Clone> Reader<T> {
-    /// Returns the value of now as well.
+    /// Makes a reader, and returns it with the current value.
     pub fn new(slot: &Arc<Slot<T>>) -> (Self, T) {
         let value = slot.lock();
         let seen = slot.version.load(Ordering::Acquire);
         (Self { slot: Arc::clone(slot), seen }, value.clone())
     }
 
-    /// The value, when it was replaced since it was read last. Costs one atomic load when it was not.
+    /// The value, if it was replaced since the last read. Costs one atomic load if it was not.
     pub fn newer(&mut self) -> Option<T> {
         if self.slot.version.load(Ordering::Acquire) == self.seen {
             return None;

@@ -1,5 +1,6 @@
-//! The few questions to the kernel that every backend asks: is a descriptor readable, which interface is this.
-#![allow(unsafe_code)] // System calls that the standard library has no words for.
+//! System calls that every backend needs: waiting for a descriptor, classic socket filters, interface index and
+//! hardware type.
+#![allow(unsafe_code)] // System calls that the standard library does not wrap.
 
 use std::{
     ffi::CString,
@@ -8,18 +9,18 @@ use std::{
     time::Duration,
 };
 
-/// What [`wait_readable`] found.
+/// Result of [`wait_readable`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ready {
-    /// There is something to read, or the other end is gone and a read says so.
+    /// Data to read, or the other end is closed and a read reports it.
     Readable,
-    /// Nothing within the wait, or a signal came.
+    /// Nothing within the wait, or a signal interrupted it.
     Nothing,
     /// The descriptor is in an error state.
     Failed,
 }
 
-/// Waits until `fd` can be read, at most `wait` (rounded up to milliseconds).
+/// Waits until `fd` can be read, for at most `wait`, rounded up to milliseconds.
 pub(super) fn wait_readable(fd: BorrowedFd<'_>, wait: Duration) -> io::Result<Ready> {
     let millis = i32::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
     let mut polled = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
@@ -35,13 +36,13 @@ pub(super) fn wait_readable(fd: BorrowedFd<'_>, wait: Duration) -> io::Result<Re
     }
 }
 
-/// Puts a classic program on a socket (`SO_ATTACH_FILTER`), in one step in the place of the one before.
+/// Attaches a classic BPF program to a socket (`SO_ATTACH_FILTER`). It replaces the previous one atomically.
 ///
 /// # Errors
-/// When it has more than 65,535 instructions, or the kernel refuses it; then the one before stays.
+/// When the program has more than 65,535 instructions, or the kernel refuses it; the previous program then stays.
 pub(super) fn attach_filter(socket: BorrowedFd<'_>, program: &[libc::sock_filter]) -> io::Result<()> {
     let len = u16::try_from(program.len()).map_err(|_| io::Error::other("a filter of more than 65535 instructions"))?;
-    // The kernel does not write to the instructions.
+    // `sock_fprog` wants a mutable pointer, but the kernel does not write through it.
     let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
     // SAFETY: the kernel reads a `sock_fprog` and the instructions it points to, all of which live for the call.
     let result = unsafe {
@@ -51,12 +52,13 @@ pub(super) fn attach_filter(socket: BorrowedFd<'_>, program: &[libc::sock_filter
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// The classic program on a socket (`SO_GET_FILTER`); empty when there is none.
+/// Reads the classic BPF program of a socket (`SO_GET_FILTER`); empty when it has none.
 ///
 /// # Errors
-/// When the kernel does not answer.
+/// When the kernel refuses.
 pub(super) fn attached_filter(socket: BorrowedFd<'_>) -> io::Result<Vec<libc::sock_filter>> {
-    // Here lengths are numbers of instructions. `SO_GET_FILTER` has the number of `SO_ATTACH_FILTER`.
+    // For this option lengths count instructions, not bytes. `SO_GET_FILTER` has the same number as `SO_ATTACH_FILTER`,
+    // for which libc has a constant.
     let get = |program: &mut [libc::sock_filter]| {
         let mut len = u32::try_from(program.len()).unwrap_or(u32::MAX);
         // SAFETY: the kernel writes `len` instructions at most, and nothing when it is 0.
@@ -75,7 +77,7 @@ pub(super) fn attached_filter(socket: BorrowedFd<'_>) -> io::Result<Vec<libc::so
 /// The kernel's index of an interface.
 ///
 /// # Errors
-/// When there is none of that name.
+/// When there is no interface of that name.
 pub(super) fn interface_index(name: &str) -> io::Result<u32> {
     let name = CString::new(name).map_err(io::Error::other)?;
     // SAFETY: a string that ends with a zero, alive for the call.
@@ -88,11 +90,11 @@ pub(super) fn interface_index(name: &str) -> io::Result<u32> {
 /// The hardware type of an interface, one of the `ARPHRD_` numbers of `linux/if_arp.h`.
 ///
 /// # Errors
-/// When there is none of that name.
+/// When there is no interface of that name.
 pub(super) fn hardware_type(name: &str) -> io::Result<u16> {
     // SAFETY: all bytes zero is a valid `ifreq`.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    // The last byte stays zero: it ends the name.
+    // One byte must stay zero to end the name.
     if name.len() >= request.ifr_name.len() {
         return Err(io::Error::from_raw_os_error(libc::ENODEV));
     }

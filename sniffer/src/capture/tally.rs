@@ -1,20 +1,21 @@
-//! The sum of what the sources of one interface have counted. A source adds to it between polls, never per packet, so what it counted is
-//! not lost when its device goes away and another source takes its place.
+//! The sum of the counters of all sources of one interface. Sources add to it between polls, never per packet. It
+//! outlives the sources, so nothing is lost when a device goes away and a new source replaces the old one.
 
 use super::control::DeviceStats;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Shared by the sources of an interface, which add, and its control, which reads.
+/// Shared by the sources of an interface, which add to it, and its control, which reads it.
 #[derive(Debug, Default)]
 pub struct Tally(Mutex<DeviceStats>);
 
 impl Tally {
-    /// Adds what was counted since the last call.
+    /// Adds the counters since the last call.
     pub fn add(&self, counted: DeviceStats) {
         *self.lock() += counted;
     }
 
-    /// A filter behind the source did not want `packets` that the source has added as copied.
+    /// Moves `packets` of `bytes` in total from copied to unmatched: a filter behind the source rejected them after the
+    /// source had counted them as copied.
     pub fn reject(&self, packets: u64, bytes: u64) {
         let mut sum = self.lock();
         sum.unmatched += packets;
@@ -22,18 +23,18 @@ impl Tally {
         sum.copied_bytes = sum.copied_bytes.saturating_sub(bytes);
     }
 
-    /// Counts verdicts that the backend cannot enter.
+    /// Adds to the number of verdicts that the backend could not enter.
     pub fn not_entered(&self, verdicts: usize) {
         self.lock().not_entered += verdicts as u64;
     }
 
-    /// The sum of now.
+    /// The current sum.
     pub fn get(&self) -> DeviceStats {
         *self.lock()
     }
 
     fn lock(&self) -> MutexGuard<'_, DeviceStats> {
-        // Nothing that holds the lock can leave it half done.
+        // A poisoned lock is usable: additions of integers leave no invalid state.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

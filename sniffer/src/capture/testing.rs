@@ -1,4 +1,4 @@
-//! What the live tests of all backends share: a network of their own, frames, and ways to send and to collect them.
+//! Helpers for the live tests of all backends: a network namespace, frames, and functions that send and collect them.
 #![allow(unsafe_code)] // unshare(2), tun devices, packet sockets
 
 use super::{
@@ -18,8 +18,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-/// Runs `test` in a thread with a network namespace of its own, which goes with the thread: loopback, and a veth pair `va` and `vb`. Without
-/// the privileges it prints so and passes.
+/// Runs `test` in a thread with its own network namespace, which contains loopback and a veth pair `va` and `vb` and is
+/// removed with the thread. Without the necessary privileges it prints that and passes.
 pub fn in_a_network(name: &str, test: fn()) {
     if !privileged(name) {
         return;
@@ -36,7 +36,7 @@ pub fn in_a_network(name: &str, test: fn()) {
     }
 }
 
-/// Makes the pair. Its devices have no addresses: the only packets are the test's.
+/// Makes the veth pair. Its devices have no addresses, so only the test's packets are on it.
 pub fn make_veth() {
     run("ip link add va mtu 9000 type veth peer name vb mtu 9000");
     for device in ["va", "vb"] {
@@ -46,14 +46,14 @@ pub fn make_veth() {
     }
 }
 
-/// Runs a command, in the network of the calling thread.
+/// Runs a command in the network namespace of the calling thread.
 pub fn run(command: &str) {
     let mut words = command.split(' ');
     let output = Command::new(words.next().unwrap()).args(words).output().unwrap();
     assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A tun device that lives as long as the file.
+/// Makes a tun device that exists as long as the file is open.
 pub fn tun(name: &str) -> File {
     let file = File::options().read(true).write(true).open("/dev/net/tun").unwrap();
     // SAFETY: all bytes zero is a valid `ifreq`.
@@ -78,12 +78,12 @@ impl Sender {
         Self { socket: sys::packet_socket().unwrap(), ifindex: interface_index(device).unwrap() }
     }
 
-    /// Sends a frame as it is; fails where there is no room for it.
+    /// Sends one frame unchanged; fails when the send buffer is full.
     pub fn try_send(&self, frame: &[u8]) -> io::Result<()> {
         send(self.socket.as_fd(), self.ifindex, frame)
     }
 
-    /// The same, again until there is room.
+    /// Sends one frame, and tries again until there is room in the send buffer.
     pub fn send(&self, frame: &[u8]) {
         while let Err(error) = self.try_send(frame) {
             assert!(matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::EAGAIN)), "{error}");
@@ -110,7 +110,7 @@ pub fn send_all(device: &str, frames: &[Vec<u8>]) {
     frames.iter().for_each(|frame| sender.send(frame));
 }
 
-/// UDP over IPv4 from port `from` to port `to`, behind these VLAN tags.
+/// An Ethernet frame with UDP over IPv4 from port `from` to port `to`, with VLAN tags `tags`.
 pub fn udp(tags: &[[u8; 4]], from: u16, to: u16, payload: usize) -> Vec<u8> {
     let mut frame = vec![2, 0, 0, 0, 0, 0xbb, 2, 0, 0, 0, 0, 0xaa];
     frame.extend(tags.concat());
@@ -125,15 +125,15 @@ pub fn udp(tags: &[[u8; 4]], from: u16, to: u16, payload: usize) -> Vec<u8> {
     frame
 }
 
-/// The port that [`wanted`] wants, and one that it does not.
+/// The port that the filter of [`wanted`] matches, and one that it does not match.
 pub const WANTED: u16 = 9999;
 pub const OTHER: u16 = 1111;
 
-/// An inner tag, and one that carries another tag.
+/// An inner VLAN tag (802.1Q), and a service tag (802.1ad) that encloses another tag. TPID and TCI as on the wire.
 pub const DOT1Q: [u8; 4] = [0x81, 0, 0x60, 7];
 pub const SERVICE: [u8; 4] = [0x88, 0xa8, 0, 9];
 
-/// A filter for UDP on [`WANTED`].
+/// A filter for UDP on port [`WANTED`].
 pub fn wanted(vlans: bool) -> Filters {
     Filters::new(&Wanted { ports: vec![Ports::one(WANTED, Transports::Udp)], vlans, ..Wanted::default() }).unwrap()
 }
@@ -143,7 +143,7 @@ pub fn interface(device: &str, kind: Kind) -> Interface {
     Interface { device: device.to_owned(), kind, workers: Some(2), buffer_size_mb: 8, auto_promisc_mode: true, ..Interface::default() }
 }
 
-/// The frame as it was on the wire: with its tag back in its place.
+/// The bytes of the frame as on the wire: a stripped tag is inserted again.
 pub fn whole(frame: &Frame<'_>) -> Vec<u8> {
     let mut bytes = frame.data.to_vec();
     if let Some(tag) = frame.tag {
@@ -152,11 +152,11 @@ pub fn whole(frame: &Frame<'_>) -> Vec<u8> {
     bytes
 }
 
-/// Longer than a packet may wait in a block that is not full.
+/// Longer than a packet waits in a ring block that is not full.
 const QUIET: Duration = Duration::from_millis(60);
 
-/// Everything that comes until `count` frames are there (five seconds at the most), and what should not be there and comes right after. The
-/// first poll of every source is one, even when `count` is 0.
+/// Collects until `count` values are there, for at most five seconds, and then a little longer to catch frames that
+/// should not come. Polls every source at least once, even if `count` is 0.
 pub fn collect<T>(sources: &mut [Box<dyn Source>], count: usize, mut each: impl FnMut(Frame<'_>) -> Option<T>) -> Vec<T> {
     let mut all = Vec::new();
     let end = Instant::now() + Duration::from_secs(5);
@@ -174,7 +174,7 @@ pub fn collect<T>(sources: &mut [Box<dyn Source>], count: usize, mut each: impl 
     all
 }
 
-/// Polls until `until` says so; fails after five seconds.
+/// Polls until `until` returns true; fails after five seconds.
 pub fn poll_until(sources: &mut [Box<dyn Source>], what: &str, mut until: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(5);
     while !until() {
@@ -185,13 +185,13 @@ pub fn poll_until(sources: &mut [Box<dyn Source>], what: &str, mut until: impl F
     }
 }
 
-/// The statistics of now.
+/// The current statistics.
 pub fn stats(sources: &mut [Box<dyn Source>], control: &dyn Control) -> DeviceStats {
     sources.iter_mut().for_each(|source| source.update_stats().unwrap());
     control.stats().unwrap()
 }
 
-/// Nanoseconds since 1970.
+/// The wall-clock time in nanoseconds since 1970.
 pub fn now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64
 }

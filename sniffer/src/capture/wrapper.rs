@@ -1,18 +1,18 @@
-//! Sources in front of other sources. [`Source`] is implemented here for all of them, so that a call which is added to [`Source`] has to be
-//! passed on here, once, and no wrapper can lose it.
+//! Sources that wrap other sources. [`Source`] is implemented here once for all of them, so a method added to
+//! [`Source`] is forwarded in this one place and no wrapper can lose it.
 
 use super::{Frame, Polled, Source};
 use std::{io, time::Duration};
 
-/// A source that changes what another one hands over, or when. It implements this instead of [`Source`].
+/// A source that changes which frames another source delivers, or when. It implements this trait instead of [`Source`].
 pub trait Wrapper: Send {
-    /// The source behind it; `None` while there is none (its device is gone).
+    /// The wrapped source; `None` while there is none because its device is gone.
     fn inner(&mut self) -> Option<&mut dyn Source>;
 
-    /// As [`Source::poll`].
+    /// See [`Source::poll`].
     ///
     /// # Errors
-    /// As [`Source::poll`].
+    /// Those of [`Source::poll`].
     fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(Frame<'_>)) -> io::Result<Polled>;
 }
 
@@ -45,7 +45,8 @@ mod tests {
 
     type Calls = Arc<Mutex<Vec<&'static str>>>;
 
-    /// Remembers which of its methods were called. A method that is added to [`Source`] has to be added here, and to the list in the test.
+    /// Records which of its methods were called. A method added to [`Source`] must be added here and to the list in the
+    /// test.
     struct Recorder(Calls);
 
     impl Source for Recorder {

@@ -1,5 +1,5 @@
-//! The control of `AF_PACKET` capture: it knows every open socket of the interface, and swaps the filter on all of them. Sockets that are
-//! opened later (the device came back) get the filter of that time.
+//! The control of `AF_PACKET` capture. It knows every open socket of the interface and replaces the filter on all of
+//! them. A socket opened later, because a device came back, gets the newest filter.
 
 use super::{AfPacket, Config, Filter, socket::Socket};
 use crate::{
@@ -19,35 +19,36 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-/// See the module.
+/// The control of `AF_PACKET` capture. See the module.
 pub struct AfPacketControl {
     interface: Interface,
     state: Mutex<State>,
     tally: Arc<Tally>,
 }
 
-/// Locked while a device is opened and while the filter is replaced: no socket misses a new filter. Nobody takes it per packet.
+/// Locked while a device is opened and while the filter is replaced, so no socket misses a new filter. Not locked per
+/// packet.
 struct State {
     filters: Filters,
     sockets: Vec<Attached>,
 }
 
-/// A socket and the filter that is on it.
+/// A socket and the filter attached to it.
 struct Attached {
-    /// Its source owns it; when that is closed the socket is gone.
+    /// Owned by its source; it closes when the source is dropped.
     socket: Weak<Socket>,
     device: Device,
     filter: Arc<Filter>,
 }
 
 impl AfPacketControl {
-    /// Opens nothing yet.
+    /// Makes the control without opening a socket.
     pub fn new(interface: &Interface, filters: &Filters) -> Self {
         let state = State { filters: filters.clone(), sockets: Vec::new() };
         Self { interface: interface.clone(), state: Mutex::new(state), tally: Arc::default() }
     }
 
-    /// Opens `workers` sockets on `device` with the newest filter, as [`super::open`] does.
+    /// Opens `workers` sockets on `device` with the newest filter. See [`super::open`].
     ///
     /// # Errors
     /// Those of [`super::open`], with the device's name.
@@ -76,7 +77,8 @@ impl Control for AfPacketControl {
         let snaplen = self.interface.snaplen;
         let mut state = self.lock();
         state.sockets.retain(|attached| attached.socket.strong_count() > 0);
-        // All programs are made before the first is attached. Sockets on one device share theirs.
+        // Make all programs before attaching the first, so that a compile error changes nothing. Sockets on one device
+        // share a program.
         let mut made: Vec<(u32, Arc<Filter>)> = Vec::new();
         for Attached { device, .. } in &state.sockets {
             if !made.iter().any(|(ifindex, _)| *ifindex == device.ifindex) {
@@ -85,7 +87,7 @@ impl Control for AfPacketControl {
         }
         let new = |device: &Device| made.iter().find(|(ifindex, _)| *ifindex == device.ifindex).map(|(_, filter)| filter);
         let attach = |socket: &Weak<Socket>, filter: &Filter| -> io::Result<()> {
-            // Of a source that was closed meanwhile nothing is left to filter.
+            // A socket whose source was dropped meanwhile needs no filter.
             socket.upgrade().map_or(Ok(()), |socket| socket.filter(filter, snaplen))
         };
         for (done, Attached { socket, device, .. }) in state.sockets.iter().enumerate() {

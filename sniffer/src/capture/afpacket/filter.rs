@@ -1,24 +1,27 @@
-//! The filter of an `AF_PACKET` socket: our eBPF where `bpf(2)` is allowed and the device has one kind of frames, else libpcap's classic form.
+//! The filter of an `AF_PACKET` socket: an eBPF program where `bpf(2)` is allowed and all frames begin with the same
+//! header, otherwise libpcap's classic program.
 
 use crate::capture::{Error, Link, compile, devices::Device, ebpf, filter::Filters, libpcap};
 use std::os::fd::OwnedFd;
 
-/// What the kernel lets through to the socket.
+/// A filter in the form in which it is attached to a socket.
 #[derive(Debug)]
 pub enum Filter {
-    /// Everything.
+    /// No filter: every packet passes.
     None,
-    /// A classic BPF program: code, jump if true, jump if false, operand of each instruction. What it returns is cut to the snap length.
+    /// A classic BPF program: code, jump if true, jump if false, operand of each instruction. Its return values are
+    /// limited to the snap length when it is attached.
     Classic(libpcap::Instructions),
-    /// A loaded eBPF program of type socket filter. It must return the snap length for what it wants: the kernel copies that much.
+    /// A loaded eBPF program of type socket filter. On a match it must return the snap length, because the kernel
+    /// copies as many bytes as it returns.
     Ebpf(OwnedFd),
 }
 
 impl Filter {
-    /// Makes what `filters` want of `device`.
+    /// Makes the program of `filters` for `device`.
     ///
     /// # Errors
-    /// When neither form can be made.
+    /// When neither an eBPF nor a classic program can be made.
     pub fn new(filters: &Filters, device: &Device, snaplen: u32) -> Result<Self, Error> {
         if filters.is_everything() {
             return Ok(Self::None);
@@ -36,7 +39,7 @@ impl Filter {
         }
     }
 
-    /// As libpcap would make it: classic BPF, which every kernel takes.
+    /// Makes a classic program, which every kernel accepts.
     fn classic(filters: &Filters, device: &Device, snaplen: u32) -> Result<Self, Error> {
         let expression = filters.text.as_str();
         let ethernet = |device: &str| libpcap::live_program(device, snaplen, expression);
@@ -51,17 +54,18 @@ impl Filter {
             Some(Link::Ethernet) => ethernet(&device.name).map(Self::Classic),
             Some(_) => raw_ip().map(Self::Classic),
             None => {
-                // An expression about Ethernet headers matches nothing where there is none.
+                // An expression about Ethernet headers matches no frame that has none: return 0.
                 let raw_ip = raw_ip().unwrap_or_else(|_| vec![(0x06, 0, 0, 0)]);
                 Ok(Self::by_link(&ethernet("lo")?, &raw_ip))
             }
         }
     }
 
-    /// One program for a socket on all interfaces, whose packets begin with an Ethernet header or, on devices without one (tun, WireGuard),
-    /// with the IP header. It asks the kernel which device it is and goes to the one or the other.
+    /// Joins two programs to one for a socket on all interfaces. It asks the kernel for the hardware type of the
+    /// device, and runs `ethernet` where packets begin with an Ethernet header, otherwise (tun, WireGuard) `raw_ip`.
     fn by_link(ethernet: &[(u16, u8, u8, u32)], raw_ip: &[(u16, u8, u8, u32)]) -> Self {
-        // `ldh` at SKF_AD_OFF + SKF_AD_HATYPE, an ancillary load of Linux's own; jumps are relative, so the programs need no change.
+        // `ldh` at SKF_AD_OFF + SKF_AD_HATYPE: an ancillary load of Linux. Jumps are relative, so both programs can be
+        // appended unchanged.
         let hardware = (libc::SKF_AD_OFF + libc::SKF_AD_HATYPE).cast_unsigned();
         let (card, loopback) = (u32::from(libc::ARPHRD_ETHER), u32::from(libc::ARPHRD_LOOPBACK));
         let mut program = vec![(0x28, 0, 0, hardware), (0x15, 2, 0, card), (0x15, 1, 0, loopback)];

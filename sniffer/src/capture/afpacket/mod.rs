@@ -1,4 +1,4 @@
-//! Packets from an `AF_PACKET` socket through a mapped ring (`TPACKET_V3`): no system call and no copy per packet.
+//! Capture from an `AF_PACKET` socket with a memory-mapped ring (`TPACKET_V3`): no system call and no copy per packet.
 
 mod control;
 mod filter;
@@ -19,28 +19,29 @@ use std::{io, os::fd::AsFd, sync::Arc, time::Duration};
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
 const VLAN: u16 = 0x8100;
-/// Blocks are a quarter of a megabyte at least: with smaller ones a burst of large packets costs a wake-up for every few.
+/// Smallest size of a ring block in bytes. With smaller blocks a burst of large packets wakes the reader once per few
+/// packets.
 const BLOCK: u32 = 256 << 10;
 
-/// What to open.
+/// Parameters of a socket.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Name of the device, for messages.
     pub device: String,
-    /// Its index; 0 for all devices.
+    /// Index of the device; 0 for all devices.
     pub ifindex: u32,
-    /// Whether it is a loopback device, which shows every packet twice.
+    /// Whether it is a loopback device, on which every packet is seen twice.
     pub loopback: bool,
-    /// Bytes kept of a packet.
+    /// Bytes captured per packet, at most.
     pub snaplen: u32,
-    /// Size of the ring.
+    /// Size of the ring in bytes.
     pub ring_bytes: u64,
-    /// See packets that are for other hosts. Not for all devices at once.
+    /// Whether to capture packets addressed to other hosts. Ignored when `ifindex` is 0.
     pub promiscuous: bool,
 }
 
 impl Config {
-    /// What `interface` asks for, on `device`.
+    /// The parameters for `device` with the settings of `interface`.
     pub fn new(interface: &Interface, device: &Device) -> Self {
         Self {
             device: device.name.clone(),
@@ -53,26 +54,28 @@ impl Config {
     }
 }
 
-/// One socket with its ring.
+/// A source: one socket with its ring.
 pub struct AfPacket {
-    /// Its control replaces the filter on it.
+    /// Shared with the control, which replaces the filter on it.
     socket: Arc<Socket>,
     ring: Ring,
     config: Config,
-    /// Frames handed over since the tally was brought up to date, and their bytes.
+    /// Frames handed over since the last [`Source::update_stats`], and their captured bytes.
     copied: u64,
     copied_bytes: u64,
     tally: Arc<Tally>,
-    /// The device was last heard of as being down.
+    /// Whether the device was down when last reported.
     down: bool,
 }
 
-/// Opens `workers` sockets that share the traffic of one device. More than one, or any with a `group` named by the user, join a fanout
-/// group; with a number the kernel chooses when there is none. Nothing is received before all of them are in the group, and nothing at
-/// all that `filter` has not seen.
+/// Opens `workers` sockets that share the traffic of one device. They join a fanout group (packet(7)) if there are
+/// several or if `group` is given; without `group` the kernel chooses the number. Returns the sources and the group.
+/// The filter is attached after all sockets have joined, and until then every packet is rejected, so no packet passes
+/// unfiltered or twice.
 ///
 /// # Errors
-/// Without CAP_NET_RAW, when the device is not there, or when there is no memory for the ring; the text says what was being done.
+/// Without CAP_NET_RAW, when the device does not exist, or when there is no memory for the ring. The message says which
+/// step failed.
 pub fn open(
     config: &Config,
     workers: usize,
@@ -95,7 +98,7 @@ pub fn open(
     Ok((sources, group))
 }
 
-/// The same error with what was being done, and what would help.
+/// Adds to an error the step that failed and what may help.
 fn said(doing: &str, error: io::Error) -> io::Error {
     let help = match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => " (this needs root, or the capability CAP_NET_RAW)",
@@ -108,7 +111,7 @@ fn said(doing: &str, error: io::Error) -> io::Error {
 impl AfPacket {
     fn new(config: &Config, tally: Arc<Tally>) -> io::Result<Self> {
         let socket = Socket::new().map_err(|e| said("opening an AF_PACKET socket", e))?;
-        // Before the socket is bound, so that from its first packet on there is a filter.
+        // Before the socket is bound, so that no packet is received without a filter.
         socket.reject_all().map_err(|e| said("attaching a filter", e))?;
         let block_size = BLOCK.max(config.snaplen.saturating_add(4096).checked_next_power_of_two().unwrap_or(BLOCK));
         let blocks = u32::try_from(config.ring_bytes / u64::from(block_size)).unwrap_or(u32::MAX).max(2);
@@ -131,7 +134,7 @@ impl AfPacket {
         }
     }
 
-    /// Hands over a block, if there is one.
+    /// Hands over the packets of the next block; returns their number, or `None` if no block is ready.
     fn block(&mut self, each: &mut dyn FnMut(Frame<'_>)) -> Option<usize> {
         let block = self.ring.next()?;
         let (mut count, mut bytes) = (0, 0);
@@ -151,7 +154,7 @@ impl AfPacket {
         Some(count)
     }
 
-    /// The socket is in an error state: a device that is down comes back by itself, one that is gone does not.
+    /// Handles the error state of the socket: waits if the device is down, fails if it no longer exists.
     fn failed(&mut self) -> io::Result<()> {
         let Some(error) = self.socket.error()? else { return self.check_device() };
         if !matches!(error.raw_os_error(), Some(libc::ENETDOWN | libc::ENODEV | libc::ENXIO)) {
@@ -173,13 +176,14 @@ impl AfPacket {
     }
 }
 
-/// A packet as a frame; `None` for what is seen a second time on loopback, and for what has neither an Ethernet nor an IP header.
+/// Converts a packet to a frame. `None` for the outgoing copy on loopback, which is seen twice, and for packets with
+/// neither an Ethernet nor an IP header.
 #[inline]
 fn frame<'a>(packet: &Packet<'a>, snaplen: u32) -> Option<Frame<'a>> {
     let (link, skip) = match packet.hardware {
         libc::ARPHRD_LOOPBACK if packet.direction == libc::PACKET_OUTGOING => return None,
         libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK => (Link::Ethernet, 0),
-        // Whatever is in front of the IP header (nothing on tun and WireGuard, PPP on ppp): the kernel knows where it is.
+        // The kernel knows where the IP header is, whatever precedes it: nothing on tun and WireGuard, PPP on ppp.
         _ if matches!(packet.protocol, IPV4 | IPV6) => (Link::RawIp, packet.network),
         _ => return None,
     };

@@ -1,6 +1,6 @@
-//! The ring that kernel and program share: blocks, each of them the kernel's or ours as its status says
+//! The ring that the kernel and this program share: blocks, each owned by the one that its status names
 //! (`Documentation/networking/packet_mmap.rst`, `TPACKET_V3`).
-#![allow(unsafe_code)] // Memory that the kernel writes.
+#![allow(unsafe_code)] // memory that the kernel writes
 
 use std::{
     io,
@@ -10,12 +10,13 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-/// `tpacket_block_desc`: version, offset of private data, status, packets, offset of the first one, length, sequence number, two times.
+/// Size of `tpacket_block_desc`: version, offset of private data, status, number of packets, offset of the first one,
+/// length, sequence number, two timestamps. The constants below are offsets in it.
 const BLOCK_HEADER: usize = 48;
 const STATUS: usize = 8;
 const PACKETS: usize = 12;
 const FIRST: usize = 16;
-/// `tpacket3_hdr`, and behind it a `sockaddr_ll`.
+/// Size of `tpacket3_hdr` and the `sockaddr_ll` behind it.
 const PACKET_HEADER: usize = 48 + 20;
 
 pub(super) struct Ring {
@@ -29,7 +30,8 @@ pub(super) struct Ring {
 unsafe impl Send for Ring {}
 
 impl Ring {
-    /// Maps the ring of a socket, which must have been asked for with these very numbers.
+    /// Maps the ring of a socket. `block_size` (in bytes) and `blocks` must be those that
+    /// [`super::socket::Socket::ring`] requested.
     pub(super) fn map(socket: BorrowedFd<'_>, block_size: usize, blocks: usize) -> io::Result<Self> {
         let len = block_size * blocks;
         // SAFETY: a new mapping of a descriptor that is open; the kernel refuses a length that is not its ring's.
@@ -46,9 +48,9 @@ impl Ring {
         unsafe { AtomicU32::from_ptr(self.base.as_ptr().add(self.next * self.block_size + STATUS).cast()) }
     }
 
-    /// The next block that the kernel is done with. It goes back when it is dropped.
+    /// The next block that the kernel has released to user space. Dropping it returns it to the kernel.
     pub(super) fn next(&mut self) -> Option<Block<'_>> {
-        // Acquire: what the kernel wrote before it gave the block away is seen.
+        // Acquire: the kernel's writes before it released the block are visible.
         (self.status().load(Ordering::Acquire) & libc::TP_STATUS_USER != 0).then(|| Block { ring: self })
     }
 }
@@ -60,14 +62,14 @@ impl Drop for Ring {
     }
 }
 
-/// A block that is ours.
+/// A block owned by user space.
 pub(super) struct Block<'a> {
     ring: &'a mut Ring,
 }
 
 impl Drop for Block<'_> {
     fn drop(&mut self) {
-        // Release: everything was read before the kernel sees that it may write here again.
+        // Release: all reads are finished before the kernel sees that it may write to the block again.
         self.ring.status().store(libc::TP_STATUS_KERNEL, Ordering::Release);
         self.ring.next = (self.ring.next + 1) % self.ring.blocks;
     }
@@ -76,12 +78,12 @@ impl Drop for Block<'_> {
 impl Block<'_> {
     fn bytes(&self) -> &[u8] {
         let at = self.ring.next * self.ring.block_size;
-        // SAFETY: inside the mapping; while the status says so the kernel does not write to this block, and the status itself is
-        // read as part of it by nobody (`packets` begins behind it).
+        // SAFETY: inside the mapping. While the status says that user space owns the block, the kernel does not write
+        // to it. The status word itself is not part of the slice, which begins at `PACKETS`, behind it.
         unsafe { slice::from_raw_parts(self.ring.base.as_ptr().add(at + PACKETS), self.ring.block_size - PACKETS) }
     }
 
-    /// The packets in it.
+    /// The packets in the block.
     pub(super) fn packets(&self) -> Packets<'_> {
         let bytes = self.bytes();
         let left = u32_at(bytes, 0);
@@ -100,27 +102,27 @@ fn u16_at(bytes: &[u8], at: usize) -> u16 {
     bytes.get(at..).and_then(|b| b.first_chunk()).map_or(0, |b| u16::from_ne_bytes(*b))
 }
 
-/// A packet with what the kernel says about it.
+/// A packet and the kernel's metadata about it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Packet<'a> {
     pub seconds: u32,
     pub nanos: u32,
-    /// Bytes on the wire, without a tag that was taken out.
+    /// Bytes on the wire, without a stripped VLAN tag.
     pub wire_len: u32,
     /// `TP_STATUS_` bits.
     pub status: u32,
     pub vlan_tci: u16,
     pub vlan_tpid: u16,
-    /// EtherType as the kernel made it out, host byte order.
+    /// EtherType as determined by the kernel, in host byte order.
     pub protocol: u16,
     pub ifindex: u32,
     /// `ARPHRD_` number of the interface.
     pub hardware: u16,
     /// `PACKET_HOST`, `PACKET_OUTGOING` and so on.
     pub direction: u8,
-    /// From the link header on.
+    /// The captured bytes, from the link header on.
     pub data: &'a [u8],
-    /// Where in `data` the network header is.
+    /// Offset of the network header in `data`.
     pub network: usize,
 }
 
@@ -156,7 +158,7 @@ impl<'a> Iterator for Packets<'a> {
             data: here.get(link..)?.get(..captured)?,
             network: usize::from(u16_at(head, 26)).saturating_sub(link),
         };
-        // The last one says 0, or where the block ends.
+        // For the last packet it is 0 or the end of the block.
         let next = u32_at(head, 0) as usize;
         self.rest = if next < PACKET_HEADER { &[] } else { here.get(next..).unwrap_or_default() };
         Some(packet)

@@ -1,5 +1,5 @@
-//! The door to `AF_PACKET` sockets: options in, plain Rust out (packet(7), `linux/if_packet.h`).
-#![allow(unsafe_code)] // Socket options and addresses that the standard library has no words for.
+//! Options of `AF_PACKET` sockets as safe Rust functions (packet(7), `linux/if_packet.h`).
+#![allow(unsafe_code)] // socket options and addresses that the standard library does not wrap
 
 use super::Filter;
 use crate::capture::sys;
@@ -9,9 +9,11 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
-/// Frames only matter to the kernel's check of the numbers; blocks of the third version hold packets of any size.
+/// `tp_frame_size` in bytes. With `TPACKET_V3` it only has to pass the kernel's checks: blocks hold packets of any
+/// size.
 const FRAME: u32 = 2048;
-/// A block that is not full is handed over after so long: what a packet may wait on a quiet line.
+/// After this time the kernel hands over a block that is not full: the longest that a packet waits while there is
+/// little traffic.
 const RETIRE_MILLIS: u32 = 20;
 
 pub(super) struct Socket(OwnedFd);
@@ -22,16 +24,16 @@ impl AsFd for Socket {
     }
 }
 
-/// What `PACKET_STATISTICS` counted since it was read last.
+/// Counters of `PACKET_STATISTICS` since they were last read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Counted {
-    /// Passed the filter, the lost ones among them.
+    /// Packets that passed the filter, including the lost ones.
     pub packets: u32,
     pub lost: u32,
 }
 
 impl Socket {
-    /// A socket that receives nothing until it is bound.
+    /// Opens a socket that receives nothing until it is bound.
     pub(super) fn new() -> io::Result<Self> {
         // SAFETY: no pointers.
         let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
@@ -55,7 +57,7 @@ impl Socket {
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(value) }
     }
 
-    /// Asks for a ring of `blocks` blocks, to be mapped then.
+    /// Requests a receive ring of `blocks` blocks of `block_size` bytes, to be mapped afterwards.
     pub(super) fn ring(&self, block_size: u32, blocks: u32) -> io::Result<()> {
         self.set(libc::SOL_PACKET, libc::PACKET_VERSION, &(libc::tpacket_versions::TPACKET_V3 as i32))?;
         let request = libc::tpacket_req3 {
@@ -70,13 +72,14 @@ impl Socket {
         self.set(libc::SOL_PACKET, libc::PACKET_RX_RING, &request)
     }
 
-    /// Puts `filter` in the place of the one before; at no time is there none.
+    /// Attaches `filter`, which replaces the previous filter atomically.
     pub(super) fn filter(&self, filter: &Filter, snaplen: u32) -> io::Result<()> {
         const RETURN: u16 = 0x06;
         let program: Vec<libc::sock_filter> = match filter {
             Filter::None => vec![libc::sock_filter { code: RETURN, jt: 0, jf: 0, k: snaplen }],
             Filter::Classic(program) => {
-                // The third version copies as many bytes as the filter says: the snap length goes in here.
+                // With `TPACKET_V3` the kernel copies as many bytes as the filter returns, so the return values are
+                // limited to the snap length.
                 let cut = |code, k: u32| if code == RETURN { k.min(snaplen) } else { k };
                 program.iter().map(|&(code, jt, jf, k)| libc::sock_filter { code, jt, jf, k: cut(code, k) }).collect()
             }
@@ -85,12 +88,12 @@ impl Socket {
         sys::attach_filter(self.as_fd(), &program)
     }
 
-    /// A filter that nothing passes.
+    /// Attaches a filter that rejects every packet.
     pub(super) fn reject_all(&self) -> io::Result<()> {
         sys::attach_filter(self.as_fd(), &[libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0 }])
     }
 
-    /// Begins to receive from one interface, or from all of them when `ifindex` is 0.
+    /// Starts to receive from one interface, or from all of them if `ifindex` is 0.
     pub(super) fn bind(&self, ifindex: u32) -> io::Result<()> {
         // SAFETY: all bytes zero is a valid `sockaddr_ll`.
         let mut address: libc::sockaddr_ll = unsafe { zeroed() };
@@ -102,7 +105,8 @@ impl Socket {
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Sees packets for others too. The kernel counts the askers and forgets this one when the socket closes.
+    /// Makes the interface promiscuous. The kernel counts the sockets that ask for it, and drops the request when this
+    /// one closes.
     pub(super) fn promiscuous(&self, ifindex: u32) -> io::Result<()> {
         let request = libc::packet_mreq {
             mr_ifindex: ifindex.cast_signed(),
@@ -113,13 +117,13 @@ impl Socket {
         self.set(libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &request)
     }
 
-    /// Does not see what this host sends: on loopback that is everything a second time. Since Linux 4.20.
+    /// Excludes packets that this host sends; on loopback they are seen a second time as incoming. Needs Linux 4.20.
     pub(super) fn ignore_outgoing(&self) -> io::Result<()> {
         self.set(libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &1_i32)
     }
 
-    /// Joins a group whose members share the traffic, by a hash that both directions of a flow have in common, fragments put together
-    /// before. `None`: a new group with a number nobody uses. Returns the group's number.
+    /// Joins a fanout group, whose sockets share the traffic by a hash that is the same for both directions of a flow;
+    /// fragments are reassembled before. `None` makes a new group with an unused number. Returns the group's number.
     pub(super) fn join(&self, group: Option<u16>) -> io::Result<u16> {
         let mut kind = libc::PACKET_FANOUT_HASH | libc::PACKET_FANOUT_FLAG_DEFRAG;
         if group.is_none() {
@@ -130,14 +134,14 @@ impl Socket {
         Ok(joined as u16)
     }
 
-    /// The counters since they were read last: reading resets them.
+    /// Reads the counters; the kernel resets them when they are read.
     pub(super) fn counted(&self) -> io::Result<Counted> {
         let zero = libc::tpacket_stats_v3 { tp_packets: 0, tp_drops: 0, tp_freeze_q_cnt: 0 };
         let stats = self.get(libc::SOL_PACKET, libc::PACKET_STATISTICS, zero)?;
         Ok(Counted { packets: stats.tp_packets, lost: stats.tp_drops })
     }
 
-    /// Why the socket is in an error state, and clears that.
+    /// Reads and clears the pending error of the socket.
     pub(super) fn error(&self) -> io::Result<Option<io::Error>> {
         match self.get(libc::SOL_SOCKET, libc::SO_ERROR, 0_i32)? {
             0 => Ok(None),
@@ -145,7 +149,7 @@ impl Socket {
         }
     }
 
-    /// Whether the interface this was bound to does not exist any more.
+    /// Whether the interface that the socket was bound to no longer exists.
     pub(super) fn is_orphaned(&self) -> io::Result<bool> {
         // SAFETY: all bytes zero is a valid `sockaddr_ll`.
         let mut address: libc::sockaddr_ll = unsafe { zeroed() };

@@ -1,4 +1,4 @@
-//! Which programs go where on an interface, and what holds them there.
+//! Attaches the loaded eBPF programs to interfaces, by hook, and detaches them.
 
 use super::{
     error::{Error, os_error},
@@ -16,21 +16,21 @@ use aya::programs::{
 };
 use std::os::fd::{AsFd, OwnedFd};
 
-/// The object in the kernel, and all that holds its programs on interfaces. They are detached when it is dropped.
+/// The loaded object and everything that keeps its programs attached. Dropping it detaches them.
 pub(super) struct Attachments {
     loaded: Loaded,
     attached: Vec<Attached>,
-    /// Interfaces that got a clsact from us.
+    /// Interfaces to which this program added a clsact qdisc.
     clsact: Vec<u32>,
 }
 
-/// What holds programs on one interface.
+/// What keeps programs attached to one interface.
 struct Attached {
     ifindex: u32,
-    /// In words: `eth0: tcx`.
+    /// For messages: `eth0: tcx`.
     summary: String,
     links: Vec<Link>,
-    /// Socket filters and promiscuous mode.
+    /// Packet sockets that hold a socket filter or promiscuous mode.
     sockets: Vec<OwnedFd>,
 }
 
@@ -40,7 +40,7 @@ enum Link {
 }
 
 impl Attachments {
-    /// Nothing is attached yet.
+    /// Starts with nothing attached.
     pub fn new(loaded: Loaded) -> Self {
         Self { loaded, attached: Vec::new(), clsact: Vec::new() }
     }
@@ -53,17 +53,17 @@ impl Attachments {
         &mut self.loaded
     }
 
-    /// Where programs are attached, in words.
+    /// Where programs are attached, for messages: `eth0: tcx`.
     pub fn hooks(&self) -> Vec<String> {
         self.attached.iter().map(|attached| attached.summary.clone()).collect()
     }
 
-    /// Attaches to `device` what `interface` asks for.
+    /// Attaches programs to `device` with the hook that `interface` asks for.
     pub fn attach(&mut self, device: &Device, interface: &Interface) -> Result<(), Error> {
         self.attach_with(device, interface, false)
     }
 
-    /// The same, with clsact even where the kernel has tcx.
+    /// Like [`Self::attach`]; with `clsact` set it uses clsact even where the kernel has tcx.
     pub fn attach_with(&mut self, device: &Device, interface: &Interface, clsact: bool) -> Result<(), Error> {
         let Self { loaded, clsact: ours, .. } = self;
         let mut attaching = Attaching { loaded, ours, device, links: Vec::new(), sockets: Vec::new(), clsact };
@@ -79,7 +79,8 @@ impl Attachments {
         let Attaching { links, sockets, .. } = attaching;
         let summary = done.as_ref().map(|how| format!("{}: {how}", device.name)).unwrap_or_default();
         let attached = Attached { ifindex: device.ifindex, summary, links, sockets };
-        // Half of it would show half of the traffic.
+        // If one direction could not be attached, detach the other: a capture of half the traffic is worse than an
+        // error.
         match done {
             Ok(_) => self.attached.push(attached),
             Err(error) => {
@@ -90,7 +91,7 @@ impl Attachments {
         Ok(())
     }
 
-    /// Detaches what is attached to an interface.
+    /// Detaches all programs from an interface.
     pub fn detach(&mut self, ifindex: u32) {
         if let Some(at) = self.attached.iter().position(|attached| attached.ifindex == ifindex) {
             let attached = self.attached.swap_remove(at);
@@ -104,7 +105,7 @@ impl Drop for Attachments {
         for attached in std::mem::take(&mut self.attached) {
             take_off(&mut self.loaded, attached);
         }
-        // A clsact that was ours goes with our programs, if nobody else uses it by now.
+        // Delete the clsact qdiscs that this program added, unless another program uses them by now.
         for ifindex in std::mem::take(&mut self.clsact) {
             if let Err(error) = qdisc::delete_unused_clsact(ifindex) {
                 log::debug!("clsact of interface {ifindex} stays: {error}");
@@ -113,7 +114,7 @@ impl Drop for Attachments {
     }
 }
 
-/// Takes programs off an interface; one that is gone took them with it.
+/// Detaches programs. If the interface is gone, the kernel has detached them already.
 fn take_off(loaded: &mut Loaded, attached: Attached) {
     for link in attached.links {
         let done = match link {
@@ -127,7 +128,7 @@ fn take_off(loaded: &mut Loaded, attached: Attached) {
     drop(attached.sockets);
 }
 
-/// One interface while programs are attached to it.
+/// State while programs are being attached to one interface.
 struct Attaching<'a> {
     loaded: &'a mut Loaded,
     /// [`Attachments::clsact`]
@@ -135,7 +136,7 @@ struct Attaching<'a> {
     device: &'a Device,
     links: Vec<Link>,
     sockets: Vec<OwnedFd>,
-    /// As on kernels without tcx.
+    /// Use clsact, as on kernels without tcx.
     clsact: bool,
 }
 
@@ -187,7 +188,8 @@ impl Attaching<'_> {
         }
     }
 
-    /// XDP sees only what comes in. On loopback everything that goes out comes in.
+    /// XDP sees only incoming packets, so TC attaches to the outgoing side. On loopback every outgoing packet also
+    /// comes in.
     fn xdp_and_tc(&mut self, mode: &str) -> Result<String, Error> {
         if self.device.loopback {
             return Ok(mode.to_owned());
@@ -204,7 +206,8 @@ impl Attaching<'_> {
         Ok(by.to_owned())
     }
 
-    /// By tcx where the kernel has it, attached first, so that other programs' verdicts do not hide packets from us. Else by clsact.
+    /// Attaches TC by tcx, as the first program, so that the verdicts of other programs do not hide packets from this
+    /// one. Where the kernel has no tcx: by clsact.
     fn tc(&mut self, point: AttachPoint) -> Result<&'static str, Error> {
         let name = &self.device.name;
         let side = if point == AttachPoint::TcIn { TcAttachType::Ingress } else { TcAttachType::Egress };
@@ -216,7 +219,7 @@ impl Attaching<'_> {
                     self.links.push(Link::Tc(point, id));
                     return Ok("tcx");
                 }
-                // An older kernel does not know the attach type.
+                // A kernel without tcx does not know the attach type.
                 Err(error) if matches!(os_error(&error), Some(libc::EINVAL | libc::EOPNOTSUPP)) => self.clsact = true,
                 Err(error) => return Err(failed(error)),
             }
@@ -237,7 +240,7 @@ impl Attaching<'_> {
         let name = &self.device.name;
         let socket = sys::packet_socket().map_err(|e| Error::io("a packet socket", e))?;
         let Program::SocketFilter(program) = self.loaded.ready(AttachPoint::Socket)? else { return Err(mixed_up()) };
-        // Before it takes packets: what it takes without a program stays in its queue.
+        // Attach before binding: the socket would queue packets that arrive before it has a filter.
         program.attach(&socket).map_err(|e| Error::aya(format!("attaching a socket filter to {name}"), &e))?;
         sys::bind(socket.as_fd(), self.device.ifindex).map_err(|e| Error::io(format!("binding a packet socket to {name}"), e))?;
         self.sockets.push(socket);
@@ -245,7 +248,7 @@ impl Attaching<'_> {
     }
 }
 
-/// The program that is attached at `point`, once it is loaded.
+/// The program to attach at `point`, after its object was loaded.
 fn entry<T>(loaded: &mut Loaded, point: AttachPoint) -> Option<&mut T>
 where
     for<'a> &'a mut T: TryFrom<&'a mut Program>,

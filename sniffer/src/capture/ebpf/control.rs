@@ -1,4 +1,4 @@
-//! The control of eBPF capture: what is loaded and attached, behind a lock that no packet waits for.
+//! The control of eBPF capture: the loaded and attached programs, behind a lock that is not taken per packet.
 
 use super::attach::Attachments;
 use crate::{
@@ -13,11 +13,11 @@ use crate::{
 };
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
-/// See the module.
+/// The control of eBPF capture. See the module.
 pub struct EbpfControl {
-    /// Locked while a filter is replaced, counters are read, or a device has come or gone.
+    /// Locked while a filter is replaced, counters are read, or programs are attached to or detached from a device.
     attachments: Mutex<Attachments>,
-    /// What only user space counts: what was handed over, and copies that another interface owns.
+    /// Counters of user space: packets handed to workers, and duplicates that belong to another interface.
     tally: Tally,
 }
 
@@ -26,17 +26,18 @@ impl EbpfControl {
         Self { attachments: Mutex::new(attachments), tally: Tally::default() }
     }
 
-    /// Where the programs are, in words: `eth0: tcx`.
+    /// Where the programs are attached, for messages: `eth0: tcx`.
     pub fn hooks(&self) -> Vec<String> {
         self.lock().hooks()
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Attachments> {
-        // Nothing that holds the lock leaves it half done.
+        // A poisoned lock is usable: no holder leaves the state incomplete.
         self.attachments.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands on what the programs have logged. A worker calls it, so it does not wait for a filter that is being loaded.
+    /// Forwards the log messages of the eBPF programs. Called by a worker, so it does not wait if the lock is held, for
+    /// example while a filter is loaded.
     pub(super) fn flush_log(&self) {
         match self.attachments.try_lock() {
             Ok(mut attachments) => attachments.loaded_mut().flush_log(),

@@ -1,30 +1,31 @@
-//! Why the kernel does not do it, so that the ladder ebpf → af_packet → pcap can say what would help.
+//! Errors of the kernel while eBPF programs are loaded and attached, worded so that the log of `auto` can say what
+//! would help.
 
 use std::io;
 
-/// Why capture with eBPF cannot be opened.
+/// Why eBPF capture cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The kernel says that we may not.
+    /// The kernel denied permission.
     #[error("{what}: {source}; it needs {capability}", capability = Self::CAPABILITIES)]
     Privilege {
-        /// What was tried.
+        /// The operation that failed.
         what: String,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// The kernel is too old for it, or was built without it.
+    /// The kernel does not support the operation: it is too old or was built without it.
     #[error("{what}: {reason}")]
     Kernel {
-        /// What was tried.
+        /// The operation that failed.
         what: String,
-        /// What the kernel said.
+        /// The kernel's error.
         reason: String,
     },
-    /// There is no such interface, or it does not do what is asked of it.
+    /// The interface does not exist or does not support what was requested.
     #[error("interface {name}: {reason}")]
     Interface {
-        /// As the user named it.
+        /// The interface as the user named it.
         name: String,
         /// What is wrong.
         reason: String,
@@ -32,7 +33,7 @@ pub enum Error {
     /// The filter cannot be run in the kernel.
     #[error("filter `{text}`: {reason}")]
     Filter {
-        /// The expression.
+        /// The filter expression.
         text: String,
         /// What is wrong.
         reason: String,
@@ -40,19 +41,19 @@ pub enum Error {
 }
 
 impl Error {
-    /// What takes the place of root.
+    /// The privileges that are needed.
     const CAPABILITIES: &str = "root, or CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and CAP_NET_RAW";
 
-    /// The capabilities that would help, if that is what is missing.
+    /// The capabilities that would help, if the error is a missing privilege.
     pub fn missing_capability(&self) -> Option<&'static str> {
         matches!(self, Self::Privilege { .. }).then_some(Self::CAPABILITIES)
     }
 
-    /// From what the kernel said to `what`.
+    /// Classifies the kernel's error of the operation `what`.
     pub(super) fn io(what: impl Into<String>, error: io::Error) -> Self {
         let what = what.into();
         let raw = error.raw_os_error();
-        // The verifier also says EACCES, and to root nothing else does.
+        // The verifier also refuses programs with EACCES. For root EACCES means nothing else.
         if raw == Some(libc::EPERM) || (raw == Some(libc::EACCES) && !super::sys::is_root()) {
             Self::Privilege { what, source: error }
         } else {
@@ -60,7 +61,7 @@ impl Error {
         }
     }
 
-    /// From an error of aya's, which hides the kernel's some way down.
+    /// Classifies an error of aya, whose chain of sources contains the kernel's error.
     pub(super) fn aya(what: impl Into<String>, error: &(dyn std::error::Error + 'static)) -> Self {
         let what = what.into();
         match os_error(error) {
@@ -71,7 +72,7 @@ impl Error {
     }
 }
 
-/// The number of the first I/O error among an error and its sources.
+/// The OS error number of the first I/O error in a chain of errors.
 pub(super) fn os_error(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -83,7 +84,8 @@ pub(super) fn os_error(error: &(dyn std::error::Error + 'static)) -> Option<i32>
     None
 }
 
-/// The messages of an error and of its sources, each once, cut: the verifier's may be long.
+/// The messages of a chain of errors, without repetitions. Only the last part is kept, because a verifier log can be
+/// long.
 fn messages(error: &(dyn std::error::Error + 'static)) -> String {
     const MOST: usize = 2000;
     let mut text = error.to_string();

@@ -1,4 +1,5 @@
-//! The object in the kernel: its programs, which call each other through jump tables, and its maps. Not where they are attached.
+//! The loaded eBPF object: its programs, the jump tables through which they call each other, and its maps. Does not
+//! attach programs.
 
 use super::{error::Error, sys};
 use crate::capture::{
@@ -20,18 +21,19 @@ use aya::{
 use sniffer_common::{Counters, MAX_SNAPLEN, MAX_WORKERS, link, setting, slot};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-/// Built by `cargo xtask build-ebpf`; a test there tells when it is stale.
+/// Built by `cargo xtask build-ebpf`. A test in xtask fails when the object is older than its sources.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/../sniffer-ebpf/object/sniffer.bpf.o"));
 
-/// A reader is woken when so much is pending: waking it for every record costs a third of the rate and several times the CPU.
+/// Bytes pending in a ring before the kernel wakes its reader. Waking it for every record costs a third of the packet
+/// rate and several times the CPU.
 const WAKE_AT: usize = 256 << 10;
-/// A ring holds some of the greatest records at least.
+/// Smallest ring in bytes: it holds several records of the largest size.
 const MIN_RING: usize = 256 << 10;
-/// The kernel counts positions in a ring with 32 bits.
+/// Largest ring in bytes: the kernel counts positions in a ring with 32 bits.
 const MAX_RING: usize = 1 << 30;
 
-/// Where programs can be attached. Each place has an entry, a filter and a capture program of its own, and a jump table through which they
-/// call each other, because the kernel wants all programs of a table to be of one kind.
+/// A place where programs can be attached. Each has its own entry, filter and capture program and its own jump table,
+/// because the kernel requires that all programs of a table have the same type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AttachPoint {
     Xdp,
@@ -40,7 +42,7 @@ pub(super) enum AttachPoint {
     Socket,
 }
 
-/// Names in the object, and how filters are made for an attach point.
+/// The names that an attach point has in the object, and the parameters of its filters.
 struct Parts {
     entry: &'static str,
     capture: &'static str,
@@ -61,25 +63,25 @@ impl AttachPoint {
         let (kind, hook, no_match) = match self {
             Self::Xdp => (sys::XDP, ebpf::Hook::Xdp, 2),                 // XDP_PASS
             Self::TcIn | Self::TcOut => (sys::TC, ebpf::Hook::Tc, -1),   // TCX_NEXT, TC_ACT_UNSPEC
-            Self::Socket => (sys::SOCKET_FILTER, ebpf::Hook::Socket, 0), // nothing for the socket itself
+            Self::Socket => (sys::SOCKET_FILTER, ebpf::Hook::Socket, 0), // 0: the packet is not queued on the socket
         };
         Parts { entry, capture, table, kind, hook, no_match }
     }
 }
 
-/// The object.
+/// The loaded object.
 pub(super) struct Loaded {
     ebpf: Ebpf,
     filter: Filters,
     workers: u32,
     /// Attach points whose programs are loaded.
     ready: Vec<AttachPoint>,
-    /// Only of objects made for it.
+    /// Only for objects built with logging.
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
 }
 
 impl Loaded {
-    /// Loads maps and settings; programs follow with [`Self::ready`]. Returns the rings as well, one per worker.
+    /// Loads the maps and sets the globals; [`Self::ready`] loads programs. Also returns the rings, one per worker.
     pub fn new(interface: &Interface, device: &Device, filters: &Filters) -> Result<(Self, Vec<RingBuf<MapData>>), Error> {
         sys::raise_memlock();
         let workers = interface.workers().clamp(1, MAX_WORKERS as usize);
@@ -123,7 +125,8 @@ impl Loaded {
         Ok((loaded, rings))
     }
 
-    /// Loads the programs of an attach point, the filter among them, and returns the one to attach.
+    /// Loads the entry, filter and capture programs of an attach point, unless they are loaded, and returns the entry
+    /// program, which is the one to attach.
     pub fn ready(&mut self, point: AttachPoint) -> Result<&mut Program, Error> {
         let parts = point.parts();
         if !self.ready.contains(&point) {
@@ -138,14 +141,14 @@ impl Loaded {
         self.program(parts.entry)
     }
 
-    /// The program that is attached at `point`.
+    /// The entry program of `point`, which is the one to attach.
     pub fn entry(&mut self, point: AttachPoint) -> Option<&mut Program> {
         self.ebpf.program_mut(point.parts().entry)
     }
 
-    /// Replaces the filter of every attach point; each slot of a jump table changes in one step.
+    /// Replaces the filter at every attach point. Each slot of a jump table changes atomically.
     pub fn set_filter(&mut self, filter: &Filters) -> Result<(), Error> {
-        // All are made before the first is put in place, so that a refusal changes nothing.
+        // Make all programs before replacing the first, so that a refusal by the kernel changes nothing.
         let make = |filter: &Filters| self.ready.iter().map(|point| self.make(&point.parts(), filter)).collect::<Result<Vec<_>, _>>();
         let put = |made: Vec<_>| self.ready.iter().zip(made).try_for_each(|(point, programs)| self.put(&point.parts(), programs));
         if let Err(error) = put(make(filter)?) {
@@ -158,7 +161,7 @@ impl Loaded {
         Ok(())
     }
 
-    /// The counters of all workers and CPUs together.
+    /// The counters, summed over all workers and CPUs.
     pub fn counters(&self) -> Result<Counters, Error> {
         let map = self.ebpf.map("COUNTERS").ok_or_else(|| lacks("COUNTERS"))?;
         let map = PerCpuArray::<_, [u64; 4]>::try_from(map).map_err(|e| Error::aya("map COUNTERS", &e))?;
@@ -175,7 +178,7 @@ impl Loaded {
         Ok(sum)
     }
 
-    /// Hands on what the programs logged.
+    /// Forwards the log messages of the programs.
     pub fn flush_log(&mut self) {
         if let Some(logger) = &mut self.logger {
             logger.flush();
@@ -186,7 +189,8 @@ impl Loaded {
         self.put(parts, self.make(parts, filter)?)
     }
 
-    /// The programs for Ethernet and raw IP; `None` leaves the slot empty, and everything is captured.
+    /// Loads the filter programs for Ethernet and for raw IP. `None` leaves the slot empty, and then every packet is
+    /// captured.
     fn make(&self, parts: &Parts, filter: &Filters) -> Result<[Option<OwnedFd>; 2], Error> {
         if filter.is_everything() {
             return Ok([None, None]);
@@ -226,7 +230,7 @@ impl Loaded {
     }
 }
 
-/// Interfaces without a link header, as far as there are any now.
+/// The indices of the existing interfaces that have no link header.
 fn raw_ip_interfaces() -> Vec<u32> {
     let all = sys::interfaces().unwrap_or_default();
     let raw = all.into_iter().filter(|(_, name)| hardware_type(name).is_ok_and(|kind| linktype::of_hardware(kind) != Link::Ethernet));
@@ -251,7 +255,7 @@ fn fd(program: &Program) -> Result<&ProgramFd, aya::programs::ProgramError> {
     }
 }
 
-/// Makes the ring of a worker and puts it where the programs find it.
+/// Makes the ring of a worker (`bytes` long) and enters it in the map `RINGS`.
 fn ring(ebpf: &Ebpf, worker: u32, bytes: u32) -> Result<RingBuf<MapData>, Error> {
     let Some(Map::ArrayOfMaps(rings)) = ebpf.map("RINGS") else { return Err(lacks("RINGS")) };
     let fd = sys::ring_buffer(bytes).map_err(|e| Error::io(format!("a ring buffer of {bytes} bytes"), e))?;
@@ -260,7 +264,8 @@ fn ring(ebpf: &Ebpf, worker: u32, bytes: u32) -> Result<RingBuf<MapData>, Error>
     RingBuf::try_from(Map::RingBuf(map)).map_err(|e| Error::aya("mapping a ring buffer", &e))
 }
 
-/// The committed object; a debug build takes another one that is named, as `cargo xtask build-ebpf --debug` makes it.
+/// The built-in object. A debug build instead reads the file that SNIFFER_BPF_OBJECT names, such as one built by `cargo
+/// xtask build-ebpf --debug`.
 fn object() -> std::borrow::Cow<'static, [u8]> {
     #[cfg(debug_assertions)]
     if let Some(path) = std::env::var_os("SNIFFER_BPF_OBJECT") {
@@ -272,7 +277,8 @@ fn object() -> std::borrow::Cow<'static, [u8]> {
     OBJECT.into()
 }
 
-/// Only objects made for it log, and only debug builds of this program listen.
+/// Opens the log of the programs. Only objects built with logging have one, and only debug builds of this program read
+/// it.
 fn logger(ebpf: &mut Ebpf) -> Option<aya_log::EbpfLogger<&'static dyn log::Log>> {
     if !cfg!(debug_assertions) || ebpf.map("AYA_LOGS").is_none() {
         return None;

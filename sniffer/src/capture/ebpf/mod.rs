@@ -1,5 +1,5 @@
-//! Capture by programs in the kernel: loads the object, attaches it to an interface, and gives one [`Source`] per worker. The programs are
-//! in `sniffer-ebpf`; what they are to match comes from [`super::filter`].
+//! Capture by eBPF programs: loads the object, attaches its programs to an interface, and makes one [`Source`] per
+//! worker. The programs are in `sniffer-ebpf`; the filters come from [`super::filter`].
 
 mod attach;
 mod control;
@@ -25,20 +25,20 @@ use ring::RingSource;
 use std::sync::Arc;
 use watch::Watch;
 
-/// What an interface is opened as: its sources, one per worker, and its control.
+/// An open interface: its sources, one per worker, and its control.
 pub type Opened = (Vec<Box<dyn Source>>, Arc<EbpfControl>);
 
-/// Loads and attaches as `interface` says; packets that arrive on `device` from now on are in the sources, one per worker. The programs stay
-/// attached as long as the control or one of the sources lives.
+/// Loads the programs and attaches them to `device` as `interface` says. The sources, one per worker, deliver packets
+/// from now on. The programs stay attached as long as the control or one of the sources exists.
 ///
 /// # Errors
-/// When something is missing, and what would mend it.
+/// When the kernel refuses; the message says what is missing and what would help.
 pub fn open(interface: &Interface, device: &Device, filters: &Filters) -> Result<Opened, Error> {
     let (loaded, rings) = Loaded::new(interface, device, filters)?;
     let mut attachments = Attachments::new(loaded);
     attachments.attach(device, interface)?;
     let control = Arc::new(EbpfControl::new(attachments));
-    // One worker looks after the device for all.
+    // Only the first worker watches the device.
     let mut watch = Some(Watch::new(interface, device));
     let sources = rings.into_iter().map(|ring| {
         let source: Box<dyn Source> = Box::new(RingSource::new(ring, Arc::clone(&control), watch.take(), device.is_any()));

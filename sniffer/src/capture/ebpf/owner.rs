@@ -1,16 +1,18 @@
-//! On `any` a packet that crosses a bridge, a veth pair and a card is seen on each: a flow belongs to the interface that saw it first, and
-//! the others' copies are left alone. A table of fixed size, no flow table: what it forgets is owned anew.
+//! Recognises duplicates on `any`: a packet that crosses a bridge, a veth pair and a card is seen on each of them. A
+//! flow belongs to the interface that saw it first; copies from other interfaces are left out. The table has a fixed
+//! size: a flow that was evicted is assigned again to the interface that sees it next.
 
 use crate::capture::{Frame, Link};
 use crate::time::Timestamp;
 use std::hash::{BuildHasher, Hasher};
 
-/// Flows remembered, in sets of four: 1.5 MB. A busier host owns some flows twice and reports their transactions twice.
+/// Number of sets, of four flows each: 65,536 flows, 1.5 MB. On a host with more flows, some are assigned twice, and
+/// their transactions are reported twice.
 const SETS: usize = 1 << 14;
 const WAYS: usize = 4;
-/// An owner that is silent for so long has lost the flow: an interface went down, a route changed.
+/// Nanoseconds of silence after which an interface loses a flow, because it went down or a route changed.
 const SILENT_NS: u64 = 5_000_000_000;
-/// Tags looked through.
+/// VLAN tags skipped to find the IP header.
 const MAX_TAGS: usize = 4;
 
 #[derive(Clone, Copy, Default)]
@@ -20,7 +22,7 @@ struct Owned {
     ifindex: u32,
 }
 
-/// Who saw which flow first.
+/// Which interface saw which flow first.
 pub(super) struct Owners {
     table: Vec<[Owned; WAYS]>,
     hasher: foldhash::fast::RandomState,
@@ -31,7 +33,7 @@ impl Owners {
         Self { table: vec![Default::default(); SETS], hasher: foldhash::fast::RandomState::default() }
     }
 
-    /// Whether the interface that saw the frame owns its flow. What is not IP belongs to whoever sees it.
+    /// Whether the frame's flow belongs to the interface that saw the frame. A frame that is not IP always does.
     pub fn owns(&mut self, frame: &Frame<'_>) -> bool {
         let Some(flow) = self.flow(frame) else { return true };
         let Timestamp(now) = frame.time;
@@ -48,7 +50,7 @@ impl Owners {
         true
     }
 
-    /// The same for both directions; never 0, which is an empty place.
+    /// The hash of the frame's flow; equal for both directions. Never 0, which marks an empty entry.
     fn flow(&self, frame: &Frame<'_>) -> Option<u64> {
         let data = frame.data;
         let mut at = 0;

@@ -1,4 +1,5 @@
-//! Takes a clsact away that nobody uses (rtnetlink, `include/uapi/linux/rtnetlink.h`): aya adds one and does not remove it.
+//! Deletes a clsact qdisc that is no longer used, over rtnetlink (`include/uapi/linux/rtnetlink.h`). aya adds it and
+//! does not remove it.
 #![allow(unsafe_code)] // a netlink socket
 
 use aya_obj::generated::{TC_H_CLSACT, TC_H_MAJ_MASK, TC_H_MIN_EGRESS, TC_H_MIN_INGRESS};
@@ -10,12 +11,12 @@ use std::{
 
 const NLMSG_DONE: u16 = libc::NLMSG_DONE as u16;
 const NLMSG_ERROR: u16 = libc::NLMSG_ERROR as u16;
-/// The handle that a clsact always has.
+/// The handle of every clsact qdisc.
 const CLSACT_HANDLE: u32 = TC_H_CLSACT & TC_H_MAJ_MASK;
-/// Answers read for one question; more than an interface has filters.
+/// Most messages read in reply to one request; more than an interface has filters.
 const MAX_ANSWERS: usize = 1024;
 
-/// Deletes the clsact of an interface if there is no filter in it.
+/// Deletes the clsact qdisc of an interface if it has no filters.
 pub(super) fn delete_unused_clsact(ifindex: u32) -> io::Result<()> {
     // SAFETY: no pointers.
     let fd = unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_ROUTE) };
@@ -32,7 +33,7 @@ pub(super) fn delete_unused_clsact(ifindex: u32) -> io::Result<()> {
     ask(&socket, &request(RTM_DELQDISC, NLM_F_ACK, ifindex, CLSACT_HANDLE, TC_H_CLSACT)).map(drop)
 }
 
-/// `struct nlmsghdr` and `struct tcmsg`.
+/// A message: `struct nlmsghdr` and `struct tcmsg`.
 fn request(kind: u16, flags: libc::c_int, ifindex: u32, handle: u32, parent: u32) -> Vec<u8> {
     let mut message = 36u32.to_ne_bytes().to_vec();
     message.extend(kind.to_ne_bytes());
@@ -43,7 +44,7 @@ fn request(kind: u16, flags: libc::c_int, ifindex: u32, handle: u32, parent: u32
     message
 }
 
-/// Whether there was a filter among the answers.
+/// Sends a request and reads the replies. Returns whether they contain a filter.
 fn ask(socket: &OwnedFd, request: &[u8]) -> io::Result<bool> {
     // SAFETY: the request lives until the call returns.
     if unsafe { libc::send(socket.as_raw_fd(), request.as_ptr().cast(), request.len(), 0) } < 0 {

@@ -1,4 +1,4 @@
-//! A worker's ring as a [`Source`]. Frames are borrowed from the ring; nothing is copied.
+//! A worker's ring as a [`Source`]. Frames borrow from the ring; packet data is not copied.
 
 use super::{control::EbpfControl, owner::Owners, sys, watch::Watch};
 use crate::{
@@ -15,11 +15,12 @@ use std::{
 };
 use zerocopy::FromBytes;
 
-/// Records of one call of `poll`, so that timers and signals get their turn.
+/// Most records per call of `poll`, so that timers and signals get their turn.
 const BATCH: usize = 1024;
-/// The kernel wakes us only when much is pending; little is found by looking.
+/// Longest sleep between two looks at the ring. The kernel wakes the reader only when many bytes are pending.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// How often the clocks are compared (the wall clock may be set or slewed) and the devices are looked for.
+/// How often the offset between boot time and wall clock is measured again, because the wall clock may be set or
+/// slewed, and how often the device is checked.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) struct RingSource {
@@ -27,7 +28,7 @@ pub(super) struct RingSource {
     control: Arc<EbpfControl>,
     watch: Option<Watch>,
     owners: Option<Owners>,
-    /// What was counted since the tally was brought up to date: frames handed over, and those that another interface owns.
+    /// Counts since the last [`Source::update_stats`]: frames handed over, and duplicates.
     counted: DeviceStats,
     boot_to_wall: u64,
     check_at: Instant,
@@ -92,15 +93,15 @@ impl Source for RingSource {
     }
 
     fn update_stats(&mut self) -> io::Result<()> {
-        // The rest is counted by the kernel half, where the control reads it.
+        // The eBPF programs count the rest; the control reads their counters.
         self.control.tally().add(std::mem::take(&mut self.counted));
         Ok(())
     }
 }
 
-/// The frame in a record.
+/// Parses a record of the ring; `None` if it is truncated. `boot_to_wall` in nanoseconds.
 fn frame(record: &[u8], boot_to_wall: u64) -> Option<Frame<'_>> {
-    // Native byte order: the kernel half wrote it on this machine.
+    // Native byte order: the eBPF program wrote the record on this machine.
     let (header, data) = RecordHeader::read_from_prefix(record).ok()?;
     let data = data.get(..header.captured as usize)?;
     let tag = (header.tag_tpid != 0).then_some(StrippedTag { tpid: header.tag_tpid, tci: header.tag_tci });

@@ -1,4 +1,4 @@
-//! The same filter for a packet socket of another backend.
+//! The eBPF filter for the packet sockets of the `AF_PACKET` backend.
 
 use super::{error::Error, sys};
 use crate::capture::filter::{
@@ -8,11 +8,12 @@ use crate::capture::filter::{
 };
 use std::os::fd::OwnedFd;
 
-/// Loads the filter for a packet socket (`SO_ATTACH_BPF`): it sees tags in the metadata as if they stood in the frame. `raw_ip` says what
-/// frames begin with. On a match it returns `snaplen`. `None`: everything is wanted.
+/// Loads the filter as a program for `SO_ATTACH_BPF`. It reads a VLAN tag in the metadata as if the tag were in the
+/// frame. `raw_ip` says that frames begin with an IP header, not with an Ethernet header. On a match the program
+/// returns `snaplen` (bytes). `None` if the filter matches everything.
 ///
 /// # Errors
-/// When `bpf(2)` is refused; a classic program is the way then.
+/// When the filter cannot be compiled or `bpf(2)` refuses it; the caller then uses a classic program.
 pub fn socket_filter(filter: &Filters, raw_ip: bool, snaplen: u32) -> Result<Option<OwnedFd>, Error> {
     if filter.is_everything() {
         return Ok(None);

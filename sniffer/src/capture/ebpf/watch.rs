@@ -1,5 +1,5 @@
-//! A device comes and goes: programs are attached again to one that is back, and move with a default route. The rings stay, and so does the
-//! newest filter, which is in the jump tables.
+//! Watches the device of an interface: attaches the programs again when the device comes back, and moves them when a
+//! default route moves. The rings stay, and so does the newest filter, which is in the jump tables.
 
 use super::control::EbpfControl;
 use crate::capture::{
@@ -17,12 +17,12 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// `device` is what `interface` names now.
+    /// `device` is the device that the settings resolve to now.
     pub fn new(interface: &Interface, device: &Device) -> Self {
         Self { interface: interface.clone(), device: device.clone(), gone: false, route_at: Instant::now() }
     }
 
-    /// Looks for the device; to be called about once a second.
+    /// Checks the device; to be called about once a second.
     pub fn look(&mut self, control: &EbpfControl, now: Instant) {
         if self.device.is_any() {
             return;
@@ -41,7 +41,8 @@ impl Watch {
             log::warn!("{}: the device is gone; it is looked for every second", self.device.name);
             control.lock().detach(self.device.ifindex);
         }
-        // A route may lead to another device. What was named by name or number stays with the name it has had from the start.
+        // A default route may lead to another device. A device given by name or number is looked up by the name that it
+        // had at start.
         let wanted = if is_route { &self.interface.device } else { &self.device.name };
         let Ok(found) = devices::resolve(wanted) else { return };
         if there && found.ifindex == self.device.ifindex {

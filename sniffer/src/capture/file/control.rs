@@ -1,4 +1,5 @@
-//! The control of a capture file: it swaps the user's filter. There is no kernel half that could honour verdicts or count flows.
+//! The control of a capture file: it replaces the user's filter. A file has no kernel programs, so it ignores verdicts
+//! and has no flow records.
 
 use crate::{
     capture::{
@@ -14,19 +15,19 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// See the module.
+/// The control of a capture file. See the module.
 pub struct FileControl {
-    /// Where [`crate::capture::filtered::Filtered`] looks before each poll.
+    /// The user's filter; [`crate::capture::filtered::Filtered`] reads it before each poll.
     pub filter: Arc<Slot<Option<Arc<Programs>>>>,
-    /// What the file's sources count.
+    /// Counters of the file's sources.
     pub tally: Arc<Tally>,
 }
 
 impl FileControl {
-    /// Begins with the user's part of `filters`.
+    /// Starts with the user's part of `filters`.
     ///
     /// # Errors
-    /// When it is no expression.
+    /// When the user's expression is invalid.
     pub fn new(filters: &Filters) -> Result<Self, Error> {
         Ok(Self { filter: Slot::new(users_programs(filters)?), tally: Arc::default() })
     }

@@ -1,7 +1,8 @@
 //! Capture files: pcap and pcapng, read through one buffer of fixed size. Frames are borrowed from that buffer.
 //!
-//! Not libpcap, which copies every packet, cannot read a file of several link types and takes seconds as signed; and not mapped,
-//! which costs a page fault every four kilobytes and a signal when somebody cuts the file.
+//! Does not use libpcap, which copies every packet, cannot read a file with several link types and reads seconds as
+//! signed. Does not map the file, because that costs a page fault per four kilobytes and a signal (SIGBUS) when the
+//! file is truncated meanwhile.
 
 mod control;
 mod pcap;
@@ -16,20 +17,21 @@ use pcapng::PcapNg;
 use std::{fs::File, io, path::Path, sync::Arc, time::Duration};
 use window::{Filled, Window};
 
-/// Bytes of one frame: what libpcap allows at most for the link types that are read here (its `MAXIMUM_SNAPLEN`).
+/// Largest frame in bytes: libpcap's limit for the link types that are read here (its `MAXIMUM_SNAPLEN`).
 const MAX_FRAME: usize = 262_144;
-/// How often the buffer is filled in one call without finding a packet, so that a file of something else does not stop the timers.
+/// How often one poll refills the buffer without finding a packet. The limit lets timers run while a file without
+/// packets is read.
 const FILLS_PER_POLL: usize = 64;
 
-/// What a parser made of the bytes it was shown.
+/// Result of parsing the bytes in the buffer.
 #[derive(Debug, Default)]
 struct Step {
-    /// Bytes done with; may be more than there were.
+    /// Bytes consumed; may exceed the bytes in the buffer when a skipped block is larger.
     consumed: u64,
     frames: usize,
-    /// Bytes of those frames.
+    /// Captured bytes of those frames.
     bytes: u64,
-    /// Why nothing behind `consumed` can be understood.
+    /// Why the input cannot be read beyond `consumed`; `None` when it can.
     broken: Option<String>,
 }
 
@@ -39,23 +41,23 @@ enum Format {
     PcapNg(PcapNg),
 }
 
-/// A capture file, or a pipe that delivers one.
+/// A capture file, or a pipe that delivers the contents of one.
 pub struct FileSource {
     name: String,
     window: Window,
     format: Format,
     frames: u64,
-    /// Records left out, as far as the tally has them.
+    /// Records left out (malformed or unsupported) that are already in `tally`.
     left_out: u64,
     tally: Arc<Tally>,
     ended: bool,
 }
 
 impl FileSource {
-    /// Opens a file; `-` is standard input. What is read is counted in `tally`.
+    /// Opens a file; `-` is standard input. Frames are counted in `tally`.
     ///
     /// # Errors
-    /// When it cannot be read, is empty, is no capture, or has a link type that nobody decodes.
+    /// When it cannot be read, is empty, is not a capture file, or has an unsupported link type.
     pub fn open(path: &Path, tally: Arc<Tally>) -> Result<Self, Error> {
         let real = if path == Path::new("-") { Path::new("/dev/stdin") } else { path };
         let open = || {
@@ -86,7 +88,7 @@ impl FileSource {
         }
     }
 
-    /// The end of the input: says what was lost on the way there.
+    /// Ends the input, and warns about records that were cut off or malformed.
     fn end(&mut self) -> Polled {
         self.ended = true;
         if self.window.is_cut() {
@@ -101,7 +103,7 @@ impl FileSource {
     }
 }
 
-/// Which format `head`, the beginning of a file, is of.
+/// Detects the format by `head`, the first bytes of a file.
 fn detect(head: &[u8]) -> Result<Format, String> {
     if head.is_empty() {
         return Err("is empty, so it is no capture file".to_owned());
@@ -159,7 +161,7 @@ impl Source for FileSource {
     }
 
     fn update_stats(&mut self) -> io::Result<()> {
-        // Each poll has done it.
+        // Every poll has already added its counts to the tally.
         Ok(())
     }
 }

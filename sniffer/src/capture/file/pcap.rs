@@ -1,4 +1,5 @@
-//! The classic format, draft-ietf-opsawg-pcap: a file header of 24 bytes, then records. Pure: bytes in, frames out.
+//! The classic pcap format, draft-ietf-opsawg-pcap: a file header of 24 bytes, then records. Parses bytes into frames;
+//! does no I/O.
 
 use super::{MAX_FRAME, Step};
 use crate::{
@@ -6,21 +7,23 @@ use crate::{
     time::Timestamp,
 };
 
-/// What the file header says about the records behind it.
+/// The contents of the file header.
 #[derive(Debug)]
 pub(super) struct Pcap {
     big_endian: bool,
     nanos_per_unit: u64,
-    /// The variant 0xa1b2cd34 has an interface index, a protocol and a packet type behind the usual record header.
+    /// In the variant with magic 0xa1b2cd34 an interface index, a protocol and a packet type follow the usual record
+    /// header.
     extended: bool,
     link: Link,
 }
 
-/// Length of the file header.
+/// Length of the file header in bytes.
 pub(super) const FILE_HEADER: usize = 24;
 
 impl Pcap {
-    /// Reads the file header; `None` when the magic number is not ours.
+    /// Reads the file header. `None` when the magic number is not a pcap one; an error when the link type is not
+    /// supported.
     pub(super) fn open(head: &[u8; FILE_HEADER]) -> Option<Result<Self, String>> {
         let [a, b, c, d, ..] = *head;
         let (big_endian, nanos_per_unit, extended) = match u32::from_be_bytes([a, b, c, d]) {
@@ -34,13 +37,13 @@ impl Pcap {
         };
         let [.., w, x, y, z] = *head;
         let number = if big_endian { u32::from_be_bytes([w, x, y, z]) } else { u32::from_le_bytes([w, x, y, z]) };
-        // The upper bits tell whether and how long a frame check sequence is at the end of the frames.
+        // The upper bits say whether frames end with a frame check sequence, and how long it is.
         let number = number & 0x03ff_ffff;
         let Some(link) = linktype::from_number(number) else { return Some(Err(linktype::unsupported(number))) };
         Some(Ok(Self { big_endian, nanos_per_unit, extended, link }))
     }
 
-    /// Hands over every whole record in `bytes`.
+    /// Hands over every complete record in `bytes`.
     pub(super) fn frames(&self, bytes: &[u8], each: &mut dyn FnMut(Frame<'_>)) -> Step {
         match (self.big_endian, self.extended) {
             (false, false) => self.records::<false, 16>(bytes, each),

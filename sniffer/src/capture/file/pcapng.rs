@@ -1,6 +1,8 @@
-//! The block format, draft-ietf-opsawg-pcapng: sections in either byte order, each with its interfaces. Pure: bytes in, frames out.
+//! The pcapng format, draft-ietf-opsawg-pcapng: sections of blocks, in either byte order, each with its own interfaces.
+//! Parses bytes into frames; does no I/O.
 //!
-//! Only what carries packets is read: name resolution, statistics, secrets and whatever is invented later is passed over.
+//! Reads only the blocks that are needed for packets. Other types (name resolution, statistics, secrets, unknown ones)
+//! are skipped.
 
 use super::{MAX_FRAME, Step, window::CAPACITY};
 use crate::{
@@ -8,19 +10,21 @@ use crate::{
     time::Timestamp,
 };
 
-/// Type of the section header block; the same in either byte order, so that it can be recognised before the order is known.
+/// Type of the section header block. It reads the same in both byte orders, so it can be recognised before the byte
+/// order is known.
 pub(super) const SECTION: u32 = 0x0a0d_0d0a;
 const INTERFACE: u32 = 1;
 const OLD_PACKET: u32 = 2;
 const SIMPLE_PACKET: u32 = 3;
 const ENHANCED_PACKET: u32 = 6;
 
-/// Interfaces of one section; a capture on a large host has some hundred. Keeps a hostile file from filling the memory.
+/// Largest number of interfaces in a section, to bound the memory that a hostile file can use. A capture on a large
+/// host has some hundreds.
 const MAX_INTERFACES: usize = 65_536;
-/// Options looked at in one interface description; the format has some twenty.
+/// Largest number of options read per interface description. The format defines about twenty.
 const MAX_OPTIONS: usize = 256;
 
-/// Ticks to nanoseconds.
+/// Conversion of timestamp ticks to nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Resolution {
     Times(u64),
@@ -30,7 +34,7 @@ enum Resolution {
 }
 
 impl Resolution {
-    /// `if_tsresol`: the upper bit chooses between negative powers of two and of ten.
+    /// Decodes `if_tsresol`: a tick is 10^-value seconds, or with the high bit set 2^-(value & 0x7f) seconds.
     fn new(value: u8) -> Self {
         let power = u32::from(value & 0x7f);
         match value {
@@ -55,22 +59,22 @@ struct Interface {
     number: u16,
     snaplen: u32,
     resolution: Resolution,
-    /// Nanoseconds to add (`if_tsoffset` is in seconds).
+    /// Nanoseconds to add to every timestamp (`if_tsoffset` is in seconds).
     offset: i64,
-    /// Said already that nobody decodes its packets.
+    /// Whether the user was warned that the link type of this interface is not supported.
     warned: bool,
 }
 
-/// The state of one file: the current section's byte order and interfaces.
+/// State of one file: byte order and interfaces of the current section.
 #[derive(Debug, Default)]
 pub(super) struct PcapNg {
     big_endian: bool,
     interfaces: Vec<Interface>,
-    /// Time of the last packet that had one; simple packets have none.
+    /// Timestamp of the last packet that had one. Simple packet blocks have none and take this.
     last: Timestamp,
-    /// Packets that contradict their block or name an interface that is not there.
+    /// Packets that do not fit into their block, or that name an unknown interface.
     pub(super) malformed: u64,
-    /// Packets of interfaces whose link type nobody decodes.
+    /// Packets of interfaces whose link type is not supported.
     pub(super) unsupported: u64,
 }
 
@@ -85,7 +89,7 @@ impl PcapNg {
         Some(if self.big_endian { u32::from_be_bytes(field) } else { u32::from_le_bytes(field) })
     }
 
-    /// Hands over the packets of every whole block in `bytes`.
+    /// Hands over the packets of every complete block in `bytes`.
     pub(super) fn frames(&mut self, bytes: &[u8], each: &mut dyn FnMut(Frame<'_>)) -> Step {
         let mut step = Step::default();
         let mut rest = bytes;
@@ -108,7 +112,7 @@ impl PcapNg {
             }
             if matches!(kind, SECTION | INTERFACE | OLD_PACKET | SIMPLE_PACKET | ENHANCED_PACKET) {
                 let whole = total as usize;
-                // Of a block that is larger than the buffer the part in front is all that is wanted: options come last.
+                // For a block larger than the buffer its first part is enough, because options come last.
                 let Some(block) = rest.get(..whole.min(CAPACITY)) else { break };
                 let end = if whole <= CAPACITY {
                     let again = self.u32(block, whole - 4);
@@ -141,7 +145,8 @@ impl PcapNg {
         step
     }
 
-    /// One block without its type and lengths. Returns the captured bytes of the packet that was handed over, when the block was one.
+    /// Processes one block; `body` excludes its type and lengths. Returns the captured bytes if a packet was handed
+    /// over.
     fn block(&mut self, kind: u32, body: &[u8], each: &mut dyn FnMut(Frame<'_>)) -> Result<Option<usize>, String> {
         match kind {
             SECTION => {
@@ -192,13 +197,14 @@ impl PcapNg {
         Ok(())
     }
 
-    /// The fields of a packet block; `None` when they contradict the block's length.
+    /// Reads the fields of a packet block; `None` when they do not fit into the block.
     fn packet<'a>(&self, kind: u32, body: &'a [u8]) -> Option<Packet<'a>> {
         let (interface, header) = match kind {
             ENHANCED_PACKET => (self.u32(body, 0)?, 20),
             OLD_PACKET => (u32::from(self.u16(body, 0)?), 20),
             _ => {
-                // No captured length: what the block holds, but not its padding, and not more than the snap length of the first interface.
+                // A simple packet block has no captured length. The data is at most `wire_len` (the rest is padding)
+                // and at most the snap length of the first interface.
                 let wire_len = self.u32(body, 0)?;
                 let snaplen = self.interfaces.first().map_or(0, |i| if i.snaplen == 0 { u32::MAX } else { i.snaplen });
                 let data = body.get(4..)?;

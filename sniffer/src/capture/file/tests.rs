@@ -1,4 +1,4 @@
-//! Files of every kind, made byte by byte, and what comes out of them.
+//! Reads capture files of every variant, built byte by byte.
 
 use super::*;
 use crate::capture::{
@@ -13,7 +13,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-/// A file that is gone with its name.
+/// A file that is deleted when the value is dropped.
 struct Temp(PathBuf);
 
 impl Temp {
@@ -34,7 +34,7 @@ impl Drop for Temp {
 
 type Seen = (u64, Link, Vec<u8>, u32);
 
-/// Everything in a file, and how it ended.
+/// Reads all frames of a file; also returns its statistics, or why reading failed.
 fn read(bytes: &[u8]) -> (Vec<Seen>, Result<DeviceStats, String>) {
     let file = Temp::new(bytes);
     let tally = Arc::new(Tally::default());
@@ -61,7 +61,7 @@ fn frames(bytes: &[u8]) -> Vec<Seen> {
     seen
 }
 
-/// Writes numbers in either byte order.
+/// Writes numbers in big-endian or little-endian order.
 #[derive(Clone, Copy)]
 struct To {
     big: bool,
@@ -176,7 +176,7 @@ fn pcapng_with_everything() {
             to.block(3, &[&to.u32(7)[..], b"simple!"].concat()),
             to.block(2, &old),
             to.block(0xbad, &[0; 4000]),
-            // A second section, in the other order, knows nothing of the first one's interfaces.
+            // A second section, in the other byte order: the interfaces of the first one must not apply to it.
             other.section(),
             other.enhanced(0, 1, b"of nobody", 9),
             other.interface(276, 4, &[(9, &[0x80 | 1]), (14, &offset), (0, &[])]),
@@ -213,7 +213,7 @@ fn pcapng_interfaces_that_nobody_decodes() {
     assert_eq!(end.unwrap(), DeviceStats { seen: 2, unreadable: 1, copied: 1, copied_bytes: 3, ..DeviceStats::default() });
 }
 
-/// At whatever byte a file is cut, what was whole before is read and nothing fails.
+/// A file cut at any byte yields the records that are complete, without an error.
 #[test]
 fn truncated_anywhere() {
     let pcap = [LE.pcap(0xa1b2_c3d4, 1), LE.record(1, 0, b"first", 5), LE.record(2, 0, b"second", 6)].concat();
@@ -262,7 +262,7 @@ fn broken_in_the_middle() {
     assert_eq!(seen.len(), 1);
     assert!(end.clone().unwrap_err().contains(&format!("at byte {at}: a block of 8 bytes")), "{end:?}");
 
-    // A packet that is longer than its block is left out, and the next one is read.
+    // A packet longer than its block is left out, and the next packet is read.
     let mut long = LE.enhanced(0, 1, b"long", 4);
     long[20] = 200;
     let (seen, end) = read(&[LE.section(), LE.interface(1, 0, &[]), long, LE.enhanced(0, 2, b"good", 4)].concat());
@@ -270,7 +270,7 @@ fn broken_in_the_middle() {
     assert_eq!(end.unwrap().seen, 2);
 }
 
-/// Blocks that are larger than the buffer: foreign ones are passed over, of a packet's the front is enough.
+/// Blocks larger than the buffer: other types are skipped, packets are read from the first part.
 #[test]
 fn blocks_larger_than_the_buffer() {
     let huge = vec![0x55; 3 * window::CAPACITY + 8];
@@ -289,7 +289,7 @@ fn blocks_larger_than_the_buffer() {
     assert_eq!(seen.iter().map(|s| (s.0, s.2.as_slice())).collect::<Vec<_>>(), [(1000, &b"one"[..]), (9000, b"data"), (2000, b"two")]);
 }
 
-/// More than one buffer of records, some as large as a frame may be: none is lost at the seams.
+/// A file of several buffers, with some frames of the largest size: no frame is lost where the buffer is refilled.
 #[test]
 fn many_buffers() {
     let mut file = LE.pcap(0xa1b2_c3d4, 1);
@@ -319,7 +319,7 @@ fn a_pipe_is_waited_for() {
     assert_eq!(poll(), Polled::Ended);
 }
 
-/// `SNIFFER_BIG_PCAP=FILE cargo test --release -- --ignored --nocapture reading_speed`: what reading costs.
+/// Measures the speed of reading: `SNIFFER_BIG_PCAP=FILE cargo test --release -- --ignored --nocapture reading_speed`.
 #[test]
 #[ignore = "a measurement"]
 fn reading_speed() {
@@ -333,7 +333,8 @@ fn reading_speed() {
     }
 }
 
-/// Frames that one filter wants, the other, or both; in a file that takes several polls to read, played twice.
+/// Replaces the filter between polls of a file that is played twice. Some frames match one filter, some the other, some
+/// both.
 #[test]
 fn the_filter_is_swapped_in_the_middle_of_a_file() {
     const ROUND: usize = 3_000;
@@ -380,7 +381,7 @@ fn the_filter_is_swapped_in_the_middle_of_a_file() {
     assert_eq!(capture.control.stats().unwrap(), stats);
 }
 
-/// A generated filter says nothing that the port map does not say for less.
+/// A generated filter is not applied to files: the port map makes the same decision at a lower cost.
 #[test]
 fn only_the_users_filter_is_applied_to_a_file() {
     let file = Temp::new(&[LE.pcap(0xa1b2_c3d4, 1), LE.record(1, 0, &[0; 60], 60)].concat());

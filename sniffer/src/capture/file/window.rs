@@ -1,4 +1,4 @@
-//! A fixed buffer that slides over a file. It never grows, whatever lengths the file claims.
+//! A buffer of fixed size that slides over a file. It does not grow, whatever lengths the file declares.
 
 use crate::capture::sys;
 use std::{
@@ -8,31 +8,31 @@ use std::{
     time::Duration,
 };
 
-/// Large enough for the largest record that is read as a whole (`MAX_FRAME` and its headers), small enough to stay in the cache
-/// between the read and the decoder.
+/// Large enough for the largest record that is read as a whole (`MAX_FRAME` and its headers), small enough to stay in
+/// the CPU cache between reading and decoding.
 pub(super) const CAPACITY: usize = 512 << 10;
 
-/// What [`Window::fill`] found.
+/// Result of [`Window::fill`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Filled {
-    /// There is more than before.
+    /// Bytes were added.
     More,
-    /// A pipe had nothing within the wait.
+    /// A pipe delivered nothing within the wait, or a signal interrupted the read.
     Nothing,
-    /// The input is at its end.
+    /// The input ended.
     End,
 }
 
 pub(super) struct Window {
     input: File,
-    /// A pipe or a terminal: reading may block, so it is polled first.
+    /// Whether the input is a pipe or a terminal, on which reading may block. Then it is polled before it is read.
     blocks: bool,
     bytes: Box<[u8]>,
     start: usize,
     end: usize,
-    /// Bytes still to be thrown away before the next record: the rest of a block that is larger than the buffer.
+    /// Bytes still to be discarded before the next record: the rest of a block larger than the buffer.
     skip: u64,
-    /// Where in the input `start` is.
+    /// Position of `start` in the input, in bytes.
     offset: u64,
 }
 
@@ -42,22 +42,22 @@ impl Window {
         Ok(Self { input, blocks, bytes: vec![0; CAPACITY].into_boxed_slice(), start: 0, end: 0, skip: 0, offset: 0 })
     }
 
-    /// What has been read and not been consumed.
+    /// The bytes read and not yet consumed.
     pub(super) fn available(&self) -> &[u8] {
         if self.skip > 0 { &[] } else { self.bytes.get(self.start..self.end).unwrap_or_default() }
     }
 
-    /// Where in the input [`Self::available`] begins.
+    /// Position in the input where [`Self::available`] begins, in bytes.
     pub(super) fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Whether the input ended inside a record.
+    /// Whether bytes of an incomplete record are left; at the end of the input they show that it was cut.
     pub(super) fn is_cut(&self) -> bool {
         self.skip > 0 || self.start < self.end
     }
 
-    /// Consumes `count` bytes, which may run past what has been read.
+    /// Consumes `count` bytes. If that is more than was read, the rest is discarded as it is read.
     pub(super) fn advance(&mut self, count: u64) {
         let here = usize::try_from(count).unwrap_or(usize::MAX).min(self.end - self.start);
         self.start += here;
@@ -65,7 +65,7 @@ impl Window {
         self.offset += count;
     }
 
-    /// Reads once. Waits at most `wait` when the input is a pipe; `None` is for ever.
+    /// Reads once. On a pipe waits at most `wait`; `None` waits without limit.
     pub(super) fn fill(&mut self, wait: Option<Duration>) -> io::Result<Filled> {
         if self.blocks
             && let Some(wait) = wait

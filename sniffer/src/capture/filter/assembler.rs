@@ -1,4 +1,5 @@
-//! eBPF instructions by name, and labels for jumps (RFC 9669; the numbers are those of `linux/bpf.h`). Knows nothing of filters.
+//! Assembles eBPF instructions with symbolic jump labels (RFC 9669; the numbers are those of `linux/bpf.h`).
+//! Independent of filters.
 
 use aya_obj::generated::{
     BPF_ABS, BPF_ADD, BPF_ALU, BPF_ALU64, BPF_B, BPF_CALL, BPF_DW, BPF_END, BPF_EXIT, BPF_H, BPF_IMM, BPF_IND, BPF_JA, BPF_JEQ, BPF_JGE,
@@ -7,7 +8,7 @@ use aya_obj::generated::{
 };
 use std::{collections::HashMap, hash::Hash};
 
-/// One eBPF instruction, as the kernel takes it.
+/// One eBPF instruction in the kernel's layout.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Insn {
@@ -15,55 +16,55 @@ pub struct Insn {
     pub code: u8,
     /// Destination in the low four bits, source in the high ones.
     pub regs: u8,
-    /// Of a jump or a memory access.
+    /// Signed offset of a jump (in instructions) or a memory access (in bytes).
     pub off: i16,
-    /// The constant.
+    /// The immediate operand.
     pub imm: i32,
 }
 
 impl Insn {
-    /// The instruction with this code, whose parts come from `linux/bpf.h`.
+    /// Makes an instruction from a code of `linux/bpf.h` and its operands.
     const fn new(code: u32, dst: Reg, src: Reg, off: i16, imm: i32) -> Self {
         Self { code: code as u8, regs: src.0 << 4 | dst.0, off, imm } // all codes are below 256
     }
 
-    /// `dst` = `value`, 64 bits.
+    /// `dst` = `value`, sign-extended to 64 bits.
     pub const fn mov_constant(dst: Reg, value: i32) -> Self {
         Self::new(BPF_ALU64 | BPF_MOV | BPF_K, dst, R0, 0, value)
     }
 
-    /// Returns R0.
+    /// Ends the program with the return value R0.
     pub const fn exit() -> Self {
         Self::new(BPF_JMP | BPF_EXIT, R0, R0, 0, 0)
     }
 }
 
-/// A register.
+/// An eBPF register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reg(u8);
 
-/// What a call and the program return.
+/// Return value of calls and of the program.
 pub const R0: Reg = Reg(0);
-/// The first argument of a call, and what the program is called with.
+/// First argument of a call. At the start of the program: its context.
 pub const R1: Reg = Reg(1);
-/// The second argument of a call.
+/// Second argument of a call.
 pub const R2: Reg = Reg(2);
-/// The third argument of a call.
+/// Third argument of a call.
 pub const R3: Reg = Reg(3);
-/// The fourth argument of a call.
+/// Fourth argument of a call.
 pub const R4: Reg = Reg(4);
-/// Survives calls, as do R7 to R9. `LD_ABS` and `LD_IND` expect the context here.
+/// Preserved across calls, as are R7 to R9. `LD_ABS` and `LD_IND` expect the context in this register.
 pub const R6: Reg = Reg(6);
-/// Survives calls.
+/// Preserved across calls.
 pub const R7: Reg = Reg(7);
-/// Survives calls.
+/// Preserved across calls.
 pub const R8: Reg = Reg(8);
-/// Survives calls.
+/// Preserved across calls.
 pub const R9: Reg = Reg(9);
-/// The frame pointer, end of the stack.
+/// The frame pointer: the end of the stack.
 pub const R10: Reg = Reg(10);
 
-/// Bytes of a load or store.
+/// Width of a load or store, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
     /// 1
@@ -77,7 +78,7 @@ pub enum Size {
 }
 
 impl Size {
-    /// Of 1, 2 or 4 bytes.
+    /// The width of 1, 2 or 4 bytes.
     pub fn of_bytes(bytes: u32) -> Self {
         match bytes {
             1 => Self::Byte,
@@ -96,7 +97,7 @@ impl Size {
     }
 }
 
-/// A comparison, unsigned.
+/// An unsigned comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum If {
     /// `==`
@@ -109,7 +110,7 @@ pub enum If {
     GreaterOrEqual,
     /// `<=`
     LessOrEqual,
-    /// A comparison of the classic program: its operation has the same number in both instruction sets.
+    /// A comparison of the classic program, by its operation bits, which are the same in both instruction sets.
     Classic(u8),
 }
 
@@ -136,7 +137,7 @@ pub enum By {
 }
 
 impl By {
-    /// Bit of the code, register and constant.
+    /// Source bit of the code, source register and immediate.
     fn parts(self) -> (u32, Reg, i32) {
         match self {
             Self::Constant(value) => (BPF_K, R0, value),
@@ -145,12 +146,12 @@ impl By {
     }
 }
 
-/// The program is longer than a jump reaches.
+/// The program is longer than a jump can span. Holds its number of instructions.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the filter gives {0} instructions, more than an eBPF jump can span; shorten the expression")]
 pub struct TooLong(usize);
 
-/// Instructions so far, and jumps that are not resolved yet.
+/// The instructions so far, and the jumps whose targets are not known yet.
 pub(super) struct Assembler<L> {
     out: Vec<Insn>,
     jumps: Vec<(usize, L)>,
@@ -171,23 +172,24 @@ impl<L: Copy + Eq + Hash> Assembler<L> {
         self.push(BPF_ALU64 | BPF_MOV | BPF_X, dst, src, 0, 0);
     }
 
-    /// `dst` = the lower 32 bits of `src`.
+    /// `dst` = the lower 32 bits of `src`, zero-extended.
     pub fn mov32(&mut self, dst: Reg, src: Reg) {
         self.push(BPF_ALU | BPF_MOV | BPF_X, dst, src, 0, 0);
     }
 
-    /// `dst` = `value`, the upper half 0.
+    /// `dst` = `value`, zero-extended.
     pub fn constant(&mut self, dst: Reg, value: u32) {
         self.push(BPF_ALU | BPF_MOV | BPF_K, dst, R0, 0, value as i32);
     }
 
-    /// `dst` += `by`, 64 bits: also for pointers.
+    /// `dst` += `by`, 64 bits; also for pointers.
     pub fn add(&mut self, dst: Reg, by: By) {
         let (kind, src, imm) = by.parts();
         self.push(BPF_ALU64 | BPF_ADD | kind, dst, src, 0, imm);
     }
 
-    /// `dst` = `dst` `operation` `by`, 32 bits. `operation`: `BPF_ADD` and so on, the same in classic BPF.
+    /// `dst` = `dst` `operation` `by`, 32 bits. `operation` is `BPF_ADD` or another operation code, which are the same
+    /// in classic BPF.
     pub fn alu32(&mut self, operation: u32, dst: Reg, by: By) {
         let (kind, src, imm) = by.parts();
         self.push(BPF_ALU | operation | kind, dst, src, 0, imm);
@@ -198,7 +200,7 @@ impl<L: Copy + Eq + Hash> Assembler<L> {
         self.push(BPF_ALU | BPF_NEG, dst, R0, 0, 0);
     }
 
-    /// Turns the low `size` bytes of `dst` from the order of the wire.
+    /// Converts the low `size` bytes of `dst` from big-endian to native byte order.
     pub fn big_endian(&mut self, dst: Reg, size: u32) {
         if size > 1 {
             self.push(BPF_ALU | BPF_END | BPF_TO_BE, dst, R0, 0, size as i32 * 8);
@@ -220,43 +222,45 @@ impl<L: Copy + Eq + Hash> Assembler<L> {
         self.push(BPF_ST | BPF_MEM | size.code(), base, R0, off, value);
     }
 
-    /// R0 = the packet of the socket buffer in R6 at `offset`; outside of it the program returns 0. R1 to R5 are lost.
+    /// R0 = the bytes of the packet at `offset`; the context is in R6. Beyond the end of the packet the program ends
+    /// and returns 0. Overwrites R1 to R5.
     pub fn load_absolute(&mut self, size: Size, offset: u32) {
         self.push(BPF_LD | BPF_ABS | size.code(), R0, R0, 0, offset as i32);
     }
 
-    /// R0 = the packet of the socket buffer in R6 at the offset in `at`; outside of it the program returns 0. R1 to R5 are lost.
+    /// R0 = the bytes of the packet at the offset in register `at`; the context is in R6. Beyond the end of the packet
+    /// the program ends and returns 0. Overwrites R1 to R5.
     pub fn load_indirect(&mut self, size: Size, at: Reg) {
         self.push(BPF_LD | BPF_IND | size.code(), R0, at, 0, 0);
     }
 
-    /// `dst` = the map with this file descriptor.
+    /// `dst` = a reference to the map with this file descriptor.
     pub fn load_map(&mut self, dst: Reg, descriptor: i32) {
         self.push(BPF_LD | BPF_IMM | BPF_DW, dst, Reg(BPF_PSEUDO_MAP_FD as u8), 0, descriptor);
-        self.push(0, R0, R0, 0, 0); // the upper half of the constant
+        self.push(0, R0, R0, 0, 0); // second half of the 64-bit immediate
     }
 
-    /// Calls a helper with R1 to R5; the result is in R0.
+    /// Calls a helper with the arguments in R1 to R5; the result is in R0.
     pub fn call(&mut self, helper: bpf_func_id) {
         self.push(BPF_JMP | BPF_CALL, R0, R0, 0, helper as i32);
     }
 
-    /// Returns `value`.
+    /// Ends the program with the return value `value`.
     pub fn return_constant(&mut self, value: i32) {
         self.out.extend([Insn::mov_constant(R0, value), Insn::exit()]);
     }
 
-    /// Jumps to wherever `to` is in the end.
+    /// Jumps to `to`, which may be placed later.
     pub fn jump(&mut self, to: L) {
         self.jump_with(BPF_JMP | BPF_JA, R0, By::Constant(0), to);
     }
 
-    /// Jumps when `dst` compares so with `by`, 64 bits.
+    /// Jumps to `to` if the comparison of `dst` with `by` holds, 64 bits.
     pub fn jump_if(&mut self, test: If, dst: Reg, by: By, to: L) {
         self.jump_with(BPF_JMP | test.code(), dst, by, to);
     }
 
-    /// Jumps when the lower 32 bits of `dst` compare so with `by`.
+    /// Jumps to `to` if the comparison of the lower 32 bits of `dst` with `by` holds.
     pub fn jump32_if(&mut self, test: If, dst: Reg, by: By, to: L) {
         self.jump_with(BPF_JMP32 | test.code(), dst, by, to);
     }
@@ -267,17 +271,17 @@ impl<L: Copy + Eq + Hash> Assembler<L> {
         self.push(code | kind, dst, src, 0, imm);
     }
 
-    /// `label` is here.
+    /// Places `label` at the next instruction.
     pub fn place(&mut self, label: L) {
         self.places.insert(label, self.out.len());
     }
 
-    /// Where the jumps so far lead.
+    /// The labels of all jumps so far.
     pub fn targets(&self) -> impl Iterator<Item = L> {
         self.jumps.iter().map(|(_, label)| *label)
     }
 
-    /// Resolves the jumps.
+    /// Fills in the offsets of all jumps and returns the instructions.
     pub fn link(mut self) -> Result<Vec<Insn>, TooLong> {
         let len = self.out.len();
         for (at, label) in &self.jumps {

@@ -1,4 +1,5 @@
-//! Compiler = interpreter = libpcap, in the kernel, through `BPF_PROG_TEST_RUN`: every expression on every packet on every hook.
+//! Compares the eBPF compiler, the interpreter and libpcap: runs every expression on every packet on every hook in the
+//! kernel (`BPF_PROG_TEST_RUN`).
 
 use super::{
     assembler::R0,
@@ -140,7 +141,7 @@ fn with_tags(frame: &[u8], tags: &[[u8; 4]]) -> Vec<u8> {
     [&frame[..12], &tags.concat(), &frame[12..]].concat()
 }
 
-/// Whole, tagged, truncated and mutated.
+/// Test packets: complete, tagged, truncated and mutated ones.
 fn packets() -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     for (source, destination) in [(40000, 80), (53, 5353), (8080, 443), (22, 1000), (3306, 11)] {
@@ -175,7 +176,7 @@ fn packets() -> Vec<Vec<u8>> {
     let mut big = whole[0].clone();
     big.resize(2500, 0);
     all.push(big);
-    // xorshift: the same packets every time.
+    // xorshift, so that the mutations are the same in every run.
     let mut state = 0x1234_5678_9abc_def1_u64;
     for n in 0..130 {
         let mut frame = all[n * 7 % all.len()].clone();
@@ -193,7 +194,8 @@ fn packets() -> Vec<Vec<u8>> {
 
 const HIT: i32 = 1;
 
-/// How a hook's program is loaded, what says no, and how many bytes a test run takes off the front.
+/// For a hook: the program type, the return value for no match, and how many leading bytes a test run removes before
+/// the program sees the frame.
 fn kind(hook: Hook) -> (ProgramKind, i32, usize) {
     match hook {
         Hook::Xdp => (sys::XDP, 2, 0),
@@ -202,7 +204,7 @@ fn kind(hook: Hook) -> (ProgramKind, i32, usize) {
     }
 }
 
-/// A test that needs the kernel's help says why it does not run; in CI it has to.
+/// Whether this process may load eBPF programs. If not, prints that the test is skipped; in CI it panics.
 pub(crate) fn privileged(test: &str) -> bool {
     let nothing = [Insn::mov_constant(R0, 0), Insn::exit()];
     match sys::load(kind(Hook::Xdp).0, &nothing, "probe") {
@@ -242,7 +244,7 @@ fn compiler_interpreter_and_libpcap_agree() {
     assert!(packets.len() >= 500 && expressions.len() >= 50, "{} packets, {} expressions", packets.len(), expressions.len());
     let (mut runs, mut hits, mut wrong) = (0, 0, Vec::new());
     for (n, text) in expressions.iter().enumerate() {
-        // Unoptimised programs hold more kinds of instructions.
+        // Programs that libpcap did not optimise contain more kinds of instructions.
         let optimized = n % 3 != 0;
         let Ok(program) = Program::compile_with(text, Link::Ethernet, optimized) else { panic!("libpcap does not take `{text}`") };
         let libpcap = pcap::Capture::dead(pcap::Linktype::ETHERNET).unwrap().compile(text, optimized).unwrap();
@@ -266,7 +268,7 @@ fn compiler_interpreter_and_libpcap_agree() {
                 padded.extend_from_slice(frame);
                 let got = match sys::test_run(loaded.as_fd(), &padded, 1) {
                     Ok((got, _)) => got == HIT as u32,
-                    // Newer kernels run no TC program on an IP packet that is shorter than its header.
+                    // Newer kernels do not run a TC program on an IP packet shorter than its header.
                     Err(_) if hook == Hook::Tc && frame.len() < 54 => continue,
                     Err(error) => panic!("{hook:?} {} bytes: {error}", frame.len()),
                 };
@@ -283,7 +285,7 @@ fn compiler_interpreter_and_libpcap_agree() {
     println!("{} expressions, {} packets, {runs} runs in the kernel, {hits} matches, no difference", expressions.len(), packets.len());
 }
 
-/// The forms as they are loaded in earnest: with the branch on the tag, and a call instead of a verdict.
+/// Compiles as capture does: with the branch for a tag in the metadata, and with a tail call on a match.
 #[test]
 fn a_match_calls_what_is_in_the_jump_table() {
     if !privileged("a_match_calls_what_is_in_the_jump_table") {

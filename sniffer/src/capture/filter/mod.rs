@@ -1,8 +1,9 @@
-//! What is wanted of the wire: from protocols and ports to one expression, and from that to one classic BPF program that every backend
-//! executes in its own way. Not the executors.
+//! The capture filter: makes one pcap-filter(7) expression of the configured protocols and ports, and compiles it to
+//! classic BPF. Each backend runs that program in its own way.
 //!
-//! The expression is Packetbeat's (per protocol and port, in the order of registration, `tcp port N`, `udp port N` or `port N`; `icmp or
-//! icmp6`; joined by `or`), and more: it matches QinQ, fragments behind the first, and IPv6 headers that ports hide behind.
+//! The expression is Packetbeat's: per protocol and port, in the order of registration, `tcp port N`, `udp port N` or
+//! `port N`; `icmp or icmp6`; joined by `or`. In addition it matches QinQ, fragments other than the first, and IPv6
+//! packets with extension headers, in which the ports are not at a fixed offset.
 
 mod assembler;
 pub mod cbpf;
@@ -12,7 +13,7 @@ use super::{Link, expression::without_vlans};
 use cbpf::{Error, Program};
 use std::{fmt::Write, net::SocketAddr};
 
-/// Which transports a port is wanted on.
+/// The transports of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transports {
     /// `tcp port`
@@ -23,55 +24,56 @@ pub enum Transports {
     Both,
 }
 
-/// Ports of one protocol.
+/// A range of ports of one protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ports {
-    /// The first one.
+    /// The first port.
     pub first: u16,
-    /// The last one, the same as `first` for a single port.
+    /// The last port; equal to `first` for a single port.
     pub last: u16,
-    /// On what.
+    /// The transports on which the ports are captured.
     pub transports: Transports,
 }
 
 impl Ports {
-    /// A single port.
+    /// A range of one port.
     pub fn one(port: u16, transports: Transports) -> Self {
         Self { first: port, last: port, transports }
     }
 }
 
-/// Everything that the configured protocols want.
+/// What the filter has to match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// In the order of registration.
+    /// Ports of the protocols, in the order of registration.
     pub ports: Vec<Ports>,
-    /// ICMP and ICMPv6.
+    /// Match ICMP and ICMPv6.
     pub icmp: bool,
-    /// Frames with one VLAN tag or two as well (`with_vlans`).
+    /// Also match frames with one or two VLAN tags (`with_vlans`).
     pub vlans: bool,
-    /// The user's `bpf_filter`, instead of all of the above.
+    /// The user's `bpf_filter`, which replaces the generated expression.
     pub custom: Option<String>,
-    /// Capture everything but `excluded` (flows are on, and nothing narrower is meant).
+    /// Match everything except `excluded`: flows are on, and no filter is set that narrows them.
     pub everything: bool,
-    /// Servers that this program talks to itself.
+    /// Servers of this program's own connections (outputs), which are not captured.
     pub excluded: Vec<SocketAddr>,
 }
 
 impl Wanted {
-    /// The pcap-filter(7) expression for frames with a link header; empty: everything is wanted.
+    /// The pcap-filter(7) expression for frames with a link header; empty if it matches everything.
     pub fn expression(&self) -> String {
         self.text(self.vlans)
     }
 
-    /// The same for frames that begin with an IP header: no tags there.
+    /// The expression for frames that begin with an IP header, which have no VLAN tags.
     pub fn expression_raw_ip(&self) -> String {
         self.text(false)
     }
 
     fn text(&self, vlans: bool) -> String {
         if let Some(custom) = &self.custom {
-            // First, because `vlan` in the user's part moves every offset behind it.
+            // The exclusion comes first, because the keyword `vlan` in the user's expression shifts every offset behind
+            // it.
             return both(&self.exclusion(), custom);
         }
         if self.everything {
@@ -98,15 +100,16 @@ impl Wanted {
             terms.push("icmp or icmp6".into());
         }
         if terms.is_empty() {
-            // Nothing is wanted, which libpcap has no word for: no frame is that short.
+            // Match nothing. libpcap has no keyword for that, but no frame is shorter than one byte.
             return "less 1".into();
         }
         terms.extend(self.fragments());
         terms.join(" or ")
     }
 
-    /// What a port cannot be seen in: IPv4 fragments behind the first, and for IPv6 all fragments and what has options in front. (ICMP is
-    /// matched by its protocol number, which every fragment has.)
+    /// Matches packets whose ports cannot be read at a fixed offset: IPv4 fragments other than the first, all IPv6
+    /// fragments, and IPv6 packets with extension headers. ICMP needs no such term: it is matched by its protocol
+    /// number, which every fragment has.
     fn fragments(&self) -> Option<String> {
         let has = |not: Transports| self.ports.iter().any(|ports| ports.transports != not);
         let protocols: Vec<u8> = [(has(Transports::Udp), 6), (has(Transports::Tcp), 17)]
@@ -130,14 +133,14 @@ impl Wanted {
             if !text.is_empty() {
                 text.push_str(" or ");
             }
-            // Writing to a string cannot fail.
+            // Writing to a `String` cannot fail.
             let _ = write!(text, "(host {} and tcp port {})", peer.ip().to_canonical(), peer.port());
         }
         if text.is_empty() { text } else { format!("not ({text})") }
     }
 }
 
-/// `a and b`, where either may be missing. The result can stand before `or`.
+/// `a and b`, either of which may be empty. The result needs no further parentheses in front of `or`.
 fn both(a: &str, b: &str) -> String {
     match (a.is_empty(), b.is_empty()) {
         (false, false) => format!("(({a}) and ({b}))"),
@@ -146,26 +149,26 @@ fn both(a: &str, b: &str) -> String {
     }
 }
 
-/// One filter in the forms that executors need. `None` in both places: everything is wanted.
+/// One filter in the forms that the backends need. If both programs are `None`, it matches everything.
 #[derive(Clone, Debug, Default)]
 pub struct Filters {
-    /// The expression, for messages and for libpcap's own live compiler.
+    /// The expression, for messages and for libpcap's compiler for live devices.
     pub text: String,
-    /// For frames with an Ethernet header.
+    /// The program for frames with an Ethernet header.
     pub ethernet: Option<Program>,
-    /// For frames that begin with an IP header. With `ethernet` set and this not, the expression asks for what such frames have not
-    /// (`ether`, `vlan`), and none of them matches.
+    /// The program for frames that begin with an IP header. `None` while `ethernet` is set: the expression tests
+    /// headers that such frames do not have (`ether`, `vlan`), and none of them matches.
     pub raw_ip: Option<Program>,
-    /// The user's own expression, when the filter was made of one. Files apply this and nothing else: what a generated filter leaves out, the
-    /// port map leaves out for less.
+    /// The user's `bpf_filter`, if there is one. Only this part is applied to files: the port map does what a generated
+    /// filter would do, at a lower cost.
     pub user: Option<String>,
 }
 
 impl Filters {
-    /// Compiles what is wanted.
+    /// Compiles the filter that `wanted` describes.
     ///
     /// # Errors
-    /// When libpcap does not take the expression.
+    /// When libpcap refuses the expression.
     pub fn new(wanted: &Wanted) -> Result<Self, Error> {
         let text = wanted.expression();
         if text.is_empty() {
@@ -177,15 +180,15 @@ impl Filters {
         Ok(Self { text, ethernet, raw_ip, user: wanted.custom.clone() })
     }
 
-    /// Compiles an expression as it stands.
+    /// Compiles an expression that is used as it is.
     ///
     /// # Errors
-    /// When libpcap does not take it.
+    /// When libpcap refuses the expression.
     pub fn from_text(text: &str) -> Result<Self, Error> {
         Self::new(&Wanted { custom: Some(text.to_owned()), ..Wanted::default() })
     }
 
-    /// Whether everything is wanted.
+    /// Whether the filter matches everything.
     pub fn is_everything(&self) -> bool {
         self.ethernet.is_none() && self.raw_ip.is_none()
     }

@@ -1,4 +1,4 @@
-//! The expression: its text, and what it matches.
+//! Tests of the generated expression: its text, and which packets it matches.
 
 use super::*;
 
@@ -46,7 +46,7 @@ fn what_it_matches() {
     let tag = [0x81, 0, 0, 7];
     let service = [0x88, 0xa8, 0, 9];
     let cases: &[(&str, Vec<u8>, bool, bool)] = &[
-        // name, frame, wanted, wanted with VLANs
+        // name, frame, matches, matches with VLANs
         ("http", ipv4(0, 6, &[], [40_000, 80]), true, true),
         ("udp on a tcp port", ipv4(0, 17, &[], [40_000, 80]), false, false),
         ("in the range", ipv4(0, 6, &[], [8010, 4]), true, true),

@@ -1,4 +1,5 @@
-//! The control of a libpcap capture. The handle belongs to a worker, so a new filter waits in a slot until that worker polls.
+//! The control of a libpcap capture. A worker owns the libpcap handle, so a new filter waits in a [`Slot`] until that
+//! worker polls.
 
 use super::{Config, Libpcap};
 use crate::{
@@ -16,26 +17,27 @@ use crate::{
 };
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// See the module.
+/// The control of a libpcap capture. See the module.
 pub struct LibpcapControl {
     interface: Interface,
-    /// The expression in force, or about to be.
+    /// The filter expression in force, or to be installed at the next poll.
     filter: Arc<Slot<String>>,
-    /// What the frames of the device begin with: it decides what an expression may ask for.
+    /// The header that frames of the device begin with; an expression is valid or not depending on it. `None` before
+    /// the first open.
     link: Mutex<Option<Link>>,
     tally: Arc<Tally>,
 }
 
 impl LibpcapControl {
-    /// Opens nothing yet.
+    /// Makes the control without opening a device.
     pub fn new(interface: &Interface, filters: &Filters) -> Self {
         Self { interface: interface.clone(), filter: Slot::new(filters.text.clone()), link: Mutex::default(), tally: Arc::default() }
     }
 
-    /// Opens `device`, as often as it has to be, each time with the newest filter.
+    /// Opens `device` with the newest filter. Called again when the device comes back.
     ///
     /// # Errors
-    /// In libpcap's words, with the device's name.
+    /// libpcap's message, with the device's name.
     pub fn open(&self, device: &Device) -> Result<Libpcap, Error> {
         let source = Libpcap::open(&Config::new(&self.interface, device), &self.filter, Arc::clone(&self.tally))?;
         *self.link.lock().unwrap_or_else(PoisonError::into_inner) = Some(source.link());
@@ -45,7 +47,8 @@ impl LibpcapControl {
 
 impl Control for LibpcapControl {
     fn set_filter(&self, filters: &Filters) -> Result<(), Error> {
-        // The worker could only log that libpcap refuses the expression, so it is compiled here first.
+        // Compile the expression here to report an error to the caller: at the worker's next poll it could only be
+        // logged.
         let link = *self.link.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(link) = link {
             compile::for_link_without_tags(&filters.text, link)?;

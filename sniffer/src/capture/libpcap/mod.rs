@@ -1,4 +1,5 @@
-//! Packets through libpcap: the last step of the ladder, and what `type: pcap` asks for. Always promiscuous, as Packetbeat's.
+//! Capture through libpcap: the last backend that `auto` tries, and the one of `type: pcap`. Always in promiscuous
+//! mode, as in Packetbeat.
 
 mod control;
 mod program;
@@ -21,12 +22,12 @@ use crate::time::Timestamp;
 use pcap::{Active, BpfProgram, Capture, Linktype, Packet, Precision};
 use std::{io, os::fd::AsFd, sync::Arc, time::Duration};
 
-/// A block that is not full is handed over after so long.
+/// After this time libpcap hands over a block that is not full.
 const TIMEOUT_MILLIS: i32 = 20;
-/// Frames per call, so that timers get their turn.
+/// Most frames per call, so that timers get their turn.
 const BATCH: usize = 4096;
 
-/// A live capture of libpcap's.
+/// A live capture handle of libpcap.
 pub struct Libpcap {
     capture: Capture<Active>,
     device: String,
@@ -34,31 +35,32 @@ pub struct Libpcap {
     nanos_per_unit: u64,
     ifindex: u32,
     filter: Reader<String>,
-    /// The kernel executes the filter; else libpcap does, where the kernel would not take it.
+    /// Whether the kernel runs the filter. libpcap runs it in user space where the kernel refused it.
     in_kernel: bool,
-    /// Frames handed over since the tally was brought up to date, and their bytes.
+    /// Frames handed over since the last [`Source::update_stats`], and their captured bytes.
     copied: u64,
     copied_bytes: u64,
-    /// libpcap's own counters when they were read last: they are 32 bits wide and wrap.
+    /// libpcap's counters at the last read; they are 32 bits wide and wrap. Received, dropped, dropped by the
+    /// interface.
     last: [u32; 3],
     tally: Arc<Tally>,
 }
 
-/// What to open.
+/// Parameters of a capture.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Name of the device, or `any`.
     pub device: String,
-    /// Its index; 0 for all devices.
+    /// Index of the device; 0 for all devices.
     pub ifindex: u32,
-    /// Bytes kept of a packet.
+    /// Bytes captured per packet, at most.
     pub snaplen: u32,
-    /// Size of the buffer.
+    /// Size of the buffer in bytes.
     pub buffer_bytes: u64,
 }
 
 impl Config {
-    /// What `interface` asks for, on `device`.
+    /// The parameters for `device` with the settings of `interface`.
     pub fn new(interface: &Interface, device: &Device) -> Self {
         Self {
             device: device.name.clone(),
@@ -70,17 +72,18 @@ impl Config {
 }
 
 impl Libpcap {
-    /// Opens a device with the filter in `filter`, in libpcap's language, and takes up every one that follows it there; empty is everything.
+    /// Opens a device with the pcap-filter(7) expression in `filter`, and installs every replacement that is set there
+    /// later. An empty expression matches every packet.
     ///
     /// # Errors
-    /// libpcap's own words, with the device's name.
+    /// libpcap's message, with the device's name.
     pub fn open(config: &Config, filter: &Arc<Slot<String>>, tally: Arc<Tally>) -> Result<Self, Error> {
         let failed = |error: pcap::Error| Error::device(&config.device, format!("libpcap: {error}"));
         let any = config.device == "any";
-        // To microseconds where nanoseconds are refused: then activation fails with an error of its own.
+        // A device may refuse nanosecond timestamps; activation then fails, and is tried again with microseconds.
         let activate = |precision| {
             Capture::from_device(config.device.as_str())?
-                // libpcap warns about promiscuous mode on `any`, which the binding takes for an error.
+                // On `any` libpcap warns about promiscuous mode, which the `pcap` crate reports as an error.
                 .promisc(!any)
                 .snaplen(i32::try_from(config.snaplen).unwrap_or(i32::MAX))
                 .buffer_size(i32::try_from(config.buffer_bytes).unwrap_or(i32::MAX))
@@ -93,13 +96,13 @@ impl Libpcap {
             Err(first) => (activate(Precision::Micro).map_err(|_| failed(first))?, 1000),
         };
         if any {
-            // The second form of the cooked header says which interface it was; the first stays where it is not known.
+            // Cooked header version 2 contains the interface index. If libpcap does not support it, version 1 stays.
             let _ = capture.set_datalink(Linktype::LINUX_SLL2);
         }
         let (filter, expression) = Reader::new(filter);
         let (expression, _) = compiled(&capture, &expression).map_err(failed)?;
         capture.filter(&expression, true).map_err(failed)?;
-        // Its mapped ring never times out on an idle line, so the waiting is done here.
+        // On an idle line a blocking read of libpcap's mapped ring does not time out, so `poll` waits itself.
         let capture = capture.setnonblock().map_err(failed)?;
         let number = capture.get_datalink().0;
         let link = u32::try_from(number).ok().and_then(linktype::from_number);
@@ -110,16 +113,17 @@ impl Libpcap {
         Ok(Self { capture, device, link, nanos_per_unit, ifindex, filter, in_kernel, copied, copied_bytes, last, tally })
     }
 
-    /// What frames begin with.
+    /// The header that frames begin with.
     pub fn link(&self) -> Link {
         self.link
     }
 
-    /// Replaces the filter of the running capture.
+    /// Replaces the filter of the open capture.
     fn replace_filter(&mut self, expression: &str) -> Result<(), pcap::Error> {
         let (expression, program) = compiled(&self.capture, expression)?;
-        // `pcap_setfilter` first attaches a program that rejects everything and empties the socket's queue, so that packets which both
-        // filters want are lost. Attached directly the new program takes the old one's place in one step.
+        // `pcap_setfilter` first attaches a program that rejects everything and drains the socket's queue, so packets
+        // that match both filters would be lost. Attaching the program to the socket directly replaces the old one
+        // atomically.
         if self.in_kernel
             && let Some(program) = program::instructions(&program).and_then(|program| program::for_socket(&program, self.link))
             && sys::attach_filter(self.capture.as_fd(), &program).is_ok()
@@ -142,7 +146,7 @@ impl Libpcap {
             bytes += packet.data.len() as u64;
             let time = packet.header.ts;
             let nanos = time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_usec.unsigned_abs() * nanos_per_unit;
-            // A cooked header of the second form has the interface at 4.
+            // In cooked header version 2 the interface index is at offset 4.
             let cooked = if link == Link::LinuxSll2 { packet.data.get(4..).and_then(|d| d.first_chunk()) } else { None };
             each(Frame {
                 time: Timestamp(nanos),
@@ -151,7 +155,7 @@ impl Libpcap {
                 wire_len: packet.header.len.max(packet.header.caplen),
                 tag: None,
                 ifindex: cooked.map_or(ifindex, |index| u32::from_be_bytes(*index)),
-                // libpcap does not say.
+                // libpcap does not report segments.
                 segments: Segments::default(),
             });
         });
@@ -162,14 +166,15 @@ impl Libpcap {
     }
 }
 
-/// The program of `expression`, and the expression itself as far as libpcap takes it for this device.
+/// Compiles `expression` for the open device. Returns the program and the expression that it was made of, which lacks
+/// the `vlan` alternatives if libpcap refused them.
 fn compiled(capture: &Capture<Active>, expression: &str) -> Result<(String, BpfProgram), pcap::Error> {
     let link = capture.get_datalink();
     match capture.compile(expression, true) {
         Ok(program) => Ok((expression.to_owned(), program)),
         Err(error) => {
-            // Without an Ethernet header there is no place for a tag, so libpcap refuses the word there. On `any` the first tag is out of
-            // band, and the part of the filter without tags sees through it.
+            // Frames without an Ethernet header cannot carry a tag, so libpcap refuses the keyword `vlan` for them. On
+            // `any` the kernel strips the first tag, and the rest of the expression matches the frame without it.
             let plain = without_vlans(expression).filter(|_| link != Linktype::ETHERNET).ok_or(error)?;
             let program = capture.compile(&plain, true)?;
             if link == Linktype::LINUX_SLL2 {
@@ -198,7 +203,7 @@ impl Source for Libpcap {
         if sys::wait_readable(self.capture.as_fd(), wait)? == sys::Ready::Nothing {
             return Ok(Polled::Idle);
         }
-        // An error of the device's is found by libpcap, in its own words.
+        // The descriptor is readable or in an error state; in that case dispatch returns libpcap's message.
         Ok(match self.dispatch(each)? {
             0 => Polled::Idle,
             count => Polled::Frames(count),
@@ -219,7 +224,7 @@ impl Source for Libpcap {
     }
 }
 
-/// What the live tests look at.
+/// Access for the live tests.
 #[cfg(test)]
 pub(super) mod for_tests {
     use super::*;
@@ -230,12 +235,12 @@ pub(super) mod for_tests {
         program.into_iter().map(|i| (i.code, i.jt, i.jf, i.k)).collect()
     }
 
-    /// The program on the socket.
+    /// The classic program attached to the socket.
     pub fn attached(source: &Libpcap) -> Vec<Instruction> {
         numbers(sys::attached_filter(source.capture.as_fd()).unwrap())
     }
 
-    /// The program that would be put there for `expression` without libpcap's help.
+    /// The program that [`Libpcap::replace_filter`] would attach to the socket for `expression`.
     pub fn expected(source: &Libpcap, expression: &str) -> Vec<Instruction> {
         let (_, program) = compiled(&source.capture, expression).unwrap();
         numbers(program::for_socket(&program::instructions(&program).unwrap(), source.link).unwrap())

@@ -1,4 +1,4 @@
-//! Devices that go down, go away and come back.
+//! Devices that go down, are deleted and are created again.
 
 use super::*;
 use crate::capture::control::DeviceStats;
@@ -29,7 +29,7 @@ fn a_device_goes_down_and_comes_back() {
     });
 }
 
-/// The filter is replaced while the device is away; what comes back has the new one, and the counters go on.
+/// The filter is replaced while the device is gone. The new device gets the new filter, and the counters continue.
 #[test]
 fn a_device_that_is_made_again_is_captured_again_with_the_new_filter() {
     in_a_network("a_device_that_is_made_again_is_captured_again_with_the_new_filter", || {
@@ -39,12 +39,13 @@ fn a_device_that_is_made_again_is_captured_again_with_the_new_filter() {
             send_all("vb", &both);
             assert_eq!(collect(&mut sources, 1, |frame| port(&frame)), [WANTED], "{name}");
             run("ip link del va");
-            // Until the loss is noticed, which for eBPF takes a second. (Were it not, the filter would be replaced on what is left of the device.)
+            // Wait until the source notices the loss, which takes eBPF a second. Before that, the filter would be
+            // replaced on the deleted device.
             let end = Instant::now() + Duration::from_millis(1200);
             poll_until(&mut sources, &format!("{name}: a second"), || Instant::now() >= end);
             control.set_filter(&Filters::from_text("udp dst port 1111").unwrap()).unwrap();
             make_veth();
-            // Captured again within some seconds: sent until it is seen.
+            // The device is captured again within some seconds: send until a packet is seen.
             let (mut seen, end) = (Vec::new(), Instant::now() + Duration::from_secs(5));
             while seen.is_empty() && Instant::now() < end {
                 send_all("vb", &both);

@@ -1,4 +1,4 @@
-//! The filter is replaced while packets flow, on every backend.
+//! Replacing the filter while packets flow, on every backend.
 
 use super::*;
 use crate::capture::{
@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-/// Every way to capture on one device, and the ways on all of them that have a filter of their own form.
+/// Settings for every backend and hook on one device, and for those backends that make a different filter on `any`.
 fn every_way_and_any() -> Vec<(String, Interface)> {
     let mut ways = every_way("va");
     for kind in [Kind::Ebpf, Kind::AfPacket, Kind::Pcap] {
@@ -25,7 +25,7 @@ fn every_way_and_any() -> Vec<(String, Interface)> {
 fn a_filter_is_replaced_without_losing_a_packet() {
     in_a_network("a_filter_is_replaced_without_losing_a_packet", || {
         const ROUNDS: usize = 5;
-        // What is sent matches each of them.
+        // The packets that are sent match every one of these filters.
         let filters = [wanted(true), Filters::from_text("udp").unwrap(), Filters::default(), wanted(false)];
         for (name, way) in every_way_and_any() {
             let Capture { mut sources, control, .. } = opened(&Interface { buffer_size_mb: 64, ..way }, &wanted(false));
@@ -36,13 +36,13 @@ fn a_filter_is_replaced_without_losing_a_packet() {
                 while !stopped.load(Ordering::Relaxed) {
                     (0..20).for_each(|_| sender.send(&frame));
                     sent += 20;
-                    // Less than fills a ring while a filter is loaded.
+                    // Slow enough that the ring does not fill while a filter is loaded.
                     thread::sleep(Duration::from_micros(200));
                 }
                 sent
             });
             let va = devices::resolve("va").unwrap().ifindex;
-            // On `any` a frame is seen leaving vb as well, except where our own programs see that it is the same flow.
+            // On `any` a frame is also seen as outgoing on vb. Only the eBPF backend recognises it as a duplicate.
             let mut seen = 0;
             let mut count = |frame: Frame<'_>| {
                 seen += usize::from(port(&frame) == Some(WANTED) && (name == "Ebpf on any" || frame.ifindex == va));
@@ -68,7 +68,8 @@ fn a_filter_is_replaced_without_losing_a_packet() {
     });
 }
 
-/// A filter that no backend takes: libpcap does not understand the words, and as eBPF it is longer than a jump.
+/// A filter that every backend refuses: libpcap cannot parse the text, and the eBPF program is longer than a jump can
+/// span.
 fn refused() -> Filters {
     let load = Instruction { code: 0x40, jt: 0, jf: 0, k: 1 };
     let mut program = vec![load; 4095];
@@ -87,7 +88,7 @@ fn the_filter_in_force_decides_and_a_refused_one_changes_nothing() {
             let both = [udp(&[], 1, WANTED, 40), udp(&[], 1, OTHER, 40)];
             let va = devices::resolve("va").unwrap().ifindex;
             let mut seen = || {
-                // libpcap takes a new filter up when it is polled.
+                // libpcap installs a new filter at its next poll.
                 sources.iter_mut().for_each(|source| {
                     source.poll(Duration::ZERO, &mut |_| {}).unwrap();
                 });
@@ -106,7 +107,7 @@ fn the_filter_in_force_decides_and_a_refused_one_changes_nothing() {
     });
 }
 
-/// What is attached without libpcap's help is what libpcap itself attaches.
+/// The program that is attached directly equals the one that libpcap attaches.
 #[test]
 fn a_program_for_libpcaps_socket() {
     in_a_network("a_program_for_libpcaps_socket", || {

@@ -1,4 +1,4 @@
-//! Live capture in network namespaces of the tests' own: what all backends have in common.
+//! Live capture in network namespaces that the tests create: tests that apply to every backend.
 
 mod device;
 mod filter;
@@ -21,7 +21,7 @@ fn opened(interface: &Interface, filters: &Filters) -> Capture {
     open::open(interface, &Replay::default(), filters).unwrap()
 }
 
-/// Every way to capture on one device, with its name.
+/// Settings for every backend and hook on one device, each with a name.
 fn every_way(device: &str) -> Vec<(String, Interface)> {
     let ebpf = [HookSetting::Xdp, HookSetting::Tc, HookSetting::Socket];
     let mut ways: Vec<_> =
@@ -30,7 +30,7 @@ fn every_way(device: &str) -> Vec<(String, Interface)> {
     ways
 }
 
-/// The port that a UDP packet over IPv4 is for, wherever its IP header begins.
+/// The destination port of a UDP packet over IPv4, for any link type.
 fn port(frame: &Frame<'_>) -> Option<u16> {
     let start = match frame.link {
         Link::LinuxSll2 => 20,
@@ -62,7 +62,7 @@ fn every_backend_sees_the_same() {
         send_all("vb", &others.chain(frames.clone()).collect::<Vec<_>>());
         let ifindex = devices::resolve("va").unwrap().ifindex;
         for (name, capture) in &mut captures {
-            // Boot time is turned into wall time, to some microseconds.
+            // The sources convert boot time to wall-clock time, which is accurate to some microseconds.
             let tolerance = 1_000_000;
             let got = collect(&mut capture.sources, frames.len(), |frame| {
                 assert_eq!((frame.link, frame.ifindex, frame.wire_len as usize), (Link::Ethernet, ifindex, frame.data.len()), "{name}");
@@ -74,7 +74,7 @@ fn every_backend_sees_the_same() {
             let mut tags = BTreeMap::new();
             got.iter().filter_map(|(tag, _)| *tag).for_each(|tag| *tags.entry(tag).or_insert(0) += 1);
             let out_of_band = BTreeMap::from([((0x8100, 0x6007), 60), ((0x88a8, 9), 60)]);
-            // XDP sees the wire's form, libpcap puts tags back.
+            // XDP sees the frame as on the wire, and libpcap reinserts stripped tags.
             let in_band = name == "ebpf Xdp" || name == "Pcap";
             assert_eq!(tags, if in_band { BTreeMap::new() } else { out_of_band }, "{name}: tags that are not in the frame");
             let bytes: usize = got.iter().map(|(tag, frame)| frame.len() - if tag.is_some() { 4 } else { 0 }).sum();
@@ -99,7 +99,7 @@ fn af_packet_shares_the_traffic_among_workers() {
     });
 }
 
-/// `r0 = value; exit` of eBPF.
+/// The eBPF program `r0 = value; exit`.
 fn returns(value: i32) -> OwnedFd {
     load(SOCKET_FILTER, &[Insn { code: 0xb7, imm: value, ..Insn::default() }, Insn { code: 0x95, ..Insn::default() }], "test").unwrap()
 }
@@ -140,7 +140,8 @@ fn an_ebpf_filter_decides() {
     });
 }
 
-/// Loopback, a device with a link header and one without: each as what it is, and loopback once.
+/// On `any`, a device without a link header yields raw IP frames, others Ethernet frames, and loopback yields each
+/// packet once.
 #[test]
 fn any_device() {
     in_a_network("any_device", || {
@@ -164,11 +165,12 @@ fn any_device() {
             let mut seen = collect(source, 4, |frame| (port(&frame) == Some(WANTED)).then_some((frame.ifindex, frame.link)));
             seen.sort_by_key(|(ifindex, _)| [lo, va, vb, tun7].iter().position(|i| i == ifindex));
             let link = |link| if which == 2 { Link::LinuxSll2 } else { link };
-            // What was sent on vb is seen leaving there as well: which device a packet belongs to is not this module's to say.
+            // A packet sent on vb is also seen as outgoing on vb. This test does not cover which of the two devices it
+            // belongs to.
             let expected = [(lo, Link::Ethernet), (va, Link::Ethernet), (vb, Link::Ethernet), (tun7, Link::RawIp)];
             assert_eq!(seen, expected.map(|(ifindex, l)| (ifindex, link(l))), "source {which}");
         }
-        // The device alone.
+        // One device instead of `any`.
         for kind in [Kind::AfPacket, Kind::Pcap] {
             let mut alone = opened(&Interface { workers: Some(1), ..interface("tun7", kind) }, &wanted(true));
             tun.write_all(&raw).unwrap();
@@ -186,7 +188,7 @@ fn the_ladder() {
     in_a_network("the_ladder", || {
         let best = opened(&interface("va", Kind::Auto), &wanted(false));
         assert_eq!((best.backend, best.sources.len()), (Backend::Ebpf, 2));
-        // XDP is not for all devices at once, and a fanout group is for sockets on one device.
+        // XDP and TC cannot attach to all devices at once, and a fanout group works only for sockets on one device.
         let all = Interface { hook: HookSetting::Xdp, fanout_group: Some(7), ..interface("any", Kind::Auto) };
         assert_eq!(opened(&all, &wanted(false)).backend, Backend::AfPacket);
         let taken = Interface { fanout_group: Some(7), ..interface("va", Kind::AfPacket) };

@@ -1,4 +1,4 @@
-//! `packetbeat.interfaces`: what the user wrote, and what of it makes no sense.
+//! The settings of `packetbeat.interfaces`, and the checks of their values.
 
 mod values;
 
@@ -8,44 +8,44 @@ use serde::Deserialize;
 use std::{path::PathBuf, time::Duration};
 use values::{Interfaces, name_or_number, one_or_many};
 
-/// Snap lengths beyond this are cut to it: no frame is longer (libpcap's own limit).
+/// Largest snap length in bytes; larger settings are reduced to it (libpcap's own limit).
 const MAX_SNAPLEN: u32 = 262_144;
-/// Workers beyond this are more than any machine has use for; each has a ring of its own.
+/// More workers than any machine can use; each has a ring of its own.
 const MAX_WORKERS: usize = 1024;
-/// Megabytes of all rings of an interface together; more than the kernel maps in one go.
+/// Largest `buffer_size_mb`, for all rings of an interface together. More than the kernel maps in one call.
 const MAX_BUFFER_MB: u64 = 65_536;
 
-/// How packets are got (`type`).
+/// How packets are captured (`type`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// The best that works here: eBPF, else `AF_PACKET`, else libpcap.
+    /// The first that works of eBPF, `AF_PACKET` and libpcap.
     #[default]
     #[serde(alias = "autodetect")]
     Auto,
-    /// Our own programs in the kernel.
+    /// This program's own eBPF programs.
     Ebpf,
-    /// A mapped ring of the kernel's.
+    /// An `AF_PACKET` socket with a memory-mapped ring.
     AfPacket,
     /// libpcap.
     Pcap,
-    /// What is not built here; `auto` takes its place.
+    /// Not supported; treated as `auto` with a warning.
     PfRing,
-    /// What is not built here; `auto` takes its place.
+    /// Not supported; treated as `auto` with a warning.
     Dpdk,
 }
 
-/// Where the eBPF programs are attached (`packetbeat.interfaces.hook`, ours).
+/// Where the eBPF programs are attached (`packetbeat.interfaces.hook`, an option that Packetbeat does not have).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HookSetting {
-    /// TC on an interface that has an address (XDP resets the link on many drivers, limits the MTU and undoes GRO); native XDP on one
-    /// without, where the driver has it; a packet socket on `any` and loopback.
+    /// TC on an interface with an address, because XDP there resets the link on many drivers, limits the MTU and undoes
+    /// GRO. Native XDP on one without an address, where the driver supports it. A packet socket on `any` and loopback.
     #[default]
     Auto,
-    /// XDP for what comes in, TC for what goes out.
+    /// XDP for incoming packets, TC for outgoing ones.
     Xdp,
-    /// TC both ways.
+    /// TC in both directions.
     Tc,
     /// A packet socket with a socket filter.
     Socket,
@@ -55,41 +55,42 @@ pub enum HookSetting {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 pub struct Interface {
-    /// Name, number, `any` or `default_route*`.
+    /// Name, number, `any`, or `default_route` with an optional suffix `_ipv4` or `_ipv6`.
     #[serde(deserialize_with = "name_or_number")]
     pub device: String,
-    /// How packets are got.
+    /// How packets are captured.
     #[serde(rename = "type")]
     pub kind: Kind,
-    /// Bytes kept of a packet.
+    /// Bytes captured per packet, at most.
     pub snaplen: u32,
     /// Megabytes of all rings of this interface together.
     pub buffer_size_mb: u64,
-    /// See packets for other hosts with `af_packet`; the other types always do.
+    /// Whether `af_packet` captures packets addressed to other hosts; the other types always do.
     pub auto_promisc_mode: bool,
-    /// The generated filter lets tagged packets through as well.
+    /// Whether the generated filter also matches packets with VLAN tags.
     pub with_vlans: bool,
-    /// Connections with the same ends in different VLANs are different connections (ours). Off as in Packetbeat: on a mirror port the two
-    /// directions of one connection may carry different tags.
+    /// Whether connections with the same addresses and ports in different VLANs are different connections (not in
+    /// Packetbeat). Off by default, as Packetbeat behaves: on a mirror port the two directions of one connection may
+    /// carry different tags.
     pub track_vlans: bool,
-    /// A filter in libpcap's language instead of the generated one.
+    /// A pcap-filter(7) expression that replaces the generated filter.
     pub bpf_filter: Option<String>,
-    /// Share the traffic of `af_packet` with other processes that name the same group.
+    /// Fanout group of `af_packet` (packet(7)): processes that name the same group share the traffic.
     pub fanout_group: Option<u16>,
-    /// How often the socket's counters are read.
+    /// How often the counters of the socket are read.
     #[serde(with = "duration")]
     pub metrics_interval: Duration,
-    /// How often the default route is looked up again.
+    /// How often the default route is looked up again; `None` means never.
     #[serde(with = "duration_option")]
     pub poll_default_route: Option<Duration>,
-    /// Networks that are inside, by name or as CIDR.
+    /// Internal networks, by name (`private`) or in CIDR notation.
     #[serde(deserialize_with = "one_or_many")]
     pub internal_networks: Vec<String>,
-    /// A capture file instead of a device.
+    /// A capture file to read instead of a device.
     pub file: Option<PathBuf>,
-    /// Where the eBPF programs are attached (ours).
+    /// Where the eBPF programs are attached (not in Packetbeat).
     pub hook: HookSetting,
-    /// Threads for this interface (ours); as many as there are cores when it is not set.
+    /// Number of worker threads for this interface (not in Packetbeat); one per core when not set.
     pub workers: Option<usize>,
 }
 
@@ -116,7 +117,8 @@ impl Default for Interface {
 }
 
 impl Interface {
-    /// How many workers share this interface: a file has one, libpcap has one, else the cores unless the user says otherwise.
+    /// Number of workers of this interface. A file and a libpcap capture have one; otherwise the setting, or one per
+    /// core.
     pub fn workers(&self) -> usize {
         if self.file.is_some() || self.kind == Kind::Pcap {
             return 1;
@@ -124,22 +126,22 @@ impl Interface {
         self.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
     }
 
-    /// Bytes of the ring of each worker: the whole shared out, rounded up to a power of two.
+    /// Bytes of each worker's ring: `buffer_size_mb` divided by the workers, rounded up to a power of two.
     pub fn ring_bytes(&self) -> u64 {
         ((self.buffer_size_mb << 20) / self.workers() as u64).next_power_of_two()
     }
 
-    /// Whether packets for other hosts are wanted.
+    /// Whether packets addressed to other hosts are captured.
     pub fn promiscuous(&self) -> bool {
         self.kind != Kind::AfPacket || self.auto_promisc_mode
     }
 
-    /// Whether `kind` walks down the ladder.
+    /// Whether several backends are tried in order.
     pub fn is_auto(&self) -> bool {
         matches!(self.kind, Kind::Auto | Kind::PfRing | Kind::Dpdk)
     }
 
-    /// Brings numbers into range and refuses what contradicts itself.
+    /// Brings numbers into range and refuses settings that contradict each other.
     fn checked(mut self) -> Result<Self, String> {
         if self.snaplen == 0 {
             self.snaplen = Self::default().snaplen;
@@ -167,10 +169,10 @@ impl Interface {
     }
 }
 
-/// Reads `packetbeat.interfaces`. There is always at least one.
+/// Reads `packetbeat.interfaces`. The result has at least one interface.
 ///
 /// # Errors
-/// With the place, when a value is not allowed or a device is named twice.
+/// With file and line, when a value is not allowed or a device is listed twice.
 pub fn read(node: &config::Node) -> Result<Vec<Interface>, config::Error> {
     let Interfaces(mut interfaces) = node.read()?;
     if interfaces.is_empty() {
@@ -187,16 +189,17 @@ pub fn read(node: &config::Node) -> Result<Vec<Interface>, config::Error> {
     Ok(checked)
 }
 
-/// How a file is read (`-t`, `-l`, `-O`), and where what is read goes besides (`--dump`): flags, not settings.
+/// Command-line flags about reading files (`-t`, `-l`, `-O`) and dumping frames (`--dump`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replay {
-    /// As fast as it goes, with the packets' own times. Else with the gaps they were captured with, and the times of now.
+    /// Read as fast as possible with the timestamps of the file. Otherwise deliver frames with their original gaps and
+    /// the current time.
     pub top_speed: bool,
-    /// How often the file is read; 0 is for ever.
+    /// How often the file is read; 0 means forever.
     pub loops: u64,
-    /// A packet for every press of Enter.
+    /// Deliver one packet each time the user presses Enter.
     pub one_at_a_time: bool,
-    /// Write what is captured to `PREFIX-YYYYmmddHHMMSS.pcap`.
+    /// Prefix of the dump file: captured frames are written to `PREFIX-YYYYmmddHHMMSS.pcap`.
     pub dump: Option<String>,
 }
 
@@ -207,7 +210,7 @@ impl Default for Replay {
 }
 
 impl Error {
-    /// The same as an error of the configuration.
+    /// Turns this into a configuration error at `node`.
     pub fn at(self, node: &config::Node) -> config::Error {
         node.error(self.to_string())
     }
@@ -236,7 +239,7 @@ mod tests {
             parsed("{device: 0, type: autodetect, poll_default_route: 60s, internal_networks: private, hook: tc, workers: 3}").unwrap();
         assert_eq!((one[0].device.as_str(), one[0].kind, one[0].hook, one[0].workers()), ("0", Kind::Auto, HookSetting::Tc, 3));
         assert_eq!((one[0].poll_default_route, &one[0].internal_networks), (Some(Duration::from_secs(60)), &vec!["private".to_owned()]));
-        // 24 MB among three: 8 MB each, which is a power of two already.
+        // 24 MB shared by three workers: 8 MB each, which is a power of two already.
         assert_eq!(one[0].ring_bytes(), 8 << 20);
         assert!(!one[0].track_vlans && parsed("{track_vlans: true}").unwrap()[0].track_vlans);
         let two = parsed(

@@ -1,4 +1,4 @@
-//! How the values of `packetbeat.interfaces` may be written: forms that Packetbeat takes and serde does not.
+//! Spellings of values in `packetbeat.interfaces` that Packetbeat accepts and serde's derive does not.
 
 use super::Interface;
 use serde::{
@@ -7,7 +7,7 @@ use serde::{
 };
 use std::fmt;
 
-/// A map is one interface, a list has several; nothing at all is the default.
+/// A map is one interface, a list is several; an absent value is an empty list.
 pub(super) struct Interfaces(pub Vec<Interface>);
 
 impl<'de> Deserialize<'de> for Interfaces {
@@ -36,7 +36,7 @@ impl<'de> Deserialize<'de> for Interfaces {
     }
 }
 
-/// `eth0`, or `0` as a number.
+/// Reads a device: a name (`eth0`) or a number (`0`).
 pub(super) fn name_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     struct NameOrNumber;
     impl Visitor<'_> for NameOrNumber {

@@ -1,4 +1,4 @@
-//! `bpf(2)`: layouts and numbers are aya's bindings of the kernel's `include/uapi/linux/bpf.h`.
+//! `bpf(2)`. Layouts and numbers come from aya's bindings of the kernel's `include/uapi/linux/bpf.h`.
 
 use crate::capture::filter::ebpf::Insn;
 use aya_obj::generated::{
@@ -10,53 +10,54 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
-/// What the kernel checks a program as.
+/// The type as which the kernel verifies a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProgramKind {
-    /// The type of the program.
+    /// The program type.
     pub kind: bpf_prog_type,
-    /// Where it may be attached; the same for all programs of a jump table. `None` where the kernel does not ask.
+    /// The expected attach type. All programs of a jump table must have the same. `None` where the kernel ignores it.
     pub attach: Option<bpf_attach_type>,
-    /// `BPF_F_*`
+    /// `BPF_F_*` flags.
     pub flags: u32,
 }
 
-/// XDP, as aya loads it.
+/// An XDP program, with the flags that aya uses.
 pub const XDP: ProgramKind = ProgramKind { kind: BPF_PROG_TYPE_XDP, attach: Some(bpf_attach_type::BPF_XDP), flags: BPF_F_XDP_HAS_FRAGS };
-/// TC.
+/// A TC program.
 pub const TC: ProgramKind = ProgramKind { kind: BPF_PROG_TYPE_SCHED_CLS, attach: None, flags: 0 };
-/// For packet sockets.
+/// A filter for packet sockets.
 pub const SOCKET_FILTER: ProgramKind = ProgramKind { kind: BPF_PROG_TYPE_SOCKET_FILTER, attach: None, flags: 0 };
 
-/// Bytes of the verifier's log that are read when it refuses a program.
+/// Size of the buffer for the verifier's log, in bytes.
 const VERIFIER_LOG: usize = 1 << 20;
 
-/// Attributes in which everything is 0.
+/// Attributes with every byte zero.
 fn attributes() -> bpf_attr {
-    // SAFETY: a union of plain numbers, for which all zeros are good. The kernel wants zeros wherever nothing is set.
+    // SAFETY: a union of plain numbers, for which all bytes zero are valid. The kernel requires zeros in unused fields.
     unsafe { mem::zeroed() }
 }
 
 /// # Safety
-/// Every pointer in `attributes` must be good for what `command` does with it.
+/// Every pointer in `attributes` must be valid for what `command` reads or writes through it.
 unsafe fn bpf(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<i32> {
-    // SAFETY: the kernel reads and writes at most the size that is passed; the rest is the caller's.
+    // SAFETY: the kernel accesses at most the size that is passed. The caller guarantees the pointers in the
+    // attributes.
     let done = unsafe { libc::syscall(libc::SYS_bpf, command as i32, &raw mut *attributes, size_of::<bpf_attr>()) };
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(done as i32) }
 }
 
 /// # Safety
-/// As [`bpf`], and `command` must be one that returns a new descriptor.
+/// As for [`bpf`]; in addition `command` must return a new descriptor.
 unsafe fn bpf_fd(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<OwnedFd> {
     // SAFETY: the caller guarantees what `bpf` needs. The kernel has just created the descriptor, so nothing else owns it.
     unsafe { bpf(command, attributes).map(|fd| OwnedFd::from_raw_fd(fd)) }
 }
 
-/// Loads a program. When the verifier refuses it, the error holds the end of what it says.
+/// Loads a program. If the verifier refuses it, the error message ends with the last lines of its log.
 pub fn load(kind: ProgramKind, insns: &[Insn], name: &str) -> io::Result<OwnedFd> {
     let attempt = |log: &mut [u8]| {
         let mut attributes = attributes();
-        // SAFETY: the member that BPF_PROG_LOAD reads; all of its bits are set to zero.
+        // SAFETY: the union member that BPF_PROG_LOAD reads; all its bytes are zero.
         let load = unsafe { &mut attributes.__bindgen_anon_3 };
         load.prog_type = kind.kind as u32;
         load.insn_cnt = insns.len() as u32;
@@ -69,7 +70,7 @@ pub fn load(kind: ProgramKind, insns: &[Insn], name: &str) -> io::Result<OwnedFd
         }
         load.prog_flags = kind.flags;
         load.expected_attach_type = kind.attach.map_or(0, |attach| attach as u32);
-        // The last byte stays zero: it ends the name.
+        // The last byte stays zero to end the name.
         for (place, byte) in load.prog_name.iter_mut().take(15).zip(name.bytes()) {
             *place = byte as libc::c_char;
         }
@@ -92,39 +93,39 @@ pub fn load(kind: ProgramKind, insns: &[Insn], name: &str) -> io::Result<OwnedFd
 
 fn create_map(kind: bpf_map_type, key_size: u32, value_size: u32, max_entries: u32) -> io::Result<OwnedFd> {
     let mut attributes = attributes();
-    // SAFETY: the member that BPF_MAP_CREATE reads; all of its bits are set to zero.
+    // SAFETY: the union member that BPF_MAP_CREATE reads; all its bytes are zero.
     let create = unsafe { &mut attributes.__bindgen_anon_1 };
     (create.map_type, create.key_size, create.value_size, create.max_entries) = (kind as u32, key_size, value_size, max_entries);
     // SAFETY: no pointers.
     unsafe { bpf_fd(bpf_cmd::BPF_MAP_CREATE, &mut attributes) }
 }
 
-/// A jump table.
+/// Makes a jump table (`BPF_MAP_TYPE_PROG_ARRAY`).
 pub fn prog_array(entries: u32) -> io::Result<OwnedFd> {
     create_map(bpf_map_type::BPF_MAP_TYPE_PROG_ARRAY, 4, 4, entries)
 }
 
-/// A ring buffer of so many bytes, a power of two and at least a page.
+/// Makes a ring buffer. `bytes` must be a power of two and at least a page.
 pub fn ring_buffer(bytes: u32) -> io::Result<OwnedFd> {
     create_map(bpf_map_type::BPF_MAP_TYPE_RINGBUF, 0, 0, bytes)
 }
 
-/// Puts a program into a jump table, or a map into an array of maps; what was there is replaced in one step.
+/// Enters a program in a jump table, or a map in an array of maps. The previous entry is replaced atomically.
 pub fn set_slot(table: BorrowedFd<'_>, slot: u32, program: BorrowedFd<'_>) -> io::Result<()> {
     let value = program.as_raw_fd();
     let mut attributes = attributes();
-    // SAFETY: the member that BPF_MAP_UPDATE_ELEM reads; all of its bits are set to zero.
+    // SAFETY: the union member that BPF_MAP_UPDATE_ELEM reads; all its bytes are zero.
     let element = unsafe { &mut attributes.__bindgen_anon_2 };
     (element.map_fd, element.key) = (table.as_raw_fd() as u32, &raw const slot as u64);
     element.__bindgen_anon_1.value = &raw const value as u64;
-    // SAFETY: key and value are four bytes each, as in a jump table, and live until the call returns.
+    // SAFETY: key and value are four bytes each, as these tables require, and live until the call returns.
     unsafe { bpf(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attributes) }.map(drop)
 }
 
-/// Empties a place in a jump table.
+/// Empties a slot of a jump table.
 pub fn clear_slot(table: BorrowedFd<'_>, slot: u32) -> io::Result<()> {
     let mut attributes = attributes();
-    // SAFETY: the member that BPF_MAP_DELETE_ELEM reads; all of its bits are set to zero.
+    // SAFETY: the union member that BPF_MAP_DELETE_ELEM reads; all its bytes are zero.
     let element = unsafe { &mut attributes.__bindgen_anon_2 };
     (element.map_fd, element.key) = (table.as_raw_fd() as u32, &raw const slot as u64);
     // SAFETY: the key is four bytes and lives until the call returns.
@@ -134,16 +135,16 @@ pub fn clear_slot(table: BorrowedFd<'_>, slot: u32) -> io::Result<()> {
     }
 }
 
-/// Runs a program on a frame `repeat` times; what it returned, and nanoseconds per run.
+/// Runs a program `repeat` times on a frame. Returns its return value and the nanoseconds per run.
 pub fn test_run(program: BorrowedFd<'_>, frame: &[u8], repeat: u32) -> io::Result<(u32, u32)> {
     let mut attributes = attributes();
-    // SAFETY: the member that BPF_PROG_TEST_RUN reads; all of its bits are set to zero.
+    // SAFETY: the union member that BPF_PROG_TEST_RUN reads; all its bytes are zero.
     let test = unsafe { &mut attributes.test };
     test.prog_fd = program.as_raw_fd() as u32;
     (test.data_size_in, test.data_in, test.repeat) = (frame.len() as u32, frame.as_ptr() as u64, repeat);
     // SAFETY: the frame lives until the call returns, and nothing is written to it.
     unsafe { bpf(bpf_cmd::BPF_PROG_TEST_RUN, &mut attributes)? };
-    // SAFETY: the member that the kernel has written its answer to.
+    // SAFETY: the union member that the kernel has written its result to.
     let test = unsafe { attributes.test };
     Ok((test.retval, test.duration))
 }

@@ -1,5 +1,6 @@
-//! The door to `bpf(2)`, packet sockets and clocks, for what aya does not offer. Nothing here knows what a program does.
-#![allow(unsafe_code)] // every call into the kernel that this backend makes by itself is in this folder
+//! System calls of the eBPF backend that aya does not offer: `bpf(2)`, packet sockets, clocks. Independent of what the
+//! programs do.
+#![allow(unsafe_code)] // contains every direct system call of this backend
 
 mod bpf;
 mod packet_socket;
@@ -29,7 +30,7 @@ pub fn interfaces() -> io::Result<Vec<(u32, String)>> {
     Ok(all)
 }
 
-/// Whether the kernel asks nobody's leave for us.
+/// Whether the process runs as root (effective user id 0).
 pub fn is_root() -> bool {
     // SAFETY: no arguments.
     unsafe { libc::geteuid() == 0 }
@@ -42,12 +43,13 @@ fn clock(id: libc::clockid_t) -> u64 {
     (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
 }
 
-/// Nanoseconds since boot, time asleep included.
+/// Nanoseconds since boot, including suspended time.
 pub fn boot_time() -> u64 {
     clock(libc::CLOCK_BOOTTIME)
 }
 
-/// What to add (wrapping) to a boot time to get the wall clock. Of three readings the one that was least interrupted counts.
+/// The offset in nanoseconds to add (wrapping) to a boot time to get the wall-clock time. Takes three readings and uses
+/// the one that took the least time, because it was interrupted the least.
 pub fn boot_to_wall() -> u64 {
     let reading = || {
         let before = boot_time();
@@ -58,9 +60,10 @@ pub fn boot_to_wall() -> u64 {
     [reading(), reading(), reading()].into_iter().min_by_key(|(took, _)| *took).map_or(0, |(_, offset)| offset)
 }
 
-/// Lets this process lock as much memory as it wants: kernels before 5.11 count BPF maps against that limit.
+/// Removes the limit of locked memory: kernels before 5.11 count BPF maps against it.
 pub fn raise_memlock() {
     let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
-    // SAFETY: `limit` is read. Newer kernels do not care, and on older ones loading will say what is missing.
+    // SAFETY: `limit` is only read. A failure is ignored: newer kernels need no limit, and on older ones loading the
+    // maps fails with its own error.
     unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
 }

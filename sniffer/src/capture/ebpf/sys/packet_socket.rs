@@ -1,4 +1,4 @@
-//! Packet sockets: what the eBPF backend attaches its socket filters to, and holds promiscuous mode with (packet(7)).
+//! Packet sockets (packet(7)) to which the eBPF backend attaches its socket filters, and which hold promiscuous mode.
 
 use std::{
     io, mem,
@@ -9,18 +9,18 @@ fn check(result: i32) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// A raw packet socket that takes no packets until [`bind`].
+/// Opens a raw packet socket that receives nothing until [`bind`].
 pub fn packet_socket() -> io::Result<OwnedFd> {
     // SAFETY: no pointers.
     let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0) };
     check(fd)?;
-    // SAFETY: the kernel just gave it to us.
+    // SAFETY: a new descriptor that is owned by nobody else.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Takes all packets of an interface from now on; 0: of all interfaces.
+/// Starts to receive all packets of an interface, or of all interfaces if `ifindex` is 0.
 pub fn bind(socket: BorrowedFd<'_>, ifindex: u32) -> io::Result<()> {
-    // SAFETY: all zeros are a good `sockaddr_ll`.
+    // SAFETY: all bytes zero is a valid `sockaddr_ll`.
     let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
     address.sll_family = libc::AF_PACKET as u16;
     address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
@@ -29,7 +29,7 @@ pub fn bind(socket: BorrowedFd<'_>, ifindex: u32) -> io::Result<()> {
     check(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size_of_val(&address) as u32) })
 }
 
-/// Makes the interface promiscuous for as long as the socket is open: the kernel counts who asked, as it does for libpcap.
+/// Makes the interface promiscuous as long as the socket is open. The kernel counts the sockets that ask for it.
 pub fn promiscuous(socket: BorrowedFd<'_>, ifindex: u32) -> io::Result<()> {
     let request = libc::packet_mreq { mr_ifindex: ifindex as i32, mr_type: libc::PACKET_MR_PROMISC as u16, mr_alen: 0, mr_address: [0; 8] };
     // SAFETY: PACKET_ADD_MEMBERSHIP reads a `packet_mreq`, which lives for the call.

@@ -1,4 +1,4 @@
-//! Every hook on a veth in a network namespace of the test's own.
+//! Tests of every hook on a veth pair in a network namespace of the test.
 
 mod segments;
 mod speed;
@@ -28,7 +28,7 @@ fn on(device: &str, hook: HookSetting) -> Interface {
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Got {
-    /// With the tag back in its place.
+    /// The frame with a stripped tag inserted again.
     whole: Vec<u8>,
     wire_len: u32,
     ifindex: u32,
@@ -83,7 +83,7 @@ fn tagged_and_untagged_frames_are_alike_on_every_hook() {
                 }
                 let have: Vec<&Vec<u8>> = have.iter().map(|got| &got.whole).collect();
                 assert_eq!(have, want, "{hook:?} vlans {vlans}: {} frames, want {}", have.len(), want.len());
-                // What comes in over a veth keeps its tag under XDP and has it taken out behind it.
+                // On a veth, XDP sees the tag in the frame; the kernel strips it before TC and sockets see the packet.
                 assert_eq!(stripped > 0, vlans && matches!(hook, HookSetting::Tc | HookSetting::Socket), "{hook:?}: {stripped} stripped");
                 let stats = stats(&mut sources, control.as_ref());
                 let copied_bytes = have.iter().map(|frame| frame.len() as u64).sum::<u64>() - 4 * stripped as u64;
@@ -140,7 +140,7 @@ fn loopback_shows_a_packet_once() {
     });
 }
 
-/// An IPv4 packet of `protocol`.
+/// An IPv4 packet with protocol number `protocol`.
 fn ipv4(protocol: u8, fragment: u16, addresses: [[u8; 4]; 2], inside: &[u8]) -> Vec<u8> {
     let mut packet = vec![0x45, 0];
     packet.extend((20 + inside.len() as u16).to_be_bytes());

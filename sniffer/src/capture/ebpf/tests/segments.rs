@@ -1,15 +1,16 @@
-//! How many segments a record is, by the kernel that joined them or has yet to cut them.
-#![allow(unsafe_code)] // a packet socket that hands over segments uncut
+//! The number of segments in a record, for packets that the kernel merged (GRO) or has not yet split (GSO).
+#![allow(unsafe_code)] // a packet socket that sends unsplit segments
 
 use super::*;
 use crate::capture::Segments;
 use std::{io, os::fd::AsRawFd};
 
-/// Sends a TCP segment of `payload` bytes that the device is to cut into segments of `size` each.
+/// Sends a TCP segment with `payload` bytes that the device is to split into segments of `size` bytes.
 fn send_uncut(device: &str, payload: usize, size: u16) {
     let segment = [&[0, 9, 0, 80, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 1, 0, 0, 0, 0, 0][..], &vec![b'x'; payload]].concat();
     let frame = [&[2, 0, 0, 0, 0, 0xbb, 2, 0, 0, 0, 0, 0xaa, 8, 0][..], &ipv4(6, 0, [[10, 77, 0, 1], [10, 77, 1, 2]], &segment)].concat();
-    // `virtio_net_hdr`: checksum wanted, TCP over IPv4, header length, segment size, where the checksum starts and where it goes.
+    // `virtio_net_hdr`: flags (checksum needed), type (TCP over IPv4), header length, segment size, checksum start and
+    // offset.
     let (needs_checksum, tcp_v4) = (1, 1);
     let mut message = vec![needs_checksum, tcp_v4];
     message.extend([54, size, 34, 16].iter().flat_map(|n| n.to_ne_bytes()));
@@ -21,7 +22,7 @@ fn send_uncut(device: &str, payload: usize, size: u16) {
         libc::setsockopt(socket.as_raw_fd(), libc::SOL_PACKET, libc::PACKET_VNET_HDR, (&raw const on).cast(), size_of_val(&on) as u32)
     };
     assert_eq!(result, 0, "PACKET_VNET_HDR: {}", io::Error::last_os_error());
-    // SAFETY: all zeros are a good `sockaddr_ll`.
+    // SAFETY: all bytes zero is a valid `sockaddr_ll`.
     let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
     address.sll_family = libc::AF_PACKET as u16;
     address.sll_ifindex = interface_index(device).unwrap() as i32;
@@ -38,7 +39,8 @@ fn send_uncut(device: &str, payload: usize, size: u16) {
 fn a_record_says_how_many_segments_it_is() {
     in_a_network("a_record_says_how_many_segments_it_is", || {
         for hook in [HookSetting::Tc, HookSetting::Socket] {
-            // Of what user space made the kernel knows only the size of the segments, until the device has taken it.
+            // For a packet sent from user space the kernel knows only the segment size, until the device accepts the
+            // packet.
             let sent = if hook == HookSetting::Tc { Segments::OfSize(1000) } else { Segments::Count(3) };
             for (device, expected) in [("va", sent), ("vb", Segments::Count(3))] {
                 let (mut sources, _control) = open(&on(device, hook), &Filters::default()).unwrap();

@@ -1,10 +1,10 @@
-//! What capture costs: a measurement, no test.
+//! Measures the cost of capture.
 #![allow(unsafe_code)] // the thread's CPU time
 
 use super::*;
 
-/// Packets per second through each hook, and what one costs the reader and the sender, whose CPU runs the hook. A sender that does nothing
-/// but `sendto` gives the rate.
+/// Packets per second through each hook, and CPU time per packet of the reader and of the sender (whose CPU runs the
+/// hook). The sender calls only `sendto`, and so sets the rate.
 #[test]
 #[ignore = "a measurement: cargo test --release -p sniffer --lib capture::ebpf::tests::speed::speed -- --ignored --nocapture"]
 fn speed() {

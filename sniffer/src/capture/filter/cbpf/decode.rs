@@ -1,4 +1,4 @@
-//! Classic instructions as numbers (`linux/bpf_common.h`, `linux/filter.h`) to [`Op`]s; what is not an instruction is refused.
+//! Decodes classic BPF instructions (`linux/bpf_common.h`, `linux/filter.h`) to [`Op`]s; refuses invalid ones.
 
 use super::{Alu, Error, From, Instruction, MEMORY, Op, Operand, Register, Test, Verdict};
 use aya_obj::generated::{
@@ -7,22 +7,22 @@ use aya_obj::generated::{
     BPF_SUB, BPF_W, BPF_X, BPF_XOR,
 };
 
-/// Offsets from here on are the kernel's extensions (`SKF_LL_OFF` and above), not places in a frame.
+/// Offsets from here on are Linux extensions (`SKF_LL_OFF` and above), not positions in the frame.
 const EXTENSIONS: u32 = 0xffe0_0000;
 
-/// In a code: the class.
+/// Mask of an instruction code: its class.
 const CLASS: u32 = 0x07;
-/// In the code of a load: the size.
+/// Mask of the code of a load: its size.
 const SIZE: u32 = 0x18;
-/// In the code of a load: the mode.
+/// Mask of the code of a load: its mode.
 const MODE: u32 = 0xe0;
-/// In the code of arithmetic and comparisons: the operation.
+/// Mask of the code of arithmetic and comparisons: the operation.
 const OPERATION: u32 = 0xf0;
-/// In the code of a return: what is returned.
+/// Mask of the code of a return: what it returns.
 const RETURNED: u32 = 0x18;
-/// Returns A (`BPF_A`, which `linux/bpf_common.h` does not define for eBPF).
+/// Return value A (`BPF_A`, which `linux/bpf_common.h` does not define for eBPF).
 const RETURN_A: u32 = 0x10;
-/// In the code of a move between the registers: to A (`BPF_TXA`), else to X (`BPF_TAX`).
+/// Bit in the code of a move between the registers: set for X to A (`BPF_TXA`), clear for A to X (`BPF_TAX`).
 const TO_A: u32 = 0x80;
 
 /// Decodes the instruction at index `at` of a program of `len` instructions.
@@ -57,7 +57,7 @@ pub(super) fn decode(at: usize, instruction: Instruction, len: usize) -> Result<
             RETURN_A => Ok(Op::Return(Verdict::A)),
             _ => Err(wrong("returns an unknown register")),
         },
-        // BPF_MISC: three bits have no other value left.
+        // BPF_MISC is the only value left of the three bits.
         _ => Ok(Op::Move { to: if code & TO_A != 0 { Register::A } else { Register::X } }),
     }
 }

@@ -1,18 +1,18 @@
-//! Executes a classic program on a frame. A VLAN tag in the metadata is read as if it stood in the frame.
+//! Runs a classic BPF program on a frame. A VLAN tag in the metadata is read as if it were in the frame.
 
 use super::{Alu, From, MEMORY, Op, Operand, Program, Register, Test, Verdict};
 use crate::capture::StrippedTag;
 
 impl Program {
-    /// Whether the program wants the frame. With `tag`, as if it stood in the frame.
+    /// Whether the program matches the frame. `wire_len` is in bytes. The program sees `tag` as if it were in `data`.
     pub fn matches(&self, data: &[u8], wire_len: u32, tag: Option<StrippedTag>) -> bool {
         self.run(View { data, wire_len, tag }).unwrap_or(0) != 0
     }
 
-    /// What the program returns; `None` when a load or a division ended it.
+    /// The return value of the program; `None` if a load outside the frame or a division by zero ended it.
     fn run(&self, frame: View<'_>) -> Option<u32> {
         let (mut a, mut x, mut memory, mut pc) = (0u32, 0u32, [0u32; MEMORY], 0usize);
-        // Jumps only go forward, so this ends.
+        // Terminates because jumps only go forward.
         loop {
             let op = *self.ops.get(pc)?;
             pc += 1;
@@ -73,7 +73,7 @@ fn alu(op: Alu, a: u32, by: u32) -> Option<u32> {
     })
 }
 
-/// A frame with its tag back in its place, behind the two addresses.
+/// A frame whose stripped tag is read as if it were in its place, behind the two MAC addresses.
 #[derive(Clone, Copy)]
 struct View<'a> {
     data: &'a [u8],

@@ -1,7 +1,9 @@
-//! Classic BPF: what libpcap makes of an expression, checked, decoded (`decode`) and executed (`interpreter`). Not a compiler of expressions.
+//! Classic BPF programs: compiles expressions through libpcap, checks and decodes them (`decode`), and runs them
+//! (`interpreter`).
 //!
-//! The machine is that of `bpf_filter` in libpcap and of the kernel's `Documentation/networking/filter.rst`: an accumulator A, an index
-//! X, sixteen words of memory, forward jumps only. A load outside the frame ends the program without a match.
+//! The machine is that of libpcap's `bpf_filter` and of the kernel's `Documentation/networking/filter.rst`: an
+//! accumulator A, an index register X, sixteen words of memory, and forward jumps only. A load outside the frame ends
+//! the program without a match.
 
 mod decode;
 mod interpreter;
@@ -14,7 +16,7 @@ use aya_obj::generated::{
 use decode::decode;
 use pcap::{Capture, Linktype};
 
-/// One instruction as the kernel takes it (`struct sock_filter`), native byte order.
+/// One instruction in the kernel's layout (`struct sock_filter`), in native byte order.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Instruction {
@@ -28,23 +30,23 @@ pub struct Instruction {
     pub k: u32,
 }
 
-/// Most instructions of a program, the kernel's `BPF_MAXINSNS`.
+/// Largest number of instructions in a program: the kernel's `BPF_MAXINSNS`.
 pub const MAX_INSTRUCTIONS: usize = BPF_MAXINSNS as usize;
-/// Words of memory, `BPF_MEMWORDS`.
+/// Number of 32-bit words of memory: `BPF_MEMWORDS`.
 pub const MEMORY: usize = 16;
 
-/// Why there is no program.
+/// Why a program was refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// libpcap does not take the expression; its message.
+    /// libpcap refused the expression.
     #[error("filter `{text}`: {reason}")]
     Expression {
         /// The expression.
         text: String,
-        /// What libpcap says.
+        /// libpcap's message.
         reason: String,
     },
-    /// An instruction that is none, or one that this program does not know.
+    /// An instruction that is invalid or not supported.
     #[error("classic BPF instruction {at}: {what}")]
     Instruction {
         /// Its index.
@@ -54,46 +56,46 @@ pub enum Error {
     },
 }
 
-/// A or X.
+/// A register of the classic machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Register {
     /// The accumulator.
     A,
-    /// The index.
+    /// The index register.
     X,
 }
 
-/// Where a load takes its value from. Sizes are 1, 2 or 4 bytes, big-endian.
+/// The operand of a load. Sizes are 1, 2 or 4 bytes; frames are read in big-endian order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum From {
-    /// The constant itself.
+    /// A constant.
     Constant(u32),
-    /// A word of memory.
+    /// The word of memory with this index.
     Memory(usize),
-    /// The length of the frame.
+    /// The length of the frame on the wire.
     Length,
-    /// The frame at a fixed offset.
+    /// The bytes of the frame at a fixed offset.
     At {
         /** From the frame's beginning. */
         offset: u32,
         /** In bytes. */
         size: u32,
     },
-    /// The frame at X plus an offset.
+    /// The bytes of the frame at X plus an offset.
     AtX {
         /** Added to X. */
         offset: u32,
         /** In bytes. */
         size: u32,
     },
-    /// Four times the low four bits of a byte: the length of an IPv4 header.
+    /// Four times the low four bits of a byte: how the length of an IPv4 header is computed.
     HeaderLength {
         /** From the frame's beginning. */
         offset: u32,
     },
 }
 
-/// The second operand.
+/// The second operand of arithmetic and comparisons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operand {
     /// The constant.
@@ -102,7 +104,7 @@ pub enum Operand {
     X,
 }
 
-/// Arithmetic on A, 32 bits, wrapping. The numbers are those of the instruction code.
+/// A 32-bit wrapping operation on A. The discriminants are those of the instruction code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 #[repr(u8)]
@@ -123,7 +125,7 @@ pub enum Alu {
     Xor = BPF_XOR as u8,
 }
 
-/// A comparison of A, unsigned. The numbers are those of the instruction code.
+/// An unsigned comparison of A. The discriminants are those of the instruction code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 #[repr(u8)]
@@ -135,7 +137,7 @@ pub enum Test {
     Set = BPF_JSET as u8,
 }
 
-/// A decoded instruction. Jump targets are absolute and lie behind the instruction.
+/// A decoded instruction. Jump targets are absolute indices and lie behind the instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Op {
@@ -162,13 +164,13 @@ pub enum Op {
         no: usize,
     },
     Return(Verdict),
-    /// `to` becomes the other register.
+    /// Copies the other register to `to`.
     Move {
         to: Register,
     },
 }
 
-/// What a program returns: 0 is no match.
+/// The return value of a program: 0 means that the frame does not match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Verdict {
@@ -176,7 +178,7 @@ pub enum Verdict {
     A,
 }
 
-/// A program that was checked: every jump, slot and offset is good, and it ends.
+/// A checked program: every jump, memory index and offset is valid, and the program terminates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
     raw: Vec<Instruction>,
@@ -184,10 +186,11 @@ pub struct Program {
 }
 
 impl Program {
-    /// Checks and decodes.
+    /// Checks and decodes a program.
     ///
     /// # Errors
-    /// When an instruction is not classic BPF, or a Linux extension (an offset below zero).
+    /// When the program is empty or too long, or an instruction is not classic BPF or is a Linux extension (a negative
+    /// offset).
     pub fn new(raw: Vec<Instruction>) -> Result<Self, Error> {
         if raw.is_empty() || raw.len() > MAX_INSTRUCTIONS {
             return Err(Error::Instruction { at: raw.len(), what: "a program has 1 to 4096 instructions" });
@@ -199,15 +202,15 @@ impl Program {
         }
     }
 
-    /// Matches no frame.
+    /// The program that matches no frame.
     pub fn nothing() -> Self {
         Self { raw: vec![Instruction { code: (BPF_RET | BPF_K) as u16, jt: 0, jf: 0, k: 0 }], ops: vec![Op::Return(Verdict::Constant(0))] }
     }
 
-    /// What libpcap makes of `text` for frames that begin with `link`.
+    /// Compiles the pcap-filter(7) expression `text` with libpcap, for frames that begin with `link`.
     ///
     /// # Errors
-    /// When libpcap does not take it.
+    /// When libpcap refuses the expression.
     pub fn compile(text: &str, link: Link) -> Result<Self, Error> {
         Self::compile_with(text, link, true)
     }
@@ -216,7 +219,7 @@ impl Program {
         let refused = |e: pcap::Error| Error::Expression { text: text.to_owned(), reason: e.to_string() };
         let linktype = match link {
             Link::Ethernet => Linktype::ETHERNET,
-            Link::RawIp => Linktype(12), // DLT_RAW, which libpcap's compiler wants where a file would say 101
+            Link::RawIp => Linktype(12), // DLT_RAW: libpcap's compiler wants it, not the 101 of capture files
             Link::LinuxSll => Linktype::LINUX_SLL,
             Link::LinuxSll2 => Linktype::LINUX_SLL2,
             Link::Null => Linktype::NULL,
@@ -227,18 +230,18 @@ impl Program {
         Self::new(raw.ok_or(Error::Instruction { at: 0, what: "libpcap's form of it is not known" })?)
     }
 
-    /// As the kernel and libpcap take it.
+    /// The instructions as the kernel and libpcap encode them.
     pub fn instructions(&self) -> &[Instruction] {
         &self.raw
     }
 
-    /// Decoded.
+    /// The decoded instructions.
     pub fn ops(&self) -> &[Op] {
         &self.ops
     }
 }
 
-/// The `pcap` crate shows an instruction only as text: code, jt, jf and k in decimal.
+/// Parses an instruction from the text that the `pcap` crate gives: code, jt, jf and k in decimal.
 fn instruction(text: &str) -> Option<Instruction> {
     let mut words = text.split_ascii_whitespace();
     let instruction = Instruction {

@@ -1,5 +1,5 @@
-//! The loads of the classic program, in each form: from a fixed or computed place of the frame, across the VLAN tag in the metadata, of
-//! the frame's length.
+//! Compiles the loads of the classic program, for each form: from a fixed or computed offset, across a VLAN tag in the
+//! metadata, and of the frame's length.
 
 use super::{A, Access, CTX, Compiler, DATA, END, FP, Form, Hook, Label, TAG, X, memory, sk_buff};
 use crate::capture::filter::{
@@ -8,22 +8,22 @@ use crate::capture::filter::{
 };
 use aya_obj::generated::{BPF_ADD, BPF_AND, BPF_LSH, BPF_OR, BPF_RSH, bpf_func_id};
 
-// The stack, below `TAG`.
-/// What a call reads.
+// Offsets on the stack, below `TAG`.
+/// Buffer into which a helper call copies packet bytes.
 const BUFFER: i16 = -80;
-/// A, while a call's result is in its register.
+/// Saves A while R0, the register of A, holds the result of a call.
 const SAVED: i16 = -88;
 
-/// Nothing is read beyond this: the verifier follows packet pointers so far, and no frame is longer.
+/// Largest offset that is read: the verifier tracks packet pointers up to this, and no frame is longer.
 const MAX_OFFSET: u32 = 0xffff;
-/// Where in the frame the tag in the metadata would stand: behind the two addresses.
+/// Offset in the frame at which the tag in the metadata is read: behind the two MAC addresses.
 const TAG_START: u32 = 12;
-/// The first byte behind it.
+/// Offset of the first byte behind the tag.
 const TAG_END: u32 = 16;
 const TAG_LEN: u32 = TAG_END - TAG_START;
 
 impl Compiler<'_> {
-    /// Loads into `dst`. False: the place lies outside every frame, and a jump away was emitted.
+    /// Loads into `dst`. Returns false if the offset is beyond every frame; the code then jumps to `NoMatch`.
     pub(super) fn from(&mut self, form: Form, pc: usize, dst: Reg, from: From, bound: &mut u32) -> bool {
         match from {
             From::Constant(k) => self.asm.constant(dst, k),
@@ -61,7 +61,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// Loads from a fixed offset. False: it lies outside every frame, and a jump away was emitted.
+    /// Loads from a fixed offset. Returns false if the offset is beyond every frame; the code then jumps to `NoMatch`.
     fn at(&mut self, form: Form, pc: usize, dst: Reg, offset: u32, size: u32, bound: &mut u32) -> bool {
         let Some(end) = offset.checked_add(size).filter(|end| *end <= MAX_OFFSET) else {
             self.asm.jump(Label::NoMatch);
@@ -74,14 +74,15 @@ impl Compiler<'_> {
         } else if offset >= TAG_START && end <= TAG_END {
             self.tag(dst, TAG_END - end, size);
         } else if offset < TAG_START {
-            // Some of the addresses, then some of the tag. There is no load of three bytes: take four that end at the same place.
+            // The load begins in the MAC addresses and ends in the tag. There is no load of three bytes: `part` loads
+            // four that have the same end.
             let (before, inside) = (TAG_START - offset, end - TAG_START);
             self.part(form, pc, TAG_START, before, bound);
             self.asm.alu32(BPF_LSH, A, By::Constant(inside as i32 * 8));
             self.tag(R1, TAG_LEN - inside, inside);
             self.asm.alu32(BPF_OR, A, By::Reg(R1));
         } else {
-            // Some of the tag, then some of what follows it.
+            // The load begins in the tag and ends behind it.
             let (inside, behind) = (TAG_END - offset, end - TAG_END);
             self.part(form, pc, TAG_START + behind, behind, bound);
             self.tag(R1, 0, inside);
@@ -91,7 +92,7 @@ impl Compiler<'_> {
         true
     }
 
-    /// The `size` bytes (1 to 3) of the packet that end at `end`, into A.
+    /// Loads the `size` bytes (1 to 3) of the packet that end before offset `end` into A.
     fn part(&mut self, form: Form, pc: usize, end: u32, size: u32, bound: &mut u32) {
         if size == 3 {
             self.packet(form, pc, A, end - 4, 4, bound);
@@ -101,7 +102,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// `size` bytes of the tag with `behind` more after them.
+    /// Loads `size` bytes of the tag, which are followed by `behind` more bytes of it.
     fn tag(&mut self, dst: Reg, behind: u32, size: u32) {
         self.asm.load(Size::Word, dst, FP, TAG);
         if behind > 0 {
@@ -112,7 +113,8 @@ impl Compiler<'_> {
         }
     }
 
-    /// Loads from X plus an offset into A. False: it lies outside every frame, and a jump away was emitted.
+    /// Loads from the offset X + `offset` into A. Returns false if that is beyond every frame; the code then jumps to
+    /// `NoMatch`.
     fn at_x(&mut self, form: Form, pc: usize, offset: u32, size: u32, bound: u32) -> bool {
         if offset > MAX_OFFSET {
             self.asm.jump(Label::NoMatch);
@@ -125,7 +127,7 @@ impl Compiler<'_> {
             self.packet_at_r2(form, pc, size);
             return true;
         }
-        // Only now is it known on which side of the tag the offset lies.
+        // The offset is known only at run time, and so is whether it lies before, in or behind the tag.
         let (behind, before, done) = (self.local(), self.local(), self.local());
         self.asm.jump_if(If::GreaterOrEqual, R2, By::Constant(TAG_END as i32), behind);
         self.asm.jump_if(If::LessOrEqual, R2, By::Constant(TAG_START as i32 - size as i32), before);
@@ -136,7 +138,7 @@ impl Compiler<'_> {
         self.asm.jump(Label::NoMatch);
         for (at, label) in cases {
             self.asm.place(label);
-            // What is proved on one of these ways is not proved behind them.
+            // A bound proved on one of these branches does not hold behind them, so each gets its own copy.
             self.at(form, pc, A, at, size, &mut bound.clone());
             self.asm.jump(done);
         }
@@ -150,7 +152,7 @@ impl Compiler<'_> {
         true
     }
 
-    /// Loads from a fixed place in the packet as it is.
+    /// Loads from a fixed offset of the packet, without regard to a stripped tag.
     fn packet(&mut self, form: Form, pc: usize, dst: Reg, offset: u32, size: u32, bound: &mut u32) {
         let width = Size::of_bytes(size);
         match form.access {
@@ -162,7 +164,7 @@ impl Compiler<'_> {
                     self.asm.add(R1, By::Constant(end as i32));
                     self.asm.jump_if(If::Greater, R1, By::Reg(END), Label::Pc(Form { access: Access::Call, ..form }, pc));
                 }
-                // Offsets in an instruction are signed 16 bit numbers.
+                // The offset of an instruction is a signed 16-bit number.
                 if let Ok(offset) = i16::try_from(offset) {
                     self.asm.load(width, dst, DATA, offset);
                 } else {
@@ -178,7 +180,7 @@ impl Compiler<'_> {
             }
             Access::LoadAbsolute if dst == A => self.asm.load_absolute(width, offset),
             Access::LoadAbsolute => {
-                self.asm.mov(DATA, A); // the result comes in R0
+                self.asm.mov(DATA, A); // save A: the result of the load is in R0
                 self.asm.load_absolute(width, offset);
                 self.asm.mov(dst, R0);
                 self.asm.mov(A, DATA);
@@ -204,7 +206,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// Loads from the offset in R2 through the kernel, which also knows the packet's fragments.
+    /// Loads from the offset in R2 by a helper call, which also reads the fragments of a nonlinear packet.
     fn call(&mut self, dst: Reg, size: u32) {
         if dst != A {
             self.asm.store(Size::Double, FP, SAVED, A);

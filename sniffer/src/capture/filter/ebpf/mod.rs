@@ -1,13 +1,15 @@
-//! Compiles classic BPF to an eBPF program for one hook, in one pass per form of it. Loads nothing.
+//! Compiles classic BPF to an eBPF program for one hook. Does not load it.
 //!
-//! Registers: R0 = A, R7 = X, R6 = context, R8/R9 = start/end of the directly readable bytes, R1 to R5 scratch; the stack holds the
-//! classic memory. Jumps only go forward, so when an instruction is reached every edge into it has been seen: `bound[pc]`, the bytes proved
-//! readable at `pc`, is the smallest on any of them, and a load checks the length only when it reads further.
+//! Registers: R0 = A, R7 = X, R6 = context, R8 and R9 = start and end of the directly readable bytes, R1 to R5 scratch.
+//! The classic memory is on the stack. Each copy is compiled in one pass: jumps only go forward, so every edge into an
+//! instruction is known before the instruction is compiled. `bounds[pc]`, the number of bytes proved readable at `pc`,
+//! is the smallest over these edges, and a load checks the length only when it reads further.
 //!
-//! A program has up to four copies of the classic one. *Raw* reads the frame as it is, *stripped* as if the VLAN tag in the metadata were
-//! back in it. Of each there is a *fast* copy that reads memory directly, and a *slow* one, entered where the directly readable
-//! bytes end, in which every load is a call that also reads a packet's fragments. `loads` has what depends on the form, this file the
-//! rest.
+//! A program contains up to four copies of the classic program. A *raw* copy reads the frame as it is. A *stripped*
+//! copy reads it as if the VLAN tag in the metadata were back in its place. Each has a *fast* variant that reads memory
+//! directly, and a *slow* variant in which every load is a helper call that also reads the fragments of a packet. A
+//! fast variant jumps to the slow one where the directly readable bytes end. `loads` has the code that depends on the
+//! form; this file has the rest.
 
 mod loads;
 
@@ -20,41 +22,41 @@ use super::{
 use aya_obj::generated::{BPF_AND, BPF_LSH, BPF_OR, bpf_func_id};
 use std::collections::BTreeSet;
 
-/// Where the program runs: it decides how packets are read.
+/// The hook that runs the program; it decides how packets are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Hook {
-    /// `struct xdp_md`: tags are in the frame.
+    /// `struct xdp_md`: VLAN tags are in the frame.
     Xdp,
-    /// `struct __sk_buff` with direct access.
+    /// `struct __sk_buff` with direct packet access.
     Tc,
     /// `struct __sk_buff`, read by `LD_ABS` and `LD_IND`.
     Socket,
 }
 
-/// What to do with a frame that matches.
+/// What the program does with a frame that matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnMatch {
-    /// Call the program at `slot` of the jump table with this file descriptor.
+    /// Calls the program at `slot` of the jump table with this file descriptor.
     TailCall {
-        /// The table.
+        /// File descriptor of the jump table.
         table: i32,
-        /// The place in it.
+        /// Index in the jump table.
         slot: u32,
     },
-    /// Return this, to a packet socket the bytes it may keep.
+    /// Returns this value; for a packet socket it is the number of bytes to keep.
     Return(i32),
 }
 
-/// What to compile for.
+/// Parameters of the compilation.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// Where it runs.
+    /// The hook that runs the program.
     pub hook: Hook,
-    /// Whether frames have a link header, and so may have a tag in the metadata.
+    /// Whether frames have a link header, and so may have a VLAN tag in the metadata.
     pub tags: bool,
-    /// On a match.
+    /// What the program does on a match.
     pub on_match: OnMatch,
-    /// What is returned when the frame does not match.
+    /// The return value for a frame that does not match.
     pub no_match: i32,
 }
 
@@ -65,8 +67,8 @@ const DATA: Reg = R8;
 const END: Reg = R9;
 const FP: Reg = R10;
 
-// The stack, below the frame pointer: classic memory, then these.
-/// The tag in the metadata, as the four bytes in the frame would read.
+// Offsets on the stack, below the frame pointer: the classic memory, then these.
+/// The tag in the metadata, TPID and TCI, as one 32-bit number.
 const TAG: i16 = -72;
 
 /// Fields of `struct __sk_buff` (`linux/bpf.h`), offsets in bytes.
@@ -85,7 +87,7 @@ mod xdp_md {
     pub const DATA_END: i16 = 4;
 }
 
-/// How a copy reads.
+/// How a copy of the program reads packet bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Access {
     Direct,
@@ -93,7 +95,7 @@ enum Access {
     LoadAbsolute,
 }
 
-/// One copy of the classic program.
+/// The variant of one copy of the classic program.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Form {
     stripped: bool,
@@ -104,9 +106,9 @@ struct Form {
 enum Label {
     /// An instruction of the classic program, in one of its copies.
     Pc(Form, usize),
-    /// Within the code of one instruction.
+    /// A position within the code of one instruction.
     Local(usize),
-    /// The copies for frames with a tag in the metadata.
+    /// Start of the copies for frames with a tag in the metadata.
     Stripped,
     Match,
     NoMatch,
@@ -116,24 +118,24 @@ struct Compiler<'a> {
     program: &'a Program,
     hook: Hook,
     asm: Assembler<Label>,
-    /// How many labels of the kind [`Label::Local`] there are.
+    /// Number of [`Label::Local`] labels so far.
     locals: usize,
 }
 
-/// The eBPF program that does on `target.hook` what `program` says.
+/// Compiles `program` for `target`.
 ///
 /// # Errors
-/// When it becomes too long.
+/// When the program is too long for eBPF jumps.
 pub fn compile(program: &Program, target: &Target) -> Result<Vec<Insn>, TooLong> {
     compile_as(program, target, Forced::default())
 }
 
-/// What tests force that a test run cannot bring about.
+/// Conditions that tests force because a test run cannot produce them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Forced {
-    /// Nothing is directly readable.
+    /// Assume that no byte is directly readable.
     pub slow: bool,
-    /// This tag is in the metadata.
+    /// Assume that this tag (TPID and TCI) is in the metadata.
     pub tag: Option<u32>,
 }
 
@@ -161,7 +163,7 @@ impl Compiler<'_> {
         }
         self.asm.constant(A, 0);
         self.asm.constant(X, 0);
-        // The verifier wants memory written before it is read, on every way.
+        // The verifier requires that memory is written before it is read, on every path.
         let read: BTreeSet<usize> = self
             .program
             .ops()
@@ -178,7 +180,7 @@ impl Compiler<'_> {
             }
             None => self.forms(target, access),
         }
-        // The verifier rejects unreachable code.
+        // The verifier rejects unreachable code, so `Match` is emitted only if something jumps to it.
         if self.asm.targets().any(|label| label == Label::Match) {
             self.asm.place(Label::Match);
             match target.on_match {
@@ -187,7 +189,7 @@ impl Compiler<'_> {
                     self.asm.load_map(R2, table);
                     self.asm.constant(R3, slot);
                     self.asm.call(bpf_func_id::BPF_FUNC_tail_call);
-                    // Comes back only when the slot is empty.
+                    // Returns here only if the slot is empty or the tail-call limit is reached.
                 }
                 OnMatch::Return(value) => self.asm.return_constant(value),
             }
@@ -216,7 +218,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// A fast copy and, where it can run out of directly readable bytes, the slow one.
+    /// Emits a fast copy and, if loads jump out of it, the slow copy with entries at those loads.
     fn form(&mut self, form: Form) {
         self.copy(form, &BTreeSet::from([0]));
         let slow = Form { access: Access::Call, ..form };
@@ -229,7 +231,7 @@ impl Compiler<'_> {
 
     fn copy(&mut self, form: Form, entries: &BTreeSet<usize>) {
         let ops = self.program.ops();
-        // Bytes known readable at each instruction on every way to it; `None`: no way leads there.
+        // Bytes proved readable at each instruction on every path to it; `None` if no path leads there.
         let mut bounds: Vec<Option<u32>> = (0..ops.len()).map(|pc| entries.contains(&pc).then_some(0)).collect();
         for (pc, op) in ops.iter().enumerate() {
             let Some(mut bound) = bounds.get(pc).copied().flatten() else { continue };
@@ -243,7 +245,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// Emits one instruction; gives the ones that may come next.
+    /// Emits one instruction. Returns the indices of the instructions that may follow.
     fn one(&mut self, form: Form, pc: usize, op: Op, bound: &mut u32) -> [Option<usize>; 2] {
         let fall = [Some(pc + 1), None];
         match op {
@@ -276,7 +278,7 @@ impl Compiler<'_> {
                 [Some(to), None]
             }
             Op::Branch { test, with, yes, no } => {
-                // Classic comparisons are of 32 unsigned bits.
+                // Classic comparisons are unsigned and of 32 bits.
                 self.asm.jump32_if(If::Classic(test as u8), A, operand(with), Label::Pc(form, yes));
                 if no != pc + 1 {
                     self.asm.jump(Label::Pc(form, no));
@@ -302,7 +304,7 @@ impl Compiler<'_> {
             match op {
                 Alu::Div | Alu::Mod => self.asm.jump32_if(If::Equal, X, By::Constant(0), Label::NoMatch),
                 Alu::Lsh | Alu::Rsh => {
-                    // eBPF masks the count where classic BPF gives 0.
+                    // eBPF masks the shift count to 5 bits, where classic BPF returns 0.
                     let (allowed, done) = (self.local(), self.local());
                     self.asm.jump32_if(If::LessOrEqual, X, By::Constant(31), allowed);
                     self.asm.constant(A, 0);
@@ -324,7 +326,7 @@ impl Compiler<'_> {
     }
 }
 
-/// Where a classic register is kept.
+/// The eBPF register that holds a classic register.
 fn register(register: Register) -> Reg {
     match register {
         Register::A => A,
@@ -339,7 +341,7 @@ fn operand(operand: Operand) -> By {
     }
 }
 
-/// The place of a classic word of memory on the stack.
+/// The stack offset of a word of classic memory.
 fn memory(slot: usize) -> i16 {
     -4 * (slot as i16 + 1)
 }
