@@ -1,4 +1,5 @@
-//! The loop of one core: polls a source, hands frames to the engine, and reports counters. The last module that asks the clock.
+//! The loop of one worker thread: polls a source, hands frames to the engine, and reports counters. The modules below
+//! it do not read the clock, sources excepted.
 
 use crate::{
     capture::{Polled, Source, control::Control},
@@ -14,39 +15,42 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-/// How long a source may wait for a packet: what stop requests, timers and half-full batches wait at the most.
+/// How long a poll may wait for a packet. Stop requests, timers and incomplete batches are delayed by this time at
+/// most.
 const WAIT: Duration = Duration::from_millis(100);
-/// How often counters are reported.
+/// Interval of counter reports.
 const REPORT: Duration = Duration::from_secs(1);
 
-/// A source and its engine, on a thread of their own.
+/// A source and its engine, which run on one thread.
 pub struct Worker {
     source: Box<dyn Source>,
     control: Arc<dyn Control>,
     engine: Engine,
     settings: Arc<InForce>,
-    /// The version of the settings that the engine has.
+    /// The version of the settings in use.
     version: u64,
-    /// Whether time goes on by the clock while no packet comes.
+    /// Whether the clock advances the engine's time while no packet arrives.
     live: bool,
 }
 
-/// Where a worker stands: its totals, for whoever shows them.
+/// The state of a worker, for counter reports.
 pub struct Standing<'a> {
     /// The engine's counters.
     pub engine: &'a Engine,
 }
 
 impl Worker {
-    /// A worker whose engine has the first version of `settings`. `live`: the time of the source is the clock's, so that timers run while no packet comes.
+    /// Makes a worker. `engine` must have been built with the first version of `settings`. `live`: packet time is the
+    /// clock's time, so timers also run while no packet arrives.
     pub fn new(source: Box<dyn Source>, control: Arc<dyn Control>, engine: Engine, settings: Arc<InForce>, live: bool) -> Self {
         Self { source, control, engine, settings, version: 0, live }
     }
 
-    /// Works until the source ends or `stop` is set, then finishes. `report` is called about once a second, and at the end.
+    /// Runs until the source ends or `stop` is set, then finishes the engine. Calls `report` about once a second and at
+    /// the end.
     ///
     /// # Errors
-    /// What made the source fail; everything until then has been reported.
+    /// The error of the source. The packets before it have been processed.
     pub fn run(mut self, stop: &AtomicBool, report: &mut dyn FnMut(&Standing<'_>)) -> io::Result<()> {
         let mut reported = Instant::now();
         let result = loop {
@@ -89,7 +93,7 @@ impl Worker {
     }
 
     fn report(&mut self, report: &mut dyn FnMut(&Standing<'_>)) {
-        // What the kernel does not answer now it may answer the next time.
+        // Errors are ignored: the counters that were not read now are included in the next update.
         let _ = self.source.update_stats();
         report(&Standing { engine: &self.engine });
     }
@@ -114,7 +118,7 @@ mod tests {
     };
     use std::{collections::VecDeque, sync::Mutex};
 
-    /// What the source does at a poll: frames of these data, or an end; before it returns it calls the closure.
+    /// One poll of the scripted source: the frames to deliver, the result to return, and a closure to call before that.
     type Step = (Vec<Vec<u8>>, io::Result<Polled>, Box<dyn FnOnce() + Send>);
 
     struct Scripted(VecDeque<Step>);
@@ -136,7 +140,7 @@ mod tests {
         }
     }
 
-    /// The first data of a connection to a port of 10.0.0.2.
+    /// A TCP segment with the first data of a connection to `port` on 10.0.0.2.
     fn frame(port: u16, data: &[u8]) -> Vec<u8> {
         let mut frame = vec![0x45, 0, 0, 40 + data.len() as u8, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0x9c, 0x40];
         frame.extend_from_slice(&port.to_be_bytes());
@@ -152,7 +156,7 @@ mod tests {
         Arc::new(Settings::new(vec![configured], Arc::new(Publishing::bare())))
     }
 
-    /// Runs a worker; returns its result, what capture was told, and how often `tcp.connections` was reported with which total.
+    /// Runs a worker. Returns its result and the reported totals of `tcp.connections`.
     fn run(steps: Vec<Step>, in_force: Arc<InForce>, control: Arc<Recording>, stop: &AtomicBool) -> (io::Result<()>, Vec<u64>) {
         let engine = Engine::new(in_force.get().0, Box::new(|_| ())).unwrap();
         let worker = Worker::new(Box::new(Scripted(steps.into())), control, engine, in_force, false);
@@ -183,7 +187,7 @@ mod tests {
         let steps: Vec<Step> = vec![
             (vec![frame(80, b"AMQP\x03\x01\0\0"), frame(8080, b"GET ")], Ok(Polled::Frames(2)), look()),
             (vec![], Ok(Polled::Idle), look()),
-            // Replaced during a poll: what this poll brings is still under the old settings.
+            // The settings are replaced during a poll: frames of that poll are still processed with the old settings.
             (vec![], Ok(Polled::Frames(0)), Box::new(move || replace.replace(settings(8080)))),
             (vec![frame(8080, b"GET "), frame(81, b"GET ")], Ok(Polled::Frames(2)), idle()),
         ];

@@ -1,7 +1,8 @@
-//! Fragments of IP datagrams (RFC 791, RFC 8200, RFC 8900), put together in whatever order they come.
+//! Reassembles fragmented IP datagrams (RFC 791, RFC 8200, RFC 8900), in any order of their fragments.
 //!
-//! An exact repetition is ignored; fragments that overlap otherwise cost the datagram, as RFC 5722 wants it and as Linux does for IPv4
-//! too: whoever writes such ones wants the watcher to read something else than the receiver.
+//! An exact duplicate of a fragment is ignored. Any other overlap discards the datagram, as RFC 5722 requires for IPv6
+//! and Linux also does for IPv4: overlapping fragments are an attempt to make an observer read other bytes than the
+//! receiver does.
 
 use super::{Addresses, ip::Part};
 
@@ -10,27 +11,28 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::{collections::VecDeque, time::Duration};
 
-/// Datagrams under construction; Packetbeat's number.
+/// Most incomplete datagrams at a time; the same number as in Packetbeat.
 const MAX_SETS: usize = 512;
-/// Fragments of one datagram; 64 KiB in frames of 1500 bytes are 45.
+/// Most fragments of one datagram. A datagram of 64 KiB in frames of 1500 bytes has 45.
 const MAX_PARTS: usize = 64;
-/// Bytes of one datagram: what the length field of an IP header can say.
+/// Most bytes of one datagram: the largest value of the length field of an IP header.
 const MAX_LENGTH: u32 = 65_535;
-/// Bytes of all datagrams under construction together: a far offset alone must not buy 64 KiB in every set.
+/// Most bytes of all incomplete datagrams together. A fragment with a large offset allocates up to 64 KiB, so
+/// `MAX_SETS` alone does not bound the memory.
 const MAX_BYTES: usize = 8 << 20;
-/// How long the first fragment waits for the others, in packet time; Packetbeat's number.
+/// How long a datagram waits for its missing fragments, in packet time; the same number as in Packetbeat.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
-/// What came of a fragment.
+/// Result of [`Fragments::add`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Added {
-    /// Others are missing.
+    /// Fragments are missing.
     Incomplete,
-    /// The datagram is [`Fragments::whole`], and what it carries is of this protocol.
+    /// The datagram is complete: [`Fragments::whole`] is its payload, and this is the payload's IP protocol number.
     Complete(u8),
 }
 
-/// Totals since the start.
+/// Totals since start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counters {
     pub reassembled: u64,
@@ -43,7 +45,7 @@ pub(super) struct Counters {
     pub expired: u64,
 }
 
-/// A fragment as it came.
+/// One captured fragment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fragment<'a> {
     pub time: Timestamp,
@@ -52,7 +54,7 @@ pub(super) struct Fragment<'a> {
     pub protocol: u8,
     pub part: Part,
     pub data: &'a [u8],
-    /// Longer than `data` when it was cut to the snap length.
+    /// Length of the fragment's data on the wire in bytes; more than `data.len()` if it was cut to the snap length.
     pub wire: u32,
 }
 
@@ -62,7 +64,7 @@ struct Key {
     id: u32,
     realm: Realm,
     v4: bool,
-    /// IPv4 only: the fragments of an IPv6 datagram need not agree on it.
+    /// Zero for IPv6, where the fragments of a datagram may have different values.
     protocol: u8,
 }
 
@@ -77,36 +79,36 @@ impl Key {
     }
 }
 
-/// A datagram under construction.
+/// An incomplete datagram.
 struct Set {
     number: u64,
     since: Timestamp,
     data: Vec<u8>,
-    /// Start and end of what came, in order of start.
+    /// Start and end offset of each received fragment, in bytes, sorted by start.
     parts: SmallVec<[(u32, u32); 8]>,
-    /// Known once the last fragment came.
+    /// Length in bytes; known when the last fragment has arrived.
     length: Option<u32>,
-    /// Of the first fragment, which decides what the datagram carries.
+    /// Protocol number in the first fragment, which determines the payload of the datagram.
     protocol: u8,
-    /// Something was wrong: it takes in the other fragments of the datagram, and nothing comes of it.
+    /// The datagram is invalid. It still absorbs its other fragments, and will not be delivered.
     spoilt: bool,
 }
 
-/// Puts fragments together.
+/// The incomplete datagrams.
 #[derive(Default)]
 pub(super) struct Fragments {
     sets: HashMap<Key, Set, foldhash::fast::RandomState>,
-    /// In the order in which the sets were begun; may name sets that are gone.
+    /// Keys and numbers in the order in which the datagrams started; may contain datagrams that are gone.
     order: VecDeque<(Key, u64)>,
     begun: u64,
-    /// Sum of the lengths of `data` of all sets.
+    /// Sum of `data.len()` over all sets.
     bytes: usize,
     whole: Vec<u8>,
     pub counters: Counters,
 }
 
 impl Fragments {
-    /// The last datagram that was complete.
+    /// The payload of the last completed datagram.
     pub fn whole(&self) -> &[u8] {
         &self.whole
     }
@@ -143,7 +145,7 @@ impl Fragments {
 
     fn begin(&mut self, key: Key, time: Timestamp) {
         while self.sets.len() >= MAX_SETS && self.evict_oldest() {}
-        // Sets that were completed leave their names behind: never more than twice the sets there may be.
+        // Completed datagrams leave their entries in `order`: remove these when there are more entries than datagrams.
         if self.order.len() >= 2 * MAX_SETS {
             let sets = &self.sets;
             self.order.retain(|(key, number)| sets.get(key).is_some_and(|set| set.number == *number));
@@ -155,7 +157,7 @@ impl Fragments {
         self.sets.insert(key, set);
     }
 
-    /// Forgets the sets that waited too long. They were begun in the order of time, as far as time goes forward.
+    /// Drops the datagrams that have waited too long. `order` is sorted by time unless packet time goes backwards.
     fn expire(&mut self, now: Timestamp) {
         while let Some((key, number)) = self.order.front().copied() {
             match self.sets.get(&key) {
@@ -172,7 +174,7 @@ impl Fragments {
         }
     }
 
-    /// Makes room; false when there is nothing left to forget.
+    /// Drops the oldest incomplete datagram; returns false if there is none.
     fn evict_oldest(&mut self) -> bool {
         while let Some((key, number)) = self.order.pop_front() {
             if let Some(set) = self.sets.get(&key)
@@ -194,7 +196,7 @@ impl Fragments {
 }
 
 impl Set {
-    /// Takes in a fragment; false when the datagram is spoilt by it.
+    /// Adds a fragment; returns false if it makes the datagram invalid.
     fn add(&mut self, fragment: &Fragment<'_>, counters: &mut Counters) -> bool {
         if self.spoilt {
             return false;
@@ -205,7 +207,8 @@ impl Set {
             counters.snapped += 1;
             return false;
         }
-        // Only the last may have an odd length, and all must fit the length field of a header.
+        // Only the last fragment may have a length that is not a multiple of 8, and the datagram must fit the length
+        // field of an IP header.
         if end > MAX_LENGTH || end == start || (more && !fragment.wire.is_multiple_of(8)) {
             counters.malformed += 1;
             return false;
@@ -248,13 +251,14 @@ impl Set {
         true
     }
 
-    /// Nothing overlaps, so it is complete when the parts add up.
+    /// Whether all bytes are there. Fragments do not overlap, so their lengths add up to the length of a complete
+    /// datagram.
     fn is_complete(&self) -> bool {
         !self.spoilt && self.length.is_some_and(|length| self.parts.iter().map(|(start, end)| end - start).sum::<u32>() == length)
     }
 }
 
-/// Two fragments that do not agree where the datagram ends.
+/// Counts two fragments that imply different ends of the datagram as malformed.
 fn contradiction(counters: &mut Counters) -> bool {
     counters.malformed += 1;
     false

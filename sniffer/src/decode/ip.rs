@@ -1,34 +1,34 @@
-//! One IP header, IPv4 (RFC 791) or IPv6 with its extension headers (RFC 8200, RFC 7045): addresses, what it carries, fragment or not.
-//! Extension headers are walked over, not understood; what ESP hides stays hidden.
+//! Decodes one IP header: IPv4 (RFC 791), or IPv6 with its extension headers (RFC 8200, RFC 7045). Extension headers
+//! are skipped without interpreting them. A payload encrypted with ESP is not decoded.
 
 use super::{Addresses, Undecoded, next::Rest};
 use etherparse::{Ipv4HeaderSlice, Ipv6FragmentHeaderSlice, Ipv6HeaderSlice};
 use sniffer_common::{length, limit::IPV6_EXTENSIONS, protocol};
 
-/// What an IP header carries.
+/// The contents of an IP header that later steps need.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Datagram<'a> {
     pub addresses: Addresses<'a>,
-    /// The IANA number of what `payload` is.
+    /// IANA protocol number of the payload.
     pub protocol: u8,
-    /// What follows the header.
+    /// The bytes behind the header and its extensions.
     pub payload: Rest<'a>,
-    /// Which part of a datagram it is, where it is not the whole.
+    /// The position in the datagram if this is a fragment; `None` for a complete datagram.
     pub fragment: Option<Part>,
 }
 
-/// Which part of a datagram a fragment is.
+/// The position of a fragment in its datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Part {
-    /// The datagram's number between its addresses.
+    /// The identification field, which is unique between the two addresses.
     pub id: u32,
-    /// Where it belongs, in bytes.
+    /// Offset of the fragment in the datagram, in bytes.
     pub offset: u32,
-    /// It is not the last.
+    /// Whether more fragments follow (the MF flag).
     pub more: bool,
 }
 
-/// Reads an IPv4 header.
+/// Decodes an IPv4 header.
 #[inline]
 pub(super) fn v4(rest: Rest<'_>) -> Result<Datagram<'_>, Undecoded> {
     let Rest { data, wire } = rest;
@@ -39,7 +39,8 @@ pub(super) fn v4(rest: Rest<'_>) -> Result<Datagram<'_>, Undecoded> {
     })?;
     let header_len = header.slice().len();
     let total = match header.total_len() {
-        // Segmentation was left to the card and the segment is longer than the field can say: as long as the frame.
+        // The card does the segmentation, and the segment is longer than the field can express: it extends to the end
+        // of the frame.
         0 => wire,
         total => u32::from(total),
     };
@@ -52,7 +53,7 @@ pub(super) fn v4(rest: Rest<'_>) -> Result<Datagram<'_>, Undecoded> {
     Ok(Datagram { addresses: Addresses::V4(addresses), protocol: header.protocol().0, payload, fragment })
 }
 
-/// Reads an IPv6 header and its extension headers.
+/// Decodes an IPv6 header and its extension headers.
 #[inline]
 pub(super) fn v6(rest: Rest<'_>) -> Result<Datagram<'_>, Undecoded> {
     let Rest { data, wire } = rest;
@@ -62,7 +63,7 @@ pub(super) fn v6(rest: Rest<'_>) -> Result<Datagram<'_>, Undecoded> {
         etherparse::err::ipv6::HeaderSliceError::Content(_) => Undecoded::IpMalformed,
     })?;
     let wire = match header.payload_length() {
-        // A jumbogram (RFC 2675), or segmentation left to the card: as long as the frame.
+        // A jumbogram (RFC 2675), or a segment that the card will split: it extends to the end of the frame.
         0 => wire.saturating_sub(length::IPV6 as u32),
         length => u32::from(length),
     };
@@ -73,14 +74,14 @@ pub(super) fn v6(rest: Rest<'_>) -> Result<Datagram<'_>, Undecoded> {
     Ok(datagram)
 }
 
-/// Whether the header is of the version that the one before it announced.
+/// Checks that the version field is the one that the previous header announced.
 #[inline]
 fn check_version(data: &[u8], version: u8) -> Result<(), Undecoded> {
     if data.first().ok_or(Undecoded::IpTruncated)? >> 4 == version { Ok(()) } else { Err(Undecoded::IpMalformed) }
 }
 
-/// Walks over the extension headers at the start of the payload, up to a fragment header of a datagram that is in parts. Also for a
-/// datagram that was put together, whose first part may begin with more of them.
+/// Skips the extension headers at the start of the payload, up to and including a fragment header that belongs to a
+/// fragment. Also called for a reassembled datagram, whose first fragment may begin with more extension headers.
 #[inline]
 pub(super) fn extensions(datagram: &mut Datagram<'_>) -> Result<(), Undecoded> {
     for _ in 0..IPV6_EXTENSIONS {
@@ -88,7 +89,7 @@ pub(super) fn extensions(datagram: &mut Datagram<'_>) -> Result<(), Undecoded> {
         let length = match datagram.protocol {
             protocol::IPV6_FRAGMENT => {
                 let header = Ipv6FragmentHeaderSlice::from_slice(payload).map_err(|_| Undecoded::IpTruncated)?;
-                // A fragment that is the whole (RFC 6946) is no fragment.
+                // An atomic fragment (RFC 6946) contains the complete datagram and needs no reassembly.
                 if header.is_fragmenting_payload() {
                     datagram.fragment = Some(Part {
                         id: header.identification(),
@@ -124,7 +125,7 @@ fn extension_length(payload: &[u8]) -> Result<usize, Undecoded> {
     payload.get(1).map(|&units| usize::from(units)).ok_or(Undecoded::IpTruncated)
 }
 
-/// `data` up to `wire` bytes: behind them is padding.
+/// Cuts `data` to `wire` bytes; what follows is padding.
 #[inline]
 pub(super) fn cut(data: &[u8], wire: u32) -> &[u8] {
     data.get(..wire as usize).unwrap_or(data)

@@ -1,5 +1,5 @@
-//! The loop over a frame's headers, from the first byte to what the innermost IP header carries: each header says what comes next. One
-//! limit bounds all of them, however they are nested.
+//! The loop over the headers of a frame, from its first byte to the payload of the innermost IP header. Each step
+//! returns which header comes next. One limit bounds the number of headers, however they are nested.
 
 use super::{
     Ips, Layer4, Packet, Undecoded,
@@ -12,14 +12,14 @@ use super::{
 use crate::{capture::Frame, net::Realm};
 use sniffer_common::{length, limit};
 
-/// Reads all headers of `frame`. A fragment that completes its datagram gives the headers of the whole datagram, borrowed from
-/// `fragments`, of which there is one per level of fragments in fragments.
+/// Decodes all headers of `frame`. A fragment that completes its datagram yields the headers of the complete datagram,
+/// borrowed from `fragments`, which has one entry per level of fragments inside fragments.
 #[inline]
 pub(super) fn decode<'a>(fragments: &'a mut [Fragments], frame: &Frame<'a>) -> Result<Packet<'a>, Undecoded> {
     let mut levels = fragments.iter_mut();
     let mut packet = Packet {
         time: frame.time,
-        // A tag that was taken out was on the wire all the same: flows count alike on every backend.
+        // A stripped tag was on the wire, so it counts. Flows then have the same byte counts on every backend.
         wire_len: if frame.tag.is_some() { frame.wire_len.saturating_add(length::VLAN as u32) } else { frame.wire_len },
         segments: frame.segments,
         ifindex: frame.ifindex,
@@ -61,16 +61,16 @@ pub(super) fn decode<'a>(fragments: &'a mut [Fragments], frame: &Frame<'a>) -> R
         }
     }
     match (next, packet.ips.count()) {
-        // The addresses in front are all that is known.
+        // No IP header: the Ethernet addresses are all that is known.
         (_, 0) if packet.macs.is_some() => Ok(packet),
         (_, 0) => Err(Undecoded::NotIp),
         (Next::Unknown, _) => Ok(packet),
-        // More headers than are followed.
+        // More headers than [`limit::HEADERS`].
         _ => Err(Undecoded::IpMalformed),
     }
 }
 
-/// Adds a fragment to its datagram; gives the datagram when it is complete.
+/// Adds a fragment to its datagram; returns the datagram if it is now complete.
 #[cold]
 fn reassemble<'a>(
     level: &'a mut Fragments,
@@ -88,7 +88,7 @@ fn reassemble<'a>(
             if !addresses.is_v4() {
                 ip::extensions(&mut whole)?;
                 if whole.fragment.is_some() {
-                    return Err(Undecoded::IpMalformed); // a fragment header in what was just put together
+                    return Err(Undecoded::IpMalformed); // a fragment header inside a reassembled datagram
                 }
             }
             Ok(Some(whole))

@@ -1,7 +1,8 @@
-//! Link headers: Ethernet II and VLAN tags, which may stand anywhere in a packet, and what only a frame can begin with (Linux cooked
-//! captures, BSD loopback, raw IP).
+//! Decodes link headers: Ethernet II and VLAN tags, which can occur anywhere in a packet, and the headers that occur
+//! only at the start of a frame (Linux cooked captures, BSD loopback, raw IP).
 //!
-//! <https://www.tcpdump.org/linktypes.html>, IEEE 802.3, 802.1Q, 802.1ad. MPLS, PPPoE and 802.3 length frames are not looked into.
+//! <https://www.tcpdump.org/linktypes.html>, IEEE 802.3, 802.1Q, 802.1ad. Payloads of MPLS, PPPoE and 802.3 length
+//! frames are not decoded.
 
 use super::{
     Macs, Undecoded,
@@ -11,7 +12,7 @@ use crate::{capture::Link, net::Vlans};
 use etherparse::{Ethernet2HeaderSlice, SingleVlanHeaderSlice};
 use sniffer_common::length;
 
-/// What a frame begins with, behind a link header that only a frame can begin with.
+/// Skips a header that occurs only at the start of a frame, and returns the next header.
 #[inline]
 pub(super) fn first(link: Link, rest: &mut Rest<'_>) -> Result<Next, Undecoded> {
     match link {
@@ -23,7 +24,7 @@ pub(super) fn first(link: Link, rest: &mut Rest<'_>) -> Result<Next, Undecoded> 
     }
 }
 
-/// Reads an Ethernet II header. The addresses of the outermost one are kept.
+/// Decodes an Ethernet II header. Keeps the addresses of the outermost one.
 #[inline]
 pub(super) fn ethernet<'a>(rest: &mut Rest<'a>, macs: &mut Option<Macs<'a>>) -> Result<Next, Undecoded> {
     let header = Ethernet2HeaderSlice::from_slice(rest.data).map_err(|_| Undecoded::LinkTruncated)?;
@@ -35,7 +36,7 @@ pub(super) fn ethernet<'a>(rest: &mut Rest<'a>, macs: &mut Option<Macs<'a>>) -> 
     Ok(next)
 }
 
-/// Reads what follows the EtherType of a VLAN tag.
+/// Decodes the part of a VLAN tag behind its EtherType.
 #[inline]
 pub(super) fn vlan(rest: &mut Rest<'_>, vlans: &mut Vlans) -> Result<Next, Undecoded> {
     let tag = SingleVlanHeaderSlice::from_slice(rest.data).map_err(|_| Undecoded::LinkTruncated)?;
@@ -45,7 +46,7 @@ pub(super) fn vlan(rest: &mut Rest<'_>, vlans: &mut Vlans) -> Result<Next, Undec
     Ok(next)
 }
 
-/// A Linux cooked header of `length` bytes with the EtherType at `at`.
+/// Decodes a Linux cooked header of `length` bytes with the EtherType at offset `at`.
 fn cooked(rest: &mut Rest<'_>, at: usize, length: usize) -> Result<Next, Undecoded> {
     let header = rest.data.get(..length).ok_or(Undecoded::LinkTruncated)?;
     let number = header.get(at..).and_then(|d| d.first_chunk()).ok_or(Undecoded::LinkTruncated)?;
@@ -53,7 +54,7 @@ fn cooked(rest: &mut Rest<'_>, at: usize, length: usize) -> Result<Next, Undecod
     Ok(Next::of_ethertype(u16::from_be_bytes(*number)))
 }
 
-/// A frame without a link header: the IP header says its version itself.
+/// A frame without a link header: the version field of the IP header tells which one it is.
 fn by_version(data: &[u8]) -> Result<Next, Undecoded> {
     Ok(match data.first().ok_or(Undecoded::IpTruncated)? >> 4 {
         4 => Next::Ipv4,
@@ -62,12 +63,13 @@ fn by_version(data: &[u8]) -> Result<Next, Undecoded> {
     })
 }
 
-/// An address family in the byte order of the machine that captured, with that machine's number for IPv6.
+/// Decodes the BSD loopback header: an address family in the byte order of the capturing machine. The number for IPv6
+/// depends on its operating system.
 fn by_family(rest: &mut Rest<'_>) -> Result<Next, Undecoded> {
     let bytes = *rest.data.first_chunk().ok_or(Undecoded::LinkTruncated)?;
     rest.skip(length::NULL);
     let little = u32::from_le_bytes(bytes);
-    // Families are small numbers: in the wrong order they are not.
+    // Families are small numbers; read in the wrong byte order they are large.
     let family = if little > 0xffff { u32::from_be_bytes(bytes) } else { little };
     Ok(match family {
         2 => Next::Ipv4,

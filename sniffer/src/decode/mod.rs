@@ -1,8 +1,8 @@
-//! Decodes the headers of a frame: `layers` is the loop over them, with the terms in `next`; `link`, `ip`, `transport` and `tunnel` read one header each. The only
-//! state between two frames is the `fragments` of datagrams that are not complete.
+//! Decodes the headers of a frame. `layers` is the loop over them, and `next` has its types; `link`, `ip`, `transport`
+//! and `tunnel` each decode one header. The only state kept between frames are the incomplete datagrams in `fragments`.
 //!
-//! Checksums are not verified (offloading makes those of a host's own packets wrong). Where lengths disagree the IP header's is
-//! believed over the frame's (Ethernet pads), and nothing is read that was not captured.
+//! Checksums are not verified, because with offloading those of the host's own packets are wrong. Where lengths
+//! disagree, the IP header's takes precedence over the frame's, because Ethernet pads short frames.
 
 mod fragments;
 mod ip;
@@ -18,24 +18,24 @@ pub use packet::{Addresses, Icmp, Ips, Layer4, Macs, Opaque, Packet, Tcp, TcpFla
 use crate::capture::Frame;
 use fragments::Fragments;
 
-/// Why there is no [`Packet`] of a frame.
+/// Why a frame could not be decoded to a [`Packet`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Undecoded {
-    /// The frame ends within its link header or a VLAN tag.
+    /// The frame ends inside its link header or a VLAN tag.
     LinkTruncated,
-    /// There is no IP header, and no Ethernet header to count the frame by.
+    /// The frame has neither an IP header nor an Ethernet header.
     NotIp,
-    /// The frame ends within an IP header or its extensions.
+    /// The frame ends inside an IP header or its extension headers.
     IpTruncated,
-    /// An IP header that contradicts itself, or more headers than are followed ([`sniffer_common::limit::HEADERS`]).
+    /// An inconsistent IP header, or more headers than [`sniffer_common::limit::HEADERS`].
     IpMalformed,
-    /// The frame ends within the transport header.
+    /// The frame ends inside the transport header.
     TransportTruncated,
-    /// A transport header that contradicts itself.
+    /// An inconsistent transport header.
     TransportMalformed,
 }
 
-/// The counter of each reason.
+/// The name of the counter for each reason, in the order of the variants.
 const UNDECODED: [(Undecoded, &str); 6] = [
     (Undecoded::LinkTruncated, "decode.link_truncated"),
     (Undecoded::NotIp, "decode.not_ip"),
@@ -45,10 +45,10 @@ const UNDECODED: [(Undecoded, &str); 6] = [
     (Undecoded::TransportMalformed, "decode.transport_malformed"),
 ];
 
-/// Levels of fragments in fragments: those of a tunnel and those of the packets it carries. Deeper ones are not put together.
+/// Levels of fragments inside fragments that are reassembled: those of a tunnel and those of the packets in it.
 const FRAGMENT_LEVELS: usize = 2;
 
-/// Decodes frames, and puts fragments together. One per worker.
+/// Decodes frames and reassembles fragments. One per worker.
 #[derive(Default)]
 pub struct Decoder {
     undecoded: [u64; UNDECODED.len()],
@@ -57,20 +57,21 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder that has seen no frame.
+    /// A decoder without state.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Finds the headers of `frame`. A fragment that completes its datagram gives the whole of it; any other gives [`Layer4::Fragment`].
-    /// A frame with Ethernet addresses and no IP header (ARP, MPLS) is a packet as well.
+    /// Decodes the headers of `frame`. A fragment that completes its datagram yields the complete datagram; any other
+    /// fragment yields [`Layer4::Fragment`]. A frame with Ethernet addresses but no IP header (ARP, MPLS) also yields a
+    /// packet.
     ///
     /// # Errors
-    /// When neither addresses nor ports can be read from it; counted.
+    /// When the frame has no usable addresses or its headers are truncated or malformed. Errors are counted.
     #[inline]
     pub fn decode<'a>(&'a mut self, frame: &Frame<'a>) -> Result<Packet<'a>, Undecoded> {
         let result = layers::decode(&mut self.fragments, frame);
-        // By reference: a packet is big enough to notice when it is moved.
+        // By reference, because moving a packet has a measurable cost.
         match &result {
             Ok(Packet { layer4: Layer4::Fragment, .. }) => self.incomplete += 1,
             Ok(_) => {}
@@ -83,7 +84,7 @@ impl Decoder {
         result
     }
 
-    /// Totals since the start, by name.
+    /// Totals since start, by name.
     pub fn counters(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         let sum = |of: fn(&fragments::Counters) -> u64| self.fragments.iter().map(|f| of(&f.counters)).sum();
         let undecoded = UNDECODED.iter().zip(self.undecoded).map(|((_, name), n)| (*name, n));

@@ -1,29 +1,30 @@
-//! The words between the steps of the loop in `layers`: what a header says comes next, and what of the frame is left.
+//! The types that the loop in `layers` passes between its steps: the kind of the next header, and the part of the frame
+//! not decoded yet.
 
 use crate::net::TunnelKey;
 use sniffer_common::{ethertype, protocol};
 
-/// What comes next, by the header before it.
+/// The next header, as announced by the previous one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// An Ethernet II header.
     Ethernet,
-    /// The second half of a VLAN tag: its TCI and the EtherType of what follows.
+    /// A VLAN tag behind its EtherType: the TCI and the EtherType of the payload.
     Vlan,
     /// An IPv4 header.
     Ipv4,
     /// An IPv6 header.
     Ipv6,
-    /// A tunnel: its own header, or the packet inside where it has none.
+    /// A tunnel: its header, or directly the packet inside if the tunnel has no header.
     Tunnel(Tunnel),
-    /// The header of the IP protocol of this number, the last one that is read.
+    /// The header of the IP protocol with this number; decoding ends with it.
     Transport(u8),
-    /// Something that is not looked into.
+    /// A header that is not decoded.
     Unknown,
 }
 
 impl Next {
-    /// What an EtherType announces.
+    /// The header that an EtherType announces.
     #[inline]
     pub fn of_ethertype(number: u16) -> Self {
         match number {
@@ -34,7 +35,7 @@ impl Next {
         }
     }
 
-    /// What the protocol number of an IP header announces.
+    /// The header that the protocol number of an IP header announces.
     #[inline]
     pub fn of_protocol(number: u8) -> Self {
         match number {
@@ -45,7 +46,7 @@ impl Next {
     }
 }
 
-/// A tunnel, as announced by the header in front of it. What it holds is read in `tunnel/`, in a file for each kind.
+/// A kind of tunnel. Each is decoded in a file of its own in `tunnel/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tunnel {
     /// IPv4 directly in IPv4 or IPv6.
@@ -54,27 +55,28 @@ pub(super) enum Tunnel {
     Ipv6InIp,
 }
 
-/// What a tunnel's own header says.
+/// The contents of a tunnel's header.
 pub(super) struct Inside {
-    /// The network that the packet inside belongs to.
+    /// The key that identifies the network of the packet inside.
     pub key: TunnelKey,
-    /// Bytes of the tunnel's header.
+    /// Length of the tunnel's header in bytes.
     pub header_len: usize,
-    /// What the packet inside begins with.
+    /// The first header of the packet inside.
     pub next: Next,
 }
 
-/// What of a frame lies behind the headers that were read.
+/// The part of a frame behind the headers decoded so far.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rest<'a> {
-    /// The bytes that were captured, without padding.
+    /// The captured bytes, without padding.
     pub data: &'a [u8],
-    /// How many there were on the wire, by the lengths in the headers.
+    /// Number of bytes on the wire, according to the lengths in the headers.
     pub wire: u32,
 }
 
 impl<'a> Rest<'a> {
-    /// Steps over a header of `length` bytes; what was not captured of it is missed by the next one.
+    /// Skips a header of `length` bytes. If it was not captured completely, `data` becomes empty, and decoding the next
+    /// header fails.
     #[inline]
     pub fn skip(&mut self, length: usize) {
         self.data = self.data.get(length..).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! What the headers of one frame said. Addresses and payloads are borrowed: from the frame, or from the decoder where a datagram had
-//! to be put together from its fragments.
+//! The decoded headers of one frame. Addresses and payloads borrow from the frame, or from the decoder if the datagram
+//! was reassembled from fragments.
 
 use crate::{
     capture::Segments,
@@ -11,26 +11,28 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// A decoded frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Packet<'a> {
-    /// When it was on the wire.
+    /// When the frame was on the wire.
     pub time: Timestamp,
-    /// Bytes of the whole frame; on the wire there were more where it stands for several segments: [`Packet::count`].
+    /// Length of the frame in bytes. If the frame stands for several segments, [`Packet::count`] gives the bytes on the
+    /// wire.
     pub wire_len: u32,
-    /// How many packets on the wire it stands for.
+    /// How many packets on the wire the frame stands for.
     pub segments: Segments,
     /// Kernel index of the interface; 0 for files.
     pub ifindex: u32,
-    /// The Ethernet addresses; `None` for links without.
+    /// The Ethernet addresses; `None` for links without them.
     pub macs: Option<Macs<'a>>,
-    /// The VLAN tags and tunnel keys that it came through.
+    /// The VLAN ids and tunnel keys of the packet.
     pub realm: Realm,
-    /// The IP headers; none where the frame carries something else, or what is not looked into.
+    /// The IP headers; empty if the frame has none that is decoded.
     pub ips: Ips<'a>,
-    /// What the innermost IP header carries.
+    /// The payload of the innermost IP header.
     pub layer4: Layer4<'a>,
 }
 
 impl Packet<'_> {
-    /// The transport and its two ends, sender first; for ICMP the ports are 0. `None` for what has neither.
+    /// The transport and its two ends, sender first; for ICMP the ports are 0. `None` for a packet without ends: a
+    /// fragment, another protocol, or no IP header.
     #[inline]
     pub fn ends(&self) -> Option<(Transport, SocketAddr, SocketAddr)> {
         let (transport, from, to) = match self.layer4 {
@@ -44,7 +46,8 @@ impl Packet<'_> {
         Some((transport, SocketAddr::new(ip.source(), from), SocketAddr::new(ip.destination(), to)))
     }
 
-    /// The packets and bytes on the wire. A frame that stands for several segments was that many packets, each with a copy of its headers.
+    /// Packets and bytes on the wire. A frame that stands for several segments counts as so many packets, each with its
+    /// own copy of the headers.
     #[inline]
     pub fn count(&self) -> Count {
         if self.segments == Segments::default() {
@@ -61,7 +64,7 @@ impl Packet<'_> {
             | Layer4::Icmp(Icmp { wire_payload, .. })
             | Layer4::Icmp6(Icmp { wire_payload, .. })
             | Layer4::Other(Opaque { wire_payload, .. }) => wire_payload,
-            // Nothing is known of headers.
+            // The lengths of the headers are not known, so they are counted once.
             Layer4::Fragment | Layer4::None => self.wire_len,
         };
         let segments = match self.segments {
@@ -74,19 +77,19 @@ impl Packet<'_> {
     }
 }
 
-/// A pair of Ethernet addresses, as in the frame: destination, then source.
+/// A pair of Ethernet addresses as in the frame: destination, then source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Macs<'a>(pub &'a [u8; 12]);
 
 impl Macs<'_> {
-    /// The sender's.
+    /// The sender's address.
     #[inline]
     pub fn source(self) -> [u8; 6] {
         let [_, _, _, _, _, _, s @ ..] = *self.0;
         s
     }
 
-    /// The receiver's.
+    /// The receiver's address.
     #[inline]
     pub fn destination(self) -> [u8; 6] {
         let [d @ .., _, _, _, _, _, _] = *self.0;
@@ -94,12 +97,12 @@ impl Macs<'_> {
     }
 }
 
-/// The addresses of one IP header, as in the frame: source, then destination.
+/// The addresses of one IP header as in the frame: source, then destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Addresses<'a> {
-    /// RFC 791
+    /// IPv4 (RFC 791).
     V4(&'a [u8; 8]),
-    /// RFC 8200
+    /// IPv6 (RFC 8200).
     V6(&'a [u8; 32]),
 }
 
@@ -122,7 +125,7 @@ impl<'a> Addresses<'a> {
         }
     }
 
-    /// Both addresses as bytes in network order.
+    /// Both addresses as bytes in network byte order.
     #[inline]
     pub fn bytes(self) -> &'a [u8] {
         match self {
@@ -131,7 +134,7 @@ impl<'a> Addresses<'a> {
         }
     }
 
-    /// Whether they are of IPv4.
+    /// Whether the addresses are IPv4.
     #[inline]
     pub fn is_v4(self) -> bool {
         matches!(self, Self::V4(_))
@@ -143,18 +146,19 @@ fn v6(bytes: &[u8]) -> IpAddr {
     <[u8; 16]>::try_from(bytes).map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |b| IpAddr::V6(Ipv6Addr::from(b)))
 }
 
-/// The IP headers of a packet, of which the last two of each family are kept.
+/// The IP headers of a packet. Keeps the last two of each family.
 #[derive(Clone, Copy, Debug)]
 pub struct Ips<'a> {
-    /// How many there were.
+    /// Number of IP headers in the packet.
     count: u8,
-    /// How many places of `kept` are filled.
+    /// Number of entries of `kept` in use.
     len: u8,
-    /// Which of `kept` came last.
+    /// Index in `kept` of the header that was added last.
     last: u8,
-    /// In the order in which they came; the third of a family takes the place of its first, and so on.
+    /// In the order of arrival. The third header of a family replaces the first, the fourth the second, and so on.
     kept: [Addresses<'a>; 4],
-    /// Where in `kept` each is: outer IPv4, IPv4, outer IPv6, IPv6; [`Ips::ABSENT`] where there is none.
+    /// Index in `kept` of the outer IPv4, the inner IPv4, the outer IPv6 and the inner IPv6 header; [`Ips::ABSENT`] if
+    /// there is none. A single header of a family is the inner one.
     slots: [u8; 4],
 }
 
@@ -166,10 +170,10 @@ impl Default for Ips<'_> {
 }
 
 impl<'a> Ips<'a> {
-    /// In [`Ips::slots`]: there is no such header.
+    /// Value in [`Ips::slots`] for a header that is absent.
     pub const ABSENT: u8 = 0xff;
 
-    /// Adds the next header, going inwards.
+    /// Adds the next header, from the outside inwards.
     #[inline]
     pub fn push(&mut self, addresses: Addresses<'a>) {
         self.count = self.count.saturating_add(1);
@@ -189,62 +193,64 @@ impl<'a> Ips<'a> {
         }
     }
 
-    /// How many headers there were.
+    /// Number of IP headers in the packet.
     #[inline]
     pub fn count(&self) -> u8 {
         self.count
     }
 
-    /// What is kept of them, outermost first.
+    /// The headers that were kept, at most two of each family. Ordered from the outside inwards unless headers were
+    /// replaced.
     #[inline]
     pub fn kept(&self) -> &[Addresses<'a>] {
         self.kept.get(..usize::from(self.len)).unwrap_or_default()
     }
 
-    /// Where in [`Ips::kept`] each is: outer IPv4, IPv4, outer IPv6, IPv6.
+    /// Index in [`Ips::kept`] of the outer IPv4, the inner IPv4, the outer IPv6 and the inner IPv6 header;
+    /// [`Ips::ABSENT`] if there is none.
     #[inline]
     pub fn slots(&self) -> [u8; 4] {
         self.slots
     }
 
-    /// Which of [`Ips::kept`] is the innermost.
+    /// Index in [`Ips::kept`] of the innermost header.
     #[inline]
     pub fn last(&self) -> u8 {
         self.last
     }
 
-    /// The header that carries the transport.
+    /// The innermost header, whose payload is [`Packet::layer4`].
     #[inline]
     pub fn innermost(&self) -> Option<Addresses<'a>> {
         self.kept().get(usize::from(self.last)).copied()
     }
 }
 
-/// What the innermost IP header carries.
+/// The payload of the innermost IP header.
 #[derive(Clone, Copy, Debug)]
 pub enum Layer4<'a> {
-    /// RFC 9293
+    /// TCP (RFC 9293).
     Tcp(Tcp<'a>),
-    /// RFC 768
+    /// UDP (RFC 768).
     Udp(Udp<'a>),
-    /// RFC 792
+    /// ICMP (RFC 792).
     Icmp(Icmp<'a>),
-    /// RFC 4443
+    /// ICMPv6 (RFC 4443).
     Icmp6(Icmp<'a>),
-    /// A fragment of a datagram that is not complete, and maybe never will be.
+    /// A fragment of a datagram that is not complete yet.
     Fragment,
-    /// Another protocol, whose header is not read.
+    /// Another protocol, which is not decoded.
     Other(Opaque),
-    /// There is no IP header, or it carries nothing.
+    /// The packet has no IP header, or the header has no payload that is decoded.
     None,
 }
 
-/// The payload of an IP header whose protocol is not looked into.
+/// The payload of an IP protocol that is not decoded.
 #[derive(Clone, Copy, Debug)]
 pub struct Opaque {
-    /// The IANA number of the protocol.
+    /// IANA protocol number.
     pub protocol: u8,
-    /// Bytes of the payload on the wire.
+    /// Length of the payload on the wire in bytes.
     pub wire_payload: u32,
 }
 
@@ -255,42 +261,43 @@ pub struct Tcp<'a> {
     pub source: u16,
     /// The receiver's port.
     pub destination: u16,
-    /// Sequence number of the first byte (of the SYN, where there is one).
+    /// Sequence number of the first byte of data, or of the SYN if the segment has one.
     pub seq: u32,
-    /// The next byte that the sender expects; means nothing without [`TcpFlags::ack`].
+    /// Next sequence number that the sender expects; valid only with [`TcpFlags::ack`].
     pub ack: u32,
     /// The control bits.
     pub flags: TcpFlags,
-    /// What was captured of the data.
+    /// The captured data.
     pub payload: &'a [u8],
-    /// Bytes of data on the wire, by the length in the IP header; more than `payload` has when the frame was cut to the snap length.
+    /// Length of the data on the wire in bytes, by the IP header; more than `payload.len()` if the frame was cut to the
+    /// snap length.
     pub wire_payload: u32,
 }
 
-/// The control bits of a TCP header, as in its 14th byte.
+/// The control bits of a TCP header (its 14th byte).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TcpFlags(pub u8);
 
 impl TcpFlags {
-    /// No more data from the sender.
+    /// FIN: the sender has no more data.
     #[inline]
     pub fn fin(self) -> bool {
         self.0 & 0x01 != 0
     }
 
-    /// Sequence numbers begin here.
+    /// SYN: sequence numbers start here.
     #[inline]
     pub fn syn(self) -> bool {
         self.0 & 0x02 != 0
     }
 
-    /// The connection is no more.
+    /// RST: the connection is aborted.
     #[inline]
     pub fn rst(self) -> bool {
         self.0 & 0x04 != 0
     }
 
-    /// The acknowledgement number means something.
+    /// ACK: the acknowledgement number is valid.
     #[inline]
     pub fn ack(self) -> bool {
         self.0 & 0x10 != 0
@@ -304,21 +311,21 @@ pub struct Udp<'a> {
     pub source: u16,
     /// The receiver's port.
     pub destination: u16,
-    /// What was captured of the data.
+    /// The captured data.
     pub payload: &'a [u8],
-    /// Bytes of data on the wire.
+    /// Length of the data on the wire in bytes.
     pub wire_payload: u32,
 }
 
 /// An ICMP message.
 #[derive(Clone, Copy, Debug)]
 pub struct Icmp<'a> {
-    /// Its type.
+    /// The ICMP type.
     pub kind: u8,
-    /// Its code.
+    /// The ICMP code.
     pub code: u8,
-    /// What was captured of it, from its first byte (the type) on.
+    /// The captured bytes of the message, from its first byte (the type) on.
     pub payload: &'a [u8],
-    /// Bytes of the message on the wire.
+    /// Length of the message on the wire in bytes.
     pub wire_payload: u32,
 }

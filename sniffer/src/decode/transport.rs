@@ -1,10 +1,11 @@
-//! The transport header: TCP (RFC 9293), UDP (RFC 768), the first two bytes of ICMP (RFC 792, RFC 4443). Options are not looked at.
+//! Decodes the transport header: TCP (RFC 9293), UDP (RFC 768), and the type and code of ICMP (RFC 792, RFC 4443). TCP
+//! options are ignored.
 
 use super::{Icmp, Layer4, Opaque, Tcp, TcpFlags, Udp, Undecoded, ip::cut, next::Rest};
 use etherparse::{TcpHeaderSlice, UdpHeaderSlice};
 use sniffer_common::{length, protocol};
 
-/// Reads the header of the IP protocol with this number at the start of `rest`.
+/// Decodes the header of the IP protocol `number` at the start of `rest`.
 #[inline]
 pub(super) fn decode(number: u8, rest: Rest<'_>) -> Result<Layer4<'_>, Undecoded> {
     let Rest { data, wire } = rest;
@@ -40,7 +41,8 @@ fn tcp(data: &[u8], wire: u32) -> Result<Layer4<'_>, Undecoded> {
 fn udp(data: &[u8], wire: u32) -> Result<Layer4<'_>, Undecoded> {
     const HEADER: u32 = length::UDP as u32;
     let header = UdpHeaderSlice::from_slice(data).map_err(|_| truncated(data, wire))?;
-    // 0: as long as the IP header says (RFC 2675, and segmentation left to the card).
+    // 0 means that the datagram extends to the end of the IP payload (RFC 2675; also a datagram that the card will
+    // split).
     let wire_payload = match header.length() {
         0 => wire.saturating_sub(HEADER),
         length => u32::from(length).checked_sub(HEADER).ok_or(Undecoded::TransportMalformed)?.min(wire.saturating_sub(HEADER)),
@@ -61,7 +63,7 @@ fn icmp(data: &[u8], wire: u32) -> Result<Icmp<'_>, Undecoded> {
     }
 }
 
-/// The capture ends within the header; or the datagram itself does.
+/// The error for an incomplete header: truncated if the capture ends inside it, malformed if the datagram itself does.
 fn truncated(data: &[u8], wire: u32) -> Undecoded {
     if (data.len() as u64) < u64::from(wire) { Undecoded::TransportTruncated } else { Undecoded::TransportMalformed }
 }

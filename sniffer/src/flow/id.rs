@@ -1,4 +1,4 @@
-//! The flow key of a packet. What a key is made of: `net/flow_key.rs`.
+//! Makes the flow key of a packet. `net/flow_key.rs` describes its bytes.
 
 use crate::{
     decode::{Addresses, Layer4, Macs, Packet},
@@ -8,11 +8,11 @@ use crate::{
     },
 };
 
-/// The [`StoredKey`] of one packet, without an allocation.
+/// The bytes of a [`StoredKey`] for one packet, without an allocation.
 pub(super) struct Key {
     bytes: [u8; MAX_KEY],
     len: usize,
-    /// The sender of this packet comes second in the pairs.
+    /// Whether the sender of this packet comes second in the pairs.
     pub reversed: bool,
 }
 
@@ -25,7 +25,7 @@ impl Key {
             Layer4::Udp(udp) => (Some((udp.source, udp.destination)), bit::UDP),
             _ => (None, 0),
         };
-        // Packetbeat compares ports by their low byte first, and the order shows in the id.
+        // Packetbeat compares the ports' bytes in little-endian order, and this order is visible in `flow.id`.
         let ports = ports.map(|(source, destination)| (source.to_le_bytes(), destination.to_le_bytes()));
         let connection = connection.filter(|_| bits == bit::TCP);
         let reversed = reversed(packet, ports);
@@ -77,7 +77,7 @@ impl Key {
         match vlans.count {
             0 => {}
             1 => self.put(&inner),
-            // As with addresses: the third takes the place of the first, and so on.
+            // As for addresses, the third id replaces the first, and so on.
             count => {
                 let (first, second) = if count.is_multiple_of(2) { (outer, inner) } else { (inner, outer) };
                 self.put(&first);
@@ -86,7 +86,7 @@ impl Key {
         }
     }
 
-    /// Two addresses, the one of the key's first end first.
+    /// Appends a pair of addresses, in the order of the key.
     #[inline]
     fn put_pair<const N: usize>(&mut self, pair: &[u8; N]) {
         let mut pair = *pair;
@@ -122,7 +122,7 @@ fn reversed(packet: &Packet<'_>, ports: Option<([u8; 2], [u8; 2])>) -> bool {
     }
     match (ports, packet.macs) {
         (Some((source, destination)), _) if source != destination => source > destination,
-        // Nothing but these says which direction it is.
+        // Addresses and ports are equal: only the Ethernet addresses tell the directions apart.
         (_, Some(macs)) => macs.source() > macs.destination(),
         _ => false,
     }

@@ -1,7 +1,7 @@
-//! Flows: how many packets and bytes were sent between which ends, whatever they carried.
+//! Flows: counts the packets and bytes that pairs of ends exchange, whatever the protocol.
 //!
-//! [`table::FlowTable`] counts, on the packets' own time; `id` makes the key of a packet's flow, `timer` says when flows are reported, and
-//! `report` makes the document of a counted flow, whoever counted it. [`options`] is `packetbeat.flows`.
+//! [`table::FlowTable`] counts, in packet time; `id` makes the key of a packet's flow, `timer` decides when flows are
+//! reported, `report` makes the document of a flow, and [`options`] has the settings of `packetbeat.flows`.
 
 mod fields;
 mod id;

@@ -1,24 +1,25 @@
-//! `packetbeat.flows`: what the user may set, and what of it makes no sense.
+//! The settings of `packetbeat.flows`, and the checks of their values.
 
 use crate::config::{self, Node};
 use serde::{Deserialize, Deserializer, de};
 use std::{fmt, time::Duration};
 
-/// `packetbeat.flows`, but for what the publisher reads (`index`, `keep_null`, `fields`, `fields_under_root`, `tags`, `processors`).
+/// `packetbeat.flows`, except for the settings that the publisher reads (`index`, `keep_null`, `fields`,
+/// `fields_under_root`, `tags`, `processors`).
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(default)]
 pub struct Options {
-    /// Whether flows are counted and reported; true when the section is there.
+    /// Whether flows are counted and reported. True by default if the section exists.
     pub enabled: bool,
-    /// A flow is over when nothing was seen of it for so long; at least 1 s.
+    /// A flow ends when it has been idle for this time; at least 1 s.
     #[serde(with = "config::duration")]
     pub timeout: Duration,
-    /// How often a flow is reported while it lasts, at least 1 s; `None` (`-1s`): only when it is over.
+    /// Interval of reports about a flow that lasts, at least 1 s; `None` (`-1s`): a flow is reported only when it ends.
     #[serde(deserialize_with = "period")]
     pub period: Option<Duration>,
-    /// Reports say what came since the last one, not since the start.
+    /// Reports contain the counts since the previous report instead of those since the start.
     pub enable_delta_flow_reports: bool,
-    /// Ethernet addresses are not part of what makes a flow.
+    /// Flows are not distinguished by Ethernet addresses.
     pub allow_mismatched_eth: bool,
 }
 
@@ -38,7 +39,7 @@ impl Options {
     /// Reads `packetbeat.flows`.
     ///
     /// # Errors
-    /// When a value is of the wrong kind or out of its range.
+    /// When a value has the wrong type or is out of range.
     pub fn read(node: &Node) -> Result<Self, config::Error> {
         let options: Self = node.read()?;
         let second = Duration::from_secs(1);
@@ -52,7 +53,7 @@ impl Options {
     }
 }
 
-/// A duration, or `-1s`.
+/// Reads a duration, or `-1s` as `None`.
 fn period<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     struct Period;
     impl de::Visitor<'_> for Period {

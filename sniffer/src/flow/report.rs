@@ -1,4 +1,4 @@
-//! The document of a flow, in Packetbeat's fields.
+//! Makes the document of a flow, with Packetbeat's fields.
 
 use crate::{
     net::{CommunityId, Count, FlowRecord, LastIcmp, Parts, Transport},
@@ -12,13 +12,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// Why a flow is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reason {
-    /// A period has passed, and it goes on.
+    /// The period has passed; the flow goes on.
     Period,
-    /// It has ended.
+    /// The flow has ended.
     Ended,
 }
 
-/// Reports `flow` with its counts less those in `subtracted` (the last report's, where reports are deltas).
+/// Emits the document of `flow`. `subtracted` are the counts of the previous report if reports are deltas, otherwise 0.
 pub(super) fn emit(flow: &FlowRecord, subtracted: [Count; 2], reason: Reason, now: Timestamp, sink: &mut Sink, publisher: PublisherId) {
     let parts = flow.key.parts(flow.reversed);
     let (first, second) = if flow.reversed { (1, 0) } else { (0, 1) };
@@ -60,8 +60,8 @@ pub(super) fn emit(flow: &FlowRecord, subtracted: [Count; 2], reason: Reason, no
     sink.emit_document(publisher, now, &document);
 }
 
-/// The transport, and the community id of its ends. For ICMP both follow the last message of the side that began; where that side sent
-/// none, of the other.
+/// The transport, and the community id of the ends. For ICMP both come from the last message of the end that began the
+/// flow; if that end sent none, from the last message of the other end.
 fn transport(parts: &Parts<'_>, icmp: (Option<LastIcmp>, Option<LastIcmp>)) -> (Option<Transport>, Option<CommunityId>) {
     let Some((source, destination)) = parts.innermost().and_then(|(s, d)| Some((address(s)?, address(d)?))) else { return (None, None) };
     if let Some((from, to)) = parts.ports() {
@@ -78,7 +78,7 @@ fn transport(parts: &Parts<'_>, icmp: (Option<LastIcmp>, Option<LastIcmp>)) -> (
     (Some(transport), Some(CommunityId::icmp(source, destination, transport, last.kind, last.code)))
 }
 
-/// `ipv4` as soon as there is one such header, unless there are two of IPv6.
+/// `ipv4` if there is an IPv4 header, unless there are also two IPv6 headers.
 fn version([outer4, v4, outer6, v6]: [bool; 4]) -> Option<&'static str> {
     match (outer4 || v4, outer6, v6) {
         (true, false, _) => Some("ipv4"),
@@ -164,7 +164,7 @@ impl Side {
     }
 }
 
-// The signatures are serde's.
+// serde requires these signatures.
 #[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_zero_u16(n: &u16) -> bool {
     *n == 0
@@ -175,7 +175,7 @@ fn is_zero_u64(n: &u64) -> bool {
     *n == 0
 }
 
-/// One address as a text, several as a list.
+/// Serialized as a text if it is one address, otherwise as a list.
 struct Ips(SmallVec<[IpAddr; 4]>);
 
 impl Ips {
@@ -197,7 +197,7 @@ impl Serialize for Ips {
     }
 }
 
-/// As ECS writes it: upper case, with dashes.
+/// Serialized as ECS requires: upper case, with dashes.
 struct Mac([u8; 6]);
 
 impl Serialize for Mac {

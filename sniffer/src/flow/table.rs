@@ -1,8 +1,9 @@
-//! The flow table of user space: packets and bytes of every conversation, on the packets' own time.
+//! The flow table of user space: counts the packets and bytes of every conversation, in packet time.
 //!
-//! A known flow costs one look-up and no allocation. The table is bounded: where there is no room for a new flow the one that has been
-//! idle the longest is evicted and reported. Directions that disagree about Ethernet addresses (asymmetric routes) are one flow; the same
-//! direction with other addresses (a mirror port that sees both sides of a router) is another one, as it is in Packetbeat.
+//! A packet of a known flow costs one lookup and no allocation. The table is bounded: when it is full, a flow that has
+//! been idle for long is evicted and reported. The two directions of a flow may use different Ethernet addresses
+//! (asymmetric routes). Packets of one direction with different Ethernet addresses (a mirror port that sees both sides
+//! of a router) are different flows, as in Packetbeat.
 
 use super::{
     id::Key,
@@ -19,18 +20,20 @@ use crate::{
 use hashbrown::HashTable;
 use std::{hash::BuildHasher, time::Duration};
 
-/// Flows at the same time, per worker: some 60 MB. Packetbeat has no bound and grows with a port scan.
+/// Most flows at a time, per worker; about 60 MB. Packetbeat has no limit and grows during a port scan.
 pub const MAX_FLOWS: usize = 1 << 18;
-/// Flows that have ended and wait for [`FlowTable::report`]; more are lost, and counted. The engine calls it long before.
+/// Most ended flows that wait for [`FlowTable::report`]; further ones are lost and counted. The engine calls it before
+/// that.
 const MAX_ENDED: usize = 1 << 14;
-/// Flows looked at for an idle one to evict; after so many busy ones in a row the next is evicted.
+/// Most flows examined to find an idle one to evict. If all were busy since their last check, the last one examined is
+/// evicted.
 const MAX_CANDIDATES: usize = 16;
 
 /// A flow of the table.
 struct Flow {
     hash: u64,
     record: FlowRecord,
-    /// The counts in the last report.
+    /// The counts at the last report.
     reported: [Count; 2],
 }
 
@@ -51,7 +54,7 @@ impl Flow {
     }
 }
 
-/// Totals since the start.
+/// Totals since start.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counters {
     created: u64,
@@ -61,29 +64,30 @@ struct Counters {
     reports: u64,
 }
 
-/// Counts every packet, and reports. One per worker.
+/// Counts every packet and reports flows. One per worker.
 pub struct FlowTable {
     options: Options,
-    /// No flow ends before the input does (`packetbeat.compatibility: strict`).
+    /// No flow ends before the input ends (`packetbeat.compatibility: strict`).
     strict: bool,
     max_flows: usize,
     hasher: foldhash::fast::RandomState,
-    /// Places in `flows`, by the hash of the key.
+    /// Indices into `flows`, by the hash of the key.
     index: HashTable<u32>,
     flows: Vec<Option<Flow>>,
-    /// Places in `flows` that are empty.
+    /// Indices of the empty entries of `flows`.
     free_places: Vec<u32>,
-    /// When to look whether a flow has been idle for the time-out.
+    /// When to check whether a flow has been idle for the time-out.
     expiry: Expiry,
-    /// Which flows are due for a report every period; `None` for reports at the end only.
+    /// Which flows are due for a periodic report; `None` if flows are reported only when they end.
     sweep: Option<Sweep>,
-    /// Flows that have ended and are not yet reported.
+    /// Flows that ended and were not reported yet.
     ended: Vec<Flow>,
     counters: Counters,
 }
 
 impl FlowTable {
-    /// An empty table. `strict`: a file is read as Packetbeat reads it, no flow expires and each is reported once, at the end.
+    /// Makes an empty table. With `strict` a file is read as Packetbeat reads it: no flow expires, and each is reported
+    /// once, at the end.
     pub fn new(options: Options, strict: bool) -> Self {
         Self::with_room_for(options, strict, MAX_FLOWS)
     }
@@ -105,8 +109,8 @@ impl FlowTable {
         }
     }
 
-    /// Counts a packet. `connection`: its connection's number, for TCP on an analysed port. True when so many flows have ended
-    /// that [`FlowTable::report`] should be called now, not only at the next tick.
+    /// Counts a packet. `connection` is the number of its connection, for TCP on an analysed port. Returns true if so
+    /// many flows have ended that [`FlowTable::report`] should be called now instead of at the next tick.
     #[inline]
     pub fn packet(&mut self, packet: &Packet<'_>, connection: Option<u64>) -> bool {
         let has_ip = packet.ips.count() != 0;
@@ -118,7 +122,8 @@ impl FlowTable {
         let exact = |place: &u32| flow_at(place).is_some_and(|f| f.matches(hash, &key) && f.record.same_route(direction, macs));
         let place = match self.index.find(hash, exact) {
             Some(&place) => Some(place),
-            // Asymmetric routes: the way back is another one, and nothing was seen of it yet.
+            // With asymmetric routes the reverse direction has other Ethernet addresses: take the flow of which no
+            // packet of this direction was seen.
             None => {
                 let one_sided = |f: &Flow| f.matches(hash, &key) && f.record.macs.get(direction) == Some(&None);
                 self.index.find(hash, |place| flow_at(place).is_some_and(one_sided)).copied()
@@ -127,7 +132,7 @@ impl FlowTable {
         match place.and_then(|place| self.flows.get_mut(place as usize)) {
             Some(Some(flow)) => {
                 if !self.strict && packet.time.since(flow.record.end) > nanos(self.options.timeout) {
-                    // It timed out before this packet; `report` was not called in between.
+                    // The flow had timed out before this packet, and `report` was not called in between.
                     let fresh = begin(hash, &key, packet, macs);
                     let expired = std::mem::replace(flow, fresh);
                     self.counters.created += 1;
@@ -167,7 +172,7 @@ impl FlowTable {
         self.expiry.push(due, place);
     }
 
-    /// Takes a flow out of the table, to be reported.
+    /// Removes a flow from the table.
     fn remove(&mut self, place: u32) -> Option<Flow> {
         let flow = self.flows.get_mut(place as usize)?.take()?;
         if let Ok(entry) = self.index.find_entry(flow.hash, |&other| other == place) {
@@ -177,7 +182,7 @@ impl FlowTable {
         Some(flow)
     }
 
-    /// Makes room: takes out the flow that has been idle the longest, as far as `MAX_CANDIDATES` allows.
+    /// Evicts the flow that has been idle for the longest time, as far as `MAX_CANDIDATES` flows show.
     fn evict(&mut self) {
         for candidate in 0..MAX_CANDIDATES {
             let Some((due, place)) = self.expiry.pop() else { return };
@@ -203,7 +208,7 @@ impl FlowTable {
         }
     }
 
-    /// Reports what is due at `now`, the greatest packet time (or, where no packet comes, the clock's).
+    /// Reports what is due at `now`: the greatest packet time, or the clock's time while no packet arrives.
     pub fn report(&mut self, now: Timestamp, sink: &mut Sink, publisher: PublisherId) {
         let delta = self.options.enable_delta_flow_reports;
         for flow in std::mem::take(&mut self.ended) {
@@ -216,7 +221,7 @@ impl FlowTable {
         while let Some(place) = self.expiry.pop_before(now) {
             let Some(flow) = self.flows.get(place as usize).and_then(Option::as_ref) else { continue };
             let due = flow.record.end.after(self.options.timeout);
-            // `>=`: at the greatest time there is, no packet can come later and no flow is due.
+            // `>=` ensures that no flow is due at the greatest possible time, at which no later packet can arrive.
             if due >= now {
                 self.expiry.push(due, place);
             } else if let Some(flow) = self.remove(place) {
@@ -235,8 +240,9 @@ impl FlowTable {
         }
     }
 
-    /// Reports a flow that was counted elsewhere, with all that was counted. It has ended at the `end` of the input, or when nothing was seen of it for
-    /// the time-out; until then it is reported only where there are periodic reports.
+    /// Reports a flow that was counted elsewhere (in the kernel), with its total counts. The flow has ended if `end`
+    /// (end of the input) is set or if it has been idle for the time-out. Before that it is reported only if periodic
+    /// reports are on.
     pub fn report_counted(&mut self, flow: &FlowRecord, end: bool, now: Timestamp, sink: &mut Sink, publisher: PublisherId) {
         let ended = end || now.since(flow.end) > nanos(self.options.timeout);
         if ended || self.options.period.is_some() {
@@ -246,7 +252,7 @@ impl FlowTable {
         }
     }
 
-    /// The end of the input: every flow is reported for the last time.
+    /// Reports every flow for the last time, at the end of the input.
     pub fn finish(&mut self, now: Timestamp, sink: &mut Sink, publisher: PublisherId) {
         let delta = self.options.enable_delta_flow_reports;
         self.index.clear();
@@ -258,7 +264,7 @@ impl FlowTable {
         }
     }
 
-    /// How many flows are in the table.
+    /// Number of flows in the table.
     pub fn len(&self) -> usize {
         self.index.len()
     }
@@ -268,7 +274,7 @@ impl FlowTable {
         self.index.is_empty()
     }
 
-    /// Totals since the start, by name.
+    /// Totals since start, by name.
     pub fn counters(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         let c = &self.counters;
         [
@@ -290,7 +296,7 @@ fn begin(hash: u64, key: &Key, packet: &Packet<'_>, macs: Option<MacPair>) -> Fl
     flow
 }
 
-/// What a report subtracts from the counts: with `delta`, those in the last report.
+/// The counts that a report subtracts: those of the last report with `delta`, otherwise 0.
 fn subtracted(flow: &Flow, delta: bool) -> [Count; 2] {
     if delta { flow.reported } else { [Count::default(); 2] }
 }

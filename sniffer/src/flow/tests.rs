@@ -7,7 +7,7 @@ use crate::{
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
 
-/// A table, and what it reported.
+/// A table, and the documents that it reported.
 struct Bench {
     decoder: Decoder,
     table: FlowTable,
@@ -62,7 +62,7 @@ const A: [u8; 6] = [0xa0, 0x88, 0xb4, 0x15, 0xc8, 0x90];
 const B: [u8; 6] = [0x00, 0x1e, 0x68, 0x37, 0x90, 0xf1];
 const C: [u8; 6] = [0x00, 0x00, 0x5e, 0x00, 0x01, 0x01];
 
-/// An Ethernet frame with `tags`, an IPv4 header for every pair of `ips` and a TCP header.
+/// An Ethernet frame with VLAN tags `tags`, an IPv4 header for each pair of `ips`, and a TCP header.
 fn tcp(from: [u8; 6], to: [u8; 6], tags: &[u16], ips: &[([u8; 4], [u8; 4])], ports: (u16, u16)) -> Vec<u8> {
     let mut frame = [to, from].concat();
     for tag in tags {
@@ -185,7 +185,7 @@ fn many_tags_and_headers() {
     assert_eq!(flow["source"]["ip"], serde_json::json!(["2.0.0.2", "3.0.0.1"]));
     let id = base64::Engine::decode(&base64::prelude::BASE64_STANDARD_NO_PAD, flow["flow"]["id"].as_str().unwrap()).unwrap();
     assert_eq!(id[..17], [0x1f, 0x04, 0, 14, 12, 24, 16, 0xff, 0xff, 0xff, 0xff, 0xff, 32, 0xff, 1, 3, 3]);
-    // The third took the place of the first; the receiver has the smaller Ethernet address.
+    // The third VLAN id replaced the first. The receiver comes first, because it has the smaller Ethernet address.
     assert_eq!(id[29..], [9, 0, 8, 0, 3, 0, 0, 2, 3, 0, 0, 1, 2, 0, 0, 1, 2, 0, 0, 2, 2, 0, 1, 0]);
 }
 
@@ -213,7 +213,7 @@ fn flows_expire_on_the_packets_time() {
     assert_eq!((&over[0]["source"]["port"], &over[0]["flow"]["final"]), (&Value::from(2), &Value::from(true)));
     assert_eq!(bench.report(150.1).len(), 1);
     assert!(bench.table.is_empty());
-    // Nobody called for longer than the time-out: still two flows.
+    // `report` was not called for longer than the time-out: the packets still belong to two flows.
     bench.ethernet(200.0, &simple(3));
     bench.ethernet(300.0, &simple(3));
     let over = bench.report(300.0);
@@ -303,7 +303,7 @@ fn every_segment_of_a_frame_is_a_packet() {
     let mut bench = strict();
     let frame = |data, segments| Frame { time: Timestamp(1), link: Link::Ethernet, data, wire_len: 3054, tag: None, ifindex: 0, segments };
     let ips = [([10, 0, 0, 9], [10, 0, 0, 6])];
-    // The length field says 0: as long as the frame.
+    // The length field is 0: the datagram extends to the end of the frame.
     let mut there = tcp(A, B, &[], &ips, (1000, 80));
     there[16..18].fill(0);
     for segments in [Segments::Count(3), Segments::OfSize(1448), Segments::default()] {

@@ -1,10 +1,10 @@
-//! When a flow is due: over after its time-out, and reported every period. Time is the packets'.
+//! Decides when a flow has timed out, and when it is due for a periodic report. In packet time.
 
 use crate::time::Timestamp;
 use std::{cmp::Reverse, collections::BinaryHeap, ops::Range, time::Duration};
 
-/// When to look whether a flow has been idle for the time-out: one entry for each flow, whose place in the table it names. A flow that
-/// has been busy in the meantime is put back by whoever looks, so that a packet costs nothing here.
+/// When to check whether a flow has been idle for the time-out. Has one entry per flow, with its index in the table. A
+/// flow that was busy since then is pushed again when it is checked, so counting a packet needs no update here.
 #[derive(Default)]
 pub(super) struct Expiry {
     heap: BinaryHeap<Reverse<(Timestamp, u32)>>,
@@ -15,25 +15,25 @@ impl Expiry {
         self.heap.push(Reverse((due, flow)));
     }
 
-    /// The earliest, when it lies before `now`.
+    /// Removes the earliest entry if it is due before `now`.
     pub fn pop_before(&mut self, now: Timestamp) -> Option<u32> {
         self.heap.peek().filter(|Reverse((due, _))| *due < now)?;
         self.pop().map(|(_, flow)| flow)
     }
 
-    /// The earliest.
+    /// Removes the earliest entry.
     pub fn pop(&mut self) -> Option<(Timestamp, u32)> {
         self.heap.pop().map(|Reverse(entry)| entry)
     }
 }
 
-/// Walks over the table once in every period, a bit at a time, so that its reports do not come all at once.
+/// Visits the whole table once per period, a part at each call, so that reports are spread over the period.
 pub(super) struct Sweep {
-    /// Nanoseconds; never 0.
+    /// Period in nanoseconds; never 0.
     period: u64,
-    /// Start of the walk at hand; `None` before the first packet.
+    /// Start of the current round, in nanoseconds; `None` before the first call.
     since: Option<u64>,
-    /// So many places were walked over.
+    /// Number of entries visited in the current round.
     position: usize,
 }
 
@@ -42,17 +42,17 @@ impl Sweep {
         Self { period: u64::try_from(period.as_nanos()).unwrap_or(u64::MAX).max(1), since: None, position: 0 }
     }
 
-    /// Which of `places` are due at `now`: the rest of a walk that is over, and the beginning of the one at hand. After a long
-    /// silence each is due once.
+    /// The ranges of the table's `places` entries to visit at `now`: the rest of a round that has ended, and the
+    /// beginning of the current one. After a long silence each entry is visited once.
     pub fn due(&mut self, now: Timestamp, places: usize) -> [Range<usize>; 2] {
-        // Walks begin at multiples of the period.
+        // Rounds begin at multiples of the period.
         let current = now.0 - now.0 % self.period;
         let target = |into: u64| usize::try_from(u128::from(into) * places as u128 / u128::from(self.period)).unwrap_or(places).min(places);
         let to = target(now.0 - current);
         let from = self.position.min(places);
         match self.since {
             None => {
-                // Nobody has been there for a period yet.
+                // First call: no flow has existed for a period yet.
                 self.since = Some(current);
                 self.position = to;
                 [0..0, 0..0]

@@ -1,4 +1,4 @@
-//! Community ids: one short text that names a conversation in every tool that knows the scheme.
+//! Community ids: a short text that identifies a conversation in every tool that implements the scheme.
 
 use super::Transport;
 use sha1::{Digest, Sha1};
@@ -7,21 +7,23 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-/// A community id v1 with seed 0: `1:` and 20 bytes of SHA-1 in base64.
+/// A community id, version 1 with seed 0: `1:` and the base64 form of 20 bytes of SHA-1.
 ///
-/// <https://github.com/corelight/community-id-spec>; the one library there is has a licence that does not fit.
+/// <https://github.com/corelight/community-id-spec>. Implemented here because the existing library has an incompatible
+/// licence.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct CommunityId([u8; 30]);
 
 impl CommunityId {
-    /// For transports with ports.
+    /// The id of a conversation over a transport with ports, in either order of the ends.
     pub fn ports(a: SocketAddr, b: SocketAddr, transport: Transport) -> Self {
         let (low, high) = if (a.ip(), a.port()) <= (b.ip(), b.port()) { (a, b) } else { (b, a) };
         Self::hash(low.ip(), high.ip(), transport.number(), low.port(), high.port())
     }
 
-    /// For ICMP: `kind` stands for the source port. Its counterpart stands for the destination port, and the smaller end goes
-    /// first; a message without a counterpart has its code there and is never turned round.
+    /// The id of an ICMP message. `kind` (its type) takes the place of the source port. The type of the matching reply
+    /// or request takes the place of the destination port, and the smaller end comes first. For a type without a
+    /// counterpart the code takes that place, and the ends keep their order.
     pub fn icmp(source: IpAddr, destination: IpAddr, transport: Transport, kind: u8, code: u8) -> Self {
         let counterpart = match (transport, kind) {
             (Transport::Icmp, 0) => Some(8),
@@ -59,12 +61,12 @@ impl CommunityId {
         sha.update(high_port.to_be_bytes());
         let digest: [u8; 20] = sha.finalize().into();
         let mut text = *b"1:0000000000000000000000000000";
-        // 20 bytes are exactly 28 characters with padding, so this cannot fail.
+        // Cannot fail: 20 bytes are 28 characters of base64.
         let _ = base64::Engine::encode_slice(&base64::prelude::BASE64_STANDARD, digest, &mut text[2..]);
         Self(text)
     }
 
-    /// The text form.
+    /// The id as text.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }

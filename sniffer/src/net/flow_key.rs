@@ -1,77 +1,80 @@
-//! The key of a counted flow as bytes, how it is taken apart, and `flow.id`, the text that Packetbeat makes of it. How a packet's key is
-//! made: `flow/id.rs`.
+//! The key of a flow as bytes, its decomposition, and `flow.id`, the text that Packetbeat makes of it. `flow/id.rs`
+//! makes the key of a packet.
 
 use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
 use smallvec::SmallVec;
 
-/// Two Ethernet addresses, sender first.
+/// Two Ethernet addresses: the sender's, then the receiver's.
 pub type MacPair = ([u8; 6], [u8; 6]);
 
-/// Most bytes of a key: head, two VLAN ids, two tunnel keys, two IPv4 and two IPv6 address pairs, ports, connection number.
+/// Largest key in bytes: head, two VLAN ids, two tunnel keys, two IPv4 and two IPv6 address pairs, ports, connection
+/// number.
 pub const MAX_KEY: usize = HEAD + 4 + TUNNELS + 2 * 8 + 2 * 32 + 4 + 8;
 /// Bytes of the two tunnel keys of a realm.
 const TUNNELS: usize = 16;
-/// Bytes of the head: bits, number of VLAN tags, number of IP headers, which of them is the innermost, and the places of the outer IPv4,
-/// the IPv4, the outer IPv6 and the IPv6 header among them ([`ABSENT`] where there is none).
+/// Bytes of the head: the bits of [`bit`]; the number of VLAN tags; the number of IP headers; the index of the
+/// innermost header; the indices of the outer IPv4, the inner IPv4, the outer IPv6 and the inner IPv6 header
+/// ([`ABSENT`] if there is none).
 pub const HEAD: usize = 8;
-/// What a flow keeps of its key without an allocation: IPv6 and ports.
+/// Size of the largest key that is stored without an allocation: IPv6 addresses, ports and something more.
 const INLINE: usize = HEAD + 32 + 4 + 4;
 
-/// In the first byte of the head.
+/// Bits in the first byte of the head.
 pub mod bit {
-    /// Ethernet addresses are part of the flow.
+    /// The flow is identified by Ethernet addresses too.
     pub const ETHERNET: u8 = 1;
-    /// TCP ports follow.
+    /// The key contains TCP ports.
     pub const TCP: u8 = 2;
-    /// UDP ports follow.
+    /// The key contains UDP ports.
     pub const UDP: u8 = 4;
-    /// The number of a TCP connection follows.
+    /// The key contains the number of a TCP connection.
     pub const CONNECTION: u8 = 8;
-    /// The keys of two tunnels follow, the inner one first.
+    /// The key contains the keys of two tunnels, the inner one first.
     pub const TUNNELS: u8 = 16;
 }
 
-/// In the head: there is no such header.
+/// Index in the head for an IP header that is absent.
 pub const ABSENT: u8 = 0xff;
 
-/// What two packets of one flow have in common, as bytes: a head that says what follows; the VLAN ids; the tunnel keys; of every IP header the pair of addresses
-/// (where there is none: of Ethernet addresses); the pair of ports; the connection number. In the first pair that differs the smaller
-/// comes first, and all others follow it, so that both directions give the same key.
+/// The bytes that identify a flow, the same for all its packets: the head; the VLAN ids; the tunnel keys; the address
+/// pair of each IP header (without an IP header, the Ethernet address pair); the port pair; the connection number. In
+/// the first pair whose values differ, the smaller value comes first, and all other pairs have the same order of ends,
+/// so both directions have the same key. Numbers are little-endian, addresses in network byte order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredKey(SmallVec<[u8; INLINE]>);
 
-/// A key taken apart; the ends are sender and receiver of the flow's first packet.
+/// A key split into its parts. Sender and receiver are those of the flow's first packet.
 pub struct Parts<'a> {
     bits: u8,
     vlan_count: u8,
     ip_count: u8,
     last: u8,
     slots: [u8; 4],
-    /// In the key's own order.
+    /// The VLAN ids in the order of the key.
     vlans: &'a [u8],
-    /// Of both, the inner one first; empty where there was no tunnel with a key.
+    /// The two tunnel keys, the inner one first; empty if the packets came through no tunnel with a key.
     tunnels: &'a [u8],
-    /// Sender's and receiver's, in the order of the headers.
+    /// Sender's and receiver's address of each kept IP header, in the order of the headers.
     ips: SmallVec<[(&'a [u8], &'a [u8]); 4]>,
     ports: Option<([u8; 2], [u8; 2])>,
     connection: &'a [u8],
-    /// The sender comes first in the key.
+    /// Whether the sender comes first in the pairs of the key.
     sender_first: bool,
 }
 
 impl StoredKey {
-    /// Keeps the bytes of a key.
+    /// Stores the bytes of a key.
     pub fn new(bytes: &[u8]) -> Self {
         Self(SmallVec::from_slice(bytes))
     }
 
-    /// The bytes.
+    /// The bytes of the key.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// Takes the key of a flow apart whose first packet was `reversed`.
+    /// Splits the key into its parts. `reversed`: the sender of the flow's first packet comes second in the pairs.
     pub fn parts(&self, reversed: bool) -> Parts<'_> {
         let (head, mut rest) = self.0.split_first_chunk::<HEAD>().unwrap_or((&[0, 0, 0, 0, ABSENT, ABSENT, ABSENT, ABSENT], &[]));
         let [bits, vlan_count, ip_count, last, slots @ ..] = *head;
@@ -114,12 +117,12 @@ impl<'a> Parts<'a> {
         self.bits & bit::UDP != 0
     }
 
-    /// Sender's and receiver's ports.
+    /// The sender's and the receiver's port.
     pub fn ports(&self) -> Option<(u16, u16)> {
         self.ports.map(|(source, destination)| (u16::from_le_bytes(source), u16::from_le_bytes(destination)))
     }
 
-    /// Outer and inner id, as far as they are there.
+    /// The outer and the inner VLAN id. With one tag only the inner one is set.
     pub fn vlans(&self) -> (Option<u16>, Option<u16>) {
         let at = |i: usize| self.vlans.get(2 * i..).and_then(|b| b.first_chunk()).map(|b| u16::from_le_bytes(*b));
         match self.vlan_count {
@@ -130,29 +133,30 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// Sender's and receiver's addresses: IPv4 before IPv6, outer before inner.
+    /// The sender's and the receiver's address of each kept IP header: IPv4 before IPv6, outer before inner.
     pub fn ips(&self) -> impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])> {
         let ordered: SmallVec<[_; 4]> = self.slots.iter().filter_map(|&slot| self.ips.get(usize::from(slot)).copied()).collect();
         ordered.into_iter()
     }
 
-    /// The addresses of the header that carries the transport.
+    /// The addresses of the innermost IP header.
     pub fn innermost(&self) -> Option<(&'a [u8], &'a [u8])> {
         self.ips.get(usize::from(self.last)).copied()
     }
 
-    /// Which IP headers there are: outer IPv4, IPv4, outer IPv6, IPv6.
+    /// Which IP headers the flow has: outer IPv4, inner IPv4, outer IPv6, inner IPv6.
     pub fn headers(&self) -> [bool; 4] {
         self.slots.map(|slot| slot != ABSENT)
     }
 
-    /// `flow.id`: 17 bytes that say what is where, and the key, in base64. `macs` are those of the first packet. Tunnel keys, for which
-    /// Packetbeat's layout has no place, stand at the end.
+    /// The text of `flow.id`: 17 bytes of layout (flags, the offset of each part, counts) and the key, in base64.
+    /// `macs` are the Ethernet addresses of the first packet. Tunnel keys come last, because Packetbeat's layout has no
+    /// place for them.
     pub fn id(&self, macs: Option<MacPair>) -> String {
         let mut layout = [ABSENT; 17];
         let mut key: SmallVec<[u8; MAX_KEY + 12]> = SmallVec::new();
         let mut flags = 0_u16;
-        // The Ethernet addresses decide the order of everything, where they differ.
+        // If the Ethernet addresses differ, they determine the order of all pairs.
         let mut sender_first = self.sender_first;
         let mut place = |flags: &mut u16, bit: usize, at: usize| {
             *flags |= 1 << bit;

@@ -1,5 +1,5 @@
-//! The network's own terms, used by both halves of the program: the ends of a conversation, its community id, the realm it lies in, a
-//! counted flow, what capture need not copy. Uses nothing but time.
+//! Network terms used by both halves of the program (reading the wire, writing documents): the peers of a conversation,
+//! community ids, realms, flow records and verdicts. Depends only on `time`.
 
 mod community_id;
 pub mod flow_key;

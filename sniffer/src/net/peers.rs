@@ -1,4 +1,4 @@
-//! The two ends of a conversation, and which way bytes travel between them.
+//! The two ends of a conversation, and the direction of data between them.
 
 use super::{CommunityId, Transport};
 use std::{
@@ -6,18 +6,19 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
-/// Which way bytes travel, as far as is known who the client is ([`crate::protocols::Context::flip`]).
+/// The direction of data. Which end is the client is a guess until a protocol corrects it
+/// ([`crate::protocols::Context::flip`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Direction {
-    /// From the client, the side that asks.
+    /// From the client, which sends requests.
     #[default]
     ToServer,
-    /// From the server, the side that answers.
+    /// From the server, which sends responses.
     ToClient,
 }
 
 impl Direction {
-    /// The other way.
+    /// The opposite direction.
     #[must_use]
     pub fn reverse(self) -> Self {
         match self {
@@ -26,39 +27,40 @@ impl Direction {
         }
     }
 
-    /// 0 for `ToServer`, 1 for `ToClient`: for arrays with a place per side.
+    /// 0 for `ToServer`, 1 for `ToClient`: an index into arrays with one entry per direction.
     pub fn index(self) -> usize {
         self as usize
     }
 }
 
-/// The two ends of a conversation. Cloning is cheap enough for a pending request to keep its own.
+/// The two ends of a conversation. Cheap to clone, so that each pending request can have its own copy.
 #[derive(Clone, Debug)]
 pub struct Peers {
-    /// The side that asks.
+    /// The end that sends requests.
     pub client: SocketAddr,
-    /// The side that answers.
+    /// The end that sends responses.
     pub server: SocketAddr,
-    /// What carries it; ports are 0 for ICMP.
+    /// The transport; for ICMP the ports are 0.
     pub transport: Transport,
-    /// ICMP type and code of the message that made this conversation known; it decides the community id.
+    /// ICMP type and code of the first message of the conversation, which determine the community id; `None` for other
+    /// transports.
     pub icmp: Option<(u8, u8)>,
     community: OnceCell<CommunityId>,
 }
 
 impl Peers {
-    /// A conversation between `client` and `server`.
+    /// Makes the peers of a conversation between `client` and `server`.
     pub fn new(client: SocketAddr, server: SocketAddr, transport: Transport) -> Self {
         Self { client, server, transport, icmp: None, community: OnceCell::new() }
     }
 
-    /// Nobody with nobody, where a [`crate::protocols::Context`] concerns no conversation.
+    /// Unspecified addresses, for a [`crate::protocols::Context`] that belongs to no conversation.
     pub fn nobody() -> Self {
         let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
         Self::new(any, any, Transport::Tcp)
     }
 
-    /// Who sends in direction `dir`.
+    /// The end that sends in direction `dir`.
     pub fn sender(&self, dir: Direction) -> SocketAddr {
         match dir {
             Direction::ToServer => self.client,
@@ -66,7 +68,7 @@ impl Peers {
         }
     }
 
-    /// Who receives in direction `dir`.
+    /// The end that receives in direction `dir`.
     pub fn receiver(&self, dir: Direction) -> SocketAddr {
         self.sender(dir.reverse())
     }
@@ -76,7 +78,7 @@ impl Peers {
         std::mem::swap(&mut self.client, &mut self.server);
     }
 
-    /// The community id of the conversation, computed once.
+    /// The community id of the conversation. Computed at the first call.
     pub fn community_id(&self) -> &CommunityId {
         self.community.get_or_init(|| match self.icmp {
             Some((kind, code)) => CommunityId::icmp(self.client.ip(), self.server.ip(), self.transport, kind, code),

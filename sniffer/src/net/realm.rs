@@ -1,19 +1,19 @@
-//! The network that a packet's addresses belong to: the VLAN ids and tunnel keys that it came through. Two networks may use the same
-//! addresses; the realm tells them apart.
+//! The network to which a packet's addresses belong, identified by the packet's VLAN ids and tunnel keys. Different
+//! networks may use the same addresses; their realms differ.
 
-/// The ids (12 bits) of a packet's VLAN tags, of which the last two are kept.
+/// The VLAN ids of a packet (12 bits each). Keeps the innermost two.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Vlans {
-    /// How many tags there were.
+    /// Number of tags in the packet.
     pub count: u8,
-    /// The last but one; 0 unless there were two.
+    /// The id of the second innermost tag; 0 if there are fewer than two.
     pub outer: u16,
-    /// The last; 0 unless there was one.
+    /// The id of the innermost tag; 0 if there is none.
     pub inner: u16,
 }
 
 impl Vlans {
-    /// Adds the next tag, going inwards. `tci`: priority, drop eligibility and id, as on the wire.
+    /// Adds the next tag, from the outside inwards. `tci`: priority, drop eligibility and id, as on the wire.
     #[inline]
     pub fn push(&mut self, tci: u16) {
         self.count = self.count.saturating_add(1);
@@ -22,26 +22,26 @@ impl Vlans {
     }
 }
 
-/// The network that a tunnel header names: the kind of tunnel in the upper 32 bits, its key (VNI, GRE key, label) in the lower.
-/// The default, 0, where there is no tunnel, or one that has no key (IP in IP).
+/// The network that a tunnel header identifies: the kind of tunnel in the upper 32 bits, its key (VNI, GRE key, label)
+/// in the lower ones. 0, the default, means no tunnel or a tunnel without a key (IP in IP).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TunnelKey(pub u64);
 
-/// The tunnel keys and VLAN ids that a packet came through; the default for plain traffic.
+/// The tunnel keys and VLAN ids of a packet. The default is a packet without any.
 ///
-/// Tunnel keys are part of the key of connections, fragments, pending datagrams and flows. VLAN ids are part of the key of fragments
-/// and flows; of connections and pending datagrams only with the interface option `track_vlans`, because on a mirror port the two directions of a connection may
-/// carry different tags.
+/// Tunnel keys are part of the key of connections, pending datagrams, fragments and flows. VLAN ids are part of the key
+/// of fragments and flows. They are part of the key of connections and pending datagrams only with the interface option
+/// `track_vlans`, because on a mirror port the two directions of a connection may carry different tags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Realm {
-    /// The keys of the last two tunnels that have one, the inner one first.
+    /// The keys of the innermost two tunnels that have a key, the inner one first.
     pub tunnels: [TunnelKey; 2],
     /// The VLAN tags.
     pub vlans: Vlans,
 }
 
 impl Realm {
-    /// Adds the key of the next tunnel, going inwards. A tunnel without a key changes nothing.
+    /// Adds the key of the next tunnel, from the outside inwards. A tunnel without a key changes nothing.
     #[inline]
     pub fn enter(&mut self, key: TunnelKey) {
         if key != TunnelKey::default() {
@@ -50,7 +50,7 @@ impl Realm {
         }
     }
 
-    /// What is part of the key of a connection: the VLAN ids only with `track_vlans`.
+    /// The part that belongs to the key of a connection: VLAN ids only with `track_vlans`.
     #[inline]
     #[must_use]
     pub fn of_connection(self, track_vlans: bool) -> Self {

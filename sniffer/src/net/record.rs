@@ -1,9 +1,10 @@
-//! A counted flow, whoever counted it: what a report is made of.
+//! The record of a counted flow, from which reports are made. The flow table of user space and the kernel both produce
+//! such records.
 
 use super::flow_key::{MacPair, StoredKey};
 use crate::time::Timestamp;
 
-/// Packets and bytes of one direction.
+/// Number of packets and bytes in one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
     /// Packets on the wire.
@@ -15,40 +16,41 @@ pub struct Count {
 /// The last ICMP message of one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LastIcmp {
-    /// ICMPv6 rather than ICMP.
+    /// Whether it was ICMPv6.
     pub v6: bool,
-    /// Its type.
+    /// The ICMP type.
     pub kind: u8,
-    /// Its code.
+    /// The ICMP code.
     pub code: u8,
 }
 
-/// One flow. Arrays have a place per direction: 0 for packets whose sender comes first in the key, 1 for the others.
+/// A counted flow. Arrays have one entry per direction: 0 for packets whose sender comes first in the key, 1 for the
+/// others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlowRecord {
-    /// What its packets have in common.
+    /// The key that all packets of the flow have in common.
     pub key: StoredKey,
-    /// The sender of its first packet comes second in the key.
+    /// Whether the sender of the first packet comes second in the key.
     pub reversed: bool,
-    /// The Ethernet addresses first seen in each direction.
+    /// The first Ethernet addresses seen in each direction.
     pub macs: [Option<MacPair>; 2],
-    /// The time of its first packet.
+    /// Time of the first packet.
     pub start: Timestamp,
-    /// The time of its last packet.
+    /// Time of the last packet.
     pub end: Timestamp,
-    /// All that was counted.
+    /// Totals since the flow began.
     pub counts: [Count; 2],
     /// The last ICMP message of each direction.
     pub icmp: [Option<LastIcmp>; 2],
 }
 
 impl FlowRecord {
-    /// A flow whose counts are 0.
+    /// Makes a record with counts of 0.
     pub fn new(key: StoredKey, reversed: bool, time: Timestamp) -> Self {
         Self { key, reversed, macs: [None; 2], start: time, end: time, counts: [Count::default(); 2], icmp: [None; 2] }
     }
 
-    /// Adds what was counted of one direction at `time`.
+    /// Adds packets of one direction, seen at `time`.
     #[inline]
     pub fn add(&mut self, direction: usize, counted: Count, time: Timestamp, macs: Option<MacPair>, icmp: Option<LastIcmp>) {
         self.start = self.start.min(time);
@@ -65,8 +67,8 @@ impl FlowRecord {
         }
     }
 
-    /// Whether a packet with these Ethernet addresses takes the same route as the others of its direction. Where none of its direction
-    /// was seen: whether it takes the route of the other direction, backwards.
+    /// Whether a packet with these Ethernet addresses takes the same route as earlier packets of its direction. If
+    /// there were none: whether it takes the reverse route of the other direction. True without addresses.
     #[inline]
     pub fn same_route(&self, direction: usize, macs: Option<MacPair>) -> bool {
         let Some((source, destination)) = macs else { return true };

@@ -1,20 +1,20 @@
-//! What carries a conversation: TCP, UDP, ICMP.
+//! The transports of conversations.
 
-/// What carries a conversation.
+/// A transport protocol, or ICMP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
-    /// RFC 9293
+    /// TCP (RFC 9293).
     Tcp,
-    /// RFC 768
+    /// UDP (RFC 768).
     Udp,
-    /// RFC 792
+    /// ICMP (RFC 792).
     Icmp,
-    /// RFC 4443
+    /// ICMPv6 (RFC 4443).
     Icmp6,
 }
 
 impl Transport {
-    /// As `network.transport` spells it.
+    /// The name as in the field `network.transport`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",

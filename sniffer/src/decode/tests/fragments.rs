@@ -1,8 +1,8 @@
-//! Datagrams in fragments: put together in every order, and what comes of hostile ones.
+//! Fragmented datagrams: reassembly in every order, and hostile fragments.
 
 use super::*;
 
-/// Hands the fragments over in turn and gives what came of each.
+/// Decodes the fragments in the given order and returns the result of each as text.
 fn in_turn(decoder: &mut Decoder, fragments: &[Vec<u8>]) -> Vec<String> {
     let each = |data: &Vec<u8>| match decoder.decode(&frame(Link::RawIp, data)) {
         Ok(packet) => text(&packet),
@@ -39,7 +39,7 @@ fn fragments_in_every_order() {
     let mut decoder = Decoder::new();
     for (set, ips) in [(four, "10.0.0.1>10.0.0.2"), (six, "fd00::1>fd00::2"), (tunnel, "fd00::8>fd00::9 10.0.0.1>10.0.0.2")] {
         for mut order in permutations(&set) {
-            order.insert(2, order[1].clone()); // and one of them twice
+            order.insert(2, order[1].clone()); // one fragment arrives twice
             let mut expected = vec![format!("vlans (0, 0, 0) {ips} | Fragment"); 4];
             expected.push(format!("vlans (0, 0, 0) {ips} | {whole}"));
             assert_eq!(in_turn(&mut decoder, &order), expected);
@@ -88,12 +88,12 @@ fn hostile_fragments_come_to_nothing() {
     ] {
         let mut decoder = Decoder::new();
         let mut fragments = fragments;
-        fragments.extend([f(0, true, &body[..24]), f(24, false, &body[24..])]); // the honest ones come too late
+        fragments.extend([f(0, true, &body[..24]), f(24, false, &body[24..])]); // the valid fragments arrive after the invalid one
         let got = in_turn(&mut decoder, &fragments);
         assert!(got.iter().all(|g| g.ends_with("| Fragment")), "{what}: {got:#?}");
         assert_eq!(count(&decoder, counter), 1, "{what}");
     }
-    // Fragments cut to the snap length cannot be put together.
+    // Fragments cut to the snap length cannot be reassembled.
     let mut decoder = Decoder::new();
     let first = f(0, true, &body[..24]);
     let cut = Frame { wire_len: first.len() as u32, ..frame(Link::RawIp, &first[..30]) };
@@ -123,20 +123,20 @@ fn fragments_are_bounded() {
     assert_eq!(expired, 0);
     let (text, _, expired) = at(1_000_000_001, &last(2));
     assert!(text.ends_with("Fragment") && expired == 512 - 1, "{text}, expired {expired}");
-    // Far offsets: 64 KiB each, in 128 sets.
+    // Large offsets: each fragment allocates 64 KiB, in 128 sets.
     let evicted = at(2_000_000_002, &first(0)).1;
     for id in 1000..1400 {
         at(2_000_000_002, &fragment4((1, 2), 17, id, 65_496, true, &[0; 16]));
     }
     assert_eq!(at(2_000_000_002, &first(0)).1 - evicted, 400 + 2 - 128 - 1, "8 MiB in all");
-    // More fragments than any network makes.
+    // More fragments than one datagram may have.
     for i in 0..65 {
         at(4_000_000_000, &fragment4((1, 2), 17, 9, i * 8, true, &[0; 8]));
     }
     assert_eq!(count(&decoder, "decode.fragments_too_many"), 1);
 }
 
-/// Many completed datagrams within a second: their names must not pile up.
+/// Many datagrams complete within a second: their entries in `order` must not accumulate.
 #[test]
 fn completed_datagrams_leave_nothing_behind() {
     let mut decoder = Decoder::new();

@@ -21,7 +21,7 @@ fn ethernet(tags: &[(u16, u16)], ethertype: u16, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// An IPv4 header from 10.0.0.`hosts.0` to 10.0.0.`hosts.1`, and `payload`.
+/// A packet with an IPv4 header from 10.0.0.`hosts.0` to 10.0.0.`hosts.1` and `payload`.
 fn v4(hosts: (u8, u8), protocol: u8, payload: &[u8]) -> Vec<u8> {
     fragment4(hosts, protocol, 0, 0, false, payload)
 }
@@ -63,7 +63,7 @@ fn udp(payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// With options: 24 bytes of header.
+/// A TCP segment with options: the header has 24 bytes.
 fn tcp(payload: &[u8]) -> Vec<u8> {
     let mut out = vec![0x30, 0x39, 0, 80, 0, 0, 1, 0, 0, 0, 2, 0, 0x60, 0x18, 0, 1, 0, 0, 0, 0, 1, 1, 1, 1];
     out.extend(payload);
@@ -152,7 +152,7 @@ fn tags() {
     let data = ethernet(&[(0x8100, 6)], 0x0800, &packet);
     let outermost = Frame { tag: Some(StrippedTag { tpid: 0x88a8, tci: 0x2005 }), ..frame(Link::Ethernet, &data) };
     assert_eq!(decoded(&outermost), format!("vlans (2, 5, 6) {rest}"));
-    // More than are followed: the addresses are all that is known.
+    // More tags than the decoder follows: only the Ethernet addresses are known.
     let data = ethernet(&[(0x8100, 9); 40], 0x0800, &packet);
     assert_eq!(decoded(&frame(Link::Ethernet, &data)), "vlans (39, 9, 9)  | None");
 }
@@ -167,13 +167,13 @@ fn transports() {
     assert_eq!(ip(&v4((1, 2), 47, &[0, 0, 8, 0])), format!("{head} Other(47) of 4"));
     assert_eq!(ip(&v4((1, 2), 132, &[])), format!("{head} Other(132) of 0"));
     assert_eq!(ip(&v6((1, 2), 59, &[])), "vlans (0, 0, 0) fd00::1>fd00::2 | None");
-    // IPv4 options.
+    // An IPv4 header with options.
     let mut options = v4((1, 2), 17, &udp(b"hi"));
     options[0] = 0x46;
     options[3] += 4;
     options.splice(20..20, [1, 1, 1, 0]);
     assert_eq!(ip(&options), format!("{head} {HI}"));
-    // UDP says less than IP, or more, or nothing.
+    // The length field of UDP is smaller or larger than the IP payload, or 0.
     for (length, expected) in [(9, "\"h\" of 1"), (200, "\"hi\" of 2"), (0, "\"hi\" of 2")] {
         let mut datagram = v4((1, 2), 17, &udp(b"hi"));
         datagram[25] = length;
@@ -184,17 +184,17 @@ fn transports() {
 #[test]
 fn lengths() {
     let head = "vlans (0, 0, 0) 10.0.0.1>10.0.0.2 |";
-    // Ethernet pads to 60 bytes: that is no data.
+    // Ethernet pads frames to 60 bytes; the padding is not payload.
     let mut padded = ethernet(&[], 0x0800, &v4((1, 2), 6, &tcp(b"")));
     padded.resize(60, 0);
     assert_eq!(decoded(&frame(Link::Ethernet, &padded)), format!("{head} tcp 12345>80 seq 256 ack 512 flags 0x18 \"\" of 0"));
-    // Cut to the snap length: what was on the wire is known.
+    // A frame cut to the snap length: the length on the wire is known.
     let whole = ethernet(&[], 0x0800, &v4((1, 2), 6, &tcp(&[b'x'; 500])));
     let cut = Frame { wire_len: whole.len() as u32, ..frame(Link::Ethernet, &whole[..61]) };
     assert_eq!(decoded(&cut), format!("{head} tcp 12345>80 seq 256 ack 512 flags 0x18 \"xxx\" of 500"));
     let cut = Frame { wire_len: whole.len() as u32, ..frame(Link::Ethernet, &whole[..57]) };
     assert_eq!(decoded(&cut), "TransportTruncated");
-    // Segmentation left to the card: no length in the header, in either family; with a tag in the metadata too.
+    // The card does the segmentation: the length field is 0, for IPv4 and IPv6, also with a tag in the metadata.
     let mut large = ethernet(&[], 0x0800, &v4((1, 2), 6, &tcp(b"large")));
     large[16..18].fill(0);
     let expected = "tcp 12345>80 seq 256 ack 512 flags 0x18 \"large\" of 5";
@@ -208,7 +208,8 @@ fn lengths() {
     assert_eq!(ip(&jumbo), format!("vlans (0, 0, 0) fd00::1>fd00::2 | {expected}"));
 }
 
-/// A frame that was joined of several segments, or is to be cut into them: each of them had the headers.
+/// A frame that was merged from several segments (GRO), or will be split into them (GSO): each segment counts with its
+/// headers.
 #[test]
 fn segments_are_counted_with_their_headers() {
     let counted = |data: &[u8], segments: Segments, tag: Option<StrippedTag>| {
@@ -239,7 +240,7 @@ fn segments_are_counted_with_their_headers() {
     assert_eq!(counted(&opaque, in_parts, None), (3, 250 + 3 * (14 + 20)), "a protocol whose header is not read");
     let other = ethernet(&[], 0x0806, &[0; 250]);
     assert_eq!(counted(&other, Segments::Count(3), None), (3, 264), "no header is known");
-    // What was not captured counts as well.
+    // Payload that was not captured also counts.
     let cut = Frame { wire_len: segment.len() as u32, segments: in_parts, ..frame(Link::Ethernet, &segment[..100]) };
     let count = Decoder::new().decode(&cut).unwrap().count();
     assert_eq!((count.packets, count.bytes), (25, 2500 + 25 * headers), "cut to the snap length");
@@ -284,9 +285,9 @@ fn extension_headers() {
     let chain =
         [options(43), options(60), vec![51, 1, 1, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], vec![17, 2, 0, 0], vec![0; 12], udp(b"hi")];
     assert_eq!(ip(&v6((1, 2), 0, &chain.concat())), expected);
-    // A fragment that is the whole.
+    // An atomic fragment (RFC 6946).
     assert_eq!(ip(&fragment6(17, 7, 0, false, &udp(b"hi"))), expected);
-    // ESP hides what follows.
+    // ESP encrypts what follows, so it is not decoded.
     assert_eq!(ip(&v6((1, 2), 50, &[0; 20])), "vlans (0, 0, 0) fd00::1>fd00::2 | Other(50) of 20");
     let long: Vec<u8> = (0..20).flat_map(|_| options(60)).chain(options(17)).chain(udp(b"hi")).collect();
     assert_eq!(ip(&v6((1, 2), 60, &long)), "IpMalformed");
@@ -315,7 +316,7 @@ fn ip_in_ip() {
     assert_eq!(ip(&deep), "IpMalformed");
 }
 
-/// Every cut of frames with all kinds of headers, and every byte of them changed.
+/// Frames with every kind of header, cut at every length, and with every byte changed.
 #[test]
 fn nothing_panics() {
     let body = udp(b"0123456789abcdef");
@@ -351,7 +352,7 @@ fn nothing_panics() {
     }
 }
 
-/// Every cut of real frames, where the captures are at hand.
+/// Frames of the test captures, cut at every length.
 #[test]
 fn real_frames_cut_anywhere() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/protocols");
@@ -378,6 +379,6 @@ fn real_frames_cut_anywhere() {
             at += 16 + data.len();
         }
     }
-    // Some captures are broken on purpose.
+    // Some captures contain malformed frames on purpose.
     assert!(whole * 10 >= frames * 9, "{whole} of {frames} frames were decoded");
 }

@@ -1,11 +1,12 @@
-//! IP in IP: IPv4 (RFC 2003) or IPv6 (RFC 4213, RFC 2473) directly in an IP datagram. No header of its own, and no key.
+//! IP in IP: IPv4 (RFC 2003) or IPv6 (RFC 4213, RFC 2473) directly in an IP datagram, without a header or key of the
+//! tunnel.
 
 use crate::{
     decode::next::{Inside, Next},
     net::TunnelKey,
 };
 
-/// The packet inside begins with `next` at once.
+/// The packet inside starts directly with the IP header `next`.
 #[inline]
 pub(super) fn inside(next: Next) -> Inside {
     Inside { key: TunnelKey::default(), header_len: 0, next }

@@ -1,6 +1,6 @@
-//! Packets inside packets: what a tunnel's own header says, in a file per tunnel. Which headers announce a tunnel: `decode/next.rs`.
+//! Decodes the headers of tunnels, one file per tunnel. `decode/next.rs` decides which headers announce a tunnel.
 //!
-//! GRE, VXLAN, MPLS and PPPoE are not here: their flows have outer addresses only.
+//! GRE, VXLAN, MPLS and PPPoE are not supported: their flows have outer addresses only.
 
 mod ip_in_ip;
 
@@ -10,11 +10,11 @@ use super::{
 };
 use crate::net::Realm;
 
-/// Reads the tunnel's own header at the start of `rest`, steps over it and adds its key to `realm`. Gives what the packet inside begins
-/// with.
+/// Decodes the tunnel's header at the start of `rest`, skips it and adds its key to `realm`. Returns the first header
+/// of the packet inside.
 ///
 /// # Errors
-/// When the frame ends within the tunnel's header.
+/// When the frame ends inside the tunnel's header.
 #[inline]
 pub(super) fn enter(tunnel: Tunnel, rest: &mut Rest<'_>, realm: &mut Realm) -> Result<Next, Undecoded> {
     let Inside { key, header_len, next } = match tunnel {
