@@ -26,4 +26,5 @@ pub mod queue;
 pub mod rotate;
 pub mod stream;
 pub mod time;
+pub mod view;
 pub mod worker;

@@ -1,20 +1,27 @@
-//! `golden`: the documents of every capture in `tests/protocols` and `tests/flows`, against the documents beside it.
+//! `golden`: the documents of every capture in `tests/protocols` and `tests/flows`, against the documents beside it, and the field tables in
+//! `docs/protocols`, against what protocols declare.
 
 use crate::{
     Outcome,
     setup::{BUILD, cargo, ensure, sh},
 };
 
-/// Compares. With `--accept` it writes the new documents over the old ones; `git diff` shows what changed.
+/// Compares. With `--accept` it writes the new documents and tables over the old ones; `git diff` shows what changed.
 pub fn golden(args: &[String]) -> Outcome {
     ensure(BUILD)?;
-    let mut test = cargo(&["test", "--package", "sniffer", "--test", "integration", "golden", "--", "--nocapture"]);
-    match args {
-        [] => {}
-        [accept] if accept == "--accept" => {
+    let accept = match args {
+        [] => false,
+        [accept] if accept == "--accept" => true,
+        _ => return Err("takes no argument but --accept".into()),
+    };
+    let documents = ["test", "--package", "sniffer", "--test", "integration", "golden", "--", "--nocapture"];
+    let tables = ["test", "--package", "sniffer", "--lib", "protocols::page_tests"];
+    for arguments in [&documents[..], &tables] {
+        let mut test = cargo(arguments);
+        if accept {
             test.env("GOLDEN", "accept");
         }
-        _ => return Err("takes no argument but --accept".into()),
+        sh(&mut test)?;
     }
-    sh(&mut test)
+    Ok(())
 }

@@ -32,6 +32,7 @@ pub const MAY_USE: &[(&str, &[&str])] = &[
     ("monitor/", &["config", "rotate", "time"]),
     ("rotate.rs", &[]),
     ("engine/", &["capture", "config", "decode", "flow", "net", "protocols", "publish", "stream", "time"]),
+    ("view/", &["net", "publish::observer", "time"]),
     ("worker.rs", &["capture", "engine", "time"]),
 ];
 

@@ -35,7 +35,11 @@ const VERBS: &[Verb] = &[
     ("advisories", "look up known vulnerabilities of the dependencies (network)", lint::advisories),
     ("build-ebpf", "build the kernel half from its source; --check compares it with what is committed", build_ebpf::build_ebpf),
     ("layers", "check who uses whom", layers::layers),
-    ("golden", "compare the documents of every capture in tests/ with those beside it; --accept takes the new ones", golden::golden),
+    (
+        "golden",
+        "compare the documents of every capture in tests/ with those beside it, and the field tables in docs/; --accept takes the new ones",
+        golden::golden,
+    ),
     ("fuzz", "ten seconds of every fuzz target, or of those named; --seconds N for longer", fuzz::fuzz),
     (
         "bench",

@@ -10,7 +10,7 @@ use crate::{
     config::{self, Compatibility, General, KnownProtocol, Node, ProtocolConfig},
     engine::{ClaimedPorts, Configured, Settings},
     enrich::World,
-    event::{Field, TRANSACTION},
+    event::{Field, Summary, TRANSACTION},
     flow,
     net::Transport,
     opening::Opening,
@@ -49,8 +49,8 @@ struct Planned {
 
 impl Planned {
     fn publisher(&self) -> Publisher {
-        let Protocol { name, fields, .. } = self.protocol;
-        Publisher { id: self.id, dataset: name, fields: [TRANSACTION, fields], settings: self.config.node.clone() }
+        let Protocol { name, fields, summary, .. } = *self.protocol;
+        Publisher { id: self.id, dataset: name, fields: [TRANSACTION, fields], summary, settings: self.config.node.clone() }
     }
 }
 
@@ -130,7 +130,13 @@ impl Plan {
         let mut publishers: Vec<Publisher> = self.protocols.iter().map(Planned::publisher).collect();
         if self.flows.is_some() {
             let settings = self.root.get("packetbeat.flows");
-            publishers.push(Publisher { id: PublisherId::FLOWS, dataset: "flow", fields: [flow::FIELDS, &[]], settings });
+            publishers.push(Publisher {
+                id: PublisherId::FLOWS,
+                dataset: "flow",
+                fields: [flow::FIELDS, &[]],
+                summary: Summary::HEAD,
+                settings,
+            });
         }
         let identity = Identity { name: self.name(), id: who.id.clone(), ephemeral_id: who.ephemeral_id.clone(), metadata };
         Publishers::open(identity, opening, &publishers)

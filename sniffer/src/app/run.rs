@@ -20,7 +20,7 @@ use crate::{
     },
     opening::Clock,
     output::{self, Delivery, counters::Counters},
-    publish::{Deliver, Publishing},
+    publish::{Deliver, Publishing, observer::Observer},
     queue::{self, Queue, WhenFull},
     worker::{Standing, Worker},
 };
@@ -34,7 +34,10 @@ use std::{
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+};
 
 /// What is queued when the program is told to stop is worth at least this long.
 const SHORTEST_SHUTDOWN: Duration = Duration::from_secs(1);
@@ -77,6 +80,7 @@ pub fn run(invocation: &Invocation, flags: &RunFlags) -> Result<bool, Error> {
         reporter: Some(reporter),
         publish: !flags.no_publish,
         status: None,
+        view: None,
     };
     let result = job.run(output);
     if let Err(error) = &result {
@@ -103,6 +107,26 @@ pub struct Job<'a> {
     pub publish: bool,
     /// Shown again and again while it runs.
     pub status: Option<Status>,
+    /// Is shown each event, beside the output.
+    pub view: Option<View>,
+}
+
+/// Somebody who is shown each event.
+pub struct View {
+    /// Makes the observer of one worker.
+    pub observer: Box<dyn Fn(Watched<'_>) -> Box<dyn Observer>>,
+    /// Called when no worker shows anything any more.
+    pub finish: Box<dyn FnOnce()>,
+    /// Ends when the view is over: nobody looks any more, or, after `finish`, all was shown.
+    pub ended: oneshot::Receiver<()>,
+}
+
+/// The worker that an observer is made for.
+pub struct Watched<'a> {
+    /// Its source does not wait: what cannot be shown in time is dropped.
+    pub live: bool,
+    /// Set when it is to stop.
+    pub stop: &'a Arc<AtomicBool>,
 }
 
 /// Shows how things stand: called every half second with the counters and what is captured on.
@@ -140,10 +164,12 @@ impl Job<'_> {
             status: self.status,
             deadline,
         };
+        let (finish, mut view) = self.view.map(|view| (view.finish, view.ended)).unzip();
         let result = runtime.block_on(async {
             let mut delivery = Box::pin(output.run(queue.clone()));
             let ended = tokio::select! {
                 () = &mut delivery => Err(OutputGone.into()),
+                () = end_of(&mut view), if view.is_some() => Err(OutputGone.into()),
                 result = watch.until_the_end(&mut signals) => result,
             };
             if ended.as_ref().is_err_and(|e| e.is::<OutputGone>()) {
@@ -151,7 +177,14 @@ impl Job<'_> {
                 queue.close();
                 return watch.until_the_end(&mut signals).await.and(ended);
             }
-            watch.drain(&mut delivery, &mut signals).await;
+            if let Some(finish) = finish {
+                finish();
+            }
+            let mut delivered = Box::pin(async {
+                delivery.await;
+                end_of(&mut view).await;
+            });
+            watch.drain(&mut delivered, &mut signals).await;
             ended
         });
         drop(data);
@@ -180,7 +213,10 @@ impl Job<'_> {
             let in_force = Arc::new(InForce::new(settings.clone()));
             for source in opened.sources {
                 let live = interface.file.is_none();
-                let engine = Engine::new(settings.clone(), self.deliver(queue, interface))?;
+                let mut engine = Engine::new(settings.clone(), self.deliver(queue, interface))?;
+                if let Some(view) = &self.view {
+                    engine.show((view.observer)(Watched { live, stop: &workers.stop }));
+                }
                 ready.push(Worker::new(source, opened.control.clone(), engine, in_force.clone(), live));
             }
             workers.publishing.push(publishing);
@@ -223,7 +259,15 @@ impl Job<'_> {
     }
 }
 
-/// The output ended by itself: who read it is gone.
+/// Ends with the view; at once without one.
+async fn end_of(view: &mut Option<oneshot::Receiver<()>>) {
+    if let Some(ended) = view {
+        // The sender is dropped, or it says so: both is the end.
+        let _ = ended.await;
+    }
+}
+
+/// The output or the view ended by itself: who read it is gone.
 #[derive(Debug, thiserror::Error)]
 #[error("the output is gone")]
 pub struct OutputGone;

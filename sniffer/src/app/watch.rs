@@ -4,7 +4,7 @@
 use super::{
     Error,
     plan::Plan,
-    run::{Job, OutputGone, Status},
+    run::{Job, OutputGone, Status, View, Watched},
 };
 use crate::{
     capture::options::Replay,
@@ -14,14 +14,21 @@ use crate::{
         Metrics,
         log::{CommandLine, Logger},
     },
-    output::{
-        self, Delivery,
-        terminal::{Style, WIPE},
-    },
+    output,
     protocols::PROTOCOLS,
+    publish::observer::Observer,
+    view::{
+        lines::{Lines, WIPE},
+        screen::Screen,
+    },
 };
 use serde_json::json;
-use std::io::{self, IsTerminal, Write};
+use std::{
+    io::{self, IsTerminal, Write},
+    sync::Arc,
+    thread,
+};
+use tokio::sync::oneshot;
 
 /// Shows transactions until the file ends or a signal comes.
 pub fn watch(flags: &WatchFlags) -> Result<bool, Error> {
@@ -29,22 +36,50 @@ pub fn watch(flags: &WatchFlags) -> Result<bool, Error> {
     // Only what goes wrong: the lines are for transactions.
     Logger::open(&Node::parse("{level: warning}")?, &CommandLine { stderr: true, ..CommandLine::default() })?.install()?;
     let plan = Plan::read(&root, flags.file.as_deref(), None)?;
-    let stdout = io::stdout().is_terminal();
-    let lives = stdout && io::stderr().is_terminal() && flags.file.is_none();
     let paths = Paths::standard();
-    let output = if flags.json {
-        output::open(&super::opening(&root, &paths))?
-    } else {
-        Delivery::terminal(Style { color: stdout, over_status: lives })
-    };
+    let output = output::open(&super::opening(&root, &paths))?;
     let replay = Replay { top_speed: true, ..Replay::default() };
-    let status = (lives && !flags.json).then(status);
-    let job = Job { plan, replay, paths: &paths, keeps_data: false, metrics: Metrics::default(), reporter: None, publish: true, status };
-    match job.run(output) {
+    let color = io::stdout().is_terminal();
+    // A status line below the lines needs both streams on the terminal, and time to pass.
+    let has_status = color && io::stderr().is_terminal() && flags.file.is_none() && !flags.json;
+    let screen = Arc::new(Screen::default());
+    let view = (!flags.json).then(|| view(&screen, color, if has_status { WIPE } else { "" })).transpose()?;
+    let status = has_status.then(|| status(screen.clone()));
+    // With `--json` the documents are the output's to print, without it nobody wants them.
+    let publish = flags.json;
+    let job = Job { plan, replay, paths: &paths, keeps_data: false, metrics: Metrics::default(), reporter: None, publish, status, view };
+    let result = job.run(output);
+    let dropped = screen.counts().dropped;
+    match result {
         // `watch | head` has seen enough.
         Err(error) if error.is::<OutputGone>() => Ok(true),
-        result => result.map(|()| true),
+        result => {
+            if dropped > 0 {
+                log::warn!("{dropped} transactions are not shown: standard output did not take their lines in time");
+            }
+            result.map(|()| true)
+        }
     }
+}
+
+/// Lines on standard output. `before` is printed before each run of them.
+fn view(screen: &Arc<Screen>, color: bool, before: &'static str) -> io::Result<View> {
+    let (over, ended) = oneshot::channel();
+    let printing = screen.clone();
+    thread::Builder::new().name("screen".into()).spawn(move || {
+        match printing.print(&mut io::stdout(), before) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => log::error!("standard output: {error}"),
+            _ => {}
+        }
+        // Nobody waits for it when the program ends before all is printed.
+        let _ = over.send(());
+    })?;
+    let (shown, finished) = (screen.clone(), screen.clone());
+    let observer = move |worker: Watched<'_>| -> Box<dyn Observer> {
+        let waits = (!worker.live).then(|| worker.stop.clone());
+        Box::new(Lines::new(shown.clone(), color, waits))
+    };
+    Ok(View { observer: Box::new(observer), finish: Box::new(move || finished.close()), ended })
 }
 
 /// The configuration that nobody had to write.
@@ -55,25 +90,29 @@ fn settings(flags: &WatchFlags) -> Result<String, Error> {
     if flags.json {
         settings["output.console"] = json!({});
         settings["queue.mem"] = json!({"flush.min_events": 1, "flush.timeout": "100ms"});
+    } else {
+        settings["output.discard"] = json!({});
     }
     Ok(serde_json::to_string(&settings)?)
 }
 
-/// One line that lives: what is watched, what came, and what to try when nothing matches.
-fn status() -> Status {
-    let mut shown = 0;
+/// A line that is written anew again and again: what is watched, what came, and what to try when nothing matches.
+fn status(screen: Arc<Screen>) -> Status {
+    let mut times = 0;
     Box::new(move |counters, captures| {
         let of = |name: &str| counters.totals.get(name).copied().unwrap_or(0);
-        let (seen, matched, events) = (of("capture.seen"), of("capture.matched"), of("libbeat.pipeline.events.published"));
-        shown += 1;
+        let (seen, matched, lines) = (of("capture.seen"), of("capture.matched"), screen.counts());
+        let events = lines.taken + lines.dropped;
+        times += 1;
         let hint = match (events, seen) {
-            (1.., _) => "",
-            (0, 0) => " · no packets at all: `sniffer devices` lists what there is, -i chooses",
-            (0, _) if shown > 10 => " · nothing of a known protocol yet: is the traffic on its usual port?",
-            (0, _) => "",
+            (1.., _) if lines.dropped > 0 => format!(" · {} not shown: the terminal is too slow", lines.dropped),
+            (1.., _) => String::new(),
+            (0, 0) => " · no packets at all: `sniffer devices` lists what there is, -i chooses".to_owned(),
+            (0, _) if times > 10 => " · nothing of a known protocol yet: is the traffic on its usual port?".to_owned(),
+            (0, _) => String::new(),
         };
         let text = format!("{WIPE}{}: {seen} packets seen, {matched} matched, {events} transactions{hint}", captures.join(", "));
-        // A terminal that is gone is the output's to notice.
+        // A terminal that is gone ends the view, which notices.
         let _ = io::stderr().write_all(text.as_bytes());
     })
 }

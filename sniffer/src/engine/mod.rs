@@ -13,7 +13,7 @@ use crate::{
     capture::{Frame, control::Control},
     config,
     decode::Decoder,
-    publish::{Deliver, Sink},
+    publish::{Deliver, Sink, observer::Observer},
     time::Timestamp,
 };
 use pipeline::Pipeline;
@@ -34,6 +34,11 @@ impl Engine {
     pub fn new(settings: Arc<Settings>, deliver: Deliver) -> Result<Self, config::Error> {
         let sink = Sink::new(settings.publishing.clone(), deliver);
         Ok(Self { decoder: Decoder::new(), pipeline: Pipeline::new(settings, sink)?, frames: 0 })
+    }
+
+    /// Shows each event from now on to `observer`, beside delivering its document.
+    pub fn show(&mut self, observer: Box<dyn Observer>) {
+        self.pipeline.show(observer);
     }
 
     /// Goes on with other settings. An open connection keeps the parser that it has; a protocol that is configured no more gets no new connections. The

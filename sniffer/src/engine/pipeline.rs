@@ -8,7 +8,7 @@ use crate::{
     flow::table::FlowTable,
     net::{Direction, Peers},
     protocols::Probe,
-    publish::{PublisherId, Sink},
+    publish::{PublisherId, Sink, observer::Observer},
     stream::{Env, Plugins, Streams, Totals, plugins::Call, ports::PortSet},
     time::Timestamp,
 };
@@ -88,6 +88,10 @@ impl Pipeline {
         Ok(())
     }
 
+    pub(super) fn show(&mut self, observer: Box<dyn Observer>) {
+        self.sink.show(observer);
+    }
+
     pub(super) fn flush(&mut self) {
         self.sink.flush();
     }
@@ -142,6 +146,7 @@ impl Pipeline {
             Direction::ToClient => Peers::new(destination, source, transport),
         };
         peers.icmp = icmp;
+        peers.realm = packet.realm.of_connection(self.settings.track_vlans);
         let call = Call { now: packet.time, peers, sink: &mut self.sink, strict: self.settings.strict };
         self.plugins.call(plugin, call, |plugin, cx| plugin.on_datagram(dir, data, cx));
     }

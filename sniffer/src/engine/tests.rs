@@ -7,13 +7,18 @@ use crate::{
         control::recording::{Call, Recording},
     },
     config::Node,
-    flow::options,
-    net::{FlowKey, FlowRecord, Realm, StoredKey, Transport, Verdict},
+    event::{Summary, TRANSACTION},
+    flow::{self, options},
+    net::{FlowKey, FlowRecord, Realm, StoredKey, Transport, Verdict, Vlans},
     opening::testing::opening,
     protocols::PROTOCOLS,
-    publish::{Identity, Publisher, PublisherId, Publishers, Publishing, World},
+    publish::{
+        Identity, Publisher, PublisherId, Publishers, Publishing, World,
+        observer::{Observer, Transaction},
+    },
 };
 use serde_json::Value;
+use sniffer_common::ethertype;
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
@@ -28,8 +33,13 @@ const SECOND: u64 = 1_000_000_000;
 type Entry<'a> = (u32, &'a str, &'a str, &'a [u16]);
 
 fn settings(entries: &[Entry<'_>], flows: Option<&str>) -> Settings {
-    let mut publishers =
-        vec![Publisher { id: PublisherId::FLOWS, dataset: "flow", fields: [crate::flow::FIELDS, &[]], settings: Node::default() }];
+    let mut publishers = vec![Publisher {
+        id: PublisherId::FLOWS,
+        dataset: "flow",
+        fields: [flow::FIELDS, &[]],
+        summary: Summary::HEAD,
+        settings: Node::default(),
+    }];
     let mut configured = Vec::new();
     for (id, name, options, ports) in entries {
         let (id, options) = (PublisherId(*id), Node::parse(options).unwrap());
@@ -37,7 +47,8 @@ fn settings(entries: &[Entry<'_>], flows: Option<&str>) -> Settings {
         publishers.push(Publisher {
             id,
             dataset: protocol.name,
-            fields: [crate::event::TRANSACTION, protocol.fields],
+            fields: [TRANSACTION, protocol.fields],
+            summary: protocol.summary,
             settings: options.clone(),
         });
         let claimed = ClaimedPorts { ports: ports.iter().map(|&port| (port, port)).collect(), any: false };
@@ -57,6 +68,8 @@ struct Bench {
     control: Recording,
     documents: Arc<Mutex<Vec<Value>>>,
     now: u64,
+    /// VLAN tags (TCI) that the next frames carry. Without any there is no Ethernet header either.
+    tags: Vec<u16>,
 }
 
 impl Bench {
@@ -66,7 +79,7 @@ impl Bench {
         let parsed = move |record: &crate::publish::Record| serde_json::from_slice(&record.body).unwrap();
         let deliver = Box::new(move |batch: Vec<crate::publish::Record>| seen.lock().unwrap().extend(batch.iter().map(parsed)));
         let engine = Engine::new(Arc::new(settings), deliver).unwrap();
-        Self { engine, control: Recording::default(), documents, now: 1000 * SECOND }
+        Self { engine, control: Recording::default(), documents, now: 1000 * SECOND, tags: Vec::new() }
     }
 
     fn replace(&mut self, settings: Settings) {
@@ -91,7 +104,13 @@ impl Bench {
     }
 
     fn ip(&mut self, protocol: u8, to_server: bool, payload: &[u8]) {
-        let mut data = vec![0x45, 0];
+        let mut data = Vec::new();
+        if !self.tags.is_empty() {
+            data.extend_from_slice(&[2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1]);
+            self.tags.iter().for_each(|tag| data.extend([ethertype::VLAN, *tag].map(u16::to_be_bytes).concat()));
+            data.extend_from_slice(&ethertype::IPV4.to_be_bytes());
+        }
+        data.extend_from_slice(&[0x45, 0]);
         data.extend_from_slice(&(payload.len() as u16 + 20).to_be_bytes());
         data.extend_from_slice(&[0, 0, 0, 0, 64, protocol, 0, 0]);
         let (from, to) = if to_server { (1, 2) } else { (2, 1) };
@@ -100,7 +119,7 @@ impl Bench {
         self.now += 1000;
         self.engine.frame(&Frame {
             time: Timestamp(self.now),
-            link: Link::RawIp,
+            link: if self.tags.is_empty() { Link::RawIp } else { Link::Ethernet },
             data: &data,
             wire_len: data.len() as u32,
             tag: None,
@@ -327,6 +346,47 @@ fn talk_with_our_own_outputs_is_counted_and_not_reported() {
     b.tcp(4000, 6379, false, ACK, 0, PONG);
     b.tcp(4000, 6380, true, ACK, 0, PING);
     assert_eq!((b.documents(), b.counter("capture.own"), b.counter("capture.frames")), (vec![], Some(2), Some(3)));
+}
+
+/// Keeps the realm of each transaction and flow that it is shown.
+struct Realms(Arc<Mutex<Vec<(String, Vlans)>>>);
+
+impl Observer for Realms {
+    fn transaction(&mut self, of: &Transaction<'_>) {
+        self.0.lock().unwrap().push((of.protocol.to_owned(), of.realm.vlans));
+    }
+
+    fn flow(&mut self, of: &FlowRecord) {
+        let (_, vlan) = of.key.parts(false).vlans();
+        self.0.lock().unwrap().push(("flow".to_owned(), vlan.map_or(Vlans::default(), |inner| Vlans { count: 1, outer: 0, inner })));
+    }
+}
+
+#[test]
+fn an_observer_is_shown_the_vlan_of_transactions_and_flows() {
+    let of_protocols = [(1, "redis", "{}", &[6379][..]), (2, "dns", "{}", &[53]), (3, "icmp", "{}", &[]), (4, "sip", "{}", &[5060])];
+    for (tags, track_vlans) in [(vec![0x6005], true), (vec![0x6005], false), (vec![], true)] {
+        let mut settings = settings(&of_protocols, Some("{}"));
+        settings.track_vlans = track_vlans;
+        let mut b = Bench::new(settings);
+        let shown = Arc::new(Mutex::new(Vec::new()));
+        b.engine.show(Box::new(Realms(shown.clone())));
+        b.tags = tags.clone();
+        b.tcp(4000, 6379, true, ACK, 0, PING);
+        b.tcp(4000, 6379, false, ACK, 0, PONG);
+        b.udp(4001, 53, true, b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01");
+        b.udp(4001, 53, false, b"\x12\x34\x81\x80\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01");
+        // An echo reply that nobody asked for, shown from the side that should have asked.
+        b.ip(1, false, &[0, 0, 0, 0, 0, 1, 0, 1]);
+        b.udp(5060, 5060, true, b"OPTIONS sip:b@example.org SIP/2.0\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n");
+        b.engine.finish(&Recording::default());
+        let vlan = |seen: bool| if seen && !tags.is_empty() { Vlans { count: 1, outer: 0, inner: 5 } } else { Vlans::default() };
+        let mut got = std::mem::take(&mut *shown.lock().unwrap());
+        got.sort_by(|a, b| a.0.cmp(&b.0));
+        let of = |name: &str| (name.to_owned(), vlan(name == "flow" || track_vlans));
+        let expected = ["dns", "flow", "flow", "flow", "flow", "icmp", "redis", "sip"].map(of);
+        assert_eq!(got, expected, "tags {tags:?}, track_vlans {track_vlans}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ pub mod constants;
 mod ecs;
 pub mod fields;
 mod merged;
+mod pick;
 pub mod summary;
 pub mod text;
 pub mod tree;
@@ -12,6 +13,7 @@ pub mod tree;
 pub use ecs::{Side, Whole, Writing};
 pub use fields::{Field, Kind, TRANSACTION};
 pub use merged::Merged;
+pub use pick::Picked;
 pub use summary::Summary;
 pub use text::Text;
 

@@ -57,7 +57,7 @@ pub(super) fn emit(flow: &FlowRecord, subtracted: [Count; 2], reason: Reason, no
             packets: there.packets.saturating_add(back.packets),
         },
     };
-    sink.emit_document(publisher, now, &document);
+    sink.emit_flow(publisher, now, flow, &document);
 }
 
 /// The transport, and the community id of the ends. For ICMP both come from the last message of the end that began the

@@ -3,6 +3,7 @@ use crate::{
     capture::{Frame, Link, Segments},
     decode::Decoder,
     net::TunnelKey,
+    protocols::declaration_tests::faults,
 };
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
@@ -19,7 +20,11 @@ impl Bench {
     fn new(table: FlowTable) -> Self {
         let documents: Arc<Mutex<Vec<Value>>> = Arc::default();
         let kept = Arc::clone(&documents);
-        let sink = Sink::bare(Box::new(move |bytes| kept.lock().unwrap().push(serde_json::from_slice(bytes).unwrap())));
+        let sink = Sink::bare(Box::new(move |bytes| {
+            let document = serde_json::from_slice(bytes).unwrap();
+            assert_eq!(faults(&document), Vec::<String>::new(), "{document}");
+            kept.lock().unwrap().push(document);
+        }));
         Self { decoder: Decoder::new(), table, sink, documents }
     }
 

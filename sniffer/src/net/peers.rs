@@ -1,6 +1,6 @@
 //! The two ends of a conversation, and the direction of data between them.
 
-use super::{CommunityId, Transport};
+use super::{CommunityId, Realm, Transport};
 use std::{
     cell::OnceCell,
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -42,6 +42,8 @@ pub struct Peers {
     pub server: SocketAddr,
     /// The transport; for ICMP the ports are 0.
     pub transport: Transport,
+    /// The network that the addresses belong to; without VLAN ids unless `track_vlans` is on.
+    pub realm: Realm,
     /// ICMP type and code of the first message of the conversation, which determine the community id; `None` for other
     /// transports.
     pub icmp: Option<(u8, u8)>,
@@ -51,7 +53,13 @@ pub struct Peers {
 impl Peers {
     /// Makes the peers of a conversation between `client` and `server`.
     pub fn new(client: SocketAddr, server: SocketAddr, transport: Transport) -> Self {
-        Self { client, server, transport, icmp: None, community: OnceCell::new() }
+        Self { client, server, transport, realm: Realm::default(), icmp: None, community: OnceCell::new() }
+    }
+
+    /// The same conversation in `realm`.
+    #[must_use]
+    pub fn with_realm(self, realm: Realm) -> Self {
+        Self { realm, ..self }
     }
 
     /// Unspecified addresses, for a [`crate::protocols::Context`] that belongs to no conversation.

@@ -1,6 +1,6 @@
 //! Opens the one output that the configuration names, and runs its senders on the queue.
 
-use super::{OUTPUTS, Output, OutputKind, counters::Counters, drive, hosts, terminal::Style};
+use super::{OUTPUTS, Output, OutputKind, counters::Counters, drive, hosts};
 use crate::{
     config::{self, Node},
     opening::Opening,
@@ -60,12 +60,6 @@ fn enabled(outputs: &Node) -> Result<Vec<String>, config::Error> {
 }
 
 impl Delivery {
-    /// The output of `watch`: readable lines, written as soon as an event arrives. No configuration names it.
-    pub fn terminal(style: Style) -> Self {
-        let output = Box::new(style);
-        Self { name: "terminal", queue: output.queue(), output, counters: Arc::default() }
-    }
-
     /// The name of the output, as below `output`.
     pub fn name(&self) -> &'static str {
         self.name

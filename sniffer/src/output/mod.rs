@@ -20,7 +20,6 @@ mod http;
 mod select;
 mod sender;
 mod shapes;
-pub mod terminal;
 mod tls;
 
 pub use delivery::{Delivery, open};

@@ -86,8 +86,8 @@ fn check(fields: [&'static [Field]; 2], prefix: &str, object: &Map<String, Value
     }
 }
 
-/// What is wrong with a document.
-fn faults(document: &Value) -> Vec<String> {
+/// What is wrong with a document, by the fields that its `type` declares.
+pub fn faults(document: &Value) -> Vec<String> {
     let (Some(object), Some(kind)) = (document.as_object(), document["type"].as_str()) else {
         return vec![format!("no document: {document}")];
     };
@@ -95,6 +95,11 @@ fn faults(document: &Value) -> Vec<String> {
     let mut wrong = Vec::new();
     check(fields, "", object, &mut wrong);
     wrong
+}
+
+/// The fields of a document that its `type` does not declare, whatever their values.
+pub fn undeclared(document: &Value) -> Vec<String> {
+    faults(document).into_iter().filter(|fault| fault.contains("is not declared")).collect()
 }
 
 #[test]

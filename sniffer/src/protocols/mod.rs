@@ -7,7 +7,7 @@ mod amqp;
 mod cassandra;
 mod context;
 #[cfg(test)]
-mod declaration_tests;
+pub mod declaration_tests;
 mod dhcpv4;
 mod dns;
 #[cfg(test)]
@@ -19,6 +19,8 @@ mod memcache;
 mod mongodb;
 mod mysql;
 mod nfs;
+#[cfg(test)]
+mod page_tests;
 mod pgsql;
 mod redis;
 mod sip;

@@ -1,7 +1,7 @@
 //! For the tests of protocols: plays a connection's segments, or datagrams, through the real stream layer to a plugin, and collects the documents.
 //! The properties that every parser must have are checked here, in one place.
 
-use super::{Close, Plugin, Progress, Protocol, Recovery, StreamParser};
+use super::{Close, Plugin, Progress, Protocol, Recovery, StreamParser, declaration_tests::undeclared};
 use crate::{
     config::Node,
     decode::{Tcp, TcpFlags},
@@ -59,7 +59,11 @@ impl Harness {
     pub fn new(protocol: &'static Protocol, yaml: &str) -> Self {
         let out = Arc::new(Mutex::new(vec![]));
         let seen = out.clone();
-        let sink = Sink::bare(Box::new(move |json| seen.lock().unwrap().push(serde_json::from_slice(json).unwrap())));
+        let sink = Sink::bare(Box::new(move |json| {
+            let document = serde_json::from_slice(json).unwrap();
+            assert_eq!(undeclared(&document), Vec::<String>::new(), "{document}");
+            seen.lock().unwrap().push(document);
+        }));
         let server = format!("10.0.0.2:{}", protocol.ports.first().copied().unwrap_or(0)).parse().unwrap();
         let client = if protocol.ports.is_empty() { "10.0.0.1:0" } else { "10.0.0.1:40000" }.parse().unwrap();
         let peers = Peers::new(client, server, protocol.transports.first().copied().unwrap_or(Transport::Tcp));

@@ -10,10 +10,15 @@ use serde::Serialize;
 use std::sync::Arc;
 
 /// What became of an event.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Encoded {
-    /// The document is in the buffer; its target and pipeline.
-    Written([Option<Arc<str>>; 2]),
+    /// The document is in the buffer.
+    Written {
+        /// Its target and pipeline.
+        route: [Option<Arc<str>>; 2],
+        /// The event, where it became a tree.
+        edited: Option<Tree>,
+    },
     /// A processor drops it.
     Dropped,
     /// It cannot be written as JSON.
@@ -25,7 +30,7 @@ pub fn encode<E: Serialize>(event: &E, chain: &Chain, world: &World, instances: 
     let merged = chain.prepared.is_empty() || serde_json::to_writer(&mut *buffer, &Merged { value: event, with: &chain.prepared }).is_ok();
     if merged && !chain.prepared.is_empty() {
         if chain.is_fast() {
-            return Encoded::Written([chain.target.clone(), chain.pipeline.clone()]);
+            return Encoded::Written { route: [chain.target.clone(), chain.pipeline.clone()], edited: None };
         }
         return edit(chain, world, instances, buffer, false);
     }
@@ -33,7 +38,11 @@ pub fn encode<E: Serialize>(event: &E, chain: &Chain, world: &World, instances: 
     if serde_json::to_writer(&mut *buffer, event).is_err() {
         return Encoded::Failed;
     }
-    if merged && chain.is_fast() { Encoded::Written([None, None]) } else { edit(chain, world, instances, buffer, true) }
+    if merged && chain.is_fast() {
+        Encoded::Written { route: [None, None], edited: None }
+    } else {
+        edit(chain, world, instances, buffer, true)
+    }
 }
 
 /// Edits the document in `buffer` as a tree; `merge`: the constants are not in it yet. Reading it back costs about what building a tree
@@ -47,7 +56,7 @@ fn edit(chain: &Chain, world: &World, instances: &mut Instances, buffer: &mut Ve
     let Some(route) = chain.run(&mut tree, world, instances) else { return Encoded::Dropped };
     buffer.clear();
     match serde_json::to_writer(buffer, &tree.0) {
-        Ok(()) => Encoded::Written(route),
+        Ok(()) => Encoded::Written { route, edited: Some(tree) },
         Err(_) => Encoded::Failed,
     }
 }

@@ -6,6 +6,7 @@
 mod codec;
 mod direction;
 mod id;
+pub mod observer;
 mod route;
 mod settings;
 
@@ -16,11 +17,12 @@ pub use settings::{Identity, Publisher, Publishers, Publishing, VERSION};
 
 use crate::{
     event::{Head, Whole, Writing},
-    net::Peers,
+    net::{FlowRecord, Peers},
     processors::{Chain, Instances},
     time::{TimeText, Timestamp},
 };
 use codec::Encoded;
+use observer::{Kept, Observer, Observing};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -60,6 +62,7 @@ pub struct Sink {
     /// What is done to events of publishers that never were configured.
     none: Chain,
     at_once: bool,
+    observing: Option<Observing>,
 }
 
 impl Sink {
@@ -69,7 +72,20 @@ impl Sink {
         let (scratch, batch, counters) = (Vec::new(), Vec::new(), Vec::new());
         let instances = Instances::default();
         let (retired, none) = (Vec::new(), Chain::default());
-        let mut sink = Self { publishing, state, changes, instances, scratch, batch, counters, deliver, retired, none, at_once: false };
+        let mut sink = Self {
+            publishing,
+            state,
+            changes,
+            instances,
+            scratch,
+            batch,
+            counters,
+            deliver,
+            retired,
+            none,
+            at_once: false,
+            observing: None,
+        };
         sink.prepare();
         sink
     }
@@ -80,6 +96,13 @@ impl Sink {
         Self { at_once: true, ..Self::new(Arc::new(Publishing::bare()), each) }
     }
 
+    /// Shows each event from now on to `observer`, beside delivering its document.
+    pub fn show(&mut self, observer: Box<dyn Observer>) {
+        let mut observing = Observing::new(observer);
+        observing.prepare(&self.publishing, &self.state);
+        self.observing = Some(observing);
+    }
+
     /// Reports a transaction.
     pub fn emit<B: Serialize>(&mut self, publisher: PublisherId, peers: &Peers, head: &Head<'_>, body: &B) {
         let direction = self.state.directions.of(peers.sender(head.from).ip(), peers.receiver(head.from).ip());
@@ -87,12 +110,14 @@ impl Sink {
             return self.count(publisher, "ignored_outgoing");
         }
         let whole = Whole::new(peers, head, body, Writing { digits: self.publishing.digits, direction });
-        self.write(publisher, head.start.or(head.end).unwrap_or_default(), &whole);
+        let kept = self.write(publisher, head.start.or(head.end).unwrap_or_default(), &whole);
+        if let (Some(kept), Some(observing)) = (kept, &mut self.observing) {
+            observing.transaction(publisher, (peers, head), &whole, (kept, &self.scratch));
+        }
     }
 
-    /// Reports something that is no transaction (a flow). `@timestamp` is `time`; `document` must not write it, nor any other key of
-    /// the constants twice.
-    pub fn emit_document<D: Serialize>(&mut self, publisher: PublisherId, time: Timestamp, document: &D) {
+    /// Reports a flow. `@timestamp` is `time`; `document` must not write it, nor any other key of the constants twice.
+    pub fn emit_flow<D: Serialize>(&mut self, publisher: PublisherId, time: Timestamp, record: &FlowRecord, document: &D) {
         #[derive(Serialize)]
         struct Dated<'a, D> {
             #[serde(rename = "@timestamp")]
@@ -101,7 +126,10 @@ impl Sink {
             document: &'a D,
         }
         let timestamp = time.text(self.publishing.digits);
-        self.write(publisher, time, &Dated { timestamp, document });
+        let kept = self.write(publisher, time, &Dated { timestamp, document });
+        if let (Some(_), Some(observing)) = (kept, &mut self.observing) {
+            observing.flow(record);
+        }
     }
 
     /// Digits after the point of times in documents: 3, 6 or 9.
@@ -134,9 +162,12 @@ impl Sink {
         self.prepare();
     }
 
-    /// Makes the processors' instances that the chains need and that are not there yet.
+    /// Makes the processors' instances that the chains need and that are not there yet, and the observer's readers of their events.
     fn prepare(&mut self) {
         self.state.chains().for_each(|chain| chain.prepare(&mut self.instances));
+        if let Some(observing) = &mut self.observing {
+            observing.prepare(&self.publishing, &self.state);
+        }
     }
 
     /// Counts something of a publisher.
@@ -152,23 +183,27 @@ impl Sink {
         &self.counters
     }
 
-    fn write<D: Serialize>(&mut self, publisher: PublisherId, time: Timestamp, document: &D) {
+    /// Writes a document. `None` when there is no observer or the event is not published.
+    fn write<D: Serialize>(&mut self, publisher: PublisherId, time: Timestamp, document: &D) -> Option<Kept> {
         let chain = self.state.chain(publisher).or_else(|| retired_chain(&self.retired, publisher)).unwrap_or(&self.none);
         if chain.drops_all {
-            return self.count(publisher, "filtered");
+            self.count(publisher, "filtered");
+            return None;
         }
         self.scratch.clear();
         let encoded = codec::encode(document, chain, &self.state.world, &mut self.instances, &mut self.scratch);
-        self.finish(publisher, time, encoded);
+        self.finish(publisher, time, encoded)
     }
 
-    fn finish(&mut self, publisher: PublisherId, time: Timestamp, encoded: Encoded) {
+    fn finish(&mut self, publisher: PublisherId, time: Timestamp, encoded: Encoded) -> Option<Kept> {
+        let mut kept = None;
         match encoded {
-            Encoded::Written([target, pipeline]) => {
+            Encoded::Written { route: [target, pipeline], edited } => {
                 if self.batch.capacity() == 0 {
                     self.batch.reserve_exact(if self.at_once { 1 } else { BATCH });
                 }
                 self.batch.push(Record { route: Route { target, pipeline, time }, body: self.scratch.as_slice().into() });
+                kept = self.observing.as_ref().map(|observing| observing.kept(publisher, edited));
             }
             Encoded::Dropped => self.count(publisher, "filtered"),
             Encoded::Failed => self.count(publisher, "not_encoded"),
@@ -177,6 +212,7 @@ impl Sink {
         if self.at_once || self.batch.len() >= BATCH {
             self.flush();
         }
+        kept
     }
 }
 
@@ -186,5 +222,7 @@ fn retired_chain(retired: &[(PublisherId, Arc<settings::State>)], publisher: Pub
 
 #[cfg(test)]
 mod cost_tests;
+#[cfg(test)]
+mod observer_tests;
 #[cfg(test)]
 mod tests;

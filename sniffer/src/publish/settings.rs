@@ -6,7 +6,7 @@ use super::{PublisherId, direction::Directions};
 use crate::{
     config::{self, General, Node, Precision},
     enrich::{World, networks::Networks},
-    event::{Field, tree::Object},
+    event::{Field, Summary, tree::Object},
     opening::Opening,
     processors::{Chain, Facts, Lists, Step, list, under},
 };
@@ -47,6 +47,8 @@ pub struct Publisher {
     pub dataset: &'static str,
     /// The fields that its events can have, in two lists of which one may be empty. Empty altogether: that is not known.
     pub fields: [&'static [Field]; 2],
+    /// How its transactions are summed up for an observer.
+    pub summary: Summary,
     /// Its place in the configuration: `index`, `pipeline`, `fields`, `fields_under_root`, `tags`, `processors`, `keep_null`.
     pub settings: Node,
 }
@@ -76,6 +78,7 @@ struct Own {
 struct Opened {
     id: PublisherId,
     facts: Facts,
+    summary: Summary,
     metadata: Object,
     labels: Labels,
     steps: Vec<Step>,
@@ -121,6 +124,7 @@ impl Publishers {
         let publisher = |id, dataset| Opened {
             id: PublisherId(id),
             facts: Facts { dataset, ..Facts::default() },
+            summary: Summary::HEAD,
             metadata: Object::new(),
             labels: Labels::default(),
             steps: Vec::new(),
@@ -248,6 +252,11 @@ impl Publishing {
         own.chain([&self.publishers.steps]).filter_map(|steps| list::refresh_every(steps)).min()
     }
 
+    /// How the transactions of each configured publisher are summed up.
+    pub(super) fn summaries(&self) -> impl Iterator<Item = (PublisherId, Summary)> {
+        self.opened().map(|publisher| (publisher.id, publisher.summary))
+    }
+
     /// Whether the events of a publisher are written without becoming a tree.
     pub fn is_fast(&self, publisher: PublisherId) -> bool {
         self.state().0.chain(publisher).is_some_and(Chain::is_fast)
@@ -306,7 +315,8 @@ fn opened(identity: &Identity, opening: &Opening<'_>, publisher: &Publisher, lis
             metadata[key] = fixed_parts(value, identity).into();
         }
     }
-    Ok(Opened { id: publisher.id, facts, metadata: object(json!({ "@metadata": metadata })), labels, steps })
+    let (id, summary) = (publisher.id, publisher.summary);
+    Ok(Opened { id, facts, summary, metadata: object(json!({ "@metadata": metadata })), labels, steps })
 }
 
 /// Whether an option is given and neither false nor an empty list.

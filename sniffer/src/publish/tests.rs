@@ -3,9 +3,9 @@
 use super::*;
 use crate::{
     config::{self, Node},
-    event::{TRANSACTION, tree::Tree},
+    event::{Summary, TRANSACTION, tree::Tree},
     flow,
-    net::{Direction, Transport},
+    net::{Direction, StoredKey, Transport},
     opening::testing::opening,
     processors::{Decision, Factory, Processor, Step},
     protocols::PROTOCOLS,
@@ -68,10 +68,12 @@ fn identity(metadata: bool) -> Identity {
 
 fn opened(root: &str, own: &[(&'static str, &str)], metadata: bool) -> Result<Arc<Publishers>, config::Error> {
     let fields = |dataset: &str| PROTOCOLS.iter().find(|p| p.name == dataset).map_or([flow::FIELDS, &[]], |p| [TRANSACTION, p.fields]);
+    let summary = |dataset: &str| PROTOCOLS.iter().find(|p| p.name == dataset).map_or(Summary::HEAD, |p| p.summary);
     let publisher = |((dataset, yaml), id): (&(&'static str, &str), u32)| Publisher {
         id: PublisherId(id),
         dataset,
         fields: fields(dataset),
+        summary: summary(dataset),
         settings: Node::parse(yaml).unwrap(),
     };
     let publishers: Vec<_> = own.iter().zip(0..).map(publisher).collect();
@@ -391,9 +393,11 @@ fn new_settings_bring_new_instances_and_retired_publishers_keep_theirs() {
 }
 
 #[test]
-fn documents_that_are_no_transactions() {
+fn documents_of_flows() {
     let mut seen = Seen::new(&publishing(STOCK, &[("flow", "{}")], false));
-    seen.sink.emit_document(PublisherId(0), Timestamp(1_000_000_000_000_000_000), &json!({"type": "flow", "network": {"bytes": 1}}));
+    let record = FlowRecord::new(StoredKey::new(&[]), false, Timestamp(0));
+    let time = Timestamp(1_000_000_000_000_000_000);
+    seen.sink.emit_flow(PublisherId(0), time, &record, &json!({"type": "flow", "network": {"bytes": 1}}));
     seen.sink.flush();
     let doc = document(&seen.records.try_recv().unwrap()[0].body);
     assert_eq!(

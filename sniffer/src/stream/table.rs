@@ -244,7 +244,7 @@ impl Streams {
         self.opened += 1;
         env.totals.connections += 1;
         let (client, server) = if claim.to_server { (source, destination) } else { (destination, source) };
-        let peers = Peers::new(client, server, Transport::Tcp);
+        let peers = Peers::new(client, server, Transport::Tcp).with_realm(key.realm);
         let client_half = if claim.to_server { half } else { 1 - half };
         let connection = Box::new(Connection::new(self.opened, peers, client_half == 1));
         let (at, turn) = self.free.pop().unwrap_or((self.slots.len(), 0));

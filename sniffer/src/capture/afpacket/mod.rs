@@ -13,12 +13,10 @@ use super::{
 };
 use crate::time::Timestamp;
 use ring::{Packet, Ring};
+use sniffer_common::ethertype;
 use socket::Socket;
 use std::{io, os::fd::AsFd, sync::Arc, time::Duration};
 
-const IPV4: u16 = 0x0800;
-const IPV6: u16 = 0x86dd;
-const VLAN: u16 = 0x8100;
 /// Smallest size of a ring block in bytes. With smaller blocks a burst of large packets wakes the reader once per few
 /// packets.
 const BLOCK: u32 = 256 << 10;
@@ -184,12 +182,12 @@ fn frame<'a>(packet: &Packet<'a>, snaplen: u32) -> Option<Frame<'a>> {
         libc::ARPHRD_LOOPBACK if packet.direction == libc::PACKET_OUTGOING => return None,
         libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK => (Link::Ethernet, 0),
         // The kernel knows where the IP header is, whatever precedes it: nothing on tun and WireGuard, PPP on ppp.
-        _ if matches!(packet.protocol, IPV4 | IPV6) => (Link::RawIp, packet.network),
+        _ if matches!(packet.protocol, ethertype::IPV4 | ethertype::IPV6) => (Link::RawIp, packet.network),
         _ => return None,
     };
     let data = packet.data.get(skip..)?;
     let data = data.get(..snaplen as usize).unwrap_or(data);
-    let tpid = if packet.status & libc::TP_STATUS_VLAN_TPID_VALID != 0 { packet.vlan_tpid } else { VLAN };
+    let tpid = if packet.status & libc::TP_STATUS_VLAN_TPID_VALID != 0 { packet.vlan_tpid } else { ethertype::VLAN };
     let tag = (packet.status & libc::TP_STATUS_VLAN_VALID != 0).then_some(StrippedTag { tpid, tci: packet.vlan_tci });
     Some(Frame {
         time: Timestamp(u64::from(packet.seconds) * 1_000_000_000 + u64::from(packet.nanos)),

@@ -80,7 +80,8 @@ impl Plugin for Icmp {
                 None => {
                     cx.count("unmatched_responses");
                     // Shown from the side of whoever should have asked.
-                    let mut peers = Peers::new(cx.peers().receiver(dir), cx.peers().sender(dir), cx.peers().transport);
+                    let Peers { transport, realm, .. } = *cx.peers();
+                    let mut peers = Peers::new(cx.peers().receiver(dir), cx.peers().sender(dir), transport).with_realm(realm);
                     peers.icmp = Some((asked, 0));
                     report(cx, &peers, None, Some((&message, cx.now())), Some(UNASKED));
                 }

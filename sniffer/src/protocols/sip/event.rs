@@ -350,7 +350,7 @@ pub fn emit(found: &Found<'_>, sip: &Sip, cx: &mut Context<'_>) {
     let owner: Option<IpAddr> = owner.and_then(|owner| std::str::from_utf8(owner.ip.0).ok()?.parse().ok());
 
     let transport = cx.peers().transport;
-    let peers = Peers::new(cx.peers().sender(found.dir), cx.peers().receiver(found.dir), transport);
+    let peers = Peers::new(cx.peers().sender(found.dir), cx.peers().receiver(found.dir), transport).with_realm(cx.peers().realm);
     let head = Head {
         status: if code >= 400 { Status::Error } else { Status::OK },
         start: Some(found.time),

@@ -4,7 +4,7 @@ use super::Scratch;
 use sniffer::{
     capture::options,
     config::{self, General, KnownProtocol, LoadOptions, Node},
-    event::TRANSACTION,
+    event::{Summary, TRANSACTION},
     opening::{Clock, Opening},
     protocols::PROTOCOLS,
     publish::{Identity, Publisher, PublisherId, Publishers},
@@ -45,7 +45,13 @@ pub fn run(data: &[u8]) {
     let protocols = short(config::read_protocols(root, &names)).map(|(protocols, _)| protocols).unwrap_or_default();
     let publishers: Vec<Publisher> = protocols
         .iter()
-        .map(|protocol| Publisher { id: PublisherId(1), dataset: "dns", fields: [TRANSACTION, &[]], settings: protocol.node.clone() })
+        .map(|protocol| Publisher {
+            id: PublisherId(1),
+            dataset: "dns",
+            fields: [TRANSACTION, &[]],
+            summary: Summary::HEAD,
+            settings: protocol.node.clone(),
+        })
         .collect();
     let opening = Opening { node: root, root, paths: &loaded.paths, clock: &Epoch, fields: TRANSACTION };
     short(Publishers::open(Identity::default(), &opening, &publishers));

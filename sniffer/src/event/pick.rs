@@ -1,0 +1,353 @@
+//! Reads some fields out of a document that is about to be written, without writing it. Everything else of the document is passed over.
+
+use serde::{
+    Serialize, Serializer,
+    ser::{Impossible, SerializeMap, SerializeStruct},
+};
+use smallvec::SmallVec;
+use std::fmt::{self, Write};
+
+/// The values of some fields of one document as text. Made once and filled for each document, so that it allocates little.
+#[derive(Debug, Default)]
+pub struct Picked {
+    names: Vec<&'static str>,
+    /// Where the value of each name lies in `text`.
+    places: Vec<(usize, usize)>,
+    text: String,
+}
+
+impl Picked {
+    /// For the fields with these dotted names. A name finds its field nested and as one key with dots.
+    pub fn new(names: Vec<&'static str>) -> Self {
+        Self { places: vec![(0, 0); names.len()], names, text: String::new() }
+    }
+
+    /// The value of a field; empty where the document has none, or one that is no text, number or boolean.
+    pub fn get(&self, name: &str) -> &str {
+        let place = self.names.iter().position(|n| *n == name).and_then(|index| self.places.get(index));
+        place.and_then(|&(start, end)| self.text.get(start..end)).unwrap_or_default()
+    }
+
+    /// Takes the values of `document`, and of none before it.
+    pub fn fill<D: Serialize>(&mut self, document: &D) {
+        self.text.clear();
+        self.text.shrink_to(KEPT);
+        self.places.fill((0, 0));
+        let wanted = self.names.iter().enumerate().map(|(index, &name)| (index, name)).collect();
+        // What cannot be read stays empty.
+        let _ = document.serialize(Picker { wanted, leaf: None, into: self });
+    }
+
+    fn put(&mut self, index: usize, value: &dyn fmt::Display) {
+        let start = self.text.len();
+        // Writing to a string does not fail; a value whose own text fails stays as far as it came.
+        let _ = write!(self.text, "{value}");
+        if let Some(place) = self.places.get_mut(index) {
+            *place = (start, self.text.len());
+        }
+    }
+}
+
+/// What is kept of the buffer for values: a long query must not hold its memory for ever.
+const KEPT: usize = 16 << 10;
+
+/// Fields that are looked for: the place of each in the list, and what is left of its name below this object.
+type Wanted = SmallVec<[(usize, &'static str); 16]>;
+
+/// Reads one value.
+struct Picker<'a> {
+    wanted: Wanted,
+    /// The place of the field whose value this is.
+    leaf: Option<usize>,
+    into: &'a mut Picked,
+}
+
+impl Picker<'_> {
+    fn leaf(self, value: &dyn fmt::Display) -> Result<(), fmt::Error> {
+        if let Some(index) = self.leaf {
+            self.into.put(index, value);
+        }
+        Ok(())
+    }
+}
+
+macro_rules! leaves {
+    ($($name:ident($kind:ty))*) => {
+        $(fn $name(self, value: $kind) -> Result<(), fmt::Error> {
+            self.leaf(&value)
+        })*
+    };
+}
+
+macro_rules! nothing {
+    ($($name:ident($($kind:ty),*) -> $ok:ty;)*) => {
+        $(fn $name(self, $(_: $kind),*) -> Result<$ok, fmt::Error> {
+            Err(fmt::Error)
+        })*
+    };
+}
+
+impl<'a> Serializer for Picker<'a> {
+    type Ok = ();
+    type Error = fmt::Error;
+    type SerializeSeq = Impossible<(), fmt::Error>;
+    type SerializeTuple = Impossible<(), fmt::Error>;
+    type SerializeTupleStruct = Impossible<(), fmt::Error>;
+    type SerializeTupleVariant = Impossible<(), fmt::Error>;
+    type SerializeMap = Picking<'a>;
+    type SerializeStruct = Picking<'a>;
+    type SerializeStructVariant = Impossible<(), fmt::Error>;
+
+    fn serialize_map(self, _: Option<usize>) -> Result<Picking<'a>, fmt::Error> {
+        Ok(Picking { wanted: self.wanted, next: Next::default(), into: self.into })
+    }
+
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Picking<'a>, fmt::Error> {
+        self.serialize_map(None)
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), fmt::Error> {
+        value.serialize(self)
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<(), fmt::Error> {
+        value.serialize(self)
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: u32,
+        key: &'static str,
+        value: &T,
+    ) -> Result<(), fmt::Error> {
+        SerializeMap::serialize_entry(&mut self.serialize_map(None)?, key, value)
+    }
+
+    fn serialize_unit_variant(self, _: &'static str, _: u32, name: &'static str) -> Result<(), fmt::Error> {
+        self.leaf(&name)
+    }
+
+    fn collect_str<T: fmt::Display + ?Sized>(self, value: &T) -> Result<(), fmt::Error> {
+        self.leaf(&format_args!("{value}"))
+    }
+
+    leaves! {
+        serialize_bool(bool)
+        serialize_i8(i8)
+        serialize_i16(i16)
+        serialize_i32(i32)
+        serialize_i64(i64)
+        serialize_u8(u8)
+        serialize_u16(u16)
+        serialize_u32(u32)
+        serialize_u64(u64)
+        serialize_f32(f32)
+        serialize_f64(f64)
+        serialize_char(char)
+        serialize_str(&str)
+    }
+
+    nothing! {
+        serialize_bytes(&[u8]) -> ();
+        serialize_none() -> ();
+        serialize_unit() -> ();
+        serialize_unit_struct(&'static str) -> ();
+        serialize_seq(Option<usize>) -> Self::SerializeSeq;
+        serialize_tuple(usize) -> Self::SerializeTuple;
+        serialize_tuple_struct(&'static str, usize) -> Self::SerializeTupleStruct;
+        serialize_tuple_variant(&'static str, u32, &'static str, usize) -> Self::SerializeTupleVariant;
+        serialize_struct_variant(&'static str, u32, &'static str, usize) -> Self::SerializeStructVariant;
+    }
+}
+
+/// What is looked for in the value of one key.
+#[derive(Default)]
+struct Next {
+    /// The place of the field that the value is.
+    leaf: Option<usize>,
+    /// The fields within it.
+    wanted: Wanted,
+}
+
+/// Reads an object.
+struct Picking<'a> {
+    wanted: Wanted,
+    next: Next,
+    into: &'a mut Picked,
+}
+
+impl Picking<'_> {
+    fn value<T: Serialize + ?Sized>(&mut self, value: &T) {
+        let Next { leaf, wanted } = std::mem::take(&mut self.next);
+        if leaf.is_some() || !wanted.is_empty() {
+            // A value of another shape than expected is passed over.
+            let _ = value.serialize(Picker { wanted, leaf, into: self.into });
+        }
+    }
+}
+
+impl SerializeMap for Picking<'_> {
+    type Ok = ();
+    type Error = fmt::Error;
+
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), fmt::Error> {
+        // A key that is no text is none that is looked for.
+        self.next = key.serialize(Key(&self.wanted)).unwrap_or_default();
+        Ok(())
+    }
+
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), fmt::Error> {
+        self.value(value);
+        Ok(())
+    }
+
+    fn end(self) -> Result<(), fmt::Error> {
+        Ok(())
+    }
+}
+
+impl SerializeStruct for Picking<'_> {
+    type Ok = ();
+    type Error = fmt::Error;
+
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), fmt::Error> {
+        self.next = find(&self.wanted, key);
+        self.value(value);
+        Ok(())
+    }
+
+    fn end(self) -> Result<(), fmt::Error> {
+        Ok(())
+    }
+}
+
+/// What of `wanted` lies at `key`.
+fn find(wanted: &Wanted, key: &str) -> Next {
+    let mut next = Next::default();
+    for &(index, name) in wanted {
+        match name.strip_prefix(key) {
+            Some("") => next.leaf = Some(index),
+            Some(rest) => next.wanted.extend(rest.strip_prefix('.').map(|rest| (index, rest))),
+            None => {}
+        }
+    }
+    next
+}
+
+/// Reads a key.
+struct Key<'a>(&'a Wanted);
+
+impl Serializer for Key<'_> {
+    type Ok = Next;
+    type Error = fmt::Error;
+    type SerializeSeq = Impossible<Next, fmt::Error>;
+    type SerializeTuple = Impossible<Next, fmt::Error>;
+    type SerializeTupleStruct = Impossible<Next, fmt::Error>;
+    type SerializeTupleVariant = Impossible<Next, fmt::Error>;
+    type SerializeMap = Impossible<Next, fmt::Error>;
+    type SerializeStruct = Impossible<Next, fmt::Error>;
+    type SerializeStructVariant = Impossible<Next, fmt::Error>;
+
+    fn serialize_str(self, key: &str) -> Result<Next, fmt::Error> {
+        Ok(find(self.0, key))
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<Next, fmt::Error> {
+        value.serialize(self)
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<Next, fmt::Error> {
+        value.serialize(self)
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(self, _: &'static str, _: u32, _: &'static str, _: &T) -> Result<Next, fmt::Error> {
+        Err(fmt::Error)
+    }
+
+    fn serialize_unit_variant(self, _: &'static str, _: u32, name: &'static str) -> Result<Next, fmt::Error> {
+        self.serialize_str(name)
+    }
+
+    nothing! {
+        serialize_bool(bool) -> Next;
+        serialize_i8(i8) -> Next;
+        serialize_i16(i16) -> Next;
+        serialize_i32(i32) -> Next;
+        serialize_i64(i64) -> Next;
+        serialize_u8(u8) -> Next;
+        serialize_u16(u16) -> Next;
+        serialize_u32(u32) -> Next;
+        serialize_u64(u64) -> Next;
+        serialize_f32(f32) -> Next;
+        serialize_f64(f64) -> Next;
+        serialize_char(char) -> Next;
+        serialize_bytes(&[u8]) -> Next;
+        serialize_none() -> Next;
+        serialize_unit() -> Next;
+        serialize_unit_struct(&'static str) -> Next;
+        serialize_seq(Option<usize>) -> Self::SerializeSeq;
+        serialize_tuple(usize) -> Self::SerializeTuple;
+        serialize_tuple_struct(&'static str, usize) -> Self::SerializeTupleStruct;
+        serialize_tuple_variant(&'static str, u32, &'static str, usize) -> Self::SerializeTupleVariant;
+        serialize_map(Option<usize>) -> Self::SerializeMap;
+        serialize_struct(&'static str, usize) -> Self::SerializeStruct;
+        serialize_struct_variant(&'static str, u32, &'static str, usize) -> Self::SerializeStructVariant;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Text;
+    use serde_json::{Value, json};
+
+    #[derive(Serialize)]
+    enum Ending {
+        Failed,
+    }
+
+    #[derive(Serialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Reply {
+        Error(&'static str),
+    }
+
+    #[derive(Serialize)]
+    struct Body<'a> {
+        redis: Reply,
+        #[serde(rename = "event.action")]
+        action: Text<'a>,
+    }
+
+    #[derive(Serialize)]
+    struct Document<'a> {
+        method: Option<&'a str>,
+        ending: Ending,
+        http: Value,
+        #[serde(flatten)]
+        body: &'a Body<'a>,
+    }
+
+    fn picked(names: &[&'static str], document: &impl Serialize) -> Vec<String> {
+        let mut picked = Picked::new(names.to_vec());
+        picked.fill(&json!({"method": "left over from the last document"}));
+        picked.fill(document);
+        names.iter().map(|name| picked.get(name).to_owned()).collect()
+    }
+
+    #[test]
+    fn fields_nested_with_dots_and_behind_flatten() {
+        let body = Body { redis: Reply::Error("ERR"), action: Text(b"a\xff") };
+        let document = Document { method: None, ending: Ending::Failed, http: json!({"code": 404, "list": [1], "ok": true}), body: &body };
+        let names =
+            ["method", "ending", "http.code", "http.ok", "http.list", "http", "redis.error", "event.action", "http.code.x", "no.such"];
+        assert_eq!(picked(&names, &document), ["", "Failed", "404", "true", "", "", "ERR", "a\u{fffd}", "", ""]);
+    }
+
+    #[test]
+    fn the_same_names_as_a_tree_knows() {
+        let document = json!({"a": {"b.c": 1, "d": {"e": "x"}}, "a.d": {"f": 2}, "g.h": 1.5});
+        assert_eq!(picked(&["a.b.c", "a.d.e", "a.d.f", "g.h", "a.d"], &document), ["1", "x", "2", "1.5", ""]);
+    }
+}

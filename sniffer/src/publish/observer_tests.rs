@@ -1,0 +1,229 @@
+//! What an observer is shown: of events as they were emitted, and of events that constants and processors changed.
+
+use super::{
+    observer::{Observer, Transaction},
+    *,
+};
+use crate::{
+    config::Node,
+    event::{Head, Status, Summary, TRANSACTION, Text},
+    flow,
+    net::{Direction, FlowRecord, Realm, StoredKey, Transport, Vlans},
+    opening::testing::opening,
+    protocols::PROTOCOLS,
+};
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
+
+/// What was shown, each as text.
+type Shown = Arc<Mutex<Vec<String>>>;
+
+struct Recording(Shown);
+
+const HTTP: PublisherId = PublisherId(7);
+
+impl Observer for Recording {
+    fn transaction(&mut self, of: &Transaction<'_>) {
+        self.0.lock().unwrap().push(format!("{of:?}"));
+    }
+
+    fn flow(&mut self, of: &FlowRecord) {
+        self.0.lock().unwrap().push(format!("{of:?}"));
+    }
+}
+
+fn publishing(root: &Node, publishers: &[Publisher]) -> Arc<Publishing> {
+    let active: Vec<_> = publishers.iter().map(|publisher| publisher.id).collect();
+    let publishers = Publishers::open(Identity::default(), &opening(root), publishers).unwrap();
+    Publishing::new(publishers, &active, root, &[], World::default()).unwrap()
+}
+
+/// A sink for http and flows with these processors, and what its observer is shown.
+fn sink(processors: &str, of_http: &str) -> (Sink, Shown) {
+    let http = PROTOCOLS.iter().find(|p| p.name == "http").unwrap();
+    let publishers = [
+        Publisher {
+            id: HTTP,
+            dataset: "http",
+            fields: [TRANSACTION, http.fields],
+            summary: http.summary,
+            settings: Node::parse(of_http).unwrap(),
+        },
+        Publisher {
+            id: PublisherId::FLOWS,
+            dataset: "flow",
+            fields: [flow::FIELDS, &[]],
+            summary: Summary::HEAD,
+            settings: Node::default(),
+        },
+    ];
+    let root = Node::parse(&format!("processors: {processors}")).unwrap();
+    let publishing = publishing(&root, &publishers);
+    let shown = Shown::default();
+    let mut sink = Sink::new(publishing, Box::new(|_| ()));
+    sink.show(Box::new(Recording(shown.clone())));
+    (sink, shown)
+}
+
+fn peers() -> Peers {
+    let mut peers = Peers::new("10.0.0.7:40000".parse().unwrap(), "[fd00::9]:80".parse().unwrap(), Transport::Tcp);
+    peers.realm = Realm { vlans: Vlans { count: 1, outer: 0, inner: 7 }, ..Realm::default() };
+    peers
+}
+
+fn head() -> Head<'static> {
+    Head {
+        status: Status::ClientError,
+        start: Some(Timestamp(1_000_000_000_000_000_000)),
+        end: Some(Timestamp(1_000_000_000_001_500_000)),
+        source_bytes: 12,
+        destination_bytes: 34,
+        destination_domain: Text(b"x.org"),
+        method: Some(Text(b"GET")),
+        query: Some(Text(b"GET /a\xff")),
+        notes: &["first", "second"],
+        ..Head::new("http")
+    }
+}
+
+fn body() -> Value {
+    json!({"http": {"response": {"status_code": 404}}, "url": {"path": "/a\u{fffd}"}})
+}
+
+/// What is shown of [`head`] and [`body`] where nothing changed them.
+fn unchanged() -> Transaction<'static> {
+    let head = head();
+    Transaction {
+        protocol: "http",
+        realm: peers().realm,
+        transport: Transport::Tcp,
+        from: Direction::ToServer,
+        source: Some(peers().client),
+        destination: Some(peers().server),
+        time: head.start.unwrap(),
+        start: head.start,
+        end: head.end,
+        duration: Some(std::time::Duration::from_micros(1500)),
+        source_bytes: 12,
+        destination_bytes: 34,
+        method: "GET",
+        resource: "/a\u{fffd}",
+        query: "GET x.org/a\u{fffd}",
+        result: "404",
+        status: "Client Error",
+        notes: &["first", "second"],
+    }
+}
+
+/// Emits [`head`] and [`body`] past these processors. What was shown of it.
+fn shown(processors: &str) -> Vec<String> {
+    let (mut sink, shown) = sink(processors, "{}");
+    sink.emit(HTTP, &peers(), &head(), &body());
+    let shown = shown.lock().unwrap().clone();
+    assert_eq!(shown.len(), usize::from(!sink.counters().contains(&(HTTP, "filtered", 1))), "{processors}: {shown:?}");
+    shown
+}
+
+#[test]
+fn an_event_that_nothing_changed() {
+    for processors in [
+        "[]",
+        // Constants that no summary reads.
+        "[add_fields: {target: '', fields: {host.name: h}}, drop_fields: {fields: [network, url.domain]}]",
+        // Merged over what a summary reads, where the event has a value of its own.
+        "[add_tags: {tags: [t], target: labels.x}]",
+        // A processor that must see each event and changes nothing.
+        "[drop_event: {when: {equals: {method: POST}}}]",
+    ] {
+        assert_eq!(shown(processors), [format!("{:?}", unchanged())], "{processors}");
+    }
+}
+
+#[test]
+fn the_event_that_a_server_asks() {
+    let (mut sink, shown) = sink("[]", "{}");
+    sink.emit(HTTP, &peers(), &Head { from: Direction::ToClient, ..head() }, &body());
+    let expected =
+        Transaction { from: Direction::ToClient, source: Some(peers().server), destination: Some(peers().client), ..unchanged() };
+    assert_eq!(*shown.lock().unwrap(), [format!("{expected:?}")]);
+}
+
+#[test]
+fn what_processors_take_away_or_rename_does_not_show() {
+    let gone = |processors: &str, expected: Transaction<'_>| {
+        // With the processors alone these are constants that are merged while writing; behind a step that looks at each event, steps.
+        let steps = format!("[drop_event: {{when: {{equals: {{method: POST}}}}}}, {processors}]");
+        for processors in [&format!("[{processors}]"), &steps] {
+            assert_eq!(shown(processors), [format!("{expected:?}")], "{processors}");
+        }
+    };
+    let all = unchanged();
+    gone("drop_fields: {fields: [method]}", Transaction { method: "", query: "GET /a\u{fffd}", ..all });
+    gone("drop_fields: {fields: [url, query]}", Transaction { resource: "", query: "", ..all });
+    gone("drop_fields: {fields: [http]}", Transaction { result: "", ..all });
+    gone("drop_fields: {fields: [http.response.status_code, status]}", Transaction { result: "", status: "", ..all });
+    gone(
+        "drop_fields: {fields: [source.ip, destination.port, source.bytes]}",
+        Transaction { source: None, destination: Some("[fd00::9]:0".parse().unwrap()), source_bytes: 0, ..all },
+    );
+    gone("drop_fields: {fields: [event.end, event.duration, error]}", Transaction { end: None, duration: None, notes: &[], ..all });
+    gone(
+        "add_fields: {target: '', fields: {status: Renamed, error.message: one}}",
+        Transaction { status: "Renamed", notes: &["one"], ..all },
+    );
+    gone("rename: {fields: [{from: method, to: verb}]}", Transaction { method: "", query: "GET /a\u{fffd}", ..all });
+    gone(
+        "include_fields: {fields: [source, status]}",
+        Transaction {
+            destination: None,
+            start: None,
+            end: None,
+            duration: None,
+            destination_bytes: 0,
+            method: "",
+            resource: "",
+            query: "",
+            result: "",
+            notes: &[],
+            ..all
+        },
+    );
+}
+
+#[test]
+fn events_that_are_not_published_are_not_shown() {
+    for processors in ["[drop_event: {}]", "[drop_event: {when: {equals: {method: GET}}}]"] {
+        assert_eq!(shown(processors), Vec::<String>::new(), "{processors}");
+    }
+}
+
+#[test]
+fn what_changes_while_it_runs_counts() {
+    let http = PROTOCOLS.iter().find(|p| p.name == "http").unwrap();
+    let settings = Node::default();
+    let publisher = Publisher { id: HTTP, dataset: "http", fields: [TRANSACTION, http.fields], summary: http.summary, settings };
+    let root = Node::parse("processors: [add_host_metadata: {geo: {name: here}}]").unwrap();
+    let publishing = publishing(&root, &[publisher]);
+    let seen = Shown::default();
+    let mut sink = Sink::new(publishing.clone(), Box::new(|_| ()));
+    sink.show(Box::new(Recording(seen.clone())));
+    sink.emit(HTTP, &peers(), &head(), &body());
+    let mut world = World::default();
+    world.host.ip = vec!["192.0.2.1".into()];
+    publishing.set_world(world);
+    sink.flush();
+    sink.emit(HTTP, &peers(), &head(), &body());
+    let expected = format!("{:?}", unchanged());
+    assert_eq!(*seen.lock().unwrap(), [expected.clone(), expected]);
+}
+
+#[test]
+fn flows_that_are_published() {
+    let record =
+        FlowRecord::new(StoredKey::new(&[2, 0, 1, 0, 255, 0, 255, 255, 10, 0, 0, 1, 10, 0, 0, 2, 1, 0, 2, 0]), false, Timestamp(5));
+    for (processors, expected) in [("[]", vec![format!("{record:?}")]), ("[drop_event: {when: {equals: {type: flow}}}]", vec![])] {
+        let (mut sink, shown) = sink(processors, "{}");
+        sink.emit_flow(PublisherId::FLOWS, Timestamp(9), &record, &json!({"type": "flow"}));
+        assert_eq!(*shown.lock().unwrap(), expected, "{processors}");
+    }
+}

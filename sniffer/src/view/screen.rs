@@ -1,0 +1,216 @@
+//! Text on its way from the workers to one reader, as a rule standard output: bounded, and what found no room is counted.
+
+use std::{
+    io::{self, Write},
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+/// Bytes that wait for the reader at most.
+const MOST_WAITING: usize = 1 << 20;
+/// How often one who waits for room looks whether it is to stop.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What a worker does with a line while there is no room for it.
+#[derive(Clone, Copy, Debug)]
+pub enum WhenFull<'a> {
+    /// Drops and counts it.
+    Drop,
+    /// Waits for room until this is set; then it drops and counts the line.
+    WaitUnless(&'a AtomicBool),
+}
+
+/// Lines that were taken and lines that were dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Taken, to be shown in their order.
+    pub taken: u64,
+    /// Dropped: the reader was too slow, or is gone.
+    pub dropped: u64,
+}
+
+/// See the module. Shared by the workers and the thread that prints.
+#[derive(Debug, Default)]
+pub struct Screen {
+    state: Mutex<State>,
+    /// There is text, or no more will come.
+    filled: Condvar,
+    /// There is room, or the reader is gone.
+    drained: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    text: String,
+    counts: Counts,
+    /// No more lines will come.
+    closed: bool,
+    /// Nobody reads any more.
+    gone: bool,
+}
+
+impl Screen {
+    /// Adds a line, with its end.
+    pub fn add(&self, line: &str, full: WhenFull<'_>) {
+        let mut state = self.lock();
+        // A line that is longer than all room there is, is taken when nothing else waits.
+        while !state.gone && !state.text.is_empty() && state.text.len() + line.len() > MOST_WAITING {
+            match full {
+                WhenFull::WaitUnless(stop) if !stop.load(Ordering::Relaxed) => {
+                    state = self.drained.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+                }
+                _ => {
+                    state.counts.dropped += 1;
+                    return;
+                }
+            }
+        }
+        if state.gone {
+            state.counts.dropped += 1;
+            return;
+        }
+        state.text.push_str(line);
+        state.counts.taken += 1;
+        drop(state);
+        self.filled.notify_one();
+    }
+
+    /// No more lines will come: [`Screen::print`] returns when all is printed.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.filled.notify_one();
+    }
+
+    /// Prints to `out` what is added, as soon as it can, until [`Screen::close`]. `before` is printed before each run of lines. For a
+    /// thread of its own.
+    ///
+    /// # Errors
+    /// What made `out` fail. No line is taken after that.
+    pub fn print(&self, out: &mut dyn Write, before: &str) -> io::Result<()> {
+        let mut text = String::new();
+        loop {
+            text.clear();
+            let mut state = self.lock();
+            while state.text.is_empty() && !state.closed {
+                state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            if state.text.is_empty() {
+                return Ok(());
+            }
+            std::mem::swap(&mut text, &mut state.text);
+            drop(state);
+            self.drained.notify_all();
+            let printed = out.write_all(before.as_bytes()).and_then(|()| out.write_all(text.as_bytes())).and_then(|()| out.flush());
+            if let Err(error) = printed {
+                self.lock().gone = true;
+                self.drained.notify_all();
+                return Err(error);
+            }
+        }
+    }
+
+    /// What was taken and what was dropped so far.
+    pub fn counts(&self) -> Counts {
+        self.lock().counts
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        sync::{Arc, mpsc},
+        thread,
+    };
+
+    /// A reader that takes each text when it is told to, and is gone when the other end is.
+    struct Slow {
+        go: mpsc::Receiver<()>,
+        read: mpsc::Sender<String>,
+    }
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.go.recv().map_err(|_| io::ErrorKind::BrokenPipe)?;
+            self.read.send(String::from_utf8(bytes.to_vec()).unwrap()).unwrap();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn all_lines_in_order_and_then_the_end() {
+        let screen = Screen::default();
+        screen.add("a\n", WhenFull::Drop);
+        screen.add("b\n", WhenFull::Drop);
+        screen.close();
+        let mut out = Vec::new();
+        screen.print(&mut out, "> ").unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "> a\nb\n");
+        assert_eq!(screen.counts(), Counts { taken: 2, dropped: 0 });
+    }
+
+    #[test]
+    fn a_live_source_drops_and_counts_what_finds_no_room() {
+        let screen = Screen::default();
+        let line = "x".repeat(MOST_WAITING / 2 - 1) + "\n";
+        for _ in 0..5 {
+            screen.add(&line, WhenFull::Drop);
+        }
+        assert_eq!(screen.counts(), Counts { taken: 2, dropped: 3 });
+        screen.close();
+        let mut out = Vec::new();
+        screen.print(&mut out, "").unwrap();
+        assert_eq!(out.len(), 2 * line.len());
+    }
+
+    #[test]
+    fn a_file_waits_for_room_until_it_is_to_stop() {
+        let (screen, stop) = (Arc::new(Screen::default()), Arc::new(AtomicBool::new(false)));
+        let line = "y".repeat(MOST_WAITING);
+        let ((go, going), (read, reading)) = (mpsc::channel(), mpsc::channel());
+        let printer = thread::spawn({
+            let screen = screen.clone();
+            move || screen.print(&mut Slow { go: going, read }, "")
+        });
+        let worker = thread::spawn({
+            let (screen, stop) = (screen.clone(), stop.clone());
+            move || {
+                for _ in 0..4 {
+                    screen.add(&line, WhenFull::WaitUnless(&stop));
+                }
+            }
+        });
+        go.send(()).unwrap();
+        assert_eq!(reading.recv().unwrap().len(), MOST_WAITING);
+        // The printer holds the second line and the buffer the third: there is no room for the fourth, whose worker stops.
+        stop.store(true, Ordering::Relaxed);
+        worker.join().unwrap();
+        let Counts { taken, dropped } = screen.counts();
+        assert_eq!(taken + dropped, 4);
+        assert!(dropped >= 1, "{taken} taken, {dropped} dropped");
+        drop(go);
+        assert_eq!(printer.join().unwrap().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn nothing_is_taken_once_the_reader_is_gone() {
+        let screen = Screen::default();
+        screen.add("a\n", WhenFull::Drop);
+        let ((go, going), (read, _reading)) = (mpsc::channel(), mpsc::channel());
+        drop(go);
+        assert!(screen.print(&mut Slow { go: going, read }, "").is_err());
+        screen.add("b\n", WhenFull::WaitUnless(&AtomicBool::new(false)));
+        assert_eq!(screen.counts(), Counts { taken: 1, dropped: 1 });
+    }
+}
