@@ -1,14 +1,14 @@
-//! Which cloud this machine is in, as its firmware tells (DMI, `/sys/class/dmi/id`). No metadata service is asked: that would
-//! send packets from machines that are in no cloud at all.
+//! Detects the cloud provider of this machine from its firmware (DMI, `/sys/class/dmi/id`). Does not query metadata
+//! services, which would send packets from machines that are in no cloud.
 
 use crate::event::tree::Object;
 use serde_json::json;
 use std::{fs, path::Path};
 
-/// Azure's mark on all of its machines; Hyper-V elsewhere has the same vendor but another tag.
+/// The chassis tag of every Azure machine. Hyper-V outside of Azure has the same vendor but another tag.
 const AZURE_TAG: &str = "7783-7084-3265-9085-8269-3286-77";
 
-/// The inside of `cloud`, empty where there are no signs of one. `root` is `/`, but for tests.
+/// The contents of the field `cloud`; empty if no provider is recognised. `root` is `/` except in tests.
 pub fn detect(root: &str) -> Object {
     let read = |name: &str| {
         let text = fs::read_to_string(Path::new(root).join("sys/class/dmi/id").join(name)).unwrap_or_default();

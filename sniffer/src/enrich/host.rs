@@ -1,4 +1,4 @@
-//! What this machine says of itself: `/etc/os-release` (os-release(5)), the kernel's names, its interfaces.
+//! Data about this host: `/etc/os-release` (os-release(5)), names from the kernel, interfaces.
 
 use crate::event::{text::Mac, tree::Object};
 use serde_json::json;
@@ -7,18 +7,18 @@ use std::{fs, net::IpAddr, path::Path};
 /// A network interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interface {
-    /// The kernel's number for it.
+    /// The kernel's interface index.
     pub index: u32,
-    /// Whether it is a loopback.
+    /// Whether it is a loopback interface.
     pub loopback: bool,
-    /// Its addresses.
+    /// Addresses of the interface.
     pub addresses: Vec<IpAddr>,
-    /// Its hardware address, empty when it has none.
+    /// Hardware address; empty if the interface has none.
     pub mac: Vec<u8>,
 }
 
-/// The interfaces of this machine, in the kernel's order. libpcap lists them: it does so without privileges, and here without
-/// any `unsafe` of our own.
+/// The interfaces of this host, sorted by index. Uses libpcap's list, which needs neither privileges nor `unsafe` code
+/// here.
 pub fn interfaces() -> Vec<Interface> {
     let devices = pcap::Device::list().unwrap_or_else(|error| {
         log::warn!("the addresses of this machine are not known: {error}");
@@ -28,7 +28,7 @@ pub fn interfaces() -> Vec<Interface> {
         .into_iter()
         .filter_map(|device| {
             let sys = Path::new("/sys/class/net").join(&device.name);
-            // Pseudo devices of libpcap (`any`, `nflog`) are not the kernel's.
+            // Skip libpcap's pseudo devices (`any`, `nflog`), which the kernel does not have.
             let index = fs::read_to_string(sys.join("ifindex")).ok()?.trim().parse().ok()?;
             let mac = fs::read_to_string(sys.join("address")).map(|text| parse_mac(text.trim())).unwrap_or_default();
             let addresses = device.addresses.iter().map(|address| address.addr).collect();
@@ -44,19 +44,19 @@ fn parse_mac(text: &str) -> Vec<u8> {
     bytes.filter(|bytes| bytes.iter().any(|&b| b != 0)).unwrap_or_default()
 }
 
-/// What `add_host_metadata` adds.
+/// The data for `add_host_metadata`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Host {
-    /// The inside of `host`, but for addresses.
+    /// The contents of the field `host`, except for `ip` and `mac`.
     pub fields: Object,
-    /// `host.ip`
+    /// The field `host.ip`.
     pub ip: Vec<String>,
-    /// `host.mac`
+    /// The field `host.mac`.
     pub mac: Vec<String>,
 }
 
 impl Host {
-    /// Reads what there is below `root` (`/`, but for tests). What cannot be read is left out.
+    /// Reads the files below `root` (`/` except in tests). Files that cannot be read are skipped.
     pub fn gather(root: &str, interfaces: &[Interface]) -> Self {
         let root = Path::new(root);
         let read = |path: &str| fs::read_to_string(root.join(path)).ok().map(|text| text.trim().to_owned()).filter(|t| !t.is_empty());
@@ -91,7 +91,7 @@ impl Host {
     }
 }
 
-/// `host.os` out of the text of an os-release file.
+/// The contents of the field `host.os`, from the text of an os-release file.
 fn os_fields(release: &str) -> Object {
     let value = |wanted: &str| {
         let of = |line: &str| line.trim().split_once('=').filter(|(key, _)| *key == wanted).map(|(_, value)| unquote(value));

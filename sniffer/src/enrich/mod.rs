@@ -1,4 +1,4 @@
-//! What is known beyond the packets: the machine, its addresses, its cloud; and kinds of networks.
+//! Data that does not come from packets: the host, its addresses, its cloud provider; and classes of networks.
 
 pub mod cloud;
 pub mod host;
@@ -8,19 +8,19 @@ use crate::event::tree::Object;
 use host::Host;
 use std::net::IpAddr;
 
-/// What is known of the machine. It may change while running: whoever wants it new gathers it anew.
+/// Data about the host. It may change while the program runs; `gather` reads it again.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct World {
-    /// Every address of this machine, for `network.direction`.
+    /// Every address of this host, for `network.direction`.
     pub addresses: Vec<IpAddr>,
-    /// What `add_host_metadata` tells of it.
+    /// The data for `add_host_metadata`.
     pub host: Host,
-    /// `cloud`, or nothing outside of one.
+    /// The contents of the field `cloud`; empty outside of a cloud.
     pub cloud: Object,
 }
 
 impl World {
-    /// Asks the kernel and reads a few files; sends nothing to anybody. Takes about a millisecond.
+    /// Reads the data from the kernel and a few files, without network traffic. Takes about a millisecond.
     pub fn gather() -> Self {
         let interfaces = host::interfaces();
         let addresses = interfaces.iter().flat_map(|interface| interface.addresses.iter().copied()).collect();

@@ -1,9 +1,9 @@
-//! Sets of networks as the configuration names them: CIDRs, and names for kinds of addresses (RFC 1918, 4193, 4291, …).
+//! Sets of networks as in the configuration: CIDR notation, and names of address classes (RFC 1918, 4193, 4291, …).
 
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// One kind of addresses.
+/// One network, or a class of addresses.
 #[derive(Clone, Copy, Debug)]
 enum Network {
     Cidr(IpNet),
@@ -12,7 +12,7 @@ enum Network {
 
 type Matches = fn(IpAddr) -> bool;
 
-/// The names, in the order of the documentation.
+/// The names of the classes, in the order of the documentation.
 const NAMES: [(&str, Matches); 10] = [
     ("loopback", |ip| ip.is_loopback()),
     ("global_unicast", is_global_unicast),
@@ -26,15 +26,15 @@ const NAMES: [(&str, Matches); 10] = [
     ("public", is_public),
 ];
 
-/// Networks of which an address may be in any.
+/// A set of networks.
 #[derive(Clone, Debug, Default)]
 pub struct Networks(Vec<Network>);
 
 impl Networks {
-    /// Reads names and CIDRs.
+    /// Parses names of classes and CIDRs.
     ///
     /// # Errors
-    /// With what is allowed, for a word that is neither.
+    /// When a word is neither; the message lists what is allowed.
     pub fn parse<T: AsRef<str>>(words: &[T]) -> Result<Self, String> {
         let parse = |word: &str| match NAMES.iter().find(|(name, _)| *name == word) {
             Some((_, matches)) => Ok(Network::Named(*matches)),
@@ -49,12 +49,12 @@ impl Networks {
         Ok(Self(words.iter().map(|word| parse(word.as_ref())).collect::<Result<_, _>>()?))
     }
 
-    /// Whether there are none.
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether the address is in one of them.
+    /// Whether the address is in one of the networks.
     pub fn contains(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         self.0.iter().any(|network| match network {
@@ -64,12 +64,12 @@ impl Networks {
     }
 }
 
-/// Neither unspecified, loopback, multicast, link-local nor the broadcast address.
+/// True unless the address is unspecified, loopback, multicast, link-local or the broadcast address.
 fn is_global_unicast(ip: IpAddr) -> bool {
     !(ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || is_link_local_unicast(ip) || ip == Ipv4Addr::BROADCAST)
 }
 
-/// 169.254.0.0/16, fe80::/10
+/// Whether the address is in 169.254.0.0/16 or fe80::/10.
 pub fn is_link_local_unicast(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.is_link_local(),
@@ -77,12 +77,12 @@ pub fn is_link_local_unicast(ip: IpAddr) -> bool {
     }
 }
 
-/// ffx1::/16
+/// Whether the address is in ffx1::/16.
 fn is_interface_local_multicast(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V6(ip) if ip.is_multicast() && ip.octets()[1] & 0x0f == 1)
 }
 
-/// 224.0.0.0/24, ffx2::/16
+/// Whether the address is in 224.0.0.0/24 or ffx2::/16.
 pub fn is_link_local_multicast(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.octets().starts_with(&[224, 0, 0]),
@@ -90,7 +90,7 @@ pub fn is_link_local_multicast(ip: IpAddr) -> bool {
     }
 }
 
-/// 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fd00::/8
+/// Whether the address is in 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 or fd00::/8.
 fn is_private(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.is_private(),

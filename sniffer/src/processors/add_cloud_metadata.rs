@@ -1,5 +1,5 @@
-//! `add_cloud_metadata`: which cloud this machine is in, as far as its firmware tells. The metadata services are not asked, so that
-//! nothing is sent and nothing waits at start; options for asking them are accepted.
+//! `add_cloud_metadata`: adds the cloud provider of this host, as far as its firmware tells. Does not query metadata
+//! services, so no traffic is sent and nothing waits at start; the options about them are accepted.
 
 use super::{AtStart, Decision, Factory, Facts, Shared, shared};
 use crate::{
@@ -17,9 +17,9 @@ use serde_json::Value;
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct AddCloudMetadata {
-    /// Whether it goes over what is there.
+    /// Whether to overwrite an existing `cloud.provider`.
     overwrite: bool,
-    /// Which clouds to look for; empty: all.
+    /// Providers to detect; empty means all.
     providers: Vec<String>,
     #[serde(rename = "timeout")]
     _timeout: Value,
@@ -34,7 +34,7 @@ pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
 impl AddCloudMetadata {
     fn layer(&self, world: &World) -> Option<Object> {
         let provider = world.cloud.get("provider")?.as_str()?;
-        // Some go by several names in the configuration.
+        // Some providers have several names in the configuration.
         let also = match provider {
             "aws" => "ec2",
             "ecs" => "alibaba",

@@ -1,5 +1,6 @@
-//! `add_docker_metadata`: nothing yet. It finds an event's container by its process or by a field that the user names, and no event
-//! has the one; the options are accepted so that the stock configuration loads.
+//! `add_docker_metadata`: accepts its options, so that Packetbeat's default configuration loads, and changes nothing.
+//! It would look up an event's container by its process, which no event has, or by a field that the user names, which
+//! is not supported yet.
 
 use super::{AtStart, Decision, Factory, Facts, Shared, shared};
 use crate::{

@@ -1,4 +1,5 @@
-//! `add_fields`: the same fields for every event, over those it has. Under `fields` unless `target` says otherwise.
+//! `add_fields`: adds constant fields to every event and overwrites existing ones. They go below `fields`, or below
+//! `target`.
 
 use super::{AtStart, Decision, Factory, Facts, Shared, shared};
 use crate::{
@@ -29,7 +30,7 @@ pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
     Ok(shared(AddFields(under(target.as_deref().unwrap_or("fields"), fields))))
 }
 
-/// `fields` below the dotted name `target`, or at the top when it is empty.
+/// `fields` below the dotted name `target`, or at the top level if it is empty.
 pub(crate) fn under(target: &str, fields: Object) -> Object {
     if target.is_empty() {
         return fields;

@@ -1,4 +1,4 @@
-//! `add_host_metadata`: what this machine says of itself, under `host`.
+//! `add_host_metadata`: adds data about this host, as the field `host`.
 
 use super::{AtStart, Decision, Factory, Facts, Shared, shared};
 use crate::{
@@ -19,10 +19,10 @@ use std::time::Duration;
 struct AddHostMetadata {
     netinfo: NetInfo,
     cache: Cache,
-    /// `host.name` instead of the machine's.
+    /// Replaces the host's name in `host.name`.
     name: String,
     geo: Option<Object>,
-    /// Whether it goes over what is there, besides `host.name`.
+    /// Whether to overwrite an existing `host` that has more fields than `name`.
     replace_fields: bool,
 }
 
@@ -103,7 +103,8 @@ impl Shared for AddHostMetadata {
     }
 
     fn refresh_every(&self) -> Option<Duration> {
-        // Looking at the machine for every event, as 0 asks, would cost more than the event: once a second is as good.
+        // Packetbeat reads the host for every event if the setting is 0. That would cost more than the event itself, so
+        // the minimum is once a second.
         Some(self.cache.ttl.max(Duration::from_secs(1)))
     }
 }

@@ -1,4 +1,4 @@
-//! `add_tags`: appends to `tags`, or to the list that `target` names.
+//! `add_tags`: appends to the list `tags`, or to the list named by `target`.
 
 use super::{AtStart, Decision, Factory, Facts, Shared, shared};
 use crate::{

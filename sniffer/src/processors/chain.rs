@@ -1,10 +1,11 @@
-//! What is done to the events of one publisher: constants that are merged while an event is written, and steps that edit each event
-//! as a tree. A chain is compiled once for all workers and holds no state of a processor; a worker's [`Instances`] do.
+//! The processing of one publisher's events: constant fields that are merged while an event is written, and steps that
+//! edit each event as a tree. A chain is compiled once for all workers and has no processor state; that is in each
+//! worker's [`Instances`].
 //!
-//! Lists of processors are compiled from the front. A processor that needs no event is applied to the constants at start: fields
-//! added or removed, conditions on what is the same in all events, processors that do not concern these events. From the first
-//! that needs an event on, all run on each event, because they depend on what the ones before them did. A chain without steps never
-//! makes a tree of an event.
+//! Lists of processors are compiled from the front. A processor that needs no event is applied to the constants at
+//! start: one that adds or removes constant fields, one whose condition has the same result for all events, one that
+//! does not affect these events. From the first processor that needs an event on, all of them run per event, because
+//! they depend on the results of the earlier ones. If a chain has no steps, events are never converted to trees.
 
 use super::{AtStart, Decision, Factory, Facts, Instances, Step};
 use crate::{
@@ -18,53 +19,54 @@ use crate::{
 use serde_json::Value;
 use std::{borrow::Cow, sync::Arc};
 
-/// What is done to each event of a publisher.
+/// The processing of a publisher's events.
 #[derive(Debug, Default)]
 pub struct Chain {
     constants: Constants,
-    /// The constants as text.
+    /// The constants, serialized.
     pub prepared: Prepared,
     steps: Vec<Step>,
-    /// No event of the publisher is published.
+    /// Whether every event of the publisher is dropped.
     pub drops_all: bool,
-    /// Where events go, unless the steps say otherwise.
+    /// The target of events, such as an index, unless the steps change it; `None` is the output's default.
     pub target: Option<Arc<str>>,
-    /// The ingest pipeline, likewise.
+    /// The ingest pipeline, unless the steps change it.
     pub pipeline: Option<Arc<str>>,
     metadata: bool,
 }
 
-/// Where `@metadata` keeps the target of an event, and its pipeline.
+/// Fields in `@metadata` that hold the target and the ingest pipeline of an event.
 const TARGET: &str = "@metadata.raw_index";
 const PIPELINE: &str = "@metadata.pipeline";
 
 impl Chain {
-    /// An empty chain for events of which `facts` are known.
+    /// Starts to compile a chain for events of which `facts` are known.
     pub fn build<'a>(facts: &'a Facts, world: &'a World) -> Builder<'a> {
         Builder { facts, world, constants: Constants::default(), steps: Vec::new(), drops_all: false }
     }
 
-    /// Whether events are written without becoming a tree.
+    /// Whether events are written without being converted to trees.
     pub fn is_fast(&self) -> bool {
         self.steps.is_empty()
     }
 
-    /// The constants.
+    /// The constant fields.
     pub fn constants(&self) -> &Constants {
         &self.constants
     }
 
-    /// Drops the instances of a worker that none of `chains` runs.
+    /// Drops a worker's instances that none of `chains` uses.
     pub fn retain<'a>(chains: impl Iterator<Item = &'a Self>, instances: &mut Instances) {
         instances.retain(chains.map(|chain| chain.steps.as_slice()));
     }
 
-    /// Makes the instances of a worker that the steps need and that are not there yet.
+    /// Makes the instances for a worker that the steps need and that do not exist yet.
     pub fn prepare(&self, instances: &mut Instances) {
         instances.prepare(&self.steps);
     }
 
-    /// Runs the steps on an event, with the worker's instances. Returns its target and pipeline, or `None` when it is not published.
+    /// Runs the steps on an event, with the worker's instances. Returns the target and the pipeline, or `None` if the
+    /// event is dropped.
     pub fn run(&self, event: &mut Tree, world: &World, instances: &mut Instances) -> Option<[Option<Arc<str>>; 2]> {
         if run(&self.steps, event, world, instances) == Decision::Drop {
             return None;
@@ -101,7 +103,7 @@ fn run(steps: &[Step], event: &mut Tree, world: &World, instances: &mut Instance
     Decision::Keep
 }
 
-/// A chain that is being compiled.
+/// A chain while it is compiled.
 pub struct Builder<'a> {
     facts: &'a Facts,
     world: &'a World,
@@ -111,7 +113,7 @@ pub struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// Adds fields to every event. `wins`: over what it has.
+    /// Adds constant fields. `wins`: they overwrite the event's own fields.
     #[must_use]
     pub fn add(mut self, layer: Object, wins: bool) -> Self {
         if self.steps.is_empty() {
@@ -144,7 +146,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Takes up a step when nothing before it needs an event: applies it now if it needs none either.
+    /// Compiles a step that is preceded only by steps which need no event: applies it now if possible.
     fn at_start(&mut self, step: &Step) {
         match step {
             Step::Run { when, factory } => match when.as_ref().map_or(Some(true), |when| self.holds_for_all(when)) {
@@ -166,21 +168,21 @@ impl Builder<'_> {
         }
     }
 
-    /// The answer of a condition when it is the same for all events of the publisher.
+    /// The result of a condition if it is the same for all events of the publisher, otherwise `None`.
     fn holds_for_all(&self, condition: &Condition) -> Option<bool> {
         condition.holds(&KnownFields { facts: self.facts, constants: &self.constants })
     }
 
-    /// Whether the processor has no effect on these events, whatever its condition says.
+    /// Whether the processor changes none of these events, whatever the result of its condition.
     fn changes_nothing(&self, factory: &dyn Factory) -> bool {
         let mut constants = self.constants.clone();
         factory.apply_at_start(&mut constants, self.facts, self.world) == AtStart::Done && constants == self.constants
     }
 
-    /// The chain. `metadata`: the documents show `@metadata`.
+    /// Finishes the chain. `metadata`: documents contain `@metadata`.
     ///
     /// # Errors
-    /// None that is known; the JSON writer's.
+    /// When serialization of the constants fails, which is not known to happen.
     pub fn finish(mut self, metadata: bool) -> Result<Chain, serde_json::Error> {
         let text = |name: &str| self.constants.text(name).map(Arc::from);
         let (target, pipeline) = (text(TARGET), text(PIPELINE));
@@ -193,7 +195,7 @@ impl Builder<'_> {
     }
 }
 
-/// The fields of a publisher's events, as far as they are known without an event.
+/// The fields of a publisher's events that are known without an event.
 struct KnownFields<'a> {
     facts: &'a Facts,
     constants: &'a Constants,

@@ -1,5 +1,5 @@
-//! `detect_mime_type`: what kind of thing the text of a field is. Magic numbers by the `infer` crate; then text, by the rules of
-//! <https://mimesniff.spec.whatwg.org/> for what is no binary data.
+//! `detect_mime_type`: detects the MIME type of a field's text. The `infer` crate recognises magic numbers; other text
+//! is classified by the rules of <https://mimesniff.spec.whatwg.org/>.
 
 use super::{AtStart, Decision, Factory, Facts, Shared, shared};
 use crate::{
@@ -36,15 +36,15 @@ impl Shared for DetectMimeType {
     }
 }
 
-/// The first bytes that magic numbers are looked for in; office documents need that many.
+/// Number of leading bytes searched for magic numbers; office documents need this many.
 const HEADER: usize = 8192;
-/// The first bytes that tell text from binary data.
+/// Number of leading bytes that decide between text and binary data.
 const SNIFFED: usize = 512;
 
 fn detect(data: &[u8]) -> Option<&'static str> {
     let header = data.get(..HEADER).unwrap_or(data);
     let kind = infer::get(header).map(|kind| kind.mime_type());
-    // Its guesses at text are looser than the standard's.
+    // For text types `infer` is less strict than the standard.
     if let Some(mime) = kind.filter(|mime| !mime.starts_with("text/")) {
         return Some(mime);
     }
@@ -95,7 +95,8 @@ fn is_html(text: &[u8]) -> bool {
     })
 }
 
-/// Whether it looks like one element: begins with a tag and ends with that tag's end. Not a parser.
+/// Whether the text looks like one XML element: it begins with a start tag and ends with the matching end tag. Does not
+/// parse it.
 fn is_xml(text: &[u8]) -> bool {
     let Some(rest) = text.strip_prefix(b"<") else { return false };
     let length = rest.iter().position(|b| !(b.is_ascii_alphanumeric() || b":_-.".contains(b))).unwrap_or(rest.len());

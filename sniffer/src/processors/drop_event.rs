@@ -1,4 +1,4 @@
-//! `drop_event`: the event is not published. Without `when` that is all of them.
+//! `drop_event`: drops the event; without `when`, every event.
 
 use super::{AtStart, Decision, Factory, Facts, Shared, shared};
 use crate::{

@@ -1,5 +1,5 @@
-//! `drop_fields`: takes fields out, by name or by `/pattern/` (RE2's syntax, found anywhere in the dotted name). `@timestamp` and
-//! `type` always stay.
+//! `drop_fields`: removes fields, by name or by `/pattern/` (RE2 syntax, matched anywhere in the dotted name). Never
+//! removes `@timestamp` and `type`.
 
 use super::{AtStart, Decision, Factory, Facts, Shared, shared};
 use crate::{
@@ -11,19 +11,19 @@ use crate::{
 use regex::Regex;
 use serde::Deserialize;
 
-/// What no processor takes out of an event.
+/// Fields that no processor removes.
 pub(super) const MANDATORY: [&str; 2] = ["@timestamp", "type"];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Options {
     fields: Chosen,
-    // A missing field is nothing that anybody would hear of.
+    // Accepted without effect: a missing field is never an error here.
     #[serde(default, rename = "ignore_missing")]
     _ignore_missing: bool,
 }
 
-/// Fields by name and by pattern.
+/// Selects fields by name or by pattern.
 #[derive(Debug, Default, Deserialize)]
 #[serde(try_from = "Vec<String>")]
 pub(super) struct Chosen {
@@ -47,7 +47,7 @@ impl TryFrom<Vec<String>> for Chosen {
 }
 
 impl Chosen {
-    /// The names that the patterns choose among the fields of `event`.
+    /// The names of the fields in `event` that match a pattern.
     pub(super) fn matching(&self, event: &Tree) -> Vec<String> {
         if self.patterns.is_empty() {
             return Vec::new();

@@ -1,24 +1,25 @@
-//! What is known of all events of a publisher before there is one: which fields they can have, and which values are always the same.
+//! What is known of all events of a publisher in advance: which fields they can have, and which fields have constant
+//! values.
 
 use crate::event::Field;
 use serde_json::Value;
 
-/// What is known of a publisher's events.
+/// The facts about a publisher's events.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
-    /// `type` and `event.dataset`
+    /// The value of `type` and `event.dataset`.
     pub dataset: &'static str,
-    /// Every field that the events can have before constants and processors add theirs. Empty: that is not known.
+    /// Every field that events can have before constants and processors add fields. Empty if that is not known.
     pub fields: Vec<Field>,
 }
 
 impl Facts {
-    /// Whether no event of the publisher has the field `name`, or an object of that name, by itself.
+    /// Whether no event has the field `name`, or an object of that name, before constants and processors add fields.
     pub fn never(&self, name: &str) -> bool {
         !self.fields.is_empty() && !self.fields.iter().any(|field| field.concerns(name))
     }
 
-    /// The value that the field has in every event of the publisher.
+    /// The value of a field if it is the same in every event.
     pub fn always(&self, name: &str) -> Option<Value> {
         match name {
             "type" | "event.dataset" if !self.dataset.is_empty() => Some(self.dataset.into()),

@@ -1,4 +1,4 @@
-//! `include_fields`: keeps these fields, `@timestamp` and `type`, and nothing else.
+//! `include_fields`: removes every field except the listed ones, `@timestamp` and `type`.
 
 use super::{
     Decision, Factory, Shared,
@@ -26,9 +26,9 @@ impl Shared for IncludeFields {
         let mut kept = Tree::default();
         let matching = self.0.matching(event);
         let names = self.0.names.iter().chain(&matching).map(String::as_str);
-        // `@metadata` tells the output what to do with the event; it is no part of it.
+        // `@metadata` is kept: it directs the output and is not part of the document.
         for name in ["@metadata"].into_iter().chain(MANDATORY).chain(names) {
-            // Nothing is in the way: a name that was found leads through objects alone.
+            // Does not fail: the path of an existing field consists of objects.
             if let Some(Err(error)) = event.get(name).map(|value| kept.put(name, value.clone())) {
                 log::debug!("include_fields: {name}: {error}");
             }

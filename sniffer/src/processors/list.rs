@@ -1,4 +1,4 @@
-//! How the configuration's lists of processors are read: entries with their conditions, and `if`, `then`, `else`.
+//! Reads lists of processors from the configuration: processors with their conditions, and `if`, `then`, `else`.
 
 use super::{Factory, PROCESSORS, condition::Condition};
 use crate::{
@@ -8,54 +8,56 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 
-/// One step of what is done to events.
+/// One step of a chain.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// A processor, perhaps with a condition.
+    /// Runs a processor, if its condition holds.
     Run {
-        /// `when`
+        /// The condition in `when`.
         when: Option<Condition>,
-        /// The processor. Every entry of the configuration has a factory of its own.
+        /// The processor. Every configured processor has its own factory.
         factory: Arc<dyn Factory>,
     },
-    /// `if`, `then`, `else`
+    /// Runs one of two lists of steps.
     Branch {
-        /// `if`
+        /// The condition in `if`.
         condition: Condition,
-        /// `then`
+        /// The steps in `then`.
         then: Vec<Step>,
-        /// `else`
+        /// The steps in `else`.
         otherwise: Vec<Step>,
     },
-    /// Fields that are not a processor's: what the program itself adds between two lists.
+    /// Adds fields that the program itself defines, between two lists of processors.
     Add(Constants),
 }
 
 #[cfg(test)]
 impl Step {
-    /// A step without a condition that runs a processor of a test.
+    /// A step that runs a test's processor without a condition.
     pub fn of(factory: impl Factory + 'static) -> Self {
         Self::Run { when: None, factory: Arc::new(factory) }
     }
 }
 
-/// Opens all lists of one configuration. Errors are collected, so that the user sees all of them at once.
+/// Opens all processor lists of a configuration, and collects the errors so that the user sees all of them.
 #[derive(Debug, Default)]
 pub struct Lists {
     errors: Errors,
-    /// The names of all processors stand in an error already.
+    /// Whether an earlier error lists the names of all processors.
     names_shown: bool,
 }
 
 impl Lists {
-    /// Opens the list at `opening.node`; nothing at all is an empty list. Entries that are wrong are missing in what is returned:
-    /// see [`Lists::finish`].
+    /// Opens the list at `opening.node`; an absent node is an empty list. Entries with errors are left out;
+    /// [`Lists::finish`] returns the errors.
     pub fn open(&mut self, opening: &Opening<'_>) -> Vec<Step> {
         opening.node.items().iter().filter_map(|entry| self.step(&opening.at(entry))).collect()
     }
 
+    /// Reports the collected errors.
+    ///
     /// # Errors
-    /// All that is wrong in the lists that were opened: file, line, key, and what is allowed.
+    /// All errors of the lists that were opened, with file, line, key and the allowed values.
     pub fn finish(self) -> Result<(), Error> {
         self.errors.finish()
     }
@@ -95,7 +97,7 @@ impl Lists {
         Some(Step::Branch { condition: condition?, then, otherwise })
     }
 
-    /// No condition, a condition, or (outer `None`) a wrong one.
+    /// Reads a condition: `Some(None)` if there is none, `None` if it is invalid.
     fn condition(&mut self, node: &Node) -> Option<Option<Condition>> {
         if node.is_null() { Some(None) } else { self.errors.take(node.read()).map(Some) }
     }
@@ -113,7 +115,7 @@ impl Lists {
     }
 }
 
-/// The shortest time after which one of the processors needs a new [`crate::enrich::World`].
+/// The shortest interval at which one of the processors needs a new [`crate::enrich::World`].
 pub fn refresh_every(steps: &[Step]) -> Option<Duration> {
     let each = steps.iter().flat_map(|step| match step {
         Step::Run { factory, .. } => [factory.refresh_every(), None],

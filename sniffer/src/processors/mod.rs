@@ -1,7 +1,7 @@
-//! Processors edit events on their way out. A processor is a file of its own and its place in [`PROCESSORS`].
+//! Processors edit events before they are published. Each is a file here and an entry in [`PROCESSORS`].
 //!
-//! The configuration's entry is opened once, as a [`Factory`]; each worker runs an instance of its own, a [`Processor`]. [`list`]
-//! reads the lists of the configuration; [`chain`] compiles them for the events of one publisher.
+//! A configured processor is opened once, as a [`Factory`]; each worker runs an instance of its own, a [`Processor`].
+//! [`list`] reads the processor lists of the configuration; [`chain`] compiles them for the events of one publisher.
 
 mod add_cloud_metadata;
 mod add_docker_metadata;
@@ -33,15 +33,15 @@ use crate::{
 };
 use std::{fmt, sync::Arc, time::Duration};
 
-/// A kind of processor, by its name in the configuration.
+/// A kind of processor.
 pub struct ProcessorKind {
-    /// As in the configuration.
+    /// The name in the configuration.
     pub name: &'static str,
-    /// Reads the options, which are `Opening::node`; an unknown option is an error.
+    /// Reads the options in `Opening::node`; an unknown option is an error.
     pub open: fn(&Opening<'_>) -> Result<Box<dyn Factory>, Error>,
 }
 
-/// All kinds of processors, by name.
+/// All kinds of processors, sorted by name.
 pub const PROCESSORS: &[ProcessorKind] = &[
     ProcessorKind { name: "add_cloud_metadata", open: add_cloud_metadata::open },
     ProcessorKind { name: "add_docker_metadata", open: add_docker_metadata::open },
@@ -55,32 +55,32 @@ pub const PROCESSORS: &[ProcessorKind] = &[
     ProcessorKind { name: "rename", open: rename::open },
 ];
 
-/// One entry of the configuration, opened: its options, and what its instances share (a rate limit, a cache, a client of an API).
-/// There is one for the whole process.
+/// A configured processor: its options, and what its instances share (a rate limit, a cache, an API client). There is
+/// one per process.
 pub trait Factory: fmt::Debug + Send + Sync {
-    /// Apply the processor once, at start, if it needs no event: to what all events of a publisher have in common. Called again
-    /// when `world` has changed.
+    /// Applies the processor once, at start, if it needs no event: edits the fields that all events of a publisher have
+    /// in common. Called again when `world` has changed.
     fn apply_at_start(&self, _constants: &mut Constants, _facts: &Facts, _world: &World) -> AtStart {
         AtStart::PerEvent
     }
 
-    /// A new instance, for one worker. Nothing but the worker's own thread uses it.
+    /// Makes the instance of one worker. Only the worker's thread uses it.
     fn instance(&self) -> Box<dyn Processor>;
 
-    /// How often the processor needs a new [`World`].
+    /// The interval at which the processor needs a new [`World`]; `None` if it never does.
     fn refresh_every(&self) -> Option<Duration> {
         None
     }
 }
 
-/// The processor of one worker. Its state lasts as long as the worker runs with the same configuration.
+/// The processor instance of one worker. Its state lasts until the worker ends or the configuration changes.
 pub trait Processor: Send {
     /// Edits an event.
     fn run(&mut self, event: &mut Tree, world: &World) -> Decision;
 }
 
-/// A processor of which all workers run the same object: it has no state, or state that it guards itself. `Arc<T>` is both its
-/// factory and every instance.
+/// A processor of which all workers share one object: it has no state, or synchronizes its state itself. `Arc<T>` is
+/// both its factory and its instance.
 pub trait Shared: fmt::Debug + Send + Sync + 'static {
     /// See [`Factory::apply_at_start`].
     fn apply_at_start(&self, _constants: &mut Constants, _facts: &Facts, _world: &World) -> AtStart {
@@ -116,27 +116,27 @@ impl<T: Shared> Processor for Arc<T> {
     }
 }
 
-/// The factory of a [`Shared`] processor.
+/// Makes the factory of a [`Shared`] processor.
 fn shared(processor: impl Shared) -> Box<dyn Factory> {
     Box::new(Arc::new(processor))
 }
 
-/// What came of [`Factory::apply_at_start`].
+/// Result of [`Factory::apply_at_start`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AtStart {
-    /// The constants hold the whole effect, or there is none on these events.
+    /// The constants contain the complete effect, or the processor has no effect on these events.
     Done,
     /// The processor has to run on each event.
     PerEvent,
-    /// None of these events is published.
+    /// The processor drops all of these events.
     DropsAll,
 }
 
-/// Whether an event is published.
+/// Result of a processor on an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// The next processor gets it.
+    /// The event goes to the next processor.
     Keep,
-    /// It is not published.
+    /// The event is dropped.
     Drop,
 }

@@ -1,5 +1,5 @@
-//! `rename`: gives fields other names. Nothing is overwritten. With `fail_on_error` (the default) a rename that fails undoes all of
-//! them and leaves a note in `error.message`.
+//! `rename`: renames fields without overwriting existing ones. With `fail_on_error` (the default), an error undoes all
+//! renames of the processor and is reported in `error.message`.
 
 use super::{Decision, Factory, Shared, shared};
 use crate::{config::Error, enrich::World, event::tree::Tree, opening::Opening};
@@ -35,7 +35,7 @@ impl Rename {
         if event.has(to) {
             return Err(format!("target field {to} already exists, drop or rename this field first"));
         }
-        // First out, then in: `a` may become `a.b`.
+        // Remove before inserting, so that `a` can be renamed to `a.b`.
         match event.remove(from) {
             Some(value) => event.put(to, value).map_err(|error| format!("could not put value: {to}: {error}")),
             None if self.ignore_missing => Ok(()),
@@ -52,7 +52,7 @@ impl Shared for Rename {
             log::debug!("rename: {error}");
             if let Some(before) = before {
                 *event = before;
-                // Where `error` is something else, the log has to do.
+                // Fails if `error` is not an object; the error is then only in the log.
                 let _ = event.put("error.message", format!("Failed to rename fields in processor: {error}").into());
                 return Decision::Keep;
             }

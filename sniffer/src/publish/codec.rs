@@ -1,5 +1,5 @@
-//! Writes documents: the event merged with its publisher's constants while it is written, or by way of a tree where a processor needs
-//! the event.
+//! Writes documents. The constants of the publisher are merged while the event is written; if processors need the
+//! event, it is converted to a tree and edited.
 
 use crate::{
     enrich::World,
@@ -9,23 +9,23 @@ use crate::{
 use serde::Serialize;
 use std::sync::Arc;
 
-/// What became of an event.
+/// Result of writing an event.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Encoded {
     /// The document is in the buffer.
     Written {
-        /// Its target and pipeline.
+        /// Target and ingest pipeline of the document.
         route: [Option<Arc<str>>; 2],
-        /// The event, where it became a tree.
+        /// The event after processing, if it was converted to a tree.
         edited: Option<Tree>,
     },
-    /// A processor drops it.
+    /// A processor dropped the event.
     Dropped,
-    /// It cannot be written as JSON.
+    /// The event cannot be serialized to JSON.
     Failed,
 }
 
-/// Writes `event` into the empty `buffer`.
+/// Writes `event` to `buffer`, which must be empty.
 pub fn encode<E: Serialize>(event: &E, chain: &Chain, world: &World, instances: &mut Instances, buffer: &mut Vec<u8>) -> Encoded {
     let merged = chain.prepared.is_empty() || serde_json::to_writer(&mut *buffer, &Merged { value: event, with: &chain.prepared }).is_ok();
     if merged && !chain.prepared.is_empty() {
@@ -45,8 +45,8 @@ pub fn encode<E: Serialize>(event: &E, chain: &Chain, world: &World, instances: 
     }
 }
 
-/// Edits the document in `buffer` as a tree; `merge`: the constants are not in it yet. Reading it back costs about what building a tree
-/// from the event would, and event types need only one way of being written.
+/// Edits the document in `buffer` as a tree. `merge`: the constants have not been merged yet. Parsing the written JSON
+/// costs about as much as building a tree from the event would, and event types then need only one serialization.
 fn edit(chain: &Chain, world: &World, instances: &mut Instances, buffer: &mut Vec<u8>, merge: bool) -> Encoded {
     let Ok(object) = serde_json::from_slice(buffer) else { return Encoded::Failed };
     let mut tree = Tree(object);

@@ -1,4 +1,4 @@
-//! What an event costs, from the transaction to the record.
+//! Measures the cost of an event from the transaction to the record.
 
 use super::{
     tests::{STOCK, Seen, head, publishing},
@@ -51,13 +51,13 @@ struct Answer<'a> {
     data: std::net::IpAddr,
 }
 
-/// Nanoseconds that this thread has been on a processor: what others do meanwhile does not count.
+/// CPU time of this thread in nanoseconds. The time of other threads is not included.
 fn on_cpu() -> u64 {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     stat.split(' ').next().unwrap().parse().unwrap()
 }
 
-/// What an event costs: `cargo test --release -p sniffer --lib -- --ignored --nocapture cost_of_an_event`.
+/// Prints the cost of an event: `cargo test --release -p sniffer --lib -- --ignored --nocapture cost_of_an_event`.
 #[test]
 #[ignore = "a measurement"]
 fn cost_of_an_event() {

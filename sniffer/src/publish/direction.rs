@@ -1,18 +1,18 @@
-//! `network.direction`: how a transaction lies to this machine, or to the networks that the configuration calls internal.
+//! Determines `network.direction`: relative to this host, or to the internal networks of the configuration.
 
 use crate::enrich::networks::{Networks, is_link_local_multicast, is_link_local_unicast};
 use std::net::IpAddr;
 
-/// Knows which addresses are whose.
+/// The addresses of this host, and the internal networks.
 #[derive(Clone, Debug, Default)]
 pub struct Directions {
-    /// Of this machine; sorted.
+    /// Addresses of this host; sorted.
     own: Vec<IpAddr>,
     internal: Networks,
 }
 
 impl Directions {
-    /// With the addresses of this machine and the internal networks, of which there may be none.
+    /// `addresses` are those of this host; `internal` may be empty.
     pub fn new(addresses: &[IpAddr], internal: Networks) -> Self {
         let mut own: Vec<IpAddr> = addresses.iter().map(IpAddr::to_canonical).collect();
         own.sort_unstable();
@@ -20,7 +20,7 @@ impl Directions {
         Self { own, internal }
     }
 
-    /// The direction of what `source` asked `destination`.
+    /// The direction of a transaction or flow from `source` to `destination`.
     pub fn of(&self, source: IpAddr, destination: IpAddr) -> &'static str {
         if self.is_own(destination) {
             return "ingress";

@@ -1,7 +1,7 @@
-//! From a worker's transactions to records for the queue: the document of an event, its constants, its processors, its counters.
+//! Turns a worker's transactions and flows into records for the queue: document, constants, processors, counters.
 //!
-//! [`Publishing`] is what the configuration says, shared by all workers and never changed but for what is known of the host;
-//! a [`Sink`] is one worker's end of it. Not here: where records go, and how often.
+//! [`Publishing`] is the configuration of publishing. All workers share it, and only its data about the host changes. A
+//! [`Sink`] belongs to one worker. Delivery and retries are not part of this module.
 
 mod codec;
 mod direction;
@@ -26,28 +26,30 @@ use observer::{Kept, Observer, Observing};
 use serde::Serialize;
 use std::sync::Arc;
 
-/// One event as it leaves the worker: routed and encoded.
+/// One encoded event with its route.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
-    /// Where it is meant to go.
+    /// The destination of the event.
     pub route: Route,
-    /// The document.
+    /// The document, as JSON.
     pub body: Box<[u8]>,
 }
 
-/// Records that are handed over at once: waking the output's side for each of them would cost more than the event.
+/// Records delivered at once. Waking the output for every record would cost more than producing it.
 const BATCH: usize = 256;
 
-/// Takes one document.
+/// Receives one document.
 pub type Each = Box<dyn FnMut(&[u8]) + Send>;
 
-/// Takes a sink's records.
+/// Receives a batch of records.
 pub type Deliver = Box<dyn FnMut(Vec<Record>) + Send>;
 
-/// What is kept of the buffer that a document is written into: a large one must not hold its memory for ever.
+/// Bytes of the scratch buffer that are kept after a document was written, so that one large document does not hold its
+/// memory forever.
 const KEPT: usize = 256 << 10;
 
-/// Receives what a worker's parsers find, and turns it into records. One per worker, with instances of its own of all processors.
+/// Receives the transactions of a worker's parsers and turns them into records. One per worker, with its own processor
+/// instances.
 pub struct Sink {
     publishing: Arc<Publishing>,
     state: Arc<settings::State>,
@@ -57,16 +59,17 @@ pub struct Sink {
     batch: Vec<Record>,
     counters: Vec<(PublisherId, &'static str, u64)>,
     deliver: Deliver,
-    /// Publishers that are not configured any more, and the state in which they last were: their open connections go on publishing.
+    /// Publishers that are not configured any more, with the last state that contained them, for connections that are
+    /// still open.
     retired: Vec<(PublisherId, Arc<settings::State>)>,
-    /// What is done to events of publishers that never were configured.
+    /// The chain of publishers that were never configured: empty.
     none: Chain,
     at_once: bool,
     observing: Option<Observing>,
 }
 
 impl Sink {
-    /// A sink for one worker. Records are handed to `deliver` when enough have come together, and at [`Sink::flush`].
+    /// Makes the sink of one worker. Calls `deliver` when a batch is full, and at [`Sink::flush`].
     pub fn new(publishing: Arc<Publishing>, deliver: Deliver) -> Self {
         let (state, changes) = publishing.state();
         let (scratch, batch, counters) = (Vec::new(), Vec::new(), Vec::new());
@@ -90,20 +93,20 @@ impl Sink {
         sink
     }
 
-    /// A sink for tests: documents without the constants of an installation, each delivered at once.
+    /// Makes a sink for tests: documents without constants, delivered one by one.
     pub fn bare(mut deliver: Each) -> Self {
         let each: Deliver = Box::new(move |batch| batch.iter().for_each(|record| deliver(&record.body)));
         Self { at_once: true, ..Self::new(Arc::new(Publishing::bare()), each) }
     }
 
-    /// Shows each event from now on to `observer`, beside delivering its document.
+    /// From now on also reports each event to `observer`.
     pub fn show(&mut self, observer: Box<dyn Observer>) {
         let mut observing = Observing::new(observer);
         observing.prepare(&self.publishing, &self.state);
         self.observing = Some(observing);
     }
 
-    /// Reports a transaction.
+    /// Emits a transaction.
     pub fn emit<B: Serialize>(&mut self, publisher: PublisherId, peers: &Peers, head: &Head<'_>, body: &B) {
         let direction = self.state.directions.of(peers.sender(head.from).ip(), peers.receiver(head.from).ip());
         if self.publishing.ignore_outgoing && direction == "egress" {
@@ -116,7 +119,7 @@ impl Sink {
         }
     }
 
-    /// Reports a flow. `@timestamp` is `time`; `document` must not write it, nor any other key of the constants twice.
+    /// Emits a flow. `time` becomes `@timestamp`, so `document` must not contain it. Nor may it contain any key twice.
     pub fn emit_flow<D: Serialize>(&mut self, publisher: PublisherId, time: Timestamp, record: &FlowRecord, document: &D) {
         #[derive(Serialize)]
         struct Dated<'a, D> {
@@ -132,13 +135,13 @@ impl Sink {
         }
     }
 
-    /// Digits after the point of times in documents: 3, 6 or 9.
+    /// Digits of fractional seconds in the documents' times: 3, 6 or 9.
     pub fn digits(&self) -> u8 {
         self.publishing.digits
     }
 
-    /// Hands over what has come together, and takes up what has changed on the host. The worker calls it when it idles and every so
-    /// many frames.
+    /// Delivers the incomplete batch, and takes over changes of the host's data. The worker calls it when idle and
+    /// after a number of frames.
     pub fn flush(&mut self) {
         if !self.batch.is_empty() {
             (self.deliver)(std::mem::take(&mut self.batch));
@@ -149,7 +152,7 @@ impl Sink {
         }
     }
 
-    /// Goes on with other settings. Publishers that they do not have any more keep the chain of before.
+    /// Replaces the settings. Publishers that the new settings do not contain keep their previous chain.
     pub fn replace(&mut self, publishing: Arc<Publishing>) {
         let (state, changes) = publishing.state();
         let before = std::mem::replace(&mut self.state, state);
@@ -162,7 +165,8 @@ impl Sink {
         self.prepare();
     }
 
-    /// Makes the processors' instances that the chains need and that are not there yet, and the observer's readers of their events.
+    /// Makes the processor instances that the chains need and that do not exist yet, and prepares the observer for the
+    /// chains.
     fn prepare(&mut self) {
         self.state.chains().for_each(|chain| chain.prepare(&mut self.instances));
         if let Some(observing) = &mut self.observing {
@@ -170,7 +174,7 @@ impl Sink {
         }
     }
 
-    /// Counts something of a publisher.
+    /// Increments a counter of a publisher.
     pub fn count(&mut self, publisher: PublisherId, name: &'static str) {
         match self.counters.iter_mut().find(|c| c.0 == publisher && c.1 == name) {
             Some(counter) => counter.2 += 1,
@@ -178,7 +182,7 @@ impl Sink {
         }
     }
 
-    /// What was counted: publisher, name, number.
+    /// All counters: publisher, name, value.
     pub fn counters(&self) -> &[(PublisherId, &'static str, u64)] {
         &self.counters
     }

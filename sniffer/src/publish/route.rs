@@ -1,15 +1,15 @@
-//! Where one record is meant to go, as far as the event itself decides. What concerns the whole output is the output's own.
+//! The destination of a record, as far as the event determines it. Settings of the whole output belong to the output.
 
 use crate::time::Timestamp;
 use std::sync::Arc;
 
-/// What the selectors chose for one event.
+/// The destination that the selectors chose for an event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Route {
-    /// Index, data stream, topic, list: `None` is the output's default.
+    /// Index, data stream, topic or list; `None` is the output's default.
     pub target: Option<Arc<str>>,
-    /// Ingest pipeline.
+    /// Ingest pipeline; `None` is the output's default.
     pub pipeline: Option<Arc<str>>,
-    /// The event's `@timestamp`, for targets with a date in their name.
+    /// The event's `@timestamp`, for targets that have a date in their name.
     pub time: Timestamp,
 }

@@ -1,6 +1,6 @@
-//! What the configuration says of publishing: the agent's identity, what every event carries, and each publisher's own. It is opened
-//! once ([`Publishers`]) and compiled for each interface into one [`Chain`] per publisher ([`Publishing`]), anew whenever the host
-//! has changed.
+//! The publishing configuration: the agent's identity, the settings for all publishers, and those of each publisher. It
+//! is opened once per process ([`Publishers`]) and compiled per interface to one [`Chain`] per publisher
+//! ([`Publishing`]). It is compiled again when the host's data has changed.
 
 use super::{PublisherId, direction::Directions};
 use crate::{
@@ -20,40 +20,42 @@ use std::{
     time::Duration,
 };
 
-/// The version whose documents ours are.
+/// The Packetbeat version whose documents this program produces.
 pub const VERSION: &str = "9.6.0";
-/// The version of the field names (ECS).
+/// The version of ECS, the schema of the fields.
 const ECS: &str = "8.0.0";
 
-/// The identity of this agent: what `agent` and `host.name` say.
+/// The identity of this agent, for the fields `agent` and `host.name`.
 #[derive(Clone, Debug, Default)]
 pub struct Identity {
-    /// `name` of the configuration, else the host's name.
+    /// `name` in the configuration, or the host's name.
     pub name: String,
-    /// `agent.id`, the same for ever.
+    /// `agent.id`, which stays the same across restarts.
     pub id: String,
     /// `agent.ephemeral_id`, new at every start.
     pub ephemeral_id: String,
-    /// Whether documents carry `@metadata`: the output's to say (file and console do, elasticsearch does not).
+    /// Whether documents contain `@metadata`. Depends on the output: yes for file and console, no for elasticsearch.
     pub metadata: bool,
 }
 
-/// One configured protocol, or flows.
+/// A configured protocol, or flows.
 #[derive(Clone, Debug)]
 pub struct Publisher {
-    /// What the sink knows it by.
+    /// The id of the publisher.
     pub id: PublisherId,
-    /// `type` and `event.dataset` of its events.
+    /// The value of `type` and `event.dataset` in its events.
     pub dataset: &'static str,
-    /// The fields that its events can have, in two lists of which one may be empty. Empty altogether: that is not known.
+    /// The fields that its events can have, in two lists, either of which may be empty. If both are, the fields are not
+    /// known.
     pub fields: [&'static [Field]; 2],
-    /// How its transactions are summed up for an observer.
+    /// How an observer's summary of a transaction is made.
     pub summary: Summary,
-    /// Its place in the configuration: `index`, `pipeline`, `fields`, `fields_under_root`, `tags`, `processors`, `keep_null`.
+    /// Its section of the configuration: `index`, `pipeline`, `fields`, `fields_under_root`, `tags`, `processors`,
+    /// `keep_null`.
     pub settings: Node,
 }
 
-/// `fields` and `tags`, of all publishers or of one.
+/// The settings `fields` and `tags`, of all publishers or of one.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Labels {
@@ -62,18 +64,18 @@ struct Labels {
     tags: Vec<Value>,
 }
 
-/// A publisher's own settings.
+/// Further settings of one publisher.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Own {
     index: String,
     pipeline: String,
-    /// Nothing to keep: no event has a field that is null.
+    /// Accepted without effect: no event has a field that is null.
     #[serde(rename = "keep_null")]
     _keep_null: bool,
 }
 
-/// A publisher whose settings were read and whose processors were opened.
+/// A publisher with its settings read and its processors opened.
 #[derive(Debug)]
 struct Opened {
     id: PublisherId,
@@ -84,8 +86,8 @@ struct Opened {
     steps: Vec<Step>,
 }
 
-/// All publishers of the configuration, on whatever interface. Their processors are opened once for the whole process, so that all
-/// workers share what a processor limits or remembers.
+/// All publishers of the configuration, on all interfaces. Their processors are opened once per process, so that all
+/// workers share the limits and caches of a processor.
 #[derive(Debug, Default)]
 pub struct Publishers {
     identity: Identity,
@@ -93,15 +95,15 @@ pub struct Publishers {
     steps: Vec<Step>,
     each: Vec<Opened>,
     ignore_outgoing: bool,
-    /// Digits of times: 3, 6 or 9.
+    /// Digits of fractional seconds: 3, 6 or 9.
     digits: u8,
 }
 
 impl Publishers {
-    /// Reads what `opening.root` says for all publishers, and what each says for itself.
+    /// Reads the settings for all publishers in `opening.root`, and those of each publisher.
     ///
     /// # Errors
-    /// Everything that is wrong with processors and conditions, or else the first setting that is wrong: file, line and key.
+    /// All errors of processors and conditions, or the first error of another setting, with file, line and key.
     pub fn open(identity: Identity, opening: &Opening<'_>, publishers: &[Publisher]) -> Result<Arc<Self>, config::Error> {
         let root = opening.root;
         let general = General::read(root)?;
@@ -118,7 +120,7 @@ impl Publishers {
         Ok(Arc::new(Self { identity, labels, steps, each, ignore_outgoing: general.ignore_outgoing, digits }))
     }
 
-    /// Two publishers and, for all of them, one step.
+    /// Two publishers, and one step that applies to both.
     #[cfg(test)]
     pub(super) fn with_step(step: Step) -> Arc<Self> {
         let publisher = |id, dataset| Opened {
@@ -132,7 +134,8 @@ impl Publishers {
         Arc::new(Self { steps: vec![step], each: vec![publisher(0, "dns"), publisher(1, "http")], digits: 3, ..Self::default() })
     }
 
-    /// In the order in which Packetbeat does it: metadata, tags, fields, the publisher's processors, identity, everybody's processors.
+    /// Compiles a chain in the same order as Packetbeat: metadata, tags, fields, the publisher's processors, identity,
+    /// the processors for all publishers.
     fn chain(&self, publisher: &Opened, world: &World) -> Result<Chain, serde_json::Error> {
         let Identity { name, id, ephemeral_id, metadata } = &self.identity;
         let identity = object(json!({
@@ -154,54 +157,54 @@ impl Publishers {
     }
 }
 
-/// What the workers of one interface publish, compiled. Shared by their sinks.
+/// The compiled publishing configuration of one interface, shared by the sinks of its workers.
 #[derive(Debug)]
 pub struct Publishing {
     publishers: Arc<Publishers>,
-    /// Those of the publishers that are configured for the interface.
+    /// The publishers that are configured on the interface.
     active: Vec<PublisherId>,
     networks: Networks,
-    /// Drop what this host asks others.
+    /// Drop transactions whose client is this host.
     pub(super) ignore_outgoing: bool,
-    /// Digits of times.
+    /// Digits of fractional seconds: 3, 6 or 9.
     pub(super) digits: u8,
-    /// Counts the changes of `state`, so that looking for one costs a load.
+    /// Number of changes of `state`, so that a sink detects a change with one atomic load.
     changes: AtomicU64,
     state: Mutex<Arc<State>>,
 }
 
-/// What depends on the host, and was compiled for it as it is at a time.
+/// The host's data, and what was compiled from it.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) world: World,
     pub(super) directions: Directions,
-    /// By [`PublisherId`].
+    /// Indexed by [`PublisherId`].
     chains: Vec<Option<Chain>>,
 }
 
 impl State {
-    /// What is done to the events of a publisher; `None` where it is not configured.
+    /// The chain of a publisher; `None` if it is not configured.
     pub(super) fn chain(&self, publisher: PublisherId) -> Option<&Chain> {
         self.chains.get(publisher.index())?.as_ref()
     }
 
-    /// Every chain.
+    /// All chains.
     pub(super) fn chains(&self) -> impl Iterator<Item = &Chain> {
         self.chains.iter().flatten()
     }
 
-    /// All that have a chain.
+    /// All publishers that have a chain.
     pub(super) fn publishers(&self) -> impl Iterator<Item = PublisherId> {
         (0..).zip(&self.chains).filter(|(_, chain)| chain.is_some()).map(|(id, _)| PublisherId(id))
     }
 }
 
 impl Publishing {
-    /// Compiles the chains of those publishers that are `active` on an interface. `internal_networks` are those of the
-    /// first interface.
+    /// Compiles the chains of the publishers that are `active` on an interface. `internal_networks` are the setting of
+    /// the first interface.
     ///
     /// # Errors
-    /// When a network is none that is known.
+    /// When `internal_networks` contains an unknown name or an invalid network.
     pub fn new(
         publishers: Arc<Publishers>,
         active: &[PublisherId],
@@ -218,7 +221,7 @@ impl Publishing {
         Ok(Arc::new(all))
     }
 
-    /// For tests: no publishers, no constants, directions unknown.
+    /// For tests: no publishers, no constants, and no host addresses, so that directions are unknown.
     pub fn bare() -> Self {
         Self {
             publishers: Arc::default(),
@@ -231,8 +234,9 @@ impl Publishing {
         }
     }
 
-    /// The host has changed: compiles the chains anew. Every sink takes them up at its next flush and keeps its processors' instances. To
-    /// be called every [`Publishing::refresh_every`] with [`World::gather`].
+    /// Takes over changed data about the host: compiles the chains again. Every sink uses them from its next flush on
+    /// and keeps its processor instances. To be called with [`World::gather`] at the interval
+    /// [`Publishing::refresh_every`].
     pub fn set_world(&self, world: World) {
         if self.state().0.world == world {
             return;
@@ -246,28 +250,28 @@ impl Publishing {
         }
     }
 
-    /// How often the host is to be looked at again; `None`: never.
+    /// The interval at which the host's data must be read again; `None` if never.
     pub fn refresh_every(&self) -> Option<Duration> {
         let own = self.opened().map(|publisher| &publisher.steps);
         own.chain([&self.publishers.steps]).filter_map(|steps| list::refresh_every(steps)).min()
     }
 
-    /// How the transactions of each configured publisher are summed up.
+    /// How summaries are made for each configured publisher.
     pub(super) fn summaries(&self) -> impl Iterator<Item = (PublisherId, Summary)> {
         self.opened().map(|publisher| (publisher.id, publisher.summary))
     }
 
-    /// Whether the events of a publisher are written without becoming a tree.
+    /// Whether the events of a publisher are written without being converted to trees.
     pub fn is_fast(&self, publisher: PublisherId) -> bool {
         self.state().0.chain(publisher).is_some_and(Chain::is_fast)
     }
 
-    /// How often the host has changed.
+    /// Number of changes of the host's data.
     pub(super) fn changes(&self) -> u64 {
         self.changes.load(Ordering::Acquire)
     }
 
-    /// What holds now, and how often the host has changed.
+    /// The current state, and the number of changes of the host's data.
     pub(super) fn state(&self) -> (Arc<State>, u64) {
         let changes = self.changes();
         (self.state.lock().unwrap_or_else(PoisonError::into_inner).clone(), changes)
@@ -291,7 +295,7 @@ impl Publishing {
 }
 
 impl Labels {
-    /// The fields, where they go.
+    /// The fields as an object, below `fields` or at the top level.
     fn layer(&self) -> Object {
         match &self.fields {
             Some(fields) if !fields.is_empty() => under(if self.fields_under_root { "" } else { "fields" }, fields.clone()),
@@ -319,12 +323,13 @@ fn opened(identity: &Identity, opening: &Opening<'_>, publisher: &Publisher, lis
     Ok(Opened { id, facts, summary, metadata: object(json!({ "@metadata": metadata })), labels, steps })
 }
 
-/// Whether an option is given and neither false nor an empty list.
+/// Whether an option is set and is neither false nor an empty list.
 fn is_set(option: &Node) -> bool {
     !option.is_null() && !option.items().is_empty() && option.read::<bool>().unwrap_or(true)
 }
 
-/// A format string with what is known at start filled in; what is not (a date, a field of the event) is left to the output.
+/// Fills in the parts of a format string that are known at start. The output fills in the others (a date, a field of
+/// the event).
 fn fixed_parts(format: &str, identity: &Identity) -> String {
     let known = [
         ("agent.version", VERSION),

@@ -1,4 +1,4 @@
-//! The sink as a whole: configuration in, documents out.
+//! Tests of the sink as a whole, from the configuration to the documents.
 
 use super::*;
 use crate::{
@@ -16,7 +16,7 @@ use std::sync::{
     mpsc,
 };
 
-/// The processors of a freshly installed Packetbeat.
+/// The processors of Packetbeat's default configuration.
 pub(super) const STOCK: &str = r#"
 processors:
   - if.contains.tags: forwarded
@@ -108,7 +108,7 @@ impl Seen {
     }
 }
 
-/// Reads a document in which no key may be there twice at any depth.
+/// Parses a document and checks that no key occurs twice in an object.
 fn document(body: &[u8]) -> Value {
     let read: Value = serde_json::from_slice(body).unwrap();
     assert_eq!(serde_json::to_vec(&read).unwrap().len(), body.len(), "a key is there twice: {}", body.escape_ascii());
@@ -176,7 +176,7 @@ fn what_a_publisher_adds_goes_over_what_all_add() {
         (&doc["network"]["name"], &doc["network"]["protocol"], &doc["network"]["transport"]),
         (&json!("mine"), &json!("over"), &json!("udp"))
     );
-    // What is built in fills in, it does not replace.
+    // The built-in constants do not replace existing fields.
     assert_eq!((&doc["agent"]["name"], &doc["agent"]["type"]), (&json!("before"), &json!("packetbeat")));
     assert_eq!(doc["@metadata"], Value::Null);
     assert_eq!(records[0].route.pipeline.as_deref(), Some("p-9.6.0"));
@@ -217,7 +217,7 @@ processors:
     assert_eq!(records[0].route.target.as_deref(), Some("base"));
 }
 
-/// Whatever can be told at start gives the same document as looking at each event: a step that does nothing forces that.
+/// Processing at start and processing per event give the same documents. A step without effect forces the latter.
 #[test]
 fn the_fast_way_and_the_slow_way_agree() {
     let force = "{rename: {fields: [{from: no.such, to: other}], ignore_missing: true}}";
@@ -301,7 +301,7 @@ fn directions_precision_and_what_is_not_ours() {
     assert_eq!((&doc["network"]["direction"], &doc["@timestamp"]), (&json!("ingress"), &json!("2001-09-09T01:46:40.123456789Z")));
     assert_eq!(seen.sink.digits(), 9);
 
-    // The machine has got another address and name.
+    // The host gets another address and name.
     let mut later = world();
     later.addresses = vec!["10.0.0.5".parse().unwrap()];
     all.set_world(later);
@@ -321,7 +321,7 @@ fn host_metadata_is_prepared_anew() {
     assert_eq!(document(&seen.emit(0, &head("dns"), &Nothing {})[0].body)["host"]["ip"], json!(["192.0.2.1"]));
 }
 
-/// Writes into each event how many this instance has had, and how many all instances together.
+/// Writes two numbers into each event: how many events this instance has seen, and how many all instances have seen.
 #[derive(Debug, Default)]
 struct Numbering {
     instances: Arc<AtomicU64>,
@@ -364,7 +364,7 @@ fn each_sink_has_its_own_instances_and_they_share_the_factory() {
     assert_eq!(numbers(&mut one, 0, "dns"), Some(json!([1, 1])));
     assert_eq!(numbers(&mut one, 1, "http"), Some(json!([2, 2])), "publishers of one sink share the instance");
     assert_eq!(numbers(&mut other, 0, "dns"), Some(json!([1, 3])));
-    // Chains that are compiled anew keep the instances.
+    // Instances survive a new compilation of the chains.
     publishing.set_world(World::default());
     one.sink.flush();
     assert_eq!(numbers(&mut one, 0, "dns"), Some(json!([3, 4])));

@@ -1,7 +1,7 @@
 //! Conditions of processors: `equals`, `contains`, `regexp`, `range`, `has_fields`, `network`, `and`, `or`, `not`.
 //!
-//! All fields of one condition must match; a missing field does not. A condition is asked of an event, or at start of what is
-//! known of all events of a publisher, and may then have no answer.
+//! A condition is true if all fields it names match; a missing field does not match. It is evaluated on an event, or at
+//! start on the fields that all events of a publisher have in common; in that case the result may be unknown.
 
 mod read;
 
@@ -13,37 +13,37 @@ use regex::Regex;
 use serde_json::Value;
 use std::net::IpAddr;
 
-/// A condition.
+/// A condition of a processor.
 #[derive(Clone, Debug)]
 pub enum Condition {
-    /// All of these fields match.
+    /// True if each of these fields passes its test.
     Each(Vec<(String, Test)>),
-    /// All of these.
+    /// True if all of these are.
     And(Vec<Condition>),
-    /// One of these.
+    /// True if one of these is.
     Or(Vec<Condition>),
-    /// Not this.
+    /// True if this is false.
     Not(Box<Condition>),
 }
 
-/// What one field is held against.
+/// The test of one field.
 #[derive(Clone, Debug)]
 pub enum Test {
-    /// The same string, boolean or integer.
+    /// The value equals this string, boolean or integer.
     Equals(Value),
-    /// A string in it, or in one of its strings.
+    /// The value contains this string, or is a list with a string that does.
     Contains(String),
-    /// A pattern (RE2's syntax) in it, or in one of its strings.
+    /// The value matches this pattern (RE2 syntax), or is a list with a string that does.
     Matches(Regex),
-    /// A number between.
+    /// The value is a number within all of these bounds.
     Range(Vec<(Bound, f64)>),
-    /// It is there.
+    /// The field exists.
     There,
-    /// An address in a network, or one of its addresses.
+    /// The value is an address in one of these networks, or a list with such an address.
     Network(Networks),
 }
 
-/// How a number is held against another.
+/// The comparison of a value with a bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
     /// `gt`
@@ -57,7 +57,7 @@ pub enum Bound {
 }
 
 impl Condition {
-    /// Whether it holds; `None` where that depends on the event.
+    /// Evaluates the condition; `None` if the result depends on the event.
     pub fn holds(&self, fields: &dyn Fields) -> Option<bool> {
         let all = |answers: &mut dyn Iterator<Item = Option<bool>>, decides: bool| {
             let mut open = false;
@@ -120,7 +120,7 @@ fn whole(number: &serde_json::Number) -> Option<i128> {
     number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from))
 }
 
-/// A number, or a string that is one.
+/// Converts a number, or a string with a number.
 fn number(value: &Value) -> Option<f64> {
     value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())
 }

@@ -1,4 +1,4 @@
-//! How a condition is read from the configuration. Read with [`crate::config::Node::read`], errors point to the line of the test.
+//! Reads conditions from the configuration. With [`crate::config::Node::read`], errors have the line of the test.
 
 use super::{Bound, Condition, Test, number};
 use crate::enrich::networks::Networks;
@@ -10,7 +10,7 @@ use serde::{
 use serde_json::{Map, Value};
 use std::{fmt, slice};
 
-/// In the order in which they count when a map names several.
+/// Kinds of conditions. If a map has several, the first in this order takes effect.
 const KINDS: [&str; 9] = ["equals", "contains", "regexp", "range", "has_fields", "network", "or", "and", "not"];
 
 impl<'de> Deserialize<'de> for Condition {
@@ -19,7 +19,7 @@ impl<'de> Deserialize<'de> for Condition {
     }
 }
 
-/// Reads the map whose key is the kind of the condition.
+/// Reads a map whose key is the kind of the condition.
 struct Kinds;
 
 impl<'de> Visitor<'de> for Kinds {
@@ -30,13 +30,13 @@ impl<'de> Visitor<'de> for Kinds {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Condition, A::Error> {
-        // An error of a kind that does not count is none.
+        // Results are kept, because an error in a kind that does not take effect is ignored.
         let mut found: Vec<(usize, Result<Condition, A::Error>)> = Vec::new();
         while let Some(key) = map.next_key::<String>()? {
             let Some(rank) = KINDS.iter().position(|kind| *kind == key) else {
                 return map.next_value_seed(Refuse(format!("there is no condition `{key}`; there are {}", KINDS.join(", "))));
             };
-            // `equals: ~` is as if it were not there.
+            // A null value (`equals: ~`) counts as absent.
             found.extend(map.next_value_seed(OfKind(rank)).transpose().map(|condition| (rank, condition)));
         }
         found.sort_by_key(|(rank, _)| *rank);
@@ -51,7 +51,7 @@ impl<'de> Visitor<'de> for Kinds {
     }
 }
 
-/// Fails, so that the error points to the value.
+/// Fails with this message, so that the error has the line of the value.
 struct Refuse(String);
 
 impl<'de> DeserializeSeed<'de> for Refuse {
@@ -63,7 +63,7 @@ impl<'de> DeserializeSeed<'de> for Refuse {
     }
 }
 
-/// Reads what belongs to the kind at this place of [`KINDS`]; `None` where nothing stands.
+/// Reads the value of the kind with this index in [`KINDS`]; `None` if it is null.
 struct OfKind(usize);
 
 impl<'de> DeserializeSeed<'de> for OfKind {
@@ -87,7 +87,7 @@ impl<'de> DeserializeSeed<'de> for OfKind {
     }
 }
 
-/// The conditions of `and` and `or`; `None` where nothing stands. A condition alone is not a list of one.
+/// Reads the conditions of `and` and `or`; `None` if null. A single condition outside of a list is an error.
 struct List;
 
 impl<'de> Visitor<'de> for List {
@@ -110,10 +110,11 @@ impl<'de> Visitor<'de> for List {
     }
 }
 
-/// Field names with what each is held against; names are dotted, or maps in maps. Returns whether anything stands there.
+/// Reads fields and the values to test them against; field names are dotted or nested maps. Returns false if the value
+/// is null.
 struct Level<'a> {
     kind: &'static str,
-    /// The way to here, dotted.
+    /// Dotted name of the enclosing maps.
     name: String,
     each: &'a mut Vec<(String, Test)>,
 }
@@ -177,7 +178,7 @@ impl Level<'_> {
     }
 }
 
-/// Adds the test of the field `name` to those that `each` has already.
+/// Adds the test of the field `name` to `each`.
 fn add(kind: &str, name: String, value: &Value, each: &mut Vec<(String, Test)>) -> Result<(), String> {
     let string = || value.as_str().ok_or_else(|| format!("`{kind}` of `{name}` needs a string (write numbers in quotes), not `{value}`"));
     let test = match kind {
@@ -200,7 +201,7 @@ fn add(kind: &str, name: String, value: &Value, each: &mut Vec<(String, Test)>) 
     Ok(())
 }
 
-/// Adds `FIELD.gte: NUMBER` to the other bounds of the field.
+/// Adds a bound (`FIELD.gte: NUMBER`) to the bounds of the field.
 fn add_bound(name: &str, value: &Value, each: &mut Vec<(String, Test)>) -> Result<(), String> {
     let wrong = || format!("`range` needs a bound with a number, like `{name}.gte: 400`: gt, gte, lt and lte");
     let (field, bound) = name.rsplit_once('.').ok_or_else(wrong)?;

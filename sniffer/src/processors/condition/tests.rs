@@ -1,4 +1,5 @@
-//! Conditions: what each kind accepts, what is refused and where, and what is decided without an event.
+//! Conditions: which values each kind accepts, which configurations are refused and with which line, and what is
+//! decided without an event.
 
 use super::*;
 use crate::{config::Node, event::tree::Tree};
@@ -46,7 +47,7 @@ fn each_kind() {
         (json!({"and": [{"equals.type": "dns"}, {"equals.type": "http"}]}), false),
         (json!({"not": {"equals.type": "dns"}}), true),
         (json!({"not": {"equals.missing": "x"}}), true),
-        // Only the first kind counts.
+        // Only the first kind takes effect.
         (json!({"equals.type": "http", "not": {"equals.type": "http"}}), true),
     ] {
         assert_eq!(holds(&condition), expected, "{condition}");
