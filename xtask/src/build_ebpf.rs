@@ -1,5 +1,6 @@
-//! Builds the kernel half and puts it where `cargo build` finds it: `sniffer-ebpf/object/`. The object is committed, so that only
-//! those who change the kernel half need a BPF toolchain; beside it lie the hash of the sources it was built from and its own.
+//! `build-ebpf`: builds the eBPF programs and writes the object to `sniffer-ebpf/object/`, where `cargo build` expects
+//! it. The object is committed, so that only those who change the eBPF programs need a BPF toolchain. The file beside
+//! it contains the hash of its sources, its own hash and the compiler's version.
 
 use crate::{
     Outcome,
@@ -16,21 +17,21 @@ const OBJECT: &str = "sniffer-ebpf/object/sniffer.bpf.o";
 const HASHES: &str = "sniffer-ebpf/object/sniffer.bpf.hashes";
 const TARGET: &str = "bpfel-unknown-none";
 const LINKER_VERSION: &str = "0.13.0";
-/// Debian's compiler with a ready-made `core` for BPF, and LLVM for the linker.
+/// Debian's compiler, and its `core` library for BPF.
 const DEBIAN_PACKAGES: &[Package] = &[("rustc-web", DEBIAN_RUSTC), ("libstd-rust-web-dev-bpf", DEBIAN_CORE)];
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CORE: &str = "/usr/lib/rustlib/bpfel-unknown-none";
 
 type Result<T> = std::result::Result<T, String>;
 
-/// A compiler that has a `core` for BPF.
+/// A compiler for which a `core` library for BPF exists or can be built.
 struct Toolchain {
     rustc: PathBuf,
     build_std: bool,
 }
 
-/// Builds and installs the object; `--check` compares it with the committed one instead, `--debug` writes one that logs
-/// (aya-log) to `target/sniffer-debug.bpf.o`.
+/// Builds the object and installs it. With `--check` compares it with the committed one instead. With `--debug` builds
+/// one that logs (aya-log), to `target/sniffer-debug.bpf.o`.
 pub fn build_ebpf(arguments: &[String]) -> Outcome {
     let (mut check, mut debug) = (false, false);
     for argument in arguments {
@@ -76,7 +77,7 @@ fn build(root: &Path, toolchain: &Toolchain, debug: bool) -> Result<Vec<u8>> {
     let sysroot = PathBuf::from(output(Command::new(&toolchain.rustc).args(["--print", "sysroot"]))?.trim());
     let mut flags =
         vec!["--cfg=bpf_target_arch=\"x86_64\"".to_owned(), "-Cdebuginfo=2".into(), "-Clink-arg=--btf".into(), "-Ctarget-cpu=v3".into()];
-    // The same bytes from any folder.
+    // Remap paths, so that builds in different folders give the same bytes.
     flags.push(format!("--remap-path-prefix={}=/sniffer", root.display()));
     flags.push(format!("--remap-path-prefix={}=/rust", sysroot.display()));
     let registry = cargo_home()?.join("registry/src");
@@ -91,7 +92,7 @@ fn build(root: &Path, toolchain: &Toolchain, debug: bool) -> Result<Vec<u8>> {
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         .env_remove("RUSTFLAGS");
-    // Cargo gives those of this task on; the kernel half is not of this workspace.
+    // Remove the variables that cargo sets for this workspace: the eBPF crate is not a member of it.
     command.env_remove("CARGO_TARGET_DIR").env_remove("RUSTC_WORKSPACE_WRAPPER").env("PATH", path_with_cargo_bin()?);
     if toolchain.build_std {
         command.args(["-Z", "build-std=core"]);
@@ -106,7 +107,7 @@ fn build(root: &Path, toolchain: &Toolchain, debug: bool) -> Result<Vec<u8>> {
     fs::read(&stripped).map_err(|e| format!("{}: {e}", stripped.display()))
 }
 
-/// Takes DWARF out and leaves BTF in. Rust's own objcopy comes with every rustup toolchain.
+/// Removes DWARF but keeps BTF. Uses the objcopy of the rustup toolchain, or an installed llvm-objcopy.
 fn strip(from: &Path, to: &Path) -> Result<()> {
     let sysroot = PathBuf::from(output(Command::new("rustc").args(["--print", "sysroot"]))?.trim());
     let own = sysroot.join("lib/rustlib").join(format!("{}-unknown-linux-gnu", env::consts::ARCH)).join("bin/rust-objcopy");
@@ -120,7 +121,8 @@ fn strip(from: &Path, to: &Path) -> Result<()> {
     succeed(Command::new(tool).env("LD_LIBRARY_PATH", sysroot.join("lib")).arg("--strip-debug").arg(from).arg(to))
 }
 
-/// Debian's compiler first: the committed object is its work. Else a rustup toolchain with `rust-src`.
+/// Finds or installs a compiler. Prefers Debian's, because the committed object is built with it; otherwise takes a
+/// rustup toolchain with `rust-src`.
 fn toolchain() -> Result<Toolchain> {
     if let Some(found) = find_toolchain() {
         return Ok(found);
@@ -155,7 +157,8 @@ fn linker(root: &Path) -> Result<()> {
     }
     let library = format!("/usr/lib/{}-linux-gnu/libLLVM.so.22.1", env::consts::ARCH);
     ensure(&[("libllvm22", &library)])?;
-    // The crate asks for a development package's layout; a link is all it needs of it.
+    // The build of bpf-linker expects the layout of LLVM's development package, of which it uses only this symbolic
+    // link.
     let prefix = root.join("target/llvm");
     fs::create_dir_all(prefix.join("lib")).map_err(|e| format!("{}: {e}", prefix.display()))?;
     let link = prefix.join("lib/libLLVM.so");
@@ -172,7 +175,7 @@ fn linker(root: &Path) -> Result<()> {
     ]))
 }
 
-/// Whether the committed object is of the sources beside it.
+/// Checks that the committed object was built from the sources beside it, by hash.
 pub fn is_fresh() -> Outcome {
     let hashes = fs::read_to_string(project().join(HASHES)).unwrap_or_default();
     let object = fs::read(project().join(OBJECT)).unwrap_or_default();
@@ -184,7 +187,7 @@ pub fn is_fresh() -> Outcome {
     }
 }
 
-/// The hash of everything the object is made of, by name and content.
+/// The hash of the names and contents of all files that the object is built from.
 fn sources_hash(root: &Path) -> Result<String> {
     let mut files: Vec<PathBuf> = ["sniffer-ebpf/Cargo.toml", "sniffer-ebpf/Cargo.lock"].iter().map(|file| root.join(file)).collect();
     for dir in ["sniffer-ebpf/src", "sniffer-common/src"] {

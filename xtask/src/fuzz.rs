@@ -1,5 +1,5 @@
-//! `fuzz`: builds the fuzzer in `tests/fuzz` and runs each of its targets for a while, from the target's corpus on. Inputs that it finds
-//! stay out of the committed corpus.
+//! `fuzz`: builds the fuzzer in `tests/fuzz` and runs each target for some seconds, starting with the target's corpus.
+//! New inputs are not added to the committed corpus.
 
 use crate::{
     Outcome,
@@ -13,19 +13,19 @@ use std::{
 };
 
 const FOLDER: &str = "tests/fuzz";
-/// The environment variable that names the target.
+/// The environment variable with the name of the target.
 const TARGET: &str = "FUZZ_TARGET";
 const SECONDS: u32 = 10;
-/// Version of cargo-fuzz that is installed where there is none.
+/// Version of cargo-fuzz that is installed if there is none.
 const CARGO_FUZZ_VERSION: &str = "0.13.2";
-/// An input that takes longer than this hangs.
+/// Seconds after which an input counts as hanging.
 const TIMEOUT: u32 = 10;
-/// One that needs more than this is a way to fill a machine's memory. Reading the corpus and libFuzzer's own tables take some 100.
+/// Memory limit in megabytes, to find inputs that exhaust memory. The corpus and libFuzzer's tables need about 100.
 const MEGABYTES: u32 = 1024;
-/// Long enough for several messages and a few limits; longer ones are slower, and find less.
+/// Largest input in bytes: enough for several messages and some limits. Longer inputs are slower and find less.
 const LONGEST: u32 = 4096;
 
-/// Runs them all, or those named, and stops at the first that fails.
+/// Runs all targets, or those given in `args`, and stops at the first failure.
 pub fn fuzz(args: &[String]) -> Outcome {
     let (mut seconds, mut named) = (SECONDS, Vec::new());
     let mut args = args.iter();
@@ -46,12 +46,12 @@ pub fn fuzz(args: &[String]) -> Outcome {
     targets.iter().try_for_each(|target| run(target, seconds))
 }
 
-/// The program that is every target's fuzzer.
+/// Path of the program that fuzzes every target.
 fn program() -> PathBuf {
     project().join(FOLDER).join(format!("target/{}-unknown-linux-gnu/release/any", env::consts::ARCH))
 }
 
-/// The names of all targets, as the fuzzer lists them.
+/// The names of all targets, as listed by the fuzzer.
 fn targets() -> Result<Vec<String>, String> {
     let output = Command::new(program()).env(TARGET, "list").output().map_err(|e| format!("{}: {e}", program().display()))?;
     let mut names: Vec<String> = String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
@@ -61,9 +61,9 @@ fn targets() -> Result<Vec<String>, String> {
 
 fn build() -> Outcome {
     cargo_tool("fuzz", CARGO_FUZZ_VERSION, "builds the fuzz targets")?;
-    // The sanitizers need a nightly compiler, and find faults of `unsafe` code, of which the parsers have none.
+    // No sanitizer: they need a nightly compiler, and find errors in `unsafe` code, which the parsers do not contain.
     let mut build = outside_workspace(cargo_with_tools(&["fuzz", "build", "--fuzz-dir", FOLDER, "--sanitizer", "none"]));
-    // Coverage is an unstable option of the compiler.
+    // Coverage instrumentation is an unstable compiler option.
     build.env("RUSTC_BOOTSTRAP", "1");
     sh(&mut build)
 }
@@ -81,11 +81,11 @@ fn run(target: &str, seconds: u32) -> Outcome {
     command.env(TARGET, target);
     command.arg(format!("-max_total_time={seconds}")).arg(format!("-timeout={TIMEOUT}")).arg(format!("-rss_limit_mb={MEGABYTES}"));
     command.arg(format!("-max_len={LONGEST}")).arg(format!("-artifact_prefix={}/", artifacts.display())).arg("-print_final_stats=1");
-    // It writes what it finds into the first.
+    // libFuzzer writes new inputs to the first folder.
     command.args([&found, &kept]).stderr(output).current_dir(project());
     let begun = Instant::now();
     let mut child = command.spawn().map_err(|e| format!("{}: {e}", program().display()))?;
-    // The fuzzer watches its inputs; nobody watches the fuzzer.
+    // The fuzzer limits the time of each input; this limits the time of the fuzzer.
     let most = Duration::from_secs(u64::from(seconds + 2 * TIMEOUT + 60));
     let ended = loop {
         match child.try_wait().map_err(|e| e.to_string())? {
@@ -109,7 +109,7 @@ fn run(target: &str, seconds: u32) -> Outcome {
     }
 }
 
-/// What happened, which input did it, and what to do with that.
+/// The failure message: what happened, the input that caused it, and the next steps.
 fn report(target: &str, log: &str, what: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
     let from =

@@ -1,12 +1,12 @@
-//! `golden`: the documents of every capture in `tests/protocols` and `tests/flows`, against the documents beside it, and the field tables in
-//! `docs/protocols`, against what protocols declare.
+//! `golden`: compares the documents of every capture in `tests/protocols` and `tests/flows` with the expected documents
+//! beside it, and the field tables in `docs/protocols` with the protocols' declarations.
 
 use crate::{
     Outcome,
     setup::{BUILD, cargo, ensure, sh},
 };
 
-/// Compares. With `--accept` it writes the new documents and tables over the old ones; `git diff` shows what changed.
+/// Compares. With `--accept` overwrites the expected documents and tables; `git diff` then shows the changes.
 pub fn golden(args: &[String]) -> Outcome {
     ensure(BUILD)?;
     let accept = match args {

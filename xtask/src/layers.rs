@@ -1,5 +1,5 @@
-//! `layers`: who may use whom, which modules import each other in a circle, which files are too long. The lists below are the only
-//! place where this is laid down; the table in `docs/ARCHITECTURE.md` is made from them.
+//! `layers`: checks which modules use which, import cycles, and the length of files. The lists below are the only
+//! definition of these rules; the table in `docs/ARCHITECTURE.md` is generated from them.
 
 use crate::{
     Outcome,
@@ -12,7 +12,8 @@ use crate::{
 };
 use std::{fs, path::Path};
 
-/// Files whose path (below `sniffer/src`) begins so may use only these modules of the crate, and their own. The first that fits counts.
+/// Which modules of the crate a file may use besides its own, by the beginning of its path below `sniffer/src`. The
+/// first match applies.
 pub const MAY_USE: &[(&str, &[&str])] = &[
     ("time.rs", &[]),
     ("config/", &["time"]),
@@ -36,23 +37,24 @@ pub const MAY_USE: &[(&str, &[&str])] = &[
     ("worker.rs", &["capture", "engine", "time"]),
 ];
 
-/// A folder in one of these uses no other folder in it: a protocol no other protocol, an output no other output. [`SHARED`] apart.
+/// A folder inside one of these must not use its sibling folders: a protocol no other protocol, an output no other
+/// output. Folders in [`SHARED`] are exempt.
 pub const APART: &[&str] = &["protocols", "output"];
 
-/// Folders in [`APART`] that are there for their neighbours.
+/// Folders inside [`APART`] whose purpose is to be used by their siblings.
 pub const SHARED: &[&str] = &["protocols/kit"];
 
-/// Only these may name that crate.
+/// Crates that only these files and folders may use.
 pub const CONFINED: &[(&str, &[&str])] = &[
     ("tokio::", &["output/", "queue/", "app.rs", "app/"]),
     ("reqwest::", &["output/"]),
     ("aya::", &["capture/ebpf/"]),
     ("aya_obj::", &["capture/ebpf/", "capture/filter/"]),
-    // `capture/file` has a module of that name; the host's addresses are what libpcap lists.
+    // `capture/file` has a module named `pcap`; `enrich/host.rs` gets the host's addresses from libpcap.
     ("pcap::", &["capture/", "enrich/host.rs"]),
 ];
 
-/// The only files that may contain `unsafe`: those that talk to the kernel.
+/// The only files and folders that may contain `unsafe`: they make system calls or share memory with the kernel.
 pub const UNSAFE: &[&str] = &[
     "capture/afpacket.rs",
     "capture/afpacket/",
@@ -63,16 +65,16 @@ pub const UNSAFE: &[&str] = &[
     "capture/testing.rs",
 ];
 
-/// No source file is longer.
+/// Largest number of lines of a source file.
 pub const MOST_LINES: usize = 500;
 
-/// Where sources are.
+/// Folders with source files.
 const SOURCES: &[&str] = &["sniffer/src", "sniffer/benches", "sniffer-common/src", "sniffer-ebpf/src", "xtask/src", "tests"];
 
-/// Known to be too long, to be divided. This list only becomes shorter.
+/// Files that exceed the limit and are still to be split. Entries may only be removed.
 const LONG: &[&str] = &[];
 
-/// Checks all sources, and the table in the documentation; with `--write` it writes the table.
+/// Checks all sources and the table in the documentation. With `--write` updates the table.
 pub fn layers(args: &[String]) -> Outcome {
     let write = match args {
         [] => false,
@@ -84,7 +86,7 @@ pub fn layers(args: &[String]) -> Outcome {
     let root = project().join("sniffer/src");
     visit(&root, &mut |path| {
         let name = path.strip_prefix(&root).unwrap_or(path).to_string_lossy().into_owned();
-        // Tests may use whatever shows what they test.
+        // Tests may use any module.
         if name.contains("tests/") || name.ends_with("tests.rs") || name.ends_with("testing.rs") {
             return;
         }
@@ -134,13 +136,13 @@ fn check_lengths(wrong: &mut Vec<String>) {
     }
 }
 
-/// Files of one protocol may import each other as they like.
+/// Whether a cycle is allowed because its files belong to one protocol.
 fn is_inside_protocol(cycle: &Cycle) -> bool {
     let folder = |shared: &str| cycle.folder == shared || cycle.folder.starts_with(&format!("{shared}/"));
     cycle.folder.starts_with("protocols/") && !SHARED.iter().any(|shared| folder(shared))
 }
 
-/// What is wrong with an import, if anything is.
+/// The violation in an import; `None` if it is allowed.
 fn check_import(Import { from, line, to }: &Import) -> Option<String> {
     let of = |file: &str| file.split('/').next().unwrap_or_default().trim_end_matches(".rs").to_owned();
     let (own, module) = (of(from), of(to));
@@ -161,7 +163,7 @@ fn check_import(Import { from, line, to }: &Import) -> Option<String> {
     (ours != theirs && !shared).then(|| format!("{from}:{line}: {parent}/{ours} may not use {parent}/{theirs}"))
 }
 
-/// Crates and `unsafe` where they do not belong.
+/// Reports the use of confined crates and of `unsafe` outside of their places.
 fn check_text(file: &str, text: &str, wrong: &mut Vec<String>) {
     let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
     for (number, line) in code.lines().enumerate() {
@@ -178,7 +180,7 @@ fn check_text(file: &str, text: &str, wrong: &mut Vec<String>) {
     }
 }
 
-/// Whether `line` names the crate, and not another whose name ends like it or a module of this one.
+/// Whether `line` uses the crate, as opposed to a longer name that ends with it, or a module of this crate.
 fn mentions(line: &str, krate: &str) -> bool {
     line.match_indices(krate).any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':'))
 }

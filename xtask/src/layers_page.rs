@@ -1,4 +1,4 @@
-//! The section of `docs/ARCHITECTURE.md` that says who may use whom, made from the lists.
+//! Generates the section of `docs/ARCHITECTURE.md` about which modules may use which, from the lists in `layers`.
 
 use crate::{
     Outcome,
@@ -30,7 +30,7 @@ pub fn check(write: bool) -> Outcome {
     ))
 }
 
-/// The page with another section between the marks; None where they are missing.
+/// The page with `section` between the marks; `None` if the marks are missing.
 fn replaced(page: &str, section: &str) -> Option<String> {
     let begin = page.find(BEGIN)? + BEGIN.len();
     let end = begin + page[begin..].find(END)?;

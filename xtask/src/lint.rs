@@ -1,4 +1,4 @@
-//! `lint`: every check that needs neither the program nor its tests to run. The first part of `test`.
+//! `lint`: the checks that do not run the program or its tests. They are also the first part of `test`.
 
 use crate::{
     Outcome, build_ebpf, layers,
@@ -9,10 +9,10 @@ use crate::{
 /// Crates that are not members of the workspace. See the workspace's `Cargo.toml` for why.
 const OTHER_CRATES: &[&str] = &["sniffer-ebpf", "tests/fuzz"];
 
-/// Version of cargo-deny that is installed where there is none. It builds with Rust 1.88 and newer.
+/// Version of cargo-deny that is installed if there is none. It needs Rust 1.88 or newer.
 const DENY_VERSION: &str = "0.20.2";
 
-/// Runs them all and stops at the first that fails.
+/// Runs all checks and stops at the first failure.
 pub fn lint(args: &[String]) -> Outcome {
     if !args.is_empty() {
         return Err("takes no arguments".into());
@@ -21,7 +21,7 @@ pub fn lint(args: &[String]) -> Outcome {
     steps::run(all())
 }
 
-/// The checks, quickest first.
+/// The checks, fastest first.
 pub fn all() -> Vec<Step> {
     let mut steps = vec![
         step("rustfmt", format),
@@ -41,23 +41,24 @@ fn format() -> Outcome {
     OTHER_CRATES.iter().try_for_each(|folder| sh(&mut cargo(&["fmt", "--check", "--manifest-path", &format!("{folder}/Cargo.toml")])))
 }
 
-/// Clippy for the eBPF crate, on the host's target: the compiler that has a `core` library for BPF is Debian's, whose version of clippy
-/// a checkout does not have. The code is the same but for what aya compiles by `target_arch`. `RUSTC_BOOTSTRAP` is for the crate's
-/// unstable feature (BPF assembler), the release profile for `panic = "abort"`, without which a `no_std` program is refused.
+/// Runs Clippy on the eBPF crate for the host's target: only Debian's compiler has a `core` library for BPF, and a
+/// matching clippy is not installed. Both targets compile the same code, except for parts of aya. `RUSTC_BOOTSTRAP`
+/// allows the crate's unstable feature (BPF assembler). The release profile sets `panic = "abort"`, which a `no_std`
+/// program needs.
 fn clippy_ebpf() -> Outcome {
     let mut clippy = outside_workspace(cargo(&["clippy", "--release", "--all-features", "--locked"]));
     clippy.args(["--manifest-path", "sniffer-ebpf/Cargo.toml", "--", "-D", "warnings"]).env("RUSTC_BOOTSTRAP", "1");
     sh(&mut clippy)
 }
 
-/// Clippy for the fuzz targets. They build libFuzzer, which is C++.
+/// Runs Clippy on the fuzz targets. They build libFuzzer, which needs a C++ compiler.
 fn clippy_fuzz() -> Outcome {
     ensure(&[("g++", "c++")])?;
     let mut clippy = outside_workspace(cargo(&["clippy", "--all-targets", "--locked"]));
     sh(clippy.args(["--manifest-path", "tests/fuzz/Cargo.toml", "--", "-D", "warnings"]))
 }
 
-/// `cargo deny check` for these kinds, over everything that is linked into the program and into the kernel half.
+/// Runs `cargo deny check` with these checks on all dependencies of the program and of the eBPF programs.
 fn deny(kinds: &[&str]) -> Outcome {
     cargo_tool("deny", DENY_VERSION, "checks the licences and sources of all dependencies")?;
     ["Cargo.toml", "sniffer-ebpf/Cargo.toml"].iter().try_for_each(|manifest| {
@@ -66,8 +67,8 @@ fn deny(kinds: &[&str]) -> Outcome {
     })
 }
 
-/// `advisories`: known vulnerabilities of dependencies. Not part of `lint` or `test`: it needs the network, and its answer changes
-/// without a change to the project.
+/// `advisories`: checks dependencies for known vulnerabilities. Not part of `lint` and `test`, because it needs the
+/// network and its result changes without a change of the project.
 pub fn advisories(args: &[String]) -> Outcome {
     if !args.is_empty() {
         return Err("takes no arguments".into());

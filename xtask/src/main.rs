@@ -1,5 +1,5 @@
-//! Development tasks: `cargo xtask VERB`. One file per verb; each installs the system packages that it needs, says so, and can be
-//! run again at any time.
+//! Development tasks: `cargo xtask VERB`. One file per verb. Each verb installs the system packages that it needs, says
+//! so, and can be run repeatedly.
 
 mod bench;
 mod build_ebpf;
@@ -17,10 +17,10 @@ mod test_servers;
 
 use std::process::ExitCode;
 
-/// What a verb ends with: nothing, or what went wrong and what to do.
+/// Result of a verb: an error is a message about what went wrong and what to do.
 type Outcome = Result<(), String>;
 
-/// A verb, what it is for, and its code, which gets the arguments after it.
+/// Name and description of a verb, and the function that runs it with the remaining arguments.
 type Verb = (&'static str, &'static str, fn(&[String]) -> Outcome);
 
 const VERBS: &[Verb] = &[

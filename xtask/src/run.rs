@@ -1,4 +1,4 @@
-//! `run`: from a fresh checkout to this machine's transactions on the terminal.
+//! `run`: builds a fresh checkout and shows this host's transactions on the terminal.
 
 use crate::{
     Outcome,
@@ -6,10 +6,10 @@ use crate::{
 };
 use std::process::{Command, Stdio};
 
-/// Shown where live traffic may not be looked at.
+/// Capture that is shown instead if live traffic cannot be captured.
 const SAMPLE: &str = "tests/protocols/http/nginx.pcap";
 
-/// Sets up, builds, and runs `sniffer watch`, or `sniffer` with the arguments after `--`.
+/// Installs packages, builds, and runs `sniffer watch`, or `sniffer` with the arguments after `--`.
 pub fn run(args: &[String]) -> Outcome {
     ensure(BUILD)?;
     sh(&mut cargo(&["build", "--release", "--package", "sniffer"]))?;
@@ -24,7 +24,7 @@ pub fn run(args: &[String]) -> Outcome {
     sh(Command::new(program).args(["watch", "-r", SAMPLE]))
 }
 
-/// Whether sudo is there and lets this user in; it may ask for the password.
+/// Whether sudo exists and the user may use it; may ask for the password.
 fn may_sudo() -> bool {
     setup::is_there("sudo") && {
         println!("Watching live traffic needs root: asking sudo for it.");

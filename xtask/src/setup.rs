@@ -1,4 +1,5 @@
-//! What a machine has to have: looks for it, installs what is missing, and says so. Not what cargo fetches by itself.
+//! System packages and tools that the tasks need: checks for them, installs missing ones, and says so. Cargo itself
+//! fetches crates.
 
 use crate::Outcome;
 use std::{
@@ -9,13 +10,14 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// A Debian package, and a file or command whose presence shows that it (or its like on another system) is there.
+/// Name of a Debian package, and a file or command that shows that it, or its equivalent on other systems, is
+/// installed.
 pub type Package = (&'static str, &'static str);
 
-/// What a build needs.
+/// Packages needed for a build.
 pub const BUILD: &[Package] = &[("gcc", "cc"), ("libpcap-dev", "/usr/include/pcap/pcap.h")];
 
-/// What the tests need besides: the servers and clients whose traffic is watched.
+/// Further packages needed for the tests: servers and clients whose traffic is captured.
 pub const TEST: &[Package] = &[
     ("bind9-dnsutils", "dig"),
     ("curl", "curl"),
@@ -28,14 +30,14 @@ pub const TEST: &[Package] = &[
     ("tcpdump", "tcpdump"),
 ];
 
-/// What the benchmarks need besides.
+/// Further packages needed for the benchmarks.
 pub const BENCH: &[Package] =
     &[("ethtool", "ethtool"), ("iproute2", "ip"), ("python3", "python3"), ("tcpdump", "tcpdump"), ("tcpreplay", "tcpreplay")];
 
-/// Installs those of `packages` that are missing.
+/// Installs the packages that are missing.
 ///
 /// # Errors
-/// Where there is no apt, or it fails: names what is missing.
+/// When apt does not exist or fails; the message lists the missing packages.
 pub fn ensure(packages: &[(&str, &str)]) -> Outcome {
     let missing: Vec<&str> = packages.iter().filter(|(_, shown_by)| !is_there(shown_by)).map(|(name, _)| *name).collect();
     if missing.is_empty() {
@@ -48,28 +50,28 @@ pub fn ensure(packages: &[(&str, &str)]) -> Outcome {
     println!("installing {list}");
     let apt = |args: &[&str]| as_root("apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null()).status();
     let install: Vec<&str> = ["install", "-y", "--no-install-recommends"].into_iter().chain(missing.iter().copied()).collect();
-    // Lists that are out of date, or not there at all, are the usual reason for a failure.
+    // A common cause of failure are missing or outdated package lists: update them and try again.
     let installed = apt(&install).is_ok_and(|s| s.success())
         || (apt(&["update"]).is_ok_and(|s| s.success()) && apt(&install).is_ok_and(|s| s.success()));
     if installed { Ok(()) } else { Err(format!("could not install {list}: run `apt-get install {list}` as root, then try again")) }
 }
 
-/// Whether a file, or a command of that name, is there.
+/// Whether the file, or a command of this name, exists.
 pub fn is_there(what: &str) -> bool {
     if what.starts_with('/') {
         return Path::new(what).exists();
     }
-    // Servers live where an ordinary user's PATH does not look.
+    // Servers are installed in folders that are not in the PATH of ordinary users.
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).any(|dir| dir.join(what).is_file())
 }
 
-/// Whether this process may do everything.
+/// Whether this process runs as root.
 pub fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0)
 }
 
-/// `program`, run as root: through sudo where this process is not.
+/// A command that runs `program` as root, through sudo if this process is not root.
 pub fn as_root(program: &str) -> Command {
     if is_root() {
         return Command::new(program);
@@ -79,16 +81,16 @@ pub fn as_root(program: &str) -> Command {
     sudo
 }
 
-/// The folder of the project.
+/// The root folder of the project.
 pub fn project() -> PathBuf {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     here.parent().map(Path::to_path_buf).unwrap_or(here)
 }
 
-/// Runs `command` in the project's folder and shows what it prints.
+/// Runs `command` in the root folder of the project. Prints the command; its output is not captured.
 ///
 /// # Errors
-/// When it cannot be started or fails; says which.
+/// When the command cannot be started or fails; the message has the command.
 pub fn sh(command: &mut Command) -> Outcome {
     let shown = std::iter::once(command.get_program()).chain(command.get_args()).map(|a| a.to_string_lossy()).collect::<Vec<_>>().join(" ");
     println!("$ {shown}");
@@ -99,14 +101,14 @@ pub fn sh(command: &mut Command) -> Outcome {
     }
 }
 
-/// `cargo` with these arguments: the same one that runs this.
+/// Cargo with these arguments; the same executable that runs this task.
 pub fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args);
     command
 }
 
-/// `cargo` with these arguments, to which subcommands that `cargo install` installed are known whatever the shell's PATH is.
+/// Cargo with these arguments. Subcommands from `cargo install` are found even if the PATH does not contain them.
 pub fn cargo_with_tools(args: &[&str]) -> Command {
     let mut command = cargo(args);
     if let Some(path) = path_with_cargo_bin() {
@@ -115,32 +117,33 @@ pub fn cargo_with_tools(args: &[&str]) -> Command {
     command
 }
 
-/// A command for a crate that is not a member of the workspace: without what cargo and the caller set for this one.
+/// Removes the environment variables that cargo and the caller set for this workspace, for a crate that is not a member
+/// of it.
 pub fn outside_workspace(mut command: Command) -> Command {
     command.env_remove("RUSTFLAGS").env_remove("CARGO_TARGET_DIR").env_remove("RUSTC_WORKSPACE_WRAPPER");
     command
 }
 
-/// Installs the subcommand `cargo NAME` where it is missing; says that it does, and what for.
+/// Installs the subcommand `cargo NAME` if it is missing, and prints that with its purpose.
 ///
 /// # Errors
-/// When it cannot be built.
+/// When the subcommand cannot be built.
 pub fn cargo_tool(name: &str, version: &str, purpose: &str) -> Outcome {
     if cargo_with_tools(&[name, "--version"]).output().is_ok_and(|output| output.status.success()) {
         return Ok(());
     }
     println!("installing cargo-{name} {version} ({purpose}); it is built from source once, which takes some minutes");
-    // Not for release: a tool that runs for seconds need not be optimised for minutes.
+    // A debug build: the tool runs for seconds and does not justify minutes of optimisation.
     let mut install = outside_workspace(cargo(&["install", "--locked", "--debug", &format!("cargo-{name}@{version}")]));
     sh(install.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_DEV_OPT_LEVEL", "1"))
 }
 
-/// Where cargo keeps what it installs and downloads.
+/// The folder in which cargo keeps what it installs and downloads.
 pub fn cargo_home() -> Option<PathBuf> {
     env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cargo")))
 }
 
-/// PATH with cargo's folder of installed programs in front.
+/// PATH, preceded by the folder of programs that cargo installed.
 pub fn path_with_cargo_bin() -> Option<OsString> {
     let now = env::var_os("PATH").unwrap_or_default();
     env::join_paths(std::iter::once(cargo_home()?.join("bin")).chain(env::split_paths(&now))).ok()

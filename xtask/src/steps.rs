@@ -1,23 +1,24 @@
-//! Runs a list of checks and shows how far it is and how long each took.
+//! Runs a list of checks, and prints the progress and the time that each took.
 
 use crate::Outcome;
 use std::time::{Duration, Instant};
 
-/// One check: what it is called, and its code.
+/// A check: its title and its function.
 pub struct Step {
     title: String,
     run: Box<dyn FnOnce() -> Outcome>,
 }
 
-/// A step with that title.
+/// Makes a step.
 pub fn step(title: impl Into<String>, run: impl FnOnce() -> Outcome + 'static) -> Step {
     Step { title: title.into(), run: Box::new(run) }
 }
 
-/// Runs `steps` in order and stops at the first that fails. Prints a line before and after each, and a table of times at the end.
+/// Runs `steps` in order and stops at the first failure. Prints a line before and after each step, and a table of times
+/// at the end.
 ///
 /// # Errors
-/// The failure of a step, with its title.
+/// The error of the step that failed, with its title.
 pub fn run(steps: Vec<Step>) -> Outcome {
     let count = steps.len();
     let begun = Instant::now();

@@ -1,4 +1,4 @@
-//! `test`: every check there is but those against servers that have to be downloaded.
+//! `test`: all checks except those against servers that have to be downloaded.
 
 use crate::{
     Outcome, lint,
@@ -7,10 +7,11 @@ use crate::{
 };
 use std::process::Command;
 
-/// The recorded behaviour of Packetbeat, where it lies beside the project.
+/// The conformance check against Packetbeat's recorded behaviour. It is not part of the project and is skipped if it
+/// does not exist.
 const CONFORM: &str = "../shared/conformance/conform";
 
-/// Runs them all, those of `lint` first; stops at the first that fails.
+/// Runs all checks, beginning with those of `lint`; stops at the first failure.
 pub fn test(args: &[String]) -> Outcome {
     if !args.is_empty() {
         return Err("takes no arguments".into());

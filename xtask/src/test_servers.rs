@@ -1,4 +1,4 @@
-//! `test-servers`: tests against real servers that have to be downloaded first.
+//! `test-servers`: tests against real servers that have to be downloaded.
 
 use crate::{
     Outcome,
@@ -11,27 +11,28 @@ use std::{
     process::{self, Command},
 };
 
-/// What gets the server, starts it and asks it.
+/// Packages needed to download, build, start and query the server.
 const SERVER: &[Package] = &[("curl", "curl"), ("default-jdk-headless", "javac"), ("maven", "mvn"), ("unzip", "unzip")];
 
-/// Downloads an Elasticsearch and starts it, runs the tests that need one, and stops it whatever became of them.
+/// Downloads and starts Elasticsearch, runs the tests that need it, and stops it in any case.
 pub fn test_servers(args: &[String]) -> Outcome {
     if !args.is_empty() {
         return Err("takes no arguments".into());
     }
     ensure(BUILD)?;
     ensure(SERVER)?;
-    // Before the server is there: what does not compile needs none, and the two would be in each other's way.
+    // Compile before starting the server: a compile error needs no server, and both at a time would slow each other
+    // down.
     sh(&mut cargo(&["test", "--package", "sniffer", "--lib", "--test", "integration", "--locked", "--no-run"]))?;
     let server = Elasticsearch::start()?;
-    // One at a time: some stop the server.
+    // One test at a time, because some of them stop the server.
     let output = ["test", "--package", "sniffer", "--lib", "--locked", "a_real_server", "--", "--nocapture", "--test-threads=1"];
     sh(server.known_to(&mut cargo(&output)))?;
     let program = ["test", "--package", "sniffer", "--test", "integration", "--locked", "servers::"];
     sh(server.known_to(cargo(&program).args(["--", "--ignored", "--nocapture", "--test-threads=1"])))
 }
 
-/// A running server. Stopped and removed when dropped; its script does the same when this process is killed.
+/// A running server. Dropping it stops and removes it; if this process is killed, the server's script does that.
 struct Elasticsearch {
     script: PathBuf,
     folder: PathBuf,
@@ -48,7 +49,8 @@ impl Elasticsearch {
         Ok(server)
     }
 
-    /// Tells the tests where it is, and the shell commands that stop and start it.
+    /// Sets the environment variables that tell the tests the address of the server and the commands that stop and
+    /// start it.
     fn known_to<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         let script = quoted(&self.script);
         let (stop, start) =
@@ -69,7 +71,7 @@ impl Drop for Elasticsearch {
     }
 }
 
-/// A path as one word of the shell.
+/// Quotes a path for the shell.
 fn quoted(path: &Path) -> String {
     format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
 }

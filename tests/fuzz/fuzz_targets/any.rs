@@ -1,4 +1,5 @@
-//! The fuzzer of every target: which one, the environment variable `FUZZ_TARGET` says. `FUZZ_TARGET=list` prints their names and ends.
+//! The fuzzer of every target. The environment variable `FUZZ_TARGET` selects the target; `FUZZ_TARGET=list` prints all
+//! names and exits.
 #![no_main]
 
 use sniffer_fuzz::{drive, target};

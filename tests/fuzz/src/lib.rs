@@ -1,10 +1,10 @@
-//! What the fuzzer is made of: the drivers, and which of them is asked for.
+//! The parts of the fuzzer: the drivers of the targets, and the selection of one.
 
 pub mod drive;
 
 use std::{env, process, sync::OnceLock};
 
-/// The target that `FUZZ_TARGET` names, one of [`drive::targets`]. Ends the process where it names none.
+/// The target in `FUZZ_TARGET`, one of [`drive::targets`]. Ends the process if the name is unknown.
 pub fn target() -> &'static str {
     static TARGET: OnceLock<&str> = OnceLock::new();
     TARGET.get_or_init(|| {

@@ -1,5 +1,5 @@
-//! `bench --against PROGRAM`: two programs on the same input, in turn, and the ratio of what each pair of runs cost. What else the
-//! machine does disturbs both runs of a pair alike, so ratios of pairs are steadier than times.
+//! `bench --against PROGRAM`: runs two programs alternately on the same input, and prints the ratios of CPU and memory
+//! of each pair of runs. Other load on the machine affects both runs of a pair, so ratios vary less than times.
 
 use super::{
     Scratch,
@@ -13,7 +13,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Compares the release binary of this checkout with `against` on the big captures, on each protocol's, or on both.
+/// Compares the release binary of this checkout with `against`: on the big captures if `whole` is set, and on each
+/// protocol's capture if `protocols` is set.
 pub fn run(scratch: &Scratch, against: &Path, runs: usize, whole: bool, protocols: bool) -> Outcome {
     println!(
         "\nThis checkout against {}, {runs} pairs of runs each. A ratio below 1 means that this checkout takes less.\n",
@@ -34,8 +35,8 @@ pub fn run(scratch: &Scratch, against: &Path, runs: usize, whole: bool, protocol
     Ok(())
 }
 
-/// A copy of a program. How much of a program's file counts as its memory depends on how the file came into the page cache: two copies
-/// that were made alike are comparable, two builds where they lie are not (1 to 2 MB).
+/// Copies a program to the scratch folder. The memory counted for a program's file depends on how the file came into
+/// the page cache. Two fresh copies are comparable; two builds in their original places differ by 1 to 2 MB.
 fn copied(scratch: &Scratch, program: &Path, name: &str) -> Result<PathBuf, String> {
     let copy = scratch.path(name);
     fs::copy(program, &copy).map_err(|e| format!("{}: {e}", program.display()))?;
@@ -43,12 +44,13 @@ fn copied(scratch: &Scratch, program: &Path, name: &str) -> Result<PathBuf, Stri
 }
 
 fn compare(scratch: &Scratch, [here, there]: [&Path; 2], runs: usize, case: &Case) -> Outcome {
-    // The first run of each reads the capture and the program from the disk: it is not counted.
+    // A warm-up run of each program, which is not counted: it reads the capture and the program from disk.
     let (_, events_here) = replay::sniff(scratch, here, case)?;
     let (_, events_there) = replay::sniff(scratch, there, case)?;
     let mut pairs = Vec::new();
     for number in 0..runs {
-        // The other one first in every second pair, so that neither always finds the machine as the other left it.
+        // Alternate which program runs first, so that neither always finds the machine in the state that the other
+        // left.
         pairs.push(if number % 2 == 0 {
             let ours = replay::sniff(scratch, here, case)?.0;
             (ours, replay::sniff(scratch, there, case)?.0)
@@ -71,7 +73,7 @@ fn compare(scratch: &Scratch, [here, there]: [&Path; 2], runs: usize, case: &Cas
     Ok(())
 }
 
-/// Median and extremes of some numbers.
+/// Median, minimum and maximum of some numbers.
 #[derive(Debug, PartialEq)]
 struct Spread {
     median: f64,
@@ -80,7 +82,7 @@ struct Spread {
 }
 
 impl Spread {
-    /// All NaN where there are no numbers.
+    /// All values are NaN if there are no numbers.
     fn of(numbers: impl Iterator<Item = f64>) -> Self {
         let mut sorted: Vec<f64> = numbers.collect();
         sorted.sort_by(f64::total_cmp);

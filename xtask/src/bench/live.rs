@@ -1,6 +1,7 @@
-//! Each way of capturing, on a veth between two network namespaces, with as many packets as tcpreplay gets through on this machine.
-//! The packets that match are UDP to a port of `dns` and no DNS: taken, decoded and refused by the parser, so that capturing is what
-//! costs. What the kernel does for a packet is done in the sender's time and shows in the rate, not in the program's CPU.
+//! `bench live`: measures every capture backend on a veth pair between two network namespaces, at the highest rate that
+//! tcpreplay reaches. The matching packets are UDP on the port of `dns` but not DNS: they are captured, decoded and
+//! rejected by the parser, so capture dominates the cost. The kernel's work per packet is done in the sender's time: it
+//! lowers the rate and does not appear in the program's CPU time.
 
 use super::{Scratch, may_capture, measure, program};
 use crate::Outcome;
@@ -14,18 +15,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long tcpreplay sends, per case.
+/// Seconds that tcpreplay sends, per case.
 const SECONDS: &str = "2";
-/// How long the program may take to start or end.
+/// Longest time that the program may take to start or to end.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// What is in the rings when the sender stops is taken within this time, and counters are read once more.
+/// Pause after sending, in which the program drains the rings and reads the counters once more.
 const SETTLE: Duration = Duration::from_millis(1500);
-/// Packets in the generated capture, which is sent over and over.
+/// Packets in the generated capture, which is sent repeatedly.
 const PACKETS: u32 = 2000;
-/// The port whose traffic matches, and one whose does not.
+/// A destination port that the filter matches, and one that it does not match.
 const PORTS: (u16, u16) = (53, 9);
 
-/// The ways: what they are called here, `type` and `hook`.
+/// The backends: name in the table, `type`, `hook`.
 const BACKENDS: &[(&str, &str, &str)] = &[
     ("ebpf xdp", "ebpf", "xdp"),
     ("ebpf tc", "ebpf", "tc"),
@@ -34,21 +35,22 @@ const BACKENDS: &[(&str, &str, &str)] = &[
     ("pcap", "pcap", "auto"),
 ];
 
-/// What one case gave.
+/// The result of one case.
 struct Measured {
-    /// Packets sent a second.
+    /// Packets sent per second.
     rate: f64,
-    /// Packets sent that match.
+    /// Packets sent that the filter matches.
     matching: f64,
-    /// The program's nanoseconds per packet sent.
+    /// The program's CPU time per packet sent, in nanoseconds.
     per_packet: f64,
-    /// Packets that came to the decoder.
+    /// Packets that reached the decoder.
     taken: u64,
     seen: u64,
     lost: u64,
 }
 
-/// All ways, sizes and shares, with ratios to the two ways that need no eBPF.
+/// Measures all backends with all packet sizes and shares of matching packets. Prints ratios to the two backends
+/// without eBPF.
 pub fn run(scratch: &Scratch) -> Outcome {
     if !may_capture() {
         return Ok(());
@@ -128,14 +130,14 @@ fn one(scratch: &Scratch, capture: &Path, kind: &str, hook: &str, share: f64) ->
     })
 }
 
-/// Packets and seconds from tcpreplay's `Actual: 615643 packets (…) sent in 3.27 seconds`.
+/// Parses packets and seconds from tcpreplay's line `Actual: 615643 packets (…) sent in 3.27 seconds`.
 fn actual(said: &str) -> Option<(f64, f64)> {
     let words: Vec<&str> = said.lines().find_map(|line| line.strip_prefix("Actual: "))?.split_whitespace().collect();
     let seconds = words.iter().position(|word| *word == "in")? + 1;
     Some((words.first()?.parse().ok()?, words.get(seconds)?.parse().ok()?))
 }
 
-/// A pcap of UDP packets, frames of `size` bytes, `percent` of them to the port that matches.
+/// A pcap file of UDP packets in frames of `size` bytes; `percent` of them go to the port that the filter matches.
 fn generate(size: u32, percent: u32) -> Vec<u8> {
     let mut out = Vec::new();
     // https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-04.html
@@ -153,7 +155,7 @@ fn generate(size: u32, percent: u32) -> Vec<u8> {
         out.extend([0x45, 0]);
         out.extend(total.to_be_bytes());
         out.extend([0, 0, 0, 0, 64, 17, 0, 0]);
-        // Addresses that differ, as those of real clients would.
+        // Different client addresses, as in real traffic.
         out.extend([10, 0, (number >> 8) as u8, number as u8, 192, 0, 2, 2]);
         let sum = !checksum(&out[ip..]);
         out[ip + 10..ip + 12].copy_from_slice(&sum.to_be_bytes());
@@ -167,7 +169,7 @@ fn generate(size: u32, percent: u32) -> Vec<u8> {
     out
 }
 
-/// RFC 1071.
+/// The Internet checksum (RFC 1071) without the final complement.
 fn checksum(bytes: &[u8]) -> u16 {
     let mut sum: u32 = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0))).sum();
     while sum > 0xffff {
@@ -176,7 +178,7 @@ fn checksum(bytes: &[u8]) -> u16 {
     sum as u16
 }
 
-/// A sender and a receiver, each with its end `v0` of a veth; gone with the value.
+/// Two network namespaces connected by a veth pair whose ends are both named `v0`. Dropping it removes them.
 struct Net {
     sender: String,
     receiver: String,
@@ -196,15 +198,15 @@ impl Net {
         ip(&format!("netns add {receiver}"))?;
         ip(&format!("-n {sender} link add v0 mtu 9000 type veth peer name v0 mtu 9000 netns {receiver}"))?;
         for ns in [sender, receiver] {
-            // No packets but those that are sent on purpose.
+            // No address generation: only the packets of the benchmark are on the link.
             ip(&format!("-n {ns} link set v0 addrgenmode none up"))?;
-            // Without it, frames of packet sockets pass XDP by (where the driver's own XDP is off).
+            // Without GRO, and without native XDP of the driver, frames from packet sockets bypass XDP.
             let _ = net.on(ns, Path::new("ethtool")).args(["-K", "v0", "gro", "on"]).output();
         }
         Ok(net)
     }
 
-    // `ip netns exec` would hide bpffs behind a fresh /sys.
+    // Not `ip netns exec`: it mounts a new /sys, which hides bpffs.
     fn on(&self, ns: &str, program: &Path) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/run/netns/{ns}")).arg(program).stdin(Stdio::null());
@@ -220,7 +222,7 @@ impl Drop for Net {
     }
 }
 
-/// A program whose log is read; ended with the value.
+/// A running program whose log is read. Dropping it kills the program.
 struct Running {
     child: Child,
     lines: mpsc::Receiver<String>,
@@ -247,7 +249,7 @@ impl Running {
         Err(format!("the program did not say {text:?} but {last:?}"))
     }
 
-    /// Asks it to end and returns what it said since.
+    /// Ends the program with SIGTERM and returns the log lines since the last call.
     fn stop(mut self) -> Result<Vec<String>, String> {
         let _ = Command::new("kill").arg(self.child.id().to_string()).status();
         let start = Instant::now();

@@ -1,4 +1,4 @@
-//! Runs a program and takes its CPU time and peak memory; describes the machine.
+//! Runs a program and measures its CPU time and peak memory. Also describes the machine.
 
 use super::Scratch;
 use std::{
@@ -10,27 +10,27 @@ use std::{
 };
 use wait4::Wait4;
 
-/// No measured run may last longer; one that does is killed and reported as a failure.
+/// Longest time of a measured run. A longer run is killed and reported as a failure.
 const LIMIT: Duration = Duration::from_secs(120);
-/// How often is looked whether the program has ended.
+/// Interval of checks whether the program has ended.
 const TICK: Duration = Duration::from_millis(10);
 
-/// What a run cost.
+/// The cost of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Cost {
-    /// User and system seconds of the whole process.
+    /// User and system time of the process in seconds.
     pub cpu: f64,
-    /// The greatest resident size, in MB (2^20 bytes).
+    /// Peak resident memory in MB (2^20 bytes).
     pub memory: f64,
 }
 
-/// Runs `program` to its end and returns what `wait4(2)` says that it cost.
+/// Runs `program` until it ends and returns its cost as reported by `wait4(2)`.
 ///
-/// The kernel starts the child's peak memory with that of this process, so this process must stay small: nothing here may read a
-/// whole capture or a whole output into memory.
+/// The kernel initialises the child's peak memory with the memory of this process, so this process must stay small: it
+/// must not read a whole capture or output into memory.
 ///
 /// # Errors
-/// When the program cannot be started, takes longer than [`LIMIT`], or fails; with the end of its output.
+/// When the program cannot be started, exceeds [`LIMIT`] or fails; the message has the end of its output.
 pub fn cost(scratch: &Scratch, program: &Path, args: &[&str]) -> Result<Cost, String> {
     let log = scratch.path("log");
     let output = fs::File::create(&log).map_err(|e| format!("{}: {e}", log.display()))?;
@@ -60,16 +60,17 @@ pub fn cost(scratch: &Scratch, program: &Path, args: &[&str]) -> Result<Cost, St
     Ok(Cost { cpu, memory: used.rusage.maxrss as f64 / f64::from(1 << 20) })
 }
 
-/// User and system seconds that a running process has used so far: in hundredths of a second.
+/// User and system time of a running process so far, in seconds with a resolution of 0.01.
 pub fn cpu_so_far(pid: u32) -> Option<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second word is the name in brackets, which may hold spaces; user and system time are the 12th and 13th word after it.
+    // The second field is the name in parentheses, which may contain spaces. User and system time are the 12th and 13th
+    // field after it.
     let mut words = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     let (user, system): (f64, f64) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
     Some((user + system) / 100.0)
 }
 
-/// Cores, kernel and load. The load says how far other processes may have disturbed the numbers.
+/// Cores, kernel and load of the machine. The load shows how much other processes may have affected the results.
 pub fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();

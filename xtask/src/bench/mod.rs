@@ -1,6 +1,6 @@
-//! `bench`: measures CPU and memory of live capture, of replays and of each protocol's events on this machine, and prints them. It
-//! does not pass or fail: times on a machine that others use are no test. Files and network namespaces that it makes are removed at
-//! the end, also after an error.
+//! `bench`: measures CPU and memory of live capture, of replays, and of each protocol's events on this machine, and
+//! prints them. It does not pass or fail, because times on a shared machine are no test. Files and network namespaces
+//! that it makes are removed at the end, also after an error.
 
 mod compare;
 mod live;
@@ -16,19 +16,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The name by which a part is asked for, and its code.
+/// Name of a part on the command line, and its function.
 type Part = (&'static str, fn(&Scratch) -> Outcome);
 
-/// In the order in which they are run.
+/// The parts, in the order of execution.
 const PARTS: &[Part] = &[("live", live::run), ("replay", replay::run), ("protocols", replay::protocols)];
 
-/// Pairs of runs of `--against`, where `--runs` does not say.
+/// Pairs of runs of `--against` if `--runs` is not given.
 const RUNS: usize = 7;
 
-/// What the command line asks for.
+/// The parsed command line.
 #[derive(Debug, PartialEq)]
 struct Options {
-    /// Empty means every part that applies.
+    /// Empty means all parts.
     parts: Vec<String>,
     against: Option<PathBuf>,
     runs: usize,
@@ -61,10 +61,10 @@ fn options(args: &[String]) -> Result<Options, String> {
     Ok(options)
 }
 
-/// Builds the release binary of this checkout, measures it, and prints; only the named parts where some are named.
+/// Builds the release binary of this checkout, runs the parts named in `args` or all of them, and prints the results.
 ///
-/// With `--against PROGRAM` it runs both programs in turn on the same captures and prints ratios. Without named parts that covers the
-/// two big captures; name `protocols` for each protocol alone.
+/// With `--against PROGRAM` it runs both programs alternately on the same captures and prints ratios: on the two big
+/// captures by default, on each protocol's capture with the part `protocols`.
 pub fn bench(args: &[String]) -> Outcome {
     let options = options(args)?;
     if let Some(against) = options.against.as_ref().filter(|path| !path.is_file()) {
@@ -86,12 +86,12 @@ pub fn bench(args: &[String]) -> Outcome {
     Ok(())
 }
 
-/// The program that is measured.
+/// The release binary of this checkout.
 fn program() -> PathBuf {
     project().join("target/release/sniffer")
 }
 
-/// A folder for what the measurements read and write; removed with the value.
+/// A folder for files of the measurements. Dropping it removes the folder.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -105,7 +105,7 @@ impl Scratch {
         self.0.join(name)
     }
 
-    /// Writes a file that nobody else may write to, as the program asks of its configuration.
+    /// Writes a file with mode 0600: the program refuses a configuration that others may write.
     fn write(&self, name: &str, contents: &[u8]) -> Result<PathBuf, String> {
         use std::os::unix::fs::PermissionsExt;
         let path = self.path(name);
@@ -125,7 +125,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Whether live parts can be run; says so where not.
+/// Whether live parts can run; prints a message if not.
 fn may_capture() -> bool {
     if !is_root() {
         println!("Left out: live capture needs root (two network namespaces are made for it).");

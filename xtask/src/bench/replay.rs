@@ -1,5 +1,5 @@
-//! Replays of big captures from files: all of the program but live capture, beside tcpdump and Suricata on the same file. And what the
-//! events of each protocol cost.
+//! Replays big captures from files, and compares the cost with tcpdump and Suricata on the same file. Also measures the
+//! cost of each protocol's events.
 
 use super::{Scratch, measure, measure::Cost, program};
 use crate::{
@@ -14,31 +14,31 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Where the generator of big captures and its configurations are: beside the project, not in it.
+/// Folder with the generator of big captures and its configurations. It is not part of the project.
 const PERF: &str = "../shared/perf";
-/// The small captures that big ones are made of.
+/// Folder with the small captures that big ones are generated from.
 const CAPTURES: &str = "../shared/conformance/captures";
-/// Megabytes of the captures that are replayed whole, and of those per protocol.
+/// Size in megabytes of the big captures, and of those per protocol.
 const MEGABYTES: (&str, &str) = ("200", "20");
-/// Copies of the small captures that overlap in time.
+/// Number of copies of the small captures that overlap in time.
 const CONCURRENT: &str = "40";
-/// Runs of each measurement. The cheapest counts: other processes can only add to the cost.
+/// Runs per measurement. The cheapest run counts, because other processes can only add to the cost.
 const RUNS: usize = 3;
-/// A pcap file without packets.
+/// A pcap file header without packets.
 const EMPTY: &[u8] = &[0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0];
 
-/// A big capture and the configuration to read it with.
+/// A capture and the configuration to read it with.
 pub struct Case {
-    /// `slice`, `mix`, or the protocol.
+    /// `slice`, `mix`, or the name of a protocol.
     pub name: String,
-    /// YAML.
+    /// The configuration in YAML.
     config: String,
     /// The capture file.
     path: PathBuf,
     packets: f64,
 }
 
-/// The two captures of 200 MB, whole, beside other programs.
+/// Measures the two big captures, also with other programs.
 pub fn run(scratch: &Scratch) -> Outcome {
     println!("Replay of {} MB captures (best of {RUNS} runs):\n", MEGABYTES.0);
     println!("| capture | program | events | CPU s | ÷ tcpdump | peak MB | µs/event | ns/packet |");
@@ -60,7 +60,7 @@ pub fn run(scratch: &Scratch) -> Outcome {
             let logs = scratch.path("suricata");
             fs::create_dir_all(&logs).map_err(|e| e.to_string())?;
             let args = ["-r", &file, "-l", &logs.to_string_lossy(), "-S", "/dev/null", "-k", "none"];
-            // It takes seconds: one run is enough.
+            // One run, because Suricata takes several seconds.
             line("suricata", "", measure::cost(scratch, Path::new("suricata"), &args)?, "");
             scratch.remove(&logs);
         }
@@ -72,7 +72,7 @@ pub fn run(scratch: &Scratch) -> Outcome {
     Ok(())
 }
 
-/// Every protocol alone, sorted by the cost of an event.
+/// Measures each protocol's capture; prints them sorted by the cost of an event.
 pub fn protocols(scratch: &Scratch) -> Outcome {
     let mut rows = Vec::new();
     let mut start = None;
@@ -101,14 +101,14 @@ pub fn protocols(scratch: &Scratch) -> Outcome {
     Ok(())
 }
 
-/// CPU seconds of a run without packets: starting, reading the configuration, ending.
+/// CPU seconds of a run without packets: start, configuration, shutdown.
 fn cost_of_start(scratch: &Scratch, case: &Case) -> Result<f64, String> {
     let path = scratch.write("empty.pcap", EMPTY)?;
     let empty = Case { name: "empty".into(), config: case.config.clone(), path, packets: 0.0 };
     Ok(cheapest_sniff(scratch, &empty)?.0.cpu)
 }
 
-/// Calls `each` with the captures that are replayed whole, one after the other: only one is on the disk at a time.
+/// Generates the big captures and calls `each` with one after the other. Only one is on the disk at a time.
 pub fn whole_cases(scratch: &Scratch, each: &mut dyn FnMut(&Case) -> Outcome) -> Outcome {
     let Some(perf) = folder() else { return Ok(()) };
     for name in ["slice", "mix"] {
@@ -121,7 +121,7 @@ pub fn whole_cases(scratch: &Scratch, each: &mut dyn FnMut(&Case) -> Outcome) ->
     Ok(())
 }
 
-/// Calls `each` with one capture per protocol, in the order of their names.
+/// Generates one capture per protocol and calls `each` with it, in alphabetical order.
 pub fn protocol_cases(scratch: &Scratch, each: &mut dyn FnMut(&Case) -> Outcome) -> Outcome {
     let Some(perf) = folder() else { return Ok(()) };
     let config = fs::read_to_string(perf.join("mix.yml")).map_err(|e| format!("mix.yml: {e}"))?;
@@ -131,7 +131,7 @@ pub fn protocol_cases(scratch: &Scratch, each: &mut dyn FnMut(&Case) -> Outcome)
         let stem = capture.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let named = own.iter().find_map(|line| {
             let name = line.trim_start_matches("  - {type: ").split([',', '}']).next()?;
-            // `dhcp.pcap` belongs to the protocol `dhcpv4`.
+            // The name of a capture may lack the version: `dhcp.pcap` belongs to the protocol `dhcpv4`.
             stem.starts_with(name.trim_end_matches("v4")).then_some((name, *line))
         });
         let Some((name, line)) = named else { continue };
@@ -148,7 +148,7 @@ pub fn protocol_cases(scratch: &Scratch, each: &mut dyn FnMut(&Case) -> Outcome)
     Ok(())
 }
 
-/// The folder of the generator, if it and the captures it needs are there; says so where they are not.
+/// The folder of the generator if it and its captures exist; prints a message if not.
 fn folder() -> Option<PathBuf> {
     let there = project().join(PERF);
     let complete = there.join("gen_big.py").exists() && project().join(CAPTURES).exists();
@@ -158,7 +158,7 @@ fn folder() -> Option<PathBuf> {
     complete.then_some(there)
 }
 
-/// The captures of which a big one is made.
+/// The small captures that the big one of this name is generated from.
 fn list(perf: &Path, name: &str) -> Result<Vec<PathBuf>, String> {
     let output =
         python().arg(perf.join("lists.py")).arg(name).arg(project().join(CAPTURES)).output().map_err(|e| format!("python3: {e}"))?;
@@ -166,7 +166,7 @@ fn list(perf: &Path, name: &str) -> Result<Vec<PathBuf>, String> {
     if output.status.success() { Ok(text.split_whitespace().map(PathBuf::from).collect()) } else { Err("lists.py failed".into()) }
 }
 
-/// Makes a big capture; returns it and how many packets are in it.
+/// Generates a big capture; returns its path and its number of packets.
 fn blow_up(scratch: &Scratch, perf: &Path, sources: &[PathBuf], megabytes: &str) -> Result<(PathBuf, f64), String> {
     let out = scratch.path("big.pcap");
     let output = python()
@@ -176,7 +176,7 @@ fn blow_up(scratch: &Scratch, perf: &Path, sources: &[PathBuf], megabytes: &str)
         .args(sources)
         .output()
         .map_err(|e| format!("python3: {e}"))?;
-    // `…: 2377 copies of 259 packets (84125 B), 615643 packets, ~40 copies in flight`
+    // The generator prints: `…: 2377 copies of 259 packets (84125 B), 615643 packets, ~40 copies in flight`
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let packets = said.split(", ").nth(1).and_then(|part| part.split(' ').next()).and_then(|n| n.parse().ok());
     packets.map(|n| (out, n)).ok_or_else(|| format!("gen_big.py: {said}{}", String::from_utf8_lossy(&output.stderr)))
@@ -184,12 +184,12 @@ fn blow_up(scratch: &Scratch, perf: &Path, sources: &[PathBuf], megabytes: &str)
 
 fn python() -> Command {
     let mut python = Command::new("python3");
-    // The folder is not part of the project: leave no compiled files in it.
+    // The folder is not part of the project, so do not leave compiled files in it.
     python.env("PYTHONDONTWRITEBYTECODE", "1").stdin(Stdio::null());
     python
 }
 
-/// Reads a capture with `program` once; returns what that cost and how many events it wrote.
+/// Reads a capture with `program` once. Returns the cost and the number of events written.
 pub fn sniff(scratch: &Scratch, program: &Path, case: &Case) -> Result<(Cost, usize), String> {
     let (config, home) = (scratch.write("replay.yml", case.config.as_bytes())?, scratch.path("home"));
     let (config, capture, home) = (config.to_string_lossy(), case.path.to_string_lossy(), home.to_string_lossy());
@@ -201,7 +201,7 @@ pub fn sniff(scratch: &Scratch, program: &Path, case: &Case) -> Result<(Cost, us
     Ok((cost?, events?))
 }
 
-/// The cheapest of some runs of this checkout's program.
+/// The cheapest of several runs of this checkout's program.
 fn cheapest_sniff(scratch: &Scratch, case: &Case) -> Result<(Cost, usize), String> {
     let mut events = 0;
     let cost = cheapest(|| {
@@ -212,7 +212,8 @@ fn cheapest_sniff(scratch: &Scratch, case: &Case) -> Result<(Cost, usize), Strin
     Ok((cost, events))
 }
 
-/// The number of lines in all files of a folder; 0 where there is none. Read in pieces, see [`measure::cost`].
+/// Number of lines in all files of a folder; 0 if it does not exist. Reads in chunks to keep this process small, see
+/// [`measure::cost`].
 fn lines(folder: &Path) -> Result<usize, String> {
     let (mut count, mut piece) = (0, vec![0; 1 << 16]);
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -229,7 +230,7 @@ fn lines(folder: &Path) -> Result<usize, String> {
     Ok(count)
 }
 
-/// The least CPU and the greatest memory of [`RUNS`] runs.
+/// The smallest CPU time and the largest memory of [`RUNS`] runs.
 fn cheapest(mut run: impl FnMut() -> Result<Cost, String>) -> Result<Cost, String> {
     let mut best = run()?;
     for _ in 1..RUNS {

@@ -1,15 +1,16 @@
-//! Import cycles. In every folder, the files and folders in it must form no cycle by what they import of each other, at any depth.
+//! Finds import cycles. The entries of a folder (files and subfolders) must not import each other in a cycle, at any
+//! depth.
 //!
-//! A `mod.rs` stands for its folder: what it uses of its own files, and they of it, is no cycle. A name that it only passes on
-//! (`pub use table::Table`) counts as the file that it comes from.
+//! A `mod.rs` represents its folder: imports between it and its own files are not cycles. A name that it re-exports
+//! (`pub use table::Table`) counts as a name of the file that defines it.
 
 use super::source::{Path, Source};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The files of a crate by path below `src`, without tests.
+/// The files of a crate without tests, by path below `src`.
 pub type Files = BTreeMap<String, Source>;
 
-/// A file that names something of another, and where.
+/// A use of one file by another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Import {
     pub from: String,
@@ -17,10 +18,10 @@ pub struct Import {
     pub to: String,
 }
 
-/// Renamings followed at most, so that a circle of them ends.
+/// Most re-exports and renamings that are followed for a name; stops at circular ones.
 const MOST_RENAMINGS: usize = 8;
 
-/// Which file uses which other file, each with the first line where it does. Files that only tests use are left out.
+/// Which file uses which other file, with the first line that does. Files that only tests use are left out.
 pub fn imports(files: &Files) -> Vec<Import> {
     let mut imports: BTreeMap<(&str, String), usize> = BTreeMap::new();
     for (file, source) in files.iter().filter(|(file, _)| !is_test(files, file)) {
@@ -34,7 +35,7 @@ pub fn imports(files: &Files) -> Vec<Import> {
     imports.into_iter().map(|((from, to), line)| Import { from: from.to_owned(), line, to }).collect()
 }
 
-/// Whether the file, or a folder that it is in, is declared as a module for tests only.
+/// Whether the file, or a folder that contains it, is declared as a module for tests only.
 fn is_test(files: &Files, file: &str) -> bool {
     let modules = modules_of(file);
     (0..modules.len()).any(|at| {
@@ -43,7 +44,7 @@ fn is_test(files: &Files, file: &str) -> bool {
     })
 }
 
-/// The path of a file as modules: `a/b.rs` and `a/b/mod.rs` are `[a, b]`.
+/// The module path of a file: `[a, b]` for `a/b.rs` and `a/b/mod.rs`.
 fn modules_of(file: &str) -> Vec<String> {
     let mut modules: Vec<String> = file.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
     if matches!(modules.last().map(String::as_str), Some("mod" | "lib" | "main")) {
@@ -58,7 +59,7 @@ fn file_of(files: &Files, modules: &[String]) -> Option<String> {
     candidates.into_iter().find(|name| files.contains_key(name))
 }
 
-/// The file in which what `segments` names, as seen in `file`, is written. None for other crates.
+/// The file that defines the item which `segments` names in `file`; `None` for other crates.
 fn resolve(files: &Files, file: &str, segments: &[String], depth: usize) -> Option<String> {
     let own = modules_of(file);
     let (first, mut rest) = segments.split_first()?;
@@ -89,7 +90,7 @@ fn resolve(files: &Files, file: &str, segments: &[String], depth: usize) -> Opti
         rest = after;
     }
     let reached = file_of(files, &at)?;
-    // A name that the module only passes on is of the file that it comes from.
+    // For a re-exported name, continue with the file that defines it.
     if let (Some(name), true) = (rest.first(), depth < MOST_RENAMINGS)
         && let Some(meant) = files.get(&reached)?.names.get(name)
         && (reached != file || meant.as_slice() != segments)
@@ -100,10 +101,10 @@ fn resolve(files: &Files, file: &str, segments: &[String], depth: usize) -> Opti
     Some(reached)
 }
 
-/// A set of files and folders of one folder that use each other in a circle, with the imports between them.
+/// Files and folders of one folder that import each other in a cycle, with the imports between them.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Cycle {
-    /// The folder, or nothing for `src` itself.
+    /// The folder; empty for `src` itself.
     pub folder: String,
     pub members: Vec<String>,
     pub imports: Vec<Import>,
@@ -116,9 +117,9 @@ impl std::fmt::Display for Cycle {
     }
 }
 
-/// All cycles, one per strongly connected set.
+/// All cycles: one per strongly connected component.
 pub fn cycles(imports: &[Import]) -> Vec<Cycle> {
-    // For every folder, who of it imports whom of it.
+    // For each folder, the imports between its entries.
     let mut folders: BTreeMap<String, Vec<(String, String, &Import)>> = BTreeMap::new();
     for import in imports {
         if let Some((folder, from, to)) = meeting(&import.from, &import.to) {
@@ -146,7 +147,8 @@ pub fn cycles(imports: &[Import]) -> Vec<Cycle> {
     found
 }
 
-/// The folder where the ways to two files part, and what they go through there. None where one is the `mod.rs` of that folder.
+/// The innermost folder that contains both files, and the entries of it that lead to each. `None` if one of them is the
+/// `mod.rs` of that folder.
 fn meeting(from: &str, to: &str) -> Option<(String, String, String)> {
     let (from, to): (Vec<&str>, Vec<&str>) = (from.split('/').collect(), to.split('/').collect());
     let same = from.iter().zip(&to).take_while(|(a, b)| a == b).count();

@@ -1,4 +1,4 @@
-//! Which file of a crate uses which other one, from its sources.
+//! Determines from the sources of a crate which file uses which.
 
 pub mod cycles;
 pub mod source;

@@ -1,4 +1,5 @@
-//! Reads a source file: every path that the code outside tests names, with its line, and what the file makes known under other names.
+//! Parses a source file: collects all paths used outside of tests, with their lines, and the names that the file
+//! imports or re-exports.
 
 use std::collections::BTreeMap;
 use syn::{
@@ -6,30 +7,30 @@ use syn::{
     visit::{self, Visit},
 };
 
-/// A path as it stands in the code: its segments, and its line.
+/// A path in the code: its segments and its line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path {
     pub segments: Vec<String>,
     pub line: usize,
 }
 
-/// What is to be known of a file.
+/// What the layer checks need to know about a file.
 #[derive(Debug, Default)]
 pub struct Source {
-    /// Every path of two segments or more, and those of one that a `use` names.
+    /// Every path of two or more segments, and the paths of one segment in `use` declarations.
     pub paths: Vec<Path>,
-    /// The names that `use` brings in, and what they stand for.
+    /// The names that `use` declarations introduce, and the paths that they stand for.
     pub names: BTreeMap<String, Vec<String>>,
-    /// The modules that it declares.
+    /// The modules that the file declares.
     pub modules: Vec<String>,
-    /// Those of them that are compiled for tests only.
+    /// The declared modules that are compiled for tests only.
     pub tests: Vec<String>,
 }
 
-/// Reads the text of a file; tests in it are left out.
+/// Parses the text of a file. Tests inside it are left out.
 ///
 /// # Errors
-/// When it is not Rust.
+/// When the text is not valid Rust.
 pub fn read(text: &str) -> Result<Source, String> {
     let file = syn::parse_file(text).map_err(|e| format!("line {}: {e}", e.span().start().line))?;
     let mut source = Source::default();
@@ -37,7 +38,7 @@ pub fn read(text: &str) -> Result<Source, String> {
     Ok(source)
 }
 
-/// Whether it is compiled for tests only.
+/// Whether the item has the attribute `#[cfg(test)]`.
 fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|a| a.path().is_ident("cfg") && a.parse_args::<syn::Ident>().is_ok_and(|what| what == "test"))
 }
@@ -83,7 +84,8 @@ impl Source {
         }
     }
 
-    /// Paths in the arguments of a macro, which is not parsed: words that `::` joins.
+    /// Collects paths in the arguments of a macro. Macros are not parsed, so a path is a sequence of identifiers joined
+    /// by `::`.
     fn add_tokens(&mut self, tokens: proc_macro2::TokenStream) {
         let (mut path, mut colons): (Option<Path>, usize) = (None, 0);
         for token in tokens {
@@ -136,7 +138,7 @@ impl Visit<'_> for Source {
         visit::visit_macro(self, it);
     }
 
-    // `#[doc = …]`, `#[cfg(test)]`: nothing is used there.
+    // Attributes such as `#[doc = …]` and `#[cfg(test)]` use no items.
     fn visit_attribute(&mut self, _: &Attribute) {}
 }
 

@@ -1,15 +1,15 @@
-//! Capture files: pcap in all its forms, and pcapng.
+//! Fuzzes the reader of capture files: all variants of pcap, and pcapng.
 
 use super::Scratch;
 use sniffer::capture::{Polled, Source, file::FileSource, tally::Tally};
 use std::{sync::Arc, time::Duration};
 
-/// The shortest packet is a record header of this many bytes.
+/// Length of a record header in bytes, and so of the shortest record.
 const LEAST: usize = 16;
-/// Of one packet: what `docs/ARCHITECTURE.md` has among the limits.
+/// Largest frame in bytes, as in the limits of `docs/ARCHITECTURE.md`.
 const LONGEST_FRAME: usize = 262_144;
 
-/// A file is read to its end or to where it is broken, and has no more packets than fit in it.
+/// Checks that reading a file ends, at its end or with an error, and that it has no more packets than fit in it.
 pub fn run(data: &[u8]) {
     let Some(file) = Scratch::new(data) else { return };
     let tally = Arc::new(Tally::default());

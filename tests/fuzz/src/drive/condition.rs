@@ -1,4 +1,4 @@
-//! A condition as the configuration has it, a NUL, and an event as JSON.
+//! Fuzzes conditions. Input: a condition in YAML, a NUL byte, and an event in JSON.
 
 use sniffer::{
     config::Node,
@@ -15,7 +15,8 @@ impl Fields for Half<'_> {
     }
 }
 
-/// An event decides every condition, and what is decided without some of its fields it decides likewise.
+/// Checks that a condition has a result for every event, and that a result with some fields unknown equals the one with
+/// all known.
 pub fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let (condition, event) = text.split_once('\0').unwrap_or((text, "{}"));

@@ -1,4 +1,5 @@
-//! Configurations: the text of a file, then settings of the command line (`-E`), each behind a NUL. Variables are the process's.
+//! Fuzzes configurations. Input: the text of a file, then settings of the command line (`-E`), each after a NUL byte.
+//! Environment variables are those of the process.
 
 use super::Scratch;
 use sniffer::{
@@ -11,10 +12,10 @@ use sniffer::{
     time::Timestamp,
 };
 
-/// What one error may say: an input is much shorter, and is quoted in part.
+/// Longest error message in bytes. An input is much shorter, and messages quote only parts of it.
 const LONGEST_ERROR: usize = 256 << 10;
 
-/// A clock that stands still.
+/// A clock that always returns the same time.
 struct Epoch;
 
 impl Clock for Epoch {
@@ -23,7 +24,8 @@ impl Clock for Epoch {
     }
 }
 
-/// It is read or refused, by the loader and by those modules that open nothing; what `export config` shows can be read again.
+/// Checks that the loader and the modules that open nothing accept or refuse the input, and that the output of `export
+/// config` can be read again.
 pub fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let mut parts = text.split('\0');
@@ -58,7 +60,7 @@ pub fn run(data: &[u8]) {
     config::leftover(root);
 }
 
-/// The value, or an error that can be shown.
+/// The value, or `None` for an error, whose message must not be empty or too long.
 fn short<T>(result: Result<T, config::Error>) -> Option<T> {
     result.map_err(|error| assert!(!error.0.is_empty() && error.0.len() < LONGEST_ERROR, "an error of {} bytes", error.0.len())).ok()
 }

@@ -1,5 +1,5 @@
-//! Frames, decoded and counted as flows. The first byte is the link; then of every frame a byte that says how it was captured, its
-//! length in two, and its bytes.
+//! Fuzzes the decoder and the flow table. Input: the link type (one byte), then for each frame a byte about its
+//! capture, its length (two bytes) and its bytes.
 
 use super::{Documents, Input};
 use sniffer::{
@@ -13,7 +13,8 @@ use std::time::Duration;
 
 const LINKS: [Link; 5] = [Link::Ethernet, Link::RawIp, Link::LinuxSll, Link::LinuxSll2, Link::Null];
 
-/// Every frame is one flow at the most, and every one of those a report per period and one at its end.
+/// Checks that each frame makes at most one flow, and that each flow has at most one report per call of `report` and
+/// one at the end.
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
     let link = LINKS[usize::from(input.byte()) % LINKS.len()];

@@ -1,4 +1,5 @@
-//! Filters. An even first byte: the rest is a classic program of ten bytes per instruction; an odd one: words of an expression.
+//! Fuzzes filters. If the first byte is even, the rest is a classic program with ten bytes per instruction; if it is
+//! odd, the rest selects the words of an expression.
 
 use super::Input;
 use sniffer::capture::{
@@ -9,7 +10,8 @@ use sniffer::capture::{
     },
 };
 
-/// Words, so that libpcap gets past the first of them; no names, which it would ask a name server for.
+/// Words of filter expressions, so that libpcap's parser accepts more than the first one. Host names are left out,
+/// because libpcap would ask a name server for them.
 #[rustfmt::skip]
 const WORDS: [&str; 64] = [
     "tcp", "udp", "icmp", "icmp6", "ip", "ip6", "arp", "ether", "port", "portrange", "host", "net", "proto", "src", "dst", "and",
@@ -17,12 +19,12 @@ const WORDS: [&str; 64] = [
     "=", "!=", "<", ">", "0", "1", "2", "4", "6", "7", "12", "14", "53", "80", "443", "1-1023",
     "0xff", "0x1fff", "65535", "10.0.0.1", "10.0.0.0/8", "fe80::1", "00:11:22:33:44:55", "vlan", "mpls", "len", "less", "greater", "multicast", "tcpflags", "tcp-syn", "^",
 ];
-/// What libpcap makes of long expressions takes it long.
+/// Limit of words in an expression: libpcap takes long to compile long ones.
 const MOST_WORDS: usize = 40;
-/// Instructions in the place of one: the most that a load in four forms takes, and some that are there once.
+/// Most eBPF instructions per classic instruction: a load in all four copies, and some instructions that occur once.
 const LONGEST: usize = 200;
 
-/// Everything that classic BPF has, so that a random program is often a good one.
+/// All instruction codes of classic BPF, so that a random program is often valid.
 const CODES: [u16; 47] = [
     0x00, 0x20, 0x28, 0x30, 0x40, 0x48, 0x50, 0x60, 0x80, 0x01, 0x61, 0x81, 0xb1, 0x02, 0x03, 0x04, 0x0c, 0x14, 0x1c, 0x24, 0x2c, 0x34,
     0x3c, 0x44, 0x4c, 0x54, 0x5c, 0x64, 0x6c, 0x74, 0x7c, 0x84, 0x94, 0x9c, 0xa4, 0xac, 0x05, 0x15, 0x1d, 0x25, 0x2d, 0x35, 0x3d, 0x45,
@@ -33,7 +35,7 @@ const FRAME: &[u8] = b"\x02\0\0\0\0\x01\x02\0\0\0\0\x02\x08\0\x45\0\0\x34\0\x01\
     \0\0\0\x01\0\0\0\x02\x50\x18\x20\0\0\0\0\0GET / HTTP/1";
 const TAG: StrippedTag = StrippedTag { tpid: 0x8100, tci: 7 };
 
-/// Programs are accepted or not, end, and are compiled to ones that jump within themselves.
+/// Checks that every program is accepted or refused, terminates, and compiles to a program whose jumps stay inside it.
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
     match input.byte() {
@@ -70,7 +72,7 @@ fn expression(input: Input<'_>) {
     let theirs = pcap::Capture::dead(pcap::Linktype::ETHERNET).unwrap().compile(&text, true).unwrap();
     for len in [0, 13, 20, 36, FRAME.len()] {
         let (frame, whole) = (&FRAME[..len], FRAME.len() as u32);
-        // Libpcap's interpreter has no other length than that of what it is shown.
+        // Libpcap's interpreter takes the captured length as the length on the wire.
         assert_eq!(program.matches(frame, len as u32, None), theirs.filter(frame), "`{text}` on {len} bytes");
         program.matches(frame, whole, Some(TAG));
     }
@@ -94,7 +96,8 @@ fn check(program: &Program) {
     }
 }
 
-/// RFC 9669: every jump is to an instruction, and the last one ends the program or jumps back into it.
+/// Checks by RFC 9669 that every jump leads to an instruction, and that the last instruction ends the program or is a
+/// jump.
 fn check_compiled(insns: &[Insn], program: &Program) {
     let most = LONGEST * (program.ops().len() + 1);
     assert!(insns.len() <= most, "{} instructions of {}", insns.len(), program.ops().len());

@@ -1,13 +1,13 @@
-//! A time in eight bytes, a format string, a NUL, and an event as JSON.
+//! Fuzzes format strings. Input: a time (eight bytes), a format string, a NUL byte, and an event in JSON.
 
 use super::Input;
 use serde_json::{Value, json};
 use sniffer::{output::format::Format, time::Timestamp};
 
-/// What is known of every event beforehand, as in an output.
+/// Fields with the same value in every event, which an output fills in once.
 const KNOWN: [(&str, &str); 2] = [("agent.version", "9.6.0"), ("agent.name", "here")];
 
-/// What is filled in beforehand gives the same text as what is filled in for each event.
+/// Checks that filling in these fields once gives the same text as filling them in per event.
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
     let time = Timestamp(u64::from(input.word()) << 32 | u64::from(input.word()));
@@ -26,7 +26,7 @@ pub fn run(data: &[u8]) {
         event = json!({});
     }
     for (name, value) in KNOWN {
-        // One key with a dot is found first.
+        // A key that contains a dot takes precedence over nested objects.
         event[name] = value.into();
     }
     let filled = format.text(time, &event);

@@ -1,7 +1,8 @@
-//! One driver per kind of input: reads bytes as a sequence of actions, plays them to the real code, and checks what must hold. The
-//! fuzzer runs one of them, and the integration tests replay the corpus through them.
+//! One driver per kind of input. It reads the input as a sequence of actions, runs them through the program's code, and
+//! checks the results. The fuzzer runs one driver, and the integration tests replay the corpus through all of them.
 //!
-//! Everywhere: nothing panics, memory and output are bounded by the input, and every document is JSON.
+//! All drivers check that nothing panics, that memory and output are bounded by the size of the input, and that every
+//! document is JSON.
 
 mod capture;
 mod condition;
@@ -24,10 +25,10 @@ use std::{
     },
 };
 
-/// Plays an input.
+/// Runs one input.
 type Driver = fn(&[u8]);
 
-/// The targets beside the protocols.
+/// The targets that are not protocols.
 const OTHERS: &[(&str, Driver)] = &[
     ("capture", capture::run),
     ("condition", condition::run),
@@ -38,12 +39,12 @@ const OTHERS: &[(&str, Driver)] = &[
     ("reassembly", reassembly::run),
 ];
 
-/// The name of every target: the protocols', and those of what they are built on.
+/// The names of all targets: the protocols and [`OTHERS`].
 pub fn targets() -> impl Iterator<Item = &'static str> {
     PROTOCOLS.iter().map(|protocol| protocol.name).chain(OTHERS.iter().map(|(name, _)| *name))
 }
 
-/// Plays one input of one target; of a name that is none it does nothing.
+/// Runs one input of one target; does nothing if the target is unknown.
 pub fn run(target: &str, data: &[u8]) {
     if let Some((_, driver)) = OTHERS.iter().find(|(name, _)| *name == target) {
         driver(data);
@@ -52,26 +53,26 @@ pub fn run(target: &str, data: &[u8]) {
     }
 }
 
-/// Takes pieces off an input.
+/// Reads an input piece by piece.
 struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
-    /// The next byte; 0 where there is none.
+    /// The next byte; 0 at the end.
     fn byte(&mut self) -> u8 {
         self.bytes(1).first().copied().unwrap_or_default()
     }
 
-    /// The next two bytes.
+    /// The next two bytes, as a big-endian number.
     fn short(&mut self) -> u16 {
         u16::from_be_bytes([self.byte(), self.byte()])
     }
 
-    /// The next four bytes.
+    /// The next four bytes, as a big-endian number.
     fn word(&mut self) -> u32 {
         u32::from(self.short()) << 16 | u32::from(self.short())
     }
 
-    /// The next `len` bytes, or what is left.
+    /// The next `len` bytes, or the rest if there are fewer.
     fn bytes(&mut self, len: usize) -> &'a [u8] {
         let (taken, left) = self.0.split_at(len.min(self.0.len()));
         self.0 = left;
@@ -83,7 +84,7 @@ impl<'a> Input<'a> {
     }
 }
 
-/// A file with an input in it, for code that reads files; removed when dropped. `None`: there is no room for it.
+/// A file with an input, for code that reads files; deleted when dropped. `new` returns `None` if it cannot be written.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -108,10 +109,10 @@ impl Drop for Scratch {
     }
 }
 
-/// One document is never longer than this: the protocols bound what they quote of a message, packed or not.
+/// Longest document in bytes: protocols limit what they copy from a message, also after decompression.
 const LONGEST_DOCUMENT: usize = 4 << 20;
 
-/// Counts and checks documents.
+/// Counts documents and checks that they are JSON.
 #[derive(Clone, Default)]
 struct Documents(Arc<Mutex<usize>>);
 
@@ -128,7 +129,7 @@ impl Documents {
         }))
     }
 
-    /// No more than `most` of them came.
+    /// Checks that there were at most `most` documents.
     fn check(&self, most: usize) {
         let count = *self.0.lock().unwrap();
         assert!(count <= most, "{count} documents of an input that can hold no more than {most}");

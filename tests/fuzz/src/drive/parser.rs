@@ -1,7 +1,8 @@
-//! A conversation, played to a protocol's parser through the real engine.
+//! Fuzzes a protocol's parser with a conversation that runs through the real stream layer.
 //!
-//! The first byte says how ([`ALL_OPTIONS`] and its neighbours); then come pieces: a byte with the direction (bit 0) and what it is
-//! (bits 1 to 3, see [`Player::piece`]), a length of two bytes (the high one first), and that many bytes where it is data.
+//! Input: a byte of options ([`ALL_OPTIONS`] and the following constants), then pieces. A piece is a control byte with
+//! the direction (bit 0) and the kind (bits 1 to 3, see [`Player::piece`]), a length of two bytes (big-endian), and as
+//! many bytes if it is data.
 
 use super::{Documents, Input};
 use sniffer::{
@@ -15,18 +16,18 @@ use sniffer::{
 };
 use std::{net::SocketAddr, sync::OnceLock, time::Duration};
 
-/// Every option that shows more of a message is on.
+/// All options that make the parser show more of a message are on.
 const ALL_OPTIONS: u8 = 1;
-/// Datagrams, where the protocol knows both.
+/// Use datagrams, if the protocol supports both transports.
 const DATAGRAMS: u8 = 2;
-/// No handshake was seen.
+/// Start in the middle of the connection, without a handshake.
 const JOINED: u8 = 4;
-/// The port is shared, so that probes decide.
+/// Two protocols share the port, so that probes select one.
 const SHARED: u8 = 8;
-/// IPv6 (ICMPv6).
+/// Use IPv6 (and ICMPv6).
 const V6: u8 = 16;
 
-/// Of all protocols; nobody minds those of others.
+/// The options of all protocols; each ignores those of others.
 const OPTIONS: &str = "{send_request: true, send_response: true, send_all_headers: true, include_body_for: [text, json, form, html], \
     decode_body: true, split_cookie: true, hide_keywords: [password], real_ip_header: X-Forwarded-For, include_authorities: true, \
     include_additionals: true, parseunknown: true, maxvalues: -1, maxbytespervalue: 64, parse_arguments: true, \
@@ -40,16 +41,16 @@ fn options(all: bool) -> &'static Node {
     &NODES.get_or_init(|| ["{}", OPTIONS].map(|text| Node::parse(text).unwrap()))[usize::from(all)]
 }
 
-/// The protocol under test, and another one that a connection may be handed over to.
+/// The protocol under test, and another one to which a connection may be handed over.
 const IDS: [PublisherId; 2] = [PublisherId(1), PublisherId(2)];
 
-/// Every port is of the first protocol, or of both.
+/// The port map: every port belongs to the first protocol, or to both.
 fn ports(shared: bool) -> &'static PortMap {
     static PORTS: OnceLock<[PortMap; 2]> = OnceLock::new();
     &PORTS.get_or_init(|| [PortMap::new([], &IDS[..1]), PortMap::new([], &IDS)])[usize::from(shared)]
 }
 
-/// Plays `data`; no input gives more events than it has bytes.
+/// Runs `data`, and checks that it gives no more events than it has bytes.
 pub fn run(protocol: &'static Protocol, data: &[u8]) {
     let mut input = Input(data);
     let how = input.byte();
@@ -99,9 +100,9 @@ struct Player {
     totals: Totals,
     sink: Sink,
     now: Timestamp,
-    /// The client's, the server's.
+    /// The client and the server.
     ends: [SocketAddr; 2],
-    /// The next sequence number of each.
+    /// The next sequence number of client and server.
     next: [u32; 2],
 }
 
@@ -117,7 +118,7 @@ impl Player {
             3 => input.bytes(len.into()).chunks(7).for_each(|part| self.data(from, part, 0)),
             4 => self.next[from] = self.next[from].wrapping_add(len.into()),
             5 => self.advance(self.now.after(step)),
-            // A packet of a time before.
+            // A timestamp that goes back.
             6 => self.now = Timestamp(self.now.since(Timestamp(step.as_nanos() as u64))),
             _ => match len % 3 {
                 0 => self.segment(from, 0x11, &[], 0),
@@ -163,7 +164,7 @@ impl Player {
         };
         let [mut client, mut server] = self.ends;
         if icmp {
-            // Nobody knows yet which of them asks: the sender counts as the client.
+            // It is not known yet which end is the client, so the sender counts as the client.
             if dir == Direction::ToClient {
                 std::mem::swap(&mut client, &mut server);
             }
@@ -191,7 +192,7 @@ impl Player {
     }
 
     fn with_streams<T>(&mut self, f: impl FnOnce(&mut Streams, &mut Env<'_>) -> T) -> T {
-        // A range that is not shorter than half of all sequence numbers has no beginning and no end.
+        // A range of 2^31 or more sequence numbers would be ambiguous.
         let mut check = |_: FlowKey, verdict: Verdict| {
             if let Verdict::Skip { from, until, .. } = verdict {
                 assert!(until.wrapping_sub(from).cast_signed() > 0, "a skip from {from} until {until}");

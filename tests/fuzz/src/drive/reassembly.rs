@@ -1,6 +1,6 @@
-//! Segments in any order, against a model: the byte at every place of the stream is known, so everything that comes out can be checked.
-//! The first four bytes are the initial sequence number, the fifth says whether segments may be cut; then of every segment its place
-//! (two bytes, signed), its length, and what else happens (a byte each).
+//! Fuzzes reassembly with segments in any order. The byte at each position of the stream is computable, so all output
+//! can be checked. Input: the initial sequence number (four bytes), whether segments may be cut (one byte), then for
+//! each segment its position (two bytes, signed), its length and the kind of action (one byte each).
 
 use super::Input;
 use sniffer::{
@@ -15,11 +15,11 @@ fn byte_at(place: i64) -> u8 {
 
 #[derive(Default)]
 struct Model {
-    /// The next byte that comes out.
+    /// Position of the next byte of output.
     at: i64,
-    /// What was captured.
+    /// Positions of all captured bytes.
     seen: HashSet<i64>,
-    /// The end of the segment that reaches furthest.
+    /// The greatest end of a segment so far.
     end: i64,
     cut: bool,
 }
@@ -48,7 +48,8 @@ impl Model {
     }
 }
 
-/// Bytes come out in order, once, and as they were; a gap is what never came before it was declared.
+/// Checks that bytes come out in order, once and unchanged, and that a gap contains no byte that arrived before it was
+/// declared.
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
     let isn = input.word();
