@@ -43,7 +43,8 @@ const VERBS: &[Verb] = &[
     ("fuzz", "ten seconds of every fuzz target, or of those named; --seconds N for longer", fuzz::fuzz),
     (
         "bench",
-        "measure capture, replay and events on this machine; --against PROGRAM compares with another build, --runs N times",
+        "measure capture, replay and events on this machine; --against PROGRAM compares with another build, --runs N times; hostile: input that \
+         was made to cost much, against bounds",
         bench::bench,
     ),
 ];

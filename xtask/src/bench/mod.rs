@@ -1,8 +1,9 @@
 //! `bench`: measures CPU and memory of live capture, of replays, and of each protocol's events on this machine, and
-//! prints them. It does not pass or fail, because times on a shared machine are no test. Files and network namespaces
-//! that it makes are removed at the end, also after an error.
+//! prints them. It does not pass or fail, because times on a shared machine are no test; only [`hostile`] has bounds.
+//! Files and network namespaces that it makes are removed at the end, also after an error.
 
 mod compare;
+mod hostile;
 mod live;
 mod measure;
 mod replay;
@@ -65,7 +66,12 @@ fn options(args: &[String]) -> Result<Options, String> {
 ///
 /// With `--against PROGRAM` it runs both programs alternately on the same captures and prints ratios: on the two big
 /// captures by default, on each protocol's capture with the part `protocols`.
+///
+/// `bench hostile` is a verb of its own: it has bounds, and fails where they are exceeded.
 pub fn bench(args: &[String]) -> Outcome {
+    if let Some(("hostile", rest)) = args.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        return hostile::run(rest);
+    }
     let options = options(args)?;
     if let Some(against) = options.against.as_ref().filter(|path| !path.is_file()) {
         return Err(format!("{}: there is no such program", against.display()));

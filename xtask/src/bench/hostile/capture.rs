@@ -1,0 +1,111 @@
+//! Writes capture files of TCP connections, segment by segment: Ethernet, IPv4, no checksums. Nothing of a file is kept in memory.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write},
+    path::Path,
+};
+
+/// Nanoseconds between two frames.
+const STEP: u64 = 100;
+/// The pcap header: nanoseconds, little endian, Ethernet.
+const HEADER: [u8; 24] = [0x4d, 0x3c, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0];
+/// The time of the first frame, in nanoseconds since 1970.
+const BEGIN: u64 = 1_700_000_000_000_000_000;
+/// The server of all connections.
+const SERVER: [u8; 4] = [192, 168, 0, 1];
+
+/// A capture file that is being written.
+pub struct Capture {
+    file: BufWriter<File>,
+    now: u64,
+}
+
+/// A connection between a client and [`SERVER`], with the next sequence number of each.
+pub struct Connection {
+    client: ([u8; 4], u16),
+    port: u16,
+    next: [u32; 2],
+}
+
+impl Capture {
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let mut file = BufWriter::with_capacity(1 << 16, File::create(path)?);
+        file.write_all(&HEADER)?;
+        Ok(Self { file, now: BEGIN })
+    }
+
+    /// A handshake of a client of its own with `port` of the server.
+    pub fn connect(&mut self, number: u32, port: u16) -> io::Result<Connection> {
+        let [_, a, b, c] = number.to_be_bytes();
+        let mut connection = Connection { client: ([10, a, b, c], 40_000), port, next: [1000, 5000] };
+        self.frame(&connection, 0, 0x02, 1000, &[])?;
+        connection.next[0] += 1;
+        self.frame(&connection, 1, 0x12, 5000, &[])?;
+        connection.next[1] += 1;
+        self.frame(&connection, 0, 0x10, 1001, &[])?;
+        Ok(connection)
+    }
+
+    /// The next bytes of the client (0) or of the server (1), in one segment.
+    pub fn data(&mut self, connection: &mut Connection, side: usize, bytes: &[u8]) -> io::Result<()> {
+        self.frame(connection, side, 0x18, connection.next[side], bytes)?;
+        connection.next[side] = connection.next[side].wrapping_add(bytes.len() as u32);
+        Ok(())
+    }
+
+    /// The next bytes in segments of one byte each. Of every `block` of them the segments are written in the order that `shuffle` puts their offsets into.
+    pub fn bytes(
+        &mut self,
+        connection: &mut Connection,
+        side: usize,
+        bytes: &[u8],
+        block: usize,
+        shuffle: fn(&mut [usize]),
+    ) -> io::Result<()> {
+        let first = connection.next[side];
+        let mut order = Vec::with_capacity(block);
+        for (number, part) in bytes.chunks(block).enumerate() {
+            order.clear();
+            order.extend(0..part.len());
+            shuffle(&mut order);
+            for &at in &order {
+                let seq = first.wrapping_add((number * block + at) as u32);
+                self.frame(connection, side, 0x18, seq, &part[at..=at])?;
+            }
+        }
+        connection.next[side] = first.wrapping_add(bytes.len() as u32);
+        Ok(())
+    }
+
+    pub fn finish(mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+
+    fn frame(&mut self, connection: &Connection, side: usize, flags: u8, seq: u32, payload: &[u8]) -> io::Result<()> {
+        let (client, port) = connection.client;
+        let ends = [(client, port), (SERVER, connection.port)];
+        let ((source, source_port), (destination, destination_port)) = (ends[side], ends[1 - side]);
+        let mut frame = [0; 54];
+        frame[12] = 8;
+        frame[14] = 0x45;
+        frame[16..18].copy_from_slice(&(40 + payload.len() as u16).to_be_bytes());
+        (frame[22], frame[23]) = (64, 6);
+        frame[26..30].copy_from_slice(&source);
+        frame[30..34].copy_from_slice(&destination);
+        frame[34..36].copy_from_slice(&source_port.to_be_bytes());
+        frame[36..38].copy_from_slice(&destination_port.to_be_bytes());
+        frame[38..42].copy_from_slice(&seq.to_be_bytes());
+        frame[42..46].copy_from_slice(&connection.next[1 - side].to_be_bytes());
+        (frame[46], frame[47]) = (0x50, flags);
+        frame[48..50].copy_from_slice(&u16::MAX.to_be_bytes());
+        let (seconds, nanos) = (self.now / 1_000_000_000, self.now % 1_000_000_000);
+        self.now += STEP;
+        let length = (frame.len() + payload.len()) as u32;
+        for number in [seconds as u32, nanos as u32, length, length] {
+            self.file.write_all(&number.to_le_bytes())?;
+        }
+        self.file.write_all(&frame)?;
+        self.file.write_all(payload)
+    }
+}

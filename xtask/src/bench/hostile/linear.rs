@@ -1,0 +1,113 @@
+//! `bench hostile linear`: messages that grow slowly, in segments of one byte. What a segment costs must depend neither on what came before it nor
+//! on how much. A protocol that looks at a message again from its start with each segment is out of bounds here.
+
+use super::{
+    capture::Capture,
+    conversations::{BODY, CASES, Case, Order},
+};
+use crate::bench::{Scratch, measure};
+use std::path::Path;
+
+/// Segments of the longer input of a pair; the shorter one is half of it.
+const SEGMENTS: usize = 400_000;
+/// Runs of each measurement. The cheapest counts: other processes can only add to the cost.
+const RUNS: usize = 3;
+/// How often a segment may cost what one of a skipped HTTP body costs.
+const MOST_TIMES_A_BODY: f64 = 3.0;
+/// How often the whole input may cost what half of it costs.
+const MOST_TIMES_HALF: f64 = 2.4;
+/// CPU seconds below which the ratio of two runs says nothing.
+const SHORTEST: f64 = 0.05;
+/// Connections that [`Order::Connections`] makes of this many bytes each.
+const SHORT_CONNECTION: usize = 5000;
+/// Of so many segments that follow each other [`Order::Reversed`] and [`Order::Mixed`] change the order.
+const BLOCK: usize = 1000;
+
+/// Prints the table; returns the rows that are out of bounds.
+pub fn run(scratch: &Scratch, program: &Path) -> Result<Vec<String>, String> {
+    println!(
+        "Segments of one byte, {SEGMENTS} of them (best of {RUNS} runs). Bounds: at most {MOST_TIMES_A_BODY} times a skipped HTTP body, and at most"
+    );
+    println!("{MOST_TIMES_HALF} times as long as half of the input.\n");
+    println!("| case | ns a segment | × body | × half | |");
+    println!("|---|---|---|---|---|");
+    let start = seconds(scratch, program, &BODY, 0)?;
+    let body = (seconds(scratch, program, &BODY, SEGMENTS)? - start).max(1e-9);
+    let mut out = Vec::new();
+    for case in std::iter::once(&BODY).chain(CASES) {
+        let (half, whole) =
+            match seconds(scratch, program, case, SEGMENTS / 2).and_then(|half| Ok((half, seconds(scratch, program, case, SEGMENTS)?))) {
+                Ok(both) => both,
+                Err(error) => {
+                    println!("| {} | | | | failed |", case.name);
+                    out.push(format!("{}: {error}", case.name));
+                    continue;
+                }
+            };
+        let (half, whole) = (half - start, whole - start);
+        let (to_body, to_half) = (whole / body, whole / half.max(1e-9));
+        let wrong = to_body > MOST_TIMES_A_BODY || (whole > SHORTEST && to_half > MOST_TIMES_HALF);
+        let verdict = if wrong { "out of bounds" } else { "" };
+        println!("| {} | {:.0} | {to_body:.2} | {to_half:.2} | {verdict} |", case.name, whole * 1e9 / SEGMENTS as f64);
+        if wrong {
+            out.push(format!("{}: {to_body:.2} times a skipped body, {to_half:.2} times half of the input", case.name));
+        }
+    }
+    Ok(out)
+}
+
+/// The CPU seconds of the cheapest run over `segments` segments of a case.
+fn seconds(scratch: &Scratch, program: &Path, case: &Case, segments: usize) -> Result<f64, String> {
+    let path = scratch.path("linear.pcap");
+    write(&path, case, segments).map_err(|e| format!("{}: {e}", path.display()))?;
+    let config = scratch.write("linear.yml", case.config().as_bytes())?;
+    let (config, capture, home) = (config.to_string_lossy(), path.to_string_lossy(), scratch.path("home"));
+    let home = home.to_string_lossy();
+    let args = ["-e", "-t", "-I", &*capture, "-c", &*config, "--path.home", &*home];
+    let mut best = f64::INFINITY;
+    for _ in 0..RUNS {
+        best = best.min(measure::cost(scratch, program, &args)?.cpu);
+        // Where one run takes this long, the other runs would not change the verdict.
+        if best > 5.0 {
+            break;
+        }
+    }
+    scratch.remove(&path);
+    Ok(best)
+}
+
+fn write(path: &Path, case: &Case, segments: usize) -> std::io::Result<()> {
+    let mut capture = Capture::create(path)?;
+    let bytes = (case.make)(segments);
+    let of_connection = if case.order == Order::Connections { SHORT_CONNECTION } else { segments.max(1) };
+    let (mut left, mut number) = (segments, 0);
+    while left > 0 {
+        let now = left.min(of_connection).min(bytes.len());
+        let mut connection = capture.connect(number, case.port)?;
+        if !case.request.is_empty() {
+            capture.data(&mut connection, 0, case.request)?;
+        }
+        let side = usize::from(!case.request.is_empty());
+        let (block, order): (_, fn(&mut [usize])) = match case.order {
+            Order::Reversed => (BLOCK, |order| order.reverse()),
+            Order::Mixed => (BLOCK, mix),
+            Order::AsSent | Order::Connections => (usize::MAX, |_| ()),
+        };
+        capture.bytes(&mut connection, side, &bytes[..now], block.min(now.max(1)), order)?;
+        left -= now;
+        number += 1;
+        if now < of_connection && case.order != Order::Connections {
+            break;
+        }
+    }
+    capture.finish()
+}
+
+/// Puts offsets into an order that is always the same and looks random: a linear congruential generator picks partners.
+fn mix(order: &mut [usize]) {
+    let mut state = 12_345_u64;
+    for at in (1..order.len()).rev() {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        order.swap(at, (state >> 33) as usize % (at + 1));
+    }
+}

@@ -1,0 +1,85 @@
+//! `bench hostile`: input that was made to cost much. Each part prints a table with a bound, marks the rows that are out of bounds, and fails
+//! if there is one. Bounds are ratios to another case of the same run where time is measured, because the machine is shared.
+
+mod capture;
+mod conversations;
+mod linear;
+
+use super::{Scratch, measure, program};
+use crate::{
+    Outcome,
+    setup::{BENCH, BUILD, cargo, ensure, sh},
+};
+use std::path::{Path, PathBuf};
+
+/// The name by which a part is asked for, and its code. It prints its table and returns what is out of bounds, a line for each.
+type Part = (&'static str, fn(&Scratch, &Path) -> Result<Vec<String>, String>);
+
+/// In the order in which they are run.
+const PARTS: &[Part] = &[("linear", linear::run)];
+
+/// What the command line asks for.
+#[derive(Debug, Default, PartialEq)]
+struct Options {
+    /// Empty means all of them.
+    parts: Vec<String>,
+    /// Measured instead of the release build of this checkout.
+    program: Option<PathBuf>,
+}
+
+fn options(args: &[String]) -> Result<Options, String> {
+    let (mut options, mut args) = (Options::default(), args.iter());
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--program" => options.program = Some(args.next().ok_or("--program takes the path of a program")?.into()),
+            part if PARTS.iter().any(|(name, _)| *name == part) => options.parts.push(part.to_owned()),
+            unknown => {
+                let known: Vec<&str> = PARTS.iter().map(|(name, _)| *name).collect();
+                return Err(format!("{unknown:?} is unknown; there are --program PROGRAM and the parts {}", known.join(", ")));
+            }
+        }
+    }
+    Ok(options)
+}
+
+/// Builds the release binary of this checkout unless `--program` names another one, runs the parts and prints their tables.
+///
+/// # Errors
+/// The rows that are out of bounds, and whatever kept a part from being measured.
+pub fn run(args: &[String]) -> Outcome {
+    let options = options(args)?;
+    ensure(BUILD)?;
+    ensure(BENCH)?;
+    let measured = match options.program {
+        Some(program) if program.is_file() => program,
+        Some(program) => return Err(format!("{}: there is no such program", program.display())),
+        None => {
+            sh(&mut cargo(&["build", "--release", "--package", "sniffer", "--locked"]))?;
+            program()
+        }
+    };
+    let scratch = Scratch::new()?;
+    println!("\n{}", measure::machine());
+    let mut out_of_bounds = Vec::new();
+    for (name, part) in PARTS.iter().filter(|(name, _)| options.parts.is_empty() || options.parts.iter().any(|part| part == name)) {
+        println!();
+        out_of_bounds.extend(part(&scratch, &measured)?.into_iter().map(|row| format!("{name}: {row}")));
+    }
+    if out_of_bounds.is_empty() { Ok(()) } else { Err(format!("out of bounds:\n  {}", out_of_bounds.join("\n  "))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_read() {
+        let parsed = |text: &str| options(&text.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        let expected = Options { parts: vec!["linear".into()], program: Some("old".into()) };
+        assert_eq!(parsed("linear --program old"), Ok(expected));
+        assert_eq!(parsed(""), Ok(Options::default()));
+        for wrong in ["--program", "other"] {
+            assert!(parsed(wrong).is_err(), "{wrong} was accepted: {:?}", parsed(wrong));
+        }
+    }
+}
