@@ -191,7 +191,7 @@ fn live_tagged_frames_give_the_same_transactions_over_every_backend() {
     }
 }
 
-/// Sends as many bytes as the third argument says to the port in the second of the host in the first.
+/// A Python script that sends data over TCP. Arguments: host, port, number of bytes.
 const SENDER: &str = "
 import socket, sys
 with socket.create_connection((sys.argv[1], int(sys.argv[2]))) as s:
@@ -200,7 +200,7 @@ with socket.create_connection((sys.argv[1], int(sys.argv[2]))) as s:
     s.recv(1)
 ";
 
-/// Takes one connection on the port in the first argument and reads it to its end.
+/// A Python script that accepts one TCP connection and reads until it is closed. Argument: port.
 const RECEIVER: &str = "
 import socket, sys
 with socket.create_server(('0.0.0.0', int(sys.argv[1]))) as s:
@@ -211,7 +211,8 @@ with socket.create_server(('0.0.0.0', int(sys.argv[1]))) as s:
             pass
 ";
 
-/// A column of the `Tcp:` lines of /proc/net/snmp: what the kernel counted in a network namespace.
+/// The kernel's TCP counter `name` of a network namespace, from the `Tcp:` lines of /proc/net/snmp. `cat` runs in the
+/// namespace.
 fn tcp_counter(mut cat: Command, name: &str) -> u64 {
     let output = cat.arg("/proc/net/snmp").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -220,7 +221,7 @@ fn tcp_counter(mut cat: Command, name: &str) -> u64 {
     lines[1][at].parse().unwrap()
 }
 
-/// Frames that an interface received, each of which may be several segments.
+/// Frames that the interface `v0` received; each may contain several segments. `cat` runs in its network namespace.
 fn received_frames(mut cat: Command) -> u64 {
     let output = cat.arg("/proc/net/dev").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -259,10 +260,10 @@ fn live_flows_count_segments_that_were_joined() {
         let number = |path: &str| flow.pointer(path).and_then(Value::as_u64).unwrap_or_default();
         let seen = (number("/source/packets"), number("/destination/packets"));
         assert!(frames < sent, "{frames} frames, {sent} segments: none were joined, so this shows nothing");
-        // The kernel counts segments that are sent again apart from `OutSegs`.
+        // `OutSegs` does not include retransmitted segments.
         let on_the_wire = (sent + retransmitted, answered);
         assert_eq!(seen, on_the_wire, "{hook}: segments sent and answered; {frames} frames; {flow:#}\nit said:\n{said}");
-        // Ethernet, IPv4, and TCP with timestamps; the SYN has eight bytes of options more.
+        // Headers of Ethernet, IPv4, and TCP with the timestamp option; the SYN has eight more bytes of options.
         let (bytes, expected) = (number("/source/bytes"), BYTES + (sent + retransmitted) * (14 + 20 + 32) + 8);
         let exact = bytes == expected || retransmitted > 0 && bytes > expected;
         assert!(exact, "{hook}: {bytes} bytes, expected {expected}; {sent} segments, {retransmitted} of them again; {flow:#}");

@@ -91,7 +91,7 @@ impl Scratch {
     fn new(data: &[u8]) -> Option<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("sniffer-fuzz-{}-{}", process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        // In memory, where there is such a place.
+        // Use a file system in memory if there is one.
         let folder = Some(Path::new("/dev/shm")).filter(|path| path.is_dir()).map_or_else(std::env::temp_dir, Path::to_owned);
         let file = Self(folder.join(name));
         fs::write(&file.0, data).ok()?;
