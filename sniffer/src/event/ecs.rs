@@ -180,8 +180,8 @@ struct Network<'a> {
     bytes: u64,
     community_id: &'a str,
     direction: &'a str,
-    #[serde(skip_serializing_if = "Text::is_empty")]
-    forwarded_ip: Text<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forwarded_ip: Option<IpAddr>,
 }
 
 // The signature is serde's.

@@ -99,7 +99,7 @@ pub struct Head<'a> {
     /// `network.iana_number`
     pub iana_number: &'a str,
     /// `network.forwarded_ip`
-    pub forwarded_ip: Text<'a>,
+    pub forwarded_ip: Option<IpAddr>,
     /// `related.ip` before source and destination.
     pub related_ips_first: &'a [IpAddr],
     /// `related.ip` after source and destination. Duplicates are left out.
@@ -140,7 +140,7 @@ impl Head<'_> {
             protocol: dataset,
             application: "",
             iana_number: "",
-            forwarded_ip: Text(b""),
+            forwarded_ip: None,
             related_ips_first: &[],
             related_ips: &[],
             related_hosts: &[],

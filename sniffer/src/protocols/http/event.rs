@@ -1,7 +1,7 @@
 //! A request and its response as a document.
 
 use super::{
-    Settings,
+    Settings, form_data,
     message::{Keep, Message, Span},
     url::{self, Target, host_port, unescaped},
 };
@@ -11,7 +11,7 @@ use crate::{
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use smallvec::SmallVec;
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 /// Cookies of one header that are shown apart.
 const MOST_COOKIES: usize = 200;
@@ -24,7 +24,7 @@ pub struct Exchange<'a> {
     /// The response; `None`: it was not seen.
     pub response: Option<&'a Message>,
     /// The response, or its beginning, was missing in the capture.
-    pub response_lost: bool,
+    pub response_missing: bool,
 }
 
 #[derive(Serialize)]
@@ -101,10 +101,10 @@ impl Serialize for Side<'_> {
         }
         map.serialize_entry("bytes", &m.bytes)?;
         let kept = if m.keep == Keep::No { 0 } else { m.body.len() as u64 };
-        let bytes = if kept == 0 { m.body_bytes } else { kept };
+        let bytes = if kept == 0 || m.too_large { m.body_bytes } else { kept };
         if bytes > 0 {
-            let content = if m.keep == Keep::Send { &m.body[..] } else { &[] };
-            map.serialize_entry("body", &Content { bytes, content: Text(content) })?;
+            let content = if m.keep == Keep::Send { shown_body(m, self.settings) } else { Cow::default() };
+            map.serialize_entry("body", &Content { bytes, content: Text(&content) })?;
         }
         map.serialize_entry("headers", &Headers(self))?;
         map.end()
@@ -190,32 +190,44 @@ fn user(authorization: &[u8]) -> Option<Vec<u8>> {
 fn write_message(out: &mut Vec<u8>, m: &Message, settings: &Settings) {
     out.extend_from_slice(m.get(m.raw));
     if m.keep == Keep::Send {
-        let form = m.status == 0 && !settings.options.hide_keywords.is_empty() && is_form(m);
-        if form {
-            url::write_masked(out, &m.body, |name| settings.hides(name));
-        } else {
-            out.extend_from_slice(&m.body);
-        }
+        out.extend_from_slice(&shown_body(m, settings));
     }
 }
 
+/// The body that is kept, without the values that are to be hidden.
+fn shown_body<'a>(m: &'a Message, settings: &Settings) -> Cow<'a, [u8]> {
+    if !settings.hides_any() {
+        return m.body.as_slice().into();
+    }
+    let mut out = Vec::new();
+    let content_type = m.get(m.content_type);
+    if is_form(m) {
+        url::write_masked(&mut out, &m.body, |name| settings.hides(name));
+    } else if let Some(boundary) = form_data::boundary(content_type) {
+        form_data::write_masked(&mut out, &m.body, &boundary, |name| settings.hides(name));
+    } else {
+        return m.body.as_slice().into();
+    }
+    out.into()
+}
+
 fn is_form(m: &Message) -> bool {
-    memchr::memmem::find(m.get(m.content_type), b"urlencoded").is_some()
+    memchr::memmem::find(&m.get(m.content_type).to_ascii_lowercase(), b"urlencoded").is_some()
 }
 
 /// Reports it. `scratch` is room for the texts that are put together here.
 pub fn emit(exchange: Exchange<'_>, settings: &Settings, scratch: &mut Vec<u8>, cx: &mut Context<'_>) {
-    let Exchange { request, response, response_lost } = exchange;
+    let Exchange { request, response, response_missing } = exchange;
     scratch.clear();
     let port = cx.peers().server.port();
     let mut notes: SmallVec<[&str; 4]> = SmallVec::new();
     let mut head = Head::new("http");
-    let failed = response.is_none_or(|m| m.status >= 400) || request.is_none();
+    let failed = response.is_none_or(|m| m.status >= 400 || m.cut_off) || request.is_none();
     head.status = if failed { Status::Error } else { Status::OK };
 
     let mut ips: SmallVec<[IpAddr; 2]> = SmallVec::new();
     let mut hosts: SmallVec<[Text<'_>; 2]> = SmallVec::new();
-    let (mut domain, mut url_port, mut path, mut name) = (&b""[..], port, std::borrow::Cow::default(), None);
+    let (mut domain, mut url_port, mut path, mut name) = (&b""[..], port, Cow::default(), None);
     // Ends of the texts within scratch, in their order: query, full, parameters, request, response.
     let mut ends = [0usize; 5];
     if let Some(m) = request {
@@ -257,8 +269,8 @@ pub fn emit(exchange: Exchange<'_>, settings: &Settings, scratch: &mut Vec<u8>, 
             }
         }
         hosts.push(Text(m.get(m.referer)));
-        head.forwarded_ip = Text(m.get(m.real_ip));
-        ips.extend(address(m.get(m.real_ip)));
+        head.forwarded_ip = m.real_ip;
+        ips.extend(m.real_ip);
         name = user(m.get(m.authorization));
         head.start = Some(m.start);
         head.source_bytes = m.bytes;
@@ -288,8 +300,11 @@ pub fn emit(exchange: Exchange<'_>, settings: &Settings, scratch: &mut Vec<u8>, 
         if request.is_none() {
             notes.push("Unmatched response");
         }
+        if m.cut_off {
+            notes.push("The response was cut off");
+        }
         notes.extend(m.failure.as_deref());
-    } else if response_lost {
+    } else if response_missing {
         notes.push("Packet loss while capturing the response");
     }
     ends[4] = scratch.len();
@@ -301,6 +316,8 @@ pub fn emit(exchange: Exchange<'_>, settings: &Settings, scratch: &mut Vec<u8>, 
     head.notes = &notes;
     head.related_ips = &ips;
     head.related_hosts = &hosts;
+    let users = [Text(name.as_deref().unwrap_or_default())];
+    head.related_users = &users;
     let extension = memchr::memrchr(b'.', &path).and_then(|n| path.get(n + 1..)).unwrap_or_default();
     let agent = request.map(|m| Text(m.get(m.user_agent))).filter(|text| !text.is_empty());
     let body = Body {

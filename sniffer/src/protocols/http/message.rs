@@ -1,12 +1,11 @@
 //! What is kept of one message until its event: the fields that the event needs, in one buffer, and the body if it is wanted.
 
 use super::{
-    Settings,
-    body::{self, Failure},
-    url,
+    Settings, body, url,
     wire::{Head, Line},
 };
 use crate::{protocols::kit::held::Held, time::Timestamp};
+use std::net::IpAddr;
 
 /// Where a field lies in [`Message`]'s text.
 #[derive(Clone, Copy, Debug, Default)]
@@ -66,8 +65,9 @@ pub struct Message {
     pub user_agent: Span,
     /// `authorization`, where it may be shown.
     pub authorization: Span,
-    /// First value of the `real_ip_header`.
-    pub real_ip: Span,
+    /// First value of the `real_ip_header`, if it is an address.
+    pub real_ip: Option<IpAddr>,
+    has_real_ip: bool,
     /// `content-type`
     pub content_type: Span,
     content_encoding: Span,
@@ -89,7 +89,10 @@ pub struct Message {
     pub keep: Keep,
     /// The body, as far as it is kept.
     pub body: Vec<u8>,
-    too_large: bool,
+    /// It is longer than what is kept of it.
+    pub too_large: bool,
+    /// The connection ended before the message did.
+    pub cut_off: bool,
     /// Part of it was missing in the capture.
     pub lost: bool,
     /// Why the body could not be decoded.
@@ -165,7 +168,15 @@ impl Message {
     fn read_header(&mut self, name: &[u8], value: &[u8], of_request: bool, settings: &Settings) {
         let is = |word: &str| name.eq_ignore_ascii_case(word.as_bytes());
         let options = &settings.options;
-        let shown = || if settings.redacts(name) { &b"REDACTED"[..] } else { value };
+        let mut masked = Vec::new();
+        if settings.hides_any() && memchr::memchr(b'?', value).is_some() {
+            url::write_masked_urls(&mut masked, value, false, |name| settings.hides(name));
+        }
+        let shown = || match () {
+            () if settings.redacts(name) => &b"REDACTED"[..],
+            () if masked.is_empty() => value,
+            () => &masked,
+        };
         match name.len() {
             4 if is("host") && of_request => self.host = self.put(value),
             6 if is("expect") => self.expects = value.eq_ignore_ascii_case(b"100-continue"),
@@ -190,8 +201,11 @@ impl Message {
             }
             _ => {}
         }
-        if of_request && !options.real_ip_header.is_empty() && is(&options.real_ip_header) && self.get(self.real_ip).is_empty() {
-            self.real_ip = self.put(value.split(|&b| b == b',').next().unwrap_or_default().trim_ascii());
+        if of_request && !options.real_ip_header.is_empty() && is(&options.real_ip_header) && !self.has_real_ip {
+            let mut values = value.split(|&b| b == b',').map(<[u8]>::trim_ascii);
+            if let Some(first) = values.find(|value| !value.is_empty()) {
+                (self.has_real_ip, self.real_ip) = (true, url::forwarded_address(first));
+            }
         }
         if settings.sends(name) && !is("content-length") && !is("content-type") {
             let hidden = options.redact_authorization && of_request && (is("authorization") || is("proxy-authorization"));
@@ -242,12 +256,9 @@ impl Message {
         if self.keep == Keep::No || self.too_large {
             return;
         }
-        if self.body.len() + part.len() > most {
-            self.too_large = true;
-            self.body = Vec::new();
-        } else {
-            self.body.extend_from_slice(part);
-        }
+        let room = most.saturating_sub(self.body.len());
+        self.too_large = part.len() > room;
+        self.body.extend_from_slice(&part[..part.len().min(room)]);
     }
 
     /// So much of the body, and of what frames it, is counted without being looked at.
@@ -273,18 +284,17 @@ impl Message {
         let most = settings.options.max_message_size;
         // The last one was applied last.
         for coding in codings.collect::<Vec<_>>().into_iter().rev().take(MOST_CODINGS) {
-            let failure = if self.too_large {
-                Failure { reason: "body truncated due to size limitation".into(), partial: Vec::new() }
-            } else {
-                match body::decode(coding, &self.body, most) {
-                    Ok(Some(decoded)) => {
-                        self.body = decoded;
-                        continue;
-                    }
-                    Ok(None) => continue,
-                    Err(failure) => failure,
+            let mut failure = match body::decode(coding, &self.body, most) {
+                Ok(Some(decoded)) => {
+                    self.body = decoded;
+                    continue;
                 }
+                Ok(None) => continue,
+                Err(failure) => failure,
             };
+            if self.too_large {
+                failure.reason = "body truncated due to size limitation".into();
+            }
             self.body = failure.partial;
             self.failure = Some(format!("unable to decode body using {coding} encoding: {}", failure.reason));
             break;
@@ -304,19 +314,20 @@ const MOST_CODINGS: usize = 5;
 /// The head for `request` or `response`, without what is to be hidden.
 fn write_raw(out: &mut Vec<u8>, raw: &[u8], of_request: bool, settings: &Settings) {
     let options = &settings.options;
-    let hides_parameters = of_request && !options.hide_keywords.is_empty();
+    let hides_parameters = settings.hides_any();
     if !hides_parameters && options.redact_headers.is_empty() && !(of_request && options.redact_authorization) {
         out.extend_from_slice(raw);
         return;
     }
     let mut hidden = None; // of a header whose lines go on
+    let mut in_query = false;
     for (i, line) in raw.split_inclusive(|&b| b == b'\n').enumerate() {
         let end = line.trim_ascii_end().len();
         let colon = memchr::memchr(b':', line);
         if i == 0 {
-            let query = memchr::memchr(b'?', line).filter(|_| hides_parameters);
-            let stop = query.and_then(|from| memchr::memchr(b' ', &line[from..]).map(|n| from + n));
-            if let (Some(query), Some(stop)) = (query, stop) {
+            let query = memchr::memchr(b'?', line).filter(|_| hides_parameters && of_request);
+            if let Some(query) = query {
+                let stop = memchr::memrchr(b' ', line).filter(|&stop| stop > query).unwrap_or(end.max(query + 1));
                 out.extend_from_slice(&line[..=query]);
                 url::write_masked(out, &line[query + 1..stop], |name| settings.hides(name));
                 out.extend_from_slice(&line[stop..]);
@@ -335,6 +346,7 @@ fn write_raw(out: &mut Vec<u8>, raw: &[u8], of_request: bool, settings: &Setting
                 () if settings.redacts(name) => Some(false),
                 () => None,
             };
+            in_query = false;
             colon.map_or(0, |n| n + 1)
         };
         match hidden {
@@ -346,6 +358,10 @@ fn write_raw(out: &mut Vec<u8>, raw: &[u8], of_request: bool, settings: &Setting
                     out.extend_from_slice(b" REDACTED");
                 }
                 out.extend_from_slice(&line[end..]);
+            }
+            _ if hides_parameters => {
+                out.extend_from_slice(&line[..from]);
+                in_query = url::write_masked_urls(out, &line[from..], in_query, |name| settings.hides(name));
             }
             _ => out.extend_from_slice(line),
         }

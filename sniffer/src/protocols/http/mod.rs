@@ -3,6 +3,7 @@
 mod body;
 mod event;
 mod fields;
+mod form_data;
 mod message;
 mod parser;
 mod url;
@@ -15,7 +16,6 @@ use crate::{
     net::{Direction, Transport},
 };
 use serde::Deserialize;
-use wire::Role;
 
 /// The protocol `http`.
 pub const PROTOCOL: Protocol = Protocol {
@@ -55,7 +55,7 @@ struct Options {
     include_request_body_for: Vec<String>,
     include_response_body_for: Vec<String>,
     decode_body: bool,
-    /// Bytes of a body that is kept, as it comes and decoded.
+    /// The most bytes of a body that are kept, encoded and decoded, and the most bytes of a head.
     max_message_size: usize,
 }
 
@@ -104,6 +104,11 @@ impl Settings {
         contains(&self.options.redact_headers, name)
     }
 
+    /// Whether there are parameters to hide.
+    fn hides_any(&self) -> bool {
+        !self.options.hide_keywords.is_empty()
+    }
+
     /// Whether a parameter's value is hidden.
     fn hides(&self, parameter: &[u8]) -> bool {
         contains(&self.options.hide_keywords, parameter)
@@ -124,16 +129,15 @@ fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
 }
 
 fn probe(_: Direction, data: &[u8]) -> Probe {
-    // Either side may be the one that asks: the capture may begin with an answer.
-    let begins = [Role::Request, Role::Response].map(|role| wire::begins(data, role));
-    if begins.contains(&Some(true)) || data.starts_with(wire::PREFACE) {
-        Probe::Yes
-    } else if begins.contains(&None) || wire::PREFACE.starts_with(data) {
-        Probe::More(1)
-    } else {
-        Probe::No
+    // Either side may be the client: the capture may begin with a response.
+    match wire::is_http(data) {
+        Some(true) => Probe::Yes,
+        Some(false) => Probe::No,
+        None => Probe::More(1),
     }
 }
 
+#[cfg(test)]
+mod malformed_tests;
 #[cfg(test)]
 mod tests;

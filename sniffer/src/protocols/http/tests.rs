@@ -10,13 +10,13 @@ use crate::{
 };
 use serde_json::{Value, json};
 
-const FULL: &str = r#"{"send_request": true, "send_response": true, "send_all_headers": true, "split_cookie": true,
+pub(super) const FULL: &str = r#"{"send_request": true, "send_response": true, "send_all_headers": true, "split_cookie": true,
     "hide_keywords": ["pass"], "include_body_for": ["text", "json", "form"], "real_ip_header": "X-Forwarded-For"}"#;
-const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: ex.org\r\n\r\n";
-const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello";
+pub(super) const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: ex.org\r\n\r\n";
+pub(super) const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello";
 
 /// What matters of each event: the request, the response's code, the bytes of both, the notes.
-fn brief(events: &[Value]) -> Vec<String> {
+pub(super) fn brief(events: &[Value]) -> Vec<String> {
     let show = |e: &Value| {
         let n = |v: &Value| v.as_u64().map_or("-".into(), |n| n.to_string());
         let mut s = format!(
@@ -35,7 +35,7 @@ fn brief(events: &[Value]) -> Vec<String> {
     events.iter().map(show).collect()
 }
 
-fn play(yaml: &str, script: Script<'_>) -> Harness {
+pub(super) fn play(yaml: &str, script: Script<'_>) -> Harness {
     let mut h = Harness::new(&PROTOCOL, yaml);
     for (dir, bytes) in script {
         h.now += 10;
@@ -86,7 +86,7 @@ fn all_fields() {
     assert_eq!(
         e["http"],
         json!({"version": "1.0",
-            "request": {"method": "POST", "bytes": request.len(), "referrer": "http://r/", "body": {"bytes": 10, "content": "a=1&pass=t"},
+            "request": {"method": "POST", "bytes": request.len(), "referrer": "http://r/", "body": {"bytes": 10, "content": "a=1&pass=xxxxx"},
                 "headers": {"content-length": 10, "content-type": "application/x-www-form-urlencoded", "host": "10.9.9.9:81",
                     "referer": "http://r/", "user-agent": "ua", "x-forwarded-for": "1.2.3.4, 5.6.7.8",
                     "authorization": "Basic bWU6c2VjcmV0", "cookie": {"a": "1", "b": "2"}, "x-a": "1, 2"}},
@@ -101,7 +101,7 @@ fn all_fields() {
     assert_eq!(e["error"]["message"], "Host header port number mismatch");
     assert_eq!((&e["status"], &e["user.name"], &e["user_agent"]["original"]), (&json!("Error"), &json!("me"), &json!("ua")));
     assert_eq!(e["network"]["forwarded_ip"], "1.2.3.4");
-    assert_eq!(e["related"], json!({"ip": ["10.0.0.1", "10.0.0.2", "10.9.9.9", "1.2.3.4"], "hosts": ["http://r/"]}));
+    assert_eq!(e["related"], json!({"ip": ["10.0.0.1", "10.0.0.2", "10.9.9.9", "1.2.3.4"], "hosts": ["http://r/"], "user": ["me"]}));
     assert_eq!(e["query"], "POST /rég/x.tar.gz");
     let text = e["request"].as_str().unwrap();
     assert!(
@@ -296,11 +296,11 @@ fn unanswered_requests_are_reported_in_time() {
 fn what_the_end_leaves() {
     let mut h = play("", &[(ToServer, &[GET, b"POST /p HTTP/1.1\r\nContent-Length: 9\r\n\r\nab"].concat()), (ToClient, &OK[..66])]);
     h.close_both(Close::EndOfInput);
-    assert_eq!(brief(&h.events()), ["OK GET /a 200 33/66", "Error POST /p - 41/- Unmatched request"]);
+    assert_eq!(brief(&h.events()), ["Error GET /a 200 33/66 The response was cut off", "Error POST /p - 41/- Unmatched request"]);
     // A body that nobody looks at is counted to where it was cut off.
     let mut h = play("", &[(ToServer, GET), (ToClient, b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\nabc"), (ToClient, &[0; 100])]);
     h.close_both(Close::Reset);
-    assert_eq!(brief(&h.events()), ["OK GET /a 200 33/143"]);
+    assert_eq!(brief(&h.events()), ["Error GET /a 200 33/143 The response was cut off"]);
 }
 
 #[test]
@@ -328,13 +328,25 @@ fn coded_and_oversized_bodies() {
     let e = get(small, &answer("gzip", &gz));
     assert_eq!(e["error"]["message"], "unable to decode body using gzip encoding: body truncated due to size limitation");
     assert_eq!(body(&e), json!({"bytes": 100, "content": "a".repeat(100)}));
-    assert_eq!(body(&get(small, &answer("identity", &[b'x'; 101]))), json!({"bytes": 101}));
+    assert_eq!(body(&get(small, &answer("identity", &[b'x'; 101]))), json!({"bytes": 101, "content": "x".repeat(100)}));
+    let mut parts = play(small, &[(ToServer, GET), (ToClient, &answer("identity", &[b'x'; 1000])[..150])]);
+    parts.server(&[b'x'; 500]).close(ToClient, Close::Fin);
+    let shown = parts.events().remove(0)["http"]["response"]["body"].take();
+    assert_eq!((&shown["bytes"], &shown["content"]), (&json!(559), &json!("x".repeat(100))));
+    // Coded, and longer than what is kept: as much as can be decoded is shown.
+    let long: Vec<u8> = (0..20_000u32).flat_map(|i| (i * 7919).to_le_bytes()).collect();
+    let mut gz = flate2::write::GzEncoder::new(vec![], flate2::Compression::default());
+    gz.write_all(&long).unwrap();
+    let gz = gz.finish().unwrap();
+    let e = get("{include_body_for: [text], max_message_size: 9000}", &answer("gzip", &gz));
+    assert_eq!(e["error"]["message"], "unable to decode body using gzip encoding: body truncated due to size limitation");
+    assert!(body(&e)["bytes"] == gz.len() && body(&e)["content"].as_str().unwrap().len() > 5000, "{e}");
 }
 
 #[test]
 fn hostile_input_is_bounded() {
-    // A head without an end, on either side.
-    let mut h = Harness::new(&PROTOCOL, "");
+    // A head without an end.
+    let mut h = Harness::new(&PROTOCOL, "max_message_size: 65536");
     h.client(b"GET / HTTP/1.1\r\n");
     for _ in 0..2000 {
         h.client(b"a-header: with a value that goes on and on and on and on\r\n");
@@ -362,9 +374,32 @@ fn hostile_input_is_bounded() {
 #[test]
 fn probing() {
     let p = |data: &[u8]| probe(ToServer, data);
-    assert_eq!([p(b"GET /"), p(b"HTTP/1.1 200 OK"), p(b"PRI * HTTP/2.0\r\n")], [Probe::Yes; 3]);
+    assert_eq!([p(b"GET / HTTP/1.1\r\n"), p(b"HTTP/1.1 200 OK"), p(b"PRI * HTTP/2.0\r\n")], [Probe::Yes; 3]);
     assert_eq!([p(b"GE"), p(b"HTTP/1."), p(b"PRI")], [Probe::More(1); 3]);
-    assert_eq!([p(b"\x16\x03\x01"), p(b"SSH-2.0"), p(b"get key\r\n")], [Probe::No; 3]);
+    assert_eq!([p(b"\x16\x03\x01"), p(b"SSH-2.0-OpenSSH_9.6\r\n"), p(b"get key\r\n")], [Probe::No; 3]);
+    for line in ["GET /x", "UNSUBSCRIBE /x", "RPC_IN_DATA /rpc", "OPTIONS *", "CONNECT h:443", "FOO http://h/", "VERSION-CONTROL /"] {
+        let line = format!("{line} HTTP/1.1\r\n");
+        assert_eq!(p(line.as_bytes()), Probe::Yes, "{line}");
+        for end in 0..line.len() - 1 {
+            assert_eq!(p(&line.as_bytes()[..end]), Probe::More(1), "{}", &line[..end]);
+        }
+    }
+    let long = format!("GET /{}", "a".repeat(3000));
+    assert_eq!(p(long.as_bytes()), Probe::Yes);
+    for line in [
+        "OPTIONS sip:a@h SIP/2.0",
+        "SUBSCRIBE sip:a SIP/2.0",
+        "OPTIONS rtsp://h RTSP/1.0",
+        "OPTIONS icap://h ICAP/1.0",
+        "NOTIFY x",
+        "GET key",
+    ] {
+        assert_eq!(p(format!("{line}\r\n").as_bytes()), Probe::No, "{line}");
+    }
+    assert_eq!(
+        [p(b"HTTP/1.0 404\r\n"), p(b"HTTP/1.10 200 OK"), p(b"HTTP/x"), p(b"HTTP/1.1 2x0")],
+        [Probe::Yes, Probe::Yes, Probe::No, Probe::No]
+    );
 }
 
 #[test]

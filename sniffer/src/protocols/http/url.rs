@@ -1,7 +1,7 @@
 //! Request targets, hosts and parameters (RFC 9112, 3.2; RFC 3986; forms as the URL standard has them). Text only, no names are looked up.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
-use std::borrow::Cow;
+use std::{borrow::Cow, net::IpAddr};
 
 /// Parameters of one request; the rest is left out. Servers read a thousand or so.
 const MOST_PARAMETERS: usize = 10_000;
@@ -83,6 +83,25 @@ pub fn host_port(host: &[u8]) -> (&[u8], Option<u16>) {
     }
 }
 
+/// The address in the value of a header that names the client of a proxy: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`, with or without
+/// quotes, and the `for` of a Forwarded header (RFC 7239). `None` for names, `unknown` and obfuscated identifiers.
+pub fn forwarded_address(value: &[u8]) -> Option<IpAddr> {
+    let mut text = std::str::from_utf8(value).ok()?;
+    if let Some(node) = text.split(';').find_map(|pair| {
+        let (name, node) = pair.trim().split_once('=')?;
+        name.eq_ignore_ascii_case("for").then_some(node)
+    }) {
+        text = node;
+    }
+    let text = text.trim().trim_matches('"');
+    let address = |text: &str| text.parse().ok();
+    if let Some(rest) = text.strip_prefix('[') {
+        let (inner, port) = rest.split_once(']')?;
+        return address(inner).filter(|ip: &IpAddr| ip.is_ipv6() && (port.is_empty() || port.starts_with(':')));
+    }
+    address(text).or_else(|| address(text.split_once(':')?.0).filter(IpAddr::is_ipv4))
+}
+
 /// The path without its escapes.
 pub fn unescaped(path: &[u8]) -> Cow<'_, [u8]> {
     percent_decode(path).into()
@@ -102,9 +121,11 @@ pub fn write_full(out: &mut Vec<u8>, host: &[u8], port: u16, path: &[u8]) {
         out.push(b':');
         out.extend_from_slice(itoa::Buffer::new().format(port).as_bytes());
     }
-    if path == b"*" {
-        out.push(b'*');
-    } else {
+    // `*` means the server itself, not a path (RFC 9112, 3.3).
+    if path != b"*" {
+        if !path.is_empty() && !path.starts_with(b"/") {
+            out.push(b'/');
+        }
         percent_encode(path, PATH).for_each(|part| out.extend_from_slice(part.as_bytes()));
     }
 }
@@ -153,7 +174,7 @@ fn write_encoded(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
-/// Writes parameters as they are, but for hidden values.
+/// Writes the parameters of a query or form as they are, with hidden values masked.
 pub fn write_masked(out: &mut Vec<u8>, text: &[u8], hidden: impl Fn(&[u8]) -> bool) {
     for (i, pair) in text.split(|&b| b == b'&').enumerate() {
         if i > 0 {
@@ -167,6 +188,33 @@ pub fn write_masked(out: &mut Vec<u8>, text: &[u8], hidden: impl Fn(&[u8]) -> bo
             _ => out.extend_from_slice(pair),
         }
     }
+}
+
+/// Writes text that may contain URLs, with hidden values masked in their queries. A query begins at a `?`; with `in_query` the text begins within one.
+/// Returns whether it ends within one.
+pub fn write_masked_urls(out: &mut Vec<u8>, text: &[u8], mut in_query: bool, hidden: impl Fn(&[u8]) -> bool) -> bool {
+    const BEFORE_NAME: &[u8] = b"?&;# \t\r\n\"<>";
+    const BEHIND_VALUE: &[u8] = b"& \t\r\n\"<>";
+    let mut rest = text;
+    while !rest.is_empty() {
+        // `rest` begins where a name may begin.
+        let end = rest.iter().position(|b| *b == b'=' || BEFORE_NAME.contains(b)).unwrap_or(rest.len());
+        let (name, behind) = rest.split_at(end);
+        out.extend_from_slice(name);
+        rest = behind;
+        let Some((&separator, behind)) = rest.split_first() else { break };
+        out.push(separator);
+        rest = behind;
+        in_query |= separator == b'?';
+        if separator == b'=' {
+            let hides = in_query && hidden(&unformed(name));
+            let stop = |b: &u8| if hides { BEHIND_VALUE.contains(b) } else { BEFORE_NAME.contains(b) };
+            let (value, behind) = rest.split_at(rest.iter().position(stop).unwrap_or(rest.len()));
+            out.extend_from_slice(if hides { b"xxxxx" } else { value });
+            rest = behind;
+        }
+    }
+    in_query
 }
 
 #[cfg(test)]
@@ -213,11 +261,56 @@ mod tests {
     }
 
     #[test]
+    fn forwarded_addresses() {
+        for (value, shown) in [
+            ("192.0.2.1", Some("192.0.2.1")),
+            ("192.0.2.1:4711", Some("192.0.2.1")),
+            ("2001:db8::7", Some("2001:db8::7")),
+            ("[2001:db8::7]", Some("2001:db8::7")),
+            ("[2001:db8::7]:4711", Some("2001:db8::7")),
+            ("::ffff:192.0.2.1", Some("::ffff:192.0.2.1")),
+            ("\"[2001:db8::7]:4711\"", Some("2001:db8::7")),
+            ("for=192.0.2.1;proto=http", Some("192.0.2.1")),
+            ("proto=http; For=\"[2001:db8::7]:_x\"", Some("2001:db8::7")),
+            ("for=_hidden", None),
+            ("unknown", None),
+            ("_hidden", None),
+            ("www.example.com", None),
+            ("192.0.2.256", None),
+            ("192.0.2", None),
+            ("[192.0.2.1]", None),
+            ("2001:db8::7%eth0", None),
+            ("", None),
+            (":", None),
+        ] {
+            assert_eq!(forwarded_address(value.as_bytes()), shown.map(|ip| ip.parse().unwrap()), "{value}");
+        }
+    }
+
+    #[test]
     fn parameters() {
         let p = |query: &str, form: &str| text(|out| write_parameters(out, query.as_bytes(), form.as_bytes(), |n| n == b"pass"));
         assert_eq!(p("b=2&a=1&b=1&c", ""), "a=1&b=2&b=1&c=");
         assert_eq!(p("a=x%20y+z&pass=s", "a=1&a=%26"), "a=1&a=%26&pass=xxxxx");
         assert_eq!(p("a=x%20y&%zz=%e4", ""), "%25zz=%E4&a=x+y");
+        let urls = |value: &str| {
+            text(|out| {
+                write_masked_urls(out, value.as_bytes(), false, |n| n.eq_ignore_ascii_case(b"pass"));
+            })
+        };
+        for (value, shown) in [
+            ("http://h/?pass=q&a=1", "http://h/?pass=xxxxx&a=1"),
+            ("http://h/?a=1;PASS=q;r&b=2", "http://h/?a=1;PASS=xxxxx&b=2"),
+            ("<http://h/?a&pass=q>; rel=x, <http://i?%70ass=q>", "<http://h/?a&pass=xxxxx>; rel=x, <http://i?%70ass=xxxxx>"),
+            ("pass=q; a=?", "pass=q; a=?"),
+            ("/x?u=/y?pass=q", "/x?u=/y?pass=xxxxx"),
+            ("/x?pass=q?r#s", "/x?pass=xxxxx"),
+            ("/x? pass=q", "/x? pass=xxxxx"),
+            ("?pass", "?pass"),
+            ("?pass=", "?pass=xxxxx"),
+        ] {
+            assert_eq!(urls(value), shown, "{value}");
+        }
         assert_eq!(text(|out| write_masked(out, b"a=1&pass=s&pass&&x", |n| n == b"pass")), "a=1&pass=xxxxx&pass&&x");
     }
 
@@ -226,5 +319,9 @@ mod tests {
         let full = |host: &str, port, path: &str| text(|out| write_full(out, host.as_bytes(), port, path.as_bytes()));
         assert_eq!(full("h", 80, "/a b/(c)?"), "http://h/a%20b/%28c%29%3F");
         assert_eq!(full("::1", 9200, "/"), "http://[::1]:9200/");
+        assert_eq!(full("h", 8080, "*"), "http://h:8080");
+        assert_eq!(full("::1", 80, "a/b"), "http://[::1]/a/b");
+        assert_eq!(full("h", 80, "**"), "http://h/%2A%2A");
+        assert_eq!(full("h", 80, ""), "http://h");
     }
 }

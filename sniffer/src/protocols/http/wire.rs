@@ -1,13 +1,15 @@
-//! HTTP/1 on the wire (RFC 9112): heads, and where the next one may begin. Not bodies, and not what a head means.
+//! HTTP/1 on the wire (RFC 9112): parses heads, and finds where the next head may begin. Does not read bodies or interpret headers.
 //!
-//! `httparse` reads heads. What it refuses but people send (folded lines, other 0.x and 1.x versions, spaces in targets, very many headers) is
-//! mended in a copy and read once more.
+//! `httparse` parses well-formed heads. Heads that it refuses but that servers and clients accept (folded lines, NUL or a bare CR in a value,
+//! other versions, spaces in targets, very many headers) are parsed by the lenient functions below.
 
 use httparse::{Header, ParserConfig, Status};
 use std::mem::MaybeUninit;
 
-/// Bytes of a head, and of trailers. Servers refuse more than 8 to 32 KiB.
-pub const MOST_HEAD: usize = 64 << 10;
+/// Bytes of a head that is sure to be one: `max_message_size`, but no more than this, which is less than what the stream layer buffers.
+pub const MOST_HEAD: usize = 9 << 20;
+/// Bytes of what may be a head or something else, and of a line of trailers. Servers refuse heads of more than 8 to 32 KiB.
+pub const MOST_DOUBTFUL_HEAD: usize = 64 << 10;
 /// Bytes of a line with the size of a chunk; extensions are hardly used.
 pub const MOST_CHUNK_LINE: usize = 4 << 10;
 /// The preface of HTTP/2 (RFC 9113, 3.4), as far as it is needed to know it.
@@ -15,8 +17,10 @@ pub const PREFACE: &[u8] = b"PRI * HTTP/2.0";
 
 /// Headers that are read without an allocation.
 const FEW_HEADERS: usize = 96;
-/// Headers of a head; more of them make it invalid. Servers refuse more than 100 or so.
+/// Headers of a head. Of those after them only the ones that frame the body are read. Servers refuse more than 100 or so.
 const MOST_HEADERS: usize = 1000;
+/// Headers that frame the body and come after [`MOST_HEADERS`].
+const MOST_LATE_HEADERS: usize = 10;
 /// A request's first word: the longest registered method has 17 letters.
 const MOST_METHOD: usize = 32;
 
@@ -72,8 +76,8 @@ pub enum Parsed<T> {
     Invalid,
 }
 
-/// Reads the head that `data` begins with and hands it to `each`. `mend`: put right what is wrong and yet meant.
-pub fn head<T>(data: &[u8], role: Role, mend: bool, each: impl FnOnce(&Head<'_, '_>) -> T) -> Parsed<T> {
+/// Parses the head at the start of `data` and passes it to `each`. A head that violates the grammar is accepted where its meaning is clear.
+pub fn head<T>(data: &[u8], role: Role, each: impl FnOnce(&Head<'_, '_>) -> T) -> Parsed<T> {
     let mut room = [const { MaybeUninit::<Header<'_>>::uninit() }; FEW_HEADERS];
     let config = ParserConfig::default();
     let first = |end: usize| data.get(..end).and_then(|raw| raw.split(|&b| b == b'\n').next()).unwrap_or_default();
@@ -106,45 +110,58 @@ pub fn head<T>(data: &[u8], role: Role, mend: bool, each: impl FnOnce(&Head<'_, 
             }
         }
     }
-    if !mend {
-        return Parsed::Invalid;
-    }
     let first = match memchr::memchr(b'\n', data) {
         Some(end) => &data[..end],
+        None if may_be_first_line(data, role) => return Parsed::Partial,
         None => return Parsed::Invalid,
     };
     let line = if role == Role::Request { request_line(first) } else { status_line(first) };
     let Some(line) = line else { return Parsed::Invalid };
     let Some(end) = terminator(data, 0) else { return Parsed::Partial };
-    let mended = unfold(&data[first.len() + 1..end]);
-    mended_headers(&mended, |headers| each(&Head { raw: &data[..end], line, headers })).map_or(Parsed::Invalid, Parsed::Complete)
+    let lines = unfold(&data[first.len() + 1..end]);
+    Parsed::Complete(lenient_headers(&lines, |headers| each(&Head { raw: &data[..end], line, headers })))
 }
 
-fn mended_headers<T>(text: &[u8], each: impl FnOnce(&[Header<'_>]) -> T) -> Option<T> {
-    let mut room = vec![httparse::EMPTY_HEADER; MOST_HEADERS];
-    let mut request = httparse::Request::new(&mut room);
-    let mut config = ParserConfig::default();
-    config.ignore_invalid_headers_in_requests(true);
-    match config.parse_request(&mut request, text) {
-        Ok(Status::Complete(_)) => Some(each(request.headers)),
-        _ => None,
+/// Whether an incomplete line may become a first line.
+fn may_be_first_line(data: &[u8], role: Role) -> bool {
+    let method = data.iter().take_while(|&&b| is_token(b)).count();
+    match role {
+        Role::Request => method > 0 && !data.iter().any(|&b| b.is_ascii_control() && b != b'\t' && b != b'\r'),
+        Role::Response => begins_response(data) != Some(false),
     }
 }
 
-/// Header lines behind a first line that httparse likes, each folded one (RFC 9112, 5.2) made one line.
-fn unfold(lines: &[u8]) -> Vec<u8> {
-    let mut text = b"GET / HTTP/1.1\r\n".to_vec();
-    let mut begun = false;
-    for line in lines.split_inclusive(|&b| b == b'\n') {
-        if begun && matches!(line, [b' ' | b'\t', ..]) && !line.trim_ascii().is_empty() {
-            let end = text.trim_ascii_end().len();
-            text.truncate(end);
-            text.push(b' ');
-            text.extend_from_slice(line.trim_ascii_start());
-        } else {
-            text.extend_from_slice(line);
+/// Parses header lines. Lines without a valid name are left out.
+fn lenient_headers<T>(lines: &[u8], each: impl FnOnce(&[Header<'_>]) -> T) -> T {
+    let mut headers = Vec::new();
+    for line in lines.split(|&b| b == b'\n') {
+        let Some(colon) = memchr::memchr(b':', line) else { continue };
+        let name = line[..colon].trim_ascii_end();
+        let Some(name) = std::str::from_utf8(name).ok().filter(|name| !name.is_empty() && name.bytes().all(is_token)) else { continue };
+        let frames = name.eq_ignore_ascii_case("content-length") || name.eq_ignore_ascii_case("transfer-encoding");
+        if headers.len() < MOST_HEADERS || (frames && headers.len() < MOST_HEADERS + MOST_LATE_HEADERS) {
+            headers.push(Header { name, value: line[colon + 1..].trim_ascii() });
         }
-        begun = true;
+    }
+    each(&headers)
+}
+
+/// Header lines with each folded line (RFC 9112, 5.2) joined to the one before it, and with NUL and bare CR replaced by a space (RFC 9110, 5.5;
+/// RFC 9112, 2.2).
+fn unfold(lines: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(lines.len());
+    for line in lines.split(|&b| b == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let blank = |b: &u8| matches!(b, b' ' | b'\t' | b'\r' | 0);
+        let folded = line.first().is_some_and(blank);
+        let until = line.iter().rposition(|b| !blank(b)).map_or(0, |last| last + 1);
+        let from = line.iter().position(|b| !blank(b)).unwrap_or(0);
+        if from < until {
+            if !text.is_empty() {
+                text.push(if folded { b' ' } else { b'\n' });
+            }
+            text.extend(line[from..until].iter().map(|&b| if matches!(b, b'\r' | 0) { b' ' } else { b }));
+        }
     }
     text
 }
@@ -172,13 +189,19 @@ fn is_method(data: &[u8]) -> bool {
     memchr::memchr(b' ', start).is_some_and(|n| n > 0)
 }
 
-/// `HTTP/1.1` → `1.1`
+/// The version in `HTTP/1.1`. Like servers, looks at the first digit of each number only: `1.10` is 1.1, `1.0.8` is 1.0, and so is `1.`.
 fn version(word: &[u8]) -> Option<&'static str> {
-    match word.strip_prefix(b"HTTP/")? {
-        b"1.1" => Some("1.1"),
-        b"0.9" => Some("0.9"),
-        b"1.2" => Some("1.2"),
-        [b'0' | b'1', b'.', b'0'..=b'9'] => Some("1.0"),
+    let (name, numbers) = word.split_at_checked(5)?;
+    let numeric = |rest: &[u8]| rest.len() <= MOST_VERSION && rest.iter().all(|&b| b.is_ascii_digit() || b == b'.');
+    if !name.eq_ignore_ascii_case(b"HTTP/") || !numeric(numbers) {
+        return None;
+    }
+    match numbers {
+        [b'1', b'.', b'1', ..] => Some("1.1"),
+        [b'0', b'.', b'9', ..] => Some("0.9"),
+        [b'1', b'.', b'2', ..] => Some("1.2"),
+        [b'0' | b'1', b'.', ..] => Some("1.0"),
+        [b'2', b'.', ..] => Some("2.0"),
         _ => None,
     }
 }
@@ -195,8 +218,9 @@ fn request_line(line: &[u8]) -> Option<Line<'_>> {
 
 fn status_line(line: &[u8]) -> Option<Line<'_>> {
     let line = line.trim_ascii_end();
-    version(line.get(..8)?)?;
-    let rest = line[8..].trim_ascii_start();
+    let (word, rest) = line.split_at(memchr::memchr(b' ', line)?);
+    version(word)?;
+    let rest = rest.trim_ascii_start();
     let status = rest.get(..3)?.iter().try_fold(0u16, |n, b| b.is_ascii_digit().then(|| n * 10 + u16::from(b - b'0')))?;
     let phrase = match &rest[3..] {
         [] => &[],
@@ -206,53 +230,93 @@ fn status_line(line: &[u8]) -> Option<Line<'_>> {
     (status >= 100).then_some(Line::Response { status, phrase })
 }
 
-/// Methods by which a request is known where nothing else tells that one begins: RFC 9110, PATCH, WebDAV and its kin.
+/// Methods by which a request is recognised where its line is not complete, or where the search for the next message looks for it: those of the IANA
+/// registry (HTTP Method Registry), then others in wide use.
+#[rustfmt::skip]
 const METHODS: &[&[u8]] = &[
-    b"GET ",
-    b"POST ",
-    b"HEAD ",
-    b"PUT ",
-    b"DELETE ",
-    b"OPTIONS ",
-    b"CONNECT ",
-    b"PATCH ",
-    b"TRACE ",
-    b"PROPFIND ",
-    b"PROPPATCH ",
-    b"REPORT ",
-    b"MKCOL ",
-    b"COPY ",
-    b"MOVE ",
-    b"LOCK ",
-    b"UNLOCK ",
-    b"SEARCH ",
-    b"MERGE ",
-    b"PURGE ",
-    b"SUBSCRIBE ",
-    b"NOTIFY ",
-    b"M-SEARCH ",
-    b"QUERY ",
+    b"ACL ", b"BASELINE-CONTROL ", b"BIND ", b"CHECKIN ", b"CHECKOUT ", b"CONNECT ", b"COPY ", b"DELETE ", b"GET ", b"HEAD ", b"LABEL ",
+    b"LINK ", b"LOCK ", b"MERGE ", b"MKACTIVITY ", b"MKCALENDAR ", b"MKCOL ", b"MKREDIRECTREF ", b"MKWORKSPACE ", b"MOVE ", b"OPTIONS ",
+    b"ORDERPATCH ", b"PATCH ", b"POST ", b"PROPFIND ", b"PROPPATCH ", b"PUT ", b"QUERY ", b"REBIND ", b"REPORT ", b"SEARCH ", b"TRACE ",
+    b"UNBIND ", b"UNCHECKOUT ", b"UNLINK ", b"UNLOCK ", b"UPDATE ", b"UPDATEREDIRECTREF ", b"VERSION-CONTROL ",
+    b"BITS_POST ", b"CCM_POST ", b"M-SEARCH ", b"NOTIFY ", b"PURGE ", b"RPC_IN_DATA ", b"RPC_OUT_DATA ", b"SUBSCRIBE ", b"UNSUBSCRIBE ",
 ];
-const ANSWER: &[u8] = b"HTTP/1.";
+/// Characters of the version in a first line.
+const MOST_VERSION: usize = 6;
+/// Bytes of an incomplete request line after which method and target are enough to recognise it. URLs are rarely longer.
+const LONG_LINE: usize = 2048;
 
-/// Whether a message of that side seems to begin here; `None`: more bytes will tell.
-pub fn begins(data: &[u8], role: Role) -> Option<bool> {
-    let starts = |word: &[u8]| data.starts_with(word);
-    let may = |word: &[u8]| word.starts_with(data);
-    match role {
-        Role::Request if METHODS.iter().any(|m| starts(m)) => Some(true),
-        Role::Request if METHODS.iter().any(|m| may(m)) => None,
-        Role::Response if starts(ANSWER) => match data.get(7..13) {
-            Some([b'0'..=b'9', b' ', a, b, c, b' ' | b'\r' | b'\n']) => Some([a, b, c].iter().all(|d| d.is_ascii_digit())),
-            Some(_) => Some(false),
-            None => None,
-        },
-        Role::Response if may(ANSWER) => None,
-        _ => Some(false),
+/// Whether `data` begins with a status line; `None`: more bytes will tell.
+fn begins_response(data: &[u8]) -> Option<bool> {
+    let (name, rest) = data.split_at(data.len().min(5));
+    if !b"HTTP/".starts_with(name) {
+        return Some(false);
+    }
+    let numbers = rest.iter().take_while(|&&b| b.is_ascii_digit() || b == b'.').count();
+    let status = match rest.split_at(numbers) {
+        (version, []) => return if version.len() <= MOST_VERSION { None } else { Some(false) },
+        (version, [b' ', status @ ..]) if version.contains(&b'.') && version.len() <= MOST_VERSION => status,
+        _ => return Some(false),
+    };
+    match status.get(..4) {
+        Some([a, b, c, b' ' | b'\r' | b'\n']) => Some([a, b, c].iter().all(|d| d.is_ascii_digit())),
+        Some(_) => Some(false),
+        None if status.iter().take(3).all(u8::is_ascii_digit) => None,
+        None => Some(false),
     }
 }
 
-/// The first place at or behind `from` where a message of that side may begin, and whether that is sure; `data.len()` where there is none.
+/// Whether a message of that side seems to begin here; `None`: more bytes will tell. A known method is enough as long as the request line is incomplete.
+pub fn begins(data: &[u8], role: Role) -> Option<bool> {
+    match role {
+        Role::Response => begins_response(data),
+        Role::Request if METHODS.iter().any(|m| data.starts_with(m)) => {
+            Some(memchr::memchr(b'\n', data).is_none_or(|end| request_line(&data[..end]).is_some()))
+        }
+        Role::Request if METHODS.iter().any(|m| m.starts_with(data)) => None,
+        Role::Request => Some(false),
+    }
+}
+
+/// Whether `data` begins like a message of that side, so that more of it is waited for than [`MOST_DOUBTFUL_HEAD`]. Takes constant time.
+pub fn may_be_long(data: &[u8], role: Role) -> bool {
+    match role {
+        Role::Request => METHODS.iter().any(|m| data.starts_with(m)),
+        Role::Response => begins_response(data) == Some(true),
+    }
+}
+
+/// Whether `data`, the first bytes of a connection, is HTTP; `None`: more bytes will tell. The end of a request line (` HTTP/1.1`) decides, because other
+/// protocols have requests with the same methods (SIP, RTSP and ICAP begin with OPTIONS, too).
+pub fn is_http(data: &[u8]) -> Option<bool> {
+    if data.starts_with(PREFACE) {
+        return Some(true);
+    }
+    let response = begins_response(data);
+    if response != Some(false) || PREFACE.starts_with(data) {
+        return response.filter(|&is| is);
+    }
+    if let Some(end) = memchr::memchr(b'\n', data) {
+        return Some(request_line(&data[..end]).is_some());
+    }
+    // Nobody writes methods in small letters, but other protocols have such commands (memcache).
+    let method = data.iter().take(MOST_METHOD).take_while(|&&b| is_token(b) && !b.is_ascii_lowercase()).count();
+    match &data[method..] {
+        [] if method < MOST_METHOD => return None,
+        [b' ', target @ ..] if method > 0 => match target {
+            [b'/' | b'*', ..] | [] => {}
+            // The authority of a CONNECT, or an absolute URI (RFC 9112, 3.2).
+            _ if data.starts_with(b"CONNECT ") => {}
+            _ if target.len() < 8 && (b"https://".starts_with(target) || b"http://".starts_with(target)) => {}
+            _ if target.starts_with(b"http://") || target.starts_with(b"https://") => {}
+            // Anything else is seen rarely: it takes the whole line to tell.
+            _ => return if data.len() < LONG_LINE { None } else { Some(false) },
+        },
+        _ => return Some(false),
+    }
+    (data.len() >= LONG_LINE).then(|| METHODS.iter().any(|m| data.starts_with(m)))
+}
+
+/// The first offset from `from` on where a message of that side may begin; `data.len()` where there is none.
 pub fn next(data: &[u8], from: usize, role: Role) -> usize {
     let mut at = from;
     if role == Role::Request {
@@ -287,7 +351,7 @@ mod tests {
 
     fn show(data: &[u8], role: Role) -> String {
         let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
-        match head(data, role, true, |h| {
+        match head(data, role, |h| {
             let mut s = match h.line {
                 Line::Request { method, target, version } => format!("{} {} {version}", text(method), text(target)),
                 Line::Response { status, phrase } => format!("{status} {}", text(phrase)),
@@ -314,7 +378,18 @@ mod tests {
         assert_eq!(request("GET / HTTP/0.9\r\nno colon\r\nA: b\r\n\r\n"), "GET / 0.9|A=b|34");
         assert_eq!(request("GET / HTTP/1.1\r\nHost: a"), "partial");
         assert_eq!(request("GE"), "partial");
-        assert_eq!(request("GET / HTTP/2.0\r\n\r\n"), "invalid");
+        assert_eq!(request("GET / HTTP/1.0.8\r\n\r\n"), "GET / 1.0|20");
+        assert_eq!(request("GET / HTTP/1.\r\n\r\n"), "GET / 1.0|17");
+        assert_eq!(request("GET / HTTP/2.0\r\n\r\n"), "GET / 2.0|18");
+        assert_eq!(request("GET / http/1.1\r\n\r\n"), "GET / 1.1|18");
+        for line in ["GET / HTTP/1.1x", "GET / HTTP/11111111.1", "GET / HTTP/", "GET / SIP/2.0", "GET / RTSP/1.0"] {
+            assert_eq!(request(&format!("{line}\r\n\r\n")), "invalid", "{line}");
+        }
+        for (line, status) in
+            [("HTTP/1.10 200", 200), ("HTTP/1.01 204", 204), ("HTTP/1.00 301", 301), ("HTTP/2.0 500", 500), ("HTTP/1. 200", 200)]
+        {
+            assert_eq!(response(&format!("{line} X\r\n\r\n")), format!("{status} X|{}", line.len() + 6));
+        }
         assert_eq!(request("{\"a\": 1}"), "invalid");
         assert_eq!(request("\x16\x03\x01"), "invalid");
         assert_eq!(response("HTTP/1.1 200 OK\r\nA: b\r\n\r\n"), "200 OK|A=b|25");
@@ -324,8 +399,15 @@ mod tests {
         assert_eq!(response("HTTP/1.1 2x0 OK\r\n\r\n"), "invalid");
         assert_eq!(response("ICY 200 OK\r\n\r\n"), "invalid");
         assert_eq!(response("HTTP/1.1 20"), "partial");
+        assert_eq!(response("HTTP/1.1 200 OK\r\nA: b\0\r\nC:\rd\r\n\r\n"), "200 OK|A=b|C=d|32");
+        assert_eq!(response("HTTP/1.1 200 O\0K\r\n\0A: b\r\nC: d\re\0f\r\n\r\n"), "200 O\0K|A=b|C=d e f|37");
+        assert_eq!(response("HTTP/1.1 200 OK\r\nA: b\r\n\r\r\nC: d\r\n\r\n"), "200 OK|A=b|C=d|34");
+        assert_eq!(request("GET / HTTP/1.1\nA: b\r\rc\nD e: f\n\x7fG: h\nI: j\n\n"), "GET / 1.1|A=b  c|I=j|42");
         let many: String = (0..500).map(|i| format!("h{i}: {i}\r\n")).collect();
         assert!(request(&format!("GET / HTTP/1.1\r\n{many}\r\n")).contains("|h499=499|"));
+        let many: String = (0..2000).map(|i| format!("h{i}: {i}\r\n")).collect();
+        let late = request(&format!("GET / HTTP/1.1\r\n{many}Content-Length: 7\r\n\r\n"));
+        assert!(late.contains("|h999=999|Content-Length=7|") && !late.contains("h1000"), "{late}");
     }
 
     #[test]
@@ -336,5 +418,7 @@ mod tests {
         assert_eq!(next(b"GETTER\r\n\r\nGET / ", 0, Role::Request), 10);
         assert_eq!(next(b"a=GET \r\nP", 0, Role::Request), 8);
         assert_eq!(begins(b"", Role::Request), None);
+        assert_eq!(begins(b"OPTIONS sip:a@b SIP/2.0\r\n", Role::Request), Some(false));
+        assert_eq!(begins(b"UNSUBSCRIBE /x HTTP/1.1\r\n", Role::Request), Some(true));
     }
 }

@@ -63,7 +63,7 @@ impl Parser {
                 let line = memchr::memchr(b'\n', rest).map(|n| n + 1);
                 let n = match line {
                     Some(n) => n,
-                    None if rest.len() < wire::MOST_HEAD => return Step::Wait,
+                    None if rest.len() < wire::MOST_DOUBTFUL_HEAD => return Step::Wait,
                     None => return self.broken(dir, cx),
                 };
                 self.with_current(dir, |m| m.skip(0, n as u64));
@@ -102,9 +102,8 @@ impl Parser {
         possible && wire::begins(rest, role) == Some(true)
     }
 
-    /// The message under way goes no further: what follows cannot be understood.
+    /// The body of the current message is malformed: the message is reported as far as it was read.
     pub(super) fn broken(&mut self, dir: Direction, cx: &mut Context<'_>) -> Step {
-        self.with_current(dir, |m| m.lost = true);
         self.complete(dir, cx);
         self.lose(dir, cx)
     }

@@ -39,7 +39,7 @@ impl Parser {
         if scanned > 0 && wire::terminator(rest, scanned).is_none() {
             return self.partial(dir, rest, cx);
         }
-        match self.read_head(dir, rest, at, true, cx) {
+        match self.read_head(dir, rest, at, cx) {
             Parsed::Complete(step) => step,
             Parsed::Partial => self.partial(dir, rest, cx),
             Parsed::Invalid => self.lose(dir, cx),
@@ -60,17 +60,19 @@ impl Parser {
     }
 
     pub(super) fn partial(&mut self, dir: Direction, rest: &[u8], cx: &mut Context<'_>) -> Step {
-        if rest.len() > wire::MOST_HEAD {
+        let most = self.settings.options.max_message_size.min(wire::MOST_HEAD);
+        let most = if wire::may_be_long(rest, role(dir)) { most.max(wire::MOST_DOUBTFUL_HEAD) } else { wire::MOST_DOUBTFUL_HEAD };
+        if rest.len() > most {
             return self.lose(dir, cx);
         }
         self.side(dir).scanned = rest.len().saturating_sub(3).max(1);
         Step::Wait
     }
 
-    /// What comes is no head: from here on one is looked for.
+    /// The data is not a head: searches for one from here on.
     pub(super) fn lose(&mut self, dir: Direction, cx: &mut Context<'_>) -> Step {
         cx.count("lost_sync");
-        self.adrift(dir);
+        self.adrift(dir, false);
         // Not the first byte again.
         self.passed_over(dir, 1)
     }
@@ -87,14 +89,17 @@ impl Parser {
         Step::Took(n)
     }
 
-    /// Where the next message of that side begins is unknown.
-    pub(super) fn adrift(&mut self, dir: Direction) {
+    /// It is unknown where the next message of that side begins, because bytes are missing in the capture (`gap`) or because they are malformed.
+    pub(super) fn adrift(&mut self, dir: Direction, gap: bool) {
         let side = self.side(dir);
         side.state = State::Seek;
         side.scanned = 0;
         side.lossy = true;
         if dir == ToClient {
-            self.waiting.for_each_mut(|w| w.response_lost = true);
+            self.waiting.for_each_mut(|w| {
+                w.response_lost = true;
+                w.response_missing |= gap;
+            });
         }
     }
 
@@ -102,19 +107,18 @@ impl Parser {
         if !self.known && wire::begins(rest, role(dir.reverse())) == Some(true) {
             return Step::Flip;
         }
-        match wire::next(rest, 0, role(dir)) {
-            0 => {}
-            n => return self.passed_over(dir, n),
-        }
         let scanned = self.sides[dir.index()].scanned;
-        let parsed = if scanned > 0 && wire::terminator(rest, scanned).is_none() {
-            Parsed::Partial
-        } else {
-            self.read_head(dir, rest, at, false, cx)
-        };
+        if scanned == 0 {
+            match wire::next(rest, 0, role(dir)) {
+                0 => {}
+                n => return self.passed_over(dir, n),
+            }
+        }
+        let parsed =
+            if scanned > 0 && wire::terminator(rest, scanned).is_none() { Parsed::Partial } else { self.read_head(dir, rest, at, cx) };
         match parsed {
             Parsed::Complete(step) => step,
-            Parsed::Partial if rest.len() <= wire::MOST_HEAD => self.partial(dir, rest, cx),
+            Parsed::Partial if rest.len() <= wire::MOST_DOUBTFUL_HEAD => self.partial(dir, rest, cx),
             _ => {
                 let n = wire::next(rest, 1, role(dir));
                 self.passed_over(dir, n)
@@ -122,11 +126,11 @@ impl Parser {
         }
     }
 
-    pub(super) fn read_head(&mut self, dir: Direction, rest: &[u8], at: usize, mend: bool, cx: &mut Context<'_>) -> Parsed<Step> {
+    pub(super) fn read_head(&mut self, dir: Direction, rest: &[u8], at: usize, cx: &mut Context<'_>) -> Parsed<Step> {
         let mut message = self.spare.pop().unwrap_or_default();
         let start = cx.time_at(at);
         let settings = &*self.settings;
-        let parsed = wire::head(rest, role(dir), mend, |head| {
+        let parsed = wire::head(rest, role(dir), |head| {
             message.read(head, start, settings);
             let (get, connect) = match head.line {
                 Line::Request { method, .. } => (method == b"HEAD", method == b"CONNECT"),

@@ -75,8 +75,10 @@ struct Waiting {
     answered: bool,
     /// Its response has ended; the request has not.
     response: Option<Box<Message>>,
-    /// Something of the server's was lost while it waited.
+    /// While it waited, bytes of the server were missing or malformed: one of them may have been its response.
     response_lost: bool,
+    /// Bytes of the server were missing in the capture while it waited.
+    response_missing: bool,
 }
 
 impl Held for Waiting {
@@ -233,16 +235,24 @@ impl StreamParser for Parser {
             State::Head | State::Seek => beyond = lost,
         }
         if beyond > 0 {
-            self.adrift(dir);
+            self.adrift(dir, true);
         }
         self.arm(cx);
         Recovery::Resume
     }
 
-    fn on_close(&mut self, dir: Direction, _why: Close, cx: &mut Context<'_>) {
+    fn on_close(&mut self, dir: Direction, why: Close, cx: &mut Context<'_>) {
         self.pass_skipped(dir, cx.skipped());
         self.side(dir).closed = true;
-        // A message that was cut off is reported as far as it was seen; a body may end like that by its nature.
+        // An incomplete message is reported as far as it was seen. Only a FIN completes a body without a length.
+        let cut_off = match self.sides[dir.index()].state {
+            State::Length(_) | State::Chunk | State::Data(_) => true,
+            State::UntilClose => why != Close::Fin,
+            State::Head | State::Seek | State::Trailer => false,
+        };
+        if cut_off {
+            self.with_current(dir, |m| m.cut_off = true);
+        }
         if !matches!(self.sides[dir.index()].state, State::Head | State::Seek) {
             self.complete(dir, cx);
         }
@@ -263,7 +273,7 @@ impl StreamParser for Parser {
             if !w.whole || w.answered || w.since.after(timeout) > now {
                 break;
             }
-            let (request, lost) = (w.request.take(), w.response_lost);
+            let (request, lost) = (w.request.take(), w.response_missing);
             drop(w);
             self.report(request, None, lost, cx);
         }

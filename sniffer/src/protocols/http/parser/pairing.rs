@@ -47,6 +47,7 @@ impl Parser {
             answered: false,
             response: None,
             response_lost: false,
+            response_missing: false,
         };
         while !self.waiting.has_room_for(&waiting) && !self.waiting.is_empty() {
             self.drop_first(cx);
@@ -158,7 +159,7 @@ impl Parser {
             *answers = false;
         }
         if w.request.is_some() || w.response.is_some() {
-            self.report(w.request, w.response, w.response_lost, cx);
+            self.report(w.request, w.response, w.response_missing, cx);
         }
     }
 
@@ -166,7 +167,7 @@ impl Parser {
         &mut self,
         request: Option<Box<Message>>,
         response: Option<Box<Message>>,
-        response_lost: bool,
+        response_missing: bool,
         cx: &mut Context<'_>,
     ) {
         if response.is_none() {
@@ -174,7 +175,7 @@ impl Parser {
         } else if request.is_none() {
             cx.count("unmatched_responses");
         }
-        let exchange = Exchange { request: request.as_deref(), response: response.as_deref(), response_lost };
+        let exchange = Exchange { request: request.as_deref(), response: response.as_deref(), response_missing };
         event::emit(exchange, &self.settings, &mut self.scratch, cx);
         if self.scratch.capacity() > MOST_SPARE {
             self.scratch = Vec::new();
