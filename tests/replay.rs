@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-/// The longest that one input may take; usual is a millisecond.
+/// Longest time for one input; most take about a millisecond.
 const LONGEST: Duration = Duration::from_secs(20);
 
 fn names(folder: &Path) -> BTreeSet<String> {

@@ -44,7 +44,7 @@ pub struct Listed {
     pub addresses: Vec<IpAddr>,
 }
 
-/// `eth0 (No description available) (192.0.2.2 fd00::2)`
+/// Formats a device as Packetbeat does: `eth0 (No description available) (192.0.2.2 fd00::2)`.
 impl fmt::Display for Listed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({}) (", self.name, self.description.as_deref().unwrap_or("No description available"))?;

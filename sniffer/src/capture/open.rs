@@ -52,11 +52,11 @@ impl Backend {
 pub struct Capture {
     /// One for each worker.
     pub sources: Vec<Box<dyn Source>>,
-    /// The way back: filter, verdicts, flow records, statistics.
+    /// Replaces the filter, takes verdicts, returns flow records and statistics.
     pub control: Arc<dyn Control>,
     /// What delivers the packets.
     pub backend: Backend,
-    /// The device behind them; `None` for a file.
+    /// The captured device; `None` for a file.
     pub device: Option<Device>,
     /// Where the eBPF programs are attached, for messages; `None` for other backends.
     pub hooks: Option<String>,

@@ -92,7 +92,7 @@ impl Sender {
 }
 
 fn send(socket: BorrowedFd<'_>, ifindex: u32, frame: &[u8]) -> io::Result<()> {
-    // SAFETY: all zeros are a good `sockaddr_ll`.
+    // SAFETY: all bytes zero is a valid `sockaddr_ll`.
     let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
     address.sll_family = libc::AF_PACKET as u16;
     address.sll_ifindex = ifindex as i32;
@@ -155,8 +155,9 @@ pub fn whole(frame: &Frame<'_>) -> Vec<u8> {
 /// Longer than a packet waits in a ring block that is not full.
 const QUIET: Duration = Duration::from_millis(60);
 
-/// Collects until `count` values are there, for at most five seconds, and then a little longer to catch frames that
-/// should not come. Polls every source at least once, even if `count` is 0.
+/// Polls the sources and collects the values that `each` returns: until there are `count` values, for at most five
+/// seconds, and then a little longer, to catch frames that should not arrive. Polls every source at least once, even if
+/// `count` is 0.
 pub fn collect<T>(sources: &mut [Box<dyn Source>], count: usize, mut each: impl FnMut(Frame<'_>) -> Option<T>) -> Vec<T> {
     let mut all = Vec::new();
     let end = Instant::now() + Duration::from_secs(5);

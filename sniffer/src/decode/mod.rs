@@ -57,7 +57,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder without state.
+    /// Makes a decoder that has no incomplete datagrams and counters of 0.
     pub fn new() -> Self {
         Self::default()
     }

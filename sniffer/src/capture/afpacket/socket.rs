@@ -35,7 +35,7 @@ pub(super) struct Counted {
 impl Socket {
     /// Opens a socket that receives nothing until it is bound.
     pub(super) fn new() -> io::Result<Self> {
-        // SAFETY: no pointers.
+        // SAFETY: the call takes no pointers.
         let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
         if fd < 0 {
             return Err(io::Error::last_os_error());

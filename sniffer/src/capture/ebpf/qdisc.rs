@@ -1,6 +1,6 @@
 //! Deletes a clsact qdisc that is no longer used, over rtnetlink (`include/uapi/linux/rtnetlink.h`). aya adds it and
 //! does not remove it.
-#![allow(unsafe_code)] // a netlink socket
+#![allow(unsafe_code)] // system calls on a netlink socket
 
 use aya_obj::generated::{TC_H_CLSACT, TC_H_MAJ_MASK, TC_H_MIN_EGRESS, TC_H_MIN_INGRESS};
 use libc::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, RTM_DELQDISC, RTM_GETTFILTER, RTM_NEWTFILTER};
@@ -18,12 +18,12 @@ const MAX_ANSWERS: usize = 1024;
 
 /// Deletes the clsact qdisc of an interface if it has no filters.
 pub(super) fn delete_unused_clsact(ifindex: u32) -> io::Result<()> {
-    // SAFETY: no pointers.
+    // SAFETY: the call takes no pointers.
     let fd = unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_ROUTE) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the kernel just gave it to us.
+    // SAFETY: a new descriptor that is owned by nobody else.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
     for parent in [TC_H_MIN_INGRESS, TC_H_MIN_EGRESS].map(|minor| CLSACT_HANDLE | minor) {
         if ask(&socket, &request(RTM_GETTFILTER, NLM_F_DUMP, ifindex, 0, parent))? {

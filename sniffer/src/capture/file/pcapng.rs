@@ -112,7 +112,8 @@ impl PcapNg {
             }
             if matches!(kind, SECTION | INTERFACE | OLD_PACKET | SIMPLE_PACKET | ENHANCED_PACKET) {
                 let whole = total as usize;
-                // For a block larger than the buffer its first part is enough, because options come last.
+                // Of a block larger than the buffer the first `CAPACITY` bytes are enough: they contain the packet, and
+                // options come last.
                 let Some(block) = rest.get(..whole.min(CAPACITY)) else { break };
                 let end = if whole <= CAPACITY {
                     let again = self.u32(block, whole - 4);

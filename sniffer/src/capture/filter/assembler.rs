@@ -12,9 +12,9 @@ use std::{collections::HashMap, hash::Hash};
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Insn {
-    /// Class, source and operation.
+    /// The opcode: class, source and operation.
     pub code: u8,
-    /// Destination in the low four bits, source in the high ones.
+    /// Destination register in the low four bits, source register in the high ones.
     pub regs: u8,
     /// Signed offset of a jump (in instructions) or a memory access (in bytes).
     pub off: i16,
@@ -67,13 +67,13 @@ pub const R10: Reg = Reg(10);
 /// Width of a load or store, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
-    /// 1
+    /// 1 byte.
     Byte,
-    /// 2
+    /// 2 bytes.
     Half,
-    /// 4
+    /// 4 bytes.
     Word,
-    /// 8
+    /// 8 bytes.
     Double,
 }
 

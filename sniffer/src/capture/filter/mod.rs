@@ -16,11 +16,11 @@ use std::{fmt::Write, net::SocketAddr};
 /// The transports of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transports {
-    /// `tcp port`
+    /// TCP only: `tcp port N`.
     Tcp,
-    /// `udp port`
+    /// UDP only: `udp port N`.
     Udp,
-    /// `port`
+    /// TCP and UDP: `port N`.
     Both,
 }
 

@@ -96,7 +96,7 @@ fn create_map(kind: bpf_map_type, key_size: u32, value_size: u32, max_entries: u
     // SAFETY: the union member that BPF_MAP_CREATE reads; all its bytes are zero.
     let create = unsafe { &mut attributes.__bindgen_anon_1 };
     (create.map_type, create.key_size, create.value_size, create.max_entries) = (kind as u32, key_size, value_size, max_entries);
-    // SAFETY: no pointers.
+    // SAFETY: the call takes no pointers.
     unsafe { bpf_fd(bpf_cmd::BPF_MAP_CREATE, &mut attributes) }
 }
 

@@ -11,7 +11,7 @@ fn check(result: i32) -> io::Result<()> {
 
 /// Opens a raw packet socket that receives nothing until [`bind`].
 pub fn packet_socket() -> io::Result<OwnedFd> {
-    // SAFETY: no pointers.
+    // SAFETY: the call takes no pointers.
     let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0) };
     check(fd)?;
     // SAFETY: a new descriptor that is owned by nobody else.

@@ -1,5 +1,5 @@
 //! Measures the cost of capture.
-#![allow(unsafe_code)] // the thread's CPU time
+#![allow(unsafe_code)] // reads the CPU time of a thread
 
 use super::*;
 

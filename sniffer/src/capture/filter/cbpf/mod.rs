@@ -20,13 +20,13 @@ use pcap::{Capture, Linktype};
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Instruction {
-    /// Class, mode, size and operation.
+    /// The opcode: class, mode, size and operation.
     pub code: u16,
     /// Instructions to skip when a comparison holds.
     pub jt: u8,
-    /// Instructions to skip when it does not.
+    /// Instructions to skip when the comparison does not hold.
     pub jf: u8,
-    /// The constant.
+    /// The constant operand.
     pub k: u32,
 }
 
@@ -49,7 +49,7 @@ pub enum Error {
     /// An instruction that is invalid or not supported.
     #[error("classic BPF instruction {at}: {what}")]
     Instruction {
-        /// Its index.
+        /// Index of the instruction.
         at: usize,
         /// What is wrong.
         what: &'static str,
