@@ -67,7 +67,7 @@ fn options(args: &[String]) -> Result<Options, String> {
 /// With `--against PROGRAM` it runs both programs alternately on the same captures and prints ratios: on the two big
 /// captures by default, on each protocol's capture with the part `protocols`.
 ///
-/// `bench hostile` is a verb of its own: it has bounds, and fails where they are exceeded.
+/// `bench hostile` is separate: it has bounds, and fails if they are exceeded.
 pub fn bench(args: &[String]) -> Outcome {
     if let Some(("hostile", rest)) = args.split_first().map(|(first, rest)| (first.as_str(), rest)) {
         return hostile::run(rest);

@@ -10,7 +10,7 @@ use values::{Interfaces, name_or_number, one_or_many};
 
 /// Largest snap length in bytes; larger settings are reduced to it (libpcap's own limit).
 const MAX_SNAPLEN: u32 = 262_144;
-/// More workers than any machine can use; each has a ring of its own.
+/// Largest value of `workers`: more than any machine can use. Each worker has its own ring.
 const MAX_WORKERS: usize = 1024;
 /// Largest `buffer_size_mb`, for all rings of an interface together. More than the kernel maps in one call.
 const MAX_BUFFER_MB: u64 = 65_536;

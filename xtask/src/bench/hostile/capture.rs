@@ -1,4 +1,5 @@
-//! Writes capture files of TCP connections, segment by segment: Ethernet, IPv4, no checksums. Nothing of a file is kept in memory.
+//! Writes capture files of TCP connections, segment by segment, over Ethernet and IPv4, without checksums. Does not
+//! keep the file in memory.
 
 use std::{
     fs::File,
@@ -8,14 +9,14 @@ use std::{
 
 /// Nanoseconds between two frames.
 const STEP: u64 = 100;
-/// The pcap header: nanoseconds, little endian, Ethernet.
+/// A pcap file header: nanosecond timestamps, little-endian, Ethernet.
 const HEADER: [u8; 24] = [0x4d, 0x3c, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0];
 /// The time of the first frame, in nanoseconds since 1970.
 const BEGIN: u64 = 1_700_000_000_000_000_000;
 /// The server of all connections.
 const SERVER: [u8; 4] = [192, 168, 0, 1];
 
-/// A capture file that is being written.
+/// A capture file while it is written.
 pub struct Capture {
     file: BufWriter<File>,
     now: u64,
@@ -35,7 +36,7 @@ impl Capture {
         Ok(Self { file, now: BEGIN })
     }
 
-    /// A handshake of a client of its own with `port` of the server.
+    /// Writes the handshake of a new client with `port` of the server. `number` selects the client's address.
     pub fn connect(&mut self, number: u32, port: u16) -> io::Result<Connection> {
         let [_, a, b, c] = number.to_be_bytes();
         let mut connection = Connection { client: ([10, a, b, c], 40_000), port, next: [1000, 5000] };
@@ -47,14 +48,15 @@ impl Capture {
         Ok(connection)
     }
 
-    /// The next bytes of the client (0) or of the server (1), in one segment.
+    /// Writes the next bytes of the client (`side` 0) or of the server (1), in one segment.
     pub fn data(&mut self, connection: &mut Connection, side: usize, bytes: &[u8]) -> io::Result<()> {
         self.frame(connection, side, 0x18, connection.next[side], bytes)?;
         connection.next[side] = connection.next[side].wrapping_add(bytes.len() as u32);
         Ok(())
     }
 
-    /// The next bytes in segments of one byte each. Of every `block` of them the segments are written in the order that `shuffle` puts their offsets into.
+    /// Writes the next bytes in segments of one byte each. In every block of `block` segments, `shuffle` determines the
+    /// order by permuting their offsets.
     pub fn bytes(
         &mut self,
         connection: &mut Connection,

@@ -1,32 +1,35 @@
-//! The cases of `bench hostile linear`: what grows slowly in each protocol. To add one, add an entry to [`CASES`].
+//! The cases of `bench hostile linear`: messages of each protocol that grow byte by byte. To add a case, add an entry
+//! to [`CASES`].
 
-/// The order of segments, and how the bytes are divided among connections.
+/// The order of segments, and the distribution of the bytes over connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// One connection, in the order of sequence numbers.
     AsSent,
-    /// One connection; of each block of segments the last comes first.
+    /// One connection; the segments of each block are in reverse order.
     Reversed,
-    /// One connection; the segments of each block come in any order.
+    /// One connection; the segments of each block are in pseudorandom order.
     Mixed,
-    /// Many short connections, each with the first bytes.
+    /// Many short connections, each with the first bytes of the data.
     Connections,
 }
 
-/// A conversation of which one direction comes in segments of one byte.
+/// A conversation in which one direction is sent in segments of one byte.
 pub struct Case {
     pub name: &'static str,
-    /// The server's port; 1 is claimed by all protocols.
+    /// The server's port; all protocols share port [`SHARED`].
     pub port: u16,
-    /// What the client says first, in one segment. Where it is empty the client's bytes are the slow ones, else the server's.
+    /// Data that the client sends first, in one segment; the server's response then comes in segments of one byte. If
+    /// empty, the client's data does.
     pub request: &'static [u8],
     pub order: Order,
-    /// About so many bytes.
+    /// Makes the data, of about the given number of bytes.
     pub make: fn(usize) -> Vec<u8>,
 }
 
 impl Case {
-    /// The configuration: every protocol at its port, all of them at port 1 in those cases that want it. Options keep no protocol from looking at what it gets.
+    /// The configuration: every protocol on its own port, or in cases with [`SHARED`] all of them on that port. The
+    /// options let the protocols analyse as much as possible.
     pub fn config(&self) -> String {
         let mut config = "output.discard: {enabled: true}\npacketbeat.protocols:\n".to_owned();
         for (name, port, options) in PROTOCOLS {
@@ -37,10 +40,10 @@ impl Case {
     }
 }
 
-/// The port of the cases in which several protocols claim the connection.
+/// The port of cases in which all protocols share a port.
 pub const SHARED: u16 = 1;
 
-/// Name, port and options.
+/// Name, port and options of each protocol.
 const PROTOCOLS: &[(&str, u16, &str)] = &[
     ("amqp", 5672, ""),
     ("cassandra", 9042, ""),
@@ -57,7 +60,7 @@ const PROTOCOLS: &[(&str, u16, &str)] = &[
     ("sip", 5060, ""),
 ];
 
-/// What the others are compared with: a body that nobody wants.
+/// The case that the others are compared with: an HTTP body that is skipped.
 pub const BODY: Case = Case {
     name: "HTTP body, skipped",
     port: 80,
@@ -74,7 +77,7 @@ macro_rules! cases {
 
 /// A request without a body.
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-/// What begins an AMQP connection.
+/// The protocol header of AMQP, with which a connection begins.
 const AMQP: &[u8] = b"AMQP\0\0\x09\x01";
 
 cases! {
@@ -161,7 +164,7 @@ cases! {
 /// An NFS call with an empty credential.
 const CALL: &[u8] = b"\0\0\0\x07\0\0\0\0\0\0\0\x02\0\x01\x86\xa3\0\0\0\x03\0\0\0\x07\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
-/// `first`, then `again` as often as it takes to have `length` bytes.
+/// `first`, followed by repetitions of `again`, cut to `length` bytes.
 fn filled(first: &[u8], again: &[u8], length: usize) -> Vec<u8> {
     first.iter().chain(again.iter().cycle()).copied().take(length).collect()
 }

@@ -1,5 +1,5 @@
-//! `bench hostile linear`: messages that grow slowly, in segments of one byte. What a segment costs must depend neither on what came before it nor
-//! on how much. A protocol that looks at a message again from its start with each segment is out of bounds here.
+//! `bench hostile linear`: messages in segments of one byte. The cost of a segment must not depend on the data before
+//! it or on its length. A protocol that parses a message again from its start at each segment exceeds the bounds.
 
 use super::{
     capture::Capture,
@@ -10,20 +10,20 @@ use std::path::Path;
 
 /// Segments of the longer input of a pair; the shorter one is half of it.
 const SEGMENTS: usize = 400_000;
-/// Runs of each measurement. The cheapest counts: other processes can only add to the cost.
+/// Runs per measurement. The cheapest run counts, because other processes can only add to the cost.
 const RUNS: usize = 3;
-/// How often a segment may cost what one of a skipped HTTP body costs.
+/// Largest ratio of the cost of a segment to that of a segment of a skipped HTTP body.
 const MOST_TIMES_A_BODY: f64 = 3.0;
-/// How often the whole input may cost what half of it costs.
+/// Largest ratio of the cost of the input to that of half of it.
 const MOST_TIMES_HALF: f64 = 2.4;
-/// CPU seconds below which the ratio of two runs says nothing.
+/// CPU seconds below which the ratio of two runs is not meaningful.
 const SHORTEST: f64 = 0.05;
-/// Connections that [`Order::Connections`] makes of this many bytes each.
+/// Bytes per connection with [`Order::Connections`].
 const SHORT_CONNECTION: usize = 5000;
-/// Of so many segments that follow each other [`Order::Reversed`] and [`Order::Mixed`] change the order.
+/// Number of segments in a block, in which [`Order::Reversed`] and [`Order::Mixed`] change the order.
 const BLOCK: usize = 1000;
 
-/// Prints the table; returns the rows that are out of bounds.
+/// Prints the table; returns the rows that exceed a bound.
 pub fn run(scratch: &Scratch, program: &Path) -> Result<Vec<String>, String> {
     println!(
         "Segments of one byte, {SEGMENTS} of them (best of {RUNS} runs). Bounds: at most {MOST_TIMES_A_BODY} times a skipped HTTP body, and at most"
@@ -67,7 +67,7 @@ fn seconds(scratch: &Scratch, program: &Path, case: &Case, segments: usize) -> R
     let mut best = f64::INFINITY;
     for _ in 0..RUNS {
         best = best.min(measure::cost(scratch, program, &args)?.cpu);
-        // Where one run takes this long, the other runs would not change the verdict.
+        // If one run takes this long, further runs would not change the result.
         if best > 5.0 {
             break;
         }
@@ -103,7 +103,7 @@ fn write(path: &Path, case: &Case, segments: usize) -> std::io::Result<()> {
     capture.finish()
 }
 
-/// Puts offsets into an order that is always the same and looks random: a linear congruential generator picks partners.
+/// Shuffles the offsets with a linear congruential generator, so the order is the same in every run.
 fn mix(order: &mut [usize]) {
     let mut state = 12_345_u64;
     for at in (1..order.len()).rev() {

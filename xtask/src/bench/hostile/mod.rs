@@ -1,5 +1,6 @@
-//! `bench hostile`: input that was made to cost much. Each part prints a table with a bound, marks the rows that are out of bounds, and fails
-//! if there is one. Bounds are ratios to another case of the same run where time is measured, because the machine is shared.
+//! `bench hostile`: measures the cost of input that is made to be expensive. Each part prints a table, marks the rows
+//! that exceed a bound, and fails if there are any. Bounds of times are ratios to another case of the same run, because
+//! the machine is shared.
 
 mod capture;
 mod conversations;
@@ -12,18 +13,19 @@ use crate::{
 };
 use std::path::{Path, PathBuf};
 
-/// The name by which a part is asked for, and its code. It prints its table and returns what is out of bounds, a line for each.
+/// Name of a part on the command line, and its function, which prints a table and returns one line for each row that
+/// exceeds a bound.
 type Part = (&'static str, fn(&Scratch, &Path) -> Result<Vec<String>, String>);
 
-/// In the order in which they are run.
+/// The parts, in the order of execution.
 const PARTS: &[Part] = &[("linear", linear::run)];
 
-/// What the command line asks for.
+/// The parsed command line.
 #[derive(Debug, Default, PartialEq)]
 struct Options {
-    /// Empty means all of them.
+    /// Empty means all parts.
     parts: Vec<String>,
-    /// Measured instead of the release build of this checkout.
+    /// A program to measure instead of the release build of this checkout.
     program: Option<PathBuf>,
 }
 
@@ -45,7 +47,7 @@ fn options(args: &[String]) -> Result<Options, String> {
 /// Builds the release binary of this checkout unless `--program` names another one, runs the parts and prints their tables.
 ///
 /// # Errors
-/// The rows that are out of bounds, and whatever kept a part from being measured.
+/// The rows that exceed a bound, or why a part could not be measured.
 pub fn run(args: &[String]) -> Outcome {
     let options = options(args)?;
     ensure(BUILD)?;
