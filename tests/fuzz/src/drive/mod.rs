@@ -39,7 +39,7 @@ const OTHERS: &[(&str, Driver)] = &[
     ("reassembly", reassembly::run),
 ];
 
-/// The names of all targets: the protocols and [`OTHERS`].
+/// The names of all targets: the protocols and `OTHERS`.
 pub fn targets() -> impl Iterator<Item = &'static str> {
     PROTOCOLS.iter().map(|protocol| protocol.name).chain(OTHERS.iter().map(|(name, _)| *name))
 }

@@ -1,6 +1,6 @@
 //! System calls of the eBPF backend that aya does not offer: `bpf(2)`, packet sockets, clocks. Independent of what the
 //! programs do.
-#![allow(unsafe_code)] // contains every direct system call of this backend
+#![allow(unsafe_code)] // system calls that neither aya nor the standard library wraps
 
 mod bpf;
 mod packet_socket;

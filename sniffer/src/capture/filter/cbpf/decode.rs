@@ -10,15 +10,15 @@ use aya_obj::generated::{
 /// Offsets from here on are Linux extensions (`SKF_LL_OFF` and above), not positions in the frame.
 const EXTENSIONS: u32 = 0xffe0_0000;
 
-/// Mask of an instruction code: its class.
+/// Mask of an instruction code: the bits of its class.
 const CLASS: u32 = 0x07;
-/// Mask of the code of a load: its size.
+/// Mask of the code of a load: the bits of its size.
 const SIZE: u32 = 0x18;
-/// Mask of the code of a load: its mode.
+/// Mask of the code of a load: the bits of its mode.
 const MODE: u32 = 0xe0;
-/// Mask of the code of arithmetic and comparisons: the operation.
+/// Mask of the code of arithmetic and comparisons: the bits of the operation.
 const OPERATION: u32 = 0xf0;
-/// Mask of the code of a return: what it returns.
+/// Mask of the code of a return: the bits that say what it returns.
 const RETURNED: u32 = 0x18;
 /// Return value A (`BPF_A`, which `linux/bpf_common.h` does not define for eBPF).
 const RETURN_A: u32 = 0x10;
