@@ -12,8 +12,8 @@ pub fn for_link(expression: &str, link: Link) -> Result<Program, Error> {
     Program::compile(expression, link).map_err(|error| Error::Setting(error.to_string()))
 }
 
-/// Compiles `expression` for frames of `link`. Where libpcap refuses the keyword `vlan`, the `or (vlan …)` alternatives
-/// are removed first.
+/// Compiles `expression` for frames of `link`. If libpcap refuses it, compiles it again without its `or (vlan …)`
+/// alternatives.
 ///
 /// # Errors
 /// libpcap's message, when the expression is invalid even without them.

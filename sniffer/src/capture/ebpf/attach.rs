@@ -131,7 +131,7 @@ fn take_off(loaded: &mut Loaded, attached: Attached) {
 /// State while programs are being attached to one interface.
 struct Attaching<'a> {
     loaded: &'a mut Loaded,
-    /// [`Attachments::clsact`]
+    /// Interfaces to which this program added a clsact qdisc; see [`Attachments::clsact`].
     ours: &'a mut Vec<u32>,
     device: &'a Device,
     links: Vec<Link>,
