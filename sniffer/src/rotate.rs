@@ -3,9 +3,9 @@
 //! write.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -32,126 +32,202 @@ pub struct Options {
     pub interval: Duration,
 }
 
+impl Options {
+    /// The permission bits of a new folder: those of the files, and whoever may read a file may also search the folder. As Packetbeat.
+    fn folder_permissions(&self) -> u32 {
+        let group = if self.permissions & 0o070 == 0 { 0 } else { 0o050 };
+        let others = if self.permissions & 0o007 == 0 { 0 } else { 0o005 };
+        0o700 | group | others
+    }
+}
+
+/// Whether `name` can be the beginning of a file name.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_name(name: &str) -> Result<(), String> {
+    match name {
+        "" => Err("is empty".into()),
+        _ if name.contains('/') => Err(format!("'{name}' contains '/'; the folder is set with `path`")),
+        _ if name.contains('\0') => Err("contains a zero byte".into()),
+        _ => Ok(()),
+    }
+}
+
 /// The file that is being written, and the older files beside it.
 #[derive(Debug)]
 pub struct Rotator {
     options: Options,
-    current: Option<(File, PathBuf)>,
+    current: Option<Current>,
+    started: bool,
+}
+
+/// The file that is being written.
+#[derive(Debug)]
+struct Current {
+    file: File,
+    path: PathBuf,
+    /// Device and inode, to notice when another file or none is at `path`.
+    identity: (u64, u64),
     size: u64,
     begun: SystemTime,
-    started: bool,
+    /// Nothing was written to it yet. Until then no older file is removed, so that on a full disk an empty file never replaces a full one.
+    is_new: bool,
+}
+
+impl Current {
+    /// Takes over an open file.
+    fn new(file: File, path: PathBuf) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        let (identity, size) = ((metadata.dev(), metadata.ino()), metadata.len());
+        Ok(Self { file, path, identity, size, begun: SystemTime::now(), is_new: true })
+    }
+
+    /// Opens an existing file to go on with it. `None` when that is not possible, or when the path is not a regular file: a symbolic link
+    /// may point to a file of somebody else.
+    fn append(path: &Path) -> Option<Self> {
+        path.symlink_metadata().ok()?.is_file().then_some(())?;
+        let file = OpenOptions::new().append(true).custom_flags(libc::O_NOFOLLOW).open(path).ok()?;
+        file.metadata().ok()?.is_file().then_some(())?;
+        Self::new(file, path.to_owned()).ok()
+    }
+
+    /// Whether the file was removed, renamed or replaced: what is written to it then, nobody finds.
+    fn is_gone(&self) -> bool {
+        match self.path.symlink_metadata() {
+            Ok(metadata) => (metadata.dev(), metadata.ino()) != self.identity,
+            Err(error) => matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+        }
+    }
 }
 
 impl Rotator {
     /// Opens nothing yet: the first write opens the first file.
     pub fn new(options: Options) -> Self {
-        Self { options, current: None, size: 0, begun: SystemTime::UNIX_EPOCH, started: false }
+        Self { options, current: None, started: false }
     }
 
     /// How many bytes the current file may still take.
     pub fn room(&self) -> u64 {
-        if self.current.is_some() { self.options.max_bytes.saturating_sub(self.size) } else { self.options.max_bytes }
+        self.options.max_bytes.saturating_sub(self.current.as_ref().map_or(0, |current| current.size))
     }
 
-    /// Writes whole lines to one file: all of them or, when it fails, none.
+    /// Writes whole lines to one file: all of them or, when it fails, none. After a failure (a full disk) the next call goes on with the
+    /// same file.
     ///
     /// # Errors
     /// When the file cannot be opened or written.
     pub fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         let length = lines.len() as u64;
-        if self.current.is_some() && (self.room() < length && self.size > 0 || self.is_old()) {
+        if let Some(current) = &self.current
+            && (self.room() < length && current.size > 0 || self.is_old(current) || current.is_gone())
+        {
             self.current = None;
         }
-        if self.current.is_none() {
-            self.current = Some(self.open(length)?);
-        }
-        let Some((file, _)) = &mut self.current else { return Ok(()) };
-        if let Err(error) = file.write_all(lines) {
+        let current = match &mut self.current {
+            Some(current) => current,
+            none => none.insert(open(&self.options, length, !self.options.on_startup && !self.started)?),
+        };
+        self.started = true;
+        if let Err(error) = current.file.write_all(lines) {
+            let error = io::Error::new(error.kind(), format!("{}: {error}", current.path.display()));
             // Half a line would spoil the next one, and what was written would be written twice.
-            let _ = file.set_len(self.size);
-            self.current = None;
+            if current.file.set_len(current.size).is_err() {
+                self.current = None;
+            }
             return Err(error);
         }
-        self.size += length;
+        current.size += length;
+        if std::mem::replace(&mut current.is_new, false) {
+            remove_oldest(&self.options, &current.path);
+        }
         Ok(())
     }
 
     /// The path of the file that is being written; `None` before the first write.
     pub fn path(&self) -> Option<&Path> {
-        self.current.as_ref().map(|(_, path)| path.as_path())
+        self.current.as_ref().map(|current| current.path.as_path())
     }
 
-    fn is_old(&self) -> bool {
-        !self.options.interval.is_zero() && self.begun.elapsed().is_ok_and(|age| age >= self.options.interval)
+    fn is_old(&self, current: &Current) -> bool {
+        !self.options.interval.is_zero() && current.begun.elapsed().is_ok_and(|age| age >= self.options.interval)
     }
+}
 
-    fn open(&mut self, length: u64) -> io::Result<(File, PathBuf)> {
-        std::fs::create_dir_all(&self.options.folder)?;
-        let (existing, may_append) = (self.files(), !self.options.on_startup && !self.started);
-        let last = existing.last().filter(|_| may_append);
-        let appended = last.and_then(|path| {
-            let size = path.metadata().ok()?.len();
-            (size.saturating_add(length) <= self.options.max_bytes).then_some(())?;
-            let file = OpenOptions::new().append(true).open(path).ok()?;
-            Some((file, path.clone(), size))
-        });
-        let (file, path) = match appended {
-            Some((file, path, size)) => {
-                self.size = size;
-                (file, path)
-            }
-            None => {
-                self.size = 0;
-                self.create()?
-            }
-        };
-        self.started = true;
-        self.begun = SystemTime::now();
-        self.remove_oldest();
-        Ok((file, path))
-    }
-
-    fn create(&self) -> io::Result<(File, PathBuf)> {
-        let day = jiff::Zoned::now().strftime("%Y%m%d").to_string();
-        // Not the first free name: what was removed as too old must not be used again before newer ones.
-        let newest = self.files().iter().filter_map(|path| number(path, &self.options.name, &day)).max();
-        for n in newest.map_or(0, |n| n.saturating_add(1))..MOST_NAMES {
-            let suffix = if n == 0 { String::new() } else { format!("-{n}") };
-            let path = self.options.folder.join(format!("{}-{day}{suffix}.ndjson", self.options.name));
-            match OpenOptions::new().append(true).create_new(true).mode(self.options.permissions).open(&path) {
-                Ok(file) => {
-                    // The mode given at creation is subject to the umask; what the user asked for is not.
-                    file.set_permissions(std::fs::Permissions::from_mode(self.options.permissions))?;
-                    return Ok((file, path));
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
-            }
+impl Drop for Rotator {
+    fn drop(&mut self) {
+        // A file that nothing could be written to is of no use to anybody.
+        if let Some(current) = &self.current
+            && current.is_new
+            && current.size == 0
+            && !current.is_gone()
+        {
+            let _ = fs::remove_file(&current.path);
         }
-        Err(io::Error::other(format!("too many files of {day} in {}", self.options.folder.display())))
     }
+}
 
-    /// The files of this name in the folder, the oldest first.
-    fn files(&self) -> Vec<PathBuf> {
-        let Ok(entries) = std::fs::read_dir(&self.options.folder) else { return Vec::new() };
-        let mut files: Vec<(String, u32, PathBuf)> = entries
-            .filter_map(|entry| {
-                let path = entry.ok()?.path();
-                let day = path.file_name()?.to_str()?.strip_prefix(&self.options.name)?.strip_prefix('-')?.get(..8)?.to_owned();
-                day.bytes().all(|b| b.is_ascii_digit()).then_some(())?;
-                Some((day.clone(), number(&path, &self.options.name, &day)?, path))
-            })
-            .collect();
-        files.sort();
-        files.into_iter().map(|(_, _, path)| path).collect()
+/// Opens the file for the next `length` bytes: the newest one if `may_append` and it has room, else a new one.
+fn open(options: &Options, length: u64, may_append: bool) -> io::Result<Current> {
+    let (folder, permissions) = (&options.folder, options.folder_permissions());
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(permissions)
+        .create(folder)
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", folder.display())))?;
+    let existing = if may_append { files(options) } else { Vec::new() };
+    let newest = existing.last().and_then(|path| Current::append(path));
+    match newest.filter(|newest| newest.size.saturating_add(length) <= options.max_bytes) {
+        Some(newest) => Ok(newest),
+        None => create(options),
     }
+}
 
-    fn remove_oldest(&self) {
-        let files = self.files();
-        for path in files.iter().take(files.len().saturating_sub(self.options.keep)) {
-            // One that stays is tried again at the next rotation.
-            let _ = std::fs::remove_file(path);
+fn create(options: &Options) -> io::Result<Current> {
+    let day = jiff::Zoned::now().strftime("%Y%m%d").to_string();
+    // Not the first free name: what was removed as too old must not be used again before newer ones.
+    let newest = files(options).iter().filter_map(|path| number(path, &options.name, &day)).max();
+    for n in newest.map_or(0, |n| n.saturating_add(1))..MOST_NAMES {
+        let suffix = if n == 0 { String::new() } else { format!("-{n}") };
+        let path = options.folder.join(format!("{}-{day}{suffix}.ndjson", options.name));
+        match OpenOptions::new().append(true).create_new(true).mode(options.permissions).open(&path) {
+            Ok(file) => {
+                // The mode given at creation is subject to the umask; what the user asked for is not.
+                file.set_permissions(fs::Permissions::from_mode(options.permissions))?;
+                return Current::new(file, path);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
         }
+    }
+    Err(io::Error::other(format!("too many files of {day} in {}", options.folder.display())))
+}
+
+/// The files of this name in the folder, the oldest first.
+fn files(options: &Options) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(&options.folder) else { return Vec::new() };
+    let mut files: Vec<(String, u32, PathBuf)> = entries
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let day = path.file_name()?.to_str()?.strip_prefix(&options.name)?.strip_prefix('-')?.get(..8)?.to_owned();
+            day.bytes().all(|b| b.is_ascii_digit()).then_some(())?;
+            Some((day.clone(), number(&path, &options.name, &day)?, path))
+        })
+        .collect();
+    files.sort();
+    files.into_iter().map(|(_, _, path)| path).collect()
+}
+
+/// Removes files beyond the number that is kept: empty ones first, which a full disk left behind, then the oldest.
+fn remove_oldest(options: &Options, current: &Path) {
+    let mut others = files(options);
+    others.retain(|path| path != current);
+    let surplus = (others.len() + 1).saturating_sub(options.keep);
+    let is_empty = |path: &PathBuf| path.symlink_metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0);
+    let (empty, full): (Vec<_>, Vec<_>) = others.into_iter().partition(is_empty);
+    for path in empty.iter().chain(&full).take(surplus) {
+        // One that stays is tried again at the next rotation.
+        let _ = fs::remove_file(path);
     }
 }
 
@@ -168,64 +244,5 @@ fn number(path: &Path, name: &str, day: &str) -> Option<u32> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Folder(PathBuf);
-    impl Folder {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("sniffer-rotate-{name}-{}", std::process::id()));
-            let _ = std::fs::remove_dir_all(&path);
-            Self(path)
-        }
-        fn options(&self) -> Options {
-            let (folder, interval) = (self.0.join("deep"), Duration::ZERO);
-            Options { folder, name: "x".into(), max_bytes: 10, keep: 3, permissions: 0o640, on_startup: true, interval }
-        }
-        fn contents(&self) -> Vec<(String, String)> {
-            let mut all: Vec<_> = std::fs::read_dir(self.0.join("deep")).unwrap().map(|e| e.unwrap().path()).collect();
-            all.sort();
-            let day = jiff::Zoned::now().strftime("%Y%m%d").to_string();
-            let name = |p: &Path| p.file_name().unwrap().to_str().unwrap().replace(&day, "D");
-            all.iter().map(|p| (name(p), std::fs::read_to_string(p).unwrap())).collect()
-        }
-    }
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
-    fn pairs(of: &[(&str, &str)]) -> Vec<(String, String)> {
-        of.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect()
-    }
-
-    #[test]
-    fn names_sizes_and_how_many() {
-        let folder = Folder::new("sizes");
-        let mut rotator = Rotator::new(folder.options());
-        rotator.write(b"12345\n").unwrap();
-        rotator.write(b"abc\n").unwrap();
-        assert_eq!(folder.contents(), pairs(&[("x-D.ndjson", "12345\nabc\n")]));
-        assert_eq!(rotator.path().unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o640);
-        for line in [&b"longer than a file may be\n"[..], b"3\n", b"4444444\n", b"55555\n"] {
-            rotator.write(line).unwrap();
-        }
-        assert_eq!(
-            folder.contents(),
-            pairs(&[("x-D-2.ndjson", "3\n4444444\n"), ("x-D-3.ndjson", "55555\n"), ("x-D-1.ndjson", "longer than a file may be\n")])
-                .into_iter()
-                .collect::<std::collections::BTreeSet<_>>()
-                .into_iter()
-                .collect::<Vec<_>>()
-        );
-    }
-
-    #[test]
-    fn a_start_begins_a_file_or_goes_on() {
-        let folder = Folder::new("start");
-        for (on_startup, line) in [(true, b"a\n"), (true, b"b\n"), (false, b"c\n")] {
-            Rotator::new(Options { on_startup, ..folder.options() }).write(line).unwrap();
-        }
-        assert_eq!(folder.contents(), pairs(&[("x-D-1.ndjson", "b\nc\n"), ("x-D.ndjson", "a\n")]));
-    }
-}
+#[path = "rotate_tests.rs"]
+mod tests;

@@ -3,8 +3,9 @@
 
 use super::{Error, Frame, Link, Polled, Source, linktype, wrapper::Wrapper};
 use std::{
-    fs::File,
+    fs::{File, OpenOptions, Permissions},
     io::{self, BufWriter, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -31,7 +32,17 @@ impl Dump {
     /// When the file cannot be created; the message has its path.
     pub fn create(prefix: &str) -> Result<Arc<Mutex<Self>>, Error> {
         let path = PathBuf::from(format!("{prefix}-{}.pcap", jiff::Zoned::now().strftime("%Y%m%d%H%M%S")));
-        let file = File::create(&path).map_err(|e| Error::file(&path, e.to_string()))?;
+        // Packets contain secrets: only the user may read the file. A symbolic link in its place is not followed.
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+        let file = options.open(&path).and_then(|file| {
+            if !file.metadata()?.is_file() {
+                return Err(io::Error::other("is not a regular file"));
+            }
+            // The mode applies only to a file that did not exist.
+            file.set_permissions(Permissions::from_mode(0o600)).map(|()| file)
+        });
+        let file = file.map_err(|e| Error::file(&path, e.to_string()))?;
         Ok(Arc::new(Mutex::new(Self { path, output: BufWriter::new(file), link: None, left_out: 0, failed: false })))
     }
 
@@ -182,6 +193,7 @@ mod tests {
         let path = lock(&dump).path().to_owned();
         let stamp = path.to_str().unwrap().strip_prefix(prefix.to_str().unwrap()).unwrap().to_owned();
         assert!(stamp.len() == "-20240229120000.pcap".len() && stamp.starts_with("-2") && stamp.ends_with(".pcap"), "{stamp}");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         let mut dumped = Dumped::new(Box::new(Three(false)), Arc::clone(&dump));
         let mut count = 0;
         while Source::poll(&mut dumped, Duration::ZERO, &mut |_| count += 1).unwrap() != Polled::Ended {}

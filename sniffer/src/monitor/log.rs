@@ -120,6 +120,7 @@ impl Logger {
         if !(2..=1024).contains(&options.files.keepfiles) {
             return Err(logging.error(format!("files.keepfiles: {} is not between 2 and 1024", options.files.keepfiles)));
         }
+        rotate::check_name(&options.files.name).map_err(|why| logging.get("files.name").error(why))?;
         let mut selectors = options.selectors;
         selectors.extend(line.debug.iter().cloned());
         let level = match options.level {
@@ -350,5 +351,6 @@ mod tests {
         let wrong = |config: &str| Logger::open(&Node::parse(config).unwrap(), &CommandLine::default()).map(drop).unwrap_err().to_string();
         assert!(wrong("{level: loud}").contains("warning"), "{}", wrong("{level: loud}"));
         assert!(wrong("{files: {keepfiles: 1}}").contains("keepfiles: 1 is not between"));
+        assert!(wrong("{files: {name: a/b}}").contains("name: 'a/b' contains '/'"), "{}", wrong("{files: {name: a/b}}"));
     }
 }

@@ -64,6 +64,7 @@ impl Files {
         if options.rotate_every_kb == 0 {
             return Err(node.error("rotate_every_kb: must be at least 1"));
         }
+        rotate::check_name(&options.filename).map_err(|why| node.get("filename").error(why))?;
         if options.path.is_empty() {
             return Err(node.error("path: missing; the folder to write to"));
         }
@@ -215,6 +216,8 @@ mod tests {
         for (config, expected) in [
             ("{path: /x, number_of_files: 1}", "number_of_files: 1 is not between 2 and 1024"),
             ("{filename: x}", "path: missing"),
+            ("{path: /x, filename: a/b}", "line 1: filename: 'a/b' contains '/'"),
+            ("{path: /x, filename: ''}", "line 1: filename: is empty"),
             ("{path: '/x/%{[a]}'}", "only dates"),
         ] {
             let error = Files::read(&opening(&Node::parse(config).unwrap())).map(drop).unwrap_err().to_string();

@@ -33,22 +33,33 @@ pub(super) fn resolve(peers: &[Peer]) -> Vec<SocketAddr> {
 /// `schemes` are those that the output supports.
 pub(super) fn address(host: &str, scheme: &str, schemes: &[&str], port: u16) -> Result<Url, String> {
     let text = if host.contains("://") { host.to_owned() } else { format!("{scheme}://{host}") };
-    let mut url = Url::parse(&text).map_err(|e| format!("hosts: '{host}': {e}"))?;
+    let mut url = Url::parse(&text).map_err(|e| format!("hosts: '{}': {e}", without_credentials(host)))?;
     if !schemes.contains(&url.scheme()) {
-        return Err(format!("hosts: '{host}': the scheme is not one of {}", schemes.join(", ")));
+        return Err(format!("hosts: '{}': the scheme is not one of {}", without_credentials(host), schemes.join(", ")));
     }
     // `Url` removes a port that is the scheme's default (80), so look in the text whether a port was given.
     let authority = text.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default());
     let has_port = authority.rsplit(']').next().is_some_and(|tail| tail.rsplit('@').next().is_some_and(|end| end.contains(':')));
     if !has_port {
-        url.set_port(Some(port)).map_err(|()| format!("hosts: '{host}' has no room for a port"))?;
+        url.set_port(Some(port)).map_err(|()| format!("hosts: '{}' has no room for a port", without_credentials(host)))?;
     }
     Ok(url)
 }
 
+/// A URL as the user wrote it, for error messages: `***` in place of user and password. It may not be a valid URL, and often the reason is
+/// that the password contains `/`, `#` or `@`. So everything between the scheme and the last `@` is left out.
+pub(super) fn without_credentials(text: &str) -> String {
+    let (scheme, rest) =
+        text.split_once("://").map_or(("", text), |(scheme, rest)| (text.get(..scheme.len() + 3).unwrap_or_default(), rest));
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}***@{host}"),
+        None => text.to_owned(),
+    }
+}
+
 /// Removes user and password from a URL and returns them, so that no log message shows them.
 pub(super) fn take_credentials(url: &mut Url) -> Option<(String, String)> {
-    if url.username().is_empty() {
+    if url.username().is_empty() && url.password().is_none() {
         return None;
     }
     let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
@@ -116,6 +127,27 @@ mod tests {
         assert_eq!(take_credentials(&mut url), Some(("u@x".into(), "p:".into())));
         assert_eq!(url.as_str(), "http://h:1/");
         assert_eq!(take_credentials(&mut url), None);
+        let mut url = Url::parse("http://:secret@h:1/").unwrap();
+        assert_eq!(take_credentials(&mut url), Some((String::new(), "secret".into())));
+        assert_eq!(url.as_str(), "http://h:1/");
+    }
+
+    #[test]
+    fn errors_show_no_password() {
+        for host in [
+            "https://elastic:secret@h:92000",
+            "https://elastic:secret/secret@h:9200",
+            "https://elastic:secret#secret@h:9200",
+            "https://elastic:secret@secret@h:9200000",
+            "ftp://elastic:secret@h",
+            "elastic:secret@h:port",
+            "http://:secret@h:port",
+            "https://secret@[::1",
+        ] {
+            let error = address(host, "http", &["http", "https"], 9200).unwrap_err();
+            assert!(!error.contains("secret") && error.contains("***@"), "{host}: {error}");
+        }
+        assert_eq!(without_credentials("https://h:1/a"), "https://h:1/a");
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! The HTTP client of outputs: time-outs, proxy, TLS, and responses read to their end within a size limit.
 
-use super::{Error, shapes::Scalar, tls};
+use super::{Error, hosts::without_credentials, shapes::Scalar, tls};
 use reqwest::{
-    Client, Proxy, RequestBuilder, StatusCode,
+    Client, Proxy, RequestBuilder, StatusCode, Url,
     header::{HeaderMap, HeaderName, HeaderValue},
     redirect::Policy,
 };
 use serde::Deserialize;
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt::Display, time::Duration};
 
 /// Most bytes of a response. No request of an output has a response that long.
 const MAX_ANSWER: usize = 64 << 20;
@@ -51,7 +51,10 @@ impl Options {
             builder = builder.no_proxy();
         } else if !self.proxy_url.is_empty() {
             let url = if self.proxy_url.contains("://") { self.proxy_url.clone() } else { format!("http://{}", self.proxy_url) };
-            let proxy = Proxy::all(&url).map_err(|e| format!("proxy_url: {e}"))?;
+            let wrong = |why: &dyn Display| format!("proxy_url: '{}': {why}", without_credentials(&self.proxy_url));
+            let url = Url::parse(&url).map_err(|e| wrong(&e))?;
+            // reqwest's message would contain the URL with its password.
+            let proxy = Proxy::all(url).map_err(|e| wrong(&e.without_url()))?;
             builder =
                 builder.no_proxy().proxy(proxy.headers(header_map(&self.proxy_headers).map_err(|why| format!("proxy_headers: {why}"))?));
         }

@@ -148,13 +148,24 @@ fn paint(out: &mut String, color: bool, code: &str, text: &str) {
     }
 }
 
-/// At most [`WIDEST`] characters of `text`, without control characters: a terminal would obey them.
+/// At most [`WIDEST`] characters of `text`. Characters that a terminal obeys instead of showing them become spaces.
 fn shorten(text: &str) -> String {
-    let mut out: String = text.chars().take(WIDEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut out: String = text.chars().take(WIDEST).map(|c| if is_shown(c) { c } else { ' ' }).collect();
     if text.chars().nth(WIDEST).is_some() {
         out.push('…');
     }
     out
+}
+
+/// Whether a terminal shows the character and does nothing else. Not shown: control characters, the characters that change the direction of
+/// text (bidirectional controls, UAX #9), with which a text can pretend to be another, line separators, and invisible characters.
+fn is_shown(c: char) -> bool {
+    let is_invisible = matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
+        | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e0fff}');
+    !c.is_control() && !is_invisible
 }
 
 #[cfg(test)]
@@ -232,6 +243,29 @@ mod tests {
         out.clear();
         write_flow(&mut out, &flow, false);
         assert_eq!(out, "03:04:05.678  flow     02-00-00-00-00-01      → 02-00-00-00-00-FF      0 packets, 0 bytes  0 µs");
+    }
+
+    #[test]
+    fn a_text_cannot_control_the_terminal() {
+        for c in [
+            "\u{7}",
+            "\u{1b}",
+            "\u{9b}",
+            "\u{7f}",
+            "\u{202e}",
+            "\u{2066}",
+            "\u{2069}",
+            "\u{200f}",
+            "\u{61c}",
+            "\u{2028}",
+            "\u{feff}",
+            "\u{e0041}",
+        ] {
+            assert_eq!(shorten(&format!("a{c}b")), "a b", "{}", c.escape_unicode());
+            let of = Transaction { query: c, result: c, notes: &[c, c], ..transaction() };
+            assert!(!line(&of, false).contains(c), "{}", c.escape_unicode());
+        }
+        assert_eq!(shorten("Grüße, שלום, 你好 🙂"), "Grüße, שלום, 你好 🙂");
     }
 
     #[test]

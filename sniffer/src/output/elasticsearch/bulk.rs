@@ -91,9 +91,9 @@ pub(super) fn compress(body: &[u8], level: u32) -> io::Result<Vec<u8>> {
 
 #[derive(Deserialize)]
 struct Answer<'a> {
-    #[serde(default)]
+    // Both are required: an answer without them comes from something else than Elasticsearch (a proxy), and delivers nothing.
     errors: bool,
-    #[serde(default, borrow)]
+    #[serde(borrow)]
     items: Vec<Entry<'a>>,
 }
 
@@ -105,7 +105,6 @@ struct Entry<'a> {
 
 #[derive(Deserialize)]
 struct Item<'a> {
-    #[serde(default)]
     status: u16,
     #[serde(default, borrow)]
     error: Option<Reason<'a>>,
@@ -132,11 +131,11 @@ pub(super) struct ItemResult {
 /// When the response is not JSON of the expected form, or has another number of results.
 pub(super) fn read(answer: &[u8], count: usize) -> Result<Option<Vec<ItemResult>>, String> {
     let answer: Answer<'_> = serde_json::from_slice(answer).map_err(|e| format!("the answer to _bulk cannot be read: {e}"))?;
-    if !answer.errors && (answer.items.is_empty() || answer.items.len() == count) {
-        return Ok(None);
-    }
     if answer.items.len() != count {
-        return Err(format!("{} answers to {count} events", answer.items.len()));
+        return Err(format!("the answer to _bulk has {} results for {count} events", answer.items.len()));
+    }
+    if !answer.errors && answer.items.iter().all(|entry| (200..300).contains(&entry.create.status)) {
+        return Ok(None);
     }
     Ok(Some(answer.items.iter().map(|entry| result(&entry.create)).collect()))
 }
@@ -185,11 +184,38 @@ mod tests {
     }
 
     #[test]
+    fn answers_that_deliver_nothing() {
+        for answer in [
+            "{}",
+            "[]",
+            "null",
+            "true",
+            "",
+            "<html>",
+            r#"{"errors":false}"#,
+            r#"{"items":[{"create":{"status":201}}]}"#,
+            r#"{"errors":false,"items":[]}"#,
+            r#"{"errors":false,"items":{}}"#,
+            r#"{"errors":false,"items":null}"#,
+            r#"{"errors":"false","items":[{"create":{"status":201}}]}"#,
+            r#"{"errors":false,"items":[{}]}"#,
+            r#"{"errors":false,"items":[{"create":{}}]}"#,
+            r#"{"errors":false,"items":[{"delete":{"status":200}}]}"#,
+            r#"{"errors":false,"items":[{"create":{"status":201}},{"create":{"status":201}}]}"#,
+            r#"{"acknowledged":true}"#,
+            r#"{"errors":false,"items":[{"create":{"status":201}}]"#,
+        ] {
+            let result = read(answer.as_bytes(), 1);
+            assert!(result.is_err(), "{answer}: {result:?}");
+        }
+    }
+
+    #[test]
     fn a_result_for_each() {
-        assert_eq!(read(br#"{"errors":false}"#, 3), Ok(None));
         assert_eq!(read(br#"{"errors":false,"items":[{"create":{"status":201}}]}"#, 1), Ok(None));
         assert!(read(br#"{"errors":true,"items":[{"create":{"status":201}}]}"#, 2).is_err());
-        assert!(read(b"<html>", 1).is_err());
+        let refused = br#"{"errors":false,"items":[{"create":{"status":429}}]}"#;
+        assert_eq!(read(refused, 1).unwrap().unwrap()[0].outcome, Outcome::Retry("429".into()), "whatever `errors` says");
         let reason = r#"{"status":400,"error":{"type":"document_parsing_exception","reason":"failed to parse field [a]. Preview of field's value: 'secret'"}}"#;
         let text = format!(
             r#"{{"errors":true,"items":[{{"create":{{"status":201}}}},{{"create":{{"status":409}}}},{{"create":{reason}}},{{"create":{{"status":429}}}},{{"create":{{"status":503}}}},{{"index":{{"status":500}}}}]}}"#
