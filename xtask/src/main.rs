@@ -3,12 +3,14 @@
 
 mod bench;
 mod build_ebpf;
+mod checksum;
 mod fuzz;
 mod golden;
 mod imports;
 mod layers;
 mod layers_page;
 mod lint;
+mod new_protocol;
 mod run;
 mod setup;
 mod steps;
@@ -33,6 +35,11 @@ const VERBS: &[Verb] = &[
     ("test-servers", "the tests against real servers that have to be downloaded (Elasticsearch)", test_servers::test_servers),
     ("lint", "the quick part of test: formatting, layers, clippy, documentation, licences", lint::lint),
     ("advisories", "look up known vulnerabilities of the dependencies (network)", lint::advisories),
+    (
+        "new-protocol",
+        "create a small protocol NAME that builds and passes all tests, to be rewritten; --check does so in a copy of the checkout and tests it",
+        new_protocol::new_protocol,
+    ),
     ("build-ebpf", "build the kernel half from its source; --check compares it with what is committed", build_ebpf::build_ebpf),
     ("layers", "check who uses whom", layers::layers),
     (

@@ -111,10 +111,13 @@ pub struct Job<'a> {
     pub view: Option<View>,
 }
 
-/// Somebody who is shown each event.
+/// Creates the observer of one worker.
+pub type NewObserver = Box<dyn Fn(Watched<'_>) -> Box<dyn Observer>>;
+
+/// A view that is shown every event, beside the output.
 pub struct View {
-    /// Makes the observer of one worker.
-    pub observer: Box<dyn Fn(Watched<'_>) -> Box<dyn Observer>>,
+    /// Called once for each worker.
+    pub observer: NewObserver,
     /// Called when no worker shows anything any more.
     pub finish: Box<dyn FnOnce()>,
     /// Ends when the view is over: nobody looks any more, or, after `finish`, all was shown.

@@ -4,7 +4,7 @@
 //! lowers the rate and does not appear in the program's CPU time.
 
 use super::{Scratch, may_capture, measure, program};
-use crate::Outcome;
+use crate::{Outcome, checksum::checksum};
 use serde_json::Value;
 use std::{
     io::{BufRead, BufReader},
@@ -157,7 +157,7 @@ fn generate(size: u32, percent: u32) -> Vec<u8> {
         out.extend([0, 0, 0, 0, 64, 17, 0, 0]);
         // Different client addresses, as in real traffic.
         out.extend([10, 0, (number >> 8) as u8, number as u8, 192, 0, 2, 2]);
-        let sum = !checksum(&out[ip..]);
+        let sum = checksum(&out[ip..]);
         out[ip + 10..ip + 12].copy_from_slice(&sum.to_be_bytes());
         let port = if number % 100 < percent { PORTS.0 } else { PORTS.1 };
         out.extend((20_000 + (number % 10_000) as u16).to_be_bytes());
@@ -167,15 +167,6 @@ fn generate(size: u32, percent: u32) -> Vec<u8> {
         out.resize(start + size as usize, 0xff);
     }
     out
-}
-
-/// The Internet checksum (RFC 1071) without the final complement.
-fn checksum(bytes: &[u8]) -> u16 {
-    let mut sum: u32 = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0))).sum();
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    sum as u16
 }
 
 /// Two network namespaces connected by a veth pair whose ends are both named `v0`. Dropping it removes them.
