@@ -1,4 +1,4 @@
-//! Numbers and lengths of protocol headers that both halves read, and how many headers they follow.
+//! Numbers and lengths of protocol headers for both halves, and the limits of how many headers each half decodes.
 
 /// EtherTypes (<https://www.iana.org/assignments/ieee-802-numbers>).
 pub mod ethertype {
@@ -10,10 +10,10 @@ pub mod ethertype {
     pub const VLAN: u16 = 0x8100;
     /// A service VLAN tag, 802.1ad.
     pub const SERVICE_VLAN: u16 = 0x88a8;
-    /// What came before 802.1ad.
+    /// A service VLAN tag of equipment older than 802.1ad.
     pub const OLD_SERVICE_VLAN: u16 = 0x9100;
 
-    /// Whether a VLAN tag follows.
+    /// Whether the EtherType announces a VLAN tag.
     #[inline(always)]
     pub const fn is_vlan(number: u16) -> bool {
         matches!(number, VLAN | SERVICE_VLAN | OLD_SERVICE_VLAN)
@@ -24,13 +24,13 @@ pub mod ethertype {
 pub mod protocol {
     /// IPv6 hop-by-hop options, RFC 8200.
     pub const HOP_BY_HOP: u8 = 0;
-    /// RFC 792
+    /// ICMP, RFC 792.
     pub const ICMP: u8 = 1;
     /// An IPv4 header, RFC 2003.
     pub const IPV4: u8 = 4;
-    /// RFC 9293
+    /// TCP, RFC 9293.
     pub const TCP: u8 = 6;
-    /// RFC 768
+    /// UDP, RFC 768.
     pub const UDP: u8 = 17;
     /// An IPv6 header, RFC 2473.
     pub const IPV6: u8 = 41;
@@ -40,9 +40,9 @@ pub mod protocol {
     pub const IPV6_FRAGMENT: u8 = 44;
     /// Authentication header, RFC 4302.
     pub const AUTHENTICATION: u8 = 51;
-    /// RFC 4443
+    /// ICMPv6, RFC 4443.
     pub const ICMP6: u8 = 58;
-    /// Nothing follows, RFC 8200.
+    /// No next header, RFC 8200.
     pub const NO_NEXT_HEADER: u8 = 59;
     /// IPv6 destination options, RFC 8200.
     pub const DESTINATION_OPTIONS: u8 = 60;
@@ -50,15 +50,15 @@ pub mod protocol {
     pub const MOBILITY: u8 = 135;
     /// Host identity protocol, RFC 7401.
     pub const HIP: u8 = 139;
-    /// RFC 5533
+    /// Shim6, RFC 5533.
     pub const SHIM6: u8 = 140;
 }
 
-/// Bytes of headers; of those of variable length the shortest.
+/// Lengths of headers in bytes; the minimum for headers of variable length.
 pub mod length {
     /// Ethernet II: two addresses and the EtherType.
     pub const ETHERNET: usize = 14;
-    /// A VLAN tag; counted from its TCI on, with the EtherType of what follows, as many.
+    /// A VLAN tag: its EtherType and TCI. Its TCI and the EtherType behind it are as long.
     pub const VLAN: usize = 4;
     /// Linux cooked capture v1.
     pub const LINUX_SLL: usize = 16;
@@ -74,21 +74,23 @@ pub mod length {
     pub const IPV6_FRAGMENT: usize = 8;
     /// UDP.
     pub const UDP: usize = 8;
-    /// An ICMP or ICMPv6 error in front of the packet that caused it.
+    /// An ICMP or ICMPv6 error, without the packet that caused it.
     pub const ICMP_ERROR: usize = 8;
 }
 
-/// How many headers are followed. User space looks deeper than the kernel: the kernel only chooses a worker, and the verifier bounds what
-/// that may cost.
+/// Limits of the number of headers. They are lower in the kernel, which only chooses a worker, and where the verifier
+/// bounds the size of the loops.
 pub mod limit {
-    /// All headers of a frame, in user space. No network nests more: a frame with sixteen VLAN tags and eight IP headers (of which all but
-    /// the first are also counted as a tunnel) has 33.
+    /// All headers of a frame, in user space. More do not occur in practice: a frame with sixteen VLAN tags and eight
+    /// IP headers has 33, because every IP header but the first also counts as a tunnel.
     pub const HEADERS: usize = 40;
-    /// Extension headers behind one IPv6 header, in user space: RFC 8200 has six kinds, each once but one.
+    /// Extension headers behind one IPv6 header, in user space. RFC 8200 has six kinds, of which only one may occur
+    /// twice.
     pub const IPV6_EXTENSIONS: usize = 8;
-    /// VLAN tags, in the kernel; all frames with more go to one worker.
+    /// VLAN tags, in the kernel. Frames with more tags all go to the same worker.
     pub const KERNEL_VLAN_TAGS: u32 = 4;
-    /// IP headers, in the kernel, the one in an ICMP error among them: IP in IP twice, or once with an ICMP error inside.
+    /// IP headers, in the kernel, including the one in an ICMP error: IP in IP twice, or once with an ICMP error
+    /// inside.
     pub const KERNEL_IP_HEADERS: u32 = 3;
     /// Extension headers behind one IPv6 header, in the kernel.
     pub const KERNEL_IPV6_EXTENSIONS: u32 = 4;

@@ -1,5 +1,6 @@
-//! The half of `sniffer` that runs inside the kernel: per hook an `entry` that counts, a filter that user space generates (it is not
-//! here), and a `capture` that copies. They call each other through a jump table ([`maps`]); no program has a verdict of its own.
+//! The eBPF programs of `sniffer`. Each hook has an `entry` program that counts packets, a filter that user space
+//! generates (it is not in this crate), and a `capture` program that copies packets. They call each other through a
+//! jump table ([`maps`]). The programs do not affect the traffic.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
@@ -18,9 +19,9 @@ use maps::{JUMP_EGRESS, JUMP_INGRESS, JUMP_SOCKET, JUMP_XDP, LOOPBACK};
 use packet::{Packet, Socket, Tc, Xdp};
 use sniffer_common::direction::{EGRESS, INGRESS};
 
-/// `TCX_NEXT` and `TC_ACT_UNSPEC`: what comes after decides.
+/// `TCX_NEXT` and `TC_ACT_UNSPEC`: the next program or the default action decides about the packet.
 const TC_NEXT: i32 = -1;
-/// Nothing is queued to the socket itself.
+/// The packet is not queued on the socket.
 const SOCKET_DROP: i64 = 0;
 
 #[xdp(frags)]

@@ -1,4 +1,5 @@
-//! What the programs share with each other and with user space. Sizes that depend on the machine are set by the loader.
+//! Maps and globals that the programs share with each other and with user space. The loader sets sizes that depend on
+//! the machine.
 
 use aya_ebpf::{
     Global,
@@ -7,7 +8,8 @@ use aya_ebpf::{
 };
 use sniffer_common::{Counters, MAX_SNAPLEN, MAX_WORKERS, RecordHeader, link, slot};
 
-/// Where a frame is put together. The tail is room that a reader of headers may run into without a check of its own.
+/// Buffer in which a record is assembled. Reads of headers may extend into `tail`, so they need no bounds check of
+/// their own.
 #[repr(C, align(8))]
 pub struct Scratch {
     pub header: RecordHeader,
@@ -15,26 +17,28 @@ pub struct Scratch {
     pub tail: [u8; 64],
 }
 
-/// A ring of the smallest size every page size allows; user space puts bigger ones in.
+/// Placeholder ring of the smallest size that every page size allows; user space inserts larger ones.
 pub type Ring = RingBuf<RecordHeader, 65536>;
 
-/// One ring per worker.
+/// The rings, indexed by worker.
 #[btf_map]
 pub static RINGS: ArrayOfMaps<Ring, { MAX_WORKERS as usize }> = ArrayOfMaps::new();
 
-/// One per CPU (a per-CPU map takes values of 32 KiB at most). Hooks run with bottom halves off, so none interrupts another.
+/// Indexed by CPU. Not a per-CPU map, whose values are limited to 32 KiB. Hooks run with bottom halves disabled, so no
+/// hook on the same CPU interrupts another.
 #[btf_map]
 pub static SCRATCH: Array<Scratch, 1> = Array::new();
 
-/// One per worker.
+/// Indexed by worker.
 #[btf_map]
 pub static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
 
-/// Interfaces without a link header, where [`LINK`] says to look.
+/// Interfaces without a link header; used if [`LINK`] is `BY_INTERFACE`.
 #[btf_map]
 pub static RAW_IP: HashMap<u32, u32, 1024> = HashMap::new();
 
-// A table per hook and direction: the kernel wants all programs of a table to be of one kind, and the direction is known by who calls.
+// One table per hook and direction: the kernel requires that all programs of a table have the same type, and the
+// `capture` program of each table knows its direction.
 #[btf_map]
 pub static JUMP_XDP: Jump = ProgramArray::new();
 #[btf_map]

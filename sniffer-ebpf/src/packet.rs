@@ -1,4 +1,4 @@
-//! A packet as each hook shows it.
+//! Access to a packet, for each type of context.
 
 use aya_ebpf::{
     EbpfContext,
@@ -8,21 +8,21 @@ use aya_ebpf::{
 use core::ffi::c_void;
 use sniffer_common::{direction, hook};
 
-/// What a record needs to know of a packet.
+/// The properties of a packet that a record needs.
 pub trait Packet: EbpfContext {
     /// One of [`hook`].
     const HOOK: u8;
-    /// Bytes of the frame, fragments included.
+    /// Length of the frame in bytes, including fragments of a nonlinear packet.
     fn len(&self) -> u32;
     fn ifindex(&self) -> u32;
-    /// EtherType and value of the tag in the metadata.
+    /// TPID and TCI of the VLAN tag in the metadata.
     fn tag(&self) -> Option<(u16, u16)>;
-    /// Packets on the wire and bytes of payload in each, 0 where they are not known.
+    /// Number of packets on the wire, and payload bytes in each of them; 0 if not known.
     fn segments(&self) -> (u16, u16);
-    /// Copies the first `len` bytes, fragments included.
+    /// Copies the first `len` bytes, including fragments of a nonlinear packet.
     ///
     /// # Safety
-    /// There must be room for `len` bytes at `to`.
+    /// `to` must have room for `len` bytes.
     unsafe fn copy(&self, to: *mut u8, len: u64) -> Result<(), ()>;
 }
 
@@ -61,12 +61,12 @@ impl Packet for Xdp {
 
     #[inline(always)]
     unsafe fn copy(&self, to: *mut u8, len: u64) -> Result<(), ()> {
-        // SAFETY: the caller's, and the verifier checks it.
+        // SAFETY: guaranteed by the caller and checked by the verifier.
         if unsafe { bpf_xdp_load_bytes(self.0, 0, to.cast(), len as u32) } == 0 { Ok(()) } else { Err(()) }
     }
 }
 
-/// TC or packet socket.
+/// A packet on TC or on a packet socket.
 pub struct Skb<const HOOK: u8>(*mut __sk_buff);
 
 impl<const HOOK: u8> Skb<HOOK> {
@@ -119,13 +119,13 @@ impl<const HOOK: u8> Packet for Skb<HOOK> {
 
     #[inline(always)]
     unsafe fn copy(&self, to: *mut u8, len: u64) -> Result<(), ()> {
-        // SAFETY: the caller's, and the verifier checks it.
+        // SAFETY: guaranteed by the caller and checked by the verifier.
         if unsafe { bpf_skb_load_bytes(self.0.cast(), 0, to.cast(), len as u32) } == 0 { Ok(()) } else { Err(()) }
     }
 }
 
 impl Socket {
-    /// Which way a packet goes that a packet socket sees.
+    /// The direction of a packet on a packet socket.
     #[inline(always)]
     pub fn direction(&self) -> u8 {
         const PACKET_OUTGOING: u32 = 4;

@@ -1,4 +1,5 @@
-//! A packet's way through a hook: counted by `enter`, judged by the generated filter, copied to a ring by `capture`.
+//! The path of a packet through a hook: `enter` counts it, the generated filter decides about it, `capture` copies it
+//! to a ring.
 
 use crate::{
     maps::{COUNTERS, Jump, LINK, RAW_IP, RINGS, SCRATCH, SNAPLEN, Scratch, WAKE_AT},
@@ -12,19 +13,20 @@ const BPF_RB_AVAIL_DATA: u64 = 0;
 const BPF_RB_NO_WAKEUP: u64 = 1;
 const BPF_RB_FORCE_WAKEUP: u64 = 2;
 
-/// Counts the packet and calls the filter for its kind; without one everything is captured. Comes back only when nothing is loaded.
+/// Counts the packet and calls the filter for its link type; if there is none, calls `capture`. Returns only if no
+/// program is loaded.
 #[inline(always)]
 pub fn enter<P: Packet>(packet: &P, jump: &Jump) {
     count(0, |counters| counters.seen += 1);
     let filter = if link(packet) == link::RAW_IP { slot::FILTER_RAW_IP } else { slot::FILTER };
-    // SAFETY: the programs of a table take the context of their hook.
+    // SAFETY: all programs of a table take the context of this hook.
     unsafe {
         jump.tail_call(packet, filter);
         jump.tail_call(packet, slot::CAPTURE);
     }
 }
 
-/// Copies the packet to the ring of the worker whose it is.
+/// Copies the packet to the ring of its worker.
 #[inline(always)]
 pub fn capture<P: Packet>(packet: &P, direction: u8) {
     let Some(scratch) = scratch() else { return };
@@ -32,9 +34,9 @@ pub fn capture<P: Packet>(packet: &P, direction: u8) {
     let link = link(packet);
     let wanted = wire_len.min(SNAPLEN.load());
     let captured = clamp(wanted);
-    // SAFETY: `clamp` leaves at most MAX_SNAPLEN, and `data` has more.
+    // SAFETY: `clamp` returns at most MAX_SNAPLEN, and `data` is larger.
     let copied = wanted != 0 && unsafe { packet.copy((&raw mut (*scratch).data).cast(), captured) }.is_ok();
-    // SAFETY: the scratch of this CPU, and nobody interrupts.
+    // SAFETY: the scratch buffer of this CPU, and no other program interrupts this one.
     let owner = if copied { worker::of(unsafe { &*scratch }, wanted, link) } else { 0 };
     let (tag_tpid, tag_tci) = packet.tag().unwrap_or((0, 0));
     let (segments, segment_size) = packet.segments();
@@ -53,9 +55,9 @@ pub fn capture<P: Packet>(packet: &P, direction: u8) {
         link,
         reserved: 0,
     };
-    // SAFETY: as above.
+    // SAFETY: the scratch buffer of this CPU, and no other program interrupts this one.
     unsafe { (&raw mut (*scratch).header).write(header) };
-    // SAFETY: header and data follow each other without a gap.
+    // SAFETY: header and data are adjacent.
     let written = copied && unsafe { output(owner, scratch, captured) };
     #[cfg(feature = "log")]
     aya_log_ebpf::debug!(
@@ -77,12 +79,13 @@ pub fn capture<P: Packet>(packet: &P, direction: u8) {
     });
 }
 
-/// Writes header and `captured` bytes of data. The reader polls too, so it is woken only when much is pending.
+/// Writes the header and `captured` bytes of data. The reader also polls, so it is woken only when `WAKE_AT` bytes are
+/// pending.
 #[inline(always)]
 unsafe fn output(owner: u32, scratch: *mut Scratch, captured: u64) -> bool {
     let Some(ring) = RINGS.get(owner) else { return false };
     let ring = core::ptr::from_ref(ring).cast_mut().cast();
-    // SAFETY: the verifier knows `ring` for a ring buffer, and that the record lies inside the scratch.
+    // SAFETY: the verifier checks that `ring` is a ring buffer and that the record is inside the scratch buffer.
     unsafe {
         let pending = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA);
         let wake = if pending >= u64::from(WAKE_AT.load()) { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
@@ -93,7 +96,7 @@ unsafe fn output(owner: u32, scratch: *mut Scratch, captured: u64) -> bool {
 #[inline(always)]
 fn link<P: Packet>(packet: &P) -> u8 {
     match LINK.load() as u8 {
-        // SAFETY: only the presence of a key matters.
+        // SAFETY: the value is not used, only whether the key exists.
         link::BY_INTERFACE if unsafe { RAW_IP.get(packet.ifindex()) }.is_some() => link::RAW_IP,
         link::BY_INTERFACE => link::ETHERNET,
         kind => kind,
@@ -109,13 +112,13 @@ fn scratch() -> Option<*mut Scratch> {
 #[inline(always)]
 fn count(worker: u32, change: impl FnOnce(&mut Counters)) {
     if let Some(counters) = COUNTERS.get_ptr_mut(worker) {
-        // SAFETY: this CPU's own.
+        // SAFETY: the counters of this CPU.
         change(unsafe { &mut *counters });
     }
 }
 
-/// Brings `v` into 1..=MAX_SNAPLEN in a way that LLVM can neither see through nor move to another register: the verifier must know the
-/// bounds of the very register that is passed on.
+/// Clamps `v` to 1..=MAX_SNAPLEN. Uses assembler, so that LLVM neither removes the comparisons nor copies the value to
+/// another register: the verifier must know the bounds of the register that is passed to the helper.
 #[inline(always)]
 fn clamp(v: u32) -> u64 {
     let mut v = u64::from(v);

@@ -1,17 +1,19 @@
-//! Whose ring a packet goes to: a hash of the innermost address pair that is the same both ways, so that fragments and ICMP errors
-//! meet their flow. A fragment goes by the addresses at its level, because only the first one shows what is inside.
+//! Chooses the worker of a packet by a hash of its innermost address pair. The hash is the same for both directions, so
+//! fragments and ICMP errors reach the worker of their flow. A fragment is hashed by the addresses of its own IP
+//! header, because only the first fragment contains the headers inside.
 
 use crate::maps::{Scratch, WORKERS};
 use sniffer_common::{ethertype, length, limit, link, protocol};
 
-/// The first `len` bytes of `scratch.data` are the frame.
+/// The worker of the frame in the first `len` bytes of `scratch.data`.
 #[inline(always)]
 pub fn of(scratch: &Scratch, len: u32, link: u8) -> u32 {
     let workers = WORKERS.load();
     if workers <= 1 { 0 } else { ((u64::from(address_hash(scratch, len, link)) * u64::from(workers)) >> 32) as u32 }
 }
 
-/// Reads are masked to 16 bits so that the verifier sees them inside `data` and `tail`; what is read behind `len` is stale, never foreign memory.
+/// Offsets are masked to 16 bits, so that the verifier knows that reads stay inside `data` and `tail`. Bytes at `len`
+/// and beyond are from an earlier frame.
 #[inline(always)]
 fn byte(scratch: &Scratch, at: u32) -> u32 {
     // SAFETY: `data` has 65,536 bytes.
@@ -25,11 +27,11 @@ fn be16(scratch: &Scratch, at: u32) -> u32 {
 
 #[inline(always)]
 fn word(scratch: &Scratch, at: u32) -> u32 {
-    // SAFETY: `data` has 65,536 bytes and `tail` follows.
+    // SAFETY: `data` has 65,536 bytes, and `tail` follows it.
     unsafe { scratch.data.as_ptr().add((at & 0xffff) as usize).cast::<u32>().read_unaligned() }
 }
 
-/// murmur3's finaliser: every bit of the address counts, also where hosts differ in their last byte only.
+/// The finalizer of murmur3: every bit of an address affects the hash, also if hosts differ only in the last byte.
 #[inline(always)]
 fn mix(mut h: u32) -> u32 {
     h ^= h >> 16;
@@ -65,7 +67,7 @@ fn address_hash(scratch: &Scratch, len: u32, link: u8) -> u32 {
     let mut hash = 0;
     for _ in 0..limit::KERNEL_IP_HEADERS {
         let Some((level, inner)) = ip(scratch, len, at) else { break };
-        // Twice mixed: the low bits of a product of two addresses alone would leave workers idle.
+        // Mix again: the low bits of the combined hash of two addresses alone would leave workers idle.
         hash = mix(level);
         let Some(next) = inner else { break };
         at = next;
@@ -73,7 +75,7 @@ fn address_hash(scratch: &Scratch, len: u32, link: u8) -> u32 {
     hash
 }
 
-/// The hash of the addresses of the IP header at `at`, and where another IP header is inside it.
+/// The hash of the addresses in the IP header at `at`, and the offset of the IP header inside it, if there is one.
 #[inline(always)]
 fn ip(scratch: &Scratch, len: u32, at: u32) -> Option<(u32, Option<u32>)> {
     match byte(scratch, at) >> 4 {
@@ -84,7 +86,8 @@ fn ip(scratch: &Scratch, len: u32, at: u32) -> Option<(u32, Option<u32>)> {
             let inner = match byte(scratch, at + 9) as u8 {
                 _ if fragment => None,
                 protocol::IPV4 | protocol::IPV6 => Some(inside),
-                // Destination unreachable, source quench, redirect, time exceeded, parameter problem: 8 bytes, then the packet.
+                // The ICMP errors (destination unreachable, source quench, redirect, time exceeded, parameter problem):
+                // 8 bytes, then the packet that caused the error.
                 protocol::ICMP if matches!(byte(scratch, inside), 3 | 4 | 5 | 11 | 12) && inside < len => {
                     Some(inside + length::ICMP_ERROR as u32)
                 }
