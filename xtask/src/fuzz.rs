@@ -1,5 +1,5 @@
-//! `fuzz`: builds the fuzzer in `tests/fuzz` and runs each target for some seconds, starting with the target's corpus.
-//! New inputs are not added to the committed corpus.
+//! `fuzz`: builds the fuzzer in `tests/fuzz` and runs each target for some seconds, starting with the target's corpus, several targets
+//! at a time. New inputs are not added to the committed corpus.
 
 use crate::{
     Outcome,
@@ -7,8 +7,14 @@ use crate::{
 };
 use std::{
     env, fs,
+    num::NonZero,
     path::PathBuf,
     process::Command,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -25,13 +31,16 @@ const MEGABYTES: u32 = 1024;
 /// Largest input in bytes: enough for several messages and some limits. Longer inputs are slower and find less.
 const LONGEST: u32 = 4096;
 
-/// Runs all targets, or those given in `args`, and stops at the first failure.
+/// Runs all targets, or those named in `args`. After a failure no further target is started. With `--seconds N` each target runs so long, and
+/// with `--jobs N` so many run at a time (default: one per core).
 pub fn fuzz(args: &[String]) -> Outcome {
-    let (mut seconds, mut named) = (SECONDS, Vec::new());
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let (mut seconds, mut jobs, mut named) = (SECONDS, cores, Vec::new());
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--seconds" => seconds = args.next().and_then(|n| n.parse().ok()).ok_or("--seconds takes a number")?,
+            "--jobs" => jobs = args.next().and_then(|n| n.parse().ok()).filter(|&n| n > 0).ok_or("--jobs takes a number from 1 on")?,
             name => named.push(name.to_owned()),
         }
     }
@@ -43,7 +52,33 @@ pub fn fuzz(args: &[String]) -> Outcome {
         return Err(format!("there is no target `{unknown}`; there are {}", all.join(", ")));
     }
     let targets = if named.is_empty() { all } else { named };
-    targets.iter().try_for_each(|target| run(target, seconds))
+    let minutes = (targets.len().div_ceil(jobs) as u64 * u64::from(seconds)).div_ceil(60);
+    println!("{} targets, {seconds} s each, {jobs} at a time: about {minutes} min", targets.len());
+    run_all(&targets, seconds, jobs)
+}
+
+/// Runs the targets on `jobs` threads.
+///
+/// # Errors
+/// The reports of all targets that failed.
+fn run_all(targets: &[String], seconds: u32, jobs: usize) -> Outcome {
+    let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let failed = || failures.lock().unwrap_or_else(PoisonError::into_inner);
+    thread::scope(|scope| {
+        for _ in 0..jobs.min(targets.len()) {
+            scope.spawn(|| {
+                while failed().is_empty()
+                    && let Some(target) = targets.get(next.fetch_add(1, Ordering::Relaxed))
+                {
+                    if let Err(report) = run(target, seconds) {
+                        failed().push(report);
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("\n\n")) }
 }
 
 /// Path of the program that fuzzes every target.
@@ -91,7 +126,7 @@ fn run(target: &str, seconds: u32) -> Outcome {
         match child.try_wait().map_err(|e| e.to_string())? {
             Some(status) => break Some(status),
             None if begun.elapsed() > most => break None,
-            None => std::thread::sleep(Duration::from_millis(100)),
+            None => thread::sleep(Duration::from_millis(100)),
         }
     };
     let text = String::from_utf8_lossy(&fs::read(&log).unwrap_or_default()).into_owned();
@@ -117,7 +152,7 @@ fn report(target: &str, log: &str, what: &str) -> String {
     let shown: Vec<&str> = lines.iter().skip(from).take(20).copied().collect();
     let input = log.lines().find_map(|l| l.split("Test unit written to ").nth(1)).map_or("(none was written)", str::trim);
     format!(
-        "{target}: {what}\n{}\nthe input: {input}\nreplay it: {TARGET}={target} {} {input}\nmake it smaller: {TARGET}={target} RUSTC_BOOTSTRAP=1 cargo fuzz tmin --fuzz-dir {FOLDER} --sanitizer none any {input}\nkeep it: copy it to {FOLDER}/corpus/{target}/, named after the bug, and mend that; `cargo test -p sniffer --test integration replay` plays it again",
+        "{target}: {what}\n{}\nthe input: {input}\nreplay it: {TARGET}={target} {} {input}\nmake it smaller: {TARGET}={target} RUSTC_BOOTSTRAP=1 cargo fuzz tmin --fuzz-dir {FOLDER} --sanitizer none any {input}\nkeep it: copy it to {FOLDER}/corpus/{target}/, named after the bug, and fix the bug; `cargo test -p sniffer --test integration replay` runs it again",
         shown.join("\n"),
         program().display(),
     )

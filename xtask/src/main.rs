@@ -47,7 +47,7 @@ const VERBS: &[Verb] = &[
         "compare the documents of every capture in tests/ with those beside it, and the field tables in docs/; --accept takes the new ones",
         golden::golden,
     ),
-    ("fuzz", "ten seconds of every fuzz target, or of those named; --seconds N for longer", fuzz::fuzz),
+    ("fuzz", "run every fuzz target, or those named, for ten seconds; --seconds N for longer, --jobs N at a time", fuzz::fuzz),
     (
         "bench",
         "measure capture, replay and events on this machine; --against PROGRAM compares with another build, --runs N times; hostile: input that \
