@@ -267,6 +267,10 @@ pub struct Tcp<'a> {
     pub ack: u32,
     /// The control bits.
     pub flags: TcpFlags,
+    /// Bytes that the sender is ready to receive, as in the header: not scaled.
+    pub window: u16,
+    /// The window scale option (RFC 7323, a power of two). Read in segments with SYN only; elsewhere it means nothing.
+    pub window_scale: Option<u8>,
     /// The captured data.
     pub payload: &'a [u8],
     /// Length of the data on the wire in bytes, by the IP header; more than `payload.len()` if the frame was cut to the
@@ -289,6 +293,12 @@ impl TcpFlags {
     #[inline]
     pub fn syn(self) -> bool {
         self.0 & 0x02 != 0
+    }
+
+    /// PSH: the sender has no more data to put into this segment.
+    #[inline]
+    pub fn psh(self) -> bool {
+        self.0 & 0x08 != 0
     }
 
     /// RST: the connection is aborted.

@@ -2,7 +2,7 @@
 //! options are ignored.
 
 use super::{Icmp, Layer4, Opaque, Tcp, TcpFlags, Udp, Undecoded, ip::cut, next::Rest};
-use etherparse::{TcpHeaderSlice, UdpHeaderSlice};
+use etherparse::{TcpHeaderSlice, TcpOptionElement, UdpHeaderSlice};
 use sniffer_common::{length, protocol};
 
 /// Decodes the header of the IP protocol `number` at the start of `rest`.
@@ -26,15 +26,26 @@ fn tcp(data: &[u8], wire: u32) -> Result<Layer4<'_>, Undecoded> {
         etherparse::err::tcp::HeaderSliceError::Content(_) => Undecoded::TransportMalformed,
     })?;
     let length = header.slice().len();
+    let flags = TcpFlags(header.slice().get(13).copied().unwrap_or_default());
     Ok(Layer4::Tcp(Tcp {
         source: header.source_port(),
         destination: header.destination_port(),
         seq: header.sequence_number(),
         ack: header.acknowledgment_number(),
-        flags: TcpFlags(header.slice().get(13).copied().unwrap_or_default()),
+        flags,
+        window: header.window_size(),
+        window_scale: if flags.syn() { window_scale(&header) } else { None },
         payload: data.get(length..).unwrap_or_default(),
         wire_payload: wire.saturating_sub(length as u32),
     }))
+}
+
+#[cold]
+fn window_scale(header: &TcpHeaderSlice<'_>) -> Option<u8> {
+    header.options_iterator().flatten().find_map(|option| match option {
+        TcpOptionElement::WindowScale(scale) => Some(scale),
+        _ => None,
+    })
 }
 
 #[inline]

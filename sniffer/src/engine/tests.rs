@@ -1,5 +1,7 @@
 //! The engine as a whole: frames in, documents, verdicts and counters out.
 
+mod injection;
+
 use super::*;
 use crate::{
     capture::{

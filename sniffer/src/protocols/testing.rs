@@ -124,7 +124,17 @@ impl Harness {
         let (source, destination) = (self.peers.sender(dir), self.peers.receiver(dir));
         let (seq, ack, flags) = (self.next[dir.index()], self.next[dir.reverse().index()], TcpFlags(flags));
         self.next[dir.index()] = seq.wrapping_add(wire).wrapping_add(u32::from(flags.syn() || flags.fin()));
-        let tcp = Tcp { source: source.port(), destination: destination.port(), seq, ack, flags, payload, wire_payload: wire };
+        let tcp = Tcp {
+            source: source.port(),
+            destination: destination.port(),
+            seq,
+            ack,
+            flags,
+            window: u16::MAX,
+            window_scale: None,
+            payload,
+            wire_payload: wire,
+        };
         let claim = PORTS.claim(source.port(), destination.port(), Some(dir == ToServer));
         self.with_streams(self.time(), |streams, env| {
             streams.segment(source, destination, Realm::default(), claim, &tcp, env);

@@ -3,6 +3,7 @@
 
 use super::{
     Env,
+    acceptance::{Acceptance, Judgement, Reopening},
     pending::{Outcome, Pending},
     probe::Prober,
     reassembly::{Arrival, Piece, Reassembler},
@@ -14,12 +15,12 @@ use crate::{
     publish::PublisherId,
     time::Timestamp,
 };
+use std::time::Duration;
 
 /// Hand-overs of one connection from protocol to protocol; a connection that asks for more is left alone.
 const MOST_HAND_OVERS: u8 = 4;
-/// A reset counts when its sequence number is this near to the expected one (RFC 9293 3.10.7.4 asks for the window, which a
-/// passive listener knows only roughly).
-const RESET_WINDOW: u32 = 1 << 24;
+/// Two keep-alives of one end are at least this far apart. A first byte that is followed sooner is data.
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
 /// Bytes that a parser declares unwanted before a [`Verdict::Skip`] is worth its cost, a write to a map of the kernel. A verdict arrives there after some
 /// 10 ms (the wait of a poll), in which a connection of 1 Gbit/s has sent so much.
@@ -37,6 +38,16 @@ struct Half {
     by_fin: bool,
     /// The last [`Verdict::Skip`] of this half: its first sequence number and the one behind it.
     skip: Option<(u32, u32)>,
+    /// A first segment of one byte, until it is known whether it is data.
+    alone: Option<Alone>,
+}
+
+/// See [`Half::alone`].
+struct Alone {
+    seq: u32,
+    /// `None` if it was not captured.
+    byte: Option<u8>,
+    time: Timestamp,
 }
 
 /// Who reads the bytes of a connection.
@@ -73,8 +84,8 @@ pub struct Connection {
     pub(super) wake: Option<Timestamp>,
     /// What [`Connection::take_verdicts`] has not handed over yet.
     news: News,
-    /// The sequence number of the SYN, to tell a repeated one from a new connection.
-    syn: Option<u32>,
+    /// Decides which segments count.
+    acceptance: Acceptance,
 }
 
 impl Connection {
@@ -90,14 +101,25 @@ impl Connection {
             hand_overs: 0,
             wake: None,
             news: News::default(),
-            syn: None,
+            acceptance: Acceptance::default(),
         }
     }
 
-    /// Whether this SYN opens another connection between the same ends.
-    pub(super) fn is_another(&self, half: usize, segment: &Tcp<'_>) -> bool {
-        let syn_only = segment.flags.syn() && !segment.flags.ack();
-        syn_only && if self.syn.is_some() { self.syn != Some(segment.seq) } else { self.halves[half].order.has_begun() }
+    /// Whether a segment opens another connection between the same ends: a SYN, if this connection is over or was `idle` or has nothing of the
+    /// other end; else the segment that follows a SYN and its answer, which are returned then.
+    pub(super) fn is_another(&self, half: usize, segment: &Tcp<'_>, idle: bool) -> Option<Option<Reopening>> {
+        if !segment.flags.syn() {
+            return self.acceptance.confirms(half, segment).map(Some);
+        }
+        let differs = self.acceptance.syn(half).map_or(self.halves[half].order.has_begun(), |syn| syn != segment.seq);
+        let one_sided = self.halves[half].order.has_delivered() && !self.acceptance.has_heard(1 - half);
+        (!segment.flags.ack() && differs && (self.is_over() || idle || one_sided)).then_some(None)
+    }
+
+    /// The SYN and its answer were seen while the last connection between the same ends was still open.
+    pub(super) fn begin(&mut self, with: Reopening) {
+        let [a, b] = &mut self.halves;
+        self.acceptance.begin(with, [&mut a.order, &mut b.order]);
     }
 
     /// Whether nothing more is expected: both sides said so, or one broke it off.
@@ -107,25 +129,28 @@ impl Connection {
 
     /// Takes a segment sent by the sender of `half`.
     pub(super) fn segment(&mut self, half: usize, segment: &Tcp<'_>, env: &mut Env<'_>) {
-        if segment.flags.syn() {
-            if !segment.flags.ack() {
-                self.syn = Some(segment.seq);
-            }
-            self.halves[half].order.begin(segment.seq);
-        }
-        if segment.flags.rst() {
-            let next = self.halves[half].order.next();
-            if next.is_none_or(|next| next.wrapping_sub(segment.seq).min(segment.seq.wrapping_sub(next)) <= RESET_WINDOW) {
+        let [a, b] = &mut self.halves;
+        let (own, other) = if half == 0 { (a, b) } else { (b, a) };
+        let skipped_to = own.skip.map(|(_, until)| until);
+        let judgement = self.acceptance.judge(half, segment, &mut own.order, &mut other.order, skipped_to);
+        let first = segment.seq.wrapping_add(u32::from(segment.flags.syn()));
+        match judgement {
+            Judgement::Take => {}
+            Judgement::Synchronize => own.order.segment_of_syn(first, segment.payload, segment.wire_payload, env.now),
+            Judgement::Resync => self.resync(half, first, env),
+            Judgement::Reset => {
                 env.totals.resets += 1;
-                self.end(Close::Reset, env);
+                return self.end(Close::Reset, env);
             }
+            Judgement::Ignore(reason) => return *env.totals.ignored(reason) += 1,
+        }
+        if segment.flags.ack() && judgement != Judgement::Resync {
+            self.acknowledge(1 - half, segment, env);
+        }
+        if judgement == Judgement::Synchronize {
             return;
         }
-        if segment.flags.ack() && self.halves[1 - half].order.deadline().is_some() {
-            self.ordered(1 - half, env, |order, out, now| order.acknowledged(segment.ack, segment.wire_payload > 0, now, out));
-        }
-        let first = segment.seq.wrapping_add(u32::from(segment.flags.syn()));
-        if segment.wire_payload > 0 && !self.halves[half].closed {
+        if segment.wire_payload > 0 && !self.halves[half].closed && self.is_data(half, segment, env) {
             let mut arrival = Arrival::InOrder;
             self.ordered(half, env, |order, out, now| arrival = order.segment(first, segment.payload, segment.wire_payload, now, out));
             match arrival {
@@ -134,12 +159,58 @@ impl Connection {
                 Arrival::Retransmitted => env.totals.retransmitted += 1,
             }
         }
-        if segment.flags.fin() {
-            self.halves[half].order.finish(first.wrapping_add(segment.wire_payload));
+        if segment.flags.fin() && !self.halves[half].order.finish(first.wrapping_add(segment.wire_payload)) {
+            env.totals.ignored_fins += 1;
         }
         if self.halves[half].order.finished() {
             self.close(half, Close::Fin, env);
         }
+    }
+
+    /// The receiver of `half` acknowledged what its segment says.
+    fn acknowledge(&mut self, half: usize, segment: &Tcp<'_>, env: &mut Env<'_>) {
+        let order = &mut self.halves[half].order;
+        if order.has_early() {
+            self.ordered(half, env, |order, out, now| order.acknowledged(segment.ack, segment.wire_payload > 0, now, out));
+        } else {
+            order.note_acknowledged(segment.ack);
+        }
+    }
+
+    /// Both ends go on elsewhere than expected: so does this.
+    fn resync(&mut self, half: usize, seq: u32, env: &mut Env<'_>) {
+        env.totals.resynced += 1;
+        self.acceptance.resynced(half);
+        self.ordered(half, env, |order, out, _| order.jump(seq, out));
+    }
+
+    /// Whether a segment has data, and not the byte of a keep-alive (RFC 9293 section 3.8.4), which only matters where the capture joins a
+    /// connection: there one byte at the beginning is data if more follows at once and nobody acknowledged it before.
+    fn is_data(&mut self, half: usize, segment: &Tcp<'_>, env: &mut Env<'_>) -> bool {
+        let Half { order, alone, .. } = &mut self.halves[half];
+        if order.has_begun() {
+            return true;
+        }
+        let is_alone = segment.wire_payload == 1 && !segment.flags.psh() && !segment.flags.fin();
+        let Some(before) = alone.take() else {
+            if is_alone {
+                *alone = Some(Alone { seq: segment.seq, byte: segment.payload.first().copied(), time: env.now });
+            }
+            return !is_alone;
+        };
+        let acknowledged = order.acked().is_some_and(|acked| acked.wrapping_sub(before.seq).cast_signed() > 0);
+        if segment.seq == before.seq.wrapping_add(1) && !acknowledged && env.now.since(before.time) < KEEP_ALIVE.as_nanos() as u64 {
+            let byte = before.byte;
+            self.ordered(half, env, |order, out, _| {
+                order.segment(before.seq, byte.as_slice(), 1, before.time, out);
+            });
+            return true;
+        }
+        env.totals.keep_alives += 1;
+        if is_alone {
+            *alone = Some(Alone { seq: segment.seq, byte: segment.payload.first().copied(), time: env.now });
+        }
+        !is_alone
     }
 
     /// When [`Connection::expire`] or the parser has something to do.
@@ -169,7 +240,9 @@ impl Connection {
     /// Ends both directions in another way than by FINs. Early segments are delivered first.
     pub(super) fn end(&mut self, why: Close, env: &mut Env<'_>) {
         for half in 0..2 {
-            self.ordered(half, env, |order, out, _| order.flush(out));
+            let mut dropped = 0;
+            self.ordered(half, env, |order, out, _| dropped = order.flush(out));
+            env.totals.early_dropped += dropped as u64;
             if self.halves[half].order.finished() {
                 self.close(half, Close::Fin, env);
             }

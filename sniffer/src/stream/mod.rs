@@ -1,7 +1,8 @@
-//! TCP connections: segments in order ([`reassembly`]), bytes kept between calls of a parser ([`pending`]), the connection with its parser
+//! TCP connections: which segments count ([`acceptance`]), segments in order ([`reassembly`]), bytes kept between calls of a parser ([`pending`]), the connection with its parser
 //! ([`connection`]), and the table of all connections of a worker ([`Streams`]). Also what says which protocol reads: [`ports`], [`probe`],
 //! [`plugins`]. Not here: datagrams and flows.
 
+mod acceptance;
 pub mod connection;
 pub mod pending;
 pub mod plugins;
@@ -57,6 +58,19 @@ macro_rules! totals {
     };
 }
 
+impl Totals {
+    /// The counter of segments that did not count.
+    fn ignored(&mut self, reason: acceptance::Reason) -> &mut u64 {
+        match reason {
+            acceptance::Reason::Reset => &mut self.ignored_resets,
+            acceptance::Reason::Syn => &mut self.ignored_syns,
+            acceptance::Reason::WithoutAck => &mut self.without_ack,
+            acceptance::Reason::Acknowledgement => &mut self.bad_ack,
+            acceptance::Reason::OutOfWindow => &mut self.out_of_window,
+        }
+    }
+}
+
 totals! {
     /// Connections begun.
     connections = "tcp.connections",
@@ -72,6 +86,24 @@ totals! {
     dropped_because_of_gaps = "tcp.dropped_because_of_gaps",
     /// Resets.
     resets = "tcp.resets",
+    /// Resets at another than the next sequence number.
+    ignored_resets = "tcp.ignored_resets",
+    /// SYNs on connections that went on.
+    ignored_syns = "tcp.ignored_syns",
+    /// FINs before bytes that were delivered.
+    ignored_fins = "tcp.ignored_fins",
+    /// Segments without acknowledgement outside of the handshake.
+    without_ack = "tcp.without_ack",
+    /// Segments whose acknowledgement does not fit what the other end sent.
+    bad_ack = "tcp.bad_ack",
+    /// Segments outside the window.
+    out_of_window = "tcp.out_of_window",
+    /// Early segments behind a hole that the receiver still waited for at the end.
+    early_dropped = "tcp.early_dropped",
+    /// Directions that went on at another sequence number than expected.
+    resynced = "tcp.resynced",
+    /// Bytes of keep-alives at the beginning of connections that the capture joined.
+    keep_alives = "tcp.keep_alives",
     /// Connections whose parser needs no more of them.
     done_with = "tcp.done_with",
     /// Connections that were not what their port suggests, or were beyond repair.

@@ -1,19 +1,22 @@
-//! One direction of a TCP connection: segments in any order in, bytes in order and gaps of known length out. It knows sequence
-//! numbers (RFC 9293 section 3.4) and time, not what the bytes mean.
+//! One direction of a TCP connection: takes segments in any order, gives bytes in order and gaps of known length. It knows sequence numbers
+//! (RFC 9293 section 3.4) and time, not what the bytes mean. Which segments it is given is decided in [`super::acceptance`].
 //!
-//! A segment that comes early waits until the hole before it is filled. Only when that will not happen any more is the hole a gap:
-//! the receiver acknowledged it (then it was on the wire, and the capture missed it), the buffer is full, or time ran out.
+//! An early segment is held until the bytes before it, the hole, have come. A hole becomes a gap when it will not be filled any more:
+//! - the receiver acknowledged bytes behind it: they were on the wire, and the capture missed them;
+//! - no more early segments can be held;
+//! - the hole is old, and the receiver is not in the capture. A receiver that is in the capture and does not acknowledge the hole still
+//!   waits for those bytes, and so does this.
 
 use crate::time::Timestamp;
 use std::{collections::VecDeque, time::Duration};
 
-/// Bytes of early segments kept for one direction: a window of a fast connection, and no more.
+/// Bytes of early segments held for one direction: about the window of a fast connection.
 const MOST_EARLY_BYTES: usize = 1 << 20;
-/// Early segments kept for one direction, so that a flood of tiny ones costs no more than their bytes suggest.
+/// Early segments held for one direction: each costs more than its bytes.
 const MOST_EARLY: usize = 1024;
-/// A hole is filled by a retransmission within a few round trips; after this it is a gap.
+/// A retransmission fills a hole within a few round trips; after this time it does not come any more.
 const HOLE: Duration = Duration::from_secs(3);
-/// A hole that the receiver acknowledged can only be filled by packets that the capture put in another order.
+/// A hole that the receiver acknowledged is only filled by packets that the capture reordered.
 const ACKNOWLEDGED_HOLE: Duration = Duration::from_millis(20);
 
 /// What comes out, in order.
@@ -28,9 +31,9 @@ pub enum Piece<'a> {
 /// How a segment arrived, for the counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
-    /// At its turn: some of its bytes are the next ones.
+    /// Some of its bytes are the next ones.
     InOrder,
-    /// Before a segment that precedes it; it is held until the hole is filled.
+    /// Bytes before it are missing; it is held.
     Early,
     /// All of its bytes were delivered before.
     Retransmitted,
@@ -39,14 +42,20 @@ pub enum Arrival {
 /// Puts the segments of one direction in order.
 #[derive(Debug, Default)]
 pub struct Reassembler {
-    /// The sequence number of the next byte, once one was seen.
+    /// The sequence number of the next byte, once a segment of this direction was seen.
     next: Option<u32>,
-    /// By sequence number, none of them at or before `next`.
+    /// Whether a byte or gap came out: from then on `next` is moved by segments only.
+    delivered: bool,
+    /// The sequence number that the receiver's last acknowledgement names as the next one.
+    acked: Option<u32>,
+    /// Whether the capture has segments of the receiver.
+    receiver_heard: bool,
+    /// By sequence number, none of them before `next`.
     early: VecDeque<Early>,
     early_bytes: usize,
-    /// When the first hole is a gap.
-    deadline: Timestamp,
-    /// The sequence number after the last byte, once a FIN was seen.
+    /// Since when the receiver acknowledges bytes of the first early segment, or bytes behind it.
+    covered: Option<Timestamp>,
+    /// The sequence number of the last FIN seen, which is the one behind the last byte.
     end: Option<u32>,
 }
 
@@ -59,26 +68,48 @@ struct Early {
 }
 
 /// How far `a` is ahead of `b`, negative when it is behind.
-fn ahead(a: u32, b: u32) -> i32 {
+pub(super) fn ahead(a: u32, b: u32) -> i32 {
     a.wrapping_sub(b).cast_signed()
 }
 
 impl Reassembler {
-    /// A SYN was seen: the first byte has the sequence number behind it.
-    pub fn begin(&mut self, syn: u32) {
-        if self.next.is_none() {
-            self.next = Some(syn.wrapping_add(1));
+    /// The first byte has sequence number `seq`, as far as is known before one was seen. Early segments are dropped if another number was
+    /// assumed before.
+    pub fn begin(&mut self, seq: u32) {
+        if !self.delivered && self.next != Some(seq) {
+            self.next = Some(seq);
+            self.acked = None;
+            self.forget();
         }
     }
 
-    /// Whether anything of this direction was seen.
+    /// Whether a segment of this direction was seen.
     pub fn has_begun(&self) -> bool {
         self.next.is_some()
+    }
+
+    /// Whether a byte or gap came out.
+    pub fn has_delivered(&self) -> bool {
+        self.delivered
     }
 
     /// The sequence number of the next byte.
     pub fn next(&self) -> Option<u32> {
         self.next
+    }
+
+    /// The sequence number that the receiver's last acknowledgement names as the next one.
+    pub fn acked(&self) -> Option<u32> {
+        self.acked
+    }
+
+    /// Where this direction stands: the next byte, or what the receiver waits for if it is known to be further on or nothing of
+    /// this direction was seen.
+    pub fn front(&self) -> Option<u32> {
+        match (self.next, self.acked) {
+            (Some(next), Some(acked)) if ahead(acked, next) > 0 => Some(acked),
+            (next, acked) => next.or(acked),
+        }
     }
 
     /// A segment of `wire` bytes at `seq`, of which `data` were captured.
@@ -98,59 +129,100 @@ impl Reassembler {
         Arrival::InOrder
     }
 
-    /// A FIN after the byte before `seq`.
-    pub fn finish(&mut self, seq: u32) {
-        self.next.get_or_insert(seq);
-        self.end.get_or_insert(seq);
+    /// The data of a SYN. It is delivered when the receiver acknowledges it or when more follows.
+    pub fn segment_of_syn(&mut self, seq: u32, data: &[u8], wire: u32, time: Timestamp) {
+        if wire > 0 && self.next == Some(seq) && !self.delivered {
+            self.hold(Early { seq, data: data.into(), wire, time }, seq);
+        }
+    }
+
+    /// A FIN behind the byte before `seq`. Returns whether it can be one: not if bytes behind it were delivered.
+    pub fn finish(&mut self, seq: u32) -> bool {
+        let next = *self.next.get_or_insert(seq);
+        let possible = ahead(seq, next) >= 0;
+        if possible {
+            self.end = Some(seq);
+        }
+        possible
     }
 
     /// Whether all bytes up to the FIN are out.
     pub fn finished(&self) -> bool {
-        self.end.zip(self.next).is_some_and(|(end, next)| ahead(next, end) >= 0)
+        self.end.is_some() && self.end == self.next
     }
 
-    /// The receiver acknowledged everything before `ack`. When its segment carries data (`answers`) holes before `ack` become gaps at once, so that
-    /// no answer is read before its request.
+    /// Whether early segments are held.
+    pub fn has_early(&self) -> bool {
+        !self.early.is_empty()
+    }
+
+    /// What [`Reassembler::acknowledged`] does if there are no early segments.
+    pub fn note_acknowledged(&mut self, ack: u32) {
+        (self.acked, self.receiver_heard) = (Some(ack), true);
+    }
+
+    /// The receiver acknowledged everything before `ack`. When its segment carries data (`answers`) holes before `ack` become gaps at once,
+    /// so that no answer is read before its request.
     pub fn acknowledged(&mut self, ack: u32, answers: bool, now: Timestamp, out: &mut dyn FnMut(Piece<'_>)) {
-        let Some(first) = self.early.front() else { return };
-        if ahead(ack, first.seq) < 0 {
-            return;
-        }
-        if answers {
+        self.note_acknowledged(ack);
+        self.cover(now);
+        // Data of a SYN is the next piece, without a hole before it.
+        let next = self.early.front().is_some_and(|first| Some(first.seq) == self.next && ahead(ack, first.seq) > 0);
+        while self.covered.is_some() && (answers || next) {
             self.skip_hole(out);
-        } else {
-            self.deadline = self.deadline.min(now.after(ACKNOWLEDGED_HOLE));
+            self.cover(now);
         }
     }
 
     /// When [`Reassembler::expire`] has something to do.
     pub fn deadline(&self) -> Option<Timestamp> {
-        (!self.early.is_empty()).then_some(self.deadline)
+        let first = self.early.front()?;
+        match self.covered {
+            Some(since) => Some(since.after(ACKNOWLEDGED_HOLE)),
+            None if self.receiver_heard => None,
+            None => Some(first.time.after(HOLE)),
+        }
     }
 
     /// Declares holes gaps whose time is over.
     pub fn expire(&mut self, now: Timestamp, out: &mut dyn FnMut(Piece<'_>)) {
-        while !self.early.is_empty() && self.deadline <= now {
+        while self.deadline().is_some_and(|due| due <= now) {
             self.skip_hole(out);
+            self.cover(now);
         }
     }
 
-    /// Declares all holes gaps: nothing will come any more.
-    pub fn flush(&mut self, out: &mut dyn FnMut(Piece<'_>)) {
-        while !self.early.is_empty() {
+    /// Nothing will come any more: declares the holes gaps that the receiver acknowledged, or all of them if it is not in the capture.
+    /// What lies behind a hole that the receiver waits for was never read by it, and is dropped. Returns how many segments were.
+    pub fn flush(&mut self, out: &mut dyn FnMut(Piece<'_>)) -> usize {
+        while let Some(first) = self.early.front() {
+            if self.receiver_heard && self.acked.is_none_or(|acked| ahead(acked, first.seq) <= 0) {
+                break;
+            }
             self.skip_hole(out);
         }
+        let dropped = self.early.len();
+        self.forget();
+        dropped
     }
 
-    /// Bytes of early segments that are held.
+    /// Goes on at `seq`, whatever was expected. The bytes between are a gap; its length is a guess if `seq` is behind.
+    pub fn jump(&mut self, seq: u32, out: &mut dyn FnMut(Piece<'_>)) {
+        let lost = self.next.map_or(1, |next| ahead(seq, next).max(1).cast_unsigned());
+        self.forget();
+        (self.next, self.delivered, self.acked, self.end) = (Some(seq), true, None, None);
+        out(Piece::Gap(u64::from(lost)));
+    }
+
+    /// Bytes allocated for early segments.
     pub fn held(&self) -> usize {
-        self.early_bytes
+        self.early_bytes + self.early.capacity() * size_of::<Early>()
     }
 
     /// Drops the early segments.
     pub fn forget(&mut self) {
         self.early = VecDeque::new();
-        self.early_bytes = 0;
+        (self.early_bytes, self.covered) = (0, None);
     }
 
     fn hold(&mut self, segment: Early, next: u32) {
@@ -158,11 +230,19 @@ impl Reassembler {
         if self.early.get(at).is_some_and(|e| e.seq == segment.seq && e.wire >= segment.wire) {
             return; // retransmitted while it waits
         }
-        if self.early.is_empty() {
-            self.deadline = segment.time.after(HOLE);
-        }
+        let time = segment.time;
         self.early_bytes += segment.data.len();
         self.early.insert(at, segment);
+        if at == 0 {
+            self.covered = None;
+            self.cover(time);
+        }
+    }
+
+    /// Notes whether the receiver's last acknowledgement, seen at `now` or before, reaches the first early segment.
+    fn cover(&mut self, now: Timestamp) {
+        let reaches = self.early.front().zip(self.acked).is_some_and(|(first, acked)| ahead(acked, first.seq) >= 0);
+        self.covered = if reaches { self.covered.or(Some(now)) } else { None };
     }
 
     /// Delivers the new bytes of a segment that begins at the next byte or before it. Returns whether it had any.
@@ -172,7 +252,7 @@ impl Reassembler {
         if old >= wire || old > i32::MAX.cast_unsigned() {
             return false;
         }
-        self.next = Some(seq.wrapping_add(wire));
+        self.advance(seq.wrapping_add(wire));
         let fresh = data.get(old as usize..).unwrap_or_default();
         if !fresh.is_empty() {
             out(Piece::Data(fresh, time));
@@ -184,6 +264,14 @@ impl Reassembler {
         true
     }
 
+    /// Moves `next`. A FIN that was said to lie before it was none.
+    fn advance(&mut self, next: u32) {
+        (self.next, self.delivered) = (Some(next), true);
+        if self.end.is_some_and(|end| ahead(next, end) > 0) {
+            self.end = None;
+        }
+    }
+
     fn drain(&mut self, out: &mut dyn FnMut(Piece<'_>)) {
         while let (Some(first), Some(next)) = (self.early.front(), self.next)
             && ahead(first.seq, next) <= 0
@@ -191,9 +279,10 @@ impl Reassembler {
         {
             self.early_bytes -= first.data.len();
             self.deliver(first.seq, &first.data, first.wire, first.time, out);
-            // The segment behind the next hole was held up by this one until now. The time of its own hole counts from its arrival.
-            if let Some(second) = self.early.front() {
-                self.deadline = second.time.after(HOLE);
+            // The time of the next hole counts from the arrival of the segment behind it.
+            self.covered = None;
+            if let Some(second) = self.early.front().map(|second| second.time) {
+                self.cover(second);
             }
         }
     }
@@ -202,8 +291,10 @@ impl Reassembler {
     fn skip_hole(&mut self, out: &mut dyn FnMut(Piece<'_>)) {
         if let (Some(first), Some(next)) = (self.early.front(), self.next) {
             let lost = first.seq.wrapping_sub(next);
-            self.next = Some(first.seq);
-            out(Piece::Gap(u64::from(lost)));
+            self.advance(first.seq);
+            if lost > 0 {
+                out(Piece::Gap(u64::from(lost)));
+            }
             self.drain(out);
         }
     }
@@ -220,7 +311,7 @@ mod tests {
             Piece::Data(data, _) => out += std::str::from_utf8(data).unwrap(),
             Piece::Gap(n) => out += &format!("<{n}>"),
         };
-        order.begin(start.wrapping_sub(1));
+        order.begin(start);
         for (seq, data) in segments {
             order.segment(start.wrapping_add(*seq), data, data.len() as u32, Timestamp(0), &mut write);
         }
@@ -259,7 +350,7 @@ mod tests {
                     gaps += n
                 }
             };
-            order.begin(0);
+            order.begin(1);
             order.segment(11, b"x", 1, Timestamp(0), &mut out);
             f(&mut order, &mut out);
             gaps
@@ -295,10 +386,10 @@ mod tests {
     #[test]
     fn early_segments_are_bounded() {
         let (mut order, mut most) = (Reassembler::default(), 0);
-        order.begin(0);
+        order.begin(1);
         for i in 0..4000u32 {
             order.segment(2 + i * 2000, &[0; 1000], 1000, Timestamp(0), &mut |_| ());
-            most = most.max(order.held());
+            most = most.max(order.early_bytes);
         }
         assert!(most <= MOST_EARLY_BYTES + 1000, "{most}");
     }
@@ -306,10 +397,80 @@ mod tests {
     #[test]
     fn a_fin_waits_for_the_bytes_before_it() {
         let mut order = Reassembler::default();
-        order.begin(0);
+        order.begin(1);
         order.finish(4);
         assert!(!order.finished());
         order.segment(1, b"abc", 3, Timestamp(0), &mut |_| ());
         assert!(order.finished());
+    }
+
+    fn pieces(f: impl FnOnce(&mut Reassembler, &mut dyn FnMut(Piece<'_>))) -> Vec<String> {
+        let (mut order, mut out) = (Reassembler::default(), vec![]);
+        order.begin(1);
+        f(&mut order, &mut |piece| {
+            out.push(match piece {
+                Piece::Data(data, _) => String::from_utf8_lossy(data).into_owned(),
+                Piece::Gap(n) => format!("<{n}>"),
+            });
+        });
+        out
+    }
+
+    #[test]
+    fn a_hole_that_the_receiver_waits_for_is_no_gap() {
+        let waits = pieces(|order, out| {
+            order.note_acknowledged(1);
+            order.segment(11, b"late", 4, Timestamp(0), out);
+            assert_eq!(order.deadline(), None);
+            order.expire(Timestamp(60_000_000_000), out);
+            assert_eq!(order.flush(out), 1, "dropped at the end");
+        });
+        assert_eq!(waits, [""; 0]);
+        let acknowledges = pieces(|order, out| {
+            order.note_acknowledged(1);
+            order.segment(11, b"late", 4, Timestamp(0), out);
+            order.acknowledged(15, false, Timestamp(5), out);
+            // An acknowledgement that does not cover it any more was forged before, or is older.
+            order.acknowledged(1, false, Timestamp(6), out);
+            assert_eq!(order.deadline(), None);
+            order.acknowledged(15, false, Timestamp(7), out);
+            order.expire(Timestamp(20_000_007), out);
+        });
+        assert_eq!(acknowledges, ["<10>", "late"]);
+    }
+
+    #[test]
+    fn data_of_a_syn_waits_for_its_acknowledgement() {
+        let acknowledged = pieces(|order, out| {
+            order.segment_of_syn(1, b"first", 5, Timestamp(0));
+            order.acknowledged(1, false, Timestamp(1), out);
+            out(Piece::Gap(0));
+            order.acknowledged(6, true, Timestamp(2), out);
+        });
+        assert_eq!(acknowledged, ["<0>", "first"]);
+        let followed = pieces(|order, out| {
+            order.segment_of_syn(1, b"first", 5, Timestamp(0));
+            order.segment(6, b"second", 6, Timestamp(1), out);
+            order.acknowledged(12, false, Timestamp(2), out);
+            assert_eq!(order.segment(1, b"first", 5, Timestamp(3), out), Arrival::Retransmitted);
+        });
+        assert_eq!(followed, ["first", "second"]);
+        let of_another = pieces(|order, out| {
+            order.segment_of_syn(1, b"forged", 6, Timestamp(0));
+            order.begin(501);
+            order.segment(501, b"good", 4, Timestamp(1), out);
+            order.flush(out);
+        });
+        assert_eq!(of_another, ["good"]);
+    }
+
+    #[test]
+    fn a_fin_before_delivered_bytes_was_none() {
+        let mut order = Reassembler::default();
+        order.begin(1);
+        assert!(order.finish(3), "it may come early");
+        order.segment(1, b"abc", 3, Timestamp(0), &mut |_| ());
+        assert!(!order.finished() && !order.finish(3));
+        assert!(order.finish(4) && order.finished());
     }
 }

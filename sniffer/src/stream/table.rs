@@ -159,17 +159,25 @@ impl Streams {
         let (ends, half) = if from <= to { ([from, to], 0) } else { ([to, from], 1) };
         let key = Key { ends, realm: realm.of_connection(env.track_vlans) };
         let mut at = self.by_key.get(&key).copied();
+        let mut reopening = None;
         if let Some(known) = at
-            && self.slots[known].as_ref().is_some_and(|slot| slot.connection.is_another(half, segment))
+            && let Some(slot) = &self.slots[known]
+            && let Some(another) = slot.connection.is_another(half, segment, slot.last.after(IDLE) <= env.now)
         {
             self.end(known, Close::Evicted, env);
-            at = None;
+            (at, reopening) = (None, another);
         }
-        let at = match at {
-            Some(at) => at,
+        let at = match (at, reopening) {
+            (Some(at), _) => at,
+            (None, Some(with)) => {
+                let to_server = half == with.half;
+                let at = self.open(key, half, source, destination, Claim { to_server, ..claim? }, env);
+                self.slots[at].as_mut()?.connection.begin(with);
+                at
+            }
             // An acknowledgement, FIN or reset without data opens no connection.
-            None if segment.wire_payload == 0 && !segment.flags.syn() => return None,
-            None => self.open(key, half, source, destination, claim?, env),
+            (None, None) if segment.wire_payload == 0 && !segment.flags.syn() => return None,
+            (None, None) => self.open(key, half, source, destination, claim?, env),
         };
         self.touch(at, env.now);
         let slot = self.slots[at].as_mut()?;

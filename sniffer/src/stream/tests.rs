@@ -1,5 +1,7 @@
 //! The table and its connections: segments in, calls of a parser out. The parser here does what the data tells it, and writes down each call.
 
+mod verdicts;
+
 use super::{plugins::Plugins, ports::Claim, ports::PortMap, *};
 use crate::{
     decode::{Tcp, TcpFlags},
@@ -15,7 +17,8 @@ use std::{
 const SYN: u8 = 0x02;
 const FIN: u8 = 0x11;
 const RST: u8 = 0x14;
-const ACK: u8 = 0x10;
+/// With PSH, as in segments of data.
+const ACK: u8 = 0x18;
 const SECOND: u64 = 1_000_000_000;
 
 /// What happened, in order.
@@ -173,7 +176,17 @@ impl Bench {
     ) -> Option<u64> {
         let ends = [SocketAddr::from(([10, 0, 0, 1], 1000 + c)), SocketAddr::from(([10, 0, 0, 2], 1))];
         let (source, destination) = if to_server { (ends[0], ends[1]) } else { (ends[1], ends[0]) };
-        let tcp = Tcp { source: source.port(), destination: destination.port(), seq, ack: 0, flags, payload, wire_payload: wire };
+        let tcp = Tcp {
+            source: source.port(),
+            destination: destination.port(),
+            seq,
+            ack: 0,
+            flags,
+            window: u16::MAX,
+            window_scale: None,
+            payload,
+            wire_payload: wire,
+        };
         self.with(|streams, env| streams.segment(source, destination, realm, claim, &tcp, env))
     }
 
@@ -214,17 +227,18 @@ fn the_connection_that_has_been_silent_longest_is_evicted() {
 
 #[test]
 fn connections_are_evicted_when_all_hold_too_much_together() {
-    let mut b = Bench::new(100, 1000);
+    let mut b = Bench::new(100, 1100);
     // Kept for the parser, and early segments: both count.
     b.data(1, 0, b"need 2000");
     b.data(1, 9, &[b'x'; 400]);
     assert_eq!(b.streams.held(), 409);
     b.segment(2, true, SYN, 0, b"");
     b.data(2, 100, &[b'y'; 500]);
-    assert_eq!((b.streams.held(), b.totals.evicted), (909, 0));
+    let queue = b.streams.held() - 909;
+    assert!((1..200).contains(&queue), "the queue of early segments is counted too: {queue}");
     b.data(3, 0, b"need 100");
     b.data(3, 8, &[b'z'; 90]);
-    assert_eq!((b.streams.held(), b.totals.evicted, b.streams.len()), (598, 1, 2));
+    assert_eq!((b.streams.held(), b.totals.evicted, b.streams.len()), (598 + queue, 1, 2));
     assert_eq!(b.calls(), ["http1 >need 2000", "http2 >need 100", "http1 >Evicted", "http1 <Evicted"]);
     b.with(Streams::finish);
     assert_eq!((b.streams.held(), b.streams.len()), (0, 0), "nothing is held for connections that are gone");
@@ -347,12 +361,14 @@ fn connections_that_are_open_now_are_counted_down() {
 }
 
 #[test]
-fn a_reset_counts_near_the_expected_sequence_number_only() {
+fn a_reset_counts_at_the_next_sequence_number_only() {
     let mut b = bench();
     b.data(1, 1000, b"a");
-    b.segment(1, true, RST, 1000 + (1 << 25), b"");
-    assert_eq!(b.calls(), ["http1 >a"]);
-    b.segment(1, true, RST, 1000 + (1 << 23), b"");
+    for wrong in [1000, 1002, 1001 + (1 << 25), 1001_u32.wrapping_sub(1 << 25)] {
+        b.segment(1, true, RST, wrong, b"");
+    }
+    assert_eq!((b.calls(), b.totals.ignored_resets), (vec!["http1 >a".to_owned()], 4));
+    b.segment(1, true, RST, 1001, b"");
     assert_eq!((b.calls(), b.totals.resets), (vec!["http1 >Reset".to_owned(), "http1 <Reset".to_owned()], 1));
 }
 
@@ -433,67 +449,4 @@ fn a_flip_turns_directions_round_from_the_next_call_on() {
     b.data(1, 0, b"b");
     b.segment(1, false, FIN, 5, b"");
     assert_eq!(b.calls(), ["http1 <flip", "http1 >a", "http1 <b", "http1 >Fin"]);
-}
-
-#[test]
-fn done_and_give_up_are_verdicts_on_the_connection() {
-    let mut b = bench();
-    b.data(1, 0, b"a");
-    b.data(1, 1, b"done");
-    b.data(1, 5, b"x");
-    b.segment(2, false, ACK, 0, b"give-up");
-    b.segment(1, true, FIN, 6, b"");
-    let end = |port, host| SocketAddr::from(([10, 0, 0, host], port));
-    let key = |c: u16| FlowKey::new(Realm::default(), Transport::Tcp, end(1000 + c, 1), end(1, 2));
-    assert_eq!(b.verdicts, [(key(1), Verdict::Shunt), (key(2), Verdict::Shunt)], "one each");
-    assert_eq!((b.totals.done_with, b.totals.given_up), (1, 1));
-    assert_eq!(b.calls(), ["http1 >a", "http1 >done", "http2 <give-up"]);
-}
-
-#[test]
-fn a_long_skip_is_a_verdict_on_its_range() {
-    let mut b = bench();
-    // The server sends from sequence number 2^32 - 20 on: the range wraps. It is the second of the ends, by address.
-    b.segment(1, false, ACK, u32::MAX - 19, b"skip 2000000");
-    let range = (u32::MAX - 7, 2_000_000 - 8);
-    assert_eq!(b.verdicts(), [Verdict::Skip { sender: 1, from: range.0, until: range.1 }]);
-    // Not again, while it covers the next byte.
-    b.segment(1, false, ACK, u32::MAX - 7, &[b'x'; 100]);
-    assert_eq!(b.verdicts(), []);
-    // Short ones are not worth it.
-    b.data(1, 0, b"skip 1048575");
-    b.data(2, 0, b"skip 1048576");
-    assert_eq!(b.verdicts(), [Verdict::Skip { sender: 0, from: 12, until: 12 + (1 << 20) }]);
-}
-
-#[test]
-fn a_skip_longer_than_half_the_sequence_numbers_is_several_verdicts() {
-    let mut b = bench();
-    b.data(1, 0, b"skip 5000000000");
-    for i in 0..9 {
-        // Of which nothing was captured.
-        b.raw(Realm::default(), None, 1, true, TcpFlags(ACK), 15_u32.wrapping_add(i << 29), b"", 1 << 29);
-    }
-    let longest = (1 << 31) - 1;
-    let skip = |from: u32, length| Verdict::Skip { sender: 0, from, until: from.wrapping_add(length) };
-    let rest = (5_000_000_000_u64 - (1 << 32)) as u32;
-    assert_eq!(b.verdicts(), [skip(15, longest), skip(15 + (1 << 31), longest), skip(15, rest)]);
-}
-
-#[test]
-fn tunnels_tell_connections_apart_and_vlans_only_when_tracked() {
-    let mut tunnelled = Realm::default();
-    tunnelled.enter(TunnelKey(7));
-    let mut tagged = Realm::default();
-    tagged.vlans.push(5);
-    let claim = Some(Claim { set: 1, to_server: true });
-    let numbers = |track_vlans| {
-        let mut b = bench();
-        b.track_vlans = track_vlans;
-        let numbers = [Realm::default(), tunnelled, tagged, tunnelled, Realm::default()]
-            .map(|realm| b.raw(realm, claim, 1, true, TcpFlags(ACK), 0, b"done", 4).unwrap());
-        (numbers, b.verdicts.iter().map(|(key, _)| key.realm).collect::<Vec<_>>())
-    };
-    assert_eq!(numbers(false), ([1, 2, 1, 2, 1], vec![Realm::default(), tunnelled]));
-    assert_eq!(numbers(true), ([1, 2, 3, 2, 1], vec![Realm::default(), tunnelled, tagged]));
 }

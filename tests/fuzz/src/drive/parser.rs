@@ -149,7 +149,17 @@ impl Player {
         let (seq, ack, flags) = (self.next[from], self.next[1 - from], TcpFlags(flags));
         let wire_payload = payload.len() as u32 + cut;
         self.next[from] = seq.wrapping_add(wire_payload).wrapping_add(u32::from(flags.syn() || flags.fin()));
-        let tcp = Tcp { source: source.port(), destination: destination.port(), seq, ack, flags, payload, wire_payload };
+        let tcp = Tcp {
+            source: source.port(),
+            destination: destination.port(),
+            seq,
+            ack,
+            flags,
+            window: u16::MAX,
+            window_scale: None,
+            payload,
+            wire_payload,
+        };
         let opens = flags.syn().then(|| !flags.ack());
         let claim = self.ports.claim(source.port(), destination.port(), opens);
         self.with_streams(|streams, env| streams.segment(source, destination, Realm::default(), claim, &tcp, env));

@@ -1,0 +1,397 @@
+//! Which segments of a connection count, as far as a passive listener can tell: RFC 9293 section 3.10.7, and RFC 5961 against segments that
+//! somebody forged. It knows sequence numbers, acknowledgements and windows of both ends. What segments carry is not looked at.
+//!
+//! A wrong decision does not last: when both ends go on elsewhere than expected, [`Judgement::Resync`] follows them.
+
+use super::reassembly::{Reassembler, ahead};
+use crate::decode::Tcp;
+
+/// Without a window that was seen, and as the least one: the largest window that needs no scale.
+const LEAST_REACH: u32 = u16::MAX as u32;
+/// The largest window scale (RFC 7323 section 2.3). Assumed where the SYNs were not seen.
+const LARGEST_SCALE: u8 = 14;
+/// SYNs with different sequence numbers that are remembered of one end until it is known which of them counts.
+const MOST_CANDIDATES: usize = 4;
+
+/// What to do with a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// It counts: its acknowledgement, data and FIN.
+    Take,
+    /// It counts, but for its acknowledgement. Its direction goes on at its sequence number, whatever was expected.
+    Resync,
+    /// It is a SYN that counts; its sender's first byte follows it.
+    Synchronize,
+    /// It is a reset that counts.
+    Reset,
+    /// Nothing of it counts.
+    Ignore(Reason),
+}
+
+/// Why a segment does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// A reset at another than the next sequence number.
+    Reset,
+    /// A SYN on a connection that goes on.
+    Syn,
+    /// No acknowledgement outside of the handshake.
+    WithoutAck,
+    /// It acknowledges more than was ever sent, or what was acknowledged long ago.
+    Acknowledgement,
+    /// Its sequence number is outside the window.
+    OutOfWindow,
+}
+
+/// A SYN on a connection that goes on, which may begin the next one between the same ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Reopening {
+    /// The half whose sender sent it.
+    pub half: usize,
+    /// Its sequence number.
+    pub syn: u32,
+    /// The sequence number of the SYN that answered it.
+    pub answer: Option<u32>,
+}
+
+/// First sequence numbers of one end, of which one counts.
+#[derive(Clone, Copy, Debug, Default)]
+struct Candidates {
+    at: [u32; MOST_CANDIDATES],
+    len: u8,
+}
+
+impl Candidates {
+    fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    fn all(&self) -> &[u32] {
+        self.at.get(..usize::from(self.len)).unwrap_or_default()
+    }
+
+    /// Adds one; it takes the place of the oldest if there are too many.
+    fn push(&mut self, first: u32) {
+        if self.all().contains(&first) {
+            return;
+        }
+        if usize::from(self.len) == MOST_CANDIDATES {
+            self.at.rotate_left(1);
+            self.len -= 1;
+        }
+        if let Some(place) = self.at.get_mut(usize::from(self.len)) {
+            *place = first;
+            self.len += 1;
+        }
+    }
+
+    /// The one that `number` is equal to or at most `reach` ahead of; the nearest if there are several.
+    fn nearest(&self, number: u32, reach: u32) -> Option<u32> {
+        let distance = |first: &u32| number.wrapping_sub(*first);
+        self.all().iter().copied().min_by_key(distance).filter(|first| distance(first) <= reach)
+    }
+}
+
+/// Segments that follow each other at sequence numbers where none was expected.
+#[derive(Clone, Copy, Debug)]
+struct Stray {
+    first: u32,
+    next: u32,
+    /// Whether the other end acknowledged some of it.
+    acknowledged: bool,
+}
+
+/// What is known of one end beside its bytes.
+#[derive(Debug, Default)]
+struct End {
+    /// Which of the SYNs seen counts is not known as long as this is not empty.
+    candidates: Candidates,
+    /// The sequence number of the last SYN that was taken.
+    syn: Option<u32>,
+    /// The window scale option of its SYNs, the largest; inside, `None` stands for a SYN without one.
+    scale: Option<Option<u8>>,
+    /// The largest window that it advertised, in bytes; 0 before any.
+    window: u32,
+    stray: Option<Stray>,
+    /// An acknowledgement that was beyond what the other end is known to have sent.
+    odd_ack: Option<u32>,
+}
+
+/// What is known of both ends of a connection. Halves are numbered as in the connection.
+#[derive(Debug, Default)]
+pub struct Acceptance {
+    ends: [End; 2],
+    reopening: Option<Reopening>,
+}
+
+impl Acceptance {
+    /// The sequence number of the last SYN of a half that was taken.
+    pub fn syn(&self, half: usize) -> Option<u32> {
+        self.ends.get(half)?.syn
+    }
+
+    /// Whether segments of a half were seen and counted.
+    pub fn has_heard(&self, half: usize) -> bool {
+        self.ends.get(half).is_some_and(|end| end.window > 0)
+    }
+
+    /// What a segment confirms: a SYN on this connection that was answered, by a segment that fits both.
+    pub fn confirms(&self, half: usize, segment: &Tcp<'_>) -> Option<Reopening> {
+        let reopening = self.reopening?;
+        let (first, answered) = (reopening.syn.wrapping_add(1), reopening.answer?.wrapping_add(1));
+        let (own, other) = if half == reopening.half { (first, answered) } else { (answered, first) };
+        let fits = segment.seq == own && segment.ack.wrapping_sub(other) <= LEAST_REACH;
+        (fits && segment.flags.ack() && !segment.flags.syn() && !segment.flags.rst()).then_some(reopening)
+    }
+
+    /// Decides about a segment of `half`, whose direction is `own`; `other` is the other direction. `skipped_to` is the end of the bytes
+    /// of this direction that capture was told not to copy.
+    pub fn judge(
+        &mut self,
+        half: usize,
+        segment: &Tcp<'_>,
+        own: &mut Reassembler,
+        other: &mut Reassembler,
+        skipped_to: Option<u32>,
+    ) -> Judgement {
+        let [a, b] = &mut self.ends;
+        let (me, peer) = if half == 0 { (a, b) } else { (b, a) };
+        let flags = segment.flags;
+        if flags.syn() {
+            return if flags.rst() {
+                Judgement::Ignore(Reason::Reset)
+            } else if flags.ack() {
+                syn_ack(half, segment, (me, own), (peer, other), &mut self.reopening)
+            } else {
+                syn(half, segment, (me, own), peer, &mut self.reopening)
+            };
+        }
+        if flags.rst() {
+            return if resets(segment, (me, own), (peer, other)) { Judgement::Reset } else { Judgement::Ignore(Reason::Reset) };
+        }
+        if !flags.ack() {
+            return Judgement::Ignore(Reason::WithoutAck);
+        }
+        if let Some(stray) = &mut peer.stray {
+            let length = stray.next.wrapping_sub(stray.first);
+            stray.acknowledged |= (1..=length).contains(&segment.ack.wrapping_sub(stray.first));
+        }
+        if !me.is_in_window(segment, own, peer, skipped_to) {
+            let follows = segment.wire_payload > 0 && me.strays(segment, peer.window > 0);
+            return if follows { Judgement::Resync } else { Judgement::Ignore(Reason::OutOfWindow) };
+        }
+        if !me.acknowledges(segment.ack, peer, other) {
+            return Judgement::Ignore(Reason::Acknowledgement);
+        }
+        if segment.wire_payload > 0 {
+            me.stray = None;
+        }
+        me.advertise(segment.window, shift(me.scale, peer.scale));
+        Judgement::Take
+    }
+
+    /// The first SYN and its answer are those of `reopening`.
+    pub fn begin(&mut self, reopening: Reopening, orders: [&mut Reassembler; 2]) {
+        let syns = if reopening.half == 0 { [Some(reopening.syn), reopening.answer] } else { [reopening.answer, Some(reopening.syn)] };
+        for ((end, order), syn) in self.ends.iter_mut().zip(orders).zip(syns) {
+            end.syn = syn;
+            if let Some(syn) = syn {
+                order.begin(syn.wrapping_add(1));
+            }
+        }
+    }
+
+    /// Forgets what was noted of segments that were not expected: their direction follows them now.
+    pub fn resynced(&mut self, half: usize) {
+        if let Some(end) = self.ends.get_mut(half) {
+            (end.stray, end.candidates) = (None, Candidates::default());
+        }
+        self.reopening = None;
+    }
+}
+
+impl End {
+    /// Notes that a window was advertised. The largest counts: it says how far ahead the other end may send.
+    fn advertise(&mut self, window: u16, shift: u8) {
+        self.window = self.window.max(u32::from(window) << shift).max(1);
+    }
+
+    /// How far from the next sequence number a segment may be that is sent to this end.
+    fn reach(&self) -> u32 {
+        match (self.window, self.syn) {
+            // Not heard yet. In a handshake the other end knows no window either.
+            (0, None) => LEAST_REACH << LARGEST_SCALE,
+            (window, _) => window.max(LEAST_REACH),
+        }
+    }
+
+    /// Whether a segment of this end is within the window of the other one, before or behind the next sequence number.
+    fn is_in_window(&mut self, segment: &Tcp<'_>, own: &mut Reassembler, peer: &Self, skipped_to: Option<u32>) -> bool {
+        let reach = if self.syn.is_some() && peer.window == 0 { LEAST_REACH } else { peer.reach() };
+        if !self.candidates.is_empty() {
+            // A segment without data may be a keep-alive, one byte before the first.
+            let keep_alive = self.candidates.all().contains(&segment.seq.wrapping_add(1)).then(|| segment.seq.wrapping_add(1));
+            let Some(first) = keep_alive.or_else(|| self.candidates.nearest(segment.seq, reach)) else { return false };
+            if segment.wire_payload > 0 {
+                self.settle(first, own);
+            }
+            return true;
+        }
+        let Some(front) = own.front() else {
+            // If the other end's SYN was seen and this end's was not, its first sequence number is known once the other end acknowledges it.
+            return peer.syn.is_none();
+        };
+        let near = |to: u32| ahead(segment.seq, to).unsigned_abs() <= reach;
+        // Capture does not copy what lies before `skipped_to`.
+        near(front)
+            || skipped_to.is_some_and(|to| ahead(to, front) > 0 && (near(to) || (0..ahead(to, front)).contains(&ahead(segment.seq, front))))
+    }
+
+    /// Of the SYNs of this end the one counts whose first byte is `first`.
+    fn settle(&mut self, first: u32, own: &mut Reassembler) {
+        own.begin(first);
+        (self.candidates, self.syn) = (Candidates::default(), Some(first.wrapping_sub(1)));
+    }
+
+    /// Whether the acknowledgement of a segment of this end fits what the other end is known to have sent.
+    fn acknowledges(&mut self, ack: u32, peer: &mut Self, other: &mut Reassembler) -> bool {
+        let reach = self.reach();
+        let fits = if peer.candidates.is_empty() {
+            match (other.next(), other.front()) {
+                (Some(_), Some(front)) => ahead(ack, front).unsigned_abs() <= reach,
+                // Nothing of the other direction is in the capture.
+                _ => true,
+            }
+        } else if let Some(first) = peer.candidates.nearest(ack, LEAST_REACH) {
+            peer.settle(first, other);
+            true
+        } else {
+            false
+        };
+        // Where the capture lost much of the other direction, acknowledgements go on from there. A single one is not believed.
+        let goes_on = self.odd_ack.is_some_and(|odd| ack.wrapping_sub(odd) <= reach);
+        self.odd_ack = if fits || goes_on { None } else { Some(ack) };
+        if !fits && goes_on && !peer.candidates.is_empty() {
+            peer.settle(ack, other);
+        }
+        fits || goes_on
+    }
+
+    /// Notes data outside the window. Returns whether it goes on: it follows what was noted before, and the other end acknowledged that
+    /// (or is not in the capture).
+    fn strays(&mut self, segment: &Tcp<'_>, other_is_heard: bool) -> bool {
+        let next = segment.seq.wrapping_add(segment.wire_payload);
+        match &mut self.stray {
+            Some(stray) if stray.next == segment.seq => {
+                if stray.acknowledged || !other_is_heard {
+                    return true;
+                }
+                stray.next = next;
+            }
+            // Sent again.
+            Some(stray) if (1..=stray.next.wrapping_sub(stray.first)).contains(&next.wrapping_sub(stray.first)) => {}
+            stray => *stray = Some(Stray { first: segment.seq, next, acknowledged: false }),
+        }
+        false
+    }
+}
+
+/// The factor of a window, as a power of two: both SYNs must have had the option.
+fn shift(mine: Option<Option<u8>>, others: Option<Option<u8>>) -> u8 {
+    match (mine, others) {
+        (Some(None), _) | (_, Some(None)) => 0,
+        (Some(Some(scale)), _) => scale.min(LARGEST_SCALE),
+        (None, _) => LARGEST_SCALE,
+    }
+}
+
+/// A SYN without ACK: the first of its end, one that is sent again, or one on a connection that goes on.
+fn syn(
+    half: usize,
+    segment: &Tcp<'_>,
+    (me, own): (&mut End, &mut Reassembler),
+    peer: &End,
+    reopening: &mut Option<Reopening>,
+) -> Judgement {
+    let first = segment.seq.wrapping_add(1);
+    let repeated = me.syn == Some(segment.seq) || me.candidates.all().contains(&first);
+    if repeated {
+        return Judgement::Synchronize;
+    }
+    let known = own.front() == Some(first);
+    if own.has_delivered() || !(known || own.front().is_none() || (peer.window == 0 && !me.candidates.is_empty())) {
+        *reopening = Some(Reopening { half, syn: segment.seq, answer: None });
+        return Judgement::Ignore(Reason::Syn);
+    }
+    me.synchronize(segment, own, !known);
+    Judgement::Synchronize
+}
+
+/// A SYN with ACK: of several the one counts that the other end acknowledges.
+fn syn_ack(
+    half: usize,
+    segment: &Tcp<'_>,
+    (me, own): (&mut End, &mut Reassembler),
+    (peer, other): (&mut End, &mut Reassembler),
+    reopening: &mut Option<Reopening>,
+) -> Judgement {
+    if let Some(syn) = reopening
+        && syn.half != half
+        && segment.ack == syn.syn.wrapping_add(1)
+    {
+        syn.answer = Some(segment.seq);
+        return Judgement::Ignore(Reason::Syn);
+    }
+    let fits = if let Some(first) = peer.candidates.nearest(segment.ack, LEAST_REACH) {
+        peer.settle(first, other);
+        true
+    } else {
+        peer.candidates.is_empty() && other.front().is_none_or(|front| ahead(segment.ack, front).unsigned_abs() <= LEAST_REACH)
+    };
+    if !fits {
+        return Judgement::Ignore(Reason::Acknowledgement);
+    }
+    let first = segment.seq.wrapping_add(1);
+    if me.syn == Some(segment.seq) || me.candidates.all().contains(&first) {
+        return Judgement::Synchronize; // sent again
+    }
+    let known = own.front() == Some(first) && me.candidates.is_empty();
+    if own.has_delivered() || (own.has_begun() && me.candidates.is_empty() && !known) {
+        return Judgement::Ignore(Reason::Syn);
+    }
+    me.synchronize(segment, own, !known);
+    Judgement::Synchronize
+}
+
+impl End {
+    /// Takes a SYN. `open`: another one may still count instead.
+    fn synchronize(&mut self, segment: &Tcp<'_>, own: &mut Reassembler, open: bool) {
+        let first = segment.seq.wrapping_add(1);
+        self.syn = self.syn.or(Some(segment.seq));
+        self.scale = self.scale.max(Some(segment.window_scale));
+        if segment.flags.ack() {
+            self.advertise(segment.window, 0);
+        }
+        if open {
+            self.candidates.push(first);
+        }
+        own.begin(first);
+    }
+}
+
+/// Whether a reset is at exactly the next sequence number of its direction. An end that was not heard yet resets a SYN with the sequence
+/// number 0 and an acknowledgement of it (RFC 9293 section 3.10.7.1).
+fn resets(segment: &Tcp<'_>, (me, own): (&End, &Reassembler), (peer, other): (&End, &Reassembler)) -> bool {
+    let seq = segment.seq;
+    if !me.candidates.is_empty() {
+        return me.candidates.all().contains(&seq);
+    }
+    match (own.next(), own.front()) {
+        (Some(next), Some(front)) => seq == next || seq == front || (own.finished() && seq == next.wrapping_add(1)),
+        (_, Some(front)) => seq == front,
+        _ => {
+            let of_syn = peer.candidates.all().contains(&segment.ack) || other.front() == Some(segment.ack);
+            seq == 0 && segment.flags.ack() && of_syn
+        }
+    }
+}
