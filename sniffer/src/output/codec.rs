@@ -157,7 +157,8 @@ mod tests {
         let pretty =
             "{\n  \"a\": {\n    \"b\": [\n      1,\n      \"x<\\\"{\"\n    ],\n    \"c\": [],\n    \"d\": {}\n  },\n  \"e\": null\n}\n";
         assert_eq!(written(r#"{"json":{"pretty":true}}"#, body).unwrap(), pretty);
-        assert_eq!(written(r#"{"format":{"string":"%{[a.b]} %{+yyyy}"}}"#, body).unwrap(), "[1,\"x<\\\"{\"] 1970\n");
+        assert_eq!(written(r#"{"format":{"string":"%{[a.b]:list} %{[a]:map} %{+yyyy}"}}"#, body).unwrap(), "list map 1970\n");
+        assert_eq!(written(r#"{"format":{"string":"%{[a.b]}"}}"#, body), None);
         assert_eq!(written(r#"{"format":{"string":"%{[nothing]}"}}"#, body), None);
     }
 }

@@ -87,7 +87,7 @@ impl Format {
         self.0.iter().any(|piece| matches!(piece, Piece::Field(..)))
     }
 
-    /// The text for one event; `None` when a field without a default is missing.
+    /// The text for one event; `None` when a field without a default is missing, null, a list or a map.
     pub fn text(&self, time: Timestamp, event: &Value) -> Option<String> {
         let mut text = String::new();
         for piece in &self.0 {
@@ -96,7 +96,7 @@ impl Format {
                 Piece::Date(pattern) => date(&mut text, pattern, time),
                 Piece::Field(name, default) => match (lookup(event, name), default) {
                     (Some(Value::String(value)), _) => text.push_str(value),
-                    (Some(value), _) if !value.is_null() => write!(text, "{value}").ok()?,
+                    (Some(value @ (Value::Bool(_) | Value::Number(_))), _) => write!(text, "{value}").ok()?,
                     (_, Some(default)) => text.push_str(default),
                     _ => return None,
                 },
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn fields_defaults_and_dates() {
-        let event = json!({"a": {"b": "x", "n": 5}, "user.name": "eve", "deep": {"c.d": true}});
+        let event = json!({"a": {"b": "x", "n": 5}, "user.name": "eve", "deep": {"c.d": true}, "list": ["x"], "empty": [], "none": null});
         let time = Timestamp(951_827_696_123_456_789);
         for (format, expected) in [
             ("plain", Some("plain")),
@@ -175,6 +175,10 @@ mod tests {
             ("%{[a.n]}%{[user.name]}%{[deep.c.d]}", Some("5evetrue")),
             ("%{[no]:none}%{[no]:}", Some("none")),
             ("%{[no]}", None),
+            ("%{[list]:d} %{[a]:e} %{[empty]:f} %{[none]:g}", Some("d e f g")),
+            ("%{[list]}", None),
+            ("%{[a]}", None),
+            ("%{[none]}", None),
             ("%{+yy.D HH:mm:ss.SSS 'W'ww xxxx}", Some("00.60 12:34:56.123 W09 2000")),
         ] {
             assert_eq!(Format::parse(format).unwrap().text(time, &event).as_deref(), expected, "{format}");

@@ -111,7 +111,7 @@ mod tests {
     fn rules_then_default() {
         let node = Node::parse(
             "indices: [{index: m, when: {equals: {type: x}}}, {index: '%{[type]}', mappings: {DNS: Names, icmp: ''}, default: '%{[other]}'}, \
-             {index: 'by-%{[status]}'}]",
+             {index: 'l-%{[list]}'}, {index: 'by-%{[status]}'}]",
         )
         .unwrap();
         let selector = Selector::read(&node, KEYS, Some("packetbeat-%{[agent.version]}")).unwrap();
@@ -120,6 +120,9 @@ mod tests {
             (r#"{"type":"dns"}"#, "Names"),
             (r#"{"type":"tls","other":"o"}"#, "o"),
             (r#"{"type":"http","status":"OK"}"#, "by-OK"),
+            (r#"{"list":"a"}"#, "l-a"),
+            (r#"{"list":["a"],"status":"OK"}"#, "by-OK"),
+            (r#"{"list":{"a":1}}"#, "packetbeat-9.6.0"),
             ("{}", "packetbeat-9.6.0"),
         ] {
             assert_eq!(selector.choose(&record(body)).as_deref(), Some(expected), "{body}");
