@@ -62,7 +62,7 @@ pub enum Command {
     /// Check the connection to the output.
     TestOutput,
     /// Print the merged configuration.
-    ExportConfig,
+    ExportConfig(ConfigFlags),
     /// Print the index template.
     ExportTemplate(TemplateFlags),
     /// Print the index lifecycle policy.
@@ -234,6 +234,14 @@ pub struct WatchFlags {
     pub json: bool,
 }
 
+/// Flags of `export config`.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConfigFlags {
+    /// Print passwords, API keys and tokens too, instead of ***
+    #[arg(long)]
+    pub show_secrets: bool,
+}
+
 /// Flags of `export template`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct TemplateFlags {
@@ -346,8 +354,13 @@ enum Test {
 
 #[derive(Subcommand)]
 enum Export {
-    /// Print the merged configuration
-    Config(Common),
+    /// Print the merged configuration, with *** for secrets
+    Config {
+        #[command(flatten)]
+        config: ConfigFlags,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Print the index template
     Template {
         #[command(flatten)]
@@ -391,7 +404,7 @@ where
         Some(Sub::Test { common, what: Test::Config(inner) }) => (common.then(inner), only_run(Command::TestConfig)?),
         Some(Sub::Test { common, what: Test::Output(inner) }) => (common.then(inner), only_run(Command::TestOutput)?),
         Some(Sub::Export { common, what }) => match what {
-            Export::Config(inner) => (common.then(inner), only_run(Command::ExportConfig)?),
+            Export::Config { config, common: inner } => (common.then(inner), only_run(Command::ExportConfig(config))?),
             Export::Template { template, common: inner } => (common.then(inner), only_run(Command::ExportTemplate(template))?),
             Export::IlmPolicy { policy, common: inner } => (common.then(inner), only_run(Command::ExportIlmPolicy(policy))?),
         },

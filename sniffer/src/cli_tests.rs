@@ -1,4 +1,4 @@
-use super::{Command, Environment, Invocation, Root, RunFlags, Stop, WatchFlags, parse};
+use super::{Command, ConfigFlags, Environment, Invocation, Root, RunFlags, Stop, WatchFlags, parse};
 use clap::CommandFactory;
 use std::path::PathBuf;
 
@@ -56,7 +56,8 @@ fn commands() {
         ("devices", Command::Devices),
         ("test config", Command::TestConfig),
         ("test output -c x", Command::TestOutput),
-        ("export config", Command::ExportConfig),
+        ("export config", Command::ExportConfig(ConfigFlags::default())),
+        ("export config --show-secrets", Command::ExportConfig(ConfigFlags { show_secrets: true })),
         ("export template --es.version 8.1.0 --noilm", {
             Command::ExportTemplate(super::TemplateFlags { es_version: Some("8.1.0".into()), noilm: true, dir: None })
         }),

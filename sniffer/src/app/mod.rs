@@ -44,6 +44,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// The line of `sniffer version`, which also begins the log.
+fn version() -> String {
+    format!("sniffer version {} ({}), compatible with packetbeat {COMPATIBLE}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH)
+}
+
 /// What went wrong, in words for the user.
 type Error = Box<dyn std::error::Error>;
 
@@ -51,12 +56,7 @@ fn command(invocation: &Invocation) -> Result<bool, Error> {
     let mut stdout = io::stdout();
     match &invocation.command {
         Command::Version => {
-            writeln!(
-                stdout,
-                "sniffer version {} ({}), compatible with packetbeat {COMPATIBLE}",
-                env!("CARGO_PKG_VERSION"),
-                std::env::consts::ARCH
-            )?;
+            writeln!(stdout, "{}", version())?;
         }
         Command::Devices => write!(stdout, "{}", devices::text(&devices::list()?))?,
         Command::Watch(flags) => return watch::watch(flags),
@@ -67,7 +67,7 @@ fn command(invocation: &Invocation) -> Result<bool, Error> {
             let output = output::open(&opening(&root, &paths))?;
             return Ok(run::runtime()?.block_on(output.test(&mut stdout))?);
         }
-        Command::ExportConfig => write!(stdout, "{}", loaded(invocation)?.export()?)?,
+        Command::ExportConfig(flags) => write!(stdout, "{}", loaded(invocation)?.export(flags.show_secrets)?)?,
         Command::ExportTemplate(flags) => {
             let text = output::elasticsearch::exported(&loaded(invocation)?.root, plan::declared_fields())?.template_text();
             export(&text, flags.dir.as_deref(), &format!("packetbeat-{COMPATIBLE}.template.json"), &mut stdout)?;
@@ -118,7 +118,7 @@ fn test_config(loaded: &Loaded, stdout: &mut impl Write) -> Result<(), Error> {
         let publishing = plan.publishing(interface, &publishers, &nobody)?;
         plan.settings(interface, publishing, &nobody, &[]).open()?;
         let filters = plan.filters(interface, &[])?;
-        open::check(interface, &filters.text).map_err(|e| e.at(&loaded.root.get("packetbeat.interfaces")))?;
+        open::check(interface, &filters.text).map_err(|e| e.at(interface))?;
         let shown = if filters.text.is_empty() { "(everything)" } else { &filters.text };
         writeln!(stdout, "{}: filter: {shown}", interface.device)?;
     }

@@ -90,7 +90,7 @@ impl Plan {
         }
         let flows = root.get("packetbeat.flows");
         // The section has to be there: an empty one will do.
-        let there = root.get("packetbeat").entries().any(|(key, _)| key == "flows");
+        let there = root.get("packetbeat").contains("flows");
         let flows = if there { Some(flow::options::Options::read(&flows)?).filter(|flows| flows.enabled) } else { None };
         Ok(Self { general, interfaces, warnings, protocols, ids, flows, root: root.clone() })
     }
@@ -180,7 +180,8 @@ impl Plan {
             everything: self.flows.is_some(),
             excluded: outputs.to_vec(),
         };
-        Ok(Filters::new(&wanted)?)
+        let at = interface.bpf_filter.as_ref().map_or_else(|| interface.node.clone(), |_| interface.node.get("bpf_filter"));
+        Ok(Filters::new(&wanted).map_err(|e| at.error(e.to_string()))?)
     }
 
     /// `name`, else the host's.

@@ -53,14 +53,35 @@ pub fn runtime() -> io::Result<tokio::runtime::Runtime> {
 pub fn run(invocation: &Invocation, flags: &RunFlags) -> Result<bool, Error> {
     let loaded = config::load(&invocation.load)?;
     let line = CommandLine {
-        stderr: invocation.log.stderr || matches!(invocation.log.environment, Environment::Systemd | Environment::Container),
+        stderr: invocation.log.stderr,
+        stderr_by_default: matches!(invocation.log.environment, Environment::Systemd | Environment::Container),
         verbose: invocation.log.verbose,
         debug: invocation.log.debug.clone(),
         folder: loaded.paths.logs.clone(),
     };
     let logger = Logger::open(&loaded.root.get("logging"), &line)?;
     logger.install()?;
+    log_start(&loaded);
+    let result = run_logged(&loaded, flags, logger);
+    if let Err(error) = &result {
+        log::error!("Exiting: {error}");
+    }
+    result.map(|()| true)
+}
+
+/// The first records of the log: what runs, with which configuration, and where its files are.
+fn log_start(loaded: &config::Loaded) {
+    let files: Vec<String> = loaded.files.iter().map(|path| path.display().to_string()).collect();
+    log::info!("{}", super::version());
+    log::info!("Configuration: {}", files.join(", "));
+    log::info!("Data path: {}", loaded.paths.data.display());
+    log::info!("Logs path: {}", loaded.paths.logs.display());
+}
+
+fn run_logged(loaded: &config::Loaded, flags: &RunFlags, logger: Logger) -> Result<(), Error> {
+    loaded.warnings.iter().for_each(|warning| log::warn!("{warning}"));
     let plan = Plan::read(&loaded.root, flags.file.as_deref(), None)?;
+    plan.warnings.iter().for_each(|warning| log::warn!("{warning}"));
     let output = output::open(&super::opening(&loaded.root, &loaded.paths))?;
     let replay = Replay {
         top_speed: flags.top_speed,
@@ -68,7 +89,6 @@ pub fn run(invocation: &Invocation, flags: &RunFlags) -> Result<bool, Error> {
         one_at_a_time: flags.one_at_a_time,
         dump: flags.dump.as_deref().map(|prefix| prefix.display().to_string()),
     };
-    loaded.warnings.iter().chain(&plan.warnings).for_each(|warning| log::warn!("{warning}"));
     let metrics = Metrics::default();
     let reporter = Reporter::new(metrics.clone(), logger, Instant::now());
     let job = Job {
@@ -82,11 +102,7 @@ pub fn run(invocation: &Invocation, flags: &RunFlags) -> Result<bool, Error> {
         status: None,
         view: None,
     };
-    let result = job.run(output);
-    if let Err(error) = &result {
-        log::error!("Exiting: {error}");
-    }
-    result.map(|()| true)
+    job.run(output)
 }
 
 /// Everything that a run needs to know.
@@ -236,7 +252,7 @@ impl Job<'_> {
 
     fn open(&self, interface: &Interface, own: &[SocketAddr]) -> Result<Capture, Error> {
         let filters = self.plan.filters(interface, own)?;
-        let opened = open::open(interface, &self.replay, &filters)?;
+        let opened = open::open(interface, &self.replay, &filters).map_err(|e| e.at(interface))?;
         let shown = if filters.text.is_empty() { "everything" } else { &filters.text };
         match (&interface.file, &opened.device) {
             (Some(file), _) => log::info!("reading {}", file.display()),

@@ -1,7 +1,8 @@
 //! Settings of Packetbeat that no module of this program reads. Those whose effect a user would miss are warned about; the others are accepted
 //! silently.
 
-use super::Node;
+use super::{Node, Unknown, nearest::nearest};
+use std::collections::HashMap;
 
 /// Settings that are accepted silently, because ignoring them loses nothing. An entry covers everything below it.
 const SILENT: &[&str] = &[
@@ -13,16 +14,35 @@ const SILENT: &[&str] = &[
     // Fields that Packetbeat accepts and does not use either.
     "packetbeat.procs.max_proc_read_freq",
     "packetbeat.procs.refresh_pids_freq",
+    // Windows only.
+    "packetbeat.npcap",
     // For `packetbeat setup` on Kibana; the pipelines are x-pack's.
     "setup.kibana",
     "setup.dashboards",
     "packetbeat.overwrite_pipelines",
     // Where Packetbeat's own keystore is.
     "keystore",
-    // Event contents never go to the log here.
+    // Event contents never go to the log here, and the log is always ECS JSON.
     "logging.event_data",
+    "logging.ecs",
+    "logging.json",
     "logging.metrics.namespaces",
     "logging.to_syslog",
+];
+
+/// Sections outside `output` that only one output reads. They are accepted silently beside other outputs.
+const OF_ELASTICSEARCH: &[&str] = &["setup.template", "setup.ilm", "setup.dsl", "cloud"];
+
+/// Settings that users write in the wrong place or under the name of another Beat or version, and what to write instead.
+const INSTEAD: &[(&str, &str)] = &[
+    ("packetbeat.inputs", "`packetbeat.interfaces` says where to capture, `packetbeat.protocols` what to report"),
+    ("packetbeat.input", "`packetbeat.interfaces` says where to capture, `packetbeat.protocols` what to report"),
+    ("packetbeat.modules", "`packetbeat.protocols` says what to report"),
+    ("filters", "write `processors`"),
+    ("queue_size", "write `queue.mem.events`"),
+    ("xpack", "write `monitoring`"),
+    ("output.elasticsearch.template", "write `setup.template`"),
+    ("output.elasticsearch.ilm", "write `setup.ilm`"),
 ];
 
 /// Sections whose effect is missing here, and the condition under which Packetbeat would apply them.
@@ -56,14 +76,52 @@ fn is(node: &Node, value: bool) -> bool {
     node.read::<Option<bool>>().is_ok_and(|v| v == Some(value))
 }
 
+/// What [`INSTEAD`] says about a setting.
+fn advice(key: &str) -> Option<String> {
+    INSTEAD.iter().find(|(wrong, _)| key == *wrong).map(|(_, advice)| format!("; {advice}"))
+}
+
+/// What the user may have meant by an unknown setting, as the end of a warning; empty when nothing is similar.
+fn instead(top: &[String], elsewhere: &HashMap<String, String>, setting: &Unknown) -> String {
+    if let Some(advice) = advice(&setting.key) {
+        return advice;
+    }
+    if let Some(name) = setting.key.strip_prefix("packetbeat.").filter(|name| top.iter().any(|known| known == name)) {
+        return format!("; `{name}` belongs at the top level: write `{name}`");
+    }
+    let siblings = setting.parent.names();
+    if let Some(name) = nearest(&setting.name, siblings.iter().map(String::as_str)) {
+        let parent = setting.key.strip_suffix(setting.name.as_str()).unwrap_or_default();
+        return format!("; did you mean `{parent}{name}`?");
+    }
+    elsewhere.get(&setting.name).map(|key| format!("; did you mean `{key}`?")).unwrap_or_default()
+}
+
+/// Every name that a module has asked for, and the first setting of that name.
+fn known_settings(root: &Node) -> HashMap<String, String> {
+    let mut settings = HashMap::new();
+    for map in root.maps() {
+        for name in map.names() {
+            let key = if map.key().is_empty() { name.clone() } else { format!("{}.{name}", map.key()) };
+            settings.entry(name).or_insert(key);
+        }
+    }
+    settings
+}
+
 /// Warnings for settings that no module has read. To be called after all modules have read their part.
 pub fn leftover(root: &Node) -> Vec<String> {
     let mut warnings = Vec::new();
-    // Collect unknown settings first, because every look-up below marks a setting as known.
-    let unknown = root.unknown();
+    // Collect unknown settings and what was meant by them first, because every look-up below marks a setting as known.
+    let (top, elsewhere) = (root.names(), known_settings(root));
+    let unknown: Vec<(Unknown, String)> =
+        root.unknown().into_iter().map(|setting| (setting.clone(), instead(&top, &elsewhere, &setting))).collect();
     let within = |key: &str, section: &str| key == section || key.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'));
     let mut said: Vec<&str> = Vec::new();
-    for setting in &unknown {
+    let elasticsearch = root.get("output.elasticsearch");
+    let uses_elasticsearch = !elasticsearch.is_unset() && !is(&elasticsearch.get("enabled"), false) || !root.get("cloud.id").is_unset();
+    let is_unused = |key: &str| !uses_elasticsearch && OF_ELASTICSEARCH.iter().any(|section| within(key, section));
+    for (setting, instead) in &unknown {
         // The unknown setting may contain the section, or lie inside it.
         let mut found = false;
         for &(section, switch) in NOT_YET {
@@ -78,26 +136,31 @@ pub fn leftover(root: &Node) -> Vec<String> {
                 Switch::True => is(&node, true),
                 Switch::There => !node.is_null(),
             };
-            if on && !said.contains(&section) {
+            if on && !is_unused(section) && !said.contains(&section) {
                 said.push(section);
                 warnings.push(node.error("not supported yet, ignored").0);
             }
         }
-        let silent = |key: &str| SILENT.iter().any(|section| within(key, section));
+        let silent = |key: &str| is_unused(key) || SILENT.iter().any(|section| within(key, section));
         if found || silent(&setting.key) {
             continue;
         }
         // Of an unknown map that contains silently accepted keys, only the other keys are reported.
         let node = root.get(&setting.key);
-        let holds = NOT_YET.iter().map(|&(s, _)| s).chain(SILENT.iter().copied()).any(|section| within(section, &setting.key));
+        let holds = NOT_YET
+            .iter()
+            .map(|&(s, _)| s)
+            .chain(SILENT.iter().chain(OF_ELASTICSEARCH).copied())
+            .any(|section| within(section, &setting.key));
         if !holds {
-            warnings.push(setting.to_string());
+            warnings.push(format!("{setting}{instead}"));
             continue;
         }
         for (path, leaf) in node.leaves() {
             let key = format!("{}.{path}", setting.key);
             if !silent(&key) && !NOT_YET.iter().any(|&(section, _)| within(&key, section)) {
-                warnings.push(leaf.error("unknown setting, ignored").0);
+                let advice = advice(&key).unwrap_or_default();
+                warnings.push(leaf.error(format!("unknown setting, ignored{advice}")).0);
             }
         }
     }
@@ -124,9 +187,60 @@ mod tests {
             ("packetbeat.procs: {enabled: false, monitored: []}", &[]),
             ("\n\nfoo: {bar: 1, baz: 2}", &["line 3: foo: unknown setting, ignored"]),
             ("https: 1", &["line 1: https: unknown setting, ignored"]),
+            ("setup: {template.settings.index.number_of_shards: 1, ilm.enabled: true, dsl.enabled: true}\ncloud.auth: x", &[]),
+            (
+                "output.elasticsearch.hosts: x\nsetup.template.nonsense: 1",
+                &[
+                    "line 1: output.elasticsearch.hosts: unknown setting, ignored",
+                    "line 2: setup.template.nonsense: unknown setting, ignored",
+                ],
+            ),
+            (
+                "packetbeat.inputs: []\nqueue_size: 1",
+                &[
+                    "line 1: packetbeat.inputs: unknown setting, ignored; `packetbeat.interfaces` says where to capture, `packetbeat.protocols` what to \
+                     report",
+                    "line 2: queue_size: unknown setting, ignored; write `queue.mem.events`",
+                ],
+            ),
         ] {
             assert_eq!(leftover(&Node::parse(yaml).unwrap()), want, "{yaml}");
         }
+    }
+
+    #[test]
+    fn the_nearest_right_name_is_told() {
+        #[derive(serde::Deserialize)]
+        struct Interface {
+            #[serde(rename = "device")]
+            _device: Option<String>,
+            #[serde(rename = "snaplen")]
+            _snaplen: Option<u32>,
+        }
+        let yaml = "packetbeat:\n  interfaces:\n    devise: lo\n    nosuch: 1\n  flow: {}\n  inputs: []\n  processors: []\n  snaplen: 1\nprocesors: []\n\
+                    snaplen: 1\nfields_under_rot: true";
+        let root = Node::parse(yaml).unwrap();
+        root.get("packetbeat.interfaces").read::<Interface>().unwrap();
+        for key in ["packetbeat.flows", "packetbeat.protocols", "processors", "fields_under_root"] {
+            root.get(key);
+        }
+        let ignored = "unknown setting, ignored";
+        assert_eq!(
+            leftover(&root),
+            [
+                format!("line 3: packetbeat.interfaces.devise: {ignored}; did you mean `packetbeat.interfaces.device`?"),
+                format!("line 4: packetbeat.interfaces.nosuch: {ignored}"),
+                format!("line 5: packetbeat.flow: {ignored}; did you mean `packetbeat.flows`?"),
+                format!(
+                    "line 6: packetbeat.inputs: {ignored}; `packetbeat.interfaces` says where to capture, `packetbeat.protocols` what to report"
+                ),
+                format!("line 7: packetbeat.processors: {ignored}; `processors` belongs at the top level: write `processors`"),
+                format!("line 8: packetbeat.snaplen: {ignored}; did you mean `packetbeat.interfaces.snaplen`?"),
+                format!("line 9: procesors: {ignored}; did you mean `processors`?"),
+                format!("line 10: snaplen: {ignored}; did you mean `packetbeat.interfaces.snaplen`?"),
+                format!("line 11: fields_under_rot: {ignored}; did you mean `fields_under_root`?"),
+            ]
+        );
     }
 
     #[test]

@@ -3,7 +3,9 @@
 
 use super::{
     error::Error,
+    nearest::nearest,
     node::{Held, Node},
+    secrets,
     tree::Style,
 };
 use serde::de::{self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor};
@@ -22,6 +24,11 @@ pub struct DeError {
 impl DeError {
     pub(super) fn into_error(self, outer: &Node) -> Error {
         self.node.as_ref().unwrap_or(outer).error(self.message)
+    }
+
+    /// The value that was being read.
+    pub(super) fn node(&self) -> Option<&Node> {
+        self.node.as_ref()
     }
 
     fn at(mut self, node: &Node) -> Self {
@@ -62,7 +69,10 @@ impl de::Error for DeError {
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
         match expected {
             [] => Self::custom(format_args!("unknown setting `{field}`, expected none")),
-            _ => Self::custom(format_args!("unknown setting `{field}`, expected one of {}", one_of(expected))),
+            _ => {
+                let meant = nearest(field, expected.iter().copied()).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+                Self::custom(format_args!("unknown setting `{field}`, expected one of {}{meant}", one_of(expected)))
+            }
         }
     }
 
@@ -79,11 +89,12 @@ impl Node {
             Held::List(_) => "a list".into(),
             Held::Map(_) => "a map".into(),
             Held::Broken(message) => message.clone(),
-            Held::Scalar(text, _) => {
-                let last = self.key().rsplit('.').next().unwrap_or_default();
-                if ["password", "passphrase", "api_key", "secret", "token", "auth"].iter().any(|word| last.contains(word)) {
+            Held::Scalar(text, _) | Held::Either(text, _) => {
+                let is_below = |section: &str| self.key().split('.').any(|part| part == section);
+                if secrets::is_secret(self.key()) || is_below("headers") || is_below("proxy_headers") || text.contains("-----BEGIN") {
                     return "a text that is not shown here".into();
                 }
+                let text = secrets::without_credentials(text, self.key());
                 match text.char_indices().nth(SHOWN) {
                     Some((end, _)) => format!("`{}…`", text.get(..end).unwrap_or_default()),
                     None => format!("`{text}`"),
@@ -102,22 +113,13 @@ impl Node {
     /// The text of a scalar, or of the only item of a list of one.
     fn scalar(&self, what: impl fmt::Display) -> Result<&str, DeError> {
         match self.held() {
-            Held::Scalar(text, _) => Ok(text),
+            Held::Scalar(text, _) | Held::Either(text, _) => Ok(text),
             Held::List(items) => match items.as_slice() {
                 [item] if item.as_str().is_some() => item.scalar(what),
                 _ => Err(self.expected(what)),
             },
             _ => Err(self.expected(what)),
         }
-    }
-
-    /// Whether the value is null, or an empty text from a variable: the default applies then.
-    fn is_nothing(&self) -> bool {
-        self.is_null() || self.is_emptied()
-    }
-
-    fn is_emptied(&self) -> bool {
-        matches!(self.held(), Held::Scalar(text, Style::Given) if text.is_empty())
     }
 
     fn whole(&self, min: i128, max: i128) -> Result<i128, DeError> {
@@ -191,7 +193,8 @@ impl<'de> Deserializer<'de> for &Node {
                     _ => visitor.visit_str(text),
                 },
             },
-            Held::List(_) => return self.deserialize_seq(visitor),
+            Held::Either(_, node) => return node.deserialize_any(visitor),
+            Held::List(_) => return visitor.visit_seq(Items(self.items().into_iter())).map_err(|e| e.at(self)),
             Held::Map(_) => return self.deserialize_map(visitor),
             Held::Broken(_) => Err(self.expected("a value")),
         };
@@ -249,7 +252,7 @@ impl<'de> Deserializer<'de> for &Node {
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
-        if self.is_nothing() { visitor.visit_unit() } else { Err(self.expected("nothing")) }
+        if self.is_unset() { visitor.visit_unit() } else { Err(self.expected("nothing")) }
     }
 
     fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, DeError> {
@@ -263,8 +266,8 @@ impl<'de> Deserializer<'de> for &Node {
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
         let items = match self.held() {
             Held::Broken(_) => return Err(self.expected("a list")),
-            _ if self.is_emptied() => Vec::new(),
-            _ => self.items(),
+            _ if self.is_unset() => Vec::new(),
+            _ => self.flat_items(),
         };
         visitor.visit_seq(Items(items.into_iter())).map_err(|e| e.at(self))
     }
@@ -288,7 +291,7 @@ impl<'de> Deserializer<'de> for &Node {
 
     fn deserialize_enum<V: Visitor<'de>>(self, _: &'static str, names: &'static [&'static str], visitor: V) -> Result<V::Value, DeError> {
         let what = || format!("one of {}", one_of(names));
-        let (name, data) = match self.held() {
+        let (name, data) = match self.structure() {
             Held::Map(entries) => match entries.as_slice() {
                 [_] => self.entries().next().map(|(name, node)| (name, Some(node))).ok_or_else(|| self.expected(what()))?,
                 _ => return Err(self.expected(what())),
@@ -312,9 +315,9 @@ impl Node {
     /// Whether keys without a value are left out: for a struct, so that its defaults apply; not for a map, where they can have a meaning
     /// (`add_docker_metadata: ~`).
     fn map<'de, V: Visitor<'de>>(&self, visitor: V, is_struct: bool) -> Result<V::Value, DeError> {
-        let entries = match self.held() {
+        let entries = match self.structure() {
             Held::Map(entries) => entries.as_slice(),
-            _ if self.is_nothing() => &[],
+            _ if self.is_unset() => &[],
             _ => return Err(self.expected("a map (`key: value`)")),
         };
         visitor.visit_map(Entries { entries: entries.iter(), value: None, is_struct }).map_err(|e: DeError| e.at(self))
@@ -381,7 +384,7 @@ impl<'de> VariantAccess<'de> for Choice<'_> {
 
     fn unit_variant(self) -> Result<(), DeError> {
         match self.data {
-            Some(data) if !data.is_nothing() => Err(data.expected("nothing")),
+            Some(data) if !data.is_unset() => Err(data.expected("nothing")),
             _ => Ok(()),
         }
     }

@@ -1,8 +1,13 @@
-//! Replaces variables: `${NAME}`, `${NAME:default}`, `${NAME:?message}`. A name is looked up among the other settings first, then with
-//! `lookup` (keystore, environment). `$${` stands for a literal `${`.
+//! Replaces variables: `${NAME}`, `${NAME:default}`, `${NAME:+alternative}` (used when the variable is set), `${NAME:?message}` (an error when
+//! it is not). A name is looked up among the other settings first, then with `lookup` (keystore, environment). In every text `$$` stands for
+//! `$`, and `$}` for `}`.
+//!
+//! The syntax is read by `template`; this module looks up names and decides what kind of value the result is.
 
 use super::{
     error::Error,
+    overrides,
+    template::{self, Choice, Piece},
     tree::{Raw, Style, Value},
 };
 
@@ -13,8 +18,8 @@ const MAX_EXPANDED: usize = 1 << 20;
 /// Most references that are resolved in one configuration. References inside a referenced setting count each time.
 const MAX_RESOLVED: usize = 100_000;
 
-/// Replaces the variables in all scalars. A variable that cannot be resolved becomes [`Value::Broken`], an error only for the module that
-/// reads it.
+/// Replaces the variables and escape sequences in all scalars. A variable that cannot be resolved becomes [`Value::Broken`], an error only for
+/// the module that reads it.
 ///
 /// # Errors
 /// When one of the limits above is exceeded.
@@ -40,14 +45,18 @@ impl Expander<'_> {
         match &mut raw.value {
             Value::List(items) => items.iter_mut().for_each(|item| self.walk(item, depth)),
             Value::Map(entries) => entries.iter_mut().for_each(|(_, value)| self.walk(value, depth)),
-            Value::Scalar(text, _) if text.contains("${") => {
-                raw.value = self.scalar(text, depth).unwrap_or_else(Value::Broken);
+            Value::Scalar(text, style) if text.contains('$') => {
+                raw.value = self.scalar(text, *style, depth).unwrap_or_else(Value::Broken);
             }
             _ => {}
         }
     }
 
-    fn scalar(&mut self, text: &str, depth: usize) -> Result<Value, String> {
+    fn scalar(&mut self, text: &str, style: Style, depth: usize) -> Result<Value, String> {
+        let pieces = template::parse(text)?;
+        if let [] | [Piece::Text(_)] = pieces.as_slice() {
+            return Ok(Value::Scalar(self.text(&pieces, depth)?, style));
+        }
         self.resolved += 1;
         if depth > MAX_REFERENCES {
             return Err(format!("the variables refer to each other in a circle, or through more than {MAX_REFERENCES} settings"));
@@ -55,13 +64,30 @@ impl Expander<'_> {
         if self.bytes > MAX_EXPANDED || self.resolved > MAX_RESOLVED {
             return Err("too many variables".into());
         }
-        // The value consists of one reference, so it may be replaced by a list or a map.
-        if let Some((inner, "")) = text.strip_prefix("${").and_then(closing)
-            && let Some(found) = self.setting(inner.split_once(':').map_or(inner, |(name, _)| name), depth)
-        {
-            return Ok(found);
+        let mut style = Style::Given;
+        if let [Piece::Variable { name, choice }] = pieces.as_slice() {
+            // The value consists of one reference, so it may be replaced by a list or a map.
+            let name = self.text(name, depth)?;
+            if !matches!(choice, Some(Choice::Alternative(_)))
+                && let Some(found) = self.setting(&name, depth)
+            {
+                return Ok(found);
+            }
+            if !matches!(choice, Some(Choice::Alternative(_))) && self.is_set_outside(&name) {
+                style = Style::Variable;
+            }
         }
-        self.text(text, depth).map(|text| Value::Scalar(text, Style::Given))
+        let text = self.text(&pieces, depth)?;
+        Ok(match overrides::whole_quoted(&text) {
+            Some(inner) => Value::Scalar(inner, Style::Quoted),
+            None if text.trim() == "null" => Value::Null,
+            None => Value::Scalar(text.trim().to_owned(), style),
+        })
+    }
+
+    /// Whether the keystore or the environment has a value that is not empty.
+    fn is_set_outside(&self, name: &str) -> bool {
+        (self.lookup)(name).is_some_and(|value| !value.is_empty())
     }
 
     /// The value of another setting, with its own variables replaced.
@@ -72,42 +98,37 @@ impl Expander<'_> {
         Some(found.value)
     }
 
-    fn text(&mut self, text: &str, depth: usize) -> Result<String, String> {
-        let mut out = String::new();
-        let mut rest = text;
-        while let Some(at) = rest.find("${") {
-            let (before, from) = rest.split_at_checked(at).unwrap_or((rest, ""));
-            let inside = from.get(2..).unwrap_or_default();
-            if let Some(before) = before.strip_suffix('$') {
-                out.push_str(before);
-                out.push_str("${");
-                rest = inside;
-                continue;
-            }
-            out.push_str(before);
-            let (inner, after) =
-                closing(inside).ok_or_else(|| format!("the `}}` of a `${{` is missing in `{text}`; `$${{` stands for itself"))?;
-            let value = self.variable(inner, depth)?;
-            self.bytes = self.bytes.saturating_add(value.len());
-            if self.bytes > MAX_EXPANDED {
-                return Err("too many variables".into());
-            }
-            out.push_str(&value);
-            rest = after;
-        }
-        out.push_str(rest);
-        Ok(out)
-    }
-
-    fn variable(&mut self, inner: &str, depth: usize) -> Result<String, String> {
+    fn text(&mut self, pieces: &[Piece], depth: usize) -> Result<String, String> {
         if depth > MAX_REFERENCES {
             return Err(format!("variables in variables, more than {MAX_REFERENCES} levels deep"));
         }
-        let (name, default) = inner.split_once(':').map_or((inner, None), |(name, default)| (name, Some(default)));
+        let mut out = String::new();
+        for piece in pieces {
+            match piece {
+                Piece::Text(text) => out.push_str(text),
+                Piece::Variable { name, choice } => {
+                    let value = self.variable(name, choice.as_ref(), depth)?;
+                    self.bytes = self.bytes.saturating_add(value.len());
+                    if self.bytes > MAX_EXPANDED {
+                        return Err("too many variables".into());
+                    }
+                    out.push_str(&value);
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    fn variable(&mut self, name: &[Piece], choice: Option<&Choice>, depth: usize) -> Result<String, String> {
         // The name itself may contain references: `${${WHICH}}`.
-        let name = if name.contains("${") { self.text(name, depth + 1)? } else { name.to_owned() };
+        let name = self.text(name, depth + 1)?;
         if name.is_empty() {
             return Err("a variable without a name: `${}`".into());
+        }
+        let outside = (self.lookup)(&name);
+        if let Some(Choice::Alternative(pieces)) = choice {
+            let is_set = self.root.at(&name).is_some_and(|raw| raw.value != Value::Null) || outside.is_some_and(|value| !value.is_empty());
+            return if is_set { self.text(pieces, depth + 1) } else { Ok(String::new()) };
         }
         match self.setting(&name, depth) {
             Some(Value::Scalar(text, _)) => return Ok(text),
@@ -115,35 +136,16 @@ impl Expander<'_> {
             Some(_) => return Err(format!("`${{{name}}}` is a list or a map, and cannot be part of a text")),
             None => {}
         }
-        // As in Packetbeat, a variable with an empty value counts as not set.
-        if let Some(value) = (self.lookup)(&name).filter(|v| !v.is_empty()) {
-            return Ok(value);
-        }
-        match default {
-            Some(default) => match default.strip_prefix('?') {
-                Some("") => Err(format!("the variable `{name}` must be set, and is not")),
-                Some(message) => Err(format!("the variable `{name}` is not set: {message}")),
-                None => self.text(default, depth + 1),
-            },
-            None => Err(format!("the variable `{name}` is not set, and no setting has that name; `${{{name}:…}}` gives a default")),
+        match (outside, choice) {
+            (Some(value), _) if !value.is_empty() => Ok(value),
+            // As in Packetbeat, a default and a message also serve a variable that is set to nothing.
+            (_, Some(Choice::Default(pieces))) => self.text(pieces, depth + 1),
+            (_, Some(Choice::Message(message))) if message.is_empty() => Err(format!("the variable `{name}` must be set, and is not")),
+            (_, Some(Choice::Message(message))) => Err(format!("the variable `{name}` is not set: {message}")),
+            (Some(empty), _) => Ok(empty),
+            (None, _) => Err(format!("the variable `{name}` is not set, and no setting has that name; `${{{name}:…}}` gives a default")),
         }
     }
-}
-
-/// The text before the matching `}`, and the text after it.
-pub(super) fn closing(text: &str) -> Option<(&str, &str)> {
-    let mut open = 0_usize;
-    let mut before = ' ';
-    for (at, c) in text.char_indices() {
-        match c {
-            '{' if before == '$' => open += 1,
-            '}' if open == 0 => return Some((text.get(..at)?, text.get(at + 1..)?)),
-            '}' => open -= 1,
-            _ => {}
-        }
-        before = c;
-    }
-    None
 }
 
 fn size(raw: &Raw) -> usize {

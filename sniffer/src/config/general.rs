@@ -82,6 +82,9 @@ struct Packetbeat {
     compatibility: Compatibility,
 }
 
+/// The kinds of queues. Packetbeat's `queue.spool` is gone since version 8.
+const QUEUES: &[&str] = &["mem", "disk"];
+
 impl General {
     /// Reads the settings from the root of the configuration.
     ///
@@ -89,6 +92,14 @@ impl General {
     /// With file, line, key and what is allowed.
     pub fn read(root: &Node) -> Result<Self, Error> {
         let top: Top = root.read()?;
+        let queues = root.get("queue").keys();
+        if let Some((name, node)) = queues.iter().find(|(name, _)| !QUEUES.contains(&name.as_str())) {
+            return Err(node.error(format!("unrecognized queue type '{name}'; there are {}", QUEUES.join(", "))));
+        }
+        if let [_, .., (_, last)] = queues.as_slice() {
+            let names: Vec<String> = queues.iter().map(|(name, node)| format!("{name} ({})", node.place())).collect();
+            return Err(last.error(format!("more than one namespace configured accessing 'queue': {}; keep one", names.join(", "))));
+        }
         // Marks the keys as known, but not what is below them.
         let disk = root.get("queue.disk");
         if !disk.is_null() {
@@ -152,6 +163,11 @@ mod tests {
             ),
             ("fields: 1", "line 1: fields: expected a map (`key: value`), got `1`"),
             ("tags: {a: 1}", "line 1: tags: expected a text, got a map"),
+            ("\nqueue.spool.file.size: 1GB", "line 2: queue.spool: unrecognized queue type 'spool'; there are mem, disk"),
+            (
+                "queue.mem.events: 64\nqueue.disk.max_size: 1GB",
+                "line 2: queue.disk: more than one namespace configured accessing 'queue': mem (line 1), disk (line 2); keep one",
+            ),
             ("queue.disk.max_size: 1GB", "line 1: queue.disk: the disk queue is not supported yet; use `queue.mem`"),
         ] {
             assert_eq!(General::read(&Node::parse(yaml).unwrap()).unwrap_err().0, want, "{yaml}");

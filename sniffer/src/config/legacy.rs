@@ -1,8 +1,9 @@
-//! Converts old forms of the configuration (Packetbeat 1.x; `protocols` as a map) to the current form, with a warning that shows the
-//! current form. All other modules see only the current form.
+//! Converts old forms of the configuration to the current form, so that all other modules see only that one: Packetbeat 1.x, with a warning that
+//! shows the current form, and `protocols` as a map.
 
 use super::{
     error::Place,
+    secrets,
     tree::{Raw, Style, Value},
     write,
 };
@@ -86,11 +87,10 @@ pub(super) fn one_x(root: &mut Raw, warnings: &mut Vec<String>) {
     }
 }
 
-/// Converts the map `packetbeat.protocols: {http: {…}}` to a list.
-pub(super) fn protocols(root: &mut Raw, warnings: &mut Vec<String>) {
+/// Converts the map `packetbeat.protocols: {http: {…}}` to a list. Elastic's own container configuration has that form, so there is no warning.
+pub(super) fn protocols(root: &mut Raw) {
     let Some(old) = root.at("packetbeat.protocols").filter(|p| matches!(p.value, Value::Map(_))) else { return };
     let list = protocol_list(old);
-    warn(warnings, "packetbeat.protocols", old, &[("packetbeat.protocols", &list)]);
     if let Some(packetbeat) = root.find_mut("packetbeat") {
         let place = list.place.clone();
         *packetbeat.child_mut("protocols", &place) = list;
@@ -100,6 +100,10 @@ pub(super) fn protocols(root: &mut Raw, warnings: &mut Vec<String>) {
 fn protocol_list(map: &Raw) -> Raw {
     let Value::Map(entries) = &map.value else { return map.clone() };
     let item = |(name, options): &(String, Raw)| {
+        if name.parse::<usize>().is_ok() {
+            // An item of the list form, where both forms are used.
+            return options.clone();
+        }
         let kind = ("type".to_owned(), Raw::new(Value::Scalar(name.clone(), Style::Plain), &options.place));
         let options_of = match &options.value {
             Value::Map(entries) => entries.clone(),
@@ -149,7 +153,9 @@ fn take(root: &mut Raw, path: &str) -> Option<Raw> {
 fn warn(warnings: &mut Vec<String>, old: &str, at: &Raw, new: &[(&str, &Raw)]) {
     let mut shown = serde_yaml::Mapping::new();
     for (key, value) in new {
-        shown.insert(Yaml::from(*key), write::yaml(value, true));
+        let mut value = (*value).clone();
+        secrets::hide(&mut value, key);
+        shown.insert(Yaml::from(*key), write::yaml(&value));
     }
     let shown = serde_yaml::to_string(&shown).unwrap_or_default();
     let place: &Place = &at.place;

@@ -6,7 +6,7 @@ use super::{
     node::Node,
     overrides,
     paths::{Paths, Said, program_folder},
-    permissions,
+    permissions, secrets,
     tree::{self, Raw, Value},
     write, yaml,
 };
@@ -56,14 +56,17 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// The merged configuration as YAML, paths resolved, variables as `${NAME}`.
+    /// The merged configuration as YAML, paths resolved, variables as `${NAME}`, and secrets as `***` unless `show_secrets`.
     ///
     /// # Errors
     /// When it cannot be written as YAML.
-    pub fn export(&self) -> Result<String, Error> {
+    pub fn export(&self, show_secrets: bool) -> Result<String, Error> {
         let mut raw = self.raw.clone();
         write::without_defaults(&mut raw);
-        serde_yaml::to_string(&write::yaml(&raw, false)).map_err(|e| Error(e.to_string()))
+        if !show_secrets {
+            secrets::hide(&mut raw, "");
+        }
+        serde_yaml::to_string(&write::yaml(&raw)).map_err(|e| Error(e.to_string()))
     }
 }
 
@@ -97,8 +100,11 @@ fn load_with(options: &LoadOptions, program: &Path, lookup: &dyn Fn(&str) -> Opt
         root.merge(file(&text, &name.display().to_string(), &mut warnings)?);
         files.push(path);
     }
+    // So that errors about the whole configuration name the files.
+    let names: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
+    root.place = Place { file: Some(names.join(", ").into()), line: 0 };
     root.merge(settings);
-    legacy::protocols(&mut root, &mut warnings);
+    legacy::protocols(&mut root);
 
     let paths = told.or(&said(&root, lookup)?).resolve(program);
     let place = Place::default();
@@ -123,7 +129,7 @@ fn file(text: &str, name: &str, warnings: &mut Vec<String>) -> Result<Raw, Error
         Value::Null => return Ok(Raw::empty()),
         _ => return Err(raw.place.error("expected settings (`key: value`)")),
     }
-    let mut raw = tree::nest(raw)?;
+    let mut raw = tree::nest(raw, warnings)?;
     legacy::one_x(&mut raw, warnings);
     Ok(raw)
 }
@@ -151,10 +157,14 @@ fn said(root: &Raw, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Said, Err
     only.put("path", path.clone());
     expand::expand(&mut only, lookup)?;
     let node = Node::freeze(only, String::new());
-    let at = |key: &str| node.get("path").get(key).read::<Option<PathBuf>>();
+    let at = |key: &str| Ok(node.get("path").get(key).read::<Option<PathBuf>>()?.filter(|path| !path.as_os_str().is_empty()));
     Ok(Said { home: at("home")?, config: at("config")?, data: at("data")?, logs: at("logs")? })
 }
 
 #[cfg(test)]
 #[path = "load_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "forms_tests.rs"]
+mod forms;

@@ -8,12 +8,16 @@ use super::{
 };
 use serde::de::DeserializeOwned;
 use std::{
+    collections::BTreeSet,
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
+
+/// Most settings of one section that may be set to an empty text where something else is expected.
+const MAX_EMPTY: usize = 200;
 
 /// A value of the configuration. Clones are cheap and share the record of whether it was read.
 #[derive(Clone)]
@@ -25,24 +29,40 @@ struct Inner {
     place: Place,
     value: Held,
     asked: AtomicBool,
+    /// The keys below that modules have asked for, there or not: what could have been meant by one that nobody asks for.
+    names: Mutex<BTreeSet<Box<str>>>,
+    /// The value is an empty text and the setting expects something else than a text: it counts as not set.
+    unset: AtomicBool,
 }
 
 /// A [`Value`] whose children are nodes.
 pub(super) enum Held {
     Null,
     Scalar(String, Style),
+    /// A text from a variable or the command line that also reads as a list or a map, which is the node. The module that reads it decides.
+    Either(String, Node),
     List(Vec<Node>),
     Map(Vec<(String, Node)>),
     Broken(String),
 }
 
 /// A setting that no module has read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Unknown {
     /// The dotted key from the root.
     pub key: String,
+    /// The last part of the key.
+    pub(super) name: String,
     /// Where it was written.
     place: Place,
+    /// The map that it is in.
+    pub(super) parent: Node,
+}
+
+impl PartialEq for Unknown {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.key, &self.place) == (&other.key, &other.place)
+    }
 }
 
 impl Unknown {
@@ -62,16 +82,22 @@ impl Node {
     /// Reads YAML text.
     ///
     /// # Errors
-    /// When the text is not YAML, or contains a setting twice.
+    /// When the text is not YAML.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let (raw, _) = yaml::read(text, None)?;
-        Ok(Self::freeze(tree::nest(raw)?, String::new()))
+        let (raw, mut warnings) = yaml::read(text, None)?;
+        Ok(Self::freeze(tree::nest(raw, &mut warnings)?, String::new()))
     }
 
     pub(super) fn freeze(raw: Raw, key: String) -> Self {
         let below = |name: &str| if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") };
         let value = match raw.value {
             Value::Null => Held::Null,
+            Value::Scalar(text, style @ (Style::Given | Style::Variable)) => {
+                match overrides::structure(&text, style == Style::Given, &raw.place) {
+                    Some(structure) => Held::Either(text, Self::freeze(structure, key.clone())),
+                    None => Held::Scalar(text, style),
+                }
+            }
             Value::Scalar(text, style) => Held::Scalar(text, style),
             Value::Broken(message) => Held::Broken(message),
             Value::List(items) => {
@@ -87,22 +113,48 @@ impl Node {
                     .collect(),
             ),
         };
-        Self(Arc::new(Inner { key, place: raw.place, value, asked: AtomicBool::new(false) }))
+        Self(Arc::new(Inner {
+            key,
+            place: raw.place,
+            value,
+            asked: AtomicBool::new(false),
+            names: Mutex::default(),
+            unset: AtomicBool::new(false),
+        }))
     }
 
     /// Deserialises the value. A struct marks all its fields as known; keys that no module ever reads are warned about at the end
-    /// ([`Node::unknown`]). A missing key, `~` and a key without a value give the default.
+    /// ([`Node::unknown`]). A missing key, `~` and a key without a value give the default, and so does an empty text where something else
+    /// than a text is expected (`timeout: "${TIMEOUT:}"`).
     ///
     /// # Errors
     /// With file, line, key and what is allowed.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
         self.0.asked.store(true, Relaxed);
-        T::deserialize(self).map_err(|e| e.into_error(self))
+        // Only the type that is being read knows whether an empty text is a value. Where it is refused, it is marked as not set and all is read again.
+        for _ in 0..MAX_EMPTY {
+            match T::deserialize(self) {
+                Ok(value) => return Ok(value),
+                Err(error) => {
+                    let empty = error.node().filter(|node| node.is_empty_text()).cloned();
+                    match empty {
+                        Some(node) if !node.0.unset.swap(true, Relaxed) => {}
+                        _ => return Err(error.into_error(self)),
+                    }
+                }
+            }
+        }
+        Err(self.error(format!("more than {MAX_EMPTY} settings are set to an empty text")))
     }
 
-    /// An error with the file, line and key of this node in front.
+    /// An error with the file, line and key of this node in front; of a setting below it where the message begins with one (`ssl.key: …`).
     pub fn error(&self, message: impl Into<String>) -> Error {
         let message = message.into();
+        if let Some((path, rest)) = message.split_once(": ")
+            && let Some(below) = self.find(path)
+        {
+            return below.error(rest);
+        }
         match self.key() {
             "" => self.0.place.error(message),
             key => self.0.place.error(format_args!("{key}: {message}")),
@@ -118,7 +170,8 @@ impl Node {
                 // Reading this node reports the unresolved variable.
                 return at;
             }
-            let next = match &at.0.value {
+            at.remember(name);
+            let next = match at.structure() {
                 Held::Map(entries) => entries.iter().find(|(k, _)| k == name).map(|(_, node)| node.clone()),
                 Held::List(items) => name.parse::<usize>().ok().and_then(|i| items.get(i).cloned()),
                 _ => None,
@@ -132,9 +185,22 @@ impl Node {
         at
     }
 
+    /// The node at a dotted path, if there is one. Marks nothing as known.
+    fn find(&self, path: &str) -> Option<Self> {
+        path.split('.').try_fold(self.clone(), |at, name| match at.structure() {
+            Held::Map(entries) => entries.iter().find(|(key, _)| key == name).map(|(_, node)| node.clone()),
+            _ => None,
+        })
+    }
+
+    /// Whether a map has the key, with or without a value.
+    pub fn contains(&self, name: &str) -> bool {
+        matches!(self.structure(), Held::Map(entries) if entries.iter().any(|(key, _)| key == name))
+    }
+
     /// The keys and values of a map in the order written; empty for other values. Marks the keys as known.
     pub fn entries(&self) -> impl Iterator<Item = (&str, &Self)> {
-        let entries = match &self.0.value {
+        let entries = match self.structure() {
             Held::Map(entries) => entries.as_slice(),
             _ => &[],
         };
@@ -144,17 +210,32 @@ impl Node {
         })
     }
 
+    /// The keys and values of a map that are set, without marking them as known.
+    pub(super) fn keys(&self) -> Vec<(String, Self)> {
+        match self.structure() {
+            Held::Map(entries) => entries.iter().filter(|(_, node)| !node.is_unset()).cloned().collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// This map without the entry `name`, for a reader that does not know it. All else, a map without that entry too, stays as it is.
     #[must_use]
     pub fn without(&self, name: &str) -> Self {
-        let Held::Map(entries) = &self.0.value else { return self.clone() };
+        let Held::Map(entries) = self.structure() else { return self.clone() };
         if !entries.iter().any(|(key, _)| key == name) {
             return self.clone();
         }
         self.0.asked.store(true, Relaxed);
         let rest = entries.iter().filter(|(key, _)| key != name).cloned().collect();
         let (key, place) = (self.0.key.clone(), self.0.place.clone());
-        Self(Arc::new(Inner { key, place, value: Held::Map(rest), asked: AtomicBool::new(true) }))
+        Self(Arc::new(Inner {
+            key,
+            place,
+            value: Held::Map(rest),
+            asked: AtomicBool::new(true),
+            names: Mutex::default(),
+            unset: AtomicBool::new(false),
+        }))
     }
 
     /// The items of a list. A single value is a list of one; `a,b` from a variable or the command line is a list of two.
@@ -162,12 +243,18 @@ impl Node {
         match &self.0.value {
             Held::List(items) => items.clone(),
             Held::Null => Vec::new(),
-            Held::Scalar(text, Style::Given) => match overrides::list(text, &self.0.place) {
-                Some(items) => items.into_iter().enumerate().map(|(i, raw)| Self::freeze(raw, format!("{}.{i}", self.key()))).collect(),
-                None => vec![self.clone()],
-            },
+            Held::Either(_, node) => node.items(),
             _ => vec![self.clone()],
         }
+    }
+
+    /// The items of a list of texts or numbers: also those of a variable that stands for several items (`hosts: ["${HOSTS}"]`).
+    pub(super) fn flat_items(&self) -> Vec<Self> {
+        let inner = |item: Self| match &item.0.value {
+            Held::Either(_, node) if node.is_list() => node.items(),
+            _ => vec![item],
+        };
+        self.items().into_iter().flat_map(inner).collect()
     }
 
     /// All values below that are not maps, with their dotted path from here: `{a: {b: 1}}` gives `a.b`. Lists are not descended into.
@@ -180,7 +267,7 @@ impl Node {
     fn collect_leaves(&self, path: &str, leaves: &mut Vec<(String, Self)>) {
         for (name, node) in self.entries() {
             let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
-            match &node.0.value {
+            match node.structure() {
                 Held::Map(_) => node.collect_leaves(&path, leaves),
                 _ => leaves.push((path, node.clone())),
             }
@@ -199,24 +286,41 @@ impl Node {
 
     /// Whether there is no value, or `~`.
     pub fn is_null(&self) -> bool {
-        matches!(self.0.value, Held::Null)
+        matches!(self.0.value, Held::Null) || self.0.unset.load(Relaxed)
+    }
+
+    /// Whether there is no value, `~`, or an empty text, which counts as not set wherever a text is not expected.
+    pub fn is_unset(&self) -> bool {
+        self.is_null() || self.is_empty_text()
+    }
+
+    pub(super) fn is_empty_text(&self) -> bool {
+        matches!(&self.0.value, Held::Scalar(text, _) if text.is_empty())
+    }
+
+    /// The value; of a text that also reads as a list or a map, that list or map.
+    pub(super) fn structure(&self) -> &Held {
+        match &self.0.value {
+            Held::Either(_, node) => &node.0.value,
+            value => value,
+        }
     }
 
     /// Whether it is a map, empty or not.
     pub fn is_map(&self) -> bool {
-        matches!(self.0.value, Held::Map(_))
+        matches!(self.structure(), Held::Map(_))
     }
 
     /// Whether it is a list, empty or not.
     pub fn is_list(&self) -> bool {
-        matches!(self.0.value, Held::List(_))
+        matches!(self.structure(), Held::List(_))
     }
 
     /// The text of a scalar as it was written, also of numbers and booleans. `None` for other values and for an unresolved variable; where an
     /// unresolved variable must be an error, use [`Node::read`] with a `String`.
     pub fn as_str(&self) -> Option<&str> {
         match &self.0.value {
-            Held::Scalar(text, _) => Some(text),
+            Held::Scalar(text, _) | Held::Either(text, _) => Some(text),
             _ => None,
         }
     }
@@ -225,7 +329,9 @@ impl Node {
     pub fn has_same_content(&self, other: &Self) -> bool {
         match (&self.0.value, &other.0.value) {
             (Held::Null, Held::Null) => true,
-            (Held::Scalar(a, _), Held::Scalar(b, _)) | (Held::Broken(a), Held::Broken(b)) => a == b,
+            (Held::Scalar(a, _) | Held::Either(a, _), Held::Scalar(b, _) | Held::Either(b, _)) | (Held::Broken(a), Held::Broken(b)) => {
+                a == b
+            }
             (Held::List(a), Held::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.has_same_content(b)),
             (Held::Map(a), Held::Map(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.0 == b.0 && a.1.has_same_content(&b.1)),
             _ => false,
@@ -235,7 +341,7 @@ impl Node {
     /// Marks everything below as known, for values that are free-form data or deliberately not read.
     pub fn accept(&self) {
         self.0.asked.store(true, Relaxed);
-        match &self.0.value {
+        match self.structure() {
             Held::List(items) => items.iter().for_each(Self::accept),
             Held::Map(entries) => entries.iter().for_each(|(_, node)| node.accept()),
             _ => {}
@@ -250,13 +356,14 @@ impl Node {
     }
 
     fn collect_unknown(&self, unknown: &mut Vec<Unknown>) {
-        match &self.0.value {
+        match self.structure() {
             Held::Map(entries) => {
-                for (_, node) in entries {
+                for (name, node) in entries {
                     if node.0.asked.load(Relaxed) {
                         node.collect_unknown(unknown);
                     } else {
-                        unknown.push(Unknown { key: node.0.key.clone(), place: node.0.place.clone() });
+                        let (key, place) = (node.0.key.clone(), node.0.place.clone());
+                        unknown.push(Unknown { key, name: name.clone(), place, parent: self.clone() });
                     }
                 }
             }
@@ -269,6 +376,41 @@ impl Node {
         &self.0.value
     }
 
+    /// Records that a module asked for a key of this map.
+    fn remember(&self, name: &str) {
+        let mut names = self.0.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if !names.contains(name) {
+            names.insert(name.into());
+        }
+    }
+
+    /// The keys of this map that modules have asked for.
+    pub(super) fn names(&self) -> Vec<String> {
+        let own = match &self.0.value {
+            Held::Either(_, node) => node,
+            _ => self,
+        };
+        own.0.names.lock().unwrap_or_else(PoisonError::into_inner).iter().map(ToString::to_string).collect()
+    }
+
+    /// The maps of this tree, this one first.
+    pub(super) fn maps(&self) -> Vec<Self> {
+        let mut maps = Vec::new();
+        self.collect_maps(&mut maps);
+        maps
+    }
+
+    fn collect_maps(&self, maps: &mut Vec<Self>) {
+        match self.structure() {
+            Held::Map(entries) => {
+                maps.push(self.clone());
+                entries.iter().for_each(|(_, node)| node.collect_maps(maps));
+            }
+            Held::List(items) => items.iter().for_each(|item| item.collect_maps(maps)),
+            _ => {}
+        }
+    }
+
     /// Marks this node as known.
     pub(super) fn known(&self) {
         self.0.asked.store(true, Relaxed);
@@ -276,7 +418,8 @@ impl Node {
 
     /// Marks the child with this key as known.
     pub(super) fn knows(&self, name: &str) {
-        if let Held::Map(entries) = &self.0.value
+        self.remember(name);
+        if let Held::Map(entries) = self.structure()
             && let Some((_, node)) = entries.iter().find(|(k, _)| k == name)
         {
             node.0.asked.store(true, Relaxed);
@@ -295,7 +438,7 @@ impl fmt::Debug for Node {
         match &self.0.value {
             Held::Null => f.write_str("~"),
             // The value may be a password: do not show it.
-            Held::Scalar(..) => f.write_str("…"),
+            Held::Scalar(..) | Held::Either(..) => f.write_str("…"),
             Held::List(items) => f.debug_list().entries(items).finish(),
             Held::Map(entries) => f.debug_map().entries(entries.iter().map(|(k, v)| (k, v))).finish(),
             Held::Broken(message) => f.write_str(message),

@@ -1,4 +1,4 @@
-//! Parses values written in one line: `-E key=value`, and the value of a variable where a setting expects a list. The grammar is that of
+//! Parses values written in one line: `-E key=value`, and the value of a variable where a setting expects a list or a map. The grammar is that of
 //! go-ucfg's flags: words, `'…'`, `"…"`, `[a, b]`, `{a: b}`, and commas for a list without brackets.
 
 use super::{
@@ -16,61 +16,83 @@ pub(super) fn setting(text: &str) -> Result<Raw, Error> {
     let (key, value) = text.split_once('=').unwrap_or((text, "true"));
     let key = key.trim();
     if key.is_empty() || key.split('.').any(str::is_empty) {
-        return Err(place.error(format_args!("`{text}`: expected `key=value`, with a dotted key")));
+        // The value may be a password: show the key only.
+        return Err(place.error(format_args!("`{key}`: expected `key=value`, with a dotted key")));
     }
     let value = value.trim();
     let value = if value.starts_with(['[', '{', '"', '\'']) {
-        let mut input = Input { rest: value, place: &place, depth: 0, given: true };
+        let mut input = Input { rest: value, place: &place, depth: 0, maps: true, values: 0 };
         let first = input.value(",").map_err(|m| place.error(format_args!("{key}: {m}")))?;
         if !input.rest.trim().is_empty() {
-            return Err(place.error(format_args!("{key}: `{}` after the value", input.rest.trim())));
+            return Err(place.error(format_args!("{key}: there is more text after the end of the value")));
         }
         first
-    } else if value == "null" || value == "~" {
+    } else if matches!(value, "" | "null" | "~") {
         Raw::new(Value::Null, &place)
     } else {
         // Do not split at commas here: only the module that reads the setting knows whether it is a list or a password.
         Raw::new(Value::Scalar(value.to_owned(), Style::Given), &place)
     };
-    tree::nest(Raw::new(Value::Map(vec![(key.to_owned(), value)]), &place))
+    tree::nest(Raw::new(Value::Map(vec![(key.to_owned(), value)]), &place), &mut Vec::new())
 }
 
-/// The items of a text that a setting reads as a list: `a,b` or `[a, b]`. `None` when it is malformed or has only one item.
-pub(super) fn list(text: &str, place: &Place) -> Option<Vec<Raw>> {
-    let text = text.trim();
-    let mut input = Input { rest: text, place, depth: 0, given: false };
+/// Most values in one text. A longer list belongs in a file.
+const MAX_VALUES: usize = 10_000;
+
+/// The list or map that a text stands for: `a,b`, `[a, b]` or, with `maps`, `{a: b}`. `None` when it is a single value or malformed.
+pub(super) fn structure(text: &str, maps: bool, place: &Place) -> Option<Raw> {
+    let mut input = Input { rest: text.trim(), place, depth: 0, maps, values: 0 };
     let mut items = Vec::new();
     loop {
         items.push(input.value(",").ok()?);
         input.rest = input.rest.trim_start();
         match input.rest.strip_prefix(',') {
+            // A comma at the end separates nothing.
+            Some(rest) if rest.trim().is_empty() => {
+                let is_list = items.iter().all(|item| item.value != Value::Null);
+                return is_list.then(|| Raw::new(Value::List(items), place));
+            }
             Some(rest) => input.rest = rest,
             None if input.rest.is_empty() => break,
             None => return None,
         }
     }
-    match items.as_slice() {
-        [Raw { value: Value::List(inner), .. }] => Some(inner.clone()),
-        [_] => None,
-        _ => Some(items),
+    if items.len() > 1 {
+        return Some(Raw::new(Value::List(items), place));
     }
+    items.pop().filter(|only| matches!(only.value, Value::List(_) | Value::Map(_)))
+}
+
+/// The content of a text that is one quoted text from its first to its last character.
+pub(super) fn whole_quoted(text: &str) -> Option<String> {
+    let place = Place::default();
+    let mut input = Input { rest: text.trim(), place: &place, depth: 0, maps: false, values: 0 };
+    let quote = input.rest.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+    let inner = input.quoted(quote).ok()?;
+    input.rest.is_empty().then_some(inner)
 }
 
 struct Input<'a> {
     rest: &'a str,
     place: &'a Place,
     depth: usize,
-    /// Whether `{…}` is parsed as a map: on the command line, but not in the value of a variable.
-    given: bool,
+    /// Whether `{…}` is parsed as a map.
+    maps: bool,
+    /// How many values were read.
+    values: usize,
 }
 
 impl<'a> Input<'a> {
     fn value(&mut self, stop: &str) -> Result<Raw, String> {
+        self.values += 1;
+        if self.values > MAX_VALUES {
+            return Err(format!("more than {MAX_VALUES} values"));
+        }
         self.rest = self.rest.trim_start();
         let value = match self.rest.chars().next() {
             None => Value::Null,
             Some('[') => self.nested(Self::list)?,
-            Some('{') if self.given => self.nested(Self::map)?,
+            Some('{') if self.maps => self.nested(Self::map)?,
             Some(quote @ ('"' | '\'')) => Value::Scalar(self.quoted(quote)?, Style::Quoted),
             Some(_) => match self.word(stop)? {
                 "null" => Value::Null,
@@ -110,7 +132,7 @@ impl<'a> Input<'a> {
                 _ => self.word(":,}")?.to_owned(),
             };
             if !self.take(':') {
-                return Err(format!("expected `:` after `{key}`"));
+                return Err("expected `:` after a key of the map; a text with braces goes into quotes".into());
             }
             entries.push((key, self.value(",}")?));
             if !self.take(',') && !self.rest.starts_with('}') {
@@ -149,7 +171,7 @@ impl<'a> Input<'a> {
             .unwrap_or(rest.len());
         let (word, rest) = rest.split_at_checked(end).ok_or("malformed")?;
         if word.trim().is_empty() {
-            return Err(format!("expected a value before `{}`", rest.chars().next().unwrap_or(' ')));
+            return Err("expected a value".into());
         }
         self.rest = rest;
         Ok(word.trim())
@@ -170,7 +192,7 @@ impl<'a> Input<'a> {
                     Some('t') => text.push('\t'),
                     Some('r') => text.push('\r'),
                     Some(c @ ('"' | '\\' | '/')) => text.push(c),
-                    Some(c) => return Err(format!("unknown escape `\\{c}`")),
+                    Some(c) => return Err(format!("unknown escape `\\{c}` in a text in double quotes")),
                     None => break,
                 }
             } else {

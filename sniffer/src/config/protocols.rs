@@ -111,10 +111,16 @@ impl<'de> Deserialize<'de> for Ports {
     }
 }
 
+/// Which protocol an entry configures. Read first: what an unknown protocol has is not looked at.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Kind {
+    r#type: Option<String>,
+}
+
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Options {
-    r#type: Option<String>,
     enabled: Option<bool>,
     ports: Option<Ports>,
     interface: Interface,
@@ -142,15 +148,17 @@ pub fn read_protocols(root: &Node, known: &[KnownProtocol]) -> Result<(Vec<Proto
         if node.is_null() {
             continue;
         }
-        let options: Options = node.read()?;
-        let Some(name) = options.r#type else { return Err(node.error("`type` is missing: which protocol is it?")) };
-        let enabled = options.enabled.unwrap_or(true);
+        let Kind { r#type: Some(name) } = node.read()? else {
+            return Err(node.error("`type` is missing: which protocol is it?"));
+        };
         let Some(kind) = known.iter().find(|known| known.name == name) else {
             node.accept();
             let names: Vec<&str> = known.iter().map(|known| known.name).collect();
             warnings.push(node.get("type").error(format!("no protocol is called `{name}`, ignored; there are {}", names.join(", "))).0);
             continue;
         };
+        let options: Options = node.read()?;
+        let enabled = options.enabled.unwrap_or(true);
         if !enabled {
             // Its options are not read.
             node.accept();
@@ -200,7 +208,7 @@ mod tests {
     fn a_list() {
         let root = Node::parse(
             "packetbeat.protocols:\n- {type: icmp, enabled: true}\n- type: http\n  ports: [80, 8000-8100, '81']\n  interface.device: eth0\n  \
-             tags: [a]\n  own: 1\n- {type: dns, ports: any, enabled: false, nonsense: 1}\n- {type: gopher, ports: [70], max: 1}\n",
+             tags: [a]\n  own: 1\n- {type: dns, ports: any, enabled: false, nonsense: 1}\n- {type: gopher, ports: [x], enabled: maybe, processors: 5, max: {x: 1}}\n",
         )
         .unwrap();
         let (list, warnings) = read_protocols(&root, KNOWN).unwrap();

@@ -13,8 +13,11 @@ pub(super) enum Style {
     Plain,
     /// In quotes, or a block scalar: a text, unless the setting expects another type.
     Quoted,
-    /// From a variable or the command line: like plain, and split (`a,b`) when the setting expects a list.
+    /// From the command line, or from a text that contains variables: like plain, and parsed when the setting expects a list (`a,b`, `[a, b]`) or
+    /// a map (`{a: b}`).
     Given,
+    /// The value of one variable and nothing else: like [`Style::Given`], but never a map, because passwords may begin with a brace.
+    Variable,
 }
 
 /// A value and where it was written.
@@ -145,15 +148,16 @@ fn merge_into_list(items: &mut Vec<Raw>, entries: Vec<(String, Raw)>, place: &Pl
     }
 }
 
-/// Turns dotted keys into nested maps, and merges `a.b: 1` with `a: {c: 2}`.
+/// Turns dotted keys into nested maps, and merges `a.b: 1` with `a: {c: 2}`. Of a setting that is written twice the last value counts, with a
+/// warning that names both lines.
 ///
 /// # Errors
-/// When a setting occurs twice, or the tree is too deep.
-pub(super) fn nest(raw: Raw) -> Result<Raw, Error> {
-    nest_at(raw, 0)
+/// When the tree is too deep.
+pub(super) fn nest(raw: Raw, warnings: &mut Vec<String>) -> Result<Raw, Error> {
+    nest_at(raw, 0, warnings)
 }
 
-fn nest_at(raw: Raw, depth: usize) -> Result<Raw, Error> {
+fn nest_at(raw: Raw, depth: usize, warnings: &mut Vec<String>) -> Result<Raw, Error> {
     if depth > MAX_DEPTH {
         return Err(raw.place.error(format_args!("nested more than {MAX_DEPTH} levels deep")));
     }
@@ -166,61 +170,69 @@ fn nest_at(raw: Raw, depth: usize) -> Result<Raw, Error> {
                 if !key.split('.').any(str::is_empty) {
                     keys = key.split('.').collect();
                 }
-                let value = nest_at(value, depth + keys.len())?;
-                join_at(&mut map, &keys, value, &key)?;
+                let value = nest_at(value, depth + keys.len(), warnings)?;
+                join_at(&mut map, &keys, value, &key, warnings);
             }
             map.value
         }
-        Value::List(items) => Value::List(items.into_iter().map(|item| nest_at(item, depth + 1)).collect::<Result<_, _>>()?),
+        Value::List(items) => Value::List(items.into_iter().map(|item| nest_at(item, depth + 1, warnings)).collect::<Result<_, _>>()?),
         other => other,
     };
     Ok(Raw { value, place })
 }
 
-fn join_at(map: &mut Raw, keys: &[&str], value: Raw, whole: &str) -> Result<(), Error> {
-    let (last, parents) = keys.split_last().ok_or_else(|| value.place.error("an empty key"))?;
-    let mut at = map;
-    for key in parents {
-        let place = value.place.clone();
-        at = at.child_mut_checked(key, &place, whole)?;
-    }
-    match at.child(last) {
-        None => {
-            let place = value.place.clone();
-            *at.child_mut(last, &place) = value;
-            Ok(())
+/// Puts a value of the same source at a path below `map`. `whole`: the key as the user wrote it.
+fn join_at(map: &mut Raw, keys: &[&str], value: Raw, whole: &str, warnings: &mut Vec<String>) {
+    let Some((first, rest)) = keys.split_first() else { return join(map, value, whole, warnings) };
+    let place = value.place.clone();
+    match &map.value {
+        Value::Map(_) => {}
+        // `protocols.http: …` after `protocols: [ … ]`.
+        Value::List(_) => {
+            let below = keys.iter().rev().fold(value, |value, key| Raw::new(Value::Map(vec![((*key).to_owned(), value)]), &place));
+            return join(map, below, whole, warnings);
         }
-        Some(_) => join(at.child_mut(last, &value.place.clone()), value, whole),
+        Value::Null => map.value = Value::Map(Vec::new()),
+        Value::Scalar(..) | Value::Broken(_) => {
+            warnings.push(twice(whole, &map.place, &place));
+            *map = Raw::new(Value::Map(Vec::new()), &place);
+        }
     }
+    if rest.is_empty() && map.child(first).is_none() {
+        *map.child_mut(first, &place) = value;
+        return;
+    }
+    join_at(map.child_mut(first, &place), rest, value, whole, warnings);
 }
 
-impl Raw {
-    fn child_mut_checked(&mut self, key: &str, place: &Place, whole: &str) -> Result<&mut Self, Error> {
-        let child = self.child_mut(key, place);
-        match child.value {
-            Value::Map(_) => {}
-            Value::Null => child.value = Value::Map(Vec::new()),
-            _ => return Err(twice(whole, &child.place, place)),
-        }
-        Ok(child)
-    }
-}
-
-/// Merges two parts of one source. Allowed when both are maps or one is null; anything else is the same setting twice.
-fn join(old: &mut Raw, new: Raw, key: &str) -> Result<(), Error> {
-    match (&old.value, new.value) {
+/// Merges two values of one source for the same key, which was written in two ways (dotted, nested, or both). Maps are merged; a list and a map,
+/// the two forms of `packetbeat.protocols`, too. Otherwise the later value counts.
+fn join(old: &mut Raw, new: Raw, key: &str, warnings: &mut Vec<String>) {
+    match (&mut old.value, new.value) {
         (Value::Map(_), Value::Map(entries)) => {
-            entries.into_iter().try_for_each(|(child, value)| join_at(old, &[child.as_str()], value, &format!("{key}.{child}")))
+            for (child, value) in entries {
+                join_at(old, &[child.as_str()], value, &format!("{key}.{child}"), warnings);
+            }
         }
-        (Value::Null, value) => {
+        (Value::List(items), Value::Map(entries)) => merge_into_list(items, entries, &new.place),
+        (Value::Map(entries), Value::List(items)) if !entries.is_empty() => {
+            let from = entries.len();
+            entries.extend(items.into_iter().enumerate().map(|(i, item)| ((from + i).to_string(), item)));
+        }
+        (Value::Null, value) => *old = Raw { value, place: new.place },
+        (_, Value::Null) => {}
+        (_, value) => {
+            warnings.push(twice(key, &old.place, &new.place));
             *old = Raw { value, place: new.place };
-            Ok(())
         }
-        (_, Value::Null) => Ok(()),
-        _ => Err(twice(key, &old.place, &new.place)),
     }
 }
 
-fn twice(key: &str, first: &Place, second: &Place) -> Error {
-    second.error(format_args!("{key}: is there twice, first in line {}; keep one of them", first.line))
+/// The warning about a setting that one file has twice.
+pub(super) fn twice(key: &str, first: &Place, second: &Place) -> String {
+    let message = match (first.line, second.line) {
+        (0, _) => format!("{key}: is there twice; this value counts"),
+        (first, second) => format!("{key}: is there twice; this value counts (line {second}), not the one in line {first}"),
+    };
+    second.error(message).0
 }

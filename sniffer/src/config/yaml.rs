@@ -3,21 +3,24 @@
 
 use super::{
     error::{Error, Place},
-    tree::{MAX_DEPTH, Raw, Style, Value},
+    tree::{self, MAX_DEPTH, Raw, Style, Value},
 };
-use saphyr_parser::{Event, Parser, ScalarStyle};
-use std::{collections::HashMap, sync::Arc};
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 /// Most values of a file after its aliases are resolved. Large configurations have some thousands; a few lines of nested aliases could
 /// otherwise expand to billions.
 const MAX_NODES: usize = 100_000;
+
+/// Most bytes that are parsed again after the indentation of a line was corrected. Each correction parses the file once more.
+const MAX_PARSED_AGAIN: usize = 64 << 20;
 
 /// A list or map that is being parsed.
 struct Open {
     raw: Raw,
     /// For a map: the key whose value comes next.
     key: Option<(String, usize)>,
-    /// For a map: the place of each key, to find duplicates.
+    /// For a map: where each key is in the list of entries.
     seen: HashMap<String, usize>,
     /// For a map: the values of its merge keys (`<<`).
     merges: Vec<Raw>,
@@ -32,24 +35,66 @@ struct Open {
 pub(super) fn read(text: &str, file: Option<&str>) -> Result<(Raw, Vec<String>), Error> {
     let file: Option<Arc<str>> = file.map(Arc::from);
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut reader =
-        Reader { stack: Vec::new(), anchors: HashMap::new(), nodes: 0, root: None, place: Place { file: file.clone(), line: 0 } };
-    let mut warnings = Vec::new();
+    let mut text = Cow::Borrowed(text);
+    let mut parsed = 0;
+    loop {
+        match parse(&text, file.as_ref()) {
+            Ok(result) => return result,
+            Err(error) => {
+                parsed += text.len();
+                match indented(&text, &error).filter(|_| parsed <= MAX_PARSED_AGAIN) {
+                    Some(corrected) => text = Cow::Owned(corrected),
+                    None => return Err(syntax_error(&text, &error, file.as_ref())),
+                }
+            }
+        }
+    }
+}
+
+/// One attempt: `Err` is an error of the syntax.
+fn parse(text: &str, file: Option<&Arc<str>>) -> Result<Result<(Raw, Vec<String>), Error>, ScanError> {
+    let place = |line| Place { file: file.cloned(), line };
+    let mut reader = Reader { stack: Vec::new(), anchors: HashMap::new(), nodes: 0, root: None, place: place(0), warnings: Vec::new() };
     let mut parser = Parser::new_from_str(text);
     while let Some(next) = parser.next_event() {
-        let (event, span) = next.map_err(|e| {
-            let place = Place { file: file.clone(), line: e.marker().line() };
-            place.error(format_args!("not YAML: {} (column {})", e.info(), e.marker().col() + 1))
-        })?;
-        let place = Place { file: file.clone(), line: span.start.line() };
+        let (event, span) = next?;
+        let place = place(span.start.line());
         if matches!(event, Event::DocumentStart(_)) && reader.root.is_some() {
-            warnings.push(place.error("a second document (`---`) begins here; only the first is read").0);
+            reader.warnings.push(place.error("a second document (`---`) begins here; only the first is read").0);
             break;
         }
         reader.place = place;
-        reader.event(event)?;
+        if let Err(error) = reader.event(event) {
+            return Ok(Err(error));
+        }
     }
-    Ok((reader.root.unwrap_or_else(Raw::empty), warnings))
+    Ok(Ok((reader.root.unwrap_or_else(Raw::empty), reader.warnings)))
+}
+
+/// The text with the line of the error indented further, when the error is that a line inside `[…]` or `{…}` begins at the column of its key or
+/// before it. YAML 1.2 forbids that, but the library that Packetbeat uses accepts it, and people close brackets at the level of the key.
+fn indented(text: &str, error: &ScanError) -> Option<String> {
+    /// Deeper than the keys of any configuration.
+    const INDENT: &str = "                                                                ";
+    if !error.info().starts_with("invalid indentation") {
+        return None;
+    }
+    let at = text.split_inclusive('\n').take(error.marker().line().checked_sub(1)?).map(str::len).sum();
+    let (before, line) = text.split_at_checked(at)?;
+    // A second correction of the same line would not help.
+    (!line.starts_with(INDENT)).then(|| format!("{before}{INDENT}{line}"))
+}
+
+/// The error for the user. The parser notices a tab only at the token before or behind it: name the line that has it.
+fn syntax_error(text: &str, error: &ScanError, file: Option<&Arc<str>>) -> Error {
+    let place = |line| Place { file: file.cloned(), line };
+    let line = error.marker().line();
+    let is_tabbed = |text: &str| text.trim_start_matches(' ').starts_with('\t') && !text.trim().is_empty();
+    let near = text.lines().enumerate().skip(line.saturating_sub(1)).take(3);
+    match near.filter(|(_, text)| is_tabbed(text)).map(|(i, _)| i + 1).next() {
+        Some(line) => place(line).error("not YAML: a tab in the indentation; use spaces"),
+        None => place(line).error(format_args!("not YAML: {} (column {})", error.info(), error.marker().col() + 1)),
+    }
 }
 
 struct Reader {
@@ -58,6 +103,7 @@ struct Reader {
     nodes: usize,
     root: Option<Raw>,
     place: Place,
+    warnings: Vec<String>,
 }
 
 impl Reader {
@@ -112,7 +158,7 @@ impl Reader {
                 let Value::Map(more) = merge.value else { continue };
                 for (key, value) in more {
                     if !open.seen.contains_key(&key) {
-                        open.seen.insert(key.clone(), 0);
+                        open.seen.insert(key.clone(), entries.len());
                         entries.push((key, value));
                     }
                 }
@@ -146,13 +192,18 @@ impl Reader {
                     _ => return Err(self.place.error("`<<` takes a map, or a list of maps")),
                 },
                 Some((key, line)) => {
-                    if let Some(first) = open.seen.insert(key.clone(), line) {
-                        let place = Place { line, ..self.place.clone() };
-                        return Err(place.error(format_args!("{key}: is there twice, first in line {first}; keep one of them")));
-                    }
                     // Use the line of the key: readers look there for a value that is missing or begins on a later line.
-                    let place = Place { line, ..raw.place };
-                    entries.push((key, Raw { value: raw.value, place }));
+                    let raw = Raw { value: raw.value, place: Place { line, ..raw.place } };
+                    match open.seen.get(&key).and_then(|&index| entries.get_mut(index)) {
+                        Some((_, earlier)) => {
+                            self.warnings.push(tree::twice(&key, &earlier.place, &raw.place));
+                            *earlier = raw;
+                        }
+                        None => {
+                            open.seen.insert(key.clone(), entries.len());
+                            entries.push((key, raw));
+                        }
+                    }
                 }
             },
             _ => {}

@@ -25,8 +25,8 @@ const SERVICE: &str = "packetbeat";
 struct Options {
     level: Threshold,
     selectors: Vec<String>,
-    to_stderr: bool,
-    to_files: bool,
+    to_stderr: Option<bool>,
+    to_files: Option<bool>,
     files: Files,
     metrics: super::ReportOptions,
 }
@@ -34,19 +34,32 @@ struct Options {
 impl Default for Options {
     fn default() -> Self {
         let (level, files, metrics) = (Threshold::Info, Files::default(), super::ReportOptions::default());
-        Self { level, selectors: Vec::new(), to_stderr: false, to_files: true, files, metrics }
+        Self { level, selectors: Vec::new(), to_stderr: None, to_files: None, files, metrics }
     }
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Threshold {
     Debug,
     Info,
-    #[serde(alias = "warn")]
     Warning,
     Error,
-    Critical,
+}
+
+impl<'de> Deserialize<'de> for Threshold {
+    /// In capitals or not, as in Packetbeat.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match text.to_lowercase().as_str() {
+            "debug" => Ok(Self::Debug),
+            "info" => Ok(Self::Info),
+            "warn" | "warning" => Ok(Self::Warning),
+            "error" | "critical" => Ok(Self::Error),
+            _ => {
+                Err(serde::de::Error::custom(format_args!("expected one of `debug`, `info`, `warning`, `error`, `critical`, got `{text}`")))
+            }
+        }
+    }
 }
 
 /// `logging.files`
@@ -80,8 +93,10 @@ fn bits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
 /// What the command line says about the log; it wins over the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct CommandLine {
-    /// `-e`, or an environment whose log is standard error (`systemd`, `container`).
+    /// `-e`: to standard error, whatever the configuration says.
     pub stderr: bool,
+    /// Standard error is the default, because the environment keeps it (`systemd`, `container`).
+    pub stderr_by_default: bool,
     /// `-v`
     pub verbose: bool,
     /// `-d`: selectors; not empty means debug.
@@ -118,7 +133,8 @@ impl Logger {
     pub fn open(logging: &Node, line: &CommandLine) -> Result<Self, config::Error> {
         let options: Options = logging.read()?;
         if !(2..=1024).contains(&options.files.keepfiles) {
-            return Err(logging.error(format!("files.keepfiles: {} is not between 2 and 1024", options.files.keepfiles)));
+            let node = logging.get("files.keepfiles");
+            return Err(node.error(format!("{} is not between 2 and 1024", options.files.keepfiles)));
         }
         rotate::check_name(&options.files.name).map_err(|why| logging.get("files.name").error(why))?;
         let mut selectors = options.selectors;
@@ -126,14 +142,15 @@ impl Logger {
         let level = match options.level {
             _ if !line.debug.is_empty() => LevelFilter::Debug,
             Threshold::Debug => LevelFilter::Debug,
-            Threshold::Warning | Threshold::Error | Threshold::Critical if line.verbose => LevelFilter::Info,
+            Threshold::Warning | Threshold::Error if line.verbose => LevelFilter::Info,
             Threshold::Info => LevelFilter::Info,
             Threshold::Warning => LevelFilter::Warn,
-            Threshold::Error | Threshold::Critical => LevelFilter::Error,
+            Threshold::Error => LevelFilter::Error,
         };
-        let to = if line.stderr || options.to_stderr {
+        let asked_for_files = options.to_files == Some(true);
+        let to = if line.stderr || options.to_stderr == Some(true) || line.stderr_by_default && !asked_for_files {
             To::Stderr
-        } else if options.to_files {
+        } else if options.to_files != Some(false) {
             To::Files(Rotator::new(rotate::Options {
                 folder: options.files.path.unwrap_or_else(|| line.folder.clone()),
                 name: options.files.name,
@@ -347,10 +364,50 @@ mod tests {
     }
 
     #[test]
+    fn where_it_goes() {
+        for (config, stderr, by_default, expected) in [
+            ("{}", false, false, "files"),
+            ("{}", false, true, "stderr"),
+            ("{}", true, false, "stderr"),
+            ("{to_files: true}", false, true, "files"),
+            ("{to_files: true, to_stderr: false}", false, true, "files"),
+            ("{to_files: true, to_stderr: false}", true, true, "stderr"),
+            ("{to_stderr: false}", false, true, "stderr"),
+            ("{to_stderr: true}", false, false, "stderr"),
+            ("{to_files: false}", false, false, "nowhere"),
+            ("{to_stderr: '', to_files: ''}", false, false, "files"),
+        ] {
+            let line = CommandLine { stderr, stderr_by_default: by_default, ..CommandLine::default() };
+            let logger = Logger::open(&Node::parse(config).unwrap(), &line).unwrap();
+            let to = match &*logger.0.to.lock().unwrap() {
+                To::Stderr => "stderr",
+                To::Files(_) => "files",
+                To::Nowhere => "nowhere",
+                To::Memory(_) => "memory",
+            };
+            assert_eq!(to, expected, "{config} -e {stderr} by default {by_default}");
+        }
+    }
+
+    #[test]
+    fn levels_in_capitals() {
+        for (level, expected) in [
+            ("INFO", LevelFilter::Info),
+            ("Warning", LevelFilter::Warn),
+            ("warn", LevelFilter::Warn),
+            ("DEBUG", LevelFilter::Debug),
+            ("critical", LevelFilter::Error),
+            ("''", LevelFilter::Info),
+        ] {
+            assert_eq!(logger(&format!("{{level: {level}}}"), &CommandLine::default()).0.level, expected, "{level}");
+        }
+    }
+
+    #[test]
     fn wrong_settings() {
         let wrong = |config: &str| Logger::open(&Node::parse(config).unwrap(), &CommandLine::default()).map(drop).unwrap_err().to_string();
         assert!(wrong("{level: loud}").contains("warning"), "{}", wrong("{level: loud}"));
-        assert!(wrong("{files: {keepfiles: 1}}").contains("keepfiles: 1 is not between"));
+        assert!(wrong("{files: {keepfiles: 1}}").contains("files.keepfiles: 1 is not between"));
         assert!(wrong("{files: {name: a/b}}").contains("name: 'a/b' contains '/'"), "{}", wrong("{files: {name: a/b}}"));
     }
 }

@@ -27,36 +27,103 @@ pub struct Delivery {
 pub fn open(opening: &Opening<'_>) -> Result<Delivery, config::Error> {
     let root = opening.root;
     let outputs = root.get("output");
-    let mut names = enabled(&outputs)?;
+    let mut enabled = enabled(&outputs)?;
     for kind in OUTPUTS {
-        if (kind.is_implied)(root)? && names.is_empty() {
-            names.push(kind.name.to_owned());
+        if (kind.is_implied)(root)? && enabled.is_empty() {
+            enabled.push((kind.name.to_owned(), outputs.get(kind.name)));
         }
     }
-    let name = match names.as_slice() {
-        [] => return Err(root.error("no outputs are defined, please define one under the output section")),
-        [name] => name,
-        several => return Err(root.error(format!("more than one namespace configured accessing 'output': {}", several.join(", ")))),
+    let (name, node) = match enabled.as_slice() {
+        [] => return Err(none_defined(root, &outputs)),
+        [only] => only,
+        several => return Err(several_defined(&outputs, several)),
     };
     let Some(OutputKind { name, open, .. }) = OUTPUTS.iter().find(|kind| kind.name == name) else {
         let known: Vec<&str> = OUTPUTS.iter().map(|kind| kind.name).collect();
-        return Err(root.error(format!("output type {name} undefined; there are {}", known.join(", "))));
+        return Err(node.error(format!("output type {name} undefined; there are {}", known.join(", "))));
     };
-    let node = outputs.get(name);
-    let output = open(&opening.at(&node))?;
-    let queue = queue::Options::read(root, &node, output.queue())?;
+    misplaced_settings(root, &outputs, node)?;
+    // Outputs that are switched off are not read.
+    outputs.entries().filter(|(other, _)| other != name).for_each(|(_, other)| other.accept());
+    let output = open(&opening.at(node))?;
+    let queue = queue::Options::read(root, node, output.queue())?;
     Ok(Delivery { name, output, queue, counters: Arc::default() })
 }
 
-fn enabled(outputs: &Node) -> Result<Vec<String>, config::Error> {
-    let mut names = Vec::new();
-    for (name, node) in outputs.entries().filter(|(_, node)| !node.is_null()) {
-        let switch = node.get("enabled");
-        if switch.is_null() || switch.read::<bool>()? {
-            names.push(name.to_owned());
+/// The outputs that are switched on: those with settings, else those of which only the name is there (`output.console:`).
+fn enabled(outputs: &Node) -> Result<Vec<(String, Node)>, config::Error> {
+    if !outputs.is_unset() && !outputs.is_map() {
+        return Err(outputs.error("expected the name of an output and its settings, for example `output.elasticsearch.hosts`"));
+    }
+    let (mut enabled, mut empty) = (Vec::new(), Vec::new());
+    for (name, node) in outputs.entries() {
+        if node.is_unset() {
+            empty.push((name.to_owned(), node.clone()));
+        } else if !is_output(name) && !node.is_map() {
+            // A setting without an output, see `misplaced_settings`.
+        } else if node.get("enabled").read::<Option<bool>>()?.unwrap_or(true) {
+            enabled.push((name.to_owned(), node.clone()));
         }
     }
-    Ok(names)
+    if enabled.is_empty() {
+        empty.retain(|(name, _)| is_output(name));
+        enabled = empty;
+    }
+    Ok(enabled)
+}
+
+fn is_output(name: &str) -> bool {
+    OUTPUTS.iter().any(|kind| kind.name == name)
+}
+
+fn several_defined(outputs: &Node, several: &[(String, Node)]) -> config::Error {
+    let names: Vec<String> = several.iter().map(|(name, node)| format!("{name} ({})", node.place())).collect();
+    let at = several.last().map_or(outputs, |(_, node)| node);
+    at.error(format!(
+        "more than one namespace configured accessing 'output': {}; keep one, or switch the others off with `enabled: false`",
+        names.join(", ")
+    ))
+}
+
+/// No output is switched on. Names what looks like one in the wrong place.
+fn none_defined(root: &Node, outputs: &Node) -> config::Error {
+    let message = "no outputs are defined, please define one under the output section";
+    let below = [root.get("packetbeat.output"), root.get("packetbeat.outputs"), root.get("outputs")];
+    let misplaced = below.into_iter().find(|node| !node.is_null());
+    if let Some(node) = misplaced {
+        let name = node.entries().next().map_or("console", |(name, _)| name).to_owned();
+        return node.error(format!("{message}: outputs belong below `output` at the top level; write `output.{name}`"));
+    }
+    if let Some(kind) = OUTPUTS.iter().find(|kind| root.contains(kind.name)) {
+        let node = root.get(kind.name);
+        return node.error(format!("{message}: an output belongs below `output`; write `output.{}`", kind.name));
+    }
+    if let Some((name, node)) = outputs.entries().find(|(name, node)| !is_output(name) && !node.is_map() && !node.is_null()) {
+        return node
+            .error(format!("{message}: `{name}` is a setting of an output; write `output.NAME.{name}`, with the name of the output"));
+    }
+    match outputs.entries().next() {
+        Some((name, node)) => node.error(format!("{message}: output.{name} is switched off")),
+        None => root.error(message),
+    }
+}
+
+/// Refuses settings that stand beside the output instead of below it, when the output has none of its own: a wrong indentation would otherwise
+/// send events to the default host.
+fn misplaced_settings(root: &Node, outputs: &Node, output: &Node) -> Result<(), config::Error> {
+    if !output.is_unset() {
+        return Ok(());
+    }
+    let key = output.key();
+    let beside = outputs.entries().find(|(name, node)| *name != "enabled" && !is_output(name) && !node.is_map() && !node.is_null());
+    let wrong = |name: &str, node: &Node| Err(node.error(format!("`{name}` belongs below `{key}`; indent it, or write `{key}.{name}`")));
+    if let Some((name, node)) = beside {
+        return wrong(name, node);
+    }
+    match ["hosts", "path"].into_iter().find(|name| root.contains(name) && !root.get(name).is_map()) {
+        Some(name) => wrong(name, &root.get(name)),
+        None => Ok(()),
+    }
 }
 
 impl Delivery {
@@ -127,9 +194,23 @@ mod tests {
     fn exactly_one_output() {
         for (config, expected) in [
             ("{}", Err("no outputs are defined")),
+            ("{packetbeat: {output: {console: {}}}}", Err("line 1: packetbeat.output: no outputs are defined")),
+            ("\nelasticsearch: {hosts: [a]}", Err("line 2: elasticsearch: no outputs are defined")),
+            ("output:\n  hosts: [a]", Err("line 2: output.hosts: no outputs are defined")),
+            ("output: console", Err("line 1: output: expected the name of an output")),
+            ("output:\n  elasticsearch:\n  hosts: [a]", Err("line 3: output.hosts: `hosts` belongs below `output.elasticsearch`")),
+            ("output.elasticsearch:\nhosts: [a]", Err("line 2: hosts: `hosts` belongs below `output.elasticsearch`")),
+            ("output:\n  console:\n  enabled: true", Ok("console")),
+            ("output.console:", Ok("console")),
+            ("output: {console: {}, pigeon: ''}", Ok("console")),
+            ("output: {console: {enabled: ''}}", Ok("console")),
+            (
+                "\noutput.file.path: /x\noutput.console.pretty: true",
+                Err("more than one namespace configured accessing 'output': file (line 2), console (line 3)"),
+            ),
             ("output: {file: {path: /x, enabled: false}}", Err("no outputs are defined")),
             ("output: {file: {path: /x}, console: {}}", Err("more than one namespace configured")),
-            ("output: {pigeon: {}}", Err("output type pigeon undefined; there are console, discard, elasticsearch, file")),
+            ("output: {pigeon: {}}", Err("output.pigeon: output type pigeon undefined; there are ")),
             ("output: {file: {path: /x}, console: {enabled: false}}", Ok("file")),
             ("output: {console: {pretty: true}}", Ok("console")),
             ("output: {discard: {}}", Ok("discard")),

@@ -68,14 +68,14 @@ pub(super) fn client(options: &Options, needed: bool) -> Result<ClientConfig, St
     let provider = Arc::new(provider(options)?);
     let versions = versions(&options.supported_protocols.0)?;
     let mut roots = Vec::new();
-    for text in &options.certificate_authorities.0 {
+    for text in options.certificate_authorities.0.iter().filter(|text| !text.is_empty()) {
         roots.extend(certificates(text).map_err(|why| format!("ssl.certificate_authorities: {why}"))?);
     }
     let fingerprint = match options.ca_trusted_fingerprint.as_str() {
         "" => None,
         text => Some(hexadecimal(text).ok_or("ssl.ca_trusted_fingerprint: expected the 64 hexadecimal digits of a SHA-256")?),
     };
-    let pins = options.ca_sha256.0.iter().map(|text| {
+    let pins = options.ca_sha256.0.iter().filter(|text| !text.is_empty()).map(|text| {
         let bytes = base64::engine::general_purpose::STANDARD.decode(text).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
         bytes.ok_or_else(|| format!("ssl.ca_sha256: '{text}' is not the base64 form of a SHA-256"))
     });
@@ -92,7 +92,8 @@ pub(super) fn client(options: &Options, needed: bool) -> Result<ClientConfig, St
         (_, "") => return Err("ssl.certificate: without ssl.key".into()),
         (certificate, key) => {
             let chain = certificates(certificate).map_err(|why| format!("ssl.certificate: {why}"))?;
-            let key = private_key(key, options.key_passphrase.is_some()).map_err(|why| format!("ssl.key: {why}"))?;
+            let key = private_key(key, options.key_passphrase.as_ref().is_some_and(|text| !text.0.is_empty()))
+                .map_err(|why| format!("ssl.key: {why}"))?;
             builder.with_client_auth_cert(chain, key).map_err(|e| format!("ssl.certificate: {e}"))?
         }
     };

@@ -1,12 +1,9 @@
 //! The settings of `packetbeat.interfaces`, and the checks of their values.
 
-mod values;
-
 use super::Error;
 use crate::config::{self, duration, duration_option};
 use serde::Deserialize;
 use std::{path::PathBuf, time::Duration};
-use values::{Interfaces, name_or_number, one_or_many};
 
 /// Largest snap length in bytes; larger settings are reduced to it (libpcap's own limit).
 const MAX_SNAPLEN: u32 = 262_144;
@@ -56,7 +53,6 @@ pub enum HookSetting {
 #[serde(default)]
 pub struct Interface {
     /// Name, number, `any`, or `default_route` with an optional suffix `_ipv4` or `_ipv6`.
-    #[serde(deserialize_with = "name_or_number")]
     pub device: String,
     /// How packets are captured.
     #[serde(rename = "type")]
@@ -84,7 +80,6 @@ pub struct Interface {
     #[serde(with = "duration_option")]
     pub poll_default_route: Option<Duration>,
     /// Internal networks, by name (`private`) or in CIDR notation.
-    #[serde(deserialize_with = "one_or_many")]
     pub internal_networks: Vec<String>,
     /// A capture file to read instead of a device.
     pub file: Option<PathBuf>,
@@ -92,6 +87,9 @@ pub struct Interface {
     pub hook: HookSetting,
     /// Number of worker threads for this interface (not in Packetbeat); one per core when not set.
     pub workers: Option<usize>,
+    /// What this was read from, for the place of errors.
+    #[serde(skip)]
+    pub node: config::Node,
 }
 
 impl Default for Interface {
@@ -112,6 +110,7 @@ impl Default for Interface {
             file: None,
             hook: HookSetting::Auto,
             workers: None,
+            node: config::Node::default(),
         }
     }
 }
@@ -174,17 +173,21 @@ impl Interface {
 /// # Errors
 /// With file and line, when a value is not allowed or a device is listed twice.
 pub fn read(node: &config::Node) -> Result<Vec<Interface>, config::Error> {
-    let Interfaces(mut interfaces) = node.read()?;
-    if interfaces.is_empty() {
-        interfaces.push(Interface::default());
-    }
-    let mut checked: Vec<Interface> = Vec::with_capacity(interfaces.len());
-    for interface in interfaces {
+    let mut checked: Vec<Interface> = Vec::new();
+    for node in node.items().iter().filter(|node| !node.is_unset()) {
+        let mut interface: Interface = node.read()?;
+        if interface.device.is_empty() {
+            interface.device = Interface::default().device;
+        }
+        interface.node = node.clone();
         let interface = interface.checked().map_err(|reason| node.error(reason))?;
         if interface.file.is_none() && checked.iter().any(|other| other.file.is_none() && other.device == interface.device) {
-            return Err(node.error(format!("device {} is named twice; an interface may be listed once", interface.device)));
+            return Err(node.get("device").error(format!("device {} is named twice; an interface may be listed once", interface.device)));
         }
         checked.push(interface);
+    }
+    if checked.is_empty() {
+        checked.push(Interface::default());
     }
     Ok(checked)
 }
@@ -210,9 +213,17 @@ impl Default for Replay {
 }
 
 impl Error {
-    /// Turns this into a configuration error at `node`.
-    pub fn at(self, node: &config::Node) -> config::Error {
-        node.error(self.to_string())
+    /// The same as an error of the configuration: with the place of the setting of `interface` that is wrong.
+    pub fn at(self, interface: &Interface) -> config::Error {
+        let setting = match &self {
+            Self::Device { .. } => "device",
+            Self::Setting(_) if interface.bpf_filter.is_some() => "bpf_filter",
+            Self::Setting(_) => return interface.node.error(self.to_string()),
+            // The command line may have named the file.
+            Self::File { .. } => return config::Error(self.to_string()),
+        };
+        let node = interface.node.get(setting);
+        if node.is_null() { config::Error(self.to_string()) } else { node.error(self.to_string()) }
     }
 }
 
@@ -230,6 +241,11 @@ mod tests {
         let interfaces = parsed("").unwrap();
         let [only] = interfaces.as_slice() else { panic!("{interfaces:?}") };
         assert_eq!((only.device.as_str(), only.kind, only.hook, only.snaplen), ("any", Kind::Auto, HookSetting::Auto, 65_535));
+        let empty = "{device: '', type: '', snaplen: '', bpf_filter: '', internal_networks: '', fanout_group: ''}";
+        for text in ["''", "[]", "[~]", empty] {
+            let interfaces = parsed(text).unwrap();
+            assert_eq!(interfaces.iter().map(|i| (i.device.as_str(), i.kind)).collect::<Vec<_>>(), [("any", Kind::Auto)], "{text}");
+        }
         assert!(only.workers() >= 1);
     }
 
@@ -262,7 +278,8 @@ mod tests {
             ("{fanout_group: 65536}", "65536"),
             ("{buffer_size_mb: 0}", "1 to 65536"),
             ("{workers: 0}", "1 to 1024"),
-            ("{device: [a]}", "name or the number"),
+            ("{device: [a, b]}", "device: expected a text, got a list"),
+            ("{device: {a: 1}}", "device: expected a text, got a map"),
             ("[{device: eth0}, {device: eth0}]", "named twice"),
         ];
         for (text, expected) in cases {

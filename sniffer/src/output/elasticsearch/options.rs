@@ -117,14 +117,17 @@ impl Options {
                 options.backoff = backoff::Options { init: Duration::from_secs(5), max: Duration::from_secs(300) };
             }
         }
+        let texts = [&mut options.username, &mut options.password, &mut options.api_key, &mut options.index, &mut options.pipeline];
+        // An empty text is not set: `api_key: "${API_KEY:}"`.
+        texts.into_iter().for_each(|text| *text = text.take().filter(|text| !text.0.is_empty()));
         if options.api_key.is_some() && options.username.is_some() {
-            return Err(node.error("cannot set both api_key and username/password"));
+            return Err(node.get("api_key").error("cannot set both api_key and username/password"));
         }
         if options.compression_level > 9 {
-            return Err(node.error(format!("compression_level: {} is not between 0 and 9", options.compression_level)));
+            return Err(node.get("compression_level").error(format!("{} is not between 0 and 9", options.compression_level)));
         }
         if options.workers == 0 {
-            return Err(node.error("workers: must be at least 1"));
+            return Err(node.get("workers").error("must be at least 1"));
         }
         Ok((options, queue))
     }
@@ -213,6 +216,11 @@ mod tests {
         assert_eq!((o.bulk_max_size, o.workers, o.http.idle_connection_timeout.as_secs()), (1600, 4, 15));
         assert_eq!(options("{worker: 3}").unwrap().workers, 3);
         assert!(options("{api_key: 'a:b', username: c}").unwrap_err().contains("cannot set both"));
+        for yaml in ["{api_key: 'a:b', username: '', password: ''}", "{api_key: '', username: c, index: '', pipeline: ''}"] {
+            let o = options(yaml).unwrap();
+            let is_set = |text: &Option<Scalar>| text.as_ref().is_some_and(|text| !text.0.is_empty());
+            assert_eq!((is_set(&o.api_key), o.index.is_some(), o.pipeline.is_some()), (o.username.is_none(), false, false), "{yaml}");
+        }
         assert!(options("{preset: fast}").unwrap_err().contains("throughput"));
         let o = options("{non_indexable_policy: {dead_letter_index: {index: dead}}}").unwrap();
         assert!(matches!(o.non_indexable_policy, Some(Policy::DeadLetterIndex(d)) if d.index == "dead"));

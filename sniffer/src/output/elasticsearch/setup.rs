@@ -126,7 +126,8 @@ impl Setup {
             format.constant().map(str::to_lowercase).ok_or_else(|| root.error(format!("setup: '{text}' must be the same for every event")))
         };
         if options.enabled && index.is_some() && (options.name.is_none() || options.pattern.is_none()) {
-            return Err(root.error("setup.template.name and setup.template.pattern have to be set if index name is modified"));
+            let node = root.get("output.elasticsearch.index");
+            return Err(node.error("setup.template.name and setup.template.pattern have to be set if index name is modified"));
         }
         let default = format!("packetbeat-{version}");
         let (name, pattern) = (named(&options.name, &default)?, named(&options.pattern, &default)?);

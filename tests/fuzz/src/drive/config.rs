@@ -37,7 +37,8 @@ pub fn run(data: &[u8]) {
         ..LoadOptions::default()
     };
     let Some(loaded) = short(config::load(&options)) else { return };
-    if let Ok(shown) = loaded.export() {
+    for show_secrets in [false, true] {
+        let Ok(shown) = loaded.export(show_secrets) else { continue };
         Node::parse(&shown).unwrap_or_else(|error| panic!("what was exported cannot be read: {error}\n{shown}"));
     }
     let root = &loaded.root;
