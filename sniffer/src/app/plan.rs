@@ -4,7 +4,7 @@
 use super::{Error, ids::Ids};
 use crate::{
     capture::{
-        filter::{Filters, Ports, Transports, Wanted},
+        filter::{FilterSpec, Filters, Ports, Transports},
         options::{self, Interface},
     },
     config::{self, Compatibility, General, KnownProtocol, Node, ProtocolConfig},
@@ -172,16 +172,16 @@ impl Plan {
             let ranges: Vec<(u16, u16)> = all.into_iter().chain(wanted.ranges.iter().map(|r| (r.first, r.last))).collect();
             ranges.into_iter().filter_map(move |(first, last)| Some(Ports { first, last, transports: transports? }))
         });
-        let wanted = Wanted {
+        let spec = FilterSpec {
             ports: ports.collect(),
             icmp: self.on(interface).any(|p| p.protocol.transports.contains(&Transport::Icmp)),
             vlans: interface.with_vlans,
-            custom: interface.bpf_filter.clone(),
+            user_expression: interface.bpf_filter.clone(),
             everything: self.flows.is_some(),
             excluded: outputs.to_vec(),
         };
         let at = interface.bpf_filter.as_ref().map_or_else(|| interface.node.clone(), |_| interface.node.get("bpf_filter"));
-        Ok(Filters::new(&wanted).map_err(|e| at.error(e.to_string()))?)
+        Ok(Filters::new(&spec).map_err(|e| at.error(e.to_string()))?)
     }
 
     /// `name`, else the host's.

@@ -5,7 +5,7 @@ use super::{
     Frame, Polled, Source,
     control::{Control, DeviceStats},
     ebpf::sys,
-    filter::{Filters, Ports, Transports, Wanted, differential::privileged},
+    filter::{FilterSpec, Filters, Ports, Transports, differential::privileged},
     options::{Interface, Kind},
     sys::interface_index,
 };
@@ -135,7 +135,7 @@ pub const SERVICE: [u8; 4] = [0x88, 0xa8, 0, 9];
 
 /// A filter for UDP on port [`WANTED`].
 pub fn wanted(vlans: bool) -> Filters {
-    Filters::new(&Wanted { ports: vec![Ports::one(WANTED, Transports::Udp)], vlans, ..Wanted::default() }).unwrap()
+    Filters::new(&FilterSpec { ports: vec![Ports::one(WANTED, Transports::Udp)], vlans, ..FilterSpec::default() }).unwrap()
 }
 
 /// Settings with two workers.

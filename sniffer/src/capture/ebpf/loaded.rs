@@ -43,29 +43,29 @@ pub(super) enum AttachPoint {
 }
 
 /// The names that an attach point has in the object, and the parameters of its filters.
-struct Parts {
+struct AttachParts {
     entry: &'static str,
     capture: &'static str,
     table: &'static str,
     kind: sys::ProgramKind,
-    hook: ebpf::Hook,
+    context: ebpf::ContextKind,
     no_match: i32,
 }
 
 impl AttachPoint {
-    fn parts(self) -> Parts {
+    fn parts(self) -> AttachParts {
         let (entry, capture, table) = match self {
             Self::Xdp => ("xdp_entry", "xdp_capture", "JUMP_XDP"),
             Self::TcIn => ("tc_entry_in", "tc_capture_in", "JUMP_INGRESS"),
             Self::TcOut => ("tc_entry_out", "tc_capture_out", "JUMP_EGRESS"),
             Self::Socket => ("socket_entry", "socket_capture", "JUMP_SOCKET"),
         };
-        let (kind, hook, no_match) = match self {
-            Self::Xdp => (sys::XDP, ebpf::Hook::Xdp, 2),                 // XDP_PASS
-            Self::TcIn | Self::TcOut => (sys::TC, ebpf::Hook::Tc, -1),   // TCX_NEXT, TC_ACT_UNSPEC
-            Self::Socket => (sys::SOCKET_FILTER, ebpf::Hook::Socket, 0), // 0: the packet is not queued on the socket
+        let (kind, context, no_match) = match self {
+            Self::Xdp => (sys::XDP, ebpf::ContextKind::Xdp, 2),                 // XDP_PASS
+            Self::TcIn | Self::TcOut => (sys::TC, ebpf::ContextKind::Tc, -1),   // TCX_NEXT, TC_ACT_UNSPEC
+            Self::Socket => (sys::SOCKET_FILTER, ebpf::ContextKind::Socket, 0), // 0: the packet is not queued on the socket
         };
-        Parts { entry, capture, table, kind, hook, no_match }
+        AttachParts { entry, capture, table, kind, context, no_match }
     }
 }
 
@@ -81,7 +81,7 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    /// Loads the maps and sets the globals; [`Self::ready`] loads programs. Also returns the rings, one per worker.
+    /// Loads the maps and sets the globals; [`Self::load_programs`] loads programs. Also returns the rings, one per worker.
     pub fn new(interface: &Interface, device: &Device, filters: &Filters) -> Result<(Self, Vec<RingBuf<MapData>>), Error> {
         sys::raise_memlock();
         let workers = interface.workers().clamp(1, MAX_WORKERS as usize);
@@ -115,7 +115,7 @@ impl Loaded {
         let logger = logger(&mut ebpf);
         let rings = (0..workers as u32).map(|worker| ring(&ebpf, worker, ring_bytes as u32)).collect::<Result<_, _>>()?;
         if link == u32::from(link::BY_INTERFACE) {
-            let map = ebpf.map_mut("RAW_IP").ok_or_else(|| lacks("RAW_IP"))?;
+            let map = ebpf.map_mut("RAW_IP").ok_or_else(|| missing_part("RAW_IP"))?;
             let mut map = HashMap::<_, u32, u32>::try_from(map).map_err(|e| Error::aya("map RAW_IP", &e))?;
             for ifindex in raw {
                 map.insert(ifindex, 1, 0).map_err(|e| Error::aya("map RAW_IP", &e))?;
@@ -127,12 +127,12 @@ impl Loaded {
 
     /// Loads the entry, filter and capture programs of an attach point, unless they are loaded, and returns the entry
     /// program, which is the one to attach.
-    pub fn ready(&mut self, point: AttachPoint) -> Result<&mut Program, Error> {
+    pub fn load_programs(&mut self, point: AttachPoint) -> Result<&mut Program, Error> {
         let parts = point.parts();
         if !self.ready.contains(&point) {
             load(self.program(parts.capture)?).map_err(|e| Error::aya(parts.capture, &e))?;
             load(self.program(parts.entry)?).map_err(|e| Error::aya(parts.entry, &e))?;
-            let capture = self.ebpf.program(parts.capture).ok_or_else(|| lacks(parts.capture))?;
+            let capture = self.ebpf.program(parts.capture).ok_or_else(|| missing_part(parts.capture))?;
             let capture = fd(capture).map_err(|e| Error::aya(parts.capture, &e))?;
             sys::set_slot(self.table(&parts)?, slot::CAPTURE, capture.as_fd()).map_err(|e| Error::io(parts.table, e))?;
             self.install(&parts, &self.filter)?;
@@ -149,8 +149,9 @@ impl Loaded {
     /// Replaces the filter at every attach point. Each slot of a jump table changes atomically.
     pub fn set_filter(&mut self, filter: &Filters) -> Result<(), Error> {
         // Make all programs before replacing the first, so that a refusal by the kernel changes nothing.
-        let make = |filter: &Filters| self.ready.iter().map(|point| self.make(&point.parts(), filter)).collect::<Result<Vec<_>, _>>();
-        let put = |made: Vec<_>| self.ready.iter().zip(made).try_for_each(|(point, programs)| self.put(&point.parts(), programs));
+        let make =
+            |filter: &Filters| self.ready.iter().map(|point| self.make_filters(&point.parts(), filter)).collect::<Result<Vec<_>, _>>();
+        let put = |made: Vec<_>| self.ready.iter().zip(made).try_for_each(|(point, programs)| self.put_filters(&point.parts(), programs));
         if let Err(error) = put(make(filter)?) {
             if let Err(error) = make(&self.filter).and_then(put) {
                 log::warn!("the old filter is back in some of the jump tables only: {error}");
@@ -163,7 +164,7 @@ impl Loaded {
 
     /// The counters, summed over all workers and CPUs.
     pub fn counters(&self) -> Result<Counters, Error> {
-        let map = self.ebpf.map("COUNTERS").ok_or_else(|| lacks("COUNTERS"))?;
+        let map = self.ebpf.map("COUNTERS").ok_or_else(|| missing_part("COUNTERS"))?;
         let map = PerCpuArray::<_, [u64; 4]>::try_from(map).map_err(|e| Error::aya("map COUNTERS", &e))?;
         let mut sum = Counters::default();
         for worker in 0..self.workers {
@@ -185,13 +186,13 @@ impl Loaded {
         }
     }
 
-    fn install(&self, parts: &Parts, filter: &Filters) -> Result<(), Error> {
-        self.put(parts, self.make(parts, filter)?)
+    fn install(&self, parts: &AttachParts, filter: &Filters) -> Result<(), Error> {
+        self.put_filters(parts, self.make_filters(parts, filter)?)
     }
 
     /// Loads the filter programs for Ethernet and for raw IP. `None` leaves the slot empty, and then every packet is
     /// captured.
-    fn make(&self, parts: &Parts, filter: &Filters) -> Result<[Option<OwnedFd>; 2], Error> {
+    fn make_filters(&self, parts: &AttachParts, filter: &Filters) -> Result<[Option<OwnedFd>; 2], Error> {
         if filter.is_everything() {
             return Ok([None, None]);
         }
@@ -199,14 +200,14 @@ impl Loaded {
         let on_match = OnMatch::TailCall { table: self.table(parts)?.as_raw_fd(), slot: slot::CAPTURE };
         let make = |program: &Option<cbpf::Program>, tags: bool| {
             let nothing = cbpf::Program::nothing();
-            let target = Target { hook: parts.hook, tags, on_match, no_match: parts.no_match };
+            let target = Target { context: parts.context, tags, on_match, no_match: parts.no_match };
             let insns = ebpf::compile(program.as_ref().unwrap_or(&nothing), &target).map_err(|e| wrong(e.to_string()))?;
             sys::load(parts.kind, &insns, "filter").map(Some).map_err(|e| Error::io(format!("loading the filter `{}`", filter.text), e))
         };
         Ok([make(&filter.ethernet, true)?, make(&filter.raw_ip, false)?])
     }
 
-    fn put(&self, parts: &Parts, programs: [Option<OwnedFd>; 2]) -> Result<(), Error> {
+    fn put_filters(&self, parts: &AttachParts, programs: [Option<OwnedFd>; 2]) -> Result<(), Error> {
         let table = self.table(parts)?;
         for (slot, program) in [slot::FILTER, slot::FILTER_RAW_IP].into_iter().zip(programs) {
             let done = match program {
@@ -218,15 +219,15 @@ impl Loaded {
         Ok(())
     }
 
-    fn table(&self, parts: &Parts) -> Result<BorrowedFd<'_>, Error> {
+    fn table(&self, parts: &AttachParts) -> Result<BorrowedFd<'_>, Error> {
         match self.ebpf.map(parts.table) {
             Some(Map::ProgramArray(map)) => Ok(map.fd().as_fd()),
-            _ => Err(lacks(parts.table)),
+            _ => Err(missing_part(parts.table)),
         }
     }
 
     fn program(&mut self, name: &str) -> Result<&mut Program, Error> {
-        self.ebpf.program_mut(name).ok_or_else(|| lacks(name))
+        self.ebpf.program_mut(name).ok_or_else(|| missing_part(name))
     }
 }
 
@@ -257,7 +258,7 @@ fn fd(program: &Program) -> Result<&ProgramFd, aya::programs::ProgramError> {
 
 /// Makes the ring of a worker (`bytes` long) and enters it in the map `RINGS`.
 fn ring(ebpf: &Ebpf, worker: u32, bytes: u32) -> Result<RingBuf<MapData>, Error> {
-    let Some(Map::ArrayOfMaps(rings)) = ebpf.map("RINGS") else { return Err(lacks("RINGS")) };
+    let Some(Map::ArrayOfMaps(rings)) = ebpf.map("RINGS") else { return Err(missing_part("RINGS")) };
     let fd = sys::ring_buffer(bytes).map_err(|e| Error::io(format!("a ring buffer of {bytes} bytes"), e))?;
     sys::set_slot(rings.fd().as_fd(), worker, fd.as_fd()).map_err(|e| Error::io("map RINGS", e))?;
     let map = MapData::from_fd(fd).map_err(|e| Error::aya("a ring buffer", &e))?;
@@ -286,6 +287,6 @@ fn logger(ebpf: &mut Ebpf) -> Option<aya_log::EbpfLogger<&'static dyn log::Log>>
     aya_log::EbpfLogger::init(ebpf).inspect_err(|error| log::warn!("the kernel half's log: {error}")).ok()
 }
 
-fn lacks(name: &str) -> Error {
+fn missing_part(name: &str) -> Error {
     Error::Kernel { what: "the eBPF object".into(), reason: format!("has no {name}; run `cargo xtask build-ebpf`") }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::capture::{
     Link,
-    filter::{Filters, Ports, Transports, Wanted},
+    filter::{FilterSpec, Filters, Ports, Transports},
     open,
     options::{Interface, Replay},
 };
@@ -387,7 +387,7 @@ fn only_the_users_filter_is_applied_to_a_file() {
     let file = Temp::new(&[LE.pcap(0xa1b2_c3d4, 1), LE.record(1, 0, &[0; 60], 60)].concat());
     let interface = Interface { file: Some(file.0.clone()), ..Interface::default() };
     let replay = Replay { top_speed: true, ..Replay::default() };
-    let generated = Filters::new(&Wanted { ports: vec![Ports::one(80, Transports::Tcp)], ..Wanted::default() }).unwrap();
+    let generated = Filters::new(&FilterSpec { ports: vec![Ports::one(80, Transports::Tcp)], ..FilterSpec::default() }).unwrap();
     let capture = open::open(&interface, &replay, &generated).unwrap();
     assert_eq!(
         capture.sources.into_iter().map(|mut source| source.poll(Duration::ZERO, &mut |_| {}).unwrap()).collect::<Vec<_>>(),

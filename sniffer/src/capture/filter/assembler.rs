@@ -99,7 +99,7 @@ impl Size {
 
 /// An unsigned comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum If {
+pub enum Comparison {
     /// `==`
     Equal,
     /// `!=`
@@ -114,7 +114,7 @@ pub enum If {
     Classic(u8),
 }
 
-impl If {
+impl Comparison {
     fn code(self) -> u32 {
         match self {
             Self::Equal => BPF_JEQ,
@@ -129,14 +129,14 @@ impl If {
 
 /// The second operand of an operation or a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum By {
+pub enum RightOperand {
     /// A constant.
     Constant(i32),
     /// A register.
     Reg(Reg),
 }
 
-impl By {
+impl RightOperand {
     /// Source bit of the code, source register and immediate.
     fn parts(self) -> (u32, Reg, i32) {
         match self {
@@ -183,14 +183,14 @@ impl<L: Copy + Eq + Hash> Assembler<L> {
     }
 
     /// `dst` += `by`, 64 bits; also for pointers.
-    pub fn add(&mut self, dst: Reg, by: By) {
+    pub fn add(&mut self, dst: Reg, by: RightOperand) {
         let (kind, src, imm) = by.parts();
         self.push(BPF_ALU64 | BPF_ADD | kind, dst, src, 0, imm);
     }
 
     /// `dst` = `dst` `operation` `by`, 32 bits. `operation` is `BPF_ADD` or another operation code, which are the same
     /// in classic BPF.
-    pub fn alu32(&mut self, operation: u32, dst: Reg, by: By) {
+    pub fn alu32(&mut self, operation: u32, dst: Reg, by: RightOperand) {
         let (kind, src, imm) = by.parts();
         self.push(BPF_ALU | operation | kind, dst, src, 0, imm);
     }
@@ -252,20 +252,20 @@ impl<L: Copy + Eq + Hash> Assembler<L> {
 
     /// Jumps to `to`, which may be placed later.
     pub fn jump(&mut self, to: L) {
-        self.jump_with(BPF_JMP | BPF_JA, R0, By::Constant(0), to);
+        self.jump_with(BPF_JMP | BPF_JA, R0, RightOperand::Constant(0), to);
     }
 
     /// Jumps to `to` if the comparison of `dst` with `by` holds, 64 bits.
-    pub fn jump_if(&mut self, test: If, dst: Reg, by: By, to: L) {
+    pub fn jump_if(&mut self, test: Comparison, dst: Reg, by: RightOperand, to: L) {
         self.jump_with(BPF_JMP | test.code(), dst, by, to);
     }
 
     /// Jumps to `to` if the comparison of the lower 32 bits of `dst` with `by` holds.
-    pub fn jump32_if(&mut self, test: If, dst: Reg, by: By, to: L) {
+    pub fn jump32_if(&mut self, test: Comparison, dst: Reg, by: RightOperand, to: L) {
         self.jump_with(BPF_JMP32 | test.code(), dst, by, to);
     }
 
-    fn jump_with(&mut self, code: u32, dst: Reg, by: By, to: L) {
+    fn jump_with(&mut self, code: u32, dst: Reg, by: RightOperand, to: L) {
         let (kind, src, imm) = by.parts();
         self.jumps.push((self.out.len(), to));
         self.push(code | kind, dst, src, 0, imm);
@@ -282,7 +282,7 @@ impl<L: Copy + Eq + Hash> Assembler<L> {
     }
 
     /// Fills in the offsets of all jumps and returns the instructions.
-    pub fn link(mut self) -> Result<Vec<Insn>, TooLong> {
+    pub fn resolve_jumps(mut self) -> Result<Vec<Insn>, TooLong> {
         let len = self.out.len();
         for (at, label) in &self.jumps {
             let over = self.places.get(label).and_then(|to| i16::try_from(*to as isize - *at as isize - 1).ok()).ok_or(TooLong(len))?;

@@ -1,10 +1,10 @@
-//! Compares the eBPF compiler, the interpreter and libpcap: runs every expression on every packet on every hook in the
-//! kernel (`BPF_PROG_TEST_RUN`).
+//! Compares the eBPF compiler, the interpreter and libpcap: runs every expression on every packet with every kind of
+//! context in the kernel (`BPF_PROG_TEST_RUN`).
 
 use super::{
     assembler::R0,
     cbpf::Program,
-    ebpf::{Forced, Hook, Insn, OnMatch, Target, compile, compile_as},
+    ebpf::{ContextKind, Insn, OnMatch, Target, TestConditions, compile, compile_as},
 };
 use crate::capture::{
     Link, StrippedTag,
@@ -81,7 +81,7 @@ fn expressions() -> Vec<String> {
     let ports = (0..40).map(|n| format!("tcp port {}", 1000 + n)).collect::<Vec<_>>().join(" or ");
     all.push(format!("{ports} or (vlan and ({ports} or (vlan and ({ports}))))"));
     all.push((0..400).map(|n| format!("host 172.16.{}.{}", n / 250, n % 250 + 1)).collect::<Vec<_>>().join(" or ") + " or host 10.0.0.1");
-    let wanted = super::Wanted {
+    let spec = super::FilterSpec {
         ports: [80, 443, 5432]
             .iter()
             .map(|port| super::Ports::one(*port, super::Transports::Tcp))
@@ -90,9 +90,9 @@ fn expressions() -> Vec<String> {
         icmp: true,
         vlans: true,
         excluded: vec!["10.0.0.1:443".parse().unwrap()],
-        ..super::Wanted::default()
+        ..super::FilterSpec::default()
     };
-    all.push(wanted.expression());
+    all.push(spec.expression());
     all
 }
 
@@ -194,20 +194,20 @@ fn packets() -> Vec<Vec<u8>> {
 
 const HIT: i32 = 1;
 
-/// For a hook: the program type, the return value for no match, and how many leading bytes a test run removes before
-/// the program sees the frame.
-fn kind(hook: Hook) -> (ProgramKind, i32, usize) {
-    match hook {
-        Hook::Xdp => (sys::XDP, 2, 0),
-        Hook::Tc => (sys::TC, -1, 0),
-        Hook::Socket => (sys::SOCKET_FILTER, 0, 14),
+/// For a kind of context: the program type, the return value for no match, and how many leading bytes a test run removes
+/// before the program sees the frame.
+fn kind(context: ContextKind) -> (ProgramKind, i32, usize) {
+    match context {
+        ContextKind::Xdp => (sys::XDP, 2, 0),
+        ContextKind::Tc => (sys::TC, -1, 0),
+        ContextKind::Socket => (sys::SOCKET_FILTER, 0, 14),
     }
 }
 
 /// Whether this process may load eBPF programs. If not, prints that the test is skipped; in CI it panics.
 pub(crate) fn privileged(test: &str) -> bool {
     let nothing = [Insn::mov_constant(R0, 0), Insn::exit()];
-    match sys::load(kind(Hook::Xdp).0, &nothing, "probe") {
+    match sys::load(kind(ContextKind::Xdp).0, &nothing, "probe") {
         Ok(_) => true,
         Err(error) if std::env::var("CI").is_ok_and(|ci| ci == "true") => panic!("{test} must run in CI: bpf(2): {error}"),
         Err(error) => {
@@ -217,11 +217,11 @@ pub(crate) fn privileged(test: &str) -> bool {
     }
 }
 
-fn load(hook: Hook, program: &Program, forced: Forced) -> OwnedFd {
-    let (kind, no_match, _) = kind(hook);
-    let target = Target { hook, tags: false, on_match: OnMatch::Return(HIT), no_match };
+fn load(context: ContextKind, program: &Program, forced: TestConditions) -> OwnedFd {
+    let (kind, no_match, _) = kind(context);
+    let target = Target { context, tags: false, on_match: OnMatch::Return(HIT), no_match };
     let insns = compile_as(program, &target, forced).unwrap();
-    sys::load(kind, &insns, "filter").unwrap_or_else(|error| panic!("{hook:?} {forced:?}: {error}"))
+    sys::load(kind, &insns, "filter").unwrap_or_else(|error| panic!("{context:?} {forced:?}: {error}"))
 }
 
 #[test]
@@ -231,14 +231,14 @@ fn compiler_interpreter_and_libpcap_agree() {
     }
     const TAG: StrippedTag = StrippedTag { tpid: 0x8100, tci: 7 };
     let forms = [
-        (Hook::Xdp, false, false),
-        (Hook::Xdp, true, false),
-        (Hook::Tc, false, false),
-        (Hook::Tc, true, false),
-        (Hook::Tc, false, true),
-        (Hook::Tc, true, true),
-        (Hook::Socket, false, false),
-        (Hook::Socket, false, true),
+        (ContextKind::Xdp, false, false),
+        (ContextKind::Xdp, true, false),
+        (ContextKind::Tc, false, false),
+        (ContextKind::Tc, true, false),
+        (ContextKind::Tc, false, true),
+        (ContextKind::Tc, true, true),
+        (ContextKind::Socket, false, false),
+        (ContextKind::Socket, false, true),
     ];
     let (packets, expressions) = (packets(), expressions());
     assert!(packets.len() >= 500 && expressions.len() >= 50, "{} packets, {} expressions", packets.len(), expressions.len());
@@ -259,9 +259,9 @@ fn compiler_interpreter_and_libpcap_agree() {
                 want.push(theirs);
             }
         }
-        for (hook, slow, tagged) in forms {
-            let loaded = load(hook, &program, Forced { slow, tag: tagged.then_some(0x8100_0007) });
-            let front = kind(hook).2;
+        for (context, slow, tagged) in forms {
+            let loaded = load(context, &program, TestConditions { slow, tag: tagged.then_some(0x8100_0007) });
+            let front = kind(context).2;
             let mut padded = vec![0; front];
             for (frame, want) in packets.iter().zip(&want[usize::from(tagged)]) {
                 padded.truncate(front);
@@ -269,13 +269,13 @@ fn compiler_interpreter_and_libpcap_agree() {
                 let got = match sys::test_run(loaded.as_fd(), &padded, 1) {
                     Ok((got, _)) => got == HIT as u32,
                     // Newer kernels do not run a TC program on an IP packet shorter than its header.
-                    Err(_) if hook == Hook::Tc && frame.len() < 54 => continue,
-                    Err(error) => panic!("{hook:?} {} bytes: {error}", frame.len()),
+                    Err(_) if context == ContextKind::Tc && frame.len() < 54 => continue,
+                    Err(error) => panic!("{context:?} {} bytes: {error}", frame.len()),
                 };
                 runs += 1;
                 hits += usize::from(got);
                 if got != *want {
-                    wrong.push(format!("`{text}` {hook:?} slow {slow} tagged {tagged}: compiler {got}, libpcap {want}: {frame:02x?}"));
+                    wrong.push(format!("`{text}` {context:?} slow {slow} tagged {tagged}: compiler {got}, libpcap {want}: {frame:02x?}"));
                 }
             }
         }
@@ -292,16 +292,16 @@ fn a_match_calls_what_is_in_the_jump_table() {
         return;
     }
     let program = Program::compile("tcp port 80 or (vlan and tcp port 80)", Link::Ethernet).unwrap();
-    for hook in [Hook::Xdp, Hook::Tc, Hook::Socket] {
-        let (kind, no_match, front) = kind(hook);
+    for context in [ContextKind::Xdp, ContextKind::Tc, ContextKind::Socket] {
+        let (kind, no_match, front) = kind(context);
         let table = sys::prog_array(2).unwrap();
         let called = [Insn::mov_constant(R0, HIT), Insn::exit()];
         let called = sys::load(kind, &called, "called").unwrap();
         let on_match = OnMatch::TailCall { table: std::os::fd::AsRawFd::as_raw_fd(&table), slot: 1 };
-        let filter = sys::load(kind, &compile(&program, &Target { hook, tags: true, on_match, no_match }).unwrap(), "filter").unwrap();
+        let filter = sys::load(kind, &compile(&program, &Target { context, tags: true, on_match, no_match }).unwrap(), "filter").unwrap();
         let frame = [vec![0; front], ipv4(6, &l4(1, 80, true, b""), 0, 0, [[1; 4], [2; 4]])].concat();
-        assert_eq!(sys::test_run(filter.as_fd(), &frame, 1).unwrap().0, no_match as u32, "{hook:?}: the table is empty");
+        assert_eq!(sys::test_run(filter.as_fd(), &frame, 1).unwrap().0, no_match as u32, "{context:?}: the table is empty");
         sys::set_slot(table.as_fd(), 1, called.as_fd()).unwrap();
-        assert_eq!(sys::test_run(filter.as_fd(), &frame, 1).unwrap().0, HIT as u32, "{hook:?}");
+        assert_eq!(sys::test_run(filter.as_fd(), &frame, 1).unwrap().0, HIT as u32, "{context:?}");
     }
 }

@@ -44,7 +44,7 @@ impl Ports {
 
 /// What the filter has to match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct FilterSpec {
     /// Ports of the protocols, in the order of registration.
     pub ports: Vec<Ports>,
     /// Match ICMP and ICMPv6.
@@ -52,14 +52,14 @@ pub struct Wanted {
     /// Also match frames with one or two VLAN tags (`with_vlans`).
     pub vlans: bool,
     /// The user's `bpf_filter`, which replaces the generated expression.
-    pub custom: Option<String>,
+    pub user_expression: Option<String>,
     /// Match everything except `excluded`: flows are on, and no filter is set that narrows them.
     pub everything: bool,
     /// Servers of this program's own connections (outputs), which are not captured.
     pub excluded: Vec<SocketAddr>,
 }
 
-impl Wanted {
+impl FilterSpec {
     /// The pcap-filter(7) expression for frames with a link header; empty if it matches everything.
     pub fn expression(&self) -> String {
         self.text(self.vlans)
@@ -71,15 +71,15 @@ impl Wanted {
     }
 
     fn text(&self, vlans: bool) -> String {
-        if let Some(custom) = &self.custom {
+        if let Some(user_expression) = &self.user_expression {
             // The exclusion comes first, because the keyword `vlan` in the user's expression shifts every offset behind
             // it.
-            return both(&self.exclusion(), custom);
+            return conjunction(&self.exclusion(), user_expression);
         }
         if self.everything {
             return self.exclusion();
         }
-        let plain = both(&self.ports_text(), &self.exclusion());
+        let plain = conjunction(&self.ports_text(), &self.exclusion());
         if !vlans || plain.is_empty() {
             return plain;
         }
@@ -114,7 +114,7 @@ impl Wanted {
         let has = |not: Transports| self.ports.iter().any(|ports| ports.transports != not);
         let protocols: Vec<u8> = [(has(Transports::Udp), 6), (has(Transports::Tcp), 17)]
             .into_iter()
-            .filter_map(|(wanted, number)| wanted.then_some(number))
+            .filter_map(|(carried, number)| carried.then_some(number))
             .collect();
         if protocols.is_empty() {
             return None;
@@ -141,7 +141,7 @@ impl Wanted {
 }
 
 /// `a and b`, either of which may be empty. The result needs no further parentheses in front of `or`.
-fn both(a: &str, b: &str) -> String {
+fn conjunction(a: &str, b: &str) -> String {
     match (a.is_empty(), b.is_empty()) {
         (false, false) => format!("(({a}) and ({b}))"),
         (true, _) => b.to_owned(),
@@ -165,19 +165,19 @@ pub struct Filters {
 }
 
 impl Filters {
-    /// Compiles the filter that `wanted` describes.
+    /// Compiles the filter that `spec` describes.
     ///
     /// # Errors
     /// When libpcap refuses the expression.
-    pub fn new(wanted: &Wanted) -> Result<Self, Error> {
-        let text = wanted.expression();
+    pub fn new(spec: &FilterSpec) -> Result<Self, Error> {
+        let text = spec.expression();
         if text.is_empty() {
             return Ok(Self::default());
         }
         let ethernet = Some(Program::compile(&text, Link::Ethernet)?);
-        let raw_ip = wanted.expression_raw_ip();
+        let raw_ip = spec.expression_raw_ip();
         let raw_ip = Program::compile(&raw_ip, Link::RawIp).ok().or_else(|| Program::compile(&without_vlans(&raw_ip)?, Link::RawIp).ok());
-        Ok(Self { text, ethernet, raw_ip, user: wanted.custom.clone() })
+        Ok(Self { text, ethernet, raw_ip, user: spec.user_expression.clone() })
     }
 
     /// Compiles an expression that is used as it is.
@@ -185,7 +185,7 @@ impl Filters {
     /// # Errors
     /// When libpcap refuses the expression.
     pub fn from_text(text: &str) -> Result<Self, Error> {
-        Self::new(&Wanted { custom: Some(text.to_owned()), ..Wanted::default() })
+        Self::new(&FilterSpec { user_expression: Some(text.to_owned()), ..FilterSpec::default() })
     }
 
     /// Whether the filter matches everything.

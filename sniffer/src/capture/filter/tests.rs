@@ -2,30 +2,30 @@
 
 use super::*;
 
-fn packetbeats() -> Wanted {
+fn packetbeats() -> FilterSpec {
     let ports = vec![
         Ports::one(80, Transports::Tcp),
         Ports::one(53, Transports::Both),
         Ports { first: 8000, last: 8010, transports: Transports::Tcp },
     ];
-    Wanted { ports, icmp: true, ..Wanted::default() }
+    FilterSpec { ports, icmp: true, ..FilterSpec::default() }
 }
 
 #[test]
 fn the_text() {
-    let icmp = Wanted { icmp: true, ..Wanted::default() };
+    let icmp = FilterSpec { icmp: true, ..FilterSpec::default() };
     assert_eq!(icmp.expression(), "icmp or icmp6");
     let want = "tcp port 80 or port 53 or tcp portrange 8000-8010 or icmp or icmp6 or ";
     assert!(packetbeats().expression().starts_with(want), "want {want}\nhave {}", packetbeats().expression());
-    let excluded = Wanted {
-        custom: Some("vlan 7".into()),
+    let excluded = FilterSpec {
+        user_expression: Some("vlan 7".into()),
         excluded: vec!["10.0.0.1:9200".parse().unwrap(), "[fd00::1]:9200".parse().unwrap()],
-        ..Wanted::default()
+        ..FilterSpec::default()
     };
     assert_eq!(excluded.expression(), "((not ((host 10.0.0.1 and tcp port 9200) or (host fd00::1 and tcp port 9200))) and (vlan 7))");
-    assert_eq!(Wanted { everything: true, ..Wanted::default() }.expression(), "");
+    assert_eq!(FilterSpec { everything: true, ..FilterSpec::default() }.expression(), "");
     assert_eq!(
-        Wanted { icmp: true, vlans: true, ..Wanted::default() }.expression(),
+        FilterSpec { icmp: true, vlans: true, ..FilterSpec::default() }.expression(),
         "icmp or icmp6 or (vlan and (icmp or icmp6 or (vlan and (icmp or icmp6))))"
     );
 }
@@ -61,10 +61,10 @@ fn what_it_matches() {
         ("our own output", ipv4(0, 6, &[], [9200, 80]), false, false),
         ("our own output, tagged", ipv4(0, 6, &[tag], [9200, 80]), false, false),
     ];
-    let mut wanted = Wanted { excluded: vec!["10.0.0.1:9200".parse().unwrap()], ..packetbeats() };
+    let mut spec = FilterSpec { excluded: vec!["10.0.0.1:9200".parse().unwrap()], ..packetbeats() };
     for vlans in [false, true] {
-        wanted.vlans = vlans;
-        let filters = Filters::new(&wanted).unwrap();
+        spec.vlans = vlans;
+        let filters = Filters::new(&spec).unwrap();
         for (name, frame, plain, with_vlans) in cases {
             let want = if vlans { *with_vlans } else { *plain };
             let got = filters.ethernet.as_ref().unwrap().matches(frame, frame.len() as u32, None);
@@ -79,6 +79,6 @@ fn what_it_matches() {
 
 #[test]
 fn nothing_wanted_matches_nothing() {
-    let filters = Filters::new(&Wanted::default()).unwrap();
+    let filters = Filters::new(&FilterSpec::default()).unwrap();
     assert!(!filters.ethernet.unwrap().matches(&[0; 60], 60, None));
 }

@@ -6,7 +6,7 @@ use sniffer::capture::{
     Link, StrippedTag,
     filter::{
         cbpf::{Instruction, MAX_INSTRUCTIONS, Program},
-        ebpf::{Hook, Insn, OnMatch, Target, compile},
+        ebpf::{ContextKind, Insn, OnMatch, Target, compile},
     },
 };
 
@@ -85,10 +85,10 @@ fn check(program: &Program) {
         assert_eq!(plain, program.matches(frame, frame.len() as u32, None), "the same frame again");
         program.matches(frame, 70_000, Some(TAG));
     }
-    for hook in [Hook::Xdp, Hook::Tc, Hook::Socket] {
+    for context in [ContextKind::Xdp, ContextKind::Tc, ContextKind::Socket] {
         for tags in [false, true] {
             for on_match in [OnMatch::Return(1), OnMatch::TailCall { table: 3, slot: 1 }] {
-                if let Ok(insns) = compile(program, &Target { hook, tags, on_match, no_match: 0 }) {
+                if let Ok(insns) = compile(program, &Target { context, tags, on_match, no_match: 0 }) {
                     check_compiled(&insns, program);
                 }
             }

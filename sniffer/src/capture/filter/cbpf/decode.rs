@@ -1,6 +1,6 @@
 //! Decodes classic BPF instructions (`linux/bpf_common.h`, `linux/filter.h`) to [`Op`]s; refuses invalid ones.
 
-use super::{Alu, Error, From, Instruction, MEMORY, Op, Operand, Register, Test, Verdict};
+use super::{Alu, Error, Instruction, LoadFrom, MEMORY, Op, Operand, Register, ReturnValue, Test};
 use aya_obj::generated::{
     BPF_ABS, BPF_ADD, BPF_ALU, BPF_AND, BPF_B, BPF_DIV, BPF_H, BPF_IMM, BPF_IND, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JMP, BPF_JSET,
     BPF_K, BPF_LD, BPF_LDX, BPF_LEN, BPF_LSH, BPF_MEM, BPF_MOD, BPF_MSH, BPF_MUL, BPF_NEG, BPF_OR, BPF_RET, BPF_RSH, BPF_ST, BPF_STX,
@@ -53,8 +53,8 @@ pub(super) fn decode(at: usize, instruction: Instruction, len: usize) -> Result<
             Ok(Op::Branch { test, with: by, yes: target(usize::from(jt))?, no: target(usize::from(jf))? })
         }
         BPF_RET => match code & RETURNED {
-            BPF_K => Ok(Op::Return(Verdict::Constant(k))),
-            RETURN_A => Ok(Op::Return(Verdict::A)),
+            BPF_K => Ok(Op::Return(ReturnValue::Constant(k))),
+            RETURN_A => Ok(Op::Return(ReturnValue::A)),
             _ => Err(wrong("returns an unknown register")),
         },
         // BPF_MISC is the only value left of the three bits.
@@ -74,16 +74,16 @@ fn load(to: Register, code: u32, k: u32) -> Result<Op, &'static str> {
         return Err("reads what only a packet socket of Linux has (`inbound`, `outbound`, metadata): not known here");
     }
     let from = match mode {
-        BPF_IMM => From::Constant(k),
-        BPF_ABS => From::At { offset: k, size },
-        BPF_IND => From::AtX { offset: k, size },
-        BPF_MEM => From::Memory(slot(k)?),
-        BPF_LEN => From::Length,
-        BPF_MSH => From::HeaderLength { offset: k },
+        BPF_IMM => LoadFrom::Constant(k),
+        BPF_ABS => LoadFrom::At { offset: k, size },
+        BPF_IND => LoadFrom::AtX { offset: k, size },
+        BPF_MEM => LoadFrom::Memory(slot(k)?),
+        BPF_LEN => LoadFrom::Length,
+        BPF_MSH => LoadFrom::HeaderLength { offset: k },
         _ => return Err("a load of unknown mode"),
     };
     match (to, from) {
-        (Register::X, From::At { .. } | From::AtX { .. }) | (Register::A, From::HeaderLength { .. }) => {
+        (Register::X, LoadFrom::At { .. } | LoadFrom::AtX { .. }) | (Register::A, LoadFrom::HeaderLength { .. }) => {
             Err("a load into the wrong register")
         }
         _ => Ok(Op::Load { to, from }),

@@ -1,6 +1,6 @@
 //! Runs a classic BPF program on a frame. A VLAN tag in the metadata is read as if it were in the frame.
 
-use super::{Alu, From, MEMORY, Op, Operand, Program, Register, Test, Verdict};
+use super::{Alu, LoadFrom, MEMORY, Op, Operand, Program, Register, ReturnValue, Test};
 use crate::capture::StrippedTag;
 
 impl Program {
@@ -19,12 +19,12 @@ impl Program {
             match op {
                 Op::Load { to, from } => {
                     let value = match from {
-                        From::Constant(k) => k,
-                        From::Memory(slot) => *memory.get(slot)?,
-                        From::Length => frame.len(),
-                        From::At { offset, size } => frame.load(offset, size)?,
-                        From::AtX { offset, size } => frame.load(x.checked_add(offset)?, size)?,
-                        From::HeaderLength { offset } => (frame.load(offset, 1)? & 15) << 2,
+                        LoadFrom::Constant(k) => k,
+                        LoadFrom::Memory(slot) => *memory.get(slot)?,
+                        LoadFrom::Length => frame.len(),
+                        LoadFrom::At { offset, size } => frame.load(offset, size)?,
+                        LoadFrom::AtX { offset, size } => frame.load(x.checked_add(offset)?, size)?,
+                        LoadFrom::HeaderLength { offset } => (frame.load(offset, 1)? & 15) << 2,
                     };
                     *(if to == Register::A { &mut a } else { &mut x }) = value;
                 }
@@ -42,8 +42,8 @@ impl Program {
                     };
                     pc = if holds { yes } else { no };
                 }
-                Op::Return(Verdict::Constant(k)) => return Some(k),
-                Op::Return(Verdict::A) => return Some(a),
+                Op::Return(ReturnValue::Constant(k)) => return Some(k),
+                Op::Return(ReturnValue::A) => return Some(a),
                 Op::Move { to: Register::A } => a = x,
                 Op::Move { to: Register::X } => x = a,
             }

@@ -67,7 +67,7 @@ pub enum Register {
 
 /// The operand of a load. Sizes are 1, 2 or 4 bytes; frames are read in big-endian order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum From {
+pub enum LoadFrom {
     /// A constant.
     Constant(u32),
     /// The word of memory with this index.
@@ -143,7 +143,7 @@ pub enum Test {
 pub enum Op {
     Load {
         to: Register,
-        from: From,
+        from: LoadFrom,
     },
     Store {
         register: Register,
@@ -163,7 +163,7 @@ pub enum Op {
         yes: usize,
         no: usize,
     },
-    Return(Verdict),
+    Return(ReturnValue),
     /// Copies the other register to `to`.
     Move {
         to: Register,
@@ -173,7 +173,7 @@ pub enum Op {
 /// The return value of a program: 0 means that the frame does not match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum Verdict {
+pub enum ReturnValue {
     Constant(u32),
     A,
 }
@@ -204,7 +204,10 @@ impl Program {
 
     /// The program that matches no frame.
     pub fn nothing() -> Self {
-        Self { raw: vec![Instruction { code: (BPF_RET | BPF_K) as u16, jt: 0, jf: 0, k: 0 }], ops: vec![Op::Return(Verdict::Constant(0))] }
+        Self {
+            raw: vec![Instruction { code: (BPF_RET | BPF_K) as u16, jt: 0, jf: 0, k: 0 }],
+            ops: vec![Op::Return(ReturnValue::Constant(0))],
+        }
     }
 
     /// Compiles the pcap-filter(7) expression `text` with libpcap, for frames that begin with `link`.

@@ -1,10 +1,10 @@
 //! Compiles the loads of the classic program, for each form: from a fixed or computed offset, across a VLAN tag in the
 //! metadata, and of the frame's length.
 
-use super::{A, Access, CTX, Compiler, DATA, END, FP, Form, Hook, Label, TAG, X, memory, sk_buff};
+use super::{A, Access, CTX, Compiler, ContextKind, DATA, END, FP, Form, Label, TAG, X, memory, sk_buff};
 use crate::capture::filter::{
-    assembler::{By, If, R0, R1, R2, R3, R4, Reg, Size},
-    cbpf::From,
+    assembler::{Comparison, R0, R1, R2, R3, R4, Reg, RightOperand, Size},
+    cbpf::LoadFrom,
 };
 use aya_obj::generated::{BPF_ADD, BPF_AND, BPF_LSH, BPF_OR, BPF_RSH, bpf_func_id};
 
@@ -24,26 +24,26 @@ const TAG_LEN: u32 = TAG_END - TAG_START;
 
 impl Compiler<'_> {
     /// Loads into `dst`. Returns false if the offset is beyond every frame; the code then jumps to `NoMatch`.
-    pub(super) fn from(&mut self, form: Form, pc: usize, dst: Reg, from: From, bound: &mut u32) -> bool {
+    pub(super) fn emit_load(&mut self, form: Form, pc: usize, dst: Reg, from: LoadFrom, bound: &mut u32) -> bool {
         match from {
-            From::Constant(k) => self.asm.constant(dst, k),
-            From::Memory(slot) => self.asm.load(Size::Word, dst, FP, memory(slot)),
-            From::Length => self.length(form, dst),
-            From::At { offset, size } => return self.at(form, pc, dst, offset, size, bound),
-            From::AtX { offset, size } => return self.at_x(form, pc, offset, size, *bound),
-            From::HeaderLength { offset } => {
-                if !self.at(form, pc, X, offset, 1, bound) {
+            LoadFrom::Constant(k) => self.asm.constant(dst, k),
+            LoadFrom::Memory(slot) => self.asm.load(Size::Word, dst, FP, memory(slot)),
+            LoadFrom::Length => self.load_length(form, dst),
+            LoadFrom::At { offset, size } => return self.load_at(form, pc, dst, offset, size, bound),
+            LoadFrom::AtX { offset, size } => return self.load_at_x(form, pc, offset, size, *bound),
+            LoadFrom::HeaderLength { offset } => {
+                if !self.load_at(form, pc, X, offset, 1, bound) {
                     return false;
                 }
-                self.asm.alu32(BPF_AND, X, By::Constant(15));
-                self.asm.alu32(BPF_LSH, X, By::Constant(2));
+                self.asm.alu32(BPF_AND, X, RightOperand::Constant(15));
+                self.asm.alu32(BPF_LSH, X, RightOperand::Constant(2));
             }
         }
         true
     }
 
-    fn length(&mut self, form: Form, dst: Reg) {
-        if self.hook == Hook::Xdp {
+    fn load_length(&mut self, form: Form, dst: Reg) {
+        if self.context == ContextKind::Xdp {
             if dst == X {
                 self.asm.store(Size::Double, FP, SAVED, A);
             }
@@ -56,104 +56,104 @@ impl Compiler<'_> {
         } else {
             self.asm.load(Size::Word, dst, CTX, sk_buff::LEN);
             if form.stripped {
-                self.asm.alu32(BPF_ADD, dst, By::Constant(TAG_LEN as i32));
+                self.asm.alu32(BPF_ADD, dst, RightOperand::Constant(TAG_LEN as i32));
             }
         }
     }
 
     /// Loads from a fixed offset. Returns false if the offset is beyond every frame; the code then jumps to `NoMatch`.
-    fn at(&mut self, form: Form, pc: usize, dst: Reg, offset: u32, size: u32, bound: &mut u32) -> bool {
+    fn load_at(&mut self, form: Form, pc: usize, dst: Reg, offset: u32, size: u32, bound: &mut u32) -> bool {
         let Some(end) = offset.checked_add(size).filter(|end| *end <= MAX_OFFSET) else {
             self.asm.jump(Label::NoMatch);
             return false;
         };
         if !form.stripped || end <= TAG_START {
-            self.packet(form, pc, dst, offset, size, bound);
+            self.load_packet(form, pc, dst, offset, size, bound);
         } else if offset >= TAG_END {
-            self.packet(form, pc, dst, offset - TAG_LEN, size, bound);
+            self.load_packet(form, pc, dst, offset - TAG_LEN, size, bound);
         } else if offset >= TAG_START && end <= TAG_END {
-            self.tag(dst, TAG_END - end, size);
+            self.load_tag(dst, TAG_END - end, size);
         } else if offset < TAG_START {
-            // The load begins in the MAC addresses and ends in the tag. There is no load of three bytes: `part` loads
-            // four that have the same end.
+            // The load begins in the MAC addresses and ends in the tag. There is no load of three
+            // bytes, so `load_bytes_ending_at` loads four bytes with the same end.
             let (before, inside) = (TAG_START - offset, end - TAG_START);
-            self.part(form, pc, TAG_START, before, bound);
-            self.asm.alu32(BPF_LSH, A, By::Constant(inside as i32 * 8));
-            self.tag(R1, TAG_LEN - inside, inside);
-            self.asm.alu32(BPF_OR, A, By::Reg(R1));
+            self.load_bytes_ending_at(form, pc, TAG_START, before, bound);
+            self.asm.alu32(BPF_LSH, A, RightOperand::Constant(inside as i32 * 8));
+            self.load_tag(R1, TAG_LEN - inside, inside);
+            self.asm.alu32(BPF_OR, A, RightOperand::Reg(R1));
         } else {
             // The load begins in the tag and ends behind it.
             let (inside, behind) = (TAG_END - offset, end - TAG_END);
-            self.part(form, pc, TAG_START + behind, behind, bound);
-            self.tag(R1, 0, inside);
-            self.asm.alu32(BPF_LSH, R1, By::Constant(behind as i32 * 8));
-            self.asm.alu32(BPF_OR, A, By::Reg(R1));
+            self.load_bytes_ending_at(form, pc, TAG_START + behind, behind, bound);
+            self.load_tag(R1, 0, inside);
+            self.asm.alu32(BPF_LSH, R1, RightOperand::Constant(behind as i32 * 8));
+            self.asm.alu32(BPF_OR, A, RightOperand::Reg(R1));
         }
         true
     }
 
     /// Loads the `size` bytes (1 to 3) of the packet that end before offset `end` into A.
-    fn part(&mut self, form: Form, pc: usize, end: u32, size: u32, bound: &mut u32) {
+    fn load_bytes_ending_at(&mut self, form: Form, pc: usize, end: u32, size: u32, bound: &mut u32) {
         if size == 3 {
-            self.packet(form, pc, A, end - 4, 4, bound);
-            self.asm.alu32(BPF_AND, A, By::Constant(0x00ff_ffff));
+            self.load_packet(form, pc, A, end - 4, 4, bound);
+            self.asm.alu32(BPF_AND, A, RightOperand::Constant(0x00ff_ffff));
         } else {
-            self.packet(form, pc, A, end - size, size, bound);
+            self.load_packet(form, pc, A, end - size, size, bound);
         }
     }
 
     /// Loads `size` bytes of the tag, which are followed by `behind` more bytes of it.
-    fn tag(&mut self, dst: Reg, behind: u32, size: u32) {
+    fn load_tag(&mut self, dst: Reg, behind: u32, size: u32) {
         self.asm.load(Size::Word, dst, FP, TAG);
         if behind > 0 {
-            self.asm.alu32(BPF_RSH, dst, By::Constant(behind as i32 * 8));
+            self.asm.alu32(BPF_RSH, dst, RightOperand::Constant(behind as i32 * 8));
         }
         if size < TAG_LEN {
-            self.asm.alu32(BPF_AND, dst, By::Constant((1i32 << (size * 8)) - 1));
+            self.asm.alu32(BPF_AND, dst, RightOperand::Constant((1i32 << (size * 8)) - 1));
         }
     }
 
     /// Loads from the offset X + `offset` into A. Returns false if that is beyond every frame; the code then jumps to
     /// `NoMatch`.
-    fn at_x(&mut self, form: Form, pc: usize, offset: u32, size: u32, bound: u32) -> bool {
+    fn load_at_x(&mut self, form: Form, pc: usize, offset: u32, size: u32, bound: u32) -> bool {
         if offset > MAX_OFFSET {
             self.asm.jump(Label::NoMatch);
             return false;
         }
         self.asm.mov32(R2, X);
-        self.asm.add(R2, By::Constant(offset as i32));
-        self.asm.jump_if(If::Greater, R2, By::Constant((MAX_OFFSET - size) as i32), Label::NoMatch);
+        self.asm.add(R2, RightOperand::Constant(offset as i32));
+        self.asm.jump_if(Comparison::Greater, R2, RightOperand::Constant((MAX_OFFSET - size) as i32), Label::NoMatch);
         if !form.stripped {
-            self.packet_at_r2(form, pc, size);
+            self.load_packet_at_r2(form, pc, size);
             return true;
         }
         // The offset is known only at run time, and so is whether it lies before, in or behind the tag.
-        let (behind, before, done) = (self.local(), self.local(), self.local());
-        self.asm.jump_if(If::GreaterOrEqual, R2, By::Constant(TAG_END as i32), behind);
-        self.asm.jump_if(If::LessOrEqual, R2, By::Constant(TAG_START as i32 - size as i32), before);
-        let cases: Vec<(u32, Label)> = (TAG_START + 1 - size..TAG_END).map(|at| (at, self.local())).collect();
+        let (behind, before, done) = (self.new_local(), self.new_local(), self.new_local());
+        self.asm.jump_if(Comparison::GreaterOrEqual, R2, RightOperand::Constant(TAG_END as i32), behind);
+        self.asm.jump_if(Comparison::LessOrEqual, R2, RightOperand::Constant(TAG_START as i32 - size as i32), before);
+        let cases: Vec<(u32, Label)> = (TAG_START + 1 - size..TAG_END).map(|at| (at, self.new_local())).collect();
         for (at, label) in &cases {
-            self.asm.jump_if(If::Equal, R2, By::Constant(*at as i32), *label);
+            self.asm.jump_if(Comparison::Equal, R2, RightOperand::Constant(*at as i32), *label);
         }
         self.asm.jump(Label::NoMatch);
         for (at, label) in cases {
             self.asm.place(label);
             // A bound proved on one of these branches does not hold behind them, so each gets its own copy.
-            self.at(form, pc, A, at, size, &mut bound.clone());
+            self.load_at(form, pc, A, at, size, &mut bound.clone());
             self.asm.jump(done);
         }
         self.asm.place(before);
-        self.packet_at_r2(form, pc, size);
+        self.load_packet_at_r2(form, pc, size);
         self.asm.jump(done);
         self.asm.place(behind);
-        self.asm.add(R2, By::Constant(-(TAG_LEN as i32)));
-        self.packet_at_r2(form, pc, size);
+        self.asm.add(R2, RightOperand::Constant(-(TAG_LEN as i32)));
+        self.load_packet_at_r2(form, pc, size);
         self.asm.place(done);
         true
     }
 
     /// Loads from a fixed offset of the packet, without regard to a stripped tag.
-    fn packet(&mut self, form: Form, pc: usize, dst: Reg, offset: u32, size: u32, bound: &mut u32) {
+    fn load_packet(&mut self, form: Form, pc: usize, dst: Reg, offset: u32, size: u32, bound: &mut u32) {
         let width = Size::of_bytes(size);
         match form.access {
             Access::Direct => {
@@ -161,22 +161,22 @@ impl Compiler<'_> {
                 if end > *bound {
                     *bound = end;
                     self.asm.mov(R1, DATA);
-                    self.asm.add(R1, By::Constant(end as i32));
-                    self.asm.jump_if(If::Greater, R1, By::Reg(END), Label::Pc(Form { access: Access::Call, ..form }, pc));
+                    self.asm.add(R1, RightOperand::Constant(end as i32));
+                    self.asm.jump_if(Comparison::Greater, R1, RightOperand::Reg(END), Label::Pc(Form { access: Access::Call, ..form }, pc));
                 }
                 // The offset of an instruction is a signed 16-bit number.
                 if let Ok(offset) = i16::try_from(offset) {
                     self.asm.load(width, dst, DATA, offset);
                 } else {
                     self.asm.mov(R1, DATA);
-                    self.asm.add(R1, By::Constant(offset as i32));
+                    self.asm.add(R1, RightOperand::Constant(offset as i32));
                     self.asm.load(width, dst, R1, 0);
                 }
                 self.asm.big_endian(dst, size);
             }
             Access::Call => {
                 self.asm.constant(R2, offset);
-                self.call(dst, size);
+                self.call_load_bytes(dst, size);
             }
             Access::LoadAbsolute if dst == A => self.asm.load_absolute(width, offset),
             Access::LoadAbsolute => {
@@ -189,37 +189,37 @@ impl Compiler<'_> {
     }
 
     /// Loads into A from the offset in R2, which is at most `MAX_OFFSET - size`.
-    fn packet_at_r2(&mut self, form: Form, pc: usize, size: u32) {
+    fn load_packet_at_r2(&mut self, form: Form, pc: usize, size: u32) {
         let width = Size::of_bytes(size);
         match form.access {
             Access::Direct => {
                 self.asm.mov(R1, DATA);
-                self.asm.add(R1, By::Reg(R2));
+                self.asm.add(R1, RightOperand::Reg(R2));
                 self.asm.mov(R3, R1);
-                self.asm.add(R3, By::Constant(size as i32));
-                self.asm.jump_if(If::Greater, R3, By::Reg(END), Label::Pc(Form { access: Access::Call, ..form }, pc));
+                self.asm.add(R3, RightOperand::Constant(size as i32));
+                self.asm.jump_if(Comparison::Greater, R3, RightOperand::Reg(END), Label::Pc(Form { access: Access::Call, ..form }, pc));
                 self.asm.load(width, A, R1, 0);
                 self.asm.big_endian(A, size);
             }
-            Access::Call => self.call(A, size),
+            Access::Call => self.call_load_bytes(A, size),
             Access::LoadAbsolute => self.asm.load_indirect(width, R2),
         }
     }
 
     /// Loads from the offset in R2 by a helper call, which also reads the fragments of a nonlinear packet.
-    fn call(&mut self, dst: Reg, size: u32) {
+    fn call_load_bytes(&mut self, dst: Reg, size: u32) {
         if dst != A {
             self.asm.store(Size::Double, FP, SAVED, A);
         }
         self.asm.mov(R1, CTX);
         self.asm.mov(R3, FP);
-        self.asm.add(R3, By::Constant(BUFFER.into()));
+        self.asm.add(R3, RightOperand::Constant(BUFFER.into()));
         self.asm.constant(R4, size);
-        self.asm.call(match self.hook {
-            Hook::Xdp => bpf_func_id::BPF_FUNC_xdp_load_bytes,
-            Hook::Tc | Hook::Socket => bpf_func_id::BPF_FUNC_skb_load_bytes,
+        self.asm.call(match self.context {
+            ContextKind::Xdp => bpf_func_id::BPF_FUNC_xdp_load_bytes,
+            ContextKind::Tc | ContextKind::Socket => bpf_func_id::BPF_FUNC_skb_load_bytes,
         });
-        self.asm.jump_if(If::NotEqual, R0, By::Constant(0), Label::NoMatch);
+        self.asm.jump_if(Comparison::NotEqual, R0, RightOperand::Constant(0), Label::NoMatch);
         self.asm.load(Size::of_bytes(size), dst, FP, BUFFER);
         self.asm.big_endian(dst, size);
         if dst != A {

@@ -1,4 +1,4 @@
-//! Compiles classic BPF to an eBPF program for one hook. Does not load it.
+//! Compiles classic BPF to an eBPF program for one kind of context (XDP, TC, packet socket). Does not load it.
 //!
 //! Registers: R0 = A, R7 = X, R6 = context, R8 and R9 = start and end of the directly readable bytes, R1 to R5 scratch.
 //! The classic memory is on the stack. Each copy is compiled in one pass: jumps only go forward, so every edge into an
@@ -16,15 +16,15 @@ mod loads;
 pub use super::assembler::{Insn, TooLong};
 
 use super::{
-    assembler::{Assembler, By, If, R0, R1, R2, R3, R6, R7, R8, R9, R10, Reg, Size},
-    cbpf::{Alu, From, Op, Operand, Program, Register, Verdict},
+    assembler::{Assembler, Comparison, R0, R1, R2, R3, R6, R7, R8, R9, R10, Reg, RightOperand, Size},
+    cbpf::{Alu, LoadFrom, Op, Operand, Program, Register, ReturnValue},
 };
 use aya_obj::generated::{BPF_AND, BPF_LSH, BPF_OR, bpf_func_id};
 use std::collections::BTreeSet;
 
-/// The hook that runs the program; it decides how packets are read.
+/// The kind of context with which the kernel calls the program. It decides how packets are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Hook {
+pub enum ContextKind {
     /// `struct xdp_md`: VLAN tags are in the frame.
     Xdp,
     /// `struct __sk_buff` with direct packet access.
@@ -50,8 +50,8 @@ pub enum OnMatch {
 /// Parameters of the compilation.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// The hook that runs the program.
-    pub hook: Hook,
+    /// The kind of context with which the kernel calls the program.
+    pub context: ContextKind,
     /// Whether frames have a link header, and so may have a VLAN tag in the metadata.
     pub tags: bool,
     /// What the program does on a match.
@@ -116,7 +116,7 @@ enum Label {
 
 struct Compiler<'a> {
     program: &'a Program,
-    hook: Hook,
+    context: ContextKind,
     asm: Assembler<Label>,
     /// Number of [`Label::Local`] labels so far.
     locals: usize,
@@ -127,36 +127,37 @@ struct Compiler<'a> {
 /// # Errors
 /// When the program is too long for eBPF jumps.
 pub fn compile(program: &Program, target: &Target) -> Result<Vec<Insn>, TooLong> {
-    compile_as(program, target, Forced::default())
+    compile_as(program, target, TestConditions::default())
 }
 
 /// Conditions that tests force because a test run cannot produce them.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Forced {
+pub(super) struct TestConditions {
     /// Assume that no byte is directly readable.
     pub slow: bool,
     /// Assume that this tag (TPID and TCI) is in the metadata.
     pub tag: Option<u32>,
 }
 
-pub(super) fn compile_as(program: &Program, target: &Target, forced: Forced) -> Result<Vec<Insn>, TooLong> {
-    let mut compiler = Compiler { program, hook: target.hook, asm: Assembler::new(), locals: 0 };
-    compiler.whole(target, forced);
-    compiler.asm.link()
+pub(super) fn compile_as(program: &Program, target: &Target, forced: TestConditions) -> Result<Vec<Insn>, TooLong> {
+    let mut compiler = Compiler { program, context: target.context, asm: Assembler::new(), locals: 0 };
+    compiler.emit_program(target, forced);
+    compiler.asm.resolve_jumps()
 }
 
 impl Compiler<'_> {
-    fn whole(&mut self, target: &Target, forced: Forced) {
+    /// Emits the whole program: setup, all copies, and the code for a match and for no match.
+    fn emit_program(&mut self, target: &Target, forced: TestConditions) {
         self.asm.mov(CTX, R1);
-        let access = match target.hook {
-            Hook::Socket => Access::LoadAbsolute,
+        let access = match target.context {
+            ContextKind::Socket => Access::LoadAbsolute,
             _ if forced.slow => Access::Call,
             _ => Access::Direct,
         };
         if access == Access::Direct {
-            let (data, end) = match target.hook {
-                Hook::Xdp => (xdp_md::DATA, xdp_md::DATA_END),
-                Hook::Tc | Hook::Socket => (sk_buff::DATA, sk_buff::DATA_END),
+            let (data, end) = match target.context {
+                ContextKind::Xdp => (xdp_md::DATA, xdp_md::DATA_END),
+                ContextKind::Tc | ContextKind::Socket => (sk_buff::DATA, sk_buff::DATA_END),
             };
             self.asm.load(Size::Word, DATA, CTX, data);
             self.asm.load(Size::Word, END, CTX, end);
@@ -168,7 +169,7 @@ impl Compiler<'_> {
             .program
             .ops()
             .iter()
-            .filter_map(|op| if let Op::Load { from: From::Memory(slot), .. } = op { Some(*slot) } else { None })
+            .filter_map(|op| if let Op::Load { from: LoadFrom::Memory(slot), .. } = op { Some(*slot) } else { None })
             .collect();
         for slot in read {
             self.asm.store_constant(Size::Word, FP, memory(slot), 0);
@@ -176,9 +177,9 @@ impl Compiler<'_> {
         match forced.tag {
             Some(tag) => {
                 self.asm.store_constant(Size::Word, FP, TAG, tag as i32);
-                self.form(Form { stripped: true, access });
+                self.emit_form(Form { stripped: true, access });
             }
-            None => self.forms(target, access),
+            None => self.emit_forms(target, access),
         }
         // The verifier rejects unreachable code, so `Match` is emitted only if something jumps to it.
         if self.asm.targets().any(|label| label == Label::Match) {
@@ -198,45 +199,47 @@ impl Compiler<'_> {
         self.asm.return_constant(target.no_match);
     }
 
-    fn forms(&mut self, target: &Target, access: Access) {
-        let stripped = target.tags && target.hook != Hook::Xdp;
+    /// Emits the raw copies and, if frames can have a tag in the metadata, the stripped ones.
+    fn emit_forms(&mut self, target: &Target, access: Access) {
+        let stripped = target.tags && target.context != ContextKind::Xdp;
         if stripped {
             self.asm.load(Size::Word, R1, CTX, sk_buff::VLAN_PRESENT);
-            self.asm.jump_if(If::NotEqual, R1, By::Constant(0), Label::Stripped);
+            self.asm.jump_if(Comparison::NotEqual, R1, RightOperand::Constant(0), Label::Stripped);
         }
-        self.form(Form { stripped: false, access });
+        self.emit_form(Form { stripped: false, access });
         if stripped {
             self.asm.place(Label::Stripped);
             self.asm.load(Size::Word, R1, CTX, sk_buff::VLAN_PROTO);
             self.asm.big_endian(R1, 2);
-            self.asm.alu32(BPF_LSH, R1, By::Constant(16));
+            self.asm.alu32(BPF_LSH, R1, RightOperand::Constant(16));
             self.asm.load(Size::Word, R2, CTX, sk_buff::VLAN_TCI);
-            self.asm.alu32(BPF_AND, R2, By::Constant(0xffff));
-            self.asm.alu32(BPF_OR, R1, By::Reg(R2));
+            self.asm.alu32(BPF_AND, R2, RightOperand::Constant(0xffff));
+            self.asm.alu32(BPF_OR, R1, RightOperand::Reg(R2));
             self.asm.store(Size::Word, FP, TAG, R1);
-            self.form(Form { stripped: true, access });
+            self.emit_form(Form { stripped: true, access });
         }
     }
 
     /// Emits a fast copy and, if loads jump out of it, the slow copy with entries at those loads.
-    fn form(&mut self, form: Form) {
-        self.copy(form, &BTreeSet::from([0]));
+    fn emit_form(&mut self, form: Form) {
+        self.emit_copy(form, &BTreeSet::from([0]));
         let slow = Form { access: Access::Call, ..form };
         let entries: BTreeSet<usize> =
             self.asm.targets().filter_map(|label| if let Label::Pc(to, pc) = label { (to == slow).then_some(pc) } else { None }).collect();
         if form.access == Access::Direct && !entries.is_empty() {
-            self.copy(slow, &entries);
+            self.emit_copy(slow, &entries);
         }
     }
 
-    fn copy(&mut self, form: Form, entries: &BTreeSet<usize>) {
+    /// Emits one copy of the classic program, without the instructions that cannot be reached from `entries`.
+    fn emit_copy(&mut self, form: Form, entries: &BTreeSet<usize>) {
         let ops = self.program.ops();
         // Bytes proved readable at each instruction on every path to it; `None` if no path leads there.
         let mut bounds: Vec<Option<u32>> = (0..ops.len()).map(|pc| entries.contains(&pc).then_some(0)).collect();
         for (pc, op) in ops.iter().enumerate() {
             let Some(mut bound) = bounds.get(pc).copied().flatten() else { continue };
             self.asm.place(Label::Pc(form, pc));
-            let next = self.one(form, pc, *op, &mut bound);
+            let next = self.emit_op(form, pc, *op, &mut bound);
             for to in next.into_iter().flatten() {
                 if let Some(known) = bounds.get_mut(to) {
                     *known = Some(known.map_or(bound, |b| b.min(bound)));
@@ -246,11 +249,11 @@ impl Compiler<'_> {
     }
 
     /// Emits one instruction. Returns the indices of the instructions that may follow.
-    fn one(&mut self, form: Form, pc: usize, op: Op, bound: &mut u32) -> [Option<usize>; 2] {
+    fn emit_op(&mut self, form: Form, pc: usize, op: Op, bound: &mut u32) -> [Option<usize>; 2] {
         let fall = [Some(pc + 1), None];
         match op {
             Op::Load { to, from } => {
-                if self.from(form, pc, register(to), from, bound) {
+                if self.emit_load(form, pc, register(to), from, bound) {
                     fall
                 } else {
                     [None; 2]
@@ -261,7 +264,7 @@ impl Compiler<'_> {
                 fall
             }
             Op::Alu { op, by } => {
-                self.alu(op, by);
+                self.emit_alu(op, by);
                 fall
             }
             Op::Negate => {
@@ -279,18 +282,18 @@ impl Compiler<'_> {
             }
             Op::Branch { test, with, yes, no } => {
                 // Classic comparisons are unsigned and of 32 bits.
-                self.asm.jump32_if(If::Classic(test as u8), A, operand(with), Label::Pc(form, yes));
+                self.asm.jump32_if(Comparison::Classic(test as u8), A, operand(with), Label::Pc(form, yes));
                 if no != pc + 1 {
                     self.asm.jump(Label::Pc(form, no));
                 }
                 [Some(yes), Some(no)]
             }
-            Op::Return(verdict) => {
-                match verdict {
-                    Verdict::Constant(0) => self.asm.jump(Label::NoMatch),
-                    Verdict::Constant(_) => self.asm.jump(Label::Match),
-                    Verdict::A => {
-                        self.asm.jump32_if(If::NotEqual, A, By::Constant(0), Label::Match);
+            Op::Return(value) => {
+                match value {
+                    ReturnValue::Constant(0) => self.asm.jump(Label::NoMatch),
+                    ReturnValue::Constant(_) => self.asm.jump(Label::Match),
+                    ReturnValue::A => {
+                        self.asm.jump32_if(Comparison::NotEqual, A, RightOperand::Constant(0), Label::Match);
                         self.asm.jump(Label::NoMatch);
                     }
                 }
@@ -299,18 +302,18 @@ impl Compiler<'_> {
         }
     }
 
-    fn alu(&mut self, op: Alu, by: Operand) {
+    fn emit_alu(&mut self, op: Alu, by: Operand) {
         if by == Operand::X {
             match op {
-                Alu::Div | Alu::Mod => self.asm.jump32_if(If::Equal, X, By::Constant(0), Label::NoMatch),
+                Alu::Div | Alu::Mod => self.asm.jump32_if(Comparison::Equal, X, RightOperand::Constant(0), Label::NoMatch),
                 Alu::Lsh | Alu::Rsh => {
                     // eBPF masks the shift count to 5 bits, where classic BPF returns 0.
-                    let (allowed, done) = (self.local(), self.local());
-                    self.asm.jump32_if(If::LessOrEqual, X, By::Constant(31), allowed);
+                    let (allowed, done) = (self.new_local(), self.new_local());
+                    self.asm.jump32_if(Comparison::LessOrEqual, X, RightOperand::Constant(31), allowed);
                     self.asm.constant(A, 0);
                     self.asm.jump(done);
                     self.asm.place(allowed);
-                    self.asm.alu32(op as u32, A, By::Reg(X));
+                    self.asm.alu32(op as u32, A, RightOperand::Reg(X));
                     self.asm.place(done);
                     return;
                 }
@@ -320,7 +323,7 @@ impl Compiler<'_> {
         self.asm.alu32(op as u32, A, operand(by));
     }
 
-    fn local(&mut self) -> Label {
+    fn new_local(&mut self) -> Label {
         self.locals += 1;
         Label::Local(self.locals)
     }
@@ -334,10 +337,10 @@ fn register(register: Register) -> Reg {
     }
 }
 
-fn operand(operand: Operand) -> By {
+fn operand(operand: Operand) -> RightOperand {
     match operand {
-        Operand::K(k) => By::Constant(k as i32),
-        Operand::X => By::Reg(X),
+        Operand::K(k) => RightOperand::Constant(k as i32),
+        Operand::X => RightOperand::Reg(X),
     }
 }
 
