@@ -35,7 +35,7 @@ impl Device {
 
 /// One device in the output of `sniffer devices`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
+pub struct DeviceEntry {
     /// Name of the device.
     pub name: String,
     /// libpcap's description.
@@ -45,7 +45,7 @@ pub struct Listed {
 }
 
 /// Formats a device as Packetbeat does: `eth0 (No description available) (192.0.2.2 fd00::2)`.
-impl fmt::Display for Listed {
+impl fmt::Display for DeviceEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({}) (", self.name, self.description.as_deref().unwrap_or("No description available"))?;
         for (index, address) in self.addresses.iter().enumerate() {
@@ -59,11 +59,11 @@ impl fmt::Display for Listed {
 ///
 /// # Errors
 /// When libpcap cannot list the devices.
-pub fn list() -> Result<Vec<Listed>, Error> {
+pub fn list() -> Result<Vec<DeviceEntry>, Error> {
     let devices = pcap::Device::list().map_err(|e| Error::Setting(format!("listing the devices: {e}")))?;
     Ok(devices
         .into_iter()
-        .map(|d| Listed {
+        .map(|d| DeviceEntry {
             name: d.name,
             description: d.desc.filter(|text| !text.is_empty()),
             addresses: d.addresses.into_iter().map(|a| a.addr).collect(),
@@ -72,7 +72,7 @@ pub fn list() -> Result<Vec<Listed>, Error> {
 }
 
 /// The lines of `sniffer devices`: `0: eth0 (No description available) (192.0.2.2 fd00::2)`.
-pub fn text(devices: &[Listed]) -> String {
+pub fn text(devices: &[DeviceEntry]) -> String {
     devices.iter().enumerate().fold(String::new(), |mut text, (index, device)| {
         // Writing to a string does not fail.
         let _ = writeln!(text, "{index}: {device}");
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn lines_as_packetbeat_prints_them() {
-        let device = |name: &str, description: Option<&str>, addresses: &[&str]| Listed {
+        let device = |name: &str, description: Option<&str>, addresses: &[&str]| DeviceEntry {
             name: name.to_owned(),
             description: description.map(str::to_owned),
             addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),

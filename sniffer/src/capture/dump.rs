@@ -83,7 +83,7 @@ impl Dump {
     }
 
     /// A write error, such as a full disk, must not end the capture: it is logged once, and the dump stops.
-    fn settle(&mut self, result: io::Result<()>) {
+    fn note_result(&mut self, result: io::Result<()>) {
         if let Err(error) = result
             && !std::mem::replace(&mut self.failed, true)
         {
@@ -96,10 +96,10 @@ impl Drop for Dump {
     fn drop(&mut self) {
         if self.link.is_none() {
             let result = self.header(Link::Ethernet);
-            self.settle(result);
+            self.note_result(result);
         }
         let result = self.output.flush();
-        self.settle(result);
+        self.note_result(result);
         if self.left_out > 0 {
             log::warn!("{}: {} frames of another link type are not in it: a pcap file has one", self.path.display(), self.left_out);
         }
@@ -135,7 +135,7 @@ impl Wrapper for Dumped {
             let mut dump = lock(dump);
             if !dump.failed {
                 let result = dump.write(&frame);
-                dump.settle(result);
+                dump.note_result(result);
             }
             drop(dump);
             each(frame);
@@ -144,7 +144,7 @@ impl Wrapper for Dumped {
             // Flush while the line is idle, so that a user can look at what was captured so far.
             let mut dump = lock(&self.dump);
             let result = dump.output.flush();
-            dump.settle(result);
+            dump.note_result(result);
         }
         Ok(polled)
     }

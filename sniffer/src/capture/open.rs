@@ -125,25 +125,25 @@ fn open_file(path: &Path, filters: &Filters, replay: &Replay) -> Result<Capture,
 }
 
 /// A backend to try, and the function that opens it.
-type Step<'a> = (Backend, &'a dyn Fn() -> Result<Capture, Error>);
+type Attempt<'a> = (Backend, &'a dyn Fn() -> Result<Capture, Error>);
 
 fn open_device(interface: &Interface, filters: &Filters) -> Result<Capture, Error> {
     let device = devices::resolve(&interface.device)?;
-    let ebpf: Step<'_> = (Backend::Ebpf, &|| open_ebpf(interface, &device, filters));
-    let afpacket: Step<'_> = (Backend::AfPacket, &|| open_afpacket(interface, &device, filters));
-    let libpcap: Step<'_> = (Backend::Pcap, &|| open_libpcap(interface, &device, filters));
-    let steps: &[Step<'_>] = match interface.kind {
+    let ebpf: Attempt<'_> = (Backend::Ebpf, &|| open_ebpf(interface, &device, filters));
+    let afpacket: Attempt<'_> = (Backend::AfPacket, &|| open_afpacket(interface, &device, filters));
+    let libpcap: Attempt<'_> = (Backend::Pcap, &|| open_libpcap(interface, &device, filters));
+    let attempts: &[Attempt<'_>] = match interface.kind {
         Kind::Ebpf => &[ebpf],
         Kind::AfPacket => &[afpacket],
         Kind::Pcap => &[libpcap],
         Kind::Auto | Kind::PfRing | Kind::Dpdk => &[ebpf, afpacket, libpcap],
     };
-    first_that_works(&device.name, steps)
+    first_that_works(&device.name, attempts)
 }
 
-fn first_that_works(device: &str, steps: &[Step<'_>]) -> Result<Capture, Error> {
+fn first_that_works(device: &str, attempts: &[Attempt<'_>]) -> Result<Capture, Error> {
     let mut reasons = Vec::new();
-    for (index, (backend, open)) in steps.iter().enumerate() {
+    for (index, (backend, open)) in attempts.iter().enumerate() {
         match open() {
             Ok(capture) => return Ok(capture),
             Err(error) => {
@@ -151,7 +151,7 @@ fn first_that_works(device: &str, steps: &[Step<'_>]) -> Result<Capture, Error> 
                     Error::Device { reason, .. } => reason,
                     error => error.to_string(),
                 };
-                if let Some((next, _)) = steps.get(index + 1) {
+                if let Some((next, _)) = attempts.get(index + 1) {
                     log::warn!("{device}: {} does not work here, {} takes its place: {reason}", backend.name(), next.name());
                 }
                 reasons.push(format!("{}: {reason}", backend.name()));
@@ -221,10 +221,10 @@ mod tests {
             let control = Arc::new(Recording::default());
             Ok(Capture { sources: Vec::new(), control, backend: Backend::AfPacket, device: None, hooks: None })
         };
-        let ladder = |steps: [&dyn Fn() -> Result<Capture, Error>; 3]| {
-            let [first, second, third] = steps;
-            let steps = [(Backend::Ebpf, first), (Backend::AfPacket, second), (Backend::Pcap, third)];
-            first_that_works("lo", &steps).map(|capture| capture.how()).map_err(|error| error.to_string())
+        let ladder = |attempts: [&dyn Fn() -> Result<Capture, Error>; 3]| {
+            let [first, second, third] = attempts;
+            let attempts = [(Backend::Ebpf, first), (Backend::AfPacket, second), (Backend::Pcap, third)];
+            first_that_works("lo", &attempts).map(|capture| capture.how()).map_err(|error| error.to_string())
         };
         let never: &dyn Fn() -> Result<Capture, Error> = &|| panic!("a step behind one that works");
         assert_eq!(ladder([fails, works, never]), Ok("af_packet".to_owned()));

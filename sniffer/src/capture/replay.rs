@@ -24,7 +24,7 @@ pub struct Looped {
     /// How often the file is still to be reopened; `None` means forever.
     left: Option<u64>,
     /// Whether the current round delivered a frame. A file without frames is not reopened, so that `-l 0` on it ends.
-    any: bool,
+    had_frames: bool,
 }
 
 impl Looped {
@@ -34,7 +34,7 @@ impl Looped {
     /// Those of `open`.
     pub fn new(mut open: Opener, loops: u64) -> Result<Self, Error> {
         let current = open()?;
-        Ok(Self { open, current, left: loops.checked_sub(1), any: false })
+        Ok(Self { open, current, left: loops.checked_sub(1), had_frames: false })
     }
 }
 
@@ -46,16 +46,16 @@ impl Wrapper for Looped {
     fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(Frame<'_>)) -> io::Result<Polled> {
         let polled = self.current.poll(wait, each)?;
         match polled {
-            Polled::Frames(count) => self.any |= count > 0,
+            Polled::Frames(count) => self.had_frames |= count > 0,
             Polled::Idle => {}
             Polled::Ended => {
-                if self.left == Some(0) || !self.any {
+                if self.left == Some(0) || !self.had_frames {
                     return Ok(Polled::Ended);
                 }
                 self.current.update_stats()?;
                 self.current = (self.open)().map_err(io::Error::other)?;
                 self.left = self.left.map(|left| left - 1);
-                self.any = false;
+                self.had_frames = false;
                 return Ok(Polled::Frames(0));
             }
         }
@@ -65,12 +65,12 @@ impl Wrapper for Looped {
 
 /// Copied frames, in order. Bounded by what one poll of a source delivers.
 #[derive(Default)]
-struct Kept {
+struct CopiedFrames {
     bytes: Vec<u8>,
     frames: VecDeque<(Frame<'static>, Range<usize>)>,
 }
 
-impl Kept {
+impl CopiedFrames {
     fn fill(&mut self, source: &mut dyn Source, wait: Duration) -> io::Result<Polled> {
         self.bytes.clear();
         source.poll(wait, &mut |frame| {
@@ -94,7 +94,7 @@ impl Kept {
 /// Delivers frames with their original gaps, and with the current time as timestamp.
 pub struct Paced {
     inner: Box<dyn Source>,
-    kept: Kept,
+    copied: CopiedFrames,
     /// The timestamp of the last frame delivered, and the moment when it was due.
     last: Option<(Timestamp, Instant)>,
 }
@@ -102,7 +102,7 @@ pub struct Paced {
 impl Paced {
     /// Paces the frames of `inner`.
     pub fn new(inner: Box<dyn Source>) -> Self {
-        Self { inner, kept: Kept::default(), last: None }
+        Self { inner, copied: CopiedFrames::default(), last: None }
     }
 }
 
@@ -114,13 +114,13 @@ impl Wrapper for Paced {
     fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(Frame<'_>)) -> io::Result<Polled> {
         let until = Instant::now() + wait;
         let mut count = 0;
-        if self.kept.next_time().is_none() {
-            match self.kept.fill(self.inner.as_mut(), wait)? {
+        if self.copied.next_time().is_none() {
+            match self.copied.fill(self.inner.as_mut(), wait)? {
                 Polled::Frames(_) => {}
                 other => return Ok(other),
             }
         }
-        while let Some(time) = self.kept.next_time() {
+        while let Some(time) = self.copied.next_time() {
             let now = Instant::now();
             // A timestamp smaller than the previous one, as at the start of the next round, counts as no gap.
             let due = self.last.map_or(Some(now), |(last, due)| due.checked_add(Duration::from_nanos(time.since(last)))).unwrap_or(now);
@@ -135,7 +135,7 @@ impl Wrapper for Paced {
             }
             self.last = Some((time, due));
             let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            self.kept.hand_over(Some(Timestamp(u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX))), each);
+            self.copied.hand_over(Some(Timestamp(u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX))), each);
             count += 1;
         }
         Ok(Polled::Frames(count))
@@ -145,7 +145,7 @@ impl Wrapper for Paced {
 /// Delivers one frame for every line that the user enters.
 pub struct Stepped {
     inner: Box<dyn Source>,
-    kept: Kept,
+    copied: CopiedFrames,
     lines: Receiver<()>,
     prompt: Box<dyn Write + Send>,
     asked: bool,
@@ -162,7 +162,7 @@ impl Stepped {
                 }
             }
         });
-        Self { inner, kept: Kept::default(), lines: receiver, prompt: Box::new(prompt), asked: false }
+        Self { inner, copied: CopiedFrames::default(), lines: receiver, prompt: Box::new(prompt), asked: false }
     }
 }
 
@@ -172,8 +172,8 @@ impl Wrapper for Stepped {
     }
 
     fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(Frame<'_>)) -> io::Result<Polled> {
-        if self.kept.next_time().is_none() {
-            match self.kept.fill(self.inner.as_mut(), wait)? {
+        if self.copied.next_time().is_none() {
+            match self.copied.fill(self.inner.as_mut(), wait)? {
                 Polled::Frames(count) if count > 0 => {}
                 other => return Ok(other),
             }
@@ -187,7 +187,7 @@ impl Wrapper for Stepped {
             // At the end of the input no line will ever come: deliver the remaining frames without waiting.
             Ok(()) | Err(RecvTimeoutError::Disconnected) => {
                 self.asked = false;
-                self.kept.hand_over(None, each);
+                self.copied.hand_over(None, each);
                 Ok(Polled::Frames(1))
             }
         }

@@ -15,7 +15,7 @@ pub(super) enum Ready {
     /// Data to read, or the other end is closed and a read reports it.
     Readable,
     /// Nothing within the wait, or a signal interrupted it.
-    Nothing,
+    TimedOut,
     /// The descriptor is in an error state.
     Failed,
 }
@@ -26,11 +26,11 @@ pub(super) fn wait_readable(fd: BorrowedFd<'_>, wait: Duration) -> io::Result<Re
     let mut polled = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     // SAFETY: one pollfd, alive for the call; the descriptor is borrowed and so is open.
     match unsafe { libc::poll(&mut polled, 1, millis) } {
-        0 => Ok(Ready::Nothing),
+        0 => Ok(Ready::TimedOut),
         count if count > 0 && polled.revents & (libc::POLLERR | libc::POLLNVAL) != 0 => Ok(Ready::Failed),
         count if count > 0 => Ok(Ready::Readable),
         _ => match io::Error::last_os_error() {
-            error if error.kind() == io::ErrorKind::Interrupted => Ok(Ready::Nothing),
+            error if error.kind() == io::ErrorKind::Interrupted => Ok(Ready::TimedOut),
             error => Err(error),
         },
     }

@@ -1,7 +1,7 @@
 //! The control of `AF_PACKET` capture. It knows every open socket of the interface and replaces the filter on all of
 //! them. A socket opened later, because a device came back, gets the newest filter.
 
-use super::{AfPacket, Config, Filter, socket::Socket};
+use super::{AfPacket, Config, SocketFilter, socket::Socket};
 use crate::{
     capture::{
         Error,
@@ -30,15 +30,15 @@ pub struct AfPacketControl {
 /// packet.
 struct State {
     filters: Filters,
-    sockets: Vec<Attached>,
+    sockets: Vec<AttachedSocket>,
 }
 
 /// A socket and the filter attached to it.
-struct Attached {
+struct AttachedSocket {
     /// Owned by its source; it closes when the source is dropped.
     socket: Weak<Socket>,
     device: Device,
-    filter: Arc<Filter>,
+    filter: Arc<SocketFilter>,
 }
 
 impl AfPacketControl {
@@ -54,12 +54,12 @@ impl AfPacketControl {
     /// Those of [`super::open`], with the device's name.
     pub fn open(&self, device: &Device, workers: usize, group: Option<u16>) -> Result<(Vec<AfPacket>, Option<u16>), Error> {
         let mut state = self.lock();
-        let filter = Arc::new(Filter::new(&state.filters, device, self.interface.snaplen)?);
+        let filter = Arc::new(SocketFilter::new(&state.filters, device, self.interface.snaplen)?);
         let config = Config::new(&self.interface, device);
         let (sources, group) =
             super::open(&config, workers, group, &filter, &self.tally).map_err(|error| Error::device(&device.name, error))?;
         state.sockets.retain(|attached| attached.socket.strong_count() > 0);
-        state.sockets.extend(sources.iter().map(|source| Attached {
+        state.sockets.extend(sources.iter().map(|source| AttachedSocket {
             socket: Arc::downgrade(&source.socket),
             device: device.clone(),
             filter: Arc::clone(&filter),
@@ -79,21 +79,21 @@ impl Control for AfPacketControl {
         state.sockets.retain(|attached| attached.socket.strong_count() > 0);
         // Make all programs before attaching the first, so that a compile error changes nothing. Sockets on one device
         // share a program.
-        let mut made: Vec<(u32, Arc<Filter>)> = Vec::new();
-        for Attached { device, .. } in &state.sockets {
+        let mut made: Vec<(u32, Arc<SocketFilter>)> = Vec::new();
+        for AttachedSocket { device, .. } in &state.sockets {
             if !made.iter().any(|(ifindex, _)| *ifindex == device.ifindex) {
-                made.push((device.ifindex, Arc::new(Filter::new(filters, device, snaplen)?)));
+                made.push((device.ifindex, Arc::new(SocketFilter::new(filters, device, snaplen)?)));
             }
         }
         let new = |device: &Device| made.iter().find(|(ifindex, _)| *ifindex == device.ifindex).map(|(_, filter)| filter);
-        let attach = |socket: &Weak<Socket>, filter: &Filter| -> io::Result<()> {
+        let attach = |socket: &Weak<Socket>, filter: &SocketFilter| -> io::Result<()> {
             // A socket whose source was dropped meanwhile needs no filter.
             socket.upgrade().map_or(Ok(()), |socket| socket.filter(filter, snaplen))
         };
-        for (done, Attached { socket, device, .. }) in state.sockets.iter().enumerate() {
+        for (done, AttachedSocket { socket, device, .. }) in state.sockets.iter().enumerate() {
             let Some(filter) = new(device) else { continue };
             if let Err(error) = attach(socket, filter) {
-                for Attached { socket, device, filter } in state.sockets.iter().take(done) {
+                for AttachedSocket { socket, device, filter } in state.sockets.iter().take(done) {
                     if let Err(error) = attach(socket, filter) {
                         log::warn!("{}: the old filter is back on some of the sockets only: {error}", device.name);
                     }

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 
 /// A filter in the form in which it is attached to a socket.
 #[derive(Debug)]
-pub enum Filter {
+pub enum SocketFilter {
     /// No filter: every packet passes.
     None,
     /// A classic BPF program: code, jump if true, jump if false, operand of each instruction. Its return values are
@@ -17,7 +17,7 @@ pub enum Filter {
     Ebpf(OwnedFd),
 }
 
-impl Filter {
+impl SocketFilter {
     /// Makes the program of `filters` for `device`.
     ///
     /// # Errors

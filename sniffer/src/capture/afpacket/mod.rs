@@ -6,7 +6,7 @@ mod ring;
 mod socket;
 
 pub use control::AfPacketControl;
-pub use filter::Filter;
+pub use filter::SocketFilter;
 
 use super::{
     Frame, Link, Polled, Segments, Source, StrippedTag, control::DeviceStats, devices::Device, options::Interface, sys, tally::Tally,
@@ -78,7 +78,7 @@ pub fn open(
     config: &Config,
     workers: usize,
     group: Option<u16>,
-    filter: &Filter,
+    filter: &SocketFilter,
     tally: &Arc<Tally>,
 ) -> io::Result<(Vec<AfPacket>, Option<u16>)> {
     let mut sources: Vec<AfPacket> = Vec::new();
@@ -91,44 +91,44 @@ pub fn open(
         sources.push(source);
     }
     for source in &sources {
-        source.socket.filter(filter, config.snaplen).map_err(|e| said("attaching the filter", e))?;
+        source.socket.filter(filter, config.snaplen).map_err(|e| with_context("attaching the filter", e))?;
     }
     Ok((sources, group))
 }
 
 /// Adds to an error the step that failed and what may help.
-fn said(doing: &str, error: io::Error) -> io::Error {
+fn with_context(step: &str, error: io::Error) -> io::Error {
     let help = match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => " (this needs root, or the capability CAP_NET_RAW)",
         Some(libc::ENOMEM | libc::ENOBUFS) => " (a smaller buffer_size_mb may help)",
         _ => "",
     };
-    io::Error::new(error.kind(), format!("{doing}: {error}{help}"))
+    io::Error::new(error.kind(), format!("{step}: {error}{help}"))
 }
 
 impl AfPacket {
     fn new(config: &Config, tally: Arc<Tally>) -> io::Result<Self> {
-        let socket = Socket::new().map_err(|e| said("opening an AF_PACKET socket", e))?;
+        let socket = Socket::new().map_err(|e| with_context("opening an AF_PACKET socket", e))?;
         // Before the socket is bound, so that no packet is received without a filter.
-        socket.reject_all().map_err(|e| said("attaching a filter", e))?;
+        socket.reject_all().map_err(|e| with_context("attaching a filter", e))?;
         let block_size = BLOCK.max(config.snaplen.saturating_add(4096).checked_next_power_of_two().unwrap_or(BLOCK));
         let blocks = u32::try_from(config.ring_bytes / u64::from(block_size)).unwrap_or(u32::MAX).max(2);
-        socket.ring(block_size, blocks).map_err(|e| said("allocating the ring", e))?;
-        let ring = Ring::map(socket.as_fd(), block_size as usize, blocks as usize).map_err(|e| said("mapping the ring", e))?;
+        socket.ring(block_size, blocks).map_err(|e| with_context("allocating the ring", e))?;
+        let ring = Ring::map(socket.as_fd(), block_size as usize, blocks as usize).map_err(|e| with_context("mapping the ring", e))?;
         if config.loopback && socket.ignore_outgoing().is_err() {
             log::debug!("{}: this kernel cannot leave out what the host sends; it is left out here", config.device);
         }
-        socket.bind(config.ifindex).map_err(|e| said("binding to the device", e))?;
+        socket.bind(config.ifindex).map_err(|e| with_context("binding to the device", e))?;
         if config.promiscuous && config.ifindex != 0 {
-            socket.promiscuous(config.ifindex).map_err(|e| said("setting promiscuous mode", e))?;
+            socket.promiscuous(config.ifindex).map_err(|e| with_context("setting promiscuous mode", e))?;
         }
         Ok(Self { socket: Arc::new(socket), ring, config: config.clone(), copied: 0, copied_bytes: 0, tally, down: false })
     }
 
     fn join_error(&self, error: io::Error) -> io::Error {
         match self.socket.error() {
-            Ok(Some(reason)) => said("joining the fanout group", reason),
-            _ => said("joining the fanout group (its other members must use the same device and the same kind of fanout)", error),
+            Ok(Some(reason)) => with_context("joining the fanout group", reason),
+            _ => with_context("joining the fanout group (its other members must use the same device and the same kind of fanout)", error),
         }
     }
 
@@ -207,7 +207,7 @@ impl Source for AfPacket {
         }
         match sys::wait_readable(self.socket.as_fd(), wait)? {
             sys::Ready::Readable => {}
-            sys::Ready::Nothing => self.check_device()?,
+            sys::Ready::TimedOut => self.check_device()?,
             sys::Ready::Failed => self.failed()?,
         }
         Ok(self.block(each).map_or(Polled::Idle, Polled::Frames))

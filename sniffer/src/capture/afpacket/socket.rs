@@ -1,7 +1,7 @@
 //! Options of `AF_PACKET` sockets as safe Rust functions (packet(7), `linux/if_packet.h`).
 #![allow(unsafe_code)] // socket options and addresses that the standard library does not wrap
 
-use super::Filter;
+use super::SocketFilter;
 use crate::capture::sys;
 use std::{
     io,
@@ -73,17 +73,17 @@ impl Socket {
     }
 
     /// Attaches `filter`, which replaces the previous filter atomically.
-    pub(super) fn filter(&self, filter: &Filter, snaplen: u32) -> io::Result<()> {
+    pub(super) fn filter(&self, filter: &SocketFilter, snaplen: u32) -> io::Result<()> {
         const RETURN: u16 = 0x06;
         let program: Vec<libc::sock_filter> = match filter {
-            Filter::None => vec![libc::sock_filter { code: RETURN, jt: 0, jf: 0, k: snaplen }],
-            Filter::Classic(program) => {
+            SocketFilter::None => vec![libc::sock_filter { code: RETURN, jt: 0, jf: 0, k: snaplen }],
+            SocketFilter::Classic(program) => {
                 // With `TPACKET_V3` the kernel copies as many bytes as the filter returns, so the return values are
                 // limited to the snap length.
                 let cut = |code, k: u32| if code == RETURN { k.min(snaplen) } else { k };
                 program.iter().map(|&(code, jt, jf, k)| libc::sock_filter { code, jt, jf, k: cut(code, k) }).collect()
             }
-            Filter::Ebpf(program) => return self.set(libc::SOL_SOCKET, libc::SO_ATTACH_BPF, &program.as_raw_fd()),
+            SocketFilter::Ebpf(program) => return self.set(libc::SOL_SOCKET, libc::SO_ATTACH_BPF, &program.as_raw_fd()),
         };
         sys::attach_filter(self.as_fd(), &program)
     }

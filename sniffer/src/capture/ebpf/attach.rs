@@ -19,13 +19,13 @@ use std::os::fd::{AsFd, OwnedFd};
 /// The loaded object and everything that keeps its programs attached. Dropping it detaches them.
 pub(super) struct Attachments {
     loaded: Loaded,
-    attached: Vec<Attached>,
+    attached: Vec<AttachedPrograms>,
     /// Interfaces to which this program added a clsact qdisc.
     clsact: Vec<u32>,
 }
 
 /// What keeps programs attached to one interface.
-struct Attached {
+struct AttachedPrograms {
     ifindex: u32,
     /// For messages: `eth0: tcx`.
     summary: String,
@@ -66,25 +66,25 @@ impl Attachments {
     /// Like [`Self::attach`]; with `clsact` set it uses clsact even where the kernel has tcx.
     pub fn attach_with(&mut self, device: &Device, interface: &Interface, clsact: bool) -> Result<(), Error> {
         let Self { loaded, clsact: ours, .. } = self;
-        let mut attaching = Attaching { loaded, ours, device, links: Vec::new(), sockets: Vec::new(), clsact };
-        let done = attaching.hook(interface.hook).and_then(|how| {
+        let mut attachment = Attachment { loaded, ours, device, links: Vec::new(), sockets: Vec::new(), clsact };
+        let done = attachment.hook(interface.hook).and_then(|how| {
             if interface.promiscuous() && !device.is_any() && !device.loopback {
                 let socket = sys::packet_socket().map_err(|e| Error::io("a packet socket", e))?;
                 sys::promiscuous(socket.as_fd(), device.ifindex)
                     .map_err(|e| Error::io(format!("promiscuous mode on {}", device.name), e))?;
-                attaching.sockets.push(socket);
+                attachment.sockets.push(socket);
             }
             Ok(how)
         });
-        let Attaching { links, sockets, .. } = attaching;
+        let Attachment { links, sockets, .. } = attachment;
         let summary = done.as_ref().map(|how| format!("{}: {how}", device.name)).unwrap_or_default();
-        let attached = Attached { ifindex: device.ifindex, summary, links, sockets };
+        let attached = AttachedPrograms { ifindex: device.ifindex, summary, links, sockets };
         // If one direction could not be attached, detach the other: a capture of half the traffic is worse than an
         // error.
         match done {
             Ok(_) => self.attached.push(attached),
             Err(error) => {
-                take_off(&mut self.loaded, attached);
+                detach_programs(&mut self.loaded, attached);
                 return Err(error);
             }
         }
@@ -95,7 +95,7 @@ impl Attachments {
     pub fn detach(&mut self, ifindex: u32) {
         if let Some(at) = self.attached.iter().position(|attached| attached.ifindex == ifindex) {
             let attached = self.attached.swap_remove(at);
-            take_off(&mut self.loaded, attached);
+            detach_programs(&mut self.loaded, attached);
         }
     }
 }
@@ -103,7 +103,7 @@ impl Attachments {
 impl Drop for Attachments {
     fn drop(&mut self) {
         for attached in std::mem::take(&mut self.attached) {
-            take_off(&mut self.loaded, attached);
+            detach_programs(&mut self.loaded, attached);
         }
         // Delete the clsact qdiscs that this program added, unless another program uses them by now.
         for ifindex in std::mem::take(&mut self.clsact) {
@@ -115,7 +115,7 @@ impl Drop for Attachments {
 }
 
 /// Detaches programs. If the interface is gone, the kernel has detached them already.
-fn take_off(loaded: &mut Loaded, attached: Attached) {
+fn detach_programs(loaded: &mut Loaded, attached: AttachedPrograms) {
     for link in attached.links {
         let done = match link {
             Link::Xdp(id) => entry::<Xdp>(loaded, AttachPoint::Xdp).map(|program| program.detach(id)),
@@ -129,7 +129,7 @@ fn take_off(loaded: &mut Loaded, attached: Attached) {
 }
 
 /// State while programs are being attached to one interface.
-struct Attaching<'a> {
+struct Attachment<'a> {
     loaded: &'a mut Loaded,
     /// Interfaces to which this program added a clsact qdisc; see [`Attachments::clsact`].
     ours: &'a mut Vec<u32>,
@@ -140,7 +140,7 @@ struct Attaching<'a> {
     clsact: bool,
 }
 
-impl Attaching<'_> {
+impl Attachment<'_> {
     fn hook(&mut self, hook: HookSetting) -> Result<String, Error> {
         let device = self.device;
         let wrong = |reason: &str| Err(Error::Interface { name: device.name.clone(), reason: reason.to_owned() });
@@ -175,7 +175,7 @@ impl Attaching<'_> {
 
     fn xdp(&mut self, mode: XdpMode) -> Result<(), Error> {
         let name = &self.device.name;
-        let program: &mut Xdp = wanted(self.loaded.ready(AttachPoint::Xdp)?)?;
+        let program: &mut Xdp = typed_program(self.loaded.load_programs(AttachPoint::Xdp)?)?;
         match program.attach_to_if_index(self.device.ifindex, mode) {
             Ok(id) => {
                 self.links.push(Link::Xdp(id));
@@ -213,7 +213,7 @@ impl Attaching<'_> {
         let side = if point == AttachPoint::TcIn { TcAttachType::Ingress } else { TcAttachType::Egress };
         let failed = |error: ProgramError| Error::aya(format!("attaching TC to {name}"), &error);
         if !self.clsact {
-            let program: &mut SchedClassifier = wanted(self.loaded.ready(point)?)?;
+            let program: &mut SchedClassifier = typed_program(self.loaded.load_programs(point)?)?;
             match program.attach_with_options(name, side, TcAttachOptions::TcxOrder(LinkOrder::first())) {
                 Ok(id) => {
                     self.links.push(Link::Tc(point, id));
@@ -230,7 +230,7 @@ impl Attaching<'_> {
             Err(error) if os_error(&error) == Some(libc::EEXIST) => {}
             Err(error) => return Err(Error::aya(format!("adding clsact to {name}"), &error)),
         }
-        let program: &mut SchedClassifier = wanted(self.loaded.ready(point)?)?;
+        let program: &mut SchedClassifier = typed_program(self.loaded.load_programs(point)?)?;
         let id = program.attach_with_options(name, side, TcAttachOptions::Netlink(NlOptions::default())).map_err(failed)?;
         self.links.push(Link::Tc(point, id));
         Ok("tc (clsact)")
@@ -239,7 +239,7 @@ impl Attaching<'_> {
     fn socket(&mut self) -> Result<String, Error> {
         let name = &self.device.name;
         let socket = sys::packet_socket().map_err(|e| Error::io("a packet socket", e))?;
-        let Program::SocketFilter(program) = self.loaded.ready(AttachPoint::Socket)? else { return Err(mixed_up()) };
+        let Program::SocketFilter(program) = self.loaded.load_programs(AttachPoint::Socket)? else { return Err(wrong_program_type()) };
         // Attach before binding: the socket would queue packets that arrive before it has a filter.
         program.attach(&socket).map_err(|e| Error::aya(format!("attaching a socket filter to {name}"), &e))?;
         sys::bind(socket.as_fd(), self.device.ifindex).map_err(|e| Error::io(format!("binding a packet socket to {name}"), e))?;
@@ -256,13 +256,13 @@ where
     loaded.entry(point)?.try_into().ok()
 }
 
-fn wanted<'a, T>(program: &'a mut Program) -> Result<&'a mut T, Error>
+fn typed_program<'a, T>(program: &'a mut Program) -> Result<&'a mut T, Error>
 where
     &'a mut T: TryFrom<&'a mut Program>,
 {
-    program.try_into().map_err(|_| mixed_up())
+    program.try_into().map_err(|_| wrong_program_type())
 }
 
-fn mixed_up() -> Error {
+fn wrong_program_type() -> Error {
     Error::Kernel { what: "the eBPF object".into(), reason: "its programs are of other kinds; run `cargo xtask build-ebpf`".into() }
 }

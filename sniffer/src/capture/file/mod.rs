@@ -25,7 +25,7 @@ const FILLS_PER_POLL: usize = 64;
 
 /// Result of parsing the bytes in the buffer.
 #[derive(Debug, Default)]
-struct Step {
+struct Parsed {
     /// Bytes consumed; may exceed the bytes in the buffer when a skipped block is larger.
     consumed: u64,
     frames: usize,
@@ -74,8 +74,8 @@ impl FileSource {
         Ok(source)
     }
 
-    fn count(&mut self, step: &Step) {
-        let frames = step.frames as u64;
+    fn count(&mut self, parsed: &Parsed) {
+        let frames = parsed.frames as u64;
         let left_out = match &self.format {
             Format::Pcap(_) => 0,
             Format::PcapNg(format) => format.malformed + format.unsupported,
@@ -84,7 +84,7 @@ impl FileSource {
         self.frames += frames;
         if frames + unreadable > 0 {
             let seen = frames + unreadable;
-            self.tally.add(DeviceStats { seen, unreadable, copied: frames, copied_bytes: step.bytes, ..DeviceStats::default() });
+            self.tally.add(DeviceStats { seen, unreadable, copied: frames, copied_bytes: parsed.bytes, ..DeviceStats::default() });
         }
     }
 
@@ -132,24 +132,24 @@ impl Source for FileSource {
             return Ok(Polled::Ended);
         }
         for _ in 0..FILLS_PER_POLL {
-            let step = match &mut self.format {
+            let parsed = match &mut self.format {
                 Format::Pcap(format) => format.frames(self.window.available(), each),
                 Format::PcapNg(format) => format.frames(self.window.available(), each),
             };
-            self.window.advance(step.consumed);
-            self.count(&step);
-            if let Some(reason) = step.broken {
+            self.window.advance(parsed.consumed);
+            self.count(&parsed);
+            if let Some(reason) = parsed.broken {
                 self.ended = true;
                 let (name, at, frames) = (&self.name, self.window.offset(), self.frames);
                 let text = format!("{name}: at byte {at}: {reason}; the {frames} packets before it were read");
                 return Err(io::Error::new(io::ErrorKind::InvalidData, text));
             }
-            if step.frames > 0 {
-                return Ok(Polled::Frames(step.frames));
+            if parsed.frames > 0 {
+                return Ok(Polled::Frames(parsed.frames));
             }
             match self.window.fill(Some(wait)) {
                 Ok(Filled::More) => {}
-                Ok(Filled::Nothing) => return Ok(Polled::Idle),
+                Ok(Filled::TimedOut) => return Ok(Polled::Idle),
                 Ok(Filled::End) => return Ok(self.end()),
                 Err(error) => {
                     self.ended = true;

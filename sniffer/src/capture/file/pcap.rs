@@ -1,7 +1,7 @@
 //! The classic pcap format, draft-ietf-opsawg-pcap: a file header of 24 bytes, then records. Parses bytes into frames;
 //! does no I/O.
 
-use super::{MAX_FRAME, Step};
+use super::{MAX_FRAME, Parsed};
 use crate::{
     capture::{Frame, Link, Segments, linktype},
     time::Timestamp,
@@ -44,7 +44,7 @@ impl Pcap {
     }
 
     /// Hands over every complete record in `bytes`.
-    pub(super) fn frames(&self, bytes: &[u8], each: &mut dyn FnMut(Frame<'_>)) -> Step {
+    pub(super) fn frames(&self, bytes: &[u8], each: &mut dyn FnMut(Frame<'_>)) -> Parsed {
         match (self.big_endian, self.extended) {
             (false, false) => self.records::<false, 16>(bytes, each),
             (true, false) => self.records::<true, 16>(bytes, each),
@@ -53,8 +53,8 @@ impl Pcap {
         }
     }
 
-    fn records<const BIG: bool, const HEADER: usize>(&self, bytes: &[u8], each: &mut dyn FnMut(Frame<'_>)) -> Step {
-        let mut step = Step::default();
+    fn records<const BIG: bool, const HEADER: usize>(&self, bytes: &[u8], each: &mut dyn FnMut(Frame<'_>)) -> Parsed {
+        let mut parsed = Parsed::default();
         let mut rest = bytes;
         while let Some((head, body)) = rest.split_first_chunk::<HEADER>() {
             let word = |at: usize| {
@@ -63,7 +63,7 @@ impl Pcap {
             };
             let captured = word(8) as usize;
             if captured > MAX_FRAME {
-                step.broken = Some(format!("a record of {captured} bytes, which is more than any frame has ({MAX_FRAME})"));
+                parsed.broken = Some(format!("a record of {captured} bytes, which is more than any frame has ({MAX_FRAME})"));
                 break;
             }
             let Some((data, next)) = body.split_at_checked(captured) else { break };
@@ -77,11 +77,11 @@ impl Pcap {
                 ifindex: 0,
                 segments: Segments::default(),
             });
-            step.frames += 1;
-            step.bytes += captured as u64;
+            parsed.frames += 1;
+            parsed.bytes += captured as u64;
             rest = next;
         }
-        step.consumed = (bytes.len() - rest.len()) as u64;
-        step
+        parsed.consumed = (bytes.len() - rest.len()) as u64;
+        parsed
     }
 }

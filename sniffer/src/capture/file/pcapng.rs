@@ -4,7 +4,7 @@
 //! Reads only the blocks that are needed for packets. Other types (name resolution, statistics, secrets, unknown ones)
 //! are skipped.
 
-use super::{MAX_FRAME, Step, window::CAPACITY};
+use super::{MAX_FRAME, Parsed, window::CAPACITY};
 use crate::{
     capture::{Frame, Link, Segments, linktype},
     time::Timestamp,
@@ -90,8 +90,8 @@ impl PcapNg {
     }
 
     /// Hands over the packets of every complete block in `bytes`.
-    pub(super) fn frames(&mut self, bytes: &[u8], each: &mut dyn FnMut(Frame<'_>)) -> Step {
-        let mut step = Step::default();
+    pub(super) fn frames(&mut self, bytes: &[u8], each: &mut dyn FnMut(Frame<'_>)) -> Parsed {
+        let mut parsed = Parsed::default();
         let mut rest = bytes;
         while let Some(kind) = self.u32(rest, 0) {
             if kind == SECTION {
@@ -100,14 +100,14 @@ impl PcapNg {
                     Some([0x1a, 0x2b, 0x3c, 0x4d]) => self.big_endian = true,
                     Some([0x4d, 0x3c, 0x2b, 0x1a]) => self.big_endian = false,
                     Some(magic) => {
-                        step.broken = Some(format!("a section whose byte order mark is {magic:02x?}"));
+                        parsed.broken = Some(format!("a section whose byte order mark is {magic:02x?}"));
                         break;
                     }
                 }
             }
             let Some(total) = self.u32(rest, 4) else { break };
             if total < 12 {
-                step.broken = Some(format!("a block of {total} bytes, where 12 is the least"));
+                parsed.broken = Some(format!("a block of {total} bytes, where 12 is the least"));
                 break;
             }
             if matches!(kind, SECTION | INTERFACE | OLD_PACKET | SIMPLE_PACKET | ENHANCED_PACKET) {
@@ -118,7 +118,7 @@ impl PcapNg {
                 let end = if whole <= CAPACITY {
                     let again = self.u32(block, whole - 4);
                     if again != Some(total) {
-                        step.broken = Some(format!("a block of {total} bytes whose last field does not repeat its length"));
+                        parsed.broken = Some(format!("a block of {total} bytes whose last field does not repeat its length"));
                         break;
                     }
                     whole - 4
@@ -128,22 +128,22 @@ impl PcapNg {
                 match self.block(kind, block.get(8..end).unwrap_or_default(), each) {
                     Ok(None) => {}
                     Ok(Some(bytes)) => {
-                        step.frames += 1;
-                        step.bytes += bytes as u64;
+                        parsed.frames += 1;
+                        parsed.bytes += bytes as u64;
                     }
                     Err(reason) => {
-                        step.broken = Some(reason);
+                        parsed.broken = Some(reason);
                         break;
                     }
                 }
             }
-            step.consumed += u64::from(total);
+            parsed.consumed += u64::from(total);
             match rest.get(total as usize..) {
                 Some(next) => rest = next,
                 None => break,
             }
         }
-        step
+        parsed
     }
 
     /// Processes one block; `body` excludes its type and lengths. Returns the captured bytes if a packet was handed

@@ -18,7 +18,7 @@ pub(super) enum Filled {
     /// Bytes were added.
     More,
     /// A pipe delivered nothing within the wait, or a signal interrupted the read.
-    Nothing,
+    TimedOut,
     /// The input ended.
     End,
 }
@@ -69,9 +69,9 @@ impl Window {
     pub(super) fn fill(&mut self, wait: Option<Duration>) -> io::Result<Filled> {
         if self.blocks
             && let Some(wait) = wait
-            && sys::wait_readable(self.input.as_fd(), wait)? == sys::Ready::Nothing
+            && sys::wait_readable(self.input.as_fd(), wait)? == sys::Ready::TimedOut
         {
-            return Ok(Filled::Nothing);
+            return Ok(Filled::TimedOut);
         }
         self.bytes.copy_within(self.start..self.end, 0);
         self.end -= self.start;
@@ -79,7 +79,7 @@ impl Window {
         let Some(room) = self.bytes.get_mut(self.end..) else { return Ok(Filled::End) };
         let count = match self.input.read(room) {
             Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Filled::Nothing),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Filled::TimedOut),
             Err(error) => return Err(error),
         };
         if count == 0 {

@@ -200,7 +200,7 @@ impl Source for Libpcap {
         if count > 0 {
             return Ok(Polled::Frames(count));
         }
-        if sys::wait_readable(self.capture.as_fd(), wait)? == sys::Ready::Nothing {
+        if sys::wait_readable(self.capture.as_fd(), wait)? == sys::Ready::TimedOut {
             return Ok(Polled::Idle);
         }
         // The descriptor is readable or in an error state; in that case dispatch returns libpcap's message.

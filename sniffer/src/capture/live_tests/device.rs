@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 fn a_device_goes_down_and_comes_back() {
     in_a_network("a_device_goes_down_and_comes_back", || {
         let program = libpcap::live_program("va", 65_535, "udp port 9999").unwrap();
-        let mut sources = with_filter(&interface("va", Kind::AfPacket), &Filter::Classic(program));
+        let mut sources = with_filter(&interface("va", Kind::AfPacket), &SocketFilter::Classic(program));
         let frames: Vec<_> = (0..50).map(|n| udp(&[], n, WANTED, 40)).collect();
         send_all("vb", &frames);
         assert_eq!(collect(&mut sources, 50, |_| Some(())).len(), 50);

@@ -5,7 +5,7 @@ mod filter;
 
 use super::{
     Frame, Link, Polled, Source,
-    afpacket::{self, Filter},
+    afpacket::{self, SocketFilter},
     devices,
     ebpf::sys::{SOCKET_FILTER, load},
     filter::{Filters, ebpf::Insn},
@@ -104,7 +104,7 @@ fn returns(value: i32) -> OwnedFd {
     load(SOCKET_FILTER, &[Insn { code: 0xb7, imm: value, ..Insn::default() }, Insn { code: 0x95, ..Insn::default() }], "test").unwrap()
 }
 
-fn with_filter(interface: &Interface, filter: &Filter) -> Vec<Box<dyn Source>> {
+fn with_filter(interface: &Interface, filter: &SocketFilter) -> Vec<Box<dyn Source>> {
     let config = afpacket::Config::new(interface, &devices::resolve(&interface.device).unwrap());
     let (sources, _) = afpacket::open(&config, 1, None, filter, &Arc::default()).unwrap();
     sources.into_iter().map(|source| Box::new(source) as Box<dyn Source>).collect()
@@ -115,7 +115,7 @@ fn snap_length() {
     in_a_network("snap_length", || {
         let interface = Interface { snaplen: 50, ..interface("va", Kind::AfPacket) };
         let mut sources = Vec::new();
-        for filter in [Filter::None, Filter::Classic(vec![(0x06, 0, 0, 262_144)]), Filter::Ebpf(returns(50))] {
+        for filter in [SocketFilter::None, SocketFilter::Classic(vec![(0x06, 0, 0, 262_144)]), SocketFilter::Ebpf(returns(50))] {
             sources.extend(with_filter(&interface, &filter));
         }
         let config = libpcap::Config { device: "va".to_owned(), ifindex: 0, snaplen: 50, buffer_bytes: 1 << 20 };
@@ -132,7 +132,7 @@ fn snap_length() {
 fn an_ebpf_filter_decides() {
     in_a_network("an_ebpf_filter_decides", || {
         for (returned, expected) in [(0, 0), (65_535, 5)] {
-            let mut sources = with_filter(&interface("va", Kind::AfPacket), &Filter::Ebpf(returns(returned)));
+            let mut sources = with_filter(&interface("va", Kind::AfPacket), &SocketFilter::Ebpf(returns(returned)));
             send_all("vb", &(0..5).map(|n| udp(&[], n, WANTED, 40)).collect::<Vec<_>>());
             let seen = collect(&mut sources, expected, |frame| (port(&frame) == Some(WANTED)).then_some(()));
             assert_eq!(seen.len(), expected, "the program returns {returned}");
@@ -151,7 +151,7 @@ fn any_device() {
         let filtered = opened(&one(Kind::AfPacket), &wanted(true));
         let libpcap = opened(&one(Kind::Pcap), &wanted(true));
         let mut sources = filtered.sources;
-        sources.extend(with_filter(&one(Kind::AfPacket), &Filter::None));
+        sources.extend(with_filter(&one(Kind::AfPacket), &SocketFilter::None));
         sources.extend(libpcap.sources);
         let raw = udp(&[], 2, WANTED, 40)[14..].to_vec();
         send_all("vb", &[udp(&[], 1, WANTED, 40), udp(&[], 1, OTHER, 40)]);
