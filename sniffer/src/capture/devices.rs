@@ -100,7 +100,7 @@ pub fn resolve(wanted: &str) -> Result<Device, Error> {
     let listed = list()?;
     let ifindex = sys::interface_index(&name).map_err(|_| {
         let names: Vec<&str> = listed.iter().map(|d| d.name.as_str()).collect();
-        Error::device(&name, format!("there is no such device; there are {}", names.join(", ")))
+        Error::device(&name, format!("there is no such device; the devices are {}", names.join(", ")))
     })?;
     let hardware = sys::hardware_type(&name).map_err(|e| Error::device(&name, e))?;
     let loopback = hardware == libc::ARPHRD_LOOPBACK;
@@ -126,9 +126,13 @@ fn by_number(wanted: &str) -> Result<Option<String>, Error> {
     let devices = list()?;
     match devices.get(index) {
         Some(device) => Ok(Some(device.name.clone())),
-        None => {
-            Err(Error::device(wanted, format!("there are devices 0 to {} only (see `sniffer devices`)", devices.len().saturating_sub(1))))
-        }
+        None => Err(Error::device(
+            wanted,
+            format!(
+                "there is no device with this number; the devices have the numbers 0 to {} (see `sniffer devices`)",
+                devices.len().saturating_sub(1)
+            ),
+        )),
     }
 }
 
@@ -220,9 +224,9 @@ mod tests {
     fn by_name_and_any() {
         assert!(resolve("any").unwrap().is_any());
         let error = resolve("nosuchdev0").unwrap_err().to_string();
-        assert!(error.starts_with("device nosuchdev0: there is no such device; there are "), "{error}");
+        assert!(error.starts_with("device nosuchdev0: there is no such device; the devices are "), "{error}");
         let error = resolve("9999").unwrap_err().to_string();
-        assert!(error.starts_with("device 9999: there are devices 0 to "), "{error}");
+        assert!(error.starts_with("device 9999: there is no device with this number; the devices have the numbers 0 to "), "{error}");
         let lo = resolve("lo").unwrap();
         assert_eq!((lo.name.as_str(), lo.loopback, lo.link), ("lo", true, Some(Link::Ethernet)));
         let at = list().unwrap().iter().position(|d| d.name == "lo").unwrap();

@@ -87,7 +87,7 @@ impl Dump {
         if let Err(error) = result
             && !std::mem::replace(&mut self.failed, true)
         {
-            log::warn!("{}: {error}; nothing more is dumped", self.path.display());
+            log::warn!("{}: {error}; no more frames are written to this dump file", self.path.display());
         }
     }
 }
@@ -101,7 +101,11 @@ impl Drop for Dump {
         let result = self.output.flush();
         self.note_result(result);
         if self.left_out > 0 {
-            log::warn!("{}: {} frames of another link type are not in it: a pcap file has one", self.path.display(), self.left_out);
+            log::warn!(
+                "{}: {} frames were left out, because their link type differs from that of the first frame and a pcap file has only one link type",
+                self.path.display(),
+                self.left_out
+            );
         }
     }
 }

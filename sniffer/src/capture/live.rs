@@ -60,7 +60,7 @@ impl Live {
         // Keep the device while there is no default route: the route may come back.
         let Ok(found) = devices::resolve(&route.wanted) else { return };
         if found.name != route.device {
-            log::info!("{}: the route moved from {} to {}", route.wanted, route.device, found.name);
+            log::info!("{}: the default route moved from device {} to device {}", route.wanted, route.device, found.name);
             route.device = found.name;
             self.close();
             self.retry_at = now;
@@ -74,7 +74,7 @@ impl Live {
         }
         match (self.open)() {
             Ok(source) => {
-                log::info!("{}: capturing again", self.name);
+                log::info!("{}: the device is back; capturing again", self.name);
                 self.current = Some(source);
             }
             Err(error) => {
@@ -104,7 +104,7 @@ impl Wrapper for Live {
         match source.poll(wait, each) {
             Ok(polled) => Ok(polled),
             Err(error) => {
-                log::warn!("{error}; it is tried again every second");
+                log::warn!("{error}; opening the device is tried again every second");
                 self.close();
                 self.retry_at = Instant::now() + RETRY;
                 Ok(Polled::Idle)

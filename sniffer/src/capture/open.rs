@@ -152,7 +152,7 @@ fn first_that_works(device: &str, attempts: &[Attempt<'_>]) -> Result<Capture, E
                     error => error.to_string(),
                 };
                 if let Some((next, _)) = attempts.get(index + 1) {
-                    log::warn!("{device}: {} does not work here, {} takes its place: {reason}", backend.name(), next.name());
+                    log::warn!("{device}: capture type {} does not work; trying {}: {reason}", backend.name(), next.name());
                 }
                 reasons.push(format!("{}: {reason}", backend.name()));
             }

@@ -41,7 +41,7 @@ pub(super) fn wait_readable(fd: BorrowedFd<'_>, wait: Duration) -> io::Result<Re
 /// # Errors
 /// When the program has more than 65,535 instructions, or the kernel refuses it; the previous program then stays.
 pub(super) fn attach_filter(socket: BorrowedFd<'_>, program: &[libc::sock_filter]) -> io::Result<()> {
-    let len = u16::try_from(program.len()).map_err(|_| io::Error::other("a filter of more than 65535 instructions"))?;
+    let len = u16::try_from(program.len()).map_err(|_| io::Error::other("the filter has more than 65535 instructions"))?;
     // `sock_fprog` wants a mutable pointer, but the kernel does not write through it.
     let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
     // SAFETY: the kernel reads a `sock_fprog` and the instructions it points to, all of which live for the call.

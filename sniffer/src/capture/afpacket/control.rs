@@ -95,7 +95,10 @@ impl Control for AfPacketControl {
             if let Err(error) = attach(socket, filter) {
                 for AttachedSocket { socket, device, filter } in state.sockets.iter().take(done) {
                     if let Err(error) = attach(socket, filter) {
-                        log::warn!("{}: the old filter is back on some of the sockets only: {error}", device.name);
+                        log::warn!(
+                            "{}: after a failed filter change, the old filter could not be restored on one of the sockets: {error}",
+                            device.name
+                        );
                     }
                 }
                 return Err(Error::device(&device.name, format!("attaching the filter: {error}")));

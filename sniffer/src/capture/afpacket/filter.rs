@@ -33,7 +33,7 @@ impl SocketFilter {
             Ok(Some(program)) => Ok(Self::Ebpf(program)),
             Ok(None) => Ok(Self::None),
             Err(error) => {
-                log::info!("{}: a classic filter for the socket: {error}", device.name);
+                log::info!("{}: the eBPF filter cannot be used, so the socket gets a classic BPF filter: {error}", device.name);
                 Self::classic(filters, device, snaplen)
             }
         }

@@ -116,7 +116,7 @@ impl AfPacket {
         socket.ring(block_size, blocks).map_err(|e| with_context("allocating the ring", e))?;
         let ring = Ring::map(socket.as_fd(), block_size as usize, blocks as usize).map_err(|e| with_context("mapping the ring", e))?;
         if config.loopback && socket.ignore_outgoing().is_err() {
-            log::debug!("{}: this kernel cannot leave out what the host sends; it is left out here", config.device);
+            log::debug!("{}: this kernel cannot ignore outgoing packets; they are ignored in user space", config.device);
         }
         socket.bind(config.ifindex).map_err(|e| with_context("binding to the device", e))?;
         if config.promiscuous && config.ifindex != 0 {

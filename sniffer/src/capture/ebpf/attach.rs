@@ -108,7 +108,7 @@ impl Drop for Attachments {
         // Delete the clsact qdiscs that this program added, unless another program uses them by now.
         for ifindex in std::mem::take(&mut self.clsact) {
             if let Err(error) = qdisc::delete_unused_clsact(ifindex) {
-                log::debug!("clsact of interface {ifindex} stays: {error}");
+                log::debug!("the clsact qdisc of interface {ifindex} could not be deleted: {error}");
             }
         }
     }
@@ -166,7 +166,7 @@ impl Attachment<'_> {
             HookSetting::Auto => match self.xdp(XdpMode::Driver) {
                 Ok(()) => self.xdp_and_tc("native XDP"),
                 Err(reason) => {
-                    log::info!("{}: no native XDP, TC takes its place: {reason}", device.name);
+                    log::info!("{}: native XDP does not work; using TC: {reason}", device.name);
                     self.tc_both()
                 }
             },
@@ -264,5 +264,5 @@ where
 }
 
 fn wrong_program_type() -> Error {
-    Error::Kernel { what: "the eBPF object".into(), reason: "its programs are of other kinds; run `cargo xtask build-ebpf`".into() }
+    Error::Kernel { what: "the eBPF object".into(), reason: "its programs have unexpected types; run `cargo xtask build-ebpf`".into() }
 }

@@ -154,7 +154,7 @@ impl Loaded {
         let put = |made: Vec<_>| self.ready.iter().zip(made).try_for_each(|(point, programs)| self.put_filters(&point.parts(), programs));
         if let Err(error) = put(make(filter)?) {
             if let Err(error) = make(&self.filter).and_then(put) {
-                log::warn!("the old filter is back in some of the jump tables only: {error}");
+                log::warn!("after a failed filter change, the old filter could not be restored in one of the jump tables: {error}");
             }
             return Err(error);
         }
@@ -284,9 +284,9 @@ fn logger(ebpf: &mut Ebpf) -> Option<aya_log::EbpfLogger<&'static dyn log::Log>>
     if !cfg!(debug_assertions) || ebpf.map("AYA_LOGS").is_none() {
         return None;
     }
-    aya_log::EbpfLogger::init(ebpf).inspect_err(|error| log::warn!("the kernel half's log: {error}")).ok()
+    aya_log::EbpfLogger::init(ebpf).inspect_err(|error| log::warn!("opening the log of the eBPF programs: {error}")).ok()
 }
 
 fn missing_part(name: &str) -> Error {
-    Error::Kernel { what: "the eBPF object".into(), reason: format!("has no {name}; run `cargo xtask build-ebpf`") }
+    Error::Kernel { what: "the eBPF object".into(), reason: format!("it has no program or map {name}; run `cargo xtask build-ebpf`") }
 }

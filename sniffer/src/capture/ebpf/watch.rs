@@ -38,7 +38,7 @@ impl Watch {
         }
         if !there && !self.gone {
             self.gone = true;
-            log::warn!("{}: the device is gone; it is looked for every second", self.device.name);
+            log::warn!("{}: the device is gone; checking every second whether it is back", self.device.name);
             control.lock().detach(self.device.ifindex);
         }
         // A default route may lead to another device. A device given by name or number is looked up by the name that it
@@ -51,7 +51,7 @@ impl Watch {
         let mut attachments = control.lock();
         match attachments.attach(&found, &self.interface) {
             Ok(()) => {
-                log::info!("{wanted}: capturing on {}", found.name);
+                log::info!("{wanted}: capturing on device {}", found.name);
                 attachments.detach(self.device.ifindex);
                 self.device = found;
                 self.gone = false;

@@ -92,12 +92,17 @@ impl FileSource {
     fn end(&mut self) -> Polled {
         self.ended = true;
         if self.window.is_cut() {
-            log::warn!("{}: cut short at byte {}; the {} packets before it were read", self.name, self.window.offset(), self.frames);
+            log::warn!(
+                "{}: the file is cut off at byte {}; the {} packets before that were read",
+                self.name,
+                self.window.offset(),
+                self.frames
+            );
         }
         if let Format::PcapNg(PcapNg { malformed, .. }) = self.format
             && malformed > 0
         {
-            log::warn!("{}: {malformed} packet blocks that contradict themselves were left out", self.name);
+            log::warn!("{}: {malformed} malformed packet blocks were left out", self.name);
         }
         Polled::Ended
     }
@@ -106,12 +111,12 @@ impl FileSource {
 /// Detects the format by `head`, the first bytes of a file.
 fn detect(head: &[u8]) -> Result<Format, String> {
     if head.is_empty() {
-        return Err("is empty, so it is no capture file".to_owned());
+        return Err("is empty, not a capture file".to_owned());
     }
     let known = ["pcap", "pcapng"].join(" or ");
     match head {
-        [0x1f, 0x8b, ..] => return Err(format!("is compressed with gzip; unpack it first ({known} is read)")),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => return Err(format!("is compressed with zstd; unpack it first ({known} is read)")),
+        [0x1f, 0x8b, ..] => return Err(format!("is compressed with gzip; unpack it first (only {known} can be read)")),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => return Err(format!("is compressed with zstd; unpack it first (only {known} can be read)")),
         [0x0a, 0x0d, 0x0d, 0x0a, ..] => return Ok(Format::PcapNg(PcapNg::default())),
         _ => {}
     }
@@ -122,7 +127,7 @@ fn detect(head: &[u8]) -> Result<Format, String> {
     match Pcap::open(&whole) {
         Some(_) if head.len() < whole.len() => Err(format!("ends after {} bytes, inside the file header", head.len())),
         Some(format) => format.map(Format::Pcap),
-        None => Err(format!("is no capture file: it begins with {:02x?}, where {known} is read", head.get(..4).unwrap_or(head))),
+        None => Err(format!("is not a capture file: it begins with {:02x?}, which is not {known}", head.get(..4).unwrap_or(head))),
     }
 }
 

@@ -63,7 +63,7 @@ impl Pcap {
             };
             let captured = word(8) as usize;
             if captured > MAX_FRAME {
-                parsed.broken = Some(format!("a record of {captured} bytes, which is more than any frame has ({MAX_FRAME})"));
+                parsed.broken = Some(format!("the record has {captured} bytes; the largest possible frame has {MAX_FRAME}"));
                 break;
             }
             let Some((data, next)) = body.split_at_checked(captured) else { break };

@@ -100,14 +100,14 @@ impl PcapNg {
                     Some([0x1a, 0x2b, 0x3c, 0x4d]) => self.big_endian = true,
                     Some([0x4d, 0x3c, 0x2b, 0x1a]) => self.big_endian = false,
                     Some(magic) => {
-                        parsed.broken = Some(format!("a section whose byte order mark is {magic:02x?}"));
+                        parsed.broken = Some(format!("the section header has an unknown byte order mark: {magic:02x?}"));
                         break;
                     }
                 }
             }
             let Some(total) = self.u32(rest, 4) else { break };
             if total < 12 {
-                parsed.broken = Some(format!("a block of {total} bytes, where 12 is the least"));
+                parsed.broken = Some(format!("the block has {total} bytes; the smallest block has 12"));
                 break;
             }
             if matches!(kind, SECTION | INTERFACE | OLD_PACKET | SIMPLE_PACKET | ENHANCED_PACKET) {
@@ -118,7 +118,7 @@ impl PcapNg {
                 let end = if whole <= CAPACITY {
                     let again = self.u32(block, whole - 4);
                     if again != Some(total) {
-                        parsed.broken = Some(format!("a block of {total} bytes whose last field does not repeat its length"));
+                        parsed.broken = Some(format!("the block of {total} bytes does not end with its length"));
                         break;
                     }
                     whole - 4
@@ -154,7 +154,7 @@ impl PcapNg {
                 self.interfaces.clear();
                 match self.u16(body, 4) {
                     Some(1) => Ok(None),
-                    version => Err(format!("a section of version {}, where 1 is the only one", version.unwrap_or(0))),
+                    version => Err(format!("the section has version {}; only version 1 is supported", version.unwrap_or(0))),
                 }
             }
             INTERFACE => self.interface(body).map(|()| None),
@@ -170,10 +170,10 @@ impl PcapNg {
 
     fn interface(&mut self, body: &[u8]) -> Result<(), String> {
         if self.interfaces.len() >= MAX_INTERFACES {
-            return Err(format!("a section of more than {MAX_INTERFACES} interfaces"));
+            return Err(format!("the section has more than {MAX_INTERFACES} interfaces"));
         }
         let (Some(number), Some(snaplen)) = (self.u16(body, 0), self.u32(body, 4)) else {
-            return Err("an interface description that is cut short".to_owned());
+            return Err("the interface description block is too short".to_owned());
         };
         let link = linktype::from_number(u32::from(number));
         let mut interface = Interface { link, number, snaplen, resolution: Resolution::new(6), offset: 0, warned: false };
@@ -232,7 +232,7 @@ impl PcapNg {
                 return Err(reason);
             }
             if !std::mem::replace(&mut interface.warned, true) {
-                log::warn!("interface {index} of the capture file is left out: {reason}");
+                log::warn!("packets of interface {index} of the capture file are left out: {reason}");
             }
             self.unsupported += 1;
             return Ok(None);

@@ -232,11 +232,11 @@ fn truncated_anywhere() {
 fn what_is_no_capture() {
     let cases: [(&[u8], &str); 6] = [
         (b"", "is empty"),
-        (b"packetbeat.interfaces.device: any\n", "is no capture file: it begins with [70, 61, 63, 6b]"),
+        (b"packetbeat.interfaces.device: any\n", "is not a capture file: it begins with [70, 61, 63, 6b]"),
         (b"\x1f\x8b\x08\x00", "compressed with gzip"),
         (b"\xd4\xc3\xb2\xa1\x02\x00", "ends after 6 bytes, inside the file header"),
-        (b"x", "is no capture file: it begins with [78]"),
-        (b"\x0a\x0d\x0d\x0a\x1c\0\0\0\x11\x22\x33\x44\x01\0\0\0", "byte order mark is [11, 22, 33, 44]"),
+        (b"x", "is not a capture file: it begins with [78]"),
+        (b"\x0a\x0d\x0d\x0a\x1c\0\0\0\x11\x22\x33\x44\x01\0\0\0", "byte order mark: [11, 22, 33, 44]"),
     ];
     for (bytes, expected) in cases {
         let (seen, end) = read(bytes);
@@ -253,14 +253,14 @@ fn broken_in_the_middle() {
     let pcap = [LE.pcap(0xa1b2_c3d4, 1), good, LE.words(&[2, 0, 0x7fff_ffff, 60])].concat();
     let (seen, end) = read(&pcap);
     assert_eq!(seen.len(), 1);
-    assert!(end.clone().unwrap_err().contains("at byte 44: a record of 2147483647 bytes"), "{end:?}");
+    assert!(end.clone().unwrap_err().contains("at byte 44: the record has 2147483647 bytes"), "{end:?}");
 
     let mut ng = [LE.section(), LE.interface(1, 0, &[]), LE.enhanced(0, 1, b"good", 4)].concat();
     let at = ng.len();
     ng.extend(LE.words(&[6, 8, 0, 8]));
     let (seen, end) = read(&ng);
     assert_eq!(seen.len(), 1);
-    assert!(end.clone().unwrap_err().contains(&format!("at byte {at}: a block of 8 bytes")), "{end:?}");
+    assert!(end.clone().unwrap_err().contains(&format!("at byte {at}: the block has 8 bytes")), "{end:?}");
 
     // A packet longer than its block is left out, and the next packet is read.
     let mut long = LE.enhanced(0, 1, b"long", 4);

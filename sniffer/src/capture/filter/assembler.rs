@@ -148,7 +148,7 @@ impl RightOperand {
 
 /// The program is longer than a jump can span. Holds its number of instructions.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the filter gives {0} instructions, more than an eBPF jump can span; shorten the expression")]
+#[error("the filter compiles to {0} instructions, more than an eBPF jump can span; shorten the expression")]
 pub struct TooLong(usize);
 
 /// The instructions so far, and the jumps whose targets are not known yet.

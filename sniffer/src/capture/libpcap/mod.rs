@@ -178,7 +178,9 @@ fn compiled(capture: &Capture<Active>, expression: &str) -> Result<(String, BpfP
             let plain = without_vlans(expression).filter(|_| link != Linktype::ETHERNET).ok_or(error)?;
             let program = capture.compile(&plain, true)?;
             if link == Linktype::LINUX_SLL2 {
-                log::warn!("any: libpcap cannot look for VLANs on all devices at once; packets with more than one tag are not seen");
+                log::warn!(
+                    "device any: libpcap cannot filter for VLAN tags on all devices at once; packets with more than one VLAN tag are not captured"
+                );
             }
             Ok((plain, program))
         }
@@ -194,7 +196,7 @@ impl Source for Libpcap {
         if let Some(expression) = self.filter.newer()
             && let Err(error) = self.replace_filter(&expression)
         {
-            log::warn!("{}: the filter stays as it was: libpcap: {error}", self.device);
+            log::warn!("{}: the filter cannot be replaced, the old one stays in force: libpcap: {error}", self.device);
         }
         let count = self.dispatch(each)?;
         if count > 0 {

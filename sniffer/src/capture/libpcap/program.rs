@@ -18,7 +18,7 @@ pub fn live_program(device: &str, snaplen: u32, expression: &str) -> Result<Inst
     // libpcap generates loads of that metadata only for an open device. The buffer is the smallest possible.
     let capture = Capture::from_device(device).and_then(|c| c.snaplen(snaplen).buffer_size(1 << 17).open()).map_err(failed)?;
     let program = capture.compile(expression, true).map_err(failed)?;
-    instructions(&program).ok_or_else(|| Error::device(device, "libpcap gave a program that cannot be read"))
+    instructions(&program).ok_or_else(|| Error::device(device, "libpcap returned a filter program that cannot be read"))
 }
 
 /// Reads the instructions of a program. The `pcap` crate gives an instruction only as text: its four numbers in

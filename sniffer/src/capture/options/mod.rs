@@ -147,10 +147,10 @@ impl Interface {
         }
         self.snaplen = self.snaplen.min(MAX_SNAPLEN);
         if self.buffer_size_mb == 0 || self.buffer_size_mb > MAX_BUFFER_MB {
-            return Err(format!("buffer_size_mb is {}; 1 to {MAX_BUFFER_MB} are allowed", self.buffer_size_mb));
+            return Err(format!("buffer_size_mb is {}; it must be between 1 and {MAX_BUFFER_MB}", self.buffer_size_mb));
         }
         if self.workers.is_some_and(|n| n == 0 || n > MAX_WORKERS) {
-            return Err(format!("workers may be 1 to {MAX_WORKERS}"));
+            return Err(format!("workers must be between 1 and {MAX_WORKERS}"));
         }
         if self.fanout_group.is_some() && matches!(self.kind, Kind::Pcap | Kind::Ebpf) {
             return Err("fanout_group needs type af_packet".to_owned());
@@ -160,8 +160,8 @@ impl Interface {
         }
         self.bpf_filter = self.bpf_filter.filter(|text| !text.trim().is_empty());
         match self.kind {
-            Kind::PfRing => log::warn!("packetbeat.interfaces.type: pf_ring is not built in; auto takes its place"),
-            Kind::Dpdk => log::warn!("packetbeat.interfaces.type: dpdk is not built in; auto takes its place"),
+            Kind::PfRing => log::warn!("packetbeat.interfaces.type: pf_ring is not supported; using auto"),
+            Kind::Dpdk => log::warn!("packetbeat.interfaces.type: dpdk is not supported; using auto"),
             _ => {}
         }
         Ok(self)
@@ -182,7 +182,7 @@ pub fn read(node: &config::Node) -> Result<Vec<Interface>, config::Error> {
         interface.node = node.clone();
         let interface = interface.checked().map_err(|reason| node.error(reason))?;
         if interface.file.is_none() && checked.iter().any(|other| other.file.is_none() && other.device == interface.device) {
-            return Err(node.get("device").error(format!("device {} is named twice; an interface may be listed once", interface.device)));
+            return Err(node.get("device").error(format!("device {} is listed twice; list each device once", interface.device)));
         }
         checked.push(interface);
     }
@@ -276,11 +276,11 @@ mod tests {
             ("{hook: kprobe}", "socket"),
             ("{type: pcap, fanout_group: 1}", "fanout_group needs type af_packet"),
             ("{fanout_group: 65536}", "65536"),
-            ("{buffer_size_mb: 0}", "1 to 65536"),
-            ("{workers: 0}", "1 to 1024"),
+            ("{buffer_size_mb: 0}", "between 1 and 65536"),
+            ("{workers: 0}", "between 1 and 1024"),
             ("{device: [a, b]}", "device: expected a text, got a list"),
             ("{device: {a: 1}}", "device: expected a text, got a map"),
-            ("[{device: eth0}, {device: eth0}]", "named twice"),
+            ("[{device: eth0}, {device: eth0}]", "listed twice"),
         ];
         for (text, expected) in cases {
             let error = parsed(text).map(|_| ()).unwrap_err();

@@ -67,11 +67,11 @@ fn load(to: Register, code: u32, k: u32) -> Result<Op, &'static str> {
         BPF_W => 4,
         BPF_H => 2,
         BPF_B => 1,
-        _ => return Err("a load of unknown size"),
+        _ => return Err("load of unknown size"),
     };
     let mode = code & MODE;
     if matches!(mode, BPF_ABS | BPF_MSH) && k >= EXTENSIONS {
-        return Err("reads what only a packet socket of Linux has (`inbound`, `outbound`, metadata): not known here");
+        return Err("uses a Linux extension for packet sockets (`inbound`, `outbound`, metadata), which is not supported");
     }
     let from = match mode {
         BPF_IMM => LoadFrom::Constant(k),
@@ -80,18 +80,18 @@ fn load(to: Register, code: u32, k: u32) -> Result<Op, &'static str> {
         BPF_MEM => LoadFrom::Memory(slot(k)?),
         BPF_LEN => LoadFrom::Length,
         BPF_MSH => LoadFrom::HeaderLength { offset: k },
-        _ => return Err("a load of unknown mode"),
+        _ => return Err("load of unknown mode"),
     };
     match (to, from) {
         (Register::X, LoadFrom::At { .. } | LoadFrom::AtX { .. }) | (Register::A, LoadFrom::HeaderLength { .. }) => {
-            Err("a load into the wrong register")
+            Err("load into the wrong register")
         }
         _ => Ok(Op::Load { to, from }),
     }
 }
 
 fn slot(k: u32) -> Result<usize, &'static str> {
-    Some(k as usize).filter(|&slot| slot < MEMORY).ok_or("no such word of memory")
+    Some(k as usize).filter(|&slot| slot < MEMORY).ok_or("memory index out of range")
 }
 
 fn arithmetic(code: u32, by: Operand) -> Result<Op, &'static str> {
@@ -107,7 +107,7 @@ fn arithmetic(code: u32, by: Operand) -> Result<Op, &'static str> {
         BPF_NEG => return Ok(Op::Negate),
         BPF_MOD => Alu::Mod,
         BPF_XOR => Alu::Xor,
-        _ => return Err("unknown arithmetic"),
+        _ => return Err("unknown arithmetic operation"),
     };
     match (op, by) {
         (Alu::Div | Alu::Mod, Operand::K(0)) => Err("divides by zero"),

@@ -198,7 +198,7 @@ impl Program {
         let ops = raw.iter().enumerate().map(|(at, instruction)| decode(at, *instruction, raw.len())).collect::<Result<Vec<_>, _>>()?;
         match ops.last() {
             Some(Op::Return(_)) => Ok(Self { raw, ops }),
-            _ => Err(Error::Instruction { at: raw.len() - 1, what: "the last one does not return" }),
+            _ => Err(Error::Instruction { at: raw.len() - 1, what: "the last instruction does not return" }),
         }
     }
 
@@ -230,7 +230,7 @@ impl Program {
         let dead = Capture::dead(linktype).map_err(refused)?;
         let program = dead.compile(text, optimize).map_err(refused)?;
         let raw: Option<Vec<_>> = program.get_instructions().iter().map(|i| instruction(&i.to_string())).collect();
-        Self::new(raw.ok_or(Error::Instruction { at: 0, what: "libpcap's form of it is not known" })?)
+        Self::new(raw.ok_or(Error::Instruction { at: 0, what: "libpcap returned it in an unknown text form" })?)
     }
 
     /// The instructions as the kernel and libpcap encode them.
@@ -270,8 +270,8 @@ mod tests {
     fn what_is_no_program_is_refused() {
         let cases = [
             (vec![], "1 to 4096"),
-            (vec![load(0x20, 0xffff_f004), RETURN], "packet socket of Linux"),
-            (vec![load(0x60, 16), RETURN], "no such word"),
+            (vec![load(0x20, 0xffff_f004), RETURN], "Linux extension for packet sockets"),
+            (vec![load(0x60, 16), RETURN], "memory index out of range"),
             (vec![load(0x34, 0), RETURN], "divides by zero"),
             (vec![load(0x64, 32), RETURN], "shifts"),
             (vec![load(5, 1), RETURN], "past the end"),
