@@ -4,7 +4,7 @@
 //! and Linux also does for IPv4: overlapping fragments are an attempt to make an observer read other bytes than the
 //! receiver does.
 
-use super::{Addresses, ip::Part};
+use super::{Addresses, ip::FragmentPosition};
 
 use crate::{net::Realm, time::Timestamp};
 use hashbrown::HashMap;
@@ -12,20 +12,20 @@ use smallvec::SmallVec;
 use std::{collections::VecDeque, time::Duration};
 
 /// Most incomplete datagrams at a time; the same number as in Packetbeat.
-const MAX_SETS: usize = 512;
+const MAX_DATAGRAMS: usize = 512;
 /// Most fragments of one datagram. A datagram of 64 KiB in frames of 1500 bytes has 45.
-const MAX_PARTS: usize = 64;
+const MAX_FRAGMENTS: usize = 64;
 /// Most bytes of one datagram: the largest value of the length field of an IP header.
 const MAX_LENGTH: u32 = 65_535;
 /// Most bytes of all incomplete datagrams together. A fragment with a large offset allocates up to 64 KiB, so
-/// `MAX_SETS` alone does not bound the memory.
+/// `MAX_DATAGRAMS` alone does not bound the memory.
 const MAX_BYTES: usize = 8 << 20;
 /// How long a datagram waits for its missing fragments, in packet time; the same number as in Packetbeat.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
 /// Result of [`Fragments::add`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Added {
+pub(super) enum AddResult {
     /// Fragments are missing.
     Incomplete,
     /// The datagram is complete: [`Fragments::whole`] is its payload, and this is the payload's IP protocol number.
@@ -52,7 +52,7 @@ pub(super) struct Fragment<'a> {
     pub realm: Realm,
     pub addresses: Addresses<'a>,
     pub protocol: u8,
-    pub part: Part,
+    pub position: FragmentPosition,
     pub data: &'a [u8],
     /// Length of the fragment's data on the wire in bytes; more than `data.len()` if it was cut to the snap length.
     pub wire: u32,
@@ -75,33 +75,33 @@ impl Key {
             *to = *from;
         }
         let v4 = fragment.addresses.is_v4();
-        Self { addresses, id: fragment.part.id, realm: fragment.realm, v4, protocol: if v4 { fragment.protocol } else { 0 } }
+        Self { addresses, id: fragment.position.id, realm: fragment.realm, v4, protocol: if v4 { fragment.protocol } else { 0 } }
     }
 }
 
 /// An incomplete datagram.
-struct Set {
+struct Datagram {
     number: u64,
     since: Timestamp,
     data: Vec<u8>,
     /// Start and end offset of each received fragment, in bytes, sorted by start.
-    parts: SmallVec<[(u32, u32); 8]>,
+    ranges: SmallVec<[(u32, u32); 8]>,
     /// Length in bytes; known when the last fragment has arrived.
     length: Option<u32>,
     /// Protocol number in the first fragment, which determines the payload of the datagram.
     protocol: u8,
     /// The datagram is invalid. It still absorbs its other fragments, and will not be delivered.
-    spoilt: bool,
+    invalid: bool,
 }
 
 /// The incomplete datagrams.
 #[derive(Default)]
 pub(super) struct Fragments {
-    sets: HashMap<Key, Set, foldhash::fast::RandomState>,
+    datagrams: HashMap<Key, Datagram, foldhash::fast::RandomState>,
     /// Keys and numbers in the order in which the datagrams started; may contain datagrams that are gone.
     order: VecDeque<(Key, u64)>,
     begun: u64,
-    /// Sum of `data.len()` over all sets.
+    /// Sum of `data.len()` over all datagrams.
     bytes: usize,
     whole: Vec<u8>,
     pub counters: Counters,
@@ -115,57 +115,64 @@ impl Fragments {
 
     /// Adds a fragment to its datagram.
     #[inline(never)]
-    pub fn add(&mut self, fragment: &Fragment<'_>) -> Added {
+    pub fn add(&mut self, fragment: &Fragment<'_>) -> AddResult {
         let key = Key::of(fragment);
         self.expire(fragment.time);
-        if !self.sets.contains_key(&key) {
+        if !self.datagrams.contains_key(&key) {
             self.begin(key, fragment.time);
         }
-        let Some(set) = self.sets.get_mut(&key) else { return Added::Incomplete };
-        let before = set.data.len();
-        let fits = set.add(fragment, &mut self.counters);
+        let Some(datagram) = self.datagrams.get_mut(&key) else { return AddResult::Incomplete };
+        let before = datagram.data.len();
+        let fits = datagram.add(fragment, &mut self.counters);
         if !fits {
-            set.spoilt = true;
-            set.data = Vec::new();
-            set.parts = SmallVec::new();
+            datagram.invalid = true;
+            datagram.data = Vec::new();
+            datagram.ranges = SmallVec::new();
         }
-        self.bytes = (self.bytes + set.data.len()).saturating_sub(before);
-        if set.is_complete() {
-            let protocol = set.protocol;
-            if let Some(set) = self.sets.remove(&key) {
-                self.bytes = self.bytes.saturating_sub(set.data.len());
-                self.whole = set.data;
+        self.bytes = (self.bytes + datagram.data.len()).saturating_sub(before);
+        if datagram.is_complete() {
+            let protocol = datagram.protocol;
+            if let Some(datagram) = self.datagrams.remove(&key) {
+                self.bytes = self.bytes.saturating_sub(datagram.data.len());
+                self.whole = datagram.data;
             }
             self.counters.reassembled += 1;
-            return Added::Complete(protocol);
+            return AddResult::Complete(protocol);
         }
         while self.bytes > MAX_BYTES && self.evict_oldest() {}
-        Added::Incomplete
+        AddResult::Incomplete
     }
 
     fn begin(&mut self, key: Key, time: Timestamp) {
-        while self.sets.len() >= MAX_SETS && self.evict_oldest() {}
+        while self.datagrams.len() >= MAX_DATAGRAMS && self.evict_oldest() {}
         // Completed datagrams leave their entries in `order`: remove these when there are more entries than datagrams.
-        if self.order.len() >= 2 * MAX_SETS {
-            let sets = &self.sets;
-            self.order.retain(|(key, number)| sets.get(key).is_some_and(|set| set.number == *number));
+        if self.order.len() >= 2 * MAX_DATAGRAMS {
+            let datagrams = &self.datagrams;
+            self.order.retain(|(key, number)| datagrams.get(key).is_some_and(|datagram| datagram.number == *number));
         }
         self.begun += 1;
         self.order.push_back((key, self.begun));
-        let set =
-            Set { number: self.begun, since: time, data: Vec::new(), parts: SmallVec::new(), length: None, protocol: 0, spoilt: false };
-        self.sets.insert(key, set);
+        let datagram = Datagram {
+            number: self.begun,
+            since: time,
+            data: Vec::new(),
+            ranges: SmallVec::new(),
+            length: None,
+            protocol: 0,
+            invalid: false,
+        };
+        self.datagrams.insert(key, datagram);
     }
 
     /// Drops the datagrams that have waited too long. `order` is sorted by time unless packet time goes backwards.
     fn expire(&mut self, now: Timestamp) {
         while let Some((key, number)) = self.order.front().copied() {
-            match self.sets.get(&key) {
-                Some(set) if set.number == number => {
-                    if now <= set.since.after(MAX_WAIT) {
+            match self.datagrams.get(&key) {
+                Some(datagram) if datagram.number == number => {
+                    if now <= datagram.since.after(MAX_WAIT) {
                         return;
                     }
-                    self.counters.expired += u64::from(!set.spoilt);
+                    self.counters.expired += u64::from(!datagram.invalid);
                     self.forget(&key);
                 }
                 _ => {}
@@ -177,10 +184,10 @@ impl Fragments {
     /// Drops the oldest incomplete datagram; returns false if there is none.
     fn evict_oldest(&mut self) -> bool {
         while let Some((key, number)) = self.order.pop_front() {
-            if let Some(set) = self.sets.get(&key)
-                && set.number == number
+            if let Some(datagram) = self.datagrams.get(&key)
+                && datagram.number == number
             {
-                self.counters.evicted += u64::from(!set.spoilt);
+                self.counters.evicted += u64::from(!datagram.invalid);
                 self.forget(&key);
                 return true;
             }
@@ -189,19 +196,19 @@ impl Fragments {
     }
 
     fn forget(&mut self, key: &Key) {
-        if let Some(set) = self.sets.remove(key) {
-            self.bytes = self.bytes.saturating_sub(set.data.len());
+        if let Some(datagram) = self.datagrams.remove(key) {
+            self.bytes = self.bytes.saturating_sub(datagram.data.len());
         }
     }
 }
 
-impl Set {
+impl Datagram {
     /// Adds a fragment; returns false if it makes the datagram invalid.
     fn add(&mut self, fragment: &Fragment<'_>, counters: &mut Counters) -> bool {
-        if self.spoilt {
+        if self.invalid {
             return false;
         }
-        let (start, more) = (fragment.part.offset, fragment.part.more);
+        let (start, more) = (fragment.position.offset, fragment.position.more);
         let end = start.saturating_add(fragment.wire);
         if fragment.data.len() as u64 != u64::from(fragment.wire) {
             counters.snapped += 1;
@@ -214,24 +221,24 @@ impl Set {
             return false;
         }
         match (self.length, more) {
-            (Some(length), true) if end > length => return contradiction(counters),
-            (Some(length), false) if end != length => return contradiction(counters),
-            (None, false) if self.parts.last().is_some_and(|last| last.1 > end) => return contradiction(counters),
+            (Some(length), true) if end > length => return conflicting_ends(counters),
+            (Some(length), false) if end != length => return conflicting_ends(counters),
+            (None, false) if self.ranges.last().is_some_and(|last| last.1 > end) => return conflicting_ends(counters),
             _ => {}
         }
-        let at = self.parts.partition_point(|part| part.0 < start);
+        let at = self.ranges.partition_point(|range| range.0 < start);
         let range = start as usize..end as usize;
-        if self.parts.get(at) == Some(&(start, end)) && self.data.get(range.clone()) == Some(fragment.data) {
+        if self.ranges.get(at) == Some(&(start, end)) && self.data.get(range.clone()) == Some(fragment.data) {
             counters.repeated += 1;
             return true;
         }
-        let follows = self.parts.get(at).is_some_and(|next| next.0 < end);
-        let precedes = at.checked_sub(1).and_then(|i| self.parts.get(i)).is_some_and(|previous| previous.1 > start);
+        let follows = self.ranges.get(at).is_some_and(|next| next.0 < end);
+        let precedes = at.checked_sub(1).and_then(|i| self.ranges.get(i)).is_some_and(|previous| previous.1 > start);
         if follows || precedes {
             counters.overlapping += 1;
             return false;
         }
-        if self.parts.len() >= MAX_PARTS {
+        if self.ranges.len() >= MAX_FRAGMENTS {
             counters.too_many += 1;
             return false;
         }
@@ -247,19 +254,19 @@ impl Set {
         if let Some(place) = self.data.get_mut(range) {
             place.copy_from_slice(fragment.data);
         }
-        self.parts.insert(at, (start, end));
+        self.ranges.insert(at, (start, end));
         true
     }
 
     /// Whether all bytes are there. Fragments do not overlap, so their lengths add up to the length of a complete
     /// datagram.
     fn is_complete(&self) -> bool {
-        !self.spoilt && self.length.is_some_and(|length| self.parts.iter().map(|(start, end)| end - start).sum::<u32>() == length)
+        !self.invalid && self.length.is_some_and(|length| self.ranges.iter().map(|(start, end)| end - start).sum::<u32>() == length)
     }
 }
 
 /// Counts two fragments that imply different ends of the datagram as malformed.
-fn contradiction(counters: &mut Counters) -> bool {
+fn conflicting_ends(counters: &mut Counters) -> bool {
     counters.malformed += 1;
     false
 }

@@ -1,25 +1,25 @@
 //! Decodes one IP header: IPv4 (RFC 791), or IPv6 with its extension headers (RFC 8200, RFC 7045). Extension headers
 //! are skipped without interpreting them. A payload encrypted with ESP is not decoded.
 
-use super::{Addresses, Undecoded, next::Rest};
+use super::{Addresses, Undecoded, next::Remaining};
 use etherparse::{Ipv4HeaderSlice, Ipv6FragmentHeaderSlice, Ipv6HeaderSlice};
 use sniffer_common::{length, limit::IPV6_EXTENSIONS, protocol};
 
-/// The contents of an IP header that later steps need.
+/// An IP packet: the contents of its header that later steps need, and its payload.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Datagram<'a> {
+pub(super) struct IpPacket<'a> {
     pub addresses: Addresses<'a>,
     /// IANA protocol number of the payload.
     pub protocol: u8,
     /// The bytes behind the header and its extensions.
-    pub payload: Rest<'a>,
-    /// The position in the datagram if this is a fragment; `None` for a complete datagram.
-    pub fragment: Option<Part>,
+    pub payload: Remaining<'a>,
+    /// The position in the datagram if the packet is a fragment; `None` for a complete datagram.
+    pub fragment: Option<FragmentPosition>,
 }
 
 /// The position of a fragment in its datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Part {
+pub(super) struct FragmentPosition {
     /// The identification field, which is unique between the two addresses.
     pub id: u32,
     /// Offset of the fragment in the datagram, in bytes.
@@ -30,8 +30,8 @@ pub(super) struct Part {
 
 /// Decodes an IPv4 header.
 #[inline]
-pub(super) fn v4(rest: Rest<'_>) -> Result<Datagram<'_>, Undecoded> {
-    let Rest { data, wire } = rest;
+pub(super) fn v4(rest: Remaining<'_>) -> Result<IpPacket<'_>, Undecoded> {
+    let Remaining { data, wire } = rest;
     check_version(data, 4)?;
     let header = Ipv4HeaderSlice::from_slice(data).map_err(|error| match error {
         etherparse::err::ipv4::HeaderSliceError::Len(_) => Undecoded::IpTruncated,
@@ -48,15 +48,15 @@ pub(super) fn v4(rest: Rest<'_>) -> Result<Datagram<'_>, Undecoded> {
     let addresses = data.get(12..).and_then(|d| d.first_chunk()).ok_or(Undecoded::IpTruncated)?;
     let offset = u32::from(header.fragments_offset().value()) * 8;
     let more = header.more_fragments();
-    let fragment = (more || offset != 0).then(|| Part { id: u32::from(header.identification()), offset, more });
-    let payload = Rest { data: cut(data.get(header_len..).unwrap_or_default(), wire), wire };
-    Ok(Datagram { addresses: Addresses::V4(addresses), protocol: header.protocol().0, payload, fragment })
+    let fragment = (more || offset != 0).then(|| FragmentPosition { id: u32::from(header.identification()), offset, more });
+    let payload = Remaining { data: cut(data.get(header_len..).unwrap_or_default(), wire), wire };
+    Ok(IpPacket { addresses: Addresses::V4(addresses), protocol: header.protocol().0, payload, fragment })
 }
 
 /// Decodes an IPv6 header and its extension headers.
 #[inline]
-pub(super) fn v6(rest: Rest<'_>) -> Result<Datagram<'_>, Undecoded> {
-    let Rest { data, wire } = rest;
+pub(super) fn v6(rest: Remaining<'_>) -> Result<IpPacket<'_>, Undecoded> {
+    let Remaining { data, wire } = rest;
     check_version(data, 6)?;
     let header = Ipv6HeaderSlice::from_slice(data).map_err(|error| match error {
         etherparse::err::ipv6::HeaderSliceError::Len(_) => Undecoded::IpTruncated,
@@ -68,10 +68,10 @@ pub(super) fn v6(rest: Rest<'_>) -> Result<Datagram<'_>, Undecoded> {
         length => u32::from(length),
     };
     let addresses = data.get(8..).and_then(|d| d.first_chunk()).ok_or(Undecoded::IpTruncated)?;
-    let payload = Rest { data: cut(data.get(length::IPV6..).unwrap_or_default(), wire), wire };
-    let mut datagram = Datagram { addresses: Addresses::V6(addresses), protocol: header.next_header().0, payload, fragment: None };
-    extensions(&mut datagram)?;
-    Ok(datagram)
+    let payload = Remaining { data: cut(data.get(length::IPV6..).unwrap_or_default(), wire), wire };
+    let mut packet = IpPacket { addresses: Addresses::V6(addresses), protocol: header.next_header().0, payload, fragment: None };
+    extensions(&mut packet)?;
+    Ok(packet)
 }
 
 /// Checks that the version field is the one that the previous header announced.
@@ -83,15 +83,15 @@ fn check_version(data: &[u8], version: u8) -> Result<(), Undecoded> {
 /// Skips the extension headers at the start of the payload, up to and including a fragment header that belongs to a
 /// fragment. Also called for a reassembled datagram, whose first fragment may begin with more extension headers.
 #[inline]
-pub(super) fn extensions(datagram: &mut Datagram<'_>) -> Result<(), Undecoded> {
+pub(super) fn extensions(packet: &mut IpPacket<'_>) -> Result<(), Undecoded> {
     for _ in 0..IPV6_EXTENSIONS {
-        let payload = datagram.payload.data;
-        let length = match datagram.protocol {
+        let payload = packet.payload.data;
+        let length = match packet.protocol {
             protocol::IPV6_FRAGMENT => {
                 let header = Ipv6FragmentHeaderSlice::from_slice(payload).map_err(|_| Undecoded::IpTruncated)?;
                 // An atomic fragment (RFC 6946) contains the complete datagram and needs no reassembly.
                 if header.is_fragmenting_payload() {
-                    datagram.fragment = Some(Part {
+                    packet.fragment = Some(FragmentPosition {
                         id: header.identification(),
                         offset: u32::from(header.fragment_offset().value()) * 8,
                         more: header.more_fragments(),
@@ -108,12 +108,12 @@ pub(super) fn extensions(datagram: &mut Datagram<'_>) -> Result<(), Undecoded> {
             | protocol::SHIM6 => (extension_length(payload)? + 1) * 8,
             _ => return Ok(()),
         };
-        datagram.protocol = *payload.first().ok_or(Undecoded::IpTruncated)?;
+        packet.protocol = *payload.first().ok_or(Undecoded::IpTruncated)?;
         if payload.len() < length {
             return Err(Undecoded::IpTruncated);
         }
-        datagram.payload.skip(length);
-        if datagram.fragment.is_some() {
+        packet.payload.skip(length);
+        if packet.fragment.is_some() {
             return Ok(());
         }
     }

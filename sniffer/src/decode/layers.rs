@@ -3,10 +3,10 @@
 
 use super::{
     Ips, Layer4, Packet, Undecoded,
-    fragments::{Added, Fragment, Fragments},
-    ip::{self, Datagram},
+    fragments::{AddResult, Fragment, Fragments},
+    ip::{self, IpPacket},
     link,
-    next::{Next, Rest},
+    next::{Next, Remaining},
     transport, tunnel,
 };
 use crate::{capture::Frame, net::Realm};
@@ -31,28 +31,28 @@ pub(super) fn decode<'a>(fragments: &'a mut [Fragments], frame: &Frame<'a>) -> R
     if let Some(tag) = frame.tag {
         packet.realm.vlans.push(tag.tci);
     }
-    let mut rest = Rest { data: frame.data, wire: frame.wire_len.max(frame.data.len() as u32) };
+    let mut rest = Remaining { data: frame.data, wire: frame.wire_len.max(frame.data.len() as u32) };
     let mut next = link::first(frame.link, &mut rest)?;
     for _ in 0..limit::HEADERS {
         next = match next {
             Next::Ethernet => link::ethernet(&mut rest, &mut packet.macs)?,
             Next::Vlan => link::vlan(&mut rest, &mut packet.realm.vlans)?,
             Next::Ipv4 | Next::Ipv6 => {
-                let mut datagram = if next == Next::Ipv4 { ip::v4(rest)? } else { ip::v6(rest)? };
-                packet.ips.push(datagram.addresses);
-                if let Some(part) = datagram.fragment {
-                    match levels.next().map(|level| reassemble(level, &packet, datagram, part)).transpose()?.flatten() {
-                        Some(whole) => datagram = whole,
+                let mut ip_packet = if next == Next::Ipv4 { ip::v4(rest)? } else { ip::v6(rest)? };
+                packet.ips.push(ip_packet.addresses);
+                if let Some(position) = ip_packet.fragment {
+                    match levels.next().map(|level| reassemble(level, &packet, ip_packet, position)).transpose()?.flatten() {
+                        Some(whole) => ip_packet = whole,
                         None => {
                             packet.layer4 = Layer4::Fragment;
                             return Ok(packet);
                         }
                     }
                 }
-                rest = datagram.payload;
-                Next::of_protocol(datagram.protocol)
+                rest = ip_packet.payload;
+                Next::of_protocol(ip_packet.protocol)
             }
-            Next::Tunnel(tunnel) => tunnel::enter(tunnel, &mut rest, &mut packet.realm)?,
+            Next::Tunnel(tunnel) => tunnel::decode(tunnel, &mut rest, &mut packet.realm)?,
             Next::Transport(protocol) => {
                 packet.layer4 = transport::decode(protocol, rest)?;
                 return Ok(packet);
@@ -75,16 +75,16 @@ pub(super) fn decode<'a>(fragments: &'a mut [Fragments], frame: &Frame<'a>) -> R
 fn reassemble<'a>(
     level: &'a mut Fragments,
     packet: &Packet<'a>,
-    datagram: Datagram<'a>,
-    part: ip::Part,
-) -> Result<Option<Datagram<'a>>, Undecoded> {
-    let Datagram { addresses, protocol, payload: Rest { data, wire }, .. } = datagram;
-    match level.add(&Fragment { time: packet.time, realm: packet.realm, addresses, protocol, part, data, wire }) {
-        Added::Incomplete => Ok(None),
-        Added::Complete(protocol) => {
+    ip_packet: IpPacket<'a>,
+    position: ip::FragmentPosition,
+) -> Result<Option<IpPacket<'a>>, Undecoded> {
+    let IpPacket { addresses, protocol, payload: Remaining { data, wire }, .. } = ip_packet;
+    match level.add(&Fragment { time: packet.time, realm: packet.realm, addresses, protocol, position, data, wire }) {
+        AddResult::Incomplete => Ok(None),
+        AddResult::Complete(protocol) => {
             let data = level.whole();
-            let payload = Rest { data, wire: data.len() as u32 };
-            let mut whole = Datagram { addresses, protocol, payload, fragment: None };
+            let payload = Remaining { data, wire: data.len() as u32 };
+            let mut whole = IpPacket { addresses, protocol, payload, fragment: None };
             if !addresses.is_v4() {
                 ip::extensions(&mut whole)?;
                 if whole.fragment.is_some() {

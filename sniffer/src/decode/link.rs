@@ -6,7 +6,7 @@
 
 use super::{
     Macs, Undecoded,
-    next::{Next, Rest},
+    next::{Next, Remaining},
 };
 use crate::{capture::Link, net::Vlans};
 use etherparse::{Ethernet2HeaderSlice, SingleVlanHeaderSlice};
@@ -14,7 +14,7 @@ use sniffer_common::length;
 
 /// Skips a header that occurs only at the start of a frame, and returns the next header.
 #[inline]
-pub(super) fn first(link: Link, rest: &mut Rest<'_>) -> Result<Next, Undecoded> {
+pub(super) fn first(link: Link, rest: &mut Remaining<'_>) -> Result<Next, Undecoded> {
     match link {
         Link::Ethernet => Ok(Next::Ethernet),
         Link::LinuxSll => cooked(rest, 14, length::LINUX_SLL),
@@ -26,7 +26,7 @@ pub(super) fn first(link: Link, rest: &mut Rest<'_>) -> Result<Next, Undecoded> 
 
 /// Decodes an Ethernet II header. Keeps the addresses of the outermost one.
 #[inline]
-pub(super) fn ethernet<'a>(rest: &mut Rest<'a>, macs: &mut Option<Macs<'a>>) -> Result<Next, Undecoded> {
+pub(super) fn ethernet<'a>(rest: &mut Remaining<'a>, macs: &mut Option<Macs<'a>>) -> Result<Next, Undecoded> {
     let header = Ethernet2HeaderSlice::from_slice(rest.data).map_err(|_| Undecoded::LinkTruncated)?;
     if macs.is_none() {
         *macs = rest.data.first_chunk().map(Macs);
@@ -38,7 +38,7 @@ pub(super) fn ethernet<'a>(rest: &mut Rest<'a>, macs: &mut Option<Macs<'a>>) -> 
 
 /// Decodes the part of a VLAN tag behind its EtherType.
 #[inline]
-pub(super) fn vlan(rest: &mut Rest<'_>, vlans: &mut Vlans) -> Result<Next, Undecoded> {
+pub(super) fn vlan(rest: &mut Remaining<'_>, vlans: &mut Vlans) -> Result<Next, Undecoded> {
     let tag = SingleVlanHeaderSlice::from_slice(rest.data).map_err(|_| Undecoded::LinkTruncated)?;
     vlans.push(tag.vlan_identifier().value());
     let next = Next::of_ethertype(tag.ether_type().0);
@@ -47,7 +47,7 @@ pub(super) fn vlan(rest: &mut Rest<'_>, vlans: &mut Vlans) -> Result<Next, Undec
 }
 
 /// Decodes a Linux cooked header of `length` bytes with the EtherType at offset `at`.
-fn cooked(rest: &mut Rest<'_>, at: usize, length: usize) -> Result<Next, Undecoded> {
+fn cooked(rest: &mut Remaining<'_>, at: usize, length: usize) -> Result<Next, Undecoded> {
     let header = rest.data.get(..length).ok_or(Undecoded::LinkTruncated)?;
     let number = header.get(at..).and_then(|d| d.first_chunk()).ok_or(Undecoded::LinkTruncated)?;
     rest.skip(length);
@@ -65,7 +65,7 @@ fn by_version(data: &[u8]) -> Result<Next, Undecoded> {
 
 /// Decodes the BSD loopback header: an address family in the byte order of the capturing machine. The number for IPv6
 /// depends on its operating system.
-fn by_family(rest: &mut Rest<'_>) -> Result<Next, Undecoded> {
+fn by_family(rest: &mut Remaining<'_>) -> Result<Next, Undecoded> {
     let bytes = *rest.data.first_chunk().ok_or(Undecoded::LinkTruncated)?;
     rest.skip(length::NULL);
     let little = u32::from_le_bytes(bytes);

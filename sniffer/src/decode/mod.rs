@@ -13,7 +13,7 @@ mod packet;
 mod transport;
 mod tunnel;
 
-pub use packet::{Addresses, Icmp, Ips, Layer4, Macs, Opaque, Packet, Tcp, TcpFlags, Udp};
+pub use packet::{Addresses, Icmp, Ips, Layer4, Macs, OtherPayload, Packet, Tcp, TcpFlags, Udp};
 
 use crate::capture::Frame;
 use fragments::Fragments;

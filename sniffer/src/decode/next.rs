@@ -56,7 +56,7 @@ pub(super) enum Tunnel {
 }
 
 /// The contents of a tunnel's header.
-pub(super) struct Inside {
+pub(super) struct TunnelHeader {
     /// The key that identifies the network of the packet inside.
     pub key: TunnelKey,
     /// Length of the tunnel's header in bytes.
@@ -67,14 +67,14 @@ pub(super) struct Inside {
 
 /// The part of a frame behind the headers decoded so far.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rest<'a> {
+pub(super) struct Remaining<'a> {
     /// The captured bytes, without padding.
     pub data: &'a [u8],
     /// Number of bytes on the wire, according to the lengths in the headers.
     pub wire: u32,
 }
 
-impl<'a> Rest<'a> {
+impl<'a> Remaining<'a> {
     /// Skips a header of `length` bytes. If it was not captured completely, `data` becomes empty, and decoding the next
     /// header fails.
     #[inline]

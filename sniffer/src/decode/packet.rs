@@ -63,7 +63,7 @@ impl Packet<'_> {
             | Layer4::Udp(Udp { wire_payload, .. })
             | Layer4::Icmp(Icmp { wire_payload, .. })
             | Layer4::Icmp6(Icmp { wire_payload, .. })
-            | Layer4::Other(Opaque { wire_payload, .. }) => wire_payload,
+            | Layer4::Other(OtherPayload { wire_payload, .. }) => wire_payload,
             // The lengths of the headers are not known, so they are counted once.
             Layer4::Fragment | Layer4::None => self.wire_len,
         };
@@ -159,34 +159,34 @@ pub struct Ips<'a> {
     kept: [Addresses<'a>; 4],
     /// Index in `kept` of the outer IPv4, the inner IPv4, the outer IPv6 and the inner IPv6 header; [`Ips::ABSENT`] if
     /// there is none. A single header of a family is the inner one.
-    slots: [u8; 4],
+    positions: [u8; 4],
 }
 
 impl Default for Ips<'_> {
     #[inline]
     fn default() -> Self {
-        Self { count: 0, len: 0, last: 0, kept: [Addresses::V4(&[0; 8]); 4], slots: [Self::ABSENT; 4] }
+        Self { count: 0, len: 0, last: 0, kept: [Addresses::V4(&[0; 8]); 4], positions: [Self::ABSENT; 4] }
     }
 }
 
 impl<'a> Ips<'a> {
-    /// Value in [`Ips::slots`] for a header that is absent.
+    /// Value in [`Ips::positions`] for a header that is absent.
     pub const ABSENT: u8 = 0xff;
 
     /// Adds the next header, from the outside inwards.
     #[inline]
     pub fn push(&mut self, addresses: Addresses<'a>) {
         self.count = self.count.saturating_add(1);
-        let [outer4, plain4, outer6, plain6] = &mut self.slots;
-        let (outer, plain) = if addresses.is_v4() { (outer4, plain4) } else { (outer6, plain6) };
+        let [outer4, inner4, outer6, inner6] = &mut self.positions;
+        let (outer, inner) = if addresses.is_v4() { (outer4, inner4) } else { (outer6, inner6) };
         let place = if *outer == Self::ABSENT {
             self.len += 1;
             self.len - 1
         } else {
             *outer
         };
-        *outer = *plain;
-        *plain = place;
+        *outer = *inner;
+        *inner = place;
         self.last = place;
         if let Some(kept) = self.kept.get_mut(usize::from(place)) {
             *kept = addresses;
@@ -209,8 +209,8 @@ impl<'a> Ips<'a> {
     /// Index in [`Ips::kept`] of the outer IPv4, the inner IPv4, the outer IPv6 and the inner IPv6 header;
     /// [`Ips::ABSENT`] if there is none.
     #[inline]
-    pub fn slots(&self) -> [u8; 4] {
-        self.slots
+    pub fn positions(&self) -> [u8; 4] {
+        self.positions
     }
 
     /// Index in [`Ips::kept`] of the innermost header.
@@ -240,14 +240,14 @@ pub enum Layer4<'a> {
     /// A fragment of a datagram that is not complete yet.
     Fragment,
     /// Another protocol, which is not decoded.
-    Other(Opaque),
+    Other(OtherPayload),
     /// The packet has no IP header, or the header has no payload that is decoded.
     None,
 }
 
 /// The payload of an IP protocol that is not decoded.
 #[derive(Clone, Copy, Debug)]
-pub struct Opaque {
+pub struct OtherPayload {
     /// IANA protocol number.
     pub protocol: u8,
     /// Length of the payload on the wire in bytes.

@@ -1,21 +1,21 @@
 //! Decodes the transport header: TCP (RFC 9293), UDP (RFC 768), and the type and code of ICMP (RFC 792, RFC 4443). TCP
 //! options are ignored.
 
-use super::{Icmp, Layer4, Opaque, Tcp, TcpFlags, Udp, Undecoded, ip::cut, next::Rest};
+use super::{Icmp, Layer4, OtherPayload, Tcp, TcpFlags, Udp, Undecoded, ip::cut, next::Remaining};
 use etherparse::{TcpHeaderSlice, TcpOptionElement, UdpHeaderSlice};
 use sniffer_common::{length, protocol};
 
 /// Decodes the header of the IP protocol `number` at the start of `rest`.
 #[inline]
-pub(super) fn decode(number: u8, rest: Rest<'_>) -> Result<Layer4<'_>, Undecoded> {
-    let Rest { data, wire } = rest;
+pub(super) fn decode(number: u8, rest: Remaining<'_>) -> Result<Layer4<'_>, Undecoded> {
+    let Remaining { data, wire } = rest;
     match number {
         protocol::TCP => tcp(data, wire),
         protocol::UDP => udp(data, wire),
         protocol::ICMP => icmp(data, wire).map(Layer4::Icmp),
         protocol::ICMP6 => icmp(data, wire).map(Layer4::Icmp6),
         protocol::NO_NEXT_HEADER => Ok(Layer4::None),
-        protocol => Ok(Layer4::Other(Opaque { protocol, wire_payload: wire })),
+        protocol => Ok(Layer4::Other(OtherPayload { protocol, wire_payload: wire })),
     }
 }
 

@@ -31,7 +31,7 @@ impl Key {
         let reversed = reversed(packet, ports);
 
         let mut key = Self { bytes: [0; MAX_KEY], len: 0, reversed };
-        let [s0, s1, s2, s3] = ips.slots();
+        let [s0, s1, s2, s3] = ips.positions();
         let tunnelled = packet.realm.is_tunnelled();
         let bits = bits
             | (u8::from(ethernet) * bit::ETHERNET)

@@ -63,7 +63,7 @@ impl Peers {
     }
 
     /// Unspecified addresses, for a [`crate::protocols::Context`] that belongs to no conversation.
-    pub fn nobody() -> Self {
+    pub fn unspecified() -> Self {
         let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
         Self::new(any, any, Transport::Tcp)
     }

@@ -43,7 +43,7 @@ pub struct Realm {
 impl Realm {
     /// Adds the key of the next tunnel, from the outside inwards. A tunnel without a key changes nothing.
     #[inline]
-    pub fn enter(&mut self, key: TunnelKey) {
+    pub fn push_tunnel(&mut self, key: TunnelKey) {
         if key != TunnelKey::default() {
             let [inner, _] = self.tunnels;
             self.tunnels = [key, inner];
@@ -71,10 +71,10 @@ mod tests {
     #[test]
     fn the_last_two_tunnel_keys_are_kept() {
         let mut realm = Realm::default();
-        realm.enter(TunnelKey(0));
+        realm.push_tunnel(TunnelKey(0));
         assert_eq!((realm, realm.is_tunnelled()), (Realm::default(), false), "a tunnel without a key");
         for key in 1..=3 {
-            realm.enter(TunnelKey(key));
+            realm.push_tunnel(TunnelKey(key));
         }
         assert_eq!((realm.tunnels, realm.is_tunnelled()), ([TunnelKey(3), TunnelKey(2)], true));
     }
@@ -83,7 +83,7 @@ mod tests {
     fn vlan_ids_name_a_connection_only_when_they_are_tracked() {
         let mut realm = Realm::default();
         realm.vlans.push(0xe00a);
-        realm.enter(TunnelKey(7));
+        realm.push_tunnel(TunnelKey(7));
         let untracked = Realm { tunnels: [TunnelKey(7), TunnelKey(0)], vlans: Vlans::default() };
         assert_eq!((realm.of_connection(true), realm.of_connection(false)), (realm, untracked));
         assert_eq!(realm.vlans, Vlans { count: 1, outer: 0, inner: 10 });

@@ -410,7 +410,7 @@ fn documents_of_flows() {
 fn records_come_in_batches() {
     let (send, receive) = mpsc::channel();
     let mut sink = Sink::new(publishing("{}", &[("dns", "{}")], false), Box::new(move |batch| send.send(batch.len()).unwrap()));
-    let peers = Peers::nobody();
+    let peers = Peers::unspecified();
     for _ in 0..BATCH + 3 {
         sink.emit(PublisherId(0), &peers, &head("dns"), &Nothing {});
     }

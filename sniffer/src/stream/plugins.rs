@@ -94,7 +94,7 @@ impl Plugins {
             if wake.is_some_and(|due| due <= now) {
                 *wake = None;
                 if !strict {
-                    let with = Call { now, peers: Peers::nobody(), sink, strict };
+                    let with = Call { now, peers: Peers::unspecified(), sink, strict };
                     self.call(PublisherId(id), with, |plugin, cx| plugin.on_timer(cx));
                 }
             }
@@ -120,7 +120,7 @@ impl Plugins {
 
     /// Nothing more comes for this plugin: it reports what still waits.
     pub fn end(&mut self, id: PublisherId, now: Timestamp, sink: &mut Sink) {
-        self.call(id, Call { now, peers: Peers::nobody(), sink, strict: false }, |plugin, cx| plugin.on_end(cx));
+        self.call(id, Call { now, peers: Peers::unspecified(), sink, strict: false }, |plugin, cx| plugin.on_end(cx));
     }
 
     /// The end of the input: every plugin reports what still waits.

@@ -2,12 +2,12 @@
 //! tunnel.
 
 use crate::{
-    decode::next::{Inside, Next},
+    decode::next::{Next, TunnelHeader},
     net::TunnelKey,
 };
 
 /// The packet inside starts directly with the IP header `next`.
 #[inline]
-pub(super) fn inside(next: Next) -> Inside {
-    Inside { key: TunnelKey::default(), header_len: 0, next }
+pub(super) fn header(next: Next) -> TunnelHeader {
+    TunnelHeader { key: TunnelKey::default(), header_len: 0, next }
 }

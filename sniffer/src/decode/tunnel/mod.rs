@@ -6,7 +6,7 @@ mod ip_in_ip;
 
 use super::{
     Undecoded,
-    next::{Inside, Next, Rest, Tunnel},
+    next::{Next, Remaining, Tunnel, TunnelHeader},
 };
 use crate::net::Realm;
 
@@ -16,12 +16,12 @@ use crate::net::Realm;
 /// # Errors
 /// When the frame ends inside the tunnel's header.
 #[inline]
-pub(super) fn enter(tunnel: Tunnel, rest: &mut Rest<'_>, realm: &mut Realm) -> Result<Next, Undecoded> {
-    let Inside { key, header_len, next } = match tunnel {
-        Tunnel::Ipv4InIp => ip_in_ip::inside(Next::Ipv4),
-        Tunnel::Ipv6InIp => ip_in_ip::inside(Next::Ipv6),
+pub(super) fn decode(tunnel: Tunnel, rest: &mut Remaining<'_>, realm: &mut Realm) -> Result<Next, Undecoded> {
+    let TunnelHeader { key, header_len, next } = match tunnel {
+        Tunnel::Ipv4InIp => ip_in_ip::header(Next::Ipv4),
+        Tunnel::Ipv6InIp => ip_in_ip::header(Next::Ipv6),
     };
     rest.skip(header_len);
-    realm.enter(key);
+    realm.push_tunnel(key);
     Ok(next)
 }

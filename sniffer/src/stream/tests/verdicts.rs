@@ -50,7 +50,7 @@ fn a_skip_longer_than_half_the_sequence_numbers_is_several_verdicts() {
 #[test]
 fn tunnels_tell_connections_apart_and_vlans_only_when_tracked() {
     let mut tunnelled = Realm::default();
-    tunnelled.enter(TunnelKey(7));
+    tunnelled.push_tunnel(TunnelKey(7));
     let mut tagged = Realm::default();
     tagged.vlans.push(5);
     let claim = Some(Claim { set: 1, to_server: true });

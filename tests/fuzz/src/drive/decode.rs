@@ -54,5 +54,5 @@ pub fn run(data: &[u8]) {
     }
     flows.finish(now, &mut sink, PublisherId::FLOWS);
     documents.check(frames * reports);
-    assert_eq!(decoder.counters().count(), 15, "a counter that nobody has heard of");
+    assert_eq!(decoder.counters().count(), 15, "the number of counters changed");
 }
