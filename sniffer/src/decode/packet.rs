@@ -56,17 +56,22 @@ impl Packet<'_> {
         self.count_segments()
     }
 
-    #[cold]
-    fn count_segments(&self) -> Count {
-        let payload = match self.layer4 {
+    /// Bytes behind the transport header on the wire, of which fewer may be captured. The whole length where that header is not known.
+    #[inline]
+    pub fn wire_payload(&self) -> u32 {
+        match self.layer4 {
             Layer4::Tcp(Tcp { wire_payload, .. })
             | Layer4::Udp(Udp { wire_payload, .. })
             | Layer4::Icmp(Icmp { wire_payload, .. })
             | Layer4::Icmp6(Icmp { wire_payload, .. })
             | Layer4::Other(OtherPayload { wire_payload, .. }) => wire_payload,
-            // The lengths of the headers are not known, so they are counted once.
             Layer4::Fragment | Layer4::None => self.wire_len,
-        };
+        }
+    }
+
+    #[cold]
+    fn count_segments(&self) -> Count {
+        let payload = self.wire_payload();
         let segments = match self.segments {
             Segments::Count(count) => count,
             Segments::OfSize(size) => payload.div_ceil(size.max(1)),

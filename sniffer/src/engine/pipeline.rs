@@ -140,6 +140,7 @@ impl Pipeline {
     }
 
     fn datagram(&mut self, plugin: Option<PublisherId>, dir: Direction, data: &[u8], packet: &Packet<'_>, icmp: Option<(u8, u8)>) {
+        let missing = packet.wire_payload().saturating_sub(data.len() as u32);
         let (Some(plugin), Some((transport, source, destination))) = (plugin, packet.ends()) else { return };
         let mut peers = match dir {
             Direction::ToServer => Peers::new(source, destination, transport),
@@ -147,7 +148,7 @@ impl Pipeline {
         };
         peers.icmp = icmp;
         peers.realm = packet.realm.of_connection(self.settings.track_vlans);
-        let call = Call { now: packet.time, peers, sink: &mut self.sink, strict: self.settings.strict };
+        let call = Call { now: packet.time, peers, sink: &mut self.sink, strict: self.settings.strict, missing };
         self.plugins.call(plugin, call, |plugin, cx| plugin.on_datagram(dir, data, cx));
     }
 

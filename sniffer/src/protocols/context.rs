@@ -32,12 +32,13 @@ pub struct Context<'a> {
     sink: &'a mut Sink,
     wake: Option<Timestamp>,
     strict: bool,
+    missing: u32,
 }
 
 impl<'a> Context<'a> {
     /// For a call at `now` about the conversation between `peers`. Events go to `publisher` of `sink`. `strict`: see [`Context::strict`].
     pub fn new(now: Timestamp, peers: &'a mut Peers, sink: &'a mut Sink, publisher: PublisherId, strict: bool) -> Self {
-        Self { now, peers, skipped: Skipped::default(), times: None, publisher, sink, wake: None, strict }
+        Self { now, peers, skipped: Skipped::default(), times: None, publisher, sink, wake: None, strict, missing: 0 }
     }
 
     /// With what became of skipped bytes of the direction that the call is about.
@@ -61,6 +62,13 @@ impl<'a> Context<'a> {
         self
     }
 
+    /// With the number of bytes at the end of the datagram that were not captured.
+    #[must_use]
+    pub fn with_missing(mut self, missing: u32) -> Self {
+        self.missing = missing;
+        self
+    }
+
     /// For another conversation or another time within this call. A timer that is asked for there is not asked for here.
     pub fn about<'b>(&'b mut self, peers: &'b mut Peers, now: Timestamp) -> Context<'b> {
         Context {
@@ -72,6 +80,7 @@ impl<'a> Context<'a> {
             sink: self.sink,
             wake: None,
             strict: self.strict,
+            missing: 0,
         }
     }
 
@@ -94,6 +103,11 @@ impl<'a> Context<'a> {
     /// and not reported. The engine sees to that where no parser is called; at a FIN the parser does.
     pub fn strict(&self) -> bool {
         self.strict
+    }
+
+    /// Bytes at the end of the datagram that were on the wire and not captured, because of the capture length.
+    pub fn missing(&self) -> u32 {
+        self.missing
     }
 
     /// When the byte at `offset` of the data was on the wire (the frame's time of its first arrival).

@@ -197,7 +197,12 @@ impl Harness {
 
     /// A datagram.
     pub fn datagram(&mut self, dir: Direction, bytes: &[u8]) -> &mut Self {
-        let call = Call { now: self.time(), peers: self.peers.clone(), sink: &mut self.sink, strict: false };
+        self.cut_datagram(dir, bytes, 0)
+    }
+
+    /// A datagram of which the last `missing` bytes were not captured.
+    pub fn cut_datagram(&mut self, dir: Direction, bytes: &[u8], missing: u32) -> &mut Self {
+        let call = Call { now: self.time(), peers: self.peers.clone(), sink: &mut self.sink, strict: false, missing };
         self.plugins.call(TESTED, call, |plugin, cx| plugin.on_datagram(dir, bytes, cx));
         self
     }

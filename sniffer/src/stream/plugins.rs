@@ -35,6 +35,8 @@ pub struct Call<'a> {
     pub sink: &'a mut Sink,
     /// See [`Context::strict`].
     pub strict: bool,
+    /// See [`Context::missing`].
+    pub missing: u32,
 }
 
 impl Plugins {
@@ -80,7 +82,7 @@ impl Plugins {
     /// Calls a plugin. Nothing happens when it is not configured any more.
     pub fn call(&mut self, id: PublisherId, mut with: Call<'_>, f: impl FnOnce(&mut dyn Plugin, &mut Context<'_>)) {
         let Some(Some(Entry { plugin: Some(plugin), wake, held, .. })) = self.entries.get_mut(id.index()) else { return };
-        let mut cx = Context::new(with.now, &mut with.peers, with.sink, id, with.strict).with_wake(*wake);
+        let mut cx = Context::new(with.now, &mut with.peers, with.sink, id, with.strict).with_wake(*wake).with_missing(with.missing);
         f(plugin.as_mut(), &mut cx);
         *wake = cx.wake();
         let before = std::mem::replace(held, plugin.held());
@@ -94,7 +96,7 @@ impl Plugins {
             if wake.is_some_and(|due| due <= now) {
                 *wake = None;
                 if !strict {
-                    let with = Call { now, peers: Peers::unspecified(), sink, strict };
+                    let with = Call { now, peers: Peers::unspecified(), sink, strict, missing: 0 };
                     self.call(PublisherId(id), with, |plugin, cx| plugin.on_timer(cx));
                 }
             }
@@ -120,7 +122,7 @@ impl Plugins {
 
     /// Nothing more comes for this plugin: it reports what still waits.
     pub fn end(&mut self, id: PublisherId, now: Timestamp, sink: &mut Sink) {
-        self.call(id, Call { now, peers: Peers::unspecified(), sink, strict: false }, |plugin, cx| plugin.on_end(cx));
+        self.call(id, Call { now, peers: Peers::unspecified(), sink, strict: false, missing: 0 }, |plugin, cx| plugin.on_end(cx));
     }
 
     /// The end of the input: every plugin reports what still waits.

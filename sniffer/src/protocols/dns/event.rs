@@ -55,19 +55,19 @@ impl Serialize for Fields<'_> {
             map.serialize_entry("question", &Asked(question, self.name))?;
         }
         map.serialize_entry("answers_count", &m.answers().len())?;
-        if !m.answers().is_empty() {
+        if m.answers().iter().any(is_shown) {
             map.serialize_entry("answers", &Records(m.answers(), self.name))?;
         }
         if !self.resolved.is_empty() {
             map.serialize_entry("resolved_ip", self.resolved)?;
         }
         map.serialize_entry("authorities_count", &m.authorities().len())?;
-        if self.authorities && !m.authorities().is_empty() {
+        if self.authorities && m.authorities().iter().any(is_shown) {
             map.serialize_entry("authorities", &Records(m.authorities(), self.name))?;
         }
         let additional = m.additionals().iter().filter(|r| r.rtype != OPT).count();
         map.serialize_entry("additionals_count", &additional)?;
-        if self.additionals && additional > 0 {
+        if self.additionals && m.additionals().iter().any(is_shown) {
             map.serialize_entry("additionals", &Records(m.additionals(), self.name))?;
         }
         if let Some(edns) = edns {
@@ -185,17 +185,22 @@ impl<'a> Domain<'a> {
     }
 }
 
+/// Whether a record is shown in the list of its section: not EDNS, which has a field of its own, and no address record without an address.
+fn is_shown(record: &Record<'_>) -> bool {
+    match record.data {
+        Rdata::Opt(_) => false,
+        Rdata::Nothing => !matches!(record.rtype, 1 | 28),
+        _ => true,
+    }
+}
+
 struct Records<'a>(&'a [Record<'a>], &'a str);
 
 impl Serialize for Records<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut seq = serializer.serialize_seq(None)?;
-        for record in self.0.iter().take(MOST_SHOWN) {
-            match record.data {
-                Rdata::Opt(_) => (),
-                Rdata::Nothing if matches!(record.rtype, 1 | 28) => (),
-                _ => seq.serialize_element(&Shown { record, asked: self.1 })?,
-            }
+        for record in self.0.iter().take(MOST_SHOWN).filter(|record| is_shown(record)) {
+            seq.serialize_element(&Shown { record, asked: self.1 })?;
         }
         seq.end()
     }

@@ -70,9 +70,14 @@ struct Options {
     timeout: Duration,
 }
 
-/// A TCP connection or a datagram that begins like this: a message, with its length before it or whole.
+/// Recognises a datagram that is a message, and a TCP connection that begins with the length of a message and the message. The whole message must make
+/// sense: any bytes are the beginning of some message.
 fn probe(_: Direction, data: &[u8]) -> Probe {
-    if Message::parse(data).is_ok_and(|message| message.question.is_some()) {
+    let is_certain = |data: &[u8]| {
+        let length = u16::try_from(data.len()).unwrap_or(u16::MAX);
+        wire::plausible(length, data) == Some(true) && Message::parse(data).is_ok_and(|message| message.is_certain())
+    };
+    if is_certain(data) {
         return Probe::Yes;
     }
     let Some(length) = data.first_chunk().map(|l| u16::from_be_bytes(*l)) else { return Probe::More(2 - data.len()) };
@@ -83,7 +88,7 @@ fn probe(_: Direction, data: &[u8]) -> Probe {
             let whole = 2 + usize::from(length);
             match data.get(2..whole) {
                 None => Probe::More(whole - data.len()),
-                Some(message) if Message::parse(message).is_ok_and(|message| message.question.is_some()) => Probe::Yes,
+                Some(message) if is_certain(message) => Probe::Yes,
                 Some(_) => Probe::No,
             }
         }
@@ -113,19 +118,19 @@ impl Plugin for Dns {
             cx.flip();
         }
         let key = (cx.peers().client, cx.peers().server, message.header.id);
+        let bytes = data.len() + cx.missing() as usize;
         if is_response {
             let query = self.waiting.take(&key);
-            // A header alone is an answer (refused) where something was asked; by itself it is not yet DNS.
-            if query.is_none() && message.is_bare() {
+            if query.is_none() && !message.is_acceptable(bytes) {
                 return cx.count("parse_failures");
             }
-            let response = Response { message: &message, time: cx.now(), bytes: data.len(), udp: true };
+            let response = Response { message: &message, time: cx.now(), bytes, udp: true };
             self.reporter.answered(cx, query.as_ref(), &response);
         } else {
-            if message.is_bare() {
+            if !message.is_acceptable(bytes) {
                 return cx.count("parse_failures");
             }
-            let query = Query::new(&message, cx.peers(), cx.now(), data.len(), true);
+            let query = Query::new(&message, cx.peers(), cx.now(), bytes, true);
             if let Some(out) = self.waiting.insert(key, query, cx.now()) {
                 let same = (out.peers.client, out.peers.server, out.id()) == key;
                 self.reporter.unanswered(cx, &out, if same { DUPLICATE } else { UNANSWERED });

@@ -200,7 +200,7 @@ fn rcode(n: u16) -> Option<&'static str> {
         9 => "NOTAUTH",
         10 => "NOTZONE",
         11 => "DSOTYPENI",
-        16 => "BADSIG",
+        16 => "BADVERS",
         17 => "BADKEY",
         18 => "BADTIME",
         19 => "BADMODE",

@@ -62,7 +62,10 @@ impl Stream {
     }
 
     fn message(&mut self, dir: &mut Direction, octets: &[u8], at: usize, cx: &mut Context<'_>) {
-        let Ok(message) = Message::parse(octets) else {
+        let parsed = Message::parse(octets);
+        // A response that is not whole is shown as far as it can be read, if its query is known.
+        let is_response = |m: &Message<'_>| m.header.is_response() && self.waiting.contains(&m.header.id);
+        let Some(message) = parsed.ok().filter(|m| m.fault.is_none() || is_response(m)) else {
             cx.count("parse_failures");
             self.lost(*dir, Header::read(octets), UNDECODABLE, cx);
             return;
@@ -77,7 +80,7 @@ impl Stream {
         self.sides[dir.index()].search.found();
         let (id, time, bytes) = (message.header.id, cx.time_at(at), PREFIX + octets.len());
         if !is_response {
-            if message.is_bare() {
+            if !message.is_acceptable(octets.len()) {
                 return cx.count("parse_failures");
             }
             if self.transfer == Some(id) {
@@ -93,7 +96,7 @@ impl Stream {
         if query.is_none() && self.transfer == Some(id) {
             return cx.count("transfer_messages");
         }
-        if query.is_none() && message.is_bare() {
+        if query.is_none() && !message.is_acceptable(octets.len()) {
             return cx.count("parse_failures");
         }
         // IXFR and AXFR

@@ -145,6 +145,59 @@ fn a_header_alone_answers_only_what_was_asked() {
 }
 
 #[test]
+fn what_can_be_read_is_shown() {
+    let bad = record(46, &[0, 1, 8]); // RRSIG without most of its data
+    let whole = message(1, RESPONSE | 3, [&[&a(), &bad, &a()], &[&a()], &[&a(), &opt(0, &[])]]);
+    let mut unreadable = whole.clone();
+    let owner = unreadable.windows(2).rposition(|pair| pair == [0xc0, 12]).unwrap();
+    unreadable[owner + 1] = 0xff; // the owner of an additional record points behind the message
+    let bare = &whole[..12];
+    let decoded = "Response: Message's data could not be decoded as DNS";
+    let incomplete = "Response: Message's data is incomplete";
+    for (octets, missing, answers, authorities, note) in [
+        (&whole[..], 0, 2, 1, decoded),
+        (&whole[..], 700, 2, 1, decoded),
+        (&unreadable, 0, 2, 1, decoded),
+        (&whole[..whole.len() - 20], 20, 2, 1, decoded), // the first fault counts
+        (&whole[..29 + 16], 40, 1, 0, incomplete),
+        (&whole[..29 + 10], 40, 0, 0, incomplete),
+        (&whole[..20], 40, 0, 0, incomplete),
+        (bare, 0, 0, 0, incomplete),
+    ] {
+        let what = format!("{} of {} bytes, {missing} missing", octets.len(), whole.len());
+        let mut h = Harness::new(&PROTOCOL, "{}");
+        let e = h.datagram(ToServer, &query(1)).cut_datagram(ToClient, octets, missing).events();
+        assert_eq!(e.len(), 1, "{what}");
+        let dns = &e[0]["dns"];
+        assert_eq!((&dns["type"], &dns["id"], &dns["response_code"]), (&json!("answer"), &json!(1), &json!("NXDOMAIN")), "{what}");
+        assert_eq!((&dns["answers_count"], &dns["authorities_count"]), (&json!(answers), &json!(authorities)), "{what}");
+        assert_eq!(e[0]["destination"]["bytes"], octets.len() as u64 + u64::from(missing), "{what}");
+        assert!(e[0]["error"]["message"].to_string().contains(note), "{what}: {}", e[0]["error"]);
+        assert_eq!((&e[0]["resource"], e[0]["event"]["end"].is_null()), (&json!("example.com"), false), "{what}");
+        // Over TCP, after a message that is whole; and by itself.
+        let mut h = Harness::new(&PROTOCOL, "{}");
+        let over_tcp = h.client(&framed(&[query(1)])).server(&framed(&[answer(6), octets.to_vec(), answer(7)])).events();
+        assert_eq!(over_tcp.len(), 3, "{what}");
+        assert_eq!((&over_tcp[1]["dns"], &over_tcp[2]["dns"]["id"]), (dns, &json!(7)), "{what}");
+        let mut h = Harness::new(&PROTOCOL, "{}");
+        let alone = h.cut_datagram(ToClient, octets, missing).events();
+        assert_eq!(alone.len(), usize::from(octets.len() > 28), "{what}");
+    }
+    // A query of which part is missing is one if its question is there.
+    let long = message(2, QUERY, [&[], &[], &[&record(65280, &[0; 100])]]);
+    let mut h = Harness::new(&PROTOCOL, "{}");
+    h.cut_datagram(ToServer, &long[..60], long.len() as u32 - 60).datagram(ToClient, &answer(2));
+    let e = h.events();
+    assert_eq!((e.len(), &e[0]["source"]["bytes"], &e[0]["status"]), (1, &json!(long.len()), &json!("OK")));
+    // Any other data is none, whatever its bytes mean as a header.
+    let mut h = Harness::new(&PROTOCOL, "{}");
+    for data in [&b"\x16\x03\x01\0\xbf\x01\0\0\xbb\x03\x03abc"[..], b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", &[0xff; 100], &[0; 100]] {
+        h.datagram(ToServer, data).datagram(ToClient, data);
+    }
+    assert_eq!((h.events().len(), h.counted("parse_failures")), (0, 8));
+}
+
+#[test]
 fn records_of_every_kind() {
     let host = b"\x02ns\xc0\x0c";
     let soa = [&host[..], b"\x04a.b@\xc0\x0c", &[0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 5]].concat();
@@ -213,7 +266,7 @@ fn edns_options() {
     let e = h.datagram(ToClient, &message(1, RESPONSE | 7, [&[], &[], &[&opt(0x0100_8000, &options)]])).events();
     assert_eq!(
         e[0]["dns"]["opt"],
-        json!({"do": true, "version": "0", "udp_size": 1232, "ext_rcode": "BADSIG", "nsid": "6869", "cookie": "abcd", "subnet": "10.1.2.0/24/0",
+        json!({"do": true, "version": "0", "udp_size": 1232, "ext_rcode": "BADVERS", "nsid": "6869", "cookie": "abcd", "subnet": "10.1.2.0/24/0",
             "dau": " RSASHA1 RSASHA256 99", "n3u": " SHA1", "local": "65513:0x5a", "ul": "9 0"})
     );
     assert_eq!((&e[0]["dns"]["response_code"], &e[0]["dns"]["header_flags"]), (&json!("BADCOOKIE"), &json!(["RD", "RA", "DO"])));
@@ -248,12 +301,13 @@ fn tcp_answers_that_are_none() {
     let mut broken = framed(&[answer(1)]);
     let end = broken.len() - 5;
     broken[end] = 9; // the address is longer than the message
-    for (bytes, note) in [(&broken[..], transaction::UNDECODABLE), (&[0, 0], transaction::EMPTY)] {
+    for (bytes, note, kind) in [(&broken[..], transaction::INCOMPLETE, "answer"), (&[0, 0], transaction::EMPTY, "query")] {
         let mut h = Harness::new(&PROTOCOL, "{}");
         h.client(&first).server(&good).client(&ask).server(bytes).client(&first).server(&good);
         let e = h.close_both(Close::Fin).events();
         assert_eq!(notes(&e), ["", note, ""], "{e:#?}");
-        assert_eq!((&e[1]["status"], &e[1]["dns"]["type"]), (&json!("Error"), &json!("query")));
+        let status = if kind == "answer" { "OK" } else { "Error" };
+        assert_eq!((&e[1]["status"], &e[1]["dns"]["type"]), (&json!(status), &json!(kind)));
     }
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.client(&ask).server(&good[..20]);
@@ -289,7 +343,12 @@ fn a_zone_transfer_is_one_event() {
 
 #[test]
 fn hostile_messages() {
-    let bad = |question: &[u8]| Message::parse(&with_question(1, QUERY, question, [&[], &[], &[]])).is_err();
+    let bad = |question: &[u8]| {
+        let octets = with_question(1, QUERY, question, [&[], &[], &[]]);
+        let message = Message::parse(&octets).unwrap();
+        assert!(!message.is_acceptable(octets.len()));
+        message.question.is_none() && message.fault.is_some()
+    };
     assert!(bad(b"\xc0\x0c\0\x01\0\x01"), "a pointer to itself");
     assert!(bad(b"\xc0\x20\0\x01\0\x01"), "a pointer forwards");
     assert!(bad(b"\x01a\xc0\x0c\0\x01\0\x01"), "a loop");
@@ -334,4 +393,8 @@ fn whose_connection_it_is() {
     assert_eq!(probe(ToServer, &framed(&[query(1)])[..16]), Probe::More(15));
     assert_eq!(probe(ToServer, &[0, 40, 1]), Probe::More(11));
     assert_eq!(probe(ToServer, b"GET / HTTP/1.1\r\n\r\n"), Probe::No);
+    // The beginning of a TLS hello: the header of a message with 48897 questions, and the length of a message that is none.
+    assert_eq!(probe(ToServer, &[b"\x16\x03\x01\0\xbf\x01\0\0\xbb\x03\x03"[..].to_vec(), vec![0; 300]].concat()), Probe::No);
+    assert_eq!(probe(ToServer, &[query(1), vec![0]].concat()), Probe::No, "bytes behind the last record");
+    assert_eq!(probe(ToServer, &answer(1)[..40]), Probe::No, "a message that is cut");
 }

@@ -5,7 +5,7 @@ use super::{
     event::{self, Body, Dump, Fields},
     names,
     rdata::NameText,
-    wire::{HEADER, Message},
+    wire::{Fault, HEADER, Message},
 };
 use crate::{
     event::{Head, Status},
@@ -142,7 +142,12 @@ impl Reporter {
         if query.is_some_and(Query::is_too_large) {
             notes.push(QUERY_TOO_LARGE);
         }
-        if response.udp {
+        match message.fault {
+            Some(Fault::Cut) => notes.push(INCOMPLETE),
+            Some(Fault::Malformed) => notes.push(UNDECODABLE),
+            None => {}
+        }
+        if response.udp && message.fault.is_none() {
             if !has_edns && response.bytes as u64 > PLAIN_UDP {
                 notes.push(RESPONSE_TOO_LARGE);
             }

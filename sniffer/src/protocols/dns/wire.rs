@@ -1,10 +1,14 @@
-//! DNS messages (RFC 1035, EDNS by RFC 6891): header, questions and records, all of them checked once.
+//! DNS messages (RFC 1035, EDNS by RFC 6891): header, questions and records. What can be read of a message that is cut or has a malformed record is
+//! read; the message says that it is not whole.
 //!
 //! Names, with their compression, are read by the library `domain` (NLnet Labs): its names borrow the message, only point
 //! backwards, and are at most 255 bytes long. What records hold is [`super::rdata`].
 
 use super::rdata::Rdata;
-use domain::{base::ParsedName, dep::octseq::Parser};
+use domain::{
+    base::{ParsedName, wire::ParseError},
+    dep::octseq::{Parser, ShortInput},
+};
 
 /// A name within a message.
 pub type Name<'a> = ParsedName<&'a [u8]>;
@@ -15,7 +19,7 @@ pub const HEADER: usize = 12;
 /// The least bytes that a record takes: root as its owner, type, class, time to live, no data.
 const SHORTEST_RECORD: usize = 11;
 
-/// Questions in a message that are read. No server answers more than one; more than that is not DNS.
+/// Questions in a message. No server answers more than one; a message with more than this is not DNS.
 const MOST_QUESTIONS: usize = 8;
 
 /// A compression pointer to the end of the header.
@@ -24,7 +28,7 @@ const TO_QUESTION: [u8; 2] = [0xc0, HEADER as u8];
 /// The type of the record that is no record: EDNS.
 pub const OPT: u16 = 41;
 
-/// Why a message is none: cut off, or its contents contradict each other.
+/// The data is not a message, or not a record: it is cut off, or its contents contradict each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
@@ -34,7 +38,31 @@ impl<E: std::error::Error> From<E> for Malformed {
     }
 }
 
-/// The first four bytes: whose message it is.
+/// Why a message could be read in part only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It ends before the questions and records that its header announces.
+    Cut,
+    /// A question or record is malformed.
+    Malformed,
+}
+
+impl From<ShortInput> for Fault {
+    fn from(_: ShortInput) -> Self {
+        Self::Cut
+    }
+}
+
+impl From<ParseError> for Fault {
+    fn from(error: ParseError) -> Self {
+        match error {
+            ParseError::ShortInput => Self::Cut,
+            ParseError::Form(_) => Self::Malformed,
+        }
+    }
+}
+
+/// The first four bytes of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// Chosen by who asks.
@@ -102,6 +130,12 @@ pub struct Question<'a> {
     pub class: u16,
 }
 
+impl<'a> Question<'a> {
+    fn parse(parser: &mut Parser<'a, [u8]>) -> Result<Self, Fault> {
+        Ok(Self { name: ParsedName::parse(parser)?, rtype: parser.parse_u16_be()?, class: parser.parse_u16_be()? })
+    }
+}
+
 /// A resource record.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
@@ -120,18 +154,19 @@ pub struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    fn parse(parser: &mut Parser<'a, [u8]>, asked: Option<&Question<'a>>) -> Result<Self, Malformed> {
+    /// Reads a record. `None`: its data is malformed, and the next record can be read.
+    fn parse(parser: &mut Parser<'a, [u8]>, asked: Option<&Question<'a>>) -> Result<Option<Self>, Fault> {
         let (owner, is_asked) = match asked {
             Some(question) if parser.peek_all().starts_with(&TO_QUESTION) => {
                 parser.advance(TO_QUESTION.len())?;
                 (question.name, true)
             }
-            _ => (name(parser)?, false),
+            _ => (ParsedName::parse(parser)?, false),
         };
         let (rtype, class) = (parser.parse_u16_be()?, parser.parse_u16_be()?);
         let (ttl, length) = (parser.parse_u32_be()?, parser.parse_u16_be()?);
-        let data = Rdata::parse(rtype, class, parser.parse_parser(length.into())?)?;
-        Ok(Self { owner, is_asked, rtype, class, ttl, data })
+        let data = Rdata::parse(rtype, class, parser.parse_parser(length.into())?);
+        Ok(data.ok().map(|data| Self { owner, is_asked, rtype, class, ttl, data }))
     }
 }
 
@@ -143,7 +178,7 @@ pub fn name<'a>(parser: &mut Parser<'a, [u8]>) -> Result<Name<'a>, Malformed> {
     Ok(ParsedName::parse(parser)?)
 }
 
-/// A checked message.
+/// A message, as far as it can be read.
 #[derive(Debug)]
 pub struct Message<'a> {
     octets: &'a [u8],
@@ -157,14 +192,17 @@ pub struct Message<'a> {
     /// Where answers and authorities end among the records.
     ends: [usize; 2],
     questions_end: usize,
+    /// Why not all of it could be read.
+    pub fault: Option<Fault>,
+    /// Bytes follow the last record.
+    has_rest: bool,
 }
 
 impl<'a> Message<'a> {
-    /// Reads a message, without the length that goes before it on TCP. What the header's counts promise beyond the end of the
-    /// message is not there; what follows the last record is left alone.
+    /// Reads a message, without the length that goes before it on TCP. What follows the last record is ignored.
     ///
     /// # Errors
-    /// When anything in it is cut off or contradicts itself.
+    /// When the header is not there, or announces more questions than any message has.
     pub fn parse(octets: &'a [u8]) -> Result<Self, Malformed> {
         let mut parser = Parser::from_ref(octets);
         let header = Header { id: parser.parse_u16_be()?, bits: parser.parse_u16_be()? };
@@ -174,35 +212,51 @@ impl<'a> Message<'a> {
         }
         let [asked, sections @ ..] = counts;
         let (mut question, mut more_questions) = (None, Vec::new());
-        for _ in 0..asked {
-            if parser.remaining() == 0 {
-                break;
-            }
-            let name = name(&mut parser)?;
-            let one = Question { name, rtype: parser.parse_u16_be()?, class: parser.parse_u16_be()? };
-            match question {
-                None => question = Some(one),
-                Some(_) => more_questions.push(one),
-            }
-            if more_questions.len() >= MOST_QUESTIONS {
-                return Err(Malformed);
-            }
+        if usize::from(asked) > MOST_QUESTIONS {
+            return Err(Malformed);
         }
-        let questions_end = parser.pos();
+        let mut fault = None;
+        let mut questions_end = parser.pos();
+        for _ in 0..asked {
+            match Question::parse(&mut parser) {
+                Ok(one) if question.is_none() => question = Some(one),
+                Ok(one) => more_questions.push(one),
+                Err(why) => {
+                    fault = Some(why);
+                    break;
+                }
+            }
+            questions_end = parser.pos();
+        }
         let promised = sections.iter().map(|n| usize::from(*n)).sum::<usize>();
         let mut records = Vec::with_capacity(promised.min(parser.remaining() / SHORTEST_RECORD));
         let mut ends = [0; 3];
+        // Where the next record begins is not known.
+        let mut unframed = fault.is_some();
         for (count, end) in sections.into_iter().zip(&mut ends) {
-            // No more turns than the message has room for records.
+            // No more turns than the message has room for records: a fault ends them.
             for _ in 0..count {
-                if parser.remaining() == 0 {
+                if unframed {
                     break;
                 }
-                records.push(Record::parse(&mut parser, question.as_ref())?);
+                match Record::parse(&mut parser, question.as_ref()) {
+                    Ok(Some(record)) => records.push(record),
+                    Ok(None) => fault = Some(Fault::Malformed),
+                    Err(why) => {
+                        unframed = true;
+                        fault = fault.or(Some(why));
+                    }
+                }
             }
             *end = records.len();
         }
-        Ok(Self { octets, header, question, more_questions, records, ends: [ends[0], ends[1]], questions_end })
+        let has_rest = parser.remaining() > 0;
+        Ok(Self { octets, header, question, more_questions, records, ends: [ends[0], ends[1]], questions_end, fault, has_rest })
+    }
+
+    /// Whether it is a message beyond doubt: all of it can be read, nothing follows, and it has a question.
+    pub fn is_certain(&self) -> bool {
+        self.fault.is_none() && !self.has_rest && self.question.is_some() && self.more_questions.is_empty()
     }
 
     /// All that is asked for.
@@ -225,9 +279,14 @@ impl<'a> Message<'a> {
         self.octets.get(..self.questions_end).unwrap_or_default()
     }
 
-    /// Whether there is nothing but the header.
-    pub fn is_bare(&self) -> bool {
-        self.question.is_none() && self.records.is_empty()
+    /// Whether it is taken for DNS by itself, without a query that it answers: it is not a header alone, and where it is not whole, its header is
+    /// plausible and its question is there. `length`: its bytes on the wire.
+    pub fn is_acceptable(&self, length: usize) -> bool {
+        let length = u16::try_from(length).unwrap_or(u16::MAX);
+        match self.fault {
+            None => self.question.is_some() || !self.records.is_empty(),
+            Some(_) => self.question.is_some() && plausible(length, self.octets) == Some(true),
+        }
     }
 
     /// The answer section.
@@ -257,8 +316,8 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Whether `data` may be the beginning of a message after its length on TCP: for finding the way back into a stream, and for
-/// telling a stranger. `None` when there are not enough bytes to tell.
+/// Whether `data` may be the beginning of a message of `length` bytes: to find the next message in a stream after a gap, and to recognise DNS.
+/// `None` when there are not enough bytes to tell.
 pub fn plausible(length: u16, data: &[u8]) -> Option<bool> {
     if usize::from(length) < HEADER {
         return Some(false);

@@ -184,7 +184,7 @@ impl Player {
         let mut peers = Peers::new(client, server, transport);
         peers.icmp = data.first().zip(data.get(1)).filter(|_| icmp).map(|(kind, code)| (*kind, *code));
         let dir = if icmp { Direction::ToServer } else { dir };
-        let call = Call { now: self.now, peers, sink: &mut self.sink, strict: false };
+        let call = Call { now: self.now, peers, sink: &mut self.sink, strict: false, missing: 0 };
         self.plugins.call(IDS[0], call, |plugin, cx| plugin.on_datagram(dir, data, cx));
     }
 
