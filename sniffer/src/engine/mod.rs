@@ -1,6 +1,7 @@
 //! Everything between a frame and its documents: decodes, dispatches, runs timers, counts. One per worker; it has no clock, no source and no
 //! thread, so that tests drive it frame by frame.
 
+mod datagrams;
 mod pipeline;
 pub mod settings;
 #[cfg(test)]

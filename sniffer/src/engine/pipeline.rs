@@ -1,6 +1,6 @@
 //! What becomes of a decoded packet: the connection or plugin that it belongs to, the flow that it counts for, and the timers of all of them.
 
-use super::{Settings, verdicts::Verdicts};
+use super::{Settings, datagrams::Conversations, verdicts::Verdicts};
 use crate::{
     capture::control::Control,
     config,
@@ -25,6 +25,8 @@ const TICK: Duration = Duration::from_millis(50);
 pub(super) struct Pipeline {
     settings: Arc<Settings>,
     plugins: Plugins,
+    /// The protocols of datagrams on ports that several protocols share.
+    conversations: Conversations,
     /// TCP ports that no protocol claims any more, while connections are open that began when one did.
     pub(super) given_up: Option<PortSet>,
     streams: Streams,
@@ -45,6 +47,7 @@ impl Pipeline {
     pub(super) fn new(settings: Arc<Settings>, sink: Sink) -> Result<Self, config::Error> {
         Ok(Self {
             plugins: settings.open()?,
+            conversations: Conversations::default(),
             given_up: None,
             streams: Streams::default(),
             totals: Totals::default(),
@@ -74,6 +77,7 @@ impl Pipeline {
             }
         }
         self.plugins.replace_with(opened);
+        self.conversations.clear();
         if self.settings.flows != before.flows || self.settings.strict != before.strict {
             if let Some(flows) = &mut self.flows {
                 flows.finish(self.now, &mut self.sink, PublisherId::FLOWS);
@@ -109,9 +113,13 @@ impl Pipeline {
                     let dir = if claim.to_server { Direction::ToServer } else { Direction::ToClient };
                     let recognises =
                         |&id: &PublisherId| self.plugins.protocol(id).is_some_and(|p| (p.probe)(dir, udp.payload) == Probe::Yes);
-                    let plugin = match self.settings.udp().get(claim.set) {
-                        [one] => Some(*one),
-                        several => several.iter().copied().find(recognises),
+                    let plugin = match (self.settings.udp().get(claim.set), packet.ends()) {
+                        ([one], _) => Some(*one),
+                        (several, Some((_, source, destination))) => {
+                            let ends = (source, destination, packet.realm);
+                            self.conversations.protocol(ends, packet.time, || several.iter().copied().find(recognises))
+                        }
+                        _ => None,
                     };
                     self.datagram(plugin, dir, udp.payload, packet, None);
                 }

@@ -41,7 +41,7 @@ const REPLY: u8 = 2;
 impl Plugin for Dhcp {
     fn on_datagram(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) {
         cx.count("total_packets");
-        let Some(message) = Message::parse(data) else {
+        let Some(message) = Message::parse(data, cx.missing() > 0) else {
             return cx.count("parse_failures");
         };
         // Both ports are the protocol's: what the message is tells its way, not the ports.
@@ -59,7 +59,7 @@ impl Plugin for Dhcp {
         let head = Head {
             from: way,
             start: Some(cx.now()),
-            source_bytes: data.len() as u64,
+            source_bytes: data.len() as u64 + u64::from(cx.missing()),
             related_ips: &related[..count],
             ..Head::new("dhcpv4")
         };
@@ -120,6 +120,21 @@ mod tests {
         );
         h.datagram(ToServer, &request[..300 - 50]);
         assert_eq!((h.counted("total_packets"), h.counted("parse_failures")), (2, 1));
+    }
+
+    #[test]
+    fn a_cut_message_is_reported_with_what_there_is() {
+        let whole = message(1, &[53, 1, 1, 55, 2, 1, 3, 255]);
+        for (captured, kind) in [(whole.len() - 4, json!("discover")), (96, json!(null)), (44, json!(null))] {
+            let mut h = Harness::new(&PROTOCOL, "{}");
+            let e = h.cut_datagram(ToServer, &whole[..captured], (whole.len() - captured) as u32).events();
+            assert_eq!((e.len(), h.counted("parse_failures")), (1, 0), "{captured} bytes");
+            assert_eq!((&e[0]["source"]["bytes"], &e[0]["dhcpv4"]["client_mac"]), (&json!(whole.len()), &json!("00-0B-82-01-FC-42")));
+            assert_eq!(e[0]["dhcpv4"]["option"]["message_type"], kind, "{captured} bytes");
+        }
+        let mut h = Harness::new(&PROTOCOL, "{}");
+        h.cut_datagram(ToServer, &whole[..43], 1);
+        assert_eq!((h.events().len(), h.counted("parse_failures")), (0, 1));
     }
 
     #[test]

@@ -45,8 +45,9 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Reads a datagram; `None` when it is no DHCPv4 message, is cut off, or has no End option.
-    pub fn parse(data: &'a [u8]) -> Option<Self> {
+    /// Reads a datagram; `None` when it is not a DHCPv4 message, or is malformed or without End option. With `cut`, its end was not captured: what
+    /// there is from the client's hardware address on is read, and the rest is left out.
+    pub fn parse(data: &'a [u8], cut: bool) -> Option<Self> {
         let mut r = Reader::new(data);
         let (op, hardware, hlen, hops) = (r.u8()?, r.u8()?, r.u8()?, r.u8()?);
         let (transaction_id, seconds, flags) = (r.u32()?, r.u16()?, r.u16()?);
@@ -54,12 +55,16 @@ impl<'a> Message<'a> {
         let (client_ip, assigned_ip, _next_server, relay_ip) = (address()?, address()?, address()?, address()?);
         let client_mac = r.take(16)?;
         let client_mac = client_mac.get(..usize::from(hlen)).unwrap_or(client_mac);
-        let (mut server_name, mut boot_file_name) = (r.take(64)?, r.take(128)?);
-        if r.array()? != MAGIC {
+        let mut field = |length| match r.take(length) {
+            None if cut => Some(r.take(r.remaining()).unwrap_or_default()),
+            field => field,
+        };
+        let (mut server_name, mut boot_file_name, magic) = (field(64)?, field(128)?, field(MAGIC.len())?);
+        if magic != MAGIC && !(cut && MAGIC.starts_with(magic)) {
             return None;
         }
         let mut options = Vec::with_capacity(16);
-        if !read_options(r.rest(), &mut options)? {
+        if read_options(r.rest(), &mut options) != Some(true) && !cut {
             return None;
         }
         // RFC 2132, 9.3: options went on in the places of the names.
@@ -151,7 +156,7 @@ pub mod tests {
     #[test]
     fn options_in_parts_and_of_wrong_length() {
         let data = message(1, &[55, 1, 1, 0, 55, 2, 3, 6, 54, 3, 1, 2, 3, 6, 4, 9, 9, 9, 9, 255, 1]);
-        let m = Message::parse(&data).unwrap();
+        let m = Message::parse(&data, false).unwrap();
         assert_eq!(m.option(55).unwrap(), &[1u8, 3, 6][..]);
         assert_eq!(m.fixed::<4>(54), None);
         assert_eq!(m.addresses(6), Some(vec![Ipv4Addr::new(9, 9, 9, 9)]));
@@ -160,15 +165,32 @@ pub mod tests {
 
     #[test]
     fn no_message() {
-        assert!(Message::parse(&message(1, &[53, 1, 1])).is_none(), "no End");
-        assert!(Message::parse(&message(1, &[53, 9, 1, 255])).is_none(), "cut off");
-        assert!(Message::parse(&message(1, &[255])[..200]).is_none());
+        assert!(Message::parse(&message(1, &[53, 1, 1]), false).is_none(), "no End");
+        assert!(Message::parse(&message(1, &[53, 9, 1, 255]), false).is_none(), "cut off");
+        assert!(Message::parse(&message(1, &[255])[..200], false).is_none());
         let mut other = message(1, &[255]);
         other[FIXED] = 0;
-        assert!(Message::parse(&other).is_none(), "magic");
+        assert!(Message::parse(&other, false).is_none() && Message::parse(&other, true).is_none(), "magic");
         other = message(1, &[255]);
         other[2] = 255;
-        assert_eq!(Message::parse(&other).unwrap().client_mac.len(), 16);
+        assert_eq!(Message::parse(&other, false).unwrap().client_mac.len(), 16);
+    }
+
+    #[test]
+    fn what_was_captured_of_a_message() {
+        let mut data = message(1, &[53, 1, 1, 12, 4, b'n', b'a', b'm', b'e', 55, 2, 1, 3, 255]);
+        data[44..50].copy_from_slice(b"server");
+        let fixed = FIXED + MAGIC.len();
+        for end in 0..data.len() {
+            let read = Message::parse(&data[..end], true);
+            assert_eq!(read.is_some(), end >= 44, "{end} bytes");
+            let Some(m) = read else { continue };
+            assert_eq!((m.transaction_id, m.client_mac.len()), (0x3d1d, 6), "{end} bytes");
+            assert_eq!(m.server_name, &b"server"[..(end - 44).min(6)], "{end} bytes");
+            assert_eq!(m.fixed(53), (end >= fixed + 3).then_some([1]), "{end} bytes");
+            assert_eq!(m.option(12).is_some(), end >= fixed + 9, "{end} bytes");
+            assert_eq!(m.option(55).is_some(), end >= fixed + 13, "{end} bytes");
+        }
     }
 
     #[test]
@@ -176,7 +198,7 @@ pub mod tests {
         let mut data = message(2, &[52, 1, 3, 255]);
         data[44..48].copy_from_slice(&[53, 1, 5, 255]);
         data[108..113].copy_from_slice(&[12, 2, b'h', b'i', 255]);
-        let m = Message::parse(&data).unwrap();
+        let m = Message::parse(&data, false).unwrap();
         assert_eq!((m.fixed(53), m.option(12).unwrap().as_ref()), (Some([5]), &b"hi"[..]));
         assert!(m.server_name.is_empty() && m.boot_file_name.is_empty());
     }

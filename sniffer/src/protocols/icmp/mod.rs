@@ -45,8 +45,8 @@ const DUPLICATE: &str = "Another request with the same Id and Seq was received s
 const UNANSWERED: &str = "Request was received without an associated response.";
 const UNASKED: &str = "Response was received without an associated request.";
 
-/// Who asked whom, identifier, sequence number. The type is not part of it.
-type Key = (IpAddr, IpAddr, u16, u16);
+/// Who sent the request to whom, the type of the request, its identifier and sequence number.
+type Key = (IpAddr, IpAddr, u8, u16, u16);
 
 struct Request {
     peers: Peers,
@@ -73,7 +73,7 @@ impl Plugin for Icmp {
         };
         let (from, to) = (cx.peers().sender(dir).ip(), cx.peers().receiver(dir).ip());
         if let Some(asked) = message.answers() {
-            match self.waiting.take(&(to, from, message.id, message.seq)) {
+            match self.waiting.take(&(to, from, asked, message.id, message.seq)) {
                 Some(request) => {
                     report(cx, &request.peers, Some((&request.message, request.time)), Some((&message, cx.now())), None);
                 }
@@ -87,7 +87,7 @@ impl Plugin for Icmp {
                 }
             }
         } else if message.asks() {
-            let key = (from, to, message.id, message.seq);
+            let key = (from, to, message.kind, message.id, message.seq);
             let request = Request { peers: cx.peers().clone(), time: cx.now(), message, key };
             if let Some(out) = self.waiting.insert(key, request, cx.now()) {
                 let same = out.key == key;
@@ -199,6 +199,31 @@ mod tests {
         );
         assert_eq!(events[0]["event"]["duration"], json!(5_000_000));
         assert_eq!(events[0]["network"]["protocol"], json!(null));
+    }
+
+    #[test]
+    fn only_a_response_of_the_fitting_type_answers() {
+        let mut h = harness();
+        for (request, response) in [(8, 0), (13, 14), (15, 16), (17, 18)] {
+            for other in [0, 14, 16, 18] {
+                send(&mut h, true, &[request, 0, 0, 0, 0, 1, 0, 7]);
+                send(&mut h, false, &[other, 0, 0, 0, 0, 1, 0, 7]);
+                let e = h.events();
+                let paired = e.len() == 1 && e[0]["error"].is_null();
+                assert_eq!(paired, other == response, "{request} and {other}: {e:#?}");
+                h.at(h.now + 20_000);
+                h.events();
+            }
+        }
+        // Requests of two types with the same identifier and number wait at the same time.
+        send(&mut h, true, &[8, 0, 0, 0, 0, 1, 0, 7]);
+        send(&mut h, true, &[13, 0, 0, 0, 0, 1, 0, 7]);
+        send(&mut h, false, &[14, 0, 0, 0, 0, 1, 0, 7]);
+        send(&mut h, false, &[0, 0, 0, 0, 0, 1, 0, 7]);
+        let e = h.events();
+        let pairs: Vec<_> = e.iter().map(|e| (e["icmp"]["request"]["type"].as_u64(), e["icmp"]["response"]["type"].as_u64())).collect();
+        assert_eq!(pairs, [(Some(13), Some(14)), (Some(8), Some(0))]);
+        assert_eq!(h.counted("duplicate_requests"), 0);
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub struct Header {
     pub opcode: u8,
     pub key: usize,
     pub extras: usize,
+    data_type: u8,
     /// vbucket or status
     pub status: u16,
     /// Of all that follows.
@@ -39,18 +40,33 @@ impl Header {
         let opcode = r.u8()?;
         let key = usize::from(r.u16()?);
         let extras = usize::from(r.u8()?);
-        let kind = r.u8()?;
+        let data_type = r.u8()?;
         let status = r.u16()?;
         let body = r.u32()?;
-        let header = Self { request, opcode, key, extras, status, body: usize::try_from(body).ok()?, opaque: r.u32()?, cas: r.u64()? };
-        let believed = magic == if request { REQUEST } else { RESPONSE } && kind < 8 && body <= LONGEST_BODY;
+        let header =
+            Self { request, opcode, key, extras, data_type, status, body: usize::try_from(body).ok()?, opaque: r.u32()?, cas: r.u64()? };
+        let believed = magic == if request { REQUEST } else { RESPONSE } && data_type < 8 && body <= LONGEST_BODY;
         (believed && key + extras <= header.body).then_some(header)
     }
 
-    /// Whether it looks like one in the middle of other bytes as well.
+    /// Whether it is a header beyond doubt, also in the middle of other bytes: all of its values are defined, and a request has the extras that its
+    /// command needs.
     pub fn certain(&self) -> bool {
         let status = self.request || !status_name(self.status).is_empty();
-        !opcode_name(self.opcode).is_empty() && status && self.key <= 250 && self.extras <= 20
+        let extras: &[usize] = match (self.request, self.opcode) {
+            (false, _) => &[0, 4],
+            // Set, Add, Replace, each also as quiet command.
+            (true, 0x01..=0x03 | 0x11..=0x13) => &[8],
+            // Increment, Decrement.
+            (true, 0x05 | 0x06 | 0x15 | 0x16) => &[20],
+            // Verbosity, Touch, and Get and touch.
+            (true, 0x1b..=0x1e | 0x23 | 0x24) => &[4],
+            (true, FLUSH | FLUSH_Q) => &[0, 4],
+            // Get, Delete, Quit, No-op, Version, Append, Prepend, Stat.
+            (true, 0x00 | 0x04 | 0x07 | 0x09..=0x0f | 0x10 | 0x14 | 0x17 | 0x19 | 0x1a) => &[0],
+            (true, _) => &[0, 4, 8, 20],
+        };
+        !opcode_name(self.opcode).is_empty() && status && self.data_type == 0 && self.key <= 250 && extras.contains(&self.extras)
     }
 
     /// Bytes of the value.

@@ -26,7 +26,7 @@ use session::Session;
 use std::{sync::Arc, time::Duration};
 use wire::Line;
 
-/// See the module.
+/// The protocol `memcache`.
 pub const PROTOCOL: Protocol = Protocol {
     name: "memcache",
     ports: &[11211],
@@ -58,7 +58,7 @@ impl Default for Options {
     }
 }
 
-/// A configured memcache.
+/// The options of the protocol.
 pub struct Memcache {
     common: Common,
     options: Options,
@@ -187,7 +187,12 @@ const COMMANDS: &[&str] = &[
     "slabs ",
 ];
 
-fn probe(dir: Direction, data: &[u8]) -> Probe {
+/// Whether a line of the server, without its LF, can only come from a memcached.
+fn proves_memcached(line: &[u8]) -> bool {
+    line.strip_suffix(b"\r").is_some_and(|line| !matches!(line, b"OK" | b"ERROR" | b"END" | b"BUSY" | b"RESET"))
+}
+
+fn probe(_: Direction, data: &[u8]) -> Probe {
     // Over UDP a header comes first; its reserved half is zero.
     let data = match udp::Header::read(data) {
         Some((_, rest)) if data.get(6..8) == Some(&[0, 0]) && !matches!(data[0], 0x80 | 0x81) => rest,
@@ -195,8 +200,8 @@ fn probe(dir: Direction, data: &[u8]) -> Probe {
     };
     match data.first() {
         Some(&(binary::REQUEST | binary::RESPONSE)) if data.len() < binary::HEADER => Probe::More(binary::HEADER - data.len()),
-        // Other servers than memcached may say so too; it proves nothing.
-        Some(b'O' | b'V' | b'E') if dir == Direction::ToClient && [&b"OK\r\n"[..], b"ERROR\r\n"].contains(&data) => Probe::No,
+        // Lines of a server end in CRLF. Other servers say these words, too.
+        Some(b'A'..=b'Z') if memchr::memchr(b'\n', data).is_some_and(|end| !proves_memcached(&data[..end])) => Probe::No,
         _ if speaker(data).is_some() => Probe::Yes,
         Some(b'a'..=b'z') if memchr::memchr(b'\n', data).is_none() => {
             let begins = |name: &&str| name.as_bytes().starts_with(data) || data.starts_with(name.as_bytes());

@@ -105,13 +105,25 @@ impl Waits for Command {
     }
 }
 
+/// Whether the first bytes are text.
+fn is_text(text: &[u8]) -> bool {
+    text.iter().take(16).all(|b| matches!(b, b'\t' | b'\n' | b'\r' | b' '..))
+}
+
+/// Whether a statement that contains control characters begins with a word, as SQL does.
+fn begins_with_word(text: &[u8]) -> bool {
+    let text = text.trim_ascii_start();
+    let letters = text.iter().take_while(|b| b.is_ascii_alphabetic()).count();
+    letters >= 3 && text.get(letters).is_some_and(|b| b.is_ascii_whitespace() || *b == b'(')
+}
+
 /// Whether `payload`, or as much of it as there is, may be a command of that length.
 pub fn plausible(len: u32, payload: &[u8]) -> bool {
     let Some((&first, rest)) = payload.split_first() else { return false };
     match first {
         command::QUERY | command::STMT_PREPARE | command::INIT_DB => {
             let text = if matches!(rest, [0..=0x1f, 1, ..]) { wire::query(rest) } else { rest };
-            len > 1 && text.iter().take(16).all(|b| matches!(b, b'\t' | b'\n' | b'\r' | b' '..))
+            len > 1 && (is_text(text) || begins_with_word(text))
         }
         command::QUIT | 0x08 | 0x09 | command::PROCESS_INFO | 0x0d | command::PING | command::RESET_CONNECTION => len == 1,
         command::STMT_CLOSE | command::STMT_RESET | 0x0c => len == 5,

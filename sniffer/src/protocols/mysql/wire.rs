@@ -157,10 +157,11 @@ pub fn ok(payload: &[u8]) -> Option<Done> {
 /// The bytes of an OK packet in which everything that is read of it lies.
 pub const OK_WANTED: usize = 1 + 9 + 9 + 2 + 2;
 
-/// The status in an EOF packet.
+/// The status in an EOF packet. Servers of version 4.1 end the column definitions with an EOF packet of one byte, which has none.
 pub fn eof(len: u32, payload: &[u8]) -> Option<u16> {
     match payload {
         [0xfe, _, _, low, high] if len == 5 => Some(u16::from_le_bytes([*low, *high])),
+        [0xfe] if len == 1 => Some(0),
         _ => None,
     }
 }
@@ -317,6 +318,7 @@ mod tests {
         assert_eq!(done, Done { affected: 316, insert_id: 0, status: 0x22 });
         assert_eq!(eof(5, b"\xfe\0\0\x0a\0"), Some(10));
         assert_eq!(eof(7, b"\xfe\0\0\x02\0\0\0"), None);
+        assert_eq!((eof(1, b"\xfe"), eof(2, b"\xfe\0"), eof(5, b"\xfe")), (Some(0), None, None));
         let failed = error(b"\xff\x28\x04#42000You have").unwrap();
         assert_eq!(failed, Failure { code: 1064, state: b"42000", message: b"You have" });
         assert_eq!(error(b"\xff\x10\x04Too many").unwrap(), Failure { code: 1040, state: b"", message: b"Too many" });

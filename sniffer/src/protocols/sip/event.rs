@@ -210,15 +210,18 @@ struct Owner<'a> {
     session_id: Text<'a>,
     #[serde(skip_serializing_if = "Text::is_empty")]
     version: Text<'a>,
-    #[serde(skip_serializing_if = "Text::is_empty")]
-    ip: Text<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip: Option<IpAddr>,
 }
 
 #[derive(Serialize)]
 struct Connection<'a> {
     info: Text<'a>,
-    #[serde(skip_serializing_if = "Text::is_empty")]
-    address: Text<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<IpAddr>,
+    /// The address or name, for `related.hosts`.
+    #[serde(skip)]
+    host: Text<'a>,
 }
 
 fn lower(text: &[u8]) -> String {
@@ -243,22 +246,26 @@ fn list(headers: &Headers<'_>, name: &'static str) -> Vec<String> {
         .collect()
 }
 
+/// An address. Names are none: the fields have the type `ip`.
+fn ip(text: &[u8]) -> Option<IpAddr> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
 fn sdp<'a>(headers: &Headers<'_>, body: &'a [u8]) -> Option<Sdp<'a>> {
     headers.get("content-length")?;
     if headers.get("content-type") != Some(b"application/sdp") || headers.get("content-encoding").is_some() || body.is_empty() {
         return None;
     }
     let line = |kind| wire::sdp_line(body, kind);
-    let owner = line(b'o').map(|o| {
-        let mut words = o.split(|b| *b == b' ');
-        let mut word = || Text(words.next().unwrap_or_default());
-        let (username, session_id, version) = (word(), word(), word());
-        let (_, _, ip) = (word(), word(), word());
-        Owner { username: Text(named(username.0)), session_id, version, ip }
+    let owner = line(b'o').map(|line| {
+        let wire::SdpOwner { username, session_id, version, address } = wire::sdp_owner(line);
+        Owner { username: Text(named(username)), session_id: Text(session_id), version: Text(version), ip: ip(address) }
     });
     let name = line(b's').map_or(&b""[..], named);
-    let connection =
-        line(b'c').map(|info| Connection { info: Text(info), address: Text(info.splitn(3, |b| *b == b' ').nth(2).unwrap_or_default()) });
+    let connection = line(b'c').map(|info| {
+        let host = wire::sdp_connection(info);
+        Connection { info: Text(info), address: ip(host), host: Text(host) }
+    });
     Some(Sdp {
         version: Text(line(b'v').unwrap_or_default()),
         owner,
@@ -342,12 +349,13 @@ pub fn emit(found: &Found<'_>, sip: &Sip, cx: &mut Context<'_>) {
 
     let uris = [request_uri, private.map(|a| a.uri), from.map(|a| a.uri), to.map(|a| a.uri), contact.map(|a| a.uri)];
     let mut hosts: Vec<Text<'_>> = uris.iter().flatten().map(|uri| Text(uri.host)).collect();
-    hosts.extend(fields.sdp.iter().filter_map(|sdp| sdp.connection.as_ref()).map(|c| c.address));
+    hosts.extend(fields.sdp.iter().filter_map(|sdp| sdp.connection.as_ref()).map(|c| c.host));
     let user = Text(named(credential("username")));
     let mut users: Vec<Text<'_>> = uris.iter().flatten().map(|uri| Text(named(uri.username))).collect();
     users.push(user);
     let owner = fields.sdp.as_ref().and_then(|sdp| sdp.owner.as_ref());
-    let owner: Option<IpAddr> = owner.and_then(|owner| std::str::from_utf8(owner.ip.0).ok()?.parse().ok());
+    users.extend(owner.map(|owner| owner.username));
+    let owner = owner.and_then(|owner| owner.ip);
 
     let transport = cx.peers().transport;
     let peers = Peers::new(cx.peers().sender(found.dir), cx.peers().receiver(found.dir), transport).with_realm(cx.peers().realm);

@@ -16,7 +16,7 @@ use event::Found;
 use serde::Deserialize;
 use std::sync::Arc;
 
-/// See the module.
+/// The protocol `sip`.
 pub const PROTOCOL: Protocol = Protocol {
     name: "sip",
     ports: &[5060],
@@ -34,7 +34,7 @@ const LONGEST_BODY: u64 = 1 << 20;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 struct Options {
-    /// Accepted and not heeded: what carries a message is seen on the packet.
+    /// Accepted and ignored: the packet shows the transport.
     #[serde(rename = "transport_protocol")]
     _transport_protocol: String,
     parse_authorization: bool,
@@ -48,7 +48,7 @@ impl Default for Options {
     }
 }
 
-/// A configured SIP.
+/// The options of the protocol.
 pub struct Sip {
     options: Options,
 }
@@ -163,7 +163,7 @@ mod tests {
                     "expires": 60, "q": 0.5, "transport": "tcp"},
                 "auth": {"scheme": "Digest", "realm": "r,1", "uri": {"original": "sip:b:5060", "scheme": "sip", "host": "b", "port": 5060}},
                 "sdp": {"version": "0", "owner": {"session_id": "42", "version": "43", "ip": "10.9.9.9"},
-                    "connection": {"info": "IN IP4 h", "address": "h"},
+                    "connection": {"info": "IN IP4 h"},
                     "body": {"original": "v=0\r\no=- 42 43 IN IP4 10.9.9.9\r\ns=-\r\nc=IN IP4 h\r\nm=a\r\n"}}})
         );
         assert_eq!(

@@ -241,6 +241,39 @@ pub fn parameter<'a>(parameters: &'a [u8], separator: u8, name: &str) -> Option<
     }
 }
 
+/// The `o=` line of an SDP body (RFC 8866, 5.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SdpOwner<'a> {
+    /// Without quotes around it.
+    pub username: &'a [u8],
+    /// Number of the session.
+    pub session_id: &'a [u8],
+    /// Number of this description of it.
+    pub version: &'a [u8],
+    /// Address or name.
+    pub address: &'a [u8],
+}
+
+/// Reads `username session-id version IN IP4 address`. The user's name may contain spaces, against the standard, so the line is read from its end.
+pub fn sdp_owner(line: &[u8]) -> SdpOwner<'_> {
+    let mut rest = line.trim_ascii();
+    let mut last_word = || {
+        let start = rest.iter().rposition(u8::is_ascii_whitespace).map_or(0, |at| at + 1);
+        let (before, word) = rest.split_at(start);
+        rest = before.trim_ascii_end();
+        word
+    };
+    let (address, _address_type, _network_type, version, session_id) = (last_word(), last_word(), last_word(), last_word(), last_word());
+    let username = rest.strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\"")).unwrap_or(rest);
+    SdpOwner { username: username.trim_ascii(), session_id, version, address }
+}
+
+/// The address or name in a `c=` line (RFC 8866, 5.7): `IN IP4 224.2.36.42/127` without the time to live and the number of addresses behind `/`.
+pub fn sdp_connection(line: &[u8]) -> &[u8] {
+    let word = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).nth(2).unwrap_or_default();
+    word.split(|b| *b == b'/').next().unwrap_or_default()
+}
+
 /// The session level of an SDP body: the value of the first line of each kind before the first `m=`.
 pub fn sdp_line(body: &[u8], kind: u8) -> Option<&[u8]> {
     let lines = body.split(|b| *b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
@@ -289,6 +322,32 @@ mod tests {
         assert_eq!(h.get("from"), Some(&b"<sip:a@b> ;tag=1"[..]));
         assert_eq!(h.all("via").collect::<Vec<_>>(), [b"one", b"two"]);
         assert_eq!((h.number("content-length"), h.get("to")), (Some(7), None));
+    }
+
+    #[test]
+    fn owners_and_addresses_of_sdp() {
+        let owner = |line: &str| {
+            let o = sdp_owner(line.as_bytes());
+            [o.username, o.session_id, o.version, o.address].map(|word| String::from_utf8_lossy(word).into_owned())
+        };
+        assert_eq!(owner("- 1 2 IN IP4 h"), ["-", "1", "2", "h"]);
+        assert_eq!(owner("\"alice\" 28 29 IN IP4 192.0.2.10"), ["alice", "28", "29", "192.0.2.10"]);
+        assert_eq!(owner("\"Alice B. Smith\" 28 29 IN IP6 2001:db8::1 "), ["Alice B. Smith", "28", "29", "2001:db8::1"]);
+        assert_eq!(owner("Alice Smith 28  29 IN IP4 h"), ["Alice Smith", "28", "29", "h"]);
+        assert_eq!(owner("28 29 IN IP4 h"), ["", "28", "29", "h"]);
+        assert_eq!(owner("\""), ["", "", "", "\""]);
+        assert_eq!(owner(""), ["", "", "", ""]);
+        for (line, address) in [
+            ("IN IP4 192.0.2.1", "192.0.2.1"),
+            ("IN IP4 224.2.36.42/127", "224.2.36.42"),
+            ("IN IP4 224.2.1.1/127/3", "224.2.1.1"),
+            ("IN IP6 ff15::101/3", "ff15::101"),
+            ("IN  IP4  media.example.org", "media.example.org"),
+            ("IN IP4", ""),
+            ("", ""),
+        ] {
+            assert_eq!(sdp_connection(line.as_bytes()), address.as_bytes(), "{line}");
+        }
     }
 
     #[test]

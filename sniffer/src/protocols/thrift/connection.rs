@@ -1,10 +1,14 @@
-//! One connection: messages of both directions, and calls that wait for their replies. Calls on their way at once are told apart
-//! by sequence number and name; an error or a gap in a frame costs that frame, elsewhere all up to the next segment that begins
-//! with a message.
+//! One connection: messages of both directions, and calls that wait for their replies. A client may send several calls before it is answered; replies
+//! name the call by sequence number and method. A malformed frame or a gap in one costs that frame. Without frames it costs everything up to the next
+//! segment that begins with a message.
+//!
+//! Calls are reported in the order in which they were sent. A message does not say whether it wants a reply, unless it is of the type one-way. A call
+//! without reply is taken for a one-way call as soon as the client sends a message that it would not have sent before the reply: one with the same
+//! sequence number, or any message after a later call was answered.
 
 use super::{
     Thrift,
-    event::{self, Answer, Asked},
+    event::{self, Answer, Asked, Outcome},
     text::Limits,
     values::{Step, Values},
     wire::{self, Begin, Kind},
@@ -61,7 +65,7 @@ impl Held for Current {
     }
 }
 
-/// See the module.
+/// The parser of one connection.
 pub struct Connection {
     plugin: Arc<Thrift>,
     sides: [Side; 2],
@@ -90,6 +94,9 @@ impl Connection {
             cx.flip();
             self.sides.swap(0, 1);
             *dir = dir.reverse();
+        }
+        if asks {
+            self.close_one_way(head.sequence, cx);
         }
         let full = Text(head.name).to_str();
         // A multiplexed call names the service as well; its reply does not (TMultiplexedProtocol).
@@ -122,10 +129,45 @@ impl Connection {
 
     /// The place of the call that a reply answers.
     fn waits(&self, sequence: i32, name: &str) -> Option<usize> {
-        self.waiting.iter().position(|asked| asked.sequence == sequence && asked.name == name)
+        let open = |asked: &Asked| matches!(asked.outcome, Outcome::Open);
+        self.waiting.iter().position(|asked| open(asked) && asked.sequence == sequence && asked.name == name)
     }
 
-    /// A message is over.
+    /// The client sends a message with this sequence number: closes the calls that cannot be answered any more.
+    fn close_one_way(&mut self, sequence: i32, cx: &mut Context<'_>) {
+        let answered = |asked: &Asked| matches!(asked.outcome, Outcome::Answered(_));
+        let overtaken = self.waiting.iter().rposition(answered).unwrap_or(0);
+        for i in 0..self.waiting.len() {
+            if let Some(mut asked) = self.waiting.get_mut(i)
+                && matches!(asked.outcome, Outcome::Open)
+                && (i < overtaken || asked.sequence == sequence)
+            {
+                asked.outcome = Outcome::OneWay;
+                cx.count("unmatched_requests");
+            }
+        }
+        self.report_ended(cx);
+    }
+
+    /// Reports the calls that have ended, up to the first that is open.
+    fn report_ended(&mut self, cx: &mut Context<'_>) {
+        while self.waiting.front().is_some_and(|asked| !matches!(asked.outcome, Outcome::Open)) {
+            let Some(asked) = self.waiting.pop() else { return };
+            self.report(&asked, cx);
+        }
+    }
+
+    fn report(&mut self, asked: &Asked, cx: &mut Context<'_>) {
+        let answer = match &asked.outcome {
+            Outcome::Answered(answer) => Some(&**answer),
+            Outcome::Open | Outcome::OneWay => None,
+        };
+        // A method with a known definition that is not one-way should have been answered.
+        let missing = answer.is_none() && asked.method.as_ref().is_some_and(|method| !method.oneway);
+        event::emit(asked, answer, missing, &self.plugin.shown(), &mut self.scratch, cx);
+    }
+
+    /// A message is complete.
     fn end(&mut self, dir: Direction, message: Current, cx: &mut Context<'_>) {
         let Current { kind, name, service, sequence, values, bytes, time, damaged, .. } = message;
         if values.too_large {
@@ -141,30 +183,39 @@ impl Connection {
             }
             let method = self.plugin.idl.method(service.as_deref(), &name).cloned();
             let oneway = kind == Kind::Oneway || method.as_ref().is_some_and(|method| method.oneway);
-            let asked = Asked { name, service, method, sequence, params: values.text, time, bytes };
-            if oneway {
-                return event::emit(&asked, None, false, &self.plugin.shown(), &mut self.scratch, cx);
-            }
+            let outcome = if oneway { Outcome::OneWay } else { Outcome::Open };
+            let asked = Asked { name, service, method, sequence, params: values.text, time, bytes, outcome };
             while let Some(oldest) = self.waiting.evict_for(&asked) {
                 self.unanswered(&oldest, cx);
             }
             if let Some(refused) = self.waiting.push(asked) {
                 self.unanswered(&refused, cx);
             }
-            return;
+            return self.report_ended(cx);
         }
-        let Some(asked) = self.waits(sequence, &name).and_then(|i| self.waiting.remove(i)) else { return cx.count("unmatched_responses") };
+        let Some(place) = self.waits(sequence, &name) else { return cx.count("unmatched_responses") };
         if values.too_large {
-            return;
+            self.waiting.remove(place);
+            return self.report_ended(cx);
         }
-        let answer = Answer { values: &values, exception: kind == Kind::Exception, time, bytes, damaged };
-        event::emit(&asked, Some(&answer), false, &self.plugin.shown(), &mut self.scratch, cx);
+        let answer = Answer { values, exception: kind == Kind::Exception, time, bytes, damaged };
+        if let Some(mut asked) = self.waiting.get_mut(place) {
+            asked.outcome = Outcome::Answered(Box::new(answer));
+        }
+        self.report_ended(cx);
+        // The answers that wait for an earlier call are bounded, too.
+        while !self.waiting.has_bytes(0) {
+            let Some(oldest) = self.waiting.pop() else { break };
+            self.unanswered(&oldest, cx);
+        }
     }
 
-    /// A call was never answered: it need not be, unless the definitions say so.
+    /// Reports a call that leaves the queue, whether it has ended or not.
     fn unanswered(&mut self, asked: &Asked, cx: &mut Context<'_>) {
-        cx.count("unmatched_requests");
-        event::emit(asked, None, asked.method.is_some(), &self.plugin.shown(), &mut self.scratch, cx);
+        if matches!(asked.outcome, Outcome::Open) {
+            cx.count("unmatched_requests");
+        }
+        self.report(asked, cx);
     }
 
     fn flush(&mut self, cx: &mut Context<'_>) {
@@ -284,6 +335,7 @@ impl StreamParser for Connection {
         while let Some(asked) = self.waiting.expired(cx.now()) {
             self.unanswered(&asked, cx);
         }
+        self.report_ended(cx);
         self.wake(cx);
     }
 

@@ -24,11 +24,27 @@ pub struct Asked {
     pub params: String,
     pub time: Timestamp,
     pub bytes: u64,
+    /// How it ended, while an earlier call of the connection is still open.
+    pub outcome: Outcome,
+}
+
+/// How a call ended.
+pub enum Outcome {
+    /// It is open: a reply may come.
+    Open,
+    /// No reply will come: it is one-way.
+    OneWay,
+    /// The reply came.
+    Answered(Box<Answer>),
 }
 
 impl Held for Asked {
     fn held(&self) -> usize {
-        self.name.held() + self.params.held() + self.service.held()
+        let answer = match &self.outcome {
+            Outcome::Answered(answer) => size_of::<Answer>() + answer.values.held(),
+            Outcome::Open | Outcome::OneWay => 0,
+        };
+        self.name.held() + self.params.held() + self.service.held() + answer
     }
 }
 
@@ -38,10 +54,10 @@ impl Waits for Asked {
     }
 }
 
-/// A reply as it came.
-pub struct Answer<'a> {
-    pub values: &'a Values,
-    /// An error of the server's, not of the method's.
+/// A reply.
+pub struct Answer {
+    pub values: Values,
+    /// It is an error that the server raised, not the method.
     pub exception: bool,
     pub time: Timestamp,
     pub bytes: u64,
@@ -73,7 +89,7 @@ pub struct Shown<'a> {
 }
 
 /// Reports a call, with its reply where there was one. `failed`: there should have been.
-pub fn emit(asked: &Asked, answer: Option<&Answer<'_>>, failed: bool, shown: &Shown<'_>, scratch: &mut String, cx: &mut Context<'_>) {
+pub fn emit(asked: &Asked, answer: Option<&Answer>, failed: bool, shown: &Shown<'_>, scratch: &mut String, cx: &mut Context<'_>) {
     let service = asked.service.as_deref().or(asked.method.as_ref().map(|method| method.service.as_str())).unwrap_or_default();
     scratch.clear();
     if asked.name.len() > shown.string_max_size {

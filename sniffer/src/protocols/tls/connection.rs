@@ -4,7 +4,7 @@
 use super::{
     Tls,
     event::{self, Handshake},
-    search::{self, Search},
+    search::{self, Preamble, Search},
     wire::{self, Hello, RECORD_HEAD, extension, message, record},
 };
 use crate::{
@@ -24,10 +24,9 @@ const LONGEST_MESSAGE: usize = 128 << 10;
 const MOST_MESSAGES: u32 = 64;
 /// Alerts that are kept; after a fatal one nothing should come.
 const MOST_ALERTS: usize = 16;
-/// What is encrypted and shorter cannot be a client's Finished of 1.3 (4 + 32, a type, a tag of 8 bytes): it is an alert.
-const SHORTEST_FINISHED: usize = 45;
-/// Nor can it be a server's EncryptedExtensions (4 + 2, a type, a tag of 8 bytes; of 16 bytes with other suites, as an alert's).
-const SHORTEST_EXTENSIONS: [usize; 2] = [15, 23];
+/// Bytes of an encrypted alert of TLS 1.3 without padding (RFC 8446, 5.2): severity and code, the content type, and a tag of 16 or 8 bytes. No other
+/// message has this length: an empty Certificate, which a client sends that has none, takes 25 or 17 bytes.
+const ENCRYPTED_ALERT: [usize; 2] = [2 + 1 + 16, 2 + 1 + 8];
 
 /// One direction.
 #[derive(Default)]
@@ -77,8 +76,24 @@ impl StreamParser for Connection {
         let (mut dir, mut at) = (dir, 0);
         if !self.side(dir).started {
             let other = self.side(dir.reverse()).started;
-            match search::search(data, self.side(dir).passed == 0, other) {
+            let mut before = 0;
+            if self.side(dir).passed == 0 && !other {
+                match search::preamble(data) {
+                    Preamble::None => {}
+                    Preamble::More(need) => return Progress::Consumed { bytes: 0, need },
+                    Preamble::Bytes(length) => {
+                        self.side(dir).passed = length;
+                        if length >= data.len() {
+                            return Progress::consumed(length);
+                        }
+                        before = length;
+                    }
+                }
+            }
+            let rest = data.get(before..).unwrap_or_default();
+            match search::search(rest, self.side(dir).passed == 0, other) {
                 Search::Found(from, kind) => {
+                    let from = before + from;
                     let sender = if kind == message::CLIENT_HELLO { Direction::ToServer } else { Direction::ToClient };
                     if matches!(kind, message::CLIENT_HELLO | message::SERVER_HELLO) && sender != dir && !other {
                         cx.flip();
@@ -90,10 +105,10 @@ impl StreamParser for Connection {
                 }
                 Search::More(from, need) => {
                     self.side(dir).passed += from;
-                    return Progress::Consumed { bytes: from as u64, need };
+                    return Progress::Consumed { bytes: (before + from) as u64, need };
                 }
                 Search::Nothing => {
-                    self.side(dir).passed += data.len();
+                    self.side(dir).passed += rest.len();
                     if self.side(dir).passed <= search::MOST_PLAIN {
                         return Progress::consumed(data.len());
                     }
@@ -184,7 +199,7 @@ impl Connection {
         self.sides = Default::default();
     }
 
-    /// It is not TLS, or not any more.
+    /// The data is not TLS.
     fn give_up(&mut self, cx: &mut Context<'_>) -> Progress {
         if self.seen.is_known() {
             cx.count("malformed");
@@ -258,12 +273,11 @@ impl Connection {
     }
 
     fn protected(&mut self, dir: Direction, length: usize, time: Timestamp) -> Option<()> {
-        let shortest = match dir {
-            Direction::ToServer if self.early_data && self.version.is_none() => return Some(()),
-            Direction::ToServer if self.early_data => 0,
-            Direction::ToServer => SHORTEST_FINISHED,
-            Direction::ToClient => SHORTEST_EXTENSIONS[usize::from(!self.short_tag())],
-        };
+        let early = dir == Direction::ToServer && self.early_data;
+        if early && self.version.is_none() {
+            return Some(());
+        }
+        let alert = !early && length == ENCRYPTED_ALERT[usize::from(self.short_tag())];
         let old = self.version.is_some_and(|v| !wire::is_13(v));
         let side = self.side(dir);
         if old && !side.changed {
@@ -271,13 +285,13 @@ impl Connection {
         }
         let first = !std::mem::replace(&mut side.protected, true);
         if first && !old {
-            self.failed |= length < shortest;
+            self.failed |= alert;
             self.seen.end = Some(time).filter(|_| self.seen.end.is_some());
         }
         Some(())
     }
 
-    /// Whether the suite is one of those with a tag of 8 bytes.
+    /// Whether the cipher suite has a tag of 8 bytes.
     fn short_tag(&self) -> bool {
         Hello::server(&self.seen.server_hello).and_then(|h| h.ciphers().next()) == Some(0x1305)
     }

@@ -95,7 +95,6 @@ pub(super) const FIELDS: &[Field] = &[
     Field::new("tls.client.supported_ciphers", Keyword),
     Field::new("tls.client.ech", Keyword),
     Field::new("tls.server.ja3s", Keyword),
-    Field::reserved("tls.server.ja4s", Keyword),
     Field::new("tls.detailed.version", Keyword),
     Field::new("tls.detailed.resumption_method", Keyword),
     Field::new("tls.detailed.alert_types", Keyword),

@@ -1,5 +1,5 @@
-//! TLS over TCP: the handshake of each connection is an event, reported when it ends in whatever way; then the connection is left
-//! alone. SSL 3.0 to TLS 1.3: RFC 8446, RFC 5246, RFC 6066. After STARTTLS too: what is said in plain text before is passed over.
+//! TLS over TCP: one event per connection for its handshake, reported when that ends in whatever way. What follows the handshake is ignored. SSL 3.0 to
+//! TLS 1.3: RFC 8446, RFC 5246, RFC 6066. Plain text before the handshake (STARTTLS) is skipped.
 //!
 //! Not here: anything encrypted (certificates of 1.3, alerts after the hellos), QUIC, DTLS, hellos in the form of SSL 2.0.
 
@@ -22,7 +22,7 @@ use crate::{
 use serde::Deserialize;
 use wire::message;
 
-/// See the module.
+/// The protocol `tls`.
 pub const PROTOCOL: Protocol = Protocol {
     name: "tls",
     ports: &[443, 993, 995, 5223, 8443, 8883, 9243],
@@ -71,7 +71,7 @@ impl Default for Options {
     }
 }
 
-/// A configured TLS.
+/// The options of the protocol.
 pub struct Tls {
     common: Common,
     options: Options,
@@ -81,7 +81,7 @@ fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
     Ok(Box::new(Shared::new(Tls { common: node.read()?, options: node.read()? }, connection::Connection::new)))
 }
 
-/// A hello, of either side: who is the client is found out later.
+/// Recognises a hello of either side. The parser finds out who is the client.
 fn probe(_dir: Direction, data: &[u8]) -> Probe {
     match wire::is_hello(data, message::CLIENT_HELLO) {
         Probe::No => wire::is_hello(data, message::SERVER_HELLO),

@@ -1,5 +1,6 @@
-//! Where records begin: at the first byte, or after a conversation in plain text (STARTTLS and its like in SMTP, POP3, IMAP, FTP,
-//! LDAP, XMPP …), whatever that was about.
+//! Finds the first record: at the first byte, or after a conversation in plain text (STARTTLS and similar commands in SMTP, POP3, IMAP, FTP, XMPP …)
+//! or a known binary message (LDAP, PROXY protocol, PostgreSQL, RDP, AMQP). Any other binary data is not TLS, even if it contains a hello: other protocols
+//! carry TLS handshakes of their own (OpenVPN over TCP).
 
 use super::wire::{self, message, record};
 use crate::protocols::Probe;
@@ -16,12 +17,83 @@ pub enum Search {
     More(usize, usize),
     /// Not in these bytes.
     Nothing,
-    /// Encrypted already: the beginning is gone.
+    /// There will be none: the data is encrypted already, so that the handshake was missed, or it is another binary protocol.
     Hopeless,
+}
+
+/// A known binary message before the first record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preamble {
+    /// None.
+    None,
+    /// So many bytes more will tell.
+    More(usize),
+    /// One of so many bytes.
+    Bytes(usize),
+}
+
+/// The signature of the PROXY protocol, version 2 (HAProxy, proxy-protocol.txt, 2.2).
+const PROXY: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+/// PostgreSQL's requests for TLS and for GSSAPI encryption.
+const POSTGRES: [&[u8]; 2] = [b"\0\0\0\x08\x04\xd2\x16\x2f", b"\0\0\0\x08\x04\xd2\x16\x30"];
+/// AMQP 1.0's header that asks for TLS (OASIS AMQP 1.0, 5.2.1).
+const AMQP: &[u8] = b"AMQP\x02\x01\0\0";
+
+/// Whether the first bytes of one side are a known binary message after which TLS begins.
+pub fn preamble(data: &[u8]) -> Preamble {
+    let begins = |fixed: &[u8]| data.starts_with(fixed) || fixed.starts_with(data);
+    let whole = |length: usize| if length > MOST_PLAIN { Preamble::None } else { Preamble::Bytes(length) };
+    if data.is_empty() {
+        return Preamble::More(1);
+    }
+    if begins(PROXY) {
+        return match data.get(14..16) {
+            Some(length) => whole(16 + usize::from(length[0]) * 256 + usize::from(length[1])),
+            None => Preamble::More(16 - data.len()),
+        };
+    }
+    if let Some(fixed) = POSTGRES.into_iter().chain([AMQP]).find(|fixed| begins(fixed)) {
+        return if data.len() < fixed.len() { Preamble::More(fixed.len() - data.len()) } else { whole(fixed.len()) };
+    }
+    match *data {
+        // LDAP: a SEQUENCE (RFC 4511, 4.1.1) that begins with the number of the message.
+        [0x30] => Preamble::More(1),
+        [0x30, length @ ..=0x7f, ..] => sequence(data, 2, usize::from(length), whole),
+        [0x30, 0x81] | [0x30, 0x82, ..] if data.len() < 4 => Preamble::More(4 - data.len()),
+        [0x30, 0x81, length, ..] => sequence(data, 3, usize::from(length), whole),
+        [0x30, 0x82, a, b, ..] => sequence(data, 4, usize::from(a) * 256 + usize::from(b), whole),
+        // RDP: TPKT (RFC 1006).
+        [3] | [3, 0] | [3, 0, _] => Preamble::More(4 - data.len()),
+        [3, 0, a, b, ..] => whole((usize::from(a) * 256 + usize::from(b)).max(4)),
+        _ => Preamble::None,
+    }
+}
+
+fn sequence(data: &[u8], head: usize, length: usize, whole: impl Fn(usize) -> Preamble) -> Preamble {
+    match data.get(head) {
+        None => Preamble::More(1),
+        Some(2) => whole(head + length),
+        Some(_) => Preamble::None,
+    }
+}
+
+/// Lines of text in any encoding contain no NUL.
+fn is_text(data: &[u8]) -> bool {
+    memchr::memchr(0, data).is_none()
 }
 
 /// Looks for a record in the data of one side, which is its `first`; `other`: the other side's records have begun.
 pub fn search(data: &[u8], first: bool, other: bool) -> Search {
+    let found = find(data, first, other);
+    let before = match found {
+        Search::Found(at, _) | Search::More(at, _) => data.get(..at).unwrap_or_default(),
+        Search::Nothing => data,
+        Search::Hopeless => &[],
+    };
+    if is_text(before) { found } else { Search::Hopeless }
+}
+
+fn find(data: &[u8], first: bool, other: bool) -> Search {
     if let Some(kind) = data.first().filter(|k| (record::CHANGE_CIPHER_SPEC..=record::HEARTBEAT).contains(k)) {
         match wire::record_head(data) {
             Some(_) if other => return Search::Found(0, hello_kind(data)),
@@ -59,6 +131,31 @@ fn hello_kind(data: &[u8]) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn known_binary_messages() {
+        let proxy = [PROXY, &[0x21, 0x11, 0, 12], &[7; 12]].concat();
+        let ldap = b"\x30\x1d\x02\x01\x01\x77\x18\x80\x161.3.6.1.4.1.1466.20037";
+        let long_ldap = [&[0x30, 0x81, 200, 2][..], &[1; 199]].concat();
+        let rdp = [&[3, 0, 0, 19, 14, 0xe0][..], &[0; 13]].concat();
+        for whole in [&proxy[..], ldap, &long_ldap, &rdp, POSTGRES[0], POSTGRES[1], AMQP] {
+            assert_eq!(preamble(&[whole, &HELLO].concat()), Preamble::Bytes(whole.len()), "{whole:x?}");
+            for end in 0..whole.len() {
+                assert!(matches!(preamble(&whole[..end]), Preamble::More(1..) | Preamble::Bytes(_)), "{:x?}", &whole[..end]);
+            }
+        }
+        for other in [&b"220 mail\r\n"[..], &HELLO, b"\x30\x05\x04\x03abc", b"\0\x2a\x38", b"0 text"] {
+            assert_eq!(preamble(other), Preamble::None, "{other:x?}");
+        }
+    }
+
+    #[test]
+    fn other_binary_data_is_not_tls() {
+        let openvpn = [&[0, 0x2a, 0x38, 1, 2, 3][..], &HELLO].concat();
+        assert_eq!(search(&openvpn, true, false), Search::Hopeless);
+        assert_eq!(search(&openvpn[..6], true, false), Search::Hopeless);
+        assert_eq!(search(&[b"250 go\r\n\0", &HELLO[..]].concat(), false, true), Search::Hopeless);
+    }
 
     const HELLO: [u8; 11] = [22, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3];
 

@@ -127,6 +127,39 @@ fn hello_retry_is_one_event_with_the_first_hello() {
 }
 
 #[test]
+fn only_a_message_as_long_as_an_alert_is_one() {
+    // 19: an alert; 25: an empty Certificate with a tag of 16 bytes; 17: one with a tag of 8 bytes; 45 and 53: Finished.
+    for (length, status) in [(19, "Error"), (17, "OK"), (25, "OK"), (45, "OK"), (53, "OK"), (1000, "OK")] {
+        let mut h = Harness::new(&PROTOCOL, "{}");
+        for (dir, data) in new(length) {
+            h.data(dir, &data);
+        }
+        assert_eq!(one(h.events())["status"], status, "{length} bytes");
+    }
+}
+
+#[test]
+fn handshakes_within_other_binary_protocols_are_not_reported() {
+    let hello = record(22, &client_hello(&[], &[NAME]));
+    let openvpn = |data: &[u8]| [&(data.len() as u16 + 1).to_be_bytes()[..], &[0x38], data].concat();
+    for cut in [1, 2, 5, 40] {
+        let data = openvpn(&hello);
+        let mut h = Harness::new(&PROTOCOL, "{}");
+        h.client(&data[..cut]).client(&data[cut..]).server(&openvpn(&hello)).close_both(Close::Fin);
+        assert_eq!((h.events().len(), h.state), (0, crate::stream::pending::Outcome::GaveUp), "cut at {cut}");
+    }
+    // After LDAP's StartTLS and its response.
+    let mut pieces = old();
+    pieces.insert(0, (ToServer, b"\x30\x1d\x02\x01\x01\x77\x18\x80\x161.3.6.1.4.1.1466.20037".to_vec()));
+    pieces.insert(1, (ToClient, b"\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\0\x04\0\x04\0".to_vec()));
+    assert_eq!(one(every_cut(&PROTOCOL, "{}", &script(&pieces)))["status"], "OK");
+    // With a PROXY header of version 2 in the same segment as the hello.
+    let mut pieces = old();
+    pieces[0].1 = [b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x0a\0\0\x01\x0a\0\0\x02\0\x01\0\x02", &pieces[0].1[..]].concat();
+    assert_eq!(one(every_cut(&PROTOCOL, "{}", &script(&pieces)))["status"], "OK");
+}
+
+#[test]
 fn alerts_are_told_at_the_end() {
     let hello = record(22, &client_hello(&[], &[VERSIONS]));
     let mut h = Harness::new(&PROTOCOL, "{}");
