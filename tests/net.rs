@@ -102,6 +102,11 @@ impl Running {
         Self { child, lines, seen: Vec::new() }
     }
 
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits until the program writes a line that contains `text`.
     pub fn wait_for(&mut self, text: &str) {
         let start = Instant::now();
@@ -118,7 +123,21 @@ impl Running {
     /// Sends SIGTERM, waits for the program to end, and returns everything it wrote to stderr. Fails when the program ended with an error.
     pub fn stop(mut self) -> String {
         let _ = Command::new("kill").arg(self.child.id().to_string()).status();
-        let status = self.child.wait().unwrap();
+        self.ended()
+    }
+
+    /// Waits for the program to end by itself. As [`Running::stop`] otherwise.
+    pub fn finish(mut self) -> String {
+        self.ended()
+    }
+
+    fn ended(&mut self) -> String {
+        let mut status = None;
+        until("the program ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        let status = status.unwrap();
         self.seen.extend(self.lines.iter());
         let said = self.seen.join("\n");
         assert!(status.success(), "{status}:\n{said}");

@@ -18,6 +18,8 @@ use std::{
 /// How long a poll may wait for a packet. Stop requests, timers and incomplete batches are delayed by this time at
 /// most.
 const WAIT: Duration = Duration::from_millis(100);
+/// Longest time for counting the packets that could not be read out at the end.
+const COUNT: Duration = Duration::from_millis(100);
 /// Interval of counter reports.
 const REPORT: Duration = Duration::from_secs(1);
 
@@ -29,24 +31,38 @@ pub struct Worker {
     settings: Arc<InForce>,
     /// The version of the settings in use.
     version: u64,
-    /// Whether the clock advances the engine's time while no packet arrives.
-    live: bool,
+    input: Input,
+    /// Packets that were in the capture buffer at the end and were not read.
+    unread: u64,
+}
+
+/// What a worker reads from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A file: packet time is the file's, and the rest of the file is left alone when the program is to end.
+    File,
+    /// A device: packet time is the clock's time, so timers also run while no packet arrives.
+    Live {
+        /// When the program is to end, the packets in the capture buffer are processed for at most this long. The others are counted.
+        read_out: Duration,
+    },
 }
 
 /// The state of a worker, for counter reports.
 pub struct Standing<'a> {
     /// The engine's counters.
     pub engine: &'a Engine,
+    /// Packets that were in the capture buffer at the end and were not read.
+    pub unread: u64,
 }
 
 impl Worker {
-    /// Makes a worker. `engine` must have been built with the first version of `settings`. `live`: packet time is the
-    /// clock's time, so timers also run while no packet arrives.
-    pub fn new(source: Box<dyn Source>, control: Arc<dyn Control>, engine: Engine, settings: Arc<InForce>, live: bool) -> Self {
-        Self { source, control, engine, settings, version: 0, live }
+    /// Makes a worker. `engine` must have been built with the first version of `settings`.
+    pub fn new(source: Box<dyn Source>, control: Arc<dyn Control>, engine: Engine, settings: Arc<InForce>, input: Input) -> Self {
+        Self { source, control, engine, settings, version: 0, input, unread: 0 }
     }
 
-    /// Runs until the source ends or `stop` is set, then finishes the engine. Calls `report` about once a second and at
+    /// Runs until the source ends or `stop` is set, reads out the capture buffer of a device, then finishes the engine. Calls `report` about once a second and at
     /// the end.
     ///
     /// # Errors
@@ -55,13 +71,13 @@ impl Worker {
         let mut reported = Instant::now();
         let result = loop {
             if stop.load(Ordering::Relaxed) {
-                break Ok(());
+                break self.read_out();
             }
             let engine = &mut self.engine;
             match self.source.poll(WAIT, &mut |frame| engine.frame(&frame)) {
                 Ok(Polled::Frames(_)) => {}
                 Ok(Polled::Idle) => {
-                    if self.live {
+                    if self.input != Input::File {
                         self.engine.advance(wall_clock());
                     }
                     self.engine.flush();
@@ -84,6 +100,29 @@ impl Worker {
         result
     }
 
+    /// Processes what a device's capture buffer still holds, until it is empty or the time for that is over. Counts the rest.
+    fn read_out(&mut self) -> io::Result<()> {
+        let Input::Live { read_out } = self.input else { return Ok(()) };
+        let end = Instant::now() + read_out;
+        while Instant::now() < end {
+            let engine = &mut self.engine;
+            // Waits once more: some backends hand over packets only when a block is full or some time has passed.
+            let polled = self.source.poll(WAIT, &mut |frame| engine.frame(&frame))?;
+            self.engine.exchange(&*self.control);
+            if !matches!(polled, Polled::Frames(_)) {
+                return Ok(());
+            }
+        }
+        let end = Instant::now() + COUNT;
+        while Instant::now() < end {
+            let unread = &mut self.unread;
+            if !matches!(self.source.poll(Duration::ZERO, &mut |_| *unread += 1)?, Polled::Frames(_)) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     fn take_settings(&mut self) {
         let (settings, version) = self.settings.get();
         self.version = version;
@@ -95,7 +134,7 @@ impl Worker {
     fn report(&mut self, report: &mut dyn FnMut(&Standing<'_>)) {
         // Errors are ignored: the counters that were not read now are included in the next update.
         let _ = self.source.update_stats();
-        report(&Standing { engine: &self.engine });
+        report(&Standing { engine: &self.engine, unread: self.unread });
     }
 }
 
@@ -156,10 +195,21 @@ mod tests {
         Arc::new(Settings::new(vec![configured], Arc::new(Publishing::bare())))
     }
 
-    /// Runs a worker. Returns its result and the reported totals of `tcp.connections`.
+    /// Runs a worker on a file. Returns its result and the reported totals of `tcp.connections`, and 1000 and the unread packets where there are
+    /// any.
     fn run(steps: Vec<Step>, in_force: Arc<InForce>, control: Arc<Recording>, stop: &AtomicBool) -> (io::Result<()>, Vec<u64>) {
+        run_on(Input::File, steps, in_force, control, stop)
+    }
+
+    fn run_on(
+        input: Input,
+        steps: Vec<Step>,
+        in_force: Arc<InForce>,
+        control: Arc<Recording>,
+        stop: &AtomicBool,
+    ) -> (io::Result<()>, Vec<u64>) {
         let engine = Engine::new(in_force.get().0, Box::new(|_| ())).unwrap();
-        let worker = Worker::new(Box::new(Scripted(steps.into())), control, engine, in_force, false);
+        let worker = Worker::new(Box::new(Scripted(steps.into())), control, engine, in_force, input);
         let mut totals = Vec::new();
         let result = worker.run(stop, &mut |standing| {
             standing.engine.counters(&mut |name, total| {
@@ -167,6 +217,7 @@ mod tests {
                     totals.push(total);
                 }
             });
+            totals.extend((standing.unread > 0).then_some(1000 + standing.unread));
         });
         (result, totals)
     }
@@ -208,5 +259,35 @@ mod tests {
         let (in_force, control) = fresh();
         let (result, totals) = run(steps(), in_force, control, &AtomicBool::new(true));
         assert_eq!((result.is_ok(), totals), (true, vec![0]), "stopped before the first poll");
+    }
+
+    #[test]
+    fn a_device_is_read_out_at_the_end_and_a_file_is_not() {
+        let steps = || -> Vec<Step> {
+            let burst = |ports: std::ops::Range<u16>| ports.map(|_| frame(80, b"GET ")).collect::<Vec<_>>();
+            vec![
+                (vec![frame(80, b"GET ")], Ok(Polled::Frames(1)), idle()),
+                (burst(0..3), Ok(Polled::Frames(3)), idle()),
+                (vec![], Ok(Polled::Idle), idle()),
+                (burst(0..2), Ok(Polled::Frames(2)), idle()),
+            ]
+        };
+        let stopped = AtomicBool::new(true);
+        let run = |input| {
+            let in_force = Arc::new(InForce::new(settings(80)));
+            let frames = Arc::new(Mutex::new(0));
+            let counted = frames.clone();
+            let steps = steps().into_iter().map(|(data, polled, _)| {
+                let (counted, n) = (counted.clone(), data.len());
+                (data, polled, Box::new(move || *counted.lock().unwrap() += n) as Box<dyn FnOnce() + Send>)
+            });
+            let (result, totals) = run_on(input, steps.collect(), in_force, Arc::default(), &stopped);
+            assert!(result.is_ok());
+            (*frames.lock().unwrap(), totals)
+        };
+        assert_eq!(run(Input::File), (0, vec![0]));
+        let long = Duration::from_secs(600);
+        assert_eq!(run(Input::Live { read_out: long }), (4, vec![1]), "until nothing more comes");
+        assert_eq!(run(Input::Live { read_out: Duration::ZERO }), (4, vec![0, 1004]), "no time: all are counted, none is processed");
     }
 }

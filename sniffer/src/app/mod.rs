@@ -1,8 +1,10 @@
 //! The program as its user sees it: commands in, work wired up, errors and exit codes out. It sees everything; nothing sees it.
 
 mod ids;
+mod losses;
 mod plan;
 mod run;
+mod signals;
 mod watch;
 
 use crate::{

@@ -2,11 +2,14 @@
 
 use super::{
     Error, SystemClock,
+    losses::{self, Losses},
     plan::{Plan, Who},
+    signals::{Signals, sleep_until},
 };
 use crate::{
     capture::{
         control::Control,
+        filter::{FilterSpec, Filters},
         open::{self, Capture},
         options::{Interface, Replay},
     },
@@ -22,7 +25,7 @@ use crate::{
     output::{self, Delivery, counters::Counters},
     publish::{Deliver, Publishing, observer::Observer},
     queue::{self, Queue, WhenFull},
-    worker::{Standing, Worker},
+    worker::{Input, Standing, Worker},
 };
 use std::{
     io,
@@ -34,13 +37,14 @@ use std::{
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::oneshot,
-};
+use tokio::sync::oneshot;
 
-/// What is queued when the program is told to stop is worth at least this long.
-const SHORTEST_SHUTDOWN: Duration = Duration::from_secs(1);
+/// How long the program may take for its end beyond `shutdown_timeout`. Together with [`LEAVING`] it is less than a second.
+const GRACE: Duration = Duration::from_millis(750);
+/// After the time for the end is over: for workers that were publishing at that moment, to see that they no longer can.
+const LEAVING: Duration = Duration::from_millis(100);
+/// How long packets in capture buffers are processed at the end, beyond half of `shutdown_timeout`.
+const READ_OUT: Duration = Duration::from_millis(300);
 /// How often the workers' counters go to the log's, and the reports are looked at.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 
@@ -164,16 +168,13 @@ impl Job<'_> {
             world: World::gather(),
         };
         let runtime = runtime()?;
+        let timeout = self.plan.general.shutdown_timeout;
         // Before the threads: from here on a signal is an orderly end.
-        let mut signals = {
-            let _inside = runtime.enter();
-            Signals::new()?
-        };
+        let mut signals = Signals::new(timeout + GRACE + 2 * LEAVING)?;
         let queue = queue::open(output.queue());
         let own = output.endpoints();
         let counters = output.counters();
         let workers = self.start(&output, &queue, &who, &own)?;
-        let deadline = self.plan.general.shutdown_timeout;
         let mut watch = Watch {
             workers,
             queue: queue.clone(),
@@ -181,7 +182,9 @@ impl Job<'_> {
             metrics: self.metrics,
             reporter: self.reporter,
             status: self.status,
-            deadline,
+            losses: Losses::new(),
+            timeout,
+            end: None,
         };
         let (finish, mut view) = self.view.map(|view| (view.finish, view.ended)).unzip();
         let result = runtime.block_on(async {
@@ -192,7 +195,7 @@ impl Job<'_> {
                 result = watch.until_the_end(&mut signals) => result,
             };
             if ended.as_ref().is_err_and(|e| e.is::<OutputGone>()) {
-                watch.workers.stop.store(true, Ordering::SeqCst);
+                watch.stop();
                 queue.close();
                 return watch.until_the_end(&mut signals).await.and(ended);
             }
@@ -207,6 +210,8 @@ impl Job<'_> {
             ended
         });
         drop(data);
+        // Do not wait for threads that write to an output whose reader stands still.
+        runtime.shutdown_background();
         result
     }
 
@@ -227,16 +232,18 @@ impl Job<'_> {
             let opened = self.open(interface, own)?;
             let device = opened.device.as_ref().map_or("file", |device| device.name.as_str());
             workers.captures.push(format!("{device} {}", opened.how()));
-            workers.controls.push(Arc::clone(&opened.control));
+            let live = interface.file.is_none();
+            workers.controls.push((Arc::clone(&opened.control), live));
             let settings = Arc::new(self.plan.settings(interface, publishing.clone(), who, own));
             let in_force = Arc::new(InForce::new(settings.clone()));
+            let read_out = self.plan.general.shutdown_timeout / 2 + READ_OUT;
+            let input = if live { Input::Live { read_out } } else { Input::File };
             for source in opened.sources {
-                let live = interface.file.is_none();
-                let mut engine = Engine::new(settings.clone(), self.deliver(queue, interface))?;
+                let mut engine = Engine::new(settings.clone(), self.deliver(queue, live, &workers.stop))?;
                 if let Some(view) = &self.view {
                     engine.show((view.observer)(Watched { live, stop: &workers.stop }));
                 }
-                ready.push(Worker::new(source, opened.control.clone(), engine, in_force.clone(), live));
+                ready.push(Worker::new(source, opened.control.clone(), engine, in_force.clone(), input));
             }
             workers.publishing.push(publishing);
         }
@@ -264,14 +271,15 @@ impl Job<'_> {
         Ok(opened)
     }
 
-    /// What takes the records of a worker: the queue.
-    fn deliver(&self, queue: &Arc<dyn Queue>, interface: &Interface) -> Deliver {
-        let full = if interface.file.is_some() { WhenFull::Wait } else { WhenFull::Drop };
-        let (queue, publish, metrics) = (queue.clone(), self.publish, self.metrics.clone());
+    /// What takes the records of a worker: the queue. Live capture cannot wait for room in it, but when it is over it can, within the time
+    /// that there is for the end: then all open flows are reported at once.
+    fn deliver(&self, queue: &Arc<dyn Queue>, live: bool, stop: &Arc<AtomicBool>) -> Deliver {
+        let (queue, publish, metrics, stop) = (queue.clone(), self.publish, self.metrics.clone(), stop.clone());
         Box::new(move |batch| {
             if !publish {
                 return metrics.add("libbeat.pipeline.events.filtered", batch.len() as u64);
             }
+            let full = if live && !stop.load(Ordering::SeqCst) { WhenFull::Drop } else { WhenFull::Wait };
             // The queue counts the records that it drops.
             queue.push(batch, full);
         })
@@ -295,8 +303,8 @@ pub struct OutputGone;
 struct Workers {
     /// What is captured on, and how, for people.
     captures: Vec<String>,
-    /// One per interface, until its workers have ended.
-    controls: Vec<Arc<dyn Control>>,
+    /// One per interface, and whether it is a device, until the workers have ended.
+    controls: Vec<(Arc<dyn Control>, bool)>,
     threads: Vec<JoinHandle<io::Result<()>>>,
     running: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
@@ -324,24 +332,7 @@ impl Workers {
 /// Takes a worker's totals over into everybody's.
 fn hand_over(index: usize, standing: &Standing<'_>, metrics: &Metrics) {
     standing.engine.counters(&mut |name, total| metrics.set_total(index, name, total));
-}
-
-/// SIGINT, SIGTERM and SIGHUP all mean an orderly end, as in Packetbeat.
-struct Signals([Signal; 3]);
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self([signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?]))
-    }
-
-    async fn next(&mut self) -> &'static str {
-        let [interrupt, terminate, hangup] = &mut self.0;
-        tokio::select! {
-            _ = interrupt.recv() => "SIGINT",
-            _ = terminate.recv() => "SIGTERM",
-            _ = hangup.recv() => "SIGHUP",
-        }
-    }
+    metrics.set_total(index, "capture.unread", standing.unread);
 }
 
 /// What the main thread does while others work.
@@ -352,7 +343,11 @@ struct Watch {
     metrics: Metrics,
     reporter: Option<Reporter>,
     status: Option<Status>,
-    deadline: Duration,
+    losses: Losses,
+    /// `shutdown_timeout`
+    timeout: Duration,
+    /// When the program has to be at its end; `None`: no end is in sight.
+    end: Option<Instant>,
 }
 
 impl Watch {
@@ -365,11 +360,11 @@ impl Watch {
         let mut quick = tokio::time::interval(Duration::from_millis(2));
         let started = Instant::now();
         while self.workers.running.load(Ordering::SeqCst) > 0 {
+            if self.end.is_some_and(|end| Instant::now() >= end + LEAVING) {
+                break;
+            }
             tokio::select! {
-                name = signals.next() => {
-                    log::info!("Received {name}, stopping");
-                    self.workers.stop.store(true, Ordering::SeqCst);
-                }
+                name = signals.next() => self.signal(name),
                 _ = quick.tick(), if started.elapsed() < HEARTBEAT || self.workers.stop.load(Ordering::SeqCst) => {}
                 _ = beat.tick() => {
                     self.beat();
@@ -382,7 +377,12 @@ impl Watch {
             }
         }
         let mut failed = None;
+        let running = self.workers.running.load(Ordering::SeqCst);
         for thread in self.workers.threads.drain(..) {
+            if running > 0 && !thread.is_finished() {
+                log::warn!("A worker did not end in time; what it had not published yet is lost");
+                continue;
+            }
             match thread.join() {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => failed = Some(error.to_string()),
@@ -395,30 +395,53 @@ impl Watch {
         failed.map_or(Ok(()), |error| Err(error.into()))
     }
 
+    /// The first signal starts an orderly end, a second one ends all waiting.
+    fn signal(&mut self, name: &str) {
+        if self.workers.stop.load(Ordering::SeqCst) {
+            log::warn!("Received {name} again, not waiting any longer");
+            self.end_at(Instant::now());
+        } else {
+            log::info!("Received {name}, stopping");
+            self.stop();
+        }
+    }
+
+    /// Makes the workers end: capture stops, and what was captured until now is processed.
+    fn stop(&mut self) {
+        self.end_at(Instant::now() + self.timeout + GRACE);
+        // No packets come in any more, so the capture buffers run empty. Not detached yet: the buffers and counters are still needed.
+        if let Ok(nothing) = Filters::new(&FilterSpec::default()) {
+            for control in self.workers.controls.iter().filter(|(_, live)| *live).map(|(control, _)| control) {
+                if let Err(error) = control.set_filter(&nothing) {
+                    log::debug!("capture goes on until the workers have ended: {error}");
+                }
+            }
+        }
+        self.workers.stop.store(true, Ordering::SeqCst);
+    }
+
+    fn end_at(&mut self, end: Instant) {
+        self.end = Some(end);
+        self.queue.limit_waits(end);
+    }
+
     /// Delivers what is queued, within the time that is given for it; a second signal ends the wait.
     async fn drain(&mut self, delivery: &mut (impl Future<Output = ()> + Unpin), signals: &mut Signals) {
         self.queue.close();
-        let stopped = self.workers.stop.load(Ordering::SeqCst);
-        let limit = match (stopped, self.deadline) {
-            (true, given) => Some(given.max(SHORTEST_SHUTDOWN)),
-            (false, Duration::ZERO) => None,
-            (false, given) => Some(given),
-        };
-        let limit = async {
-            match limit {
-                Some(limit) => tokio::time::sleep(limit).await,
-                None => std::future::pending().await,
+        if self.end.is_none() && !self.timeout.is_zero() {
+            self.end = Some(Instant::now() + self.timeout);
+        }
+        loop {
+            tokio::select! {
+                () = &mut *delivery => break,
+                () = sleep_until(self.end) => break,
+                name = signals.next() => self.signal(name),
             }
-        };
-        tokio::select! {
-            () = delivery => {}
-            () = limit => {}
-            name = signals.next() => log::warn!("Received {name} again, not waiting any longer"),
         }
         self.collect();
-        match self.queue.stats().events {
-            0 => log::info!("All enqueued events have been published"),
-            left => log::warn!("{left} events could not be delivered in time and are lost"),
+        match losses::summary(&self.metrics.snapshot(), self.queue.stats().events as u64) {
+            None => log::info!("All enqueued events have been published"),
+            Some(lost) => log::warn!("{lost}"),
         }
         if let Some(reporter) = &self.reporter {
             reporter.finish(Instant::now());
@@ -427,6 +450,7 @@ impl Watch {
 
     fn beat(&mut self) {
         self.collect();
+        self.losses.warnings(&self.metrics.snapshot(), Instant::now()).iter().for_each(|warning| log::warn!("{warning}"));
         if let Some(reporter) = &mut self.reporter {
             reporter.tick(Instant::now());
         }
@@ -439,7 +463,7 @@ impl Watch {
         self.counters.each(|name, total| self.metrics.set_total(0, name, total));
         let total = |name: &'static str, total| self.metrics.set_total(0, name, total);
         self.queue.stats().each(total, |name, value| self.metrics.set_gauge(name, value));
-        for (interface, control) in self.workers.controls.iter().enumerate() {
+        for (interface, (control, _)) in self.workers.controls.iter().enumerate() {
             // What the kernel does not answer now it may answer the next time.
             let Ok(stats) = control.stats() else { continue };
             let total = |name, total| self.metrics.set_total(interface, name, total);

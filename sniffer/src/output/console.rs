@@ -1,7 +1,7 @@
 //! `output.console`: writes events to standard output.
 
 use super::{
-    Error, Outcome, Output, OutputKind, Sender, Sent,
+    Error, Outcome, Output, OutputKind, Sender, Sent, blocking,
     codec::{self, Codec},
     counters::Counters,
     drive, is_never_implied,
@@ -52,7 +52,16 @@ impl Sender for Printer {
         self.buffer.clear();
         self.buffer.reserve(batch.iter().map(|record| record.body.len() + 1).sum());
         let sent = lines(&self.codec, batch, &mut self.buffer);
-        Box::pin(std::future::ready(print(&self.buffer, &self.counters).map(|()| sent)))
+        Box::pin(async {
+            let (buffer, counters) = (std::mem::take(&mut self.buffer), self.counters.clone());
+            let (buffer, printed) = blocking::run(move || {
+                let printed = print(&buffer, &counters);
+                (buffer, printed)
+            })
+            .await?;
+            self.buffer = buffer;
+            printed.map(|()| sent)
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! `output.file`: writes events to files, one per line, rotated by size. Several processes cannot share a file.
 
 use super::{
-    Error, Outcome, Output, OutputKind, Sender, Sent,
+    Error, Outcome, Output, OutputKind, Sender, Sent, blocking,
     codec::{self, Codec},
     counters::Counters,
     drive,
@@ -16,7 +16,11 @@ use crate::{
     rotate::{self, Rotator},
 };
 use serde::Deserialize;
-use std::{sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 /// Bytes that are gathered before a write. Larger writes gain nothing, and a batch can be as large as the whole queue.
 const AT_ONCE: usize = 128 << 10;
@@ -86,7 +90,8 @@ impl Files {
     }
 
     fn writer(self, counters: Arc<Counters>) -> Writer {
-        Writer { rotator: Rotator::new(self.rotation), codec: self.codec, counters, buffer: Vec::new() }
+        let rotator = Arc::new(Mutex::new(Rotator::new(self.rotation)));
+        Writer { rotator, codec: self.codec, counters, lines: Lines::default() }
     }
 }
 
@@ -102,62 +107,93 @@ impl Output for Files {
 
 /// The sender: writes batches to the current file.
 struct Writer {
-    rotator: Rotator,
+    /// Locked by the one write that is under way.
+    rotator: Arc<Mutex<Rotator>>,
     codec: Codec,
     counters: Arc<Counters>,
-    buffer: Vec<u8>,
+    lines: Lines,
+}
+
+/// The lines of some records, one after the other.
+#[derive(Default)]
+struct Lines {
+    text: Vec<u8>,
+    /// Where the line of each record ends in `text`. The line of a record that the codec cannot write is empty.
+    ends: Vec<usize>,
+}
+
+impl Lines {
+    /// Writes the lines, as many at once as have room in the current file. Returns how many records are in files, also on an error.
+    fn write(&self, rotator: &mut Rotator) -> (usize, io::Result<()>) {
+        let (mut from, mut records) = (0, 0);
+        while let Some(rest) = self.text.get(from..).filter(|rest| !rest.is_empty()) {
+            let ends = self.ends.get(records..).unwrap_or_default();
+            let fits = ends.partition_point(|end| (end - from) as u64 <= rotator.room());
+            // A line that is longer than the room gets a file of its own.
+            let first = ends.iter().position(|end| *end > from).map_or(ends.len(), |at| at + 1);
+            let count = fits.max(first);
+            let length = ends.get(count.saturating_sub(1)).map_or(rest.len(), |end| end - from);
+            if let Err(error) = rotator.write(rest.get(..length).unwrap_or(rest)) {
+                return (records, Err(error));
+            }
+            (from, records) = (from + length, records + count);
+        }
+        (self.ends.len(), Ok(()))
+    }
 }
 
 impl Writer {
-    fn write(&mut self) -> Result<(), Error> {
-        let written = if self.buffer.is_empty() { Ok(()) } else { self.rotator.write(&self.buffer) };
-        written.map_err(|error| {
+    /// Writes the lines of [`Self::lines`]. Returns how many of the records are in files, also on an error.
+    async fn write(&mut self) -> (usize, Result<(), Error>) {
+        let (rotator, lines) = (self.rotator.clone(), std::mem::take(&mut self.lines));
+        let done = blocking::run(move || {
+            let mut rotator = rotator.lock().unwrap_or_else(PoisonError::into_inner);
+            let (records, written) = lines.write(&mut rotator);
+            (lines, records, written)
+        });
+        let (lines, records, written) = match done.await {
+            Ok(done) => done,
+            Err(error) => return (0, Err(error)),
+        };
+        let bytes = if records == 0 { 0 } else { lines.ends.get(records - 1).copied().unwrap_or_default() };
+        self.counters.write_bytes.add(bytes);
+        self.lines = lines;
+        let written = written.map_err(|error| {
             self.counters.write_errors.add(1);
             Error::Unreachable(format!("output file: {error}"))
-        })?;
-        self.counters.write_bytes.add(self.buffer.len());
-        self.buffer.clear();
-        Ok(())
+        });
+        (records, written)
     }
 
-    fn write_batch(&mut self, batch: &[Record]) -> Result<Sent, Error> {
-        self.buffer.clear();
+    async fn write_batch(&mut self, batch: &[Record]) -> Result<Sent, Error> {
         let mut outcomes = vec![Outcome::Delivered; batch.len()];
-        // Records before this index are already in the file.
+        // Records before this index are already in a file.
         let mut written = 0;
-        for (i, record) in batch.iter().enumerate() {
-            let before = self.buffer.len();
-            if !self.codec.line(record, &mut self.buffer) {
-                if let Some(outcome) = outcomes.get_mut(i) {
+        while written < batch.len() {
+            self.lines.text.clear();
+            self.lines.ends.clear();
+            for (record, outcome) in batch.iter().zip(&mut outcomes).skip(written) {
+                if !self.codec.line(record, &mut self.lines.text) {
                     *outcome = Outcome::Rejected(codec::MISSING_FIELD.into());
                 }
-                continue;
-            }
-            if before > 0 && self.buffer.len() as u64 > self.rotator.room() {
-                let next = self.buffer.split_off(before);
-                if let Err(error) = self.write() {
-                    return partly(outcomes, written, error);
+                self.lines.ends.push(self.lines.text.len());
+                if self.lines.text.len() >= AT_ONCE {
+                    break;
                 }
-                (self.buffer, written) = (next, i);
             }
-            if self.buffer.len() >= AT_ONCE {
-                if let Err(error) = self.write() {
-                    return partly(outcomes, written, error);
-                }
-                written = i + 1;
+            let (records, result) = self.write().await;
+            written += records;
+            if let Err(error) = result {
+                return partly(outcomes, written, error);
             }
         }
-        match self.write() {
-            Ok(()) if outcomes.iter().all(|outcome| *outcome == Outcome::Delivered) => Ok(Sent::All),
-            Ok(()) => Ok(Sent::Each(outcomes)),
-            Err(error) => partly(outcomes, written, error),
-        }
+        if outcomes.iter().all(|outcome| *outcome == Outcome::Delivered) { Ok(Sent::All) } else { Ok(Sent::Each(outcomes)) }
     }
 }
 
 impl Sender for Writer {
     fn send<'a>(&'a mut self, batch: &'a [Record]) -> BoxFuture<'a, Result<Sent, Error>> {
-        Box::pin(std::future::ready(self.write_batch(batch)))
+        Box::pin(self.write_batch(batch))
     }
 }
 
@@ -208,6 +244,21 @@ mod tests {
         let text: String = all.iter().map(|p| std::fs::read_to_string(p).unwrap()).collect();
         let expected: String = batch.iter().map(|r| format!("{}\n", std::str::from_utf8(&r.body).unwrap())).collect();
         assert_eq!(text, expected);
+        let _ = std::fs::remove_dir_all(path);
+    }
+
+    #[tokio::test]
+    async fn records_without_a_line_are_rejected_wherever_they_stand() {
+        let path = folder("rejected");
+        let mut files = writer(&format!("{{path: {}, rotate_every_kb: 1, codec: {{format: {{string: '%{{[a]}}'}}}}}}", path.display()));
+        let (with, without) = (format!("{{\"a\":\"{}\"}}", "x".repeat(600)), "{}");
+        let batch: Vec<Record> = [without, &with, without, &with, &with, without].map(record).into();
+        let rejected = || Outcome::Rejected(codec::MISSING_FIELD.into());
+        let expected = [rejected(), Outcome::Delivered, rejected(), Outcome::Delivered, Outcome::Delivered, rejected()];
+        assert_eq!(files.send(&batch).await.unwrap(), Sent::Each(expected.into()));
+        assert_eq!(std::fs::read_dir(&path).unwrap().count(), 3, "one line of 600 bytes in each file of 1 KiB");
+        let nothing: Vec<Record> = [without, without].map(record).into();
+        assert_eq!(files.send(&nothing).await.unwrap(), Sent::Each(vec![rejected(), rejected()]));
         let _ = std::fs::remove_dir_all(path);
     }
 

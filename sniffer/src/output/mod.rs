@@ -6,6 +6,7 @@
 //! share: hosts and the rotation over them, selectors, format strings, codecs, TLS and an HTTP client.
 
 pub mod backoff;
+mod blocking;
 mod codec;
 mod console;
 pub mod counters;

@@ -34,6 +34,7 @@ macro_rules! conformance {
             a_producer_waits_for_room
             bytes_are_bounded
             closing_releases_a_producer_that_waits
+            producers_wait_no_longer_than_the_limit
             a_closed_queue_hands_out_the_rest_and_ends
             no_end_while_a_batch_is_handed_out
             waiting_for_the_end_takes_no_wake_up_from_consumers
@@ -243,6 +244,38 @@ pub fn closing_releases_a_producer_that_waits(open: Open<'_>) {
         assert!(dropped > 0, "{stats:?}");
         assert_eq!((stats.dropped, stats.added), (dropped as u64, 200 - dropped as u64));
         batch.settle_all();
+        while let Some(mut batch) = queue.clone().next(50).await {
+            batch.settle_all();
+        }
+        assert_eq!((queue.stats().settled, queue.stats().events), (stats.added, 0), "what was accepted is handed out");
+    });
+}
+
+pub fn producers_wait_no_longer_than_the_limit(open: Open<'_>) {
+    run(async {
+        let queue = open(Limits { events: 2, bytes: 1 << 20 });
+        let large = |count: usize| vec![Record { body: vec![b'1'; 10_000].into(), ..Record::default() }; count];
+        let producer = thread::spawn({
+            let queue = queue.clone();
+            // Together more than a queue of this size can hold.
+            move || queue.push(large(200), WhenFull::Wait)
+        });
+        let mut batch = take(&queue, 1).await;
+        // A limit in the future: the producer still waits, and goes on when there is room.
+        queue.limit_waits(Instant::now() + HANGS * 100);
+        let added = queue.stats().added;
+        batch.settle_all();
+        while queue.stats().added == added {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(!producer.is_finished(), "{:?}", queue.stats());
+        queue.limit_waits(Instant::now());
+        let dropped = producer.join().unwrap();
+        let stats = queue.stats();
+        assert!(dropped > 0, "{stats:?}");
+        assert_eq!((stats.dropped, stats.added), (dropped as u64, 200 - dropped as u64));
+        assert_eq!(queue.push(large(200), WhenFull::Wait), 200, "not at all after the limit");
+        queue.close();
         while let Some(mut batch) = queue.clone().next(50).await {
             batch.settle_all();
         }

@@ -19,7 +19,7 @@ pub use sequence::{Runs, Sequence};
 pub use stats::Stats;
 
 use crate::publish::Record;
-use std::{ops::Range, pin::Pin, sync::Arc};
+use std::{ops::Range, pin::Pin, sync::Arc, time::Instant};
 
 /// A boxed future, for the methods of traits that are used as trait objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -27,7 +27,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// What [`Queue::push`] does with records when the queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenFull {
-    /// Block until there is room: reading a capture file can wait.
+    /// Block until there is room, or until the time of [`Queue::limit_waits`]: reading a capture file can wait.
     Wait,
     /// Drop them and count them: live capture cannot wait.
     Drop,
@@ -50,6 +50,10 @@ pub trait Queue: Send + Sync {
 
     /// Takes back records that were handed out and are not settled. Called by [`Batch`] when it is dropped.
     fn give_back(&self, unsettled: Vec<(Sequence, Record)>);
+
+    /// From `until` on no producer waits for room: what finds no room is dropped and counted. This includes producers that already wait. For
+    /// the end of the program, which must not depend on the output. A later call replaces the time.
+    fn limit_waits(&self, until: Instant);
 
     /// Closes the queue: it accepts no more records and hands out the remaining ones without waiting for more.
     fn close(&self);

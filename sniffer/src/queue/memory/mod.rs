@@ -11,6 +11,7 @@ use held::Held;
 use std::{
     ops::Range,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 use tokio::{sync::Notify, time::Instant};
 
@@ -38,9 +39,17 @@ struct State {
     /// How many producers wait for room.
     blocked: usize,
     closed: bool,
+    /// When producers no longer wait for room. See [`Queue::limit_waits`].
+    no_waits_after: Option<std::time::Instant>,
 }
 
 impl State {
+    /// How long a producer may wait for room now; `None`: without a limit.
+    fn longest_wait(&self) -> Option<Duration> {
+        // The clock is read only when the queue is full and the program is about to end.
+        self.no_waits_after.map(|until| until.saturating_duration_since(std::time::Instant::now()))
+    }
+
     fn has_ended(&self) -> bool {
         self.closed && self.held.stats.events == 0
     }
@@ -116,12 +125,15 @@ impl Queue for Memory {
             if (before == 0 && after > 0) || (before < state.enough && after >= state.enough) || newly_full {
                 self.ready.notify_one();
             }
-            if left == 0 || full == WhenFull::Drop || state.closed {
+            if left == 0 || full == WhenFull::Drop || state.closed || state.longest_wait().is_some_and(|wait| wait.is_zero()) {
                 state.held.stats.dropped += left as u64;
                 return left;
             }
             state.blocked += 1;
-            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = match state.longest_wait() {
+                None => self.room.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(wait) => self.room.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0,
+            };
             state.blocked -= 1;
         }
     }
@@ -165,6 +177,11 @@ impl Queue for Memory {
         state.flush = true;
         drop(state);
         self.ready.notify_one();
+    }
+
+    fn limit_waits(&self, until: std::time::Instant) {
+        self.lock().no_waits_after = Some(until);
+        self.room.notify_all();
     }
 
     fn close(&self) {

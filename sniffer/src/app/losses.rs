@@ -1,0 +1,124 @@
+//! Warns while events or packets are lost, and names their numbers at the end.
+
+use crate::monitor::Snapshot;
+use std::time::{Duration, Instant};
+
+/// Shortest time between two warnings of one kind.
+const REPEAT: Duration = Duration::from_secs(10);
+
+/// The warnings about what is being lost.
+pub struct Losses {
+    events: Warning,
+    packets: Warning,
+}
+
+/// The warning about one counter.
+#[derive(Default)]
+struct Warning {
+    /// The total that was already reported.
+    reported: u64,
+    /// No earlier than this is the next warning due.
+    due: Option<Instant>,
+}
+
+impl Warning {
+    /// How much was lost since the last warning, when a warning is due.
+    fn newly(&mut self, total: u64, now: Instant) -> Option<u64> {
+        if total <= self.reported || self.due.is_some_and(|due| now < due) {
+            return None;
+        }
+        self.due = Some(now + REPEAT);
+        Some(total - std::mem::replace(&mut self.reported, total))
+    }
+}
+
+impl Losses {
+    /// Nothing is lost yet.
+    pub fn new() -> Self {
+        Self { events: Warning::default(), packets: Warning::default() }
+    }
+
+    /// The warnings that are due at `now`: the first loss at once, further ones together.
+    pub fn warnings(&mut self, counters: &Snapshot, now: Instant) -> Vec<String> {
+        let events = self.events.newly(total(counters, "libbeat.pipeline.events.dropped"), now).map(|n| {
+            format!("{n} events were dropped because the queue is full: the output takes less than the traffic gives (queue.mem.events is its size)")
+        });
+        let packets = self.packets.newly(total(counters, "capture.lost"), now).map(|n| {
+            format!("{n} packets were lost because the capture buffer is full (packetbeat.interfaces.buffer_size_mb is its size)")
+        });
+        events.into_iter().chain(packets).collect()
+    }
+}
+
+/// What was lost until the end; `None` when nothing was. `left`: events that are still in the queue.
+pub fn summary(counters: &Snapshot, left: u64) -> Option<String> {
+    let of = |name: &str| total(counters, name);
+    let parts = [
+        (of("libbeat.pipeline.events.dropped"), "events were dropped because the queue was full"),
+        (of("libbeat.output.events.dropped"), "events were refused by the output"),
+        (left, "events could not be delivered in time"),
+        (of("flows.unreported"), "flows were not reported, because too many ended at once"),
+        (of("capture.lost"), "packets were lost because the capture buffer was full"),
+        (of("capture.unread"), "packets were left in the capture buffer at the end"),
+    ];
+    let parts: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    (!parts.is_empty()).then(|| format!("Not everything was published: {}", parts.join(", ")))
+}
+
+fn total(counters: &Snapshot, name: &str) -> u64 {
+    counters.totals.get(name).copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counters(totals: &[(&str, u64)]) -> Snapshot {
+        let totals = totals.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect();
+        Snapshot { totals, ..Snapshot::default() }
+    }
+
+    #[test]
+    fn the_first_loss_is_reported_at_once_and_further_ones_together() {
+        let (mut losses, start) = (Losses::new(), Instant::now());
+        let mut warned = |dropped, seconds| {
+            let counters = counters(&[("libbeat.pipeline.events.dropped", dropped), ("libbeat.pipeline.events.published", 99)]);
+            losses.warnings(&counters, start + Duration::from_secs(seconds)).iter().map(|text| text[..9].to_owned()).collect::<Vec<_>>()
+        };
+        let nothing = Vec::<String>::new();
+        assert_eq!(warned(0, 0), nothing);
+        assert_eq!(warned(7, 1), ["7 events "]);
+        assert_eq!(warned(20, 2), nothing);
+        assert_eq!(warned(20, 11), ["13 events"]);
+        assert_eq!(warned(20, 60), nothing);
+        assert_eq!(warned(21, 61), ["1 events "]);
+    }
+
+    #[test]
+    fn packets_are_reported_apart_from_events() {
+        let (mut losses, now) = (Losses::new(), Instant::now());
+        let warnings = losses.warnings(&counters(&[("capture.lost", 5), ("libbeat.pipeline.events.dropped", 3)]), now);
+        assert!(matches!(warnings.as_slice(), [a, b] if a.starts_with("3 events") && b.starts_with("5 packets")), "{warnings:?}");
+    }
+
+    #[test]
+    fn the_end_names_what_was_lost() {
+        assert_eq!(summary(&counters(&[("libbeat.output.events.failed", 5), ("capture.lost_by_interface", 5)]), 0), None);
+        for (name, left) in [
+            ("libbeat.pipeline.events.dropped", 0),
+            ("libbeat.output.events.dropped", 0),
+            ("flows.unreported", 0),
+            ("capture.lost", 0),
+            ("capture.unread", 0),
+            ("none", 5),
+        ] {
+            let text = summary(&counters(&[(name, 5)]), left).unwrap_or_default();
+            assert!(text.starts_with("Not everything was published: 5 "), "{name}: {text}");
+        }
+        let both = summary(&counters(&[("libbeat.pipeline.events.dropped", 2)]), 3).unwrap();
+        assert_eq!(
+            both,
+            "Not everything was published: 2 events were dropped because the queue was full, 3 events could not be delivered in time"
+        );
+    }
+}
