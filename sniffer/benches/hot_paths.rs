@@ -19,7 +19,7 @@ use sniffer::{
     net::{Peers, Transport},
     opening::{Clock, Opening},
     protocols::PROTOCOLS,
-    publish::{Identity, Publisher, PublisherId, Publishers, Publishing, Sink, World},
+    publish::{HostData, Identity, Publisher, PublisherId, Publishers, Publishing, Sink},
     stream::reassembly::Reassembler,
     time::Timestamp,
 };
@@ -131,7 +131,7 @@ fn publishing(publisher: Publisher) -> Arc<Publishing> {
     let (root, paths, id) = (Node::default(), Paths::below(Path::new("/nonexistent")), publisher.id);
     let opening = Opening { node: &root, root: &root, paths: &paths, clock: &Epoch, fields: TRANSACTION };
     let publishers = Publishers::open(Identity::default(), &opening, &[publisher]).unwrap();
-    Publishing::new(publishers, &[id], &root, &[], World::default()).unwrap()
+    Publishing::new(publishers, &[id], &root, &[], HostData::default()).unwrap()
 }
 
 /// An engine with this protocol alone, which claims all ports.

@@ -9,7 +9,7 @@ use crate::{
     },
     config::{self, Compatibility, General, KnownProtocol, Node, ProtocolConfig},
     engine::{ClaimedPorts, Configured, Settings},
-    enrich::World,
+    enrich::HostData,
     event::{Field, Summary, TRANSACTION},
     flow,
     net::Transport,
@@ -30,13 +30,13 @@ pub struct Who {
     /// `agent.ephemeral_id`
     pub ephemeral_id: String,
     /// What is known of the machine.
-    pub world: World,
+    pub host_data: HostData,
 }
 
 impl Who {
     /// For looking at a configuration only.
     pub fn nobody() -> Self {
-        Self { id: String::new(), ephemeral_id: String::new(), world: World::default() }
+        Self { id: String::new(), ephemeral_id: String::new(), host_data: HostData::default() }
     }
 }
 
@@ -117,7 +117,7 @@ impl Plan {
         settings.strict = self.is_strict(interface);
         settings.track_vlans = interface.track_vlans;
         settings.own = if interface.file.is_some() { Vec::new() } else { own.to_vec() };
-        settings.local.clone_from(&who.world.addresses);
+        settings.local.clone_from(&who.host_data.addresses);
         settings
     }
 
@@ -151,7 +151,7 @@ impl Plan {
         let active: Vec<PublisherId> = self.on(interface).map(|planned| planned.id).chain(flows).collect();
         // Packetbeat takes the first interface's networks for all.
         let networks = self.interfaces.first().map(|first| first.internal_networks.as_slice()).unwrap_or_default();
-        Publishing::new(publishers.clone(), &active, &self.root, networks, who.world.clone())
+        Publishing::new(publishers.clone(), &active, &self.root, networks, who.host_data.clone())
     }
 
     /// The filter of an interface: the user's, or the one that its protocols need. Our own talk with `outputs` is left out.

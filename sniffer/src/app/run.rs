@@ -16,7 +16,7 @@ use crate::{
     cli::{Environment, Invocation, RunFlags},
     config::{self, DataDir},
     engine::{Engine, InForce},
-    enrich::World,
+    enrich::HostData,
     monitor::{
         Metrics, Reporter, Snapshot,
         log::{CommandLine, Logger},
@@ -165,7 +165,7 @@ impl Job<'_> {
         let who = Who {
             id: data.as_ref().map_or_else(uuid::Uuid::new_v4, |data| data.agent_id).to_string(),
             ephemeral_id: uuid::Uuid::new_v4().to_string(),
-            world: World::gather(),
+            host_data: HostData::gather(),
         };
         let runtime = runtime()?;
         let timeout = self.plan.general.shutdown_timeout;
@@ -370,8 +370,8 @@ impl Watch {
                     self.beat();
                     if refresh.is_some_and(|every| looked.elapsed() >= every) {
                         looked = Instant::now();
-                        let world = World::gather();
-                        self.workers.publishing.iter().for_each(|p| p.set_world(world.clone()));
+                        let host_data = HostData::gather();
+                        self.workers.publishing.iter().for_each(|p| p.set_world(host_data.clone()));
                     }
                 }
             }

@@ -15,7 +15,7 @@ use crate::{
     opening::testing::opening,
     protocols::PROTOCOLS,
     publish::{
-        Identity, Publisher, PublisherId, Publishers, Publishing, World,
+        HostData, Identity, Publisher, PublisherId, Publishers, Publishing,
         observer::{Observer, Transaction},
     },
 };
@@ -59,7 +59,7 @@ fn settings(entries: &[Entry<'_>], flows: Option<&str>) -> Settings {
     let active: Vec<PublisherId> = publishers.iter().map(|publisher| publisher.id).collect();
     let root = Node::default();
     let publishers = Publishers::open(Identity::default(), &opening(&root), &publishers).unwrap();
-    let publishing = Publishing::new(publishers, &active, &root, &[], World::default()).unwrap();
+    let publishing = Publishing::new(publishers, &active, &root, &[], HostData::default()).unwrap();
     let mut settings = Settings::new(configured, publishing);
     settings.flows = flows.map(|yaml| options::Options::read(&Node::parse(yaml).unwrap()).unwrap());
     settings

@@ -21,7 +21,7 @@ pub struct Interface {
 /// here.
 pub fn interfaces() -> Vec<Interface> {
     let devices = pcap::Device::list().unwrap_or_else(|error| {
-        log::warn!("the addresses of this machine are not known: {error}");
+        log::warn!("reading the addresses of this host failed: {error}");
         Vec::new()
     });
     let mut all: Vec<Interface> = devices

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 /// Data about the host. It may change while the program runs; `gather` reads it again.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct World {
+pub struct HostData {
     /// Every address of this host, for `network.direction`.
     pub addresses: Vec<IpAddr>,
     /// The data for `add_host_metadata`.
@@ -19,7 +19,7 @@ pub struct World {
     pub cloud: Object,
 }
 
-impl World {
+impl HostData {
     /// Reads the data from the kernel and a few files, without network traffic. Takes about a millisecond.
     pub fn gather() -> Self {
         let interfaces = host::interfaces();

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 /// What the constants say of one field.
 #[derive(Clone, Debug, PartialEq)]
 enum Part {
-    /// The field's value. `wins`: it replaces a value that the event has; otherwise the event's value is kept.
-    Leaf { value: Value, wins: bool },
+    /// The field's value. `overwrite`: it replaces a value that the event has; otherwise the event's value is kept.
+    Leaf { value: Value, overwrite: bool },
     /// An object with constants below it. `there`: the document has the object even when the event does not.
     Object { inner: BTreeMap<String, Part>, there: bool },
     /// The event's value is left out of the document.
@@ -18,20 +18,20 @@ enum Part {
 }
 
 impl Part {
-    fn new(value: &Value, wins: bool) -> Self {
+    fn new(value: &Value, overwrite: bool) -> Self {
         match value {
             Value::Object(object) => {
-                Self::Object { inner: object.iter().map(|(k, v)| (k.clone(), Self::new(v, wins))).collect(), there: true }
+                Self::Object { inner: object.iter().map(|(k, v)| (k.clone(), Self::new(v, overwrite))).collect(), there: true }
             }
-            value => Self::Leaf { value: value.clone(), wins },
+            value => Self::Leaf { value: value.clone(), overwrite },
         }
     }
 
     /// Whether it replaces or removes a value of the event.
-    fn wins(&self) -> bool {
+    fn overwrite(&self) -> bool {
         match self {
-            Self::Leaf { wins, .. } => *wins,
-            Self::Object { inner, .. } => inner.values().any(Self::wins),
+            Self::Leaf { overwrite, .. } => *overwrite,
+            Self::Object { inner, .. } => inner.values().any(Self::overwrite),
             Self::Gone => false,
         }
     }
@@ -53,10 +53,10 @@ impl Part {
 pub struct Constants(BTreeMap<String, Part>);
 
 impl Constants {
-    /// Adds `layer`; objects are merged. `wins`: its values replace those of the event and of earlier layers, else they only
+    /// Adds `layer`; objects are merged. `overwrite`: its values replace those of the event and of earlier layers, else they only
     /// fill in what is missing.
-    pub fn add(&mut self, layer: &Object, wins: bool) {
-        add(&mut self.0, layer, wins);
+    pub fn add(&mut self, layer: &Object, overwrite: bool) {
+        add(&mut self.0, layer, overwrite);
     }
 
     /// Appends to the list `key`, which no event has.
@@ -67,7 +67,7 @@ impl Constants {
             _ => Vec::new(),
         };
         list.extend_from_slice(values);
-        self.0.insert(key.to_owned(), Part::Leaf { value: list.into(), wins: false });
+        self.0.insert(key.to_owned(), Part::Leaf { value: list.into(), overwrite: false });
     }
 
     /// Takes a field away, the event's as well as a constant.
@@ -98,9 +98,9 @@ impl Constants {
             let (first, after) = rest.split_once('.').map_or((rest, None), |(first, after)| (first, Some(after)));
             match (level.get(first)?, after) {
                 (Part::Object { inner, .. }, Some(after)) => (level, rest) = (inner, after),
-                (Part::Leaf { wins, .. }, Some(_)) => return Some((None, *wins)),
+                (Part::Leaf { overwrite, .. }, Some(_)) => return Some((None, *overwrite)),
                 (Part::Gone, _) => return Some((None, true)),
-                (Part::Leaf { value, wins }, None) => return Some((Some(value.clone()), *wins)),
+                (Part::Leaf { value, overwrite }, None) => return Some((Some(value.clone()), *overwrite)),
                 (object @ Part::Object { .. }, None) => return object.alone().map(|value| (Some(value), false)),
             }
         }
@@ -128,22 +128,22 @@ impl Constants {
     }
 }
 
-fn add(level: &mut BTreeMap<String, Part>, layer: &Object, wins: bool) {
+fn add(level: &mut BTreeMap<String, Part>, layer: &Object, overwrite: bool) {
     for (key, value) in layer {
         match (level.get_mut(key), value) {
-            (None, value) => _ = level.insert(key.clone(), Part::new(value, wins)),
+            (None, value) => _ = level.insert(key.clone(), Part::new(value, overwrite)),
             (Some(Part::Object { inner, there }), Value::Object(value)) => {
                 *there = true;
-                add(inner, value, wins);
+                add(inner, value, overwrite);
             }
             (Some(Part::Leaf { value: Value::Object(inner), .. }), Value::Object(value)) => {
-                if wins {
+                if overwrite {
                     merge(inner, value);
                 }
             }
             // What the event had there is gone, so that this replaces it as a whole.
-            (Some(part @ Part::Gone), value) => *part = Part::Leaf { value: value.clone(), wins: true },
-            (Some(part), value) if wins => *part = Part::new(value, true),
+            (Some(part @ Part::Gone), value) => *part = Part::Leaf { value: value.clone(), overwrite: true },
+            (Some(part), value) if overwrite => *part = Part::new(value, true),
             (Some(_), _) => {}
         }
     }
@@ -153,9 +153,9 @@ fn apply(level: &BTreeMap<String, Part>, event: &mut Object) {
     for (key, part) in level {
         match (part, event.get_mut(key)) {
             (Part::Gone, _) => _ = event.remove(key),
-            (Part::Leaf { value, wins }, there) if *wins || there.is_none() => _ = event.insert(key.clone(), value.clone()),
+            (Part::Leaf { value, overwrite }, there) if *overwrite || there.is_none() => _ = event.insert(key.clone(), value.clone()),
             (Part::Object { inner, .. }, Some(Value::Object(object))) => apply(inner, object),
-            (Part::Object { .. }, Some(other)) if part.wins() => {
+            (Part::Object { .. }, Some(other)) if part.overwrite() => {
                 *other = part.alone().unwrap_or_default();
             }
             (Part::Object { .. }, None) => _ = part.alone().map(|value| event.insert(key.clone(), value)),
@@ -170,7 +170,7 @@ fn prepare(level: &BTreeMap<String, Part>) -> Result<Prepared, serde_json::Error
     for (key, part) in level {
         let alone = part.alone().map(|value| serde_json::value::to_raw_value(&value)).transpose()?;
         let merge = match part {
-            Part::Leaf { wins, .. } => Merge::Leaf { wins: *wins },
+            Part::Leaf { overwrite, .. } => Merge::Leaf { overwrite: *overwrite },
             Part::Object { inner, .. } => Merge::Object(prepare(inner)?),
             Part::Gone => Merge::Gone,
         };
@@ -199,7 +199,7 @@ pub(super) struct Entry {
 /// What is done when the event has the key as well.
 #[derive(Debug)]
 pub(super) enum Merge {
-    Leaf { wins: bool },
+    Leaf { overwrite: bool },
     Object(Prepared),
     Gone,
 }

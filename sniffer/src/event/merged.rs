@@ -139,8 +139,8 @@ impl<M: SerializeMap> SerializeMap for Merging<'_, M> {
         }
         match &entry.merge {
             Merge::Gone => Ok(()),
-            Merge::Leaf { wins: true } => self.inner.serialize_entry(key, &entry.alone),
-            Merge::Leaf { wins: false } => self.inner.serialize_entry(key, value),
+            Merge::Leaf { overwrite: true } => self.inner.serialize_entry(key, &entry.alone),
+            Merge::Leaf { overwrite: false } => self.inner.serialize_entry(key, value),
             Merge::Object(with) => self.inner.serialize_entry(key, &Merged { value, with }),
         }
     }
@@ -153,12 +153,12 @@ impl<M: SerializeMap> SerializeMap for Merging<'_, M> {
         let Some(entry) = self.with.entries.get(place) else { return Ok(()) };
         match &entry.merge {
             // A winning constant is written at the end, as if the event had no such key.
-            Merge::Leaf { wins: true } => {
+            Merge::Leaf { overwrite: true } => {
                 self.at = At::Skip;
                 return Ok(());
             }
             Merge::Gone => self.at = At::Skip,
-            Merge::Leaf { wins: false } => {}
+            Merge::Leaf { overwrite: false } => {}
             Merge::Object(_) => self.at = At::Merge(place),
         }
         if let Some(met) = self.met.get_mut(place) {

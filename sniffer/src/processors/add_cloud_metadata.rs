@@ -4,7 +4,7 @@
 use super::{AtStart, Decision, Factory, Facts, Shared, shared};
 use crate::{
     config::Error,
-    enrich::World,
+    enrich::HostData,
     event::{
         constants::Constants,
         tree::{Object, Tree, merge},
@@ -32,8 +32,8 @@ pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
 }
 
 impl AddCloudMetadata {
-    fn layer(&self, world: &World) -> Option<Object> {
-        let provider = world.cloud.get("provider")?.as_str()?;
+    fn layer(&self, host_data: &HostData) -> Option<Object> {
+        let provider = host_data.cloud.get("provider")?.as_str()?;
         // Some providers have several names in the configuration.
         let also = match provider {
             "aws" => "ec2",
@@ -42,13 +42,13 @@ impl AddCloudMetadata {
             _ => provider,
         };
         let wanted = self.providers.is_empty() || self.providers.iter().any(|p| p == provider || p == also);
-        wanted.then(|| Object::from_iter([("cloud".to_owned(), world.cloud.clone().into())]))
+        wanted.then(|| Object::from_iter([("cloud".to_owned(), host_data.cloud.clone().into())]))
     }
 }
 
 impl Shared for AddCloudMetadata {
-    fn apply_at_start(&self, constants: &mut Constants, _: &Facts, world: &World) -> AtStart {
-        if let Some(layer) = self.layer(world)
+    fn apply_at_start(&self, constants: &mut Constants, _: &Facts, host_data: &HostData) -> AtStart {
+        if let Some(layer) = self.layer(host_data)
             && (self.overwrite || constants.get("cloud.provider").is_none())
         {
             constants.add(&layer, true);
@@ -56,8 +56,8 @@ impl Shared for AddCloudMetadata {
         AtStart::Done
     }
 
-    fn run(&self, event: &mut Tree, world: &World) -> Decision {
-        if let Some(layer) = self.layer(world)
+    fn run(&self, event: &mut Tree, host_data: &HostData) -> Decision {
+        if let Some(layer) = self.layer(host_data)
             && (self.overwrite || !event.has("cloud.provider"))
         {
             merge(&mut event.0, &layer);

@@ -5,7 +5,7 @@
 use super::{AtStart, Decision, Factory, Facts, Shared, shared};
 use crate::{
     config::Error,
-    enrich::World,
+    enrich::HostData,
     event::{constants::Constants, tree::Tree},
     opening::Opening,
 };
@@ -17,17 +17,17 @@ pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
     opening.node.accept();
     let fields = opening.node.get("match_fields");
     if !fields.is_null() {
-        log::warn!("{}", fields.error("not supported yet, no container is looked up"));
+        log::warn!("{}", fields.error("not supported yet; no metadata of containers is added"));
     }
     Ok(shared(AddDockerMetadata))
 }
 
 impl Shared for AddDockerMetadata {
-    fn apply_at_start(&self, _: &mut Constants, _: &Facts, _: &World) -> AtStart {
+    fn apply_at_start(&self, _: &mut Constants, _: &Facts, _: &HostData) -> AtStart {
         AtStart::Done
     }
 
-    fn run(&self, _: &mut Tree, _: &World) -> Decision {
+    fn run(&self, _: &mut Tree, _: &HostData) -> Decision {
         Decision::Keep
     }
 }

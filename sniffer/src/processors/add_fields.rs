@@ -4,7 +4,7 @@
 use super::{AtStart, Decision, Factory, Facts, Shared, shared};
 use crate::{
     config::Error,
-    enrich::World,
+    enrich::HostData,
     event::{
         constants::Constants,
         tree::{Object, Tree, expand_dots, merge},
@@ -27,11 +27,11 @@ struct AddFields(Object);
 
 pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
     let Options { fields, target } = opening.node.read()?;
-    Ok(shared(AddFields(under(target.as_deref().unwrap_or("fields"), fields))))
+    Ok(shared(AddFields(nest_under(target.as_deref().unwrap_or("fields"), fields))))
 }
 
 /// `fields` below the dotted name `target`, or at the top level if it is empty.
-pub(crate) fn under(target: &str, fields: Object) -> Object {
+pub(crate) fn nest_under(target: &str, fields: Object) -> Object {
     if target.is_empty() {
         return fields;
     }
@@ -42,12 +42,12 @@ pub(crate) fn under(target: &str, fields: Object) -> Object {
 }
 
 impl Shared for AddFields {
-    fn apply_at_start(&self, constants: &mut Constants, _: &Facts, _: &World) -> AtStart {
+    fn apply_at_start(&self, constants: &mut Constants, _: &Facts, _: &HostData) -> AtStart {
         constants.add(&self.0, true);
         AtStart::Done
     }
 
-    fn run(&self, event: &mut Tree, _: &World) -> Decision {
+    fn run(&self, event: &mut Tree, _: &HostData) -> Decision {
         merge(&mut event.0, &self.0);
         Decision::Keep
     }

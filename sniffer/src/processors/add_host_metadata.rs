@@ -3,7 +3,7 @@
 use super::{AtStart, Decision, Factory, Facts, Shared, shared};
 use crate::{
     config::{self, Error},
-    enrich::World,
+    enrich::HostData,
     event::{
         constants::Constants,
         tree::{Object, Tree, merge},
@@ -62,10 +62,10 @@ pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
 }
 
 impl AddHostMetadata {
-    fn layer(&self, world: &World) -> Object {
-        let mut host = world.host.fields.clone();
+    fn layer(&self, host_data: &HostData) -> Object {
+        let mut host = host_data.host.fields.clone();
         if self.netinfo.enabled {
-            for (key, list) in [("ip", &world.host.ip), ("mac", &world.host.mac)] {
+            for (key, list) in [("ip", &host_data.host.ip), ("mac", &host_data.host.mac)] {
                 if !list.is_empty() {
                     host.insert(key.to_owned(), list.clone().into());
                 }
@@ -80,24 +80,24 @@ impl AddHostMetadata {
         Object::from_iter([("host".to_owned(), host.into())])
     }
 
-    fn leaves_alone(&self, host: Option<&Value>) -> bool {
+    fn keeps_existing(&self, host: Option<&Value>) -> bool {
         let more_than_a_name = |host: &Object| host.len() > 1 || !host.contains_key("name");
         !self.replace_fields && host.and_then(Value::as_object).is_some_and(more_than_a_name)
     }
 }
 
 impl Shared for AddHostMetadata {
-    fn apply_at_start(&self, constants: &mut Constants, _: &Facts, world: &World) -> AtStart {
+    fn apply_at_start(&self, constants: &mut Constants, _: &Facts, host_data: &HostData) -> AtStart {
         let host = constants.get("host").and_then(|(value, _)| value);
-        if !self.leaves_alone(host.as_ref()) {
-            constants.add(&self.layer(world), true);
+        if !self.keeps_existing(host.as_ref()) {
+            constants.add(&self.layer(host_data), true);
         }
         AtStart::Done
     }
 
-    fn run(&self, event: &mut Tree, world: &World) -> Decision {
-        if !self.leaves_alone(event.get("host")) {
-            merge(&mut event.0, &self.layer(world));
+    fn run(&self, event: &mut Tree, host_data: &HostData) -> Decision {
+        if !self.keeps_existing(event.get("host")) {
+            merge(&mut event.0, &self.layer(host_data));
         }
         Decision::Keep
     }

@@ -3,7 +3,7 @@
 use super::{AtStart, Decision, Factory, Facts, Shared, shared};
 use crate::{
     config::Error,
-    enrich::World,
+    enrich::HostData,
     event::{constants::Constants, tree::Tree},
     opening::Opening,
 };
@@ -31,7 +31,7 @@ pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
 }
 
 impl Shared for AddTags {
-    fn apply_at_start(&self, constants: &mut Constants, _: &Facts, _: &World) -> AtStart {
+    fn apply_at_start(&self, constants: &mut Constants, _: &Facts, _: &HostData) -> AtStart {
         if self.target != "tags" {
             return AtStart::PerEvent;
         }
@@ -39,7 +39,7 @@ impl Shared for AddTags {
         AtStart::Done
     }
 
-    fn run(&self, event: &mut Tree, _: &World) -> Decision {
+    fn run(&self, event: &mut Tree, _: &HostData) -> Decision {
         let mut list = match event.get(&self.target) {
             Some(Value::Array(list)) => list.clone(),
             Some(Value::Null) | None => Vec::new(),

@@ -9,7 +9,7 @@
 
 use super::{AtStart, Decision, Factory, Facts, Instances, Step};
 use crate::{
-    enrich::World,
+    enrich::HostData,
     event::{
         constants::{Constants, Prepared},
         tree::{Fields, Known, Object, Tree},
@@ -41,8 +41,8 @@ const PIPELINE: &str = "@metadata.pipeline";
 
 impl Chain {
     /// Starts to compile a chain for events of which `facts` are known.
-    pub fn build<'a>(facts: &'a Facts, world: &'a World) -> Builder<'a> {
-        Builder { facts, world, constants: Constants::default(), steps: Vec::new(), drops_all: false }
+    pub fn build<'a>(facts: &'a Facts, host_data: &'a HostData) -> Builder<'a> {
+        Builder { facts, host_data, constants: Constants::default(), steps: Vec::new(), drops_all: false }
     }
 
     /// Whether events are written without being converted to trees.
@@ -67,8 +67,8 @@ impl Chain {
 
     /// Runs the steps on an event, with the worker's instances. Returns the target and the pipeline, or `None` if the
     /// event is dropped.
-    pub fn run(&self, event: &mut Tree, world: &World, instances: &mut Instances) -> Option<[Option<Arc<str>>; 2]> {
-        if run(&self.steps, event, world, instances) == Decision::Drop {
+    pub fn run(&self, event: &mut Tree, host_data: &HostData, instances: &mut Instances) -> Option<[Option<Arc<str>>; 2]> {
+        if run(&self.steps, event, host_data, instances) == Decision::Drop {
             return None;
         }
         let same = |name: &str, known: &Option<Arc<str>>| match (event.get(name).and_then(Value::as_str), known) {
@@ -83,13 +83,13 @@ impl Chain {
     }
 }
 
-fn run(steps: &[Step], event: &mut Tree, world: &World, instances: &mut Instances) -> Decision {
+fn run(steps: &[Step], event: &mut Tree, host_data: &HostData, instances: &mut Instances) -> Decision {
     for step in steps {
         let decision = match step {
             Step::Run { when: Some(when), .. } if when.holds(event) != Some(true) => Decision::Keep,
-            Step::Run { factory, .. } => instances.of(factory).run(event, world),
+            Step::Run { factory, .. } => instances.of(factory).run(event, host_data),
             Step::Branch { condition, then, otherwise } => {
-                run(if condition.holds(event) == Some(true) { then } else { otherwise }, event, world, instances)
+                run(if condition.holds(event) == Some(true) { then } else { otherwise }, event, host_data, instances)
             }
             Step::Add(constants) => {
                 constants.apply(&mut event.0);
@@ -106,21 +106,21 @@ fn run(steps: &[Step], event: &mut Tree, world: &World, instances: &mut Instance
 /// A chain while it is compiled.
 pub struct Builder<'a> {
     facts: &'a Facts,
-    world: &'a World,
+    host_data: &'a HostData,
     constants: Constants,
     steps: Vec<Step>,
     drops_all: bool,
 }
 
 impl Builder<'_> {
-    /// Adds constant fields. `wins`: they overwrite the event's own fields.
+    /// Adds constant fields. `overwrite`: they overwrite the event's own fields.
     #[must_use]
-    pub fn add(mut self, layer: Object, wins: bool) -> Self {
+    pub fn add(mut self, layer: Object, overwrite: bool) -> Self {
         if self.steps.is_empty() {
-            self.constants.add(&layer, wins);
+            self.constants.add(&layer, overwrite);
         } else if !layer.is_empty() {
             let mut constants = Constants::default();
-            constants.add(&layer, wins);
+            constants.add(&layer, overwrite);
             self.steps.push(Step::Add(constants));
         }
         self
@@ -129,17 +129,17 @@ impl Builder<'_> {
     /// Adds a list of processors.
     #[must_use]
     pub fn processors(mut self, steps: &[Step]) -> Self {
-        self.each(steps);
+        self.add_steps(steps);
         self
     }
 
-    fn each(&mut self, steps: &[Step]) {
+    fn add_steps(&mut self, steps: &[Step]) {
         for step in steps {
             if self.drops_all {
                 return;
             }
             if self.steps.is_empty() {
-                self.at_start(step);
+                self.compile_step(step);
             } else {
                 self.steps.push(step.clone());
             }
@@ -147,11 +147,11 @@ impl Builder<'_> {
     }
 
     /// Compiles a step that is preceded only by steps which need no event: applies it now if possible.
-    fn at_start(&mut self, step: &Step) {
+    fn compile_step(&mut self, step: &Step) {
         match step {
             Step::Run { when, factory } => match when.as_ref().map_or(Some(true), |when| self.holds_for_all(when)) {
                 Some(false) => {}
-                Some(true) => match factory.apply_at_start(&mut self.constants, self.facts, self.world) {
+                Some(true) => match factory.apply_at_start(&mut self.constants, self.facts, self.host_data) {
                     AtStart::Done => {}
                     AtStart::DropsAll => self.drops_all = true,
                     AtStart::PerEvent => self.steps.push(Step::Run { when: None, factory: factory.clone() }),
@@ -160,8 +160,8 @@ impl Builder<'_> {
                 None => self.steps.push(step.clone()),
             },
             Step::Branch { condition, then, otherwise } => match self.holds_for_all(condition) {
-                Some(true) => self.each(then),
-                Some(false) => self.each(otherwise),
+                Some(true) => self.add_steps(then),
+                Some(false) => self.add_steps(otherwise),
                 None => self.steps.push(step.clone()),
             },
             Step::Add(_) => self.steps.push(step.clone()),
@@ -176,7 +176,7 @@ impl Builder<'_> {
     /// Whether the processor changes none of these events, whatever the result of its condition.
     fn changes_nothing(&self, factory: &dyn Factory) -> bool {
         let mut constants = self.constants.clone();
-        factory.apply_at_start(&mut constants, self.facts, self.world) == AtStart::Done && constants == self.constants
+        factory.apply_at_start(&mut constants, self.facts, self.host_data) == AtStart::Done && constants == self.constants
     }
 
     /// Finishes the chain. `metadata`: documents contain `@metadata`.
@@ -203,13 +203,13 @@ struct KnownFields<'a> {
 
 impl Fields for KnownFields<'_> {
     fn field(&self, name: &str) -> Known<'_> {
-        let never = self.facts.never(name);
+        let absent = self.facts.cannot_have(name);
         match self.constants.get(name) {
-            Some((Some(value), wins)) if wins || never => Known::Value(Cow::Owned(value)),
+            Some((Some(value), overwrite)) if overwrite || absent => Known::Value(Cow::Owned(value)),
             Some((None, true)) => Known::Absent,
             Some(_) => Known::Unknown,
-            None if never => Known::Absent,
-            None => self.facts.always(name).map_or(Known::Unknown, |value| Known::Value(Cow::Owned(value))),
+            None if absent => Known::Absent,
+            None => self.facts.constant_value(name).map_or(Known::Unknown, |value| Known::Value(Cow::Owned(value))),
         }
     }
 }

@@ -4,7 +4,7 @@
 use super::{AtStart, Decision, Factory, Facts, Shared, shared};
 use crate::{
     config::Error,
-    enrich::World,
+    enrich::HostData,
     event::{constants::Constants, tree::Tree},
     opening::Opening,
 };
@@ -23,11 +23,11 @@ pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
 }
 
 impl Shared for DetectMimeType {
-    fn apply_at_start(&self, constants: &mut Constants, facts: &Facts, _: &World) -> AtStart {
-        if facts.never(&self.field) && constants.get(&self.field).is_none() { AtStart::Done } else { AtStart::PerEvent }
+    fn apply_at_start(&self, constants: &mut Constants, facts: &Facts, _: &HostData) -> AtStart {
+        if facts.cannot_have(&self.field) && constants.get(&self.field).is_none() { AtStart::Done } else { AtStart::PerEvent }
     }
 
-    fn run(&self, event: &mut Tree, _: &World) -> Decision {
+    fn run(&self, event: &mut Tree, _: &HostData) -> Decision {
         let found = event.get(&self.field).and_then(Value::as_str).filter(|text| !text.is_empty()).and_then(|text| detect(text.as_bytes()));
         if let Some(Err(error)) = found.map(|mime| event.put(&self.target, mime.into())) {
             log::debug!("detect_mime_type: {}: {error}", self.target);

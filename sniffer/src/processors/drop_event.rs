@@ -3,7 +3,7 @@
 use super::{AtStart, Decision, Factory, Facts, Shared, shared};
 use crate::{
     config::Error,
-    enrich::World,
+    enrich::HostData,
     event::{constants::Constants, tree::Tree},
     opening::Opening,
 };
@@ -18,11 +18,11 @@ pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
 }
 
 impl Shared for DropEvent {
-    fn apply_at_start(&self, _: &mut Constants, _: &Facts, _: &World) -> AtStart {
+    fn apply_at_start(&self, _: &mut Constants, _: &Facts, _: &HostData) -> AtStart {
         AtStart::DropsAll
     }
 
-    fn run(&self, _: &mut Tree, _: &World) -> Decision {
+    fn run(&self, _: &mut Tree, _: &HostData) -> Decision {
         Decision::Drop
     }
 }

@@ -4,7 +4,7 @@
 use super::{AtStart, Decision, Factory, Facts, Shared, shared};
 use crate::{
     config::Error,
-    enrich::World,
+    enrich::HostData,
     event::{constants::Constants, tree::Tree},
     opening::Opening,
 };
@@ -17,7 +17,7 @@ pub(super) const MANDATORY: [&str; 2] = ["@timestamp", "type"];
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Options {
-    fields: Chosen,
+    fields: FieldSelector,
     // Accepted without effect: a missing field is never an error here.
     #[serde(default, rename = "ignore_missing")]
     _ignore_missing: bool,
@@ -26,27 +26,27 @@ struct Options {
 /// Selects fields by name or by pattern.
 #[derive(Debug, Default, Deserialize)]
 #[serde(try_from = "Vec<String>")]
-pub(super) struct Chosen {
+pub(super) struct FieldSelector {
     pub(super) names: Vec<String>,
     pub(super) patterns: Vec<Regex>,
 }
 
-impl TryFrom<Vec<String>> for Chosen {
+impl TryFrom<Vec<String>> for FieldSelector {
     type Error = String;
 
     fn try_from(words: Vec<String>) -> Result<Self, String> {
-        let mut chosen = Self::default();
+        let mut selector = Self::default();
         for word in words {
             match word.strip_prefix('/').and_then(|rest| rest.strip_suffix('/')).filter(|pattern| !pattern.is_empty()) {
-                Some(pattern) => chosen.patterns.push(Regex::new(pattern).map_err(|error| format!("`{word}`: {error}"))?),
-                None => chosen.names.push(word),
+                Some(pattern) => selector.patterns.push(Regex::new(pattern).map_err(|error| format!("`{word}`: {error}"))?),
+                None => selector.names.push(word),
             }
         }
-        Ok(chosen)
+        Ok(selector)
     }
 }
 
-impl Chosen {
+impl FieldSelector {
     /// The names of the fields in `event` that match a pattern.
     pub(super) fn matching(&self, event: &Tree) -> Vec<String> {
         if self.patterns.is_empty() {
@@ -59,16 +59,16 @@ impl Chosen {
 }
 
 #[derive(Debug)]
-struct DropFields(Chosen);
+struct DropFields(FieldSelector);
 
 pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
-    let mut chosen = opening.node.read::<Options>()?.fields;
-    chosen.names.retain(|name| !MANDATORY.contains(&name.as_str()));
-    Ok(shared(DropFields(chosen)))
+    let mut selector = opening.node.read::<Options>()?.fields;
+    selector.names.retain(|name| !MANDATORY.contains(&name.as_str()));
+    Ok(shared(DropFields(selector)))
 }
 
 impl Shared for DropFields {
-    fn apply_at_start(&self, constants: &mut Constants, _: &Facts, _: &World) -> AtStart {
+    fn apply_at_start(&self, constants: &mut Constants, _: &Facts, _: &HostData) -> AtStart {
         if !self.0.patterns.is_empty() {
             return AtStart::PerEvent;
         }
@@ -78,7 +78,7 @@ impl Shared for DropFields {
         AtStart::Done
     }
 
-    fn run(&self, event: &mut Tree, _: &World) -> Decision {
+    fn run(&self, event: &mut Tree, _: &HostData) -> Decision {
         let matching = self.0.matching(event);
         for name in self.0.names.iter().chain(&matching) {
             if !MANDATORY.contains(&name.as_str()) {

@@ -15,12 +15,12 @@ pub struct Facts {
 
 impl Facts {
     /// Whether no event has the field `name`, or an object of that name, before constants and processors add fields.
-    pub fn never(&self, name: &str) -> bool {
+    pub fn cannot_have(&self, name: &str) -> bool {
         !self.fields.is_empty() && !self.fields.iter().any(|field| field.concerns(name))
     }
 
     /// The value of a field if it is the same in every event.
-    pub fn always(&self, name: &str) -> Option<Value> {
+    pub fn constant_value(&self, name: &str) -> Option<Value> {
         match name {
             "type" | "event.dataset" if !self.dataset.is_empty() => Some(self.dataset.into()),
             "event.kind" => Some("event".into()),
@@ -39,10 +39,10 @@ mod tests {
         let fields = vec![Field::new("http.request.body.content", Kind::Text), Field::new("http.request.headers", Kind::KeywordObject)];
         let facts = Facts { dataset: "http", fields };
         let names = ["http", "http.request", "http.request.body.content", "http.request.headers", "http.request.headers.x.y"];
-        assert_eq!(names.map(|name| facts.never(name)), [false; 5]);
+        assert_eq!(names.map(|name| facts.cannot_have(name)), [false; 5]);
         let names = ["htt", "http.request.body.content.x", "http.request.headersx", "http.response", "dns.id", "tags"];
-        assert_eq!(names.map(|name| facts.never(name)), [true; 6]);
-        assert_eq!(facts.always("type"), Some("http".into()));
-        assert!(!Facts::default().never("tags"), "nothing is known");
+        assert_eq!(names.map(|name| facts.cannot_have(name)), [true; 6]);
+        assert_eq!(facts.constant_value("type"), Some("http".into()));
+        assert!(!Facts::default().cannot_have("tags"), "nothing is known");
     }
 }

@@ -2,27 +2,27 @@
 
 use super::{
     Decision, Factory, Shared,
-    drop_fields::{Chosen, MANDATORY},
+    drop_fields::{FieldSelector, MANDATORY},
     shared,
 };
-use crate::{config::Error, enrich::World, event::tree::Tree, opening::Opening};
+use crate::{config::Error, enrich::HostData, event::tree::Tree, opening::Opening};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Options {
-    fields: Chosen,
+    fields: FieldSelector,
 }
 
 #[derive(Debug)]
-struct IncludeFields(Chosen);
+struct IncludeFields(FieldSelector);
 
 pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
     Ok(shared(IncludeFields(opening.node.read::<Options>()?.fields)))
 }
 
 impl Shared for IncludeFields {
-    fn run(&self, event: &mut Tree, _: &World) -> Decision {
+    fn run(&self, event: &mut Tree, _: &HostData) -> Decision {
         let mut kept = Tree::default();
         let matching = self.0.matching(event);
         let names = self.0.names.iter().chain(&matching).map(String::as_str);

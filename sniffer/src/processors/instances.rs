@@ -21,7 +21,7 @@ fn address(factory: &Arc<dyn Factory>) -> usize {
 
 impl Instances {
     /// Makes the instances that `steps` need, so that none is made while a packet is processed. Existing instances keep
-    /// their state, also when a chain is compiled again because the [`crate::enrich::World`] has changed.
+    /// their state, also when a chain is compiled again because the [`crate::enrich::HostData`] has changed.
     pub(super) fn prepare(&mut self, steps: &[Step]) {
         for_each(steps, &mut |factory| _ = self.of(factory));
     }

@@ -69,7 +69,7 @@ impl Lists {
             return self.branch(opening, &keys);
         }
         let [(name, node)] = keys.as_slice() else {
-            return self.refuse(entry.error("an entry is a map with one key, the processor's name; begin each processor with `- `"));
+            return self.refuse(entry.error("each entry must be a map with one key, the processor's name; begin each processor with `- `"));
         };
         let Some(kind) = PROCESSORS.iter().find(|kind| kind.name == *name) else {
             let error = node.error(self.not_supported());
@@ -85,7 +85,7 @@ impl Lists {
     fn branch(&mut self, opening: &Opening<'_>, keys: &[(&str, &Node)]) -> Option<Step> {
         let entry = opening.node;
         if let Some((key, node)) = keys.iter().find(|(key, _)| !["if", "then", "else"].contains(key)) {
-            return self.refuse(node.error(format!("`{key}` beside `if`: there are `then` and `else`")));
+            return self.refuse(node.error(format!("`{key}` is not allowed beside `if`; only `then` and `else` are")));
         }
         let then = entry.get("then");
         if then.is_null() {
@@ -111,11 +111,11 @@ impl Lists {
             return "this processor is not supported either".to_owned();
         }
         let names: Vec<&str> = PROCESSORS.iter().map(|kind| kind.name).collect();
-        format!("this processor is not supported; take it out, or use one of {}", names.join(", "))
+        format!("this processor is not supported; remove it, or use one of {}", names.join(", "))
     }
 }
 
-/// The shortest interval at which one of the processors needs a new [`crate::enrich::World`].
+/// The shortest interval at which one of the processors needs a new [`crate::enrich::HostData`].
 pub fn refresh_every(steps: &[Step]) -> Option<Duration> {
     let each = steps.iter().flat_map(|step| match step {
         Step::Run { factory, .. } => [factory.refresh_every(), None],
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn errors_name_line_and_key_and_say_what_is_allowed() {
         for (yaml, message) in [
-            ("- drop_field: {fields: [a]}", "line 1: 0.drop_field: this processor is not supported; take it out, or use one of add_cloud"),
+            ("- drop_field: {fields: [a]}", "line 1: 0.drop_field: this processor is not supported; remove it, or use one of add_cloud"),
             (
                 "- drop_event:\n- drop_fields:\n    fields: [a]\n    field: a",
                 "line 4: 1.drop_fields.field: unknown setting `field`, expected one of `fields`, `ignore_missing`",
@@ -157,10 +157,10 @@ mod tests {
             ("- if.contains.tags: x\n  then:\n  - foo: {}", "line 3: 0.then.0.foo: this processor is not supported"),
             ("- if.contains.tags: x", "line 1: 0: an `if` needs a `then`"),
             ("- if:\n    contains.tags: 4\n  then: []", "line 2: 0.if.contains.tags: `contains` of `tags` needs a string"),
-            ("- {if.contains.tags: x, then: [], otherwise: []}", "line 1: 0.otherwise: `otherwise` beside `if`"),
+            ("- {if.contains.tags: x, then: [], otherwise: []}", "line 1: 0.otherwise: `otherwise` is not allowed beside `if`"),
             ("- drop_event:\n    when:\n      equal.a: 1", "line 3: 0.drop_event.when.equal: there is no condition `equal`"),
-            ("- {drop_event: ~, rename: ~}", "line 1: 0: an entry is a map with one key"),
-            ("- drop_event", "line 1: 0: an entry is a map with one key"),
+            ("- {drop_event: ~, rename: ~}", "line 1: 0: each entry must be a map with one key"),
+            ("- drop_event", "line 1: 0: each entry must be a map with one key"),
         ] {
             let error = error(yaml);
             assert!(error.starts_with(message) && error.matches("line ").count() == 1, "{yaml}\nwant: {message}\ngot:  {error}");
@@ -172,7 +172,7 @@ mod tests {
         let text = error("- foo:\n- drop_event: {a: 1, when: {equal.a: 1}}\n- if.equals.a: 1\n  then: [bar: ~]\n  else: [rename: ~]");
         let lines: Vec<&str> = text.lines().collect();
         let wanted = [
-            "line 1: 0.foo: this processor is not supported; take it out",
+            "line 1: 0.foo: this processor is not supported; remove it",
             "line 2: 1.drop_event.when.equal: there is no condition `equal`",
             "line 2: 1.drop_event.a: unknown setting `a`",
             "line 4: 2.then.0.bar: this processor is not supported either",

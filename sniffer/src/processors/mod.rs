@@ -19,7 +19,7 @@ mod instances;
 pub mod list;
 mod rename;
 
-pub(crate) use add_fields::under;
+pub(crate) use add_fields::nest_under;
 pub use chain::Chain;
 pub use facts::Facts;
 pub use instances::Instances;
@@ -27,7 +27,7 @@ pub use list::{Lists, Step};
 
 use crate::{
     config::Error,
-    enrich::World,
+    enrich::HostData,
     event::{constants::Constants, tree::Tree},
     opening::Opening,
 };
@@ -59,15 +59,15 @@ pub const PROCESSORS: &[ProcessorKind] = &[
 /// one per process.
 pub trait Factory: fmt::Debug + Send + Sync {
     /// Applies the processor once, at start, if it needs no event: edits the fields that all events of a publisher have
-    /// in common. Called again when `world` has changed.
-    fn apply_at_start(&self, _constants: &mut Constants, _facts: &Facts, _world: &World) -> AtStart {
+    /// in common. Called again when `host_data` has changed.
+    fn apply_at_start(&self, _constants: &mut Constants, _facts: &Facts, _world: &HostData) -> AtStart {
         AtStart::PerEvent
     }
 
     /// Makes the instance of one worker. Only the worker's thread uses it.
     fn instance(&self) -> Box<dyn Processor>;
 
-    /// The interval at which the processor needs a new [`World`]; `None` if it never does.
+    /// The interval at which the processor needs a new [`HostData`]; `None` if it never does.
     fn refresh_every(&self) -> Option<Duration> {
         None
     }
@@ -76,19 +76,19 @@ pub trait Factory: fmt::Debug + Send + Sync {
 /// The processor instance of one worker. Its state lasts until the worker ends or the configuration changes.
 pub trait Processor: Send {
     /// Edits an event.
-    fn run(&mut self, event: &mut Tree, world: &World) -> Decision;
+    fn run(&mut self, event: &mut Tree, host_data: &HostData) -> Decision;
 }
 
 /// A processor of which all workers share one object: it has no state, or synchronizes its state itself. `Arc<T>` is
 /// both its factory and its instance.
 pub trait Shared: fmt::Debug + Send + Sync + 'static {
     /// See [`Factory::apply_at_start`].
-    fn apply_at_start(&self, _constants: &mut Constants, _facts: &Facts, _world: &World) -> AtStart {
+    fn apply_at_start(&self, _constants: &mut Constants, _facts: &Facts, _world: &HostData) -> AtStart {
         AtStart::PerEvent
     }
 
     /// See [`Processor::run`].
-    fn run(&self, event: &mut Tree, world: &World) -> Decision;
+    fn run(&self, event: &mut Tree, host_data: &HostData) -> Decision;
 
     /// See [`Factory::refresh_every`].
     fn refresh_every(&self) -> Option<Duration> {
@@ -97,8 +97,8 @@ pub trait Shared: fmt::Debug + Send + Sync + 'static {
 }
 
 impl<T: Shared> Factory for Arc<T> {
-    fn apply_at_start(&self, constants: &mut Constants, facts: &Facts, world: &World) -> AtStart {
-        Shared::apply_at_start(&**self, constants, facts, world)
+    fn apply_at_start(&self, constants: &mut Constants, facts: &Facts, host_data: &HostData) -> AtStart {
+        Shared::apply_at_start(&**self, constants, facts, host_data)
     }
 
     fn instance(&self) -> Box<dyn Processor> {
@@ -111,8 +111,8 @@ impl<T: Shared> Factory for Arc<T> {
 }
 
 impl<T: Shared> Processor for Arc<T> {
-    fn run(&mut self, event: &mut Tree, world: &World) -> Decision {
-        Shared::run(&**self, event, world)
+    fn run(&mut self, event: &mut Tree, host_data: &HostData) -> Decision {
+        Shared::run(&**self, event, host_data)
     }
 }
 

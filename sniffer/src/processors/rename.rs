@@ -2,7 +2,7 @@
 //! renames of the processor and is reported in `error.message`.
 
 use super::{Decision, Factory, Shared, shared};
-use crate::{config::Error, enrich::World, event::tree::Tree, opening::Opening};
+use crate::{config::Error, enrich::HostData, event::tree::Tree, opening::Opening};
 use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]
@@ -31,7 +31,7 @@ pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
 }
 
 impl Rename {
-    fn one(&self, event: &mut Tree, FromTo { from, to }: &FromTo) -> Result<(), String> {
+    fn rename_field(&self, event: &mut Tree, FromTo { from, to }: &FromTo) -> Result<(), String> {
         if event.has(to) {
             return Err(format!("target field {to} already exists, drop or rename this field first"));
         }
@@ -45,10 +45,10 @@ impl Rename {
 }
 
 impl Shared for Rename {
-    fn run(&self, event: &mut Tree, _: &World) -> Decision {
+    fn run(&self, event: &mut Tree, _: &HostData) -> Decision {
         let before = self.fail_on_error.then(|| event.clone());
         for pair in &self.fields {
-            let Err(error) = self.one(event, pair) else { continue };
+            let Err(error) = self.rename_field(event, pair) else { continue };
             log::debug!("rename: {error}");
             if let Some(before) = before {
                 *event = before;

@@ -10,7 +10,7 @@ pub mod observer;
 mod route;
 mod settings;
 
-pub use crate::enrich::World;
+pub use crate::enrich::HostData;
 pub use id::PublisherId;
 pub use route::Route;
 pub use settings::{Identity, Publisher, Publishers, Publishing, VERSION};
@@ -195,7 +195,7 @@ impl Sink {
             return None;
         }
         self.scratch.clear();
-        let encoded = codec::encode(document, chain, &self.state.world, &mut self.instances, &mut self.scratch);
+        let encoded = codec::encode(document, chain, &self.state.host_data, &mut self.instances, &mut self.scratch);
         self.finish(publisher, time, encoded)
     }
 

@@ -35,7 +35,7 @@ impl Observer for Recording {
 fn publishing(root: &Node, publishers: &[Publisher]) -> Arc<Publishing> {
     let active: Vec<_> = publishers.iter().map(|publisher| publisher.id).collect();
     let publishers = Publishers::open(Identity::default(), &opening(root), publishers).unwrap();
-    Publishing::new(publishers, &active, root, &[], World::default()).unwrap()
+    Publishing::new(publishers, &active, root, &[], HostData::default()).unwrap()
 }
 
 /// A sink for http and flows with these processors, and what its observer is shown.
@@ -208,9 +208,9 @@ fn what_changes_while_it_runs_counts() {
     let mut sink = Sink::new(publishing.clone(), Box::new(|_| ()));
     sink.show(Box::new(Recording(seen.clone())));
     sink.emit(HTTP, &peers(), &head(), &body());
-    let mut world = World::default();
-    world.host.ip = vec!["192.0.2.1".into()];
-    publishing.set_world(world);
+    let mut host_data = HostData::default();
+    host_data.host.ip = vec!["192.0.2.1".into()];
+    publishing.set_world(host_data);
     sink.flush();
     sink.emit(HTTP, &peers(), &head(), &body());
     let expected = format!("{:?}", unchanged());

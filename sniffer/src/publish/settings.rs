@@ -5,10 +5,10 @@
 use super::{PublisherId, direction::Directions};
 use crate::{
     config::{self, General, Node, Precision},
-    enrich::{World, networks::Networks},
+    enrich::{HostData, networks::Networks},
     event::{Field, Summary, tree::Object},
     opening::Opening,
-    processors::{Chain, Facts, Lists, Step, list, under},
+    processors::{Chain, Facts, Lists, Step, list, nest_under},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -136,7 +136,7 @@ impl Publishers {
 
     /// Compiles a chain in the same order as Packetbeat: metadata, tags, fields, the publisher's processors, identity,
     /// the processors for all publishers.
-    fn chain(&self, publisher: &Opened, world: &World) -> Result<Chain, serde_json::Error> {
+    fn chain(&self, publisher: &Opened, host_data: &HostData) -> Result<Chain, serde_json::Error> {
         let Identity { name, id, ephemeral_id, metadata } = &self.identity;
         let identity = object(json!({
             "agent": {"ephemeral_id": ephemeral_id, "id": id, "name": name, "type": "packetbeat", "version": VERSION},
@@ -145,7 +145,7 @@ impl Publishers {
         }));
         let tags: Vec<Value> = self.labels.tags.iter().chain(&publisher.labels.tags).cloned().collect();
         let tags = if tags.is_empty() { Object::new() } else { object(json!({ "tags": tags })) };
-        Chain::build(&publisher.facts, world)
+        Chain::build(&publisher.facts, host_data)
             .add(publisher.metadata.clone(), true)
             .add(tags, false)
             .add(self.labels.layer(), true)
@@ -176,7 +176,7 @@ pub struct Publishing {
 /// The host's data, and what was compiled from it.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    pub(super) world: World,
+    pub(super) host_data: HostData,
     pub(super) directions: Directions,
     /// Indexed by [`PublisherId`].
     chains: Vec<Option<Chain>>,
@@ -210,13 +210,13 @@ impl Publishing {
         active: &[PublisherId],
         root: &Node,
         internal_networks: &[String],
-        world: World,
+        host_data: HostData,
     ) -> Result<Arc<Self>, config::Error> {
         let networks = Networks::parse(internal_networks).map_err(|message| root.error(format!("internal_networks: {message}")))?;
         let (ignore_outgoing, digits) = (publishers.ignore_outgoing, publishers.digits);
         let (changes, state) = Default::default();
         let all = Self { publishers, active: active.to_vec(), networks, ignore_outgoing, digits, changes, state };
-        let state = all.compile(world).map_err(|error| root.error(error.to_string()))?;
+        let state = all.compile(host_data).map_err(|error| root.error(error.to_string()))?;
         *all.state.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
         Ok(Arc::new(all))
     }
@@ -235,13 +235,13 @@ impl Publishing {
     }
 
     /// Takes over changed data about the host: compiles the chains again. Every sink uses them from its next flush on
-    /// and keeps its processor instances. To be called with [`World::gather`] at the interval
+    /// and keeps its processor instances. To be called with [`HostData::gather`] at the interval
     /// [`Publishing::refresh_every`].
-    pub fn set_world(&self, world: World) {
-        if self.state().0.world == world {
+    pub fn set_world(&self, host_data: HostData) {
+        if self.state().0.host_data == host_data {
             return;
         }
-        match self.compile(world) {
+        match self.compile(host_data) {
             Ok(state) => {
                 *self.state.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
                 self.changes.fetch_add(1, Ordering::Release);
@@ -281,16 +281,16 @@ impl Publishing {
         self.publishers.each.iter().filter(|publisher| self.active.contains(&publisher.id))
     }
 
-    fn compile(&self, world: World) -> Result<State, serde_json::Error> {
+    fn compile(&self, host_data: HostData) -> Result<State, serde_json::Error> {
         let mut chains = Vec::new();
         for publisher in self.opened() {
             let place = publisher.id.index();
             if chains.len() <= place {
                 chains.resize_with(place + 1, || None);
             }
-            chains[place] = Some(self.publishers.chain(publisher, &world)?);
+            chains[place] = Some(self.publishers.chain(publisher, &host_data)?);
         }
-        Ok(State { directions: Directions::new(&world.addresses, self.networks.clone()), world, chains })
+        Ok(State { directions: Directions::new(&host_data.addresses, self.networks.clone()), host_data, chains })
     }
 }
 
@@ -298,7 +298,7 @@ impl Labels {
     /// The fields as an object, below `fields` or at the top level.
     fn layer(&self) -> Object {
         match &self.fields {
-            Some(fields) if !fields.is_empty() => under(if self.fields_under_root { "" } else { "fields" }, fields.clone()),
+            Some(fields) if !fields.is_empty() => nest_under(if self.fields_under_root { "" } else { "fields" }, fields.clone()),
             _ => Object::new(),
         }
     }

@@ -49,17 +49,17 @@ const DATASETS: [&str; 16] = [
     "flow",
 ];
 
-fn world() -> World {
-    let mut world = World::default();
-    world.addresses.push("10.0.0.1".parse().unwrap());
+fn host_data() -> HostData {
+    let mut host_data = HostData::default();
+    host_data.addresses.push("10.0.0.1".parse().unwrap());
     let os = json!({"type": "linux", "platform": "debian", "family": "debian", "name": "Debian GNU/Linux", "version": "12 (bookworm)",
                     "codename": "bookworm", "kernel": "6.18.0"});
     let host = json!({"hostname": "Box", "name": "box", "architecture": "x86_64", "id": "0123456789abcdef0123456789abcdef",
                       "containerized": false, "os": os});
-    world.host.fields = host.as_object().unwrap().clone();
-    world.host.ip = vec!["10.0.0.1".into(), "fe80::1".into()];
-    world.host.mac = vec!["02-42-AC-11-00-02".into()];
-    world
+    host_data.host.fields = host.as_object().unwrap().clone();
+    host_data.host.ip = vec!["10.0.0.1".into(), "fe80::1".into()];
+    host_data.host.mac = vec!["02-42-AC-11-00-02".into()];
+    host_data
 }
 
 fn identity(metadata: bool) -> Identity {
@@ -82,7 +82,7 @@ fn opened(root: &str, own: &[(&'static str, &str)], metadata: bool) -> Result<Ar
 
 pub(super) fn publishing(root: &str, own: &[(&'static str, &str)], metadata: bool) -> Arc<Publishing> {
     let active: Vec<_> = (0..).take(own.len()).map(PublisherId).collect();
-    Publishing::new(opened(root, own, metadata).unwrap(), &active, &Node::default(), &["private".into()], world()).unwrap()
+    Publishing::new(opened(root, own, metadata).unwrap(), &active, &Node::default(), &["private".into()], host_data()).unwrap()
 }
 
 pub(super) struct Seen {
@@ -140,7 +140,7 @@ fn a_document_of_the_stock_configuration() {
     let records = seen.emit(0, &head("dns"), &json!({"dns": {"id": 1}}));
     let doc = document(&records[0].body);
     let host = json!({"hostname": "Box", "name": "box", "architecture": "x86_64", "id": "0123456789abcdef0123456789abcdef", "containerized": false,
-                      "os": world().host.fields["os"], "ip": ["10.0.0.1", "fe80::1"], "mac": ["02-42-AC-11-00-02"]});
+                      "os": host_data().host.fields["os"], "ip": ["10.0.0.1", "fe80::1"], "mac": ["02-42-AC-11-00-02"]});
     for (name, expected) in [
         ("@timestamp", json!("2001-09-09T01:46:40.123Z")),
         ("@metadata", json!({"beat": "packetbeat", "type": "_doc", "version": "9.6.0"})),
@@ -302,7 +302,7 @@ fn directions_precision_and_what_is_not_ours() {
     assert_eq!(seen.sink.digits(), 9);
 
     // The host gets another address and name.
-    let mut later = world();
+    let mut later = host_data();
     later.addresses = vec!["10.0.0.5".parse().unwrap()];
     all.set_world(later);
     seen.sink.flush();
@@ -314,7 +314,7 @@ fn directions_precision_and_what_is_not_ours() {
 fn host_metadata_is_prepared_anew() {
     let all = publishing(STOCK, &[("dns", "{}")], false);
     let mut seen = Seen::new(&all);
-    let mut later = world();
+    let mut later = host_data();
     later.host.ip = vec!["192.0.2.1".into()];
     all.set_world(later);
     seen.sink.flush();
@@ -341,7 +341,7 @@ impl Factory for Numbering {
 }
 
 impl Processor for Numberer {
-    fn run(&mut self, event: &mut Tree, _: &World) -> Decision {
+    fn run(&mut self, event: &mut Tree, _: &HostData) -> Decision {
         self.own += 1;
         let all = self.all.fetch_add(1, Ordering::Relaxed) + 1;
         event.put("numbers", json!([self.own, all])).unwrap();
@@ -354,7 +354,7 @@ fn each_sink_has_its_own_instances_and_they_share_the_factory() {
     let factory = Numbering::default();
     let instances = factory.instances.clone();
     let publishers = Publishers::with_step(Step::of(factory));
-    let publishing = Publishing::new(publishers, &[PublisherId(0), PublisherId(1)], &Node::default(), &[], world()).unwrap();
+    let publishing = Publishing::new(publishers, &[PublisherId(0), PublisherId(1)], &Node::default(), &[], host_data()).unwrap();
     let (mut one, mut other) = (Seen::new(&publishing), Seen::new(&publishing));
     assert_eq!(instances.load(Ordering::Relaxed), 2, "made with the sink, once for all its publishers");
     let numbers = |seen: &mut Seen, publisher: u32, dataset: &'static str| {
@@ -365,7 +365,7 @@ fn each_sink_has_its_own_instances_and_they_share_the_factory() {
     assert_eq!(numbers(&mut one, 1, "http"), Some(json!([2, 2])), "publishers of one sink share the instance");
     assert_eq!(numbers(&mut other, 0, "dns"), Some(json!([1, 3])));
     // Instances survive a new compilation of the chains.
-    publishing.set_world(World::default());
+    publishing.set_world(HostData::default());
     one.sink.flush();
     assert_eq!(numbers(&mut one, 0, "dns"), Some(json!([3, 4])));
     assert_eq!(numbers(&mut other, 1, "http"), Some(json!([2, 5])), "before its flush");
@@ -377,7 +377,7 @@ fn each_sink_has_its_own_instances_and_they_share_the_factory() {
 #[test]
 fn new_settings_bring_new_instances_and_retired_publishers_keep_theirs() {
     let with = |factory: Numbering, active: &[PublisherId]| {
-        Publishing::new(Publishers::with_step(Step::of(factory)), active, &Node::default(), &[], world()).unwrap()
+        Publishing::new(Publishers::with_step(Step::of(factory)), active, &Node::default(), &[], host_data()).unwrap()
     };
     let (first, second) = (Numbering::default(), Numbering::default());
     let first_alive = Arc::downgrade(&first.instances);
@@ -430,6 +430,6 @@ fn errors_name_line_and_entry_of_all_lists() {
     assert!(lines[1].starts_with("line 3: processors.0.drop_fields.field: unknown setting `field`"), "{error}");
     assert_eq!(lines.len(), 2, "{error}");
     let publishers = opened("{}", &[], true).unwrap();
-    let error = Publishing::new(publishers, &[], &Node::default(), &["privat".into()], world()).unwrap_err().to_string();
+    let error = Publishing::new(publishers, &[], &Node::default(), &["privat".into()], host_data()).unwrap_err().to_string();
     assert!(error.contains("internal_networks: `privat` is no network"), "{error}");
 }

@@ -38,7 +38,7 @@ pub enum Test {
     /// The value is a number within all of these bounds.
     Range(Vec<(Bound, f64)>),
     /// The field exists.
-    There,
+    Exists,
     /// The value is an address in one of these networks, or a list with such an address.
     Network(Networks),
 }
@@ -90,7 +90,7 @@ impl Test {
 
     fn accepts(&self, value: &Value) -> bool {
         match self {
-            Self::Equals(Value::Number(wanted)) => value.as_number().is_some_and(|n| whole(n) == whole(wanted)),
+            Self::Equals(Value::Number(wanted)) => value.as_number().is_some_and(|n| as_integer(n) == as_integer(wanted)),
             Self::Equals(wanted) => value == wanted,
             Self::Contains(part) => any_string(value, |text| text.contains(part)),
             Self::Matches(regex) => any_string(value, |text| regex.is_match(text)),
@@ -102,7 +102,7 @@ impl Test {
                     Bound::LessOrEqual => n <= limit,
                 })
             }),
-            Self::There => true,
+            Self::Exists => true,
             Self::Network(networks) => any_string(value, |text| text.parse::<IpAddr>().is_ok_and(|ip| networks.contains(ip))),
         }
     }
@@ -116,7 +116,7 @@ fn any_string(value: &Value, accept: impl Fn(&str) -> bool) -> bool {
     }
 }
 
-fn whole(number: &serde_json::Number) -> Option<i128> {
+fn as_integer(number: &serde_json::Number) -> Option<i128> {
     number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from))
 }
 

@@ -10,19 +10,19 @@ use serde::{
 use serde_json::{Map, Value};
 use std::{fmt, slice};
 
-/// Kinds of conditions. If a map has several, the first in this order takes effect.
+/// The kinds of conditions. If a map has several, the first in this order takes effect.
 const KINDS: [&str; 9] = ["equals", "contains", "regexp", "range", "has_fields", "network", "or", "and", "not"];
 
 impl<'de> Deserialize<'de> for Condition {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Kinds)
+        deserializer.deserialize_map(ConditionVisitor)
     }
 }
 
 /// Reads a map whose key is the kind of the condition.
-struct Kinds;
+struct ConditionVisitor;
 
-impl<'de> Visitor<'de> for Kinds {
+impl<'de> Visitor<'de> for ConditionVisitor {
     type Value = Condition;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,18 +34,19 @@ impl<'de> Visitor<'de> for Kinds {
         let mut found: Vec<(usize, Result<Condition, A::Error>)> = Vec::new();
         while let Some(key) = map.next_key::<String>()? {
             let Some(rank) = KINDS.iter().position(|kind| *kind == key) else {
-                return map.next_value_seed(Refuse(format!("there is no condition `{key}`; there are {}", KINDS.join(", "))));
+                return map.next_value_seed(Refuse(format!("there is no condition `{key}`; the conditions are {}", KINDS.join(", "))));
             };
             // A null value (`equals: ~`) counts as absent.
-            found.extend(map.next_value_seed(OfKind(rank)).transpose().map(|condition| (rank, condition)));
+            found.extend(map.next_value_seed(KindValue(rank)).transpose().map(|condition| (rank, condition)));
         }
         found.sort_by_key(|(rank, _)| *rank);
         let mut found = found.into_iter();
-        let (first, condition) =
-            found.next().ok_or_else(|| A::Error::custom(format_args!("a condition is missing; there are {}", KINDS.join(", "))))?;
+        let (first, condition) = found
+            .next()
+            .ok_or_else(|| A::Error::custom(format_args!("a condition is missing; the conditions are {}", KINDS.join(", "))))?;
         let (kind, condition) = (KINDS[first], condition?);
         for (other, _) in found {
-            log::warn!("a condition has both `{kind}` and `{}`: only `{kind}` counts; join them with `and`", KINDS[other]);
+            log::warn!("a condition has both `{kind}` and `{}`: only `{kind}` is used; join them with `and`", KINDS[other]);
         }
         Ok(condition)
     }
@@ -64,9 +65,9 @@ impl<'de> DeserializeSeed<'de> for Refuse {
 }
 
 /// Reads the value of the kind with this index in [`KINDS`]; `None` if it is null.
-struct OfKind(usize);
+struct KindValue(usize);
 
-impl<'de> DeserializeSeed<'de> for OfKind {
+impl<'de> DeserializeSeed<'de> for KindValue {
     type Value = Option<Condition>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<Condition>, D::Error> {
@@ -76,12 +77,12 @@ impl<'de> DeserializeSeed<'de> for OfKind {
             "not" => Ok(Option::deserialize(deserializer)?.map(Condition::Not)),
             "has_fields" => {
                 let names = Option::<Vec<String>>::deserialize(deserializer)?;
-                Ok(names.map(|names| Condition::Each(names.into_iter().map(|name| (name, Test::There)).collect())))
+                Ok(names.map(|names| Condition::Each(names.into_iter().map(|name| (name, Test::Exists)).collect())))
             }
             kind => {
                 let mut each = Vec::new();
-                let there = Level { kind, name: String::new(), each: &mut each }.deserialize(deserializer)?;
-                Ok(there.then_some(Condition::Each(each)))
+                let present = FieldTests { kind, name: String::new(), each: &mut each }.deserialize(deserializer)?;
+                Ok(present.then_some(Condition::Each(each)))
             }
         }
     }
@@ -112,14 +113,14 @@ impl<'de> Visitor<'de> for List {
 
 /// Reads fields and the values to test them against; field names are dotted or nested maps. Returns false if the value
 /// is null.
-struct Level<'a> {
+struct FieldTests<'a> {
     kind: &'static str,
     /// Dotted name of the enclosing maps.
     name: String,
     each: &'a mut Vec<(String, Test)>,
 }
 
-impl<'de> DeserializeSeed<'de> for Level<'_> {
+impl<'de> DeserializeSeed<'de> for FieldTests<'_> {
     type Value = bool;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
@@ -133,7 +134,7 @@ macro_rules! leaf {
     };
 }
 
-impl<'de> Visitor<'de> for Level<'_> {
+impl<'de> Visitor<'de> for FieldTests<'_> {
     type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -144,7 +145,7 @@ impl<'de> Visitor<'de> for Level<'_> {
         let mut empty = true;
         while let Some(key) = map.next_key::<String>()? {
             let name = if self.name.is_empty() { key } else { format!("{}.{key}", self.name) };
-            map.next_value_seed(Level { kind: self.kind, name, each: self.each })?;
+            map.next_value_seed(FieldTests { kind: self.kind, name, each: self.each })?;
             empty = false;
         }
         if empty && !self.name.is_empty() { self.leaf(Value::Object(Map::new())) } else { Ok(true) }
@@ -168,10 +169,10 @@ impl<'de> Visitor<'de> for Level<'_> {
     }
 }
 
-impl Level<'_> {
+impl FieldTests<'_> {
     fn leaf<E: Error>(self, value: Value) -> Result<bool, E> {
         if self.name.is_empty() {
-            return Err(E::custom(format_args!("`{}` is a map of field names", self.kind)));
+            return Err(E::custom(format_args!("`{}` needs a map of field names and values", self.kind)));
         }
         add(self.kind, self.name, &value, self.each).map_err(E::custom)?;
         Ok(true)
@@ -185,7 +186,7 @@ fn add(kind: &str, name: String, value: &Value, each: &mut Vec<(String, Test)>) 
         "equals" => match value {
             Value::String(_) | Value::Bool(_) => Test::Equals(value.clone()),
             Value::Number(n) if !n.is_f64() => Test::Equals(value.clone()),
-            _ => return Err(format!("`equals` of `{name}` needs a string, a whole number or true or false, not `{value}`")),
+            _ => return Err(format!("`equals` of `{name}` needs a string, an integer, true or false, not `{value}`")),
         },
         "contains" => Test::Contains(string()?.to_owned()),
         "regexp" => Test::Matches(Regex::new(string()?).map_err(|error| format!("`regexp` of `{name}`: {error}"))?),
@@ -193,9 +194,9 @@ fn add(kind: &str, name: String, value: &Value, each: &mut Vec<(String, Test)>) 
         "network" => {
             let list = value.as_array().map_or(slice::from_ref(value), Vec::as_slice);
             let words: Option<Vec<&str>> = list.iter().map(Value::as_str).collect();
-            Test::Network(Networks::parse(&words.ok_or_else(|| format!("`network` of `{name}` is a network or a list of them"))?)?)
+            Test::Network(Networks::parse(&words.ok_or_else(|| format!("`network` of `{name}` needs a network or a list of networks"))?)?)
         }
-        _ => return Err(format!("`{kind}` has no fields")),
+        _ => return Err(format!("`{kind}` takes no fields")),
     };
     each.push((name, test));
     Ok(())
@@ -203,7 +204,7 @@ fn add(kind: &str, name: String, value: &Value, each: &mut Vec<(String, Test)>) 
 
 /// Adds a bound (`FIELD.gte: NUMBER`) to the bounds of the field.
 fn add_bound(name: &str, value: &Value, each: &mut Vec<(String, Test)>) -> Result<(), String> {
-    let wrong = || format!("`range` needs a bound with a number, like `{name}.gte: 400`: gt, gte, lt and lte");
+    let wrong = || format!("`range` needs a bound (gt, gte, lt or lte) with a number, such as `{name}.gte: 400`");
     let (field, bound) = name.rsplit_once('.').ok_or_else(wrong)?;
     let bound = match bound {
         "gt" => Bound::Greater,

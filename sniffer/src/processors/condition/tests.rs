@@ -57,18 +57,18 @@ fn each_kind() {
 #[test]
 fn errors_name_line_and_key_and_say_what_is_allowed() {
     for (yaml, message) in [
-        ("when: {}", "line 1: when: a condition is missing; there are equals, contains"),
+        ("when: {}", "line 1: when: a condition is missing; the conditions are equals, contains"),
         ("when: {equals: ~}", "line 1: when: a condition is missing"),
         ("when: text", "line 1: when: expected a map (`key: value`), got `text`"),
-        ("when:\n  equals: {a: 1}\n  equal: {}", "line 3: when.equal: there is no condition `equal`; there are equals, contains"),
-        ("when:\n  equals:\n    b: 1\n    a: 1.5", "line 4: when.equals.a: `equals` of `a` needs a string, a whole number or"),
+        ("when:\n  equals: {a: 1}\n  equal: {}", "line 3: when.equal: there is no condition `equal`; the conditions are equals, contains"),
+        ("when:\n  equals:\n    b: 1\n    a: 1.5", "line 4: when.equals.a: `equals` of `a` needs a string, an integer,"),
         ("when.equals.a.b: {}", "line 1: when.equals.a.b: `equals` of `a.b` needs"),
         ("when.contains.a: 4", "line 1: when.contains.a: `contains` of `a` needs a string (write numbers in quotes), not `4`"),
         ("when.regexp.a: '('", "line 1: when.regexp.a: `regexp` of `a`: regex parse error"),
         ("when.range:\n  b.gt: 1\n  a: 1", "line 3: when.range.a: `range` needs a bound"),
         ("when.range.a.gte: x", "line 1: when.range.a.gte: `range` needs a bound"),
         ("when.network.a: prviate", "line 1: when.network.a: `prviate` is no network"),
-        ("when.equals: [a]", "line 1: when.equals: `equals` is a map of field names"),
+        ("when.equals: [a]", "line 1: when.equals: `equals` needs a map of field names and values"),
         ("when.and: []", "line 1: when.and: invalid length 0, expected a list of conditions"),
         ("when.or: {equals.a: 1}", "line 1: when.or: expected a list of conditions, got map"),
         ("when.or:\n- equals.a: 1\n- not:\n    equals.b: ~", "line 4: when.or.1.not.equals.b: `equals` of `b` needs"),
