@@ -38,7 +38,7 @@ pub fn build_ebpf(arguments: &[String]) -> Outcome {
         match argument.as_str() {
             "--check" => check = true,
             "--debug" => debug = true,
-            other => return Err(format!("`{other}` is not known; --check and --debug are")),
+            other => return Err(format!("unknown argument `{other}`; the arguments are --check and --debug")),
         }
     }
     let root = project();
@@ -48,7 +48,7 @@ pub fn build_ebpf(arguments: &[String]) -> Outcome {
     if debug {
         let path = root.join("target/sniffer-debug.bpf.o");
         fs::create_dir_all(root.join("target")).and_then(|()| fs::write(&path, &built)).map_err(|e| format!("{}: {e}", path.display()))?;
-        println!("{}: take it with SNIFFER_BPF_OBJECT in a debug build of sniffer", path.display());
+        println!("{}: to use this object, set SNIFFER_BPF_OBJECT to its path and run a debug build of sniffer", path.display());
         return Ok(());
     }
     let compiler = output(Command::new(&toolchain.rustc).arg("--version"))?;
@@ -63,13 +63,17 @@ pub fn build_ebpf(arguments: &[String]) -> Outcome {
     }
     let committed = fs::read_to_string(&hash_file).map_err(|e| format!("{}: {e}", hash_file.display()))?;
     if committed.lines().last() != hashes.lines().last() {
-        println!("it builds; the committed object is of another compiler, so the bytes are not compared:\n{committed}{hashes}");
+        println!(
+            "the sources build; the committed object was built by another compiler, so the bytes are not compared:\n{committed}{hashes}"
+        );
         return Ok(());
     }
     if committed != hashes || fs::read(&object).ok().as_deref() != Some(&built[..]) {
-        return Err(format!("{OBJECT} is not what its sources give; run `cargo xtask build-ebpf` and commit\n{committed}{hashes}"));
+        return Err(format!(
+            "{OBJECT} differs from what its sources build to; run `cargo xtask build-ebpf` and commit\n{committed}{hashes}"
+        ));
     }
-    println!("{OBJECT} is what its sources give");
+    println!("{OBJECT} is identical to what its sources build to");
     Ok(())
 }
 
@@ -116,7 +120,9 @@ fn strip(from: &Path, to: &Path) -> Result<()> {
     let Some(tool) = candidates.iter().find(|tool| {
         Command::new(tool).arg("--version").env("LD_LIBRARY_PATH", sysroot.join("lib")).output().is_ok_and(|o| o.status.success())
     }) else {
-        return Err("no objcopy that knows BPF: `rustup component add llvm-tools` or `apt-get install llvm`".into());
+        return Err(
+            "found no objcopy that supports BPF; install one with `rustup component add llvm-tools` or `apt-get install llvm`".into()
+        );
     };
     succeed(Command::new(tool).env("LD_LIBRARY_PATH", sysroot.join("lib")).arg("--strip-debug").arg(from).arg(to))
 }
@@ -127,9 +133,11 @@ fn toolchain() -> Result<Toolchain> {
     if let Some(found) = find_toolchain() {
         return Ok(found);
     }
-    println!("No compiler has a core library for BPF: Debian's does (or `rustup component add rust-src`).");
+    println!(
+        "None of the installed compilers has a core library for BPF. Installing Debian's packages (an alternative is `rustup component add rust-src`)."
+    );
     ensure(DEBIAN_PACKAGES)?;
-    find_toolchain().ok_or_else(|| format!("the packages did not bring {DEBIAN_CORE}"))
+    find_toolchain().ok_or_else(|| format!("the installed packages do not contain {DEBIAN_CORE}"))
 }
 
 fn find_toolchain() -> Option<Toolchain> {
@@ -183,7 +191,9 @@ pub fn is_fresh() -> Outcome {
     if hashes.starts_with(&want) {
         Ok(())
     } else {
-        Err(format!("{OBJECT} is stale: run `cargo xtask build-ebpf` and commit it\nwant\n{want}have\n{hashes}"))
+        Err(format!(
+            "{OBJECT} was not built from the current sources; run `cargo xtask build-ebpf` and commit the result\nwant\n{want}have\n{hashes}"
+        ))
     }
 }
 
@@ -210,7 +220,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn cargo_home() -> Result<PathBuf> {
-    setup::cargo_home().ok_or_else(|| "neither CARGO_HOME nor HOME is set".into())
+    setup::cargo_home().ok_or_else(|| "neither CARGO_HOME nor HOME is set; set one of them".into())
 }
 
 fn path_with_cargo_bin() -> Result<std::ffi::OsString> {

@@ -3,7 +3,7 @@
 
 use crate::{
     Outcome,
-    setup::{BUILD, cargo_tool, cargo_with_tools, ensure, outside_workspace, project, sh},
+    setup::{BUILD, cargo_tool, cargo_with_tools, ensure, outside_workspace, project, run_command},
 };
 use std::{
     env, fs,
@@ -40,7 +40,7 @@ pub fn fuzz(args: &[String]) -> Outcome {
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--seconds" => seconds = args.next().and_then(|n| n.parse().ok()).ok_or("--seconds takes a number")?,
-            "--jobs" => jobs = args.next().and_then(|n| n.parse().ok()).filter(|&n| n > 0).ok_or("--jobs takes a number from 1 on")?,
+            "--jobs" => jobs = args.next().and_then(|n| n.parse().ok()).filter(|&n| n > 0).ok_or("--jobs takes a number of at least 1")?,
             name => named.push(name.to_owned()),
         }
     }
@@ -49,7 +49,7 @@ pub fn fuzz(args: &[String]) -> Outcome {
     build()?;
     let all = targets()?;
     if let Some(unknown) = named.iter().find(|name| !all.contains(name)) {
-        return Err(format!("there is no target `{unknown}`; there are {}", all.join(", ")));
+        return Err(format!("there is no target `{unknown}`; the targets are {}", all.join(", ")));
     }
     let targets = if named.is_empty() { all } else { named };
     let minutes = (targets.len().div_ceil(jobs) as u64 * u64::from(seconds)).div_ceil(60);
@@ -91,7 +91,7 @@ fn targets() -> Result<Vec<String>, String> {
     let output = Command::new(program()).env(TARGET, "list").output().map_err(|e| format!("{}: {e}", program().display()))?;
     let mut names: Vec<String> = String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
     names.sort();
-    if names.is_empty() { Err(format!("{} names no targets", program().display())) } else { Ok(names) }
+    if names.is_empty() { Err(format!("{} lists no targets", program().display())) } else { Ok(names) }
 }
 
 fn build() -> Outcome {
@@ -100,7 +100,7 @@ fn build() -> Outcome {
     let mut build = outside_workspace(cargo_with_tools(&["fuzz", "build", "--fuzz-dir", FOLDER, "--sanitizer", "none"]));
     // Coverage instrumentation is an unstable compiler option.
     build.env("RUSTC_BOOTSTRAP", "1");
-    sh(&mut build)
+    run_command(&mut build)
 }
 
 fn run(target: &str, seconds: u32) -> Outcome {
@@ -139,7 +139,7 @@ fn run(target: &str, seconds: u32) -> Outcome {
         Some(status) => Err(report(target, &text, &format!("{status}"))),
         None => {
             child.kill().and_then(|()| child.wait()).map_err(|e| e.to_string())?;
-            Err(report(target, &text, "it did not end"))
+            Err(report(target, &text, "the target did not end in time"))
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::{
     Outcome,
-    setup::{BUILD, cargo, ensure, sh},
+    setup::{BUILD, cargo, ensure, run_command},
 };
 
 /// Compares. With `--accept` overwrites the expected documents and tables; `git diff` then shows the changes.
@@ -12,7 +12,7 @@ pub fn golden(args: &[String]) -> Outcome {
     let accept = match args {
         [] => false,
         [accept] if accept == "--accept" => true,
-        _ => return Err("takes no argument but --accept".into()),
+        _ => return Err("this verb takes no argument other than --accept".into()),
     };
     let documents = ["test", "--package", "sniffer", "--test", "integration", "golden", "--", "--nocapture"];
     let tables = ["test", "--package", "sniffer", "--lib", "protocols::page_tests"];
@@ -21,7 +21,7 @@ pub fn golden(args: &[String]) -> Outcome {
         if accept {
             test.env("GOLDEN", "accept");
         }
-        sh(&mut test)?;
+        run_command(&mut test)?;
     }
     Ok(())
 }

@@ -76,7 +76,7 @@ pub fn layers(args: &[String]) -> Outcome {
     let write = match args {
         [] => false,
         [write] if write == "--write" => true,
-        _ => return Err("takes no argument but --write".into()),
+        _ => return Err("this verb takes no argument other than --write".into()),
     };
     let mut wrong = violations(&project());
     if let Err(error) = layers_page::check(write) {
@@ -119,7 +119,7 @@ fn violations(checkout: &Path) -> Vec<String> {
     wrong.extend(imports.iter().filter_map(check_import));
     for cycle in cycles::cycles(&imports) {
         if !is_inside_protocol(&cycle) {
-            wrong.push(format!("a cycle: {cycle}"));
+            wrong.push(format!("import cycle: {cycle}"));
         }
     }
     check_lengths(checkout, &mut wrong);
@@ -144,7 +144,7 @@ fn check_lengths(checkout: &Path, wrong: &mut Vec<String>) {
             let name = path.strip_prefix(checkout).unwrap_or(path).to_string_lossy().into_owned();
             let lines = fs::read_to_string(path).unwrap_or_default().lines().count();
             if lines > MOST_LINES {
-                wrong.push(format!("{name}: {lines} lines, more than {MOST_LINES}; divide it"));
+                wrong.push(format!("{name}: {lines} lines, more than {MOST_LINES}; divide the file"));
             }
         });
     }
@@ -184,12 +184,12 @@ fn check_text(file: &str, text: &str, wrong: &mut Vec<String>) {
         let line_code = line.split("//").next().unwrap_or_default();
         for (krate, places) in CONFINED {
             if mentions(line_code, krate) && !places.iter().any(|p| file.starts_with(p)) {
-                wrong.push(format!("{file}:{}: {krate} is confined to {}", number + 1, places.join(", ")));
+                wrong.push(format!("{file}:{}: {krate} may only be used in {}", number + 1, places.join(", ")));
             }
         }
         let unsafe_code = ["unsafe {", "unsafe impl", "unsafe fn", "allow(unsafe_code"].iter().any(|what| line_code.contains(what));
         if unsafe_code && !UNSAFE.iter().any(|p| file.starts_with(p)) {
-            wrong.push(format!("{file}:{}: unsafe is confined to {}", number + 1, UNSAFE.join(", ")));
+            wrong.push(format!("{file}:{}: `unsafe` may only be used in {}", number + 1, UNSAFE.join(", ")));
         }
     }
 }

@@ -1,9 +1,10 @@
 //! `lint`: the checks that do not run the program or its tests. They are also the first part of `test`.
 
 use crate::{
-    Outcome, build_ebpf, layers,
-    setup::{BUILD, cargo, cargo_tool, cargo_with_tools, ensure, outside_workspace, sh},
-    steps::{self, Step, step},
+    Outcome, build_ebpf,
+    checks::{self, Check, check},
+    layers,
+    setup::{BUILD, cargo, cargo_tool, cargo_with_tools, ensure, outside_workspace, run_command},
 };
 
 /// Crates that are not members of the workspace. See the workspace's `Cargo.toml` for why.
@@ -15,30 +16,35 @@ const DENY_VERSION: &str = "0.20.2";
 /// Runs all checks and stops at the first failure.
 pub fn lint(args: &[String]) -> Outcome {
     if !args.is_empty() {
-        return Err("takes no arguments".into());
+        return Err("this verb takes no arguments".into());
     }
     ensure(BUILD)?;
-    steps::run(all())
+    checks::run(all())
 }
 
 /// The checks, fastest first.
-pub fn all() -> Vec<Step> {
-    let mut steps = vec![
-        step("rustfmt", format),
-        step("layers: who uses whom", || layers::layers(&[])),
-        step("eBPF object: built from the sources beside it", build_ebpf::is_fresh),
-        step("cargo-deny: licences, sources and bans", || deny(&["bans", "licenses", "sources"])),
-        step("clippy, workspace", || sh(&mut cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))),
-        step("clippy, sniffer-ebpf", clippy_ebpf),
-        step("clippy, tests/fuzz", clippy_fuzz),
+pub fn all() -> Vec<Check> {
+    let mut checks = vec![
+        check("rustfmt", format),
+        check("layers: who uses whom", || layers::layers(&[])),
+        check("eBPF object: built from the sources beside it", build_ebpf::is_fresh),
+        check("cargo-deny: licences, sources and bans", || deny(&["bans", "licenses", "sources"])),
+        check("clippy, workspace", || {
+            run_command(&mut cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
+        }),
+        check("clippy, sniffer-ebpf", clippy_ebpf),
+        check("clippy, tests/fuzz", clippy_fuzz),
     ];
-    steps.push(step("rustdoc", || sh(cargo(&["doc", "--no-deps", "--workspace", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))));
-    steps
+    checks
+        .push(check("rustdoc", || run_command(cargo(&["doc", "--no-deps", "--workspace", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))));
+    checks
 }
 
 fn format() -> Outcome {
-    sh(&mut cargo(&["fmt", "--all", "--check"]))?;
-    OTHER_CRATES.iter().try_for_each(|folder| sh(&mut cargo(&["fmt", "--check", "--manifest-path", &format!("{folder}/Cargo.toml")])))
+    run_command(&mut cargo(&["fmt", "--all", "--check"]))?;
+    OTHER_CRATES
+        .iter()
+        .try_for_each(|folder| run_command(&mut cargo(&["fmt", "--check", "--manifest-path", &format!("{folder}/Cargo.toml")])))
 }
 
 /// Runs Clippy on the eBPF crate for the host's target: only Debian's compiler has a `core` library for BPF, and a
@@ -48,14 +54,14 @@ fn format() -> Outcome {
 fn clippy_ebpf() -> Outcome {
     let mut clippy = outside_workspace(cargo(&["clippy", "--release", "--all-features", "--locked"]));
     clippy.args(["--manifest-path", "sniffer-ebpf/Cargo.toml", "--", "-D", "warnings"]).env("RUSTC_BOOTSTRAP", "1");
-    sh(&mut clippy)
+    run_command(&mut clippy)
 }
 
 /// Runs Clippy on the fuzz targets. They build libFuzzer, which needs a C++ compiler.
 fn clippy_fuzz() -> Outcome {
     ensure(&[("g++", "c++")])?;
     let mut clippy = outside_workspace(cargo(&["clippy", "--all-targets", "--locked"]));
-    sh(clippy.args(["--manifest-path", "tests/fuzz/Cargo.toml", "--", "-D", "warnings"]))
+    run_command(clippy.args(["--manifest-path", "tests/fuzz/Cargo.toml", "--", "-D", "warnings"]))
 }
 
 /// Runs `cargo deny check` with these checks on all dependencies of the program and of the eBPF programs.
@@ -63,7 +69,7 @@ fn deny(kinds: &[&str]) -> Outcome {
     cargo_tool("deny", DENY_VERSION, "checks the licences and sources of all dependencies")?;
     ["Cargo.toml", "sniffer-ebpf/Cargo.toml"].iter().try_for_each(|manifest| {
         let mut deny = cargo_with_tools(&["deny", "--manifest-path", manifest, "--all-features", "--locked", "--config", "deny.toml"]);
-        sh(deny.args(["check", "--hide-inclusion-graph"]).args(kinds))
+        run_command(deny.args(["check", "--hide-inclusion-graph"]).args(kinds))
     })
 }
 
@@ -71,7 +77,7 @@ fn deny(kinds: &[&str]) -> Outcome {
 /// network and its result changes without a change of the project.
 pub fn advisories(args: &[String]) -> Outcome {
     if !args.is_empty() {
-        return Err("takes no arguments".into());
+        return Err("this verb takes no arguments".into());
     }
     deny(&["advisories"])
 }

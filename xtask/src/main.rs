@@ -3,6 +3,7 @@
 
 mod bench;
 mod build_ebpf;
+mod checks;
 mod checksum;
 mod fuzz;
 mod golden;
@@ -13,7 +14,6 @@ mod lint;
 mod new_protocol;
 mod run;
 mod setup;
-mod steps;
 mod test;
 mod test_servers;
 
@@ -28,30 +28,38 @@ type Verb = (&'static str, &'static str, fn(&[String]) -> Outcome);
 const VERBS: &[Verb] = &[
     (
         "run",
-        "set up what is missing, build, and show the transactions of this machine's live traffic; arguments after -- go to the program",
+        "install missing packages, build the program, and show the transactions in this machine's live traffic; arguments after -- are passed to the program",
         run::run,
     ),
-    ("test", "set up what is missing, and run every check there is but those of test-servers", test::test),
-    ("test-servers", "the tests against real servers that have to be downloaded (Elasticsearch)", test_servers::test_servers),
-    ("lint", "the quick part of test: formatting, layers, clippy, documentation, licences", lint::lint),
-    ("advisories", "look up known vulnerabilities of the dependencies (network)", lint::advisories),
+    ("test", "install missing packages, and run all checks except those of test-servers", test::test),
+    ("test-servers", "download Elasticsearch, and run the tests that need a real server", test_servers::test_servers),
+    ("lint", "run the fast checks of test: formatting, layers, clippy, documentation, licences", lint::lint),
+    ("advisories", "check the dependencies for known vulnerabilities (needs the network)", lint::advisories),
     (
         "new-protocol",
-        "create a small protocol NAME that builds and passes all tests, to be rewritten; --check does so in a copy of the checkout and tests it",
+        "create a small example protocol NAME that builds and passes all tests, as a start for a new protocol; --check creates it in a copy of the checkout and runs its tests",
         new_protocol::new_protocol,
     ),
-    ("build-ebpf", "build the kernel half from its source; --check compares it with what is committed", build_ebpf::build_ebpf),
-    ("layers", "check who uses whom", layers::layers),
+    (
+        "build-ebpf",
+        "build the eBPF programs; --check compares the result with the committed object instead of replacing it",
+        build_ebpf::build_ebpf,
+    ),
+    ("layers", "check that each module uses only the modules it may use", layers::layers),
     (
         "golden",
-        "compare the documents of every capture in tests/ with those beside it, and the field tables in docs/; --accept takes the new ones",
+        "compare the documents made from every capture file in tests/ with the expected ones beside it, and the field tables in docs/ with the declarations; --accept replaces the expected ones",
         golden::golden,
     ),
-    ("fuzz", "run every fuzz target, or those named, for ten seconds; --seconds N for longer, --jobs N at a time", fuzz::fuzz),
+    (
+        "fuzz",
+        "run all fuzz targets, or those named, for ten seconds each; --seconds N sets the time, --jobs N how many run at a time",
+        fuzz::fuzz,
+    ),
     (
         "bench",
-        "measure capture, replay and events on this machine; --against PROGRAM compares with another build, --runs N times; hostile: input that \
-         was made to cost much, against bounds",
+        "measure capture, replay and events on this machine; --against PROGRAM compares with another build in --runs N runs; hostile compares the cost of input that \
+         was made to be expensive with bounds",
         bench::bench,
     ),
 ];

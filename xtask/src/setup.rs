@@ -45,7 +45,9 @@ pub fn ensure(packages: &[(&str, &str)]) -> Outcome {
     }
     let list = missing.join(" ");
     if !is_there("apt-get") {
-        return Err(format!("needs these packages (Debian's names; there is no apt here to install them with): {list}"));
+        return Err(format!(
+            "these packages are missing (Debian's names); install them, because this system has no apt-get to install them automatically: {list}"
+        ));
     }
     println!("installing {list}");
     let apt = |args: &[&str]| as_root("apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null()).status();
@@ -91,7 +93,7 @@ pub fn project() -> PathBuf {
 ///
 /// # Errors
 /// When the command cannot be started or fails; the message has the command.
-pub fn sh(command: &mut Command) -> Outcome {
+pub fn run_command(command: &mut Command) -> Outcome {
     let shown = std::iter::once(command.get_program()).chain(command.get_args()).map(|a| a.to_string_lossy()).collect::<Vec<_>>().join(" ");
     println!("$ {shown}");
     match command.current_dir(project()).status() {
@@ -135,7 +137,7 @@ pub fn cargo_tool(name: &str, version: &str, purpose: &str) -> Outcome {
     println!("installing cargo-{name} {version} ({purpose}); it is built from source once, which takes some minutes");
     // A debug build: the tool runs for seconds and does not justify minutes of optimisation.
     let mut install = outside_workspace(cargo(&["install", "--locked", "--debug", &format!("cargo-{name}@{version}")]));
-    sh(install.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_DEV_OPT_LEVEL", "1"))
+    run_command(install.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_DEV_OPT_LEVEL", "1"))
 }
 
 /// The folder in which cargo keeps what it installs and downloads.

@@ -1,9 +1,10 @@
 //! `test`: all checks except those against servers that have to be downloaded.
 
 use crate::{
-    Outcome, lint,
-    setup::{BUILD, TEST, cargo, ensure, is_root, project, sh},
-    steps::{self, step},
+    Outcome,
+    checks::{self, check},
+    lint,
+    setup::{BUILD, TEST, cargo, ensure, is_root, project, run_command},
 };
 use std::process::Command;
 
@@ -14,7 +15,7 @@ const CONFORM: &str = "../shared/conformance/conform";
 /// Runs all checks, beginning with those of `lint`; stops at the first failure.
 pub fn test(args: &[String]) -> Outcome {
     if !args.is_empty() {
-        return Err("takes no arguments".into());
+        return Err("this verb takes no arguments".into());
     }
     ensure(BUILD)?;
     ensure(TEST)?;
@@ -27,15 +28,15 @@ pub fn test(args: &[String]) -> Outcome {
     if !is_root() {
         left_out.push("live tests: they need root".into());
     }
-    let mut steps = lint::all();
-    steps.push(step("tests: build", || sh(&mut cargo(&["test", "--workspace", "--locked", "--no-run"]))));
-    steps.push(step("tests: run", || sh(&mut cargo(&["test", "--workspace", "--locked"]))));
+    let mut checks = lint::all();
+    checks.push(check("tests: build", || run_command(&mut cargo(&["test", "--workspace", "--locked", "--no-run"]))));
+    checks.push(check("tests: run", || run_command(&mut cargo(&["test", "--workspace", "--locked"]))));
     if project().join(CONFORM).exists() {
-        steps.push(step("conformance with Packetbeat", || sh(Command::new(CONFORM).arg("target/debug/sniffer"))));
+        checks.push(check("conformance with Packetbeat", || run_command(Command::new(CONFORM).arg("target/debug/sniffer"))));
     } else {
-        left_out.push(format!("conformance with Packetbeat ({CONFORM} is not there)"));
+        left_out.push(format!("conformance with Packetbeat ({CONFORM} does not exist)"));
     }
-    steps::run(steps)?;
-    println!("\nAll passed. Left out: {}.", left_out.join("; "));
+    checks::run(checks)?;
+    println!("\nAll checks passed. Not run: {}.", left_out.join("; "));
     Ok(())
 }

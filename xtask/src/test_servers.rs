@@ -2,7 +2,7 @@
 
 use crate::{
     Outcome,
-    setup::{BUILD, Package, cargo, ensure, project, sh},
+    setup::{BUILD, Package, cargo, ensure, project, run_command},
 };
 use std::{
     env,
@@ -17,19 +17,19 @@ const SERVER: &[Package] = &[("curl", "curl"), ("default-jdk-headless", "javac")
 /// Downloads and starts Elasticsearch, runs the tests that need it, and stops it in any case.
 pub fn test_servers(args: &[String]) -> Outcome {
     if !args.is_empty() {
-        return Err("takes no arguments".into());
+        return Err("this verb takes no arguments".into());
     }
     ensure(BUILD)?;
     ensure(SERVER)?;
     // Compile before starting the server: a compile error needs no server, and both at a time would slow each other
     // down.
-    sh(&mut cargo(&["test", "--package", "sniffer", "--lib", "--test", "integration", "--locked", "--no-run"]))?;
+    run_command(&mut cargo(&["test", "--package", "sniffer", "--lib", "--test", "integration", "--locked", "--no-run"]))?;
     let server = Elasticsearch::start()?;
     // One test at a time, because some of them stop the server.
     let output = ["test", "--package", "sniffer", "--lib", "--locked", "a_real_server", "--", "--nocapture", "--test-threads=1"];
-    sh(server.known_to(&mut cargo(&output)))?;
+    run_command(server.set_server_variables(&mut cargo(&output)))?;
     let program = ["test", "--package", "sniffer", "--test", "integration", "--locked", "servers::"];
-    sh(server.known_to(cargo(&program).args(["--", "--ignored", "--nocapture", "--test-threads=1"])))
+    run_command(server.set_server_variables(cargo(&program).args(["--", "--ignored", "--nocapture", "--test-threads=1"])))
 }
 
 /// A running server. Dropping it stops and removes it; if this process is killed, the server's script does that.
@@ -41,17 +41,17 @@ struct Elasticsearch {
 
 impl Elasticsearch {
     fn start() -> Result<Self, String> {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map_err(|e| format!("no free port: {e}"))?.port();
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map_err(|e| format!("finding a free port: {e}"))?.port();
         let folder = env::temp_dir().join(format!("sniffer-elasticsearch-{}", process::id()));
         let server = Self { script: project().join("tests/servers/elasticsearch.sh"), folder, port };
         let owner = process::id().to_string();
-        sh(Command::new(&server.script).arg("start").arg(&server.folder).args([&port.to_string(), &owner]))?;
+        run_command(Command::new(&server.script).arg("start").arg(&server.folder).args([&port.to_string(), &owner]))?;
         Ok(server)
     }
 
     /// Sets the environment variables that tell the tests the address of the server and the commands that stop and
     /// start it.
-    fn known_to<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+    fn set_server_variables<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         let script = quoted(&self.script);
         let (stop, start) =
             (format!("{script} stop {}", quoted(&self.folder)), format!("{script} start {} {}", quoted(&self.folder), self.port));
@@ -65,7 +65,7 @@ impl Elasticsearch {
 
 impl Drop for Elasticsearch {
     fn drop(&mut self) {
-        if let Err(why) = sh(Command::new(&self.script).arg("remove").arg(&self.folder)) {
+        if let Err(why) = run_command(Command::new(&self.script).arg("remove").arg(&self.folder)) {
             eprintln!("{why}");
         }
     }

@@ -65,7 +65,7 @@ pub fn run(scratch: &Scratch) -> Outcome {
             let share = f64::from(percent) / 100.0;
             let mut all = Vec::new();
             for (_, kind, hook) in BACKENDS {
-                all.push(one(scratch, &capture, kind, hook, share));
+                all.push(measure_case(scratch, &capture, kind, hook, share));
             }
             let cost = |index: usize| all.get(index).and_then(|m| m.as_ref().ok()).map_or(f64::NAN, |m| m.per_packet);
             let (af_packet, pcap) = (cost(BACKENDS.len() - 2), cost(BACKENDS.len() - 1));
@@ -90,7 +90,7 @@ pub fn run(scratch: &Scratch) -> Outcome {
     Ok(())
 }
 
-fn one(scratch: &Scratch, capture: &Path, kind: &str, hook: &str, share: f64) -> Result<Measured, String> {
+fn measure_case(scratch: &Scratch, capture: &Path, kind: &str, hook: &str, share: f64) -> Result<Measured, String> {
     let net = Net::new()?;
     let config = format!(
         "packetbeat.interfaces: {{device: v0, type: {kind}, hook: {hook}}}\npacketbeat.protocols: [{{type: dns, ports: [{}]}}]\n\
@@ -100,7 +100,7 @@ fn one(scratch: &Scratch, capture: &Path, kind: &str, hook: &str, share: f64) ->
     let config = scratch.write("live.yml", config.as_bytes())?;
     let sniffer = Running::start(net.on(&net.receiver, &program()).arg("-e").arg("-c").arg(config).arg("--path.home").arg(&scratch.0))?;
     sniffer.wait_for("sniffer is running")?;
-    let before = measure::cpu_so_far(sniffer.child.id()).ok_or("the program is gone")?;
+    let before = measure::cpu_so_far(sniffer.child.id()).ok_or("the program has ended")?;
     let sent = net
         .on(&net.sender, Path::new("tcpreplay"))
         .args(["-q", "--preload-pcap", "--topspeed", "--loop=100000000", "--duration", SECONDS, "-i", "v0"])
@@ -108,16 +108,17 @@ fn one(scratch: &Scratch, capture: &Path, kind: &str, hook: &str, share: f64) ->
         .output()
         .map_err(|e| format!("tcpreplay: {e}"))?;
     let said = String::from_utf8_lossy(&sent.stdout).into_owned() + &String::from_utf8_lossy(&sent.stderr);
-    let (packets, seconds) = actual(&said).ok_or_else(|| format!("tcpreplay said: {}", said.replace('\n', "; ")))?;
+    let (packets, seconds) =
+        actual(&said).ok_or_else(|| format!("the output of tcpreplay has no statistics: {}", said.replace('\n', "; ")))?;
     thread::sleep(SETTLE);
-    let after = measure::cpu_so_far(sniffer.child.id()).ok_or("the program is gone")?;
+    let after = measure::cpu_so_far(sniffer.child.id()).ok_or("the program has ended")?;
     let log = sniffer.stop()?;
     let totals = log
         .iter()
         .rev()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .find(|record| record["message"] == "Total metrics")
-        .ok_or("no totals in the log")?;
+        .ok_or("the log contains no record `Total metrics`")?;
     let capture = totals["monitoring"]["metrics"]["capture"].clone();
     let counter = |name: &str| capture[name].as_u64().unwrap_or(0);
     Ok(Measured {

@@ -10,7 +10,7 @@ mod replay;
 
 use crate::{
     Outcome,
-    setup::{BENCH, BUILD, cargo, ensure, is_root, project, sh},
+    setup::{BENCH, BUILD, cargo, ensure, is_root, project, run_command},
 };
 use std::{
     fs,
@@ -43,17 +43,20 @@ fn options(args: &[String]) -> Result<Options, String> {
             "--against" => options.against = Some(args.next().ok_or("--against takes the path of a program")?.into()),
             "--runs" => {
                 let number = args.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0);
-                runs = Some(number.ok_or("--runs takes a number from 1 on")?);
+                runs = Some(number.ok_or("--runs takes a number of at least 1")?);
             }
             part if PARTS.iter().any(|(name, _)| *name == part) => options.parts.push(part.to_owned()),
             unknown => {
                 let known: Vec<&str> = PARTS.iter().map(|(name, _)| *name).collect();
-                return Err(format!("{unknown:?} is unknown; there are --against PROGRAM, --runs N and the parts {}", known.join(", ")));
+                return Err(format!(
+                    "unknown argument {unknown:?}; the arguments are --against PROGRAM, --runs N and the parts {}",
+                    known.join(", ")
+                ));
             }
         }
     }
     match (&options.against, runs) {
-        (None, Some(_)) => return Err("--runs goes with --against".into()),
+        (None, Some(_)) => return Err("--runs can only be used with --against".into()),
         (Some(_), _) if options.parts.iter().any(|part| part == "live") => {
             return Err("--against compares replays: of files, not live".into());
         }
@@ -78,7 +81,7 @@ pub fn bench(args: &[String]) -> Outcome {
     }
     ensure(BUILD)?;
     ensure(BENCH)?;
-    sh(&mut cargo(&["build", "--release", "--package", "sniffer", "--locked"]))?;
+    run_command(&mut cargo(&["build", "--release", "--package", "sniffer", "--locked"]))?;
     let scratch = Scratch::new()?;
     println!("\n{}", measure::machine());
     let named = |name: &str| options.parts.iter().any(|part| part == name);

@@ -113,7 +113,7 @@ pub fn whole_cases(scratch: &Scratch, each: &mut dyn FnMut(&Case) -> Outcome) ->
     let Some(perf) = folder() else { return Ok(()) };
     for name in ["slice", "mix"] {
         let config = fs::read_to_string(perf.join(format!("{name}.yml"))).map_err(|e| format!("{name}.yml: {e}"))?;
-        let (path, packets) = blow_up(scratch, &perf, &list(&perf, name)?, MEGABYTES.0)?;
+        let (path, packets) = generate_capture(scratch, &perf, &list(&perf, name)?, MEGABYTES.0)?;
         let case = Case { name: name.into(), config, path, packets };
         each(&case)?;
         scratch.remove(&case.path);
@@ -138,7 +138,7 @@ pub fn protocol_cases(scratch: &Scratch, each: &mut dyn FnMut(&Case) -> Outcome)
         by_protocol.entry(name).or_insert((line, Vec::new())).1.push(capture);
     }
     for (name, (line, sources)) in by_protocol {
-        let (path, packets) = blow_up(scratch, &perf, &sources, MEGABYTES.1)?;
+        let (path, packets) = generate_capture(scratch, &perf, &sources, MEGABYTES.1)?;
         let alone = rest.iter().flat_map(|l| if l.starts_with("packetbeat.protocols") { vec![*l, line] } else { vec![*l] });
         let config = alone.collect::<Vec<_>>().join("\n") + "\n";
         let case = Case { name: name.into(), config, path, packets };
@@ -167,7 +167,7 @@ fn list(perf: &Path, name: &str) -> Result<Vec<PathBuf>, String> {
 }
 
 /// Generates a big capture; returns its path and its number of packets.
-fn blow_up(scratch: &Scratch, perf: &Path, sources: &[PathBuf], megabytes: &str) -> Result<(PathBuf, f64), String> {
+fn generate_capture(scratch: &Scratch, perf: &Path, sources: &[PathBuf], megabytes: &str) -> Result<(PathBuf, f64), String> {
     let out = scratch.path("big.pcap");
     let output = python()
         .arg(perf.join("gen_big.py"))

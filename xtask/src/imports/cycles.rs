@@ -122,7 +122,7 @@ pub fn cycles(imports: &[Import]) -> Vec<Cycle> {
     // For each folder, the imports between its entries.
     let mut folders: BTreeMap<String, Vec<(String, String, &Import)>> = BTreeMap::new();
     for import in imports {
-        if let Some((folder, from, to)) = meeting(&import.from, &import.to) {
+        if let Some((folder, from, to)) = common_folder(&import.from, &import.to) {
             folders.entry(folder).or_default().push((from, to, import));
         }
     }
@@ -149,7 +149,7 @@ pub fn cycles(imports: &[Import]) -> Vec<Cycle> {
 
 /// The innermost folder that contains both files, and the entries of it that lead to each. `None` if one of them is the
 /// `mod.rs` of that folder.
-fn meeting(from: &str, to: &str) -> Option<(String, String, String)> {
+fn common_folder(from: &str, to: &str) -> Option<(String, String, String)> {
     let (from, to): (Vec<&str>, Vec<&str>) = (from.split('/').collect(), to.split('/').collect());
     let same = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
     let (a, b) = (from.get(same)?, to.get(same)?);

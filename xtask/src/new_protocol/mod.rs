@@ -40,11 +40,11 @@ pub fn new_protocol(args: &[String]) -> Outcome {
         [check] if check == "--check" => self::check(),
         [name] => {
             create(&project(), name)?;
-            println!("Made the protocol {name}. See that it passes: cargo xtask lint && cargo test {name}");
+            println!("Created the protocol {name}. Check that it passes: cargo xtask lint && cargo test {name}");
             println!("Then rewrite its folder, page and capture for the protocol that you want (CONTRIBUTING.md, \"A protocol\").");
             Ok(())
         }
-        _ => Err("takes one name: the protocol's in the configuration, in lower case".into()),
+        _ => Err("this verb takes one argument: the name of the protocol in the configuration, in lower case".into()),
     }
 }
 
@@ -52,11 +52,13 @@ pub fn new_protocol(args: &[String]) -> Outcome {
 fn validate(root: &Path, name: &str) -> Outcome {
     let shape = name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '_'));
     if !shape || syn::parse_str::<syn::Ident>(name).is_err() {
-        return Err(format!("`{name}` cannot be a protocol's name: it is a module's too, so letters in lower case, digits and _"));
+        return Err(format!(
+            "`{name}` cannot be the name of a protocol: it is also a module name, so it may contain only lower-case letters, digits and _"
+        ));
     }
     let folder = root.join(PROTOCOLS).join(name);
     if TAKEN.contains(&name) || folder.exists() || folder.with_extension("rs").exists() {
-        return Err(format!("the name `{name}` is taken"));
+        return Err(format!("there is already a protocol or module `{name}`"));
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ mod linear;
 use super::{Scratch, measure, program};
 use crate::{
     Outcome,
-    setup::{BENCH, BUILD, cargo, ensure, sh},
+    setup::{BENCH, BUILD, cargo, ensure, run_command},
 };
 use std::path::{Path, PathBuf};
 
@@ -56,7 +56,7 @@ pub fn run(args: &[String]) -> Outcome {
         Some(program) if program.is_file() => program,
         Some(program) => return Err(format!("{}: there is no such program", program.display())),
         None => {
-            sh(&mut cargo(&["build", "--release", "--package", "sniffer", "--locked"]))?;
+            run_command(&mut cargo(&["build", "--release", "--package", "sniffer", "--locked"]))?;
             program()
         }
     };
