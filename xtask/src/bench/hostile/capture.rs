@@ -1,4 +1,4 @@
-//! Writes capture files of TCP connections, segment by segment, over Ethernet and IPv4, without checksums. Does not
+//! Writes capture files, mostly of TCP connections, segment by segment, over Ethernet and IPv4, without checksums. Does not
 //! keep the file in memory.
 
 use std::{
@@ -80,6 +80,36 @@ impl Capture {
         Ok(())
     }
 
+    /// Lets time pass before the next frame.
+    pub fn wait(&mut self, nanos: u64) {
+        self.now += nanos;
+    }
+
+    /// Writes an IPv4 packet with this payload. `fragment` is the field of flags and fragment offset.
+    pub fn packet(
+        &mut self,
+        source: [u8; 4],
+        destination: [u8; 4],
+        protocol: u8,
+        id: u16,
+        fragment: u16,
+        payload: &[&[u8]],
+    ) -> io::Result<()> {
+        let length = payload.iter().map(|part| part.len()).sum::<usize>();
+        let mut head = [0; 34];
+        head[12] = 8;
+        head[14] = 0x45;
+        head[16..18].copy_from_slice(&(20 + length as u16).to_be_bytes());
+        head[18..20].copy_from_slice(&id.to_be_bytes());
+        head[20..22].copy_from_slice(&fragment.to_be_bytes());
+        (head[22], head[23]) = (64, protocol);
+        head[26..30].copy_from_slice(&source);
+        head[30..34].copy_from_slice(&destination);
+        self.record(head.len() + length)?;
+        self.file.write_all(&head)?;
+        payload.iter().try_for_each(|part| self.file.write_all(part))
+    }
+
     pub fn finish(mut self) -> io::Result<()> {
         self.file.flush()
     }
@@ -101,13 +131,18 @@ impl Capture {
         frame[42..46].copy_from_slice(&connection.next[1 - side].to_be_bytes());
         (frame[46], frame[47]) = (0x50, flags);
         frame[48..50].copy_from_slice(&u16::MAX.to_be_bytes());
-        let (seconds, nanos) = (self.now / 1_000_000_000, self.now % 1_000_000_000);
-        self.now += STEP;
-        let length = (frame.len() + payload.len()) as u32;
-        for number in [seconds as u32, nanos as u32, length, length] {
-            self.file.write_all(&number.to_le_bytes())?;
-        }
+        self.record(frame.len() + payload.len())?;
         self.file.write_all(&frame)?;
         self.file.write_all(payload)
+    }
+
+    /// Writes the header of a frame of `length` bytes.
+    fn record(&mut self, length: usize) -> io::Result<()> {
+        let (seconds, nanos) = (self.now / 1_000_000_000, self.now % 1_000_000_000);
+        self.now += STEP;
+        for number in [seconds as u32, nanos as u32, length as u32, length as u32] {
+            self.file.write_all(&number.to_le_bytes())?;
+        }
+        Ok(())
     }
 }

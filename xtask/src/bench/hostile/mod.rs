@@ -4,7 +4,10 @@
 
 mod capture;
 mod conversations;
+mod floods;
 mod linear;
+mod memory;
+mod requests;
 
 use super::{Scratch, measure, program};
 use crate::{
@@ -18,7 +21,7 @@ use std::path::{Path, PathBuf};
 type Part = (&'static str, fn(&Scratch, &Path) -> Result<Vec<String>, String>);
 
 /// The parts, in the order of execution.
-const PARTS: &[Part] = &[("linear", linear::run)];
+const PARTS: &[Part] = &[("linear", linear::run), ("memory", memory::run)];
 
 /// The parsed command line.
 #[derive(Debug, Default, PartialEq)]

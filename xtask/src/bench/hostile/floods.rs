@@ -1,0 +1,447 @@
+//! The inputs of `bench hostile memory`: traffic that makes the program hold as much as it can, with ordinary HTTP transactions in
+//! between. To add a case, add an entry to [`CASES`].
+
+use super::{capture::Capture, requests::REQUESTS};
+use std::io;
+
+/// The server of the attacks.
+const SERVER: [u8; 4] = [192, 168, 0, 1];
+/// The server of the ordinary transactions.
+const GOOD_SERVER: [u8; 4] = [192, 168, 0, 99];
+const SECOND: u64 = 1_000_000_000;
+const SYN: u8 = 0x02;
+const ACK: u8 = 0x10;
+const DATA: u8 = 0x18;
+const FIN: u8 = 0x11;
+/// Largest segment.
+const SEGMENT: usize = 1460;
+
+/// A flood.
+pub struct Case {
+    pub name: &'static str,
+    /// Options beside the protocols, in the form of a configuration file.
+    pub options: &'static str,
+    /// Writes the input and returns how many ordinary transactions it contains.
+    pub write: fn(&mut Flood) -> io::Result<usize>,
+}
+
+/// A text that each document of an ordinary transaction contains, and no other document.
+pub const GOOD: &str = "ordinary_transaction";
+
+/// The options that drop the documents of the attack before the queue.
+const ONLY_HTTP: &str = "processors: [{drop_event: {when: {not: {equals: {type: http}}}}}]\n";
+const FLOWS: &str = "packetbeat.flows: {timeout: 30s, period: -1s}\nprocessors: [{drop_event: {when: {equals: {type: flow}}}}]\n";
+
+pub const CASES: &[Case] = &[
+    Case { name: "ordinary transactions only", options: "", write: |f| f.ordinary(2000) },
+    Case { name: "100,000 Redis clients with one unanswered PING each, then HTTP", options: ONLY_HTTP, write: silent_clients },
+    Case { name: "150,000 SYNs between request and response", options: "", write: syn_flood },
+    Case { name: "150,000 handshakes between request and response", options: "", write: handshake_flood },
+    Case { name: "unanswered requests of every protocol", options: ONLY_HTTP, write: unanswered },
+    Case { name: "unanswered memcache requests, reported", options: "", write: |f| f.pipelined("memcache", 60) },
+    Case { name: "incomplete MySQL packets behind long statements", options: ONLY_HTTP, write: long_statements },
+    Case { name: "Cassandra bodies of 65 kB that are 16 MB decompressed", options: ONLY_HTTP, write: cassandra_bodies },
+    Case { name: "HTTP bodies of 400 bytes that are 10 MB decompressed", options: "", write: http_bombs },
+    Case { name: "incomplete HTTP bodies", options: "", write: incomplete_bodies },
+    Case { name: "segments behind a hole", options: "", write: holes },
+    Case { name: "incomplete heads in segments of one byte", options: "", write: small_segments },
+    Case { name: "20,000 idle MySQL sessions with prepared statements", options: "", write: mysql_sessions },
+    Case { name: "20,000 idle PostgreSQL sessions with prepared statements", options: "", write: pgsql_sessions },
+    Case { name: "unanswered DNS queries over UDP", options: ONLY_HTTP, write: dns_queries },
+    Case { name: "memcache datagrams without the first", options: ONLY_HTTP, write: memcache_datagrams },
+    Case { name: "pings", options: ONLY_HTTP, write: pings },
+    Case { name: "first fragments", options: "", write: fragments },
+    Case { name: "1,000,000 flows", options: FLOWS, write: flows },
+    Case { name: "1,000,000 connections that end", options: FLOWS, write: short_connections },
+];
+
+/// A capture with an attack and ordinary transactions.
+pub struct Flood {
+    pub capture: Capture,
+    /// The frames of the ordinary transaction under way.
+    coming: Vec<([u8; 4], [u8; 4], Tcp, Vec<u8>)>,
+    ordinary: usize,
+}
+
+/// What a TCP header says.
+#[derive(Clone, Copy)]
+struct Tcp {
+    ports: (u16, u16),
+    seq: u32,
+    ack: u32,
+    flags: u8,
+}
+
+/// A connection of an attack: address and next sequence numbers.
+struct Client {
+    address: [u8; 4],
+    port: u16,
+    next: [u32; 2],
+}
+
+fn address(net: u8, number: usize) -> [u8; 4] {
+    let [_, a, b, c] = (number as u32).to_be_bytes();
+    [net, a, b, c]
+}
+
+impl Flood {
+    pub fn new(capture: Capture) -> Self {
+        Self { capture, coming: Vec::new(), ordinary: 0 }
+    }
+
+    /// Writes the next frame of an ordinary transaction: handshake, request, response in two segments, end.
+    fn tick(&mut self) -> io::Result<()> {
+        if self.coming.is_empty() {
+            self.coming = Self::transaction(self.ordinary);
+            self.ordinary += 1;
+        }
+        if let Some((source, destination, tcp, payload)) = self.coming.pop() {
+            self.tcp(source, destination, tcp, &payload)?;
+        }
+        Ok(())
+    }
+
+    /// The frames of an ordinary transaction, the last one first.
+    fn transaction(number: usize) -> Vec<([u8; 4], [u8; 4], Tcp, Vec<u8>)> {
+        let client = [172, 16 + (number / 60_000) as u8, 0, 1];
+        let port = 1024 + (number % 60_000) as u16;
+        let request = format!("GET /{GOOD}/{number} HTTP/1.1\r\nHost: good.test\r\n\r\n").into_bytes();
+        let response = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood".to_vec();
+        let (asked, answered) = (request.len() as u32, response.len() as u32);
+        let frames = [
+            (true, 100, 0, SYN, Vec::new()),
+            (false, 500, 101, SYN | ACK, Vec::new()),
+            (true, 101, 501, DATA, request),
+            (false, 501, 101 + asked, DATA, response[..20].to_vec()),
+            (false, 521, 101 + asked, DATA, response[20..].to_vec()),
+            (true, 101 + asked, 501 + answered, FIN, Vec::new()),
+            (false, 501 + answered, 102 + asked, FIN, Vec::new()),
+        ];
+        let frame = |(to_server, seq, ack, flags, payload)| match to_server {
+            true => (client, GOOD_SERVER, Tcp { ports: (port, 80), seq, ack, flags }, payload),
+            false => (GOOD_SERVER, client, Tcp { ports: (80, port), seq, ack, flags }, payload),
+        };
+        frames.into_iter().map(frame).rev().collect()
+    }
+
+    /// Ends the ordinary transaction under way, and returns how many there were.
+    fn finish(&mut self) -> io::Result<usize> {
+        while !self.coming.is_empty() {
+            self.tick()?;
+        }
+        Ok(self.ordinary)
+    }
+
+    fn ordinary(&mut self, count: usize) -> io::Result<usize> {
+        for _ in 0..7 * count {
+            self.tick()?;
+        }
+        self.finish()
+    }
+
+    fn tcp(&mut self, source: [u8; 4], destination: [u8; 4], tcp: Tcp, payload: &[u8]) -> io::Result<()> {
+        let mut segment = [0; 20];
+        segment[..2].copy_from_slice(&tcp.ports.0.to_be_bytes());
+        segment[2..4].copy_from_slice(&tcp.ports.1.to_be_bytes());
+        segment[4..8].copy_from_slice(&tcp.seq.to_be_bytes());
+        segment[8..12].copy_from_slice(&tcp.ack.to_be_bytes());
+        (segment[12], segment[13]) = (0x50, tcp.flags);
+        segment[14..16].copy_from_slice(&u16::MAX.to_be_bytes());
+        self.capture.packet(source, destination, 6, 0, 0, &[&segment, payload])
+    }
+
+    fn udp(&mut self, source: ([u8; 4], u16), destination: ([u8; 4], u16), payload: &[u8]) -> io::Result<()> {
+        let head = [source.1, destination.1, 8 + payload.len() as u16, 0].map(u16::to_be_bytes).concat();
+        self.capture.packet(source.0, destination.0, 17, 0, 0, &[&head, payload])
+    }
+
+    /// The handshake of a client of the attacks.
+    fn connect(&mut self, number: usize, port: u16) -> io::Result<Client> {
+        let mut client = Client { address: address(10, number), port, next: [1000, 5000] };
+        self.send(&mut client, 0, SYN, b"")?;
+        self.send(&mut client, 1, SYN | ACK, b"")?;
+        self.send(&mut client, 0, ACK, b"")?;
+        Ok(client)
+    }
+
+    /// Writes one segment of the client (0) or of the server (1).
+    fn send(&mut self, client: &mut Client, side: usize, flags: u8, payload: &[u8]) -> io::Result<()> {
+        let (seq, ack) = (client.next[side], client.next[1 - side]);
+        client.next[side] = seq.wrapping_add(payload.len() as u32 + u32::from(flags & 3 != 0));
+        let (near, far) = (client.address, SERVER);
+        match side {
+            0 => self.tcp(near, far, Tcp { ports: (40_000, client.port), seq, ack, flags }, payload),
+            _ => self.tcp(far, near, Tcp { ports: (client.port, 40_000), seq, ack, flags }, payload),
+        }
+    }
+
+    /// Writes data of the client (0) or of the server (1) in full segments.
+    fn data(&mut self, client: &mut Client, side: usize, data: &[u8]) -> io::Result<()> {
+        data.chunks(SEGMENT).try_for_each(|part| self.send(client, side, DATA, part))
+    }
+
+    /// `clients` connections, each with as many requests as a parser keeps.
+    fn pipelined(&mut self, name: &str, clients: usize) -> io::Result<usize> {
+        for requests in REQUESTS.iter().filter(|requests| requests.name == name) {
+            let data: Vec<u8> = (0..requests.most).flat_map(requests.make).collect();
+            for number in 0..clients {
+                let mut client = self.connect(number, requests.port)?;
+                self.data(&mut client, 0, &data)?;
+                self.tick()?;
+            }
+        }
+        self.finish()
+    }
+}
+
+fn silent_clients(f: &mut Flood) -> io::Result<usize> {
+    for number in 0..100_000 {
+        let mut client = Client { address: address(10, number), port: 6379, next: [100, 1] };
+        f.send(&mut client, 0, SYN, b"")?;
+        f.send(&mut client, 0, DATA, b"*1\r\n$4\r\nPING\r\n")?;
+    }
+    f.capture.wait(61 * SECOND);
+    for _ in 0..7 * 1000 {
+        f.tick()?;
+        f.capture.wait(SECOND / 10);
+    }
+    f.finish()
+}
+
+/// Sends requests, then the flood, then the responses.
+fn between(f: &mut Flood, flood: impl Fn(&mut Flood) -> io::Result<()>) -> io::Result<usize> {
+    let mut halves = Vec::new();
+    for number in 0..100 {
+        let mut frames = Flood::transaction(number);
+        for (source, destination, tcp, payload) in frames.split_off(frames.len() - 3).into_iter().rev() {
+            f.tcp(source, destination, tcp, &payload)?;
+        }
+        halves.push(frames);
+    }
+    flood(f)?;
+    for (source, destination, tcp, payload) in halves.iter().flat_map(|half| half.iter().rev()) {
+        f.tcp(*source, *destination, *tcp, payload)?;
+    }
+    Ok(halves.len())
+}
+
+fn syn_flood(f: &mut Flood) -> io::Result<usize> {
+    between(f, |f| {
+        (0..150_000)
+            .try_for_each(|number| f.send(&mut Client { address: address(10, number), port: 80, next: [number as u32, 0] }, 0, SYN, b""))
+    })
+}
+
+fn handshake_flood(f: &mut Flood) -> io::Result<usize> {
+    between(f, |f| (0..150_000).try_for_each(|number| f.connect(number, 80).map(drop)))
+}
+
+fn unanswered(f: &mut Flood) -> io::Result<usize> {
+    let (mut number, mut left) = (0, REQUESTS.len());
+    for requests in REQUESTS {
+        let data: Vec<u8> = (0..requests.most).flat_map(requests.make).collect();
+        // So many that all of them would hold a gigabyte.
+        for _ in 0..(80_000_000 / requests.holds / requests.most).clamp(20, 20_000) {
+            let mut client = f.connect(number, requests.port)?;
+            f.data(&mut client, 0, &data)?;
+            f.tick()?;
+            number += 1;
+        }
+        left -= 1;
+    }
+    debug_assert_eq!(left, 0);
+    f.finish()
+}
+
+fn long_statements(f: &mut Flood) -> io::Result<usize> {
+    let statement = [&b"\x03select "[..], &[b'x'; 50_000]].concat();
+    let request = [&(statement.len() as u32).to_le_bytes()[..3], &[0], &statement, &[5]].concat();
+    for number in 0..2500 {
+        let mut client = f.connect(number, 3306)?;
+        f.data(&mut client, 0, &request)?;
+        f.data(&mut client, 1, b"\x07\0\0\x01\0\0\0\x02\0\0\0")?;
+        f.tick()?;
+    }
+    f.finish()
+}
+
+fn cassandra_bodies(f: &mut Flood) -> io::Result<usize> {
+    // A literal, then one match that repeats it: 255 bytes for each byte of its length.
+    let length = (16 << 20) / 255;
+    let block = [&b"\x1f\0\x01\0"[..], &vec![0xff; length], b"\x10\x50\0\0\0\0\0"].concat();
+    let plain = 1 + 19 + 255 * length + 0x10 + 5;
+    let body = [&(plain as u32).to_be_bytes()[..], &block].concat();
+    let options = b"\0\x02\0\x0bCQL_VERSION\0\x053.0.0\0\x0bCOMPRESSION\0\x03lz4";
+    let startup = [&b"\x04\0\0\0\x01"[..], &(options.len() as u32).to_be_bytes(), options].concat();
+    let query = [&b"\x04\x01\0\x01\x07"[..], &(body.len() as u32).to_be_bytes(), &body].concat();
+    for number in 0..200 {
+        let mut client = f.connect(number, 9042)?;
+        f.data(&mut client, 0, &startup)?;
+        f.data(&mut client, 0, &query)?;
+        (0..7).try_for_each(|_| f.tick())?;
+    }
+    f.finish()
+}
+
+fn http_bombs(f: &mut Flood) -> io::Result<usize> {
+    // A zstd frame without a size, window of 8 MiB: 80 blocks, each of which repeats one byte 128 KiB times.
+    let mut body = vec![0x28, 0xb5, 0x2f, 0xfd, 0, 0x68];
+    for block in 0..80 {
+        let header = (128 << 10) << 3 | 1 << 1 | u32::from(block == 79);
+        body.extend([&header.to_le_bytes()[..3], &[0]].concat());
+    }
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Encoding: zstd\r\nContent-Length: {}\r\n\r\n", body.len());
+    let response = [head.as_bytes(), &body].concat();
+    for number in 0..100 {
+        let mut client = f.connect(number, 80)?;
+        f.data(&mut client, 0, b"GET /bomb HTTP/1.1\r\nHost: a\r\n\r\n")?;
+        f.data(&mut client, 1, &response)?;
+        f.send(&mut client, 0, FIN, b"")?;
+        f.send(&mut client, 1, FIN, b"")?;
+        (0..7).try_for_each(|_| f.tick())?;
+    }
+    f.finish()
+}
+
+fn incomplete_bodies(f: &mut Flood) -> io::Result<usize> {
+    let request = [&b"POST / HTTP/1.1\r\nContent-Type: text/plain\r\nContent-Length: 9000000\r\n\r\n"[..], &[b'a'; 400_000]].concat();
+    for number in 0..1000 {
+        let mut client = f.connect(number, 80)?;
+        f.data(&mut client, 0, &request)?;
+        f.tick()?;
+    }
+    f.finish()
+}
+
+fn holes(f: &mut Flood) -> io::Result<usize> {
+    for number in 0..1000 {
+        let mut client = f.connect(number, 80)?;
+        client.next[0] += 1;
+        (0..900).try_for_each(|_| f.send(&mut client, 0, DATA, &[b'a'; 100]))?;
+        f.tick()?;
+    }
+    f.finish()
+}
+
+fn small_segments(f: &mut Flood) -> io::Result<usize> {
+    let head = [&b"GET / HTTP/1.1\r\nX: "[..], &[b'a'; 20_000]].concat();
+    for number in 0..100 {
+        let mut client = f.connect(number, 80)?;
+        head.iter().try_for_each(|byte| f.send(&mut client, 0, DATA, &[*byte]))?;
+        f.tick()?;
+    }
+    f.finish()
+}
+
+/// Sessions that prepare a statement and pause. After two minutes and a flood of SYNs, those used last execute it.
+fn sessions(f: &mut Flood, port: u16, start: &[(usize, Vec<u8>)], execute: &[(usize, Vec<u8>)]) -> io::Result<usize> {
+    let play = |f: &mut Flood, client: &mut Client, steps: &[(usize, Vec<u8>)]| {
+        steps.iter().try_for_each(|(side, data)| f.data(client, *side, data))
+    };
+    let mut last = Vec::new();
+    for number in 0..20_000 {
+        let mut client = f.connect(number, port)?;
+        play(f, &mut client, start)?;
+        if number >= 19_000 {
+            last.push(client);
+        }
+    }
+    for _ in 0..12 {
+        f.capture.wait(10 * SECOND);
+        f.tick()?;
+    }
+    (0..100_000).try_for_each(|n| f.send(&mut Client { address: address(11, n), port, next: [7, 0] }, 0, SYN, b""))?;
+    for client in &mut last {
+        play(f, client, execute)?;
+    }
+    Ok(f.finish()? + last.len())
+}
+
+fn mysql_sessions(f: &mut Flood) -> io::Result<usize> {
+    let packet = |seq: u8, body: &[u8]| [&(body.len() as u32).to_le_bytes()[..3], &[seq], body].concat();
+    // The text of the statement is not in the documents of PREPARE alone: those go by another name.
+    let sql = format!("select '{GOOD}'");
+    let prepare = [(0, packet(0, &[&[0x16], sql.as_bytes()].concat())), (1, packet(1, b"\0\x01\0\0\0\0\0\0\0\0\0\0"))];
+    let execute = [(0, packet(0, b"\x17\x01\0\0\0\0\x01\0\0\0")), (1, packet(1, b"\0\0\0\x02\0\0\0"))];
+    sessions(f, 3306, &prepare, &execute)
+}
+
+fn pgsql_sessions(f: &mut Flood) -> io::Result<usize> {
+    let message = |kind: u8, body: &[u8]| [&[kind], &(body.len() as u32 + 4).to_be_bytes()[..], body].concat();
+    let sql = format!("s\0select '{GOOD}'\0\0\0");
+    let prepare =
+        [(0, [message(b'P', sql.as_bytes()), message(b'S', b"")].concat()), (1, [message(b'1', b""), message(b'Z', b"I")].concat())];
+    let bind = message(b'B', b"\0s\0\0\0\0\0\0\0");
+    let execute = message(b'E', b"\0\0\0\0\0");
+    let asked = [bind, execute, message(b'S', b"")].concat();
+    let answered = [message(b'2', b""), message(b'C', b"SELECT 0\0"), message(b'Z', b"I")].concat();
+    sessions(f, 5432, &prepare, &[(0, asked), (1, answered)])
+}
+
+fn dns_queries(f: &mut Flood) -> io::Result<usize> {
+    let label = [&[60][..], &[b'a'; 60]].concat();
+    for number in 0..300_000_usize {
+        let id = (number as u16).to_be_bytes();
+        let query = [&id[..], b"\x01\0\0\x01\0\0\0\0\0\0", &label, &label, b"\0\0\x01\0\x01"].concat();
+        f.udp((address(10, number), 5000), (SERVER, 53), &query)?;
+        if number % 100 == 0 {
+            f.tick()?;
+        }
+    }
+    f.finish()
+}
+
+fn memcache_datagrams(f: &mut Flood) -> io::Result<usize> {
+    for number in 0..100_000_usize {
+        let part = [&(number as u16).to_be_bytes()[..], b"\0\x07\0\x09\0\0", &[b'a'; 1000]].concat();
+        f.udp((SERVER, 11211), (address(10, number / 8), 5000), &part)?;
+        if number % 100 == 0 {
+            f.tick()?;
+        }
+    }
+    f.finish()
+}
+
+fn pings(f: &mut Flood) -> io::Result<usize> {
+    for number in 0..500_000_usize {
+        f.capture.packet(address(10, number), SERVER, 1, 0, 0, &[b"\x08\0\0\0\0\x01\0\x01", &[b'a'; 32]])?;
+        if number % 100 == 0 {
+            f.tick()?;
+        }
+    }
+    f.finish()
+}
+
+fn fragments(f: &mut Flood) -> io::Result<usize> {
+    const MORE: u16 = 0x2000;
+    for number in 0..200_000_usize {
+        // Far from the start, so that each datagram would take 64 KiB.
+        f.capture.packet(address(10, number), SERVER, 17, number as u16, MORE | 7000, &[&[b'a'; 800]])?;
+        if number % 100 == 0 {
+            f.tick()?;
+        }
+    }
+    f.finish()
+}
+
+fn flows(f: &mut Flood) -> io::Result<usize> {
+    for number in 0..1_000_000_usize {
+        f.udp((address(10, number), 5000), (SERVER, 9), b"a")?;
+        if number % 100 == 0 {
+            f.tick()?;
+        }
+    }
+    f.finish()
+}
+
+fn short_connections(f: &mut Flood) -> io::Result<usize> {
+    for number in 0..1_000_000_usize {
+        let mut client = Client { address: address(10, number), port: 443, next: [1000, 5000] };
+        f.send(&mut client, 0, SYN, b"")?;
+        f.send(&mut client, 1, 0x14, b"")?;
+        if number % 100 == 0 {
+            f.tick()?;
+        }
+    }
+    f.finish()
+}
