@@ -137,6 +137,10 @@ impl StreamParser for Connection {
         }
     }
 
+    fn remembers(&self) -> bool {
+        self.compression.flatten().is_some()
+    }
+
     fn held(&self) -> usize {
         let assemblies: usize = self.sides.iter().map(|side| side.assembly.held()).sum();
         self.waiting.held() + assemblies + self.room.held() + self.plain.held()
@@ -179,6 +183,7 @@ impl Connection {
                 cx.count("malformed");
             }
         }
+        room.clear();
         room.shrink_to(KEPT_ROOM);
         self.room = room;
     }
@@ -250,6 +255,7 @@ impl Connection {
         } else {
             self.request(envelope, &mut plain, cx)
         }
+        plain.clear();
         plain.shrink_to(KEPT_ROOM);
         self.plain = plain;
         true

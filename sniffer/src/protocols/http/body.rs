@@ -40,6 +40,38 @@ pub fn decode(coding: &str, data: &[u8], most: usize) -> Result<Option<Vec<u8>>,
     }
 }
 
+/// The beginning of a text that takes at most `most` bytes as a string of JSON, in which a control character takes six, and what is no UTF-8 the three of
+/// U+FFFD. A compressed body of a few bytes may be ten megabytes of them.
+pub fn shown(text: &[u8], most: usize) -> &[u8] {
+    const LONGEST: usize = 6;
+    if text.len().saturating_mul(LONGEST) <= most {
+        return text;
+    }
+    let (mut end, mut length) = (0, 0);
+    let mut fits = |bytes: usize| {
+        length += bytes;
+        length <= most
+    };
+    for chunk in text.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            let written = match c {
+                '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+                '\0'..' ' => LONGEST,
+                c => c.len_utf8(),
+            };
+            if !fits(written) {
+                return &text[..end];
+            }
+            end += c.len_utf8();
+        }
+        if !chunk.invalid().is_empty() && !fits('\u{fffd}'.len_utf8()) {
+            return &text[..end];
+        }
+        end += chunk.invalid().len();
+    }
+    text
+}
+
 fn read<R: Read>(mut reader: R, most: usize, taken: impl Fn(&R) -> usize) -> Result<Vec<u8>, Failure> {
     let mut partial = Vec::new();
     let result = reader.by_ref().take(most as u64 + 1).read_to_end(&mut partial);
@@ -88,6 +120,21 @@ mod tests {
             assert_eq!((short.reason.as_str(), short.partial.len()), ("body truncated due to size limitation", 100), "{coding}");
         }
         assert_eq!(decode("identity", b"x", 10), Ok(None));
+    }
+
+    #[test]
+    fn a_text_is_shown_as_far_as_its_json_is_short_enough() {
+        let json = |text: &[u8]| serde_json::to_string(&String::from_utf8_lossy(text)).unwrap().len() - 2;
+        for text in ["\0".repeat(100), "a".repeat(100), "\n\"\\".repeat(50), "ä€".repeat(30), format!("{}\u{1}", "ä".repeat(70))] {
+            for most in 0..700 {
+                let out = shown(text.as_bytes(), most);
+                assert!(json(out) <= most && text.as_bytes().starts_with(out) && std::str::from_utf8(out).is_ok(), "{text:?} {most}");
+                assert!(out.len() == text.len() || json(out) + 6 > most, "{text:?} {most}: too short, {}", out.len());
+            }
+        }
+        let binary = [0x80; 50];
+        assert_eq!(shown(&binary, 300), binary);
+        assert_eq!(shown(&binary, 10).len(), 3, "each byte becomes U+FFFD");
     }
 
     #[test]

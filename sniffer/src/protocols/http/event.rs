@@ -1,7 +1,7 @@
 //! A request and its response as a document.
 
 use super::{
-    Settings, form_data,
+    Settings, body, form_data,
     message::{Keep, Message, Span},
     url::{self, Target, host_port, unescaped},
 };
@@ -194,10 +194,11 @@ fn write_message(out: &mut Vec<u8>, m: &Message, settings: &Settings) {
     }
 }
 
-/// The body that is kept, without the values that are to be hidden.
+/// The body that is kept, without the values that are to be hidden, as far as its text in the document is within `max_message_size`.
 fn shown_body<'a>(m: &'a Message, settings: &Settings) -> Cow<'a, [u8]> {
+    let most = settings.options.max_message_size;
     if !settings.hides_any() {
-        return m.body.as_slice().into();
+        return body::shown(&m.body, most).into();
     }
     let mut out = Vec::new();
     let content_type = m.get(m.content_type);
@@ -206,8 +207,9 @@ fn shown_body<'a>(m: &'a Message, settings: &Settings) -> Cow<'a, [u8]> {
     } else if let Some(boundary) = form_data::boundary(content_type) {
         form_data::write_masked(&mut out, &m.body, &boundary, |name| settings.hides(name));
     } else {
-        return m.body.as_slice().into();
+        return body::shown(&m.body, most).into();
     }
+    out.truncate(body::shown(&out, most).len());
     out.into()
 }
 

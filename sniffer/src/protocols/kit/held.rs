@@ -3,6 +3,22 @@
 use smallvec::{Array, SmallVec};
 use std::sync::Arc;
 
+/// Memory that a buffer keeps for the next message. There may be very many connections, and one large message must not cost its memory for the rest of a
+/// long one.
+const SPARE: usize = 64 << 10;
+
+/// Clears a buffer that is used again.
+pub fn clear(buffer: &mut Vec<u8>) {
+    buffer.clear();
+    buffer.shrink_to(SPARE);
+}
+
+/// Clears a text that is used again.
+pub fn clear_text(text: &mut String) {
+    text.clear();
+    text.shrink_to(SPARE);
+}
+
 /// A value that can tell how much memory it keeps allocated.
 pub trait Held {
     /// Bytes that the value owns on the heap: capacity, not length. Its own `size_of` belongs to whoever contains it. Takes constant

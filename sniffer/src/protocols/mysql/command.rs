@@ -220,6 +220,11 @@ impl Statements {
         true
     }
 
+    /// Whether none is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
     /// Which statement was prepared last is not known any more.
     pub fn forget_last(&mut self) {
         self.last = None;

@@ -16,7 +16,7 @@ use crate::{
         Close, Context, Progress, Recovery, StreamParser,
         kit::{
             backlog::{Backlog, Limits},
-            held::Held,
+            held::{self, Held},
             resync::Resync,
             timers,
         },
@@ -154,6 +154,10 @@ impl StreamParser for Connection {
         timers::arm(cx, self.pending.iter().find(|c| !c.late).map(|next| next.time.after(timeout)));
     }
 
+    fn remembers(&self) -> bool {
+        !self.statements.is_empty() || self.packed.is_some()
+    }
+
     fn held(&self) -> usize {
         let packed = self.packed.as_ref().map_or(0, |sides| size_of::<[Side; 2]>() + sides.held());
         self.pending.held() + self.answer.held() + self.statements.held() + packed + self.scratch.held() + self.spare.held()
@@ -226,7 +230,10 @@ impl Connection {
         match (command.kind, command.late) {
             (Kind::Silent, _) => {}
             (_, true) => cx.count("unmatched_responses"),
-            _ => event::emit(&command, &self.answer, failed, &self.plugin.common, &mut self.scratch, cx),
+            _ => {
+                event::emit(&command, &self.answer, failed, &self.plugin.common, &mut self.scratch, cx);
+                held::clear(&mut self.scratch);
+            }
         }
         const SPARE: usize = 64 << 10;
         if command.text.capacity() <= SPARE {

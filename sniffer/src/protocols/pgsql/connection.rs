@@ -294,6 +294,10 @@ impl StreamParser for Connection {
         }
     }
 
+    fn remembers(&self) -> bool {
+        !self.statements.is_empty()
+    }
+
     fn held(&self) -> usize {
         let result = self.answer.text.held() + self.columns.as_ref().map_or(0, |columns| columns.held()) + self.formats.held();
         let named = self.statements.held() + self.portals.held() + self.unit.about.held() + self.last.held();

@@ -85,6 +85,11 @@ impl<V: Held> Named<V> {
         }
     }
 
+    /// Whether no name means anything. The unnamed one does not count: it lasts until the next statement.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Bytes allocated.
     pub fn held(&self) -> usize {
         let order = self.order.capacity() * size_of::<(u64, Name)>();

@@ -11,7 +11,7 @@ use super::{
     Close, Common, Context, Plugin, Probe, Progress, Protocol, Recovery, StreamParser,
     kit::{
         backlog::{Backlog, Limits},
-        held::Held,
+        held::{self, Held},
         shared::Shared,
     },
 };
@@ -294,6 +294,7 @@ impl Connection {
             self.mode = Mode::Asking;
         }
         event::emit(&request, reply, self.started[1], &self.plugin.common, &mut self.scratch, cx);
+        held::clear_text(&mut self.scratch);
     }
 
     /// Whether nobody asked for it: a message of a channel, one more confirmation of a command for several channels, a monitor's line.

@@ -20,7 +20,7 @@ use crate::{
         Close, Context, Progress, Recovery, StreamParser,
         kit::{
             backlog::{self, Backlog},
-            held::Held,
+            held::{self, Held},
             resync::Resync,
             timers,
         },
@@ -165,6 +165,7 @@ impl Connection {
         // A method with a known definition that is not one-way should have been answered.
         let missing = answer.is_none() && asked.method.as_ref().is_some_and(|method| !method.oneway);
         event::emit(asked, answer, missing, &self.plugin.shown(), &mut self.scratch, cx);
+        held::clear_text(&mut self.scratch);
     }
 
     /// A message is complete.
