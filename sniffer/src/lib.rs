@@ -15,6 +15,7 @@ pub mod engine;
 pub mod enrich;
 pub mod event;
 pub mod flow;
+pub mod memory;
 pub mod monitor;
 pub mod net;
 pub mod opening;

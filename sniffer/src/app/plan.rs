@@ -11,7 +11,7 @@ use crate::{
     engine::{ClaimedPorts, Configured, Settings},
     enrich::HostData,
     event::{Field, Summary, TRANSACTION},
-    flow,
+    flow, memory,
     net::Transport,
     opening::Opening,
     protocols::{PROTOCOLS, Protocol},
@@ -58,6 +58,8 @@ impl Planned {
 pub struct Plan {
     /// What is no module's own.
     pub general: General,
+    /// The bound on memory.
+    pub memory: memory::Options,
     /// At least one.
     pub interfaces: Vec<Interface>,
     /// For the log.
@@ -76,6 +78,7 @@ impl Plan {
     /// With file, line, key and what is allowed.
     pub fn read(root: &Node, file: Option<&Path>, before: Option<&Self>) -> Result<Self, config::Error> {
         let general = General::read(root)?;
+        let memory = memory::Options::read(root)?;
         let names: Vec<_> = PROTOCOLS.iter().map(|p| KnownProtocol { name: p.name, once: p.ports.is_empty() }).collect();
         let (protocols, warnings) = config::read_protocols(root, &names)?;
         let known = |config: ProtocolConfig| PROTOCOLS.iter().find(|p| p.name == config.name).map(|p| (*p, config));
@@ -92,7 +95,7 @@ impl Plan {
         // The section has to be there: an empty one will do.
         let there = root.get("packetbeat").contains("flows");
         let flows = if there { Some(flow::options::Options::read(&flows)?).filter(|flows| flows.enabled) } else { None };
-        Ok(Self { general, interfaces, warnings, protocols, ids, flows, root: root.clone() })
+        Ok(Self { general, memory, interfaces, warnings, protocols, ids, flows, root: root.clone() })
     }
 
     /// The whole configuration.

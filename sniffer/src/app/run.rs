@@ -171,10 +171,9 @@ impl Job<'_> {
         let timeout = self.plan.general.shutdown_timeout;
         // Before the threads: from here on a signal is an orderly end.
         let mut signals = Signals::new(timeout + GRACE + 2 * LEAVING)?;
-        let queue = queue::open(output.queue());
         let own = output.endpoints();
         let counters = output.counters();
-        let workers = self.start(&output, &queue, &who, &own)?;
+        let (workers, queue) = self.start(&output, &who, &own)?;
         let mut watch = Watch {
             workers,
             queue: queue.clone(),
@@ -215,7 +214,8 @@ impl Job<'_> {
         result
     }
 
-    fn start(&self, output: &Delivery, queue: &Arc<dyn Queue>, who: &Who, own: &[SocketAddr]) -> Result<Workers, Error> {
+    /// Opens the interfaces, divides `memory.max` among their workers and the queue, and starts the workers.
+    fn start(&self, output: &Delivery, who: &Who, own: &[SocketAddr]) -> Result<(Workers, Arc<dyn Queue>), Error> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut workers = Workers {
             threads: Vec::new(),
@@ -227,9 +227,22 @@ impl Job<'_> {
         };
         let mut ready = Vec::new();
         let publishers = self.plan.publishers(&super::opening(self.plan.root(), self.paths), who, output.wants_metadata())?;
+        let mut captures = Vec::new();
         for interface in &self.plan.interfaces {
             let publishing = self.plan.publishing(interface, &publishers, who)?;
-            let opened = self.open(interface, own)?;
+            captures.push((interface, publishing, self.open(interface, own)?));
+        }
+        let sources = captures.iter().map(|(.., opened)| opened.sources.len()).sum();
+        let mut options = output.queue();
+        let division = self.plan.memory.divide(sources, options.bytes);
+        if division.queue < options.bytes {
+            let (asked, given, max) = (options.bytes, division.queue, division.max);
+            log::warn!("queue.mem.bytes: {asked} bytes are more than three tenths of memory.max ({max}); the queue has {given}");
+        }
+        (options.bytes, options.batch_bytes) = (division.queue, division.batch);
+        self.metrics.set_gauge("memory.max", division.max as f64);
+        let queue = queue::open(options);
+        for (interface, publishing, opened) in captures {
             let device = opened.device.as_ref().map_or("file", |device| device.name.as_str());
             workers.captures.push(format!("{device} {}", opened.how()));
             let live = interface.file.is_none();
@@ -239,7 +252,7 @@ impl Job<'_> {
             let read_out = self.plan.general.shutdown_timeout / 2 + READ_OUT;
             let input = if live { Input::Live { read_out } } else { Input::File };
             for source in opened.sources {
-                let mut engine = Engine::new(settings.clone(), self.deliver(queue, live, &workers.stop))?;
+                let mut engine = Engine::new(settings.clone(), self.deliver(&queue, live, &workers.stop))?.within(&division.worker);
                 if let Some(view) = &self.view {
                     engine.show((view.observer)(Watched { live, stop: &workers.stop }));
                 }
@@ -254,7 +267,7 @@ impl Job<'_> {
             workers.spawn(index, worker, self.metrics.clone())?;
         }
         log::info!("sniffer is running: {} worker(s), output {}", workers.threads.len(), output.name());
-        Ok(workers)
+        Ok((workers, queue))
     }
 
     fn open(&self, interface: &Interface, own: &[SocketAddr]) -> Result<Capture, Error> {

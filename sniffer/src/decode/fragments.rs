@@ -6,7 +6,11 @@
 
 use super::{Addresses, ip::FragmentPosition};
 
-use crate::{net::Realm, time::Timestamp};
+use crate::{
+    memory::{Kind, Share},
+    net::Realm,
+    time::Timestamp,
+};
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::{collections::VecDeque, time::Duration};
@@ -95,19 +99,46 @@ struct Datagram {
 }
 
 /// The incomplete datagrams.
-#[derive(Default)]
 pub(super) struct Fragments {
     datagrams: HashMap<Key, Datagram, foldhash::fast::RandomState>,
     /// Keys and numbers in the order in which the datagrams started; may contain datagrams that are gone.
     order: VecDeque<(Key, u64)>,
     begun: u64,
-    /// Sum of `data.len()` over all datagrams.
+    /// Sum of [`Datagram::held`] over all datagrams.
     bytes: usize,
+    /// Upper limit of `bytes`.
+    limit: usize,
     whole: Vec<u8>,
     pub counters: Counters,
+    share: Share,
+}
+
+impl Default for Fragments {
+    fn default() -> Self {
+        Self::within(MAX_BYTES, Share::default())
+    }
 }
 
 impl Fragments {
+    /// No datagrams; incomplete ones may hold `limit` bytes together.
+    pub fn within(limit: usize, share: Share) -> Self {
+        Self {
+            datagrams: HashMap::default(),
+            order: VecDeque::new(),
+            begun: 0,
+            bytes: 0,
+            limit: limit.min(MAX_BYTES),
+            whole: Vec::new(),
+            counters: Counters::default(),
+            share,
+        }
+    }
+
+    /// Bytes allocated.
+    pub fn held(&self) -> usize {
+        self.bytes + self.whole.capacity() + self.datagrams.allocation_size() + self.order.capacity() * size_of::<(Key, u64)>()
+    }
+
     /// The payload of the last completed datagram.
     pub fn whole(&self) -> &[u8] {
         &self.whole
@@ -122,24 +153,24 @@ impl Fragments {
             self.begin(key, fragment.time);
         }
         let Some(datagram) = self.datagrams.get_mut(&key) else { return AddResult::Incomplete };
-        let before = datagram.data.len();
+        let before = datagram.held();
         let fits = datagram.add(fragment, &mut self.counters);
         if !fits {
             datagram.invalid = true;
             datagram.data = Vec::new();
             datagram.ranges = SmallVec::new();
         }
-        self.bytes = (self.bytes + datagram.data.len()).saturating_sub(before);
+        self.bytes = (self.bytes + datagram.held()).saturating_sub(before);
         if datagram.is_complete() {
             let protocol = datagram.protocol;
             if let Some(datagram) = self.datagrams.remove(&key) {
-                self.bytes = self.bytes.saturating_sub(datagram.data.len());
+                self.bytes = self.bytes.saturating_sub(datagram.held());
                 self.whole = datagram.data;
             }
             self.counters.reassembled += 1;
             return AddResult::Complete(protocol);
         }
-        while self.bytes > MAX_BYTES && self.evict_oldest() {}
+        while self.bytes > self.limit && self.evict_oldest() {}
         AddResult::Incomplete
     }
 
@@ -187,7 +218,10 @@ impl Fragments {
             if let Some(datagram) = self.datagrams.get(&key)
                 && datagram.number == number
             {
-                self.counters.evicted += u64::from(!datagram.invalid);
+                if !datagram.invalid {
+                    self.counters.evicted += 1;
+                    self.share.warn_once(Kind::Fragments);
+                }
                 self.forget(&key);
                 return true;
             }
@@ -197,12 +231,18 @@ impl Fragments {
 
     fn forget(&mut self, key: &Key) {
         if let Some(datagram) = self.datagrams.remove(key) {
-            self.bytes = self.bytes.saturating_sub(datagram.data.len());
+            self.bytes = self.bytes.saturating_sub(datagram.held());
         }
     }
 }
 
 impl Datagram {
+    /// Bytes allocated.
+    fn held(&self) -> usize {
+        let ranges = if self.ranges.spilled() { self.ranges.capacity() * size_of::<(u32, u32)>() } else { 0 };
+        self.data.capacity() + ranges
+    }
+
     /// Adds a fragment; returns false if it makes the datagram invalid.
     fn add(&mut self, fragment: &Fragment<'_>, counters: &mut Counters) -> bool {
         if self.invalid {

@@ -15,7 +15,7 @@ mod tunnel;
 
 pub use packet::{Addresses, Icmp, Ips, Layer4, Macs, OtherPayload, Packet, Tcp, TcpFlags, Udp};
 
-use crate::capture::Frame;
+use crate::{capture::Frame, memory::Share};
 use fragments::Fragments;
 
 /// Why a frame could not be decoded to a [`Packet`].
@@ -60,6 +60,17 @@ impl Decoder {
     /// Makes a decoder that has no incomplete datagrams and counters of 0.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A decoder without state whose fragments are bounded by `share`.
+    pub fn within(share: &Share) -> Self {
+        let fragments = std::array::from_fn(|_| Fragments::within(share.fragments() / FRAGMENT_LEVELS, share.clone()));
+        Self { fragments, ..Self::default() }
+    }
+
+    /// Bytes allocated for fragments.
+    pub fn held(&self) -> usize {
+        self.fragments.iter().map(Fragments::held).sum()
     }
 
     /// Decodes the headers of `frame`. A fragment that completes its datagram yields the complete datagram; any other

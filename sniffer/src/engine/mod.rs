@@ -14,6 +14,7 @@ use crate::{
     capture::{Frame, control::Control},
     config,
     decode::Decoder,
+    memory::Share,
     publish::{Deliver, Sink, observer::Observer},
     time::Timestamp,
 };
@@ -40,6 +41,12 @@ impl Engine {
     /// Shows each event from now on to `observer`, beside delivering its document.
     pub fn show(&mut self, observer: Box<dyn Observer>) {
         self.pipeline.show(observer);
+    }
+
+    /// The same engine with another share of `memory.max`. To be called before the first frame.
+    #[must_use]
+    pub fn within(self, share: &Share) -> Self {
+        Self { decoder: Decoder::within(share), pipeline: self.pipeline.within(share), ..self }
     }
 
     /// Goes on with other settings. An open connection keeps the parser that it has; a protocol that is configured no more gets no new connections. The
@@ -86,6 +93,7 @@ impl Engine {
     pub fn counters(&self, each: &mut dyn FnMut(&str, u64)) {
         each("capture.frames", self.frames);
         self.decoder.counters().for_each(|(name, n)| each(name, n));
+        each("decode.held", self.decoder.held() as u64);
         self.pipeline.counters(each);
     }
 }

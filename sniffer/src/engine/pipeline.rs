@@ -6,6 +6,7 @@ use crate::{
     config,
     decode::{Layer4, Packet, Tcp},
     flow::table::FlowTable,
+    memory::{Kind, Share},
     net::{Direction, Peers},
     protocols::Probe,
     publish::{PublisherId, Sink, observer::Observer},
@@ -41,10 +42,15 @@ pub(super) struct Pipeline {
     drained: Timestamp,
     drain_failures: u64,
     own_packets: u64,
+    /// Requests in datagrams that were given up because plugins held too much.
+    evicted_datagrams: u64,
+    /// What may be held.
+    share: Share,
 }
 
 impl Pipeline {
     pub(super) fn new(settings: Arc<Settings>, sink: Sink) -> Result<Self, config::Error> {
+        let share = Share::default();
         Ok(Self {
             plugins: settings.open()?,
             conversations: Conversations::default(),
@@ -52,7 +58,7 @@ impl Pipeline {
             streams: Streams::default(),
             totals: Totals::default(),
             verdicts: Verdicts::default(),
-            flows: flow_table(&settings),
+            flows: flow_table(&settings, &share),
             sink,
             settings,
             now: Timestamp::default(),
@@ -60,7 +66,20 @@ impl Pipeline {
             drained: Timestamp::default(),
             drain_failures: 0,
             own_packets: 0,
+            evicted_datagrams: 0,
+            share,
         })
+    }
+
+    /// See [`super::Engine::within`].
+    pub(super) fn within(self, share: &Share) -> Self {
+        Self {
+            streams: Streams::within(share.clone()),
+            flows: flow_table(&self.settings, share),
+            sink: self.sink.within(share.clone()),
+            share: share.clone(),
+            ..self
+        }
     }
 
     /// See [`super::Engine::replace_settings`].
@@ -82,7 +101,7 @@ impl Pipeline {
             if let Some(flows) = &mut self.flows {
                 flows.finish(self.now, &mut self.sink, PublisherId::FLOWS);
             }
-            self.flows = flow_table(&self.settings);
+            self.flows = flow_table(&self.settings, &self.share);
         }
         let mut given_up = self.given_up.take().unwrap_or_default();
         given_up.add_given_up(before.tcp(), self.settings.tcp());
@@ -134,6 +153,36 @@ impl Pipeline {
         {
             flows.report(self.now, &mut self.sink, PublisherId::FLOWS);
         }
+        self.keep_within_share();
+    }
+
+    /// Bytes that flows hold.
+    #[inline]
+    fn held_by_flows(&self) -> usize {
+        self.flows.as_ref().map_or(0, FlowTable::held)
+    }
+
+    /// Evicts until everything together holds no more than the share allows. Fragments have a part of their own; flows are at most half; of the rest,
+    /// plugins may keep their part, and connections have what is left.
+    #[inline]
+    fn keep_within_share(&mut self) {
+        let room = self.share.state().saturating_sub(self.share.fragments() + self.held_by_flows());
+        if self.streams.held() + self.plugins.held() > room {
+            self.evict(room);
+        }
+    }
+
+    #[cold]
+    fn evict(&mut self, room: usize) {
+        let excess = (self.streams.held() + self.plugins.held()).saturating_sub(room);
+        let most = self.share.plugins().max(self.plugins.held().saturating_sub(excess));
+        let evicted = self.plugins.evict(most, self.now, &mut self.sink, self.settings.strict);
+        if evicted > 0 {
+            self.evicted_datagrams += evicted;
+            self.share.warn_once(Kind::Datagram);
+        }
+        let left = room.saturating_sub(self.plugins.held());
+        self.with_streams(self.now, |streams, env| streams.evict_until(left, env));
     }
 
     /// Returns the number of the segment's connection, when a protocol claims it.
@@ -180,6 +229,7 @@ impl Pipeline {
         if let Some(flows) = &mut self.flows {
             flows.report(self.now, &mut self.sink, PublisherId::FLOWS);
         }
+        self.keep_within_share();
     }
 
     /// See [`super::Engine::exchange`].
@@ -224,6 +274,8 @@ impl Pipeline {
         each("tcp.open", self.streams.len() as u64);
         each("tcp.held", self.streams.held() as u64);
         each("plugins.held", self.plugins.held() as u64);
+        each("plugins.evicted", self.evicted_datagrams);
+        each("flows.held", self.held_by_flows() as u64);
         if let Some(flows) = &self.flows {
             flows.counters().for_each(|(name, n)| each(name, n));
             each("flows.drain_failures", self.drain_failures);
@@ -250,8 +302,8 @@ impl Pipeline {
     }
 }
 
-fn flow_table(settings: &Settings) -> Option<FlowTable> {
-    settings.flows.clone().map(|options| FlowTable::new(options, settings.strict))
+fn flow_table(settings: &Settings, share: &Share) -> Option<FlowTable> {
+    settings.flows.clone().map(|options| FlowTable::within(options, settings.strict, share))
 }
 
 /// Whether a packet is of a connection between this host and one of the outputs.

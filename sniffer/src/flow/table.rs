@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     decode::{Layer4, Packet},
+    memory::{Kind, Share},
     net::{Count, FlowRecord, LastIcmp, MacPair},
     publish::{PublisherId, Sink},
     time::Timestamp,
@@ -20,7 +21,7 @@ use crate::{
 use hashbrown::HashTable;
 use std::{hash::BuildHasher, time::Duration};
 
-/// Most flows at a time, per worker; about 60 MB. Packetbeat has no limit and grows during a port scan.
+/// Most flows at a time, per worker, where the worker's share of `memory.max` allows so many. Packetbeat has no limit and grows during a port scan.
 pub const MAX_FLOWS: usize = 1 << 18;
 /// Most ended flows that wait for [`FlowTable::report`]; further ones are lost and counted. The engine calls it before
 /// that.
@@ -54,6 +55,9 @@ impl Flow {
     }
 }
 
+/// What a flow takes at most, with its entries in the index and among the times, and with room for growth.
+const PER_FLOW: usize = size_of::<Option<Flow>>() * 5 / 4 + 48;
+
 /// Totals since start.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counters {
@@ -82,6 +86,7 @@ pub struct FlowTable {
     sweep: Option<Sweep>,
     /// Flows that ended and were not reported yet.
     ended: Vec<Flow>,
+    share: Share,
     counters: Counters,
 }
 
@@ -90,6 +95,18 @@ impl FlowTable {
     /// once, at the end.
     pub fn new(options: Options, strict: bool) -> Self {
         Self::with_room_for(options, strict, MAX_FLOWS)
+    }
+
+    /// The same, with flows that take at most `bytes` and are at most [`MAX_FLOWS`].
+    pub fn within(options: Options, strict: bool, share: &Share) -> Self {
+        let most = MAX_FLOWS.min(share.flows() / PER_FLOW);
+        Self { share: share.clone(), ..Self::with_room_for(options, strict, most) }
+    }
+
+    /// Bytes allocated for flows.
+    pub fn held(&self) -> usize {
+        let entries = self.flows.capacity() * size_of::<Option<Flow>>() + self.ended.capacity() * size_of::<Flow>();
+        entries + self.index.allocation_size() + self.free_places.capacity() * size_of::<u32>() + self.expiry.held()
     }
 
     pub(super) fn with_room_for(options: Options, strict: bool, max_flows: usize) -> Self {
@@ -105,6 +122,7 @@ impl FlowTable {
             expiry: Expiry::default(),
             sweep,
             ended: Vec::new(),
+            share: Share::default(),
             counters: Counters::default(),
         }
     }
@@ -162,6 +180,10 @@ impl FlowTable {
                 place
             }
             None => {
+                if self.flows.len() == self.flows.capacity() {
+                    // By a quarter, not by half: the table is a large part of the worker's memory.
+                    self.flows.reserve_exact((self.flows.len() / 4).max(64).min(self.max_flows));
+                }
                 self.flows.push(Some(flow));
                 self.flows.len() as u32 - 1 // below `max_flows`
             }
@@ -193,6 +215,7 @@ impl FlowTable {
                 continue;
             }
             self.counters.evicted += 1;
+            self.share.warn_once(Kind::Flow);
             if let Some(flow) = self.remove(place) {
                 self.report_later(flow);
             }

@@ -11,6 +11,11 @@ pub(super) struct Expiry {
 }
 
 impl Expiry {
+    /// Bytes allocated.
+    pub fn held(&self) -> usize {
+        self.heap.capacity() * size_of::<Reverse<(Timestamp, u32)>>()
+    }
+
     pub fn push(&mut self, due: Timestamp, flow: u32) {
         self.heap.push(Reverse((due, flow)));
     }

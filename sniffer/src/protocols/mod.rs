@@ -127,6 +127,12 @@ pub trait Plugin: Send {
     /// The end: no more packets will come. What still waits is reported, or lost.
     fn on_end(&mut self, _cx: &mut Context<'_>) {}
 
+    /// The plugins of this worker hold too much: gives up the request that has waited longest, and reports it as one without a response.
+    /// Returns false when none waits.
+    fn evict(&mut self, _cx: &mut Context<'_>) -> bool {
+        false
+    }
+
     /// Bytes that it has allocated for conversations, beyond its own `size_of`, as [`StreamParser::held`] counts them. Its parsers'
     /// bytes are not among them.
     fn held(&self) -> usize;

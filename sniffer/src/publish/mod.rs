@@ -17,11 +17,12 @@ pub use settings::{Identity, Publisher, Publishers, Publishing, VERSION};
 
 use crate::{
     event::{Head, Whole, Writing},
+    memory::{self, Share},
     net::{FlowRecord, Peers},
     processors::{Chain, Instances},
     time::{TimeText, Timestamp},
 };
-use codec::Encoded;
+use codec::{Bounded, Encoded};
 use observer::{Kept, Observer, Observing};
 use serde::Serialize;
 use std::sync::Arc;
@@ -35,7 +36,7 @@ pub struct Record {
     pub body: Box<[u8]>,
 }
 
-/// Records delivered at once. Waking the output for every record would cost more than producing it.
+/// Records delivered at once, unless they have many bytes ([`Share::batch`]). Waking the output for every record would cost more than producing it.
 const BATCH: usize = 256;
 
 /// Receives one document.
@@ -66,6 +67,9 @@ pub struct Sink {
     none: Chain,
     at_once: bool,
     observing: Option<Observing>,
+    /// Bytes of `batch`.
+    batch_bytes: usize,
+    share: Share,
 }
 
 impl Sink {
@@ -88,9 +92,17 @@ impl Sink {
             none,
             at_once: false,
             observing: None,
+            batch_bytes: 0,
+            share: Share::default(),
         };
         sink.prepare();
         sink
+    }
+
+    /// The same sink with the limits of `share` for documents and batches.
+    #[must_use]
+    pub fn within(self, share: Share) -> Self {
+        Self { share, ..self }
     }
 
     /// Makes a sink for tests: documents without constants, delivered one by one.
@@ -116,6 +128,9 @@ impl Sink {
         let kept = self.write(publisher, head.start.or(head.end).unwrap_or_default(), &whole);
         if let (Some(kept), Some(observing)) = (kept, &mut self.observing) {
             observing.transaction(publisher, (peers, head), &whole, (kept, &self.scratch));
+        }
+        if self.scratch.capacity() > KEPT {
+            self.scratch = Vec::new();
         }
     }
 
@@ -144,6 +159,7 @@ impl Sink {
     /// after a number of frames.
     pub fn flush(&mut self) {
         if !self.batch.is_empty() {
+            self.batch_bytes = 0;
             (self.deliver)(std::mem::take(&mut self.batch));
         }
         if self.publishing.changes() != self.changes {
@@ -195,7 +211,9 @@ impl Sink {
             return None;
         }
         self.scratch.clear();
-        let encoded = codec::encode(document, chain, &self.state.host_data, &mut self.instances, &mut self.scratch);
+        let most = self.share.document();
+        let encoded =
+            codec::encode(document, chain, &self.state.host_data, &mut self.instances, &mut Bounded::new(&mut self.scratch, most));
         self.finish(publisher, time, encoded)
     }
 
@@ -206,14 +224,23 @@ impl Sink {
                 if self.batch.capacity() == 0 {
                     self.batch.reserve_exact(if self.at_once { 1 } else { BATCH });
                 }
-                self.batch.push(Record { route: Route { target, pipeline, time }, body: self.scratch.as_slice().into() });
                 kept = self.observing.as_ref().map(|observing| observing.kept(publisher, edited));
+                // A large document becomes the record without a copy, unless the observer still reads it.
+                let body = match self.scratch.len() > KEPT && kept.is_none() {
+                    true => std::mem::take(&mut self.scratch).into_boxed_slice(),
+                    false => self.scratch.as_slice().into(),
+                };
+                self.batch_bytes += body.len() + size_of::<Record>();
+                self.batch.push(Record { route: Route { target, pipeline, time }, body });
             }
             Encoded::Dropped => self.count(publisher, "filtered"),
             Encoded::Failed => self.count(publisher, "not_encoded"),
+            Encoded::TooLarge => {
+                self.count(publisher, "too_large");
+                self.share.warn_once(memory::Kind::Document);
+            }
         }
-        self.scratch.shrink_to(KEPT);
-        if self.at_once || self.batch.len() >= BATCH {
+        if self.at_once || self.batch.len() >= BATCH || self.batch_bytes >= self.share.batch() {
             self.flush();
         }
         kept

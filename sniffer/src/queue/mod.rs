@@ -40,7 +40,7 @@ pub trait Queue: Send + Sync {
     /// Adds records in their order; returns how many were dropped. A closed queue drops all of them.
     fn push(&self, records: Vec<Record>, full: WhenFull) -> usize;
 
-    /// Waits for the next records and hands out at least one and at most `max`: first those that were given back, in order of their
+    /// Waits for the next records and hands out at least one and at most `max`, no more bytes than the options say (or one record): first those that were given back, in order of their
     /// numbers, then new ones. `None` when the queue is closed and every record is settled. Dropping the future loses no record.
     fn next(self: Arc<Self>, max: usize) -> BoxFuture<'static, Option<Batch>>;
 
@@ -70,7 +70,10 @@ pub fn open(options: Options) -> Arc<dyn Queue> {
     Arc::new(memory::Memory::new(options))
 }
 
+/// What a record costs besides its body: its place in the queue, its size there while it is handed out, and the allocation of its body.
+const OVERHEAD: usize = size_of::<Record>() + size_of::<usize>() + 16;
+
 /// The bytes that a record counts towards limits.
 fn size(record: &Record) -> usize {
-    record.body.len() + size_of::<Record>()
+    record.body.len() + OVERHEAD
 }

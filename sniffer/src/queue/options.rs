@@ -15,6 +15,8 @@ pub struct Options {
     /// Most bytes that the queue holds, including events handed out and not settled. Packetbeat does not have this setting; it bounds
     /// memory when events have bodies of a megabyte.
     pub bytes: usize,
+    /// Most bytes that are handed out at once, unless a single event is larger. Follows from `bytes`.
+    pub batch_bytes: usize,
     /// When the queue hands out a batch.
     pub flush: Flush,
 }
@@ -30,7 +32,7 @@ pub struct Flush {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { events: 3200, bytes: 64 << 20, flush: Flush::default() }
+        Self { events: 3200, bytes: 64 << 20, batch_bytes: 4 << 20, flush: Flush::default() }
     }
 }
 
@@ -52,9 +54,11 @@ impl Options {
         if events < FEWEST_EVENTS {
             return Err(node.error(format!("queue.mem.events: {events} is less than {FEWEST_EVENTS}")));
         }
+        let bytes = given.bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(defaults.bytes);
         Ok(Self {
             events,
-            bytes: given.bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(defaults.bytes),
+            bytes,
+            batch_bytes: bytes / 16,
             flush: Flush {
                 min_events: given.flush.min_events.unwrap_or(defaults.flush.min_events).min(events),
                 timeout: given.flush.timeout.unwrap_or(defaults.flush.timeout),
@@ -101,7 +105,7 @@ mod tests {
         let options =
             read("{output: {x: {queue: {mem: {events: 99}}}}, queue: {mem: {events: 64, bytes: 1MiB, flush: {timeout: 1s}}}}").unwrap();
         let flush = Flush { min_events: 64, timeout: Duration::from_secs(1) };
-        assert_eq!(options, Options { events: 64, bytes: 1 << 20, flush });
+        assert_eq!(options, Options { events: 64, bytes: 1 << 20, batch_bytes: 1 << 16, flush });
         let options = read("output: {x: {queue: {mem: {events: 5000, flush.min_events: 7}}}}").unwrap();
         let flush = Flush { min_events: 7, ..Flush::default() };
         assert_eq!(options, Options { events: 5000, flush, ..Options::default() });

@@ -274,10 +274,10 @@ impl Connection {
         }
     }
 
-    /// Bytes held for this connection: early segments, bytes kept for the parser, and the parser's own.
+    /// Bytes allocated for this connection: early segments, bytes kept for the parser with their times, and the parser with its own.
     pub(super) fn held(&self) -> usize {
-        let parser = if let Reader::Parser(parser) = &self.reader { parser.held() } else { 0 };
-        self.halves.iter().map(|half| half.order.held() + half.pending.kept()).sum::<usize>() + parser
+        let parser = if let Reader::Parser(parser) = &self.reader { size_of_val(&**parser) + parser.held() } else { 0 };
+        self.halves.iter().map(|half| half.order.held() + half.pending.held()).sum::<usize>() + parser
     }
 
     fn close(&mut self, half: usize, why: Close, env: &mut Env<'_>) {

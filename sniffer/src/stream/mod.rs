@@ -1,9 +1,10 @@
 //! TCP connections: which segments count ([`acceptance`]), segments in order ([`reassembly`]), bytes kept between calls of a parser ([`pending`]), the connection with its parser
-//! ([`connection`]), and the table of all connections of a worker ([`Streams`]). Also what says which protocol reads: [`ports`], [`probe`],
+//! ([`connection`]), and the table of all connections of a worker ([`Streams`]) with its order of eviction (`order`). Also what says which protocol reads: [`ports`], [`probe`],
 //! [`plugins`]. Not here: datagrams and flows.
 
 mod acceptance;
 pub mod connection;
+mod order;
 pub mod pending;
 pub mod plugins;
 pub mod ports;
@@ -110,6 +111,10 @@ totals! {
     given_up = "tcp.given_up",
     /// Connections closed because nothing was seen of them for long.
     idle = "tcp.idle",
-    /// Connections that had to go because there were too many.
+    /// Connections with data that were evicted, because there were too many or they held too much.
     evicted = "tcp.evicted",
+    /// Half-open connections that were evicted: only one side was seen, or no data.
+    evicted_half_open = "tcp.evicted_half_open",
+    /// Idle connections that were evicted although their parser remembers something.
+    evicted_remembered = "tcp.evicted_remembered",
 }

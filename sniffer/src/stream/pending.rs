@@ -112,6 +112,11 @@ impl Pending {
         self.skip
     }
 
+    /// Bytes allocated for what is kept and for its times.
+    pub fn held(&self) -> usize {
+        self.kept.capacity() + self.times.capacity() * size_of::<(usize, Timestamp)>()
+    }
+
     /// Bytes kept.
     pub fn kept(&self) -> usize {
         self.kept.len()

@@ -7,6 +7,9 @@ use crate::{
     time::Timestamp,
 };
 
+/// Requests that a plugin gives up before the sum is looked at again.
+const EVICTED_AT_ONCE: usize = 64;
+
 /// The plugins of one worker, by [`PublisherId`].
 #[derive(Default)]
 pub struct Plugins {
@@ -87,6 +90,30 @@ impl Plugins {
         *wake = cx.wake();
         let before = std::mem::replace(held, plugin.held());
         self.held = self.held - before + *held;
+    }
+
+    /// Makes the plugin that holds most give up requests until all plugins together hold at most `bytes`. Returns how many were given up.
+    pub fn evict(&mut self, bytes: usize, now: Timestamp, sink: &mut Sink, strict: bool) -> u64 {
+        let mut evicted = 0;
+        while self.held > bytes {
+            let largest = (0..).zip(&self.entries).filter_map(|(id, entry)| Some((entry.as_ref()?.held, id))).max();
+            let Some((before, id)) = largest else { break };
+            let (excess, mut found) = (self.held - bytes, false);
+            let with = Call { now, peers: Peers::unspecified(), sink, strict, missing: 0 };
+            self.call(PublisherId(id), with, |plugin, cx| {
+                for _ in 0..EVICTED_AT_ONCE {
+                    found = plugin.evict(cx);
+                    evicted += u64::from(found);
+                    if !found || plugin.held() + excess <= before {
+                        break;
+                    }
+                }
+            });
+            if !found {
+                break;
+            }
+        }
+        evicted
     }
 
     /// Wakes the plugins whose time has come at `now`. With `strict` their timers are dropped.

@@ -14,6 +14,8 @@ use std::{collections::VecDeque, time::Duration};
 const MOST_EARLY_BYTES: usize = 1 << 20;
 /// Early segments held for one direction: each costs more than its bytes.
 const MOST_EARLY: usize = 1024;
+/// What an allocation costs besides its bytes, in most allocators.
+const ALLOCATION: usize = 16;
 /// A retransmission fills a hole within a few round trips; after this time it does not come any more.
 const HOLE: Duration = Duration::from_secs(3);
 /// A hole that the receiver acknowledged is only filled by packets that the capture reordered.
@@ -216,7 +218,7 @@ impl Reassembler {
 
     /// Bytes allocated for early segments.
     pub fn held(&self) -> usize {
-        self.early_bytes + self.early.capacity() * size_of::<Early>()
+        self.early_bytes + self.early.capacity() * size_of::<Early>() + self.early.len() * ALLOCATION
     }
 
     /// Drops the early segments.

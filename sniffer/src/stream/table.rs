@@ -1,9 +1,15 @@
-//! The table of a worker's connections: finds the one that a segment belongs to, evicts the one that has been idle the longest, ends idle
-//! ones, and runs timers.
+//! The table of a worker's connections: finds the one that a segment belongs to, evicts connections when there are too many or they hold too much,
+//! ends idle ones, and runs timers. The order of eviction is in [`super::order`].
 
-use super::{Env, connection::Connection, ports::Claim};
+use super::{
+    Env,
+    connection::Connection,
+    order::{Class, Order},
+    ports::Claim,
+};
 use crate::{
     decode::Tcp,
+    memory::{Kind, Share},
     net::{FlowKey, Peers, Realm, Transport},
     protocols::Close,
     time::Timestamp,
@@ -11,24 +17,29 @@ use crate::{
 use hashbrown::HashMap;
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, VecDeque},
+    collections::BinaryHeap,
     hash::{Hash, Hasher},
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
-/// Connections of one worker. Each costs some 500 bytes and its parser's; the ones heard of longest ago go first.
+/// Connections of one worker that are not over.
 const MOST_CONNECTIONS: usize = 100_000;
-/// Bytes that all connections of one worker hold for incomplete messages and early segments.
-const MOST_HELD: usize = 256 << 20;
 /// Without a packet for this long a connection is over: a parser that joins again later misses nothing.
 const IDLE: Duration = Duration::from_secs(60);
-/// And a connection whose parser remembers something: long enough for database sessions that pause.
+/// A connection whose parser remembers something lasts so long: database sessions pause.
 const LONG_IDLE: Duration = Duration::from_secs(3600);
+/// Of all connections and of all bytes, one in so many may be idle ones that are kept because their parser remembers something.
+const REMEMBERED: usize = 4;
 /// Connections that stay in the table after their end, so that late retransmissions do not open a new one.
 const MOST_OVER: usize = 4096;
 /// And for how long: twice the time a segment may live in practice.
 const OVER: Duration = Duration::from_secs(60);
+/// Half-open connections are evicted first when all of them hold at least one byte in so many. Where they hold less, evicting them would free nothing
+/// to speak of.
+const HALF_OPEN_PART: usize = 8;
+/// Timers of connections that are gone are dropped when there are so many more timers than connections.
+const STALE_TIMERS: usize = 1024;
 
 /// What the packets of a connection have in common.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,59 +75,89 @@ struct Slot {
     key: Key,
     /// Counts the connections that had this slot, so that a timer of an earlier one does not wake this one.
     turn: u32,
-    /// Neighbours in the order of last packets; `NONE` at the ends.
-    newer: usize,
-    older: usize,
+    /// Which halves sent something: a bit each.
+    seen: u8,
+    /// Whether data was seen.
+    data: bool,
+    /// When the last packet came; of a connection that is over, when it ended.
     last: Timestamp,
+    /// The number of the last use: [`Streams::uses`] then.
+    used: u64,
     /// The earliest timer that was set.
     armed: Option<Timestamp>,
     /// Bytes held, as counted in `Streams::held`.
     held: usize,
 }
 
-const NONE: usize = usize::MAX;
+impl Slot {
+    /// The class of a connection that is in use.
+    fn class(&self) -> Class {
+        if self.connection.is_over() {
+            Class::Over
+        } else if self.seen != 0b11 || !self.data {
+            Class::HalfOpen
+        } else if self.held > Class::LARGE {
+            Class::Large
+        } else {
+            Class::Small
+        }
+    }
+}
 
 /// The connections of one worker.
 pub struct Streams {
     by_key: HashMap<Key, usize, foldhash::fast::RandomState>,
     slots: Vec<Option<Slot>>,
     free: Vec<Place>,
-    newest: usize,
-    oldest: usize,
+    order: Order,
     timers: BinaryHeap<Reverse<(Timestamp, Place)>>,
-    over: VecDeque<(Timestamp, Place)>,
+    /// The sum of what all connections hold.
     held: usize,
+    /// Packets that were taken.
+    uses: u64,
     opened: u64,
     /// The number of the last connection that was open at [`Streams::count_earlier`], and how many of those still are.
     last_earlier: u64,
     earlier: usize,
     most: usize,
-    most_held: usize,
+    /// Bytes that connections may hold together.
+    budget: usize,
+    share: Share,
 }
 
 impl Default for Streams {
     fn default() -> Self {
-        Self::new(MOST_CONNECTIONS, MOST_HELD)
+        Self::within(Share::default())
     }
 }
 
 impl Streams {
-    /// At most `most` connections, which hold at most `most_held` bytes.
-    pub fn new(most: usize, most_held: usize) -> Self {
+    /// What a connection takes that holds nothing yet.
+    pub const PER_CONNECTION: usize = size_of::<Option<Slot>>() + size_of::<Connection>();
+
+    /// Connections within the share of a worker.
+    pub fn within(share: Share) -> Self {
+        // So many that hold nothing take half of the share at the most, with the tables' entries.
+        let most = MOST_CONNECTIONS.min(share.state() / (4 * Self::PER_CONNECTION));
+        Self { share: share.clone(), ..Self::new(most, share.state()) }
+    }
+
+    /// At most `most` connections that are not over, which hold at most `budget` bytes.
+    pub fn new(most: usize, budget: usize) -> Self {
         Self {
             by_key: HashMap::default(),
             slots: Vec::new(),
             free: Vec::new(),
-            newest: NONE,
-            oldest: NONE,
+            order: Order::default(),
             timers: BinaryHeap::new(),
-            over: VecDeque::new(),
             held: 0,
+            uses: 0,
             opened: 0,
             last_earlier: 0,
             earlier: 0,
             most: most.max(1),
-            most_held,
+            budget,
+            share: Share::default(),
         }
     }
 
@@ -130,9 +171,16 @@ impl Streams {
         self.by_key.is_empty()
     }
 
-    /// Bytes that all connections hold.
+    /// Bytes that all connections hold, and the table itself.
     pub fn held(&self) -> usize {
-        self.held
+        let timers = self.timers.capacity() * size_of::<Reverse<(Timestamp, Place)>>();
+        self.held + self.by_key.allocation_size() + self.order.held() + timers + self.free.capacity() * size_of::<Place>()
+    }
+
+    /// Bytes that the connections hold beyond what each of them takes.
+    #[cfg(test)]
+    pub(super) fn held_beyond(&self) -> usize {
+        self.held - self.len() * Self::PER_CONNECTION
     }
 
     /// From here on [`Streams::earlier`] counts the connections that are open now.
@@ -179,16 +227,16 @@ impl Streams {
             (None, None) if segment.wire_payload == 0 && !segment.flags.syn() => return None,
             (None, None) => self.open(key, half, source, destination, claim?, env),
         };
-        self.touch(at, env.now);
         let slot = self.slots[at].as_mut()?;
+        slot.seen |= 1 << half;
+        slot.data |= segment.wire_payload > 0;
         let was_over = slot.connection.is_over();
         slot.connection.segment(half, segment, env);
         let number = slot.connection.number;
-        if slot.connection.is_over() && !was_over {
-            let turn = slot.turn;
-            self.over.push_back((env.now.after(OVER), (at, turn)));
+        if !was_over {
+            slot.last = env.now;
         }
-        self.settle(at, env);
+        self.settle(at, !was_over, env);
         self.make_room(env);
         Some(number)
     }
@@ -201,53 +249,65 @@ impl Streams {
             self.timers.pop();
             if let Some(slot) = self.at(place) {
                 slot.armed = None;
+                let was_over = slot.connection.is_over();
                 slot.connection.expire(env);
-                self.settle(place.0, env);
+                if slot.connection.is_over() && !was_over {
+                    slot.last = env.now;
+                    self.settle(place.0, true, env);
+                } else {
+                    self.settle(place.0, false, env);
+                }
             }
         }
-        while let Some(&(due, place)) = self.over.front()
-            && (due <= env.now || self.over.len() > MOST_OVER)
-        {
-            self.over.pop_front();
-            if self.at(place).is_some_and(|slot| slot.connection.is_over()) {
-                self.remove(place.0);
-            }
+        while let Some(at) = self.oldest(Class::Over, OVER, env.now) {
+            self.remove(at);
         }
         if !env.strict {
             self.end_idle(env);
         }
+        self.make_room(env);
     }
 
-    /// Ends connections that have been idle for too long. One whose parser remembers something is moved to the newest end of the list, to be looked at
-    /// again when all others had their turn.
+    /// Ends connections that have been idle for too long. One whose parser remembers something becomes [`Class::Remembered`].
     fn end_idle(&mut self, env: &mut Env<'_>) {
-        for _ in 0..self.by_key.len() {
-            let Some(slot) = self.slots.get(self.oldest).and_then(Option::as_ref) else { return };
-            if slot.last.after(IDLE) > env.now {
-                return;
-            }
-            let oldest = self.oldest;
-            if slot.connection.remembers() && slot.last.after(LONG_IDLE) > env.now {
-                self.unlink(oldest);
-                self.link_newest(oldest);
-            } else {
-                env.totals.idle += 1;
-                self.end(oldest, Close::Idle, env);
+        for class in [Class::HalfOpen, Class::Small, Class::Large] {
+            while let Some(at) = self.oldest(class, IDLE, env.now) {
+                let Some(slot) = self.slots.get(at).and_then(Option::as_ref) else { return };
+                if class != Class::HalfOpen && slot.connection.remembers() {
+                    self.order.touch(at, Class::Remembered, slot.held, slot.held);
+                } else {
+                    env.totals.idle += 1;
+                    self.end(at, Close::Idle, env);
+                }
             }
         }
+        while let Some(at) = self.oldest(Class::Remembered, LONG_IDLE, env.now) {
+            env.totals.idle += 1;
+            self.end(at, Close::Idle, env);
+        }
+    }
+
+    /// The one of a class that was not used for longest, if that is at least `timeout` ago.
+    fn oldest(&self, class: Class, timeout: Duration, now: Timestamp) -> Option<usize> {
+        let at = self.order.oldest(class)?;
+        let slot = self.slots.get(at)?.as_ref()?;
+        (slot.last.after(timeout) <= now).then_some(at)
     }
 
     /// Ends all connections: the input is at its end.
     pub fn finish(&mut self, env: &mut Env<'_>) {
-        while self.oldest != NONE {
-            self.end(self.oldest, Close::EndOfInput, env);
+        let mut open: Vec<(u64, usize)> = self.slots.iter().enumerate().filter_map(|(at, slot)| Some((slot.as_ref()?.used, at))).collect();
+        open.sort_unstable();
+        for (_, at) in open {
+            self.end(at, Close::EndOfInput, env);
         }
     }
 
     fn open(&mut self, key: Key, half: usize, source: SocketAddr, destination: SocketAddr, claim: Claim, env: &mut Env<'_>) -> usize {
-        if self.by_key.len() >= self.most {
-            env.totals.evicted += 1;
-            self.end(self.oldest, Close::Evicted, env);
+        if self.by_key.len() - self.order.len(Class::Over) >= self.most
+            && let Some(class) = self.first_in_number()
+        {
+            self.evict(class, env);
         }
         self.opened += 1;
         env.totals.connections += 1;
@@ -256,14 +316,51 @@ impl Streams {
         let client_half = if claim.to_server { half } else { 1 - half };
         let connection = Box::new(Connection::new(self.opened, peers, client_half == 1));
         let (at, turn) = self.free.pop().unwrap_or((self.slots.len(), 0));
-        let slot = Slot { connection, key, turn, newer: NONE, older: NONE, last: env.now, armed: None, held: 0 };
+        let held = Self::PER_CONNECTION;
+        let slot = Slot { connection, key, turn, seen: 0, data: false, last: env.now, used: self.uses, armed: None, held };
         match self.slots.get_mut(at) {
             Some(place) => *place = Some(slot),
             None => self.slots.push(Some(slot)),
         }
         self.by_key.insert(key, at);
-        self.link_newest(at);
+        self.order.insert(at, Class::HalfOpen, held);
+        self.held += held;
         at
+    }
+
+    /// The class whose oldest is evicted when there are too many connections: half-open ones first, then whichever was silent longest, and those
+    /// that remember something last.
+    fn first_in_number(&self) -> Option<Class> {
+        if self.order.len(Class::HalfOpen) > 0 {
+            return Some(Class::HalfOpen);
+        }
+        let used = |class| Some((self.slots.get(self.order.oldest(class)?)?.as_ref()?.used, class));
+        let live = [Class::Small, Class::Large].into_iter().filter_map(used).min_by_key(|(used, _)| *used).map(|(_, class)| class);
+        live.or_else(|| self.order.oldest(Class::Remembered).map(|_| Class::Remembered))
+    }
+
+    /// The class whose oldest is evicted when connections hold too much.
+    fn first_in_bytes(&self) -> Option<Class> {
+        let (len, bytes) = (|class| self.order.len(class), |class| self.order.bytes(class));
+        if len(Class::HalfOpen) > 0 && bytes(Class::HalfOpen) >= self.held / HALF_OPEN_PART {
+            return Some(Class::HalfOpen);
+        }
+        let classes = if bytes(Class::Large) > bytes(Class::Small) { [Class::Large, Class::Small] } else { [Class::Small, Class::Large] };
+        classes.into_iter().chain([Class::HalfOpen, Class::Remembered, Class::Over]).find(|class| len(*class) > 0)
+    }
+
+    /// Evicts the connection of a class that was silent longest.
+    fn evict(&mut self, class: Class, env: &mut Env<'_>) {
+        let Some(at) = self.order.oldest(class) else { return };
+        let (counter, kind) = match class {
+            Class::HalfOpen => (&mut env.totals.evicted_half_open, Kind::HalfOpen),
+            Class::Small | Class::Large => (&mut env.totals.evicted, Kind::Connection),
+            Class::Remembered => (&mut env.totals.evicted_remembered, Kind::Remembered),
+            Class::Over => return self.remove(at),
+        };
+        *counter += 1;
+        self.share.warn_once(kind);
+        self.end(at, Close::Evicted, env);
     }
 
     /// Ends a connection if it is not over, and removes it.
@@ -277,8 +374,8 @@ impl Streams {
     }
 
     fn remove(&mut self, at: usize) {
-        self.unlink(at);
         if let Some(slot) = self.slots.get_mut(at).and_then(Option::take) {
+            self.order.remove(at, slot.held);
             self.by_key.remove(&slot.key);
             self.held -= slot.held;
             self.earlier -= usize::from(slot.connection.number <= self.last_earlier);
@@ -286,13 +383,20 @@ impl Streams {
         }
     }
 
-    /// After a call of a connection: counts anew what it holds, hands over its verdicts and sets its timer. The timer is later than `now`: else a parser that always asks to be woken at once would
-    /// never let [`Streams::advance`] return.
-    fn settle(&mut self, at: usize, env: &mut Env<'_>) {
+    /// After a call of a connection: counts anew what it holds, hands over its verdicts and sets its timer. `used`: the call was for a packet, or
+    /// ended the connection. The timer is later than `now`: else a parser that always asks to be woken at once would never let
+    /// [`Streams::advance`] return.
+    fn settle(&mut self, at: usize, used: bool, env: &mut Env<'_>) {
         let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) else { return };
-        let held = slot.connection.held();
-        self.held = self.held - slot.held + held;
-        slot.held = held;
+        let before = std::mem::replace(&mut slot.held, Self::PER_CONNECTION + slot.connection.held());
+        self.held = self.held - before + slot.held;
+        if used {
+            self.uses += 1;
+            slot.used = self.uses;
+            self.order.touch(at, slot.class(), before, slot.held);
+        } else {
+            self.order.resize(at, before, slot.held);
+        }
         let key = &slot.key;
         slot.connection.take_verdicts(&mut |verdict| (env.verdicts)(key.flow(), verdict));
         let later = Timestamp(env.now.0.saturating_add(1));
@@ -301,50 +405,44 @@ impl Streams {
         {
             slot.armed = Some(due);
             self.timers.push(Reverse((due, (at, slot.turn))));
+            if self.timers.len() > 2 * self.by_key.len() + STALE_TIMERS {
+                self.drop_stale_timers();
+            }
         }
     }
 
+    #[inline(never)]
+    fn drop_stale_timers(&mut self) {
+        let slots = &self.slots;
+        self.timers.retain(|Reverse((due, (at, turn)))| {
+            slots.get(*at).and_then(Option::as_ref).is_some_and(|slot| slot.turn == *turn && slot.armed == Some(*due))
+        });
+    }
+
+    /// Evicts connections until they hold at most `bytes`.
+    pub fn evict_until(&mut self, bytes: usize, env: &mut Env<'_>) {
+        while self.held() > bytes
+            && let Some(class) = self.first_in_bytes()
+        {
+            self.evict(class, env);
+        }
+    }
+
+    /// Evicts until every bound is kept.
+    #[inline]
     fn make_room(&mut self, env: &mut Env<'_>) {
-        while self.held > self.most_held && self.oldest != NONE {
-            env.totals.evicted += 1;
-            self.end(self.oldest, Close::Evicted, env);
+        if self.held() > self.budget {
+            self.evict_until(self.budget, env);
+        }
+        while self.order.len(Class::Over) > MOST_OVER {
+            self.evict(Class::Over, env);
+        }
+        while self.order.len(Class::Remembered) > self.most / REMEMBERED || self.order.bytes(Class::Remembered) > self.budget / REMEMBERED {
+            self.evict(Class::Remembered, env);
         }
     }
 
     fn at(&mut self, (at, turn): Place) -> Option<&mut Slot> {
         self.slots.get_mut(at)?.as_mut().filter(|slot| slot.turn == turn)
-    }
-
-    fn touch(&mut self, at: usize, now: Timestamp) {
-        if self.newest != at {
-            self.unlink(at);
-            self.link_newest(at);
-        }
-        if let Some(slot) = &mut self.slots[at] {
-            slot.last = now;
-        }
-    }
-
-    fn link_newest(&mut self, at: usize) {
-        let before = std::mem::replace(&mut self.newest, at);
-        if let Some(slot) = &mut self.slots[at] {
-            (slot.older, slot.newer) = (before, NONE);
-        }
-        match self.slots.get_mut(before) {
-            Some(Some(slot)) => slot.newer = at,
-            _ => self.oldest = at,
-        }
-    }
-
-    fn unlink(&mut self, at: usize) {
-        let Some((newer, older)) = self.slots.get(at).and_then(Option::as_ref).map(|slot| (slot.newer, slot.older)) else { return };
-        match self.slots.get_mut(newer) {
-            Some(Some(slot)) => slot.older = older,
-            _ => self.newest = older,
-        }
-        match self.slots.get_mut(older) {
-            Some(Some(slot)) => slot.newer = newer,
-            _ => self.oldest = newer,
-        }
     }
 }

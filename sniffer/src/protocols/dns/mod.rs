@@ -152,6 +152,14 @@ impl Plugin for Dns {
         }
     }
 
+    fn evict(&mut self, cx: &mut Context<'_>) -> bool {
+        let query = self.waiting.pop();
+        if let Some(query) = &query {
+            self.reporter.unanswered(cx, query, UNANSWERED);
+        }
+        query.is_some()
+    }
+
     fn held(&self) -> usize {
         self.waiting.held() + self.reporter.held()
     }

@@ -116,6 +116,14 @@ impl Plugin for Icmp {
         }
     }
 
+    fn evict(&mut self, cx: &mut Context<'_>) -> bool {
+        let request = self.waiting.pop();
+        if let Some(request) = &request {
+            unanswered(cx, request, UNANSWERED);
+        }
+        request.is_some()
+    }
+
     fn held(&self) -> usize {
         self.waiting.held()
     }

@@ -92,6 +92,10 @@ impl Plugin for Memcached {
         self.udp.on_end(cx);
     }
 
+    fn evict(&mut self, cx: &mut Context<'_>) -> bool {
+        self.udp.evict(cx)
+    }
+
     fn held(&self) -> usize {
         self.udp.held()
     }

@@ -125,6 +125,12 @@ impl Udp {
         self.waiting.held()
     }
 
+    /// Reports the one that has waited longest; false when none waits.
+    pub fn evict(&mut self, cx: &mut Context<'_>) -> bool {
+        let transaction = self.waiting.pop();
+        transaction.map(|transaction| self.finish(transaction, cx)).is_some()
+    }
+
     /// Reports all that wait.
     pub fn on_end(&mut self, cx: &mut Context<'_>) {
         while let Some(transaction) = self.waiting.pop() {

@@ -113,6 +113,14 @@ impl Plugin for Nfs {
         self.calls.flush(cx);
     }
 
+    fn evict(&mut self, cx: &mut Context<'_>) -> bool {
+        let asked = self.calls.waiting.pop();
+        if let Some(asked) = &asked {
+            self.calls.unanswered(asked, cx);
+        }
+        asked.is_some()
+    }
+
     fn held(&self) -> usize {
         self.calls.held()
     }

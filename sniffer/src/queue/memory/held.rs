@@ -59,9 +59,20 @@ impl Held {
         }
     }
 
-    /// Hands out at most `max` records: first those that were given back, then new ones.
-    pub(super) fn take(&mut self, max: usize) -> (Runs, Vec<Record>) {
-        let count = self.waiting().min(max);
+    /// How many records are at most `max` and, unless it is one, hold at most `bytes`.
+    fn fitting(&self, max: usize, bytes: usize) -> usize {
+        let mut sum = 0_usize;
+        let fits = |record: &&Record| {
+            sum = sum.saturating_add(size(record));
+            sum <= bytes
+        };
+        let count = self.returned.values().chain(&self.fresh).take(max).take_while(fits).count();
+        count.max(1).min(self.waiting())
+    }
+
+    /// Hands out at most `max` records of `bytes` together, or one: first those that were given back, then new ones.
+    pub(super) fn take(&mut self, max: usize, bytes: usize) -> (Runs, Vec<Record>) {
+        let count = self.fitting(max, bytes);
         let (mut sequences, mut records) = (Runs::default(), Vec::with_capacity(count));
         while records.len() < count
             && let Some((sequence, record)) = self.returned.pop_first()
@@ -127,7 +138,7 @@ impl Held {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::super::OVERHEAD, *};
 
     fn held(records: u8) -> Held {
         let mut held = Held::new(100, 1 << 20);
@@ -147,12 +158,12 @@ mod tests {
     #[test]
     fn only_records_handed_out_can_be_settled_and_only_once() {
         let mut held = held(10);
-        let one = size_of::<Record>() + 1;
+        let one = OVERHEAD + 1;
         held.settle(&[range(0, 10)]);
         assert_eq!((held.stats.settled, held.stats.events), (0, 10), "nothing is handed out");
-        let (sequences, _) = held.take(4);
+        let (sequences, _) = held.take(4, usize::MAX);
         assert_eq!(sequences.ranges(), [range(0, 4)]);
-        let (sequences, _) = held.take(4);
+        let (sequences, _) = held.take(4, usize::MAX);
         assert_eq!(sequences.ranges(), [range(4, 8)]);
         // Ranges that cross the border of two runs and extend past the records handed out.
         held.settle(&[range(3, 5), range(7, 30)]);
@@ -167,14 +178,14 @@ mod tests {
     #[test]
     fn records_given_back_are_handed_out_first_and_in_order() {
         let mut held = held(10);
-        let (_, first) = held.take(3);
-        let (_, second) = held.take(3);
+        let (_, first) = held.take(3, usize::MAX);
+        let (_, second) = held.take(3, usize::MAX);
         held.settle(&[range(4, 5)]);
         let numbered = |from: u64, records: Vec<Record>| (from..).map(Sequence).zip(records).collect();
         held.give_back(numbered(3, second));
         held.give_back(numbered(0, first));
         assert!(held.taken.is_empty());
-        let (sequences, records) = held.take(7);
+        let (sequences, records) = held.take(7, usize::MAX);
         assert_eq!(sequences.ranges(), [range(0, 4), range(5, 8)], "4 is settled: it does not come back");
         assert_eq!(bodies(&records), [0, 1, 2, 3, 5, 6, 7]);
         assert_eq!((held.waiting(), held.stats.events, held.stats.consumed), (2, 9, 13));

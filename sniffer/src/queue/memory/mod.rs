@@ -94,7 +94,7 @@ impl Memory {
                 return Found::TooLittle(Some(until));
             }
         }
-        let (sequences, records) = state.held.take(max);
+        let (sequences, records) = state.held.take(max, self.options.batch_bytes);
         state.since = None;
         if state.held.waiting() == 0 {
             state.flush = false;

@@ -10,7 +10,7 @@ mod every_queue {
 
     conformance!(|limits: super::super::super::conformance_tests::Limits| -> Arc<dyn Queue> {
         let flush = Flush { min_events: 1, timeout: Duration::ZERO };
-        Arc::new(Memory::new(Options { events: limits.events, bytes: limits.bytes, flush }))
+        Arc::new(Memory::new(Options { events: limits.events, bytes: limits.bytes, batch_bytes: usize::MAX, flush }))
     });
 }
 
@@ -19,7 +19,12 @@ fn records(count: usize) -> Vec<Record> {
 }
 
 fn queue(events: usize, min_events: usize, timeout: u64) -> Arc<Memory> {
-    Arc::new(Memory::new(Options { events, bytes: 1 << 20, flush: Flush { min_events, timeout: Duration::from_secs(timeout) } }))
+    Arc::new(Memory::new(Options {
+        events,
+        bytes: 1 << 20,
+        batch_bytes: usize::MAX,
+        flush: Flush { min_events, timeout: Duration::from_secs(timeout) },
+    }))
 }
 
 #[tokio::test(start_paused = true)]
@@ -58,8 +63,12 @@ async fn enough_records_are_handed_out_at_once() {
 async fn a_full_or_closed_queue_and_records_given_back_do_not_wait() {
     let start = Instant::now();
     // Full in bytes while it has fewer events than `min_events`.
-    let small =
-        Options { events: 100, bytes: 3 * (size_of::<Record>() + 1), flush: Flush { min_events: 50, timeout: Duration::from_secs(60) } };
+    let small = Options {
+        events: 100,
+        bytes: 3 * (super::super::OVERHEAD + 1),
+        batch_bytes: usize::MAX,
+        flush: Flush { min_events: 50, timeout: Duration::from_secs(60) },
+    };
     let full = Arc::new(Memory::new(small));
     assert_eq!(full.push(records(5), WhenFull::Drop), 2);
     assert_eq!(full.clone().next(50).await.unwrap().records().len(), 3);
