@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a test speaks by failing")]
 
+mod configuration;
 mod crafted;
 mod ending;
 mod golden;

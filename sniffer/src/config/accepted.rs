@@ -38,6 +38,7 @@ const INSTEAD: &[(&str, &str)] = &[
     ("packetbeat.inputs", "`packetbeat.interfaces` says where to capture, `packetbeat.protocols` what to report"),
     ("packetbeat.input", "`packetbeat.interfaces` says where to capture, `packetbeat.protocols` what to report"),
     ("packetbeat.modules", "`packetbeat.protocols` says what to report"),
+    ("packetbeat.interfaces.filter", "write `packetbeat.interfaces.bpf_filter`"),
     ("filters", "write `processors`"),
     ("queue_size", "write `queue.mem.events`"),
     ("xpack", "write `monitoring`"),
@@ -93,6 +94,10 @@ fn instead(top: &[String], elsewhere: &HashMap<String, String>, setting: &Unknow
     if let Some(name) = nearest(&setting.name, siblings.iter().map(String::as_str)) {
         let parent = setting.key.strip_suffix(setting.name.as_str()).unwrap_or_default();
         return format!("; did you mean `{parent}{name}`?");
+    }
+    // A setting at the wrong indentation is too far out. Deeper ones have names that many sections use.
+    if setting.parent.key().contains('.') {
+        return String::new();
     }
     elsewhere.get(&setting.name).map(|key| format!("; did you mean `{key}`?")).unwrap_or_default()
 }

@@ -1,6 +1,6 @@
 //! The list `packetbeat.protocols`: what all protocols have. Each reads its own options from [`ProtocolConfig::node`].
 
-use super::{Error, Node};
+use super::{Error, Node, nearest::nearest};
 use serde::{
     Deserialize, Deserializer,
     de::{self, Visitor},
@@ -154,7 +154,9 @@ pub fn read_protocols(root: &Node, known: &[KnownProtocol]) -> Result<(Vec<Proto
         let Some(kind) = known.iter().find(|known| known.name == name) else {
             node.accept();
             let names: Vec<&str> = known.iter().map(|known| known.name).collect();
-            warnings.push(node.get("type").error(format!("no protocol is called `{name}`, ignored; there are {}", names.join(", "))).0);
+            let meant = nearest(&name, names.iter().copied()).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+            let message = format!("no protocol is called `{name}`, ignored; there are {}{meant}", names.join(", "));
+            warnings.push(node.get("type").error(message).0);
             continue;
         };
         let options: Options = node.read()?;

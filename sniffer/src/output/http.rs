@@ -122,5 +122,54 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         }
         cause = inner.source();
     }
+    if let Some(advice) = advice(&text) {
+        text.push_str("; ");
+        text.push_str(advice);
+    }
     text
+}
+
+/// What to do about an error of the connection, where its text only says what a library found.
+fn advice(text: &str) -> Option<&'static str> {
+    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if has(&["InvalidContentType"]) {
+        Some("the server does not speak TLS there: write http:// in `hosts`")
+    } else if has(&["CaUsedAsEndEntity", "UnknownIssuer"]) {
+        Some(
+            "the authority of the server's certificate is not trusted: name its file in `ssl.certificate_authorities` (a self-signed certificate itself)",
+        )
+    } else if has(&["not valid for name"]) {
+        Some("use a name of the certificate in `hosts`, or `ssl.verification_mode: certificate`")
+    } else if has(&["certificate expired"]) {
+        Some("the server needs a new certificate")
+    } else if has(&["(http://"]) && has(&["connection closed before message completed", "Connection reset by peer", "invalid HTTP version"])
+    {
+        Some("if the server expects TLS, write https:// in `hosts`")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::chain;
+
+    /// The texts are those of rustls and hyper, seen with servers of each kind.
+    #[test]
+    fn errors_of_the_connection_say_what_to_do() {
+        for (text, expected) in [
+            ("received corrupt message of type InvalidContentType", "write http://"),
+            ("invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))", "ssl.certificate_authorities"),
+            ("invalid peer certificate: UnknownIssuer", "ssl.certificate_authorities"),
+            ("invalid peer certificate: certificate not valid for name \"h\"", "ssl.verification_mode: certificate"),
+            ("error sending request for url (http://h:1/): connection closed before message completed", "write https://"),
+            ("error sending request for url (http://h:1/): connection error: Connection reset by peer (os error 104)", "write https://"),
+        ] {
+            let shown = chain(&std::io::Error::other(text));
+            assert!(shown.starts_with(text) && shown.contains(expected), "{shown} lacks {expected}");
+        }
+        for text in ["Connection refused (os error 111)", "error sending request for url (https://h:1/): Connection reset by peer"] {
+            assert_eq!(chain(&std::io::Error::other(text)), text);
+        }
+    }
 }

@@ -40,7 +40,7 @@ use reqwest::{
 pub use setup::Setup;
 use std::{
     io::{self, Write},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 use worker::Worker;
@@ -71,6 +71,8 @@ struct Shared {
     compression: u32,
     dead_letter_index: Option<String>,
     setup: Setup,
+    /// The warning about a server without index lifecycle management was written.
+    told_no_lifecycle: AtomicBool,
     /// Held during the setup of a host, so that two workers do not create the same template or data stream at the same time.
     setting_up: tokio::sync::Mutex<()>,
     timeout: Duration,
@@ -143,6 +145,7 @@ impl Elasticsearch {
             compression: options.compression_level,
             dead_letter_index,
             setup: Setup::read(root, index, KNOWN, VERSION, fields)?,
+            told_no_lifecycle: AtomicBool::new(false),
             setting_up: tokio::sync::Mutex::new(()),
             timeout: options.http.timeout,
             allow_older_versions: options.allow_older_versions,

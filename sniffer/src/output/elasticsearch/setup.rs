@@ -17,6 +17,7 @@ use crate::{
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use std::sync::atomic::Ordering;
 
 /// The index template and lifecycle policy that `setup.template` and `setup.ilm` describe.
 #[derive(Clone, Debug)]
@@ -206,6 +207,8 @@ pub(super) struct Server {
 pub(super) struct Version {
     pub number: String,
     pub build_flavor: String,
+    /// `opensearch`; Elasticsearch does not have this key.
+    pub distribution: String,
 }
 
 impl Shared {
@@ -234,20 +237,41 @@ impl Shared {
         let serverless = server.version.build_flavor == "serverless";
         // The answer is not used. Packetbeat sends this request, and proxies may expect it.
         let _ = self.ask(host, Method::GET, "_license?human=false", None).await?;
+        let mut has_lifecycle = !serverless && server.version.distribution.is_empty();
         if let Some(policy) = self.setup.policy.as_ref().filter(|_| !serverless) {
             let path = format!("_ilm/policy/{}", policy.name);
-            let missing = !policy.check_exists || policy.overwrite || self.is_missing(host, Method::GET, &path).await?;
-            if missing {
-                self.put(host, &path, Some(&policy.body)).await?;
-                log::info!("Index lifecycle policy {} loaded", policy.name);
+            if has_lifecycle {
+                // OpenSearch, and builds of Elasticsearch without `_ilm`, refuse the question.
+                let status = if policy.check_exists && !policy.overwrite {
+                    self.ask(host, Method::GET, &path, None).await?.status
+                } else {
+                    StatusCode::NOT_FOUND
+                };
+                match status {
+                    StatusCode::NOT_FOUND => {
+                        self.put(host, &path, Some(&policy.body)).await?;
+                        log::info!("Index lifecycle policy {} loaded", policy.name);
+                    }
+                    StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED | StatusCode::INTERNAL_SERVER_ERROR => has_lifecycle = false,
+                    status if status.is_success() => {}
+                    status => return Err(Error::Unreachable(format!("{path}: {status}"))),
+                }
+            }
+            if !has_lifecycle && !self.told_no_lifecycle.swap(true, Ordering::Relaxed) {
+                log::warn!(
+                    "The server has no index lifecycle management (_ilm), as OpenSearch; it is left out. `setup.ilm.enabled: false` says so"
+                );
             }
         }
         let Some(template) = &self.setup.template else { return Ok(()) };
         let path = format!("_index_template/{}", template.name);
         if template.overwrite || self.is_missing(host, Method::HEAD, &path).await? {
             let mut body = template.body.clone();
+            if !has_lifecycle && let Some(index) = body.pointer_mut("/template/settings/index").and_then(Value::as_object_mut) {
+                index.remove("lifecycle");
+            }
             if serverless && let Some(index) = body.pointer_mut("/template/settings/index").and_then(Value::as_object_mut) {
-                for key in ["lifecycle", "codec", "number_of_shards", "number_of_replicas"] {
+                for key in ["codec", "number_of_shards", "number_of_replicas"] {
                     index.remove(key);
                 }
             }

@@ -38,7 +38,8 @@ enum Reply {
     Never,
 }
 
-type Answering = dyn Fn(&Asked, usize) -> Reply + Send + Sync;
+/// Makes the response to a request. The number is that of a bulk request, counted from 0. `None`: what an Elasticsearch without anything set up answers.
+type Answering = dyn Fn(&Asked, Option<usize>) -> Option<Reply> + Send + Sync;
 
 /// An HTTP server with prescribed responses. The function that makes them also gets the number of the bulk request, counted from 0.
 struct Fake {
@@ -63,7 +64,12 @@ fn statuses(list: &[u16]) -> Reply {
 }
 
 impl Fake {
+    /// `answer` answers bulk requests.
     async fn start(answer: impl Fn(&Asked, usize) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_with(move |asked, bulk| bulk.map(|bulk| answer(asked, bulk))).await
+    }
+
+    async fn start_with(answer: impl Fn(&Asked, Option<usize>) -> Option<Reply> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (port, asked) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(Vec::new())));
         let (answer, log): (Arc<Answering>, _) = (Arc::new(answer), asked.clone());
@@ -111,8 +117,8 @@ async fn serve(mut stream: TcpStream, answer: Arc<Answering>, log: Arc<Mutex<Vec
         let asked = Asked { method: line.next().unwrap().to_uppercase(), path: line.next().unwrap().into(), headers: head.clone(), body };
         let bulk = log.lock().unwrap().iter().filter(|a: &&Asked| a.path.starts_with("/_bulk")).count();
         log.lock().unwrap().push(asked.clone());
-        let reply = if asked.path.starts_with("/_bulk") {
-            answer(&asked, bulk)
+        let reply = if let Some(reply) = answer(&asked, asked.path.starts_with("/_bulk").then_some(bulk)) {
+            reply
         } else if asked.path == "/" || asked.path.starts_with("/?") {
             Reply::Status(200, json!({"version": {"number": "9.6.0", "build_flavor": "default"}}))
         } else if asked.method == "PUT" || asked.path.starts_with("/_license") {
@@ -197,6 +203,25 @@ async fn requests_as_they_are_sent() {
         assert!(bulk.headers.contains(header.as_str()), "{header} in {}", bulk.headers);
     }
     assert_eq!(bulk.body.lines().next(), Some(r#"{"create":{"_index":"packetbeat-9.6.0","pipeline":"pipe"}}"#));
+}
+
+/// OpenSearch says what it is; builds without `_ilm` refuse the question in different ways.
+#[tokio::test]
+async fn a_server_without_lifecycle_management() {
+    for (distribution, status, asks) in [("opensearch", 400, false), ("", 400, true), ("", 405, true), ("", 500, true)] {
+        let fake = Fake::start_with(move |asked, bulk| match asked.path.as_str() {
+            "/" => Some(Reply::Status(200, json!({"version": {"number": "2.9.0", "distribution": distribution}}))),
+            path if path.starts_with("/_ilm") => Some(Reply::Status(status, json!({"error": "no handler found for uri"}))),
+            _ => bulk.map(|_| created(asked)),
+        })
+        .await;
+        let (counters, _) = deliver(output(&format!("['http://127.0.0.1:{}']", fake.port), ""), 2).await;
+        assert_eq!(counters.acked.get(), 2, "{distribution} {status}");
+        let all = fake.asked();
+        assert_eq!(all.iter().any(|asked| asked.path.starts_with("/_ilm")), asks, "{distribution} {status}");
+        let template = all.iter().find(|asked| asked.method == "PUT" && asked.path.starts_with("/_index_template")).unwrap();
+        assert!(!template.body.contains("lifecycle"), "{}", template.body);
+    }
 }
 
 #[tokio::test]
@@ -285,7 +310,7 @@ async fn the_server_starts_after_the_output() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(queue.stats().events, 2);
     let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
-    let answer: Arc<Answering> = Arc::new(|asked: &Asked, _| created(asked));
+    let answer: Arc<Answering> = Arc::new(|asked: &Asked, bulk: Option<usize>| bulk.map(|_| created(asked)));
     let accepting = tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(serve(stream, answer.clone(), Arc::default()));

@@ -1,0 +1,213 @@
+//! The configuration as users meet it: what the program makes of forms that Packetbeat accepts, what it says about mistakes, and where the log goes.
+
+use crate::harness::{Home, assert_success, tests};
+use serde_json::{Value, json};
+use std::{fs, path::PathBuf, process::Output};
+
+/// One HTTP request and its response, on port 80.
+fn capture() -> PathBuf {
+    tests().join("configs/request.pcap")
+}
+
+/// Reads the capture with `config`, with these variables in the environment and no others.
+fn run(config: &str, environment: &[(&str, &str)], args: &[&str]) -> Output {
+    let home = Home::with_output(config);
+    let mut command = home.command(args);
+    command.env_clear().envs(environment.iter().copied());
+    command.args(["-t"]).arg("-I").arg(capture()).output().unwrap()
+}
+
+/// The lines that the console output wrote.
+fn lines(config: &str, environment: &[(&str, &str)], args: &[&str]) -> Vec<String> {
+    let output = run(config, environment, args);
+    assert_success(&output);
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// The only document that the console output wrote.
+fn document(config: &str, environment: &[(&str, &str)], args: &[&str]) -> Value {
+    let lines = lines(config, environment, args);
+    let [line] = lines.as_slice() else { panic!("not one document: {lines:?}") };
+    serde_json::from_str(line).unwrap()
+}
+
+const HTTP: &str = "packetbeat.protocols: [{type: http, ports: [80]}]\noutput.console.enabled: true\n";
+
+#[test]
+fn escapes_and_alternatives() {
+    let config = format!(
+        "{HTTP}name: \"${{NOPE:abc$}}def}}\"\nfields: {{two: \"fantastic$$$$\", one: \"a$b\", open: \"$${{x}}\", alt: \"${{HOME:+yes}}\", altno: \
+         \"${{NOPE:+yes}}x\"}}"
+    );
+    let document = document(&config, &[("HOME", "/root")], &[]);
+    assert_eq!(document["fields"], json!({"two": "fantastic$$", "one": "a$b", "open": "${x}", "alt": "yes", "altno": "x"}));
+    assert_eq!(document["agent"]["name"], "abc}def");
+}
+
+#[test]
+fn quoted_variables() {
+    let config = format!("{HTTP}fields: {{a: \"${{PW}}\", b: '\"${{BAR}}\"', c: '${{NOPE:\"007\"}}'}}");
+    let document = document(&config, &[("PW", "\"abc,123\""), ("BAR", "001")], &[]);
+    assert_eq!(document["fields"], json!({"a": "abc,123", "b": "001", "c": "007"}));
+}
+
+#[test]
+fn lists_from_variables() {
+    let config = format!(
+        "{HTTP}packetbeat.interfaces: {{device: lo, internal_networks: \"${{NETS}}\"}}\ntags: \"${{TAGS}}\"\nprocessors:\n- add_tags: {{tags: \
+         \"${{MORE:c,d}}\"}}\n- include_fields: {{fields: \"${{FL}}\"}}\n"
+    );
+    let common = [("NETS", "private,192.0.2.0/24"), ("FL", "tags,method,network")];
+    for (tags, args) in [("a,b", &[][..]), ("[a, b]", &[]), ("x", &["-E", "tags=a,b"]), ("x", &["-E", "tags=[a, b]"])] {
+        let environment: Vec<_> = common.into_iter().chain([("TAGS", tags)]).collect();
+        let document = document(&config, &environment, args);
+        assert_eq!(document["tags"], json!(["a", "b", "c", "d"]), "{tags} {args:?}");
+        assert_eq!((&document["method"], &document["network"]["direction"]), (&json!("GET"), &json!("outbound")), "{document}");
+        assert_eq!(document.get("url"), None);
+    }
+}
+
+#[test]
+fn both_forms_of_protocols() {
+    let config =
+        "packetbeat.protocols.http: {ports: [80]}\npacketbeat.protocols:\n- {type: dns, ports: [53]}\noutput.console.enabled: true\n";
+    assert_eq!(document(config, &[], &[])["type"], "http");
+}
+
+#[test]
+fn format_strings_with_lists_and_maps() {
+    let config = "packetbeat.protocols: [{type: http, ports: [80]}]\noutput.console.codec.format.string: \"i-%{[event.category]:x} j-%{[source]:y}\"";
+    assert_eq!(lines(config, &[], &[]), ["i-x j-y"]);
+}
+
+/// The log files below a folder, and all their lines.
+fn log(home: &Home, folder: &str) -> Vec<Value> {
+    let mut files: Vec<_> =
+        fs::read_dir(home.path().join(folder)).map(|dir| dir.flatten().map(|entry| entry.path()).collect()).unwrap_or_default();
+    files.sort();
+    let text: String = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The command line of the deb and rpm packages' unit, and of the container image.
+#[test]
+fn the_environment_sets_only_the_default_of_the_log() {
+    for environment in ["systemd", "container"] {
+        let base = "packetbeat.protocols: [{type: http, ports: [80]}]\noutput.discard.enabled: true\n";
+        let to_files = format!("{base}logging: {{to_files: true, to_stderr: false, files: {{path: HOME/logs, name: pb}}}}\n");
+        for (config, in_files) in [(to_files.as_str(), true), (base, false)] {
+            let home = Home::with_output("");
+            home.write("packetbeat.yml", &config.replace("HOME", &home.path().display().to_string()));
+            let output = home.command(&["--environment", environment, "-t"]).arg("-I").arg(capture()).output().unwrap();
+            assert_success(&output);
+            assert_eq!((log(&home, "logs").is_empty(), output.stderr.is_empty()), (!in_files, in_files), "{environment} {config}");
+        }
+    }
+}
+
+#[test]
+fn the_log_begins_with_what_runs_and_says_when_it_is_ready() {
+    let home = Home::new("packetbeat.protocols: [{type: http, ports: [80]}]\npacketbeat.interfaces.devise: lo");
+    assert_success(&home.command(&["-t"]).arg("-I").arg(capture()).output().unwrap());
+    let messages: Vec<String> = log(&home, "logs").iter().map(|line| line["message"].as_str().unwrap().to_owned()).collect();
+    let path = |name: &str| home.path().join(name).display().to_string();
+    let expected = [
+        format!("sniffer version {} ", env!("CARGO_PKG_VERSION")),
+        format!("Configuration: {}", path("packetbeat.yml")),
+        format!("Data path: {}", path("data")),
+        format!("Logs path: {}", path("logs")),
+    ];
+    for (message, begin) in messages.iter().zip(&expected) {
+        assert!(message.starts_with(begin), "{message} does not begin with {begin}");
+    }
+    let at = |part: &str| messages.iter().position(|message| message.contains(part));
+    let (ready, unknown) = (
+        at("is running"),
+        at("packetbeat.yml:2: packetbeat.interfaces.devise: unknown setting, ignored; did you mean `packetbeat.interfaces.device`?"),
+    );
+    assert!(ready.is_some() && unknown.is_some() && unknown < ready, "{messages:#?}");
+}
+
+/// What `test config` and `run` say about mistakes: file and line, the wrong key, and what to write.
+#[test]
+fn mistakes_are_named() {
+    const CONSOLE: &str = "output.console.enabled: true\n";
+    for (config, expected) in [
+        (
+            "packetbeat.interfaces.devise: lo\n",
+            "packetbeat.yml:1: packetbeat.interfaces.devise: unknown setting, ignored; did you mean `packetbeat.interfaces.device`?",
+        ),
+        ("packetbeat.nosuch: 1\n", "packetbeat.yml:1: packetbeat.nosuch: unknown setting, ignored"),
+        (
+            "\npacketbeat.inputs: []\n",
+            "packetbeat.yml:2: packetbeat.inputs: unknown setting, ignored; `packetbeat.interfaces` says where to capture",
+        ),
+        (
+            "packetbeat.processors: []\n",
+            "packetbeat.yml:1: packetbeat.processors: unknown setting, ignored; `processors` belongs at the top level",
+        ),
+        (
+            "processors: []\nprocessors: []\n",
+            "packetbeat.yml:2: processors: is there twice; this value counts (line 2), not the one in line 1",
+        ),
+        ("\npacketbeat.interfaces.bpf_filter: no filter\n", "packetbeat.yml:2: packetbeat.interfaces.bpf_filter: "),
+        ("queue.spool.file.size: 10MiB\n", "packetbeat.yml:1: queue.spool: unrecognized queue type 'spool'"),
+        (
+            "packetbeat.protocols:\n- type: http\n  ports: [80]\n\tsend_request: true\n",
+            "packetbeat.yml:4: not YAML: a tab in the indentation",
+        ),
+        ("output.file.path: /tmp\n", "packetbeat.yml:2: output.console: more than one namespace configured accessing 'output': file ("),
+    ] {
+        let home = Home::with_output(&format!("{config}{CONSOLE}"));
+        let checked = home.command(&["test", "config", "-e"]).output().unwrap();
+        let ran = home.command(&["-e", "-t"]).arg("-I").arg(capture()).output().unwrap();
+        for (what, output) in [("test config", checked), ("run", ran)] {
+            let text = String::from_utf8_lossy(&output.stderr).replace("\\\"", "\"");
+            // `run` reads a file and compiles no filter for a device, except the user's.
+            assert!(text.contains(expected), "{what}: {expected}\nis not in\n{text}");
+        }
+    }
+    for (config, expected) in [
+        ("packetbeat.output.elasticsearch.hosts: [a]\n", "packetbeat.yml:1: packetbeat.output: no outputs are defined"),
+        ("output:\n  elasticsearch:\n  hosts: [a]\n", "packetbeat.yml:3: output.hosts: `hosts` belongs below `output.elasticsearch`"),
+        ("output.elasticsearch: {hosts: [a],\n  index: own}\n", "packetbeat.yml:2: output.elasticsearch.index: setup.template.name and"),
+    ] {
+        let home = Home::with_output(config);
+        let output = home.command(&["test", "config"]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && text.contains(expected), "{expected}\nis not in\n{text}");
+    }
+}
+
+#[test]
+fn settings_of_outputs_that_are_not_in_use_cause_no_warning() {
+    let stock = fs::read_to_string(tests().join("configs/stock.yml")).unwrap();
+    let home = Home::with_output(&stock);
+    let folder = home.path().join("out").display().to_string();
+    let output = home
+        .command(&["test", "config", "-E", "output.elasticsearch.enabled=false"])
+        .arg("-E")
+        .arg(format!("output.file.path={folder}"))
+        .output()
+        .unwrap();
+    assert_success(&output);
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
+fn the_configuration_is_exported_without_secrets() {
+    let home = Home::with_output(
+        "output.elasticsearch:\n  hosts: ['https://u:hush1@h:9200']\n  password: hush2\n  api_key: hush3\n  proxy_url: http://v:hush4@p\n  headers: \
+         {Authorization: Bearer hush5}\n  ssl.key_passphrase: hush6\n",
+    );
+    let exported = |args: &[&str]| {
+        let output = home.command(&[&["export", "config"], args].concat()).output().unwrap();
+        assert_success(&output);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (hidden, shown) = (exported(&[]), exported(&["--show-secrets"]));
+    assert!(!hidden.contains("hush") && hidden.contains("password: '***'"), "{hidden}");
+    for number in 1..=6 {
+        assert!(shown.contains(&format!("hush{number}")), "{shown}");
+    }
+}
