@@ -122,7 +122,8 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         }
         cause = inner.source();
     }
-    if let Some(advice) = advice(&text) {
+    // The cause may be such a text already.
+    if let Some(advice) = advice(&text).filter(|advice| !text.contains(advice)) {
         text.push_str("; ");
         text.push_str(advice);
     }
@@ -166,6 +167,7 @@ mod tests {
             ("error sending request for url (http://h:1/): connection error: Connection reset by peer (os error 104)", "write https://"),
         ] {
             let shown = chain(&std::io::Error::other(text));
+            assert_eq!(chain(&std::io::Error::other(shown.clone())), shown, "said once");
             assert!(shown.starts_with(text) && shown.contains(expected), "{shown} lacks {expected}");
         }
         for text in ["Connection refused (os error 111)", "error sending request for url (https://h:1/): Connection reset by peer"] {
