@@ -1,19 +1,19 @@
-//! The constant part of a publisher's documents. [`Constants`] is computed once from everything that adds or removes the same fields for
-//! every event (identity, tags, processors), in the order in which those would be applied to an event. [`Prepared`] is the same as JSON
-//! text, which is merged into an event while the event is written.
+//! The constant part of a publisher's documents. [`Constants`] holds the fields that are the same for every event
+//! (identity, tags, effects of processors). It is computed once, in the order in which these would be applied to an
+//! event. [`Prepared`] is the same as JSON text. It is merged into an event while the event is written.
 
 use super::tree::{Object, merge};
 use serde_json::{Value, value::RawValue};
 use std::collections::BTreeMap;
 
-/// What the constants say of one field.
+/// What the constants determine about one field.
 #[derive(Clone, Debug, PartialEq)]
 enum Part {
-    /// The field's value. `overwrite`: it replaces a value that the event has; otherwise the event's value is kept.
+    /// A value. With `overwrite` it replaces a value that the event has; otherwise the event's value is kept.
     Leaf { value: Value, overwrite: bool },
-    /// An object with constants below it. `there`: the document has the object even when the event does not.
+    /// An object with constants in it. With `there` the document has the object even if the event does not.
     Object { inner: BTreeMap<String, Part>, there: bool },
-    /// The event's value is left out of the document.
+    /// The field is removed from the event.
     Gone,
 }
 
@@ -27,11 +27,11 @@ impl Part {
         }
     }
 
-    /// Whether it replaces or removes a value of the event.
-    fn overwrite(&self) -> bool {
+    /// Whether the constant replaces a value of the event.
+    fn overwrites(&self) -> bool {
         match self {
             Self::Leaf { overwrite, .. } => *overwrite,
-            Self::Object { inner, .. } => inner.values().any(Self::overwrite),
+            Self::Object { inner, .. } => inner.values().any(Self::overwrites),
             Self::Gone => false,
         }
     }
@@ -53,13 +53,13 @@ impl Part {
 pub struct Constants(BTreeMap<String, Part>);
 
 impl Constants {
-    /// Adds `layer`; objects are merged. `overwrite`: its values replace those of the event and of earlier layers, else they only
-    /// fill in what is missing.
+    /// Adds `layer`; objects are merged. With `overwrite` its values replace those of the event and of earlier layers,
+    /// otherwise they are used only if the field is missing.
     pub fn add(&mut self, layer: &Object, overwrite: bool) {
         add(&mut self.0, layer, overwrite);
     }
 
-    /// Appends to the list `key`, which no event has.
+    /// Appends `values` to the list `key`. No event has a field of this name.
     pub fn append(&mut self, key: &str, values: &[Value]) {
         let mut list = match self.0.get(key) {
             Some(Part::Leaf { value: Value::Array(list), .. }) => list.clone(),
@@ -70,9 +70,9 @@ impl Constants {
         self.0.insert(key.to_owned(), Part::Leaf { value: list.into(), overwrite: false });
     }
 
-    /// Takes a field away, the event's as well as a constant.
+    /// Removes a field, both the event's and the constant one.
     pub fn remove(&mut self, name: &str) {
-        // An event may have it as one key with dots.
+        // An event may have the field as one key with dots.
         if name.contains('.') {
             self.0.insert(name.to_owned(), Part::Gone);
         }
@@ -82,7 +82,7 @@ impl Constants {
             let part = level.entry(first.to_owned()).or_insert_with(|| Part::Object { inner: BTreeMap::new(), there: false });
             match part {
                 Part::Object { inner, .. } => level = inner,
-                // Below something that is gone, or no object, there is nothing to take away.
+                // Below a removed field or a value that is not an object, there is nothing to remove.
                 Part::Leaf { .. } | Part::Gone => return,
             }
             rest = after;
@@ -90,7 +90,7 @@ impl Constants {
         level.insert(rest.to_owned(), Part::Gone);
     }
 
-    /// The constant value of a field, and whether it holds whatever the event has there.
+    /// The constant value of a field, and whether every document has this value, whatever the event has.
     pub fn get(&self, name: &str) -> Option<(Option<Value>, bool)> {
         let mut level = &self.0;
         let mut rest = name;
@@ -106,7 +106,7 @@ impl Constants {
         }
     }
 
-    /// The value of a string field that every document has.
+    /// The value of a string field that is the same in every document.
     pub fn text(&self, name: &str) -> Option<String> {
         match self.get(name)?.0? {
             Value::String(text) => Some(text),
@@ -114,12 +114,13 @@ impl Constants {
         }
     }
 
-    /// Merges the constants into an event that is a tree. Same result as [`super::Merged`], which does it while writing.
+    /// Merges the constants into an event that is a tree. The result equals that of [`super::Merged`], which merges
+    /// while the event is written.
     pub fn apply(&self, event: &mut Object) {
         apply(&self.0, event);
     }
 
-    /// The constants as text.
+    /// Serializes the constants to JSON text.
     ///
     /// # Errors
     /// Those of the JSON writer; none is known to happen.
@@ -141,7 +142,7 @@ fn add(level: &mut BTreeMap<String, Part>, layer: &Object, overwrite: bool) {
                     merge(inner, value);
                 }
             }
-            // What the event had there is gone, so that this replaces it as a whole.
+            // The event's value is removed, so the new value replaces it completely, even if both are objects.
             (Some(part @ Part::Gone), value) => *part = Part::Leaf { value: value.clone(), overwrite: true },
             (Some(part), value) if overwrite => *part = Part::new(value, true),
             (Some(_), _) => {}
@@ -155,7 +156,7 @@ fn apply(level: &BTreeMap<String, Part>, event: &mut Object) {
             (Part::Gone, _) => _ = event.remove(key),
             (Part::Leaf { value, overwrite }, there) if *overwrite || there.is_none() => _ = event.insert(key.clone(), value.clone()),
             (Part::Object { inner, .. }, Some(Value::Object(object))) => apply(inner, object),
-            (Part::Object { .. }, Some(other)) if part.overwrite() => {
+            (Part::Object { .. }, Some(other)) if part.overwrites() => {
                 *other = part.alone().unwrap_or_default();
             }
             (Part::Object { .. }, None) => _ = part.alone().map(|value| event.insert(key.clone(), value)),
@@ -180,23 +181,24 @@ fn prepare(level: &BTreeMap<String, Part>) -> Result<Prepared, serde_json::Error
     Ok(prepared)
 }
 
-/// The constants of one object, ready to be merged.
+/// The serialized constants of one object.
 #[derive(Debug, Default)]
 pub struct Prepared {
     pub(super) entries: Vec<Entry>,
-    /// A Bloom filter over length and first byte of the keys. Most keys of an event have no constant, and are dismissed by it.
+    /// A Bloom filter over the length and first byte of the keys. Most keys of an event have no constant, and the
+    /// filter rejects them quickly.
     filter: u64,
 }
 
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) key: Box<str>,
-    /// The JSON text that is written when the event does not have the key.
+    /// The JSON text to write if the event does not have the key; `None` if nothing is written.
     pub(super) alone: Option<Box<RawValue>>,
     pub(super) merge: Merge,
 }
 
-/// What is done when the event has the key as well.
+/// How the constant is merged if the event has the key too.
 #[derive(Debug)]
 pub(super) enum Merge {
     Leaf { overwrite: bool },
@@ -205,7 +207,7 @@ pub(super) enum Merge {
 }
 
 impl Prepared {
-    /// The index of `key` in `entries`.
+    /// The index of `key` in `entries`, if there is a constant with this key.
     pub(super) fn find(&self, key: &str) -> Option<usize> {
         if self.filter & bit(key) == 0 {
             return None;
@@ -213,7 +215,7 @@ impl Prepared {
         self.entries.iter().position(|entry| &*entry.key == key)
     }
 
-    /// Whether there is nothing to merge.
+    /// Whether there are no constants.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

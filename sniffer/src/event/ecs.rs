@@ -1,4 +1,5 @@
-//! The ECS shape of a transaction: how a [`Head`], the ends of its conversation and a protocol's own fields become one document.
+//! Writes a transaction as an ECS document, from its [`Head`], the two ends of its conversation and the fields of its
+//! protocol.
 
 use super::{Head, Text};
 use crate::{
@@ -11,16 +12,16 @@ use serde::{
 };
 use std::net::{IpAddr, SocketAddr};
 
-/// What the place of writing decides, not the transaction.
+/// Parameters of writing that do not depend on the transaction.
 #[derive(Clone, Copy, Debug)]
 pub struct Writing {
-    /// Digits after the point of times: 3, 6 or 9.
+    /// Number of fractional digits of timestamps: 3, 6 or 9.
     pub digits: u8,
     /// `network.direction`
     pub direction: &'static str,
 }
 
-/// One whole transaction document, but for the constants that the processors add.
+/// A complete transaction document, without the constants that processors add.
 #[derive(Serialize)]
 pub struct Whole<'a, B> {
     #[serde(rename = "@timestamp")]
@@ -54,7 +55,7 @@ pub struct Whole<'a, B> {
 }
 
 impl<'a, B: Serialize> Whole<'a, B> {
-    /// The document of `head` and `body` for a transaction between `peers`.
+    /// Makes the document of `head` and `body` for a transaction between `peers`.
     pub fn new(peers: &'a Peers, head: &'a Head<'a>, body: &'a B, writing: Writing) -> Self {
         let start = head.start.or(head.end).unwrap_or_default();
         let (from, to) = (peers.sender(head.from), peers.receiver(head.from));
@@ -140,7 +141,8 @@ struct Event<'a> {
     original: Option<Text<'a>>,
 }
 
-/// One end of a transaction as `source`, `destination`, `client` or `server` show it: `ip`, and where known `port`, `domain`, `bytes`.
+/// One end of a transaction, as it is written to `source`, `destination`, `client` and `server`: `ip`, and if known
+/// `port`, `domain` and `bytes`.
 #[derive(Clone, Copy, Debug)]
 pub struct Side<'a> {
     end: SocketAddr,
@@ -184,7 +186,7 @@ struct Network<'a> {
     forwarded_ip: Option<IpAddr>,
 }
 
-// The signature is serde's.
+// serde requires this signature.
 #[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_zero(n: &u64) -> bool {
     *n == 0

@@ -1,38 +1,43 @@
-//! The fields that documents can have and their types: what a protocol declares of its documents, and what all transactions have in
-//! common. Not the documents themselves.
+//! The fields that documents can have, and their types: those that a protocol declares, and those that all transactions
+//! have.
 
 use Kind::{Binary, Date, Ip, Keyword, Long, MatchOnlyText, Text};
 
 /// A field of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
-    /// The full name with dots, whether the document nests it or has it as one key.
+    /// The full name with dots. It does not tell whether documents nest the field or have it as one key.
     pub name: &'static str,
-    /// The type of its values. A list of such values is as good as one value.
+    /// The type of the values. A list of such values is allowed too.
     pub kind: Kind,
-    /// Options of the protocol of which at least one must be set for the field to appear; empty: none is needed.
+    /// Options of the protocol. The field can appear only if at least one of them is set. Empty if the field needs no
+    /// option.
     pub needs: &'static [&'static str],
-    /// The name is reserved in the index template for other programs that write into the same index; no document of ours has the field.
+    /// The name is reserved in the index template for other programs that write to the same index. Documents of this
+    /// program do not have the field.
     pub reserved: bool,
 }
 
 impl Field {
-    /// A field that documents can have.
+    /// Makes a field that documents can have.
     pub const fn new(name: &'static str, kind: Kind) -> Self {
         Self { name, kind, needs: &[], reserved: false }
     }
 
-    /// A field that no document has unless one of these options of the protocol is set (to anything but false, null or an empty list).
+    /// Makes a field that documents have only if one of these options of the protocol is set (to a value other than
+    /// false, null or an empty list).
     pub const fn with_option(name: &'static str, kind: Kind, needs: &'static [&'static str]) -> Self {
         Self { name, kind, needs, reserved: false }
     }
 
-    /// A name that is only reserved in the index template: Packetbeat has it, our documents do not.
+    /// Makes a name that is only reserved in the index template: Packetbeat's documents can have it, those of this
+    /// program cannot.
     pub const fn reserved(name: &'static str, kind: Kind) -> Self {
         Self { name, kind, needs: &[], reserved: true }
     }
 
-    /// Whether `name` is this field, an object that holds it, or lies within it where it is an object with keys of any name.
+    /// Whether `name` is this field, an object that contains it, or, if this field is an object with arbitrary keys, a
+    /// field in it.
     pub fn concerns(&self, name: &str) -> bool {
         let below = |long: &str, short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with('.'));
         self.name == name || below(self.name, name) || self.kind.is_open() && below(name, self.name)
@@ -42,21 +47,21 @@ impl Field {
 /// The type of a field's values, as Elasticsearch indexes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// A text that is searched as a whole. Numbers and booleans are indexed as their text.
+    /// A string that is indexed as a whole. Numbers and booleans are indexed as strings.
     Keyword,
-    /// A text that is searched by its words.
+    /// A string that is indexed by its words.
     Text,
-    /// A text that is searched by its words, without their positions.
+    /// A string that is indexed by its words, without their positions.
     MatchOnlyText,
-    /// A long text that is searched with patterns.
+    /// A long string that is searched with patterns.
     Wildcard,
-    /// [`Kind::Wildcard`], and by its words.
+    /// Like [`Kind::Wildcard`], and also indexed by its words.
     WildcardText,
-    /// [`Kind::Keyword`], and by its words.
+    /// Like [`Kind::Keyword`], and also indexed by its words.
     KeywordText,
-    /// A text that is kept in the document and not indexed.
+    /// A string that is stored in the document and not indexed.
     Binary,
-    /// A 64-bit signed integer; a text of decimal digits is taken as one.
+    /// A 64-bit signed integer. A string of decimal digits is accepted too.
     Long,
     /// True or false.
     Boolean,
@@ -64,19 +69,20 @@ pub enum Kind {
     Ip,
     /// A point in time, RFC 3339.
     Date,
-    /// An object whose keys the traffic decides. Each value gets a type of its own when it first appears.
+    /// An object with arbitrary keys, which come from the traffic. Elasticsearch chooses the type of each value when it
+    /// first appears.
     Object,
-    /// An object whose keys the traffic decides and whose simple values are all indexed as keywords.
+    /// An object with arbitrary keys, which come from the traffic. All its values are indexed as keywords.
     KeywordObject,
 }
 
 impl Kind {
-    /// Whether it is an object with keys of any name.
+    /// Whether the type is an object with arbitrary keys.
     pub const fn is_open(self) -> bool {
         matches!(self, Self::Object | Self::KeywordObject)
     }
 
-    /// Its name in tables of fields.
+    /// The name of the type in the field tables of the documentation.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Keyword => "keyword",
@@ -95,7 +101,7 @@ impl Kind {
     }
 }
 
-/// The fields that [`super::Head`] and the ends of the conversation write: any transaction may have them.
+/// The fields that [`super::Head`] and the ends of the conversation write. All transactions can have them.
 pub const TRANSACTION: &[Field] = &[
     Field::new("@timestamp", Date),
     Field::new("type", Keyword),

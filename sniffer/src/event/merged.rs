@@ -1,8 +1,10 @@
-//! Writes an event and the constants of its publisher as one JSON object without building a tree. Each key of the event is looked up among
-//! the constants when it is written: what both have is merged, and what only the constants have is written at the end of its object.
+//! Writes an event and the constants of its publisher as one JSON object, without building a tree. When a key of the
+//! event is written, it is looked up among the constants. If both have the key, the values are merged. Keys that only
+//! the constants have are written at the end of their object.
 //!
-//! Only objects that contain a constant are intercepted; all others go straight to the writer. Where the constants have an object and the
-//! event another kind of value, writing fails, and the caller uses [`super::constants::Constants::apply`] on a tree.
+//! Only objects that contain a constant are handled here; all others are passed on to the writer. If the constants have
+//! an object where the event has another kind of value, writing fails, and the caller uses
+//! [`super::constants::Constants::apply`] on a tree.
 
 use super::constants::{Merge, Prepared};
 use serde::{
@@ -12,11 +14,11 @@ use serde::{
 use smallvec::SmallVec;
 use std::fmt;
 
-/// Serialises `value` merged with constants.
+/// Serializes `value` merged with constants.
 pub struct Merged<'a, T: ?Sized> {
     /// The event, or an object in it.
     pub value: &'a T,
-    /// The constants for it.
+    /// The constants that belong to this object.
     pub with: &'a Prepared,
 }
 
@@ -106,21 +108,22 @@ impl<'a, S: Serializer> Serializer for Merger<'a, S> {
     }
 }
 
-/// What to do with the next value, decided when its key was serialised (serde serialises keys and values of maps in separate calls).
+/// What to do with the next value, decided when its key was serialized (serde serializes keys and values of maps in
+/// separate calls).
 #[derive(Clone, Copy)]
 enum At {
     /// Write the event's value.
     Own,
     /// Leave out key and value.
     Skip,
-    /// Merged with the entry at this place.
+    /// Merge the event's value with the entry at this index.
     Merge(usize),
 }
 
 struct Merging<'a, M> {
     inner: M,
     with: &'a Prepared,
-    /// One bit for each entry of `with` that the event has as well.
+    /// For each entry of `with`, whether the event has the key too.
     met: SmallVec<[bool; 32]>,
     at: At,
 }
@@ -152,7 +155,7 @@ impl<M: SerializeMap> SerializeMap for Merging<'_, M> {
         };
         let Some(entry) = self.with.entries.get(place) else { return Ok(()) };
         match &entry.merge {
-            // A winning constant is written at the end, as if the event had no such key.
+            // A constant that overwrites is written at the end, as if the event did not have the key.
             Merge::Leaf { overwrite: true } => {
                 self.at = At::Skip;
                 return Ok(());
@@ -201,7 +204,7 @@ impl<M: SerializeMap> SerializeStruct for Merging<'_, M> {
     }
 }
 
-/// Serialises a map key to look it up among the constants. Keys that are not strings have no constant.
+/// Serializes a map key in order to look it up among the constants. Keys that are not strings have no constant.
 struct Find<'a>(&'a Prepared);
 
 macro_rules! not_found {
@@ -304,7 +307,7 @@ mod tests {
         }
     }
 
-    /// Merges by both ways, asserts that the results are equal and that no key occurs twice.
+    /// Merges in both ways. Asserts that the results are equal and that no key occurs twice.
     fn both(constants: &Constants, event: &impl Serialize) -> Value {
         let prepared = constants.prepare().unwrap();
         let fast = serde_json::to_string(&Merged { value: event, with: &prepared });

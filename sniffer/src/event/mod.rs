@@ -1,5 +1,5 @@
-//! Events: structs that borrow from the packet and are serialised straight to JSON. [`Head`] has the fields that all transactions have; a
-//! protocol's own fields are a struct beside its parser. No map is built on the way.
+//! Events: structs that borrow from the packet and are serialized directly to JSON, without building a map. [`Head`]
+//! has the fields that all transactions have. The fields of a protocol are a struct in the protocol's folder.
 
 pub mod constants;
 mod ecs;
@@ -21,7 +21,7 @@ use crate::{net::Direction, time::Timestamp};
 use serde::Serialize;
 use std::net::IpAddr;
 
-/// How a transaction ended, as `status` spells it.
+/// The outcome of a transaction, as the field `status` spells it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub enum Status {
     /// The request was answered without an error.
@@ -40,21 +40,23 @@ pub enum Status {
     NoReply,
 }
 
-/// The fields common to all transactions. A protocol sets those it knows and takes the others from `..Head::new(…)`.
+/// The fields that all transactions have. A protocol sets those it knows and takes the others from `..Head::new(…)`.
 ///
-/// Empty strings, empty lists and zero byte counts are left out of the document; `Some("")` in `method` … `response` is kept.
+/// Empty strings, empty lists and byte counts of zero are not written to the document. `Some("")` in the fields from
+/// `method` to `response` is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
     /// `type` and `event.dataset`: the protocol's name.
     pub dataset: &'static str,
     /// `status`
     pub status: Status,
-    /// The direction of the request: its sender is `source`, its receiver `destination`. `client` and `server` are copies of these two ends;
-    /// which is which follows the connection's [`crate::net::Peers`].
+    /// The direction of the request: its sender is `source`, its receiver is `destination`. `client` and `server` are
+    /// copies of these two ends; [`crate::net::Peers`] determines which is which.
     pub from: Direction,
-    /// `event.start`: time of the first byte of the request; `None` when only the answer was seen.
+    /// `event.start`: time of the first byte of the request; `None` if only the response was captured.
     pub start: Option<Timestamp>,
-    /// `event.end`: time of the first segment of the response; `None` without an answer. `@timestamp` is `start`, else this.
+    /// `event.end`: time of the first segment of the response; `None` without a response. `@timestamp` is `start`, or
+    /// `end` if there is no start.
     pub end: Option<Timestamp>,
     /// Application bytes sent by `source`.
     pub source_bytes: u64,
@@ -76,7 +78,7 @@ pub struct Head<'a> {
     pub request: Option<Text<'a>>,
     /// Top-level `response`, only with `send_response`
     pub response: Option<Text<'a>>,
-    /// `error.message`: a string for one note, a list for several.
+    /// `error.message`: a string if there is one note, a list if there are several.
     pub notes: &'a [&'a str],
     /// `event.category`
     pub categories: &'static [&'static str],
@@ -92,7 +94,7 @@ pub struct Head<'a> {
     pub sequence: Option<u64>,
     /// `event.original`
     pub original: Option<Text<'a>>,
-    /// `network.protocol`; the dataset unless said otherwise, left out when empty.
+    /// `network.protocol`; the dataset by default; left out if empty.
     pub protocol: &'a str,
     /// `network.application`
     pub application: &'a str,
@@ -100,18 +102,18 @@ pub struct Head<'a> {
     pub iana_number: &'a str,
     /// `network.forwarded_ip`
     pub forwarded_ip: Option<IpAddr>,
-    /// `related.ip` before source and destination.
+    /// Addresses in `related.ip` before source and destination.
     pub related_ips_first: &'a [IpAddr],
-    /// `related.ip` after source and destination. Duplicates are left out.
+    /// Addresses in `related.ip` after source and destination. Duplicates are removed.
     pub related_ips: &'a [IpAddr],
-    /// `related.hosts`; duplicates and empty ones are left out.
+    /// `related.hosts`; duplicates and empty ones are removed.
     pub related_hosts: &'a [Text<'a>],
-    /// `related.user`; likewise.
+    /// `related.user`; duplicates and empty ones are removed.
     pub related_users: &'a [Text<'a>],
 }
 
 impl Head<'_> {
-    /// A head with the dataset and nothing else.
+    /// Makes a head that has only the dataset.
     pub const fn new(dataset: &'static str) -> Self {
         Self {
             dataset,

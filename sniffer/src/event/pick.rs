@@ -1,4 +1,4 @@
-//! Reads some fields out of a document that is about to be written, without writing it. Everything else of the document is passed over.
+//! Reads some fields of a document without writing the document. All other fields are skipped.
 
 use serde::{
     Serialize, Serializer,
@@ -7,40 +7,42 @@ use serde::{
 use smallvec::SmallVec;
 use std::fmt::{self, Write};
 
-/// The values of some fields of one document as text. Made once and filled for each document, so that it allocates little.
+/// The values of some fields of one document, as strings. Made once and filled for each document, to avoid allocations.
 #[derive(Debug, Default)]
 pub struct Picked {
     names: Vec<&'static str>,
-    /// Where the value of each name lies in `text`.
+    /// Start and end offset in `text` of the value of each name.
     places: Vec<(usize, usize)>,
     text: String,
 }
 
 impl Picked {
-    /// For the fields with these dotted names. A name finds its field nested and as one key with dots.
+    /// Makes a picker for the fields with these dotted names. A name finds its field both nested and as one key with
+    /// dots.
     pub fn new(names: Vec<&'static str>) -> Self {
         Self { places: vec![(0, 0); names.len()], names, text: String::new() }
     }
 
-    /// The value of a field; empty where the document has none, or one that is no text, number or boolean.
+    /// The value of a field; empty if the document does not have the field, or if its value is not a string, number or
+    /// boolean.
     pub fn get(&self, name: &str) -> &str {
         let place = self.names.iter().position(|n| *n == name).and_then(|index| self.places.get(index));
         place.and_then(|&(start, end)| self.text.get(start..end)).unwrap_or_default()
     }
 
-    /// Takes the values of `document`, and of none before it.
+    /// Replaces all values by those of `document`.
     pub fn fill<D: Serialize>(&mut self, document: &D) {
         self.text.clear();
         self.text.shrink_to(KEPT);
         self.places.fill((0, 0));
         let wanted = self.names.iter().enumerate().map(|(index, &name)| (index, name)).collect();
-        // What cannot be read stays empty.
+        // A value that cannot be read stays empty.
         let _ = document.serialize(Picker { wanted, leaf: None, into: self });
     }
 
     fn put(&mut self, index: usize, value: &dyn fmt::Display) {
         let start = self.text.len();
-        // Writing to a string does not fail; a value whose own text fails stays as far as it came.
+        // Writing to a string does not fail. If the value's own formatting fails, the part written before that stays.
         let _ = write!(self.text, "{value}");
         if let Some(place) = self.places.get_mut(index) {
             *place = (start, self.text.len());
@@ -48,16 +50,16 @@ impl Picked {
     }
 }
 
-/// What is kept of the buffer for values: a long query must not hold its memory for ever.
+/// Capacity of the buffer in bytes that is kept between documents. A larger one, after a long query, is freed.
 const KEPT: usize = 16 << 10;
 
-/// Fields that are looked for: the place of each in the list, and what is left of its name below this object.
+/// Fields to find: the index of each in the list of names, and the part of its name below the current object.
 type Wanted = SmallVec<[(usize, &'static str); 16]>;
 
-/// Reads one value.
+/// Serializer of one value.
 struct Picker<'a> {
     wanted: Wanted,
-    /// The place of the field whose value this is.
+    /// Index of the field whose value this is.
     leaf: Option<usize>,
     into: &'a mut Picked,
 }
@@ -161,16 +163,16 @@ impl<'a> Serializer for Picker<'a> {
     }
 }
 
-/// What is looked for in the value of one key.
+/// The fields to find in the value of one key.
 #[derive(Default)]
 struct Next {
-    /// The place of the field that the value is.
+    /// Index of the field that is the value itself.
     leaf: Option<usize>,
-    /// The fields within it.
+    /// The fields inside the value.
     wanted: Wanted,
 }
 
-/// Reads an object.
+/// Serializer of an object.
 struct Picking<'a> {
     wanted: Wanted,
     next: Next,
@@ -181,7 +183,7 @@ impl Picking<'_> {
     fn value<T: Serialize + ?Sized>(&mut self, value: &T) {
         let Next { leaf, wanted } = std::mem::take(&mut self.next);
         if leaf.is_some() || !wanted.is_empty() {
-            // A value of another shape than expected is passed over.
+            // A value of an unexpected shape is skipped.
             let _ = value.serialize(Picker { wanted, leaf, into: self.into });
         }
     }
@@ -192,7 +194,7 @@ impl SerializeMap for Picking<'_> {
     type Error = fmt::Error;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), fmt::Error> {
-        // A key that is no text is none that is looked for.
+        // A key that is not a string matches no field.
         self.next = key.serialize(Key(&self.wanted)).unwrap_or_default();
         Ok(())
     }
@@ -222,7 +224,7 @@ impl SerializeStruct for Picking<'_> {
     }
 }
 
-/// What of `wanted` lies at `key`.
+/// The fields of `wanted` at or below `key`.
 fn find(wanted: &Wanted, key: &str) -> Next {
     let mut next = Next::default();
     for &(index, name) in wanted {
@@ -235,7 +237,7 @@ fn find(wanted: &Wanted, key: &str) -> Next {
     next
 }
 
-/// Reads a key.
+/// Serializer of a key.
 struct Key<'a>(&'a Wanted);
 
 impl Serializer for Key<'_> {

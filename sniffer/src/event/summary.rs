@@ -1,24 +1,24 @@
-//! How the one-line summary of an event comes out of its fields: what a protocol declares for those who show events to people. Not the
-//! summary of one event.
+//! The declaration of how a protocol's events are summarized in one line for people. Does not hold the summary of an
+//! event.
 
-/// The texts of an event's summary, each with the formats that make it.
+/// The strings of an event's summary. For each there is a list of formats.
 ///
-/// A format is text with names of fields in braces. The first format counts whose fields the event has all, none of them empty; without
-/// one the text is empty. How the event ended in general (`status`) and its ends, times and sizes need no declaration.
+/// A format is text with field names in braces. The first format of which the event has all fields, none of them empty,
+/// is used; if there is none, the string is empty. `status`, the ends, times and byte counts need no declaration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// What kind of request it was.
+    /// The kind of request.
     pub method: &'static [&'static str],
-    /// What the request was about.
+    /// The object of the request.
     pub resource: &'static [&'static str],
-    /// The request in a line.
+    /// The request as one line of text.
     pub query: &'static [&'static str],
-    /// How it ended in the protocol's own words; empty where `status` says all there is to say.
+    /// The result in the protocol's terms; empty if `status` says enough.
     pub result: &'static [&'static str],
 }
 
 impl Summary {
-    /// What the fields of [`super::Head`] say.
+    /// The default: taken from the fields of [`super::Head`].
     pub const HEAD: Self = Self {
         method: &["{method}"],
         resource: &["{resource}"],
@@ -26,7 +26,7 @@ impl Summary {
         result: &[],
     };
 
-    /// The names of all fields that the formats mention, each once.
+    /// The names of all fields in the formats, each once.
     pub fn fields(&self) -> Vec<&'static str> {
         let formats = [self.method, self.resource, self.query, self.result];
         let mut names: Vec<_> = formats.into_iter().flatten().flat_map(|format| parts(format)).filter_map(|(_, field)| field).collect();
@@ -36,7 +36,7 @@ impl Summary {
     }
 }
 
-/// Appends to `out` what the first fitting format of `formats` makes of the fields that `value` finds.
+/// Appends to `out` the first format for which `value` returns a non-empty string for each field.
 pub fn write<'a>(formats: &'static [&'static str], value: impl Fn(&'static str) -> &'a str, out: &mut String) {
     let complete = |format: &&&'static str| parts(format).all(|(_, field)| field.is_none_or(|name| !value(name).is_empty()));
     for (text, field) in formats.iter().find(complete).into_iter().flat_map(|format| parts(format)) {
@@ -45,7 +45,7 @@ pub fn write<'a>(formats: &'static [&'static str], value: impl Fn(&'static str) 
     }
 }
 
-/// The parts of a format: text, and the field after it.
+/// Divides a format into pairs of text and the field behind it.
 fn parts(format: &'static str) -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
     format.split_inclusive('}').map(|part| match part.strip_suffix('}').and_then(|part| part.split_once('{')) {
         Some((text, field)) => (text, Some(field)),

@@ -1,20 +1,20 @@
-//! Text forms that several protocols share: bytes off the wire as text, hexadecimal, MAC addresses. Nothing here allocates
-//! unless the bytes are not UTF-8.
+//! Text forms that several protocols share: captured bytes as text, hexadecimal numbers, MAC addresses. Allocates only
+//! if the bytes are not valid UTF-8.
 
 use serde::{Serialize, Serializer};
 use std::fmt;
 
-/// Bytes off the wire that are meant as text. Each byte that is not UTF-8 becomes U+FFFD.
+/// Captured bytes that are shown as text. Each byte that is not UTF-8 becomes U+FFFD.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Text<'a>(pub &'a [u8]);
 
 impl<'a> Text<'a> {
-    /// Whether there is nothing.
+    /// Whether there are no bytes.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The text itself when it is valid UTF-8, otherwise a copy with U+FFFD for each invalid byte.
+    /// The text: borrowed if it is valid UTF-8, otherwise a copy with U+FFFD for each invalid byte.
     pub fn to_str(self) -> std::borrow::Cow<'a, str> {
         match std::str::from_utf8(self.0) {
             Ok(text) => text.into(),
@@ -74,7 +74,7 @@ impl Serialize for Text<'_> {
     }
 }
 
-/// Bytes as hexadecimal digits, lower case; `{:#}` gives upper case.
+/// Bytes as hexadecimal digits in lower case; `{:#}` writes upper case.
 #[derive(Clone, Copy, Debug)]
 pub struct Hex<'a>(pub &'a [u8]);
 
@@ -93,7 +93,7 @@ impl Serialize for Hex<'_> {
     }
 }
 
-/// A hardware address: upper case with dashes, as many bytes as there are.
+/// A hardware address of any length, written in upper case with dashes.
 #[derive(Clone, Copy, Debug)]
 pub struct Mac<'a>(pub &'a [u8]);
 

@@ -1,8 +1,8 @@
-//! A document as a tree of JSON values that is read and edited by dotted field names. Only processors that must see each event need it; most
-//! events are never made into one.
+//! A document as a tree of JSON values, whose fields can be read and changed by dotted names. Only processors that run
+//! on each event need a tree; most events are never converted to one.
 //!
-//! A name finds its field in both forms that documents have: nested (`{"event": {"action": …}}`) and as one key with a dot in
-//! it (`{"event.action": …}`). At each level the longer key comes first.
+//! A name finds its field both nested (`{"event": {"action": …}}`) and as one key with a dot (`{"event.action": …}`).
+//! At each level the longer key is tried first.
 
 use serde_json::{Map, Value};
 use std::borrow::Cow;
@@ -10,20 +10,20 @@ use std::borrow::Cow;
 /// A JSON object.
 pub type Object = Map<String, Value>;
 
-/// What is known of a field.
+/// What is known about a field.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Known<'a> {
-    /// It has this value.
+    /// The field has this value.
     Value(Cow<'a, Value>),
-    /// It is not there.
+    /// The field does not exist.
     Absent,
-    /// That depends on the event.
+    /// It depends on the event.
     Unknown,
 }
 
-/// Something whose fields can be asked for: an event, or what is known of all events of a publisher.
+/// A source of field values: an event, or the fields that all events of a publisher have in common.
 pub trait Fields {
-    /// What is known of the field with this dotted name.
+    /// What is known about the field with this dotted name.
     fn field(&self, name: &str) -> Known<'_>;
 }
 
@@ -31,36 +31,36 @@ pub trait Fields {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tree(pub Object);
 
-/// Why a field cannot be written.
+/// Error: a field cannot be written, because a part of its path exists and is not an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a part of the name is a field that is no object")]
 pub struct NotAnObject;
 
 impl Tree {
-    /// The field with this dotted name.
+    /// The value of the field with this dotted name.
     pub fn get(&self, name: &str) -> Option<&Value> {
         get(&self.0, name)
     }
 
-    /// Whether there is a field with this dotted name.
+    /// Whether a field with this dotted name exists.
     pub fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
 
-    /// Writes a field, with the objects on the way to it.
+    /// Writes a field, and creates the objects in its path.
     ///
     /// # Errors
-    /// When something on the way is there and no object.
+    /// When a part of the path exists and is not an object.
     pub fn put(&mut self, name: &str, value: Value) -> Result<(), NotAnObject> {
         put(&mut self.0, name, value)
     }
 
-    /// Takes a field out. The objects around it stay, empty if need be.
+    /// Removes a field. The objects around it stay, even if they are empty then.
     pub fn remove(&mut self, name: &str) -> Option<Value> {
         remove(&mut self.0, name)
     }
 
-    /// The dotted names of all fields, objects among them.
+    /// The dotted names of all fields, including objects.
     pub fn names(&self) -> Vec<String> {
         let mut names = Vec::new();
         collect_names("", &self.0, &mut names);
@@ -112,7 +112,7 @@ fn collect_names(prefix: &str, object: &Object, names: &mut Vec<String>) {
     }
 }
 
-/// Merges `from` into `into`: objects are merged, every other value of `from` replaces that of `into`.
+/// Merges `from` into `into`: objects are merged, any other value of `from` replaces that of `into`.
 pub fn merge(into: &mut Object, from: &Object) {
     for (key, value) in from {
         match (into.get_mut(key), value) {
@@ -122,7 +122,8 @@ pub fn merge(into: &mut Object, from: &Object) {
     }
 }
 
-/// Turns keys with dots into nested objects, at every depth. Where two keys name the same field, the later value replaces the earlier.
+/// Turns keys with dots into nested objects, at every depth. If two keys name the same field, the later value replaces
+/// the earlier.
 pub fn expand_dots(value: Value) -> Value {
     match value {
         Value::Object(object) => {
