@@ -1,4 +1,5 @@
-//! The command line: Packetbeat's commands and flags, and those that only this program has (`watch`). Parsing only; `app` executes commands.
+//! The command line: Packetbeat's commands and flags, and those that Packetbeat does not have (`watch`). Only parses;
+//! `app` executes the commands.
 
 use crate::config::LoadOptions;
 use clap::{
@@ -10,7 +11,7 @@ use std::{ffi::OsString, io::Write, path::PathBuf, process::ExitCode};
 /// A parsed command line.
 #[derive(Clone, Debug)]
 pub struct Invocation {
-    /// Where the configuration is.
+    /// Where to find the configuration.
     pub load: LoadOptions,
     /// Flags about the log.
     pub log: LogFlags,
@@ -31,14 +32,14 @@ pub struct LogFlags {
     pub environment: Environment,
 }
 
-/// `--environment`: what starts the program. Decides where the log goes by default.
+/// `--environment`: what starts the program. It determines where the log goes by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum Environment {
     /// Log files.
     #[default]
     Default,
-    /// stderr, which systemd keeps.
+    /// stderr, which systemd collects.
     Systemd,
     /// stderr.
     Container,
@@ -48,7 +49,7 @@ pub enum Environment {
     WindowsService,
 }
 
-/// What to do.
+/// A command with its flags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Capture and report; the default.
@@ -73,19 +74,19 @@ pub enum Command {
     Version,
 }
 
-/// Why the command line holds no command to execute: help was requested, or there is an error in it.
+/// Why there is no command to execute: help was requested, or the command line is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stop {
-    /// Whether `text` goes to stdout with exit code 0, rather than to stderr with exit code 1.
+    /// The help text or the error message.
     pub text: String,
-    /// Help that was asked for.
+    /// Whether `text` is requested help. It then goes to stdout with exit code 0, otherwise to stderr with exit code 1.
     pub ok: bool,
 }
 
 impl Stop {
-    /// Prints it. The exit code is 0 or 1.
+    /// Prints the text. Returns the exit code, 0 or 1.
     pub fn print(&self) -> ExitCode {
-        // Nobody is left to tell when stdout and stderr are closed.
+        // A write error is ignored, because there is no other place to report it.
         if self.ok {
             let _ = writeln!(std::io::stdout(), "{}", self.text.trim_end());
             ExitCode::SUCCESS
@@ -100,10 +101,11 @@ impl Stop {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "For all commands")]
 struct Common {
-    /// Configuration file (repeatable: later ones are laid over earlier ones); a relative name is looked up in path.config
+    /// Configuration file; can be repeated, and later files override earlier ones. A relative name is searched in
+    /// path.config
     #[arg(short = 'c', alias = "c", value_name = "FILE", action = ArgAction::Append)]
     files: Vec<PathBuf>,
-    /// Overrides a setting (repeatable): dotted key, value as a word, [list] or {map}
+    /// Override a setting; can be repeated. The key is dotted; the value is a word, a [list] or a {map}
     #[arg(short = 'E', alias = "E", value_name = "KEY=VALUE", action = ArgAction::Append)]
     settings: Vec<String>,
     /// Log to stderr and to no file
@@ -115,28 +117,29 @@ struct Common {
     /// Log from level debug on, for these selectors ("*" for all)
     #[arg(short = 'd', alias = "d", value_name = "SELECTORS", value_delimiter = ',', action = ArgAction::Append)]
     debug: Vec<String>,
-    /// What it runs in; decides where the log goes by default
+    /// What starts the program; determines where the log goes by default
     #[arg(long, value_enum)]
     environment: Option<Environment>,
-    /// Home directory [default: that of the program]
+    /// Home directory [default: the directory of the program]
     #[arg(long = "path.home", value_name = "DIR")]
     home: Option<PathBuf>,
-    /// Where configuration files are looked up [default: path.home]
+    /// Directory of configuration files [default: path.home]
     #[arg(long = "path.config", value_name = "DIR")]
     config: Option<PathBuf>,
-    /// What is kept between runs [default: path.home/data]
+    /// Directory of data that is kept between runs [default: path.home/data]
     #[arg(long = "path.data", value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Log files [default: path.home/logs]
+    /// Directory of log files [default: path.home/logs]
     #[arg(long = "path.logs", value_name = "DIR")]
     logs: Option<PathBuf>,
-    /// Refuse configuration files that others may write [default: true]
+    /// Refuse configuration files that other users can write [default: true]
     #[arg(long = "strict.perms", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     strict_perms: Option<bool>,
 }
 
 impl Common {
-    /// Merges flags given before the command with those given after it: single values after it win, lists are joined.
+    /// Merges flags given before the command with those given after it. A single value after the command overrides the
+    /// one before it; lists are joined.
     fn then(self, inner: Self) -> Self {
         let chain = |mut a: Vec<_>, b| {
             a.extend(b);
@@ -166,13 +169,14 @@ pub struct RunFlags {
     /// Read a capture file (pcap, pcapng) instead of a device
     #[arg(short = 'I', alias = "I", value_name = "FILE")]
     pub file: Option<PathBuf>,
-    /// Read the file as fast as it goes, and keep its times; without it packets come as they came, at the time of now
+    /// Read the file as fast as possible and keep its timestamps; without -t, packets are replayed at their original
+    /// pace with the current time
     #[arg(short = 't', alias = "t")]
     pub top_speed: bool,
-    /// Read the file so many times; 0: for ever [default: 1]
+    /// Read the file N times; 0 means forever [default: 1]
     #[arg(short = 'l', alias = "l", value_name = "N")]
     pub loops: Option<u64>,
-    /// One packet of the file for each Enter
+    /// Read one packet of the file each time Enter is pressed
     #[arg(short = 'O', alias = "O")]
     pub one_at_a_time: bool,
     /// Write all captured packets to PREFIX-YYYYmmddHHMMSS.pcap
@@ -204,7 +208,7 @@ impl RunFlags {
         }
     }
 
-    /// Flags of Go's profilers. They are recognised only to be refused with a reason.
+    /// Flags of Go's profilers. They are accepted only to be refused with a reason.
     fn refused(&self) -> Result<(), Stop> {
         let asked = [("cpuprofile", &self.cpuprofile), ("memprofile", &self.memprofile), ("httpprof", &self.httpprof)];
         match asked.iter().find(|(_, value)| value.is_some()) {
@@ -226,10 +230,10 @@ pub struct WatchFlags {
     /// The device to watch [default: any]
     #[arg(short = 'i', value_name = "DEVICE", conflicts_with = "file")]
     pub device: Option<String>,
-    /// A capture file to show instead
+    /// Read a capture file instead of a device
     #[arg(short = 'r', value_name = "FILE")]
     pub file: Option<PathBuf>,
-    /// Whole documents, one per line
+    /// Print complete documents, one per line
     #[arg(long)]
     pub json: bool,
 }
@@ -237,7 +241,7 @@ pub struct WatchFlags {
 /// Flags of `export config`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigFlags {
-    /// Print passwords, API keys and tokens too, instead of ***
+    /// Print passwords, API keys and tokens instead of ***
     #[arg(long)]
     pub show_secrets: bool,
 }
@@ -245,10 +249,10 @@ pub struct ConfigFlags {
 /// Flags of `export template`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct TemplateFlags {
-    /// For this version of Elasticsearch
+    /// Make the template for this version of Elasticsearch
     #[arg(long = "es.version", value_name = "VERSION")]
     pub es_version: Option<String>,
-    /// Without the lifecycle policy
+    /// Make the template without the lifecycle policy
     #[arg(long)]
     pub noilm: bool,
     /// Write to this directory instead of stdout
@@ -259,7 +263,7 @@ pub struct TemplateFlags {
 /// Flags of `export ilm-policy`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyFlags {
-    /// For this version of Elasticsearch
+    /// Make the policy for this version of Elasticsearch
     #[arg(long = "es.version", value_name = "VERSION")]
     pub es_version: Option<String>,
     /// Write to this directory instead of stdout
@@ -267,27 +271,27 @@ pub struct PolicyFlags {
     pub dir: Option<PathBuf>,
 }
 
-/// Flags of `setup`; none: all of it.
+/// Flags of `setup`; without any, everything is set up.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct SetupFlags {
-    /// The index template, data stream and lifecycle policy
+    /// Set up the index template, data stream and lifecycle policy
     #[arg(long)]
     pub index_management: bool,
-    /// Kibana's dashboards
+    /// Set up Kibana's dashboards
     #[arg(long)]
     pub dashboards: bool,
-    /// Ingest pipelines
+    /// Set up ingest pipelines
     #[arg(long)]
     pub pipelines: bool,
-    /// Accepted; there are no filesets
+    /// Accepted without effect: there are no filesets
     #[arg(long)]
     pub enable_all_filesets: bool,
-    /// Accepted; there are no filesets
+    /// Accepted without effect: there are no filesets
     #[arg(long)]
     pub force_enable_module_filesets: bool,
 }
 
-/// Watches network traffic and reports every application transaction on it; a drop-in for Packetbeat.
+/// Captures network traffic and reports each application transaction; a drop-in replacement for Packetbeat.
 #[derive(Parser)]
 #[command(name = "sniffer", disable_version_flag = true)]
 struct Root {
@@ -308,14 +312,14 @@ enum Sub {
         #[command(flatten)]
         common: Common,
     },
-    /// Show the transactions of live traffic, one line each; needs no configuration
+    /// Show the transactions in live traffic, one per line; needs no configuration
     Watch {
         #[command(flatten)]
         watch: WatchFlags,
         #[command(flatten)]
         common: Common,
     },
-    /// List the devices that can be captured on
+    /// List the devices on which packets can be captured
     Devices(Common),
     /// Check the configuration, or the connection to the output
     #[command(subcommand_required = true, arg_required_else_help = true)]
@@ -333,20 +337,20 @@ enum Sub {
         #[command(subcommand)]
         what: Export,
     },
-    /// Prepare Elasticsearch for the first events
+    /// Set up Elasticsearch before the first events
     Setup {
         #[command(flatten)]
         setup: SetupFlags,
         #[command(flatten)]
         common: Common,
     },
-    /// Print the version, and that of Packetbeat it takes the place of
+    /// Print the version of this program and that of the Packetbeat it replaces
     Version(Common),
 }
 
 #[derive(Subcommand)]
 enum Test {
-    /// Check the configuration, and print the filter it makes
+    /// Check the configuration, and print the capture filter
     Config(Common),
     /// Check the connection to the output
     Output(Common),
@@ -354,7 +358,7 @@ enum Test {
 
 #[derive(Subcommand)]
 enum Export {
-    /// Print the merged configuration, with *** for secrets
+    /// Print the merged configuration; secrets are shown as ***
     Config {
         #[command(flatten)]
         config: ConfigFlags,
@@ -377,10 +381,10 @@ enum Export {
     },
 }
 
-/// Reads the command line; `args` begin with the program's name.
+/// Parses the command line; the first of `args` is the program's name.
 ///
 /// # Errors
-/// The help text when it was requested; otherwise what is wrong with the arguments.
+/// The help text if it was requested, otherwise the error in the arguments.
 pub fn parse<I, T>(args: I) -> Result<Invocation, Stop>
 where
     I: IntoIterator<Item = T>,
@@ -388,7 +392,7 @@ where
 {
     let root = Root::try_parse_from(args).map_err(|e| stop(&e))?;
     let outer = root.run;
-    // Flags of `run` before another command would be lost.
+    // Flags of `run` before another command are an error, because they would have no effect.
     let only_run = |command: Command| {
         if outer == RunFlags::default() {
             Ok(command)
@@ -439,7 +443,8 @@ fn usage() -> String {
     Root::command().render_usage().to_string()
 }
 
-/// Gives errors that Packetbeat reports too Packetbeat's text, and all others clap's. The exit code is 1, never clap's 2.
+/// Words errors that Packetbeat reports too as Packetbeat does, and others as clap does. The exit code is 1, not clap's
+/// 2.
 fn stop(error: &clap::Error) -> Stop {
     let rendered = error.render().to_string();
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::DisplayVersion) {

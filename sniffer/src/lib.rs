@@ -1,10 +1,11 @@
-//! `sniffer` watches network traffic and reports every application transaction on it.
+//! `sniffer` captures network traffic and reports each application transaction as a document.
 //!
-//! The way of a packet through the modules: a [`capture::Source`] pushes frames into a [`worker`], which hands them to its [`engine`]; [`decode`] reads the headers; [`flow`]
-//! counts packets and bytes; [`stream`] puts TCP bytes in order; [`protocols`] find transactions in them; [`event`] and [`publish`] turn
-//! transactions into documents, which [`processors`] edit; [`queue`] and [`output`] deliver the documents. `app` connects these modules.
+//! How a packet passes through the modules: a [`capture::Source`] pushes frames to a [`worker`], which hands them to
+//! its [`engine`]. [`decode`] decodes the headers, [`flow`] counts packets and bytes, [`stream`] reassembles TCP, and
+//! [`protocols`] parse the transactions. [`event`] and [`publish`] turn transactions into documents, which
+//! [`processors`] edit. [`queue`] and [`output`] deliver the documents. `app` connects these modules.
 //!
-//! No module below the worker reads a clock: all times are those of frames ([`time::Timestamp`]).
+//! No module below the worker reads a clock. All times are those of frames ([`time::Timestamp`]).
 
 pub mod app;
 pub mod capture;

@@ -1,4 +1,4 @@
-//! What the factory of an output or a processor receives when the program opens it at start. Not what an instance receives per event.
+//! What the factory of an output or a processor gets when the program opens it at start.
 //!
 //! A factory reads its settings from [`Opening::node`], so that errors name file, line and key.
 
@@ -8,9 +8,9 @@ use crate::{
     time::Timestamp,
 };
 
-/// The time of day. Only `app` asks the system for it; every other module is given a `Clock`.
+/// The time of day. Only `app` reads the system clock; other modules get a `Clock`.
 pub trait Clock: Send + Sync {
-    /// Nanoseconds since the Unix epoch, now.
+    /// The current time.
     fn now(&self) -> Timestamp;
 }
 

@@ -1,6 +1,6 @@
-//! Rotated files: a new file begins when the current one is full or old, and the oldest files are removed. They are named as Packetbeat names
-//! them: `NAME-YYYYMMDD.ndjson`, then `NAME-YYYYMMDD-1.ndjson` and so on. Used for events and for the log. Not buffered: each call is one
-//! write.
+//! Rotated files: when the current file is full or too old, a new one begins, and the oldest files are removed. The
+//! names are Packetbeat's: `NAME-YYYYMMDD.ndjson`, then `NAME-YYYYMMDD-1.ndjson` and so on. Used for events and for the
+//! log. Not buffered: each call writes once.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -10,30 +10,31 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// Names tried for a new file of one day before opening it fails.
+/// Most names that are tried for a new file of one day before opening fails.
 const MOST_NAMES: u32 = 100_000;
 
 /// The options of rotation.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The folder; created when it is missing.
+    /// The folder. It is created if it does not exist.
     pub folder: PathBuf,
     /// The name without date and extension.
     pub name: String,
-    /// Greatest size of a file in bytes. A single line that is longer still gets a file of its own.
+    /// Largest size of a file in bytes. A single line that is longer gets its own file.
     pub max_bytes: u64,
-    /// How many files are kept, the current one included.
+    /// Number of files that are kept, including the current one.
     pub keep: usize,
     /// Permission bits of new files.
     pub permissions: u32,
-    /// Whether to begin a new file at start although the newest file has room.
+    /// Whether to begin a new file at start even if the newest file has room.
     pub on_startup: bool,
-    /// Greatest age of a file before a new one begins; zero: files rotate by size only.
+    /// Largest age of a file. Zero: files rotate by size only.
     pub interval: Duration,
 }
 
 impl Options {
-    /// The permission bits of a new folder: those of the files, and whoever may read a file may also search the folder. As Packetbeat.
+    /// The permission bits of a new folder: those of the files, plus search permission for those who may read the
+    /// files. As in Packetbeat.
     fn folder_permissions(&self) -> u32 {
         let group = if self.permissions & 0o070 == 0 { 0 } else { 0o050 };
         let others = if self.permissions & 0o007 == 0 { 0 } else { 0o005 };
@@ -41,10 +42,10 @@ impl Options {
     }
 }
 
-/// Whether `name` can be the beginning of a file name.
+/// Checks that `name` can be the beginning of a file name.
 ///
 /// # Errors
-/// What is wrong with it.
+/// What is wrong with the name.
 pub fn check_name(name: &str) -> Result<(), String> {
     match name {
         "" => Err("is empty".into()),
@@ -54,7 +55,7 @@ pub fn check_name(name: &str) -> Result<(), String> {
     }
 }
 
-/// The file that is being written, and the older files beside it.
+/// The current file, and the options that name the older ones.
 #[derive(Debug)]
 pub struct Rotator {
     options: Options,
@@ -67,24 +68,25 @@ pub struct Rotator {
 struct Current {
     file: File,
     path: PathBuf,
-    /// Device and inode, to notice when another file or none is at `path`.
+    /// Device and inode, to notice that the file at `path` was removed or replaced.
     identity: (u64, u64),
     size: u64,
     begun: SystemTime,
-    /// Nothing was written to it yet. Until then no older file is removed, so that on a full disk an empty file never replaces a full one.
+    /// Nothing was written to the file yet. Until then no older file is removed, so that on a full disk empty files do
+    /// not replace full ones.
     is_new: bool,
 }
 
 impl Current {
-    /// Takes over an open file.
+    /// Makes this the current file.
     fn new(file: File, path: PathBuf) -> io::Result<Self> {
         let metadata = file.metadata()?;
         let (identity, size) = ((metadata.dev(), metadata.ino()), metadata.len());
         Ok(Self { file, path, identity, size, begun: SystemTime::now(), is_new: true })
     }
 
-    /// Opens an existing file to go on with it. `None` when that is not possible, or when the path is not a regular file: a symbolic link
-    /// may point to a file of somebody else.
+    /// Opens an existing file to append to it. `None` if that is not possible, or if the path is not a regular file: a
+    /// symbolic link could point to a file that another program owns.
     fn append(path: &Path) -> Option<Self> {
         path.symlink_metadata().ok()?.is_file().then_some(())?;
         let file = OpenOptions::new().append(true).custom_flags(libc::O_NOFOLLOW).open(path).ok()?;
@@ -92,7 +94,7 @@ impl Current {
         Self::new(file, path.to_owned()).ok()
     }
 
-    /// Whether the file was removed, renamed or replaced: what is written to it then, nobody finds.
+    /// Whether the file was removed, renamed or replaced. Lines written to it after that would be lost.
     fn is_gone(&self) -> bool {
         match self.path.symlink_metadata() {
             Ok(metadata) => (metadata.dev(), metadata.ino()) != self.identity,
@@ -102,18 +104,18 @@ impl Current {
 }
 
 impl Rotator {
-    /// Opens nothing yet: the first write opens the first file.
+    /// Makes the writer. The first write opens the first file.
     pub fn new(options: Options) -> Self {
         Self { options, current: None, started: false }
     }
 
-    /// How many bytes the current file may still take.
+    /// Free space in the current file, in bytes.
     pub fn room(&self) -> u64 {
         self.options.max_bytes.saturating_sub(self.current.as_ref().map_or(0, |current| current.size))
     }
 
-    /// Writes whole lines to one file: all of them or, when it fails, none. After a failure (a full disk) the next call goes on with the
-    /// same file.
+    /// Writes whole lines to one file: all of them, or none if writing fails. After a failure (a full disk) the next
+    /// call continues with the same file.
     ///
     /// # Errors
     /// When the file cannot be opened or written.
@@ -131,7 +133,7 @@ impl Rotator {
         self.started = true;
         if let Err(error) = current.file.write_all(lines) {
             let error = io::Error::new(error.kind(), format!("{}: {error}", current.path.display()));
-            // Half a line would spoil the next one, and what was written would be written twice.
+            // Remove a partial line. If that fails, continue in another file: the partial line would corrupt the next one.
             if current.file.set_len(current.size).is_err() {
                 self.current = None;
             }
@@ -144,7 +146,7 @@ impl Rotator {
         Ok(())
     }
 
-    /// The path of the file that is being written; `None` before the first write.
+    /// The path of the current file; `None` before the first write.
     pub fn path(&self) -> Option<&Path> {
         self.current.as_ref().map(|current| current.path.as_path())
     }
@@ -156,7 +158,7 @@ impl Rotator {
 
 impl Drop for Rotator {
     fn drop(&mut self) {
-        // A file that nothing could be written to is of no use to anybody.
+        // Remove a file to which nothing could be written.
         if let Some(current) = &self.current
             && current.is_new
             && current.size == 0
@@ -167,7 +169,7 @@ impl Drop for Rotator {
     }
 }
 
-/// Opens the file for the next `length` bytes: the newest one if `may_append` and it has room, else a new one.
+/// Opens the file for the next `length` bytes: the newest one if `may_append` and it has room, otherwise a new one.
 fn open(options: &Options, length: u64, may_append: bool) -> io::Result<Current> {
     let (folder, permissions) = (&options.folder, options.folder_permissions());
     fs::DirBuilder::new()
@@ -185,14 +187,15 @@ fn open(options: &Options, length: u64, may_append: bool) -> io::Result<Current>
 
 fn create(options: &Options) -> io::Result<Current> {
     let day = jiff::Zoned::now().strftime("%Y%m%d").to_string();
-    // Not the first free name: what was removed as too old must not be used again before newer ones.
+    // The number after the greatest one, not the first free one: names of removed files are not used again, because
+    // files are ordered by name.
     let newest = files(options).iter().filter_map(|path| number(path, &options.name, &day)).max();
     for n in newest.map_or(0, |n| n.saturating_add(1))..MOST_NAMES {
         let suffix = if n == 0 { String::new() } else { format!("-{n}") };
         let path = options.folder.join(format!("{}-{day}{suffix}.ndjson", options.name));
         match OpenOptions::new().append(true).create_new(true).mode(options.permissions).open(&path) {
             Ok(file) => {
-                // The mode given at creation is subject to the umask; what the user asked for is not.
+                // The mode given at creation is reduced by the umask, so it is set again.
                 file.set_permissions(fs::Permissions::from_mode(options.permissions))?;
                 return Current::new(file, path);
             }
@@ -203,7 +206,7 @@ fn create(options: &Options) -> io::Result<Current> {
     Err(io::Error::other(format!("too many files of {day} in {}", options.folder.display())))
 }
 
-/// The files of this name in the folder, the oldest first.
+/// The rotated files in the folder, the oldest first.
 fn files(options: &Options) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(&options.folder) else { return Vec::new() };
     let mut files: Vec<(String, u32, PathBuf)> = entries
@@ -218,7 +221,7 @@ fn files(options: &Options) -> Vec<PathBuf> {
     files.into_iter().map(|(_, _, path)| path).collect()
 }
 
-/// Removes files beyond the number that is kept: empty ones first, which a full disk left behind, then the oldest.
+/// Removes files beyond the number to keep: first the empty ones, which a full disk left behind, then the oldest.
 fn remove_oldest(options: &Options, current: &Path) {
     let mut others = files(options);
     others.retain(|path| path != current);
@@ -226,18 +229,18 @@ fn remove_oldest(options: &Options, current: &Path) {
     let is_empty = |path: &PathBuf| path.symlink_metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0);
     let (empty, full): (Vec<_>, Vec<_>) = others.into_iter().partition(is_empty);
     for path in empty.iter().chain(&full).take(surplus) {
-        // One that stays is tried again at the next rotation.
+        // A file that cannot be removed is tried again at the next rotation.
         let _ = fs::remove_file(path);
     }
 }
 
-/// Reads permission bits: octal with or without a leading zero, or decimal where a digit is no octal one (`384`).
+/// Parses permission bits: octal with or without a leading zero, or decimal if a digit is not octal (`384`).
 pub fn permissions(text: &str) -> Option<u32> {
     let digits = text.trim_start_matches("0o");
     u32::from_str_radix(digits, 8).or_else(|_| digits.parse()).ok().filter(|bits| *bits <= 0o777)
 }
 
-/// The number of a file among those of its day, 0 for the first; `None` when the name is not a rotated file's.
+/// The number of a file among those of its day, 0 for the first; `None` if the name is not that of a rotated file.
 fn number(path: &Path, name: &str, day: &str) -> Option<u32> {
     let rest = path.file_name()?.to_str()?.strip_prefix(name)?.strip_prefix('-')?.strip_prefix(day)?.strip_suffix(".ndjson")?;
     if rest.is_empty() { Some(0) } else { rest.strip_prefix('-')?.parse().ok() }

@@ -1,4 +1,5 @@
-//! [`Timestamp`]: the time at which a frame was on the wire. All modules below the worker use only this time; none reads a clock.
+//! [`Timestamp`]: the time at which a frame was on the wire. All modules below the worker use only this time and read
+//! no clock.
 
 use serde::{Serialize, Serializer};
 use std::time::Duration;
@@ -8,30 +9,30 @@ use std::time::Duration;
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// Nanoseconds from `earlier` to `self`; 0 when `earlier` is the later one.
+    /// Nanoseconds from `earlier` to `self`; 0 if `earlier` is later.
     pub fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// This time plus `wait`; saturates at the greatest timestamp.
+    /// This time plus `wait`; the greatest timestamp on overflow.
     pub fn after(self, wait: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX)))
     }
 
-    /// The text form of documents, `2024-02-29T12:00:00.123Z` (UTC), with `digits` (3, 6 or 9) after the point.
+    /// The form in documents, `2024-02-29T12:00:00.123Z` (UTC), with `digits` (3, 6 or 9) fractional digits.
     pub fn text(self, digits: u8) -> TimeText {
         TimeText::new(self, digits)
     }
 }
 
-/// The text form of documents, with milliseconds.
+/// Serializes the form in documents, with milliseconds.
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.text(3).as_str())
     }
 }
 
-/// A time as text, without an allocation.
+/// A time as text, stored without an allocation.
 #[derive(Clone, Copy, Debug)]
 pub struct TimeText {
     bytes: [u8; 30],
@@ -76,8 +77,8 @@ impl Serialize for TimeText {
     }
 }
 
-/// Year, month and day of a day counted from 1970-01-01, in the Gregorian calendar. Eras of 400 years make every
-/// division exact; the year begins in March so that the leap day is its last.
+/// Converts a number of days since 1970-01-01 to year, month and day in the Gregorian calendar. All divisions are exact
+/// for eras of 400 years. The year begins in March, so that the leap day is its last day.
 fn civil_from_days(days: u64) -> (u64, u64, u64) {
     let z = days + 719_468;
     let (era, of_era) = (z / 146_097, z % 146_097);

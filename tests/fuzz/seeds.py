@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Makes the first inputs of the fuzz targets out of the captures in ../protocols: seeds.py [PROTOCOLS_DIR...]
+"""Generates the initial inputs of the fuzz targets from the captures in ../protocols: seeds.py [PROTOCOLS_DIR...]
 
-What they look like is told in src/drive/*.rs. Where there is no capture, a few messages written by hand do.
+src/drive/*.rs describe the formats of the inputs. For protocols without a capture there are messages written by hand.
 """
 
 import pathlib
@@ -9,6 +9,7 @@ import struct
 import sys
 
 HERE = pathlib.Path(__file__).parent
+# Most bytes of an input, most bytes of one message in it if it must be shortened, most inputs of a target.
 MOST_BYTES, MOST_PIECE, MOST_FILES = 3000, 900, 12
 
 BY_HAND = {
@@ -93,7 +94,7 @@ FORMATS = {
 }
 
 
-def classic(order, magic, packets, link=1, fraction=0):
+def classic_pcap(order, magic, packets, link=1, fraction=0):
     out = struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, 65535, link)
     for n, data in enumerate(packets):
         out += struct.pack(order + "IIII", 1_700_000_000 + n, fraction, len(data), len(data) + n) + data
@@ -105,7 +106,7 @@ def block(order, kind, body):
     return struct.pack(order + "II", kind, len(body) + 12) + body + struct.pack(order + "I", len(body) + 12)
 
 
-def next_generation(order, packets):
+def pcapng(order, packets):
     option = lambda code, value: struct.pack(order + "HH", code, len(value)) + value + bytes(-len(value) % 4)
     out = block(order, 0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1) + option(2, b"by hand") + option(0, b""))
     out += block(order, 1, struct.pack(order + "HHI", 1, 0, 65535) + option(2, b"eth0") + option(9, b"\x09") + option(14, bytes(8)) + option(0, b""))
@@ -116,15 +117,15 @@ def next_generation(order, packets):
     return out + block(order, 3, struct.pack(order + "I", 42) + b"simple packet") + block(order, 5, bytes(12)) + block(order, 0xBAD, b"custom")
 
 
-def files(packets):
-    yield "pcap-microseconds", classic("<", 0xA1B2C3D4, packets)
-    yield "pcap-nanoseconds-swapped", classic(">", 0xA1B23C4D, packets, 101, 999_999_999)
-    yield "pcap-modified", classic("<", 0xA1B2CD34, packets)
-    yield "pcap-cut", classic("<", 0xA1B2C3D4, packets)[:-5]
-    yield "pcapng", next_generation("<", packets)
-    yield "pcapng-swapped", next_generation(">", packets)
-    yield "pcapng-two-sections", next_generation("<", packets[:2]) + next_generation(">", packets[2:])
-    yield "pcapng-cut", next_generation("<", packets)[:-7]
+def capture_files(packets):
+    yield "pcap-microseconds", classic_pcap("<", 0xA1B2C3D4, packets)
+    yield "pcap-nanoseconds-swapped", classic_pcap(">", 0xA1B23C4D, packets, 101, 999_999_999)
+    yield "pcap-modified", classic_pcap("<", 0xA1B2CD34, packets)
+    yield "pcap-cut", classic_pcap("<", 0xA1B2C3D4, packets)[:-5]
+    yield "pcapng", pcapng("<", packets)
+    yield "pcapng-swapped", pcapng(">", packets)
+    yield "pcapng-two-sections", pcapng("<", packets[:2]) + pcapng(">", packets[2:])
+    yield "pcapng-cut", pcapng("<", packets)[:-7]
 
 
 def frames(path):
@@ -150,7 +151,7 @@ def network(link, frame):
 
 
 def conversations(path):
-    """(protocol, sender is lower end) -> pieces"""
+    """Maps (IP protocol, the two ends) to the payloads of a conversation: [(direction, payload)]."""
     talks = {}
     for link, frame in frames(path):
         ip = network(link, frame)
@@ -180,7 +181,7 @@ def conversations(path):
     return talks
 
 
-def story(first, pieces):
+def fuzz_input(first, pieces):
     out = bytearray([first])
     for back, payload in pieces:
         if len(out) + len(payload) > MOST_BYTES:
@@ -211,7 +212,7 @@ def main():
         for (proto, _), pieces in talks:
             flags = 1 | (2 if proto == 17 else 0) | (16 if proto == 58 else 0)
             if made < 3 and len(list((HERE / "corpus" / target).glob("*"))) < MOST_FILES:
-                write(target, f"{capture.stem}-{made}", story(flags, pieces))
+                write(target, f"{capture.stem}-{made}", fuzz_input(flags, pieces))
                 made += 1
         if target not in decoded and len(decoded) < 12:
             out = bytearray()
@@ -223,11 +224,11 @@ def main():
             decoded.add(target)
     for target, talks in BY_HAND.items():
         for n, pieces in enumerate(talks):
-            write(target, f"by-hand-{n}", story(3 if target != "redis" else 1, pieces))
+            write(target, f"by-hand-{n}", fuzz_input(3 if target != "redis" else 1, pieces))
     for name, data in FILTERS.items():
         write("filter", name, data)
     packets = [frame for _, frame in list(frames(HERE.parent / "protocols/icmp/ping.pcap"))[:6]]
-    for name, data in files(packets):
+    for name, data in capture_files(packets):
         write("capture", name, data)
     for path in sorted((HERE.parent / "configs").glob("*.yml")):
         write("config", path.stem, path.read_bytes())

@@ -1,4 +1,5 @@
-//! The log: ECS JSON records, one a line, on standard error or in files that are rotated. <https://www.elastic.co/docs/reference/ecs/logging/intro>
+//! The program's log: ECS JSON records, one per line, on standard error or in rotated files.
+//! <https://www.elastic.co/docs/reference/ecs/logging/intro>
 //!
 //! The content of events is never logged.
 
@@ -16,10 +17,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// `service.name` of the log's records. It is Packetbeat's, so that pipelines which collect Packetbeat's log keep working.
+/// `service.name` of the records. It is Packetbeat's name, so that pipelines that collect Packetbeat's log keep
+/// working.
 const SERVICE: &str = "packetbeat";
 
-/// `logging`
+/// The settings `logging`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 struct Options {
@@ -47,7 +49,7 @@ enum Threshold {
 }
 
 impl<'de> Deserialize<'de> for Threshold {
-    /// In capitals or not, as in Packetbeat.
+    /// The level may be in upper or lower case, as in Packetbeat.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         match text.to_lowercase().as_str() {
@@ -62,7 +64,7 @@ impl<'de> Deserialize<'de> for Threshold {
     }
 }
 
-/// `logging.files`
+/// The settings `logging.files`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 struct Files {
@@ -90,28 +92,28 @@ fn bits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     rotate::permissions(&text).ok_or_else(|| serde::de::Error::custom("expected permission bits such as 0600"))
 }
 
-/// What the command line says about the log; it wins over the configuration.
+/// The command-line flags about the log. They override the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct CommandLine {
-    /// `-e`: to standard error, whatever the configuration says.
+    /// `-e`: log to standard error, whatever the configuration says.
     pub stderr: bool,
-    /// Standard error is the default, because the environment keeps it (`systemd`, `container`).
+    /// Standard error is the default, because the environment (`systemd`, `container`) collects it.
     pub stderr_by_default: bool,
     /// `-v`
     pub verbose: bool,
-    /// `-d`: selectors; not empty means debug.
+    /// `-d`: selectors. If not empty, the level is debug.
     pub debug: Vec<String>,
     /// `path.logs`
     pub folder: PathBuf,
 }
 
-/// The logger. Cheap to clone; all clones write to the same place.
+/// The logger. Clones are cheap and write to the same place.
 #[derive(Clone)]
 pub struct Logger(Arc<Inner>);
 
 struct Inner {
     level: LevelFilter,
-    /// The selectors whose debug records are written; empty or `*`: all.
+    /// The selectors whose debug records are written. Empty or `*`: all.
     selectors: Vec<String>,
     to: Mutex<To>,
     metrics: super::ReportOptions,
@@ -126,10 +128,10 @@ enum To {
 }
 
 impl Logger {
-    /// Reads `logging` (the node below that key).
+    /// Opens the log that the settings `logging` describe (the node below that key) and the command line.
     ///
     /// # Errors
-    /// When a value is wrong.
+    /// When a value is invalid.
     pub fn open(logging: &Node, line: &CommandLine) -> Result<Self, config::Error> {
         let options: Options = logging.read()?;
         if !(2..=1024).contains(&options.files.keepfiles) {
@@ -166,17 +168,17 @@ impl Logger {
         Ok(Self(Arc::new(Inner { level, selectors, to: Mutex::new(to), metrics: options.metrics })))
     }
 
-    /// Makes this the logger of the whole program.
+    /// Makes this the logger of the whole program (`log::set_boxed_logger`).
     ///
     /// # Errors
-    /// When there is a logger already.
+    /// When a logger is already set.
     pub fn install(&self) -> Result<(), SetLoggerError> {
         log::set_boxed_logger(Box::new(self.clone()))?;
         log::set_max_level(self.0.level);
         Ok(())
     }
 
-    /// `logging.metrics`
+    /// The settings `logging.metrics`.
     pub fn metrics(&self) -> super::ReportOptions {
         self.0.metrics.clone()
     }
@@ -200,7 +202,7 @@ impl Logger {
             To::Memory(all) => all.write_all(text.as_bytes()),
         };
         if written.is_err() && matches!(*to, To::Files(_)) {
-            // A log that cannot be written must not be lost as well; if this fails too there is nobody left to tell.
+            // If the log cannot be written, the record goes to standard error. If that fails too, the record is lost.
             let _ = io::stderr().lock().write_all(text.as_bytes());
         }
     }
@@ -216,7 +218,7 @@ impl Log for Logger {
             return true;
         }
         let everybody = self.0.selectors.iter().any(|selector| selector == "*");
-        // Libraries talk about their own business; that is for `-d '*'`.
+        // Debug records of libraries are written only with `-d '*'`.
         if metadata.level() >= Level::Debug {
             return everybody
                 || own
@@ -236,7 +238,8 @@ impl Log for Logger {
     fn flush(&self) {}
 }
 
-/// Whether the record comes from this crate rather than a dependency, and its `log.logger`: the module path without the crate's name.
+/// Whether the record comes from this crate, not from a dependency, and the value of `log.logger`: the module path
+/// without the crate's name.
 fn name(target: &str) -> (bool, String) {
     let own = target == "sniffer" || target.starts_with("sniffer::") || !target.contains("::") && target == "monitoring";
     let rest = target.strip_prefix("sniffer::").unwrap_or(target);
@@ -261,7 +264,7 @@ impl Line<'_> {
         };
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let time = crate::time::Timestamp(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX));
-        // The order that a reader likes: when and how bad it is come first.
+        // Level and time come first, because people read these records too.
         let mut text = format!(r#"{{"log.level":"{level}","@timestamp":"{}","log.logger":{}"#, time.text(3).as_str(), json!(self.logger));
         if let Some((file, line)) = self.origin {
             let file = file.rsplit_once("src/").map_or(file, |(_, name)| name);

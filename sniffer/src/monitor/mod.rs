@@ -1,6 +1,7 @@
-//! The program's own log, and the counters that are written to it.
+//! The program's log, and the counters that are written to it.
 //!
-//! The packet path never touches the shared counters: each worker counts in fields of its own and hands over its totals once a second.
+//! The packet path does not access the shared counters: each worker counts in its own fields and sets its totals here
+//! once a second.
 
 pub mod log;
 mod options;
@@ -14,19 +15,20 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// Most counter names that are kept. Names come from the program and not from the traffic, so this bound is never reached in practice.
+/// Most counter names. Names come from the program, not from the traffic, so this limit is not reached in practice.
 const MAX_NAMES: usize = 10_000;
 
-/// The contributor that [`Metrics::add`] counts for.
+/// The contributor id of [`Metrics::add`].
 const NOBODY: usize = usize::MAX;
 
-/// All counters by their dotted names. Each value is the sum over its contributors (workers). Clones share the same counters.
+/// All counters, by dotted name. The value of a counter is the sum over its contributors (workers). Clones share the
+/// counters.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// For each name, the total of each contributor.
+    /// For each name, the id and total of each contributor.
     totals: BTreeMap<String, Vec<(usize, u64)>>,
     gauges: BTreeMap<String, f64>,
 }
@@ -51,17 +53,17 @@ impl State {
     }
 }
 
-/// The counters at one moment.
+/// The values of all counters and gauges at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
-    /// Counters, which only grow.
+    /// Counters, which never decrease.
     pub totals: BTreeMap<String, u64>,
-    /// Gauges, which go up and down.
+    /// Gauges, which may increase and decrease.
     pub gauges: BTreeMap<String, f64>,
 }
 
 impl Metrics {
-    /// Replaces the total that `who` has counted under `name`. The totals of several are added.
+    /// Sets the total of the contributor `who` under `name`. The counter is the sum over all contributors.
     pub fn set_total(&self, who: usize, name: &str, total: u64) {
         self.lock().part(who, name, |part| *part = total);
     }
@@ -94,7 +96,7 @@ impl Metrics {
 }
 
 impl Snapshot {
-    /// The counters that grew since `earlier`, by how much, and the gauges that are not zero.
+    /// The increases of the counters since `earlier` (those that are not 0), and the gauges that are not 0.
     pub fn since(&self, earlier: &Self) -> Self {
         let grown = |name: &String, total: u64| total.saturating_sub(earlier.totals.get(name).copied().unwrap_or(0));
         let totals = self.totals.iter().map(|(name, total)| (name.clone(), grown(name, *total))).filter(|(_, n)| *n > 0).collect();
@@ -102,7 +104,7 @@ impl Snapshot {
         Self { totals, gauges }
     }
 
-    /// The counters as nested objects, as the log shows them.
+    /// The counters as nested objects, as they are logged.
     pub fn tree(&self) -> serde_json::Value {
         let mut root = serde_json::Map::new();
         let whole = |value: f64| if value.fract() == 0.0 && value.abs() < 1e15 { (value as i64).into() } else { value.into() };
@@ -121,7 +123,7 @@ fn insert(object: &mut serde_json::Map<String, serde_json::Value>, name: &str, v
     {
         insert(inner, rest, value);
     } else {
-        // A name that is both a counter and a group keeps its dots.
+        // If a name is both a counter and a group of counters, the counter keeps its dotted name.
         object.insert(name.to_owned(), value);
     }
 }

@@ -4,7 +4,7 @@ use crate::config;
 use serde::Deserialize;
 use std::time::Duration;
 
-/// `logging.metrics`
+/// The settings `logging.metrics`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(default)]
 pub struct Options {

@@ -1,9 +1,9 @@
-//! Writes the counters to the log: every period what changed, and all totals at the end.
+//! Writes the counters to the log: periodically the changes, and at the end all totals.
 
 use super::{Metrics, ReportOptions as Options, Snapshot, log::Logger};
 use std::time::Instant;
 
-/// Writes the counters to the log. It has no clock of its own: the caller says what time it is.
+/// Writes the counters to the log. Reads no clock: the caller passes the time.
 pub struct Reporter {
     metrics: Metrics,
     logger: Logger,
@@ -14,24 +14,24 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// The first report is due one period after `now`; the period is the logger's.
+    /// The first report is due one period after `now`. The period is in the logger's settings.
     pub fn new(metrics: Metrics, logger: Logger, now: Instant) -> Self {
         let options = logger.metrics();
         let due = now + options.period;
         Self { metrics, logger, options, start: now, last: Snapshot::default(), due }
     }
 
-    /// When the next report is due; `None` when there are none.
+    /// When the next report is due; `None` if reports are off.
     pub fn due(&self) -> Option<Instant> {
         (self.options.enabled && !self.options.period.is_zero()).then_some(self.due)
     }
 
-    /// Writes what changed since the last report, when a report is due at `now`.
+    /// Writes the changes since the last report, if a report is due at `now`.
     pub fn tick(&mut self, now: Instant) {
         if self.due().is_none_or(|due| now < due) {
             return;
         }
-        // A machine that slept does not get the reports it missed.
+        // After the machine was suspended, missed reports are not made up for.
         self.due = (self.due + self.options.period).max(now);
         let snapshot = self.metrics.snapshot();
         let changed = snapshot.since(&self.last);

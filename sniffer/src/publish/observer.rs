@@ -1,4 +1,4 @@
-//! A typed summary of each event for whoever shows events to people, so that a view never reads JSON. Not the document, and not a view.
+//! A typed summary of each event for views, so that a view does not parse JSON. Not the document, and not a view.
 
 use super::{
     PublisherId,
@@ -17,68 +17,69 @@ use std::{
     time::Duration,
 };
 
-/// Is shown the events of one worker: those that the processors keep, as they leave them. Called in the packet path: it must not wait.
+/// Receives the events of one worker that the processors keep, as the processors leave them. It is called in the packet
+/// path, so it must not wait.
 pub trait Observer: Send {
-    /// A transaction.
+    /// Receives a transaction.
     fn transaction(&mut self, of: &Transaction<'_>);
 
-    /// A flow for which a report is due, with all that was counted of it since its first packet. What processors change in the report's
-    /// document does not show here.
+    /// Receives a flow when its report is due, with everything counted since its first packet. Changes that processors
+    /// make to the report's document are not visible here.
     fn flow(&mut self, of: &FlowRecord);
 }
 
-/// The summary of one transaction. A field that a processor took out of the event is empty, `None` or 0.
+/// The summary of one transaction. A field that a processor removed from the event is empty, `None` or 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transaction<'a> {
     /// `type`: the protocol's name.
     pub protocol: &'a str,
-    /// The network that the ends' addresses belong to; without VLAN ids unless `track_vlans` is on.
+    /// The network that the addresses belong to. Contains VLAN ids only with `track_vlans`.
     pub realm: Realm,
-    /// What carries it.
+    /// The transport protocol.
     pub transport: Transport,
-    /// Which side of the connection is `source`: `ToServer` where it is the client.
+    /// The side of the connection that is `source`: `ToServer` if the client is.
     pub from: Direction,
-    /// Who asked; port 0 where there are no ports.
+    /// The sender of the request; port 0 for transports without ports.
     pub source: Option<SocketAddr>,
-    /// Who was asked.
+    /// The receiver of the request.
     pub destination: Option<SocketAddr>,
-    /// The time of the event: its start, or its end where the start was not seen.
+    /// The time of the event: its start, or its end if the start was not captured.
     pub time: Timestamp,
-    /// When the request began.
+    /// Time of the first byte of the request.
     pub start: Option<Timestamp>,
-    /// When the response began.
+    /// Time of the first segment of the response.
     pub end: Option<Timestamp>,
-    /// From start to end.
+    /// Time between start and end.
     pub duration: Option<Duration>,
     /// Application bytes that the source sent.
     pub source_bytes: u64,
     /// Application bytes that the destination sent.
     pub destination_bytes: u64,
-    /// What kind of request it was.
+    /// The kind of request.
     pub method: &'a str,
-    /// What the request was about.
+    /// The object of the request.
     pub resource: &'a str,
-    /// The request in a line.
+    /// The request as one line of text.
     pub query: &'a str,
-    /// How it ended in the protocol's own words, where it has some.
+    /// The result in the protocol's terms, if the protocol has such.
     pub result: &'a str,
-    /// How it ended as every protocol says it: `OK`, `Error`, …
+    /// The result in the terms that all protocols use: `OK`, `Error`, …
     pub status: &'a str,
-    /// What was noteworthy about it (`error.message`).
+    /// Notes about the transaction (`error.message`).
     pub notes: &'a [&'a str],
 }
 
-/// How the summary of an event that is kept is to be read.
+/// The source from which the summary of an event is read.
 pub(super) enum Kept {
-    /// From the event: neither constants nor processors concern what a summary reads.
+    /// The event: neither constants nor processors change a field of the summary.
     AsEmitted,
-    /// From the document in the sink's buffer: constants were merged over what a summary reads.
+    /// The document in the sink's buffer: constants were merged into fields of the summary.
     Merged,
-    /// From the event as the processors left it.
+    /// The event as the processors left it.
     Edited(Tree),
 }
 
-/// Fields that a summary shows of every protocol.
+/// Fields that are part of the summary for every protocol.
 const COMMON: [&str; 10] = [
     "type",
     "source.ip",
@@ -92,16 +93,17 @@ const COMMON: [&str; 10] = [
     "event.duration",
 ];
 
-/// The observer of a sink, and what is needed to read events for it.
+/// The observer of a sink, and the readers of summaries.
 pub(super) struct Observing {
     observer: Box<dyn Observer>,
-    /// By [`PublisherId`]. A publisher that is not configured any more keeps its reader, as the sink keeps its chain.
+    /// One per [`PublisherId`]. A publisher that is no longer configured keeps its reader, because the sink keeps its
+    /// chain.
     readers: Vec<Option<Reader>>,
-    /// Room for the texts of a summary.
+    /// Buffer for the strings of a summary.
     texts: String,
 }
 
-/// Reads the summaries of a publisher's events.
+/// Reads the summaries of one publisher's events.
 struct Reader {
     summary: Summary,
     picked: Picked,
@@ -126,7 +128,7 @@ impl Observing {
         Self { observer, readers: Vec::new(), texts: String::new() }
     }
 
-    /// To be called when what is done to events has changed, and before the first event.
+    /// Prepares the readers. Called before the first event, and whenever constants or processors have changed.
     pub(super) fn prepare(&mut self, publishing: &Publishing, state: &State) {
         for (id, summary) in publishing.summaries() {
             if self.readers.len() <= id.index() {
@@ -138,7 +140,7 @@ impl Observing {
         }
     }
 
-    /// How the summary of an event is to be read that the processors kept. `edited`: the event, where it became a tree.
+    /// Decides where the summary of a kept event is read from. `edited` is the event if it was converted to a tree.
     pub(super) fn kept(&self, publisher: PublisherId, edited: Option<Tree>) -> Kept {
         match (edited, self.readers.get(publisher.index()).and_then(Option::as_ref)) {
             (Some(tree), _) => Kept::Edited(tree),
@@ -147,7 +149,7 @@ impl Observing {
         }
     }
 
-    /// Shows a transaction. `event`: what was emitted; `written`: the document in the buffer.
+    /// Passes a transaction to the observer. `event` is the emitted event, `written` the document in the buffer.
     pub(super) fn transaction<E: Serialize>(
         &mut self,
         publisher: PublisherId,
@@ -164,7 +166,7 @@ impl Observing {
             Kept::Edited(tree) => tree,
             Kept::Merged => match serde_json::from_slice(written) {
                 Ok(object) => Tree(object),
-                // Not possible: the document was just written.
+                // Cannot happen: the document was just written.
                 Err(_) => return,
             },
         };
@@ -172,7 +174,7 @@ impl Observing {
         self.show(publisher, peers, head, Some(&left));
     }
 
-    /// `left`: the event as constants and processors left it, where they concern what a summary reads.
+    /// `left` is the event after constants and processors, if they change a field of the summary.
     fn show(&mut self, publisher: PublisherId, peers: &Peers, head: &Head<'_>, left: Option<&Tree>) {
         let Some(Some(Reader { summary, picked, .. })) = self.readers.get(publisher.index()) else { return };
         self.texts.clear();
@@ -231,7 +233,7 @@ fn end(event: &Tree, ip: &str, port: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, port.unwrap_or(0)))
 }
 
-/// The texts of a value: one, or those of a list.
+/// The strings of a value: the value itself, or the items of a list.
 fn texts(value: &Value) -> Vec<&str> {
     match value {
         Value::Array(list) => list.iter().filter_map(Value::as_str).collect(),

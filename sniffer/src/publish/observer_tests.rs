@@ -1,4 +1,4 @@
-//! What an observer is shown: of events as they were emitted, and of events that constants and processors changed.
+//! Tests of what an observer receives: events as they were emitted, and events that constants and processors changed.
 
 use super::{
     observer::{Observer, Transaction},
@@ -15,7 +15,7 @@ use crate::{
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 
-/// What was shown, each as text.
+/// The summaries received, each as text.
 type Shown = Arc<Mutex<Vec<String>>>;
 
 struct Recording(Shown);
@@ -38,7 +38,7 @@ fn publishing(root: &Node, publishers: &[Publisher]) -> Arc<Publishing> {
     Publishing::new(publishers, &active, root, &[], HostData::default()).unwrap()
 }
 
-/// A sink for http and flows with these processors, and what its observer is shown.
+/// A sink for http and flows with these processors, and the summaries that its observer receives.
 fn sink(processors: &str, of_http: &str) -> (Sink, Shown) {
     let http = PROTOCOLS.iter().find(|p| p.name == "http").unwrap();
     let publishers = [
@@ -90,7 +90,7 @@ fn body() -> Value {
     json!({"http": {"response": {"status_code": 404}}, "url": {"path": "/a\u{fffd}"}})
 }
 
-/// What is shown of [`head`] and [`body`] where nothing changed them.
+/// The summary of [`head`] and [`body`] if nothing changes them.
 fn unchanged() -> Transaction<'static> {
     let head = head();
     Transaction {
@@ -115,7 +115,7 @@ fn unchanged() -> Transaction<'static> {
     }
 }
 
-/// Emits [`head`] and [`body`] past these processors. What was shown of it.
+/// Emits [`head`] and [`body`] with these processors. Returns the summaries received.
 fn shown(processors: &str) -> Vec<String> {
     let (mut sink, shown) = sink(processors, "{}");
     sink.emit(HTTP, &peers(), &head(), &body());
@@ -128,11 +128,11 @@ fn shown(processors: &str) -> Vec<String> {
 fn an_event_that_nothing_changed() {
     for processors in [
         "[]",
-        // Constants that no summary reads.
+        // Constants that are not part of the summary.
         "[add_fields: {target: '', fields: {host.name: h}}, drop_fields: {fields: [network, url.domain]}]",
-        // Merged over what a summary reads, where the event has a value of its own.
+        // Merged into a field of the summary, where the event has its own value.
         "[add_tags: {tags: [t], target: labels.x}]",
-        // A processor that must see each event and changes nothing.
+        // A processor that runs on each event and changes nothing.
         "[drop_event: {when: {equals: {method: POST}}}]",
     ] {
         assert_eq!(shown(processors), [format!("{:?}", unchanged())], "{processors}");
@@ -151,7 +151,8 @@ fn the_event_that_a_server_asks() {
 #[test]
 fn what_processors_take_away_or_rename_does_not_show() {
     let gone = |processors: &str, expected: Transaction<'_>| {
-        // With the processors alone these are constants that are merged while writing; behind a step that looks at each event, steps.
+        // Alone, these processors are constants that are merged while writing. Behind a step that runs on each event,
+        // they are steps too.
         let steps = format!("[drop_event: {{when: {{equals: {{method: POST}}}}}}, {processors}]");
         for processors in [&format!("[{processors}]"), &steps] {
             assert_eq!(shown(processors), [format!("{expected:?}")], "{processors}");

@@ -1,4 +1,5 @@
-//! Tests of what every [`Queue`] guarantees. They use the trait only; [`conformance!`] makes a set of them for one implementation.
+//! Tests of the guarantees that every [`Queue`] gives. They use only the trait; [`conformance!`] generates the tests
+//! for one implementation.
 
 use super::*;
 use crate::publish::Record;
@@ -19,7 +20,7 @@ const ROOMY: Limits = Limits { events: 100_000, bytes: 256 << 20 };
 /// Opens an empty queue.
 pub type Open<'a> = &'a dyn Fn(Limits) -> Arc<dyn Queue>;
 
-/// A test that takes longer than this has failed.
+/// A test that takes longer than this fails.
 const HANGS: Duration = Duration::from_secs(30);
 
 /// Makes one test for each guarantee, with the queue that the expression opens.

@@ -1,9 +1,9 @@
-//! The queue between the workers and the output. It holds records that are published and not yet delivered.
+//! The queue between the workers and the output. It holds the records that are published and not delivered yet.
 //!
-//! Workers push synchronously ([`Queue::push`]); the output takes batches asynchronously ([`Queue::next`]). Every record has a sequence
-//! number. A record leaves the queue when it is settled, by its number and in any order. A [`Batch`] that is dropped gives its unsettled
-//! records back, so every record is delivered at least once, even when a sender is cancelled. Where records are sent and how often is the
-//! output's part.
+//! Workers push synchronously ([`Queue::push`]); the output takes batches asynchronously ([`Queue::next`]). Every
+//! record has a sequence number. A record leaves the queue when it is settled, by its number and in any order. A
+//! [`Batch`] that is dropped gives its unsettled records back, so every record is delivered at least once, even if a
+//! sender is cancelled. The output decides where records are sent and how often.
 
 mod batch;
 #[cfg(test)]
@@ -51,8 +51,9 @@ pub trait Queue: Send + Sync {
     /// Takes back records that were handed out and are not settled. Called by [`Batch`] when it is dropped.
     fn give_back(&self, unsettled: Vec<(Sequence, Record)>);
 
-    /// From `until` on no producer waits for room: what finds no room is dropped and counted. This includes producers that already wait. For
-    /// the end of the program, which must not depend on the output. A later call replaces the time.
+    /// Sets a time after which no producer waits for room; records that find no room are then dropped and counted. This
+    /// also applies to producers that already wait. Used when the program ends, so that the end does not depend on the
+    /// output. A later call replaces the time.
     fn limit_waits(&self, until: Instant);
 
     /// Closes the queue: it accepts no more records and hands out the remaining ones without waiting for more.

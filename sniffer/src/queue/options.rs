@@ -24,9 +24,9 @@ pub struct Options {
 /// `queue.mem.flush`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flush {
-    /// The queue waits until it has this many events; 0 and 1: hand out every event at once.
+    /// The queue waits until it has this many events. With 0 or 1 it hands out every event at once.
     pub min_events: usize,
-    /// Longest wait of the first event for others.
+    /// The longest time that the first event waits for others.
     pub timeout: Duration,
 }
 
@@ -43,10 +43,10 @@ impl Default for Flush {
 }
 
 impl Options {
-    /// Reads `queue.mem` at the top level, else the one below `output`. Missing values are those of `defaults`, which the output provides.
+    /// Reads `queue.mem` at the top level, or else below `output`. `defaults` has the output's values for missing keys.
     ///
     /// # Errors
-    /// When a value is wrong; names file, line and key.
+    /// When a value is invalid; the error names file, line and key.
     pub fn read(root: &Node, output: &Node, defaults: Self) -> Result<Self, config::Error> {
         let Some(node) = [root, output].iter().map(|node| node.get("queue.mem")).find(|node| !node.is_null()) else { return Ok(defaults) };
         let given: Given = node.read()?;
@@ -67,7 +67,7 @@ impl Options {
     }
 }
 
-/// `queue.mem` as the user wrote it; `None` where a key is missing.
+/// `queue.mem` as written in the configuration; `None` for a missing key.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Given {
@@ -77,7 +77,7 @@ struct Given {
     flush: GivenFlush,
 }
 
-/// `queue.mem.flush` as the user wrote it; `None` where a key is missing.
+/// `queue.mem.flush` as written in the configuration; `None` for a missing key.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct GivenFlush {

@@ -1,4 +1,5 @@
-//! One readable line per event: time, who asked whom, what, how it ended and how long it took. Not where the lines go.
+//! Formats one line per event for people: time, protocol, source, destination, request, result and duration. Does not
+//! print the lines.
 
 use super::screen::{Screen, WhenFull};
 use crate::{
@@ -13,24 +14,25 @@ use std::{
     time::Duration,
 };
 
-/// Characters of a column at most; a longer text ends in `…`.
+/// Most characters of a column; a longer text is cut and ends in `…`.
 const WIDEST: usize = 100;
 
-/// The control characters that take a terminal back to the start of its line and empty it.
+/// Control characters that move the cursor to the start of the line and clear the line.
 pub const WIPE: &str = "\r\x1b[K";
 
-/// Writes a line for each event of a worker.
+/// An observer that writes a line for each event of a worker.
 pub struct Lines {
     screen: Arc<Screen>,
-    /// With the colours of a terminal.
+    /// Whether to use the colours of a terminal.
     color: bool,
-    /// Set when a worker that waits for room is to stop; `None`: it does not wait, because its source is live.
+    /// Set for a worker that reads a file and waits for room: waiting ends when the flag becomes true. `None` for a
+    /// live source, which does not wait.
     waits: Option<Arc<AtomicBool>>,
     line: String,
 }
 
 impl Lines {
-    /// Lines for `screen`. `waits`: as the field.
+    /// Makes an observer that writes its lines to `screen`. See the field for `waits`.
     pub fn new(screen: Arc<Screen>, color: bool, waits: Option<Arc<AtomicBool>>) -> Self {
         Self { screen, color, waits, line: String::new() }
     }
@@ -102,7 +104,7 @@ fn write_flow(out: &mut String, of: &FlowRecord, color: bool) {
 }
 
 fn begin(out: &mut String, time: Timestamp, kind: &str, source: &str, destination: &str) {
-    // The time of day is compared with the clock on the wall; the date is known.
+    // Only the time of day; a user who watches live traffic knows the date.
     out.push_str(time.text(3).as_str().get(11..23).unwrap_or_default());
     // Writing to a string does not fail.
     let _ = write!(out, "  {kind:<9}{source:<23}→ {destination:<23}");
@@ -121,7 +123,7 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
     v4().or_else(|| <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from))
 }
 
-/// An Ethernet address, upper case with dashes.
+/// An Ethernet address in upper case with dashes.
 struct Mac([u8; 6]);
 
 impl std::fmt::Display for Mac {
@@ -131,7 +133,7 @@ impl std::fmt::Display for Mac {
     }
 }
 
-/// A duration in the unit in which it is a short number.
+/// A duration in microseconds, milliseconds or seconds, whichever gives a short number.
 fn latency(of: Duration) -> String {
     match of.as_nanos() {
         0..1_000_000 => format!("{} µs", of.as_micros()),
@@ -148,7 +150,7 @@ fn paint(out: &mut String, color: bool, code: &str, text: &str) {
     }
 }
 
-/// At most [`WIDEST`] characters of `text`. Characters that a terminal obeys instead of showing them become spaces.
+/// At most [`WIDEST`] characters of `text`. Characters that could control the terminal become spaces.
 fn shorten(text: &str) -> String {
     let mut out: String = text.chars().take(WIDEST).map(|c| if is_shown(c) { c } else { ' ' }).collect();
     if text.chars().nth(WIDEST).is_some() {
@@ -157,8 +159,8 @@ fn shorten(text: &str) -> String {
     out
 }
 
-/// Whether a terminal shows the character and does nothing else. Not shown: control characters, the characters that change the direction of
-/// text (bidirectional controls, UAX #9), with which a text can pretend to be another, line separators, and invisible characters.
+/// Whether the character is only displayed. False for control characters, characters that change the direction of text
+/// (bidirectional controls, UAX #9; with them text can look like other text), line separators and invisible characters.
 fn is_shown(c: char) -> bool {
     let is_invisible = matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'

@@ -1,4 +1,5 @@
-//! What people are shown while the program runs: observers of events, and where their text goes. Knows no documents and no outputs.
+//! Views for people while the program runs: observers of events, and the screen that prints their text. Knows neither
+//! documents nor outputs.
 
 pub mod lines;
 pub mod screen;

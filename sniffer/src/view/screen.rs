@@ -1,4 +1,5 @@
-//! Text on its way from the workers to one reader, as a rule standard output: bounded, and what found no room is counted.
+//! Carries text from the workers to one reader, usually standard output. The waiting text is bounded; lines that find
+//! no room are counted.
 
 use std::{
     io::{self, Write},
@@ -9,26 +10,26 @@ use std::{
     time::Duration,
 };
 
-/// Bytes that wait for the reader at most.
+/// Most bytes that wait to be printed.
 const MOST_WAITING: usize = 1 << 20;
-/// How often one who waits for room looks whether it is to stop.
+/// How often a worker that waits for room checks whether it has to stop.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// What a worker does with a line while there is no room for it.
+/// What a worker does with a line if there is no room.
 #[derive(Clone, Copy, Debug)]
 pub enum WhenFull<'a> {
-    /// Drops and counts it.
+    /// Drops and counts the line.
     Drop,
-    /// Waits for room until this is set; then it drops and counts the line.
+    /// Waits for room until the flag is true; then drops and counts the line.
     WaitUnless(&'a AtomicBool),
 }
 
-/// Lines that were taken and lines that were dropped.
+/// Numbers of accepted and dropped lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Taken, to be shown in their order.
+    /// Lines accepted; they are printed in order.
     pub taken: u64,
-    /// Dropped: the reader was too slow, or is gone.
+    /// Lines dropped, because the reader was too slow or has gone.
     pub dropped: u64,
 }
 
@@ -36,9 +37,9 @@ pub struct Counts {
 #[derive(Debug, Default)]
 pub struct Screen {
     state: Mutex<State>,
-    /// There is text, or no more will come.
+    /// Wakes the printing thread: there is text, or the screen is closed.
     filled: Condvar,
-    /// There is room, or the reader is gone.
+    /// Wakes workers: there is room, or the reader has gone.
     drained: Condvar,
 }
 
@@ -46,17 +47,17 @@ pub struct Screen {
 struct State {
     text: String,
     counts: Counts,
-    /// No more lines will come.
+    /// No more lines will be added.
     closed: bool,
-    /// Nobody reads any more.
+    /// The reader has gone: printing failed.
     gone: bool,
 }
 
 impl Screen {
-    /// Adds a line, with its end.
+    /// Adds a line, which must end with a newline.
     pub fn add(&self, line: &str, full: WhenFull<'_>) {
         let mut state = self.lock();
-        // A line that is longer than all room there is, is taken when nothing else waits.
+        // A line that is longer than the limit is accepted if no other text waits.
         while !state.gone && !state.text.is_empty() && state.text.len() + line.len() > MOST_WAITING {
             match full {
                 WhenFull::WaitUnless(stop) if !stop.load(Ordering::Relaxed) => {
@@ -78,17 +79,17 @@ impl Screen {
         self.filled.notify_one();
     }
 
-    /// No more lines will come: [`Screen::print`] returns when all is printed.
+    /// Ends the input: [`Screen::print`] returns when all lines are printed.
     pub fn close(&self) {
         self.lock().closed = true;
         self.filled.notify_one();
     }
 
-    /// Prints to `out` what is added, as soon as it can, until [`Screen::close`]. `before` is printed before each run of lines. For a
-    /// thread of its own.
+    /// Prints added lines to `out` until [`Screen::close`]. Writes `before` in front of each block of lines. Blocks, so
+    /// it needs a thread of its own.
     ///
     /// # Errors
-    /// What made `out` fail. No line is taken after that.
+    /// When writing to `out` fails. No lines are accepted after that.
     pub fn print(&self, out: &mut dyn Write, before: &str) -> io::Result<()> {
         let mut text = String::new();
         loop {
@@ -112,7 +113,7 @@ impl Screen {
         }
     }
 
-    /// What was taken and what was dropped so far.
+    /// The numbers of accepted and dropped lines so far.
     pub fn counts(&self) -> Counts {
         self.lock().counts
     }
@@ -130,7 +131,7 @@ mod tests {
         thread,
     };
 
-    /// A reader that takes each text when it is told to, and is gone when the other end is.
+    /// A reader that accepts each text only when it is told to, and fails when the other end of the channel is gone.
     struct Slow {
         go: mpsc::Receiver<()>,
         read: mpsc::Sender<String>,
@@ -193,7 +194,8 @@ mod tests {
         });
         go.send(()).unwrap();
         assert_eq!(reading.recv().unwrap().len(), MOST_WAITING);
-        // The printer holds the second line and the buffer the third: there is no room for the fourth, whose worker stops.
+        // The printer holds the second line and the buffer the third. There is no room for the fourth, and its worker
+        // is told to stop.
         stop.store(true, Ordering::Relaxed);
         worker.join().unwrap();
         let Counts { taken, dropped } = screen.counts();

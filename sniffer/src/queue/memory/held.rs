@@ -1,5 +1,5 @@
-//! The records of the queue in memory: which are waiting, which are handed out, and their total count and bytes. No locks and no waiting:
-//! that is the parent module's part.
+//! The records of the queue in memory: which ones wait, which ones are handed out, and their number and bytes. Does not
+//! lock and does not wait; the parent module does.
 
 use super::super::{Runs, Sequence, Stats, size};
 use crate::publish::Record;

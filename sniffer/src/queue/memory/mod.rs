@@ -1,5 +1,5 @@
-//! The queue in memory. This file decides when producers and consumers wait and when they are woken: for room, for enough records, and for
-//! the end. `held` stores the records.
+//! The queue in memory. This file decides when producers and consumers wait and when they are woken: when there is
+//! room, when there are enough records, and when the queue has ended. `held` stores the records.
 
 mod held;
 #[cfg(test)]
@@ -30,23 +30,23 @@ pub(super) struct Memory {
 #[derive(Default)]
 struct State {
     held: Held,
-    /// Since when the first record has been waiting. The consumer sets it, so that pushing reads no clock.
+    /// Since when the first record has been waiting. The consumer sets it, so that a push does not read the clock.
     since: Option<Instant>,
-    /// Hand out the waiting records without waiting for more, because the queue is full or a batch was given back.
+    /// Hand out the waiting records at once, because the queue is full or a batch was given back.
     flush: bool,
-    /// How many waiting records are a batch for the consumer that called [`Memory::take`] last.
+    /// The number of waiting records that is enough for the consumer that called [`Memory::take`] last.
     enough: usize,
     /// How many producers wait for room.
     blocked: usize,
     closed: bool,
-    /// When producers no longer wait for room. See [`Queue::limit_waits`].
+    /// When producers stop waiting for room. See [`Queue::limit_waits`].
     no_waits_after: Option<std::time::Instant>,
 }
 
 impl State {
-    /// How long a producer may wait for room now; `None`: without a limit.
+    /// How long a producer may wait for room from now on; `None` means without limit.
     fn longest_wait(&self) -> Option<Duration> {
-        // The clock is read only when the queue is full and the program is about to end.
+        // Reads the clock only if the queue is full and the program is about to end.
         self.no_waits_after.map(|until| until.saturating_duration_since(std::time::Instant::now()))
     }
 
@@ -58,7 +58,7 @@ impl State {
 /// The result of [`Memory::take`].
 enum Found {
     Batch(Batch),
-    /// Not enough records yet. Try again when woken, or at that time.
+    /// Not enough records yet. Try again when woken, or at this time.
     TooLittle(Option<Instant>),
     Ended,
 }
@@ -82,7 +82,7 @@ impl Memory {
         if waiting == 0 {
             state.flush = false;
             state.since = None;
-            // Not the end while a batch is handed out, because it may be given back.
+            // The queue has not ended while a batch is handed out, because the batch may be given back.
             return if state.has_ended() { Found::Ended } else { Found::TooLittle(None) };
         }
         let enough = self.options.flush.min_events.min(self.options.events).min(max);
@@ -99,7 +99,8 @@ impl Memory {
         if state.held.waiting() == 0 {
             state.flush = false;
         } else {
-            // The rest may be enough for another consumer. If not, that consumer starts the timeout for it.
+            // The remaining records may be enough for another consumer. If not, that consumer starts the timeout for
+            // them.
             self.ready.notify_one();
         }
         drop(state);
@@ -121,7 +122,8 @@ impl Queue for Memory {
             }
             let (after, left) = (state.held.waiting(), records.len());
             let newly_full = left > 0 && !std::mem::replace(&mut state.flush, true);
-            // Wake the consumer only for the first record, which starts its timeout, and when enough records or a full queue end its wait.
+            // Wake the consumer only for the first record, which starts its timeout, and when there are enough records
+            // or the queue is full.
             if (before == 0 && after > 0) || (before < state.enough && after >= state.enough) || newly_full {
                 self.ready.notify_one();
             }
@@ -143,7 +145,7 @@ impl Queue for Memory {
             loop {
                 let woken = self.ready.notified();
                 tokio::pin!(woken);
-                // Register before looking at the state, so that no wake-up is missed.
+                // Register before reading the state, so that no wake-up is missed.
                 woken.as_mut().enable();
                 match self.take(max.max(1)) {
                     Found::Batch(batch) => return Some(batch),
