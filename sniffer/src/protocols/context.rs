@@ -18,8 +18,47 @@ pub struct Skipped {
     pub lost: u64,
 }
 
-/// When each part of the data was on the wire: `(offset of its first byte, time)`, ascending.
-pub type Times = VecDeque<(usize, Timestamp)>;
+/// When each part of the data was on the wire. Each operation takes constant time on average, whatever the number of parts.
+#[derive(Clone, Debug, Default)]
+pub struct Times {
+    /// The position of the first byte of each part, ascending, and its time. Positions count from the first byte ever noted.
+    parts: VecDeque<(u64, Timestamp)>,
+    /// The position of the first byte of the data.
+    first: u64,
+}
+
+impl Times {
+    /// The bytes from `offset` of the data on came at `time`.
+    pub fn note(&mut self, offset: usize, time: Timestamp) {
+        if self.parts.back().is_none_or(|(_, last)| *last != time) {
+            self.parts.push_back((self.first + offset as u64, time));
+        }
+    }
+
+    /// The data begins `bytes` later now.
+    pub fn advance(&mut self, bytes: usize) {
+        self.first += bytes as u64;
+        while self.parts.get(1).is_some_and(|(start, _)| *start <= self.first) {
+            self.parts.pop_front();
+        }
+    }
+
+    /// Forgets all parts.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// When the byte at `offset` of the data came.
+    pub fn at(&self, offset: usize) -> Option<Timestamp> {
+        let after = self.parts.partition_point(|&(start, _)| start <= self.first + offset as u64);
+        after.checked_sub(1).and_then(|i| self.parts.get(i)).map(|&(_, time)| time)
+    }
+
+    /// Bytes allocated.
+    pub fn held(&self) -> usize {
+        self.parts.capacity() * size_of::<(u64, Timestamp)>()
+    }
+}
 
 /// Lent to a parser or plugin for the length of one call.
 pub struct Context<'a> {
@@ -112,9 +151,7 @@ impl<'a> Context<'a> {
 
     /// When the byte at `offset` of the data was on the wire (the frame's time of its first arrival).
     pub fn time_at(&self, offset: usize) -> Timestamp {
-        let Some(times) = self.times else { return self.now };
-        let after = times.partition_point(|&(start, _)| start <= offset);
-        after.checked_sub(1).and_then(|i| times.get(i)).map_or(self.now, |&(_, time)| time)
+        self.times.and_then(|times| times.at(offset)).unwrap_or(self.now)
     }
 
     /// Digits after the point of times in documents: 3, 6 or 9.

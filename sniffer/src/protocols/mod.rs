@@ -29,7 +29,7 @@ pub mod testing;
 mod thrift;
 mod tls;
 
-pub use context::{Context, Skipped};
+pub use context::{Context, Skipped, Times};
 
 use crate::{
     config,
@@ -183,6 +183,16 @@ pub enum Progress {
         /// Beyond what is left over.
         need: usize,
     },
+    /// Done with `bytes`; not called again before `end` is found in what follows, or `most` bytes of it are there. For messages whose length
+    /// only their end tells: the search goes on where it stopped, so that what comes in small parts is looked at once.
+    Search {
+        /// From the start of the data.
+        bytes: usize,
+        /// What is looked for behind them. It is not in the data yet.
+        end: End,
+        /// Bytes behind `bytes` after which it does not matter any more.
+        most: usize,
+    },
     /// Nothing more of this connection is wanted, in either direction: it may be shunted.
     Done,
     /// Not this protocol, or beyond repair: the connection is left alone from here on, and counted.
@@ -194,6 +204,35 @@ pub enum Progress {
         /// A [`Protocol::name`].
         to: &'static str,
     },
+}
+
+/// The end of a message that has no length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// A line feed.
+    Line,
+    /// An empty line: a line feed, followed by another one or by CR and LF. That no other byte precedes them is the caller's to know.
+    EmptyLine,
+}
+
+impl End {
+    /// Whether `data` has it, at or behind `from`, or begins with it there. The bytes before `from` were searched already.
+    pub fn is_in(self, data: &[u8], from: usize) -> bool {
+        match self {
+            Self::Line => data.get(from..).is_some_and(|rest| memchr::memchr(b'\n', rest).is_some()),
+            Self::EmptyLine => {
+                // The first line feed may be among the last two bytes that were searched.
+                let mut rest = data.get(from.saturating_sub(2)..).unwrap_or_default();
+                while let Some(at) = memchr::memchr(b'\n', rest) {
+                    rest = rest.get(at + 1..).unwrap_or_default();
+                    if matches!(rest, [b'\n', ..] | [b'\r', b'\n', ..]) {
+                        return true;
+                    }
+                }
+                false
+            }
+        }
+    }
 }
 
 impl Progress {

@@ -2,26 +2,46 @@
 //! within its packet, the parser reads the packet in place and nothing is copied.
 
 use crate::{
-    protocols::{Progress, Skipped},
+    protocols::{End, Progress, Skipped, Times},
     time::Timestamp,
 };
-use std::collections::VecDeque;
 
 /// The bytes of one direction of a TCP connection that the parser has not consumed yet.
 #[derive(Debug, Default)]
 pub struct Pending {
-    kept: Vec<u8>,
-    /// When each part of `kept` was on the wire; see [`crate::protocols::Context::time_at`].
-    times: VecDeque<(usize, Timestamp)>,
+    /// What is kept begins at `start`; the bytes before it are consumed.
+    buffer: Vec<u8>,
+    start: usize,
+    /// When each part of what is kept was on the wire; see [`crate::protocols::Context::time_at`].
+    times: Times,
     /// Bytes still to come that the parser declared unwanted.
     skip: u64,
     skipped: Skipped,
-    /// Bytes still to come before the parser wants to be called again.
-    need: usize,
+    wait: Wait,
+}
+
+/// What has to come before the parser wants to be called again.
+#[derive(Clone, Copy, Debug)]
+enum Wait {
+    /// So many bytes.
+    Bytes(usize),
+    /// The end of a message, or so many bytes kept. Of what is kept the first `searched` bytes do not have it.
+    End { end: End, most: usize, searched: usize },
+}
+
+impl Default for Wait {
+    fn default() -> Self {
+        Self::Bytes(0)
+    }
 }
 
 /// What the parser is called with: the data, what became of skipped bytes, and when the data came.
-pub type Call<'a> = dyn FnMut(&[u8], Skipped, &VecDeque<(usize, Timestamp)>) -> Progress + 'a;
+pub type Call<'a> = dyn FnMut(&[u8], Skipped, &Times) -> Progress + 'a;
+
+/// Consumed bytes at the beginning of a buffer are not moved away before there are so many of them.
+const LEAST_MOVE: usize = 4096;
+/// One large message must not hold its memory for the rest of a long connection.
+const MOST_SPARE: usize = 64 << 10;
 
 /// How a connection goes on after a call of its parser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,16 +70,16 @@ impl Pending {
         if data.is_empty() {
             return Outcome::Continue;
         }
-        if !self.kept.is_empty() {
-            self.times.push_back((self.kept.len(), now));
-            self.kept.extend_from_slice(data);
-            self.need = self.need.saturating_sub(data.len());
-            return if self.need == 0 { self.offer(call) } else { self.check_size() };
-        }
-        if self.need > data.len() {
-            self.need -= data.len();
+        let waits = match &mut self.wait {
+            Wait::Bytes(need) => {
+                *need = need.saturating_sub(data.len());
+                *need > 0
+            }
+            Wait::End { .. } => self.kept() > 0,
+        };
+        if waits || self.kept() > 0 {
             self.keep(data, now);
-            return self.check_size();
+            return if waits && !self.search() { self.check_size() } else { self.offer(call) };
         }
         let progress = call(data, std::mem::take(&mut self.skipped), &self.times);
         let (done, outcome) = self.account(data.len(), progress);
@@ -67,23 +87,37 @@ impl Pending {
         if outcome == Outcome::Continue { self.check_size() } else { outcome }
     }
 
+    /// Whether the end that the parser waits for is there, or too much without it. Searches only what was not searched before.
+    fn search(&mut self) -> bool {
+        let kept = self.buffer.get(self.start..).unwrap_or_default();
+        match &mut self.wait {
+            Wait::Bytes(_) => false,
+            Wait::End { end, most, searched } => {
+                let from = std::mem::replace(searched, kept.len());
+                kept.len() >= *most || end.is_in(kept, from)
+            }
+        }
+    }
+
     /// Calls the parser with all that is kept: when it has what it needs, or when it has just taken over.
     pub fn offer(&mut self, call: &mut Call<'_>) -> Outcome {
-        if self.kept.is_empty() {
+        let kept = self.buffer.get(self.start..).unwrap_or_default();
+        if kept.is_empty() {
             return Outcome::Continue;
         }
-        let progress = call(&self.kept, std::mem::take(&mut self.skipped), &self.times);
-        let (done, outcome) = self.account(self.kept.len(), progress);
-        self.kept.drain(..done);
-        let first = self.times.partition_point(|&(start, _)| start <= done).saturating_sub(1);
-        self.times.drain(..first);
-        for (start, _) in &mut self.times {
-            *start = start.saturating_sub(done);
-        }
-        if self.kept.is_empty() {
+        let progress = call(kept, std::mem::take(&mut self.skipped), &self.times);
+        let (done, outcome) = self.account(self.kept(), progress);
+        self.start += done;
+        self.times.advance(done);
+        if self.kept() == 0 {
+            self.buffer.clear();
+            self.start = 0;
             self.times.clear();
-            // One large message must not hold its memory for the rest of a long connection.
-            self.kept.shrink_to(64 << 10);
+            self.buffer.shrink_to(MOST_SPARE);
+        } else if self.start >= LEAST_MOVE && self.start >= self.kept() {
+            // Moves at most as many bytes as were consumed since the last time.
+            self.buffer.drain(..self.start);
+            self.start = 0;
         }
         if outcome == Outcome::Continue { self.check_size() } else { outcome }
     }
@@ -112,32 +146,33 @@ impl Pending {
         self.skip
     }
 
-    /// Bytes allocated for what is kept and for its times.
-    pub fn held(&self) -> usize {
-        self.kept.capacity() + self.times.capacity() * size_of::<(usize, Timestamp)>()
-    }
-
     /// Bytes kept.
     pub fn kept(&self) -> usize {
-        self.kept.len()
+        self.buffer.len() - self.start
+    }
+
+    /// Bytes allocated.
+    pub fn held(&self) -> usize {
+        self.buffer.capacity() + self.times.held()
     }
 
     /// Drops what is kept and what the parser said it needs. Skipping goes on.
     pub fn forget(&mut self) {
-        self.kept = Vec::new();
+        self.buffer = Vec::new();
+        self.start = 0;
         self.times.clear();
-        self.need = 0;
+        self.wait = Wait::default();
     }
 
     fn keep(&mut self, data: &[u8], now: Timestamp) {
         if !data.is_empty() {
-            self.times.push_back((self.kept.len(), now));
-            self.kept.extend_from_slice(data);
+            self.times.note(self.kept(), now);
+            self.buffer.extend_from_slice(data);
         }
     }
 
     fn check_size(&mut self) -> Outcome {
-        if self.kept.len() <= Self::MOST_KEPT {
+        if self.kept() <= Self::MOST_KEPT {
             return Outcome::Continue;
         }
         self.forget();
@@ -147,8 +182,12 @@ impl Pending {
     fn account(&mut self, have: usize, progress: Progress) -> (usize, Outcome) {
         let (bytes, outcome) = match progress {
             Progress::Consumed { bytes, need } => {
-                self.need = need.max(1);
+                self.wait = Wait::Bytes(need.max(1));
                 (bytes, Outcome::Continue)
+            }
+            Progress::Search { bytes, end, most } => {
+                self.wait = Wait::End { end, most, searched: have.saturating_sub(bytes) };
+                (bytes as u64, Outcome::Continue)
             }
             Progress::HandOver { bytes, to } => (bytes, Outcome::HandOver(to)),
             Progress::Done => return (have, Outcome::Done),
@@ -178,14 +217,14 @@ mod tests {
         let mut p = Pending::default();
         assert_eq!(record(&mut p, b"abcd", 1, Progress::Consumed { bytes: 2, need: 3 }).len(), 1);
         assert_eq!(record(&mut p, b"ef", 2, Progress::Done).len(), 0);
-        let mut times = VecDeque::new();
+        let mut times = vec![];
         p.push(b"g", Timestamp(3), &mut |data, _, t| {
             assert_eq!(data, b"cdefg");
-            times.clone_from(t);
+            times = (0..data.len()).map(|at| t.at(at).unwrap().0).collect();
             Progress::consumed(3)
         });
-        assert_eq!(times, [(0, Timestamp(1)), (2, Timestamp(2)), (4, Timestamp(3))]);
-        assert_eq!((p.kept(), p.times.clone()), (2, [(0, Timestamp(2)), (1, Timestamp(3))].into()));
+        assert_eq!(times, [1, 1, 2, 2, 3]);
+        assert_eq!((p.kept(), p.times.at(0), p.times.at(1)), (2, Some(Timestamp(2)), Some(Timestamp(3))));
     }
 
     #[test]
@@ -204,5 +243,58 @@ mod tests {
         let chunk = vec![0; 1 << 20];
         let last = (0..11).map(|_| p.push(&chunk, Timestamp(0), &mut |_, _, _| Progress::consumed(0))).last();
         assert_eq!((last, p.kept()), (Some(Outcome::GaveUp), 0));
+    }
+
+    #[test]
+    fn a_search_calls_once_the_end_is_there_or_too_much_without_it() {
+        for (end, text, before) in [
+            (End::Line, &b"ab\nc"[..], 2),
+            (End::EmptyLine, b"a\nb\r\n\r\nc", 6),
+            (End::EmptyLine, b"a\n\nc", 2),
+            (End::EmptyLine, b"\r\r\n\r\r\n\n", 6),
+        ] {
+            // Cut everywhere into two parts, and into single bytes.
+            for cut in 0..=text.len() {
+                let parts: Vec<&[u8]> = if cut == 0 { text.chunks(1).collect() } else { vec![&text[..cut], &text[cut..]] };
+                let (mut p, mut calls) = (Pending::default(), vec![]);
+                for part in parts.into_iter().filter(|part| !part.is_empty()) {
+                    p.push(part, Timestamp(0), &mut |data, _, _| {
+                        calls.push(data.len());
+                        Progress::Search { bytes: 0, end, most: 100 }
+                    });
+                }
+                let first = if cut == 0 { 1 } else { cut };
+                let again = if cut == 0 { before + 1 } else { text.len() };
+                let want = if first > before {
+                    calls.len() == if cut == text.len() { 1 } else { calls.len() }
+                } else {
+                    calls[..2] == [first, again]
+                };
+                assert!(want && calls[0] == first, "{end:?} in {text:?}, cut at {cut}: called with {calls:?} bytes");
+            }
+        }
+        let (mut p, mut calls) = (Pending::default(), vec![]);
+        for _ in 0..20 {
+            p.push(b"x", Timestamp(0), &mut |data, _, _| {
+                calls.push(data.len());
+                if data.len() < 8 { Progress::Search { bytes: 0, end: End::Line, most: 8 } } else { Progress::consumed(data.len()) }
+            });
+        }
+        assert_eq!(calls, [1, 8, 1, 8, 1]);
+    }
+
+    #[test]
+    fn a_parser_that_takes_one_byte_at_a_time_moves_no_others() {
+        let (mut p, mut seen) = (Pending::default(), 0_u64);
+        p.push(&[7; 100_000], Timestamp(1), &mut |_, _, _| Progress::consumed(0));
+        for n in 0..90_000_u64 {
+            p.push(&[9], Timestamp(2 + n), &mut |data, _, times| {
+                assert_eq!((data[0], times.at(0), data.len()), (7, Some(Timestamp(1)), 100_001));
+                seen += 1;
+                Progress::consumed(1)
+            });
+        }
+        assert_eq!((seen, p.kept()), (90_000, 100_000));
+        assert!(p.buffer.capacity() < 500_000, "{}", p.buffer.capacity());
     }
 }

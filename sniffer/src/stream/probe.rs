@@ -8,16 +8,21 @@ use crate::{
 
 /// Bytes of one direction after which nobody will recognise it any more: a TLS hello or an HTTP head in several segments.
 const MOST_LOOKED_AT: usize = 4096;
+/// Bytes of one direction that the candidates are asked about with every segment, counted again each time. When that is used up they are
+/// asked when the bytes have doubled: a connection in tiny segments costs no more than others.
+const MOST_ASKED: usize = 64 << 10;
 
 /// See the module.
 pub struct Prober {
     candidates: Vec<&'static Protocol>,
+    /// Of each direction: bytes that the candidates were asked about, see [`MOST_ASKED`].
+    asked: [usize; 2],
 }
 
 impl Prober {
     /// One of `candidates` it is, or none.
     pub fn new(candidates: impl Iterator<Item = &'static Protocol>) -> Self {
-        Self { candidates: candidates.collect() }
+        Self { candidates: candidates.collect(), asked: [0; 2] }
     }
 }
 
@@ -38,7 +43,13 @@ impl StreamParser for Prober {
         match found {
             Some(to) => Progress::HandOver { bytes: 0, to },
             None if self.candidates.is_empty() || data.len() > MOST_LOOKED_AT => Progress::GiveUp,
-            None => Progress::Consumed { bytes: 0, need },
+            None => {
+                let asked = &mut self.asked[dir.index()];
+                *asked += data.len();
+                let need = if *asked > MOST_ASKED { need.max(data.len()) } else { need };
+                // Not beyond the limit: what is recognised at all is recognised by then.
+                Progress::Consumed { bytes: 0, need: need.min((MOST_LOOKED_AT + 1).saturating_sub(data.len())) }
+            }
         }
     }
 

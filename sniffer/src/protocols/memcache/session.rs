@@ -11,7 +11,7 @@ use super::{
 use crate::{
     net::Direction,
     protocols::{
-        Context, Progress, Recovery,
+        Context, End, Progress, Recovery,
         kit::{backlog::Backlog, held::Held, resync::Resync},
     },
     time::Timestamp,
@@ -69,6 +69,8 @@ enum Step {
     Took(usize),
     /// So many bytes more are needed.
     Need(usize),
+    /// The end of a line is needed.
+    NeedLine,
     /// Took all, and so many bytes more that are still to come are not wanted.
     Skip(u64),
     Done,
@@ -125,6 +127,7 @@ impl Session {
             match step {
                 Step::Took(n) => at += n,
                 Step::Need(need) => return Progress::Consumed { bytes: at as u64, need },
+                Step::NeedLine => return Progress::Search { bytes: at, end: End::Line, most: LONGEST_LINE + 1 },
                 Step::Skip(n) => return Progress::Consumed { bytes: (data.len() as u64).saturating_add(n), need: 1 },
                 Step::Done => return Progress::Done,
                 Step::GiveUp => return Progress::GiveUp,
@@ -258,7 +261,7 @@ impl Session {
         }
         let Some(end) = memchr::memchr(b'\n', rest) else {
             let text = self.known || rest.iter().take(64).all(|b| (b' '..=b'~').contains(b) || *b == b'\r');
-            return if text && rest.len() <= LONGEST_LINE { Step::Need(1) } else { self.hunt(dir, rest.len(), cx) };
+            return if text && rest.len() <= LONGEST_LINE { Step::NeedLine } else { self.hunt(dir, rest.len(), cx) };
         };
         let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
         match dir {

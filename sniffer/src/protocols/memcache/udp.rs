@@ -214,14 +214,19 @@ impl Assembly {
             joined.as_slice()
         };
         let skipped = Skipped { seen: skip as u64, lost: 0 };
-        match to.on_data(dir, data, &mut cx.about(peers, since).with_skipped(skipped)) {
-            Progress::Consumed { bytes, .. } => {
+        let bytes = match to.on_data(dir, data, &mut cx.about(peers, since).with_skipped(skipped)) {
+            Progress::Consumed { bytes, .. } => Some(bytes),
+            Progress::Search { bytes, .. } => Some(bytes as u64),
+            Progress::Done | Progress::GiveUp | Progress::HandOver { .. } => None,
+        };
+        match bytes {
+            Some(bytes) => {
                 let done = usize::try_from(bytes).unwrap_or(usize::MAX).min(data.len());
                 self.skip = bytes - done as u64;
                 self.rest = data[done..].to_vec();
                 self.rest.len() <= MOST_REST
             }
-            _ => false,
+            None => false,
         }
     }
 }

@@ -8,7 +8,7 @@ mod fields;
 mod wire;
 
 use super::{
-    Close, Common, Context, Plugin, Probe, Progress, Protocol, Recovery, StreamParser,
+    Close, Common, Context, End, Plugin, Probe, Progress, Protocol, Recovery, StreamParser,
     kit::{
         backlog::{Backlog, Limits},
         held::{self, Held},
@@ -144,6 +144,11 @@ impl StreamParser for Connection {
     }
 }
 
+/// What is left behind `at` is the beginning of a line, if it is anything: strings are taken as they come.
+fn wait(at: usize) -> Progress {
+    Progress::Search { bytes: at, end: End::Line, most: wire::LONGEST_LINE + 1 }
+}
+
 impl Connection {
     /// A connection of which nothing was seen yet.
     fn new(plugin: Arc<Redis>) -> Self {
@@ -176,13 +181,16 @@ impl Connection {
     }
 
     fn on_requests(&mut self, data: &[u8], cx: &mut Context<'_>) -> Progress {
-        let mut at = 0;
+        let (mut at, mut line) = (0, false);
         while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
             if self.requests.at_start() {
                 self.started[0] = cx.time_at(at);
                 if rest[0] != b'*' {
                     match self.inline(rest, cx) {
-                        Some(0) => break,
+                        Some(0) => {
+                            line = true;
+                            break;
+                        }
                         Some(n) => {
                             at += n;
                             continue;
@@ -201,6 +209,7 @@ impl Connection {
                 }
                 Step::More(n) => {
                     at += n;
+                    line = true;
                     break;
                 }
                 Step::Malformed => {
@@ -209,13 +218,13 @@ impl Connection {
                 }
             }
         }
-        Progress::consumed(at)
+        if line { wait(at) } else { Progress::consumed(at) }
     }
 
     /// A command as people type it: words and a line end. Returns its length, 0 when it is not whole, `None` when it is something else.
     fn inline(&mut self, data: &[u8], cx: &mut Context<'_>) -> Option<usize> {
         let printable = data.iter().take_while(|b| matches!(b, b' '..=b'~' | b'\t' | b'\r' | 0x80..)).count();
-        let Some(end) = data.get(printable) else { return (printable < 64 << 10).then_some(0) };
+        let Some(end) = data.get(printable) else { return (printable <= wire::LONGEST_LINE).then_some(0) };
         if *end != b'\n' || !(data[0].is_ascii_alphabetic() || matches!(data[0], b'\r' | b'\n' | b' ')) {
             return None;
         }
@@ -255,7 +264,7 @@ impl Connection {
     }
 
     fn on_replies(&mut self, data: &[u8], cx: &mut Context<'_>) -> Progress {
-        let mut at = 0;
+        let (mut at, mut line) = (0, false);
         while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
             if self.lost {
                 return Progress::consumed(data.len());
@@ -270,6 +279,7 @@ impl Connection {
                 }
                 Step::More(n) => {
                     at += n;
+                    line = true;
                     break;
                 }
                 Step::Malformed => {
@@ -278,7 +288,7 @@ impl Connection {
                 }
             }
         }
-        Progress::consumed(at)
+        if line { wait(at) } else { Progress::consumed(at) }
     }
 
     fn reply(&mut self, reply: &Message, cx: &mut Context<'_>) {

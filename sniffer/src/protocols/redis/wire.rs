@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 /// Aggregates within aggregates. Replies of Redis nest four deep (`COMMAND DOCS`), those of modules a few more.
 const DEEPEST: usize = 32;
 /// A line: a type byte with a number, a simple string, an error, an inline command (the server's own limit is 64 KiB).
-const LONGEST_LINE: usize = 64 << 10;
+pub const LONGEST_LINE: usize = 64 << 10;
 /// Words of a request whose places are remembered: a command of two words, and the first argument.
 const WORDS: usize = 3;
 

@@ -6,7 +6,7 @@ mod event;
 mod fields;
 mod wire;
 
-use super::{Close, Context, Plugin, Probe, Progress, Protocol, Recovery, StreamParser, kit::shared::Shared};
+use super::{Close, Context, End, Plugin, Probe, Progress, Protocol, Recovery, StreamParser, kit::shared::Shared};
 use crate::{
     config,
     event::Summary,
@@ -102,7 +102,8 @@ impl StreamParser for Connection {
             }
             let Some(body) = wire::head_end(rest) else {
                 if rest.len() <= wire::LONGEST_HEAD {
-                    return Progress::consumed(at);
+                    let end = if memchr::memchr(b'\n', rest).is_some() { End::EmptyLine } else { End::Line };
+                    return Progress::Search { bytes: at, end, most: wire::LONGEST_HEAD + 1 };
                 }
                 cx.count("malformed");
                 return Progress::consumed(data.len());
