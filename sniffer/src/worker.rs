@@ -69,16 +69,19 @@ impl Worker {
     /// The error of the source. The packets before it have been processed.
     pub fn run(mut self, stop: &AtomicBool, report: &mut dyn FnMut(&Standing<'_>)) -> io::Result<()> {
         let mut reported = Instant::now();
+        // While no packet arrives, time goes on from the last one by a clock that nobody sets.
+        let mut known = (wall_clock(), Instant::now());
         let result = loop {
             if stop.load(Ordering::Relaxed) {
                 break self.read_out();
             }
             let engine = &mut self.engine;
             match self.source.poll(WAIT, &mut |frame| engine.frame(&frame)) {
-                Ok(Polled::Frames(_)) => {}
+                Ok(Polled::Frames(0)) => {}
+                Ok(Polled::Frames(_)) => known = (self.engine.now(), Instant::now()),
                 Ok(Polled::Idle) => {
                     if self.input != Input::File {
-                        self.engine.advance(wall_clock());
+                        self.engine.advance(known.0.after(known.1.elapsed()));
                     }
                     self.engine.flush();
                 }

@@ -6,6 +6,7 @@ mod pipeline;
 pub mod settings;
 #[cfg(test)]
 mod tests;
+mod timeline;
 mod verdicts;
 
 pub use settings::{ClaimedPorts, Configured, InForce, Settings};
@@ -20,11 +21,13 @@ use crate::{
 };
 use pipeline::Pipeline;
 use std::sync::Arc;
+use timeline::{Meaning, Timeline};
 
 /// Everything between a frame and its documents.
 pub struct Engine {
     decoder: Decoder,
     pipeline: Pipeline,
+    timeline: Timeline,
     frames: u64,
 }
 
@@ -35,7 +38,7 @@ impl Engine {
     /// What is wrong with a protocol's options.
     pub fn new(settings: Arc<Settings>, deliver: Deliver) -> Result<Self, config::Error> {
         let sink = Sink::new(settings.publishing.clone(), deliver);
-        Ok(Self { decoder: Decoder::new(), pipeline: Pipeline::new(settings, sink)?, frames: 0 })
+        Ok(Self { decoder: Decoder::new(), pipeline: Pipeline::new(settings, sink)?, timeline: Timeline::default(), frames: 0 })
     }
 
     /// Shows each event from now on to `observer`, beside delivering its document.
@@ -59,18 +62,44 @@ impl Engine {
         self.pipeline.replace_settings(settings)
     }
 
-    /// Takes a frame.
+    /// Takes a frame. One whose time is far ahead of those before is handled with the next one, when it is known whether its time is right.
     pub fn frame(&mut self, frame: &Frame<'_>) {
         self.frames += 1;
-        self.pipeline.advance(frame.time);
-        if let Ok(packet) = self.decoder.decode(frame) {
-            self.pipeline.packet(&packet);
+        self.release(Some(frame.time));
+        match self.timeline.frame(frame.time, self.pipeline.open()) {
+            Meaning::Next => self.pipeline.advance(frame.time),
+            Meaning::Behind => {}
+            Meaning::SteppedBack => self.pipeline.restart_timers(frame.time),
+            Meaning::Unsure => return self.timeline.wait(frame),
         }
+        self.handle(frame);
     }
 
     /// Moves time on to `now` and runs the timers that are due. A time in the past is ignored.
     pub fn advance(&mut self, now: Timestamp) {
-        self.pipeline.advance(now);
+        self.release(Some(now));
+        if self.timeline.advance(now) {
+            self.pipeline.advance(now);
+        }
+    }
+
+    /// The greatest time since the clock of the packets was last set.
+    pub fn now(&self) -> Timestamp {
+        self.timeline.now()
+    }
+
+    /// Handles the frame that waits until its time is known to be right, now that the next known time is `next`.
+    fn release(&mut self, next: Option<Timestamp>) {
+        if let Some(waiting) = self.timeline.release(next) {
+            self.pipeline.advance(self.timeline.now());
+            self.handle(&waiting.frame());
+        }
+    }
+
+    fn handle(&mut self, frame: &Frame<'_>) {
+        if let Ok(packet) = self.decoder.decode(frame) {
+            self.pipeline.packet(&packet);
+        }
     }
 
     /// To be called between two polls: tells capture what it need not copy any more, and, as often as flows are reported, reports those that were counted in the
@@ -81,6 +110,7 @@ impl Engine {
 
     /// The end of the input: parsers, plugins, the flow table and `control` report what still waits.
     pub fn finish(&mut self, control: &dyn Control) {
+        self.release(None);
         self.pipeline.finish(control);
     }
 
@@ -92,6 +122,7 @@ impl Engine {
     /// Totals since the start, by the names they have among the metrics.
     pub fn counters(&self, each: &mut dyn FnMut(&str, u64)) {
         each("capture.frames", self.frames);
+        each("time.steps", self.timeline.steps());
         self.decoder.counters().for_each(|(name, n)| each(name, n));
         each("decode.held", self.decoder.held() as u64);
         self.pipeline.counters(each);

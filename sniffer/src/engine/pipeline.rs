@@ -22,6 +22,9 @@ use std::{
 /// Timers are looked at when packets' time has moved on by this much: the precision of all time-outs.
 const TICK: Duration = Duration::from_millis(50);
 
+/// No timer waits longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
+
 /// Everything behind the decoder, whose packets it borrows.
 pub(super) struct Pipeline {
     settings: Arc<Settings>,
@@ -217,6 +220,22 @@ impl Pipeline {
         if now.since(self.ticked) >= TICK.as_nanos() as u64 {
             self.tick();
         }
+    }
+
+    /// Connections that are open: about what [`Pipeline::restart_timers`] costs.
+    pub(super) fn open(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// The clock of the packets was set back to `to`. Whatever waited for a time of before is over now: it would wait as long as the step was.
+    pub(super) fn restart_timers(&mut self, to: Timestamp) {
+        let over = self.now.after(LONGEST_WAIT);
+        self.plugins.wake(over, &mut self.sink, self.settings.strict);
+        self.with_streams(over, |streams, env| streams.restart_timers(to, env));
+        if let Some(flows) = self.flows.as_mut().filter(|_| !self.settings.strict) {
+            flows.finish(self.now, &mut self.sink, PublisherId::FLOWS);
+        }
+        (self.now, self.ticked, self.drained) = (to, to, to);
     }
 
     fn tick(&mut self) {

@@ -405,6 +405,69 @@ fn time_never_goes_back() {
     assert_eq!(b.counter("tcp.idle"), Some(1));
 }
 
+/// The engine's time after redis requests without response, one a second, at the times in `steps`; and what was reported by then.
+fn requests_at(steps: &[u64]) -> (Bench, Vec<String>) {
+    let flows = Some("{timeout: 5s, period: -1s}");
+    let mut b = Bench::new(settings(&[(1, "dns", "{transaction_timeout: 10s}", &[53])], flows));
+    for (id, seconds) in steps.iter().enumerate() {
+        b.now = seconds * SECOND;
+        let id = (id as u16).to_be_bytes();
+        b.udp(2000 + u16::from(id[1]), 53, true, &[&id[..], b"\x01\0\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01"].concat());
+    }
+    let got = b.documents();
+    (b, got)
+}
+
+#[test]
+fn one_wrong_time_moves_no_timers() {
+    let all = |wrong: &[(usize, u64)]| {
+        let mut times: Vec<u64> = (10_000..10_100).collect();
+        wrong.iter().for_each(|&(at, time)| times[at] = time);
+        let (mut b, mut got) = requests_at(&times);
+        b.engine.finish(&b.control);
+        got.extend(b.documents());
+        let count = |what: &str| got.iter().filter(|d| d.starts_with(what)).count();
+        (count("dns"), count("flow"), b.counter("time.steps"))
+    };
+    assert_eq!(all(&[]), (100, 100, Some(0)));
+    assert_eq!(all(&[(30, 13_600)]), (100, 100, Some(1)));
+    assert_eq!(all(&[(30, 13_600), (31, 17_200), (60, 6_000), (99, 13_600)]), (100, 100, Some(2)));
+}
+
+#[test]
+fn timers_go_on_after_the_clock_was_set() {
+    // Back, on, and back again by an hour; 20 s each.
+    for bases in [[20_000, 16_400, 12_800], [20_000, 23_600, 20_020], [20_000, 23_600, 27_200]] {
+        let times: Vec<u64> = bases.into_iter().flat_map(|base| base..base + 20).collect();
+        let (mut b, got) = requests_at(&times);
+        let count = |what: &str, got: &[String]| got.iter().filter(|d| d.starts_with(what)).count();
+        // All but the last ones have timed out: transactions after 10 s, flows after 5 s.
+        assert!((45..=50).contains(&count("dns", &got)), "{bases:?}: {} transactions", count("dns", &got));
+        assert!((50..=56).contains(&count("flow", &got)), "{bases:?}: {} flows", count("flow", &got));
+        b.at(11);
+        let rest = b.documents();
+        assert_eq!((count("dns", &got) + count("dns", &rest), count("flow", &got) + count("flow", &rest)), (60, 60), "{bases:?}");
+    }
+}
+
+#[test]
+fn connections_outlive_a_step_of_the_clock() {
+    let mut b = Bench::new(settings(&[(1, "redis", "{}", &[6379])], None));
+    b.now = 10_000 * SECOND;
+    b.tcp(4000, 6379, true, ACK, 0, PING);
+    b.tcp(4000, 6379, false, ACK, 0, PONG);
+    b.now -= 3600 * SECOND;
+    for n in 1..6_u32 {
+        b.at(1);
+        b.tcp(4000, 6379, true, ACK, n * PING.len() as u32, PING);
+        b.tcp(4000, 6379, false, ACK, n * PONG.len() as u32, PONG);
+    }
+    assert_eq!(b.documents(), ["redis PING OK"; 6]);
+    assert_eq!((b.counter("time.steps"), b.counter("tcp.idle"), b.counter("tcp.open")), (Some(1), Some(0), Some(1)));
+    b.at(61);
+    assert_eq!(b.counter("tcp.idle"), Some(1), "its silence counts from the step on");
+}
+
 #[test]
 fn strict_mode_drops_what_waits() {
     let run = |strict| {

@@ -275,12 +275,15 @@ impl FlowTable {
         }
     }
 
-    /// Reports every flow for the last time, at the end of the input.
+    /// Reports every flow for the last time: at the end of the input, or before time starts again from another one. The table is empty then.
     pub fn finish(&mut self, now: Timestamp, sink: &mut Sink, publisher: PublisherId) {
         let delta = self.options.enable_delta_flow_reports;
         self.index.clear();
         self.free_places.clear();
         self.expiry = Expiry::default();
+        if let Some(sweep) = &mut self.sweep {
+            sweep.restart();
+        }
         for flow in self.ended.drain(..).chain(self.flows.drain(..).flatten()) {
             self.counters.reports += 1;
             report::emit(&flow.record, subtracted(&flow, delta), Reason::Ended, now, sink, publisher);

@@ -47,6 +47,11 @@ impl Sweep {
         Self { period: u64::try_from(period.as_nanos()).unwrap_or(u64::MAX).max(1), since: None, position: 0 }
     }
 
+    /// The next call is like the first: the table is empty, and time may have gone back.
+    pub fn restart(&mut self) {
+        (self.since, self.position) = (None, 0);
+    }
+
     /// The ranges of the table's `places` entries to visit at `now`: the rest of a round that has ended, and the
     /// beginning of the current one. After a long silence each entry is visited once.
     pub fn due(&mut self, now: Timestamp, places: usize) -> [Range<usize>; 2] {

@@ -268,6 +268,22 @@ impl Streams {
         self.make_room(env);
     }
 
+    /// The clock of the packets was set back to `to`. All timers fire, at `env.now`; idle time counts from `to` on.
+    pub fn restart_timers(&mut self, to: Timestamp, env: &mut Env<'_>) {
+        self.timers.clear();
+        let over = std::mem::replace(&mut env.now, to);
+        for at in 0..self.slots.len() {
+            let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) else { continue };
+            (slot.last, slot.armed, env.now) = (to, None, over);
+            let was_over = slot.connection.is_over();
+            slot.connection.expire(env);
+            slot.connection.wake = None;
+            let ended = slot.connection.is_over() && !was_over;
+            env.now = to;
+            self.settle(at, ended, env);
+        }
+    }
+
     /// Ends connections that have been idle for too long. One whose parser remembers something becomes [`Class::Remembered`].
     fn end_idle(&mut self, env: &mut Env<'_>) {
         for class in [Class::HalfOpen, Class::Small, Class::Large] {
