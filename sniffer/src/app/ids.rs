@@ -10,8 +10,9 @@ pub(super) struct Ids {
 }
 
 impl Ids {
-    /// The ids of configured protocols, given as name and settings, in their order. An entry gets the id of an earlier one with the same name and the
-    /// same settings; else of one with the same name that is left over, so that there are never more ids than entries at one time; else a new one.
+    /// Returns the ids of configured protocols (name and settings), in their order. An entry gets the id of an earlier entry with the same name and the
+    /// same settings. Otherwise it gets the id of an earlier entry with the same name that no other entry has taken, so that there are never more ids
+    /// than entries at one time. Otherwise it gets a new id.
     pub fn assign(&mut self, entries: &[(&'static str, Node)]) -> Vec<PublisherId> {
         let mut taken = vec![false; self.known.len()];
         let mut ids: Vec<Option<usize>> = vec![None; entries.len()];

@@ -1,4 +1,4 @@
-//! The program as its user sees it: commands in, work wired up, errors and exit codes out. It sees everything; nothing sees it.
+//! The commands of the program: connects the other modules, and prints errors and exit codes. May use all modules; no module uses it.
 
 mod ids;
 mod losses;
@@ -26,10 +26,10 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// The version of Packetbeat whose configuration, documents and indices these are.
+/// The version of Packetbeat that this program is compatible with.
 const COMPATIBLE: &str = crate::publish::VERSION;
 
-/// Does what the command line says. Exit codes are 0 and 1; what went wrong is one line on stderr.
+/// Executes the command line. The exit code is 0 or 1; an error is written to stderr.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let invocation = match cli::parse(args) {
         Ok(invocation) => invocation,
@@ -39,7 +39,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            // Nobody is left to tell when stderr is closed.
+            // When stderr is closed the error cannot be reported.
             let _ = writeln!(io::stderr(), "Exiting: {error}");
             ExitCode::FAILURE
         }
@@ -51,7 +51,7 @@ fn version() -> String {
     format!("sniffer version {} ({}), compatible with packetbeat {COMPATIBLE}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH)
 }
 
-/// What went wrong, in words for the user.
+/// An error of any module, worded for the user.
 type Error = Box<dyn std::error::Error>;
 
 fn command(invocation: &Invocation) -> Result<bool, Error> {
@@ -85,7 +85,7 @@ fn command(invocation: &Invocation) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// The system's clock, for whoever is handed one.
+/// The clock of the system, for modules that get a [`Clock`].
 struct SystemClock;
 
 impl Clock for SystemClock {
@@ -95,12 +95,12 @@ impl Clock for SystemClock {
     }
 }
 
-/// What outputs and processors of this configuration are opened with.
+/// The arguments for opening the outputs and processors of a configuration.
 fn opening<'a>(root: &'a Node, paths: &'a Paths) -> Opening<'a> {
     Opening { node: root, root, paths, clock: &SystemClock, fields: plan::declared_fields() }
 }
 
-/// Reads the configuration for a command that only looks at it: its warnings go to stderr.
+/// Reads the configuration for commands other than `run`. Warnings go to stderr.
 fn loaded(invocation: &Invocation) -> Result<Loaded, config::Error> {
     let loaded = config::load(&invocation.load)?;
     for warning in &loaded.warnings {
@@ -109,7 +109,7 @@ fn loaded(invocation: &Invocation) -> Result<Loaded, config::Error> {
     Ok(loaded)
 }
 
-/// Everything that can be known without capturing: every module reads its part, and the filter is compiled.
+/// `test config`: every module reads its settings, and the filters are compiled. Nothing is captured or connected to.
 fn test_config(loaded: &Loaded, stdout: &mut impl Write) -> Result<(), Error> {
     let plan = Plan::read(&loaded.root, None, None)?;
     output::open(&opening(&loaded.root, &loaded.paths))?;

@@ -1,5 +1,5 @@
-//! What is to be done, read from the configuration: interfaces, protocols and flows on each, the filter, who publishes.
-//! Nothing is opened here.
+//! [`Plan`]: the parts of the configuration that `app` needs, read and checked: interfaces, protocols, flows, and from them the filter of each
+//! interface and the settings of its workers. Opens no device, file or connection.
 
 use super::{Error, ids::Ids};
 use crate::{
@@ -23,24 +23,24 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-/// Who we are in the documents.
+/// How this process and its host identify themselves in documents.
 pub struct Who {
     /// `agent.id`
     pub id: String,
     /// `agent.ephemeral_id`
     pub ephemeral_id: String,
-    /// What is known of the machine.
+    /// Addresses, networks and names of this host.
     pub host_data: HostData,
 }
 
 impl Who {
-    /// For looking at a configuration only.
+    /// An empty identity, for commands that check a configuration and publish nothing.
     pub fn nobody() -> Self {
         Self { id: String::new(), ephemeral_id: String::new(), host_data: HostData::default() }
     }
 }
 
-/// A configured protocol.
+/// A configured protocol that is enabled.
 struct Planned {
     id: PublisherId,
     protocol: &'static Protocol,
@@ -54,15 +54,15 @@ impl Planned {
     }
 }
 
-/// See the module.
+/// The configuration as `app` uses it.
 pub struct Plan {
-    /// What is no module's own.
+    /// Settings of the whole program.
     pub general: General,
-    /// The bound on memory.
+    /// `memory`
     pub memory: memory::Options,
-    /// At least one.
+    /// The interfaces to capture on, at least one.
     pub interfaces: Vec<Interface>,
-    /// For the log.
+    /// Warnings about the configuration, to be written to the log.
     pub warnings: Vec<String>,
     protocols: Vec<Planned>,
     ids: Ids,
@@ -71,8 +71,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Reads the configuration. `file`: `-I`, which takes the place of the interfaces. `before`: the plan in force, when the configuration is read again;
-    /// protocols keep the ids that they have there.
+    /// Reads the configuration. `file` is that of `-I`; it replaces the interfaces. `before` is the plan in force when the configuration is read again:
+    /// protocols keep the ids that they have in it.
     ///
     /// # Errors
     /// With file, line, key and what is allowed.
@@ -92,7 +92,7 @@ impl Plan {
             interfaces.iter_mut().for_each(|interface| interface.file = Some(file.to_owned()));
         }
         let flows = root.get("packetbeat.flows");
-        // The section has to be there: an empty one will do.
+        // Flows are on when the section exists, even without settings.
         let there = root.get("packetbeat").contains("flows");
         let flows = if there { Some(flow::options::Options::read(&flows)?).filter(|flows| flows.enabled) } else { None };
         Ok(Self { general, memory, interfaces, warnings, protocols, ids, flows, root: root.clone() })
@@ -103,12 +103,12 @@ impl Plan {
         &self.root
     }
 
-    /// Whether what still waits for its other half is dropped rather than reported, on this interface.
+    /// Whether `packetbeat.compatibility: strict` applies to this interface: it reads a file, and the setting is on.
     pub fn is_strict(&self, interface: &Interface) -> bool {
         interface.file.is_some() && self.general.compatibility == Compatibility::Strict
     }
 
-    /// The settings of an interface's workers. `own`: the outputs' addresses.
+    /// The settings of the workers of an interface. `own`: the addresses of the outputs, whose traffic is not captured.
     pub fn settings(&self, interface: &Interface, publishing: Arc<Publishing>, who: &Who, own: &[SocketAddr]) -> Settings {
         let configured = self.on(interface).map(|Planned { id, protocol, config }| {
             let ports = ports_of(protocol, config);
@@ -124,11 +124,11 @@ impl Plan {
         settings
     }
 
-    /// Opens what publishes, on whatever interface: the protocols in the order of the configuration, then flows. `metadata`: whether the
-    /// output wants `@metadata`.
+    /// Opens the publishers of all interfaces: one for each protocol in the order of the configuration, then one for flows. `metadata`: whether the
+    /// documents of the output contain `@metadata`.
     ///
     /// # Errors
-    /// What is wrong with processors and conditions, and where.
+    /// When a processor or a condition is wrong; names file, line and key.
     pub fn publishers(&self, opening: &Opening<'_>, who: &Who, metadata: bool) -> Result<Arc<Publishers>, config::Error> {
         let mut publishers: Vec<Publisher> = self.protocols.iter().map(Planned::publisher).collect();
         if self.flows.is_some() {
@@ -145,14 +145,14 @@ impl Plan {
         Publishers::open(identity, opening, &publishers)
     }
 
-    /// What publishes on an interface: its protocols, then flows.
+    /// The publishers of one interface: those of its protocols, then that of flows.
     ///
     /// # Errors
-    /// When an internal network is none.
+    /// When an entry of `internal_networks` is not a network.
     pub fn publishing(&self, interface: &Interface, publishers: &Arc<Publishers>, who: &Who) -> Result<Arc<Publishing>, config::Error> {
         let flows = self.flows.as_ref().map(|_| PublisherId::FLOWS);
         let active: Vec<PublisherId> = self.on(interface).map(|planned| planned.id).chain(flows).collect();
-        // Packetbeat takes the first interface's networks for all.
+        // Packetbeat uses the internal networks of the first interface for all interfaces.
         let networks = self.interfaces.first().map(|first| first.internal_networks.as_slice()).unwrap_or_default();
         Publishing::new(publishers.clone(), &active, &self.root, networks, who.host_data.clone())
     }
@@ -187,7 +187,7 @@ impl Plan {
         Ok(Filters::new(&spec).map_err(|e| at.error(e.to_string()))?)
     }
 
-    /// `name`, else the host's.
+    /// `name`, or the host name when it is not set.
     fn name(&self) -> String {
         let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned());
         self.general.name.clone().or_else(|| host().ok()).unwrap_or_default()

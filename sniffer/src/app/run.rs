@@ -1,4 +1,4 @@
-//! `run`: opens what the plan says, starts a worker per source and the output, and ends all of it in order.
+//! `run`: opens the interfaces and the output of the plan, starts a worker for each source, and stops everything in order.
 
 use super::{
     Error, SystemClock,
@@ -45,10 +45,10 @@ const GRACE: Duration = Duration::from_millis(750);
 const LEAVING: Duration = Duration::from_millis(100);
 /// How long packets in capture buffers are processed at the end, beyond half of `shutdown_timeout`.
 const READ_OUT: Duration = Duration::from_millis(300);
-/// How often the workers' counters go to the log's, and the reports are looked at.
+/// How often the counters of workers, queue and output are collected, and how often it is checked whether a report is due.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 
-/// The runtime of the output's side: one thread, this one.
+/// The async runtime of the output and the queue. It has one thread, the one that calls `block_on`.
 pub fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
@@ -109,50 +109,50 @@ fn run_logged(loaded: &config::Loaded, flags: &RunFlags, logger: Logger) -> Resu
     job.run(output)
 }
 
-/// Everything that a run needs to know.
+/// The input of a run: the plan, and how its results are delivered and shown.
 pub struct Job<'a> {
-    /// What is to be done.
+    /// Interfaces, protocols and flows.
     pub plan: Plan,
-    /// How files are read.
+    /// Options of reading capture files.
     pub replay: Replay,
-    /// Where things are.
+    /// The `path.*` settings.
     pub paths: &'a config::Paths,
     /// Whether the identity is kept in `paths.data`, which no other instance may use meanwhile.
     pub keeps_data: bool,
-    /// Where counters go.
+    /// The counters of the process.
     pub metrics: Metrics,
-    /// What writes them to the log.
+    /// Writes the counters to the log.
     pub reporter: Option<Reporter>,
-    /// Off with `-N`.
+    /// Whether events are published; `-N` switches this off.
     pub publish: bool,
-    /// Shown again and again while it runs.
+    /// Called every half second, for the status line of `watch`.
     pub status: Option<Status>,
-    /// Is shown each event, beside the output.
+    /// Receives each event, beside the output.
     pub view: Option<View>,
 }
 
 /// Creates the observer of one worker.
 pub type NewObserver = Box<dyn Fn(Watched<'_>) -> Box<dyn Observer>>;
 
-/// A view that is shown every event, beside the output.
+/// A view (the lines of `watch`) that receives every event, beside the output.
 pub struct View {
     /// Called once for each worker.
     pub observer: NewObserver,
-    /// Called when no worker shows anything any more.
+    /// Called when all workers have ended.
     pub finish: Box<dyn FnOnce()>,
-    /// Ends when the view is over: nobody looks any more, or, after `finish`, all was shown.
+    /// Completes when the view has ended: its reader has gone, or, after `finish`, everything was shown.
     pub ended: oneshot::Receiver<()>,
 }
 
 /// The worker that an observer is made for.
 pub struct Watched<'a> {
-    /// Its source does not wait: what cannot be shown in time is dropped.
+    /// The source is live and does not wait: events that cannot be shown in time are dropped.
     pub live: bool,
-    /// Set when it is to stop.
+    /// Set when the worker has to stop.
     pub stop: &'a Arc<AtomicBool>,
 }
 
-/// Shows how things stand: called every half second with the counters and what is captured on.
+/// Shows the status: called every half second with the counters and the descriptions of the captures.
 pub type Status = Box<dyn FnMut(&Snapshot, &[String])>;
 
 impl Job<'_> {
@@ -169,7 +169,7 @@ impl Job<'_> {
         };
         let runtime = runtime()?;
         let timeout = self.plan.general.shutdown_timeout;
-        // Before the threads: from here on a signal is an orderly end.
+        // Before the threads start, so that a signal ends the program in order from here on.
         let mut signals = Signals::new(timeout + GRACE + 2 * LEAVING)?;
         let own = output.endpoints();
         let counters = output.counters();
@@ -260,7 +260,7 @@ impl Job<'_> {
             }
             workers.publishing.push(publishing);
         }
-        // Every module has read its part by now: what is left over nobody knows.
+        // All modules have read their settings, so the remaining ones are unknown.
         config::leftover(self.plan.root()).iter().for_each(|warning| log::warn!("{warning}"));
         workers.running.store(ready.len(), Ordering::SeqCst);
         for (index, worker) in ready.into_iter().enumerate() {
@@ -299,22 +299,22 @@ impl Job<'_> {
     }
 }
 
-/// Ends with the view; at once without one.
+/// Completes when the view ends; without a view at once.
 async fn end_of(view: &mut Option<oneshot::Receiver<()>>) {
     if let Some(ended) = view {
-        // The sender is dropped, or it says so: both is the end.
+        // A dropped sender means the end too.
         let _ = ended.await;
     }
 }
 
-/// The output or the view ended by itself: who read it is gone.
+/// The output or the view ended by itself, because its reader has gone.
 #[derive(Debug, thiserror::Error)]
 #[error("the output is gone")]
 pub struct OutputGone;
 
-/// The threads that work.
+/// The worker threads and what belongs to them.
 struct Workers {
-    /// What is captured on, and how, for people.
+    /// For each interface its device and backend, as text for the user.
     captures: Vec<String>,
     /// One per interface, and whether it is a device, until the workers have ended.
     controls: Vec<(Arc<dyn Control>, bool)>,
@@ -342,13 +342,13 @@ impl Workers {
     }
 }
 
-/// Takes a worker's totals over into everybody's.
+/// Adds the totals of a worker to the counters of the process.
 fn hand_over(index: usize, standing: &Standing<'_>, metrics: &Metrics) {
     standing.engine.counters(&mut |name, total| metrics.set_total(index, name, total));
     metrics.set_total(index, "capture.unread", standing.unread);
 }
 
-/// What the main thread does while others work.
+/// The state of the main thread while the workers run.
 struct Watch {
     workers: Workers,
     queue: Arc<dyn Queue>,
@@ -359,17 +359,17 @@ struct Watch {
     losses: Losses,
     /// `shutdown_timeout`
     timeout: Duration,
-    /// When the program has to be at its end; `None`: no end is in sight.
+    /// When the program has to have ended; `None` as long as it runs without a limit.
     end: Option<Instant>,
 }
 
 impl Watch {
-    /// Until no worker works any more: the input is at its end, or a signal stopped them.
+    /// Waits until all workers have ended: at the end of the input, or after a signal.
     async fn until_the_end(&mut self, signals: &mut Signals) -> Result<(), Error> {
         let mut beat = tokio::time::interval(HEARTBEAT);
         let mut looked = Instant::now();
         let refresh = self.workers.publishing.iter().filter_map(|p| p.refresh_every()).min();
-        // Reading a small file must not last as long as a heartbeat.
+        // A small file is read in less than a heartbeat, so look more often at first.
         let mut quick = tokio::time::interval(Duration::from_millis(2));
         let started = Instant::now();
         while self.workers.running.load(Ordering::SeqCst) > 0 {
@@ -403,7 +403,7 @@ impl Watch {
             }
         }
         self.collect();
-        // Our programs leave the interfaces now, not when everything is delivered.
+        // Detach from the interfaces now, not only after everything is delivered.
         self.workers.controls.clear();
         failed.map_or(Ok(()), |error| Err(error.into()))
     }
@@ -477,7 +477,7 @@ impl Watch {
         let total = |name: &'static str, total| self.metrics.set_total(0, name, total);
         self.queue.stats().each(total, |name, value| self.metrics.set_gauge(name, value));
         for (interface, (control, _)) in self.workers.controls.iter().enumerate() {
-            // What the kernel does not answer now it may answer the next time.
+            // A failure is not reported: the next call may succeed.
             let Ok(stats) = control.stats() else { continue };
             let total = |name, total| self.metrics.set_total(interface, name, total);
             total("capture.seen", stats.seen);

@@ -1,5 +1,5 @@
-//! `watch`: zero configuration, for people. All protocols on their usual ports, on all interfaces unless told otherwise; one line per
-//! transaction on the terminal, and a status line below while nothing matches.
+//! `watch`: shows live transactions without a configuration file: all protocols on their default ports, on all interfaces unless one is named. One
+//! line for each transaction on the terminal, and a status line below them.
 
 use super::{
     Error,
@@ -33,7 +33,7 @@ use tokio::sync::oneshot;
 /// Shows transactions until the file ends or a signal comes.
 pub fn watch(flags: &WatchFlags) -> Result<bool, Error> {
     let root = Node::parse(&settings(flags)?)?;
-    // Only what goes wrong: the lines are for transactions.
+    // Warnings and errors only: the terminal is for transactions.
     Logger::open(&Node::parse("{level: warning}")?, &CommandLine { stderr: true, ..CommandLine::default() })?.install()?;
     let plan = Plan::read(&root, flags.file.as_deref(), None)?;
     let paths = Paths::standard();
@@ -45,13 +45,13 @@ pub fn watch(flags: &WatchFlags) -> Result<bool, Error> {
     let screen = Arc::new(Screen::default());
     let view = (!flags.json).then(|| view(&screen, color, if has_status { WIPE } else { "" })).transpose()?;
     let status = has_status.then(|| status(screen.clone()));
-    // With `--json` the documents are the output's to print, without it nobody wants them.
+    // With `--json` the console output prints the documents; without it no documents are printed.
     let publish = flags.json;
     let job = Job { plan, replay, paths: &paths, keeps_data: false, metrics: Metrics::default(), reporter: None, publish, status, view };
     let result = job.run(output);
     let dropped = screen.counts().dropped;
     match result {
-        // `watch | head` has seen enough.
+        // The reader of standard output has gone (`watch | head`): not an error.
         Err(error) if error.is::<OutputGone>() => Ok(true),
         result => {
             if dropped > 0 {
@@ -71,7 +71,7 @@ fn view(screen: &Arc<Screen>, color: bool, before: &'static str) -> io::Result<V
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => log::error!("standard output: {error}"),
             _ => {}
         }
-        // Nobody waits for it when the program ends before all is printed.
+        // Not waited for when the program ends before everything is printed.
         let _ = over.send(());
     })?;
     let (shown, finished) = (screen.clone(), screen.clone());
@@ -82,7 +82,7 @@ fn view(screen: &Arc<Screen>, color: bool, before: &'static str) -> io::Result<V
     Ok(View { observer: Box::new(observer), finish: Box::new(move || finished.close()), ended })
 }
 
-/// The configuration that nobody had to write.
+/// The configuration that `watch` uses in place of a file.
 fn settings(flags: &WatchFlags) -> Result<String, Error> {
     let protocols: Vec<_> = PROTOCOLS.iter().map(|p| json!({"type": p.name, "ports": p.ports})).collect();
     let device = flags.device.as_deref().unwrap_or("any");
@@ -96,7 +96,7 @@ fn settings(flags: &WatchFlags) -> Result<String, Error> {
     Ok(serde_json::to_string(&settings)?)
 }
 
-/// A line that is written anew again and again: what is watched, what came, and what to try when nothing matches.
+/// The status line, rewritten every half second: the captures, the counters, and a hint when nothing matches.
 fn status(screen: Arc<Screen>) -> Status {
     let mut times = 0;
     Box::new(move |counters, captures| {
@@ -112,7 +112,7 @@ fn status(screen: Arc<Screen>) -> Status {
             (0, _) => String::new(),
         };
         let text = format!("{WIPE}{}: {seen} packets seen, {matched} matched, {events} transactions{hint}", captures.join(", "));
-        // A terminal that is gone ends the view, which notices.
+        // An error is not reported here: when the terminal has gone, the view ends.
         let _ = io::stderr().write_all(text.as_bytes());
     })
 }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 /// Settings that are accepted silently, because ignoring them loses nothing. An entry covers everything below it.
 const SILENT: &[&str] = &[
-    // Sandboxing, tracing and switches of Packetbeat's own making.
+    // Sandboxing, tracing and feature switches of Packetbeat.
     "seccomp",
     "features",
     "migration",
@@ -16,13 +16,13 @@ const SILENT: &[&str] = &[
     "packetbeat.procs.refresh_pids_freq",
     // Windows only.
     "packetbeat.npcap",
-    // For `packetbeat setup` on Kibana; the pipelines are x-pack's.
+    // Kibana is not set up by this program, and ingest pipelines belong to x-pack.
     "setup.kibana",
     "setup.dashboards",
     "packetbeat.overwrite_pipelines",
-    // Where Packetbeat's own keystore is.
+    // The keystore of Packetbeat is not read.
     "keystore",
-    // Event contents never go to the log here, and the log is always ECS JSON.
+    // The content of events is never logged, and the log is always ECS JSON.
     "logging.event_data",
     "logging.ecs",
     "logging.json",
@@ -46,7 +46,7 @@ const INSTEAD: &[(&str, &str)] = &[
     ("output.elasticsearch.ilm", "write `setup.ilm`"),
 ];
 
-/// Sections whose effect is missing here, and the condition under which Packetbeat would apply them.
+/// Sections that this program does not support, and the condition under which Packetbeat would apply them.
 const NOT_YET: &[(&str, Switch)] = &[
     ("http", Switch::Enabled),
     ("monitoring", Switch::Enabled),
@@ -95,7 +95,7 @@ fn instead(top: &[String], elsewhere: &HashMap<String, String>, setting: &Unknow
         let parent = setting.key.strip_suffix(setting.name.as_str()).unwrap_or_default();
         return format!("; did you mean `{parent}{name}`?");
     }
-    // A setting at the wrong indentation is too far out. Deeper ones have names that many sections use.
+    // Only for settings near the root, which may be at the wrong indentation: many sections have settings with the same names.
     if setting.parent.key().contains('.') {
         return String::new();
     }
@@ -122,7 +122,7 @@ pub fn leftover(root: &Node) -> Vec<String> {
     let unknown: Vec<(Unknown, String)> =
         root.unknown().into_iter().map(|setting| (setting.clone(), instead(&top, &elsewhere, &setting))).collect();
     let within = |key: &str, section: &str| key == section || key.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'));
-    let mut said: Vec<&str> = Vec::new();
+    let mut warned: Vec<&str> = Vec::new();
     let elasticsearch = root.get("output.elasticsearch");
     let uses_elasticsearch = !elasticsearch.is_unset() && !is(&elasticsearch.get("enabled"), false) || !root.get("cloud.id").is_unset();
     let is_unused = |key: &str| !uses_elasticsearch && OF_ELASTICSEARCH.iter().any(|section| within(key, section));
@@ -141,8 +141,8 @@ pub fn leftover(root: &Node) -> Vec<String> {
                 Switch::True => is(&node, true),
                 Switch::There => !node.is_null(),
             };
-            if on && !is_unused(section) && !said.contains(&section) {
-                said.push(section);
+            if on && !is_unused(section) && !warned.contains(&section) {
+                warned.push(section);
                 warnings.push(node.error("not supported yet, ignored").0);
             }
         }
@@ -178,7 +178,7 @@ mod tests {
     use crate::config::Node;
 
     #[test]
-    fn surprises_are_told() {
+    fn unread_settings_cause_warnings() {
         for (yaml, want) in [
             ("seccomp.enabled: false", &[][..]),
             ("setup.kibana:", &[]),
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn who_reads_a_section_takes_it_over() {
+    fn settings_that_a_module_reads_cause_none() {
         let root = Node::parse("http: {enabled: true, port: 1, prot: 2}").unwrap();
         for key in ["enabled", "port", "prot"] {
             root.get("http").get(key).accept();

@@ -12,7 +12,7 @@ pub struct Error(pub String);
 pub struct Errors(Vec<Error>);
 
 impl Errors {
-    /// The value; an error is kept.
+    /// Returns the value, or keeps the error.
     pub fn take<T>(&mut self, result: Result<T, Error>) -> Option<T> {
         result.map_err(|error| self.0.push(error)).ok()
     }

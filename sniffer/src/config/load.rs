@@ -5,7 +5,7 @@ use super::{
     expand, legacy,
     node::Node,
     overrides,
-    paths::{Paths, Said, program_folder},
+    paths::{PathSettings, Paths, program_folder},
     permissions, secrets,
     tree::{self, Raw, Value},
     write, yaml,
@@ -86,9 +86,10 @@ fn load_with(options: &LoadOptions, program: &Path, lookup: &dyn Fn(&str) -> Opt
     }
     legacy::one_x(&mut settings, &mut warnings);
 
-    let flags = Said { home: options.home.clone(), config: options.config.clone(), data: options.data.clone(), logs: options.logs.clone() };
-    let told = flags.or(&said(&settings, lookup)?);
-    let config = told.resolve(program).config;
+    let flags =
+        PathSettings { home: options.home.clone(), config: options.config.clone(), data: options.data.clone(), logs: options.logs.clone() };
+    let given = flags.or(&path_settings(&settings, lookup)?);
+    let config = given.resolve(program).config;
 
     let default = [PathBuf::from(DEFAULT_FILE)];
     let named = if options.files.is_empty() { &default[..] } else { &options.files[..] };
@@ -106,7 +107,7 @@ fn load_with(options: &LoadOptions, program: &Path, lookup: &dyn Fn(&str) -> Opt
     root.merge(settings);
     legacy::protocols(&mut root);
 
-    let paths = told.or(&said(&root, lookup)?).resolve(program);
+    let paths = given.or(&path_settings(&root, lookup)?).resolve(program);
     let place = Place::default();
     for (key, path) in [("home", &paths.home), ("config", &paths.config), ("data", &paths.data), ("logs", &paths.logs)] {
         *root.child_mut("path", &place).child_mut(key, &place) = Raw::text(path.to_string_lossy(), &place);
@@ -151,14 +152,14 @@ fn find(name: &Path, config: &Path) -> Result<PathBuf, Error> {
 }
 
 /// The `path.*` settings of a tree, with variables replaced.
-fn said(root: &Raw, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Said, Error> {
-    let Some(path) = root.child("path") else { return Ok(Said::default()) };
+fn path_settings(root: &Raw, lookup: &dyn Fn(&str) -> Option<String>) -> Result<PathSettings, Error> {
+    let Some(path) = root.child("path") else { return Ok(PathSettings::default()) };
     let mut only = Raw::empty();
     only.put("path", path.clone());
     expand::expand(&mut only, lookup)?;
     let node = Node::freeze(only, String::new());
     let at = |key: &str| Ok(node.get("path").get(key).read::<Option<PathBuf>>()?.filter(|path| !path.as_os_str().is_empty()));
-    Ok(Said { home: at("home")?, config: at("config")?, data: at("data")?, logs: at("logs")? })
+    Ok(PathSettings { home: at("home")?, config: at("config")?, data: at("data")?, logs: at("logs")? })
 }
 
 #[cfg(test)]

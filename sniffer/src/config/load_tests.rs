@@ -115,7 +115,7 @@ fn variables() {
 }
 
 #[test]
-fn variables_that_cannot_be_resolved_fail_who_reads_them() {
+fn an_unresolved_variable_is_an_error_for_its_reader() {
     let loaded = load_all(&["v: ${NO}"], &[], &[]).unwrap();
     assert!(loaded.root.get("v.w.x").read::<Option<String>>().is_err(), "nor is what is below it silently nothing");
     for (yaml, want) in [
@@ -262,7 +262,7 @@ fn known() -> Vec<KnownProtocol> {
 }
 
 /// Reads as the program does, as far as this module knows.
-fn use_it(root: &Node) -> Vec<String> {
+fn read_as_the_program_does(root: &Node) -> Vec<String> {
     General::read(root).unwrap();
     let (_, warnings) = read_protocols(root, &known()).unwrap();
     for key in ["packetbeat.interfaces", "packetbeat.flows", "processors", "output", "setup.template", "packetbeat.protocols"] {
@@ -272,18 +272,18 @@ fn use_it(root: &Node) -> Vec<String> {
 }
 
 #[test]
-fn the_forms_people_run() {
+fn configurations_of_users() {
     for (text, env) in
         [(include_str!("../../../tests/configs/stock.yml"), &[][..]), (include_str!("../../../tests/configs/minimal-7.yml"), &[])]
     {
         let loaded = load_all(&[text], &[], env).unwrap();
         assert_eq!(loaded.warnings, [""; 0]);
-        assert_eq!(use_it(&loaded.root), [""; 0]);
+        assert_eq!(read_as_the_program_does(&loaded.root), [""; 0]);
     }
     let text = include_str!("../../../tests/configs/container.yml");
     let loaded = load_all(&[text], &[], &[("ELASTICSEARCH_HOSTS", "a:1,b:2")]).unwrap();
     assert_eq!(loaded.warnings, [""; 0], "the map form of the protocols is the container configuration's");
-    assert_eq!(use_it(&loaded.root), [""; 0]);
+    assert_eq!(read_as_the_program_does(&loaded.root), [""; 0]);
     assert_eq!(loaded.root.get("output.elasticsearch.hosts").read::<Vec<String>>().unwrap(), ["a:1", "b:2"]);
     assert_eq!(loaded.root.get("output.elasticsearch.username").read::<String>().unwrap(), "");
     assert!(loaded.root.get("processors").items()[0].entries().all(|(name, options)| name == "add_cloud_metadata" && options.is_null()));

@@ -218,7 +218,7 @@ impl Node {
         }
     }
 
-    /// This map without the entry `name`, for a reader that does not know it. All else, a map without that entry too, stays as it is.
+    /// This map without the entry `name`, for a struct that refuses unknown keys. Any other value is returned unchanged.
     #[must_use]
     pub fn without(&self, name: &str) -> Self {
         let Held::Map(entries) = self.structure() else { return self.clone() };

@@ -154,7 +154,7 @@ fn missing() {
 }
 
 #[test]
-fn who_was_asked_for() {
+fn keys_that_were_not_read() {
     let keys = |node: &Node| node.unknown().into_iter().map(|u| u.key).collect::<Vec<_>>();
     let node = Node::parse("a: {b: 1, c: 2}\nd: [{e: 1}]\nf.g: 1\nh: {i: 1}").unwrap();
     assert_eq!(keys(&node), ["a", "d", "f", "h"]);

@@ -26,7 +26,7 @@ pub struct Paths {
 impl Paths {
     /// The default paths for a binary in the directory `home`.
     pub fn below(home: &Path) -> Self {
-        Said::default().resolve(home)
+        PathSettings::default().resolve(home)
     }
 
     /// The default paths for the running binary.
@@ -42,14 +42,14 @@ pub(super) fn program_folder() -> PathBuf {
 
 /// The `path.*` settings of one source (command line or file). `None`: not set there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Said {
+pub(super) struct PathSettings {
     pub home: Option<PathBuf>,
     pub config: Option<PathBuf>,
     pub data: Option<PathBuf>,
     pub logs: Option<PathBuf>,
 }
 
-impl Said {
+impl PathSettings {
     /// These settings; those not set here are taken from the other source.
     pub fn or(&self, other: &Self) -> Self {
         let pick = |a: &Option<PathBuf>, b: &Option<PathBuf>| a.clone().or_else(|| b.clone());
@@ -151,23 +151,23 @@ fn write_anew(path: &Path, meta: &Meta) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{DataDir, Paths, Said};
+    use super::{DataDir, PathSettings, Paths};
     use std::path::{Path, PathBuf};
 
     #[test]
     fn defaults_follow_home() {
-        let said = Said { home: Some("/h".into()), logs: Some("/l".into()), ..Said::default() };
-        let other = Said { home: Some("/no".into()), data: Some("/d".into()), ..Said::default() };
+        let settings = PathSettings { home: Some("/h".into()), logs: Some("/l".into()), ..PathSettings::default() };
+        let other = PathSettings { home: Some("/no".into()), data: Some("/d".into()), ..PathSettings::default() };
         let p = |s: &str| PathBuf::from(s);
-        assert_eq!(said.resolve(Path::new("/bin")), Paths { home: p("/h"), config: p("/h"), data: p("/h/data"), logs: p("/l") });
-        assert_eq!(said.or(&other).resolve(Path::new("/bin")), Paths { home: p("/h"), config: p("/h"), data: p("/d"), logs: p("/l") });
-        assert_eq!(Said::default().resolve(Path::new("/bin")).home, p("/bin"));
+        assert_eq!(settings.resolve(Path::new("/bin")), Paths { home: p("/h"), config: p("/h"), data: p("/h/data"), logs: p("/l") });
+        assert_eq!(settings.or(&other).resolve(Path::new("/bin")), Paths { home: p("/h"), config: p("/h"), data: p("/d"), logs: p("/l") });
+        assert_eq!(PathSettings::default().resolve(Path::new("/bin")).home, p("/bin"));
     }
 
     #[test]
     fn one_instance_and_one_identity() {
         let home = std::env::temp_dir().join(format!("sniffer-paths-{}", std::process::id()));
-        let paths = Said { home: Some(home.clone()), ..Said::default() }.resolve(Path::new("/"));
+        let paths = PathSettings { home: Some(home.clone()), ..PathSettings::default() }.resolve(Path::new("/"));
         let first = DataDir::open(&paths, "2026-01-01T00:00:00Z").unwrap();
         let second = DataDir::open(&paths, "").unwrap_err().0;
         assert!(second.contains("is locked by another instance") && second.contains("--path.data"), "{second}");

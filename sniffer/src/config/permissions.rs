@@ -71,7 +71,7 @@ mod tests {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     #[test]
-    fn who_may_own_it() {
+    fn owners() {
         assert!(owned(0, Some(1000)).is_ok(), "root's is good for all");
         assert!(owned(1000, Some(1000)).is_ok());
         let (why, mend) = owned(1000, Some(0)).unwrap_err();
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_write_it() {
+    fn modes() {
         for (mode, good) in [(0o100_600, true), (0o100_644, true), (0o100_664, false), (0o100_602, false), (0o100_777, false)] {
             assert_eq!(writable(mode).is_ok(), good, "{mode:o}");
         }

@@ -1,4 +1,4 @@
-//! The list `packetbeat.protocols`: what all protocols have. Each reads its own options from [`ProtocolConfig::node`].
+//! The list `packetbeat.protocols`: the options that all protocols have. Each protocol reads its own options from [`ProtocolConfig::node`].
 
 use super::{Error, Node, nearest::nearest};
 use serde::{
@@ -12,7 +12,7 @@ use std::fmt;
 pub struct KnownProtocol {
     /// Its `type`.
     pub name: &'static str,
-    /// It has no ports that could tell two entries apart: two of them that are switched on are an error.
+    /// Two enabled entries are an error: the protocol has no ports that could tell them apart.
     pub once: bool,
 }
 
@@ -21,17 +21,17 @@ pub struct KnownProtocol {
 pub struct ProtocolConfig {
     /// `type`
     pub name: String,
-    /// Switched on.
+    /// `enabled`
     pub enabled: bool,
-    /// `ports`; `None`: none were given.
+    /// `ports`; `None` when not set.
     pub ports: Option<Ports>,
-    /// `interface.device`: on that interface only.
+    /// `interface.device`: the only interface that the protocol is captured on.
     pub device: Option<String>,
-    /// Its events' index.
+    /// `index`: the index of its events.
     pub index: Option<String>,
-    /// Of its events.
+    /// `tags` of its events.
     pub tags: Vec<String>,
-    /// Of its events.
+    /// `fields` of its events.
     pub fields: serde_json::Map<String, serde_json::Value>,
     /// Put `fields` at the top of the document.
     pub fields_under_root: bool,
@@ -39,16 +39,16 @@ pub struct ProtocolConfig {
     pub keep_null: bool,
     /// Its own processors, a list or null.
     pub processors: Node,
-    /// All its options.
+    /// The entry with all options.
     pub node: Node,
 }
 
-/// Which ports are a protocol's.
+/// The ports of a protocol.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ports {
-    /// `any`: all, left to recognition.
+    /// `any`: all ports; connections are recognised by their content.
     pub any: bool,
-    /// In the order given.
+    /// The ranges, in the order of the configuration.
     pub ranges: Vec<PortRange>,
 }
 
@@ -59,12 +59,12 @@ impl Ports {
     }
 }
 
-/// Both ends included.
+/// A range of ports, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortRange {
-    /// The lowest.
+    /// The lowest port.
     pub first: u16,
-    /// The highest.
+    /// The highest port.
     pub last: u16,
 }
 
@@ -111,7 +111,7 @@ impl<'de> Deserialize<'de> for Ports {
     }
 }
 
-/// Which protocol an entry configures. Read first: what an unknown protocol has is not looked at.
+/// The protocol of an entry. Read before the other options, because those of an unknown protocol are not read.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Kind {
@@ -137,7 +137,7 @@ struct Interface {
     device: Option<String>,
 }
 
-/// Reads the list. `known`: the protocols there are. Those that are switched off are returned too. Returns warnings as well.
+/// Reads the list. `known`: the protocols of the program. Also returns entries that are not enabled, and warnings.
 ///
 /// # Errors
 /// With file, line, key and what is allowed.
@@ -162,7 +162,7 @@ pub fn read_protocols(root: &Node, known: &[KnownProtocol]) -> Result<(Vec<Proto
         let options: Options = node.read()?;
         let enabled = options.enabled.unwrap_or(true);
         if !enabled {
-            // Its options are not read.
+            // The options of a protocol that is not enabled are not read.
             node.accept();
         }
         let config = ProtocolConfig {
