@@ -31,21 +31,20 @@ pub struct Worker {
     settings: Arc<InForce>,
     /// The version of the settings in use.
     version: u64,
-    input: Input,
+    /// Whether packets come from a device: packet time is the clock's time, so timers also run while no packet arrives.
+    live: bool,
+    limits: Limits,
     /// Packets that were in the capture buffer at the end and were not read.
     unread: u64,
 }
 
-/// What a worker reads from.
+/// How long a worker may take once it is told to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Input {
-    /// A file: packet time is the file's, and the rest of the file is left alone when the program is to end.
-    File,
-    /// A device: packet time is the clock's time, so timers also run while no packet arrives.
-    Live {
-        /// When the program is to end, the packets in the capture buffer are processed for at most this long. The others are counted.
-        read_out: Duration,
-    },
+pub struct Limits {
+    /// For processing the packets in the capture buffer. Those left then are counted.
+    pub read_out: Duration,
+    /// For everything until the flows are reported, the read-out included. Flows that are left then are counted.
+    pub publish: Duration,
 }
 
 /// The state of a worker, for counter reports.
@@ -57,13 +56,20 @@ pub struct Standing<'a> {
 }
 
 impl Worker {
-    /// Makes a worker. `engine` must have been built with the first version of `settings`.
-    pub fn new(source: Box<dyn Source>, control: Arc<dyn Control>, engine: Engine, settings: Arc<InForce>, input: Input) -> Self {
-        Self { source, control, engine, settings, version: 0, input, unread: 0 }
+    /// Makes a worker. `engine` must have been built with the first version of `settings`. `live`: the source is a device.
+    pub fn new(
+        source: Box<dyn Source>,
+        control: Arc<dyn Control>,
+        engine: Engine,
+        settings: Arc<InForce>,
+        live: bool,
+        limits: Limits,
+    ) -> Self {
+        Self { source, control, engine, settings, version: 0, live, limits, unread: 0 }
     }
 
-    /// Runs until the source ends or `stop` is set, reads out the capture buffer of a device, then finishes the engine. Calls `report` about once a second and at
-    /// the end.
+    /// Runs until the source ends or `stop` is set, reads out the capture buffer of a device, then finishes the engine. Calls `report` about
+    /// once a second and at the end.
     ///
     /// # Errors
     /// The error of the source. The packets before it have been processed.
@@ -71,8 +77,10 @@ impl Worker {
         let mut reported = Instant::now();
         // While no packet arrives, time goes on from the last one by a clock that nobody sets.
         let mut known = (wall_clock(), Instant::now());
+        let mut stopped = None;
         let result = loop {
             if stop.load(Ordering::Relaxed) {
+                stopped = Some(Instant::now());
                 break self.read_out();
             }
             let engine = &mut self.engine;
@@ -80,7 +88,7 @@ impl Worker {
                 Ok(Polled::Frames(0)) => {}
                 Ok(Polled::Frames(_)) => known = (self.engine.now(), Instant::now()),
                 Ok(Polled::Idle) => {
-                    if self.input != Input::File {
+                    if self.live {
                         self.engine.advance(known.0.after(known.1.elapsed()));
                     }
                     self.engine.flush();
@@ -98,15 +106,19 @@ impl Worker {
                 self.report(report);
             }
         };
-        self.engine.finish(&*self.control);
+        // The request to stop may also come while the flows of a file are reported.
+        let mut goes_on = || !stop.load(Ordering::Relaxed) || stopped.get_or_insert_with(Instant::now).elapsed() < self.limits.publish;
+        self.engine.finish_while(&*self.control, &mut goes_on);
         self.report(report);
         result
     }
 
     /// Processes what a device's capture buffer still holds, until it is empty or the time for that is over. Counts the rest.
     fn read_out(&mut self) -> io::Result<()> {
-        let Input::Live { read_out } = self.input else { return Ok(()) };
-        let end = Instant::now() + read_out;
+        if !self.live {
+            return Ok(());
+        }
+        let end = Instant::now() + self.limits.read_out;
         while Instant::now() < end {
             let engine = &mut self.engine;
             // Waits once more: some backends hand over packets only when a block is full or some time has passed.
@@ -201,18 +213,20 @@ mod tests {
     /// Runs a worker on a file. Returns its result and the reported totals of `tcp.connections`, and 1000 and the unread packets where there are
     /// any.
     fn run(steps: Vec<Step>, in_force: Arc<InForce>, control: Arc<Recording>, stop: &AtomicBool) -> (io::Result<()>, Vec<u64>) {
-        run_on(Input::File, steps, in_force, control, stop)
+        run_for(None, steps, in_force, control, stop)
     }
 
-    fn run_on(
-        input: Input,
+    /// As [`run`]; with a time for reading it out, on a device.
+    fn run_for(
+        read_out: Option<Duration>,
         steps: Vec<Step>,
         in_force: Arc<InForce>,
         control: Arc<Recording>,
         stop: &AtomicBool,
     ) -> (io::Result<()>, Vec<u64>) {
         let engine = Engine::new(in_force.get().0, Box::new(|_| ())).unwrap();
-        let worker = Worker::new(Box::new(Scripted(steps.into())), control, engine, in_force, input);
+        let limits = Limits { read_out: read_out.unwrap_or_default(), publish: Duration::from_secs(600) };
+        let worker = Worker::new(Box::new(Scripted(steps.into())), control, engine, in_force, read_out.is_some(), limits);
         let mut totals = Vec::new();
         let result = worker.run(stop, &mut |standing| {
             standing.engine.counters(&mut |name, total| {
@@ -276,7 +290,7 @@ mod tests {
             ]
         };
         let stopped = AtomicBool::new(true);
-        let run = |input| {
+        let run = |read_out| {
             let in_force = Arc::new(InForce::new(settings(80)));
             let frames = Arc::new(Mutex::new(0));
             let counted = frames.clone();
@@ -284,13 +298,13 @@ mod tests {
                 let (counted, n) = (counted.clone(), data.len());
                 (data, polled, Box::new(move || *counted.lock().unwrap() += n) as Box<dyn FnOnce() + Send>)
             });
-            let (result, totals) = run_on(input, steps.collect(), in_force, Arc::default(), &stopped);
+            let (result, totals) = run_for(read_out, steps.collect(), in_force, Arc::default(), &stopped);
             assert!(result.is_ok());
             (*frames.lock().unwrap(), totals)
         };
-        assert_eq!(run(Input::File), (0, vec![0]));
+        assert_eq!(run(None), (0, vec![0]));
         let long = Duration::from_secs(600);
-        assert_eq!(run(Input::Live { read_out: long }), (4, vec![1]), "until nothing more comes");
-        assert_eq!(run(Input::Live { read_out: Duration::ZERO }), (4, vec![0, 1004]), "no time: all are counted, none is processed");
+        assert_eq!(run(Some(long)), (4, vec![1]), "until nothing more comes");
+        assert_eq!(run(Some(Duration::ZERO)), (4, vec![0, 1004]), "no time: all are counted, none is processed");
     }
 }

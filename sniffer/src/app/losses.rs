@@ -57,7 +57,7 @@ pub fn summary(counters: &Snapshot, left: u64) -> Option<String> {
         (of("libbeat.pipeline.events.dropped"), "events were dropped because the queue was full"),
         (of("libbeat.output.events.dropped"), "events were refused by the output"),
         (left, "events could not be delivered in time"),
-        (of("flows.unreported"), "flows were not reported, because too many ended at once"),
+        (of("flows.unreported"), "flows were not reported"),
         (of("capture.lost"), "packets were lost because the capture buffer was full"),
         (of("capture.unread"), "packets were left in the capture buffer at the end"),
     ];

@@ -25,7 +25,7 @@ use crate::{
     output::{self, Delivery, counters::Counters},
     publish::{Deliver, Publishing, observer::Observer},
     queue::{self, Queue, WhenFull},
-    worker::{Input, Standing, Worker},
+    worker::{Limits, Standing, Worker},
 };
 use std::{
     io,
@@ -43,6 +43,8 @@ use tokio::sync::oneshot;
 const GRACE: Duration = Duration::from_millis(750);
 /// After the time for the end is over: for workers that were publishing at that moment, to see that they no longer can.
 const LEAVING: Duration = Duration::from_millis(100);
+/// How long a worker reports what is open at the end, beyond `shutdown_timeout`. It may see the signal a tenth of a second late.
+const PUBLISH: Duration = Duration::from_millis(600);
 /// How long packets in capture buffers are processed at the end, beyond half of `shutdown_timeout`.
 const READ_OUT: Duration = Duration::from_millis(300);
 /// How often the counters of workers, queue and output are collected, and how often it is checked whether a report is due.
@@ -249,14 +251,14 @@ impl Job<'_> {
             workers.controls.push((Arc::clone(&opened.control), live));
             let settings = Arc::new(self.plan.settings(interface, publishing.clone(), who, own));
             let in_force = Arc::new(InForce::new(settings.clone()));
-            let read_out = self.plan.general.shutdown_timeout / 2 + READ_OUT;
-            let input = if live { Input::Live { read_out } } else { Input::File };
+            let timeout = self.plan.general.shutdown_timeout;
+            let limits = Limits { read_out: timeout / 2 + READ_OUT, publish: timeout + PUBLISH };
             for source in opened.sources {
                 let mut engine = Engine::new(settings.clone(), self.deliver(&queue, live, &workers.stop))?.within(&division.worker);
                 if let Some(view) = &self.view {
                     engine.show((view.observer)(Watched { live, stop: &workers.stop }));
                 }
-                ready.push(Worker::new(source, opened.control.clone(), engine, in_force.clone(), input));
+                ready.push(Worker::new(source, opened.control.clone(), engine, in_force.clone(), live, limits));
             }
             workers.publishing.push(publishing);
         }

@@ -110,8 +110,13 @@ impl Engine {
 
     /// The end of the input: parsers, plugins, the flow table and `control` report what still waits.
     pub fn finish(&mut self, control: &dyn Control) {
+        self.finish_while(control, &mut || true);
+    }
+
+    /// As [`Engine::finish`]; flows are reported as long as `goes_on` says so, and counted afterwards.
+    pub fn finish_while(&mut self, control: &dyn Control, goes_on: &mut dyn FnMut() -> bool) {
         self.release(None);
-        self.pipeline.finish(control);
+        self.pipeline.finish(control, goes_on);
     }
 
     /// Delivers the records collected so far.

@@ -102,7 +102,7 @@ impl Pipeline {
         self.conversations.clear();
         if self.settings.flows != before.flows || self.settings.strict != before.strict {
             if let Some(flows) = &mut self.flows {
-                flows.finish(self.now, &mut self.sink, PublisherId::FLOWS);
+                flows.finish(self.now, &mut self.sink, PublisherId::FLOWS, &mut || true);
             }
             self.flows = flow_table(&self.settings, &self.share);
         }
@@ -233,7 +233,7 @@ impl Pipeline {
         self.plugins.wake(over, &mut self.sink, self.settings.strict);
         self.with_streams(over, |streams, env| streams.restart_timers(to, env));
         if let Some(flows) = self.flows.as_mut().filter(|_| !self.settings.strict) {
-            flows.finish(self.now, &mut self.sink, PublisherId::FLOWS);
+            flows.finish(self.now, &mut self.sink, PublisherId::FLOWS, &mut || true);
         }
         (self.now, self.ticked, self.drained) = (to, to, to);
     }
@@ -273,7 +273,7 @@ impl Pipeline {
         }
     }
 
-    pub(super) fn finish(&mut self, control: &dyn Control) {
+    pub(super) fn finish(&mut self, control: &dyn Control, goes_on: &mut dyn FnMut() -> bool) {
         self.with_streams(self.now, Streams::finish);
         if !self.settings.strict {
             self.plugins.end_all(self.now, &mut self.sink);
@@ -281,7 +281,7 @@ impl Pipeline {
         self.verdicts.apply(control);
         self.drain_flows(control, true);
         if let Some(flows) = &mut self.flows {
-            flows.finish(self.now, &mut self.sink, PublisherId::FLOWS);
+            flows.finish(self.now, &mut self.sink, PublisherId::FLOWS, goes_on);
         }
         self.sink.flush();
     }

@@ -30,6 +30,9 @@ const MAX_ENDED: usize = 1 << 14;
 /// evicted.
 const MAX_CANDIDATES: usize = 16;
 
+/// At the end of the input: how many flows are reported between two questions whether to go on.
+const FLOWS_PER_LOOK: usize = 256;
+
 /// A flow of the table.
 struct Flow {
     hash: u64,
@@ -275,8 +278,9 @@ impl FlowTable {
         }
     }
 
-    /// Reports every flow for the last time: at the end of the input, or before time starts again from another one. The table is empty then.
-    pub fn finish(&mut self, now: Timestamp, sink: &mut Sink, publisher: PublisherId) {
+    /// Reports every flow for the last time: at the end of the input, or before time starts again from another one. The table is empty then. Asks `goes_on` every [`FLOWS_PER_LOOK`] flows; once it says no, the
+    /// remaining flows are not reported but counted.
+    pub fn finish(&mut self, now: Timestamp, sink: &mut Sink, publisher: PublisherId, goes_on: &mut dyn FnMut() -> bool) {
         let delta = self.options.enable_delta_flow_reports;
         self.index.clear();
         self.free_places.clear();
@@ -284,7 +288,13 @@ impl FlowTable {
         if let Some(sweep) = &mut self.sweep {
             sweep.restart();
         }
-        for flow in self.ended.drain(..).chain(self.flows.drain(..).flatten()) {
+        let mut over = false;
+        for (place, flow) in self.ended.drain(..).chain(self.flows.drain(..).flatten()).enumerate() {
+            over = over || place % FLOWS_PER_LOOK == 0 && !goes_on();
+            if over {
+                self.counters.unreported += 1;
+                continue;
+            }
             self.counters.reports += 1;
             report::emit(&flow.record, subtracted(&flow, delta), Reason::Ended, now, sink, publisher);
         }

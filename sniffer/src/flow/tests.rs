@@ -46,7 +46,7 @@ impl Bench {
     }
 
     fn finish(&mut self) -> Vec<Value> {
-        self.table.finish(Timestamp(0), &mut self.sink, PublisherId::FLOWS);
+        self.table.finish(Timestamp(0), &mut self.sink, PublisherId::FLOWS, &mut || true);
         std::mem::take(&mut self.documents.lock().unwrap())
     }
 
@@ -319,4 +319,22 @@ fn every_segment_of_a_frame_is_a_packet() {
     let all = 3054 * 3 + 2 * 54 + 2 * 54;
     assert_eq!((&flow["source"]["packets"], &flow["source"]["bytes"]), (&Value::from(7), &Value::from(all)), "{flow:#}");
     assert_eq!((&flow["network"]["packets"], &flow["network"]["bytes"]), (&Value::from(7), &Value::from(all)), "{flow:#}");
+}
+
+#[test]
+fn flows_that_there_is_no_time_for_are_counted() {
+    let mut bench = strict();
+    for port in 0..1000 {
+        bench.ethernet(1.0, &tcp(A, B, &[], &[([10, 0, 0, 9], [10, 0, 0, 6])], (10_000 + port, 80)));
+    }
+    let mut looks = 0;
+    let mut goes_on = || {
+        looks += 1;
+        looks <= 2
+    };
+    bench.table.finish(Timestamp(0), &mut bench.sink, PublisherId::FLOWS, &mut goes_on);
+    let reported = bench.documents.lock().unwrap().len() as u64;
+    assert_eq!((looks, reported), (3, 2 * 256));
+    assert_eq!((bench.counter("flows.reports"), bench.counter("flows.unreported")), (reported, 1000 - reported));
+    assert!(bench.table.is_empty());
 }

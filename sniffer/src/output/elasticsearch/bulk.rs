@@ -130,7 +130,8 @@ pub(super) struct ItemResult {
 /// # Errors
 /// When the response is not JSON of the expected form, or has another number of results.
 pub(super) fn read(answer: &[u8], count: usize) -> Result<Option<Vec<ItemResult>>, String> {
-    let answer: Answer<'_> = serde_json::from_slice(answer).map_err(|e| format!("the answer to _bulk cannot be read: {e}"))?;
+    let answer: Answer<'_> = serde_json::from_slice(answer)
+        .map_err(|e| format!("the answer to _bulk is not Elasticsearch's; does something else answer in its place? ({e})"))?;
     if answer.items.len() != count {
         return Err(format!("the answer to _bulk has {} results for {count} events", answer.items.len()));
     }

@@ -52,7 +52,7 @@ pub fn run(data: &[u8]) {
             flows.report(now, &mut sink, PublisherId::FLOWS);
         }
     }
-    flows.finish(now, &mut sink, PublisherId::FLOWS);
+    flows.finish(now, &mut sink, PublisherId::FLOWS, &mut || true);
     documents.check(frames * reports);
     assert_eq!(decoder.counters().count(), 15, "the number of counters changed");
 }
