@@ -1,18 +1,19 @@
-//! Remembers which protocol the datagrams between two ends belong to, on a port that several protocols share. A protocol is recognised by one datagram;
-//! others of the conversation may not show it (an RPC reply does not name its program, the second datagram of a response has no command).
+//! Remembers the protocol of the datagrams between two ends, on a port that several protocols share. The protocol is
+//! recognised from one datagram; others of the conversation may not show it (an RPC reply does not name its program,
+//! the second datagram of a response has no command).
 
 use crate::{net::Realm, publish::PublisherId, time::Timestamp};
 use hashbrown::HashMap;
 use std::{mem, net::SocketAddr, time::Duration};
 
-/// Conversations of one generation. Two generations are kept: some 3 MiB per worker.
+/// Most conversations of one generation. Two generations are kept, about 3 MiB per worker.
 const MAX_CONVERSATIONS: usize = 16 << 10;
-/// After this packet time a generation is old. A conversation is forgotten when it was silent for one to two of these times.
+/// Length of a generation in packet time. A conversation is forgotten after it was idle for one to two of these times.
 const GENERATION: Duration = Duration::from_secs(60);
 
 type Generation = HashMap<(SocketAddr, SocketAddr, Realm), PublisherId, foldhash::fast::RandomState>;
 
-/// The recognised conversations of datagrams. Bounded: the ones that were silent longest are forgotten.
+/// The recognised conversations. Bounded: those that were idle longest are forgotten.
 #[derive(Default)]
 pub(super) struct Conversations {
     young: Generation,
@@ -21,7 +22,8 @@ pub(super) struct Conversations {
 }
 
 impl Conversations {
-    /// The protocol of the conversation between two ends: what was recognised before, or else what `recognise` says now.
+    /// The protocol of the conversation between two ends: the one recognised before, or else the one that `recognise`
+    /// returns.
     pub fn protocol(
         &mut self,
         (a, b, realm): (SocketAddr, SocketAddr, Realm),
@@ -41,7 +43,7 @@ impl Conversations {
         Some(protocol)
     }
 
-    /// Forgets all: the protocols are other ones.
+    /// Forgets all conversations, because the configured protocols have changed.
     pub fn clear(&mut self) {
         *self = Self::default();
     }

@@ -1,5 +1,5 @@
-//! Everything between a frame and its documents: decodes, dispatches, runs timers, counts. One per worker; it has no clock, no source and no
-//! thread, so that tests drive it frame by frame.
+//! Turns frames into documents: decodes, dispatches, runs timers, counts. One per worker. It has no clock, source or
+//! thread, so that tests can drive it frame by frame.
 
 mod datagrams;
 mod pipeline;
@@ -23,7 +23,7 @@ use pipeline::Pipeline;
 use std::sync::Arc;
 use timeline::{Meaning, Timeline};
 
-/// Everything between a frame and its documents.
+/// Turns frames into documents.
 pub struct Engine {
     decoder: Decoder,
     pipeline: Pipeline,
@@ -32,32 +32,32 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine that has seen nothing yet. Its records go to `deliver`.
+    /// Makes an engine. It passes its records to `deliver`.
     ///
     /// # Errors
-    /// What is wrong with a protocol's options.
+    /// An error in a protocol's options.
     pub fn new(settings: Arc<Settings>, deliver: Deliver) -> Result<Self, config::Error> {
         let sink = Sink::new(settings.publishing.clone(), deliver);
         Ok(Self { decoder: Decoder::new(), pipeline: Pipeline::new(settings, sink)?, timeline: Timeline::default(), frames: 0 })
     }
 
-    /// Shows each event from now on to `observer`, beside delivering its document.
+    /// Passes each event from now on to `observer` too.
     pub fn show(&mut self, observer: Box<dyn Observer>) {
         self.pipeline.show(observer);
     }
 
-    /// The same engine with another share of `memory.max`. To be called before the first frame.
+    /// Sets the share of `memory.max`. Must be called before the first frame.
     #[must_use]
     pub fn within(self, share: &Share) -> Self {
         Self { decoder: Decoder::within(share), pipeline: self.pipeline.within(share), ..self }
     }
 
-    /// Goes on with other settings. An open connection keeps the parser that it has; a protocol that is configured no more gets no new connections. The
-    /// plugin of a protocol whose options did not change stays, one whose options changed reports what waits and is replaced. Flows are counted on
-    /// unless their options changed.
+    /// Replaces the settings. An open connection keeps its parser; a protocol that is no longer configured gets no new
+    /// connections. A plugin whose options did not change stays; one whose options changed reports its pending requests
+    /// and is replaced. Flows keep their counts unless their options changed.
     ///
     /// # Errors
-    /// What is wrong with a protocol's options; then the settings of before stay in force.
+    /// An error in a protocol's options; the previous settings then stay in force.
     pub fn replace_settings(&mut self, settings: Arc<Settings>) -> Result<(), config::Error> {
         self.pipeline.replace_settings(settings)
     }
@@ -75,7 +75,7 @@ impl Engine {
         self.handle(frame);
     }
 
-    /// Moves time on to `now` and runs the timers that are due. A time in the past is ignored.
+    /// Advances the time to `now` and runs the timers that are due. A time in the past is ignored.
     pub fn advance(&mut self, now: Timestamp) {
         self.release(Some(now));
         if self.timeline.advance(now) {
@@ -102,13 +102,13 @@ impl Engine {
         }
     }
 
-    /// To be called between two polls: tells capture what it need not copy any more, and, as often as flows are reported, reports those that were counted in the
-    /// kernel.
+    /// Called between two polls: passes verdicts to capture and, at the interval of flow reports, reports the flows
+    /// that the kernel has counted.
     pub fn exchange(&mut self, control: &dyn Control) {
         self.pipeline.exchange(control);
     }
 
-    /// The end of the input: parsers, plugins, the flow table and `control` report what still waits.
+    /// Ends the input: parsers, plugins, the flow table and `control` report everything pending.
     pub fn finish(&mut self, control: &dyn Control) {
         self.finish_while(control, &mut || true);
     }
@@ -124,7 +124,7 @@ impl Engine {
         self.pipeline.flush();
     }
 
-    /// Totals since the start, by the names they have among the metrics.
+    /// Totals since the start, by metric name.
     pub fn counters(&self, each: &mut dyn FnMut(&str, u64)) {
         each("capture.frames", self.frames);
         each("time.steps", self.timeline.steps());

@@ -1,4 +1,4 @@
-//! What becomes of a decoded packet: the connection or plugin that it belongs to, the flow that it counts for, and the timers of all of them.
+//! Processes decoded packets: finds the connection or plugin, counts the flow, and runs their timers.
 
 use super::{Settings, datagrams::Conversations, verdicts::Verdicts};
 use crate::{
@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-/// Timers are looked at when packets' time has moved on by this much: the precision of all time-outs.
+/// Timers are checked whenever packet time has advanced by this much. It is the precision of all time-outs.
 const TICK: Duration = Duration::from_millis(50);
 
 /// No timer waits longer.
@@ -31,23 +31,23 @@ pub(super) struct Pipeline {
     plugins: Plugins,
     /// The protocols of datagrams on ports that several protocols share.
     conversations: Conversations,
-    /// TCP ports that no protocol claims any more, while connections are open that began when one did.
+    /// TCP ports that no protocol claims any more, kept as long as connections are open that began when one did.
     pub(super) given_up: Option<PortSet>,
     streams: Streams,
     totals: Totals,
     verdicts: Verdicts,
     flows: Option<FlowTable>,
     sink: Sink,
-    /// The greatest time seen, on which timers run.
+    /// The greatest time so far, on which timers run.
     now: Timestamp,
     ticked: Timestamp,
-    /// When flows that were counted in the kernel were last asked for.
+    /// When the flows counted by the kernel were last read.
     drained: Timestamp,
     drain_failures: u64,
     own_packets: u64,
-    /// Requests in datagrams that were given up because plugins held too much.
+    /// Requests in datagrams that were dropped because plugins held too many bytes.
     evicted_datagrams: u64,
-    /// What may be held.
+    /// The worker's share of the memory.
     share: Share,
 }
 
@@ -159,14 +159,14 @@ impl Pipeline {
         self.keep_within_share();
     }
 
-    /// Bytes that flows hold.
+    /// Bytes held by flows.
     #[inline]
     fn held_by_flows(&self) -> usize {
         self.flows.as_ref().map_or(0, FlowTable::held)
     }
 
-    /// Evicts until everything together holds no more than the share allows. Fragments have a part of their own; flows are at most half; of the rest,
-    /// plugins may keep their part, and connections have what is left.
+    /// Evicts until everything together is within the share. Fragments have their own part; flows get at most half. Of
+    /// the rest, plugins keep their part, and connections get what remains.
     #[inline]
     fn keep_within_share(&mut self) {
         let room = self.share.state().saturating_sub(self.share.fragments() + self.held_by_flows());
@@ -188,7 +188,7 @@ impl Pipeline {
         self.with_streams(self.now, |streams, env| streams.evict_until(left, env));
     }
 
-    /// Returns the number of the segment's connection, when a protocol claims it.
+    /// Returns the number of the segment's connection if a protocol claims it.
     fn segment(&mut self, packet: &Packet<'_>, tcp: &Tcp<'_>) -> Option<u64> {
         let opens = tcp.flags.syn().then(|| !tcp.flags.ack());
         let claim = match self.settings.tcp().claim(tcp.source, tcp.destination, opens) {
@@ -262,7 +262,7 @@ impl Pipeline {
         }
     }
 
-    /// Reports the flows that were counted in the kernel; at the end of the input all of them are over.
+    /// Reports the flows that the kernel has counted. `end`: at the end of the input all of them are final.
     fn drain_flows(&mut self, control: &dyn Control, end: bool) {
         let Some(flows) = &mut self.flows else { return };
         let (now, sink) = (self.now, &mut self.sink);
@@ -325,7 +325,7 @@ fn flow_table(settings: &Settings, share: &Share) -> Option<FlowTable> {
     settings.flows.clone().map(|options| FlowTable::within(options, settings.strict, share))
 }
 
-/// Whether a packet is of a connection between this host and one of the outputs.
+/// Whether a packet belongs to a connection between this host and one of the outputs.
 fn is_own(packet: &Packet<'_>, own: &[SocketAddr], local: &[IpAddr]) -> bool {
     packet.ends().is_some_and(|(_, source, destination)| {
         let ours = |output: SocketAddr, other: SocketAddr| own.contains(&output) && local.contains(&other.ip());

@@ -1,4 +1,4 @@
-//! What the configuration says to the engines of an interface: immutable, shared by its workers, replaced as a whole.
+//! The settings of the engines of an interface: immutable, shared by its workers, replaced as a whole.
 
 use crate::{
     config::{self, Node},
@@ -22,18 +22,18 @@ use std::{
 /// The ports that a configured protocol claims.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClaimedPorts {
-    /// Ports and ranges, both ends included.
+    /// Ports and ranges, including both ends.
     pub ports: Vec<Range>,
-    /// Also traffic on ports that no protocol claims.
+    /// Also claim the ports that no protocol claims.
     pub any: bool,
 }
 
-/// A configured protocol. Each worker opens a plugin of its own from it, because plugins have state.
+/// A configured protocol. Each worker opens its own plugin of it, because plugins have state.
 #[derive(Clone)]
 pub struct Configured {
     /// Its id, which stays the same when the configuration is read again.
     pub id: PublisherId,
-    /// What it is.
+    /// The protocol.
     pub protocol: &'static Protocol,
     /// Its options.
     pub options: Node,
@@ -41,17 +41,17 @@ pub struct Configured {
     pub claimed: ClaimedPorts,
 }
 
-/// The settings of an engine. Change the public fields before they are shared.
+/// The settings of an engine. The public fields must be set before the settings are shared.
 pub struct Settings {
-    /// Who publishes what, and what is done to it.
+    /// The publishers and their processing.
     pub publishing: Arc<Publishing>,
-    /// `packetbeat.flows`; `None` when flows are off.
+    /// `packetbeat.flows`; `None` if flows are off.
     pub flows: Option<options::Options>,
     /// `packetbeat.compatibility: strict`, and the source is a file.
     pub strict: bool,
-    /// Whether VLAN ids tell connections apart (the interface option of that name).
+    /// The interface option `track_vlans`: VLAN ids are part of the key of connections.
     pub track_vlans: bool,
-    /// The outputs' addresses: traffic between this host and them is counted and not reported.
+    /// Addresses of the outputs: traffic between this host and them is counted but not reported.
     pub own: Vec<SocketAddr>,
     /// This host's addresses, to recognise connections to our own outputs.
     pub local: Vec<IpAddr>,
@@ -62,7 +62,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Settings with these protocols, no flows, not strict, and no outputs of our own.
+    /// Makes settings with these protocols, without flows, not strict, and without outputs.
     pub fn new(protocols: Vec<Configured>, publishing: Arc<Publishing>) -> Self {
         let map = |transport: Transport| {
             let carried = || protocols.iter().filter(move |p| p.protocol.transports.contains(&transport));
@@ -77,7 +77,7 @@ impl Settings {
     /// Opens a plugin for each protocol.
     ///
     /// # Errors
-    /// What is wrong with a protocol's options.
+    /// An error in a protocol's options.
     pub fn open(&self) -> Result<Plugins, config::Error> {
         let mut plugins = Plugins::default();
         for p in &self.protocols {
@@ -86,7 +86,7 @@ impl Settings {
         Ok(plugins)
     }
 
-    /// Opens a plugin for each protocol that is new here, or has other options than in `before`.
+    /// Opens a plugin for each protocol that is new or whose options differ from those in `before`.
     pub(super) fn open_changed(&self, before: &Self) -> Result<Plugins, config::Error> {
         let mut plugins = Plugins::default();
         for p in &self.protocols {
@@ -102,52 +102,52 @@ impl Settings {
         self.protocols.iter().any(|p| p.id == id)
     }
 
-    /// Which protocols claim a TCP port.
+    /// The set of protocols that claim a TCP port.
     #[inline]
     pub(super) fn tcp(&self) -> &PortMap {
         &self.tcp
     }
 
-    /// Which protocols claim a UDP port.
+    /// The set of protocols that claim a UDP port.
     #[inline]
     pub(super) fn udp(&self) -> &PortMap {
         &self.udp
     }
 
-    /// Which protocol gets ICMP messages.
+    /// The protocol that gets ICMP messages.
     #[inline]
     pub(super) fn icmp(&self) -> Option<PublisherId> {
         self.icmp
     }
 }
 
-/// The settings in force on an interface: replaced by the main thread, looked at by workers between two polls.
+/// The settings in force on an interface. The main thread replaces them; workers check for new ones between two polls.
 pub struct InForce {
     settings: Mutex<Arc<Settings>>,
-    /// Counts replacements, so that looking for one costs a load.
+    /// Number of replacements, so that a check costs only one load.
     version: AtomicU64,
 }
 
 impl InForce {
-    /// The first settings.
+    /// Makes it with the first settings.
     pub fn new(settings: Arc<Settings>) -> Self {
         Self { settings: Mutex::new(settings), version: AtomicU64::new(0) }
     }
 
-    /// Replaces the settings. Every worker takes them after the poll that it is in.
+    /// Replaces the settings. Each worker takes them over after its current poll.
     pub fn replace(&self, settings: Arc<Settings>) {
         *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = settings;
         self.version.fetch_add(1, Ordering::Release);
     }
 
-    /// The settings, and how often they were replaced. When they are replaced at the same moment the count may be that of before: then the next
-    /// comparison of counts finds another one.
+    /// The settings, and the number of replacements. If they are replaced at the same time, the number may be the
+    /// previous one; the next check then takes the settings again.
     pub fn get(&self) -> (Arc<Settings>, u64) {
         let version = self.version();
         (self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone(), version)
     }
 
-    /// How often the settings were replaced.
+    /// The number of replacements.
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }

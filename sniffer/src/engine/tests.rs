@@ -1,4 +1,4 @@
-//! The engine as a whole: frames in, documents, verdicts and counters out.
+//! Tests of the whole engine: frames in; documents, verdicts and counters out.
 
 mod injection;
 
@@ -70,7 +70,7 @@ struct Bench {
     control: Recording,
     documents: Arc<Mutex<Vec<Value>>>,
     now: u64,
-    /// VLAN tags (TCI) that the next frames carry. Without any there is no Ethernet header either.
+    /// VLAN tags (TCI) of the next frames. If empty, frames have no Ethernet header either.
     tags: Vec<u16>,
 }
 
@@ -88,7 +88,7 @@ impl Bench {
         self.engine.replace_settings(Arc::new(settings)).unwrap();
     }
 
-    /// A segment between 10.0.0.1:`client` and 10.0.0.2:`server`.
+    /// Sends a segment between 10.0.0.1:`client` and 10.0.0.2:`server`.
     fn tcp(&mut self, client: u16, server: u16, to_server: bool, flags: u8, seq: u32, payload: &[u8]) {
         let (source, destination) = if to_server { (client, server) } else { (server, client) };
         let mut segment = [source.to_be_bytes(), destination.to_be_bytes()].concat();
@@ -135,7 +135,7 @@ impl Bench {
         self.engine.advance(Timestamp(self.now));
     }
 
-    /// What the last calls reported, as `TYPE METHOD STATUS TAGS`.
+    /// The documents of the last calls, as `TYPE METHOD STATUS TAGS`.
     fn documents(&mut self) -> Vec<String> {
         self.engine.flush();
         let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
@@ -146,7 +146,7 @@ impl Bench {
         std::mem::take(&mut *self.documents.lock().unwrap()).iter().map(|d| brief(d).trim_end().to_owned()).collect()
     }
 
-    /// What capture was told since the last time.
+    /// The calls of the control since the last time.
     fn told(&mut self) -> Vec<Call> {
         self.engine.exchange(&self.control);
         self.control.take()
@@ -192,7 +192,7 @@ fn a_long_body_is_a_verdict_on_its_sequence_numbers() {
     b.tcp(4000, 80, true, ACK, 0, b"GET / HTTP/1.1\r\n\r\n");
     b.tcp(4000, 80, false, ACK, 5, &[&head[..], &[b'x'; 1000]].concat());
     let body = 5 + head.len() as u32;
-    // But for the last byte: it tells when the response was over.
+    // Without the last byte, which tells when the response ended.
     let skip = Verdict::Skip { sender: 1, from: body + 1000, until: body + 9_999_999 };
     assert_eq!(b.told(), [Call::Apply(vec![(key(4000, 80), skip)])]);
     assert_eq!(b.counter("verdicts.skip"), Some(1));
@@ -256,7 +256,7 @@ fn an_open_connection_keeps_the_protocol_that_is_configured_no_more() {
     b.tcp(4000, 6379, true, ACK, 1 + PING.len() as u32, PING);
     b.tcp(4000, 6379, false, ACK, PONG.len() as u32, PONG);
     assert_eq!(b.documents(), ["redis PING OK old"]);
-    // Even when its settings are gone for the second time.
+    // Even if its settings were removed for the second time.
     b.replace(settings(&[], None));
     b.tcp(4000, 6379, true, FIN, 1 + 2 * PING.len() as u32, PING);
     b.tcp(4000, 6379, false, FIN, 2 * PONG.len() as u32, PONG);
@@ -274,13 +274,13 @@ fn an_open_connection_keeps_the_protocol_that_is_configured_no_more() {
 fn a_protocol_with_the_same_id_goes_on_with_its_new_tags_and_ports() {
     let mut b = Bench::new(settings(&[(1, "redis", "{tags: [old]}", &[6379])], None));
     b.tcp(4000, 6379, true, ACK, 0, PING);
-    // Another place in the list, another port, other tags.
+    // Another position in the list, another port, other tags.
     b.replace(settings(&[(2, "http", "{}", &[80]), (1, "redis", "{tags: [new]}", &[6380])], None));
     b.tcp(4000, 6379, false, ACK, 0, PONG);
     b.tcp(4001, 6380, true, ACK, 0, PING);
     b.tcp(4001, 6380, false, ACK, 0, PONG);
     assert_eq!(b.documents(), ["redis PING OK new", "redis PING OK new"]);
-    // Back again: the port is claimed as before.
+    // Configured again: the port is claimed as before.
     b.replace(settings(&[(1, "redis", "{tags: [back]}", &[6379])], None));
     b.tcp(4002, 6379, true, ACK, 0, PING);
     b.tcp(4002, 6379, false, ACK, 0, PONG);
@@ -350,7 +350,7 @@ fn talk_with_our_own_outputs_is_counted_and_not_reported() {
     assert_eq!((b.documents(), b.counter("capture.own"), b.counter("capture.frames")), (vec![], Some(2), Some(3)));
 }
 
-/// Keeps the realm of each transaction and flow that it is shown.
+/// Records the realm of each transaction and flow.
 struct Realms(Arc<Mutex<Vec<(String, Vlans)>>>);
 
 impl Observer for Realms {
@@ -378,7 +378,7 @@ fn an_observer_is_shown_the_vlan_of_transactions_and_flows() {
         b.tcp(4000, 6379, false, ACK, 0, PONG);
         b.udp(4001, 53, true, b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01");
         b.udp(4001, 53, false, b"\x12\x34\x81\x80\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01");
-        // An echo reply that nobody asked for, shown from the side that should have asked.
+        // An echo reply without a request: source is the side that should have sent the request.
         b.ip(1, false, &[0, 0, 0, 0, 0, 1, 0, 1]);
         b.udp(5060, 5060, true, b"OPTIONS sip:b@example.org SIP/2.0\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n");
         b.engine.finish(&Recording::default());

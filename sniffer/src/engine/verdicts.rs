@@ -1,15 +1,16 @@
-//! What capture need not copy any more: collected while packets are handled, and handed to capture between two polls, because during a poll the source is
-//! borrowed.
+//! Verdicts: what capture does not need to copy any more. They are collected while packets are processed, and passed to
+//! capture between two polls, because the source is borrowed during a poll.
 
 use crate::{
     capture::control::Control,
     net::{FlowKey, Verdict},
 };
 
-/// Verdicts collected in one poll; what comes beyond is dropped and counted. A dropped verdict costs only the copying of packets that nobody reads.
+/// Most verdicts collected in one poll; further ones are dropped and counted. A dropped verdict only means that packets
+/// are copied that no parser needs.
 const MOST: usize = 4096;
 
-/// Verdicts that wait for the end of the poll.
+/// Verdicts collected during a poll.
 #[derive(Default)]
 pub(super) struct Verdicts {
     collected: Vec<(FlowKey, Verdict)>,
@@ -31,7 +32,7 @@ impl Verdicts {
         self.collected.push((key, verdict));
     }
 
-    /// Hands over what was collected.
+    /// Passes the collected verdicts to capture.
     pub fn apply(&mut self, control: &dyn Control) {
         if !self.collected.is_empty() {
             control.apply(&self.collected);
@@ -39,7 +40,7 @@ impl Verdicts {
         }
     }
 
-    /// Totals since the start, by the names they have among the metrics.
+    /// Totals since the start, by metric name.
     pub fn counters(&self) -> [(&'static str, u64); 3] {
         [("verdicts.shunt", self.shunts), ("verdicts.skip", self.skips), ("verdicts.dropped", self.dropped)]
     }

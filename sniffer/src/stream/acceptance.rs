@@ -1,60 +1,62 @@
-//! Which segments of a connection count, as far as a passive listener can tell: RFC 9293 section 3.10.7, and RFC 5961 against segments that
-//! somebody forged. It knows sequence numbers, acknowledgements and windows of both ends. What segments carry is not looked at.
+//! Decides which segments of a connection are accepted, as far as a passive listener can tell: RFC 9293 section 3.10.7,
+//! and RFC 5961 against forged segments. Uses the sequence numbers, acknowledgements and windows of both ends, and
+//! ignores the data.
 //!
-//! A wrong decision does not last: when both ends go on elsewhere than expected, [`Judgement::Resync`] follows them.
+//! A wrong decision does not last: if both ends continue at other sequence numbers than expected, [`Judgement::Resync`]
+//! follows them.
 
 use super::reassembly::{Reassembler, ahead};
 use crate::decode::Tcp;
 
-/// Without a window that was seen, and as the least one: the largest window that needs no scale.
+/// Assumed as the window in bytes if none was captured, and used as the minimum: the largest window without scaling.
 const LEAST_REACH: u32 = u16::MAX as u32;
-/// The largest window scale (RFC 7323 section 2.3). Assumed where the SYNs were not seen.
+/// The largest window scale (RFC 7323 section 2.3). Assumed if the SYNs were not captured.
 const LARGEST_SCALE: u8 = 14;
-/// SYNs with different sequence numbers that are remembered of one end until it is known which of them counts.
+/// Most SYNs with different sequence numbers that are remembered per end until one of them is acknowledged.
 const MOST_CANDIDATES: usize = 4;
 
 /// What to do with a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judgement {
-    /// It counts: its acknowledgement, data and FIN.
+    /// Accept its acknowledgement, data and FIN.
     Take,
-    /// It counts, but for its acknowledgement. Its direction goes on at its sequence number, whatever was expected.
+    /// Accept it without its acknowledgement. Its direction continues at its sequence number, whatever was expected.
     Resync,
-    /// It is a SYN that counts; its sender's first byte follows it.
+    /// Accept it as a SYN; the sender's first byte follows it.
     Synchronize,
-    /// It is a reset that counts.
+    /// Accept it as a reset.
     Reset,
-    /// Nothing of it counts.
+    /// Ignore the segment.
     Ignore(Reason),
 }
 
-/// Why a segment does not count.
+/// Why a segment is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// A reset at another than the next sequence number.
+    /// A reset at a sequence number other than the next one.
     Reset,
-    /// A SYN on a connection that goes on.
+    /// A SYN on a connection that continues.
     Syn,
-    /// No acknowledgement outside of the handshake.
+    /// No acknowledgement, outside of the handshake.
     WithoutAck,
-    /// It acknowledges more than was ever sent, or what was acknowledged long ago.
+    /// An acknowledgement of bytes that were never sent, or that were acknowledged long ago.
     Acknowledgement,
-    /// Its sequence number is outside the window.
+    /// A sequence number outside the window.
     OutOfWindow,
 }
 
-/// A SYN on a connection that goes on, which may begin the next one between the same ends.
+/// A SYN on an open connection, which may begin the next connection between the same ends.
 #[derive(Clone, Copy, Debug)]
 pub struct Reopening {
-    /// The half whose sender sent it.
+    /// The half whose sender sent the SYN.
     pub half: usize,
-    /// Its sequence number.
+    /// The sequence number of the SYN.
     pub syn: u32,
     /// The sequence number of the SYN that answered it.
     pub answer: Option<u32>,
 }
 
-/// First sequence numbers of one end, of which one counts.
+/// The possible first sequence numbers of one end, one of which is the real one.
 #[derive(Clone, Copy, Debug, Default)]
 struct Candidates {
     at: [u32; MOST_CANDIDATES],
@@ -70,7 +72,7 @@ impl Candidates {
         self.at.get(..usize::from(self.len)).unwrap_or_default()
     }
 
-    /// Adds one; it takes the place of the oldest if there are too many.
+    /// Adds a candidate; the oldest is removed if there are too many.
     fn push(&mut self, first: u32) {
         if self.all().contains(&first) {
             return;
@@ -85,35 +87,35 @@ impl Candidates {
         }
     }
 
-    /// The one that `number` is equal to or at most `reach` ahead of; the nearest if there are several.
+    /// The candidate that `number` equals or is at most `reach` ahead of; the nearest one if there are several.
     fn nearest(&self, number: u32, reach: u32) -> Option<u32> {
         let distance = |first: &u32| number.wrapping_sub(*first);
         self.all().iter().copied().min_by_key(distance).filter(|first| distance(first) <= reach)
     }
 }
 
-/// Segments that follow each other at sequence numbers where none was expected.
+/// Consecutive segments at sequence numbers that were not expected.
 #[derive(Clone, Copy, Debug)]
 struct Stray {
     first: u32,
     next: u32,
-    /// Whether the other end acknowledged some of it.
+    /// Whether the other end acknowledged some of them.
     acknowledged: bool,
 }
 
-/// What is known of one end beside its bytes.
+/// What is known of one end, without its bytes.
 #[derive(Debug, Default)]
 struct End {
-    /// Which of the SYNs seen counts is not known as long as this is not empty.
+    /// The SYNs of which one is the real one; empty if that is decided.
     candidates: Candidates,
-    /// The sequence number of the last SYN that was taken.
+    /// The sequence number of the SYN accepted last.
     syn: Option<u32>,
-    /// The window scale option of its SYNs, the largest; inside, `None` stands for a SYN without one.
+    /// The largest window scale option of its SYNs. The inner `None` means a SYN without the option.
     scale: Option<Option<u8>>,
-    /// The largest window that it advertised, in bytes; 0 before any.
+    /// The largest window that it advertised, in bytes; 0 before the first.
     window: u32,
     stray: Option<Stray>,
-    /// An acknowledgement that was beyond what the other end is known to have sent.
+    /// An acknowledgement beyond what the other end is known to have sent.
     odd_ack: Option<u32>,
 }
 
@@ -125,17 +127,17 @@ pub struct Acceptance {
 }
 
 impl Acceptance {
-    /// The sequence number of the last SYN of a half that was taken.
+    /// The sequence number of the SYN of a half that was accepted last.
     pub fn syn(&self, half: usize) -> Option<u32> {
         self.ends.get(half)?.syn
     }
 
-    /// Whether segments of a half were seen and counted.
+    /// Whether segments of a half were accepted.
     pub fn has_heard(&self, half: usize) -> bool {
         self.ends.get(half).is_some_and(|end| end.window > 0)
     }
 
-    /// What a segment confirms: a SYN on this connection that was answered, by a segment that fits both.
+    /// Returns the reopening that a segment confirms: an answered SYN on this connection, if the segment fits both.
     pub fn confirms(&self, half: usize, segment: &Tcp<'_>) -> Option<Reopening> {
         let reopening = self.reopening?;
         let (first, answered) = (reopening.syn.wrapping_add(1), reopening.answer?.wrapping_add(1));
@@ -144,8 +146,8 @@ impl Acceptance {
         (fits && segment.flags.ack() && !segment.flags.syn() && !segment.flags.rst()).then_some(reopening)
     }
 
-    /// Decides about a segment of `half`, whose direction is `own`; `other` is the other direction. `skipped_to` is the end of the bytes
-    /// of this direction that capture was told not to copy.
+    /// Decides about a segment of `half`. `own` is its direction, `other` the other one. `skipped_to` is the end of the
+    /// bytes of this direction that capture does not copy (a verdict).
     pub fn judge(
         &mut self,
         half: usize,
@@ -190,7 +192,7 @@ impl Acceptance {
         Judgement::Take
     }
 
-    /// The first SYN and its answer are those of `reopening`.
+    /// Starts with the first SYN and its answer from `reopening`.
     pub fn begin(&mut self, reopening: Reopening, orders: [&mut Reassembler; 2]) {
         let syns = if reopening.half == 0 { [Some(reopening.syn), reopening.answer] } else { [reopening.answer, Some(reopening.syn)] };
         for ((end, order), syn) in self.ends.iter_mut().zip(orders).zip(syns) {
@@ -201,7 +203,7 @@ impl Acceptance {
         }
     }
 
-    /// Forgets what was noted of segments that were not expected: their direction follows them now.
+    /// Clears the notes about unexpected segments, because their direction now follows them.
     pub fn resynced(&mut self, half: usize) {
         if let Some(end) = self.ends.get_mut(half) {
             (end.stray, end.candidates) = (None, Candidates::default());
@@ -211,25 +213,25 @@ impl Acceptance {
 }
 
 impl End {
-    /// Notes that a window was advertised. The largest counts: it says how far ahead the other end may send.
+    /// Notes an advertised window. The largest one is kept: it limits how far ahead the other end may send.
     fn advertise(&mut self, window: u16, shift: u8) {
         self.window = self.window.max(u32::from(window) << shift).max(1);
     }
 
-    /// How far from the next sequence number a segment may be that is sent to this end.
+    /// How far from the next sequence number a segment sent to this end may be, in bytes.
     fn reach(&self) -> u32 {
         match (self.window, self.syn) {
-            // Not heard yet. In a handshake the other end knows no window either.
+            // No segment of this end yet. During a handshake the other end does not know the window either.
             (0, None) => LEAST_REACH << LARGEST_SCALE,
             (window, _) => window.max(LEAST_REACH),
         }
     }
 
-    /// Whether a segment of this end is within the window of the other one, before or behind the next sequence number.
+    /// Whether a segment of this end is within the window of the other end, before or behind the next sequence number.
     fn is_in_window(&mut self, segment: &Tcp<'_>, own: &mut Reassembler, peer: &Self, skipped_to: Option<u32>) -> bool {
         let reach = if self.syn.is_some() && peer.window == 0 { LEAST_REACH } else { peer.reach() };
         if !self.candidates.is_empty() {
-            // A segment without data may be a keep-alive, one byte before the first.
+            // A segment without data may be a keep-alive, one byte before the first byte.
             let keep_alive = self.candidates.all().contains(&segment.seq.wrapping_add(1)).then(|| segment.seq.wrapping_add(1));
             let Some(first) = keep_alive.or_else(|| self.candidates.nearest(segment.seq, reach)) else { return false };
             if segment.wire_payload > 0 {
@@ -238,16 +240,17 @@ impl End {
             return true;
         }
         let Some(front) = own.front() else {
-            // If the other end's SYN was seen and this end's was not, its first sequence number is known once the other end acknowledges it.
+            // If only the other end's SYN was captured, this end's first sequence number is known once the other end
+            // acknowledges it.
             return peer.syn.is_none();
         };
         let near = |to: u32| ahead(segment.seq, to).unsigned_abs() <= reach;
-        // Capture does not copy what lies before `skipped_to`.
+        // Capture does not copy the bytes before `skipped_to`.
         near(front)
             || skipped_to.is_some_and(|to| ahead(to, front) > 0 && (near(to) || (0..ahead(to, front)).contains(&ahead(segment.seq, front))))
     }
 
-    /// Of the SYNs of this end the one counts whose first byte is `first`.
+    /// Decides which SYN of this end is the real one: the one whose first byte is `first`.
     fn settle(&mut self, first: u32, own: &mut Reassembler) {
         own.begin(first);
         (self.candidates, self.syn) = (Candidates::default(), Some(first.wrapping_sub(1)));
@@ -259,7 +262,7 @@ impl End {
         let fits = if peer.candidates.is_empty() {
             match (other.next(), other.front()) {
                 (Some(_), Some(front)) => ahead(ack, front).unsigned_abs() <= reach,
-                // Nothing of the other direction is in the capture.
+                // The other direction is not captured.
                 _ => true,
             }
         } else if let Some(first) = peer.candidates.nearest(ack, LEAST_REACH) {
@@ -268,7 +271,8 @@ impl End {
         } else {
             false
         };
-        // Where the capture lost much of the other direction, acknowledgements go on from there. A single one is not believed.
+        // If the capture lost much of the other direction, later acknowledgements continue from there. A single one is
+        // not trusted.
         let goes_on = self.odd_ack.is_some_and(|odd| ack.wrapping_sub(odd) <= reach);
         self.odd_ack = if fits || goes_on { None } else { Some(ack) };
         if !fits && goes_on && !peer.candidates.is_empty() {
@@ -277,8 +281,8 @@ impl End {
         fits || goes_on
     }
 
-    /// Notes data outside the window. Returns whether it goes on: it follows what was noted before, and the other end acknowledged that
-    /// (or is not in the capture).
+    /// Notes data outside the window. Returns whether the direction continues there: the data follows earlier noted
+    /// data, and the other end acknowledged that (or is not captured).
     fn strays(&mut self, segment: &Tcp<'_>, other_is_heard: bool) -> bool {
         let next = segment.seq.wrapping_add(segment.wire_payload);
         match &mut self.stray {
@@ -288,7 +292,7 @@ impl End {
                 }
                 stray.next = next;
             }
-            // Sent again.
+            // A retransmission.
             Some(stray) if (1..=stray.next.wrapping_sub(stray.first)).contains(&next.wrapping_sub(stray.first)) => {}
             stray => *stray = Some(Stray { first: segment.seq, next, acknowledged: false }),
         }
@@ -296,7 +300,7 @@ impl End {
     }
 }
 
-/// The factor of a window, as a power of two: both SYNs must have had the option.
+/// The window scale as a power of two. It applies only if both SYNs had the option.
 fn shift(mine: Option<Option<u8>>, others: Option<Option<u8>>) -> u8 {
     match (mine, others) {
         (Some(None), _) | (_, Some(None)) => 0,
@@ -305,7 +309,7 @@ fn shift(mine: Option<Option<u8>>, others: Option<Option<u8>>) -> u8 {
     }
 }
 
-/// A SYN without ACK: the first of its end, one that is sent again, or one on a connection that goes on.
+/// Decides about a SYN without ACK: the first of its end, a retransmission, or one on an open connection.
 fn syn(
     half: usize,
     segment: &Tcp<'_>,
@@ -327,7 +331,7 @@ fn syn(
     Judgement::Synchronize
 }
 
-/// A SYN with ACK: of several the one counts that the other end acknowledges.
+/// Decides about a SYN with ACK. If there are several, the one that the other end acknowledges is the real one.
 fn syn_ack(
     half: usize,
     segment: &Tcp<'_>,
@@ -364,7 +368,7 @@ fn syn_ack(
 }
 
 impl End {
-    /// Takes a SYN. `open`: another one may still count instead.
+    /// Accepts a SYN. `open`: another SYN may still turn out to be the real one.
     fn synchronize(&mut self, segment: &Tcp<'_>, own: &mut Reassembler, open: bool) {
         let first = segment.seq.wrapping_add(1);
         self.syn = self.syn.or(Some(segment.seq));
@@ -379,8 +383,8 @@ impl End {
     }
 }
 
-/// Whether a reset is at exactly the next sequence number of its direction. An end that was not heard yet resets a SYN with the sequence
-/// number 0 and an acknowledgement of it (RFC 9293 section 3.10.7.1).
+/// Whether a reset is at exactly the next sequence number of its direction. An end that has sent nothing yet resets a
+/// SYN with the sequence number 0 and an acknowledgement of the SYN (RFC 9293 section 3.10.7.1).
 fn resets(segment: &Tcp<'_>, (me, own): (&End, &Reassembler), (peer, other): (&End, &Reassembler)) -> bool {
     let seq = segment.seq;
     if !me.candidates.is_empty() {

@@ -1,5 +1,5 @@
-//! One TCP connection: reassembly and kept bytes of its two directions, and the parser that reads both. Not here: which connection a packet
-//! belongs to, and when a connection has been idle for too long (`stream/table.rs`).
+//! One TCP connection: for each direction reassembly and the bytes not consumed yet, and the parser of both directions.
+//! `stream/table.rs` finds the connection of a packet and ends idle ones.
 
 use super::{
     Env,
@@ -17,28 +17,30 @@ use crate::{
 };
 use std::time::Duration;
 
-/// Hand-overs of one connection from protocol to protocol; a connection that asks for more is left alone.
+/// Most hand-overs of one connection from protocol to protocol. A connection with more is not analysed further.
 const MOST_HAND_OVERS: u8 = 4;
-/// Two keep-alives of one end are at least this far apart. A first byte that is followed sooner is data.
+/// Minimum time between two keep-alives of one end. If more data follows a single byte sooner, the byte is data.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
-/// Bytes that a parser declares unwanted before a [`Verdict::Skip`] is worth its cost, a write to a map of the kernel. A verdict arrives there after some
-/// 10 ms (the wait of a poll), in which a connection of 1 Gbit/s has sent so much.
+/// Minimum length in bytes of a range that a parser does not want, for a [`Verdict::Skip`] to be made: a verdict costs a
+/// write to a map of the kernel. A verdict takes effect after about 10 ms (the wait of a poll), in which a connection of
+/// 1 Gbit/s sends this many bytes.
 const SHORTEST_SKIP: u64 = 1 << 20;
-/// Sequence numbers are compared within half their range. When more is unwanted, another verdict follows at the end of this one.
+/// Sequence numbers can be compared within half their range. If a longer range is unwanted, another verdict follows at
+/// the end of this one.
 const LONGEST_SKIP: u64 = (1 << 31) - 1;
 
-/// What one end sends.
+/// The direction from one end.
 #[derive(Default)]
 struct Half {
     order: Reassembler,
     pending: Pending,
     closed: bool,
-    /// Closed by a FIN.
+    /// Whether it was closed by a FIN.
     by_fin: bool,
-    /// The last [`Verdict::Skip`] of this half: its first sequence number and the one behind it.
+    /// The range of the last [`Verdict::Skip`] of this half: its first sequence number, and the one behind it.
     skip: Option<(u32, u32)>,
-    /// A first segment of one byte, until it is known whether it is data.
+    /// The first segment if it has one byte, until it is known whether the byte is data or a keep-alive.
     alone: Option<Alone>,
 }
 
@@ -50,46 +52,46 @@ struct Alone {
     time: Timestamp,
 }
 
-/// Who reads the bytes of a connection.
+/// The reader of a connection's bytes.
 enum Reader {
-    /// Nobody yet: a parser is made with the first data, so that a port scan costs none.
+    /// None yet. The parser is made with the first data, so that a port scan makes no parsers.
     None,
     Parser(Box<dyn StreamParser>),
-    /// Nobody any more: the parser is done or gave up, or no protocol takes the connection.
+    /// None any more: the parser is done or gave up, or no protocol recognises the connection.
     LeftAlone,
 }
 
-/// What of a connection became unwanted since it was last asked.
+/// What capture does not need to copy any more, since it was last told.
 #[derive(Clone, Copy, Default)]
 struct News {
-    /// All of it.
+    /// The whole connection.
     shunt: bool,
     /// A range of the half.
     skip: [bool; 2],
 }
 
-/// A connection and all that is known of it.
+/// A connection and its state.
 pub struct Connection {
-    /// From 1 upward in order of first packets: part of the flow id.
+    /// The number of the connection, from 1 on in the order of first packets. Part of the flow id.
     pub number: u64,
     peers: Peers,
-    /// Whether the client is the sender of half 1. Changes when the parser flips the connection.
+    /// Whether the client is the sender of half 1. Changes if the parser swaps the roles.
     flipped: bool,
     halves: [Half; 2],
     reader: Reader,
-    /// Which configured protocol the parser is of.
+    /// The configured protocol of the parser.
     protocol: PublisherId,
     hand_overs: u8,
-    /// When the parser wants to be woken.
+    /// When the parser wants its timer to be called.
     pub(super) wake: Option<Timestamp>,
-    /// What [`Connection::take_verdicts`] has not handed over yet.
+    /// Changes that [`Connection::take_verdicts`] has not returned yet.
     news: News,
-    /// Decides which segments count.
+    /// Decides which segments are accepted.
     acceptance: Acceptance,
 }
 
 impl Connection {
-    /// A connection between `peers`, whose client is half 0, or half 1 when `flipped`.
+    /// Makes a connection between `peers`. The client is half 0, or half 1 if `flipped`.
     pub(super) fn new(number: u64, peers: Peers, flipped: bool) -> Self {
         Self {
             number,
@@ -105,8 +107,9 @@ impl Connection {
         }
     }
 
-    /// Whether a segment opens another connection between the same ends: a SYN, if this connection is over or was `idle` or has nothing of the
-    /// other end; else the segment that follows a SYN and its answer, which are returned then.
+    /// Whether a segment opens another connection between the same ends: a SYN, if this connection has ended, was
+    /// `idle`, or has nothing of the other end; otherwise the segment that follows a SYN and its answer, which are then
+    /// returned.
     pub(super) fn is_another(&self, half: usize, segment: &Tcp<'_>, idle: bool) -> Option<Option<Reopening>> {
         if !segment.flags.syn() {
             return self.acceptance.confirms(half, segment).map(Some);
@@ -116,18 +119,19 @@ impl Connection {
         (!segment.flags.ack() && differs && (self.is_over() || idle || one_sided)).then_some(None)
     }
 
-    /// The SYN and its answer were seen while the last connection between the same ends was still open.
+    /// Starts with a SYN and its answer that were captured while the previous connection between the same ends was
+    /// open.
     pub(super) fn begin(&mut self, with: Reopening) {
         let [a, b] = &mut self.halves;
         self.acceptance.begin(with, [&mut a.order, &mut b.order]);
     }
 
-    /// Whether nothing more is expected: both sides said so, or one broke it off.
+    /// Whether the connection has ended: both directions were closed, or it was reset.
     pub(super) fn is_over(&self) -> bool {
         self.halves.iter().all(|half| half.closed)
     }
 
-    /// Takes a segment sent by the sender of `half`.
+    /// Handles a segment from the sender of `half`.
     pub(super) fn segment(&mut self, half: usize, segment: &Tcp<'_>, env: &mut Env<'_>) {
         let [a, b] = &mut self.halves;
         let (own, other) = if half == 0 { (a, b) } else { (b, a) };
@@ -167,7 +171,7 @@ impl Connection {
         }
     }
 
-    /// The receiver of `half` acknowledged what its segment says.
+    /// Handles the acknowledgement in a segment of the receiver of `half`.
     fn acknowledge(&mut self, half: usize, segment: &Tcp<'_>, env: &mut Env<'_>) {
         let order = &mut self.halves[half].order;
         if order.has_early() {
@@ -177,15 +181,16 @@ impl Connection {
         }
     }
 
-    /// Both ends go on elsewhere than expected: so does this.
+    /// Continues `half` at `seq`, because both ends continue there.
     fn resync(&mut self, half: usize, seq: u32, env: &mut Env<'_>) {
         env.totals.resynced += 1;
         self.acceptance.resynced(half);
         self.ordered(half, env, |order, out, _| order.jump(seq, out));
     }
 
-    /// Whether a segment has data, and not the byte of a keep-alive (RFC 9293 section 3.8.4), which only matters where the capture joins a
-    /// connection: there one byte at the beginning is data if more follows at once and nobody acknowledged it before.
+    /// Whether a segment has data that is not the byte of a keep-alive (RFC 9293 section 3.8.4). This is uncertain only
+    /// at the start of the capture: there a single byte is data if more follows at once and the byte was not
+    /// acknowledged before.
     fn is_data(&mut self, half: usize, segment: &Tcp<'_>, env: &mut Env<'_>) -> bool {
         let Half { order, alone, .. } = &mut self.halves[half];
         if order.has_begun() {
@@ -213,15 +218,16 @@ impl Connection {
         !is_alone
     }
 
-    /// When [`Connection::expire`] or the parser has something to do.
+    /// When [`Connection::expire`] has to be called, for the connection or its parser.
     pub(super) fn due(&self) -> Option<Timestamp> {
         [self.halves[0].order.deadline(), self.halves[1].order.deadline(), self.wake].into_iter().flatten().min()
     }
 
-    /// Declares holes gaps whose time is over at `env.now`, and wakes the parser if it asked for that.
+    /// Turns holes whose time limit has passed at `env.now` into gaps, and calls the parser's timer if it is due.
     pub(super) fn expire(&mut self, env: &mut Env<'_>) {
         for half in 0..2 {
-            // Asks for the deadline, not for held bytes: an early segment of which no byte was captured has a deadline too.
+            // Tests the deadline, not the held bytes: an early segment of which no byte was captured has a deadline
+            // too.
             if self.halves[half].order.deadline().is_some() {
                 self.ordered(half, env, |order, out, now| order.expire(now, out));
                 if self.halves[half].order.finished() {
@@ -237,7 +243,7 @@ impl Connection {
         }
     }
 
-    /// Ends both directions in another way than by FINs. Early segments are delivered first.
+    /// Closes both directions for a reason other than FINs. Early segments are delivered first.
     pub(super) fn end(&mut self, why: Close, env: &mut Env<'_>) {
         for half in 0..2 {
             let mut dropped = 0;
@@ -252,12 +258,12 @@ impl Connection {
         }
     }
 
-    /// Whether the parser holds what one that joins later could not find out; see [`StreamParser::remembers`].
+    /// Whether the parser has state that a parser started later could not recover; see [`StreamParser::remembers`].
     pub(super) fn remembers(&self) -> bool {
         matches!(&self.reader, Reader::Parser(parser) if parser.remembers())
     }
 
-    /// Hands over what capture need not copy any more, as far as it was not handed over before.
+    /// Returns the verdicts that were not returned yet.
     #[inline]
     pub(super) fn take_verdicts(&mut self, each: &mut dyn FnMut(Verdict)) {
         if !self.news.shunt && self.news.skip == [false; 2] {
@@ -274,7 +280,7 @@ impl Connection {
         }
     }
 
-    /// Bytes allocated for this connection: early segments, bytes kept for the parser with their times, and the parser with its own.
+    /// Bytes allocated for this connection: early segments, bytes kept for the parser and their times, and the parser.
     pub(super) fn held(&self) -> usize {
         let parser = if let Reader::Parser(parser) = &self.reader { size_of_val(&**parser) + parser.held() } else { 0 };
         self.halves.iter().map(|half| half.order.held() + half.pending.held()).sum::<usize>() + parser
@@ -285,8 +291,8 @@ impl Connection {
             return;
         }
         self.halves[half].by_fin = why == Close::Fin;
-        // With `strict`, only a FIN makes the parser report, as in Packetbeat. A parser that outlives the FIN of one side is still called when the
-        // other side ends.
+        // With `strict` only a FIN makes the parser report, as in Packetbeat. A parser that outlives the FIN of one
+        // side is also called when the other side ends.
         let half_closed = self.halves[1 - half].by_fin && matches!(&self.reader, Reader::Parser(parser) if parser.outlives_fin());
         if why == Close::Fin || half_closed || !env.strict {
             let skipped = self.halves[half].pending.skipped();
@@ -300,9 +306,9 @@ impl Connection {
         }
     }
 
-    /// Runs `f` on the reassembly of a half; the pieces that come out go to the parser.
+    /// Runs `f` on the reassembly of a half, and passes the resulting pieces to the parser.
     fn ordered(&mut self, half: usize, env: &mut Env<'_>, f: impl FnOnce(&mut Reassembler, &mut dyn FnMut(Piece<'_>), Timestamp)) {
-        // Taken out of the connection, which its pieces borrow.
+        // Taken out of the connection, because delivering the pieces borrows the connection.
         let mut order = std::mem::take(&mut self.halves[half].order);
         let now = env.now;
         f(&mut order, &mut |piece| self.piece(half, piece, env), now);
@@ -315,7 +321,8 @@ impl Connection {
         }
     }
 
-    /// Makes a verdict of the bytes of a half that the parser declared unwanted, unless the last one still covers the next byte.
+    /// Makes a verdict about the bytes of a half that the parser does not want, unless the last verdict covers the next
+    /// byte.
     fn note_skip(&mut self, half: usize) {
         let Half { order, pending, skip, .. } = &mut self.halves[half];
         let (Some(next), Reader::Parser(_)) = (order.next(), &self.reader) else { return };
@@ -355,7 +362,7 @@ impl Connection {
         }
     }
 
-    /// Makes the parser: of the only protocol that claims the port, or the prober that finds out which of several it is.
+    /// Makes the parser: that of the only protocol that claims the port, or a prober if there are several.
     fn open(&mut self, env: &Env<'_>) {
         self.reader = match env.ports.candidates(self.peers.client.port(), self.peers.server.port()) {
             [] => Reader::LeftAlone,
@@ -410,7 +417,7 @@ impl Connection {
         }
     }
 
-    /// The direction in which the sender of `half` sends, as far as is known who the client is.
+    /// The direction in which the sender of `half` sends. Depends on which end is assumed to be the client.
     fn direction(&self, half: usize) -> Direction {
         if (half == 1) == self.flipped { Direction::ToServer } else { Direction::ToClient }
     }
@@ -431,7 +438,7 @@ impl Connection {
         })
     }
 
-    /// Runs `f` with the parser, if there is one, for a call that brings no data.
+    /// Runs `f` with the parser, if there is one, for a call without data.
     fn with_parser<T>(
         &mut self,
         half: usize,

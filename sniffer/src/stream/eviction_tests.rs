@@ -1,9 +1,9 @@
-//! Who is evicted when there are too many connections, or when they hold too much.
+//! Tests of which connections are evicted when there are too many, or when they hold too many bytes.
 
 use super::*;
 
 impl Bench {
-    /// A connection of client `c` with data, of which both sides were seen.
+    /// A connection of client `c` with data, and segments of both sides.
     fn established(&mut self, c: u16, data: &[u8]) {
         self.data(c, 0, b"-");
         self.segment(c, false, ACK, 0, b"");
@@ -11,7 +11,7 @@ impl Bench {
         self.calls();
     }
 
-    /// Whether the connection of client `c` is known: a bare acknowledgement opens none.
+    /// Whether the table has the connection of client `c`: an acknowledgement without data opens none.
     fn knows(&mut self, c: u16) -> bool {
         let claim = Some(Claim { set: 1, to_server: false });
         self.raw(Realm::default(), claim, c, false, TcpFlags(ACK), 1, b"", 0).is_some()
@@ -27,7 +27,7 @@ fn a_flood_of_half_open_connections_evicts_no_other() {
     let mut b = Bench::new(50, usize::MAX);
     (0..20).for_each(|c| b.established(c, b"a"));
     for c in 1000..9000 {
-        // With data, without, and answered by the server.
+        // Connections with data, without data, and with a response of the server.
         match c % 3 {
             0 => b.data(c, 0, b"remember"),
             1 => b.segment(c, true, SYN, 7, b""),
@@ -48,8 +48,8 @@ fn live_connections_are_evicted_in_the_order_of_last_use_and_remembered_ones_las
         b.established(c, if c == 3 { b"hold 100000" } else { b"a" });
     }
     b.data(1, 2, b"again");
-    b.established(10, b"a"); // evicts 2
-    b.established(11, b"a"); // evicts 3, though it is a large one
+    b.established(10, b"a"); // evicts connection 2
+    b.established(11, b"a"); // evicts connection 3, although it is large
     assert_eq!((0..12).filter(|c| b.knows(*c)).collect::<Vec<_>>(), [0, 1, 4, 5, 6, 7, 10, 11]);
     assert_eq!(b.evicted(), [0, 2, 0]);
 }

@@ -1,6 +1,7 @@
-//! TCP connections: which segments count ([`acceptance`]), segments in order ([`reassembly`]), bytes kept between calls of a parser ([`pending`]), the connection with its parser
-//! ([`connection`]), and the table of all connections of a worker ([`Streams`]) with its order of eviction (`order`). Also what says which protocol reads: [`ports`], [`probe`],
-//! [`plugins`]. Not here: datagrams and flows.
+//! TCP connections. [`acceptance`] decides which segments are accepted, [`reassembly`] puts them in order, [`pending`]
+//! keeps bytes that a parser has not consumed, [`connection`] holds a connection and its parser, [`Streams`] is the
+//! table of a worker's connections, and `order` their order of eviction. [`ports`], [`probe`] and [`plugins`] select
+//! the protocol. Datagrams and flows are handled elsewhere.
 
 mod acceptance;
 pub mod connection;
@@ -24,19 +25,19 @@ use crate::{
 };
 use ports::PortMap;
 
-/// What a connection uses while a segment or timer is handled.
+/// What a connection needs to handle a segment or a timer.
 pub struct Env<'a> {
-    /// The time of the packet at hand, or of the timer.
+    /// The time of the packet or of the timer.
     pub now: Timestamp,
-    /// Where events go.
+    /// Receives the events.
     pub sink: &'a mut Sink,
     /// The configured protocols.
     pub plugins: &'a Plugins,
-    /// Which of them claim which TCP port.
+    /// The protocols that claim each TCP port.
     pub ports: &'a PortMap,
-    /// Takes what capture need not copy any more.
+    /// Receives the verdicts.
     pub verdicts: &'a mut dyn FnMut(FlowKey, Verdict),
-    /// Whether VLAN ids tell connections apart.
+    /// Whether VLAN ids are part of the key of connections.
     pub track_vlans: bool,
     /// Counters.
     pub totals: &'a mut Totals,
@@ -46,12 +47,12 @@ pub struct Env<'a> {
 
 macro_rules! totals {
     ($($(#[$doc:meta])* $field:ident = $name:literal),* $(,)?) => {
-        /// What happened to connections, in all.
+        /// Counters of connections and segments.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Totals { $($(#[$doc])* pub $field: u64,)* }
 
         impl Totals {
-            /// Each with the name it has among the metrics.
+            /// Each counter with its metric name.
             pub fn named(&self) -> [(&'static str, u64); [$($name),*].len()] {
                 [$(($name, self.$field)),*]
             }
@@ -60,7 +61,7 @@ macro_rules! totals {
 }
 
 impl Totals {
-    /// The counter of segments that did not count.
+    /// The counter of segments that are ignored for this reason.
     fn ignored(&mut self, reason: acceptance::Reason) -> &mut u64 {
         match reason {
             acceptance::Reason::Reset => &mut self.ignored_resets,
@@ -73,48 +74,48 @@ impl Totals {
 }
 
 totals! {
-    /// Connections begun.
+    /// Connections opened.
     connections = "tcp.connections",
-    /// Segments whose bytes had all been delivered before.
+    /// Segments of which all bytes had been delivered before.
     retransmitted = "tcp.retransmitted",
-    /// Segments that came before one that precedes them.
+    /// Segments that arrived before an earlier one.
     early = "tcp.early",
     /// Holes between segments that were never filled.
     gaps = "tcp.gaps",
-    /// Their bytes.
+    /// Bytes of those holes.
     gap_bytes = "tcp.gap_bytes",
-    /// Connections given up because their parser could not go on after a gap.
+    /// Connections given up because their parser could not continue after a gap.
     dropped_because_of_gaps = "tcp.dropped_because_of_gaps",
     /// Resets.
     resets = "tcp.resets",
-    /// Resets at another than the next sequence number.
+    /// Resets at a sequence number other than the next one.
     ignored_resets = "tcp.ignored_resets",
-    /// SYNs on connections that went on.
+    /// SYNs on connections that continued.
     ignored_syns = "tcp.ignored_syns",
-    /// FINs before bytes that were delivered.
+    /// FINs in front of bytes that were already delivered.
     ignored_fins = "tcp.ignored_fins",
-    /// Segments without acknowledgement outside of the handshake.
+    /// Segments without acknowledgement, outside of the handshake.
     without_ack = "tcp.without_ack",
-    /// Segments whose acknowledgement does not fit what the other end sent.
+    /// Segments with an acknowledgement that does not fit what the other end sent.
     bad_ack = "tcp.bad_ack",
     /// Segments outside the window.
     out_of_window = "tcp.out_of_window",
-    /// Early segments behind a hole that the receiver still waited for at the end.
+    /// Early segments behind a hole for which the receiver still waited at the end.
     early_dropped = "tcp.early_dropped",
-    /// Directions that went on at another sequence number than expected.
+    /// Directions that continued at another sequence number than expected.
     resynced = "tcp.resynced",
-    /// Bytes of keep-alives at the beginning of connections that the capture joined.
+    /// Bytes of keep-alives at the start of connections that began before the capture.
     keep_alives = "tcp.keep_alives",
-    /// Connections whose parser needs no more of them.
+    /// Connections whose parser was done before their end.
     done_with = "tcp.done_with",
-    /// Connections that were not what their port suggests, or were beyond repair.
+    /// Connections that are not of the protocol that their port suggests, or whose data is malformed.
     given_up = "tcp.given_up",
-    /// Connections closed because nothing was seen of them for long.
+    /// Connections that ended because no packet was captured for a long time.
     idle = "tcp.idle",
-    /// Connections with data that were evicted, because there were too many or they held too much.
+    /// Connections with data that were evicted because there were too many, or because they held too many bytes.
     evicted = "tcp.evicted",
-    /// Half-open connections that were evicted: only one side was seen, or no data.
+    /// Half-open connections that were evicted: only one side was captured, or no data.
     evicted_half_open = "tcp.evicted_half_open",
-    /// Idle connections that were evicted although their parser remembers something.
+    /// Idle connections that were evicted although their parser has state.
     evicted_remembered = "tcp.evicted_remembered",
 }

@@ -1,28 +1,29 @@
-//! The order in which connections are evicted: a linked list of places for each [`Class`], each in the order of last use, with the number of
-//! its entries and their bytes. Every operation takes constant time. Not here: what a place is, and who is evicted when.
+//! The order in which connections are evicted: a linked list of table indices for each [`Class`], ordered by last use,
+//! with the number of entries and their bytes. Every operation takes constant time. Does not decide what is evicted.
 
-/// What kind of connection it is, for eviction.
+/// The class of a connection for eviction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
-    /// Only one side was seen, or no data.
+    /// Only one side was captured, or no data.
     HalfOpen,
-    /// Data was seen, and it holds little.
+    /// Data was captured, and the connection holds few bytes.
     Small,
-    /// It holds much: see [`Class::LARGE`].
+    /// The connection holds many bytes: see [`Class::LARGE`].
     Large,
-    /// Idle, and kept because its parser remembers something.
+    /// Idle, and kept because its parser has state.
     Remembered,
-    /// Over, and known for a while so that late retransmissions open no new connection.
+    /// Ended, and kept for a while so that late retransmissions do not open a new connection.
     Over,
 }
 
 impl Class {
-    /// Bytes from which a connection is large. Large connections are evicted among themselves, so that a few of them do not evict many small ones.
+    /// Number of held bytes from which a connection is large. Large connections are in a class of their own, so that a
+    /// few of them do not cause many small ones to be evicted.
     pub const LARGE: usize = 64 << 10;
     const COUNT: usize = 5;
 }
 
-/// No place.
+/// Marks the end of a list.
 const NONE: u32 = u32::MAX;
 
 #[derive(Clone, Copy)]
@@ -42,7 +43,7 @@ struct List {
 
 /// See the module.
 pub(super) struct Order {
-    /// By place; `None` where the place is in no list.
+    /// One per table index; `None` if the index is in no list.
     links: Vec<Option<Link>>,
     lists: [List; Class::COUNT],
 }
@@ -54,7 +55,7 @@ impl Default for Order {
 }
 
 impl Order {
-    /// Puts `at`, which is in no list, at the newest end of a list. It holds `bytes`.
+    /// Appends `at`, which is in no list, to a list as the newest entry. It holds `bytes`.
     pub fn insert(&mut self, at: usize, class: Class, bytes: usize) {
         let Ok(place) = u32::try_from(at) else { return };
         if self.links.len() <= at {
@@ -73,7 +74,7 @@ impl Order {
         }
     }
 
-    /// Takes `at`, which holds `bytes`, out of its list.
+    /// Removes `at`, which holds `bytes`, from its list.
     pub fn remove(&mut self, at: usize, bytes: usize) {
         let Some(link) = self.links.get_mut(at).and_then(Option::take) else { return };
         let list = &mut self.lists[link.class as usize];
@@ -93,7 +94,7 @@ impl Order {
         }
     }
 
-    /// `at` was used and is of that class now: it moves to the newest end. It held `before` bytes and holds `after`.
+    /// Moves `at` to the newest end of the list of `class`, after a use. It held `before` bytes and now holds `after`.
     #[inline]
     pub fn touch(&mut self, at: usize, class: Class, before: usize, after: usize) {
         let list = &mut self.lists[class as usize];
@@ -105,7 +106,7 @@ impl Order {
         }
     }
 
-    /// What `at` holds has changed, and nothing else.
+    /// Updates the bytes of `at` without moving it.
     pub fn resize(&mut self, at: usize, before: usize, after: usize) {
         if let Some(link) = self.links.get(at).copied().flatten() {
             let list = &mut self.lists[link.class as usize];
@@ -113,23 +114,23 @@ impl Order {
         }
     }
 
-    /// The one of that class that was not used for longest.
+    /// The entry of a class that has not been used for the longest time.
     pub fn oldest(&self, class: Class) -> Option<usize> {
         let oldest = self.lists[class as usize].oldest;
         (oldest != NONE).then_some(oldest as usize)
     }
 
-    /// How many are of that class.
+    /// Number of entries of a class.
     pub fn len(&self, class: Class) -> usize {
         self.lists[class as usize].len
     }
 
-    /// What all of that class hold.
+    /// Bytes held by all entries of a class.
     pub fn bytes(&self, class: Class) -> usize {
         self.lists[class as usize].bytes
     }
 
-    /// Bytes of the lists themselves.
+    /// Bytes of the lists.
     pub fn held(&self) -> usize {
         self.links.capacity() * size_of::<Option<Link>>()
     }

@@ -1,5 +1,5 @@
-//! Hands the in-order bytes of one direction to the parser, and keeps what it did not consume. In the common case, a message that is whole
-//! within its packet, the parser reads the packet in place and nothing is copied.
+//! Passes the in-order bytes of one direction to the parser, and keeps those that it did not consume. In the common
+//! case, a complete message in a packet, the parser reads the packet in place and nothing is copied.
 
 use crate::{
     protocols::{End, Progress, Skipped, Times},
@@ -43,25 +43,25 @@ const LEAST_MOVE: usize = 4096;
 /// One large message must not hold its memory for the rest of a long connection.
 const MOST_SPARE: usize = 64 << 10;
 
-/// How a connection goes on after a call of its parser.
+/// How a connection continues after a call of its parser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// With the same parser.
     Continue,
-    /// The parser wants no more.
+    /// Without a parser: it wants no more data.
     Done,
-    /// The parser gave up, or kept more than [`Pending::MOST_KEPT`].
+    /// Without a parser: it gave up, or more than [`Pending::MOST_KEPT`] bytes were kept.
     GaveUp,
-    /// With the parser of that protocol; it gets what is kept.
+    /// With the parser of this protocol, which gets the kept bytes.
     HandOver(&'static str),
 }
 
 impl Pending {
-    /// Bytes kept for one direction while a message is incomplete. Packetbeat's limit; the largest message that any parser
-    /// wants in one piece is well below it (bodies are skipped or taken in parts).
+    /// Most bytes kept for one direction while a message is incomplete. The same limit as in Packetbeat. The largest
+    /// message that a parser needs as a whole is far smaller, because bodies are skipped or consumed in parts.
     pub const MOST_KEPT: usize = 10 << 20;
 
-    /// Takes the next bytes in order.
+    /// Passes the next in-order bytes to the parser.
     pub fn push(&mut self, data: &[u8], now: Timestamp, call: &mut Call<'_>) -> Outcome {
         let unwanted = usize::try_from(self.skip).unwrap_or(usize::MAX).min(data.len());
         self.skip -= unwanted as u64;
@@ -122,8 +122,8 @@ impl Pending {
         if outcome == Outcome::Continue { self.check_size() } else { outcome }
     }
 
-    /// `lost` bytes are missing. Returns how many of them the parser wanted, and what became of skipped bytes. When it wanted any, what was kept is
-    /// dropped.
+    /// Handles a gap of `lost` bytes. Returns how many of them the parser wanted, and what happened to skipped bytes.
+    /// If it wanted any, the kept bytes are dropped.
     pub fn gap(&mut self, lost: u64) -> (u64, Skipped) {
         let unwanted = self.skip.min(lost);
         self.skip -= unwanted;
@@ -135,12 +135,12 @@ impl Pending {
         (lost - unwanted, std::mem::take(&mut self.skipped))
     }
 
-    /// What became of skipped bytes so far, for the end of the direction.
+    /// What happened to skipped bytes so far, for the end of the direction.
     pub fn skipped(&self) -> Skipped {
         self.skipped
     }
 
-    /// Bytes still to come that the parser declared unwanted.
+    /// Number of further bytes that the parser does not want.
     #[inline]
     pub fn to_skip(&self) -> u64 {
         self.skip
@@ -156,7 +156,7 @@ impl Pending {
         self.buffer.capacity() + self.times.held()
     }
 
-    /// Drops what is kept and what the parser said it needs. Skipping goes on.
+    /// Drops the kept bytes and the number that the parser needs. Skipping continues.
     pub fn forget(&mut self) {
         self.buffer = Vec::new();
         self.start = 0;

@@ -1,4 +1,4 @@
-//! The configured protocols of one worker: their plugins, and the timers that plugins asked for.
+//! The plugins of the configured protocols in one worker, and their timers.
 
 use crate::{
     net::Peers,
@@ -7,34 +7,34 @@ use crate::{
     time::Timestamp,
 };
 
-/// Requests that a plugin gives up before the sum is looked at again.
+/// Most requests that a plugin drops before the total is computed again.
 const EVICTED_AT_ONCE: usize = 64;
 
 /// The plugins of one worker, by [`PublisherId`].
 #[derive(Default)]
 pub struct Plugins {
     entries: Vec<Option<Entry>>,
-    /// Bytes that all plugins hold.
+    /// Bytes held by all plugins.
     held: usize,
 }
 
 struct Entry {
     protocol: &'static Protocol,
-    /// `None` once the protocol is not configured any more: its counters still have a name.
+    /// `None` if the protocol is no longer configured. The entry remains, because its counters still need a name.
     plugin: Option<Box<dyn Plugin>>,
-    /// When the plugin asked to be woken.
+    /// When the plugin's timer is due.
     wake: Option<Timestamp>,
-    /// Bytes that the plugin held after the last call.
+    /// Bytes held by the plugin after the last call.
     held: usize,
 }
 
-/// What a call of a plugin needs besides the plugin.
+/// The arguments of a call of a plugin.
 pub struct Call<'a> {
-    /// The time of the packet at hand, or of the timer.
+    /// The time of the packet or of the timer.
     pub now: Timestamp,
     /// The ends of the conversation.
     pub peers: Peers,
-    /// Where events go.
+    /// Receives the events.
     pub sink: &'a mut Sink,
     /// See [`Context::strict`].
     pub strict: bool,
@@ -43,7 +43,7 @@ pub struct Call<'a> {
 }
 
 impl Plugins {
-    /// Adds a configured protocol; it takes the place of one with the same id.
+    /// Adds a configured protocol. Replaces the one with the same id.
     pub fn insert(&mut self, id: PublisherId, protocol: &'static Protocol, plugin: Box<dyn Plugin>) {
         let place = id.index();
         if self.entries.len() <= place {
@@ -55,34 +55,34 @@ impl Plugins {
         self.entries[place] = Some(Entry { protocol, plugin: Some(plugin), wake: None, held });
     }
 
-    /// The ids of all that are configured, in ascending order.
+    /// The ids of all configured protocols, in ascending order.
     pub fn ids(&self) -> Vec<PublisherId> {
         let configured = |entry: &Option<Entry>| entry.as_ref().is_some_and(|entry| entry.plugin.is_some());
         (0..).zip(&self.entries).filter(|(_, entry)| configured(entry)).map(|(id, _)| PublisherId(id)).collect()
     }
 
-    /// What a configured protocol is; also of one that is not configured any more.
+    /// The protocol with this id, also if it is no longer configured.
     pub fn protocol(&self, id: PublisherId) -> Option<&'static Protocol> {
         self.entry(id).map(|entry| entry.protocol)
     }
 
-    /// The first configured protocol of that name.
+    /// The first configured protocol with this name.
     pub fn named(&self, name: &str) -> Option<PublisherId> {
         let is = |e: &Option<Entry>| e.as_ref().is_some_and(|e| e.plugin.is_some() && e.protocol.name == name);
         (0..).zip(&self.entries).find(|(_, entry)| is(entry)).map(|(id, _)| PublisherId(id))
     }
 
-    /// A parser for a new TCP connection; `None` when the protocol has none or is not configured any more.
+    /// Makes a parser for a new TCP connection; `None` if the protocol has none or is no longer configured.
     pub fn connect(&self, id: PublisherId) -> Option<Box<dyn StreamParser>> {
         self.entry(id)?.plugin.as_ref()?.connect()
     }
 
-    /// Bytes that all plugins hold: datagrams and requests that wait.
+    /// Bytes held by all plugins: pending datagrams and requests.
     pub fn held(&self) -> usize {
         self.held
     }
 
-    /// Calls a plugin. Nothing happens when it is not configured any more.
+    /// Calls a plugin. Does nothing if the protocol is no longer configured.
     pub fn call(&mut self, id: PublisherId, mut with: Call<'_>, f: impl FnOnce(&mut dyn Plugin, &mut Context<'_>)) {
         let Some(Some(Entry { plugin: Some(plugin), wake, held, .. })) = self.entries.get_mut(id.index()) else { return };
         let mut cx = Context::new(with.now, &mut with.peers, with.sink, id, with.strict).with_wake(*wake).with_missing(with.missing);
@@ -92,7 +92,8 @@ impl Plugins {
         self.held = self.held - before + *held;
     }
 
-    /// Makes the plugin that holds most give up requests until all plugins together hold at most `bytes`. Returns how many were given up.
+    /// Makes the plugin that holds most bytes drop requests until all plugins together hold at most `bytes`. Returns
+    /// the number of dropped requests.
     pub fn evict(&mut self, bytes: usize, now: Timestamp, sink: &mut Sink, strict: bool) -> u64 {
         let mut evicted = 0;
         while self.held > bytes {
@@ -116,7 +117,7 @@ impl Plugins {
         evicted
     }
 
-    /// Wakes the plugins whose time has come at `now`. With `strict` their timers are dropped.
+    /// Calls the timers that are due at `now`. With `strict` timers are dropped.
     pub fn wake(&mut self, now: Timestamp, sink: &mut Sink, strict: bool) {
         for id in 0..self.entries.len() as u32 {
             let Some(Some(Entry { wake, .. })) = self.entries.get_mut(id as usize) else { continue };
@@ -130,7 +131,7 @@ impl Plugins {
         }
     }
 
-    /// Takes over all plugins of `newer`; one with the same id is dropped.
+    /// Takes over all plugins of `newer`. They replace those with the same id.
     pub fn replace_with(&mut self, newer: Self) {
         for (id, entry) in (0..).zip(newer.entries) {
             if let Some(Entry { protocol, plugin: Some(plugin), .. }) = entry {
@@ -139,7 +140,7 @@ impl Plugins {
         }
     }
 
-    /// Drops the plugin of a protocol that is not configured any more.
+    /// Removes the plugin of a protocol that is no longer configured.
     pub fn remove(&mut self, id: PublisherId) {
         if let Some(Some(entry)) = self.entries.get_mut(id.index()) {
             self.held -= std::mem::take(&mut entry.held);
@@ -147,12 +148,12 @@ impl Plugins {
         }
     }
 
-    /// Nothing more comes for this plugin: it reports what still waits.
+    /// Ends a plugin: it reports its pending requests.
     pub fn end(&mut self, id: PublisherId, now: Timestamp, sink: &mut Sink) {
         self.call(id, Call { now, peers: Peers::unspecified(), sink, strict: false, missing: 0 }, |plugin, cx| plugin.on_end(cx));
     }
 
-    /// The end of the input: every plugin reports what still waits.
+    /// Ends all plugins at the end of the input: they report their pending requests.
     pub fn end_all(&mut self, now: Timestamp, sink: &mut Sink) {
         self.ids().into_iter().for_each(|id| self.end(id, now, sink));
     }

@@ -1,23 +1,25 @@
-//! Which configured protocols a port belongs to. The engine asks for every packet: one on ports that no protocol claims costs two look-ups.
+//! The port map: the configured protocols that claim each port. The engine uses it for every packet; a packet on
+//! unclaimed ports costs two look-ups.
 
 use crate::publish::PublisherId;
 
 /// The index of the empty set.
 const UNCLAIMED: u16 = 0;
 
-/// For one transport: port → the configured protocols that claim it.
+/// For one transport, the configured protocols that claim each port.
 #[derive(Debug)]
 pub struct PortMap {
-    /// An index into `sets` for each port.
+    /// For each port, an index into `sets`.
     by_port: Box<[u16]>,
     sets: Vec<Vec<PublisherId>>,
 }
 
-/// A range of ports, both ends included.
+/// A range of ports, including both ends.
 pub type Range = (u16, u16);
 
 impl PortMap {
-    /// From the ranges that each configured protocol claims; the protocols in `any` also get the ports that none claims.
+    /// Makes the map of the ranges that each configured protocol claims. The protocols in `any` also get the unclaimed
+    /// ports.
     pub fn new<'a>(claimed: impl IntoIterator<Item = (PublisherId, &'a [Range])>, any: &[PublisherId]) -> Self {
         let mut map = Self { by_port: vec![UNCLAIMED; 1 << 16].into(), sets: vec![vec![]] };
         for (id, ranges) in claimed {
@@ -36,7 +38,7 @@ impl PortMap {
         map
     }
 
-    /// The set of a port: 0 when no protocol claims it.
+    /// The index of the set of protocols of a port; 0 if no protocol claims it.
     #[inline]
     pub fn set_of(&self, port: u16) -> usize {
         usize::from(self.by_port[usize::from(port)])
@@ -56,7 +58,7 @@ impl PortMap {
     }
 }
 
-/// What the two ports of a packet say.
+/// What the two ports of a packet determine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// The set of protocols that claim the packet; see [`PortMap::get`].
@@ -66,8 +68,9 @@ pub struct Claim {
 }
 
 impl PortMap {
-    /// The claim to a packet between these ports; `None` when no protocol claims either. `opens` says which way a handshake packet points: the
-    /// receiver of a SYN is the server. Where both ports are claimed and nothing else tells, the lower one is the server's.
+    /// The claim to a packet between these ports; `None` if no protocol claims either. `opens` is the direction of a
+    /// handshake packet: the receiver of a SYN is the server. If both ports are claimed and there is no SYN, the lower
+    /// port is the server's.
     #[inline]
     pub fn claim(&self, source: u16, destination: u16, opens: Option<bool>) -> Option<Claim> {
         let (from, to) = (self.set_of(source), self.set_of(destination));
@@ -88,13 +91,14 @@ impl PortMap {
         Some(Claim { set, to_server })
     }
 
-    /// The protocols that may read a connection to a server at `server`. Where no protocol claims that port, it is the client's that counts.
+    /// The protocols that may parse a connection to a server at port `server`; if none claims that port, those of the
+    /// port `client`.
     pub fn candidates(&self, client: u16, server: u16) -> &[PublisherId] {
         self.claim(client, server, Some(true)).map_or(&[], |claim| self.get(claim.set))
     }
 }
 
-/// Ports, as a set.
+/// A set of ports.
 pub struct PortSet(Box<[u64]>);
 
 impl PortSet {
@@ -112,7 +116,7 @@ impl PortSet {
         }
     }
 
-    /// Whether no port is in the set.
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(|&bits| bits == 0)
     }

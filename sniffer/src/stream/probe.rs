@@ -1,12 +1,12 @@
-//! Finds out whose connection it is, on a port that several protocols share or that is nobody's. A parser like any other, that
-//! hands over to the one that recognises the first bytes.
+//! Detects the protocol of a connection on a port that several protocols share or that none claims. It is a parser that
+//! hands the connection over to the protocol that recognises the first bytes.
 
 use crate::{
     net::Direction,
     protocols::{Close, Context, Probe, Progress, Protocol, Recovery, StreamParser},
 };
 
-/// Bytes of one direction after which nobody will recognise it any more: a TLS hello or an HTTP head in several segments.
+/// Most bytes of one direction that are examined, enough for a TLS hello or an HTTP header section in several segments.
 const MOST_LOOKED_AT: usize = 4096;
 /// Bytes of one direction that the candidates are asked about with every segment, counted again each time. When that is used up they are
 /// asked when the bytes have doubled: a connection in tiny segments costs no more than others.
@@ -20,7 +20,7 @@ pub struct Prober {
 }
 
 impl Prober {
-    /// One of `candidates` it is, or none.
+    /// Makes a prober for these protocols.
     pub fn new(candidates: impl Iterator<Item = &'static Protocol>) -> Self {
         Self { candidates: candidates.collect(), asked: [0; 2] }
     }

@@ -1,32 +1,34 @@
-//! One direction of a TCP connection: takes segments in any order, gives bytes in order and gaps of known length. It knows sequence numbers
-//! (RFC 9293 section 3.4) and time, not what the bytes mean. Which segments it is given is decided in [`super::acceptance`].
+//! Reassembles one direction of a TCP connection: takes segments in any order, and returns bytes in order and gaps of
+//! known length. Uses sequence numbers (RFC 9293 section 3.4) and times, and ignores the contents.
+//! [`super::acceptance`] decides which segments are passed to it.
 //!
-//! An early segment is held until the bytes before it, the hole, have come. A hole becomes a gap when it will not be filled any more:
-//! - the receiver acknowledged bytes behind it: they were on the wire, and the capture missed them;
+//! An early segment is held until the missing bytes before it, the hole, arrive. A hole becomes a gap if it will not be
+//! filled:
+//! - the receiver has acknowledged bytes behind it, so the bytes were on the wire and the capture missed them;
 //! - no more early segments can be held;
-//! - the hole is old, and the receiver is not in the capture. A receiver that is in the capture and does not acknowledge the hole still
-//!   waits for those bytes, and so does this.
+//! - the time limit has passed and the receiver is not captured. A captured receiver that does not acknowledge the hole
+//! still waits for the bytes, so this code waits too.
 
 use crate::time::Timestamp;
 use std::{collections::VecDeque, time::Duration};
 
-/// Bytes of early segments held for one direction: about the window of a fast connection.
+/// Most bytes of early segments held for one direction: about the window of a fast connection.
 const MOST_EARLY_BYTES: usize = 1 << 20;
-/// Early segments held for one direction: each costs more than its bytes.
+/// Most early segments held for one direction, because each costs memory in addition to its bytes.
 const MOST_EARLY: usize = 1024;
-/// What an allocation costs besides its bytes, in most allocators.
+/// Overhead of an allocation in bytes, in most allocators.
 const ALLOCATION: usize = 16;
-/// A retransmission fills a hole within a few round trips; after this time it does not come any more.
+/// Time limit of a hole. A retransmission fills it within a few round trips.
 const HOLE: Duration = Duration::from_secs(3);
-/// A hole that the receiver acknowledged is only filled by packets that the capture reordered.
+/// Time limit of a hole whose bytes the receiver has acknowledged. Only packets that the capture reordered can fill it.
 const ACKNOWLEDGED_HOLE: Duration = Duration::from_millis(20);
 
-/// What comes out, in order.
+/// A piece of the output, in order.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Piece<'a> {
     /// The next bytes, and when they were on the wire.
     Data(&'a [u8], Timestamp),
-    /// So many bytes were on the wire but not in the capture.
+    /// This number of bytes was on the wire but not captured.
     Gap(u64),
 }
 
@@ -35,29 +37,29 @@ pub enum Piece<'a> {
 pub enum Arrival {
     /// Some of its bytes are the next ones.
     InOrder,
-    /// Bytes before it are missing; it is held.
+    /// Bytes before it are missing; the segment is held.
     Early,
     /// All of its bytes were delivered before.
     Retransmitted,
 }
 
-/// Puts the segments of one direction in order.
+/// The reassembly of one direction.
 #[derive(Debug, Default)]
 pub struct Reassembler {
-    /// The sequence number of the next byte, once a segment of this direction was seen.
+    /// The sequence number of the next byte; `None` before the first segment.
     next: Option<u32>,
-    /// Whether a byte or gap came out: from then on `next` is moved by segments only.
+    /// Whether a byte or gap was returned. From then on only segments change `next`.
     delivered: bool,
-    /// The sequence number that the receiver's last acknowledgement names as the next one.
+    /// The next sequence number according to the receiver's last acknowledgement.
     acked: Option<u32>,
-    /// Whether the capture has segments of the receiver.
+    /// Whether segments of the receiver were captured.
     receiver_heard: bool,
-    /// By sequence number, none of them before `next`.
+    /// Held segments, ordered by sequence number, none of them before `next`.
     early: VecDeque<Early>,
     early_bytes: usize,
-    /// Since when the receiver acknowledges bytes of the first early segment, or bytes behind it.
+    /// Since when the receiver has acknowledged bytes in or behind the first early segment.
     covered: Option<Timestamp>,
-    /// The sequence number of the last FIN seen, which is the one behind the last byte.
+    /// The sequence number of the last FIN, which follows the last byte.
     end: Option<u32>,
 }
 
@@ -69,14 +71,14 @@ struct Early {
     time: Timestamp,
 }
 
-/// How far `a` is ahead of `b`, negative when it is behind.
+/// How far `a` is ahead of `b`; negative if it is behind.
 pub(super) fn ahead(a: u32, b: u32) -> i32 {
     a.wrapping_sub(b).cast_signed()
 }
 
 impl Reassembler {
-    /// The first byte has sequence number `seq`, as far as is known before one was seen. Early segments are dropped if another number was
-    /// assumed before.
+    /// Sets the sequence number of the first byte, unless a byte was delivered. Early segments are dropped if another
+    /// number was assumed before.
     pub fn begin(&mut self, seq: u32) {
         if !self.delivered && self.next != Some(seq) {
             self.next = Some(seq);
@@ -85,12 +87,12 @@ impl Reassembler {
         }
     }
 
-    /// Whether a segment of this direction was seen.
+    /// Whether the sequence number of the next byte is known.
     pub fn has_begun(&self) -> bool {
         self.next.is_some()
     }
 
-    /// Whether a byte or gap came out.
+    /// Whether a byte or gap was returned.
     pub fn has_delivered(&self) -> bool {
         self.delivered
     }
@@ -100,13 +102,13 @@ impl Reassembler {
         self.next
     }
 
-    /// The sequence number that the receiver's last acknowledgement names as the next one.
+    /// The next sequence number according to the receiver's last acknowledgement.
     pub fn acked(&self) -> Option<u32> {
         self.acked
     }
 
-    /// Where this direction stands: the next byte, or what the receiver waits for if it is known to be further on or nothing of
-    /// this direction was seen.
+    /// The current position of this direction: the next byte, or the next byte for the receiver if that is further
+    /// ahead or if no segment of this direction was captured.
     pub fn front(&self) -> Option<u32> {
         match (self.next, self.acked) {
             (Some(next), Some(acked)) if ahead(acked, next) > 0 => Some(acked),
@@ -114,7 +116,7 @@ impl Reassembler {
         }
     }
 
-    /// A segment of `wire` bytes at `seq`, of which `data` were captured.
+    /// Takes a segment of `wire` bytes at `seq`, of which `data` were captured.
     pub fn segment(&mut self, seq: u32, data: &[u8], wire: u32, time: Timestamp, out: &mut dyn FnMut(Piece<'_>)) -> Arrival {
         let next = *self.next.get_or_insert(seq);
         if ahead(seq, next) > 0 {
@@ -131,14 +133,14 @@ impl Reassembler {
         Arrival::InOrder
     }
 
-    /// The data of a SYN. It is delivered when the receiver acknowledges it or when more follows.
+    /// Takes the data of a SYN. It is delivered when the receiver acknowledges it, or when more data follows.
     pub fn segment_of_syn(&mut self, seq: u32, data: &[u8], wire: u32, time: Timestamp) {
         if wire > 0 && self.next == Some(seq) && !self.delivered {
             self.hold(Early { seq, data: data.into(), wire, time }, seq);
         }
     }
 
-    /// A FIN behind the byte before `seq`. Returns whether it can be one: not if bytes behind it were delivered.
+    /// Takes a FIN at `seq`. Returns whether it is possible: not if bytes behind it were delivered.
     pub fn finish(&mut self, seq: u32) -> bool {
         let next = *self.next.get_or_insert(seq);
         let possible = ahead(seq, next) >= 0;
@@ -148,7 +150,7 @@ impl Reassembler {
         possible
     }
 
-    /// Whether all bytes up to the FIN are out.
+    /// Whether all bytes up to the FIN were delivered.
     pub fn finished(&self) -> bool {
         self.end.is_some() && self.end == self.next
     }
@@ -158,17 +160,17 @@ impl Reassembler {
         !self.early.is_empty()
     }
 
-    /// What [`Reassembler::acknowledged`] does if there are no early segments.
+    /// Does what [`Reassembler::acknowledged`] does if there are no early segments.
     pub fn note_acknowledged(&mut self, ack: u32) {
         (self.acked, self.receiver_heard) = (Some(ack), true);
     }
 
-    /// The receiver acknowledged everything before `ack`. When its segment carries data (`answers`) holes before `ack` become gaps at once,
-    /// so that no answer is read before its request.
+    /// Takes the receiver's acknowledgement of all bytes before `ack`. If the acknowledging segment has data
+    /// (`answers`), holes before `ack` become gaps at once, so that a response is not parsed before its request.
     pub fn acknowledged(&mut self, ack: u32, answers: bool, now: Timestamp, out: &mut dyn FnMut(Piece<'_>)) {
         self.note_acknowledged(ack);
         self.cover(now);
-        // Data of a SYN is the next piece, without a hole before it.
+        // The data of a SYN is the next piece, without a hole before it.
         let next = self.early.front().is_some_and(|first| Some(first.seq) == self.next && ahead(ack, first.seq) > 0);
         while self.covered.is_some() && (answers || next) {
             self.skip_hole(out);
@@ -176,7 +178,7 @@ impl Reassembler {
         }
     }
 
-    /// When [`Reassembler::expire`] has something to do.
+    /// When [`Reassembler::expire`] has to be called.
     pub fn deadline(&self) -> Option<Timestamp> {
         let first = self.early.front()?;
         match self.covered {
@@ -186,7 +188,7 @@ impl Reassembler {
         }
     }
 
-    /// Declares holes gaps whose time is over.
+    /// Turns holes whose time limit has passed into gaps.
     pub fn expire(&mut self, now: Timestamp, out: &mut dyn FnMut(Piece<'_>)) {
         while self.deadline().is_some_and(|due| due <= now) {
             self.skip_hole(out);
@@ -194,8 +196,9 @@ impl Reassembler {
         }
     }
 
-    /// Nothing will come any more: declares the holes gaps that the receiver acknowledged, or all of them if it is not in the capture.
-    /// What lies behind a hole that the receiver waits for was never read by it, and is dropped. Returns how many segments were.
+    /// Ends the direction. Holes that the receiver has acknowledged become gaps, or all holes if the receiver is not
+    /// captured. Segments behind a hole for which the receiver still waits are dropped, because the receiver did not
+    /// read them. Returns their number.
     pub fn flush(&mut self, out: &mut dyn FnMut(Piece<'_>)) -> usize {
         while let Some(first) = self.early.front() {
             if self.receiver_heard && self.acked.is_none_or(|acked| ahead(acked, first.seq) <= 0) {
@@ -208,7 +211,8 @@ impl Reassembler {
         dropped
     }
 
-    /// Goes on at `seq`, whatever was expected. The bytes between are a gap; its length is a guess if `seq` is behind.
+    /// Continues at `seq`, whatever was expected. The bytes between are a gap; its length is a guess if `seq` is
+    /// behind.
     pub fn jump(&mut self, seq: u32, out: &mut dyn FnMut(Piece<'_>)) {
         let lost = self.next.map_or(1, |next| ahead(seq, next).max(1).cast_unsigned());
         self.forget();
@@ -230,7 +234,7 @@ impl Reassembler {
     fn hold(&mut self, segment: Early, next: u32) {
         let at = self.early.partition_point(|e| ahead(e.seq, next) < ahead(segment.seq, next));
         if self.early.get(at).is_some_and(|e| e.seq == segment.seq && e.wire >= segment.wire) {
-            return; // retransmitted while it waits
+            return; // a retransmission of a held segment
         }
         let time = segment.time;
         self.early_bytes += segment.data.len();
@@ -241,13 +245,13 @@ impl Reassembler {
         }
     }
 
-    /// Notes whether the receiver's last acknowledgement, seen at `now` or before, reaches the first early segment.
+    /// Notes whether the receiver's last acknowledgement, received at or before `now`, reaches the first early segment.
     fn cover(&mut self, now: Timestamp) {
         let reaches = self.early.front().zip(self.acked).is_some_and(|(first, acked)| ahead(acked, first.seq) >= 0);
         self.covered = if reaches { self.covered.or(Some(now)) } else { None };
     }
 
-    /// Delivers the new bytes of a segment that begins at the next byte or before it. Returns whether it had any.
+    /// Delivers the new bytes of a segment that begins at or before the next byte. Returns whether there were any.
     fn deliver(&mut self, seq: u32, data: &[u8], wire: u32, time: Timestamp, out: &mut dyn FnMut(Piece<'_>)) -> bool {
         let next = self.next.unwrap_or(seq);
         let old = next.wrapping_sub(seq);
@@ -266,7 +270,7 @@ impl Reassembler {
         true
     }
 
-    /// Moves `next`. A FIN that was said to lie before it was none.
+    /// Moves `next`. If a FIN was noted before that position, it was not a real one.
     fn advance(&mut self, next: u32) {
         (self.next, self.delivered) = (Some(next), true);
         if self.end.is_some_and(|end| ahead(next, end) > 0) {
@@ -281,7 +285,7 @@ impl Reassembler {
         {
             self.early_bytes -= first.data.len();
             self.deliver(first.seq, &first.data, first.wire, first.time, out);
-            // The time of the next hole counts from the arrival of the segment behind it.
+            // The time limit of the next hole starts when the segment behind it arrived.
             self.covered = None;
             if let Some(second) = self.early.front().map(|second| second.time) {
                 self.cover(second);
@@ -289,7 +293,7 @@ impl Reassembler {
         }
     }
 
-    /// Declares the first hole a gap, and delivers what it held up.
+    /// Turns the first hole into a gap, and delivers the segments behind it.
     fn skip_hole(&mut self, out: &mut dyn FnMut(Piece<'_>)) {
         if let (Some(first), Some(next)) = (self.early.front(), self.next) {
             let lost = first.seq.wrapping_sub(next);
@@ -306,7 +310,7 @@ impl Reassembler {
 mod tests {
     use super::*;
 
-    /// Plays `(seq, data)` and writes what comes out: bytes as they are, gaps as `<n>`.
+    /// Runs `(seq, data)` segments through a reassembler and formats the output: bytes as they are, gaps as `<n>`.
     fn play(start: u32, segments: &[(u32, &[u8])]) -> String {
         let (mut order, mut out) = (Reassembler::default(), String::new());
         let mut write = |piece: Piece<'_>| match piece {
@@ -432,7 +436,7 @@ mod tests {
             order.note_acknowledged(1);
             order.segment(11, b"late", 4, Timestamp(0), out);
             order.acknowledged(15, false, Timestamp(5), out);
-            // An acknowledgement that does not cover it any more was forged before, or is older.
+            // An acknowledgement that no longer covers the segment: the earlier one was forged, or this one is older.
             order.acknowledged(1, false, Timestamp(6), out);
             assert_eq!(order.deadline(), None);
             order.acknowledged(15, false, Timestamp(7), out);

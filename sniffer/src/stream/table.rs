@@ -1,5 +1,5 @@
-//! The table of a worker's connections: finds the one that a segment belongs to, evicts connections when there are too many or they hold too much,
-//! ends idle ones, and runs timers. The order of eviction is in [`super::order`].
+//! The table of a worker's connections: finds the connection of a segment, evicts connections when there are too many
+//! or they hold too many bytes, ends idle ones, and runs timers. [`super::order`] has the order of eviction.
 
 use super::{
     Env,
@@ -23,28 +23,30 @@ use std::{
     time::Duration,
 };
 
-/// Connections of one worker that are not over.
+/// Most connections of one worker, without those that have ended.
 const MOST_CONNECTIONS: usize = 100_000;
-/// Without a packet for this long a connection is over: a parser that joins again later misses nothing.
+/// A connection ends if there is no packet for this time. A parser that starts later in the same connection misses
+/// nothing.
 const IDLE: Duration = Duration::from_secs(60);
-/// A connection whose parser remembers something lasts so long: database sessions pause.
+/// The same for a connection whose parser has state: database sessions can pause for long.
 const LONG_IDLE: Duration = Duration::from_secs(3600);
-/// Of all connections and of all bytes, one in so many may be idle ones that are kept because their parser remembers something.
+/// At most this fraction (one in so many) of all connections and of all bytes may belong to idle connections that are
+/// kept because their parser has state.
 const REMEMBERED: usize = 4;
-/// Connections that stay in the table after their end, so that late retransmissions do not open a new one.
+/// Most ended connections that stay in the table, so that late retransmissions do not open new ones.
 const MOST_OVER: usize = 4096;
-/// And for how long: twice the time a segment may live in practice.
+/// How long ended connections stay: twice the lifetime of a segment in practice.
 const OVER: Duration = Duration::from_secs(60);
-/// Half-open connections are evicted first when all of them hold at least one byte in so many. Where they hold less, evicting them would free nothing
-/// to speak of.
+/// Half-open connections are evicted first if together they hold at least this fraction (one in so many) of the bytes.
+/// If they hold less, evicting them would free too little.
 const HALF_OPEN_PART: usize = 8;
-/// Timers of connections that are gone are dropped when there are so many more timers than connections.
+/// Timers of removed connections are deleted when there are this many more timers than connections.
 const STALE_TIMERS: usize = 1024;
 
-/// What the packets of a connection have in common.
+/// The key of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Key {
-    /// The lower one first.
+    /// The lower end first.
     ends: [(IpAddr, u16); 2],
     realm: Realm,
 }
@@ -52,7 +54,7 @@ struct Key {
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.ends.hash(state);
-        // Plain traffic is hashed by its ends alone.
+        // Plain traffic is hashed by its ends only.
         if self.realm != Realm::default() {
             self.realm.hash(state);
         }
@@ -60,37 +62,37 @@ impl Hash for Key {
 }
 
 impl Key {
-    /// How capture knows the connection. [`FlowKey`] has the ends in the same order.
+    /// The key of the connection for verdicts. [`FlowKey`] has the ends in the same order.
     fn flow(&self) -> FlowKey {
         let [a, b] = self.ends.map(|(ip, port)| SocketAddr::new(ip, port));
         FlowKey::new(self.realm, Transport::Tcp, a, b)
     }
 }
 
-/// The index of a slot, and which of its successive connections is meant (see [`Slot::turn`]).
+/// Index of a slot, and the number of the connection in it (see [`Slot::turn`]).
 type Place = (usize, u32);
 
 struct Slot {
     connection: Box<Connection>,
     key: Key,
-    /// Counts the connections that had this slot, so that a timer of an earlier one does not wake this one.
+    /// Number of connections that used this slot, so that a timer of an earlier one is not applied to this one.
     turn: u32,
-    /// Which halves sent something: a bit each.
+    /// The halves that have sent packets, one bit each.
     seen: u8,
-    /// Whether data was seen.
+    /// Whether data was captured.
     data: bool,
-    /// When the last packet came; of a connection that is over, when it ended.
+    /// Time of the last packet, or of the end if the connection has ended.
     last: Timestamp,
-    /// The number of the last use: [`Streams::uses`] then.
+    /// The value of [`Streams::uses`] at the last use.
     used: u64,
-    /// The earliest timer that was set.
+    /// The earliest timer that is set.
     armed: Option<Timestamp>,
     /// Bytes held, as counted in `Streams::held`.
     held: usize,
 }
 
 impl Slot {
-    /// The class of a connection that is in use.
+    /// The class of a connection that has not ended.
     fn class(&self) -> Class {
         if self.connection.is_over() {
             Class::Over
@@ -111,16 +113,17 @@ pub struct Streams {
     free: Vec<Place>,
     order: Order,
     timers: BinaryHeap<Reverse<(Timestamp, Place)>>,
-    /// The sum of what all connections hold.
+    /// Bytes held by all connections.
     held: usize,
-    /// Packets that were taken.
+    /// Number of packets handled.
     uses: u64,
     opened: u64,
-    /// The number of the last connection that was open at [`Streams::count_earlier`], and how many of those still are.
+    /// The number of the last connection that was open at [`Streams::count_earlier`], and how many of those are still
+    /// open.
     last_earlier: u64,
     earlier: usize,
     most: usize,
-    /// Bytes that connections may hold together.
+    /// Most bytes that all connections may hold together.
     budget: usize,
     share: Share,
 }
@@ -132,17 +135,17 @@ impl Default for Streams {
 }
 
 impl Streams {
-    /// What a connection takes that holds nothing yet.
+    /// Bytes of a connection that holds nothing yet.
     pub const PER_CONNECTION: usize = size_of::<Option<Slot>>() + size_of::<Connection>();
 
-    /// Connections within the share of a worker.
+    /// Makes a table with the limits of a worker's share of the memory.
     pub fn within(share: Share) -> Self {
-        // So many that hold nothing take half of the share at the most, with the tables' entries.
+        // Connections that hold nothing take at most half of the share, including the entries of the tables.
         let most = MOST_CONNECTIONS.min(share.state() / (4 * Self::PER_CONNECTION));
         Self { share: share.clone(), ..Self::new(most, share.state()) }
     }
 
-    /// At most `most` connections that are not over, which hold at most `budget` bytes.
+    /// Makes a table of at most `most` connections that have not ended, which hold at most `budget` bytes.
     pub fn new(most: usize, budget: usize) -> Self {
         Self {
             by_key: HashMap::default(),
@@ -161,39 +164,40 @@ impl Streams {
         }
     }
 
-    /// Connections that are known.
+    /// Number of connections in the table.
     pub fn len(&self) -> usize {
         self.by_key.len()
     }
 
-    /// Whether none is known.
+    /// Whether the table is empty.
     pub fn is_empty(&self) -> bool {
         self.by_key.is_empty()
     }
 
-    /// Bytes that all connections hold, and the table itself.
+    /// Bytes of the table and of all connections.
     pub fn held(&self) -> usize {
         let timers = self.timers.capacity() * size_of::<Reverse<(Timestamp, Place)>>();
         self.held + self.by_key.allocation_size() + self.order.held() + timers + self.free.capacity() * size_of::<Place>()
     }
 
-    /// Bytes that the connections hold beyond what each of them takes.
+    /// Bytes that the connections hold in addition to [`Streams::PER_CONNECTION`] each.
     #[cfg(test)]
     pub(super) fn held_beyond(&self) -> usize {
         self.held - self.len() * Self::PER_CONNECTION
     }
 
-    /// From here on [`Streams::earlier`] counts the connections that are open now.
+    /// Marks the connections that are open now for [`Streams::earlier`].
     pub fn count_earlier(&mut self) {
         (self.last_earlier, self.earlier) = (self.opened, self.len());
     }
 
-    /// How many of the connections are left that were open at the last [`Streams::count_earlier`].
+    /// Number of connections that were open at the last [`Streams::count_earlier`] and still are.
     pub fn earlier(&self) -> usize {
         self.earlier
     }
 
-    /// Takes a segment from `source` to `destination` that came through `realm`. Without a claim of a protocol it opens no connection. Returns the number of its connection.
+    /// Handles a segment from `source` to `destination` in `realm`. Without a `claim` of a protocol it opens no
+    /// connection. Returns the number of its connection.
     pub fn segment(
         &mut self,
         source: SocketAddr,
@@ -223,7 +227,7 @@ impl Streams {
                 self.slots[at].as_mut()?.connection.begin(with);
                 at
             }
-            // An acknowledgement, FIN or reset without data opens no connection.
+            // A segment without data and without SYN opens no connection.
             (None, None) if segment.wire_payload == 0 && !segment.flags.syn() => return None,
             (None, None) => self.open(key, half, source, destination, claim?, env),
         };
@@ -303,14 +307,14 @@ impl Streams {
         }
     }
 
-    /// The one of a class that was not used for longest, if that is at least `timeout` ago.
+    /// The connection of a class that has not been used for the longest time, if that is at least `timeout`.
     fn oldest(&self, class: Class, timeout: Duration, now: Timestamp) -> Option<usize> {
         let at = self.order.oldest(class)?;
         let slot = self.slots.get(at)?.as_ref()?;
         (slot.last.after(timeout) <= now).then_some(at)
     }
 
-    /// Ends all connections: the input is at its end.
+    /// Ends all connections at the end of the input.
     pub fn finish(&mut self, env: &mut Env<'_>) {
         let mut open: Vec<(u64, usize)> = self.slots.iter().enumerate().filter_map(|(at, slot)| Some((slot.as_ref()?.used, at))).collect();
         open.sort_unstable();
@@ -344,8 +348,8 @@ impl Streams {
         at
     }
 
-    /// The class whose oldest is evicted when there are too many connections: half-open ones first, then whichever was silent longest, and those
-    /// that remember something last.
+    /// The class from which to evict if there are too many connections: half-open ones first, then the class whose
+    /// oldest entry has not been used for the longest time, and last those with parser state.
     fn first_in_number(&self) -> Option<Class> {
         if self.order.len(Class::HalfOpen) > 0 {
             return Some(Class::HalfOpen);
@@ -355,7 +359,7 @@ impl Streams {
         live.or_else(|| self.order.oldest(Class::Remembered).map(|_| Class::Remembered))
     }
 
-    /// The class whose oldest is evicted when connections hold too much.
+    /// The class from which to evict if connections hold too many bytes.
     fn first_in_bytes(&self) -> Option<Class> {
         let (len, bytes) = (|class| self.order.len(class), |class| self.order.bytes(class));
         if len(Class::HalfOpen) > 0 && bytes(Class::HalfOpen) >= self.held / HALF_OPEN_PART {
@@ -365,7 +369,7 @@ impl Streams {
         classes.into_iter().chain([Class::HalfOpen, Class::Remembered, Class::Over]).find(|class| len(*class) > 0)
     }
 
-    /// Evicts the connection of a class that was silent longest.
+    /// Evicts the connection of a class that has not been used for the longest time.
     fn evict(&mut self, class: Class, env: &mut Env<'_>) {
         let Some(at) = self.order.oldest(class) else { return };
         let (counter, kind) = match class {
@@ -379,7 +383,7 @@ impl Streams {
         self.end(at, Close::Evicted, env);
     }
 
-    /// Ends a connection if it is not over, and removes it.
+    /// Ends a connection if it has not ended, and removes it.
     fn end(&mut self, at: usize, why: Close, env: &mut Env<'_>) {
         if let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) {
             if !slot.connection.is_over() {
@@ -399,9 +403,9 @@ impl Streams {
         }
     }
 
-    /// After a call of a connection: counts anew what it holds, hands over its verdicts and sets its timer. `used`: the call was for a packet, or
-    /// ended the connection. The timer is later than `now`: else a parser that always asks to be woken at once would never let
-    /// [`Streams::advance`] return.
+    /// Updates the table after a call of a connection: its bytes, its verdicts and its timer. `used`: the call was for
+    /// a packet, or ended the connection. The timer is set later than `now`, because otherwise a parser that always
+    /// asks for an immediate timer would keep [`Streams::advance`] running forever.
     fn settle(&mut self, at: usize, used: bool, env: &mut Env<'_>) {
         let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) else { return };
         let before = std::mem::replace(&mut slot.held, Self::PER_CONNECTION + slot.connection.held());
@@ -444,7 +448,7 @@ impl Streams {
         }
     }
 
-    /// Evicts until every bound is kept.
+    /// Evicts connections until all limits are met.
     #[inline]
     fn make_room(&mut self, env: &mut Env<'_>) {
         if self.held() > self.budget {

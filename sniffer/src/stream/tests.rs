@@ -1,4 +1,5 @@
-//! The table and its connections: segments in, calls of a parser out. The parser here does what the data tells it, and writes down each call.
+//! Tests of the table and its connections: segments in, parser calls out. The test parser is controlled by the data and
+//! records each call.
 
 mod verdicts;
 
@@ -17,17 +18,17 @@ use std::{
 const SYN: u8 = 0x02;
 const FIN: u8 = 0x11;
 const RST: u8 = 0x14;
-/// With PSH, as in segments of data.
+/// With PSH, as on segments with data.
 const ACK: u8 = 0x18;
 const SECOND: u64 = 1_000_000_000;
 
-/// What happened, in order.
+/// The recorded calls, in order.
 type Calls = Arc<Mutex<Vec<String>>>;
 
-/// Makes parsers that obey their data.
+/// Makes parsers that are controlled by their data.
 struct Obeys {
     calls: Calls,
-    /// Connections with a parser so far.
+    /// Number of connections that have a parser.
     parsers: Arc<Mutex<usize>>,
     name: &'static str,
 }
@@ -92,7 +93,7 @@ impl StreamParser for Obedient {
 
     fn on_timer(&mut self, cx: &mut Context<'_>) {
         self.note(&format!("timer at {}", cx.now().0));
-        // At once again: the table must not run in circles.
+        // An immediate timer: the table must not loop forever.
         cx.wake_at(cx.now());
     }
 
@@ -156,7 +157,7 @@ impl Bench {
         f(&mut self.streams, &mut env)
     }
 
-    /// A segment between client `c` and the server; returns the number of its connection.
+    /// Sends a segment between client `c` and the server; returns the number of its connection.
     fn segment(&mut self, c: u16, to_server: bool, flags: u8, seq: u32, payload: &[u8]) -> Option<u64> {
         let claim = Some(Claim { set: 1, to_server });
         self.raw(Realm::default(), claim, c, to_server, TcpFlags(flags), seq, payload, payload.len() as u32)
@@ -190,7 +191,7 @@ impl Bench {
         self.with(|streams, env| streams.segment(source, destination, realm, claim, &tcp, env))
     }
 
-    /// Data from client `c`.
+    /// Sends data from client `c`.
     fn data(&mut self, c: u16, seq: u32, payload: &[u8]) -> Option<u64> {
         self.segment(c, true, ACK, seq, payload)
     }
@@ -231,7 +232,7 @@ fn the_connection_that_has_been_silent_longest_is_evicted() {
 #[test]
 fn what_connections_hold_is_counted() {
     let mut b = bench();
-    // Kept for the parser, with its time, and early segments: both count, with the parser.
+    // Bytes kept for the parser with their times, early segments and the parser all count.
     b.data(1, 0, b"need 2000");
     b.data(1, 9, &[b'x'; 400]);
     let first = b.streams.held_beyond();
@@ -323,7 +324,7 @@ fn nothing_begins_with_an_acknowledgement_and_a_scan_costs_no_parser() {
     b.segment(1, true, SYN, 0, b"");
     b.segment(1, false, RST, 0, b"");
     assert_eq!((b.totals.connections, b.calls()), (1, vec![]));
-    // A connection of which only the end is seen has a parser all the same, when there is data.
+    // A connection of which only the end is captured gets a parser if there is data.
     b.segment(2, true, FIN, 0, b"a");
     assert_eq!(b.calls(), ["http1 >a", "http1 >Fin"]);
 }
@@ -372,7 +373,7 @@ fn early_segments_are_delivered_before_the_end() {
     b.data(1, 11, b"late");
     assert_eq!((b.calls().len(), b.totals.early), (0, 1));
     b.segment(1, false, RST, 0, b"");
-    // The parser is made with the first data, after the gap: it joins there.
+    // The parser is made with the first data, which is behind the gap.
     assert_eq!(b.calls(), ["http1 >late", "http1 >Reset", "http1 <Reset"]);
     assert_eq!((b.totals.gaps, b.totals.gap_bytes), (1, 10));
 }
@@ -384,7 +385,7 @@ fn a_hole_is_a_gap_after_its_time() {
     b.data(1, 6, b"b");
     assert_eq!(b.at(4 * SECOND - 1).calls(), ["http1 >a"]);
     assert_eq!(b.at(4 * SECOND).calls(), ["http1 gap 5", "http1 >b"]);
-    // And one that cannot go on after it is left alone.
+    // A connection whose parser cannot continue after the gap is not analysed further.
     b.data(2, 0, b"fragile");
     b.raw(Realm::default(), None, 2, true, TcpFlags(ACK), 7, b"", 5);
     b.data(2, 12, b"ignored");
@@ -398,7 +399,7 @@ fn hand_overs_are_limited() {
     b.data(1, 0, b"over");
     b.data(1, 4, b"a");
     assert_eq!(b.calls(), ["http1 >over", "redis1 >a"], "bytes before the hand-over are the first one's");
-    // What is handed over unread is read at once, by one parser after the other.
+    // Unread data is passed at once from one parser to the next.
     b.data(2, 0, b"over 1");
     assert_eq!(b.calls(), ["http2 >over 1", "redis2 >over 1", "redis3 >over 1", "redis4 >over 1", "redis5 >over 1"]);
     assert_eq!((b.totals.done_with, b.verdicts()), (1, vec![Verdict::Shunt]));
