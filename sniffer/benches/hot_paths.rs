@@ -92,7 +92,7 @@ fn reassemble(bencher: Bencher<'_, '_>, numbers: &[u32]) {
     let data = vec![7; SEGMENT as usize];
     bencher.counter(BytesCount::new(u64::from(SEGMENT * SEGMENTS))).bench_local(|| {
         let mut reassembler = Reassembler::default();
-        reassembler.begin(0);
+        reassembler.begin(1);
         for number in numbers {
             reassembler.segment(1 + number * SEGMENT, &data, SEGMENT, Timestamp(0), &mut |piece| _ = black_box(piece));
         }
