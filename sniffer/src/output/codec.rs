@@ -66,13 +66,18 @@ impl Codec {
             Self::Format(format) => {
                 let event =
                     if format.needs_event() { serde_json::from_slice(&record.body).unwrap_or_default() } else { serde_json::Value::Null };
-                let Some(text) = format.text(record.route.time, &event) else { return false };
+                let Some(text) = format.line(record.route.time, &event, map) else { return false };
                 out.extend_from_slice(text.as_bytes());
             }
         }
         out.push(b'\n');
         true
     }
+}
+
+/// The text of a map in a format string: JSON with sorted keys, and escaped as in Packetbeat.
+fn map(map: &serde_json::Value) -> Option<String> {
+    String::from_utf8(escape(map.to_string().as_bytes())).ok()
 }
 
 /// Escapes the characters of a JSON document that have a meaning in HTML. They occur only inside strings, so the JSON is not parsed.
@@ -159,6 +164,8 @@ mod tests {
         assert_eq!(written(r#"{"json":{"pretty":true}}"#, body).unwrap(), pretty);
         assert_eq!(written(r#"{"format":{"string":"%{[a.b]:list} %{[a]:map} %{+yyyy}"}}"#, body).unwrap(), "list map 1970\n");
         assert_eq!(written(r#"{"format":{"string":"%{[a.b]}"}}"#, body), None);
+        let shown = written(r#"{"format":{"string":"%{[m]}"}}"#, r#"{"m":{"b":"<&>","a":[1]}}"#);
+        assert_eq!(shown.as_deref(), Some("{\"a\":[1],\"b\":\"\\u003c\\u0026\\u003e\"}\n"));
         assert_eq!(written(r#"{"format":{"string":"%{[nothing]}"}}"#, body), None);
     }
 }

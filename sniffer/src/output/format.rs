@@ -87,8 +87,17 @@ impl Format {
         self.0.iter().any(|piece| matches!(piece, Piece::Field(..)))
     }
 
-    /// The text for one event; `None` when a field without a default is missing, null, a list or a map.
+    /// The text for one event, for names such as those of indices. `None` when a field without a default is missing, null, a list or a map.
     pub fn text(&self, time: Timestamp, event: &Value) -> Option<String> {
+        self.formatted(time, event, |_| None)
+    }
+
+    /// The text for one event, for documents. As in Packetbeat a map without a default is a text there: the one that `map` makes of it.
+    pub fn line(&self, time: Timestamp, event: &Value, map: fn(&Value) -> Option<String>) -> Option<String> {
+        self.formatted(time, event, map)
+    }
+
+    fn formatted(&self, time: Timestamp, event: &Value, map: fn(&Value) -> Option<String>) -> Option<String> {
         let mut text = String::new();
         for piece in &self.0 {
             match piece {
@@ -98,6 +107,7 @@ impl Format {
                     (Some(Value::String(value)), _) => text.push_str(value),
                     (Some(value @ (Value::Bool(_) | Value::Number(_))), _) => write!(text, "{value}").ok()?,
                     (_, Some(default)) => text.push_str(default),
+                    (Some(value @ Value::Object(_)), None) => text.push_str(&map(value)?),
                     _ => return None,
                 },
             }
@@ -183,6 +193,12 @@ mod tests {
         ] {
             assert_eq!(Format::parse(format).unwrap().text(time, &event).as_deref(), expected, "{format}");
         }
+        let line = |format: &str| {
+            let event = json!({"m": {"a": 1}, "l": [1]});
+            Format::parse(format).unwrap().line(time, &event, |map| Some(map.to_string()))
+        };
+        assert_eq!(line("x%{[m]}").as_deref(), Some(r#"x{"a":1}"#));
+        assert_eq!((line("%{[m]:d}").as_deref(), line("%{[l]:d}").as_deref(), line("%{[l]}")), (Some("d"), Some("d"), None));
         let long = Format::parse(&format!("%{{+{}}}", "y".repeat(70_000))).unwrap().text(time, &event).unwrap();
         assert_eq!((long.len(), long.trim_start_matches('0')), (MAX_WIDTH, "2000"));
         assert!(Format::parse("%{[a").is_err());
