@@ -200,6 +200,60 @@ pub fn check(protocol: &Protocol, conversation: &Conversation) {
     assert!(wrong.is_empty(), "{}: {wrong:#?}", protocol.name);
 }
 
+/// What a parser says it holds is at least so many hundredths of what it has allocated.
+const LEAST: usize = 90;
+/// And at most so many: shared memory is counted by each that shares it.
+const MOST: usize = 200;
+/// Bytes that do not matter: the scratch memory of the sink, names of counters.
+const SLACK: usize = 4 << 10;
+
+/// Sends requests that are not answered, and compares [`StreamParser::held`] or [`Plugin::held`] with what was allocated meanwhile. Returns what is wrong.
+fn compare_with_allocated(protocol: &Protocol, what: &str, request: fn(u16) -> Vec<u8>) -> Option<String> {
+    let mut subject = Subject::new(protocol);
+    let before = subject.held();
+    let allocated = allocation_counter::measure(|| {
+        for n in 0..REQUESTS {
+            let _ = subject.message(ToServer, &request(n));
+        }
+    });
+    let (held, allocated) = (subject.held() - before, usize::try_from(allocated.bytes_current).unwrap_or(0));
+    let within = held + SLACK >= allocated * LEAST / 100 && held <= allocated * MOST / 100 + SLACK;
+    (!within).then(|| format!("{}, {what}: says {held} bytes, has allocated {allocated}", protocol.name))
+}
+
+/// The shortest request of a protocol: what each costs besides its bytes is the most of it.
+fn short(protocol: &str) -> Option<fn(u16) -> Vec<u8>> {
+    Some(match protocol {
+        "amqp" => |_| b"\x01\0\x01\0\0\0\x0d\0\x32\0\x0a\0\0\x01q\0\0\0\0\0\xce".to_vec(),
+        "cassandra" => |n| [b"\x04\0", &n.to_be_bytes()[..], b"\x05\0\0\0\0"].concat(),
+        "http" => |_| b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+        "memcache" => |_| b"get a\r\n".to_vec(),
+        "mongodb" => |n| {
+            [&b"\x2a\0\0\0"[..], &u32::from(n).to_le_bytes(), b"\0\0\0\0\xdd\x07\0\0\0\0\0\0\0\x15\0\0\0\x10ping\0\x01\0\0\0\x02$db\0\0"]
+                .concat()
+        },
+        "mysql" => |_| b"\x02\0\0\0\x03x".to_vec(),
+        "nfs" => |n| {
+            let call = [u32::from(n), 0, 2, 100_003, 3, 0, 0, 0, 0, 0].map(u32::to_be_bytes).concat();
+            [&(0x8000_0000 | call.len() as u32).to_be_bytes()[..], &call].concat()
+        },
+        "pgsql" => |_| b"B\0\0\0\x0c\0\0\0\0\0\0\0\0".to_vec(),
+        "redis" => |_| b"*1\r\n$1\r\nA\r\n".to_vec(),
+        "thrift" => |n| [b"\0\0\0\x0e\x80\x01\0\x01\0\0\0\x01p", &u32::from(n).to_be_bytes()[..], b"\0"].concat(),
+        _ => return None,
+    })
+}
+
+#[test]
+fn held_is_what_was_allocated() {
+    let mut wrong = Vec::new();
+    for protocol in PROTOCOLS {
+        wrong.extend(conversation(protocol.name).and_then(|c| compare_with_allocated(protocol, "long requests", c.request)));
+        wrong.extend(short(protocol.name).and_then(|request| compare_with_allocated(protocol, "short requests", request)));
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 #[test]
 fn held_follows_what_waits() {
     for protocol in PROTOCOLS {
