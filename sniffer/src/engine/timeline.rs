@@ -76,8 +76,11 @@ impl Timeline {
     pub(super) fn release(&mut self, next: Option<Timestamp>) -> Option<Waiting> {
         let mut waiting = self.waiting.take()?;
         if next.is_some_and(|next| next.after(LATE) < waiting.time) {
-            self.step("a frame was {} s ahead of those before and after it; its time is taken as theirs", waiting.time.since(self.now));
-            waiting.time = self.now;
+            self.step(
+                "a frame was {} s ahead of those before and after it; it takes the time between theirs",
+                waiting.time.since(self.now),
+            );
+            waiting.time = Timestamp(self.now.0 + next.map_or(0, |next| next.since(self.now)) / 2);
         }
         self.now = self.now.max(waiting.time);
         Some(waiting)
@@ -170,9 +173,14 @@ mod tests {
             ifindex: 0,
             segments: Segments::default(),
         };
-        for (next, time, steps) in
-            [(Some(at(5001)), 5000, 1), (Some(at(8601)), 8600, 0), (Some(at(8595)), 8600, 0), (Some(at(20_000)), 8600, 0), (None, 8600, 0)]
-        {
+        for (next, time, steps) in [
+            (Some(at(5002)), 5001, 1),
+            (Some(at(4999)), 5000, 1),
+            (Some(at(8601)), 8600, 0),
+            (Some(at(8595)), 8600, 0),
+            (Some(at(20_000)), 8600, 0),
+            (None, 8600, 0),
+        ] {
             let mut timeline = Timeline::default();
             assert_eq!((timeline.frame(at(5000), 0), timeline.frame(at(8600), 0)), (Meaning::Next, Meaning::Unsure));
             timeline.wait(&frame(8600));

@@ -150,7 +150,7 @@ cases! {
     "TLS empty records", 443, b"", AsSent, |n| filled(b"", b"\x16\x03\x01\0\0", n);
     "TLS no record", 443, b"", AsSent, |n| filled(b"", b"HELO\r\n", n);
     "TLS application data", 443, b"", AsSent, |n| filled(b"", &[b"\x17\x03\x03\x40\0", &[b'a'; 16_384][..]].concat(), n);
-    "DNS over TCP", 53, b"", AsSent, |n| filled(b"", &[b"\xfd\xe8\0\x01\x81\x80\0\x01\x0f\xa0\0\0\0\0\x01a\0\0\x01\0\x01", &b"\xc0\x0c\0\x01\0\x01\0\0\0\0\0\x04abcd".repeat(4061)[..64_981]].concat(), n);
+    "DNS over TCP", 53, b"", AsSent, |n| filled(b"", &[b"\xfd\xe8\0\x01\x81\x80\0\x01\x0f\xa0\0\0\0\0\x01a\0\0\x01\0\x01", &b"\xc0\x0c\0\x01\0\x01\0\0\0\0\0\x04abcd".repeat(4062)[..64_981]].concat(), n);
     "DNS short messages", 53, b"", AsSent, |n| filled(b"", b"\0\x13\0\x01\x01\0\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01", n);
     "DNS no message", 53, b"", AsSent, |n| filled(b"", b"\xff", n);
     "probe: HTTP target", SHARED, b"", Connections, |n| filled(b"GET /", b"a", n);
