@@ -1,4 +1,4 @@
-//! What a parser is told of the moment it is called, and what it may do: report, count, ask to be woken.
+//! The context of a parser call: information about the moment, and what the parser may do (report, count, set a timer).
 
 use crate::{
     event::Head,
@@ -9,12 +9,13 @@ use crate::{
 use serde::Serialize;
 use std::collections::VecDeque;
 
-/// What became of the bytes that the last [`super::Progress::Consumed`] of this direction had declared unwanted beyond its data.
+/// What happened to the bytes that the last [`super::Progress::Consumed`] of this direction declared unwanted beyond
+/// its data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Skipped {
-    /// Bytes that were on the wire and in the capture.
+    /// Number of bytes that were captured.
     pub seen: u64,
-    /// Bytes that were missing in the capture.
+    /// Number of bytes that were missing in the capture.
     pub lost: u64,
 }
 
@@ -60,12 +61,12 @@ impl Times {
     }
 }
 
-/// Lent to a parser or plugin for the length of one call.
+/// Lent to a parser or plugin for one call.
 pub struct Context<'a> {
     now: Timestamp,
     peers: &'a mut Peers,
     skipped: Skipped,
-    /// `None`: all of the data came now.
+    /// `None`: all data arrived now.
     times: Option<&'a Times>,
     publisher: PublisherId,
     sink: &'a mut Sink,
@@ -75,40 +76,41 @@ pub struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// For a call at `now` about the conversation between `peers`. Events go to `publisher` of `sink`. `strict`: see [`Context::strict`].
+    /// Makes the context of a call at `now` about the conversation between `peers`. Events go to `publisher` of `sink`.
+    /// For `strict` see [`Context::strict`].
     pub fn new(now: Timestamp, peers: &'a mut Peers, sink: &'a mut Sink, publisher: PublisherId, strict: bool) -> Self {
         Self { now, peers, skipped: Skipped::default(), times: None, publisher, sink, wake: None, strict, missing: 0 }
     }
 
-    /// With what became of skipped bytes of the direction that the call is about.
+    /// Adds what happened to skipped bytes of the direction of the call.
     #[must_use]
     pub fn with_skipped(mut self, skipped: Skipped) -> Self {
         self.skipped = skipped;
         self
     }
 
-    /// With the times of the parts of the data that the call is about.
+    /// Adds the times of the parts of the data.
     #[must_use]
     pub fn with_times(mut self, times: &'a Times) -> Self {
         self.times = Some(times);
         self
     }
 
-    /// With a timer that was asked for earlier and has not fired.
+    /// Adds a timer that was set earlier and has not fired.
     #[must_use]
     pub fn with_wake(mut self, wake: Option<Timestamp>) -> Self {
         self.wake = wake;
         self
     }
 
-    /// With the number of bytes at the end of the datagram that were not captured.
+    /// Adds the number of bytes at the end of the datagram that were not captured.
     #[must_use]
     pub fn with_missing(mut self, missing: u32) -> Self {
         self.missing = missing;
         self
     }
 
-    /// For another conversation or another time within this call. A timer that is asked for there is not asked for here.
+    /// Makes a context for another conversation or another time within this call. A timer set there is not set here.
     pub fn about<'b>(&'b mut self, peers: &'b mut Peers, now: Timestamp) -> Context<'b> {
         Context {
             now,
@@ -123,7 +125,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The time of the frame that brought the newest data; of a timer, the time it was due.
+    /// The time of the frame that brought the newest data. For a timer, the time at which it was due.
     pub fn now(&self) -> Timestamp {
         self.now
     }
@@ -138,8 +140,9 @@ impl<'a> Context<'a> {
         self.skipped
     }
 
-    /// `packetbeat.compatibility: strict` while a file is read: what still waits for its other half when its connection ends is dropped
-    /// and not reported. The engine sees to that where no parser is called; at a FIN the parser does.
+    /// `packetbeat.compatibility: strict` while a file is read: a request or response that waits for its counterpart
+    /// when the connection ends is dropped, not reported. The engine ensures this where it calls no parser; at a FIN
+    /// the parser must do so.
     pub fn strict(&self) -> bool {
         self.strict
     }
@@ -149,12 +152,12 @@ impl<'a> Context<'a> {
         self.missing
     }
 
-    /// When the byte at `offset` of the data was on the wire (the frame's time of its first arrival).
+    /// When the byte at `offset` of the data was on the wire (time of the frame in which it first arrived).
     pub fn time_at(&self, offset: usize) -> Timestamp {
         self.times.and_then(|times| times.at(offset)).unwrap_or(self.now)
     }
 
-    /// Digits after the point of times in documents: 3, 6 or 9.
+    /// Number of fractional digits of times in documents: 3, 6 or 9.
     pub fn digits(&self) -> u8 {
         self.sink.digits()
     }
@@ -164,7 +167,7 @@ impl<'a> Context<'a> {
         self.sink.emit(self.publisher, self.peers, head, body);
     }
 
-    /// Reports a transaction of another conversation, one remembered by a plugin.
+    /// Reports a transaction of another conversation that a plugin has remembered.
     pub fn emit_for<B: Serialize>(&mut self, peers: &Peers, head: &Head<'_>, body: &B) {
         self.sink.emit(self.publisher, peers, head, body);
     }
@@ -174,18 +177,19 @@ impl<'a> Context<'a> {
         self.sink.count(self.publisher, name);
     }
 
-    /// Exchanges client and server: the first packet had named the wrong side. From the next call on directions are the other way round;
-    /// the caller exchanges what it keeps per direction itself, and the `dir` of the call at hand.
+    /// Swaps client and server, if the first packets indicated the wrong roles. Directions are swapped from the next
+    /// call on. The caller must swap its own state per direction, and the `dir` of the current call.
     pub fn flip(&mut self) {
         self.peers.flip();
     }
 
-    /// Asks for `on_timer` at that time of the packets' clock. The earliest wish counts; after the call it must be made again.
+    /// Sets the timer: `on_timer` is called at this packet time. If called several times, the earliest time is used.
+    /// The timer fires once.
     pub fn wake_at(&mut self, time: Timestamp) {
         self.wake = Some(self.wake.map_or(time, |earlier| earlier.min(time)));
     }
 
-    /// The earliest time asked for with [`Context::wake_at`].
+    /// The earliest time set with [`Context::wake_at`].
     pub fn wake(&self) -> Option<Timestamp> {
         self.wake
     }

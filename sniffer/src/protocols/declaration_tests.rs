@@ -1,4 +1,4 @@
-//! What protocols declare of their documents, held against the documents of all golden captures and against each other.
+//! Compares the declared fields of all protocols with the documents of all golden captures, and with each other.
 
 use super::PROTOCOLS;
 use crate::{
@@ -33,13 +33,13 @@ fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     found
 }
 
-/// The fields that documents of this type can have. `None`: no such type.
+/// The fields that documents of this type can have; `None` if there is no such type.
 fn fields_of(kind: &str) -> Option<[&'static [Field]; 2]> {
     let protocol = || PROTOCOLS.iter().find(|p| p.name == kind).map(|p| [TRANSACTION, p.fields]);
     if kind == "flow" { Some([flow::FIELDS, &[]]) } else { protocol() }
 }
 
-/// Whether Elasticsearch would index the value, and every value of a list, under this type.
+/// Whether Elasticsearch would index the value, or every value of a list, under this type.
 fn fits(kind: Kind, value: &Value) -> bool {
     match value {
         Value::Null => false,
@@ -61,7 +61,7 @@ fn fits(kind: Kind, value: &Value) -> bool {
     }
 }
 
-/// What is wrong with an object of a document, whose own name is `prefix`.
+/// Finds the errors in an object of a document. `prefix` is the object's name.
 fn check(fields: [&'static [Field]; 2], prefix: &str, object: &Map<String, Value>, wrong: &mut Vec<String>) {
     for (key, value) in object {
         let name = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
@@ -86,7 +86,7 @@ fn check(fields: [&'static [Field]; 2], prefix: &str, object: &Map<String, Value
     }
 }
 
-/// What is wrong with a document, by the fields that its `type` declares.
+/// Finds the errors in a document, by the fields that its `type` declares.
 pub fn faults(document: &Value) -> Vec<String> {
     let (Some(object), Some(kind)) = (document.as_object(), document["type"].as_str()) else {
         return vec![format!("no document: {document}")];
@@ -97,7 +97,7 @@ pub fn faults(document: &Value) -> Vec<String> {
     wrong
 }
 
-/// The fields of a document that its `type` does not declare, whatever their values.
+/// The fields of a document that its `type` does not declare.
 pub fn undeclared(document: &Value) -> Vec<String> {
     faults(document).into_iter().filter(|fault| fault.contains("is not declared")).collect()
 }

@@ -1,5 +1,6 @@
-//! Every parser tells how many bytes it holds. This plays a conversation of each protocol: while requests wait, the number grows at
-//! least by their bytes; once they are answered, nearly all is given back. A new protocol calls [`check`] in its own tests.
+//! Tests that the bytes reported by `held` are correct. A conversation of each protocol is played: while requests are
+//! pending, the number must grow at least by their bytes; after the responses nearly all must be freed. A new protocol
+//! calls [`check`] in its own tests.
 
 use super::{Close, Context, PROTOCOLS, Plugin, Progress, Protocol, StreamParser};
 use crate::{
@@ -10,20 +11,20 @@ use crate::{
 };
 use Direction::{ToClient, ToServer};
 
-/// Requests under way at once.
+/// Number of pending requests.
 const REQUESTS: u16 = 250;
 
-/// Requests that wait, and then their responses.
+/// Requests, and their responses.
 pub struct Conversation {
-    /// The request of that number.
+    /// Makes the request with this number.
     pub request: fn(u16) -> Vec<u8>,
-    /// The response to the request of that number.
+    /// Makes the response to the request with this number.
     pub response: fn(u16) -> Vec<u8>,
-    /// Bytes that each request keeps at least.
+    /// Minimum number of bytes kept per request.
     pub keeps: usize,
 }
 
-/// Messages of the given protocol. In DHCPv4 and SIP nothing waits.
+/// Messages of the given protocol. DHCPv4 and SIP keep no requests.
 fn conversation(protocol: &str) -> Option<Conversation> {
     let c = |request, response, keeps| Some(Conversation { request, response, keeps });
     match protocol {
@@ -76,7 +77,7 @@ fn conversation(protocol: &str) -> Option<Conversation> {
             |n| nfs(&[u32::from(n), 1, 0, 0, 0, 0, 0].map(u32::to_be_bytes).concat()),
             200,
         ),
-        // One handshake: a hello, and the alert that it is answered with.
+        // One handshake: a hello, and the alert in response.
         "tls" => c(
             |n| match n {
                 0 => [&[22, 3, 1, 3, 0xff, 1, 0, 3, 0xfb, 3, 3], &[7; 32][..], &[0, 3, 0xd2], &[0x13; 978], &[1, 0, 0, 0]].concat(),
@@ -99,7 +100,7 @@ fn echo(kind: u8, n: u16) -> Vec<u8> {
     [&[kind, 0, 0, 0, 0, 1][..], &n.to_be_bytes()].concat()
 }
 
-/// queue.declare and its answer.
+/// A queue.declare and its response.
 fn amqp(method: u8, arguments: &[u8]) -> Vec<u8> {
     [&[1, 0, 1], &(arguments.len() as u32 + 4).to_be_bytes()[..], &[0, 50, 0, method], arguments, &[0xce]].concat()
 }
@@ -125,7 +126,7 @@ fn nfs(record: &[u8]) -> Vec<u8> {
     [&(0x8000_0000 | record.len() as u32).to_be_bytes(), record].concat()
 }
 
-/// A protocol under test: over TCP one of its parsers, else the plugin.
+/// The protocol under test: one of its parsers for TCP, otherwise the plugin.
 struct Subject {
     plugin: Box<dyn Plugin>,
     parser: Option<Box<dyn StreamParser>>,
@@ -143,7 +144,7 @@ impl Subject {
         Self { plugin, parser, peers, sink: Sink::bare(Box::new(|_| ())) }
     }
 
-    /// Hands a message over; returns what is wrong with what became of it.
+    /// Passes a message to it; returns an error if the result is wrong.
     fn message(&mut self, dir: Direction, data: &[u8]) -> Option<String> {
         if data.is_empty() {
             return None;
@@ -175,7 +176,8 @@ impl Subject {
     }
 }
 
-/// Plays the conversation and compares [`StreamParser::held`] or [`Plugin::held`] before, in the middle and after it.
+/// Plays the conversation and compares [`StreamParser::held`] or [`Plugin::held`] before it, in the middle and after
+/// it.
 pub fn check(protocol: &Protocol, conversation: &Conversation) {
     let mut subject = Subject::new(protocol);
     let before = subject.held();
@@ -183,7 +185,7 @@ pub fn check(protocol: &Protocol, conversation: &Conversation) {
     let most = subject.held();
     wrong.extend((0..REQUESTS).filter_map(|n| subject.message(ToClient, &(conversation.response)(n))).take(1));
     if protocol.name == "tls" {
-        subject.close(); // a handshake is reported at its end
+        subject.close(); // a handshake is reported when the connection closes
     }
     let after = subject.held();
     subject.close();

@@ -1,7 +1,9 @@
-//! What every protocol implements, and the list of them. To add one: a folder, and one line in each list below.
+//! The interface that every protocol implements, and the list of protocols. A new protocol is a folder and one line in
+//! each of the two lists below.
 //!
-//! A protocol's folder has `wire.rs` (bytes → structs, pure), `mod.rs` (descriptor, configuration, state machine) and
-//! `event.rs` (struct → [`Head`](crate::event::Head) and the protocol's own fields). No protocol knows another.
+//! A protocol's folder has `wire.rs` (parses bytes to structs, without state), `mod.rs` (descriptor, configuration,
+//! state machine) and `event.rs` (from structs to a [`Head`](crate::event::Head) and the protocol's own fields). No
+//! protocol uses another.
 
 mod amqp;
 mod cassandra;
@@ -39,7 +41,7 @@ use crate::{
 use serde::Deserialize;
 use std::time::Duration;
 
-/// Every protocol there is, in the order of the reference configuration.
+/// All protocols, in the order of the reference configuration.
 #[rustfmt::skip]
 pub const PROTOCOLS: &[&Protocol] = &[
     &icmp::PROTOCOL,
@@ -59,46 +61,48 @@ pub const PROTOCOLS: &[&Protocol] = &[
     &sip::PROTOCOL,
 ];
 
-/// All that the rest of the program knows of a protocol.
+/// Everything that the rest of the program knows about a protocol.
 pub struct Protocol {
     /// The name in the configuration, and the `type` of its events.
     pub name: &'static str,
-    /// The ports of the shipped configuration.
+    /// The ports in the shipped configuration.
     pub ports: &'static [u16],
-    /// What carries it.
+    /// The transports that carry the protocol.
     pub transports: &'static [Transport],
-    /// Whether [`Protocol::ports`] apply where the configuration names the protocol and no ports. Otherwise it has none then.
+    /// Whether [`Protocol::ports`] apply if the configuration has the protocol without ports. Otherwise it then has no
+    /// ports.
     pub default_ports: bool,
-    /// Reads its options.
+    /// Opens a plugin with the options in the node.
     pub open: fn(&config::Node) -> Result<Box<dyn Plugin>, config::Error>,
-    /// Says whether a connection is of this protocol, on a port that several protocols share or that no protocol has to itself. Looks at
-    /// the first bytes of one direction.
+    /// Decides whether a connection is of this protocol, on a port that several protocols share or that none claims.
+    /// Gets the first bytes of one direction.
     pub probe: fn(Direction, &[u8]) -> Probe,
-    /// Every field that its events can have beside [`crate::event::TRANSACTION`], with its type. Conditions on fields that are missing
-    /// here are decided at start, the index template has these types, and the field tables in `docs/protocols` are made from them.
+    /// Every field that its events can have in addition to [`crate::event::TRANSACTION`], with its type. Conditions on
+    /// other fields are decided at start. The index template has these types, and the field tables in `docs/protocols`
+    /// are generated from them.
     pub fields: &'static [Field],
-    /// How its events are put into a line.
+    /// How its events are summarized in one line.
     pub summary: Summary,
 }
 
-/// What a protocol says of the first bytes of a connection.
+/// Result of a [`Protocol::probe`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probe {
-    /// It is this protocol.
+    /// The data is of this protocol.
     Yes,
-    /// It is not.
+    /// The data is not of this protocol.
     No,
-    /// So many bytes more will tell.
+    /// This many more bytes are needed to decide.
     More(usize),
 }
 
-/// The options that every protocol has.
+/// The options that all protocols have.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 pub struct Common {
-    /// Put the request's text into the document.
+    /// Add the request's text to the document.
     pub send_request: bool,
-    /// Put the response's text into the document.
+    /// Add the response's text to the document.
     pub send_response: bool,
     /// How long a request waits for its response, in packet time.
     #[serde(with = "config::duration")]
@@ -118,86 +122,91 @@ pub trait Plugin: Send {
         None
     }
 
-    /// One UDP datagram, or one ICMP message from its first byte on.
+    /// Handles a UDP datagram, or an ICMP message from its first byte on.
     fn on_datagram(&mut self, _dir: Direction, _data: &[u8], _cx: &mut Context<'_>) {}
 
-    /// The time asked for with [`Context::wake_at`] has come. Here `cx.peers()` is nobody: emit with [`Context::emit_for`].
+    /// Called when the timer set with [`Context::wake_at`] is due. `cx.peers()` is unspecified here: emit with
+    /// [`Context::emit_for`].
     fn on_timer(&mut self, _cx: &mut Context<'_>) {}
 
-    /// The end: no more packets will come. What still waits is reported, or lost.
+    /// Called at the end, when no more packets will come. Pending requests must be reported now.
     fn on_end(&mut self, _cx: &mut Context<'_>) {}
 
-    /// The plugins of this worker hold too much: gives up the request that has waited longest, and reports it as one without a response.
-    /// Returns false when none waits.
+    /// Called when the plugins of this worker hold too many bytes. Drops the request that has waited longest, and
+    /// reports it as one without a response. Returns false if there is none.
     fn evict(&mut self, _cx: &mut Context<'_>) -> bool {
         false
     }
 
-    /// Bytes that it has allocated for conversations, beyond its own `size_of`, as [`StreamParser::held`] counts them. Its parsers'
-    /// bytes are not among them.
+    /// Bytes allocated for conversations, in addition to its own `size_of`, counted as in [`StreamParser::held`]. Does
+    /// not include the bytes of its parsers.
     fn held(&self) -> usize;
 }
 
-/// Follows both directions of one TCP connection.
+/// Parses both directions of one TCP connection.
 pub trait StreamParser: Send {
-    /// `data` starts at the first byte of this direction that is not yet consumed; it is never empty.
+    /// Handles data. `data` starts at the first byte of this direction that is not consumed, and is never empty.
     fn on_data(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress;
 
-    /// `lost` bytes are missing before the next data of this direction; what was not consumed before them is gone too.
-    /// Not called where all of them had been declared unwanted by [`Progress::Consumed`].
+    /// Handles a gap: `lost` bytes are missing before the next data of this direction. Unconsumed data before the gap
+    /// has been dropped. Not called if [`Progress::Consumed`] declared all of the missing bytes unwanted.
     fn on_gap(&mut self, dir: Direction, lost: u64, cx: &mut Context<'_>) -> Recovery;
 
-    /// This direction is over. Called once per direction at the most; `Reset`, `Idle`, `EndOfInput` and `Evicted` come for both.
+    /// Called when this direction ends, at most once per direction. `Reset`, `Idle`, `EndOfInput` and `Evicted` are
+    /// reported for both directions.
     fn on_close(&mut self, dir: Direction, why: Close, cx: &mut Context<'_>);
 
-    /// Whether it waits on for the other side after a FIN of one: then it is told how that one ends even where a file is read as
-    /// Packetbeat does, which reports at the first FIN.
+    /// Whether the parser still waits for the other side after a FIN of one side. It is then told how that side ends
+    /// even with `packetbeat.compatibility: strict`, with which others report at the first FIN.
     fn outlives_fin(&self) -> bool {
         false
     }
 
-    /// The time asked for with [`Context::wake_at`] has come.
+    /// Called when the timer set with [`Context::wake_at`] is due.
     fn on_timer(&mut self, _cx: &mut Context<'_>) {}
 
-    /// Whether the connection holds what a parser that joins later could not find out (prepared statements, what was agreed upon at
-    /// its start). Such connections are kept through long pauses.
+    /// Whether the parser has state that a parser started later in the same connection could not recover (prepared
+    /// statements, parameters negotiated at the start). Such connections are kept through long pauses.
     fn remembers(&self) -> bool {
         false
     }
 
-    /// Bytes that it has allocated, beyond its own `size_of`: capacity, not length, with queues and what lies in them. Called after
-    /// each packet, so it takes constant time: [`kit`]'s queues keep the sum of what lies in them.
+    /// Bytes allocated by the parser, in addition to its own `size_of`: capacity, not length, including queues and
+    /// their contents. Called after each packet, so it must take constant time: the queues of [`kit`] keep the sum of
+    /// their contents.
     fn held(&self) -> usize;
 }
 
-/// What a parser made of its data.
+/// What a parser did with its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Done with `bytes`; not called again before `need` more than what is left over are there (0 is taken as 1).
+    /// The parser has consumed `bytes`. It is not called again before `need` more bytes than the remaining ones are
+    /// available (0 means 1).
     ///
-    /// `bytes` may run past the data: the rest is skipped and never buffered; the next call finds in [`Context::skipped`] how
-    /// much of it was seen and how much was lost.
+    /// `bytes` may exceed the data. The rest is then skipped and never buffered; the next call finds in
+    /// [`Context::skipped`] how much of it was captured and how much was lost.
     Consumed {
-        /// From the start of the data.
+        /// Counted from the start of the data.
         bytes: u64,
-        /// Beyond what is left over.
+        /// In addition to the unconsumed data.
         need: usize,
     },
     /// Done with `bytes`; not called again before `end` is found in what follows, or `most` bytes of it are there. For messages whose length
     /// only their end tells: the search goes on where it stopped, so that what comes in small parts is looked at once.
     Search {
-        /// From the start of the data.
+        /// Counted from the start of the data.
         bytes: usize,
         /// What is looked for behind them. It is not in the data yet.
         end: End,
         /// Bytes behind `bytes` after which it does not matter any more.
         most: usize,
     },
-    /// Nothing more of this connection is wanted, in either direction: it may be shunted.
+    /// The parser needs no more data of this connection, in either direction, so capture may stop to copy it.
     Done,
-    /// Not this protocol, or beyond repair: the connection is left alone from here on, and counted.
+    /// The data is not of this protocol or cannot be parsed. The connection is not analysed further, and is counted.
     GiveUp,
-    /// From `bytes` on it is the protocol of that name (STARTTLS): its parser takes over both directions.
+    /// From `bytes` on, the connection is of the protocol with this name (STARTTLS). Its parser takes over both
+    /// directions.
     HandOver {
         /// From the start of the data.
         bytes: u64,
@@ -236,32 +245,32 @@ impl End {
 }
 
 impl Progress {
-    /// Done with `bytes`; anything more is welcome.
+    /// The parser has consumed `bytes` and accepts any amount of further data.
     pub fn consumed(bytes: usize) -> Self {
         Self::Consumed { bytes: bytes as u64, need: 1 }
     }
 }
 
-/// Whether a parser can go on after a gap.
+/// Whether a parser can continue after a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recovery {
-    /// It goes on with the next data.
+    /// The parser continues with the next data.
     Resume,
-    /// It cannot: the connection is left alone from here on.
+    /// It cannot continue; the connection is not analysed further.
     GiveUp,
 }
 
-/// Why a direction is over.
+/// Why a direction ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Close {
-    /// A FIN, and all data before it was handed over.
+    /// A FIN, after all data before it was delivered.
     Fin,
     /// A RST from either side.
     Reset,
-    /// Nothing was seen for the time-out.
+    /// No packet was captured for the time-out.
     Idle,
-    /// The program ends, or the capture file does.
+    /// The program or the capture file ended.
     EndOfInput,
-    /// There was no room for it any more.
+    /// The connection was evicted to free memory.
     Evicted,
 }

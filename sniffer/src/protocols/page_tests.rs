@@ -1,6 +1,7 @@
-//! The field tables of `docs/protocols`: made from the declarations, and what else the pages say of fields held against them.
+//! The field tables of `docs/protocols`: generates them from the declarations, and checks the fields that the pages
+//! mention.
 //!
-//! `cargo xtask golden --accept` writes the tables anew.
+//! `cargo xtask golden --accept` writes the tables.
 
 use super::PROTOCOLS;
 use crate::{
@@ -12,7 +13,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 const BEGIN: &str = "<!-- made from the declared fields by `cargo xtask golden --accept` -->\n";
 const END: &str = "<!-- end of the declared fields -->\n";
 
-/// The table of the fields, one row for each type; fields that share all but their last name stand together.
+/// The table of the fields, with one row per type. Fields that differ only in the last part of the name are joined.
 fn table(fields: &[Field]) -> String {
     let shown: Vec<&Field> = fields.iter().filter(|field| !field.reserved).collect();
     let kinds: BTreeSet<_> = shown.iter().map(|field| field.kind.name()).collect();
@@ -43,7 +44,7 @@ fn table(fields: &[Field]) -> String {
     table + END
 }
 
-/// The page with this table in the place of the one it has, or at the end of its section `Fields`.
+/// The page with this table instead of its present one, or with the table at the end of the section `Fields`.
 fn with_table(page: &str, table: &str) -> Option<String> {
     if let (Some(begin), Some(end)) = (page.find(BEGIN), page.find(END)) {
         return Some(format!("{}{table}{}", page.get(..begin)?, page.get(end + END.len()..)?));
@@ -54,20 +55,20 @@ fn with_table(page: &str, table: &str) -> Option<String> {
     Some(format!("{}\n{table}{}", page.get(..end)?, page.get(end..)?))
 }
 
-/// `a.{b,c}.d` as `a.b.d` and `a.c.d`.
+/// Expands `a.{b,c}.d` to `a.b.d` and `a.c.d`.
 fn expanded(name: &str) -> Vec<String> {
     let (Some(open), Some(close)) = (name.find('{'), name.find('}')) else { return vec![name.to_owned()] };
     let (before, inner, after) = (&name[..open], &name[open + 1..close], &name[close + 1..]);
     inner.split(',').flat_map(|part| expanded(&format!("{before}{part}{after}"))).collect()
 }
 
-/// The names of fields that the prose of a page mentions in full and that the protocol does not have.
+/// Names of fields in the text of a page that the protocol does not have. Only full names are found.
 fn unknown_names(page: &str, fields: &[Field]) -> Vec<String> {
     let section = page.find("## Fields\n").map_or("", |at| &page[at..]);
     let section = section.get(3..).and_then(|rest| rest.find("\n## ").map(|end| &rest[..end])).unwrap_or(section);
     let prose = section.find(BEGIN).map_or(section, |at| &section[..at]);
     let own: BTreeSet<&str> = fields.iter().filter_map(|field| field.name.split_once('.')).map(|(first, _)| first).collect();
-    // The first column of a table has names, the others also values.
+    // The first column of a table has names; the other columns also have values.
     let named = prose.lines().map(|line| if line.starts_with('|') { line.split('|').nth(1).unwrap_or_default() } else { line });
     let code = named
         .flat_map(|text| text.split('`').skip(1).step_by(2))

@@ -1,5 +1,5 @@
-//! For the tests of protocols: plays a connection's segments, or datagrams, through the real stream layer to a plugin, and collects the documents.
-//! The properties that every parser must have are checked here, in one place.
+//! A harness for tests of protocols: sends segments or datagrams through the real stream layer to a plugin, and
+//! collects the documents. The properties that every parser must have are tested here.
 
 use super::{Close, Plugin, Progress, Protocol, Recovery, StreamParser, declaration_tests::undeclared};
 use crate::{
@@ -20,34 +20,34 @@ pub use Direction::{ToClient, ToServer};
 
 /// The id of the protocol under test.
 const TESTED: PublisherId = PublisherId(1);
-/// The id of the one that it may hand over to.
+/// The id of the protocol to which it may hand over connections.
 const NEXT: PublisherId = PublisherId(2);
-/// The protocol that others hand over to.
+/// The protocol to which others hand over connections.
 const HANDED_OVER_TO: &str = "tls";
-/// Longer than any connection may be idle.
+/// Longer than any connection may be idle, in seconds.
 const IDLE: u64 = 3601;
-/// Bytes of a gap that are played as one segment: sequence numbers are compared within half their range.
+/// Most bytes of a gap that are sent as one segment: sequence numbers are compared within half their range.
 const LONGEST_SEGMENT: u64 = 1 << 30;
 
-/// All ports are of the protocol under test.
+/// The protocol under test claims all ports.
 static PORTS: LazyLock<PortMap> = LazyLock::new(|| PortMap::new([], &[TESTED]));
 
-/// A plugin under test, and one connection of it.
+/// A plugin under test, and one of its connections.
 pub struct Harness {
     plugins: Plugins,
     streams: Streams,
     totals: Totals,
-    /// The ends, for a test that wants other ones.
+    /// The two ends; a test may change them.
     pub peers: Peers,
     sink: Sink,
     out: Arc<Mutex<Vec<Value>>>,
-    /// Milliseconds; a test moves it on.
+    /// The time in milliseconds; a test advances it.
     pub now: u64,
-    /// How the connection stands.
+    /// The state of the connection.
     pub state: Outcome,
-    /// What capture was told that it need not copy.
+    /// The verdicts passed to capture.
     pub verdicts: Vec<Verdict>,
-    /// Whether the handshake was played.
+    /// Whether the handshake was sent.
     opened: bool,
     /// The next sequence number of client and server.
     next: [u32; 2],
@@ -55,7 +55,7 @@ pub struct Harness {
 }
 
 impl Harness {
-    /// A connection from 10.0.0.1:40000 to 10.0.0.2 at the protocol's first port, with the options in `yaml`.
+    /// Makes a connection from 10.0.0.1:40000 to 10.0.0.2 at the protocol's first port, with the options in `yaml`.
     pub fn new(protocol: &'static Protocol, yaml: &str) -> Self {
         let out = Arc::new(Mutex::new(vec![]));
         let seen = out.clone();
@@ -89,7 +89,7 @@ impl Harness {
         }
     }
 
-    /// The capture begins in the middle of the connection: there is no handshake.
+    /// Begins in the middle of a connection, without a handshake.
     #[must_use]
     pub fn joined(mut self) -> Self {
         self.opened = true;
@@ -115,7 +115,7 @@ impl Harness {
         };
     }
 
-    /// A segment of `wire` bytes, of which `payload` was captured.
+    /// Sends a segment of `wire` bytes, of which `payload` was captured.
     fn segment(&mut self, dir: Direction, flags: u8, payload: &[u8], wire: u32) {
         if !std::mem::replace(&mut self.opened, true) {
             self.segment(ToServer, 0x02, &[], 0);
@@ -141,7 +141,7 @@ impl Harness {
         });
     }
 
-    /// The next bytes of one direction (as seen from the start, whatever the parser flipped since).
+    /// Sends the next bytes of one direction (as at the start, even if the parser has swapped the roles).
     pub fn data(&mut self, dir: Direction, bytes: &[u8]) -> &mut Self {
         if !bytes.is_empty() {
             self.segment(dir, 0x18, bytes, bytes.len() as u32);
@@ -149,17 +149,17 @@ impl Harness {
         self
     }
 
-    /// Bytes from the client.
+    /// Sends bytes from the client.
     pub fn client(&mut self, bytes: &[u8]) -> &mut Self {
         self.data(ToServer, bytes)
     }
 
-    /// Bytes from the server.
+    /// Sends bytes from the server.
     pub fn server(&mut self, bytes: &[u8]) -> &mut Self {
         self.data(ToClient, bytes)
     }
 
-    /// `lost` bytes are missing: they come in segments of which nothing was captured.
+    /// Loses `lost` bytes: sends segments of which nothing was captured.
     pub fn gap(&mut self, dir: Direction, mut lost: u64) -> &mut Self {
         assert!(lost <= 64 * LONGEST_SEGMENT, "no connection loses {lost} bytes at once");
         while lost > 0 {
@@ -170,7 +170,7 @@ impl Harness {
         self
     }
 
-    /// One direction ends with a FIN, or both with a reset by the sender of that direction.
+    /// Ends one direction with a FIN, or both with a reset from the sender of that direction.
     pub fn close(&mut self, dir: Direction, why: Close) -> &mut Self {
         match why {
             Close::Fin => self.segment(dir, 0x11, &[], 0),
@@ -180,7 +180,7 @@ impl Harness {
         self
     }
 
-    /// Both directions end.
+    /// Ends both directions.
     pub fn close_both(&mut self, why: Close) -> &mut Self {
         match why {
             Close::Fin => return self.close(ToServer, why).close(ToClient, why),
@@ -195,19 +195,19 @@ impl Harness {
         self
     }
 
-    /// A datagram.
+    /// Sends a datagram.
     pub fn datagram(&mut self, dir: Direction, bytes: &[u8]) -> &mut Self {
         self.cut_datagram(dir, bytes, 0)
     }
 
-    /// A datagram of which the last `missing` bytes were not captured.
+    /// Sends a datagram of which the last `missing` bytes were not captured.
     pub fn cut_datagram(&mut self, dir: Direction, bytes: &[u8], missing: u32) -> &mut Self {
         let call = Call { now: self.time(), peers: self.peers.clone(), sink: &mut self.sink, strict: false, missing };
         self.plugins.call(TESTED, call, |plugin, cx| plugin.on_datagram(dir, bytes, cx));
         self
     }
 
-    /// Moves time on to `ms` and fires the timers of parser and plugin that are due.
+    /// Advances the time to `ms` and fires the timers of parser and plugin that are due.
     pub fn at(&mut self, ms: u64) -> &mut Self {
         self.now = ms;
         self.with_streams(self.time(), Streams::advance);
@@ -215,7 +215,7 @@ impl Harness {
         self
     }
 
-    /// The documents so far, which are forgotten here.
+    /// Takes the documents so far.
     pub fn events(&mut self) -> Vec<Value> {
         std::mem::take(&mut *self.out.lock().unwrap())
     }
@@ -226,7 +226,7 @@ impl Harness {
     }
 }
 
-/// Stands for the protocol that another one hands over to: notes that it was asked for a parser.
+/// The protocol to which another one hands over connections: records that it was asked for a parser.
 struct TakesOver(Arc<AtomicBool>);
 
 impl Plugin for TakesOver {
@@ -259,7 +259,7 @@ impl StreamParser for Ignores {
     }
 }
 
-/// A connection as a list of what each side says in turn.
+/// A connection as a list of pieces of data, each with its direction.
 pub type Script<'a> = &'a [(Direction, &'a [u8])];
 
 /// Damage to a connection.
@@ -267,11 +267,11 @@ pub type Script<'a> = &'a [(Direction, &'a [u8])];
 enum Damage {
     /// None.
     None,
-    /// The bytes of a piece from the first number to the second are missing.
+    /// In this piece, the bytes from the second number up to the third are missing.
     Gap(usize, usize, usize),
 }
 
-/// Plays a connection to its end. With `joined` the capture begins in its middle.
+/// Plays a connection to its end. With `joined` the capture begins in the middle of it.
 fn play(protocol: &'static Protocol, yaml: &str, pieces: &[(Direction, &[u8])], joined: bool, damage: Damage) -> Harness {
     let mut h = Harness::new(protocol, yaml);
     h.opened = joined;
@@ -304,9 +304,10 @@ fn without_times(mut events: Vec<Value>) -> Vec<Value> {
     events
 }
 
-/// The every-cut property: wherever each piece is cut in two (and when everything comes byte by byte), the same documents
-/// result, but for their times. Then the hostile cases: every piece missing, a start at every piece, every byte of the first
-/// 300 changed: nothing may panic, and [`resyncs`] holds. Returns the documents.
+/// Checks the every-cut property: wherever each piece is divided in two (and also if everything arrives byte by byte),
+/// the documents are the same except for their times. Then come the hostile cases: every piece missing, a start at
+/// every piece, each of the first 300 bytes changed. Nothing may panic, and [`resyncs`] must hold. Returns the
+/// documents.
 #[track_caller]
 pub fn every_cut(protocol: &'static Protocol, yaml: &str, script: Script<'_>) -> Vec<Value> {
     let events = every_cut_only(protocol, yaml, script);
@@ -316,7 +317,8 @@ pub fn every_cut(protocol: &'static Protocol, yaml: &str, script: Script<'_>) ->
     events
 }
 
-/// [`every_cut`] for a script after whose damage the parser cannot find back, and `why`. Fails when it does.
+/// [`every_cut`] for a script after whose damage the parser cannot resync; `why` is the reason. Fails if the parser
+/// can.
 #[track_caller]
 pub fn every_cut_without_resync(protocol: &'static Protocol, yaml: &str, script: Script<'_>, why: &str) -> Vec<Value> {
     let events = every_cut_only(protocol, yaml, script);
@@ -334,7 +336,7 @@ fn every_cut_only(protocol: &'static Protocol, yaml: &str, script: Script<'_>) -
     let bytes: Vec<(Direction, &[u8])> = script.iter().flat_map(|(dir, data)| data.chunks(1).map(|c| (*dir, c))).collect();
     same(&bytes, "byte by byte");
     for (i, (dir, data)) in script.iter().enumerate() {
-        // Long pieces are cut at some 600 places: all that are near an end, and every so many.
+        // Long pieces are divided at about 600 places: all places near an end, and some between.
         let step = (data.len() / 400).max(1);
         for cut in (1..data.len()).filter(|&c| c < 100 || data.len() - c < 100 || c % step == 0) {
             let mut pieces = script.to_vec();
@@ -357,7 +359,7 @@ fn every_cut_only(protocol: &'static Protocol, yaml: &str, script: Script<'_>) -
             }
             let mut pieces = script.to_vec();
             pieces[i].1 = &data[..at];
-            play(protocol, yaml, &pieces, false, Damage::None); // and some bytes are missing
+            play(protocol, yaml, &pieces, false, Damage::None); // some bytes are missing
             pieces[i].1 = &data[at..];
             play(protocol, yaml, &pieces[i..], true, Damage::None); // a start in the middle of a message
         }
@@ -365,10 +367,11 @@ fn every_cut_only(protocol: &'static Protocol, yaml: &str, script: Script<'_>) -
     whole
 }
 
-/// What lies wholly outside of damage is reported as without it. The script is played four times in a row on one connection; the second time a piece, or
-/// the middle of it, is missing. What the first and the last time report must be the same as without the gap; the third is there for the parser to find the
-/// next message. The same where the capture begins in the middle of a piece of the first time. Only for scripts that can be
-/// repeated: those of which each repetition reports the same when nothing is missing.
+/// Checks that what lies completely outside of the damage is reported as without the damage. The script is played four
+/// times in a row on one connection. The second time, a piece or its middle is missing. The first and the last time
+/// must be reported the same as without the gap; in the third the parser finds the next message. The same is checked
+/// for a capture that begins in the middle of a piece of the first time. Only for scripts that can be repeated, that
+/// is, of which each repetition is reported the same if nothing is missing.
 fn resyncs(protocol: &'static Protocol, yaml: &str, script: Script<'_>) -> Result<(), String> {
     let repeated = |damage: Damage, skip: usize, joined: usize| {
         let mut h = Harness::new(protocol, yaml).joined();
@@ -396,7 +399,7 @@ fn resyncs(protocol: &'static Protocol, yaml: &str, script: Script<'_>) -> Resul
         let third = data.len() / 3;
         for (from, to) in [(0, data.len()), (third, data.len() - third)] {
             let damaged = repeated(Damage::Gap(i, from, to), script.len(), 0);
-            // No protocol may change what it reported before the damage.
+            // The documents before the damage must not change.
             assert_eq!(damaged[0], whole[0], "before bytes {from} to {to} of piece {i} are missing");
             same(&damaged[3], &whole[3], format!("after bytes {from} to {to} of piece {i} were missing"))?;
             let late = repeated(Damage::None, i, from);

@@ -1,5 +1,5 @@
-//! Requests that wait for their responses in the order in which they were sent, bounded in number, in bytes and in time. For
-//! protocols whose responses name their request see [`super::matcher`].
+//! A queue of pending requests in the order in which they were sent, bounded in number, bytes and time. For protocols
+//! whose responses name their request see [`super::matcher`].
 
 use super::held::Held;
 use crate::time::Timestamp;
@@ -9,44 +9,44 @@ use std::{
     time::Duration,
 };
 
-/// An empty queue keeps memory for so many items. There may be very many idle connections.
+/// Number of items for which an empty queue keeps memory. There may be very many idle connections.
 const SPARE: usize = 64;
 
-/// How much may wait, and for how long.
+/// Limits of a queue of pending requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Requests.
+    /// Most requests.
     pub items: usize,
-    /// Bytes that they own on the heap ([`Held`]).
+    /// Most bytes that they own on the heap ([`Held`]).
     pub bytes: usize,
-    /// Packet time from [`Waits::since`] on. `Duration::MAX`: no timeout.
+    /// Longest wait in packet time, from [`Waits::since`] on. `Duration::MAX` means no timeout.
     pub timeout: Duration,
 }
 
-/// A request that waits.
+/// A pending request.
 pub trait Waits: Held {
-    /// When it began to wait, in packet time.
+    /// The packet time at which it began to wait.
     fn since(&self) -> Timestamp;
 }
 
-/// A first-in, first-out queue that never exceeds its limits: [`Backlog::push`] refuses an item that does not fit. An item that grows
-/// while it waits is not refused; the next one is.
+/// A first-in, first-out queue that does not exceed its limits: [`Backlog::push`] refuses an item that does not fit. An
+/// item that grows while it waits is not refused, but the next one may be.
 #[derive(Debug)]
 pub struct Backlog<T> {
-    /// Oldest first.
+    /// The oldest first.
     items: VecDeque<T>,
-    /// The sum of `Held::held` of all items.
+    /// Sum of `Held::held` of all items.
     bytes: usize,
     limits: Limits,
 }
 
 impl<T: Waits> Backlog<T> {
-    /// An empty queue. It allocates nothing before the first item.
+    /// Makes an empty queue. It allocates nothing before the first item.
     pub fn new(limits: Limits) -> Self {
         Self { items: VecDeque::new(), bytes: 0, limits }
     }
 
-    /// Adds an item at the end. Returns the item when there is no room for it.
+    /// Appends an item. Returns the item if there is no room for it.
     #[must_use = "the item is refused when there is no room, which must be counted"]
     pub fn push(&mut self, item: T) -> Option<T> {
         if !self.has_room_for(&item) {
@@ -57,17 +57,17 @@ impl<T: Waits> Backlog<T> {
         None
     }
 
-    /// Whether [`Backlog::push`] would take the item.
+    /// Whether [`Backlog::push`] would accept the item.
     pub fn has_room_for(&self, item: &T) -> bool {
         self.items.len() < self.limits.items && self.has_bytes(item.held())
     }
 
-    /// Whether the limit of bytes leaves room for so many more, whatever the number of items.
+    /// Whether the limit in bytes allows this many more bytes, whatever the number of items.
     pub fn has_bytes(&self, more: usize) -> bool {
         self.bytes.saturating_add(more) <= self.limits.bytes
     }
 
-    /// Removes the oldest item when there is no room for `item`. Call it until it returns `None`, then push.
+    /// Removes the oldest item if there is no room for `item`. Call it until it returns `None`, then push.
     pub fn evict_for(&mut self, item: &T) -> Option<T> {
         if self.has_room_for(item) { None } else { self.pop() }
     }
@@ -78,7 +78,7 @@ impl<T: Waits> Backlog<T> {
         Some(self.removed(item))
     }
 
-    /// Puts an item that [`Backlog::pop`] returned back to the front. It is not refused, because it had room before.
+    /// Puts an item that [`Backlog::pop`] returned back to the front. It is never refused, because it had room before.
     pub fn put_back(&mut self, item: T) {
         self.bytes += item.held();
         self.items.push_front(item);
@@ -101,7 +101,7 @@ impl<T: Waits> Backlog<T> {
         out
     }
 
-    /// Removes all items for which `keep` is false. It is asked oldest first.
+    /// Removes all items for which `keep` is false. `keep` is called for the oldest item first.
     pub fn retain(&mut self, keep: impl FnMut(&T) -> bool) {
         self.items.retain(keep);
         self.bytes = self.items.iter().map(T::held).sum();
@@ -115,17 +115,17 @@ impl<T: Waits> Backlog<T> {
         item
     }
 
-    /// Removes the oldest item if it has waited for the timeout at `now`. Call it until it returns `None`.
+    /// Removes the oldest item if its timeout has passed at `now`. Call it until it returns `None`.
     pub fn expired(&mut self, now: Timestamp) -> Option<T> {
         if self.due().is_some_and(|due| due <= now) { self.pop() } else { None }
     }
 
-    /// When the oldest item has waited for the timeout.
+    /// When the timeout of the oldest item ends.
     pub fn due(&self) -> Option<Timestamp> {
         self.items.front().map(|item| item.since().after(self.limits.timeout))
     }
 
-    /// Packet time that an item waits at most.
+    /// The timeout in packet time.
     pub fn timeout(&self) -> Duration {
         self.limits.timeout
     }
@@ -174,12 +174,12 @@ impl<T: Waits> Backlog<T> {
         self.items.iter()
     }
 
-    /// How many wait.
+    /// Number of items.
     pub fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// Whether none waits.
+    /// Whether there are no items.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
@@ -190,7 +190,7 @@ impl<T: Waits> Backlog<T> {
     }
 }
 
-/// An item of a queue that is being changed. When it goes out of scope, the queue's sum of bytes is brought up to date.
+/// Mutable access to an item of a queue. When it is dropped, the queue's sum of bytes is updated.
 #[derive(Debug)]
 pub struct ItemMut<'a, T: Held> {
     item: &'a mut T,

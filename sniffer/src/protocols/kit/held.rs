@@ -1,34 +1,36 @@
-//! How many bytes a value owns on the heap. Parsers add these numbers up for [`crate::protocols::StreamParser::held`].
+//! Counts the bytes that a value owns on the heap. Parsers add these numbers up for
+//! [`crate::protocols::StreamParser::held`].
 
 use smallvec::{Array, SmallVec};
 use std::sync::Arc;
 
-/// Memory that a buffer keeps for the next message. There may be very many connections, and one large message must not cost its memory for the rest of a
-/// long one.
+/// Capacity in bytes that a buffer keeps for the next message. There may be very many connections, and the memory of
+/// one large message must not be held for the rest of a long connection.
 const SPARE: usize = 64 << 10;
 
-/// Clears a buffer that is used again.
+/// Clears a buffer for reuse.
 pub fn clear(buffer: &mut Vec<u8>) {
     buffer.clear();
     buffer.shrink_to(SPARE);
 }
 
-/// Clears a text that is used again.
+/// Clears a string for reuse.
 pub fn clear_text(text: &mut String) {
     text.clear();
     text.shrink_to(SPARE);
 }
 
-/// A value that can tell how much memory it keeps allocated.
+/// A value that reports how much memory it has allocated.
 pub trait Held {
-    /// Bytes that the value owns on the heap: capacity, not length. Its own `size_of` belongs to whoever contains it. Takes constant
-    /// time, so elements of a `Vec` that own memory themselves need a sum that is kept up to date (see [`super::backlog::Backlog`]).
+    /// Bytes that the value owns on the heap: capacity, not length. Its own `size_of` is counted by its owner. Must
+    /// take constant time, so a `Vec` whose elements own memory needs a sum that is kept up to date (see
+    /// [`super::backlog::Backlog`]).
     ///
-    /// Memory that several values share is counted by each of them: the sum may be too large, never too small.
+    /// Memory that several values share is counted by each of them, so the sum may be too large but never too small.
     fn held(&self) -> usize;
 }
 
-/// Elements that own nothing on the heap.
+/// For elements that own nothing on the heap.
 impl<T: Copy> Held for Vec<T> {
     fn held(&self) -> usize {
         self.capacity() * size_of::<T>()

@@ -1,4 +1,4 @@
-//! Requests that wait for their response by a key (a transaction id), bounded in number, in bytes and in time. For protocols whose
+//! Pending requests that are found by a key (a transaction id), bounded in number, bytes and time. For protocols whose
 //! responses come in the order of the requests see [`super::backlog`].
 
 use super::{
@@ -9,18 +9,19 @@ use crate::time::Timestamp;
 use hashbrown::HashMap;
 use std::{collections::VecDeque, hash::Hash};
 
-/// An empty matcher keeps memory for so many requests. There may be very many idle connections.
+/// Number of requests for which an empty matcher keeps memory. There may be very many idle connections.
 const SPARE: usize = 64;
 
-/// The requests that wait, by key. All have the same timeout, so the oldest is always the first to expire.
+/// The pending requests, by key. All have the same timeout, so the oldest is always the first to expire.
 #[derive(Debug)]
 pub struct Matcher<K, V> {
     entries: HashMap<K, Entry<V>, foldhash::fast::RandomState>,
-    /// `(due, number, key)`, oldest first. An entry that was taken leaves its place here behind, recognised by its number.
+    /// `(due, number, key)`, the oldest first. The entry of a request that was taken remains here; it is recognised by
+    /// its number.
     order: VecDeque<(Timestamp, u64, K)>,
     limits: Limits,
     next: u64,
-    /// The sum of `Held::held` of all values.
+    /// Sum of `Held::held` of all values.
     bytes: usize,
 }
 
@@ -31,14 +32,14 @@ struct Entry<V> {
 }
 
 impl<K: Hash + Eq + Clone, V: Held> Matcher<K, V> {
-    /// An empty matcher. It allocates nothing before the first request.
+    /// Makes an empty matcher. It allocates nothing before the first request.
     pub fn new(limits: Limits) -> Self {
         let limits = Limits { items: limits.items.max(1), ..limits };
         Self { entries: HashMap::default(), order: VecDeque::new(), limits, next: 0, bytes: 0 }
     }
 
-    /// `value` waits under `key` from `now` on. Returns the evicted request: the one with the same key, or the oldest when there are
-    /// too many. The limit of bytes is not enforced here: call [`Matcher::evict_for`] before.
+    /// Adds `value` under `key`, waiting from `now` on. Returns the evicted request: the one with the same key, or the
+    /// oldest if there are too many. Does not enforce the limit in bytes: call [`Matcher::evict_for`] before.
     #[must_use = "the evicted request must be reported or counted"]
     pub fn insert(&mut self, key: K, value: V, now: Timestamp) -> Option<V> {
         let number = self.next;
@@ -47,7 +48,7 @@ impl<K: Hash + Eq + Clone, V: Held> Matcher<K, V> {
         self.bytes += value.held();
         let replaced = self.entries.insert(key, Entry { number, value }).map(|old| self.removed(old.value));
         let evicted = replaced.or_else(|| if self.entries.len() > self.limits.items { self.pop() } else { None });
-        // Places left behind by entries that were taken must not pile up.
+        // Remaining entries of taken requests must not accumulate.
         if self.order.len() > 2 * self.entries.len() + 64 {
             let entries = &self.entries;
             self.order.retain(|(_, number, key)| entries.get(key).is_some_and(|e| e.number == *number));
@@ -55,12 +56,12 @@ impl<K: Hash + Eq + Clone, V: Held> Matcher<K, V> {
         evicted
     }
 
-    /// Whether the limit of bytes leaves room for so many more.
+    /// Whether the limit in bytes allows this many more bytes.
     pub fn has_bytes(&self, more: usize) -> bool {
         self.bytes.saturating_add(more) <= self.limits.bytes
     }
 
-    /// Removes the oldest request when the limit of bytes leaves no room for `value`. Call it until it returns `None`.
+    /// Removes the oldest request if the limit in bytes leaves no room for `value`. Call it until it returns `None`.
     pub fn evict_for(&mut self, value: &V) -> Option<V> {
         if self.has_bytes(value.held()) { None } else { self.pop() }
     }
@@ -71,7 +72,7 @@ impl<K: Hash + Eq + Clone, V: Held> Matcher<K, V> {
         Some(self.removed(entry.value))
     }
 
-    /// Whether a request with this key waits.
+    /// Whether a request with this key is pending.
     pub fn contains(&self, key: &K) -> bool {
         self.entries.contains_key(key)
     }
@@ -102,7 +103,7 @@ impl<K: Hash + Eq + Clone, V: Held> Matcher<K, V> {
         }
     }
 
-    /// When the oldest request expires, for a timer. It may be too early when that request was answered, never too late.
+    /// When the oldest request expires, for a timer. May be too early if that request was answered, but never too late.
     pub fn due(&self) -> Option<Timestamp> {
         if self.entries.is_empty() { None } else { self.order.front().map(|(due, _, _)| *due) }
     }
@@ -127,12 +128,12 @@ impl<K: Hash + Eq + Clone, V: Held> Matcher<K, V> {
         value
     }
 
-    /// How many wait.
+    /// Number of requests.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether none waits.
+    /// Whether there are no requests.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

@@ -1,5 +1,5 @@
-//! What protocols have in common: reading bytes, requests that wait for responses, timers, the search for a message start, options
-//! that parsers share, and how many bytes all of that holds. Nothing here knows a protocol.
+//! Code that protocols share: a byte reader, queues of pending requests, timers, the search for the next message,
+//! options shared by parsers, and the count of allocated bytes. Independent of any protocol.
 
 pub mod backlog;
 pub mod held;

@@ -1,4 +1,5 @@
-//! Reads integers and byte strings from a slice, front to back. `None` means that the slice is too short; nothing is taken then.
+//! Reads integers and byte strings from the front of a slice. `None` means that the slice is too short; nothing is
+//! consumed then.
 
 /// A cursor over borrowed bytes.
 #[derive(Clone, Copy, Debug)]
@@ -21,17 +22,17 @@ macro_rules! integers {
 }
 
 impl<'a> Reader<'a> {
-    /// Starts at the first byte of `data`.
+    /// Makes a reader at the first byte of `data`.
     pub fn new(data: &'a [u8]) -> Self {
         Self { data, at: 0 }
     }
 
-    /// Bytes taken so far.
+    /// Number of bytes consumed.
     pub fn position(&self) -> usize {
         self.at
     }
 
-    /// Bytes left.
+    /// Number of bytes left.
     pub fn remaining(&self) -> usize {
         self.data.len() - self.at
     }
@@ -41,34 +42,34 @@ impl<'a> Reader<'a> {
         self.remaining() == 0
     }
 
-    /// What is left, without taking it.
+    /// The remaining bytes, without consuming them.
     pub fn rest(&self) -> &'a [u8] {
         &self.data[self.at..]
     }
 
-    /// The next `n` bytes.
+    /// Consumes the next `n` bytes.
     pub fn take(&mut self, n: usize) -> Option<&'a [u8]> {
         let taken = self.rest().get(..n)?;
         self.at += n;
         Some(taken)
     }
 
-    /// Leaves out `n` bytes.
+    /// Skips `n` bytes.
     pub fn skip(&mut self, n: usize) -> Option<()> {
         self.take(n).map(|_| ())
     }
 
-    /// The next byte.
+    /// Consumes the next byte.
     pub fn u8(&mut self) -> Option<u8> {
         self.take(1).map(|b| b[0])
     }
 
-    /// The next byte, without taking it.
+    /// The next byte, without consuming it.
     pub fn peek(&self) -> Option<u8> {
         self.rest().first().copied()
     }
 
-    /// The next `N` bytes as an array.
+    /// Consumes the next `N` bytes as an array.
     pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let bytes = self.rest().first_chunk::<N>()?;
         self.at += N;
@@ -77,17 +78,17 @@ impl<'a> Reader<'a> {
 
     integers!(u16 u16_le u16, u32 u32_le u32, u64 u64_le u64, i16 i16_le i16, i32 i32_le i32, i64 i64_le i64);
 
-    /// A big-endian integer of three bytes.
+    /// Consumes a big-endian integer of three bytes.
     pub fn u24(&mut self) -> Option<u32> {
         self.array::<3>().map(|[a, b, c]| u32::from_be_bytes([0, a, b, c]))
     }
 
-    /// A little-endian integer of three bytes.
+    /// Consumes a little-endian integer of three bytes.
     pub fn u24_le(&mut self) -> Option<u32> {
         self.array::<3>().map(|[a, b, c]| u32::from_le_bytes([a, b, c, 0]))
     }
 
-    /// The bytes before the next `end`, which is taken too but not returned.
+    /// Consumes the bytes up to and including the next `end`, and returns them without `end`.
     pub fn until(&mut self, end: u8) -> Option<&'a [u8]> {
         let n = memchr::memchr(end, self.rest())?;
         let taken = self.take(n)?;

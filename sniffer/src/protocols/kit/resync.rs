@@ -1,12 +1,12 @@
-//! How far a parser looks for the next message start, after a gap or where the capture joined a connection in its middle.
+//! Limits the search for the start of the next message, after a gap or in the middle of a connection.
 //!
-//! How a message start is recognised is the protocol's business. Protocols that recognise one at every line or in every segment
+//! The protocol itself recognises the start of a message. Protocols that can recognise one in every line or segment
 //! (SIP, Redis) never give up and do not use this.
 
 use crate::protocols::Recovery;
 
-/// Bytes in a row without a message start after which a connection is given up. It is more than the longest results, values and
-/// file transfers that a parser may have to pass over before the next message begins.
+/// Number of consecutive bytes without the start of a message after which a connection is given up. It exceeds the
+/// longest results, values and file transfers that a parser may have to skip before the next message.
 pub const MOST_SEARCHED: u64 = 64 << 20;
 /// The same part of [`MOST_SEARCHED`] (16 MiB) applies while no message was found at all: then it is likely another protocol, and the
 /// sooner it is left alone the better. It is as long as the longest message of most servers.
@@ -20,7 +20,7 @@ pub struct Resync {
 }
 
 impl Resync {
-    /// `bytes` more were searched in vain.
+    /// Notes that `bytes` more were searched without finding a message.
     #[must_use = "the search must end some time"]
     pub fn passed(&mut self, bytes: usize) -> Recovery {
         self.searched = self.searched.saturating_add(bytes as u64);
@@ -28,12 +28,12 @@ impl Resync {
         if self.searched > most { Recovery::GiveUp } else { Recovery::Resume }
     }
 
-    /// A message begins here.
+    /// Notes that a message begins here.
     pub fn found(&mut self) {
         *self = Self { searched: 0, found: true };
     }
 
-    /// Bytes searched in vain since the last message.
+    /// Number of bytes searched since the last message.
     pub fn searched(&self) -> u64 {
         self.searched
     }

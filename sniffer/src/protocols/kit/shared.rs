@@ -1,4 +1,4 @@
-//! A configured protocol whose parsers share its options, and which has no other state.
+//! A plugin for protocols whose parsers share its options, and which has no other state.
 
 use crate::{
     net::Direction,
@@ -6,10 +6,10 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Handles one datagram; the first argument is the protocol's options.
+/// Handles a datagram; the first argument is the options of the protocol.
 type OnDatagram<T> = fn(&T, Direction, &[u8], &mut Context<'_>);
 
-/// The plugin of such a protocol: `T` are the options, `P` is the parser of one connection.
+/// The plugin. `T` is the type of the options, `P` the parser of one connection.
 pub struct Shared<T, P> {
     options: Arc<T>,
     connect: fn(Arc<T>) -> P,
@@ -17,12 +17,12 @@ pub struct Shared<T, P> {
 }
 
 impl<T, P> Shared<T, P> {
-    /// A plugin that makes a parser with `connect` for each connection and ignores datagrams.
+    /// Makes a plugin that makes a parser with `connect` for each connection, and ignores datagrams.
     pub fn new(options: T, connect: fn(Arc<T>) -> P) -> Self {
         Self { options: Arc::new(options), connect, on_datagram: |_, _, _, _| () }
     }
 
-    /// The same plugin that also takes datagrams.
+    /// Lets the plugin handle datagrams too.
     #[must_use]
     pub fn with_datagrams(self, on_datagram: OnDatagram<T>) -> Self {
         Self { on_datagram, ..self }
@@ -38,7 +38,7 @@ impl<T: Send + Sync, P: StreamParser + 'static> Plugin for Shared<T, P> {
         (self.on_datagram)(&self.options, dir, data, cx);
     }
 
-    /// Options do not grow with traffic.
+    /// The size of the options does not depend on traffic.
     fn held(&self) -> usize {
         0
     }

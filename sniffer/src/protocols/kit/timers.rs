@@ -1,12 +1,12 @@
-//! Asks to be called when the earliest of several deadlines is due.
+//! Sets a parser's timer to the earliest of several deadlines.
 
 use crate::{protocols::Context, time::Timestamp};
 
-/// Arms the timer of the call at hand for the earliest of `dues` (an `Option`, or an array of several that was flattened); without one
-/// nothing is asked for. A timer that is due already fires at the next tick.
+/// Sets the timer to the earliest of `dues` (an `Option`, or several, flattened); without one no timer is set. A timer
+/// that is already due fires at the next tick.
 ///
-/// Call it at the end of every call that may have changed a deadline: the engine forgets a timer once it has fired. A deadline that
-/// was removed meanwhile costs one call in vain.
+/// Call it at the end of every call that may have changed a deadline, because a timer fires only once. If a deadline
+/// was removed meanwhile, the timer causes one unnecessary call.
 pub fn arm(cx: &mut Context<'_>, dues: impl IntoIterator<Item = Timestamp>) {
     if let Some(earliest) = dues.into_iter().min() {
         cx.wake_at(earliest);
