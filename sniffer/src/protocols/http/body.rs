@@ -1,30 +1,31 @@
-//! Content and transfer codings of bodies that are kept (RFC 9110, 8.4.1): gzip, deflate, zstd. The output is bounded.
+//! Decodes the content and transfer codings of bodies that are kept (RFC 9110, 8.4.1): gzip, deflate, zstd. The output
+//! is bounded.
 
 use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use std::io::{self, Read};
 
-/// Windows that a zstd body may ask for: 8 MiB, the limit of RFC 9659.
+/// Largest window of a zstd body: 8 MiB, the limit of RFC 9659.
 const ZSTD_WINDOW_LOG: u32 = 23;
 
-/// Why a body could not be decoded, in the words of the documents.
+/// The error of a body that could not be decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// What went wrong.
+    /// The reason, as it is reported in the document.
     pub reason: String,
-    /// What was decoded until then.
+    /// The bytes decoded before the error.
     pub partial: Vec<u8>,
 }
 
-/// Decodes one coding, to at most `most` bytes. `None`: there was nothing to do.
+/// Decodes one coding, to at most `most` bytes. `None` if there was nothing to decode.
 ///
 /// # Errors
-/// With the reason, and what came out before.
+/// The reason, and the bytes decoded before the error.
 pub fn decode(coding: &str, data: &[u8], most: usize) -> Result<Option<Vec<u8>>, Failure> {
     let failed = |reason: &str| Failure { reason: reason.into(), partial: Vec::new() };
     match coding {
         "identity" | "" => Ok(None),
         "gzip" | "x-gzip" => read(MultiGzDecoder::new(data), most, |r| data.len() - r.get_ref().len()).map(Some),
-        // RFC 9110 means zlib's format; many send deflate as it is.
+        // RFC 9110 specifies the zlib format; many servers send raw deflate.
         "deflate" | "x-deflate" => match data {
             [cmf, flags, ..] if cmf & 15 == 8 && u16::from_be_bytes([*cmf, *flags]) % 31 == 0 => {
                 read(ZlibDecoder::new(data), most, |r| data.len() - r.get_ref().len()).map(Some)
@@ -40,8 +41,9 @@ pub fn decode(coding: &str, data: &[u8], most: usize) -> Result<Option<Vec<u8>>,
     }
 }
 
-/// The beginning of a text that takes at most `most` bytes as a string of JSON, in which a control character takes six, and what is no UTF-8 the three of
-/// U+FFFD. A compressed body of a few bytes may be ten megabytes of them.
+/// The beginning of a text that takes at most `most` bytes as a JSON string. A control character takes six bytes there,
+/// and a byte that is not UTF-8 becomes U+FFFD, which takes three. A compressed body of a few bytes may contain
+/// megabytes of them.
 pub fn shown(text: &[u8], most: usize) -> &[u8] {
     const LONGEST: usize = 6;
     if text.len().saturating_mul(LONGEST) <= most {

@@ -1,4 +1,4 @@
-//! A request and its response as a document.
+//! Reports a request and its response as a document.
 
 use super::{
     Settings, body, form_data,
@@ -13,15 +13,15 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use smallvec::SmallVec;
 use std::{borrow::Cow, net::IpAddr};
 
-/// Cookies of one header that are shown apart.
+/// Most cookies of one header that are split.
 const MOST_COOKIES: usize = 200;
 
-/// What is reported: a request, its response, or both.
+/// A request, its response, or both.
 #[derive(Clone, Copy, Debug)]
 pub struct Exchange<'a> {
-    /// The request; `None`: it was not seen.
+    /// The request; `None` if it was not captured.
     pub request: Option<&'a Message>,
-    /// The response; `None`: it was not seen.
+    /// The response; `None` if it was not captured.
     pub response: Option<&'a Message>,
     /// The response, or its beginning, was missing in the capture.
     pub response_missing: bool,
@@ -70,13 +70,13 @@ struct Url<'a> {
     extension: Text<'a>,
 }
 
-// The signature is serde's.
+// serde requires this signature.
 #[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_default_port(port: &u16) -> bool {
     *port == 80
 }
 
-/// `http.request` or `http.response`.
+/// The object `http.request` or `http.response`.
 struct Side<'a> {
     message: &'a Message,
     settings: &'a Settings,
@@ -166,14 +166,14 @@ impl Serialize for Cookies<'_> {
     }
 }
 
-/// An address that a header gives; ports and brackets are no part of it.
+/// The address in a header value, without port and brackets.
 fn address(text: &[u8]) -> Option<IpAddr> {
     let possible = matches!(text, [b'0'..=b'9', ..]) || text.contains(&b':');
     possible.then_some(())?;
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// The user of Basic credentials.
+/// The user name of Basic credentials.
 fn user(authorization: &[u8]) -> Option<Vec<u8>> {
     let (scheme, rest) = authorization.split_at_checked(6)?;
     scheme.eq_ignore_ascii_case(b"basic ").then_some(())?;
@@ -186,7 +186,7 @@ fn user(authorization: &[u8]) -> Option<Vec<u8>> {
     Some(plain)
 }
 
-/// The text of a message for `request` or `response`.
+/// Writes the text of a message for `request` or `response`.
 fn write_message(out: &mut Vec<u8>, m: &Message, settings: &Settings) {
     out.extend_from_slice(m.get(m.raw));
     if m.keep == Keep::Send {
@@ -194,7 +194,7 @@ fn write_message(out: &mut Vec<u8>, m: &Message, settings: &Settings) {
     }
 }
 
-/// The body that is kept, without the values that are to be hidden, as far as its text in the document is within `max_message_size`.
+/// The kept body with hidden values masked, cut so that its text in the document is within `max_message_size`.
 fn shown_body<'a>(m: &'a Message, settings: &Settings) -> Cow<'a, [u8]> {
     let most = settings.options.max_message_size;
     if !settings.hides_any() {
@@ -217,7 +217,7 @@ fn is_form(m: &Message) -> bool {
     memchr::memmem::find(&m.get(m.content_type).to_ascii_lowercase(), b"urlencoded").is_some()
 }
 
-/// Reports it. `scratch` is room for the texts that are put together here.
+/// Reports the exchange. `scratch` is a buffer for the texts built here.
 pub fn emit(exchange: Exchange<'_>, settings: &Settings, scratch: &mut Vec<u8>, cx: &mut Context<'_>) {
     let Exchange { request, response, response_missing } = exchange;
     scratch.clear();
@@ -230,7 +230,7 @@ pub fn emit(exchange: Exchange<'_>, settings: &Settings, scratch: &mut Vec<u8>, 
     let mut ips: SmallVec<[IpAddr; 2]> = SmallVec::new();
     let mut hosts: SmallVec<[Text<'_>; 2]> = SmallVec::new();
     let (mut domain, mut url_port, mut path, mut name) = (&b""[..], port, Cow::default(), None);
-    // Ends of the texts within scratch, in their order: query, full, parameters, request, response.
+    // Ends of the texts in `scratch`, in their order: query, full, parameters, request, response.
     let mut ends = [0usize; 5];
     if let Some(m) = request {
         let method = m.get(m.method);
@@ -239,7 +239,7 @@ pub fn emit(exchange: Exchange<'_>, settings: &Settings, scratch: &mut Vec<u8>, 
         let given = if m.get(m.host).is_empty() { target.authority.unwrap_or_default() } else { m.get(m.host) };
         let (host, host_port) = host_port(given);
         domain = host;
-        // To a proxy the port of the host is another one by its nature.
+        // In a request to a proxy the port of the host is that of another server.
         let proxied = target.authority.is_some();
         url_port = host_port.unwrap_or(if proxied { 80 } else { port });
         path = unescaped(target.path);

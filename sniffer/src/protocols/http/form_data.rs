@@ -1,18 +1,18 @@
-//! Forms as `multipart/form-data` (RFC 7578), only as far as needed to mask values in them. Parts are not reported one by one.
+//! Masks values in forms of type `multipart/form-data` (RFC 7578). Does not report the parts.
 
 use std::borrow::Cow;
 
-/// Parts of one body that are looked at; the body is not shown beyond them.
+/// Most parts of a body that are examined; the body is not shown beyond them.
 const MOST_PARTS: usize = 1000;
 
-/// The boundary of a `multipart/form-data` content type; `None` for any other type.
+/// The boundary of a `multipart/form-data` content type; `None` for other types.
 pub fn boundary(content_type: &[u8]) -> Option<Vec<u8>> {
     let lower = content_type.to_ascii_lowercase();
     lower.starts_with(b"multipart/form-data").then_some(())?;
     parameter(content_type, b"boundary").map(Cow::into_owned).filter(|boundary| !boundary.is_empty())
 }
 
-/// A parameter of a header's value: `name="form-data"; name=x`.
+/// A parameter of a header value: in `name="form-data"; name=x`.
 fn parameter<'a>(value: &'a [u8], name: &[u8]) -> Option<Cow<'a, [u8]>> {
     value.split(|&b| b == b';').skip(1).find_map(|pair| {
         let equals = memchr::memchr(b'=', pair)?;
@@ -22,7 +22,7 @@ fn parameter<'a>(value: &'a [u8], name: &[u8]) -> Option<Cow<'a, [u8]>> {
     })
 }
 
-/// Writes the body with the content of hidden parts replaced by `xxxxx`.
+/// Writes the body, with the content of hidden parts replaced by `xxxxx`.
 pub fn write_masked(out: &mut Vec<u8>, body: &[u8], boundary: &[u8], hidden: impl Fn(&[u8]) -> bool) {
     let delimiter = [&b"--"[..], boundary].concat();
     let mut ends = memchr::memmem::find_iter(body, &delimiter);

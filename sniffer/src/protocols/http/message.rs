@@ -1,4 +1,5 @@
-//! What is kept of one message until its event: the fields that the event needs, in one buffer, and the body if it is wanted.
+//! The parts of a message that are kept until its event: the fields of the event in one buffer, and the body if it is
+//! needed.
 
 use super::{
     Settings, body, url,
@@ -7,7 +8,7 @@ use super::{
 use crate::{protocols::kit::held::Held, time::Timestamp};
 use std::net::IpAddr;
 
-/// Where a field lies in [`Message`]'s text.
+/// The range of a field in the text of a [`Message`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Span {
     start: u32,
@@ -17,25 +18,25 @@ pub struct Span {
 /// Why a body is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Keep {
-    /// It is not.
+    /// It is not kept.
     #[default]
     No,
     /// For the parameters of a form.
     Form,
-    /// For the event.
+    /// For the document.
     Send,
 }
 
-/// How the body ends.
+/// How the end of a body is determined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// There is none.
+    /// There is no body.
     None,
-    /// After so many bytes.
+    /// After this number of bytes.
     Length(u64),
-    /// With an empty chunk.
+    /// By an empty chunk.
     Chunked,
-    /// With the connection.
+    /// By the end of the connection.
     UntilClose,
 }
 
@@ -43,19 +44,19 @@ pub enum Framing {
 #[derive(Debug, Default)]
 pub struct Message {
     text: Vec<u8>,
-    /// The head as it came, where `request` or `response` is sent.
+    /// The header section as captured, if `request` or `response` is reported.
     pub raw: Span,
     /// Time of the first byte.
     pub start: Timestamp,
     /// `1.1`
     pub version: &'static str,
-    /// Of a request.
+    /// The method of a request.
     pub method: Span,
-    /// Of a request.
+    /// The target of a request.
     pub target: Span,
-    /// Of a response.
+    /// The status code of a response.
     pub status: u16,
-    /// Of a response, in lower case.
+    /// The reason phrase of a response, in lower case.
     pub phrase: Span,
     /// `host`
     pub host: Span,
@@ -63,49 +64,49 @@ pub struct Message {
     pub referer: Span,
     /// `user-agent`
     pub user_agent: Span,
-    /// `authorization`, where it may be shown.
+    /// `authorization`, if it may be shown.
     pub authorization: Span,
-    /// First value of the `real_ip_header`, if it is an address.
+    /// The first value of the `real_ip_header`, if it is an address.
     pub real_ip: Option<IpAddr>,
     has_real_ip: bool,
     /// `content-type`
     pub content_type: Span,
     content_encoding: Span,
     transfer_encoding: Span,
-    /// Headers that are sent: names in lower case, values.
+    /// Headers that are reported: names in lower case, and values.
     pub headers: Vec<(Span, Span)>,
     /// `content-length`
     pub length: Option<u64>,
     chunked: bool,
-    /// Asks for another protocol.
+    /// The message requests another protocol.
     pub upgrade: bool,
-    /// Waits for the server's consent before it sends its body.
+    /// The client waits for the server's consent before it sends the body.
     pub expects: bool,
-    /// Bytes on the wire, head and all.
+    /// Bytes on the wire, including the header section.
     pub bytes: u64,
-    /// Bytes of the body on the wire, without what frames it.
+    /// Bytes of the body on the wire, without chunk framing.
     pub body_bytes: u64,
     /// Why the body is kept.
     pub keep: Keep,
-    /// The body, as far as it is kept.
+    /// The kept part of the body.
     pub body: Vec<u8>,
-    /// It is longer than what is kept of it.
+    /// The body is longer than the part that is kept.
     pub too_large: bool,
     /// The connection ended before the message did.
     pub cut_off: bool,
-    /// Part of it was missing in the capture.
+    /// A part of the message was missing in the capture.
     pub lost: bool,
-    /// Why the body could not be decoded.
+    /// The reason why the body could not be decoded.
     pub failure: Option<String>,
 }
 
 impl Message {
-    /// A field.
+    /// The bytes of a field.
     pub fn get(&self, span: Span) -> &[u8] {
         self.text.get(span.start as usize..span.end as usize).unwrap_or_default()
     }
 
-    /// Forgets everything but its room.
+    /// Clears the message, but keeps its buffers.
     pub fn clear(&mut self) {
         let (mut text, mut headers) = (std::mem::take(&mut self.text), std::mem::take(&mut self.headers));
         text.clear();
@@ -127,17 +128,17 @@ impl Message {
         span
     }
 
-    /// Adds one more value to a list.
+    /// Adds a value to a list.
     fn put_more(&mut self, list: Span, value: &[u8]) -> Span {
         let earlier = self.get(list).to_vec();
         if earlier.is_empty() {
             return self.put_lower(value);
         }
-        // Longer lists than that are made to hurt.
+        // Longer lists occur only in hostile input.
         if earlier.len() > 256 { list } else { self.put_lower(&[&earlier[..], b",", value].concat()) }
     }
 
-    /// Takes from a head what the event will need.
+    /// Keeps the fields of a header section that the event needs.
     pub fn read(&mut self, head: &Head<'_, '_>, start: Timestamp, settings: &Settings) {
         self.start = start;
         self.bytes = head.raw.len() as u64;
@@ -187,7 +188,7 @@ impl Message {
             13 if is("authorization") && of_request && !options.redact_authorization && !settings.redacts(name) && settings.sends(name) => {
                 self.authorization = self.put(value);
             }
-            // Several: all are equal, or the message is broken anyway. Larger than i64 is nonsense.
+            // If there are several, they are equal or the message is malformed. Values above i64::MAX are invalid.
             14 if is("content-length") && self.length.is_none() => {
                 let first = value.split(|&b| b == b',').next().unwrap_or_default();
                 self.length =
@@ -232,7 +233,7 @@ impl Message {
         }
     }
 
-    /// How its body ends (RFC 9112, 6.3). `head`: it answers a HEAD.
+    /// How the end of the body is determined (RFC 9112, 6.3). `head`: the message is the response to a HEAD.
     pub fn framing(&self, head: bool) -> Framing {
         let response = self.status != 0;
         match self.status {
@@ -249,7 +250,7 @@ impl Message {
         }
     }
 
-    /// Part of the body came.
+    /// Keeps a part of the body.
     pub fn take_body(&mut self, part: &[u8], most: usize) {
         self.bytes = self.bytes.saturating_add(part.len() as u64);
         self.body_bytes = self.body_bytes.saturating_add(part.len() as u64);
@@ -261,18 +262,18 @@ impl Message {
         self.body.extend_from_slice(&part[..part.len().min(room)]);
     }
 
-    /// So much of the body, and of what frames it, is counted without being looked at.
+    /// Counts bytes of the body and of its framing that were skipped.
     pub fn skip(&mut self, body: u64, frame: u64) {
         self.bytes = self.bytes.saturating_add(body).saturating_add(frame);
         self.body_bytes = self.body_bytes.saturating_add(body);
     }
 
-    /// Whether its body is still worth collecting.
+    /// Whether more of the body should be kept.
     pub fn collects(&self) -> bool {
         self.keep != Keep::No && !self.too_large
     }
 
-    /// It is whole: takes the codings of its body off.
+    /// Decodes the body of a complete message.
     pub fn decode(&mut self, settings: &Settings) {
         if self.keep == Keep::No || !settings.options.decode_body || (self.body.is_empty() && !self.too_large) {
             return;
@@ -282,7 +283,7 @@ impl Message {
         let codings =
             content.split(',').chain(transfer.split(',').filter(|c| c.trim() != "chunked")).map(str::trim).filter(|c| !c.is_empty());
         let most = settings.options.max_message_size;
-        // The last one was applied last.
+        // The coding listed last was applied last, so it is removed first.
         for coding in codings.collect::<Vec<_>>().into_iter().rev().take(MOST_CODINGS) {
             let mut failure = match body::decode(coding, &self.body, most) {
                 Ok(Some(decoded)) => {
@@ -308,10 +309,10 @@ impl Held for Message {
     }
 }
 
-/// Codings on top of each other; nobody uses more than two.
+/// Most codings of a body; more than two are not used in practice.
 const MOST_CODINGS: usize = 5;
 
-/// The head for `request` or `response`, without what is to be hidden.
+/// Writes the header section for `request` or `response`, with hidden values masked.
 fn write_raw(out: &mut Vec<u8>, raw: &[u8], of_request: bool, settings: &Settings) {
     let options = &settings.options;
     let hides_parameters = settings.hides_any();
@@ -319,7 +320,7 @@ fn write_raw(out: &mut Vec<u8>, raw: &[u8], of_request: bool, settings: &Setting
         out.extend_from_slice(raw);
         return;
     }
-    let mut hidden = None; // of a header whose lines go on
+    let mut hidden = None; // whether the header of a folded line is hidden
     let mut in_query = false;
     for (i, line) in raw.split_inclusive(|&b| b == b'\n').enumerate() {
         let end = line.trim_ascii_end().len();

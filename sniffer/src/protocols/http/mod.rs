@@ -1,4 +1,4 @@
-//! HTTP 1.0 and 1.1 (RFC 9110, RFC 9112). HTTP/2 and what follows an upgrade are not read, only counted.
+//! HTTP 1.0 and 1.1 (RFC 9110, RFC 9112). HTTP/2, and data after an upgrade, are only counted.
 
 mod body;
 mod event;
@@ -34,28 +34,28 @@ pub const PROTOCOL: Protocol = Protocol {
     },
 };
 
-/// The options of its own, as they are written.
+/// The protocol's own options, as written in the configuration.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 struct Options {
-    /// Parameters of the query and of forms whose values become `xxxxx`.
+    /// Parameters of queries and forms whose values are replaced by `xxxxx`.
     hide_keywords: Vec<String>,
     redact_authorization: bool,
-    /// Headers whose values become `REDACTED`.
+    /// Headers whose values are replaced by `REDACTED`.
     redact_headers: Vec<String>,
-    /// Headers that are sent, besides content-length and content-type.
+    /// Headers that are reported, in addition to content-length and content-type.
     send_headers: Vec<String>,
     send_all_headers: bool,
-    /// `cookie` and `set-cookie` as a map.
+    /// Report `cookie` and `set-cookie` as maps.
     split_cookie: bool,
-    /// The header with the address of the client behind a proxy.
+    /// The header with the address of the client in front of a proxy.
     real_ip_header: String,
-    /// Parts of content types whose bodies are sent.
+    /// Parts of content types of which bodies are reported.
     include_body_for: Vec<String>,
     include_request_body_for: Vec<String>,
     include_response_body_for: Vec<String>,
     decode_body: bool,
-    /// The most bytes of a body that are kept, encoded and decoded, and the most bytes of a head.
+    /// Most bytes of a body that are kept, both encoded and decoded, and most bytes of a header section.
     max_message_size: usize,
 }
 
@@ -78,12 +78,12 @@ impl Default for Options {
     }
 }
 
-/// What the program makes of the options.
+/// The options in the form that the parser uses.
 #[derive(Debug)]
 struct Settings {
     common: Common,
     options: Options,
-    /// Parts of content types whose bodies are kept, of requests and of responses.
+    /// Parts of content types of which bodies are kept, for requests and for responses.
     bodies: [Vec<String>; 2],
 }
 
@@ -99,7 +99,7 @@ impl Settings {
         Self { common, options, bodies }
     }
 
-    /// Whether a header's value is hidden altogether.
+    /// Whether the complete value of a header is hidden.
     fn redacts(&self, name: &[u8]) -> bool {
         contains(&self.options.redact_headers, name)
     }
@@ -109,7 +109,7 @@ impl Settings {
         !self.options.hide_keywords.is_empty()
     }
 
-    /// Whether a parameter's value is hidden.
+    /// Whether the value of a parameter is hidden.
     fn hides(&self, parameter: &[u8]) -> bool {
         contains(&self.options.hide_keywords, parameter)
     }
@@ -119,7 +119,7 @@ impl Settings {
     }
 }
 
-/// Whether `name` is one of `names`, whatever its case.
+/// Whether `name` is one of `names`, ignoring case.
 fn contains(names: &[String], name: &[u8]) -> bool {
     names.iter().any(|n| n.as_bytes().eq_ignore_ascii_case(name))
 }
@@ -129,7 +129,7 @@ fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
 }
 
 fn probe(_: Direction, data: &[u8]) -> Probe {
-    // Either side may be the client: the capture may begin with a response.
+    // Either side may be the client, because the capture may begin with a response.
     match wire::is_http(data) {
         Some(true) => Probe::Yes,
         Some(false) => Probe::No,

@@ -1,4 +1,4 @@
-//! The state machine: what is paired with what, and what is said of it.
+//! Tests of the state machine: which messages are paired, and which notes are reported.
 
 use super::*;
 use crate::{
@@ -15,7 +15,7 @@ pub(super) const FULL: &str = r#"{"send_request": true, "send_response": true, "
 pub(super) const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: ex.org\r\n\r\n";
 pub(super) const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello";
 
-/// What matters of each event: the request, the response's code, the bytes of both, the notes.
+/// The essential parts of each event: request, response code, bytes of both, notes.
 pub(super) fn brief(events: &[Value]) -> Vec<String> {
     let show = |e: &Value| {
         let n = |v: &Value| v.as_u64().map_or("-".into(), |n| n.to_string());
@@ -220,7 +220,7 @@ fn gaps_in_bodies_are_survived() {
         h.data(ToClient, &[b'a'; 100]).gap(ToClient, 800).data(ToClient, &[b'b'; 90]);
         h.client(GET).server(OK);
         assert_eq!(brief(&h.events()), ["OK GET /a 200 33/1067 Packet loss while capturing the response", "OK GET /a 200 33/69"], "{yaml}");
-        // The end of the body is lost, then the beginning of something else too.
+        // The end of the body is lost, and then the beginning of another message.
         let mut h = play(yaml, &[(ToServer, GET), (ToClient, large)]);
         h.gap(ToClient, 990);
         assert_eq!(brief(&h.events()), ["OK GET /a 200 33/1067 Packet loss while capturing the response"], "{yaml}");
@@ -233,16 +233,16 @@ fn gaps_in_bodies_are_survived() {
 #[test]
 fn after_a_lost_head_pairs_are_right_again() {
     let mut h = play("", &[(ToServer, GET)]);
-    // The whole answer is missing, which is known only when the next one comes.
+    // The whole response is missing. This is known only when the next one arrives.
     h.at(15).client(b"GET /b HTTP/1.1\r\n\r\n").at(20).gap(ToClient, 69).server(OK);
     assert_eq!(
         brief(&h.events()),
         [r#"Error GET /a - 33/- ["Unmatched request","Packet loss while capturing the response"]"#, "OK GET /b 200 19/69"]
     );
-    // A request is missing: its answer is nobody's.
+    // A request is missing: its response has no counterpart.
     h.at(30).client(GET).at(40).server(OK).at(50).gap(ToServer, 33).server(OK).at(60).client(GET).at(70).server(OK);
     assert_eq!(brief(&h.events()), ["OK GET /a 200 33/69", "Error - 200 -/69 Unmatched response", "OK GET /a 200 33/69"]);
-    // The rest of an answer whose head is lost is passed over.
+    // The rest of a response whose header section is lost is skipped.
     h.client(GET).gap(ToClient, 10).server(b"xt/plain\r\n\r\nhello HTTP/1.1 and HTTP/1.1 2").client(GET).server(OK);
     assert_eq!(
         brief(&h.events()),
@@ -252,19 +252,19 @@ fn after_a_lost_head_pairs_are_right_again() {
 
 #[test]
 fn a_capture_may_begin_anywhere() {
-    // With an answer, whose sender is taken for the client.
+    // Starts with a response, whose sender is first assumed to be the client.
     let mut h = play("", &[(ToServer, OK), (ToClient, GET), (ToServer, OK)]);
     let events = h.events();
     assert_eq!(brief(&events), ["Error - 200 -/69 Unmatched response", "OK GET /a 200 33/69"]);
     assert_eq!((&events[0]["server"]["port"], &events[1]["client"]["port"]), (&json!(40000), &json!(80)));
-    // In the middle of an answer; of a request; with other things.
+    // Starts in the middle of a response, in the middle of a request, and with other data.
     let mut h = play("", &[(ToClient, b"rest of a page"), (ToServer, GET), (ToClient, OK)]);
     assert_eq!(brief(&h.events()), ["OK GET /a 200 33/69"]);
     let mut h = play("", &[(ToServer, b"ost: x\r\n\r\n"), (ToClient, OK), (ToServer, GET), (ToClient, OK)]);
     assert_eq!(brief(&h.events()), ["Error - 200 -/69 Unmatched response", "OK GET /a 200 33/69"]);
     let mut h = play("", &[(ToServer, &[0; 70_000]), (ToClient, &[0; 70_000])]);
     assert_eq!((brief(&h.events()).len(), h.state), (0, Outcome::GaveUp));
-    // The answer to a HEAD that was not seen.
+    // The response to a HEAD that was not captured.
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n";
     let mut h = play("", &[(ToClient, answer), (ToServer, GET), (ToClient, OK)]);
     assert_eq!(brief(&h.events()), ["Error - 200 -/40 Unmatched response", "OK GET /a 200 33/69"]);
@@ -277,10 +277,10 @@ fn unanswered_requests_are_reported_in_time() {
     assert_eq!(brief(&h.events()), [""; 0]);
     h.at(3000);
     assert_eq!(brief(&h.events()), ["Error GET /a - 33/- Unmatched request"]);
-    // Its answer comes after all; that of the next one is in time.
+    // Its response arrives late; that of the next request is in time.
     h.at(3500).server(OK).server(OK).at(9000);
     assert_eq!(brief(&h.events()), ["Error - 200 -/69 Unmatched response", "OK GET /b 200 19/69"]);
-    // As long as the request is being sent or the answer comes, nothing is late.
+    // The time-out does not run while the request or the response is being sent.
     h.client(b"POST /p HTTP/1.1\r\nContent-Length: 2\r\n\r\na")
         .at(19_000)
         .client(b"b")
@@ -297,7 +297,7 @@ fn what_the_end_leaves() {
     let mut h = play("", &[(ToServer, &[GET, b"POST /p HTTP/1.1\r\nContent-Length: 9\r\n\r\nab"].concat()), (ToClient, &OK[..66])]);
     h.close_both(Close::EndOfInput);
     assert_eq!(brief(&h.events()), ["Error GET /a 200 33/66 The response was cut off", "Error POST /p - 41/- Unmatched request"]);
-    // A body that nobody looks at is counted to where it was cut off.
+    // A skipped body is counted up to the place where it was cut off.
     let mut h = play("", &[(ToServer, GET), (ToClient, b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\nabc"), (ToClient, &[0; 100])]);
     h.close_both(Close::Reset);
     assert_eq!(brief(&h.events()), ["Error GET /a 200 33/143 The response was cut off"]);
@@ -333,7 +333,7 @@ fn coded_and_oversized_bodies() {
     parts.server(&[b'x'; 500]).close(ToClient, Close::Fin);
     let shown = parts.events().remove(0)["http"]["response"]["body"].take();
     assert_eq!((&shown["bytes"], &shown["content"]), (&json!(559), &json!("x".repeat(100))));
-    // Coded, and longer than what is kept: as much as can be decoded is shown.
+    // Compressed, and longer than what is kept: as much as can be decoded is shown.
     let long: Vec<u8> = (0..20_000u32).flat_map(|i| (i * 7919).to_le_bytes()).collect();
     let mut gz = flate2::write::GzEncoder::new(vec![], flate2::Compression::default());
     gz.write_all(&long).unwrap();
@@ -345,7 +345,7 @@ fn coded_and_oversized_bodies() {
 
 #[test]
 fn hostile_input_is_bounded() {
-    // A head without an end.
+    // A header section without an end.
     let mut h = Harness::new(&PROTOCOL, "max_message_size: 65536");
     h.client(b"GET / HTTP/1.1\r\n");
     for _ in 0..2000 {
@@ -353,14 +353,14 @@ fn hostile_input_is_bounded() {
     }
     h.client(b"\r\n").client(GET).server(OK);
     assert_eq!(brief(&h.events()), ["OK GET /a 200 33/69"]);
-    // Requests without end and never an answer.
+    // Endless requests without a response.
     for _ in 0..1000 {
         h.client(GET);
     }
     assert_eq!(h.events().len(), 1000 - 256);
     h.close_both(Close::Idle);
     assert_eq!(h.events().len(), 256);
-    // A body of all lengths there are.
+    // Unusual lengths of a body.
     for length in ["18446744073709551615", "9223372036854775807", "-1", "5, 5", "ff"] {
         let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n01234");
         play(FULL, &[(ToServer, GET), (ToClient, answer.as_bytes()), (ToClient, &[0; 100])]).close_both(Close::Fin);

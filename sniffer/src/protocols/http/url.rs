@@ -1,12 +1,13 @@
-//! Request targets, hosts and parameters (RFC 9112, 3.2; RFC 3986; forms as the URL standard has them). Text only, no names are looked up.
+//! Request targets, hosts and parameters (RFC 9112, 3.2; RFC 3986; forms as in the URL standard). Works on text only;
+//! resolves no names.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
 use std::{borrow::Cow, net::IpAddr};
 
-/// Parameters of one request; the rest is left out. Servers read a thousand or so.
+/// Most parameters of one request; further ones are left out. Servers accept about a thousand.
 const MOST_PARAMETERS: usize = 10_000;
 
-/// What is escaped in a path.
+/// Bytes that are escaped in a path.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -21,22 +22,22 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b';')
     .remove(b'=')
     .remove(b'@');
-/// What is escaped in a parameter; a space becomes `+`.
+/// Bytes that are escaped in a parameter; a space becomes `+`.
 const PARAMETER: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b' ');
 
-/// A request target in its parts, as written.
+/// The parts of a request target, as written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Target<'a> {
-    /// Of a request to a proxy: whom it is to ask.
+    /// The host that a proxy is to contact.
     pub authority: Option<&'a [u8]>,
     /// The path, escaped.
     pub path: &'a [u8],
-    /// Behind the `?`.
+    /// The part behind the `?`.
     pub query: &'a [u8],
 }
 
 impl<'a> Target<'a> {
-    /// Takes `target` apart; `connect`: it belongs to a CONNECT.
+    /// Splits `target`; `connect`: it is the target of a CONNECT.
     pub fn new(target: &'a [u8], connect: bool) -> Self {
         if connect {
             return Self { authority: Some(target), ..Self::default() };
@@ -55,7 +56,7 @@ impl<'a> Target<'a> {
     }
 }
 
-/// What is before and behind the first `at`.
+/// The parts before and behind the first `at`.
 fn cut(text: &[u8], at: u8) -> (&[u8], Option<&[u8]>) {
     match memchr::memchr(at, text) {
         Some(n) => (&text[..n], Some(&text[n + 1..])),
@@ -63,7 +64,7 @@ fn cut(text: &[u8], at: u8) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// A host and its port, where one is given. An address of IPv6 comes without its brackets.
+/// Splits a host into name and port. An IPv6 address is returned without its brackets.
 pub fn host_port(host: &[u8]) -> (&[u8], Option<u16>) {
     let number = |port: &[u8]| std::str::from_utf8(port).ok()?.parse().ok().filter(|&n| n != 0);
     let (name, port) = match host {
@@ -102,12 +103,12 @@ pub fn forwarded_address(value: &[u8]) -> Option<IpAddr> {
     address(text).or_else(|| address(text.split_once(':')?.0).filter(IpAddr::is_ipv4))
 }
 
-/// The path without its escapes.
+/// The path with its escapes decoded.
 pub fn unescaped(path: &[u8]) -> Cow<'_, [u8]> {
     percent_decode(path).into()
 }
 
-/// Writes `http://host:port/path`; `path` comes without escapes.
+/// Writes `http://host:port/path`; `path` is unescaped.
 pub fn write_full(out: &mut Vec<u8>, host: &[u8], port: u16, path: &[u8]) {
     out.extend_from_slice(b"http://");
     if host.contains(&b':') {
@@ -137,7 +138,7 @@ fn pairs(text: &[u8]) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
     })
 }
 
-/// Takes the escapes of a form out.
+/// Decodes a parameter of a form.
 fn unformed(text: &[u8]) -> Cow<'_, [u8]> {
     if memchr::memchr2(b'%', b'+', text).is_none() {
         return text.into();
@@ -146,14 +147,15 @@ fn unformed(text: &[u8]) -> Cow<'_, [u8]> {
     percent_decode(&spaced).collect::<Vec<u8>>().into()
 }
 
-/// Writes the parameters of the query and of a form, sorted by name and encoded as a form; the form's win.
+/// Writes the parameters of the query and of a form, sorted by name and encoded as a form. Those of the form override
+/// those of the query.
 pub fn write_parameters(out: &mut Vec<u8>, query: &[u8], form: &[u8], hidden: impl Fn(&[u8]) -> bool) {
     if query.is_empty() && form.is_empty() {
         return;
     }
     let both = pairs(query).map(|p| (p, false)).chain(pairs(form).map(|p| (p, true)));
     let mut all: Vec<_> = both.map(|((name, value), of_form)| (name, of_form, value)).collect();
-    all.sort_by(|a, b| a.0.cmp(&b.0)); // stable: values of one name stay in their order
+    all.sort_by(|a, b| a.0.cmp(&b.0)); // stable: values of the same name keep their order
     let mut first = true;
     for group in all.chunk_by(|a, b| a.0 == b.0) {
         let formed = group.iter().any(|p| p.1);
@@ -174,7 +176,7 @@ fn write_encoded(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
-/// Writes the parameters of a query or form as they are, with hidden values masked.
+/// Writes the parameters of a query or form unchanged, with hidden values masked.
 pub fn write_masked(out: &mut Vec<u8>, text: &[u8], hidden: impl Fn(&[u8]) -> bool) {
     for (i, pair) in text.split(|&b| b == b'&').enumerate() {
         if i > 0 {
@@ -190,14 +192,14 @@ pub fn write_masked(out: &mut Vec<u8>, text: &[u8], hidden: impl Fn(&[u8]) -> bo
     }
 }
 
-/// Writes text that may contain URLs, with hidden values masked in their queries. A query begins at a `?`; with `in_query` the text begins within one.
-/// Returns whether it ends within one.
+/// Writes text that may contain URLs, with hidden values in their queries masked. A query begins at a `?`; `in_query`:
+/// the text begins inside a query. Returns whether the text ends inside one.
 pub fn write_masked_urls(out: &mut Vec<u8>, text: &[u8], mut in_query: bool, hidden: impl Fn(&[u8]) -> bool) -> bool {
     const BEFORE_NAME: &[u8] = b"?&;# \t\r\n\"<>";
     const BEHIND_VALUE: &[u8] = b"& \t\r\n\"<>";
     let mut rest = text;
     while !rest.is_empty() {
-        // `rest` begins where a name may begin.
+        // `rest` begins where a parameter name may begin.
         let end = rest.iter().position(|b| *b == b'=' || BEFORE_NAME.contains(b)).unwrap_or(rest.len());
         let (name, behind) = rest.split_at(end);
         out.extend_from_slice(name);

@@ -1,30 +1,35 @@
-//! HTTP/1 on the wire (RFC 9112): parses heads, and finds where the next head may begin. Does not read bodies or interpret headers.
+//! Parses header sections of HTTP/1 messages (RFC 9112), and finds where the next message may begin. Does not parse
+//! bodies or interpret headers.
 //!
-//! `httparse` parses well-formed heads. Heads that it refuses but that servers and clients accept (folded lines, NUL or a bare CR in a value,
-//! other versions, spaces in targets, very many headers) are parsed by the lenient functions below.
+//! `httparse` parses well-formed header sections. Those that it refuses but that servers and clients accept (folded
+//! lines, NUL or a bare CR in a value, other versions, spaces in targets, very many headers) are parsed by the lenient
+//! functions below.
 
 use httparse::{Header, ParserConfig, Status};
 use std::mem::MaybeUninit;
 
-/// Bytes of a head that is sure to be one: `max_message_size`, but no more than this, which is less than what the stream layer buffers.
+/// Most bytes of a header section that is recognised as HTTP, in addition to the limit `max_message_size`. Less than
+/// the stream layer buffers.
 pub const MOST_HEAD: usize = 9 << 20;
-/// Bytes of what may be a head or something else, and of a line of trailers. Servers refuse heads of more than 8 to 32 KiB.
+/// Most bytes of data that may be a header section or something else, and of a trailer line. Servers refuse header
+/// sections of more than 8 to 32 KiB.
 pub const MOST_DOUBTFUL_HEAD: usize = 64 << 10;
-/// Bytes of a line with the size of a chunk; extensions are hardly used.
+/// Most bytes of a line with a chunk size; extensions are rare.
 pub const MOST_CHUNK_LINE: usize = 4 << 10;
-/// The preface of HTTP/2 (RFC 9113, 3.4), as far as it is needed to know it.
+/// The part of the HTTP/2 preface (RFC 9113, 3.4) that identifies it.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0";
 
-/// Headers that are read without an allocation.
+/// Number of headers that are parsed without an allocation.
 const FEW_HEADERS: usize = 96;
-/// Headers of a head. Of those after them only the ones that frame the body are read. Servers refuse more than 100 or so.
+/// Most headers of a message. After these only headers that determine the end of the body are parsed. Servers refuse
+/// more than about 100.
 const MOST_HEADERS: usize = 1000;
-/// Headers that frame the body and come after [`MOST_HEADERS`].
+/// Most headers that determine the end of the body and come after [`MOST_HEADERS`].
 const MOST_LATE_HEADERS: usize = 10;
-/// A request's first word: the longest registered method has 17 letters.
+/// Most bytes of a method: the longest registered one has 17 letters.
 const MOST_METHOD: usize = 32;
 
-/// Who sends.
+/// The sender of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// The client, requests.
@@ -38,45 +43,46 @@ pub enum Role {
 pub enum Line<'a> {
     /// `GET /path HTTP/1.1`
     Request {
-        /// As it is written.
+        /// As written.
         method: &'a [u8],
-        /// As it is written.
+        /// As written.
         target: &'a [u8],
         /// `1.1`
         version: &'static str,
     },
     /// `HTTP/1.1 200 OK`
     Response {
-        /// 100 to 999
+        /// From 100 to 999.
         status: u16,
         /// May be empty.
         phrase: &'a [u8],
     },
 }
 
-/// A whole head.
+/// A complete header section.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a, 'h> {
-    /// As it came, with the empty line at its end.
+    /// As captured, including the empty line at its end.
     pub raw: &'a [u8],
     /// The first line.
     pub line: Line<'a>,
-    /// The other ones, values without the white space around.
+    /// The headers; values without surrounding white space.
     pub headers: &'h [Header<'h>],
 }
 
-/// What the bytes are.
+/// Result of parsing a header section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parsed<T> {
-    /// A whole head.
+    /// It is complete.
     Complete(T),
-    /// The beginning of one.
+    /// It may be the beginning of one.
     Partial,
-    /// None.
+    /// It is not one.
     Invalid,
 }
 
-/// Parses the head at the start of `data` and passes it to `each`. A head that violates the grammar is accepted where its meaning is clear.
+/// Parses the header section at the start of `data` and passes it to `each`. One that violates the grammar is accepted
+/// if its meaning is clear.
 pub fn head<T>(data: &[u8], role: Role, each: impl FnOnce(&Head<'_, '_>) -> T) -> Parsed<T> {
     let mut room = [const { MaybeUninit::<Header<'_>>::uninit() }; FEW_HEADERS];
     let config = ParserConfig::default();
@@ -122,7 +128,7 @@ pub fn head<T>(data: &[u8], role: Role, each: impl FnOnce(&Head<'_, '_>) -> T) -
     Parsed::Complete(lenient_headers(&lines, |headers| each(&Head { raw: &data[..end], line, headers })))
 }
 
-/// Whether an incomplete line may become a first line.
+/// Whether an incomplete line may become a start line.
 fn may_be_first_line(data: &[u8], role: Role) -> bool {
     let method = data.iter().take_while(|&&b| is_token(b)).count();
     match role {
@@ -166,7 +172,7 @@ fn unfold(lines: &[u8]) -> Vec<u8> {
     text
 }
 
-/// The end of the head: behind the first empty line, which is looked for from `from` on.
+/// The end of the header section: behind the first empty line, searched from `from` on.
 pub fn terminator(data: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     while let Some(n) = memchr::memchr(b'\n', data.get(at..)?) {
@@ -189,7 +195,8 @@ fn is_method(data: &[u8]) -> bool {
     memchr::memchr(b' ', start).is_some_and(|n| n > 0)
 }
 
-/// The version in `HTTP/1.1`. Like servers, looks at the first digit of each number only: `1.10` is 1.1, `1.0.8` is 1.0, and so is `1.`.
+/// The version in `HTTP/1.1`. As in servers, only the first digit of each number is used: `1.10` is 1.1; `1.0.8` and
+/// `1.` are 1.0.
 fn version(word: &[u8]) -> Option<&'static str> {
     let (name, numbers) = word.split_at_checked(5)?;
     let numeric = |rest: &[u8]| rest.len() <= MOST_VERSION && rest.iter().all(|&b| b.is_ascii_digit() || b == b'.');
@@ -230,8 +237,8 @@ fn status_line(line: &[u8]) -> Option<Line<'_>> {
     (status >= 100).then_some(Line::Response { status, phrase })
 }
 
-/// Methods by which a request is recognised where its line is not complete, or where the search for the next message looks for it: those of the IANA
-/// registry (HTTP Method Registry), then others in wide use.
+/// Methods by which a request is recognised if its line is incomplete, and in the search for the next message: those of
+/// the IANA registry (HTTP Method Registry), and others that are widely used.
 #[rustfmt::skip]
 const METHODS: &[&[u8]] = &[
     b"ACL ", b"BASELINE-CONTROL ", b"BIND ", b"CHECKIN ", b"CHECKOUT ", b"CONNECT ", b"COPY ", b"DELETE ", b"GET ", b"HEAD ", b"LABEL ",
@@ -240,12 +247,13 @@ const METHODS: &[&[u8]] = &[
     b"UNBIND ", b"UNCHECKOUT ", b"UNLINK ", b"UNLOCK ", b"UPDATE ", b"UPDATEREDIRECTREF ", b"VERSION-CONTROL ",
     b"BITS_POST ", b"CCM_POST ", b"M-SEARCH ", b"NOTIFY ", b"PURGE ", b"RPC_IN_DATA ", b"RPC_OUT_DATA ", b"SUBSCRIBE ", b"UNSUBSCRIBE ",
 ];
-/// Characters of the version in a first line.
+/// Most characters of the version in a start line.
 const MOST_VERSION: usize = 6;
-/// Bytes of an incomplete request line after which method and target are enough to recognise it. URLs are rarely longer.
+/// Length in bytes of an incomplete request line from which method and target are enough to recognise it. URLs are
+/// rarely longer.
 const LONG_LINE: usize = 2048;
 
-/// Whether `data` begins with a status line; `None`: more bytes will tell.
+/// Whether `data` begins with a status line; `None` if more bytes are needed.
 fn begins_response(data: &[u8]) -> Option<bool> {
     let (name, rest) = data.split_at(data.len().min(5));
     if !b"HTTP/".starts_with(name) {
@@ -265,7 +273,8 @@ fn begins_response(data: &[u8]) -> Option<bool> {
     }
 }
 
-/// Whether a message of that side seems to begin here; `None`: more bytes will tell. A known method is enough as long as the request line is incomplete.
+/// Whether a message of this side seems to begin here; `None` if more bytes are needed. A known method is enough while
+/// the request line is incomplete.
 pub fn begins(data: &[u8], role: Role) -> Option<bool> {
     match role {
         Role::Response => begins_response(data),
@@ -277,7 +286,8 @@ pub fn begins(data: &[u8], role: Role) -> Option<bool> {
     }
 }
 
-/// Whether `data` begins like a message of that side, so that more of it is waited for than [`MOST_DOUBTFUL_HEAD`]. Takes constant time.
+/// Whether `data` begins like a message of this side, so that its limit is higher than [`MOST_DOUBTFUL_HEAD`]. Takes
+/// constant time.
 pub fn may_be_long(data: &[u8], role: Role) -> bool {
     match role {
         Role::Request => METHODS.iter().any(|m| data.starts_with(m)),
@@ -285,8 +295,9 @@ pub fn may_be_long(data: &[u8], role: Role) -> bool {
     }
 }
 
-/// Whether `data`, the first bytes of a connection, is HTTP; `None`: more bytes will tell. The end of a request line (` HTTP/1.1`) decides, because other
-/// protocols have requests with the same methods (SIP, RTSP and ICAP begin with OPTIONS, too).
+/// Whether `data`, the first bytes of a connection, is HTTP; `None` if more bytes are needed. The end of a request line
+/// (` HTTP/1.1`) decides, because other protocols have requests with the same methods (SIP, RTSP and ICAP also begin
+/// with OPTIONS).
 pub fn is_http(data: &[u8]) -> Option<bool> {
     if data.starts_with(PREFACE) {
         return Some(true);
@@ -298,7 +309,7 @@ pub fn is_http(data: &[u8]) -> Option<bool> {
     if let Some(end) = memchr::memchr(b'\n', data) {
         return Some(request_line(&data[..end]).is_some());
     }
-    // Nobody writes methods in small letters, but other protocols have such commands (memcache).
+    // Lower-case methods are not used in HTTP, but other protocols have such commands (memcache).
     let method = data.iter().take(MOST_METHOD).take_while(|&&b| is_token(b) && !b.is_ascii_lowercase()).count();
     match &data[method..] {
         [] if method < MOST_METHOD => return None,
@@ -308,7 +319,7 @@ pub fn is_http(data: &[u8]) -> Option<bool> {
             _ if data.starts_with(b"CONNECT ") => {}
             _ if target.len() < 8 && (b"https://".starts_with(target) || b"http://".starts_with(target)) => {}
             _ if target.starts_with(b"http://") || target.starts_with(b"https://") => {}
-            // Anything else is seen rarely: it takes the whole line to tell.
+            // Other targets are rare: the complete line is needed.
             _ => return if data.len() < LONG_LINE { None } else { Some(false) },
         },
         _ => return Some(false),
@@ -316,7 +327,7 @@ pub fn is_http(data: &[u8]) -> Option<bool> {
     (data.len() >= LONG_LINE).then(|| METHODS.iter().any(|m| data.starts_with(m)))
 }
 
-/// The first offset from `from` on where a message of that side may begin; `data.len()` where there is none.
+/// The first offset from `from` on at which a message of this side may begin; `data.len()` if there is none.
 pub fn next(data: &[u8], from: usize, role: Role) -> usize {
     let mut at = from;
     if role == Role::Request {

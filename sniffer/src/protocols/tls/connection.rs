@@ -1,5 +1,5 @@
-//! One connection: from its first bytes to the report of its handshake. Both directions' records are taken apart here; what their
-//! messages say is kept in [`Handshake`].
+//! One connection, from its first bytes to the report of its handshake. Parses the records of both directions, and
+//! keeps the contents of messages in a [`Handshake`].
 
 use super::{
     Tls,
@@ -17,54 +17,55 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// The longest handshake message that is kept; a longer one (they may have 16 MiB) is passed over. Chains have a few KiB, those
-/// with post-quantum signatures some tens.
+/// Most bytes of a handshake message that is kept; longer ones (up to 16 MiB are allowed) are skipped. Certificate
+/// chains have a few KiB, those with post-quantum signatures some tens of KiB.
 const LONGEST_MESSAGE: usize = 128 << 10;
-/// Messages of one side: a handshake has a handful, so more of them are none.
+/// Most messages of one side: a handshake has a handful, so more of them are not a handshake.
 const MOST_MESSAGES: u32 = 64;
-/// Alerts that are kept; after a fatal one nothing should come.
+/// Most alerts that are kept; nothing should follow a fatal one.
 const MOST_ALERTS: usize = 16;
-/// Bytes of an encrypted alert of TLS 1.3 without padding (RFC 8446, 5.2): severity and code, the content type, and a tag of 16 or 8 bytes. No other
-/// message has this length: an empty Certificate, which a client sends that has none, takes 25 or 17 bytes.
+/// Length in bytes of an encrypted alert of TLS 1.3 without padding (RFC 8446, 5.2): severity and code, the content
+/// type, and a tag of 16 or 8 bytes. No other message has this length: an empty Certificate, which a client without a
+/// certificate sends, has 25 or 17 bytes.
 const ENCRYPTED_ALERT: [usize; 2] = [2 + 1 + 16, 2 + 1 + 8];
 
 /// One direction.
 #[derive(Default)]
 struct Side {
-    /// Records began.
+    /// Whether records have begun.
     started: bool,
-    /// Bytes passed over before that.
+    /// Bytes skipped before the records.
     passed: usize,
-    /// The beginning of a message that goes on in the next record.
+    /// The beginning of a message that continues in the next record.
     partial: Vec<u8>,
-    /// Bytes of a message still to come that nobody wants.
+    /// Bytes of a message still to come that are skipped.
     unwanted: usize,
     messages: u32,
-    /// It said that it encrypts from here on.
+    /// Whether it sent ChangeCipherSpec.
     changed: bool,
-    /// It sent encrypted data.
+    /// Whether it sent encrypted data.
     protected: bool,
 }
 
 /// See the module.
 pub struct Connection {
     plugin: Arc<Tls>,
-    /// Client's and server's.
+    /// Of the client and of the server.
     sides: [Side; 2],
     seen: Box<Handshake>,
-    /// What the server's hello settled.
+    /// The version that the server's hello selects.
     version: Option<u16>,
-    /// The server wants another hello.
+    /// The server has requested another hello.
     retrying: bool,
     /// The client may send data before the server's hello.
     early_data: bool,
-    /// A fatal alert was seen.
+    /// There was a fatal alert.
     failed: bool,
-    /// Reported, or there is nothing to report.
+    /// The handshake was reported, or there is nothing to report.
     over: bool,
-    /// Sides that ended.
+    /// Number of sides that have closed.
     closed: u8,
-    /// When patience ends.
+    /// When the time-out ends.
     due: Timestamp,
 }
 
@@ -138,7 +139,7 @@ impl StreamParser for Connection {
     }
 
     fn on_close(&mut self, _dir: Direction, why: Close, cx: &mut Context<'_>) {
-        // After one side's FIN the other may still answer; after a fatal alert it has nothing to say.
+        // After one side's FIN the other may still respond; after a fatal alert it has nothing to send.
         self.closed += 1;
         if why != Close::Fin || self.closed > 1 || self.failed {
             self.report(false, cx);
@@ -165,7 +166,7 @@ impl StreamParser for Connection {
 }
 
 impl Connection {
-    /// Nothing is known yet.
+    /// Makes the parser of a new connection.
     pub fn new(plugin: Arc<Tls>) -> Self {
         Self {
             plugin,
@@ -189,7 +190,7 @@ impl Connection {
         }
     }
 
-    /// Reports what is known, if anything is, and no more after it.
+    /// Reports the known part of the handshake, if there is any. Nothing is reported after it.
     fn report(&mut self, established: bool, cx: &mut Context<'_>) {
         if !self.over && self.seen.is_known() {
             event::emit(&self.seen, established, &self.plugin.options, cx);
@@ -243,7 +244,7 @@ impl Connection {
         }
     }
 
-    /// Takes a record; of one that is not in the clear only the length is known. `None`: such a one cannot be here.
+    /// Handles a record. Of an encrypted one only the length is used. `None` if such a record is not possible here.
     fn record(
         &mut self,
         dir: Direction,
@@ -296,7 +297,7 @@ impl Connection {
         Hello::server(&self.seen.server_hello).and_then(|h| h.ciphers().next()) == Some(0x1305)
     }
 
-    /// Whether the handshake is over, and how it ended.
+    /// Whether the handshake has ended, and whether it succeeded.
     fn settled(&self) -> Option<bool> {
         let [client, server] = &self.sides;
         let both = match self.version {
@@ -311,7 +312,7 @@ impl Connection {
         both.then_some(!self.failed)
     }
 
-    /// Takes a piece of the handshake's own stream, which runs through the records.
+    /// Handles a part of the handshake's byte stream, which runs across records.
     fn fragment(&mut self, dir: Direction, mut data: &[u8], times: [Timestamp; 2], cx: &mut Context<'_>) -> Option<()> {
         while !data.is_empty() {
             let side = self.side(dir);
@@ -334,7 +335,7 @@ impl Connection {
                     continue;
                 }
             }
-            // It is not whole: as much of it as there is.
+            // The message is incomplete: use the part that is there.
             let mut partial = std::mem::take(&mut side.partial);
             let take = |partial: &mut Vec<u8>, data: &mut &[u8], upto: usize| {
                 let (now, later) = data.split_at(upto.saturating_sub(partial.len()).min(data.len()));
@@ -368,7 +369,7 @@ impl Connection {
         Some(())
     }
 
-    /// Takes a handshake message. `None`: such a one cannot be here.
+    /// Handles a handshake message. `None` if such a message is not possible here.
     fn message(&mut self, dir: Direction, kind: u8, body: &[u8], [began, time]: [Timestamp; 2]) -> Option<()> {
         let from_client = dir == Direction::ToServer;
         let seen = &mut *self.seen;
@@ -381,7 +382,7 @@ impl Connection {
                     seen.start.get_or_insert(began);
                     return Some(());
                 }
-                // The second one, for a server that wanted it: the fingerprints are those of the first.
+                // The second hello, in response to a HelloRetryRequest: the fingerprints are those of the first.
                 self.early_data = false;
             }
             (message::SERVER_HELLO, false) => {

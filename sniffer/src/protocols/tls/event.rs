@@ -1,4 +1,4 @@
-//! A handshake as a document.
+//! Reports a handshake as a document.
 
 use super::{
     Fingerprint, Options, fingerprint,
@@ -19,26 +19,26 @@ use serde::Serialize;
 use sha1::Sha1;
 use sha2::Sha256;
 
-/// What was seen of a handshake. Messages are kept as they came and read when the event is made.
+/// The captured parts of a handshake. Messages are kept as bytes and parsed when the event is made.
 #[derive(Default)]
 pub struct Handshake {
-    /// Body of the client's first hello; empty: not seen.
+    /// Body of the client's first hello; empty if it was not captured.
     pub client_hello: Vec<u8>,
-    /// Body of the server's hello, or of its wish for another one until then; empty: not seen.
+    /// Body of the server's hello, or of its HelloRetryRequest until then; empty if not captured.
     pub server_hello: Vec<u8>,
-    /// Bodies of the certificate messages, the client's first; empty: not seen.
+    /// Bodies of the certificate messages, the client's first; empty if not captured.
     pub chains: [Vec<u8>; 2],
-    /// Whether keys were agreed upon by messages of their own (up to 1.2).
+    /// Whether there were key exchange messages (up to 1.2).
     pub keys_exchanged: bool,
     /// Whether the server asked for a certificate (up to 1.2).
     pub certificate_requested: bool,
-    /// What the stapled OCSP response says.
+    /// The status in the stapled OCSP response.
     pub ocsp: Option<u8>,
-    /// Alerts in the clear: from whom, how bad, what.
+    /// Unencrypted alerts: sender, severity, code.
     pub alerts: Vec<(Direction, u8, u8)>,
-    /// When the first hello began.
+    /// Time of the first hello.
     pub start: Option<Timestamp>,
-    /// When the last message after it was there, or what ended the handshake.
+    /// Time of the last handshake message, or of what ended the handshake.
     pub end: Option<Timestamp>,
 }
 
@@ -102,7 +102,7 @@ struct Server<'a> {
     party: Party<'a>,
 }
 
-/// What the certificate of a side says.
+/// Fields from the certificate of a side.
 #[derive(Default, Serialize)]
 struct Party<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -162,7 +162,7 @@ struct Alert {
     source: &'static str,
 }
 
-/// The certificates of one side that could be read, and their bytes.
+/// The certificates of one side that could be parsed, and their bytes.
 struct Chain<'a> {
     der: Vec<&'a [u8]>,
     read: Vec<Certificate>,
@@ -190,7 +190,7 @@ impl<'a> Chain<'a> {
         }
     }
 
-    /// All but the holder's own.
+    /// All certificates except the holder's own.
     fn issuers(&self, options: &Options) -> &[Certificate] {
         self.read.get(1..).filter(|_| options.send_certificates).unwrap_or_default()
     }
@@ -205,7 +205,7 @@ fn hashes(der: &[u8], wanted: &[Fingerprint]) -> Option<Hashes> {
     })
 }
 
-/// RFC 7468.
+/// A certificate as PEM (RFC 7468).
 fn pem(der: &[u8]) -> String {
     let mut text = "-----BEGIN CERTIFICATE-----\n".to_owned();
     for line in der.chunks(48) {
@@ -216,7 +216,7 @@ fn pem(der: &[u8]) -> String {
     text
 }
 
-/// Whether keys from before are used again, and by what: a key of 1.3, a session id, a ticket.
+/// Whether a session is resumed, and how: a pre-shared key of 1.3, a session id or a ticket.
 fn resumption(client: Option<&Hello<'_>>, server: Option<&Hello<'_>>, keys_exchanged: bool) -> &'static str {
     let (Some(client), Some(server)) = (client, server) else { return "" };
     if wire::is_13(server.settled_version()) {
@@ -250,7 +250,7 @@ fn client<'a>(hello: Option<&Hello<'a>>, party: Party<'a>) -> Option<Client<'a>>
     })
 }
 
-/// Reports it.
+/// Reports the handshake.
 pub fn emit(seen: &Handshake, established: bool, options: &Options, cx: &mut Context<'_>) {
     let client_hello = Hello::client(&seen.client_hello);
     let server_hello = Hello::server(&seen.server_hello);

@@ -1,6 +1,6 @@
-//! Fingerprints of hellos: JA3 and JA3S (<https://github.com/salesforce/ja3>), JA4 of the client
-//! (<https://github.com/FoxIO-LLC/ja4>, technical_details/JA4.md). JA4 is free to use; the server's JA4S is under another licence
-//! and is not made.
+//! Fingerprints of hellos: JA3 and JA3S (<https://github.com/salesforce/ja3>), and JA4 of the client
+//! (<https://github.com/FoxIO-LLC/ja4>, technical_details/JA4.md). JA4 is free to use; the server's JA4S has another
+//! licence and is not computed.
 
 use super::{
     names::is_grease,
@@ -10,7 +10,7 @@ use md5::{Digest, Md5};
 use sha2::Sha256;
 use std::fmt::{self, Write};
 
-/// Numbers joined by a sign.
+/// Numbers joined by a character.
 struct Joined<I>(I, char, bool);
 
 impl<I: Iterator<Item = u16> + Clone> fmt::Display for Joined<I> {
@@ -55,12 +55,12 @@ pub fn ja3s_text(hello: &Hello<'_>) -> String {
     format!("{},{cipher},{}", hello.version, dashed(extension_numbers(hello).into_iter()))
 }
 
-/// MD5 in lower hexadecimal digits.
+/// MD5 as lower-case hexadecimal digits.
 pub fn md5(text: &str) -> String {
     crate::event::text::Hex(&Md5::digest(text)).to_string()
 }
 
-/// JA4 of a client's hello that came over TCP.
+/// JA4 of a client's hello over TCP.
 pub fn ja4(hello: &Hello<'_>) -> String {
     let mut ciphers: Vec<u16> = hello.ciphers().filter(|c| !is_grease(*c)).collect();
     let mut extensions = extension_numbers(hello);
@@ -100,7 +100,7 @@ fn version_text(version: u16) -> &'static str {
     }
 }
 
-/// First and last sign of a protocol's name, or of its hexadecimal form where they are not letters or digits.
+/// The first and last character of a protocol's name, or of its hexadecimal form if they are not letters or digits.
 fn protocol_text(name: &[u8]) -> [char; 2] {
     let (Some(&first), Some(&last)) = (name.first(), name.last()) else { return ['0', '0'] };
     if first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric() {
@@ -110,7 +110,7 @@ fn protocol_text(name: &[u8]) -> [char; 2] {
     [digit(first >> 4), digit(last & 15)]
 }
 
-/// Twelve digits of the SHA-256, or zeros for nothing.
+/// Twelve digits of the SHA-256, or zeros for an empty text.
 fn shortened(text: &str) -> String {
     if text.is_empty() {
         return "0".repeat(12);

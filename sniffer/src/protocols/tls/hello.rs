@@ -1,4 +1,4 @@
-//! A hello as `tls.detailed` shows it: extensions by name, those that are not looked into by name or number in a list.
+//! The form of a hello in `tls.detailed`: decoded extensions by name, and a list of the others.
 
 use super::{
     names::{self, Name, is_grease},
@@ -10,17 +10,17 @@ use crate::{
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-/// Entries of a list that are shown: there are some four hundred cipher suites.
+/// Most entries of a list that are shown: there are about four hundred cipher suites.
 pub const MOST_SHOWN: usize = 512;
 
-/// Names of numbers, but for those that mean nothing.
+/// The names of numbers, without GREASE.
 pub fn listed(numbers: impl Iterator<Item = u16>, name: fn(u16) -> Name) -> Vec<Name> {
     numbers.filter(|n| !is_grease(*n)).map(name).take(MOST_SHOWN).collect()
 }
 
-/// A hello and whose it is.
+/// A hello and its sender.
 pub struct Shown<'a> {
-    /// Off the wire.
+    /// The parsed hello.
     pub hello: Hello<'a>,
     /// Whether the client sent it.
     pub client: bool,
@@ -83,7 +83,7 @@ impl Serialize for Extensions<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         let mut others: Vec<Name> = vec![];
-        let mut shown = 0u64; // by number: a key must not come twice
+        let mut shown = 0u64; // bit mask by number: a key must not be written twice
         for (number, value) in self.hello.extensions().filter(|e| !is_grease(e.0)) {
             let Some(key) = key(number) else {
                 others.push(number.to_string().into());
@@ -129,7 +129,7 @@ fn key(number: u16) -> Option<&'static str> {
     })
 }
 
-/// A value as it is shown; `None` where it is malformed or never looked into.
+/// The value of an extension as it is shown; `None` if it is malformed or not decoded.
 fn read(number: u16, value: &[u8], client: bool) -> Option<Value<'_>> {
     Some(match number {
         0 => Value::Texts(wire::server_names(value)?.take(MOST_SHOWN).map(Text).collect()),
@@ -162,12 +162,12 @@ fn read(number: u16, value: &[u8], client: bool) -> Option<Value<'_>> {
     })
 }
 
-/// GREASE exists for names of protocols too.
+/// Whether the name of a protocol is GREASE.
 fn is_grease_name(name: &[u8]) -> bool {
     matches!(name, [high, low] if is_grease(u16::from_be_bytes([*high, *low])))
 }
 
-/// RFC 6066 section 8.
+/// Decodes status_request (RFC 6066 section 8).
 fn status_request(value: &[u8]) -> Option<Value<'_>> {
     let mut r = Reader::new(value);
     let kind = match r.u8()? {

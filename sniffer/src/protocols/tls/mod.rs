@@ -1,7 +1,9 @@
-//! TLS over TCP: one event per connection for its handshake, reported when that ends in whatever way. What follows the handshake is ignored. SSL 3.0 to
-//! TLS 1.3: RFC 8446, RFC 5246, RFC 6066. Plain text before the handshake (STARTTLS) is skipped.
+//! TLS over TCP: one event per connection for its handshake, reported when the handshake ends or fails. Data after the
+//! handshake is ignored. SSL 3.0 to TLS 1.3: RFC 8446, RFC 5246, RFC 6066. Plain text before the handshake (STARTTLS)
+//! is skipped.
 //!
-//! Not here: anything encrypted (certificates of 1.3, alerts after the hellos), QUIC, DTLS, hellos in the form of SSL 2.0.
+//! Not supported: anything encrypted (certificates of 1.3, alerts after the hellos), QUIC, DTLS, hellos in SSL 2.0
+//! format.
 
 mod connection;
 mod event;
@@ -47,7 +49,7 @@ struct Options {
     include_raw_certificates: bool,
     /// Show `tls.detailed` and `x509`.
     include_detailed_fields: bool,
-    /// Hashes of certificates that are shown.
+    /// Hashes of certificates to report.
     fingerprints: Vec<Fingerprint>,
 }
 
@@ -81,7 +83,7 @@ fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
     Ok(Box::new(Shared::new(Tls { common: node.read()?, options: node.read()? }, connection::Connection::new)))
 }
 
-/// Recognises a hello of either side. The parser finds out who is the client.
+/// Recognises a hello of either side. The parser determines which side is the client.
 fn probe(_dir: Direction, data: &[u8]) -> Probe {
     match wire::is_hello(data, message::CLIENT_HELLO) {
         Probe::No => wire::is_hello(data, message::SERVER_HELLO),

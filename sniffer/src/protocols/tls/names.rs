@@ -1,12 +1,12 @@
-//! Names of numbers, as documents spell them (for the most part IANA's), and the numbers that mean nothing (GREASE, RFC 8701).
+//! Names of numbers in documents (mostly IANA's), and the numbers without a meaning (GREASE, RFC 8701).
 
 use std::borrow::Cow;
 use tls_parser::TlsCipherSuite;
 
-/// A name from a table, or one made for a number that is in none.
+/// A name from a table, or one made from an unknown number.
 pub type Name = Cow<'static, str>;
 
-/// Whether a client sends this number only to see that servers bear with unknown ones.
+/// Whether clients send this number only to test that servers ignore unknown numbers.
 pub fn is_grease(number: u16) -> bool {
     let [high, low] = number.to_be_bytes();
     high == low && low & 0x0f == 0x0a
@@ -20,7 +20,7 @@ fn unknown8(number: u8) -> Name {
     format!("(unknown:0x{number:02x})").into()
 }
 
-/// Suites that have a name in documents; the registry has more by now.
+/// Cipher suites that have a name in documents; the registry now has more.
 #[rustfmt::skip]
 const KNOWN_CIPHERS: &[(u16, u16)] = &[
     (0x0000, 0x004c), (0x0060, 0x006d), (0x0080, 0x00c5), (0x00ff, 0x00ff), (0x1301, 0x1305), (0x5600, 0x5600), (0xc001, 0xc0af),
@@ -29,7 +29,7 @@ const KNOWN_CIPHERS: &[(u16, u16)] = &[
 
 /// A cipher suite.
 pub fn cipher(number: u16) -> Name {
-    // Those that are, or once were, used without being registered.
+    // Numbers that are or were used without being registered.
     let name = match number {
         0x001c => "SSL_FORTEZZA_KEA_WITH_NULL_SHA",
         0x001d => "SSL_FORTEZZA_KEA_WITH_FORTEZZA_CBC_SHA",
@@ -66,7 +66,7 @@ pub fn compression(number: u8) -> Name {
     }
 }
 
-/// A group, or curve.
+/// A group (curve) of the key exchange.
 pub fn group(number: u16) -> Name {
     #[rustfmt::skip]
     const FROM_1: [&str; 30] = [
@@ -112,7 +112,7 @@ pub fn signature(number: u16) -> Name {
     name.into()
 }
 
-/// A form of points on a curve.
+/// A format of points on a curve.
 pub fn point_format(number: u8) -> Name {
     match number {
         0 => "uncompressed".into(),
@@ -122,7 +122,7 @@ pub fn point_format(number: u8) -> Name {
     }
 }
 
-/// A kind of certificate.
+/// A type of certificate.
 pub fn certificate_type(number: u8) -> Name {
     match number {
         0 => "X.509".into(),
@@ -132,7 +132,7 @@ pub fn certificate_type(number: u8) -> Name {
     }
 }
 
-/// The longest fragment that a client wants.
+/// The maximum fragment length that a client requests.
 pub fn fragment_length(number: u8) -> Name {
     match number {
         1 => "2^9".into(),
@@ -143,7 +143,7 @@ pub fn fragment_length(number: u8) -> Name {
     }
 }
 
-/// What an OCSP responder says of its answer (RFC 6960 section 4.2.1).
+/// The status of an OCSP response (RFC 6960 section 4.2.1).
 pub fn ocsp_status(number: u8) -> Name {
     match number {
         0 => "successful".into(),
@@ -156,7 +156,7 @@ pub fn ocsp_status(number: u8) -> Name {
     }
 }
 
-/// How bad an alert is.
+/// The severity of an alert.
 pub fn severity(number: u8) -> Name {
     match number {
         1 => "warning".into(),
@@ -165,7 +165,7 @@ pub fn severity(number: u8) -> Name {
     }
 }
 
-/// What an alert says.
+/// The description of an alert.
 pub fn alert(number: u8) -> Name {
     let name = match number {
         0 => "close_notify",
@@ -204,7 +204,7 @@ pub fn alert(number: u8) -> Name {
     name.into()
 }
 
-/// A version in one piece, `TLS 1.2`.
+/// A version as one string, `TLS 1.2`.
 pub fn version(number: u16) -> Name {
     match number {
         0x0300 => "SSL 3.0".into(),
@@ -217,7 +217,7 @@ pub fn version(number: u16) -> Name {
     }
 }
 
-/// A version in two pieces: `tls` and `1.2`.
+/// A version as two strings: `tls` and `1.2`.
 pub fn version_parts(number: u16) -> (&'static str, Name) {
     match number {
         0x0300 => ("ssl", "3.0".into()),

@@ -1,34 +1,36 @@
-//! Finds the first record: at the first byte, or after a conversation in plain text (STARTTLS and similar commands in SMTP, POP3, IMAP, FTP, XMPP …)
-//! or a known binary message (LDAP, PROXY protocol, PostgreSQL, RDP, AMQP). Any other binary data is not TLS, even if it contains a hello: other protocols
-//! carry TLS handshakes of their own (OpenVPN over TCP).
+//! Finds the first record: at the first byte, or after a conversation in plain text (STARTTLS and similar commands in
+//! SMTP, POP3, IMAP, FTP, XMPP …) or after a known binary message (LDAP, PROXY protocol, PostgreSQL, RDP, AMQP). Other
+//! binary data is not TLS, even if it contains a hello, because other protocols carry their own TLS handshakes (OpenVPN
+//! over TCP).
 
 use super::wire::{self, message, record};
 use crate::protocols::Probe;
 
-/// Bytes of plain text of one side after which nobody will ask for TLS any more: such conversations begin with it.
+/// Most bytes of plain text of one side before TLS: such conversations begin with the request for it.
 pub const MOST_PLAIN: usize = 16 << 10;
 
-/// What was found.
+/// The result of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Search {
-    /// Records begin there; with a hello of that kind, or 0 for something else.
+    /// Records begin at this offset, with a hello of this type, or 0 for another record.
     Found(usize, u8),
-    /// From there on it may be a record, which so many bytes more will tell.
+    /// A record may begin at this offset; this number of further bytes is needed to decide.
     More(usize, usize),
-    /// Not in these bytes.
+    /// There is no record in these bytes.
     Nothing,
-    /// There will be none: the data is encrypted already, so that the handshake was missed, or it is another binary protocol.
+    /// There will be no record: the data is already encrypted (the handshake was not captured), or it is another binary
+    /// protocol.
     Hopeless,
 }
 
-/// A known binary message before the first record.
+/// The result of looking for a known binary message before the first record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preamble {
     /// None.
     None,
-    /// So many bytes more will tell.
+    /// This number of further bytes is needed to decide.
     More(usize),
-    /// One of so many bytes.
+    /// There is one of this length in bytes.
     Bytes(usize),
 }
 
@@ -56,7 +58,7 @@ pub fn preamble(data: &[u8]) -> Preamble {
         return if data.len() < fixed.len() { Preamble::More(fixed.len() - data.len()) } else { whole(fixed.len()) };
     }
     match *data {
-        // LDAP: a SEQUENCE (RFC 4511, 4.1.1) that begins with the number of the message.
+        // LDAP: a SEQUENCE (RFC 4511, 4.1.1) that begins with the message id.
         [0x30] => Preamble::More(1),
         [0x30, length @ ..=0x7f, ..] => sequence(data, 2, usize::from(length), whole),
         [0x30, 0x81] | [0x30, 0x82, ..] if data.len() < 4 => Preamble::More(4 - data.len()),
@@ -77,12 +79,13 @@ fn sequence(data: &[u8], head: usize, length: usize, whole: impl Fn(usize) -> Pr
     }
 }
 
-/// Lines of text in any encoding contain no NUL.
+/// Text in any encoding contains no NUL.
 fn is_text(data: &[u8]) -> bool {
     memchr::memchr(0, data).is_none()
 }
 
-/// Looks for a record in the data of one side, which is its `first`; `other`: the other side's records have begun.
+/// Searches for a record in the data of one side. `first`: these are the side's first bytes; `other`: the records of
+/// the other side have begun.
 pub fn search(data: &[u8], first: bool, other: bool) -> Search {
     let found = find(data, first, other);
     let before = match found {

@@ -36,7 +36,7 @@ const RETRY: [u8; 32] = [
     0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
 ];
 
-/// The conversation of a full handshake of 1.2, up to both sides' encrypted Finished.
+/// A full handshake of 1.2, up to the encrypted Finished of both sides.
 fn old() -> Vec<(Direction, Vec<u8>)> {
     let hello = record(22, &client_hello(&[], &[NAME, (35, b"")]));
     let answer =
@@ -99,7 +99,8 @@ fn resumed_by_id_and_by_ticket() {
     }
 }
 
-/// 1.3: the hello once more, keys from before, no ChangeCipherSpec from the client but for show.
+/// A handshake of 1.3 with a HelloRetryRequest and a pre-shared key; only the server sends a ChangeCipherSpec, which
+/// has no effect.
 fn new(finished: usize) -> Vec<(Direction, Vec<u8>)> {
     let server = |random, list| record(22, &server_hello(random, &[], [0x13, 1], list));
     vec![
@@ -237,7 +238,7 @@ fn hostile_lengths_are_passed_over() {
     let mut h = Harness::new(&PROTOCOL, "{}");
     let pieces = old();
     h.client(&pieces[0].1);
-    // A chain of 16 MiB, of which only the beginning comes; then messages without end.
+    // A certificate chain of 16 MiB of which only the beginning arrives, then endless messages.
     h.server(&record(22, &server_hello(&[8; 32], &[], [0xc0, 0x2f], &[])));
     h.server(&record(22, &[11, 0xff, 0xff, 0xff, 1, 2, 3]));
     for _ in 0..100 {
@@ -251,7 +252,8 @@ fn hostile_lengths_are_passed_over() {
 
 type Pieces = Vec<(Direction, Vec<u8>)>;
 
-/// Connections of a capture on loopback Ethernet, as pieces; for files without repeated or swapped segments.
+/// The connections in a capture on loopback Ethernet, as pieces of data. For files without retransmitted or reordered
+/// segments.
 fn connections(capture: &[u8]) -> Vec<Pieces> {
     let mut found: Vec<([u8; 2], Pieces)> = vec![];
     let mut rest = &capture[24..];
@@ -273,7 +275,8 @@ fn connections(capture: &[u8]) -> Vec<Pieces> {
     found.into_iter().map(|(_, pieces)| pieces.into_iter().filter(|p| !p.1.is_empty()).collect()).collect()
 }
 
-/// Real conversations cut into pieces of every kind of size give what they give whole, and less of them never more.
+/// Real conversations cut into pieces of all sizes give the same events as uncut ones; shortened conversations never
+/// give more.
 #[test]
 fn real_conversations_in_pieces() {
     macro_rules! captures {

@@ -1,49 +1,49 @@
-//! TLS off the wire: records, handshake messages, hellos and the lists in them. RFC 8446 (1.3), RFC 5246 (1.2).
+//! Parses TLS: records, handshake messages, hellos and the lists in them. RFC 8446 (1.3), RFC 5246 (1.2).
 //!
-//! Lists are read here rather than by `tls-parser`, which makes a vector for each of them whether it is wanted or not, and refuses
-//! a hello of which one extension is malformed.
+//! Lists are not parsed with `tls-parser`, which allocates a vector for each list and refuses a hello if one extension
+//! is malformed.
 
 use crate::protocols::{Probe, kit::reader::Reader};
 
-/// Kinds of records.
+/// Content types of records.
 pub mod record {
-    /// From here on records of this direction are encrypted (not so in 1.3, where it is for show).
+    /// Records of this direction are encrypted from here on (except in 1.3, where it has no effect).
     pub const CHANGE_CIPHER_SPEC: u8 = 20;
-    /// Two bytes: how bad, and what.
+    /// Two bytes: severity and description.
     pub const ALERT: u8 = 21;
-    /// Handshake messages, several in one or one in several.
+    /// Handshake messages: several in one record, or one across several records.
     pub const HANDSHAKE: u8 = 22;
-    /// Data; in 1.3 anything encrypted.
+    /// Application data; in 1.3 all encrypted data.
     pub const APPLICATION_DATA: u8 = 23;
     /// RFC 6520.
     pub const HEARTBEAT: u8 = 24;
 }
 
-/// Kinds of handshake messages.
+/// Types of handshake messages.
 pub mod message {
-    /// The client's first.
+    /// The client's first message.
     pub const CLIENT_HELLO: u8 = 1;
-    /// The server's answer, or its wish for another hello.
+    /// The server's response, or its request for another hello.
     pub const SERVER_HELLO: u8 = 2;
-    /// A chain.
+    /// A certificate chain.
     pub const CERTIFICATE: u8 = 11;
-    /// What the server adds to the key exchange.
+    /// The server's part of the key exchange.
     pub const SERVER_KEY_EXCHANGE: u8 = 12;
-    /// The server wants a certificate too.
+    /// The server requests a certificate of the client.
     pub const CERTIFICATE_REQUEST: u8 = 13;
-    /// What the client adds to the key exchange.
+    /// The client's part of the key exchange.
     pub const CLIENT_KEY_EXCHANGE: u8 = 16;
-    /// OCSP, stapled.
+    /// A stapled OCSP response.
     pub const CERTIFICATE_STATUS: u8 = 22;
 }
 
-/// Numbers of extensions that mean something here.
+/// Numbers of the extensions that are decoded.
 pub mod extension {
     /// Names of the server.
     pub const SERVER_NAME: u16 = 0;
     /// Groups for the key exchange.
     pub const SUPPORTED_GROUPS: u16 = 10;
-    /// Forms of points.
+    /// Formats of points on curves.
     pub const EC_POINT_FORMATS: u16 = 11;
     /// Signature algorithms.
     pub const SIGNATURE_ALGORITHMS: u16 = 13;
@@ -51,34 +51,35 @@ pub mod extension {
     pub const ALPN: u16 = 16;
     /// RFC 5077.
     pub const SESSION_TICKET: u16 = 35;
-    /// A key from before.
+    /// A pre-shared key of an earlier connection.
     pub const PRE_SHARED_KEY: u16 = 41;
-    /// The client sends data at once.
+    /// The client sends data before the server's hello.
     pub const EARLY_DATA: u16 = 42;
-    /// The real versions.
+    /// The supported versions, which replace the version field.
     pub const SUPPORTED_VERSIONS: u16 = 43;
     /// RFC 9849.
     pub const ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
 }
 
-/// Bytes before the content of a record.
+/// Length of a record header in bytes.
 pub const RECORD_HEAD: usize = 5;
-/// The longest content, encrypted by whatever (RFC 5246 section 6.2.3).
+/// Most bytes of a record's content, encrypted with any cipher (RFC 5246 section 6.2.3).
 pub const LONGEST_RECORD: usize = (1 << 14) + 2048;
-/// Bytes before the body of a handshake message.
+/// Length of a handshake message header in bytes.
 pub const MESSAGE_HEAD: usize = 4;
-/// Certificates of a chain that are looked at.
+/// Most certificates of a chain that are parsed.
 pub const MOST_CERTIFICATES: usize = 32;
-/// Extensions of a hello that are looked at: there are not a hundred in the registry.
+/// Most extensions of a hello that are parsed: the registry has fewer than a hundred.
 pub const MOST_EXTENSIONS: usize = 256;
 
-/// A server hello with this for its random number is none: the client is to try again (RFC 8446 section 4.1.3).
+/// A server hello with this random value is a HelloRetryRequest (RFC 8446 section 4.1.3).
 const RETRY: [u8; 32] = [
     0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91, 0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb,
     0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
 ];
 
-/// Kind and length of the record that begins here; `None` when none does. `head` has [`RECORD_HEAD`] bytes at the least.
+/// Type and length of the record at the start of `head`, which has at least [`RECORD_HEAD`] bytes; `None` if there is
+/// no record.
 pub fn record_head(head: &[u8]) -> Option<(u8, usize)> {
     let (&[kind, major, minor, high, low], _) = head.split_first_chunk()?;
     let length = usize::from(u16::from_be_bytes([high, low]));
@@ -86,15 +87,15 @@ pub fn record_head(head: &[u8]) -> Option<(u8, usize)> {
     (known && major == 3 && minor <= 4 && length <= LONGEST_RECORD).then_some((kind, length))
 }
 
-/// Kind and length of the handshake message that begins here.
+/// Type and length of the handshake message at the start of `data`.
 pub fn message_head(data: &[u8]) -> Option<(u8, usize)> {
     let mut r = Reader::new(data);
     Some((r.u8()?, r.u24()? as usize))
 }
 
-/// Whether a record with a hello of that kind begins here.
+/// Whether a record with a hello of this type begins here.
 pub fn is_hello(data: &[u8], kind: u8) -> Probe {
-    // A hello may be spread over records; then the second one's head stands where its version would.
+    // A hello may be divided among records. Then the header of the second record is where the version would be.
     let record = data.get(3..5).and_then(|b| b.first_chunk()).map_or(usize::MAX, |b| usize::from(u16::from_be_bytes(*b)));
     let fits = |at: usize, ok: &dyn Fn(u8) -> bool| data.get(at).is_none_or(|b| ok(*b));
     let within = |at: usize| record >= at - 4;
@@ -113,7 +114,7 @@ pub fn is_hello(data: &[u8], kind: u8) -> Probe {
     }
 }
 
-/// Whether a record with an alert in the clear begins here.
+/// Whether a record with an unencrypted alert begins here.
 pub fn is_alert(data: &[u8]) -> Probe {
     match data {
         [record::ALERT, 3, 0..=4, 0, 2, 1..=2, _, ..] => Probe::Yes,
@@ -126,19 +127,19 @@ pub fn is_alert(data: &[u8]) -> Probe {
 /// A hello of either side.
 #[derive(Clone, Copy, Debug)]
 pub struct Hello<'a> {
-    /// As the message says; what is meant may stand in an extension.
+    /// The version field; the real version may be in an extension.
     pub version: u16,
     pub random: &'a [u8],
     pub session_id: &'a [u8],
-    /// Two bytes each; of a server one.
+    /// Two bytes per suite; a server's hello has one suite.
     pub ciphers: &'a [u8],
-    /// One byte each; of a server one.
+    /// One byte per method; a server's hello has one method.
     pub compressions: &'a [u8],
     extensions: &'a [u8],
 }
 
 impl<'a> Hello<'a> {
-    /// The body of a client's hello.
+    /// Parses the body of a client's hello.
     pub fn client(body: &'a [u8]) -> Option<Self> {
         let mut r = Reader::new(body);
         let (version, random) = (r.u16()?, r.take(32)?);
@@ -148,7 +149,7 @@ impl<'a> Hello<'a> {
         Some(Self { version, random, session_id, ciphers, compressions, extensions: list16(&mut r).unwrap_or_default() })
     }
 
-    /// The body of a server's hello.
+    /// Parses the body of a server's hello.
     pub fn server(body: &'a [u8]) -> Option<Self> {
         let mut r = Reader::new(body);
         let (version, random) = (r.u16()?, r.take(32)?);
@@ -157,12 +158,12 @@ impl<'a> Hello<'a> {
         Some(Self { version, random, session_id, ciphers, compressions, extensions: list16(&mut r).unwrap_or_default() })
     }
 
-    /// Whether the server wants another hello.
+    /// Whether this is a HelloRetryRequest.
     pub fn is_retry(&self) -> bool {
         self.random == RETRY
     }
 
-    /// Extensions in order: number and value. Ends where they are malformed.
+    /// The extensions in order: number and value. Ends at a malformed extension.
     pub fn extensions(&self) -> impl Iterator<Item = (u16, &'a [u8])> + use<'a> {
         let mut r = Reader::new(self.extensions);
         std::iter::from_fn(move || Some((r.u16()?, list16(&mut r)?))).take(MOST_EXTENSIONS)
@@ -178,7 +179,7 @@ impl<'a> Hello<'a> {
         numbers(self.ciphers)
     }
 
-    /// The first name of the server that the client asks for.
+    /// The first server name that the client requests.
     pub fn server_name(&self) -> Option<&'a [u8]> {
         server_names(self.extension(extension::SERVER_NAME)?)?.next()
     }
@@ -188,7 +189,7 @@ impl<'a> Hello<'a> {
         protocols(self.extension(extension::ALPN)?)?.next()
     }
 
-    /// The version that a server's hello settles.
+    /// The version that a server's hello selects.
     pub fn settled_version(&self) -> u16 {
         match self.extension(extension::SUPPORTED_VERSIONS) {
             Some(&[high, low]) => u16::from_be_bytes([high, low]),
@@ -202,7 +203,7 @@ pub fn is_13(version: u16) -> bool {
     version == 0x0304 || version >> 8 == 0x7f
 }
 
-/// A list after its length in one byte.
+/// A list preceded by its length in one byte.
 pub fn list8<'a>(r: &mut Reader<'a>) -> Option<&'a [u8]> {
     let mut ahead = *r;
     let n = ahead.u8()?;
@@ -211,7 +212,7 @@ pub fn list8<'a>(r: &mut Reader<'a>) -> Option<&'a [u8]> {
     Some(list)
 }
 
-/// A list after its length in two bytes.
+/// A list preceded by its length in two bytes.
 pub fn list16<'a>(r: &mut Reader<'a>) -> Option<&'a [u8]> {
     let mut ahead = *r;
     let n = ahead.u16()?;
@@ -220,13 +221,13 @@ pub fn list16<'a>(r: &mut Reader<'a>) -> Option<&'a [u8]> {
     Some(list)
 }
 
-/// The whole value as one list after its length in one byte.
+/// The value as one list preceded by its length in one byte; `None` if it has more data.
 pub fn whole8(value: &[u8]) -> Option<&[u8]> {
     let mut r = Reader::new(value);
     list8(&mut r).filter(|_| r.is_empty())
 }
 
-/// The whole value as one list of numbers after its length in two bytes.
+/// The value as one list of numbers preceded by its length in two bytes; `None` if it has more data.
 pub fn whole16(value: &[u8]) -> Option<&[u8]> {
     let mut r = Reader::new(value);
     list16(&mut r).filter(|list| r.is_empty() && list.len() % 2 == 0)
@@ -237,7 +238,7 @@ pub fn numbers(list: &[u8]) -> impl Iterator<Item = u16> + use<'_> {
     list.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
 }
 
-/// Names of hosts in the value of `server_name` (RFC 6066 section 3).
+/// The host names in the value of `server_name` (RFC 6066 section 3).
 pub fn server_names(value: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
     let mut r = Reader::new(value);
     let mut names = Reader::new(list16(&mut r).filter(|list| !list.is_empty())?);
@@ -245,7 +246,7 @@ pub fn server_names(value: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
     Some(entries.filter(|(kind, _)| *kind == 0).map(|(_, name)| name))
 }
 
-/// Names of protocols in the value of ALPN (RFC 7301).
+/// The protocol names in the value of ALPN (RFC 7301).
 pub fn protocols(value: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
     let mut r = Reader::new(value);
     let mut names = Reader::new(list16(&mut r)?);
@@ -262,7 +263,7 @@ pub fn certificates(body: &[u8]) -> impl Iterator<Item = &[u8]> {
     .take(MOST_CERTIFICATES)
 }
 
-/// What an OCSP responder said (RFC 6066 section 8, RFC 6960 section 4.2.1): `responseStatus` of the first response.
+/// The status of an OCSP response (RFC 6066 section 8, RFC 6960 section 4.2.1): `responseStatus` of the first response.
 pub fn ocsp_status(body: &[u8]) -> Option<u8> {
     let mut r = Reader::new(body);
     if r.u8()? != 1 {
@@ -276,7 +277,7 @@ pub fn ocsp_status(body: &[u8]) -> Option<u8> {
     }
 }
 
-/// One DER element: tag (one byte) and content. A content that is cut off is given as far as it is there.
+/// A DER element: tag (one byte) and content. Content that is cut off is returned as far as it goes.
 pub fn der<'a>(r: &mut Reader<'a>) -> Option<(u8, &'a [u8])> {
     let tag = r.u8()?;
     let length = match r.u8()? {

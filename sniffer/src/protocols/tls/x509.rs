@@ -1,4 +1,5 @@
-//! Certificates as documents show them. RFC 5280; names as Go's `crypto/x509/pkix` writes them, because dashboards search for that.
+//! The form of certificates in documents (RFC 5280). Names are written as Go's `crypto/x509/pkix` writes them, because
+//! dashboards search for that form.
 
 use super::wire;
 use crate::{event::text::Hex, protocols::kit::reader::Reader};
@@ -17,10 +18,10 @@ use x509_parser::{
     x509::{AlgorithmIdentifier, SubjectPublicKeyInfo, X509Name},
 };
 
-/// Alternative names that are shown; some certificates have hundreds.
+/// Most alternative names that are shown; some certificates have hundreds.
 const MOST_NAMES: usize = 1000;
 
-/// What a document shows of a certificate.
+/// The fields of a certificate in a document.
 #[derive(Serialize)]
 pub struct Certificate {
     pub version_number: u32,
@@ -37,7 +38,7 @@ pub struct Certificate {
     pub alternative_names: Vec<String>,
 }
 
-/// A distinguished name, by what its parts mean.
+/// A distinguished name, by the types of its attributes.
 #[derive(Default, Serialize)]
 pub struct Name {
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -63,7 +64,7 @@ pub struct Name {
 }
 
 impl Certificate {
-    /// Reads a certificate; `digits` as in [`crate::time::Timestamp::text`].
+    /// Parses a certificate. For `digits` see [`crate::time::Timestamp::text`].
     pub fn read(der: &[u8], digits: u8) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         let key = certificate.public_key();
@@ -88,7 +89,7 @@ impl Certificate {
     }
 }
 
-/// Certificates are valid until 9999, which is beyond what [`crate::time::Timestamp`] holds.
+/// Formats a time. Certificates may be valid until 9999, which [`crate::time::Timestamp`] cannot represent.
 fn time(time: ASN1Time, digits: u8) -> String {
     let t = time.to_datetime();
     let fraction = usize::from(digits.clamp(1, 9));
@@ -136,7 +137,8 @@ fn signature_algorithm(algorithm: &AlgorithmIdentifier<'_>) -> &'static str {
     }
 }
 
-/// The hash of RSASSA-PSS stands in its parameters: the last number of 2.16.840.1.101.3.4.2.N, first seen (RFC 4055).
+/// The name of the hash of RSASSA-PSS, which is in the parameters: the last number of the first 2.16.840.1.101.3.4.2.N
+/// (RFC 4055).
 fn pss(algorithm: &AlgorithmIdentifier<'_>) -> &'static str {
     const HASHES: [u8; 8] = [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02];
     let parameters = algorithm.parameters.as_ref().map(|p| p.data).unwrap_or_default();
@@ -159,7 +161,7 @@ fn key_algorithm(id: &str) -> &'static str {
     }
 }
 
-/// Bits of the modulus, of DSA's prime, of the curve's field.
+/// Key size in bits: of the modulus, of DSA's prime, or of the curve's field.
 fn key_size(key: &SubjectPublicKeyInfo<'_>) -> Option<usize> {
     let bits = |number: &[u8]| {
         let zeros = number.iter().take_while(|b| **b == 0).count();
@@ -207,7 +209,7 @@ impl Name {
             match (ORDER.iter().position(|(known, _)| *known == id), text) {
                 (Some(place), Some(text)) => {
                     if place < 2 {
-                        values[place].clear(); // of these the last one counts
+                        values[place].clear(); // only the last value of this attribute is used
                     }
                     values[place].push(text.into_owned());
                 }
@@ -252,7 +254,7 @@ impl Name {
     }
 }
 
-/// The content of a string type; `None` for anything else.
+/// The content of a string type; `None` for other types.
 fn text(tag: u32, data: &[u8]) -> Option<Cow<'_, str>> {
     Some(match tag {
         12 | 18 | 19 | 22 | 26 => String::from_utf8_lossy(data),
@@ -265,7 +267,7 @@ fn text(tag: u32, data: &[u8]) -> Option<Cow<'_, str>> {
     })
 }
 
-/// DER of a text: a PrintableString where it can be, else UTF-8.
+/// The DER encoding of a string: as PrintableString if possible, otherwise as UTF-8.
 fn encoded(text: &str) -> Vec<u8> {
     let printable = text.bytes().all(|b| b.is_ascii_alphanumeric() || b" '()+,-./:=?".contains(&b));
     let mut der = head(if printable { 0x13 } else { 0x0c }, text.len());
@@ -281,7 +283,7 @@ fn head(tag: u8, length: usize) -> Vec<u8> {
     }
 }
 
-/// RFC 2253 section 2.4.
+/// Escapes a value as in RFC 2253 section 2.4.
 fn escape(value: &str, into: &mut String) {
     let last = value.chars().count().saturating_sub(1);
     for (i, c) in value.chars().enumerate() {

@@ -1,4 +1,4 @@
-//! The bodies of messages, and where they end.
+//! Reads the bodies of messages and determines their ends.
 
 use super::{Parser, State, Step, role};
 use crate::{
@@ -73,7 +73,8 @@ impl Parser {
                 Step::Took(n)
             }
             State::UntilClose => {
-                // The next request has been sent meanwhile, and this looks like its response: it was a response without a body.
+                // The next request was sent meanwhile, and this looks like its response: the previous response had no
+                // body.
                 let next = if self.response.as_ref().is_some_and(|(_, answers)| *answers) { 1 } else { 0 };
                 if at == 0 && self.waiting.len() > next && wire::begins(rest, Role::Response) == Some(true) {
                     self.complete(dir, cx);
@@ -85,8 +86,8 @@ impl Parser {
         }
     }
 
-    /// Whether another message stands where a body was announced: the client was refused before it sent it (RFC 9110, 10.1.1), or
-    /// this answers a HEAD that was not seen.
+    /// Whether a new message begins where a body was announced: the client was refused before it sent the body (RFC
+    /// 9110, 10.1.1), or this is the response to a HEAD that was not captured.
     pub(super) fn body_never_came(&mut self, dir: Direction, rest: &[u8]) -> bool {
         let role = role(dir);
         let possible = match (dir, &self.response) {
@@ -102,7 +103,7 @@ impl Parser {
         possible && wire::begins(rest, role) == Some(true)
     }
 
-    /// The body of the current message is malformed: the message is reported as far as it was read.
+    /// The body of the current message is malformed. The message is reported with the part that was read.
     pub(super) fn broken(&mut self, dir: Direction, cx: &mut Context<'_>) -> Step {
         self.complete(dir, cx);
         self.lose(dir, cx)

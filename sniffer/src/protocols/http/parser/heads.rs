@@ -1,4 +1,4 @@
-//! Where messages begin: the next head, or the search for one.
+//! Reads the header sections of messages, and searches for the next one.
 
 use super::{Parser, State, Step, role};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     },
 };
 
-/// Bytes of each side that were searched in vain, after which it is certain that neither side speaks HTTP.
+/// Number of bytes of each side without a message after which it is certain that neither side uses HTTP.
 const MOST_UNKNOWN_BOTH: u64 = 64 << 10;
 
 impl Parser {
@@ -18,7 +18,7 @@ impl Parser {
         if blank > 0 {
             return Step::Took(blank);
         }
-        // What follows a CONNECT or a wish for another protocol depends on the answer.
+        // What follows a CONNECT or an upgrade request depends on the response.
         if dir == ToServer && self.waiting.back().is_some_and(|w| w.connect && w.whole && w.request.is_some()) {
             return Step::Wait;
         }
@@ -46,7 +46,7 @@ impl Parser {
         }
     }
 
-    /// Before the first message: whether the sides are taken for each other.
+    /// Before the first message: detects whether client and server were confused.
     pub(super) fn who_asks(&self, dir: Direction, rest: &[u8]) -> Option<Step> {
         if self.known {
             return None;
@@ -54,7 +54,7 @@ impl Parser {
         match wire::begins(rest, role(dir.reverse())) {
             Some(true) => Some(Step::Flip),
             Some(false) => None,
-            // `H` may begin a HEAD as well as an answer.
+            // `H` may begin a HEAD or a response.
             None => Some(Step::Wait),
         }
     }
@@ -69,11 +69,11 @@ impl Parser {
         Step::Wait
     }
 
-    /// The data is not a head: searches for one from here on.
+    /// The data is not a header section: starts the search for one.
     pub(super) fn lose(&mut self, dir: Direction, cx: &mut Context<'_>) -> Step {
         cx.count("lost_sync");
         self.adrift(dir, false);
-        // Not the first byte again.
+        // The search must not start at the same byte again.
         self.passed_over(dir, 1)
     }
 
@@ -82,14 +82,15 @@ impl Parser {
         side.scanned = 0;
         let searched = side.search.passed(n);
         let least = self.sides[0].search.searched().min(self.sides[1].search.searched());
-        // A connection that is known to be HTTP is not given up: a download of any length may lie between two heads.
+        // A connection that is known to be HTTP is not given up: a download of any length may lie between two messages.
         if !self.known && (searched == Recovery::GiveUp || least > MOST_UNKNOWN_BOTH) {
             return Step::Stop(Progress::GiveUp);
         }
         Step::Took(n)
     }
 
-    /// It is unknown where the next message of that side begins, because bytes are missing in the capture (`gap`) or because they are malformed.
+    /// The start of the next message of this side is unknown, because bytes are missing in the capture (`gap`) or
+    /// malformed.
     pub(super) fn adrift(&mut self, dir: Direction, gap: bool) {
         let side = self.side(dir);
         side.state = State::Seek;

@@ -1,7 +1,7 @@
-//! Follows one connection: where messages begin and end, and which response answers which request.
+//! The parser of a connection: determines where messages begin and end, and pairs responses with requests.
 //!
-//! Responses come in the order of the requests (RFC 9112, 9.3.2), so a queue pairs them. A body that nobody wants is skipped, not
-//! looked at, but for its last byte, so that the event leaves as soon as it is there.
+//! Responses come in the order of the requests (RFC 9112, 9.3.2), so a queue pairs them. A body that is not reported is
+//! skipped, except for its last byte, so that the event is reported as soon as the message ends.
 
 mod bodies;
 mod heads;
@@ -22,20 +22,20 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// What comes next on one side.
+/// What comes next in a direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// A head.
+    /// A header section.
     Head,
-    /// No telling: the next thing that looks like a head is waited for.
+    /// Unknown: the parser searches for the next header section.
     Seek,
-    /// So much of a body.
+    /// This number of bytes of a body.
     Length(u64),
     /// The size of a chunk.
     Chunk,
-    /// So much of a chunk, with the line end behind it.
+    /// This number of bytes of a chunk, including the line end behind it.
     Data(u64),
-    /// The lines behind the last chunk.
+    /// The trailer lines behind the last chunk.
     Trailer,
     /// A body that ends with the connection.
     UntilClose,
@@ -44,11 +44,11 @@ enum State {
 #[derive(Debug)]
 struct Side {
     state: State,
-    /// In this much of the data at hand no head ends.
+    /// Number of bytes of the current data in which no header section ends.
     scanned: usize,
-    /// The search for the next head.
+    /// The search for the next header section.
     search: Resync,
-    /// A message of this side was lost, in part or whole.
+    /// A message of this side was lost, partly or completely.
     lossy: bool,
     closed: bool,
 }
@@ -59,12 +59,12 @@ impl Default for Side {
     }
 }
 
-/// A request and what became of it.
+/// A request that waits for its response.
 #[derive(Debug)]
 struct Waiting {
-    /// `None`: reported without its response, which may still come.
+    /// `None`: it was reported without its response, which may still arrive.
     request: Option<Box<Message>>,
-    /// It has been sent completely.
+    /// It was sent completely.
     whole: bool,
     head: bool,
     connect: bool,
@@ -73,9 +73,9 @@ struct Waiting {
     since: Timestamp,
     /// Its response has begun.
     answered: bool,
-    /// Its response has ended; the request has not.
+    /// Its response, which ended before the request did.
     response: Option<Box<Message>>,
-    /// While it waited, bytes of the server were missing or malformed: one of them may have been its response.
+    /// Bytes of the server were missing or malformed while it waited, so its response may be lost.
     response_lost: bool,
     /// Bytes of the server were missing in the capture while it waited.
     response_missing: bool,
@@ -98,31 +98,31 @@ pub struct Parser {
     settings: Arc<Settings>,
     sides: [Side; 2],
     waiting: Backlog<Waiting>,
-    /// The response under way, and whether it answers the first that waits.
+    /// The current response, and whether it belongs to the first waiting request.
     response: Option<(Box<Message>, bool)>,
-    /// A message was seen: who asks is certain.
+    /// A message was captured, so it is certain which side is the client.
     known: bool,
-    /// The client asks before it is answered.
+    /// The client sends requests before it gets responses.
     pipelines: bool,
-    /// Room for the next messages; boxed, because that is how they are handed on.
+    /// Unused messages for reuse; boxed, because messages are passed on in boxes.
     #[allow(clippy::vec_box)]
     spare: Vec<Box<Message>>,
     scratch: Vec<u8>,
 }
 
-/// What to do next with the data at hand.
+/// What to do next with the current data.
 enum Step {
     Took(usize),
-    /// All of it and so much beyond.
+    /// Skip all of it, and this number of bytes beyond it.
     Skip(u64),
     Wait,
-    /// The other side is the client.
+    /// Swap client and server.
     Flip,
     Stop(Progress),
 }
 
 impl Parser {
-    /// A new connection.
+    /// Makes the parser of a new connection.
     pub fn new(settings: Arc<Settings>) -> Self {
         Self {
             waiting: Backlog::new(pairing::limits(&settings)),
@@ -140,7 +140,7 @@ impl Parser {
         &mut self.sides[dir.index()]
     }
 
-    /// Changes the message under way on that side, if there is one.
+    /// Changes the current message of this side, if there is one.
     fn with_current<R>(&mut self, dir: Direction, change: impl FnOnce(&mut Message) -> R) -> Option<R> {
         match dir {
             ToServer => self.waiting.back_mut().filter(|w| !w.whole)?.request.as_deref_mut().map(change),
@@ -148,7 +148,7 @@ impl Parser {
         }
     }
 
-    /// Accounts for bytes of a body that were not looked at.
+    /// Counts bytes of a body that were skipped.
     fn pass(&mut self, dir: Direction, seen: u64, lost: u64) {
         let n = seen.saturating_add(lost);
         if n == 0 {
@@ -184,7 +184,8 @@ impl StreamParser for Parser {
     fn on_data(&mut self, mut dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
         self.pass_skipped(dir, cx.skipped());
         let mut at = 0;
-        // Every turn takes bytes or ends, but for those that only change the state: to a head, and to the other direction.
+        // Every iteration consumes bytes or ends, except those that only change the state (to a header section, or to
+        // the other direction).
         while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
             match self.step(dir, rest, at, cx) {
                 Step::Took(n) => at += n,
@@ -244,7 +245,8 @@ impl StreamParser for Parser {
     fn on_close(&mut self, dir: Direction, why: Close, cx: &mut Context<'_>) {
         self.pass_skipped(dir, cx.skipped());
         self.side(dir).closed = true;
-        // An incomplete message is reported as far as it was seen. Only a FIN completes a body without a length.
+        // An incomplete message is reported with the part that was captured. Only a FIN completes a body without a
+        // length.
         let cut_off = match self.sides[dir.index()].state {
             State::Length(_) | State::Chunk | State::Data(_) => true,
             State::UntilClose => why != Close::Fin,

@@ -1,4 +1,4 @@
-//! Which response answers which request, and when it is too late.
+//! Pairs responses with requests, and handles time-outs.
 
 use super::{Parser, State, Step, Waiting};
 use crate::{
@@ -15,14 +15,15 @@ use crate::{
     time::Timestamp,
 };
 
-/// Requests that wait for their responses on one connection. Nobody pipelines deeper; a capture that sees one direction only fills it.
+/// Most waiting requests of a connection. Clients do not pipeline deeper; a capture of only one direction reaches this
+/// limit.
 const MOST_WAITING: usize = 256;
-/// Memory that the requests that wait may hold besides one body of `max_message_size`.
+/// Most bytes that the waiting requests may hold, in addition to one body of `max_message_size`.
 const MOST_HELD: usize = 1 << 20;
-/// Memory of a message that is kept for the next one. There may be very many idle connections.
+/// Capacity in bytes of a message that is kept for reuse. There may be very many idle connections.
 const MOST_SPARE: usize = 1 << 10;
 
-/// How many requests of one connection wait.
+/// The limits of the waiting requests of a connection.
 pub(super) fn limits(settings: &Settings) -> Limits {
     Limits {
         items: MOST_WAITING,
@@ -73,7 +74,7 @@ impl Parser {
             self.settle_loss(message.start, cx);
         }
         if matches!(message.status, 100 | 102..=199) {
-            self.recycle(message); // more is to come
+            self.recycle(message); // further responses follow
             return Step::Took(len);
         }
         let lossy = self.sides[ToServer.index()].lossy;
@@ -97,8 +98,9 @@ impl Parser {
         Step::Took(len)
     }
 
-    /// A response was found, at `time`, after something was lost. Who does not pipeline has sent the newest request before that time
-    /// when all others were answered: it is that one's. Of one who pipelines nobody can tell, so that all that waited are given up.
+    /// Handles the first response after a loss, which was found at `time`. If the client does not pipeline, it sent its
+    /// newest request before `time` when all others had been answered, so the response belongs to that request. If it
+    /// pipelines, the pairing is unknown, and all waiting requests are given up.
     pub(super) fn settle_loss(&mut self, time: Timestamp, cx: &mut Context<'_>) {
         let before = self.waiting.iter().take_while(|w| w.start <= time).count();
         let lost = match self.pipelines {
@@ -110,7 +112,7 @@ impl Parser {
         }
     }
 
-    /// A message has ended.
+    /// Handles the end of a message.
     pub(super) fn complete(&mut self, dir: Direction, cx: &mut Context<'_>) {
         self.side(dir).state = State::Head;
         match dir {
@@ -137,7 +139,7 @@ impl Parser {
         self.settle(cx);
     }
 
-    /// Reports the first that waits if both of its halves are there.
+    /// Reports the first waiting request if its response is complete too.
     pub(super) fn settle(&mut self, cx: &mut Context<'_>) {
         if !self.waiting.front().is_some_and(|w| w.whole && w.response.is_some()) {
             return;
@@ -150,7 +152,7 @@ impl Parser {
         }
     }
 
-    /// Reports the first that waits as it is, if it has not been. Its response is nobody's then.
+    /// Reports the first waiting request as it is, unless it was reported. A later response to it has no counterpart.
     pub(super) fn drop_first(&mut self, cx: &mut Context<'_>) {
         let Some(w) = self.waiting.pop() else { return };
         if w.answered
@@ -196,7 +198,7 @@ impl Parser {
         timers::arm(cx, first.filter(|w| w.whole && !w.answered).map(|w| w.since.after(timeout)));
     }
 
-    /// Reports what waits, but for a request that is still being sent.
+    /// Reports the waiting requests, except for one that is still being sent.
     pub(super) fn give_up_waiting(&mut self, also_unfinished: bool, cx: &mut Context<'_>) {
         while self.waiting.front().is_some_and(|w| w.whole || also_unfinished) {
             let unfinished = self.waiting.front().is_some_and(|w| !w.whole);
