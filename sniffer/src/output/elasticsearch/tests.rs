@@ -151,7 +151,7 @@ fn documents(count: usize) -> Vec<Record> {
 }
 
 fn output(hosts: &str, more: &str) -> Delivery {
-    let config = format!("output: {{elasticsearch: {{hosts: {hosts}, backoff: {{init: 0.005s, max: 0.01s}}, timeout: 0.3s{more}}}}}");
+    let config = format!("output: {{elasticsearch: {{hosts: {hosts}, backoff: {{init: 0.005s, max: 0.01s}}, timeout: 2s{more}}}}}");
     open(&opening(&Node::parse(&config).unwrap())).unwrap()
 }
 
@@ -160,7 +160,7 @@ async fn deliver(output: Delivery, count: usize) -> (Arc<Counters>, Arc<dyn Queu
     let (counters, queue) = (output.counters(), queue::open(output.queue()));
     assert_eq!(queue.push(documents(count), WhenFull::Drop), 0);
     queue.close();
-    tokio::time::timeout(Duration::from_secs(20), output.run(queue.clone())).await.expect("the output did not finish in time");
+    tokio::time::timeout(Duration::from_secs(60), output.run(queue.clone())).await.expect("the output did not finish in time");
     (counters, queue)
 }
 
