@@ -16,7 +16,7 @@ const FIN: u8 = 0x11;
 /// Idle sessions of a database.
 const SESSIONS: usize = 20_000;
 /// Largest segment.
-const SEGMENT: usize = 1460;
+const FULL_SEGMENT: usize = 1460;
 
 /// A flood.
 pub struct Case {
@@ -61,9 +61,12 @@ pub const CASES: &[Case] = &[
 pub struct Flood {
     pub capture: Capture,
     /// The frames of the ordinary transaction under way.
-    coming: Vec<([u8; 4], [u8; 4], Tcp, Vec<u8>)>,
+    coming: Vec<Segment>,
     ordinary: usize,
 }
+
+/// Source, destination, header and payload.
+type Segment = ([u8; 4], [u8; 4], Tcp, Vec<u8>);
 
 /// What a TCP header says.
 #[derive(Clone, Copy)]
@@ -104,7 +107,7 @@ impl Flood {
     }
 
     /// The frames of an ordinary transaction, the last one first.
-    fn transaction(number: usize) -> Vec<([u8; 4], [u8; 4], Tcp, Vec<u8>)> {
+    fn transaction(number: usize) -> Vec<Segment> {
         let client = [172, 16 + (number / 60_000) as u8, 0, 1];
         let port = 1024 + (number % 60_000) as u16;
         let request = format!("GET /{GOOD}/{number} HTTP/1.1\r\nHost: good.test\r\n\r\n").into_bytes();
@@ -179,7 +182,7 @@ impl Flood {
 
     /// Writes data of the client (0) or of the server (1) in full segments.
     fn data(&mut self, client: &mut Client, side: usize, data: &[u8]) -> io::Result<()> {
-        data.chunks(SEGMENT).try_for_each(|part| self.send(client, side, DATA, part))
+        data.chunks(FULL_SEGMENT).try_for_each(|part| self.send(client, side, DATA, part))
     }
 
     /// `clients` connections, each with as many requests as a parser keeps.
