@@ -1,4 +1,4 @@
-//! One connection: its frames, and what each of them means for what waits and what is under way.
+//! One connection: parses its frames, and updates the waiting requests and incomplete messages.
 
 use super::{
     Amqp,
@@ -18,16 +18,16 @@ use crate::{
 };
 use std::{mem, sync::Arc};
 
-/// Where one direction is.
+/// The position in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// Before a frame.
+    /// At the start of a frame.
     Frame,
-    /// In a body frame, so many bytes before its end.
+    /// In a body frame, this number of bytes before its end.
     Body { channel: u16, left: u64 },
-    /// Before the end of a body frame.
+    /// At the end marker of a body frame.
     End { channel: u16 },
-    /// The beginning of a frame is looked for.
+    /// Unknown; searching for the start of a frame.
     Lost,
 }
 
@@ -37,11 +37,11 @@ pub struct Connection {
     places: [Place; 2],
     waiting: Waiting,
     messages: Messages,
-    /// Who is the client is proved.
+    /// Whether it is certain which side is the client.
     certain: bool,
     /// The search for the next frame.
     search: Resync,
-    /// A frame was there, by direction.
+    /// Whether a frame was found, by direction.
     met: [bool; 2],
 }
 
@@ -53,7 +53,7 @@ impl StreamParser for Connection {
     }
 
     fn on_gap(&mut self, dir: Direction, lost: u64, cx: &mut Context<'_>) -> Recovery {
-        // A hole within a body costs no more than the text behind it.
+        // A gap inside a body only cuts the text behind it.
         if let Place::Body { channel, left } = &mut self.places[dir.index()]
             && *left >= lost
         {
@@ -71,7 +71,7 @@ impl StreamParser for Connection {
 
     fn on_close(&mut self, dir: Direction, _why: Close, cx: &mut Context<'_>) {
         count_incomplete(self.messages.drop_if(|c| c.dir == dir), cx);
-        // Nobody is left to answer.
+        // No response can arrive any more.
         if !cx.strict() {
             self.drop_requests(|r| r.dir != dir, cx);
         }
@@ -90,7 +90,7 @@ impl StreamParser for Connection {
 }
 
 impl Connection {
-    /// A connection of which nothing was seen yet.
+    /// Makes the parser of a new connection.
     pub fn new(amqp: Arc<Amqp>) -> Self {
         let waiting = Waiting::new(amqp.common.transaction_timeout);
         Self {
@@ -139,7 +139,8 @@ impl Connection {
                         return Progress::Consumed { bytes: at as u64, need: header.len() - rest.len() };
                     }
                     if rest.starts_with(header) {
-                        // A server that speaks another version says so with a header of its own; as a rule it is the client's.
+                        // A server that supports another version replies with its own header; normally it is the
+                        // client's.
                         if self.met == [false; 2] {
                             dir = self.is(By::Client, dir, cx);
                         }
@@ -156,7 +157,7 @@ impl Connection {
                         return Progress::Consumed { bytes: at as u64, need: FRAME_HEAD - rest.len() };
                     }
                     match Frame::head(rest) {
-                        // In the middle of a connection only what is surely a frame counts as one.
+                        // In the middle of a connection, only data that is certainly a frame is accepted.
                         Some(Frame { kind: Kind::Method, .. }) if !self.met[dir.index()] && rest.len() < FRAME_HEAD + 4 => {
                             return Progress::Consumed { bytes: at as u64, need: FRAME_HEAD + 4 - rest.len() };
                         }
@@ -195,18 +196,18 @@ impl Connection {
         Progress::consumed(at)
     }
 
-    /// Whether to go on with the search after `n` more bytes in vain.
+    /// Notes `n` more bytes searched without a frame. Returns whether to continue.
     fn goes_on(&mut self, n: usize) -> bool {
         self.search.passed(n) == Recovery::Resume
     }
 
-    /// A frame was found in that direction.
+    /// Notes that a frame was found in this direction.
     fn found(&mut self, dir: Direction) {
         self.met[dir.index()] = true;
         self.search.found();
     }
 
-    /// The sender of `dir` is the client or the server. Returns which way `dir` really is.
+    /// The sender of `dir` is the client or the server. Returns the corrected direction.
     fn is(&mut self, by: By, dir: Direction, cx: &mut Context<'_>) -> Direction {
         let right = match by {
             By::Client => Direction::ToServer,
@@ -224,7 +225,7 @@ impl Connection {
         dir
     }
 
-    /// Takes a method; returns how many bytes of what follows it were taken with it.
+    /// Handles a method. Returns the number of following bytes that were handled with it.
     fn method(&mut self, dir: &mut Direction, channel: u16, payload: &[u8], next: &[u8], time: Timestamp, cx: &mut Context<'_>) -> usize {
         let Some((method, args)) = wire::method_in(payload) else {
             cx.count("unknown_methods");
@@ -252,7 +253,7 @@ impl Connection {
                 let gets = (method.class, method.id) == methods::BASIC_GET_OK;
                 let asked = if gets { self.answered(method, dir, channel, cx) } else { None };
                 if gets && asked.is_none() {
-                    cx.count("unmatched_responses"); // and reported: the message was there
+                    cx.count("unmatched_responses"); // reported too, because the message was captured
                 }
                 if let Some(content) = wire::content(next, channel) {
                     let size = wire::body_size(content.header).unwrap_or(0);
@@ -301,7 +302,7 @@ impl Connection {
         let alone = fields.is_set("no-wait");
         drop(fields);
         if request.method.closes() {
-            // Whatever still waits there will not be answered: the close tells why.
+            // Requests that still wait there get no response; the event of the close has the reason.
             let all = (request.method.class, request.method.id) == methods::CONNECTION_CLOSE;
             let channel = request.channel;
             count_incomplete(self.messages.drop_if(|c| all || c.channel == channel), cx);
@@ -319,7 +320,7 @@ impl Connection {
         }
     }
 
-    /// The request that a method answers, if it was seen.
+    /// Takes the request to which a method responds, if it was captured.
     fn answered(&mut self, method: &methods::Method, dir: Direction, channel: u16, cx: &mut Context<'_>) -> Option<Request<'static>> {
         let mut lost = vec![];
         let asked = self.waiting.answered(method, dir, channel, |request| lost.push(request));
@@ -329,7 +330,7 @@ impl Connection {
         asked
     }
 
-    /// A request that no answer will come to. Only a close for an error is reported.
+    /// Handles a request that gets no response. Only a close because of an error is reported.
     fn unanswered(&self, request: &Request<'_>, cx: &mut Context<'_>) {
         cx.count("unmatched_requests");
         let mut fields = Fields::default();
@@ -345,7 +346,7 @@ impl Connection {
         }
     }
 
-    /// Takes what is there of a body frame; `None` when the rest of the frame is not wanted and goes beyond what is there.
+    /// Handles the captured part of a body frame. `None` if the rest of the frame is not needed and exceeds the data.
     fn body(&mut self, dir: Direction, channel: u16, left: u64, data: &[u8]) -> Option<usize> {
         let here = usize::try_from(left).unwrap_or(usize::MAX).min(data.len());
         let wanted = self.messages.body(dir, channel, left, &data[..here]);
@@ -355,7 +356,8 @@ impl Connection {
         (wanted || whole).then_some(here)
     }
 
-    /// Where frames begin in this direction is not known any more. What was under way in it is gone, and answers may be.
+    /// The start of the next frame in this direction is unknown. Its incomplete messages are lost, and possibly
+    /// responses.
     fn lose(&mut self, dir: Direction, cx: &mut Context<'_>) {
         self.places[dir.index()] = Place::Lost;
         count_incomplete(self.messages.drop_if(|c| c.dir == dir), cx);
@@ -371,7 +373,7 @@ fn count_incomplete(messages: usize, cx: &mut Context<'_>) {
     }
 }
 
-/// Whether what begins here is surely a frame.
+/// Whether the data here is certainly a frame.
 fn is_known(kind: Kind, data: &[u8]) -> bool {
     match kind {
         Kind::Method => data.get(FRAME_HEAD..).and_then(wire::method_in).is_some(),

@@ -1,4 +1,4 @@
-//! Methods, their answers and the messages that they bring as documents.
+//! Reports methods with their responses, and messages, as documents.
 
 use super::{
     Amqp,
@@ -19,27 +19,27 @@ use jiff::tz::TimeZone;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use std::{borrow::Cow, fmt::Write};
 
-/// Class, method and the end of the frame, as Packetbeat counts: what a method is longer than its arguments.
+/// Bytes of class, method and frame end. Packetbeat adds them to the length of the arguments.
 const BESIDE_ARGUMENTS: u64 = 12;
 
-/// What Packetbeat notes of a close that nobody confirmed.
+/// Packetbeat's note about a close without confirmation.
 const UNCONFIRMED: &str = "Close-ok method not received by sender";
 
-/// A method that asks, or stands alone.
+/// A request, or a method without a response.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
     pub method: &'static Method,
     pub dir: Direction,
     pub channel: u16,
     pub args: Cow<'a, [u8]>,
-    /// Its first byte was on the wire.
+    /// Time of its first byte.
     pub time: Timestamp,
-    /// Something was lost since then, by direction.
+    /// Whether data was lost since then, by direction.
     pub gaps: [bool; 2],
 }
 
 impl Request<'_> {
-    /// To be kept.
+    /// Copies the borrowed parts.
     pub fn into_owned(self) -> Request<'static> {
         Request { args: self.args.into_owned().into(), ..self }
     }
@@ -60,25 +60,25 @@ impl Waits for Request<'_> {
     }
 }
 
-/// What answers a request.
+/// The response to a request.
 pub struct Answer<'a> {
     pub method: &'static Method,
     pub args: &'a [u8],
     pub time: Timestamp,
 }
 
-/// A message with the method that brings it.
+/// A message, with the method that carries it.
 pub struct Message<'a> {
     pub method: &'static Method,
     pub args: &'a [u8],
-    /// The payload of its content header.
+    /// The payload of the content header.
     pub header: &'a [u8],
-    /// As much of the body as is wanted.
+    /// The needed part of the body.
     pub body: &'a [u8],
-    /// Its whole size.
+    /// Size of the complete body.
     pub size: u64,
     pub time: Timestamp,
-    /// The basic.get that it answers.
+    /// The basic.get to which it responds.
     pub asked: Option<Request<'static>>,
 }
 
@@ -105,7 +105,7 @@ impl Serialize for InZone<'_, &Fields<'_>> {
     }
 }
 
-/// What was asked for, as `request` has it.
+/// The text of a method for `request`.
 fn text_of(method: &Method, fields: &Fields<'_>) -> String {
     let mut text = String::new();
     for (i, name) in method.text.iter().enumerate() {
@@ -118,7 +118,8 @@ fn text_of(method: &Method, fields: &Fields<'_>) -> String {
     if text.is_empty() { method.name().to_owned() } else { format!("{} {text}", method.name()) }
 }
 
-/// Reports a request: answered, alone, or a close without its answer. `None` when its arguments or the answer's are not whole.
+/// Reports a request with its response, alone, or a close without its confirmation. `None` if the arguments of the
+/// request or response are incomplete.
 pub fn request(amqp: &Amqp, asked: &Request<'_>, answer: Option<&Answer<'_>>, cx: &mut Context<'_>) -> Option<()> {
     let method = asked.method;
     let mut fields = Fields::default();
@@ -154,7 +155,8 @@ pub fn request(amqp: &Amqp, asked: &Request<'_>, answer: Option<&Answer<'_>>, cx
     Some(())
 }
 
-/// Reports a message that is published, delivered, returned or got. `None` when the method's arguments are not whole.
+/// Reports a message that was published, delivered, returned or fetched. `None` if the arguments of the method are
+/// incomplete.
 pub fn message(amqp: &Amqp, message: &Message<'_>, cx: &mut Context<'_>) -> Option<()> {
     let method = message.method;
     let mut fields = Fields::default();
@@ -195,7 +197,7 @@ pub fn message(amqp: &Amqp, message: &Message<'_>, cx: &mut Context<'_>) -> Opti
     Some(())
 }
 
-/// The body as text where its properties say that it is text, else its bytes as numbers.
+/// The body as text if its properties say that it is text, otherwise its bytes as numbers.
 fn body_text(message: &Message<'_>, fields: &Fields<'_>) -> String {
     let kind = fields.text("content-type");
     let is = |what: &[u8]| memchr::memmem::find(kind, what).is_some();
@@ -208,7 +210,7 @@ fn body_text(message: &Message<'_>, fields: &Fields<'_>) -> String {
     text
 }
 
-/// The zone that times in messages are told in.
+/// The time zone in which times of messages are written.
 pub fn local_zone() -> TimeZone {
     TimeZone::system()
 }

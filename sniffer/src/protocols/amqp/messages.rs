@@ -1,4 +1,5 @@
-//! The messages of one connection that come in several frames. Those of other channels may lie between them.
+//! The incomplete messages of a connection, which consist of several frames. Frames of other channels may be between
+//! them.
 
 use super::{
     event::{Message, Request},
@@ -7,42 +8,42 @@ use super::{
 };
 use crate::{net::Direction, protocols::kit::held::Held, time::Timestamp};
 
-/// On all channels.
+/// Most incomplete messages on all channels.
 const MOST: usize = 256;
-/// Room for so many is kept when none is under way.
+/// Number of messages for which an empty list keeps memory.
 const SPARE: usize = 16;
-/// Bytes kept of them.
+/// Most bytes kept of them.
 const MOST_HELD: usize = 16 << 20;
 
-/// A message under way.
+/// An incomplete message.
 pub struct Coming {
     pub dir: Direction,
     pub channel: u16,
     pub method: &'static Method,
     pub args: Vec<u8>,
-    /// The method was on the wire.
+    /// Time of the method.
     pub time: Timestamp,
-    /// The basic.get that it answers.
+    /// The basic.get to which it responds.
     pub asked: Option<Request<'static>>,
-    /// Bytes of the body that are wanted.
+    /// Number of bytes of the body that are needed.
     pub wanted: usize,
     header: Vec<u8>,
     body: Vec<u8>,
-    /// Known with the header.
+    /// The size of the body, known after the header.
     size: Option<u64>,
     seen: u64,
-    /// Nothing more of the body is kept.
+    /// Whether no more of the body is kept.
     cut: bool,
 }
 
 impl Coming {
-    /// A message of which only the method was there.
+    /// Makes a message after its method.
     pub fn new(dir: Direction, channel: u16, method: &'static Method, args: &[u8], time: Timestamp, wanted: usize) -> Self {
         let (args, header, body) = (args.to_vec(), vec![], vec![]);
         Self { dir, channel, method, args, time, asked: None, wanted, header, body, size: None, seen: 0, cut: false }
     }
 
-    /// As it is reported.
+    /// The message in the form in which it is reported.
     pub fn message(&mut self) -> Message<'_> {
         let (method, size, time, asked) = (self.method, self.seen, self.time, self.asked.take());
         Message { method, args: &self.args, header: &self.header, body: &self.body, size, time, asked }
@@ -55,12 +56,12 @@ impl Held for Coming {
     }
 }
 
-/// How a message stands at the end of a frame.
+/// The state of a message at the end of a frame.
 pub enum Stand {
-    /// There is none, or more of it will come.
+    /// There is none, or it is incomplete.
     Open,
     Whole(Box<Coming>),
-    /// Its frames do not fit together.
+    /// Its frames are inconsistent.
     Broken,
 }
 
@@ -68,7 +69,7 @@ pub enum Stand {
 #[derive(Default)]
 pub struct Messages {
     coming: Vec<Coming>,
-    /// The sum of what they hold.
+    /// Bytes held by all of them.
     bytes: usize,
 }
 
@@ -100,8 +101,8 @@ impl Messages {
         self.coming.capacity() * size_of::<Coming>() + self.bytes
     }
 
-    /// A method was there that brings a message. Returns how many were given up for it: an unfinished one of the same channel, or
-    /// itself where there is no room.
+    /// Adds a message after its method. Returns the number of messages dropped for it: an incomplete one of the same
+    /// channel, or the message itself if there is no room.
     pub fn begin(&mut self, coming: Coming) -> usize {
         let mut gone = self.drop_if(|c| (c.dir, c.channel) == (coming.dir, coming.channel));
         if self.coming.len() >= MOST || self.bytes + coming.held() > MOST_HELD {
@@ -113,7 +114,7 @@ impl Messages {
         gone
     }
 
-    /// A content header was there.
+    /// Handles a content header.
     pub fn header(&mut self, dir: Direction, channel: u16, payload: &[u8]) -> Stand {
         let Some(place) = self.place(dir, channel) else { return Stand::Open };
         let coming = &mut self.coming[place];
@@ -128,7 +129,8 @@ impl Messages {
         if size == 0 { self.end(dir, channel) } else { Stand::Open }
     }
 
-    /// `data` was there, of `left` bytes before the end of a body frame. Whether the others are wanted.
+    /// Handles `data` of a body frame that has `left` bytes before its end. Returns whether the remaining bytes are
+    /// needed.
     pub fn body(&mut self, dir: Direction, channel: u16, left: u64, data: &[u8]) -> bool {
         let free = MOST_HELD.saturating_sub(self.bytes);
         let Some(coming) = self.get(dir, channel) else { return false };
@@ -145,7 +147,7 @@ impl Messages {
         wanted
     }
 
-    /// `lost` bytes of a body are missing: its text ends there.
+    /// Handles a gap of `lost` bytes in a body: the kept text ends there.
     pub fn lose(&mut self, dir: Direction, channel: u16, lost: u64) {
         if let Some(coming) = self.get(dir, channel) {
             coming.seen = coming.seen.saturating_add(lost);
@@ -153,7 +155,7 @@ impl Messages {
         }
     }
 
-    /// A frame of this channel has ended.
+    /// Handles the end of a frame of this channel.
     pub fn end(&mut self, dir: Direction, channel: u16) -> Stand {
         let Some(place) = self.place(dir, channel) else { return Stand::Open };
         let coming = &self.coming[place];
@@ -167,7 +169,7 @@ impl Messages {
         }
     }
 
-    /// Gives up those that `which` names, and tells how many.
+    /// Drops the messages for which `which` is true. Returns their number.
     pub fn drop_if(&mut self, which: impl Fn(&Coming) -> bool) -> usize {
         let before = self.coming.len();
         let bytes = &mut self.bytes;
@@ -182,7 +184,7 @@ impl Messages {
         before - self.coming.len()
     }
 
-    /// Client and server were taken for each other.
+    /// Swaps client and server.
     pub fn turn_round(&mut self) {
         self.coming.iter_mut().for_each(|c| c.dir = c.dir.reverse());
     }

@@ -1,8 +1,8 @@
-//! The methods of AMQP 0-9-1 and of RabbitMQ's extensions: who sends them, what answers them, what their arguments are called.
+//! The table of the methods of AMQP 0-9-1 and RabbitMQ's extensions: their senders, responses and arguments.
 //!
 //! <https://www.rabbitmq.com/resources/specs/amqp0-9-1.extended.xml>
 
-/// Which side sends a method.
+/// The side that sends a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
     Client,
@@ -10,41 +10,41 @@ pub enum By {
     Either,
 }
 
-/// What a method is in a conversation.
+/// The role of a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Waits for a method of the same class with one of these ids.
+    /// A request; the response is a method of the same class with one of these ids.
     Asks(&'static [u16]),
-    /// Answers another one.
+    /// A response.
     Answers,
-    /// Is followed by nothing.
+    /// A method without a response.
     Alone,
-    /// Brings a message: a content header and a body follow.
+    /// A method that carries a message: a content header and a body follow.
     Brings,
-    /// Is understood and not reported.
+    /// A known method that is not reported.
     Unreported,
 }
 
-/// One argument of a method.
+/// An argument of a method.
 #[derive(Clone, Copy, Debug)]
 pub enum Arg {
-    /// Octets that mean nothing (any more).
+    /// Reserved bytes.
     Reserved(usize),
     /// A short string.
     Short(&'static str),
-    /// A short string that is shown when it is not empty.
+    /// A short string that is shown if it is not empty.
     NotEmpty(&'static str),
-    /// The type of an exchange: `direct` when empty.
+    /// The type of an exchange; an empty one means `direct`.
     ExchangeType,
     /// A long string.
     Long(&'static str),
-    /// A long string that is not for other people's eyes.
+    /// A long string that is not shown, because it is secret.
     Secret,
     U8(&'static str),
     U16(&'static str),
     U32(&'static str),
     U64(&'static str),
-    /// Up to eight bits in one octet, lowest first; those without a name are not shown.
+    /// Up to eight bits in one byte, the lowest first; bits with an empty name are not shown.
     Bits(&'static [&'static str]),
     /// A table.
     Table(&'static str),
@@ -62,9 +62,9 @@ pub struct Method {
     pub by: By,
     pub role: Role,
     pub args: &'static [Arg],
-    /// The arguments that stand after the name in `request`.
+    /// The arguments shown behind the name in `request`.
     pub text: &'static [&'static str],
-    /// Left out with `hide_connection_information`.
+    /// Whether it is left out with `hide_connection_information`.
     pub hidden: bool,
 }
 
@@ -74,7 +74,7 @@ impl Method {
         self.action.strip_prefix("amqp.").unwrap_or(self.action)
     }
 
-    /// Whether it is connection.close or channel.close.
+    /// Whether this is connection.close or channel.close.
     pub fn closes(&self) -> bool {
         matches!((self.class, self.id), CONNECTION_CLOSE | (20, 40))
     }

@@ -1,5 +1,5 @@
-//! AMQP 0-9-1 with RabbitMQ's extensions: methods and their answers, and the messages that are published, delivered, returned and
-//! got. Not AMQP 1.0, 0-10 and 0-8, which are other protocols under the same name.
+//! AMQP 0-9-1 with RabbitMQ's extensions: methods and their responses, and messages that are published, delivered,
+//! returned and fetched. AMQP 1.0, 0-10 and 0-8 are different protocols and are not supported.
 //!
 //! <https://www.rabbitmq.com/resources/specs/amqp0-9-1.pdf>, <https://www.rabbitmq.com/docs/extensions>
 
@@ -35,7 +35,7 @@ pub const PROTOCOL: Protocol = Protocol {
     summary: Summary::HEAD,
 };
 
-/// What is kept of one body at the most, whatever `max_body_length` says.
+/// Most bytes of a body that are kept, whatever `max_body_length` says.
 const LONGEST_BODY: usize = 4 << 20;
 
 #[derive(Clone, Debug, Deserialize)]
@@ -45,10 +45,10 @@ struct Options {
     parse_headers: bool,
     /// Show the table `arguments`.
     parse_arguments: bool,
-    /// Bytes of a message's body in `request` or `response`.
+    /// Most bytes of a message's body in `request` or `response`.
     #[serde(with = "config::bytes")]
     max_body_length: u64,
-    /// Leave out how connections and channels are opened, closed and limited, as long as nothing fails.
+    /// Leave out the methods that open, close and limit connections and channels, if they succeed.
     hide_connection_information: bool,
 }
 
@@ -58,11 +58,11 @@ impl Default for Options {
     }
 }
 
-/// A configured AMQP.
+/// The plugin of AMQP.
 pub struct Amqp {
     common: Common,
     options: Options,
-    /// The zone in which times in messages are told.
+    /// The time zone in which times of messages are written.
     zone: TimeZone,
 }
 
@@ -71,7 +71,7 @@ impl Amqp {
         if method.by == By::Client { self.common.send_request } else { self.common.send_response }
     }
 
-    /// Bytes of its body that are shown.
+    /// Number of bytes of the body that are shown.
     fn wanted(&self, method: &Method) -> usize {
         let most = usize::try_from(self.options.max_body_length).unwrap_or(LONGEST_BODY).min(LONGEST_BODY);
         if self.wants_body(method) { most } else { 0 }
@@ -83,7 +83,7 @@ fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
     Ok(Box::new(Shared::new(amqp, connection::Connection::new)))
 }
 
-/// The header of the protocol, or a frame with a method that is known.
+/// Recognises the protocol header, or a frame with a known method.
 fn probe(_dir: Direction, data: &[u8]) -> Probe {
     let header = wire::PROTOCOL_HEADER;
     if data.first() == Some(&b'A') {

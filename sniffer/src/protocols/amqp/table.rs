@@ -1,4 +1,4 @@
-//! Field tables: read while they are written into the document, so that nothing is built from them.
+//! Field tables. They are parsed while they are written into the document, so no structure is built.
 
 use crate::{event::Text, protocols::kit::reader::Reader};
 use jiff::{Timestamp, tz::TimeZone};
@@ -6,21 +6,21 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use smallvec::SmallVec;
 use std::fmt::{self, Write};
 
-/// Tables within tables; what lies deeper is left out. Servers nest two or three.
+/// Most levels of nested tables; deeper ones are left out. Servers nest two or three.
 const DEEPEST: u8 = 16;
-/// Entries of one table; what is beyond is left out. Clients send some ten.
+/// Most entries of a table; further ones are left out. Clients send about ten.
 const MOST_ENTRIES: usize = 1024;
 
 /// The bytes of a table, without its length.
 #[derive(Clone, Copy, Debug)]
 pub struct Table<'a> {
     bytes: &'a [u8],
-    /// An array: values without names.
+    /// Whether it is an array: values without names.
     array: bool,
     depth: u8,
 }
 
-/// A table, and the zone in which its times are told.
+/// A table with the time zone in which its times are written.
 pub struct InZone<'a, T>(pub T, pub &'a TimeZone);
 
 enum Field<'a> {
@@ -37,7 +37,7 @@ enum Field<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// A table as it is in arguments and properties.
+    /// Makes a table of the bytes in arguments and properties.
     pub fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, array: false, depth: 0 }
     }
@@ -49,7 +49,7 @@ impl<'a> Table<'a> {
             b't' => Field::Bool(r.u8()? != 0),
             b'b' => Field::Integer(i64::from(r.u8()?.cast_signed())),
             b'B' => Field::Integer(r.u8()?.into()),
-            // The specification has `U` for it and gives `s` to short strings, which nobody sends.
+            // The specification uses `U` for it and assigns `s` to short strings, which are not sent in practice.
             b's' | b'U' => Field::Integer(r.i16()?.into()),
             b'u' => Field::Integer(r.u16()?.into()),
             b'I' => Field::Integer(r.i32()?.into()),
@@ -68,7 +68,7 @@ impl<'a> Table<'a> {
         })
     }
 
-    /// The entries up to the first that is broken, by name; of one name the last.
+    /// The entries up to the first malformed one, by name; for a repeated name the last value.
     fn entries(&self) -> SmallVec<[(Name<'a>, Field<'a>); 16]> {
         let mut r = Reader::new(self.bytes);
         let mut entries = SmallVec::new();
@@ -115,7 +115,7 @@ impl Serialize for InZone<'_, Table<'_>> {
                 Field::Integer(n) => map.serialize_entry(&name, &n)?,
                 Field::Single(n) if n.is_finite() => map.serialize_entry(&name, &n)?,
                 Field::Double(n) if n.is_finite() => map.serialize_entry(&name, &n)?,
-                // Documents have no word for them.
+                // Documents have no representation for these.
                 Field::Single(_) | Field::Double(_) | Field::Void => {}
                 Field::Decimal(scale, n) => map.serialize_entry(&name, &decimal(scale, n))?,
                 Field::Text(text) => map.serialize_entry(&name, &text)?,
@@ -136,7 +136,7 @@ impl<T: fmt::Display> Serialize for Shown<T> {
     }
 }
 
-/// Bytes as decimal numbers with something between them.
+/// Bytes as decimal numbers with a separator.
 pub struct Decimals<'a>(pub &'a [u8], pub &'static str);
 
 impl fmt::Display for Decimals<'_> {
@@ -150,7 +150,7 @@ impl fmt::Display for Decimals<'_> {
     }
 }
 
-/// `n` with a point before its last `scale` digits, and no zero before the point.
+/// Writes `n` with a point before its last `scale` digits, and no zero before the point.
 fn decimal(scale: u8, n: i32) -> String {
     let scale = usize::from(scale);
     let digits = format!("{:0scale$}", n.unsigned_abs());
@@ -164,10 +164,11 @@ impl Serialize for InZone<'_, i64> {
     }
 }
 
-/// `January  2 15:04:05 2006`. Some clients count milliseconds: then the year is a large one.
+/// `January  2 15:04:05 2006`. Some clients send milliseconds, which gives a very large year.
 impl fmt::Display for InZone<'_, i64> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// The calendar repeats itself after 400 years, the zone's rules after the year that they are known for.
+        /// The calendar repeats after 400 years. The rules of the time zone repeat after the last year for which they
+        /// are known.
         const CYCLE: i64 = 400 * 365 * 86_400 + 97 * 86_400;
         let far = Timestamp::from_second(self.0).is_err();
         let (cycles, seconds) = if far { (self.0.div_euclid(CYCLE), self.0.rem_euclid(CYCLE)) } else { (0, self.0) };

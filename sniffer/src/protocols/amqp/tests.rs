@@ -53,7 +53,7 @@ fn channels_are_kept_apart() {
         &[
             (ToServer, &[&b"AMQP\0\0\x09\x01"[..], &declare(1, "a"), &declare(2, "b")].concat()),
             (ToClient, &[declared(2, "b"), b"\x08\0\0\0\0\0\0\xce".to_vec(), declared(1, "a")].concat()),
-            // Two messages whose frames are mixed.
+            // Two messages whose frames alternate.
             (ToServer, &[publish(1), publish(2), header(2, 3), header(1, 4)].concat()),
             (ToServer, &[frame(3, 1, b"on"), frame(3, 2, b"two"), frame(3, 1, b"e!")].concat()),
         ],
@@ -135,7 +135,7 @@ fn large_bodies_are_not_kept() {
     let events = h.events();
     assert_eq!(lines(&events), ["10.0.0.1 basic.publish | xxx [...] | - | OK"]);
     assert_eq!(events[0]["source"]["bytes"], json!(200_000));
-    // A hole in what is kept: the text ends there, the message does not.
+    // A gap in the kept part: the text ends there, the message does not.
     let mut h = Harness::new(&PROTOCOL, "{send_request: true}");
     h.client(&[publish(1), header(1, 10)].concat()).client(&frame(3, 1, b"0123456789")[..10]).gap(ToServer, 3).client(b"6789\xce");
     assert_eq!(lines(&h.events()), ["10.0.0.1 basic.publish | 012 [...] | - | OK"]);
@@ -152,14 +152,15 @@ fn after_a_gap_frames_are_found_again() {
         lines(&h.events()),
         ["10.0.0.1 queue.declare | queue.declare a | OK | OK", "10.0.0.1 queue.declare | queue.declare b | OK | OK"]
     );
-    // One of two answers is lost: which is not known. The one of the only request that it fits is.
+    // One of two responses is lost, and it is unknown which. The remaining one is paired with the only request that it
+    // fits.
     h.client(&[declare(1, "c"), declare(1, "d"), declare(2, "e")].concat())
         .gap(ToClient, 10)
         .server(&declared(1, "d"))
         .server(&declared(2, "e"));
     assert_eq!(lines(&h.events()), ["10.0.0.1 queue.declare | queue.declare e | OK | OK"]);
     assert_eq!((h.counted("unmatched_requests"), h.counted("unmatched_responses")), (2, 1));
-    // A request may be lost as well, and the answer be that one's.
+    // A request may be lost too, and the response may belong to it.
     h.client(&declare(1, "f")).gap(ToServer, 10).gap(ToClient, 10).server(&declared(1, "g"));
     assert_eq!((h.events().len(), h.counted("unmatched_requests"), h.counted("unmatched_responses")), (0, 3, 2));
 }

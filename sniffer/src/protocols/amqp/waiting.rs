@@ -1,4 +1,4 @@
-//! The methods of one connection that wait for their answers.
+//! The methods of one connection that wait for their responses.
 
 use super::{
     event::Request,
@@ -10,7 +10,7 @@ use crate::{
 };
 use std::{collections::VecDeque, time::Duration};
 
-/// On all channels: a client may have 2047 of them, but hardly asks on all at once.
+/// Most waiting methods on all channels: a client may have 2047 channels, but hardly sends requests on all at once.
 const MOST: usize = 1024;
 /// Bytes of their arguments.
 const MOST_HELD: usize = 4 << 20;
@@ -55,14 +55,14 @@ impl Waiting {
         Some(asked)
     }
 
-    /// Something is lost in that direction. Takes out those of which nothing is known any more: their answers may be in one gap, and
-    /// requests after them in another. A close is the last on its channel.
+    /// Handles lost data in this direction. Removes the requests that can no longer be paired: their responses may be
+    /// in one gap, and later requests in another. A close is the last request on its channel.
     pub fn gap(&mut self, dir: Direction) -> VecDeque<Request<'static>> {
         self.requests.for_each_mut(|r| r.gaps[dir.index()] = true);
         self.requests.extract(|r| r.gaps == [true; 2] && !r.method.closes())
     }
 
-    /// Client and server were taken for each other.
+    /// Swaps client and server.
     pub fn turn_round(&mut self) {
         self.requests.for_each_mut(|r| {
             r.dir = r.dir.reverse();

@@ -1,7 +1,7 @@
-//! Frames of AMQP 0-9-1, arguments of methods and properties of messages, borrowed from the packet. Pure.
+//! Parses frames of AMQP 0-9-1, arguments of methods and properties of messages. The results borrow from the packet.
 //!
-//! <https://www.rabbitmq.com/resources/specs/amqp0-9-1.pdf>, section 4.2; where its field types and RabbitMQ's differ, RabbitMQ's
-//! (<https://www.rabbitmq.com/amqp-0-9-1-errata>).
+//! <https://www.rabbitmq.com/resources/specs/amqp0-9-1.pdf>, section 4.2. Where its field types differ from RabbitMQ's
+//! (<https://www.rabbitmq.com/amqp-0-9-1-errata>), RabbitMQ's are used.
 
 use super::{
     methods::{Arg, Method, method},
@@ -10,17 +10,17 @@ use super::{
 use crate::{event::Text, protocols::kit::reader::Reader};
 use smallvec::SmallVec;
 
-/// What a client begins with.
+/// The first bytes from a client.
 pub const PROTOCOL_HEADER: &[u8; 8] = b"AMQP\0\0\x09\x01";
-/// What a frame ends with.
+/// The last byte of a frame.
 pub const FRAME_END: u8 = 0xce;
-/// Type, channel and size.
+/// Length of a frame header: type, channel and size.
 pub const FRAME_HEAD: usize = 7;
-/// The largest method or content header frame that is taken for one. Servers agree on 128 KiB, some on up to 1 MiB.
+/// Largest method or content header frame that is accepted, in bytes. Servers negotiate 128 KiB, some up to 1 MiB.
 pub const LARGEST_FRAME: u32 = 1 << 20;
-/// The largest body frame: RabbitMQ's greatest message.
+/// Largest body frame in bytes: RabbitMQ's largest message.
 pub const LARGEST_BODY_FRAME: u32 = 128 << 20;
-/// The largest method frame that is believed when the beginning of a frame is looked for.
+/// Largest method frame in bytes that is accepted in the search for a frame.
 const LARGEST_SOUGHT: u32 = 16 << 10;
 
 /// The type of a frame.
@@ -32,17 +32,17 @@ pub enum Kind {
     Heartbeat,
 }
 
-/// What a frame begins with.
+/// The header of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
     pub kind: Kind,
     pub channel: u16,
-    /// Of the payload.
+    /// Length of the payload in bytes.
     pub size: u32,
 }
 
 impl Frame {
-    /// Reads the head of a frame from data that is long enough; `None` when it cannot be one.
+    /// Parses a frame header from data that is long enough; `None` if it is invalid.
     pub fn head(data: &[u8]) -> Option<Self> {
         let mut r = Reader::new(data);
         let (kind, channel, size) = (r.u8()?, r.u16()?, r.u32()?);
@@ -56,7 +56,8 @@ impl Frame {
         (least..=most).contains(&size).then_some(Self { kind, channel, size })
     }
 
-    /// The payload of a frame that is whole in `data`, and its length with head and end. `None` when it is not whole or has no end.
+    /// The payload of a frame that is complete in `data`, and the frame's length. `None` if it is incomplete or has no
+    /// end marker.
     pub fn whole(data: &[u8]) -> Option<(Self, &[u8], usize)> {
         let head = Self::head(data)?;
         let end = FRAME_HEAD + head.size as usize;
@@ -65,26 +66,26 @@ impl Frame {
     }
 }
 
-/// The method in the payload of a method frame, when it is a known one, and its arguments.
+/// The method in the payload of a method frame, if it is known, and its arguments.
 pub fn method_in(payload: &[u8]) -> Option<(&'static Method, &[u8])> {
     let mut r = Reader::new(payload);
     let (class, id) = (r.u16()?, r.u16()?);
     Some((method(class, id)?, r.rest()))
 }
 
-/// Where the search for the beginning of a frame led.
+/// Result of the search for a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sought {
-    /// A method frame begins there.
+    /// A method frame begins at this offset.
     At(usize),
-    /// One may begin there; so many more bytes will tell.
+    /// A method frame may begin at this offset; this number of further bytes is needed to decide.
     Perhaps(usize, usize),
-    /// Nowhere before that place.
+    /// There is none before this offset.
     Nowhere(usize),
 }
 
-/// Looks for a method frame with a known method and an end where it belongs. Other frames are not looked for: without their
-/// method they are of no use.
+/// Searches for a method frame with a known method and a correct end marker. Does not search for other frames, because
+/// they are useless without their method.
 pub fn seek(data: &[u8]) -> Sought {
     for at in memchr::memchr_iter(1, data) {
         let rest = &data[at..];
@@ -105,16 +106,16 @@ pub fn seek(data: &[u8]) -> Sought {
     Sought::Nowhere(data.len())
 }
 
-/// A message that is whole right behind its method frame, all in one piece.
+/// A complete message directly behind its method frame.
 pub struct Content<'a> {
     /// The payload of its header frame.
     pub header: &'a [u8],
     pub body: &'a [u8],
-    /// With all heads and ends.
+    /// Length including all frame headers and ends.
     pub len: usize,
 }
 
-/// Reads a message of at most one body frame.
+/// Parses a message of at most one body frame.
 pub fn content(data: &[u8], channel: u16) -> Option<Content<'_>> {
     let (frame, header, len) = Frame::whole(data)?;
     if (frame.kind, frame.channel) != (Kind::Header, channel) {
@@ -136,7 +137,7 @@ pub fn body_size(header: &[u8]) -> Option<u64> {
     if class == 60 { r.u64() } else { None }
 }
 
-/// A value as it is shown.
+/// A value in the form in which it is shown.
 #[derive(Clone, Copy, Debug)]
 pub enum Value<'a> {
     Bool(bool),
@@ -147,7 +148,7 @@ pub enum Value<'a> {
     Time(i64),
 }
 
-/// Names and values, no name twice.
+/// Names and values; no name occurs twice.
 #[derive(Debug, Default)]
 pub struct Fields<'a>(pub SmallVec<[(&'static str, Value<'a>); 16]>);
 
@@ -157,7 +158,7 @@ impl<'a> Fields<'a> {
         self.0.iter().find(|(n, _)| *n == name).map(|(_, value)| *value)
     }
 
-    /// The text of a name; empty where there is none.
+    /// The text of a name; empty if there is none.
     pub fn text(&self, name: &str) -> &'a [u8] {
         if let Some(Value::Text(text)) = self.get(name) { text.0 } else { b"" }
     }
@@ -179,7 +180,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Adds the arguments of a method; a name that is there already gets the new value. `None` when they are not whole.
+    /// Adds the arguments of a method; an existing name gets the new value. `None` if they are incomplete.
     pub fn arguments(&mut self, method: &Method, args: &'a [u8], with_tables: bool) -> Option<()> {
         let mut r = Reader::new(args);
         for arg in method.args {
@@ -201,7 +202,7 @@ impl<'a> Fields<'a> {
                 Arg::U8(name) => self.put(name, Value::Number(r.u8()?.into())),
                 Arg::U16(name) => self.put(name, Value::Number(r.u16()?.into())),
                 Arg::U32(name) => self.put(name, Value::Number(r.u32()?.into())),
-                // Documents hold signed numbers.
+                // Numbers in documents are signed.
                 Arg::U64(name) => self.put(name, Value::Number(r.u64()? & (u64::MAX >> 1))),
                 Arg::Bits(names) => {
                     let octet = r.u8()?;
@@ -225,12 +226,13 @@ impl<'a> Fields<'a> {
         Some(())
     }
 
-    /// Adds the properties of a message from the payload of its header frame. `None` when they are not whole; those before are there.
+    /// Adds the properties of a message from the payload of its header frame. `None` if they are incomplete; those
+    /// before are kept.
     pub fn properties(&mut self, header: &'a [u8]) -> Option<()> {
         let mut r = Reader::new(header);
         r.skip(12)?;
         let flags = r.u16()?;
-        // More flags would follow where the lowest bit is set; none are defined.
+        // More flags would follow if the lowest bit is set, but none are defined.
         let mut more = flags & 1 == 1;
         while more {
             more = r.u16()? & 1 == 1;

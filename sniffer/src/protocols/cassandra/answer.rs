@@ -1,4 +1,4 @@
-//! Bodies of responses: bytes → the fields that documents have. Pure; nothing is copied.
+//! Parses the bodies of responses to the fields of documents. Nothing is copied.
 //!
 //! native_protocol_v3.spec, _v4.spec and _v5.spec, section 4.2.
 
@@ -14,10 +14,10 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-/// What a response says. What cannot be read is left out.
+/// The contents of a response. What cannot be parsed is left out.
 #[derive(Debug, Default, Serialize)]
 pub struct Answer<'a> {
-    /// Its header, where that is wanted.
+    /// The header, if it is reported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub headers: Option<Header>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,15 +35,15 @@ pub struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    /// Reads a body that is not compressed; it may end early.
+    /// Parses an uncompressed body, which may be cut off.
     pub fn read(header: &Header, body: &'a [u8]) -> Self {
         let mut answer = Self::default();
-        // What cannot be read ends it; what came before stays.
+        // Parsing stops at the first error; the fields before it are kept.
         let _ = answer.fill(header, &mut Reader::new(body));
         answer
     }
 
-    /// Whether there is nothing to say.
+    /// Whether there is nothing to report.
     pub fn is_empty(&self) -> bool {
         self.headers.is_none()
             && self.warnings.is_none()
@@ -84,7 +84,7 @@ enum Authentication<'a> {
     Data(Quoted<'a>),
 }
 
-/// Bytes between quotes, with escapes for what is not printable.
+/// Bytes in quotes, with escapes for unprintable ones.
 #[derive(Debug)]
 struct Quoted<'a>(&'a [u8]);
 

@@ -18,15 +18,16 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Bytes of a body that are read: the text of a query, the description of a result's columns. The rest is skipped where it is not compressed.
+/// Most bytes of a body that are parsed: the text of a query, the description of a result's columns. The rest of an
+/// uncompressed body is skipped.
 pub const MOST_READ: usize = 1 << 20;
-/// The longest compressed body that is waited for; longer ones are reported without what they say.
+/// Longest compressed body in bytes that is buffered; longer ones are reported without their contents.
 pub const MOST_COMPRESSED: u32 = 8 << 20;
-/// Requests that wait on one connection: there are no more stream ids than that.
+/// Most waiting requests of one connection: the number of stream ids.
 const MOST_WAITING: usize = 1 << 15;
-/// Bytes of queries that wait on one connection; of what is beyond that only the header is kept.
+/// Most bytes of waiting queries of one connection; beyond that only headers are kept.
 pub const MOST_HELD: usize = 4 << 20;
-/// What is kept of the room that bodies are decompressed into.
+/// Capacity in bytes of the decompression buffers that is kept between messages.
 const KEPT_ROOM: usize = 256 << 10;
 
 /// See the module.
@@ -36,27 +37,27 @@ pub struct Connection {
     sides: [Side; 2],
     /// By stream id.
     waiting: Matcher<u16, Request>,
-    /// What the STARTUP asked for, once it was seen.
+    /// The compression requested by the STARTUP; `None` if it was not captured.
     compression: Option<Option<Compression>>,
-    /// Which end is the client is known from a message.
+    /// Whether it is certain which end is the client.
     certain: bool,
-    /// Since requests wait, bytes were lost in that direction.
+    /// Whether bytes were lost in a direction while requests waited.
     gaps: [bool; 2],
-    /// Decompressed segments.
+    /// Buffer for decompressed segments.
     room: Vec<u8>,
-    /// Decompressed bodies.
+    /// Buffer for decompressed bodies.
     plain: Vec<u8>,
 }
 
-/// An envelope, as far as it is wanted.
+/// The needed part of an envelope.
 #[derive(Clone, Copy)]
 struct Envelope<'a> {
     header: Header,
-    /// Perhaps not to its end.
+    /// May be incomplete.
     body: &'a [u8],
-    /// Out of a segment: the body is never compressed by itself.
+    /// It was in a segment, so its body is not compressed separately.
     segmented: bool,
-    /// When its first byte was on the wire.
+    /// Time of its first byte.
     time: Timestamp,
 }
 
@@ -86,7 +87,7 @@ impl StreamParser for Connection {
                     };
                     let envelope = Envelope { header, body, segmented: false, time: cx.time_at(at) };
                     if !self.envelope(&mut dir, envelope, cx) {
-                        // Not what it seemed: the next one may begin behind its first byte.
+                        // It is not a message; the next one may begin behind its first byte.
                         at += 1;
                         if self.sides[dir.index()].pass_over(1) == Recovery::GiveUp {
                             return Progress::GiveUp;
@@ -101,7 +102,7 @@ impl StreamParser for Connection {
                     }
                 }
                 Unit::Segment(segment) => {
-                    // The rest of a message that has been reported: no need to have it together.
+                    // The rest of a message that was already reported is skipped.
                     if side.skip(&segment) {
                         at = at.saturating_add(segment.total());
                         if at > data.len() {
@@ -123,7 +124,8 @@ impl StreamParser for Connection {
 
     fn on_gap(&mut self, dir: Direction, _lost: u64, cx: &mut Context<'_>) -> Recovery {
         self.sides[dir.index()].lose();
-        // With a response and a later request of the same stream both lost, a response would be paired with the wrong request.
+        // If a response and a later request with the same stream id are both lost, a response would be paired with the
+        // wrong request.
         self.gaps[dir.index()] = !self.waiting.is_empty();
         if self.gaps == [true; 2] {
             self.forget(cx);
@@ -147,7 +149,7 @@ impl StreamParser for Connection {
     }
 }
 
-/// Bytes of the body that have to be there before it is read.
+/// Number of bytes of the body that are needed before it is parsed.
 fn wanted(header: &Header, segmented: bool) -> usize {
     let whole = usize::try_from(header.length).unwrap_or(usize::MAX);
     match header.flags & COMPRESSED != 0 && !segmented {
@@ -158,7 +160,7 @@ fn wanted(header: &Header, segmented: bool) -> usize {
 }
 
 impl Connection {
-    /// A connection of which nothing was seen yet.
+    /// Makes the parser of a new connection.
     pub fn new(plugin: Arc<Cassandra>) -> Self {
         let limits = Limits { items: MOST_WAITING, bytes: MOST_HELD, timeout: plugin.options.transaction_timeout };
         Self {
@@ -188,10 +190,10 @@ impl Connection {
         self.room = room;
     }
 
-    /// The whole envelopes of a segment.
+    /// Handles the complete envelopes in a segment.
     fn envelopes(&mut self, dir: &mut Direction, mut payload: &[u8], time: Timestamp, cx: &mut Context<'_>) {
         self.sides[dir.index()].assembly = None;
-        // Each turn takes a header at least.
+        // Every iteration consumes at least a header.
         while !payload.is_empty() {
             let header = Header::read(payload);
             let whole = header.and_then(|h| payload.split_at_checked(usize::try_from(h.total()).ok()?).map(|parts| (h, parts)));
@@ -204,14 +206,14 @@ impl Connection {
         }
     }
 
-    /// Part of an envelope that is longer than a segment.
+    /// Handles a part of an envelope that is longer than a segment.
     fn part(&mut self, dir: &mut Direction, payload: &[u8], time: Timestamp, cx: &mut Context<'_>) {
         let part = match self.sides[dir.index()].assembly.take() {
             Some(mut part) => {
                 part.add(payload);
                 part
             }
-            // The first part; or one of a message whose beginning was lost.
+            // The first part, or a part of a message whose beginning was lost.
             None => match Header::read(payload) {
                 Some(header) if header.begins_well(payload.get(HEADER..).unwrap_or_default()) => {
                     Assembly::new(header, HEADER + wanted(&header, true), payload, time)
@@ -234,7 +236,7 @@ impl Connection {
         side.settle();
     }
 
-    /// Takes an envelope; returns whether it goes the way that it says.
+    /// Handles an envelope. Returns whether its direction fits its type.
     fn envelope(&mut self, dir: &mut Direction, envelope: Envelope<'_>, cx: &mut Context<'_>) -> bool {
         let really = if envelope.header.response { Direction::ToClient } else { Direction::ToServer };
         if really != *dir {
@@ -242,7 +244,7 @@ impl Connection {
                 cx.count("malformed");
                 return false;
             }
-            // Joined in its middle, and taken the wrong way round.
+            // The capture began in the middle of the connection, and client and server were confused.
             cx.flip();
             self.sides.swap(0, 1);
             *dir = really;
@@ -303,7 +305,7 @@ impl Connection {
         event::emit(request.as_ref(), &header, answer, time, &plugin.options, cx);
     }
 
-    /// The body as it was before compression; `None` when it cannot be had.
+    /// The decompressed body; `None` if it cannot be decompressed.
     fn body<'a>(&self, envelope: Envelope<'a>, plain: &'a mut Vec<u8>) -> Option<&'a [u8]> {
         if envelope.segmented || envelope.header.flags & COMPRESSED == 0 {
             return Some(envelope.body);
@@ -311,7 +313,7 @@ impl Connection {
         let known = self.compression.flatten().or(self.plugin.compression);
         match known {
             Some(how) => wire::decompress(how, envelope.body, plain),
-            // Nobody said. LZ4 states its exact length, which other bytes hardly do.
+            // The algorithm is unknown. LZ4 contains the exact length, which other data hardly matches.
             None if wire::decompress(Compression::Lz4, envelope.body, plain).is_some() => Some(plain.as_slice()),
             None => wire::decompress(Compression::Snappy, envelope.body, plain),
         }

@@ -1,4 +1,4 @@
-//! A request and its response, or what the server pushes, as a document.
+//! Reports a request and its response, or an event that the server pushes, as a document.
 
 use super::{
     Options,
@@ -14,11 +14,11 @@ use serde::Serialize;
 
 /// A request that waits for its response.
 pub struct Request {
-    /// Of its envelope.
+    /// The header of its envelope.
     pub header: Header,
     /// The text of a QUERY.
     pub query: Option<Box<[u8]>>,
-    /// When its first byte was on the wire.
+    /// Time of its first byte.
     pub time: Timestamp,
 }
 
@@ -51,7 +51,7 @@ struct Asked<'a> {
     query: Option<Text<'a>>,
 }
 
-/// Reports a response whose first byte came at `end`, to a request or to none.
+/// Reports a response whose first byte arrived at `end`, with its request if there is one.
 pub fn emit(request: Option<&Request>, header: &Header, mut answer: Answer<'_>, end: Timestamp, options: &Options, cx: &mut Context<'_>) {
     let failed = header.op == Op::ERROR;
     let head = Head {

@@ -1,4 +1,4 @@
-//! What an ERROR says. Pure.
+//! Parses the body of an ERROR.
 //!
 //! native_protocol_v3.spec, _v4.spec and _v5.spec, the section on error codes.
 
@@ -6,7 +6,7 @@ use super::wire::{Strings, short_bytes, string};
 use crate::{event::Text, protocols::kit::reader::Reader};
 use serde::{Serialize, Serializer};
 
-/// The error, by its number and name.
+/// The error: number, name and details.
 #[derive(Debug, Serialize)]
 pub struct Failure<'a> {
     code: i32,
@@ -43,13 +43,13 @@ struct Details<'a> {
     function: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     arg_types: Option<Strings<'a>>,
-    /// A list of numbers.
+    /// Numbers as a list.
     #[serde(skip_serializing_if = "Option::is_none")]
     stmt_id: Option<&'a [u8]>,
 }
 
 impl<'a> Failure<'a> {
-    /// `None` when number and message are not whole; details that are not are left out.
+    /// `None` if number or message are incomplete; incomplete details are left out.
     pub fn read(version: u8, r: &mut Reader<'a>) -> Option<Self> {
         let code = r.i32()?;
         let msg = string(r)?;
@@ -109,11 +109,11 @@ impl<'a> Details<'a> {
     }
 }
 
-/// How many replicas failed: a number, in v5 a map with the reason of each.
+/// The number of replicas that failed. In v5 it is a map with the reason of each.
 fn failures(version: u8, r: &mut Reader<'_>) -> Option<i32> {
     let n = r.i32()?;
     if version >= 5 {
-        // Each turn takes three bytes or ends it.
+        // Every iteration consumes three bytes or ends the loop.
         for _ in 0..n {
             let address = r.u8()?;
             r.skip(usize::from(address) + 2)?;

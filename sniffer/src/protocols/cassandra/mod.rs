@@ -1,6 +1,7 @@
-//! Cassandra's CQL binary protocol, v3 to v5: requests and their responses, paired by stream id, and events that the server pushes.
-//! v5 packs its messages into segments once a connection is agreed upon; which form a direction has is told by its bytes, so that a
-//! connection may be joined at any time. Not read: v1 and v2 (before 2014), values of rows and of bind markers.
+//! Cassandra's CQL binary protocol, v3 to v5: requests and their responses, paired by stream id, and events that the
+//! server pushes. v5 puts messages into segments after the connection is set up. The form of a direction is recognised
+//! from its bytes, so parsing can start in the middle of a connection. v1 and v2 (before 2014) and the values of rows
+//! and bind markers are not parsed.
 //!
 //! native_protocol_v3.spec, native_protocol_v4.spec and native_protocol_v5.spec in
 //! <https://github.com/apache/cassandra/tree/trunk/doc>.
@@ -42,19 +43,19 @@ pub const PROTOCOL: Protocol = Protocol {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 struct Options {
-    /// `cassandra.request`
+    /// Report `cassandra.request`.
     send_request: bool,
-    /// `cassandra.response`
+    /// Report `cassandra.response`.
     send_response: bool,
-    /// `cassandra.request.headers`
+    /// Report `cassandra.request.headers`.
     send_request_header: bool,
-    /// `cassandra.response.headers`
+    /// Report `cassandra.response.headers`.
     send_response_header: bool,
     #[serde(with = "config::duration")]
     transaction_timeout: Duration,
-    /// How v3 and v4 compress where the connection's own STARTUP was not seen.
+    /// The compression of v3 and v4 if the connection's STARTUP was not captured.
     compressor: String,
-    /// Operations that are not reported, neither as request nor as response.
+    /// Operations whose requests and responses are not reported.
     ignored_ops: Vec<String>,
 }
 
@@ -75,7 +76,7 @@ impl Default for Options {
 struct Cassandra {
     options: Options,
     compression: Option<Compression>,
-    /// A bit for each operation.
+    /// Bit mask of the ignored operations.
     ignored: u32,
 }
 
@@ -103,7 +104,7 @@ fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
     Ok(Box::new(Shared::new(Cassandra { options, compression, ignored }, Connection::new)))
 }
 
-/// A header whose body begins as it must, or a segment that its checksum vouches for.
+/// Recognises a header followed by a plausible body, or a segment with a correct checksum.
 fn probe(_dir: Direction, data: &[u8]) -> Probe {
     match Side::default().unit(data) {
         Unit::Envelope(_) | Unit::Segment(_) => Probe::Yes,

@@ -1,4 +1,4 @@
-//! What a RESULT says. Pure. Rows are counted, not read.
+//! Parses the body of a RESULT. Rows are counted, not parsed.
 //!
 //! native_protocol_v3.spec, _v4.spec and _v5.spec, sections 4.2.5 and (for changes of the schema) 4.2.6.
 
@@ -9,10 +9,10 @@ use crate::{
 };
 use serde::{Serialize, Serializer};
 
-/// Types within types: real schemas nest a handful deep.
+/// Most levels of nested types: real schemas use a handful.
 const DEEPEST: usize = 32;
 
-/// The result, by its kind.
+/// The result, by kind.
 #[derive(Debug, Default, Serialize)]
 pub struct Outcome<'a> {
     #[serde(rename = "type")]
@@ -28,7 +28,7 @@ pub struct Outcome<'a> {
 }
 
 impl<'a> Outcome<'a> {
-    /// `None` when there is no such kind.
+    /// `None` if the kind is unknown.
     pub fn read(version: u8, r: &mut Reader<'a>) -> Option<Self> {
         let mut outcome = Self::default();
         match r.i32()? {
@@ -58,7 +58,7 @@ impl<'a> Outcome<'a> {
 #[derive(Debug, Serialize)]
 struct Rows<'a> {
     meta: Metadata<'a>,
-    /// Not there when the descriptions of the columns cannot be read to their end.
+    /// Absent if the descriptions of the columns cannot be parsed completely.
     #[serde(skip_serializing_if = "Option::is_none")]
     num_rows: Option<i32>,
 }
@@ -82,7 +82,7 @@ impl<'a> Prepared<'a> {
     fn read(version: u8, r: &mut Reader<'a>) -> Option<Self> {
         let prepared_id = Uuid(short_bytes(r)?.try_into().unwrap_or_default());
         if version >= 5 {
-            short_bytes(r)?; // the id of the result's metadata
+            short_bytes(r)?; // skip the id of the result's metadata
         }
         let (req_meta, whole) = Metadata::read(Some(version), r)?;
         let resp_meta = whole.and_then(|()| Metadata::read(None, r)).map(|(meta, _)| meta);
@@ -119,7 +119,8 @@ struct Metadata<'a> {
 }
 
 impl<'a> Metadata<'a> {
-    /// `prepared`: of the bind markers of a statement, in that version. The second value says whether the reader stands behind it.
+    /// `prepared` is the version if these are the bind markers of a statement. The second value is `Some` if the reader
+    /// is behind the metadata.
     fn read(prepared: Option<u8>, r: &mut Reader<'a>) -> Option<(Self, Option<()>)> {
         let (flags, col_count) = (r.i32()?, r.i32()?);
         let mut meta = Self { flags: MetadataFlags(flags), col_count, pkey_columns: None, paging_state: None, keyspace: None, table: None };
@@ -144,12 +145,12 @@ impl<'a> Metadata<'a> {
         let global = flags & GLOBAL_TABLE != 0;
         if global {
             let (keyspace, table) = (string(r)?, string(r)?);
-            // As Packetbeat has it: a page that is not the last names no table.
+            // As in Packetbeat: a page that is not the last names no table.
             if flags & MORE_PAGES == 0 {
                 (self.keyspace, self.table) = (Some(keyspace), Some(table));
             }
         }
-        // Each turn takes four bytes or ends it.
+        // Every iteration consumes four bytes or ends the loop.
         for _ in 0..self.col_count {
             if !global {
                 short_bytes(r)?;
@@ -162,9 +163,9 @@ impl<'a> Metadata<'a> {
     }
 }
 
-/// Leaves out the `[option]` that is the type of a column. Flat, with the number of types still to come on each level.
+/// Skips the `[option]` that is the type of a column. Not recursive: keeps the number of remaining types per level.
 fn skip_type(r: &mut Reader<'_>) -> Option<()> {
-    // Types that are still to come, per level, and whether a field's name is before each.
+    // For each level, the number of remaining types, and whether a field name precedes each.
     let mut levels = smallvec::SmallVec::<[(u16, bool); 8]>::new();
     levels.push((1, false));
     while let Some(level) = levels.last_mut() {
@@ -231,7 +232,7 @@ impl Serialize for UpperHex<'_> {
     }
 }
 
-/// A change of the schema, as a result and as an event.
+/// A change of the schema, in a result or an event.
 #[derive(Debug, Serialize)]
 pub struct Change<'a> {
     change: Text<'a>,
@@ -247,7 +248,7 @@ pub struct Change<'a> {
 }
 
 impl<'a> Change<'a> {
-    /// `None` when it does not say what was changed.
+    /// `None` if the target of the change is missing.
     pub fn read(r: &mut Reader<'a>) -> Option<Self> {
         let mut c = Self { change: string(r)?, target: string(r)?, keyspace: None, object: None, name: None, args: None };
         match c.target.0 {

@@ -1,4 +1,5 @@
-//! The `dns` fields of a document, straight from the message, and the one-line form of a message in `request` and `response`.
+//! Writes the `dns` fields of a document from the message, and the one-line form of a message for `request` and
+//! `response`.
 
 use super::{
     names,
@@ -16,23 +17,24 @@ use std::{
     net::IpAddr,
 };
 
-/// Records of one section that are shown. Their names may all be pointers to one long name, which would make 9 MB of 64 KiB.
+/// Most records of one section that are shown. Their names may all be pointers to one long name, so that 64 KiB would
+/// become 9 MB.
 pub const MOST_SHOWN: usize = 1000;
 
-/// `dns`, beside the common fields.
+/// The fields in addition to the common ones.
 #[derive(Serialize)]
 pub struct Body<'a> {
     /// `dns`
     pub dns: Fields<'a>,
 }
 
-/// What is shown of one message.
+/// A message, and what to show of it.
 pub struct Fields<'a> {
-    /// The response, or the query where there is none.
+    /// The response, or the query if there is no response.
     pub message: &'a Message<'a>,
-    /// The text of its first question's name.
+    /// The name in its first question, as text.
     pub name: &'a str,
-    /// [`addresses`] of it.
+    /// The result of [`addresses`].
     pub resolved: &'a [IpAddr],
     /// Show the authority section.
     pub authorities: bool,
@@ -108,7 +110,7 @@ impl Flags {
         }
     }
 
-    /// With their names, upper and lower case, in the order of the header.
+    /// The flags with their upper- and lower-case names, in the order of the header.
     fn named(&self) -> [(bool, &'static str, &'static str); 6] {
         [
             (self.authoritative, "AA", "aa"),
@@ -153,7 +155,7 @@ impl Serialize for Asked<'_> {
     }
 }
 
-/// A name taken apart by the public suffix list. Letters are compared as they are.
+/// A name divided by the public suffix list. Case is not changed.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Domain<'a> {
     is_below_suffix: bool,
@@ -170,13 +172,13 @@ impl<'a> Domain<'a> {
         let after_dot = |text: &'a str| text.split_once('.').map_or("", |(_, rest)| rest);
         match psl::List.domain(name.as_bytes()) {
             Some(domain) => {
-                // The library only cuts at dots, so both places are within the name.
+                // The library only splits at dots, so both offsets are within the name.
                 let at = name.len() - domain.as_bytes().len();
                 let registered = name.get(at..).unwrap_or_default();
                 let subdomain = name.get(..at.saturating_sub(1)).unwrap_or_default();
                 Self { is_below_suffix: true, registered, suffix: after_dot(registered), subdomain }
             }
-            // A suffix of two labels is its own registered domain.
+            // A suffix of two labels is itself a registered domain.
             None if name.bytes().filter(|b| *b == b'.').count() == 1 => {
                 Self { registered: name, suffix: after_dot(name), ..Self::default() }
             }
@@ -185,7 +187,8 @@ impl<'a> Domain<'a> {
     }
 }
 
-/// Whether a record is shown in the list of its section: not EDNS, which has a field of its own, and no address record without an address.
+/// Whether a record is shown in the list of its section. False for EDNS, which has its own field, and for address
+/// records without an address.
 fn is_shown(record: &Record<'_>) -> bool {
     match record.data {
         Rdata::Opt(_) => false,
@@ -246,7 +249,7 @@ impl Display for Question<'_> {
     }
 }
 
-/// A message on one line.
+/// Formats a message as one line.
 pub struct Dump<'a>(pub &'a Message<'a>);
 
 impl Display for Dump<'_> {

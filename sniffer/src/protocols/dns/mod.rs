@@ -1,5 +1,5 @@
-//! DNS over UDP and TCP: queries and responses paired by addresses, ports and id. Multicast DNS, DNS over TLS or HTTPS are not
-//! it. The specifications are RFC 1035 and those that the modules name.
+//! DNS over UDP and TCP: queries and responses, paired by addresses, ports and id. Multicast DNS, DNS over TLS and DNS
+//! over HTTPS are not supported. Specifications: RFC 1035, and those named in the modules.
 
 mod event;
 mod fields;
@@ -24,7 +24,7 @@ use stream::Stream;
 use transaction::{DUPLICATE, Query, Reporter, Response, UNANSWERED};
 use wire::Message;
 
-/// DNS as a protocol.
+/// The protocol `dns`.
 pub const PROTOCOL: Protocol = Protocol {
     name: "dns",
     ports: &[53],
@@ -51,7 +51,8 @@ pub const PROTOCOL: Protocol = Protocol {
     },
 };
 
-/// Queries on UDP that wait. A busy resolver asks some thousands a second and is answered within milliseconds.
+/// Most waiting queries over UDP. A busy resolver sends some thousands per second and gets the responses within
+/// milliseconds.
 const MOST_WAITING: usize = 16 << 10;
 
 #[derive(Default, Deserialize)]
@@ -70,8 +71,8 @@ struct Options {
     timeout: Duration,
 }
 
-/// Recognises a datagram that is a message, and a TCP connection that begins with the length of a message and the message. The whole message must make
-/// sense: any bytes are the beginning of some message.
+/// Recognises a datagram that is a message, and a TCP connection that begins with the length of a message and the
+/// message. The complete message must be valid, because arbitrary bytes could be the beginning of one.
 fn probe(_: Direction, data: &[u8]) -> Probe {
     let is_certain = |data: &[u8]| {
         let length = u16::try_from(data.len()).unwrap_or(u16::MAX);
@@ -95,7 +96,7 @@ fn probe(_: Direction, data: &[u8]) -> Probe {
     }
 }
 
-/// Who asked whom with which id.
+/// Client, server and id of a query.
 type Key = (SocketAddr, SocketAddr, u16);
 
 struct Dns {
@@ -112,7 +113,7 @@ impl Plugin for Dns {
         let Ok(message) = Message::parse(data) else {
             return cx.count("parse_failures");
         };
-        // The message tells who asks, whatever the ports.
+        // The message, not the ports, determines which side is the client.
         let is_response = message.header.is_response();
         if is_response == (dir == Direction::ToServer) {
             cx.flip();

@@ -1,9 +1,10 @@
-//! The names that documents use for numbers of the protocol (IANA's DNS parameters, as far as Packetbeat's documents have them).
+//! The names that documents use for numbers of the protocol (IANA's DNS parameters, as far as they occur in
+//! Packetbeat's documents).
 
 use serde::{Serialize, Serializer};
 use std::fmt;
 
-/// A number by its name, or as a number where it has none.
+/// A number, written as its name or, without one, as a number.
 #[derive(Clone, Copy, Debug)]
 pub struct Named(pub Option<&'static str>, pub u32);
 
@@ -16,7 +17,7 @@ impl fmt::Display for Named {
     }
 }
 
-/// A response code of up to 12 bits: its name, or `Unknown N`.
+/// A response code of up to 12 bits, written as its name or `Unknown N`.
 #[derive(Clone, Copy, Debug)]
 pub struct Rcode(pub u16);
 
@@ -44,27 +45,27 @@ impl Serialize for Rcode {
     }
 }
 
-/// A record type.
+/// The name of a record type.
 pub fn rtype(n: u16) -> Named {
     Named(rtype_name(n), n.into())
 }
 
-/// A class.
+/// The name of a class.
 pub fn class(n: u16) -> Named {
     Named(class_name(n), n.into())
 }
 
-/// An operation code.
+/// The name of an operation code.
 pub fn opcode(n: u8) -> Named {
     Named(opcode_name(n), n.into())
 }
 
-/// A DNSSEC algorithm.
+/// The name of a DNSSEC algorithm.
 pub fn algorithm(n: u8) -> Named {
     Named(algorithm_name(n), n.into())
 }
 
-/// A hash or digest algorithm of DS, NSEC3 and the like.
+/// The name of a hash or digest algorithm (DS, NSEC3).
 pub fn hash(n: u8) -> Named {
     Named(hash_name(n), n.into())
 }

@@ -1,4 +1,4 @@
-//! What `dns.opt` shows of EDNS (RFC 6891): its flags, and the options that documents know.
+//! Writes `dns.opt` (EDNS, RFC 6891): the flags and the known options.
 
 use super::{names, rdata::Rdata, wire::Record};
 use crate::{event::text::Hex, protocols::kit::reader::Reader};
@@ -11,10 +11,10 @@ use std::{
 /// `dns.opt`
 pub struct Opt<'a>(pub &'a Record<'a>);
 
-/// Options with a key of their own have a number below this.
+/// Options with their own key have a number below this.
 const KNOWN: usize = 11;
 
-/// Whether DNSSEC records are wanted.
+/// Whether the DO flag is set: the client wants DNSSEC records.
 pub fn dnssec_ok(opt: &Record<'_>) -> bool {
     opt.ttl & 0x8000 != 0
 }
@@ -26,12 +26,12 @@ impl Serialize for Opt<'_> {
         let mut unknown = None;
         let Rdata::Opt(options) = record.data else { return serializer.serialize_map(Some(0))?.end() };
         let mut r = Reader::new(options);
-        // No more turns than the record has room for options.
+        // At most as many iterations as options fit into the record.
         while let (Some(code), Some(length)) = (r.u16(), r.u16()) {
             let Some(data) = r.take(length.into()) else { break };
             match known.get_mut(usize::from(code)) {
                 Some(place) if code != 0 => *place = Some(data),
-                // UPDATE-LEASE's and others' numbers that are known and not shown.
+                // Known options that are not shown (UPDATE-LEASE and others).
                 _ if matches!(code, 11 | 12 | 15 | 18 | 19) => (),
                 _ => unknown = Some((code, data)),
             }
@@ -74,7 +74,7 @@ impl Serialize for Opt<'_> {
     }
 }
 
-/// RFC 8764, 3.2. Rare: the text may cost an allocation.
+/// RFC 8764, 3.2. Rare, so an allocation is acceptable.
 fn llq_text(data: &[u8]) -> Option<String> {
     let mut r = Reader::new(data);
     Some(format!("{} {} {} {} {}", r.u16()?, r.u16()?, r.u16()?, r.u64()?, r.u32()?))
@@ -103,7 +103,7 @@ fn subnet_text(data: &[u8]) -> Option<String> {
 
 type Name = fn(u8) -> names::Named;
 
-/// Each with a space before it.
+/// Numbers as names, each with a leading space.
 struct Codes<'a>(&'a [u8], Name);
 
 impl Display for Codes<'_> {

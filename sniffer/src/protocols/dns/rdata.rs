@@ -1,6 +1,6 @@
-//! What records hold, type by type: read, and shown as documents show it. The types that documents take apart are here by name;
-//! all others are shown as their bytes, with names written out (RFC 3597 forbids compression in what it covers, and the older
-//! types are listed in [`compressed`]).
+//! The data of records by type: parses it, and writes it as in documents. Types whose parts are shown are listed here
+//! by name. All others are shown as their bytes, with compressed names expanded (RFC 3597 forbids compression in newer
+//! types; [`compressed`] lists the older ones).
 
 use super::{
     names,
@@ -15,10 +15,10 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-/// A record's data. Numbers as they are in the message.
+/// The data of a record. Numbers as in the message.
 #[derive(Clone, Copy, Debug)]
 pub enum Rdata<'a> {
-    /// No data at all, as in updates.
+    /// No data, as in updates.
     Nothing,
     Address(IpAddr),
     /// CNAME, NS, PTR
@@ -28,7 +28,7 @@ pub enum Rdata<'a> {
     Srv([u16; 3], Name<'a>),
     /// Primary server, mailbox; serial, refresh, retry, expire, minimum.
     Soa(Name<'a>, Name<'a>, [u32; 5]),
-    /// Strings with a length each.
+    /// Strings, each preceded by its length.
     Txt(&'a [u8]),
     Dnskey {
         flags: u16,
@@ -61,7 +61,7 @@ pub enum Rdata<'a> {
         iterations: u16,
         salt: &'a [u8],
     },
-    /// Options with number and length each.
+    /// Options, each with number and length.
     Opt(&'a [u8]),
     Other(Compressed, Parser<'a, [u8]>),
 }
@@ -80,7 +80,8 @@ pub struct Rrsig<'a> {
     signature: &'a [u8],
 }
 
-/// Where names may be compressed: after `fixed` bytes and `strings` strings with a length each come `names` names.
+/// The position of names that may be compressed: behind `fixed` bytes and `strings` strings with lengths there are
+/// `names` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Compressed {
     fixed: u8,
@@ -88,7 +89,7 @@ pub struct Compressed {
     names: u8,
 }
 
-/// The types of RFC 1035 and some early ones after it, which are not taken apart but may hold compressed names.
+/// The types of RFC 1035 and some early later ones whose parts are not shown but that may contain compressed names.
 fn compressed(rtype: u16) -> Compressed {
     let (fixed, strings, names) = match rtype {
         3 | 4 | 7 | 8 | 9 | 23 | 30 | 39 => (0, 0, 1), // MD, MF, MB, MG, MR, NSAP-PTR, NXT, DNAME
@@ -106,13 +107,13 @@ fn rest<'a>(p: &mut Parser<'a, [u8]>) -> Result<&'a [u8], Malformed> {
     Ok(p.parse_octets(p.remaining())?)
 }
 
-/// Bytes with their length before them.
+/// A string preceded by its length.
 fn string<'a>(p: &mut Parser<'a, [u8]>) -> Result<&'a [u8], Malformed> {
     let length = p.parse_u8()?;
     Ok(p.parse_octets(length.into())?)
 }
 
-/// The rest, a type bitmap, checked.
+/// The remaining bytes as a type bitmap, checked.
 fn bitmap<'a>(p: &mut Parser<'a, [u8]>) -> Result<&'a [u8], Malformed> {
     let types = rest(p)?;
     if !types.is_empty() {
@@ -122,17 +123,17 @@ fn bitmap<'a>(p: &mut Parser<'a, [u8]>) -> Result<&'a [u8], Malformed> {
 }
 
 impl<'a> Rdata<'a> {
-    /// Reads what a record holds.
+    /// Parses the data of a record.
     ///
     /// # Errors
-    /// When it is too short for its type, or a name in it is none.
+    /// When it is too short for its type, or contains an invalid name.
     pub fn parse(rtype: u16, class: u16, mut parser: Parser<'a, [u8]>) -> Result<Self, Malformed> {
         let p = &mut parser;
         if p.remaining() == 0 && rtype != OPT {
             return Ok(Self::Nothing);
         }
         Ok(match (rtype, p.remaining()) {
-            // Other classes have other addresses (RFC 1035, 3.4.1 is for IN).
+            // Other classes have other kinds of addresses (RFC 1035, 3.4.1 applies to IN).
             (1, 4) => Self::Address(Ipv4Addr::from(p.parse_u32_be()?).into()),
             (28, 16) => Self::Address(Ipv6Addr::from(p.parse_u128_be()?).into()),
             (1 | 28, _) if class == 1 => return Err(Malformed),
@@ -196,7 +197,7 @@ impl<'a> Rdata<'a> {
         })
     }
 
-    /// The extra keys of a record, texts in alphabetical order.
+    /// Passes the extra keys of a record to `each`; text keys in alphabetical order.
     ///
     /// # Errors
     /// Those of `each`.
@@ -260,7 +261,7 @@ impl Serialize for Rdata<'_> {
     }
 }
 
-/// An extra key's value.
+/// The value of an extra key.
 pub enum Extra<'a> {
     /// Shown as a number.
     Number(u32),
@@ -286,13 +287,13 @@ impl Display for Rdata<'_> {
             }
             Self::Nsec3 { next, .. } => base32hex(next, f),
             Self::Nsec3param { salt, .. } => Salt(salt).fmt(f),
-            // Not an error of the data: that was read in the same way when the message was checked.
+            // Cannot fail because of the data, which was parsed in the same way when the message was checked.
             Self::Other(how, parser) => other(*how, *parser, f).map_err(|Malformed| fmt::Error),
         }
     }
 }
 
-/// A name without its last dot, with escapes in its labels; the root is a dot.
+/// A name without its final dot, with escapes in its labels; the root is a dot.
 #[derive(Clone, Copy)]
 pub struct NameText<'a>(pub &'a Name<'a>);
 
@@ -321,7 +322,7 @@ impl Display for NameText<'_> {
     }
 }
 
-/// `special` bytes get a backslash, those outside printable ASCII become `\DDD`.
+/// Writes bytes as text: `special` bytes get a backslash, bytes outside printable ASCII become `\DDD`.
 fn escape(bytes: &[u8], f: &mut fmt::Formatter<'_>, special: fn(u8) -> Option<char>) -> fmt::Result {
     let mut plain = 0;
     for (i, &b) in bytes.iter().enumerate() {
@@ -339,7 +340,7 @@ fn escape(bytes: &[u8], f: &mut fmt::Formatter<'_>, special: fn(u8) -> Option<ch
     text(bytes.get(plain..).unwrap_or_default(), f)
 }
 
-/// ASCII.
+/// Writes bytes as ASCII text with escapes.
 fn text(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     f.write_str(std::str::from_utf8(bytes).unwrap_or_default())
 }
@@ -382,7 +383,7 @@ fn other(how: Compressed, mut p: Parser<'_, [u8]>, f: &mut fmt::Formatter<'_>) -
     Ok(())
 }
 
-/// The names of the types in a bitmap, with spaces between.
+/// The names of the types in a bitmap, separated by spaces.
 struct TypeBits<'a>(&'a [u8]);
 
 impl Display for TypeBits<'_> {

@@ -1,4 +1,5 @@
-//! DNS over TCP (RFC 7766): messages with two bytes of length before each, several at a time and in any order, both ways.
+//! DNS over TCP (RFC 7766): messages preceded by their length in two bytes, several at a time, in any order and in both
+//! directions.
 
 use super::{
     Options,
@@ -13,21 +14,21 @@ use crate::{
     },
 };
 
-/// Queries of one connection that wait: some times what resolvers pipeline.
+/// Most waiting queries of one connection: several times what resolvers pipeline.
 const MOST_WAITING: usize = 256;
 
-/// Bytes of the length before a message.
+/// Length in bytes of the length field before a message.
 const PREFIX: usize = 2;
 
-/// Whether a direction is known to stand between messages.
+/// Whether the position in a direction is known to be between messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Sync {
-    /// Nothing was seen yet.
+    /// Nothing was captured yet.
     #[default]
     Fresh,
     /// The last message ended here.
     Good,
-    /// Something was missing or was no DNS.
+    /// Data was missing or was not DNS.
     Lost,
 }
 
@@ -35,7 +36,7 @@ enum Sync {
 struct Side {
     sync: Sync,
     search: Resync,
-    /// A message has begun and is not whole yet; its header, where that is there.
+    /// A message has begun and is incomplete; its header, if that is there.
     begun: bool,
     header: Option<Header>,
     closed: bool,
@@ -46,12 +47,12 @@ pub struct Stream {
     reporter: Reporter,
     waiting: Matcher<u16, Query>,
     sides: [Side; 2],
-    /// The id of a zone transfer, whose response may go on over many messages.
+    /// The id of a zone transfer, whose response may have many messages.
     transfer: Option<u16>,
 }
 
 impl Stream {
-    /// A connection of which nothing was seen yet.
+    /// Makes the parser of a new connection.
     pub fn new(options: Options) -> Self {
         Self {
             reporter: Reporter::new(options),
@@ -63,7 +64,7 @@ impl Stream {
 
     fn message(&mut self, dir: &mut Direction, octets: &[u8], at: usize, cx: &mut Context<'_>) {
         let parsed = Message::parse(octets);
-        // A response that is not whole is shown as far as it can be read, if its query is known.
+        // An incomplete response is shown as far as it can be parsed, if its query is known.
         let is_response = |m: &Message<'_>| m.header.is_response() && self.waiting.contains(&m.header.id);
         let Some(message) = parsed.ok().filter(|m| m.fault.is_none() || is_response(m)) else {
             cx.count("parse_failures");
@@ -106,13 +107,14 @@ impl Stream {
         self.reporter.answered(cx, query.as_ref(), &Response { message: &message, time, bytes, udp: false });
     }
 
-    /// The beginning of the next message is not known any more. When it was the response to something, that will not come.
+    /// The start of the next message is unknown. If the current message was a response, the query is reported without
+    /// it.
     fn lost(&mut self, dir: Direction, header: Option<Header>, note: &'static str, cx: &mut Context<'_>) {
         let side = &mut self.sides[dir.index()];
         side.sync = Sync::Lost;
         side.begun = false;
         if dir == Direction::ToClient {
-            // Whose response it was, or else the one that has waited longest: nearly all answers come in order.
+            // The query with this id, or otherwise the oldest query, because nearly all responses arrive in order.
             let named = header.and_then(|header| self.waiting.take(&header.id));
             if let Some(query) = named.or_else(|| self.waiting.pop()) {
                 self.reporter.unanswered(cx, &query, note);
@@ -130,7 +132,7 @@ impl Stream {
         timers::arm(cx, self.waiting.due());
     }
 
-    /// The way back: only what looks like a message is taken for one. The next try is at the next data.
+    /// The search for the next message: accepts only data that looks like one. Continues at the next data.
     fn vain(&mut self, dir: Direction, rest: &[u8], bytes: usize, cx: &mut Context<'_>) -> Progress {
         let header = rest.get(PREFIX..).and_then(Header::read);
         if self.sides[dir.index()].sync == Sync::Fresh {
@@ -198,7 +200,7 @@ impl StreamParser for Stream {
             let header = side.header;
             self.lost(dir, header, INCOMPLETE, cx);
         }
-        // A client may close its side and still be answered; a server that has closed its own will not answer any more.
+        // A client may close its direction and still get responses; a server that has closed its direction sends none.
         let over = if why == Close::Fin { dir == Direction::ToClient } else { self.sides.iter().all(|side| side.closed) };
         if over && !cx.strict() {
             self.flush(cx);

@@ -1,4 +1,4 @@
-//! The state machine over UDP and TCP, and what documents show of a message.
+//! Tests of the state machine over UDP and TCP, and of the documents.
 
 use super::*;
 use crate::protocols::{
@@ -30,7 +30,7 @@ fn query(id: u16) -> Vec<u8> {
     message(id, QUERY, [&[], &[], &[]])
 }
 
-/// A record of the name in the question, class IN, one minute.
+/// A record with the name of the question, class IN, and a TTL of one minute.
 fn record(rtype: u16, data: &[u8]) -> Vec<u8> {
     let mut r = vec![0xc0, 12];
     r.extend(rtype.to_be_bytes());
@@ -146,7 +146,7 @@ fn a_header_alone_answers_only_what_was_asked() {
 
 #[test]
 fn what_can_be_read_is_shown() {
-    let bad = record(46, &[0, 1, 8]); // RRSIG without most of its data
+    let bad = record(46, &[0, 1, 8]); // a truncated RRSIG
     let whole = message(1, RESPONSE | 3, [&[&a(), &bad, &a()], &[&a()], &[&a(), &opt(0, &[])]]);
     let mut unreadable = whole.clone();
     let owner = unreadable.windows(2).rposition(|pair| pair == [0xc0, 12]).unwrap();
@@ -158,7 +158,7 @@ fn what_can_be_read_is_shown() {
         (&whole[..], 0, 2, 1, decoded),
         (&whole[..], 700, 2, 1, decoded),
         (&unreadable, 0, 2, 1, decoded),
-        (&whole[..whole.len() - 20], 20, 2, 1, decoded), // the first fault counts
+        (&whole[..whole.len() - 20], 20, 2, 1, decoded), // the first fault is reported
         (&whole[..29 + 16], 40, 1, 0, incomplete),
         (&whole[..29 + 10], 40, 0, 0, incomplete),
         (&whole[..20], 40, 0, 0, incomplete),
@@ -174,7 +174,7 @@ fn what_can_be_read_is_shown() {
         assert_eq!(e[0]["destination"]["bytes"], octets.len() as u64 + u64::from(missing), "{what}");
         assert!(e[0]["error"]["message"].to_string().contains(note), "{what}: {}", e[0]["error"]);
         assert_eq!((&e[0]["resource"], e[0]["event"]["end"].is_null()), (&json!("example.com"), false), "{what}");
-        // Over TCP, after a message that is whole; and by itself.
+        // Over TCP, behind a complete message, and alone.
         let mut h = Harness::new(&PROTOCOL, "{}");
         let over_tcp = h.client(&framed(&[query(1)])).server(&framed(&[answer(6), octets.to_vec(), answer(7)])).events();
         assert_eq!(over_tcp.len(), 3, "{what}");
@@ -183,13 +183,13 @@ fn what_can_be_read_is_shown() {
         let alone = h.cut_datagram(ToClient, octets, missing).events();
         assert_eq!(alone.len(), usize::from(octets.len() > 28), "{what}");
     }
-    // A query of which part is missing is one if its question is there.
+    // A query of which a part is missing is accepted if its question is there.
     let long = message(2, QUERY, [&[], &[], &[&record(65280, &[0; 100])]]);
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.cut_datagram(ToServer, &long[..60], long.len() as u32 - 60).datagram(ToClient, &answer(2));
     let e = h.events();
     assert_eq!((e.len(), &e[0]["source"]["bytes"], &e[0]["status"]), (1, &json!(long.len()), &json!("OK")));
-    // Any other data is none, whatever its bytes mean as a header.
+    // Other data is not accepted, whatever its first bytes mean as a header.
     let mut h = Harness::new(&PROTOCOL, "{}");
     for data in [&b"\x16\x03\x01\0\xbf\x01\0\0\xbb\x03\x03abc"[..], b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", &[0xff; 100], &[0; 100]] {
         h.datagram(ToServer, data).datagram(ToClient, data);
@@ -393,7 +393,7 @@ fn whose_connection_it_is() {
     assert_eq!(probe(ToServer, &framed(&[query(1)])[..16]), Probe::More(15));
     assert_eq!(probe(ToServer, &[0, 40, 1]), Probe::More(11));
     assert_eq!(probe(ToServer, b"GET / HTTP/1.1\r\n\r\n"), Probe::No);
-    // The beginning of a TLS hello: the header of a message with 48897 questions, and the length of a message that is none.
+    // The beginning of a TLS hello: read as DNS, the header of a message with 48897 questions, and an invalid length.
     assert_eq!(probe(ToServer, &[b"\x16\x03\x01\0\xbf\x01\0\0\xbb\x03\x03"[..].to_vec(), vec![0; 300]].concat()), Probe::No);
     assert_eq!(probe(ToServer, &[query(1), vec![0]].concat()), Probe::No, "bytes behind the last record");
     assert_eq!(probe(ToServer, &answer(1)[..40]), Probe::No, "a message that is cut");

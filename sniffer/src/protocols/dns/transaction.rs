@@ -1,4 +1,4 @@
-//! A query and its response as one event, and what is kept of a query until then. The same for UDP and TCP.
+//! Reports a query and its response as one event, and keeps queries until then. Used for UDP and TCP.
 
 use super::{
     Options,
@@ -28,8 +28,8 @@ pub const UNDECODABLE: &str = "Response: Message's data could not be decoded as 
 pub const EMPTY: &str = "Response: Message's length was set to zero";
 pub const INCOMPLETE: &str = "Response: Message's data is incomplete";
 
-/// Bytes of a query that are kept; of a longer one only its questions. What fits the path everywhere (DNS flag day 2020), so
-/// that waiting queries of UDP take 20 MiB at the most.
+/// Most bytes of a query that are kept; of a longer one only the questions. Packets of this size pass every path (DNS
+/// flag day 2020). Waiting queries over UDP take at most 20 MiB.
 const MOST_KEPT: usize = 1232;
 
 /// The largest message on UDP without EDNS (RFC 1035, 4.2.1).
@@ -47,7 +47,7 @@ pub struct Query {
 }
 
 impl Query {
-    /// `bytes` are those on the wire, with the length that TCP puts before.
+    /// Keeps a query. `bytes` is its length on the wire, including the length field of TCP.
     pub fn new(message: &Message<'_>, peers: &Peers, time: Timestamp, bytes: usize, udp: bool) -> Self {
         let octets = if message.octets().len() > MOST_KEPT { message.head_octets() } else { message.octets() };
         Self {
@@ -61,7 +61,7 @@ impl Query {
         }
     }
 
-    /// The id.
+    /// The id of the query.
     pub fn id(&self) -> u16 {
         self.octets.first_chunk().map_or(0, |id| u16::from_be_bytes(*id))
     }
@@ -70,7 +70,7 @@ impl Query {
         self.udp && !self.has_edns && self.bytes > PLAIN_UDP
     }
 
-    /// Whether id, operation and questions are those of `response`, so that nothing of the query needs to be read again.
+    /// Whether id, operation and questions equal those of `response`, so that the query need not be parsed again.
     fn agrees_with(&self, response: &Message<'_>) -> bool {
         let opcode = |octets: &[u8]| octets.get(2).map(|b| b & 0x78);
         self.octets.get(HEADER..self.questions_end) == Some(response.question_octets()) && opcode(&self.octets) == opcode(response.octets())
@@ -83,22 +83,22 @@ impl Held for Query {
     }
 }
 
-/// A response as it came.
+/// A captured response.
 pub struct Response<'a> {
     pub message: &'a Message<'a>,
     pub time: Timestamp,
-    /// On the wire, with the length that TCP puts before.
+    /// Length on the wire, including the length field of TCP.
     pub bytes: usize,
     pub udp: bool,
 }
 
-/// Writes events; holds the memory for their texts.
+/// Reports events; holds buffers for their texts.
 #[derive(Default)]
 pub struct Reporter {
     pub options: Options,
-    /// `query`, with `resource` at its end.
+    /// Text of `query`, with `resource` at its end.
     query: String,
-    /// The name in the question of the message that is shown, where it is another.
+    /// The name in the question of the message that is shown, if it differs.
     name: String,
     request: String,
     response: String,
@@ -112,14 +112,14 @@ impl Held for Reporter {
 }
 
 impl Reporter {
-    /// With these options.
+    /// Makes it with these options.
     pub fn new(options: Options) -> Self {
         Self { options, ..Self::default() }
     }
 
-    /// A query without a response, for the reason in `note`.
+    /// Reports a query without a response; `note` is the reason.
     pub fn unanswered(&mut self, cx: &mut Context<'_>, query: &Query, note: &'static str) {
-        // It was read before, when it came.
+        // The query was parsed before, when it arrived.
         let Ok(message) = Message::parse(&query.octets) else { return };
         cx.count("unmatched_requests");
         let mut notes: SmallVec<[&str; 4]> = SmallVec::new();
@@ -130,7 +130,7 @@ impl Reporter {
         self.report(cx, &query.peers, &message, Some(&message), Some(query), None, &notes);
     }
 
-    /// A response, with its query where that was seen.
+    /// Reports a response, with its query if that was captured.
     pub fn answered(&mut self, cx: &mut Context<'_>, query: Option<&Query>, response: &Response<'_>) {
         let message = response.message;
         let has_edns = message.edns().is_some();
@@ -163,7 +163,7 @@ impl Reporter {
         self.report(cx, &peers, asked.as_ref().unwrap_or(message), asked.as_ref(), query, Some(response), &notes);
     }
 
-    /// `asked` gives method and query, `request` the text of the request.
+    /// `asked` is the message for method and query, `request` is the text of the request.
     #[allow(clippy::too_many_arguments)]
     fn report(
         &mut self,

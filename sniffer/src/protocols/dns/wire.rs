@@ -1,8 +1,8 @@
-//! DNS messages (RFC 1035, EDNS by RFC 6891): header, questions and records. What can be read of a message that is cut or has a malformed record is
-//! read; the message says that it is not whole.
+//! Parses DNS messages (RFC 1035, EDNS: RFC 6891): header, questions and records. Of a message that is cut off or has a
+//! malformed record the readable part is parsed, and the fault is noted.
 //!
-//! Names, with their compression, are read by the library `domain` (NLnet Labs): its names borrow the message, only point
-//! backwards, and are at most 255 bytes long. What records hold is [`super::rdata`].
+//! The library `domain` (NLnet Labs) parses names and their compression: its names borrow the message, point only
+//! backwards, and have at most 255 bytes. [`super::rdata`] parses the data of records.
 
 use super::rdata::Rdata;
 use domain::{
@@ -10,25 +10,25 @@ use domain::{
     dep::octseq::{Parser, ShortInput},
 };
 
-/// A name within a message.
+/// A name in a message.
 pub type Name<'a> = ParsedName<&'a [u8]>;
 
-/// Bytes of a header.
+/// Length of a header in bytes.
 pub const HEADER: usize = 12;
 
-/// The least bytes that a record takes: root as its owner, type, class, time to live, no data.
+/// Minimum length of a record in bytes: root as its owner, type, class, TTL, no data.
 const SHORTEST_RECORD: usize = 11;
 
-/// Questions in a message. No server answers more than one; a message with more than this is not DNS.
+/// Most questions in a message. Servers answer only one; a message with more than this is not DNS.
 const MOST_QUESTIONS: usize = 8;
 
 /// A compression pointer to the end of the header.
 const TO_QUESTION: [u8; 2] = [0xc0, HEADER as u8];
 
-/// The type of the record that is no record: EDNS.
+/// The type of the pseudo-record of EDNS.
 pub const OPT: u16 = 41;
 
-/// The data is not a message, or not a record: it is cut off, or its contents contradict each other.
+/// The data is not a valid message or record: it is cut off or inconsistent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
@@ -38,10 +38,10 @@ impl<E: std::error::Error> From<E> for Malformed {
     }
 }
 
-/// Why a message could be read in part only.
+/// Why only a part of a message could be parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It ends before the questions and records that its header announces.
+    /// The message ends before the questions and records that its header announces.
     Cut,
     /// A question or record is malformed.
     Malformed,
@@ -65,25 +65,25 @@ impl From<ParseError> for Fault {
 /// The first four bytes of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// Chosen by who asks.
+    /// The id, chosen by the client.
     pub id: u16,
-    /// All the bits between the id and the counts.
+    /// The bits between the id and the counts.
     pub bits: u16,
 }
 
 impl Header {
-    /// The header of `data`, when there are four bytes of it.
+    /// Parses the first four bytes of `data`, if they are there.
     pub fn read(data: &[u8]) -> Option<Self> {
         let [a, b, c, d] = *data.first_chunk()?;
         Some(Self { id: u16::from_be_bytes([a, b]), bits: u16::from_be_bytes([c, d]) })
     }
 
-    /// Whether it is a response (QR).
+    /// Whether the message is a response (QR).
     pub fn is_response(self) -> bool {
         self.bits & 0x8000 != 0
     }
 
-    /// What is asked for: a query, an update…
+    /// The operation: a query, an update and so on.
     pub fn opcode(self) -> u8 {
         (self.bits >> 11) as u8 & 0x0f
     }
@@ -119,14 +119,14 @@ impl Header {
     }
 }
 
-/// One of the things asked for.
+/// A question.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
-    /// Asked for.
+    /// The name.
     pub name: Name<'a>,
-    /// Its type.
+    /// The type.
     pub rtype: u16,
-    /// Its class.
+    /// The class.
     pub class: u16,
 }
 
@@ -139,22 +139,23 @@ impl<'a> Question<'a> {
 /// A resource record.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
-    /// Whose record it is.
+    /// The name of the record.
     pub owner: Name<'a>,
-    /// Whether that is the name of the first question, told by the pointer to it that nearly every answer has.
+    /// Whether this is the name of the first question. Detected by the pointer to it that nearly every response
+    /// contains.
     pub is_asked: bool,
-    /// Its type.
+    /// The type.
     pub rtype: u16,
-    /// Its class; of OPT the size of UDP messages.
+    /// The class; for OPT the size of UDP messages.
     pub class: u16,
-    /// Seconds; of OPT more flags.
+    /// TTL in seconds; for OPT further flags.
     pub ttl: u32,
-    /// What it holds.
+    /// The data.
     pub data: Rdata<'a>,
 }
 
 impl<'a> Record<'a> {
-    /// Reads a record. `None`: its data is malformed, and the next record can be read.
+    /// Parses a record. `None`: its data is malformed, but the next record can be parsed.
     fn parse(parser: &mut Parser<'a, [u8]>, asked: Option<&Question<'a>>) -> Result<Option<Self>, Fault> {
         let (owner, is_asked) = match asked {
             Some(question) if parser.peek_all().starts_with(&TO_QUESTION) => {
@@ -170,7 +171,7 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Reads a name.
+/// Parses a name.
 ///
 /// # Errors
 /// When it is cut off, points forwards, or is too long.
@@ -178,31 +179,31 @@ pub fn name<'a>(parser: &mut Parser<'a, [u8]>) -> Result<Name<'a>, Malformed> {
     Ok(ParsedName::parse(parser)?)
 }
 
-/// A message, as far as it can be read.
+/// The parsed part of a message.
 #[derive(Debug)]
 pub struct Message<'a> {
     octets: &'a [u8],
     /// Id and flags.
     pub header: Header,
-    /// What is asked for.
+    /// The first question.
     pub question: Option<Question<'a>>,
-    /// And what else, though nobody answers more than one.
+    /// Further questions, although servers answer only one.
     more_questions: Vec<Question<'a>>,
     records: Vec<Record<'a>>,
-    /// Where answers and authorities end among the records.
+    /// Ends of the answer and authority sections in the list of records.
     ends: [usize; 2],
     questions_end: usize,
-    /// Why not all of it could be read.
+    /// Why a part of the message could not be parsed.
     pub fault: Option<Fault>,
-    /// Bytes follow the last record.
+    /// Whether bytes follow the last record.
     has_rest: bool,
 }
 
 impl<'a> Message<'a> {
-    /// Reads a message, without the length that goes before it on TCP. What follows the last record is ignored.
+    /// Parses a message, without the length field of TCP. Data behind the last record is ignored.
     ///
     /// # Errors
-    /// When the header is not there, or announces more questions than any message has.
+    /// When the header is incomplete, or announces more questions than any message has.
     pub fn parse(octets: &'a [u8]) -> Result<Self, Malformed> {
         let mut parser = Parser::from_ref(octets);
         let header = Header { id: parser.parse_u16_be()?, bits: parser.parse_u16_be()? };
@@ -231,10 +232,10 @@ impl<'a> Message<'a> {
         let promised = sections.iter().map(|n| usize::from(*n)).sum::<usize>();
         let mut records = Vec::with_capacity(promised.min(parser.remaining() / SHORTEST_RECORD));
         let mut ends = [0; 3];
-        // Where the next record begins is not known.
+        // Whether the start of the next record is unknown.
         let mut unframed = fault.is_some();
         for (count, end) in sections.into_iter().zip(&mut ends) {
-            // No more turns than the message has room for records: a fault ends them.
+            // At most as many iterations as records fit into the message, because a fault ends the loop.
             for _ in 0..count {
                 if unframed {
                     break;
@@ -254,17 +255,17 @@ impl<'a> Message<'a> {
         Ok(Self { octets, header, question, more_questions, records, ends: [ends[0], ends[1]], questions_end, fault, has_rest })
     }
 
-    /// Whether it is a message beyond doubt: all of it can be read, nothing follows, and it has a question.
+    /// Whether this is certainly a message: all of it can be parsed, nothing follows, and it has a question.
     pub fn is_certain(&self) -> bool {
         self.fault.is_none() && !self.has_rest && self.question.is_some() && self.more_questions.is_empty()
     }
 
-    /// All that is asked for.
+    /// All questions.
     pub fn questions(&self) -> impl Iterator<Item = &Question<'a>> {
         self.question.iter().chain(&self.more_questions)
     }
 
-    /// The whole message.
+    /// The complete message.
     pub fn octets(&self) -> &'a [u8] {
         self.octets
     }
@@ -279,8 +280,8 @@ impl<'a> Message<'a> {
         self.octets.get(..self.questions_end).unwrap_or_default()
     }
 
-    /// Whether it is taken for DNS by itself, without a query that it answers: it is not a header alone, and where it is not whole, its header is
-    /// plausible and its question is there. `length`: its bytes on the wire.
+    /// Whether the data is accepted as DNS without a matching query: it is more than a header, and if it is incomplete,
+    /// its header is plausible and its question is there. `length` is its length on the wire.
     pub fn is_acceptable(&self, length: usize) -> bool {
         let length = u16::try_from(length).unwrap_or(u16::MAX);
         match self.fault {
@@ -316,8 +317,8 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Whether `data` may be the beginning of a message of `length` bytes: to find the next message in a stream after a gap, and to recognise DNS.
-/// `None` when there are not enough bytes to tell.
+/// Whether `data` may be the beginning of a message of `length` bytes. Used to find the next message after a gap, and
+/// to recognise DNS. `None` if more bytes are needed.
 pub fn plausible(length: u16, data: &[u8]) -> Option<bool> {
     if usize::from(length) < HEADER {
         return Some(false);
@@ -325,7 +326,7 @@ pub fn plausible(length: u16, data: &[u8]) -> Option<bool> {
     let header = data.first_chunk::<HEADER>()?;
     let count = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
     let bits = count(2);
-    // Known operations, the reserved bit zero, one question at the most, and no more records than the length allows.
+    // Known operations, the reserved bit is zero, at most one question, and no more records than the length allows.
     let records = usize::from(count(6)) + usize::from(count(8)) + usize::from(count(10));
     let known = matches!(bits >> 11 & 0x0f, 0 | 1 | 2 | 4 | 5 | 6) && bits & 0x0040 == 0;
     Some(known && count(4) <= 1 && records * SHORTEST_RECORD <= usize::from(length) - HEADER)
