@@ -1,14 +1,14 @@
-//! What v5 puts around envelopes once a connection is agreed upon: segments with a header that a CRC24 vouches for, and a payload that
-//! a CRC32 does. Pure. Unlike envelopes, all its integers are little-endian.
+//! Segments, in which v5 puts envelopes after the connection is set up: a header protected by a CRC24, and a payload
+//! protected by a CRC32. Unlike envelopes, all integers are little-endian.
 //!
-//! native_protocol_v5.spec sections 2.1 and 2.2. The CRC32 begins with four bytes that the specification leaves out (Cassandra's
-//! `org.apache.cassandra.net.Crc`).
+//! native_protocol_v5.spec sections 2.1 and 2.2. The CRC32 starts with four bytes that the specification does not
+//! mention (Cassandra's `org.apache.cassandra.net.Crc`).
 
 use super::wire;
 
 const CRC24_INIT: u32 = 0x0087_5060;
 const CRC24_POLYNOMIAL: u32 = 0x0197_4f0b;
-/// What the CRC32 of a payload begins with.
+/// The bytes with which the CRC32 of a payload starts.
 const CRC32_FIRST: [u8; 4] = [0xfa, 0x2d, 0x55, 0xca];
 const TRAILER: usize = 4;
 
@@ -44,27 +44,27 @@ fn little_endian(data: &[u8]) -> u64 {
 /// The header of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// It has whole envelopes; else part of one alone.
+    /// Whether it has complete envelopes; otherwise a part of a single one.
     pub self_contained: bool,
-    /// Bytes of the payload, when decompressed.
+    /// Length of the decompressed payload in bytes.
     pub plain: usize,
-    /// The payload is compressed.
+    /// Whether the payload is compressed.
     compressed: bool,
-    /// Bytes of the payload on the wire.
+    /// Length of the payload on the wire in bytes.
     payload: usize,
     header: usize,
 }
 
 impl Segment {
-    /// The longest header of both forms.
+    /// The length of the longer of the two header forms.
     pub const HEADER: usize = 8;
 
-    /// Reads it, in the form of connections with or without compression; `None` when there are too few bytes, or when the CRC24 says
-    /// that they are none.
+    /// Parses a header, in the form of connections with or without compression; `None` if there are too few bytes or
+    /// the CRC24 is wrong.
     pub fn read(data: &[u8], lz4: bool) -> Option<Self> {
         let size = if lz4 { 5 } else { 3 };
         let (fields, crc) = data.get(..size + 3)?.split_at(size);
-        // What is above the flag is zero; looking there first spares most CRCs when a header is searched for.
+        // The bits above the flag are zero; testing them first avoids most CRCs in a search for a header.
         let unused = if lz4 { 0xf8 } else { 0xfc };
         if fields.last().is_some_and(|top| top & unused != 0) || u64::from(crc24(fields)) != little_endian(crc) {
             return None;
@@ -72,22 +72,22 @@ impl Segment {
         let word = little_endian(fields);
         let payload = (word & 0x1_ffff) as usize;
         let (plain, flag) = if lz4 { ((word >> 17 & 0x1_ffff) as usize, 34) } else { (0, 17) };
-        // Without a length of its own a payload is as it is.
+        // A payload without a decompressed length is not compressed.
         let (compressed, plain) = if plain == 0 { (false, payload) } else { (true, plain) };
         Some(Self { self_contained: word >> flag & 1 != 0, plain, compressed, payload, header: size + 3 })
     }
 
-    /// Whether it has the form of connections with compression.
+    /// Whether the header has the form of connections with compression.
     pub fn lz4(&self) -> bool {
         self.header == Self::HEADER
     }
 
-    /// Bytes of header, payload and trailer.
+    /// Length of header, payload and trailer.
     pub fn total(&self) -> usize {
         self.header + self.payload + TRAILER
     }
 
-    /// Its envelopes, decompressed into `room` where they have to be; `None` when the CRC32 says that bytes are wrong.
+    /// The envelopes in the segment, decompressed into `room` if necessary; `None` if the CRC32 is wrong.
     pub fn envelopes<'a>(&self, segment: &'a [u8], room: &'a mut Vec<u8>) -> Option<&'a [u8]> {
         let (payload, trailer) = segment.get(self.header..self.total())?.split_at_checked(self.payload)?;
         let mut crc = crc32fast::Hasher::new();
@@ -100,7 +100,7 @@ impl Segment {
     }
 }
 
-/// For tests: a segment around `payload`, compressed or not.
+/// For tests: makes a segment of `payload`, compressed or not.
 #[cfg(test)]
 pub fn wrap(payload: &[u8], self_contained: bool, lz4: bool) -> Vec<u8> {
     let block = lz4_flex::block::compress(payload);
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_payload_of_a_compressed_connection_may_be_plain() {
-        // Lengths 9 and 0: not compressed.
+        // Lengths 9 and 0 mean that the payload is not compressed.
         let mut wrapped = vec![9, 0, 0, 0, 4];
         let crc = crc24(&wrapped);
         wrapped.extend(&crc.to_le_bytes()[..3]);

@@ -1,4 +1,4 @@
-//! One direction of a connection: where the next message begins, and in which form. Neither pairs nor reports anything.
+//! One direction of a connection: finds the next message and its form. Does not pair or report.
 
 use super::{
     segment::Segment,
@@ -12,33 +12,33 @@ use crate::{
     time::Timestamp,
 };
 
-/// Bytes that tell whether an envelope begins here: its header, and what its body begins with.
+/// Number of bytes that decide whether an envelope begins here: its header, and the start of its body.
 const ENOUGH: usize = HEADER + 4;
 
-/// What the next bytes are.
+/// The kind of the next bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// An envelope that stands by itself.
+    /// An envelope outside of segments.
     Envelope(Header),
     /// A segment of v5.
     Segment(Segment),
-    /// So many bytes more will tell.
+    /// This number of further bytes is needed to decide.
     Need(usize),
-    /// So many bytes are neither.
+    /// This number of bytes is neither.
     Junk(usize),
 }
 
-/// How messages are put into this direction.
+/// The form of the messages in this direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Form {
-    /// Not known; a message begins here.
+    /// Unknown; a message begins here.
     #[default]
     Unknown,
-    /// Not known; a message begins somewhere.
+    /// Unknown; the start of a message is unknown too.
     Searching,
-    /// Envelopes by themselves: v3 and v4.
+    /// Envelopes without segments: v3 and v4.
     Envelopes,
-    /// Segments, of a connection with compression or without.
+    /// Segments, of a connection with or without compression.
     Segments { lz4: bool },
 }
 
@@ -46,14 +46,14 @@ enum Form {
 #[derive(Debug, Default)]
 pub struct Side {
     form: Form,
-    /// An envelope that comes in several segments.
+    /// An envelope that consists of several segments.
     pub assembly: Option<Assembly>,
     /// The search for the next message.
     pub search: Resync,
 }
 
 impl Side {
-    /// What `data` begins with. When it is a message, [`Side::found`] or [`Side::segmented`] is to be told.
+    /// The kind of the start of `data`. If it is a message, [`Side::found`] or [`Side::segmented`] must be called.
     pub fn unit(&self, data: &[u8]) -> Unit {
         match self.form {
             Form::Envelopes => match Header::read(data) {
@@ -80,32 +80,32 @@ impl Side {
         }
     }
 
-    /// What [`Side::unit`] found is an envelope by itself.
+    /// Notes that [`Side::unit`] found an envelope outside of segments.
     pub fn found(&mut self, header: &Header) {
         self.search.found();
-        // The next message of v5 may be a segment.
+        // In v5 the next message may be a segment.
         self.form = if header.version < 5 { Form::Envelopes } else { Form::Unknown };
     }
 
-    /// What [`Side::unit`] found is a segment.
+    /// Notes that [`Side::unit`] found a segment.
     pub fn segmented(&mut self, segment: &Segment) {
         self.search.found();
         self.form = Form::Segments { lz4: segment.lz4() };
     }
 
-    /// Passes over `n` bytes that are no message.
+    /// Skips `n` bytes that are not a message.
     pub fn pass_over(&mut self, n: usize) -> Recovery {
         self.lose();
         self.search.passed(n)
     }
 
-    /// Where the next message begins is not known any more.
+    /// Notes that the start of the next message is unknown.
     pub fn lose(&mut self) {
         self.form = Form::Searching;
         self.assembly = None;
     }
 
-    /// Whether a segment has nothing but the rest of an envelope that nobody wants; then it is taken.
+    /// Whether a segment contains only the rest of an envelope that is not needed; it is then consumed.
     pub fn skip(&mut self, segment: &Segment) -> bool {
         let plain = segment.plain;
         let Some(part) = self.assembly.as_mut().filter(|part| part.told && !segment.self_contained && plain as u64 <= part.left) else {
@@ -116,7 +116,7 @@ impl Side {
         true
     }
 
-    /// Forgets the envelope in several segments when it is over.
+    /// Removes the envelope in several segments when it is complete.
     pub fn settle(&mut self) {
         if self.assembly.as_ref().is_some_and(|part| part.left == 0) {
             self.assembly = None;
@@ -124,14 +124,14 @@ impl Side {
     }
 }
 
-/// Whether a look at three bytes leaves it open that a message begins here: the version of an envelope, or the unused bits at the top of a
-/// segment's lengths. It spares most of the work in a long search.
+/// Whether the first three bytes may be the start of a message: the version of an envelope, or the unused high bits of
+/// a segment's lengths. Avoids most of the work in a long search.
 fn may_begin(data: &[u8]) -> bool {
     let zero = |at: usize, bits: u8| data.get(at).is_none_or(|byte| byte & bits == 0);
     data.first().is_some_and(|version| matches!(version & 0x7f, 3..=5)) || zero(2, 0xfc) || zero(4, 0xf8)
 }
 
-/// Whether a message begins with the first byte. `expected`: one should.
+/// Whether a message begins at the first byte. `expected`: a message should begin here.
 fn here(data: &[u8], expected: bool) -> Unit {
     let segment = Segment::read(data, false).or_else(|| Segment::read(data, true));
     if let Some(segment) = segment {
@@ -143,7 +143,7 @@ fn here(data: &[u8], expected: bool) -> Unit {
             if data.len() < enough {
                 return Unit::Need(enough - data.len());
             }
-            // What is searched for must be plainer than what is expected: more bytes are looked at.
+            // In a search more bytes are examined than for an expected message, to avoid false matches.
             let plain = expected || header.flags & !COMPRESSED == 0 && header.length <= LONGEST_FOUND;
             if plain && header.begins_well(&data[HEADER..]) { Unit::Envelope(header) } else { Unit::Junk(1) }
         }
@@ -152,16 +152,16 @@ fn here(data: &[u8], expected: bool) -> Unit {
     }
 }
 
-/// An envelope that comes in several segments.
+/// An envelope that consists of several segments.
 #[derive(Debug)]
 pub struct Assembly {
-    /// Of the envelope.
+    /// The header of the envelope.
     pub header: Header,
-    /// When its first byte was on the wire.
+    /// Time of its first byte.
     pub time: Timestamp,
-    /// It was reported; what still comes is not wanted.
+    /// Whether it was reported; its remaining bytes are skipped.
     pub told: bool,
-    /// Bytes of the envelope still to come.
+    /// Number of remaining bytes of the envelope.
     pub left: u64,
     wanted: usize,
     bytes: Vec<u8>,
@@ -174,14 +174,14 @@ impl Held for Assembly {
 }
 
 impl Assembly {
-    /// Its first part, with the header; it is reported as soon as `wanted` bytes are there.
+    /// Starts with the first part, which has the header. The envelope is reported as soon as `wanted` bytes are there.
     pub fn new(header: Header, wanted: usize, first: &[u8], time: Timestamp) -> Self {
         let mut part = Self { header, time, told: false, left: header.total(), wanted, bytes: Vec::new() };
         part.add(first);
         part
     }
 
-    /// The next part.
+    /// Adds the next part.
     pub fn add(&mut self, payload: &[u8]) {
         if !self.told {
             let room = self.wanted.saturating_sub(self.bytes.len()).min(payload.len());
@@ -190,17 +190,17 @@ impl Assembly {
         self.take(payload.len());
     }
 
-    /// So many bytes came and are not wanted.
+    /// Notes that this number of bytes arrived that are not needed.
     pub fn take(&mut self, bytes: usize) {
         self.left = self.left.saturating_sub(bytes as u64);
     }
 
-    /// As much of its body as is wanted, once that is there.
+    /// The needed part of the body, if it is complete.
     pub fn body(&self) -> Option<&[u8]> {
         (self.bytes.len() >= self.wanted).then(|| self.bytes.get(HEADER..).unwrap_or_default())
     }
 
-    /// It was reported.
+    /// Notes that the envelope was reported.
     pub fn told(&mut self) {
         self.told = true;
         self.bytes = Vec::new();

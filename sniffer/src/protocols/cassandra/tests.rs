@@ -110,7 +110,7 @@ fn long_messages_are_reported_from_their_beginning() {
     }
     h.client(&wrap(&query(5, 1, "b"), true, false)).server(&wrap(&void(5, 1), true, false));
     assert_eq!(pairs(&h.events()), ["QUERY b -> RESULT void"]);
-    // v4: what is not read is not even buffered, and may be lost.
+    // v4: the unneeded rest of a body is not buffered, and may be lost.
     let mut h = Harness::new(&PROTOCOL, "{}");
     let long = rows(4, 1, 8, 3 << 20);
     h.client(&query(4, 1, "a")).server(&long[..2 << 20]).gap(ToClient, 1 << 20).server(&long[3 << 20..]);
@@ -130,10 +130,10 @@ fn compressed_as_the_startup_says() {
         let script: Vec<(Direction, &[u8])> = script.iter().map(|(dir, data)| (*dir, data.as_slice())).collect();
         let want = ["STARTUP  -> READY", "QUERY a -> RESULT 7 rows"];
         assert_eq!(pairs(&every_cut(&PROTOCOL, "{}", &script)), want, "{name}");
-        // Joined later: configured, or found out.
+        // The capture began later: the compression is configured, or detected.
         assert_eq!(pairs(&every_cut(&PROTOCOL, "{}", &script[2..])), want[1..], "{name}");
         assert_eq!(pairs(&every_cut(&PROTOCOL, &format!("{{compressor: {name}}}"), &script[2..])), want[1..], "{name}");
-        // Found again where all that comes is compressed.
+        // Messages are found again if all of them are compressed.
         let mut h = Harness::new(&PROTOCOL, "{}");
         h.client(script[0].1)
             .server(script[1].1)
@@ -210,7 +210,7 @@ fn a_gap_costs_what_was_in_it() {
         h.server(&answer[..third]).gap(ToClient, third as u64).server(&answer[2 * third..]);
         h.server(&form(void(version, 3))).server(&form(void(version, 2)));
         assert_eq!(pairs(&h.events()).len(), 2, "{lz4:?}");
-        // A lost answer and a lost request: stream 1 waits, but for what is not known.
+        // A response and a request are lost: stream 1 waits, but the request is unknown.
         h.client(&form(query(version, 1, "b"))).gap(ToClient, 50).gap(ToServer, 50).server(&form(void(version, 1)));
         assert_eq!(pairs(&h.events()), [""; 0], "{lz4:?}");
         h.client(&form(query(version, 1, "c"))).server(&form(void(version, 1)));
@@ -268,7 +268,7 @@ fn probes() {
     }
 }
 
-/// The conversations of a capture (loopback, IPv4, nothing lost), by the port of the client.
+/// The conversations in a capture (loopback, IPv4, no losses), by the port of the client.
 fn conversations(capture: &str) -> BTreeMap<u16, Vec<(Direction, Vec<u8>)>> {
     let path = format!("{}/../tests/protocols/cassandra/{capture}.pcap", env!("CARGO_MANIFEST_DIR"));
     let file = std::fs::read(path).unwrap();
@@ -293,7 +293,8 @@ fn conversations(capture: &str) -> BTreeMap<u16, Vec<(Direction, Vec<u8>)>> {
 #[test]
 fn real_conversations_at_every_cut() {
     for capture in ["v3_snappy", "v4_lz4", "v5_lz4", "out_of_order"] {
-        // The one that asks most. Its first messages will do; the rest is in the documents beside the captures.
+        // The conversation with the most requests. Its first messages are enough; the others are in the golden
+        // documents.
         let script = conversations(capture).into_values().max_by_key(Vec::len).unwrap();
         let script: Vec<(Direction, &[u8])> = script.iter().take(6).map(|(dir, data)| (*dir, data.as_slice())).collect();
         let events = pairs(&every_cut(&PROTOCOL, "{}", &script));

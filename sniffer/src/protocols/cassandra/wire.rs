@@ -1,5 +1,5 @@
-//! The envelope (v3 and v4: frame) of the CQL binary protocol: its header, the notations of its body, what a request holds, and
-//! compressed bodies. Pure. Bodies of responses are in `answer.rs`, what v5 puts around envelopes in `segment.rs`.
+//! Parses envelopes (v3 and v4: frames) of the CQL binary protocol: the header, the notations of the body, the contents
+//! of requests, and compressed bodies. `answer.rs` parses the bodies of responses, `segment.rs` the segments of v5.
 //!
 //! native_protocol_v3.spec, native_protocol_v4.spec and native_protocol_v5.spec in
 //! <https://github.com/apache/cassandra/tree/trunk/doc>.
@@ -7,32 +7,34 @@
 use crate::{event::Text, protocols::kit::reader::Reader};
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
-/// Bytes of a header, in all versions that are read.
+/// Length of a header in bytes, in all supported versions.
 pub const HEADER: usize = 9;
-/// The largest body that the specification allows.
+/// Largest body that the specification allows, in bytes.
 const LONGEST_BODY: u32 = 256 << 20;
-/// The largest body that is decompressed. A server refuses larger ones unless told otherwise (`native_transport_max_frame_size`).
+/// Largest body that is decompressed, in bytes. By default a server refuses larger ones
+/// (`native_transport_max_frame_size`).
 const MOST_PLAIN: usize = 16 << 20;
-/// No LZ4 block (255 bytes of output for one of input) and no snappy one grows more; what claims to is refused before room is made.
+/// Largest ratio of decompressed to compressed length. LZ4 (255 bytes of output per byte of input) and snappy do not
+/// exceed it; a body that claims more is refused before memory is allocated.
 const MOST_GROWTH: usize = 255;
-/// Options of a STARTUP: drivers send up to ten.
+/// Most options of a STARTUP: drivers send up to ten.
 const MOST_OPTIONS: u16 = 64;
 
-/// The body is compressed.
+/// Flag: the body is compressed.
 pub const COMPRESSED: u8 = 0x01;
-/// A response begins with the id of its trace.
+/// Flag: a response begins with a tracing id.
 pub const TRACING: u8 = 0x02;
-/// A map of bytes comes before the message.
+/// Flag: a map of bytes (custom payload) precedes the message.
 pub const PAYLOAD: u8 = 0x04;
-/// A response has warnings before the message.
+/// Flag: a response has warnings in front of the message.
 pub const WARNING: u8 = 0x08;
-/// All flags there are, with that of beta versions.
+/// All flags, including that of beta versions.
 const FLAGS: u8 = 0x1f;
 
-/// The longest body of a message that is searched for: what servers take by default.
+/// Largest body in bytes of a message found in a search: the servers' default limit.
 pub const LONGEST_FOUND: u32 = MOST_PLAIN as u32;
 
-/// What a message is.
+/// The operation of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Op(pub u8);
 
@@ -55,7 +57,7 @@ impl Op {
     pub const AUTH_SUCCESS: Self = Self(0x10);
 }
 
-/// By number.
+/// The operations by number.
 const OPS: [&str; 17] = [
     "ERROR",
     "STARTUP",
@@ -77,17 +79,17 @@ const OPS: [&str; 17] = [
 ];
 
 impl Op {
-    /// Its name; empty for a number without one.
+    /// The name; empty for an unknown number.
     pub fn name(self) -> &'static str {
         OPS.get(usize::from(self.0)).copied().unwrap_or_default()
     }
 
-    /// The operation of that name.
+    /// The operation with this name.
     pub fn named(name: &str) -> Option<Self> {
         OPS.iter().position(|op| !op.is_empty() && *op == name).map(|number| Self(number as u8))
     }
 
-    /// All names, for a message.
+    /// All names, for an error message.
     pub fn names() -> impl Iterator<Item = &'static str> {
         OPS.into_iter().filter(|name| !name.is_empty())
     }
@@ -106,7 +108,7 @@ impl Op {
         )
     }
 
-    /// Whether v5 sends it outside of segments too: before the connection is agreed upon.
+    /// Whether v5 sends it outside of segments too, before the connection is set up.
     fn before_agreement(self) -> bool {
         matches!(self, Self::STARTUP | Self::OPTIONS | Self::READY | Self::AUTHENTICATE | Self::SUPPORTED | Self::ERROR)
     }
@@ -115,23 +117,23 @@ impl Op {
 /// The header of an envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// 3, 4 or 5.
+    /// The version: 3, 4 or 5.
     pub version: u8,
-    /// Sent by the server.
+    /// Whether the server sent it.
     pub response: bool,
-    /// See [`COMPRESSED`] and the others.
+    /// Flags: see [`COMPRESSED`] and the others.
     pub flags: u8,
-    /// Which request a response answers; -1 (65535) in events.
+    /// The stream id, which pairs a response with its request; -1 (65535) in events.
     pub stream: u16,
-    /// What the message is.
+    /// The operation.
     pub op: Op,
-    /// Bytes of the body.
+    /// Length of the body in bytes.
     pub length: u32,
 }
 
 impl Header {
-    /// Reads it; `None` when there are too few bytes, or when they are none: of another version, an operation that this side
-    /// does not send, a flag that there is not, a body that may not be so long.
+    /// Parses a header; `None` if there are too few bytes, or if it is invalid: another version, an operation that this
+    /// side does not send, an unknown flag, or a body that is too long.
     pub fn read(data: &[u8]) -> Option<Self> {
         let mut r = Reader::new(data);
         let version = r.u8()?;
@@ -152,12 +154,13 @@ impl Header {
         fits.then_some(header)
     }
 
-    /// Whether an envelope of v5 may stand outside of segments.
+    /// Whether an envelope of v5 may be outside of segments.
     pub fn unframed(&self) -> bool {
         self.version < 5 || self.op.before_agreement()
     }
 
-    /// Whether the body begins as one of this operation must, for a header that nothing else vouches for. Looks at up to four bytes.
+    /// Whether the body starts as that of this operation must. Used for a header without other evidence. Examines up to
+    /// four bytes.
     pub fn begins_well(&self, body: &[u8]) -> bool {
         let mut r = Reader::new(body);
         let (short, long) = (r.u16(), Reader::new(body).u32());
@@ -181,7 +184,7 @@ impl Header {
         }
     }
 
-    /// Bytes of header and body.
+    /// Length of header and body.
     pub fn total(&self) -> u64 {
         HEADER as u64 + u64::from(self.length)
     }
@@ -217,7 +220,7 @@ pub fn short_bytes<'a>(r: &mut Reader<'a>) -> Option<&'a [u8]> {
     r.take(usize::from(n))
 }
 
-/// A `[bytes]`; null is taken for empty.
+/// A `[bytes]`; null is treated as empty.
 pub fn bytes<'a>(r: &mut Reader<'a>) -> Option<&'a [u8]> {
     match usize::try_from(r.i32()?) {
         Ok(n) => r.take(n),
@@ -225,9 +228,9 @@ pub fn bytes<'a>(r: &mut Reader<'a>) -> Option<&'a [u8]> {
     }
 }
 
-/// Leaves out a `[bytes map]`: the custom payload.
+/// Skips a `[bytes map]`: the custom payload.
 pub fn skip_payload(r: &mut Reader<'_>) -> Option<()> {
-    // At most 65535 turns, each of which takes six bytes or ends it.
+    // At most 65535 iterations, each of which consumes six bytes or ends the loop.
     for _ in 0..r.u16()? {
         short_bytes(r)?;
         bytes(r)?;
@@ -235,7 +238,7 @@ pub fn skip_payload(r: &mut Reader<'_>) -> Option<()> {
     Some(())
 }
 
-/// A `[string list]`, read again when it is written.
+/// A `[string list]`, which is parsed when it is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Strings<'a> {
     n: u16,
@@ -243,7 +246,7 @@ pub struct Strings<'a> {
 }
 
 impl<'a> Strings<'a> {
-    /// `None` when it is not whole.
+    /// `None` if it is incomplete.
     pub fn read(r: &mut Reader<'a>) -> Option<Self> {
         let n = r.u16()?;
         let list = Self { n, at: *r };
@@ -261,7 +264,7 @@ impl Serialize for Strings<'_> {
     }
 }
 
-/// A `[string multimap]`, read again when it is written.
+/// A `[string multimap]`, which is parsed when it is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Multimap<'a> {
     n: u16,
@@ -269,7 +272,7 @@ pub struct Multimap<'a> {
 }
 
 impl<'a> Multimap<'a> {
-    /// `None` when it is not whole.
+    /// `None` if it is incomplete.
     pub fn read(r: &mut Reader<'a>) -> Option<Self> {
         let n = r.u16()?;
         let map = Self { n, at: *r };
@@ -283,7 +286,7 @@ impl<'a> Multimap<'a> {
 
 impl Serialize for Multimap<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // A key that comes twice must not be written twice: a JSON object may not hold it so. The first one counts.
+        // A repeated key must not be written twice in a JSON object. The first one is written.
         let mut r = self.at;
         let mut keys = smallvec::SmallVec::<[&[u8]; 8]>::new();
         let entries = (0..self.n).map_while(|_| Some((string(&mut r)?, Strings::read(&mut r)?)));
@@ -297,15 +300,15 @@ impl Serialize for Multimap<'_> {
     }
 }
 
-/// Whether the length that a compressed body begins with, in either form, suits that of the body.
+/// Whether the length at the start of a compressed body, in either form, fits the length of the body.
 fn begins_compressed(length: usize, body: &[u8]) -> bool {
-    // Neither makes bytes that do not compress longer by more than a sixth and a few bytes (snappy; LZ4 a 255th).
+    // Data that cannot be compressed grows by at most a sixth and a few bytes (snappy), or a 255th (LZ4).
     let suits = |plain: usize| plain <= MOST_PLAIN && plain <= length.saturating_mul(MOST_GROWTH) && length <= plain + plain / 6 + 40;
     let lz4 = Reader::new(body).u32().is_some_and(|plain| suits(plain as usize));
     lz4 || snap::raw::decompress_len(body).is_ok_and(suits)
 }
 
-/// The text of a QUERY, as much of it as there is.
+/// The captured part of the text of a QUERY.
 pub fn query<'a>(header: &Header, body: &'a [u8]) -> Option<&'a [u8]> {
     let mut r = Reader::new(body);
     if header.flags & PAYLOAD != 0 {
@@ -315,7 +318,7 @@ pub fn query<'a>(header: &Header, body: &'a [u8]) -> Option<&'a [u8]> {
     Some(r.rest().get(..n).unwrap_or(r.rest()))
 }
 
-/// How bodies are compressed.
+/// The compression of bodies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
     /// `lz4`: four bytes with the length, and a block.
@@ -324,7 +327,7 @@ pub enum Compression {
     Snappy,
 }
 
-/// What a STARTUP asks for: `Some(None)` is no compression, or one that is not known here.
+/// The compression that a STARTUP requests: `Some(None)` is none, or an unknown one.
 pub fn startup(body: &[u8]) -> Option<Option<Compression>> {
     let mut r = Reader::new(body);
     let mut asked = None;
@@ -337,7 +340,7 @@ pub fn startup(body: &[u8]) -> Option<Option<Compression>> {
     Some(asked)
 }
 
-/// By its name.
+/// The compression with this name.
 pub fn compression(name: &[u8]) -> Option<Compression> {
     match name {
         _ if name.eq_ignore_ascii_case(b"lz4") => Some(Compression::Lz4),
@@ -346,7 +349,7 @@ pub fn compression(name: &[u8]) -> Option<Compression> {
     }
 }
 
-/// A body of v3 or v4 decompressed into `room`; `None` when it is not so compressed, or too large.
+/// Decompresses a body of v3 or v4 into `room`; `None` if it is not compressed in this way, or too large.
 pub fn decompress<'a>(how: Compression, body: &[u8], room: &'a mut Vec<u8>) -> Option<&'a [u8]> {
     match how {
         Compression::Lz4 => {
@@ -362,7 +365,7 @@ pub fn decompress<'a>(how: Compression, body: &[u8], room: &'a mut Vec<u8>) -> O
     }
 }
 
-/// An LZ4 block that gives exactly `plain` bytes, decompressed into `room`.
+/// Decompresses an LZ4 block, which must give exactly `plain` bytes, into `room`.
 pub fn lz4_block<'a>(block: &[u8], plain: usize, room: &'a mut Vec<u8>) -> Option<&'a [u8]> {
     make_room(plain, block.len(), room)?;
     let n = lz4_flex::block::decompress_into(block, room).ok()?;
@@ -391,7 +394,7 @@ mod tests {
             serde_json::json!({"version": "4", "flags": "Tracing", "stream": 275, "op": "QUERY", "length": 46})
         );
         for bad in [
-            &b"\x04\x02\x01\x13\x07\0\0\0"[..], // short
+            &b"\x04\x02\x01\x13\x07\0\0\0"[..], // too short
             b"\x02\0\0\x07\0\0\0\0\0",          // v2
             b"\x84\0\0\0\x07\0\0\0\0",          // a QUERY by the server
             b"\x04\0\x80\0\x07\0\0\0\0",        // a stream that only servers use

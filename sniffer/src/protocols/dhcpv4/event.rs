@@ -1,4 +1,4 @@
-//! The `dhcpv4` fields of a document.
+//! Writes the `dhcpv4` fields of a document.
 
 use super::{names, wire::Message};
 use crate::{
@@ -11,10 +11,10 @@ use serde::{
 };
 use std::{fmt::Display, net::Ipv4Addr};
 
-/// `dhcpv4`, beside the common fields.
+/// The fields in addition to the common ones.
 #[derive(Serialize)]
 pub struct Body<'a> {
-    /// `dhcpv4`
+    /// The object `dhcpv4`.
     pub dhcpv4: Fields<'a>,
 }
 
@@ -57,7 +57,7 @@ impl Serialize for Fields<'_> {
 
 struct Options<'a>(&'a Message<'a>);
 
-/// Texts, and whether NULs at their end are cut.
+/// Text options, and whether trailing NULs are removed.
 const TEXTS: [(&str, u8, bool); 5] = [
     ("class_identifier", 60, false),
     ("domain_name", 15, false),
@@ -127,7 +127,7 @@ struct VendorClass<'a> {
     data: Hex<'a>,
 }
 
-/// RFC 3925, 3: enterprise number, length, data. At most as many as an option's bytes hold (concatenated: some hundreds).
+/// RFC 3925, 3: enterprise number, length, data. At most as many as fit into an option (concatenated: some hundreds).
 fn vendor_classes(data: &[u8]) -> Option<Vec<VendorClass<'_>>> {
     let mut r = Reader::new(data);
     let mut classes = Vec::new();
@@ -153,7 +153,7 @@ impl Serialize for Parameters<'_> {
     }
 }
 
-/// `unknown (N)`
+/// Writes `unknown (N)`.
 struct Unknown(u8);
 
 impl Serialize for Unknown {
@@ -162,7 +162,7 @@ impl Serialize for Unknown {
     }
 }
 
-/// Anything as the text that it shows.
+/// Serializes the displayed text of a value.
 struct Shown<D>(D);
 
 impl<D: Display> Serialize for Shown<D> {

@@ -1,4 +1,4 @@
-//! DHCPv4: each message is an event of its own; offers and requests are not paired.
+//! DHCPv4: each message is one event; offers and requests are not paired.
 
 mod event;
 mod fields;
@@ -14,14 +14,15 @@ use event::{Body, Fields};
 use std::net::IpAddr;
 use wire::Message;
 
-/// DHCPv4 as a protocol.
+/// The protocol `dhcpv4`.
 pub const PROTOCOL: Protocol = Protocol {
     name: "dhcpv4",
     ports: &[67, 68],
     transports: &[Transport::Udp],
     default_ports: true,
     open: |node| {
-        // Read for what may be wrong in them: with one event a message none of them makes a difference.
+        // The common options are read only to report errors in them. They have no effect, because each message is an
+        // event.
         let _: Common = node.read()?;
         Ok(Box::new(Dhcp))
     },
@@ -35,7 +36,7 @@ pub const PROTOCOL: Protocol = Protocol {
 
 struct Dhcp;
 
-/// `op` of a message to the client.
+/// The value of `op` in a message to the client.
 const REPLY: u8 = 2;
 
 impl Plugin for Dhcp {
@@ -44,7 +45,7 @@ impl Plugin for Dhcp {
         let Some(message) = Message::parse(data, cx.missing() > 0) else {
             return cx.count("parse_failures");
         };
-        // Both ports are the protocol's: what the message is tells its way, not the ports.
+        // Both ports may be the protocol's, so the message, not the ports, determines the direction.
         let way = if message.op == REPLY { Direction::ToClient } else { Direction::ToServer };
         if dir != way {
             cx.flip();
@@ -66,7 +67,7 @@ impl Plugin for Dhcp {
         cx.emit(&head, &Body { dhcpv4: Fields(&message) });
     }
 
-    /// Nothing waits here.
+    /// No requests are kept.
     fn held(&self) -> usize {
         0
     }
@@ -81,7 +82,7 @@ mod tests {
     #[test]
     fn a_reply_goes_to_the_client() {
         let mut h = Harness::new(&PROTOCOL, "{}");
-        h.peers.client = "10.0.0.9:67".parse().unwrap(); // who sends
+        h.peers.client = "10.0.0.9:67".parse().unwrap(); // the sender
         h.peers.server = "10.0.0.1:68".parse().unwrap();
         let mut reply = message(2, &[53, 1, 2, 51, 4, 0, 0, 0, 0, 2, 4, 0xff, 0xff, 0xff, 0xff, 124, 6, 0, 0, 0, 9, 1, 0xab, 255]);
         reply[16..20].copy_from_slice(&[10, 0, 0, 1]);

@@ -1,13 +1,13 @@
-//! The names that documents use: of options (IANA's registry of BOOTP and DHCP parameters, with the spellings that Packetbeat's
-//! documents have, odd ones included), of hardware types, of message types.
+//! The names in documents of options (IANA's registry of BOOTP and DHCP parameters, with Packetbeat's spellings,
+//! including misspelt ones), hardware types and message types.
 
-/// An option's name.
+/// The name of an option.
 pub fn option(code: u8) -> Option<&'static str> {
     let at = OPTIONS.binary_search_by_key(&code, |(c, _)| *c).ok()?;
     OPTIONS.get(at).map(|(_, name)| *name)
 }
 
-/// A hardware type's name.
+/// The name of a hardware type.
 pub fn hardware(kind: u8) -> &'static str {
     usize::from(kind).checked_sub(1).and_then(|at| HARDWARE.get(at)).unwrap_or(&"unknown")
 }

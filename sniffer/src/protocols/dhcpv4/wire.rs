@@ -1,52 +1,54 @@
-//! DHCPv4 messages: the fixed part (RFC 2131) and the options (RFC 2132, overload and concatenation by RFC 3396).
+//! Parses DHCPv4 messages: the fixed part (RFC 2131) and the options (RFC 2132; overload and concatenation: RFC 3396).
 //!
-//! Read with [`Reader`], not with dhcproto: its owned form refuses a whole message for one option of an odd length and forgets
-//! the bytes of what it does not know, its borrowed form trusts `hlen` and does not tell whether there was an End option.
+//! Uses [`Reader`], not dhcproto: dhcproto's owned form refuses a complete message because of one option with an
+//! unusual length and drops the bytes of unknown options; its borrowed form trusts `hlen` and does not tell whether
+//! there was an End option.
 
 use crate::protocols::kit::reader::Reader;
 use std::{borrow::Cow, net::Ipv4Addr};
 
-/// What starts the options.
+/// The magic cookie in front of the options.
 pub const MAGIC: [u8; 4] = [99, 130, 83, 99];
-/// Bytes before [`MAGIC`].
+/// Number of bytes before [`MAGIC`].
 pub const FIXED: usize = 236;
 
-/// Options in one message. Real ones have some dozens; 64 KiB would have room for 32,000 empty ones.
+/// Most options of a message. Real messages have some dozens; 64 KiB could contain 32,000 empty ones.
 const MOST_OPTIONS: usize = 1024;
 
-/// A message; the options are found by number.
+/// A message. Options are looked up by number.
 #[derive(Clone, Debug)]
 pub struct Message<'a> {
-    /// 1 asks, 2 answers.
+    /// 1 for a request, 2 for a reply.
     pub op: u8,
-    /// What kind of hardware address the client has.
+    /// The type of the client's hardware address.
     pub hardware: u8,
-    /// Relays on the way.
+    /// Number of relays on the path.
     pub hops: u8,
-    /// Chosen by the client.
+    /// The transaction id, chosen by the client.
     pub transaction_id: u32,
-    /// Since the client began.
+    /// Seconds since the client began.
     pub seconds: u16,
-    /// The topmost bit asks for a broadcast.
+    /// Flags; the highest bit requests a broadcast.
     pub flags: u16,
-    /// The client's own address, where it has one.
+    /// The client's present address, if it has one.
     pub client_ip: Ipv4Addr,
-    /// The address that the client is given.
+    /// The address assigned to the client.
     pub assigned_ip: Ipv4Addr,
-    /// The first relay.
+    /// The address of the first relay.
     pub relay_ip: Ipv4Addr,
-    /// The client's hardware address: as many bytes as it says, at most 16.
+    /// The client's hardware address, with the length given in the message, at most 16 bytes.
     pub client_mac: &'a [u8],
-    /// The server's name up to its end; empty where options took its place.
+    /// The server's name; empty if the field contains options.
     pub server_name: &'a [u8],
-    /// Likewise.
+    /// The name of the boot file; empty if the field contains options.
     pub boot_file_name: &'a [u8],
     options: Vec<(u8, &'a [u8])>,
 }
 
 impl<'a> Message<'a> {
-    /// Reads a datagram; `None` when it is not a DHCPv4 message, or is malformed or without End option. With `cut`, its end was not captured: what
-    /// there is from the client's hardware address on is read, and the rest is left out.
+    /// Parses a datagram; `None` if it is not a DHCPv4 message, is malformed, or has no End option. With `cut` its end
+    /// was not captured: the fields up to there are parsed, if the fixed part is there up to the client's hardware
+    /// address.
     pub fn parse(data: &'a [u8], cut: bool) -> Option<Self> {
         let mut r = Reader::new(data);
         let (op, hardware, hlen, hops) = (r.u8()?, r.u8()?, r.u8()?, r.u8()?);
@@ -67,7 +69,7 @@ impl<'a> Message<'a> {
         if read_options(r.rest(), &mut options) != Some(true) && !cut {
             return None;
         }
-        // RFC 2132, 9.3: options went on in the places of the names.
+        // RFC 2132, 9.3: the options continue in the fields of the names.
         let overload = options.iter().find(|(code, _)| *code == 52).and_then(|(_, data)| data.first().copied()).unwrap_or(0);
         for (bit, place) in [(1, &mut boot_file_name), (2, &mut server_name)] {
             if overload & bit != 0 {
@@ -92,7 +94,7 @@ impl<'a> Message<'a> {
         })
     }
 
-    /// An option's value, put together where it comes in parts.
+    /// The value of an option; split options are joined.
     pub fn option(&self, code: u8) -> Option<Cow<'a, [u8]>> {
         let mut parts = self.options.iter().filter(|(c, _)| *c == code).map(|(_, data)| *data);
         let first = parts.next()?;
@@ -107,7 +109,7 @@ impl<'a> Message<'a> {
         self.option(code)?.as_ref().try_into().ok()
     }
 
-    /// An option that is a list of addresses, which is not empty.
+    /// An option that is a non-empty list of addresses.
     pub fn addresses(&self, code: u8) -> Option<Vec<Ipv4Addr>> {
         let data = self.option(code)?;
         let (addresses, rest) = data.as_chunks::<4>();
@@ -115,7 +117,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Reads options up to End; says whether there was one. `None` when an option is cut off, or there are too many.
+/// Parses options up to End; returns whether there was one. `None` if an option is cut off or there are too many.
 fn read_options<'a>(area: &'a [u8], options: &mut Vec<(u8, &'a [u8])>) -> Option<bool> {
     let mut r = Reader::new(area);
     while !r.is_empty() {

@@ -1,12 +1,12 @@
-//! The `icmp` fields of a document.
+//! Writes the `icmp` fields of a document.
 
 use super::wire::Message;
 use serde::{Serialize, Serializer};
 
-/// `icmp`, beside the common fields.
+/// The fields in addition to the common ones.
 #[derive(Serialize)]
 pub struct Body {
-    /// `icmp`
+    /// The object `icmp`.
     pub icmp: Fields,
 }
 
@@ -21,7 +21,7 @@ pub struct Fields {
 }
 
 impl Body {
-    /// Of a transaction, of which one half may be missing.
+    /// Makes the fields of a transaction; the request or the response may be missing.
     pub fn new(v6: bool, request: Option<&Message>, response: Option<&Message>) -> Self {
         let half = |m: &Message| Half { message: Words(*m), kind: m.kind, code: m.code };
         Self { icmp: Fields { version: if v6 { 6 } else { 4 }, request: request.map(half), response: response.map(half) } }

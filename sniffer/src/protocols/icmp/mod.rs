@@ -1,5 +1,5 @@
-//! ICMP and ICMPv6: requests and their responses paired by addresses, identifier and sequence number; every other message is an
-//! event of its own. What an error message quotes is not attributed to the conversation it is about.
+//! ICMP and ICMPv6: requests and their responses are paired by addresses, identifier and sequence number; every other
+//! message is one event. An error message is not attributed to the conversation whose packet it quotes.
 
 mod event;
 mod fields;
@@ -18,7 +18,7 @@ use event::Body;
 use std::{io::Write, net::IpAddr};
 use wire::Message;
 
-/// ICMP as a protocol.
+/// The protocol `icmp`.
 pub const PROTOCOL: Protocol = Protocol {
     name: "icmp",
     ports: &[],
@@ -38,14 +38,14 @@ pub const PROTOCOL: Protocol = Protocol {
     },
 };
 
-/// Requests that wait: some 4 MiB. A scan of more hosts than that in one time-out reports the oldest early.
+/// Most waiting requests, about 4 MiB. A scan of more hosts within one time-out reports the oldest requests early.
 const MOST_WAITING: usize = 16 << 10;
 
 const DUPLICATE: &str = "Another request with the same Id and Seq was received so this request was closed without receiving a response.";
 const UNANSWERED: &str = "Request was received without an associated response.";
 const UNASKED: &str = "Response was received without an associated request.";
 
-/// Who sent the request to whom, the type of the request, its identifier and sequence number.
+/// Sender and receiver of the request, its type, identifier and sequence number.
 type Key = (IpAddr, IpAddr, u8, u16, u16);
 
 struct Request {
@@ -55,7 +55,7 @@ struct Request {
     key: Key,
 }
 
-/// It owns nothing on the heap.
+/// Owns nothing on the heap.
 impl Held for Request {
     fn held(&self) -> usize {
         0
@@ -79,7 +79,7 @@ impl Plugin for Icmp {
                 }
                 None => {
                     cx.count("unmatched_responses");
-                    // Shown from the side of whoever should have asked.
+                    // The source is the side that should have sent the request.
                     let Peers { transport, realm, .. } = *cx.peers();
                     let mut peers = Peers::new(cx.peers().receiver(dir), cx.peers().sender(dir), transport).with_realm(realm);
                     peers.icmp = Some((asked, 0));
@@ -142,7 +142,7 @@ fn unanswered(cx: &mut Context<'_>, request: &Request, note: &'static str) {
 
 type Half<'a> = Option<(&'a Message, Timestamp)>;
 
-/// `note`: a half is missing that should be there.
+/// `note`: the request or response that is missing.
 fn report(cx: &mut Context<'_>, peers: &Peers, request: Half<'_>, response: Half<'_>, note: Option<&'static str>) {
     let any = |is: fn(&Message) -> bool| [request, response].into_iter().flatten().any(|(m, _)| is(m));
     let mut path = [0; 48]; // the longest address has 45 characters
@@ -178,7 +178,7 @@ mod tests {
         h
     }
 
-    /// As the engine calls: the sender is the client.
+    /// As called by the engine: the sender is the client.
     fn send(h: &mut Harness, from_first: bool, message: &[u8]) {
         let ends = (h.peers.client, h.peers.server);
         if !from_first {
@@ -223,7 +223,7 @@ mod tests {
                 h.events();
             }
         }
-        // Requests of two types with the same identifier and number wait at the same time.
+        // Requests of two types with the same identifier and sequence number wait at the same time.
         send(&mut h, true, &[8, 0, 0, 0, 0, 1, 0, 7]);
         send(&mut h, true, &[13, 0, 0, 0, 0, 1, 0, 7]);
         send(&mut h, false, &[14, 0, 0, 0, 0, 1, 0, 7]);
@@ -237,9 +237,9 @@ mod tests {
     #[test]
     fn halves() {
         let mut h = harness();
-        send(&mut h, false, &[0, 0, 0, 0, 0, 1, 0, 7]); // nobody asked
+        send(&mut h, false, &[0, 0, 0, 0, 0, 1, 0, 7]); // a response without a request
         send(&mut h, true, &[8, 0, 0, 0, 0, 1, 0, 8]);
-        send(&mut h, true, &[8, 0, 0, 0, 0, 1, 0, 8]); // twice
+        send(&mut h, true, &[8, 0, 0, 0, 0, 1, 0, 8]); // the same request twice
         send(&mut h, true, &[3, 3, 0, 0, 0, 0, 0, 0, 9]);
         send(&mut h, true, &[8, 0, 0]);
         let e = h.events();

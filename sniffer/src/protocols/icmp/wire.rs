@@ -1,28 +1,28 @@
-//! ICMP (RFC 792, 950) and ICMPv6 (RFC 4443, 4861): the fixed first eight bytes of a message, what kind of message it is, and
-//! the names of types and codes. Checksums are not looked at; what a message quotes is not read.
+//! Parses ICMP (RFC 792, 950) and ICMPv6 (RFC 4443, 4861): the first eight bytes of a message, its kind, and the names
+//! of types and codes. Checksums are not verified; quoted packets are not parsed.
 
 use crate::protocols::kit::reader::Reader;
 use std::fmt;
 
-/// The first eight bytes of every message that is of interest here; what follows is only measured.
+/// The first eight bytes of a message. Of the rest only the length is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// ICMPv6, not ICMP.
+    /// Whether it is ICMPv6.
     pub v6: bool,
     /// The type.
     pub kind: u8,
     /// The code within the type.
     pub code: u8,
-    /// The identifier, in messages that come in pairs.
+    /// The identifier of a request or response.
     pub id: u16,
-    /// The sequence number, in messages that come in pairs.
+    /// The sequence number of a request or response.
     pub seq: u16,
-    /// Bytes after the first eight.
+    /// Number of bytes behind the first eight.
     pub length: usize,
 }
 
 impl Message {
-    /// Reads a message from its first byte on; `None` when it is shorter than any message may be.
+    /// Parses a message from its first byte on; `None` if it is too short.
     pub fn parse(data: &[u8], v6: bool) -> Option<Self> {
         let mut r = Reader::new(data);
         let (kind, code, _checksum) = (r.u8()?, r.u8()?, r.u16()?);
@@ -30,7 +30,7 @@ impl Message {
         Some(Self { v6, kind, code, id, seq, length: r.remaining() })
     }
 
-    /// The type of the request that such a message answers; `None` when it is no response.
+    /// The type of the request to which this message responds; `None` if it is not a response.
     pub fn answers(&self) -> Option<u8> {
         match (self.v6, self.kind) {
             (false, 0) => Some(8),
@@ -40,18 +40,18 @@ impl Message {
         }
     }
 
-    /// Whether it is a request that wants a response.
+    /// Whether it is a request that expects a response.
     pub fn asks(&self) -> bool {
         matches!((self.v6, self.kind), (false, 8 | 13 | 15 | 17) | (true, 128))
     }
 
-    /// Whether it tells of an error.
+    /// Whether it reports an error.
     pub fn is_error(&self) -> bool {
         matches!((self.v6, self.kind), (false, 3 | 4 | 11 | 12) | (true, 1..=4))
     }
 }
 
-/// Type and code in words: `EchoRequest`, `DestinationUnreachable(Port)`, `EchoReply(Code: 3)`, `200(7)`.
+/// Type and code as text: `EchoRequest`, `DestinationUnreachable(Port)`, `EchoReply(Code: 3)`, `200(7)`.
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, codes) = if self.v6 { name6(self.kind) } else { name4(self.kind) };
@@ -95,7 +95,7 @@ const UNREACHABLE6: &[&str] = &[
     "RejectRouteToDst",
 ];
 
-/// Name of a type and of its codes from 0 on; the name is empty when it has none.
+/// The name of a type and of its codes from 0 on; an empty name means there is none.
 fn name4(kind: u8) -> Named {
     match kind {
         0 => ("EchoReply", &[]),

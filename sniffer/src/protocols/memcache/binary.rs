@@ -1,19 +1,20 @@
 //! The binary protocol: header, extras, and the names of opcodes and statuses.
 //!
-//! <https://github.com/memcached/memcached/wiki/BinaryProtocolRevamped>; opcodes from 30 hex on are of Couchbase and of TAP.
+//! <https://github.com/memcached/memcached/wiki/BinaryProtocolRevamped>; opcodes from 30 hex on belong to Couchbase and
+//! TAP.
 
 use super::message::{Kind, Message};
 use crate::protocols::kit::reader::Reader;
 
-/// Bytes of a header.
+/// Length of a header in bytes.
 pub const HEADER: usize = 24;
 /// The first byte of a request.
 pub const REQUEST: u8 = 0x80;
 /// The first byte of a response.
 pub const RESPONSE: u8 = 0x81;
-/// A body that is longer is not believed. memcached's items end at 1 GiB, those of others at 20 MiB.
+/// Longest body that is accepted, in bytes. Items of memcached have at most 1 GiB, those of other servers 20 MiB.
 const LONGEST_BODY: u32 = 1 << 30;
-/// Bodies that must be read whole (a counter, a version, a statistic) are, up to this length.
+/// Longest body that is buffered if it is needed completely (a counter, a version, a statistic), in bytes.
 const LONGEST_READ: usize = 64 << 10;
 
 /// The fixed part of every message.
@@ -24,16 +25,16 @@ pub struct Header {
     pub key: usize,
     pub extras: usize,
     data_type: u8,
-    /// vbucket or status
+    /// The vbucket of a request, the status of a response.
     pub status: u16,
-    /// Of all that follows.
+    /// Length of everything behind the header.
     pub body: usize,
     opaque: u32,
     cas: u64,
 }
 
 impl Header {
-    /// Reads one; `None`: too short, or not a header that can be believed.
+    /// Parses a header; `None` if the data is too short or invalid.
     pub fn read(data: &[u8], request: bool) -> Option<Self> {
         let mut r = Reader::new(data);
         let magic = r.u8()?;
@@ -49,13 +50,13 @@ impl Header {
         (believed && key + extras <= header.body).then_some(header)
     }
 
-    /// Whether it is a header beyond doubt, also in the middle of other bytes: all of its values are defined, and a request has the extras that its
-    /// command needs.
+    /// Whether it is certainly a header, even in the middle of other data: all of its values are defined, and a request
+    /// has the extras that its command needs.
     pub fn certain(&self) -> bool {
         let status = self.request || !status_name(self.status).is_empty();
         let extras: &[usize] = match (self.request, self.opcode) {
             (false, _) => &[0, 4],
-            // Set, Add, Replace, each also as quiet command.
+            // Set, Add, Replace, and their quiet variants.
             (true, 0x01..=0x03 | 0x11..=0x13) => &[8],
             // Increment, Decrement.
             (true, 0x05 | 0x06 | 0x15 | 0x16) => &[20],
@@ -69,19 +70,19 @@ impl Header {
         !opcode_name(self.opcode).is_empty() && status && self.data_type == 0 && self.key <= 250 && extras.contains(&self.extras)
     }
 
-    /// Bytes of the value.
+    /// Length of the value in bytes.
     pub fn value(&self) -> usize {
         self.body - self.key - self.extras
     }
 
-    /// Bytes that must be there before [`Self::fill`], and whether that includes the value.
+    /// Number of bytes needed by [`Self::fill`], and whether they include the value.
     pub fn needed(&self) -> (usize, bool) {
         let (kind, command) = command(self.opcode);
         let whole = !self.request && (kind == Kind::Counter || kind == Kind::Stats || command == "version") && self.value() <= LONGEST_READ;
         (HEADER + if whole { self.body } else { self.key + self.extras }, whole)
     }
 
-    /// Reads what was [`Self::needed`].
+    /// Parses the bytes that [`Self::needed`] requires.
     pub fn fill(&self, data: &[u8], m: &mut Message) {
         let (needed, whole) = self.needed();
         let mut r = Reader::new(data.get(HEADER..needed).unwrap_or_default());
@@ -156,7 +157,7 @@ impl Header {
     }
 }
 
-/// Extras that were not sent are 0; those that were and are too short are noted.
+/// Missing extras are 0; extras that are too short are noted.
 fn number(extras: &mut Reader<'_>, m: &mut Message) -> u32 {
     let sent = extras.remaining() + extras.position() > 0;
     extras.u32().unwrap_or_else(|| {
@@ -168,7 +169,7 @@ fn number(extras: &mut Reader<'_>, m: &mut Message) -> u32 {
 const STAT: u8 = 0x10;
 const FLUSH: u8 = 0x08;
 const FLUSH_Q: u8 = 0x18;
-/// Quits, aloud and quietly.
+/// Quit and its quiet variant.
 pub const QUIT: [u8; 2] = [0x07, 0x17];
 
 fn command(opcode: u8) -> (Kind, &'static str) {
@@ -195,7 +196,7 @@ fn command(opcode: u8) -> (Kind, &'static str) {
     }
 }
 
-/// `opcode`; empty when there is no name.
+/// The name of an opcode; empty if there is none.
 #[rustfmt::skip]
 pub fn opcode_name(opcode: u8) -> &'static str {
     const LOW: [&str; 0x25] = [
@@ -212,7 +213,7 @@ pub fn opcode_name(opcode: u8) -> &'static str {
     LOW.get(usize::from(opcode)).or_else(high).copied().unwrap_or_default()
 }
 
-/// `status`; empty when there is no name.
+/// The name of a status; empty if there is none.
 pub fn status_name(status: u16) -> &'static str {
     match status {
         0x00 => "Success",
@@ -239,7 +240,7 @@ pub fn status_name(status: u16) -> &'static str {
 mod tests {
     use super::*;
 
-    /// A message: magic, opcode, status, extras, key, value.
+    /// Makes a message of magic, opcode, status, extras, key, value.
     fn message(magic: u8, opcode: u8, status: u8, [extras, key, value]: [&[u8]; 3]) -> Vec<u8> {
         let body = (extras.len() + key.len() + value.len()) as u8;
         let mut m =

@@ -1,4 +1,4 @@
-//! A request and its response as a document.
+//! Reports a request and its response as a document.
 
 use super::{
     binary,
@@ -13,13 +13,13 @@ use serde::{
     ser::{SerializeMap, SerializeSeq},
 };
 
-/// Either may be missing, not both.
+/// Either may be missing, but not both.
 pub struct Pair<'a> {
     pub request: Option<&'a Message>,
     pub response: Option<&'a Message>,
 }
 
-/// Both names are keys with a dot in them, as in Packetbeat.
+/// Both names are keys that contain a dot, as in Packetbeat.
 #[derive(Serialize)]
 struct Body<'a> {
     #[serde(rename = "event.action", skip_serializing_if = "str::is_empty")]
@@ -94,7 +94,7 @@ fn status(pair: &Pair<'_>) -> Status {
     }
 }
 
-/// Binary errors have none, as in Packetbeat.
+/// There is no outcome for binary errors, as in Packetbeat.
 fn outcome(response: &Message) -> &'static str {
     match (response.binary, response.kind) {
         (true, _) if response.status != 0 => "",
@@ -106,7 +106,7 @@ fn outcome(response: &Message) -> &'static str {
 /// A message, and whether it is a request.
 struct View<'a>(&'a Message, bool);
 
-/// Unsigned numbers lose their top bit: no index takes more.
+/// The highest bit of unsigned numbers is cleared, because an index cannot store more.
 fn number(n: u64) -> u64 {
     n & u64::MAX >> 1
 }

@@ -1,4 +1,4 @@
-//! One request or response of either protocol, as far as a document tells of it.
+//! A request or response of either protocol, with the fields that a document needs.
 
 use super::wire::Ask;
 use crate::{
@@ -6,12 +6,13 @@ use crate::{
     time::Timestamp,
 };
 
-/// Bytes of `text` of one message: keys, arguments, statistics and values. What is beyond that is counted and not shown.
+/// Most bytes of `text` of one message: keys, arguments, statistics and values. Further bytes are counted but not
+/// shown.
 pub const MOST_TEXT: usize = 1 << 20;
-/// Keys, statistics and values of one message that are shown.
+/// Most keys, statistics and values of one message that are shown.
 pub const MOST_ITEMS: usize = 10_000;
 
-/// What kind of command or answer it is, as `type` spells it.
+/// The kind of a command or response, as `type` spells it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
     #[default]
@@ -30,7 +31,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// `type`, and `event.action`.
+    /// The text of `type`, and of `event.action`.
     pub fn names(self) -> (&'static str, &'static str) {
         match self {
             Self::Unknown => ("UNKNOWN", "memcache.unknown"),
@@ -49,31 +50,31 @@ impl Kind {
     }
 }
 
-/// A part of [`Message::text`].
+/// A range of [`Message::text`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span(pub usize, pub usize);
 
-/// See the module. `None`: the message has no such field.
+/// A request or response. `None` means that the message does not have the field.
 #[derive(Debug, Default)]
 pub struct Message {
-    /// When its first byte was on the wire.
+    /// Time of its first byte.
     pub time: Timestamp,
     /// Its length on the wire.
     pub size: u64,
     pub binary: bool,
-    /// What the request asks for, and so what may answer it.
+    /// The responses that the request can have.
     pub ask: Ask,
-    /// Empty: nothing was read yet.
+    /// The command; empty if nothing was parsed yet.
     pub command: &'static str,
     pub kind: Kind,
-    /// What the spans point into.
+    /// The bytes to which the spans refer.
     pub text: Vec<u8>,
     pub keys: Vec<Span>,
     pub values: Vec<Span>,
     pub stats: Vec<(Span, Span)>,
-    /// Values on the wire, shown or not.
+    /// Number of values on the wire, shown or not.
     pub count_values: u64,
-    /// Bytes of a value, or of all of them.
+    /// Length of a value, or of all values.
     pub bytes: Option<u64>,
     pub flags: Option<u64>,
     pub exptime: Option<i64>,
@@ -86,7 +87,7 @@ pub struct Message {
     pub automove: Option<u64>,
     pub classes: Option<(i64, i64)>,
     pub noreply: Option<bool>,
-    /// The server keeps the expected answer to itself.
+    /// The server does not send the expected response (quiet).
     pub quiet: bool,
     pub raw_args: Option<Span>,
     pub line: Option<Span>,
@@ -94,16 +95,16 @@ pub struct Message {
     pub version: Option<Span>,
     pub opcode: u8,
     pub opaque: Option<u64>,
-    /// Of a binary request its vbucket, of a response its status.
+    /// The vbucket of a binary request, the status of a binary response.
     pub status: u16,
-    /// Extras were sent and are shorter than the opcode needs.
+    /// There are extras that are shorter than the opcode requires.
     pub short_extras: bool,
-    /// Part of it is missing in the capture.
+    /// A part of the message is missing in the capture.
     pub lost: bool,
 }
 
 impl Message {
-    /// Forgets everything but its memory.
+    /// Clears the message but keeps its buffers.
     pub fn reset(&mut self) {
         let Self { mut text, mut keys, mut values, mut stats, .. } = std::mem::take(self);
         text.clear();
@@ -114,7 +115,7 @@ impl Message {
         *self = Self { text, keys, values, stats, ..Self::default() };
     }
 
-    /// Keeps some text.
+    /// Keeps a text.
     pub fn keep(&mut self, bytes: &[u8]) -> Span {
         let start = self.text.len();
         let room = MOST_TEXT.saturating_sub(start).min(bytes.len());
@@ -138,17 +139,17 @@ impl Message {
         }
     }
 
-    /// The bytes of a part.
+    /// The bytes of a span.
     pub fn get(&self, span: Span) -> &[u8] {
         self.text.get(span.0..span.1).unwrap_or_default()
     }
 
-    /// Whether the key is one of its own.
+    /// Whether the message has this key.
     pub fn has_key(&self, key: &[u8]) -> bool {
         self.keys.iter().any(|&span| self.get(span) == key)
     }
 
-    /// No answer is expected.
+    /// Whether no response is expected.
     pub fn silent(&self) -> bool {
         self.quiet || self.noreply == Some(true) || self.ask == Ask::Nothing
     }

@@ -1,5 +1,5 @@
-//! memcache: the text protocol with its meta commands and the binary protocol, over TCP and UDP. Values are skipped, not buffered,
-//! unless they are to be shown. Not looked into: what a `watch` writes, SASL's secrets, the proxy's routes.
+//! memcache: the text protocol with meta commands, and the binary protocol, over TCP and UDP. Values are skipped, not
+//! buffered, unless they are shown. The output of `watch`, SASL secrets and the proxy's routes are not parsed.
 //!
 //! <https://github.com/memcached/memcached/blob/master/doc/protocol.txt>,
 //! <https://github.com/memcached/memcached/wiki/BinaryProtocolRevamped>
@@ -41,13 +41,13 @@ pub const PROTOCOL: Protocol = Protocol {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 struct Options {
-    /// Report commands that are not known.
+    /// Report unknown commands.
     parseunknown: bool,
-    /// Values that are shown of a message; below 0 all.
+    /// Number of values of a message that are shown; negative: all.
     maxvalues: i64,
-    /// Bytes that are shown of a value; 0 and below: all.
+    /// Number of bytes of a value that are shown; 0 or negative: all.
     maxbytespervalue: i64,
-    /// How long a request over UDP waits, in packet time.
+    /// How long a request over UDP waits for its response, in packet time.
     #[serde(with = "config::duration")]
     udptransactiontimeout: Duration,
 }
@@ -64,7 +64,7 @@ pub struct Memcache {
     options: Options,
 }
 
-/// Its TCP parsers share the options; its conversations over UDP are its own.
+/// The plugin. Its TCP parsers share the options; conversations over UDP belong to the plugin.
 struct Memcached {
     options: Arc<Memcache>,
     udp: udp::Udp,
@@ -101,7 +101,7 @@ impl Plugin for Memcached {
     }
 }
 
-/// A session over TCP.
+/// A conversation over TCP.
 struct Connection(Session);
 
 impl StreamParser for Connection {
@@ -122,7 +122,7 @@ impl StreamParser for Connection {
     }
 
     fn on_close(&mut self, dir: Direction, why: Close, cx: &mut Context<'_>) {
-        // With the server's last byte the last response was there.
+        // After the server's last byte there is no further response.
         if dir == Direction::ToClient || why != Close::Fin {
             self.0.finish(cx);
         }
@@ -144,7 +144,7 @@ impl Connection {
     }
 }
 
-/// Which way these first bytes go, as far as they tell: it takes a whole line or header.
+/// The direction of the first bytes of a connection, if they show it. Needs a complete line or header.
 fn speaker(data: &[u8]) -> Option<Direction> {
     match data.first()? {
         &binary::REQUEST => binary::Header::read(data, true).filter(|h| h.certain()).map(|_| Direction::ToServer),
@@ -191,7 +191,7 @@ const COMMANDS: &[&str] = &[
     "slabs ",
 ];
 
-/// Whether a line of the server, without its LF, can only come from a memcached.
+/// Whether a line of the server, without its LF, can only come from memcached.
 fn proves_memcached(line: &[u8]) -> bool {
     line.strip_suffix(b"\r").is_some_and(|line| !matches!(line, b"OK" | b"ERROR" | b"END" | b"BUSY" | b"RESET"))
 }
@@ -204,7 +204,7 @@ fn probe(_: Direction, data: &[u8]) -> Probe {
     };
     match data.first() {
         Some(&(binary::REQUEST | binary::RESPONSE)) if data.len() < binary::HEADER => Probe::More(binary::HEADER - data.len()),
-        // Lines of a server end in CRLF. Other servers say these words, too.
+        // Lines of a server end in CRLF. Other servers send these words too.
         Some(b'A'..=b'Z') if memchr::memchr(b'\n', data).is_some_and(|end| !proves_memcached(&data[..end])) => Probe::No,
         _ if speaker(data).is_some() => Probe::Yes,
         Some(b'a'..=b'z') if memchr::memchr(b'\n', data).is_none() => {

@@ -1,5 +1,5 @@
-//! Who answers whom. Text: in the order of the requests, as far as an answer fits its request. Binary: by opaque and opcode.
-//! What a quiet request keeps to itself is known when a later one is answered.
+//! Pairs responses with requests. Text protocol: in the order of the requests, if a response fits its request. Binary
+//! protocol: by opaque and opcode. Whether a quiet request got no response is known when a later one is answered.
 
 use super::{
     Memcache,
@@ -14,22 +14,22 @@ use crate::protocols::{
     kit::{backlog::Limits, held::Held},
 };
 
-/// Requests that wait, for one conversation.
+/// Most waiting requests of one conversation.
 const MOST_PENDING: usize = 8192;
-/// What they hold in memory.
+/// Most bytes that they hold.
 const MOST_HELD: usize = 8 << 20;
 
 const MISSING: &str = "Missing response for non-quiet request";
 const UNFINISHED: &str = "Unfinished transaction";
 const NOBODY_ASKED: &str = "Invalid transaction. Request missing";
 
-/// How many requests of one conversation wait.
+/// The limits of the waiting requests of one conversation.
 pub(super) fn limits(memcache: &Memcache) -> Limits {
     Limits { items: MOST_PENDING, bytes: MOST_HELD, timeout: memcache.common.transaction_timeout }
 }
 
 impl Session {
-    /// A request is whole.
+    /// Handles a complete request.
     pub(super) fn asked(&mut self, cx: &mut Context<'_>) {
         let mut request = std::mem::take(&mut self.asks.message);
         if self.pending.is_empty() {
@@ -39,7 +39,7 @@ impl Session {
         if request.noreply == Some(true) || request.ask == Ask::Nothing || quits {
             self.tell(Some(&request), None, &[], cx);
             request.reset();
-            self.asks.message = request; // for its memory
+            self.asks.message = request; // to reuse its buffers
             return;
         }
         if !self.pending.has_bytes(request.held()) {
@@ -60,7 +60,7 @@ impl Session {
         }
     }
 
-    /// A response is whole, or as whole as it will be.
+    /// Handles a response that is complete, or of which no more will come.
     pub(super) fn answered(&mut self, cx: &mut Context<'_>) {
         let mut reply = std::mem::take(&mut self.answers.message);
         match self.place(&reply) {
@@ -78,7 +78,7 @@ impl Session {
                     self.watched |= request.ask == Ask::Watch && reply.command == "OK";
                     self.tell(Some(&request), Some(&reply), &[], cx);
                     if self.pending.is_empty() && self.asks.message.command.is_empty() && request.text.capacity() <= 4096 {
-                        self.asks.message = request; // for its memory
+                        self.asks.message = request; // to reuse its buffers
                         self.asks.message.reset();
                     }
                 }
@@ -94,17 +94,17 @@ impl Session {
         self.answers.message = reply;
     }
 
-    /// How many requests wait before the one that is answered.
+    /// Number of waiting requests before the one to which the response belongs.
     fn place(&self, reply: &Message) -> Option<usize> {
         if reply.binary {
             return self.pending.iter().position(|r| r.opcode == reply.opcode && r.opaque == reply.opaque);
         }
         let found = self.pending.iter().position(|request| replies::fits(request, reply));
-        // An error where only quiet requests wait is for one of them.
+        // If only quiet requests wait, an error belongs to one of them.
         found.or_else(|| (reply.kind == Kind::Fail && reply.command.ends_with("ERROR") && !self.pending.is_empty()).then_some(0))
     }
 
-    /// Reports a request that nobody answers.
+    /// Reports a request without a response.
     fn unanswered(&mut self, request: &Message, note: &'static str, cx: &mut Context<'_>) {
         if request.silent() {
             return self.tell(Some(request), None, &[], cx);
@@ -113,7 +113,7 @@ impl Session {
         self.tell(Some(request), None, &[note], cx);
     }
 
-    /// All that wait will not be answered.
+    /// Reports all waiting requests, which will get no response.
     pub(super) fn forget_pending(&mut self, cx: &mut Context<'_>) {
         while let Some(request) = self.pending.pop() {
             self.unanswered(&request, UNFINISHED, cx);
@@ -121,7 +121,7 @@ impl Session {
         self.late = 0;
     }
 
-    /// The end: an answer that has begun is told as far as it was seen, and so is who waits.
+    /// At the end: reports a response that has begun with the part that was captured, and all waiting requests.
     pub fn finish(&mut self, cx: &mut Context<'_>) {
         if !self.answers.message.command.is_empty() && !self.pending.is_empty() {
             self.answered(cx);
@@ -131,7 +131,7 @@ impl Session {
         }
     }
 
-    /// Reports who has waited too long. Whose answer has begun has not.
+    /// Reports requests whose time-out has passed, except one whose response has begun.
     pub fn on_timer(&mut self, cx: &mut Context<'_>) {
         while self.answers.message.command.is_empty()
             && let Some(request) = self.pending.expired(cx.now())

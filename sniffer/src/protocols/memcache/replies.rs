@@ -1,4 +1,4 @@
-//! The text protocol's lines of the server, and which of them may answer what.
+//! Parses the server's lines of the text protocol, and decides to which request a response can belong.
 //!
 //! <https://github.com/memcached/memcached/blob/master/doc/protocol.txt>
 
@@ -7,8 +7,8 @@ use super::{
     wire::{Ask, LONGEST_VALUE, Line, Words, decode_key, keep_args, number, signed},
 };
 
-/// Reads a line of the server, without its line end, into an answer that may have begun with other lines. `front` is what the
-/// oldest request asks for.
+/// Parses a line of the server, without its line end, into a response that may have begun with other lines. `front` is
+/// the kind of the oldest request.
 pub fn reply(line: &[u8], m: &mut Message, front: Option<Ask>) -> Line {
     known_reply(line, m, front).unwrap_or(Line::Unknown)
 }
@@ -94,7 +94,7 @@ fn known_reply(line: &[u8], m: &mut Message, front: Option<Ask>) -> Option<Line>
             m.key(words.next()?);
             keep_args(words.0, m);
         }
-        // Whatever else stands in a line that should be one word is not an answer but part of a value.
+        // A line that should be a single word but has more text is part of a value, not a response.
         "END" | "STORED" | "EXISTS" | "DELETED" | "TOCHED" | "NOT_STORED" | "NOT_FOUND" | "RESET" | "EN" | "MN" | "<counter_op_res>"
             if words.next().is_some() =>
         {
@@ -109,7 +109,7 @@ fn ends_dump(name: &[u8]) -> bool {
     matches!(name, b"END" | b"EN" | b"ERROR" | b"CLIENT_ERROR" | b"SERVER_ERROR" | b"BUSY" | b"BADCLASS")
 }
 
-/// Answers that say why they refuse.
+/// Responses that contain an error text.
 const REFUSALS: &[&str] = &["CLIENT_ERROR", "SERVER_ERROR", "BUSY", "BADCLASS", "NOSPARE", "NOTFULL", "UNSAFE", "SAME"];
 
 fn meta_reply(words: Words<'_>, m: &mut Message) {
@@ -129,7 +129,7 @@ fn meta_reply(words: Words<'_>, m: &mut Message) {
     }
 }
 
-/// Whether `reply` may be the answer to `request`.
+/// Whether `reply` can be the response to `request`.
 pub fn fits(request: &Message, reply: &Message) -> bool {
     if matches!(reply.command, "ERROR" | "CLIENT_ERROR" | "SERVER_ERROR") {
         return !request.silent();
@@ -161,7 +161,7 @@ pub fn fits(request: &Message, reply: &Message) -> bool {
     }
 }
 
-/// `hidden`: an answer that a quiet request keeps to itself. An opaque or a key that is sent back must be the request's own.
+/// `hidden`: the response that a quiet request does not send. A returned opaque or key must equal that of the request.
 fn meta_fits(request: &Message, reply: &Message, code: bool, hidden: bool) -> bool {
     code && !(request.quiet && hidden)
         && (reply.opaque.is_none() || reply.opaque == request.opaque)

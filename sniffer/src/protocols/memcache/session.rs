@@ -1,5 +1,5 @@
-//! A conversation of one client with one server, in either protocol: what each side says is read here, as it comes; who answers
-//! whom is told in `pairing.rs`. It serves a TCP connection, and one request id over UDP.
+//! A conversation of one client with one server, in either protocol: parses the data of both sides. `pairing.rs` pairs
+//! responses with requests. Used for a TCP connection, and for one request id over UDP.
 
 use super::{
     Memcache,
@@ -18,67 +18,67 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// The longest line; a `get` of a thousand long keys fits. memcached's own limit is below it.
+/// Longest line in bytes; a `get` of a thousand long keys fits. memcached's own limit is lower.
 const LONGEST_LINE: usize = 256 << 10;
 
 /// See the module.
 pub struct Session {
     pub(super) plugin: Arc<Memcache>,
-    /// Over UDP there are no notes.
+    /// Whether notes are reported; not over UDP.
     pub(super) notes: bool,
-    /// Decided by the first byte, anew until something was read.
+    /// Whether the protocol is binary. Determined by the first byte, again until a message was parsed.
     pub(super) binary: bool,
-    /// Something was read.
+    /// Whether a message was parsed.
     pub(super) known: bool,
     pub(super) asks: Side,
     pub(super) answers: Side,
-    /// Requests that wait, in the order they came.
+    /// Waiting requests in the order of their arrival.
     pub(super) pending: Backlog<Message>,
-    /// Requests may have been missed: an answer to nobody is not told of until the next request.
+    /// Whether requests may have been missed: a response without a request is then not reported until the next request.
     pub(super) lost: bool,
-    /// Requests that were reported unanswered and may still be answered (text).
+    /// Number of requests that were reported without a response and may still get one (text protocol).
     pub(super) late: u32,
-    /// The server sends log lines from here on.
+    /// Whether the server sends log lines from here on.
     pub(super) watched: bool,
-    /// The search for something known, of both sides.
+    /// The search for a known message, in both directions.
     search: Resync,
 }
 
-/// What one side is saying.
+/// The state of one side.
 #[derive(Default)]
 pub struct Side {
     pub(super) message: Message,
     body: Option<Body>,
-    /// What comes next is not known to be the start of a message.
+    /// Whether it is uncertain that a message begins at the next byte.
     unsure: bool,
 }
 
 /// A value that is being read.
 struct Body {
-    /// Bytes of it still to come.
+    /// Number of remaining bytes.
     left: u64,
-    /// Bytes of the line end after it.
+    /// Number of bytes of the line end behind it.
     tail: u8,
-    /// Bytes that are still to be kept.
+    /// Number of bytes that are still to be kept.
     keep: usize,
     shown: bool,
 }
 
-/// How reading goes on.
+/// How parsing continues.
 enum Step {
     Took(usize),
-    /// So many bytes more are needed.
+    /// This number of further bytes is needed.
     Need(usize),
     /// The end of a line is needed.
     NeedLine,
-    /// Took all, and so many bytes more that are still to come are not wanted.
+    /// All data was consumed, and this number of further bytes is not needed.
     Skip(u64),
     Done,
     GiveUp,
 }
 
 impl Session {
-    /// Nothing was said yet.
+    /// The state at the start.
     pub fn new(plugin: Arc<Memcache>, notes: bool) -> Self {
         Self {
             pending: Backlog::new(super::pairing::limits(&plugin)),
@@ -107,7 +107,7 @@ impl Session {
         }
     }
 
-    /// The next bytes of one side.
+    /// Handles the next bytes of one side.
     pub fn on_data(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
         if cx.skipped().lost > 0 {
             self.side(dir).message.lost = true;
@@ -136,7 +136,8 @@ impl Session {
         Progress::consumed(at)
     }
 
-    /// Bytes are missing. A hole in a value is survived; any other leaves the message out, and those after it that cannot be paired.
+    /// Handles a gap. A gap inside a value only causes a note; any other drops the message, and the following ones that
+    /// cannot be paired.
     pub fn on_gap(&mut self, dir: Direction, lost: u64, cx: &mut Context<'_>) -> Recovery {
         let side = self.side(dir);
         if let Some(body) = &mut side.body {
@@ -185,14 +186,14 @@ impl Session {
         self.side(dir).unsure = false;
     }
 
-    /// A value of `left` bytes begins, with a line end of `tail` bytes after it.
+    /// Starts a value of `left` bytes, followed by a line end of `tail` bytes.
     fn value_begins(&mut self, dir: Direction, left: u64, tail: u8) {
         let options = &self.plugin.options;
         let most_values = usize::try_from(options.maxvalues).unwrap_or(usize::MAX);
         let most_bytes = usize::try_from(options.maxbytespervalue).ok().filter(|n| *n > 0).unwrap_or(usize::MAX);
         let side = self.side(dir);
         let message = &mut side.message;
-        // What SASL sends is a password.
+        // SASL data contains a password.
         let shown = message.kind != Kind::Auth && message.values.len() < most_values.min(super::message::MOST_ITEMS);
         if shown {
             message.values.push(Span(message.text.len(), message.text.len()));
@@ -201,7 +202,8 @@ impl Session {
         side.body = Some(Body { left, tail, keep, shown });
     }
 
-    /// Goes on with a value: keeps what is to be shown, and has the rest skipped but for its last byte, so as to be there when it ends.
+    /// Continues a value: keeps the part to show, and skips the rest except its last byte, so that the parser is called
+    /// when the value ends.
     fn body(&mut self, dir: Direction, rest: &[u8], cx: &mut Context<'_>) -> Step {
         let side = self.side(dir);
         let Some(body) = &mut side.body else { return Step::Took(0) };
@@ -229,7 +231,7 @@ impl Session {
         }
         let expected = if body.tail == 2 { b'\r' } else { b'\n' };
         if rest.first() != Some(&expected) {
-            side.unsure = true; // longer than it was said to be: the server refuses it
+            side.unsure = true; // longer than announced: the server refuses it
             self.value_ends(dir, cx);
             return Step::Took(0);
         }
@@ -249,12 +251,12 @@ impl Session {
         }
         match dir {
             Direction::ToServer => self.asked(cx),
-            Direction::ToClient if side.message.command == "VALUE" => {} // up to END
+            Direction::ToClient if side.message.command == "VALUE" => {} // more lines follow, up to END
             Direction::ToClient => self.answered(cx),
         }
     }
 
-    /// One line of the text protocol.
+    /// Handles a line of the text protocol.
     fn line(&mut self, dir: Direction, rest: &[u8], time: Timestamp, cx: &mut Context<'_>) -> Step {
         if self.watched && dir == Direction::ToClient {
             return Step::Done;
@@ -285,7 +287,7 @@ impl Session {
                 self.found(Direction::ToServer);
                 self.value_begins(Direction::ToServer, bytes, 2);
             }
-            // The server will say that it is an error, so it keeps its place.
+            // The server responds with an error, so the line keeps its place in the pairing.
             Line::Unknown if !self.asks.unsure && plausible(line) => {
                 m.reset();
                 (m.time, m.size, m.ask, m.command) = (time, n as u64, wire::unknown(line), "UNKNOWN");
@@ -344,7 +346,7 @@ impl Session {
         Step::Took(n)
     }
 
-    /// One message of the binary protocol.
+    /// Handles a message of the binary protocol.
     fn message(&mut self, dir: Direction, rest: &[u8], time: Timestamp, cx: &mut Context<'_>) -> Step {
         let request = dir == Direction::ToServer;
         let magic = if request { binary::REQUEST } else { binary::RESPONSE };
@@ -363,7 +365,7 @@ impl Session {
         self.found(dir);
         let more_of_same = header.more() || header.opcode == self.answers.message.opcode;
         if dir == Direction::ToClient && !self.answers.message.command.is_empty() && !more_of_same {
-            self.answered(cx); // statistics without their end
+            self.answered(cx); // statistics without an end
         }
         let m = &mut self.side(dir).message;
         if m.command.is_empty() {
@@ -386,7 +388,7 @@ impl Session {
     }
 }
 
-/// Whether an unknown line is one that somebody may have typed, and no part of a value.
+/// Whether an unknown line may have been typed by a user, rather than be part of a value.
 fn plausible(line: &[u8]) -> bool {
     line.len() <= 2048 && line.iter().all(|b| (b' '..=b'~').contains(b))
 }

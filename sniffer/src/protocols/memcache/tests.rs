@@ -110,7 +110,7 @@ fn meta_commands_quiet_and_not() {
     );
 }
 
-/// A message of the binary protocol.
+/// Makes a message of the binary protocol.
 fn binary(magic: u8, opcode: u8, status: u8, opaque: u8, [extras, key, value]: [&[u8]; 3]) -> Vec<u8> {
     let body = (extras.len() + key.len() + value.len()) as u32;
     let mut m = vec![magic, opcode, 0, key.len() as u8, extras.len() as u8, 0, 0, status];
@@ -230,7 +230,7 @@ fn time_is_over() {
         told(&events),
         ["get a -> - | Server Error \"Unfinished transaction\"", "mg b -> - | OK", "get c -> - | Server Error \"Unfinished transaction\"",]
     );
-    // What comes late belongs to nobody else.
+    // A late response is not paired with another request.
     h.client(b"get a\r\n").server(b"END\r\nEND\r\nVALUE a 0 1\r\n1\r\nEND\r\n");
     assert_eq!(told(&h.events()), ["get a -> VALUE a | OK"]);
     assert_eq!((h.counted("unfinished_transactions"), h.counted("unmatched_responses")), (2, 2));
@@ -260,14 +260,14 @@ fn datagrams_in_any_order() {
     );
     assert_eq!((&events[0]["network"]["transport"], &events[0]["destination"]["bytes"]), (&json!("udp"), &json!(28)));
 
-    // Nobody answers; nobody is to answer; nobody asked.
+    // No response; no response expected; no request.
     h.datagram(ToServer, &datagram(2, 0, 1, b"get b\r\n")).datagram(ToServer, &datagram(3, 0, 1, b"set c 0 0 1 noreply\r\nx\r\n"));
     h.datagram(ToClient, &datagram(4, 0, 1, b"STORED\r\n"));
     assert_eq!(told(&h.events()), ["set c -> - | OK", "- -> STORED | Client Error"]);
     h.at(10_003);
     assert_eq!(told(&h.events()), ["get b -> - | Server Error"]);
 
-    // Several requests in one datagram, and one that is taken for the other side's.
+    // Several requests in one datagram, and one that is taken for one of the other side.
     h.datagram(ToServer, &datagram(5, 0, 1, b"get d\r\nget e\r\n"));
     h.datagram(ToClient, &datagram(5, 0, 1, b"END\r\n")).datagram(ToClient, &datagram(5, 0, 1, b"END\r\n"));
     assert_eq!(told(&h.events()), ["get d -> END | OK", "get e -> END | OK"]);

@@ -1,5 +1,5 @@
-//! memcache over UDP: before each datagram's part of a message stands a header of 8 bytes with the request's id, the number of
-//! the datagram and how many there are. Answers may take many, which may come in any order.
+//! memcache over UDP: each datagram has a header of 8 bytes with the request's id, the number of the datagram and the
+//! number of datagrams of the message. Responses may consist of many datagrams in any order.
 
 use super::{Memcache, session::Session};
 use crate::{
@@ -12,14 +12,14 @@ use crate::{
 };
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
-/// Requests that wait at a time.
+/// Most waiting requests.
 const MOST_WAITING: usize = 4096;
-/// Bytes of datagrams that came too early, for all requests together.
+/// Most bytes of early datagrams of all requests together.
 const MOST_EARLY: usize = 4 << 20;
-/// An unfinished line or header between two datagrams.
+/// Most bytes of an incomplete line or header between two datagrams.
 const MOST_REST: usize = 4 << 10;
 
-/// What stands before each datagram's part.
+/// The header of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     pub id: u16,
@@ -28,7 +28,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// Reads it; the rest of the datagram comes with it.
+    /// Parses the header; also returns the rest of the datagram.
     pub fn read(data: &[u8]) -> Option<(Self, &[u8])> {
         let mut r = Reader::new(data);
         let (id, number, total, _reserved) = (r.u16()?, r.u16()?, r.u16()?, r.u16()?);
@@ -54,19 +54,19 @@ struct Transaction {
 /// The datagrams of one message.
 #[derive(Default)]
 struct Assembly {
-    /// When the first of them came.
+    /// When the first of them arrived.
     since: Option<Timestamp>,
     next: u16,
     early: BTreeMap<u16, Box<[u8]>>,
-    /// Bytes of these.
+    /// Number of bytes of early datagrams.
     early_bytes: usize,
-    /// What the session has not taken.
+    /// Bytes that the session has not consumed.
     rest: Vec<u8>,
-    /// What it does not want of what is to come.
+    /// Number of further bytes that the session does not need.
     skip: u64,
 }
 
-/// What an early datagram takes beside its bytes, with its share of the tree's nodes.
+/// Memory of an early datagram in addition to its bytes, including its share of the tree's nodes.
 const EARLY_OVERHEAD: usize = 2 * size_of::<(u16, Box<[u8]>)>();
 
 impl Held for Transaction {
@@ -90,7 +90,7 @@ impl Udp {
             dir = dir.reverse();
         }
         let key = (cx.peers().client, cx.peers().server, header.id);
-        // A new request under the same id ends the old one.
+        // A new request with the same id ends the old one.
         if dir == Direction::ToServer && header.number == 0 && self.waiting.get(&key).is_some_and(|t| t.sides[0].next > 0) {
             self.end(true, &key, cx);
         }
@@ -112,7 +112,7 @@ impl Udp {
         timers::arm(cx, self.waiting.due());
     }
 
-    /// Reports who has waited too long.
+    /// Reports requests whose time-out has passed.
     pub fn on_timer(&mut self, cx: &mut Context<'_>) {
         while let Some(transaction) = self.waiting.expired(cx.now()) {
             self.finish(transaction, cx);
@@ -125,13 +125,13 @@ impl Udp {
         self.waiting.held()
     }
 
-    /// Reports the one that has waited longest; false when none waits.
+    /// Reports the oldest waiting request; false if there is none.
     pub fn evict(&mut self, cx: &mut Context<'_>) -> bool {
         let transaction = self.waiting.pop();
         transaction.map(|transaction| self.finish(transaction, cx)).is_some()
     }
 
-    /// Reports all that wait.
+    /// Reports all waiting requests.
     pub fn on_end(&mut self, cx: &mut Context<'_>) {
         while let Some(transaction) = self.waiting.pop() {
             self.finish(transaction, cx);
@@ -157,7 +157,8 @@ impl Udp {
 }
 
 impl Transaction {
-    /// Takes a datagram; `early` are the bytes kept of all that came too early. Returns whether anything is still to come, and `early`.
+    /// Handles a datagram. `early` is the number of bytes kept of all early datagrams. Returns whether more is
+    /// expected, and the new `early`.
     fn take(&mut self, dir: Direction, header: Header, part: &[u8], mut early: usize, cx: &mut Context<'_>) -> (bool, usize) {
         let Self { peers, session, sides } = self;
         let side = &mut sides[dir.index()];
@@ -173,7 +174,7 @@ impl Transaction {
             return (true, early);
         }
         if header.number < side.next {
-            return (true, early); // seen before
+            return (true, early); // a duplicate
         }
         let mut going = side.feed(session, peers, dir, part, since, cx);
         side.next += 1; // at most `total`, which is an u16
@@ -197,7 +198,7 @@ impl Transaction {
 }
 
 impl Assembly {
-    /// Hands the next bytes in order to the session. False: it is nothing that is known.
+    /// Passes the next in-order bytes to the session. False if they are not memcache.
     fn feed(&mut self, to: &mut Session, peers: &mut Peers, dir: Direction, part: &[u8], since: Timestamp, cx: &mut Context<'_>) -> bool {
         let skip = usize::try_from(self.skip).unwrap_or(usize::MAX).min(part.len());
         self.skip -= skip as u64;

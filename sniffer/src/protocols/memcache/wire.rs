@@ -1,13 +1,13 @@
-//! The text protocol's lines of the client: commands and meta commands. What the server says is in `replies.rs`.
+//! Parses the client's lines of the text protocol: commands and meta commands. `replies.rs` parses those of the server.
 //!
 //! <https://github.com/memcached/memcached/blob/master/doc/protocol.txt>
 
 use super::message::{Kind, Message};
 
-/// What a request asks for: it decides which answers may be its own.
+/// The kind of a request; it decides which responses it can have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ask {
-    /// A command that is not known.
+    /// An unknown command.
     #[default]
     Unknown,
     Load,
@@ -15,15 +15,15 @@ pub enum Ask {
     Counter,
     Touch,
     Delete,
-    /// `OK` or a refusal.
+    /// `OK` or an error.
     Okay,
     Stats,
     /// Lines of any form up to `END` or `EN`.
     Dump,
-    /// `OK`, then lines for ever.
+    /// `OK`, then endless lines.
     Watch,
     Version,
-    /// Nobody answers.
+    /// No response.
     Nothing,
     MetaGet,
     MetaSet,
@@ -33,20 +33,20 @@ pub enum Ask {
     MetaDebug,
 }
 
-/// What a line was.
+/// The result of parsing a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line {
-    /// All there is to it.
+    /// The message is complete.
     Whole,
-    /// A value of so many bytes and a line end follow.
+    /// A value of this number of bytes and a line end follow.
     Value(u64),
-    /// More lines of the same answer follow.
+    /// More lines of the same response follow.
     More,
-    /// Not a line that is known.
+    /// The line is unknown.
     Unknown,
 }
 
-/// Words between single or several spaces.
+/// Splits words at one or several spaces.
 pub struct Words<'a>(pub &'a [u8]);
 
 impl<'a> Iterator for Words<'a> {
@@ -64,7 +64,7 @@ impl<'a> Iterator for Words<'a> {
     }
 }
 
-/// A decimal number and nothing else.
+/// Parses a text that is only a decimal number.
 pub fn number(word: &[u8]) -> Option<u64> {
     if word.is_empty() || word.len() > 20 {
         return None;
@@ -75,7 +75,7 @@ pub fn number(word: &[u8]) -> Option<u64> {
     })
 }
 
-/// A decimal number that may be negative.
+/// Parses a decimal number that may be negative.
 pub fn signed(word: &[u8]) -> Option<i64> {
     match word.strip_prefix(b"-") {
         Some(word) => number(word).and_then(|n| 0_i64.checked_sub_unsigned(n)),
@@ -83,15 +83,15 @@ pub fn signed(word: &[u8]) -> Option<i64> {
     }
 }
 
-/// The longest value that is believed: memcached's `-I` ends at 1 GiB.
+/// Longest value that is accepted, in bytes: memcached's `-I` allows at most 1 GiB.
 pub const LONGEST_VALUE: u64 = 1 << 30;
 
-/// Reads a line of the client, without its line end.
+/// Parses a line of the client, without its line end.
 pub fn request(line: &[u8], m: &mut Message) -> Line {
     known_request(line, m).unwrap_or(Line::Unknown)
 }
 
-/// `None`: not known, or not as it should be.
+/// `None` if it is unknown or malformed.
 fn known_request(line: &[u8], m: &mut Message) -> Option<Line> {
     let mut words = Words(line);
     let name = words.next()?;
@@ -192,7 +192,7 @@ fn known_request(line: &[u8], m: &mut Message) -> Option<Line> {
     }
 }
 
-/// The last word, which may say that no answer is wanted.
+/// The last word, which may be `noreply`.
 fn noreply(mut words: Words<'_>, m: &mut Message) -> Option<Line> {
     m.noreply = Some(match words.next() {
         None => false,
@@ -202,7 +202,8 @@ fn noreply(mut words: Words<'_>, m: &mut Message) -> Option<Line> {
     Some(Line::Whole)
 }
 
-/// `<key> [<datalen>] <flags>*`: what of the flags has a field of its own goes there, all of them as they are into `raw_args`.
+/// `<key> [<datalen>] <flags>*`: flags that have a field are stored there, and all flags are added to `raw_args` as
+/// sent.
 fn meta(mut words: Words<'_>, m: &mut Message) -> Option<Line> {
     m.key(words.next()?);
     let mut size = None;
@@ -210,7 +211,7 @@ fn meta(mut words: Words<'_>, m: &mut Message) -> Option<Line> {
         let before = words.0;
         size = words.next().and_then(number);
         if size.is_none() {
-            words.0 = before; // the first form of the command had the length among the flags
+            words.0 = before; // in the first form of the command the length was one of the flags
         }
     }
     keep_args(words.0, m);
@@ -238,13 +239,13 @@ fn meta(mut words: Words<'_>, m: &mut Message) -> Option<Line> {
     Some(Line::Value(size))
 }
 
-/// Keeps the flags of a meta command or answer, if there are any.
+/// Keeps the flags of a meta command or response, if there are any.
 pub fn keep_args(args: &[u8], m: &mut Message) {
     let args = args.trim_ascii();
     m.raw_args = (!args.is_empty()).then(|| m.keep(args));
 }
 
-/// The key was sent in base64, so that it may hold any bytes.
+/// The key was sent in base64, so that it can contain any bytes.
 pub fn decode_key(m: &mut Message) {
     let decoded = m.keys.first().and_then(|&key| base64::Engine::decode(&base64::prelude::BASE64_STANDARD, m.get(key)).ok());
     if let Some(key) = decoded {
@@ -283,7 +284,7 @@ fn lru_crawler(mut words: Words<'_>, m: &mut Message) -> Option<Line> {
             m.value = Some(number(words.next()?)?);
         }
         b"crawl" => {
-            m.command = "lru_crawler tocrawl"; // as Packetbeat names it
+            m.command = "lru_crawler tocrawl"; // Packetbeat's name
             m.raw_args = Some(m.keep(words.0.trim_ascii()));
         }
         dump @ (b"metadump" | b"mgdump") => {
@@ -296,7 +297,7 @@ fn lru_crawler(mut words: Words<'_>, m: &mut Message) -> Option<Line> {
     Some(Line::Whole)
 }
 
-/// What an unknown line of the client asks for. `watch` is not told of, but changes what the server sends.
+/// The kind of an unknown line of the client. `watch` is not reported, but changes what the server sends.
 pub fn unknown(line: &[u8]) -> Ask {
     if line == b"watch" || line.starts_with(b"watch ") { Ask::Watch } else { Ask::Unknown }
 }
