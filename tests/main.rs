@@ -9,5 +9,6 @@ mod golden;
 mod harness;
 mod live;
 mod net;
+mod probes;
 mod replay;
 mod servers;

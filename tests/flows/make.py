@@ -191,3 +191,30 @@ write(
 # Seen for 25 seconds, silent for 40, seen again: with periods of 10 and a time-out of 30 seconds.
 ticks = [frame for _ in range(6) for frame in (*exchange(*V4, HELLO[:1]), 5)]
 write("periods.pcap", ticks + [40] + exchange(*V4, HELLO[:1]) + [60] + exchange(("10.1.0.9", 1), ("10.1.0.2", 2), [(b"late", None)]))
+
+
+# Fragments in any order: the last first; the first missing; the last missing. SCTP beside an echo between the same addresses.
+def orders(ends, ident):
+    (a, _), (b, _) = ends
+    parts = fragments(a, b, UDP, udp(*ends, bytes(range(256)) * 12), ident, 1024)
+    middle = fragments(a, b, UDP, udp((a, 1), (b, 2), bytes(3000)), ident + 1, 1024)
+    unfinished = fragments(a, b, UDP, udp((a, 40002), (b, 8000), bytes(3000)), ident + 2, 1024)
+    back = fragments(b, a, UDP, udp(*ends[::-1], bytes(3000)), ident, 1024)
+    return parts[::-1] + middle[1:] + unfinished[1::-1] + [back[1], back[2], back[0]]
+
+
+write("fragment-order.pcap", orders(V4, 10) + orders(V6, 20))
+
+
+def sctp(ends, back=False):
+    (a, from_port), (b, to_port) = ends[::-1] if back else ends
+    return ethernet(ip(a, b, 132, struct.pack(">HHII", from_port, to_port, 7, 0) + bytes([0, 3, 0, 16]) + bytes(12)), back)
+
+
+write(
+    "sctp.pcap",
+    [sctp(V4), sctp(V4, True), sctp(V4), sctp(V6), sctp(V6, True)]
+    + [sctp((("10.1.0.1", 40002), ("10.1.0.2", 8000)))]
+    + echo[:2]
+    + conversation(*V4, HELLO[:1]),
+)

@@ -53,7 +53,7 @@ pub(super) fn v4(rest: Remaining<'_>) -> Result<IpPacket<'_>, Undecoded> {
     Ok(IpPacket { addresses: Addresses::V4(addresses), protocol: header.protocol().0, payload, fragment })
 }
 
-/// Decodes an IPv6 header and its extension headers.
+/// Decodes an IPv6 header without its extension headers, which [`extensions`] skips.
 #[inline]
 pub(super) fn v6(rest: Remaining<'_>) -> Result<IpPacket<'_>, Undecoded> {
     let Remaining { data, wire } = rest;
@@ -69,9 +69,7 @@ pub(super) fn v6(rest: Remaining<'_>) -> Result<IpPacket<'_>, Undecoded> {
     };
     let addresses = data.get(8..).and_then(|d| d.first_chunk()).ok_or(Undecoded::IpTruncated)?;
     let payload = Remaining { data: cut(data.get(length::IPV6..).unwrap_or_default(), wire), wire };
-    let mut packet = IpPacket { addresses: Addresses::V6(addresses), protocol: header.next_header().0, payload, fragment: None };
-    extensions(&mut packet)?;
-    Ok(packet)
+    Ok(IpPacket { addresses: Addresses::V6(addresses), protocol: header.next_header().0, payload, fragment: None })
 }
 
 /// Checks that the version field is the one that the previous header announced.

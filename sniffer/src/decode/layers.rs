@@ -2,7 +2,7 @@
 //! returns which header comes next. One limit bounds the number of headers, however they are nested.
 
 use super::{
-    Ips, Layer4, Packet, Undecoded,
+    FragmentOf, Ips, Layer4, Packet, Undecoded,
     fragments::{AddResult, Fragment, Fragments},
     ip::{self, IpPacket},
     link,
@@ -16,7 +16,6 @@ use sniffer_common::{length, limit};
 /// borrowed from `fragments`, which has one entry per level of fragments inside fragments.
 #[inline]
 pub(super) fn decode<'a>(fragments: &'a mut [Fragments], frame: &Frame<'a>) -> Result<Packet<'a>, Undecoded> {
-    let mut levels = fragments.iter_mut();
     let mut packet = Packet {
         time: frame.time,
         // A stripped tag was on the wire, so it counts. Flows then have the same byte counts on every backend.
@@ -27,10 +26,27 @@ pub(super) fn decode<'a>(fragments: &'a mut [Fragments], frame: &Frame<'a>) -> R
         realm: Realm::default(),
         ips: Ips::default(),
         layer4: Layer4::None,
+        fragment: None,
+        undecoded: None,
     };
     if let Some(tag) = frame.tag {
         packet.realm.vlans.push(tag.tci);
     }
+    match headers(fragments, frame, &mut packet) {
+        Ok(()) => Ok(packet),
+        // What was decoded before counts.
+        Err(reason) if reason != Undecoded::NotIp && (packet.ips.count() > 0 || packet.macs.is_some()) => {
+            packet.undecoded = Some(reason);
+            Ok(packet)
+        }
+        Err(reason) => Err(reason),
+    }
+}
+
+/// Decodes the headers into `packet`, up to the first that cannot be decoded.
+#[inline]
+fn headers<'a>(fragments: &'a mut [Fragments], frame: &Frame<'a>, packet: &mut Packet<'a>) -> Result<(), Undecoded> {
+    let mut levels = fragments.iter_mut();
     let mut rest = Remaining { data: frame.data, wire: frame.wire_len.max(frame.data.len() as u32) };
     let mut next = link::first(frame.link, &mut rest)?;
     for _ in 0..limit::HEADERS {
@@ -40,12 +56,17 @@ pub(super) fn decode<'a>(fragments: &'a mut [Fragments], frame: &Frame<'a>) -> R
             Next::Ipv4 | Next::Ipv6 => {
                 let mut ip_packet = if next == Next::Ipv4 { ip::v4(rest)? } else { ip::v6(rest)? };
                 packet.ips.push(ip_packet.addresses);
+                if next == Next::Ipv6 {
+                    ip::extensions(&mut ip_packet)?;
+                }
                 if let Some(position) = ip_packet.fragment {
-                    match levels.next().map(|level| reassemble(level, &packet, ip_packet, position)).transpose()?.flatten() {
+                    let ports = if position.offset == 0 { transport::ports(ip_packet.protocol, ip_packet.payload) } else { None };
+                    packet.fragment = Some(FragmentOf { id: position.id, ports });
+                    match levels.next().map(|level| reassemble(level, packet, ip_packet, position)).transpose()?.flatten() {
                         Some(whole) => ip_packet = whole,
                         None => {
                             packet.layer4 = Layer4::Fragment;
-                            return Ok(packet);
+                            return Ok(());
                         }
                     }
                 }
@@ -54,17 +75,19 @@ pub(super) fn decode<'a>(fragments: &'a mut [Fragments], frame: &Frame<'a>) -> R
             }
             Next::Tunnel(tunnel) => tunnel::decode(tunnel, &mut rest, &mut packet.realm)?,
             Next::Transport(protocol) => {
-                packet.layer4 = transport::decode(protocol, rest)?;
-                return Ok(packet);
+                packet.layer4 = transport::decode(protocol, rest).inspect_err(|_| {
+                    packet.layer4 = transport::ports(protocol, rest).map_or(Layer4::None, Layer4::Ports);
+                })?;
+                return Ok(());
             }
             Next::Unknown => break,
         }
     }
     match (next, packet.ips.count()) {
         // No IP header: the Ethernet addresses are all that is known.
-        (_, 0) if packet.macs.is_some() => Ok(packet),
+        (_, 0) if packet.macs.is_some() => Ok(()),
         (_, 0) => Err(Undecoded::NotIp),
-        (Next::Unknown, _) => Ok(packet),
+        (Next::Unknown, _) => Ok(()),
         // More headers than [`limit::HEADERS`].
         _ => Err(Undecoded::IpMalformed),
     }

@@ -13,7 +13,7 @@ mod packet;
 mod transport;
 mod tunnel;
 
-pub use packet::{Addresses, Icmp, Ips, Layer4, Macs, OtherPayload, Packet, Tcp, TcpFlags, Udp};
+pub use packet::{Addresses, FragmentOf, Icmp, Ips, Layer4, Macs, OtherPayload, Packet, Ports, Tcp, TcpFlags, Udp};
 
 use crate::{capture::Frame, memory::Share};
 use fragments::Fragments;
@@ -74,19 +74,21 @@ impl Decoder {
     }
 
     /// Decodes the headers of `frame`. A fragment that completes its datagram yields the complete datagram; any other
-    /// fragment yields [`Layer4::Fragment`]. A frame with Ethernet addresses but no IP header (ARP, MPLS) also yields a
+    /// fragment yields [`Layer4::Fragment`]. A frame whose last header is truncated or malformed yields the headers before
+    /// it, and the ports where these were captured. A frame with Ethernet addresses but no IP header (ARP, MPLS) also yields a
     /// packet.
     ///
     /// # Errors
-    /// When the frame has no usable addresses or its headers are truncated or malformed. Errors are counted.
+    /// When the frame has no usable addresses: neither of Ethernet nor of IP. Errors are counted, and so is what
+    /// [`Packet::undecoded`] says.
     #[inline]
     pub fn decode<'a>(&'a mut self, frame: &Frame<'a>) -> Result<Packet<'a>, Undecoded> {
         let result = layers::decode(&mut self.fragments, frame);
         // By reference, because moving a packet has a measurable cost.
         match &result {
             Ok(Packet { layer4: Layer4::Fragment, .. }) => self.incomplete += 1,
-            Ok(_) => {}
-            Err(reason) => {
+            Ok(Packet { undecoded: None, .. }) => {}
+            Ok(Packet { undecoded: Some(reason), .. }) | Err(reason) => {
                 if let Some(counter) = self.undecoded.get_mut(*reason as usize) {
                     *counter += 1;
                 }

@@ -1,6 +1,7 @@
 //! The decoded headers of one frame. Addresses and payloads borrow from the frame, or from the decoder if the datagram
 //! was reassembled from fragments.
 
+use super::Undecoded;
 use crate::{
     capture::Segments,
     net::{Count, Realm, Transport},
@@ -28,6 +29,19 @@ pub struct Packet<'a> {
     pub ips: Ips<'a>,
     /// The payload of the innermost IP header.
     pub layer4: Layer4<'a>,
+    /// The fragment that the frame holds: a part of a datagram, or the last part to arrive of a datagram that is now complete.
+    pub fragment: Option<FragmentOf>,
+    /// Why the last header could not be decoded: the packet has the headers before it.
+    pub undecoded: Option<Undecoded>,
+}
+
+/// Which datagram a fragment belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FragmentOf {
+    /// The identification field, which is unique between the two addresses.
+    pub id: u32,
+    /// The ports, in the first fragment of a datagram.
+    pub ports: Option<Ports>,
 }
 
 impl Packet<'_> {
@@ -40,7 +54,7 @@ impl Packet<'_> {
             Layer4::Udp(udp) => (Transport::Udp, udp.source, udp.destination),
             Layer4::Icmp(_) => (Transport::Icmp, 0, 0),
             Layer4::Icmp6(_) => (Transport::Icmp6, 0, 0),
-            Layer4::Fragment | Layer4::Other(_) | Layer4::None => return None,
+            Layer4::Ports(_) | Layer4::Fragment | Layer4::Other(_) | Layer4::None => return None,
         };
         let ip = self.ips.innermost()?;
         Some((transport, SocketAddr::new(ip.source(), from), SocketAddr::new(ip.destination(), to)))
@@ -64,6 +78,7 @@ impl Packet<'_> {
             | Layer4::Udp(Udp { wire_payload, .. })
             | Layer4::Icmp(Icmp { wire_payload, .. })
             | Layer4::Icmp6(Icmp { wire_payload, .. })
+            | Layer4::Ports(Ports { wire_payload, .. })
             | Layer4::Other(OtherPayload { wire_payload, .. }) => wire_payload,
             Layer4::Fragment | Layer4::None => self.wire_len,
         }
@@ -242,6 +257,8 @@ pub enum Layer4<'a> {
     Icmp(Icmp<'a>),
     /// ICMPv6 (RFC 4443).
     Icmp6(Icmp<'a>),
+    /// A transport of which only the ports are known: SCTP, or TCP or UDP whose header is cut.
+    Ports(Ports),
     /// A fragment of a datagram that is not complete yet.
     Fragment,
     /// Another protocol, which is not decoded.
@@ -256,6 +273,19 @@ pub struct OtherPayload {
     /// IANA protocol number.
     pub protocol: u8,
     /// Length of the payload on the wire in bytes.
+    pub wire_payload: u32,
+}
+
+/// The ports of a transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// IANA protocol number: TCP, UDP or SCTP.
+    pub protocol: u8,
+    /// The sender's port.
+    pub source: u16,
+    /// The receiver's port.
+    pub destination: u16,
+    /// Length of the IP payload on the wire in bytes.
     pub wire_payload: u32,
 }
 

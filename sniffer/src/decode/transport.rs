@@ -1,9 +1,19 @@
 //! Decodes the transport header: TCP (RFC 9293), UDP (RFC 768), and the type and code of ICMP (RFC 792, RFC 4443). TCP
 //! options are ignored.
 
-use super::{Icmp, Layer4, OtherPayload, Tcp, TcpFlags, Udp, Undecoded, ip::cut, next::Remaining};
+use super::{Icmp, Layer4, OtherPayload, Ports, Tcp, TcpFlags, Udp, Undecoded, ip::cut, next::Remaining};
 use etherparse::{TcpHeaderSlice, TcpOptionElement, UdpHeaderSlice};
 use sniffer_common::{length, protocol};
+
+/// SCTP (RFC 9260).
+const SCTP: u8 = 132;
+
+/// The ports of a transport whose header is not decoded further, or is cut. `None` for other protocols, or when the ports are not there.
+pub(super) fn ports(protocol: u8, Remaining { data, wire }: Remaining<'_>) -> Option<Ports> {
+    let ([a, b, c, d], protocol::TCP | protocol::UDP | SCTP) = (*data.first_chunk()?, protocol) else { return None };
+    let (source, destination) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+    Some(Ports { protocol, source, destination, wire_payload: wire })
+}
 
 /// Decodes the header of the IP protocol `number` at the start of `rest`.
 #[inline]
@@ -12,6 +22,7 @@ pub(super) fn decode(number: u8, rest: Remaining<'_>) -> Result<Layer4<'_>, Unde
     match number {
         protocol::TCP => tcp(data, wire),
         protocol::UDP => udp(data, wire),
+        SCTP => ports(number, rest).map(Layer4::Ports).ok_or_else(|| truncated(data, wire)),
         protocol::ICMP => icmp(data, wire).map(Layer4::Icmp),
         protocol::ICMP6 => icmp(data, wire).map(Layer4::Icmp6),
         protocol::NO_NEXT_HEADER => Ok(Layer4::None),

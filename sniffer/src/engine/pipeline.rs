@@ -149,7 +149,7 @@ impl Pipeline {
             Layer4::Icmp(icmp) | Layer4::Icmp6(icmp) => {
                 self.datagram(self.settings.icmp(), Direction::ToServer, icmp.payload, packet, Some((icmp.kind, icmp.code)));
             }
-            Layer4::Udp(_) | Layer4::Fragment | Layer4::Other(_) | Layer4::None => {}
+            Layer4::Udp(_) | Layer4::Ports(_) | Layer4::Fragment | Layer4::Other(_) | Layer4::None => {}
         }
         if let Some(flows) = &mut self.flows
             && flows.packet(packet, connection)

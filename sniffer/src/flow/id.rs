@@ -1,14 +1,26 @@
 //! Makes the flow key of a packet. `net/flow_key.rs` describes its bytes.
 
 use crate::{
-    decode::{Addresses, Layer4, Macs, Packet},
+    decode::{Addresses, Layer4, Macs, Packet, Ports},
     net::{
         StoredKey, Vlans,
         flow_key::{MAX_KEY, bit},
     },
 };
 
+/// The bit of a transport with its ports.
+fn with_bit(ports: Ports) -> Option<(u8, u16, u16)> {
+    let bit = match ports.protocol {
+        6 => bit::TCP,
+        17 => bit::UDP,
+        132 => bit::SCTP,
+        _ => return None,
+    };
+    Some((bit, ports.source, ports.destination))
+}
+
 /// The bytes of a [`StoredKey`] for one packet, without an allocation.
+#[derive(Clone)]
 pub(super) struct Key {
     bytes: [u8; MAX_KEY],
     len: usize,
@@ -17,14 +29,29 @@ pub(super) struct Key {
 }
 
 impl Key {
+    /// The key of the flow that a packet belongs to. `connection` is the number of its TCP connection, if it is analysed; with `ethernet` the Ethernet
+    /// addresses identify the flow, too.
     #[inline]
     pub fn of(packet: &Packet<'_>, connection: Option<u64>, ethernet: bool) -> Self {
-        let ips = &packet.ips;
-        let (ports, bits) = match packet.layer4 {
-            Layer4::Tcp(tcp) => (Some((tcp.source, tcp.destination)), bit::TCP),
-            Layer4::Udp(udp) => (Some((udp.source, udp.destination)), bit::UDP),
-            _ => (None, 0),
+        let ports = match packet.layer4 {
+            Layer4::Tcp(tcp) => Some((bit::TCP, tcp.source, tcp.destination)),
+            Layer4::Udp(udp) => Some((bit::UDP, udp.source, udp.destination)),
+            Layer4::Ports(ports) => with_bit(ports),
+            _ => None,
         };
+        Self::with_ports(packet, ports, connection, ethernet)
+    }
+
+    /// The key of the flow that a fragment belongs to: with the ports of its datagram, or without ports where they are unknown.
+    pub fn of_fragment(packet: &Packet<'_>, ports: Option<Ports>, ethernet: bool) -> Self {
+        Self::with_ports(packet, ports.and_then(with_bit), None, ethernet)
+    }
+
+    #[inline]
+    fn with_ports(packet: &Packet<'_>, ports: Option<(u8, u16, u16)>, connection: Option<u64>, ethernet: bool) -> Self {
+        let ips = &packet.ips;
+        let bits = ports.map_or(0, |(bit, ..)| bit);
+        let ports = ports.map(|(_, source, destination)| (source, destination));
         // Packetbeat compares the ports' bytes in little-endian order, and this order is visible in `flow.id`.
         let ports = ports.map(|(source, destination)| (source.to_le_bytes(), destination.to_le_bytes()));
         let connection = connection.filter(|_| bits == bit::TCP);

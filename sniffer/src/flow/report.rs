@@ -64,8 +64,7 @@ pub(super) fn emit(flow: &FlowRecord, subtracted: [Count; 2], reason: Reason, no
 /// flow; if that end sent none, from the last message of the other end.
 fn transport(parts: &Parts<'_>, icmp: (Option<LastIcmp>, Option<LastIcmp>)) -> (Option<Transport>, Option<CommunityId>) {
     let Some((source, destination)) = parts.innermost().and_then(|(s, d)| Some((address(s)?, address(d)?))) else { return (None, None) };
-    if let Some((from, to)) = parts.ports() {
-        let transport = if parts.is_tcp() { Transport::Tcp } else { Transport::Udp };
+    if let (Some((from, to)), Some(transport)) = (parts.ports(), parts.transport()) {
         let (from, to) = (SocketAddr::new(source, from), SocketAddr::new(destination, to));
         return (Some(transport), Some(CommunityId::ports(from, to, transport)));
     }

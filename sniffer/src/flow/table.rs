@@ -6,6 +6,7 @@
 //! of a router) are different flows, as in Packetbeat.
 
 use super::{
+    fragments::Fragments,
     id::Key,
     options::Options,
     report::{self, Reason},
@@ -48,13 +49,33 @@ impl Flow {
     }
 
     #[inline]
-    fn count(&mut self, packet: &Packet<'_>, direction: usize, macs: Option<MacPair>) {
+    fn count(&mut self, counted: &Counted, direction: usize) {
+        self.record.add(direction, counted.count, counted.end, counted.macs, counted.icmp);
+        self.record.start = self.record.start.min(counted.start);
+    }
+}
+
+/// What packets of one direction add to their flow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counted {
+    pub count: Count,
+    /// Time of the first packet.
+    pub start: Timestamp,
+    /// Time of the last packet.
+    pub end: Timestamp,
+    pub macs: Option<MacPair>,
+    pub icmp: Option<LastIcmp>,
+}
+
+impl Counted {
+    #[inline]
+    fn of(packet: &Packet<'_>, macs: Option<MacPair>) -> Self {
         let icmp = match packet.layer4 {
             Layer4::Icmp(message) => Some(LastIcmp { v6: false, kind: message.kind, code: message.code }),
             Layer4::Icmp6(message) => Some(LastIcmp { v6: true, kind: message.kind, code: message.code }),
             _ => None,
         };
-        self.record.add(direction, packet.count(), packet.time, macs, icmp);
+        Self { count: packet.count(), start: packet.time, end: packet.time, macs, icmp }
     }
 }
 
@@ -90,6 +111,8 @@ pub struct FlowTable {
     /// Flows that ended and were not reported yet.
     ended: Vec<Flow>,
     share: Share,
+    /// Fragments of datagrams that are not complete.
+    fragments: Fragments,
     counters: Counters,
 }
 
@@ -109,7 +132,7 @@ impl FlowTable {
     /// Bytes allocated for flows.
     pub fn held(&self) -> usize {
         let entries = self.flows.capacity() * size_of::<Option<Flow>>() + self.ended.capacity() * size_of::<Flow>();
-        entries + self.index.allocation_size() + self.free_places.capacity() * size_of::<u32>() + self.expiry.held()
+        entries + self.index.allocation_size() + self.free_places.capacity() * size_of::<u32>() + self.expiry.held() + self.fragments.held()
     }
 
     pub(super) fn with_room_for(options: Options, strict: bool, max_flows: usize) -> Self {
@@ -126,6 +149,7 @@ impl FlowTable {
             sweep,
             ended: Vec::new(),
             share: Share::default(),
+            fragments: Fragments::default(),
             counters: Counters::default(),
         }
     }
@@ -136,36 +160,55 @@ impl FlowTable {
     pub fn packet(&mut self, packet: &Packet<'_>, connection: Option<u64>) -> bool {
         let has_ip = packet.ips.count() != 0;
         let macs = packet.macs.filter(|_| !(has_ip && self.options.allow_mismatched_eth)).map(|m| (m.source(), m.destination()));
-        let key = Key::of(packet, connection, macs.is_some());
+        let mut counted = Counted::of(packet, macs);
+        if let Some(fragment) = packet.fragment {
+            let earlier = Key::of_fragment(packet, None, macs.is_some());
+            if matches!(packet.layer4, Layer4::Fragment) {
+                let key = fragment.ports.map(|ports| Key::of_fragment(packet, Some(ports), macs.is_some()));
+                if let Some((key, counted)) = self.fragments.keep(earlier, fragment.id, key, &counted) {
+                    self.add(&key, &counted);
+                }
+                return self.ended.len() >= MAX_ENDED / 2;
+            }
+            // The datagram is complete: its flow is known.
+            self.fragments.take(&earlier, fragment.id, &mut counted);
+        }
+        self.add(&Key::of(packet, connection, macs.is_some()), &counted);
+        self.ended.len() >= MAX_ENDED / 2
+    }
+
+    /// Adds what was counted to the flow with this key.
+    #[inline]
+    fn add(&mut self, key: &Key, counted: &Counted) {
+        let macs = counted.macs;
         let direction = usize::from(key.reversed);
         let hash = self.hasher.hash_one(key.bytes());
         let flow_at = |place: &u32| self.flows.get(*place as usize).and_then(Option::as_ref);
-        let exact = |place: &u32| flow_at(place).is_some_and(|f| f.matches(hash, &key) && f.record.same_route(direction, macs));
+        let exact = |place: &u32| flow_at(place).is_some_and(|f| f.matches(hash, key) && f.record.same_route(direction, macs));
         let place = match self.index.find(hash, exact) {
             Some(&place) => Some(place),
             // With asymmetric routes the reverse direction has other Ethernet addresses: take the flow of which no
             // packet of this direction was seen.
             None => {
-                let one_sided = |f: &Flow| f.matches(hash, &key) && f.record.macs.get(direction) == Some(&None);
+                let one_sided = |f: &Flow| f.matches(hash, key) && f.record.macs.get(direction) == Some(&None);
                 self.index.find(hash, |place| flow_at(place).is_some_and(one_sided)).copied()
             }
         };
         match place.and_then(|place| self.flows.get_mut(place as usize)) {
             Some(Some(flow)) => {
-                if !self.strict && packet.time.since(flow.record.end) > nanos(self.options.timeout) {
+                if !self.strict && counted.start.since(flow.record.end) > nanos(self.options.timeout) {
                     // The flow had timed out before this packet, and `report` was not called in between.
-                    let fresh = begin(hash, &key, packet, macs);
+                    let fresh = begin(hash, key, counted);
                     let expired = std::mem::replace(flow, fresh);
                     self.counters.created += 1;
                     self.counters.expired += 1;
                     self.report_later(expired);
                 } else {
-                    flow.count(packet, direction, macs);
+                    flow.count(counted, direction);
                 }
             }
-            _ => self.insert(begin(hash, &key, packet, macs)),
+            _ => self.insert(begin(hash, key, counted)),
         }
-        self.ended.len() >= MAX_ENDED / 2
     }
 
     #[inline(never)]
@@ -237,6 +280,9 @@ impl FlowTable {
     /// Reports what is due at `now`: the greatest packet time, or the clock's time while no packet arrives.
     pub fn report(&mut self, now: Timestamp, sink: &mut Sink, publisher: PublisherId) {
         let delta = self.options.enable_delta_flow_reports;
+        while let Some((key, counted)) = self.fragments.expired(now) {
+            self.add(&key, &counted);
+        }
         for flow in std::mem::take(&mut self.ended) {
             self.counters.reports += 1;
             report::emit(&flow.record, subtracted(&flow, delta), Reason::Ended, now, sink, publisher);
@@ -282,6 +328,9 @@ impl FlowTable {
     /// remaining flows are not reported but counted.
     pub fn finish(&mut self, now: Timestamp, sink: &mut Sink, publisher: PublisherId, goes_on: &mut dyn FnMut() -> bool) {
         let delta = self.options.enable_delta_flow_reports;
+        while let Some((key, counted)) = self.fragments.pop() {
+            self.add(&key, &counted);
+        }
         self.index.clear();
         self.free_places.clear();
         self.expiry = Expiry::default();
@@ -325,10 +374,10 @@ impl FlowTable {
     }
 }
 
-fn begin(hash: u64, key: &Key, packet: &Packet<'_>, macs: Option<MacPair>) -> Flow {
-    let record = FlowRecord::new(key.to_stored(), key.reversed, packet.time);
+fn begin(hash: u64, key: &Key, counted: &Counted) -> Flow {
+    let record = FlowRecord::new(key.to_stored(), key.reversed, counted.start);
     let mut flow = Flow { hash, record, reported: [Count::default(); 2] };
-    flow.count(packet, usize::from(key.reversed), macs);
+    flow.count(counted, usize::from(key.reversed));
     flow
 }
 

@@ -1,6 +1,7 @@
 //! The key of a flow as bytes, its decomposition, and `flow.id`, the text that Packetbeat makes of it. `flow/id.rs`
 //! makes the key of a packet.
 
+use super::Transport;
 use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
 use smallvec::SmallVec;
 
@@ -31,6 +32,8 @@ pub mod bit {
     pub const CONNECTION: u8 = 8;
     /// The key contains the keys of two tunnels, the inner one first.
     pub const TUNNELS: u8 = 16;
+    /// The key contains SCTP ports.
+    pub const SCTP: u8 = 32;
 }
 
 /// Index in the head for an IP header that is absent.
@@ -91,7 +94,7 @@ impl StoredKey {
         if ip_count == 0 && bits & bit::ETHERNET != 0 {
             take(&mut rest, 12);
         }
-        let ports = (bits & (bit::TCP | bit::UDP) != 0).then(|| {
+        let ports = (bits & (bit::TCP | bit::UDP | bit::SCTP) != 0).then(|| {
             let mut port = || take(&mut rest, 2).first_chunk().copied().unwrap_or_default();
             let (first, second) = (port(), port());
             if reversed { (second, first) } else { (first, second) }
@@ -115,6 +118,16 @@ impl<'a> Parts<'a> {
     /// Whether the transport is UDP.
     pub fn is_udp(&self) -> bool {
         self.bits & bit::UDP != 0
+    }
+
+    /// The transport that the ports are of; `None` without ports.
+    pub fn transport(&self) -> Option<Transport> {
+        match self.bits {
+            bits if bits & bit::TCP != 0 => Some(Transport::Tcp),
+            bits if bits & bit::UDP != 0 => Some(Transport::Udp),
+            bits if bits & bit::SCTP != 0 => Some(Transport::Sctp),
+            _ => None,
+        }
     }
 
     /// The sender's and the receiver's port.
@@ -150,8 +163,8 @@ impl<'a> Parts<'a> {
     }
 
     /// The text of `flow.id`: 17 bytes of layout (flags, the offset of each part, counts) and the key, in base64.
-    /// `macs` are the Ethernet addresses of the first packet. Tunnel keys come last, because Packetbeat's layout has no
-    /// place for them.
+    /// `macs` are the Ethernet addresses of the first packet. Tunnel keys and SCTP ports come last, because Packetbeat's
+    /// layout has no place for them.
     pub fn id(&self, macs: Option<MacPair>) -> String {
         let mut layout = [ABSENT; 17];
         let mut key: SmallVec<[u8; MAX_KEY + 12]> = SmallVec::new();
@@ -187,7 +200,8 @@ impl<'a> Parts<'a> {
             }
             put(&mut key, sender_first, source, destination);
         }
-        if let Some((source, destination)) = self.ports {
+        let (sctp, ports) = if self.bits & bit::SCTP != 0 { (self.ports, None) } else { (None, self.ports) };
+        if let Some((source, destination)) = ports {
             place(&mut flags, if self.is_udp() { 9 } else { 10 }, key.len());
             put(&mut key, sender_first, &source, &destination);
         }
@@ -196,6 +210,9 @@ impl<'a> Parts<'a> {
             key.extend_from_slice(self.connection);
         }
         key.extend_from_slice(self.tunnels);
+        if let Some((source, destination)) = sctp {
+            put(&mut key, sender_first, &source, &destination);
+        }
         let [low, high] = flags.to_le_bytes();
         layout[0] = low;
         layout[1] = high;

@@ -7,6 +7,8 @@ pub enum Transport {
     Tcp,
     /// UDP (RFC 768).
     Udp,
+    /// SCTP (RFC 9260); no parser reads it.
+    Sctp,
     /// ICMP (RFC 792).
     Icmp,
     /// ICMPv6 (RFC 4443).
@@ -19,6 +21,7 @@ impl Transport {
         match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::Sctp => "sctp",
             Self::Icmp => "icmp",
             Self::Icmp6 => "ipv6-icmp",
         }
@@ -31,6 +34,7 @@ impl Transport {
             Self::Tcp => 6,
             Self::Udp => 17,
             Self::Icmp6 => 58,
+            Self::Sctp => 132,
         }
     }
 }

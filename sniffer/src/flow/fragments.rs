@@ -1,0 +1,108 @@
+//! Keeps the counts of the fragments of a datagram until it is complete: only then the flow of all of them is known, in whatever order they arrive. The counts of a
+//! datagram that is never completed go to the flow with the ports of its first fragment, or to a flow of addresses if that is missing.
+
+use super::{id::Key, table::Counted};
+use crate::time::Timestamp;
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+use std::{collections::VecDeque, time::Duration};
+
+/// Incomplete datagrams whose fragments are counted apart; as many as are reassembled.
+const MAX_DATAGRAMS: usize = 512;
+/// How long the counts wait, in packet time: a little longer than fragments wait for reassembly.
+const MAX_WAIT: Duration = Duration::from_secs(2);
+
+/// The flow of addresses, its direction, and the identification of the datagram.
+type Datagram = (SmallVec<[u8; 64]>, bool, u32);
+
+/// The fragments of one datagram.
+struct Pending {
+    /// The flow to which they are counted if the datagram is never completed.
+    key: Key,
+    counted: Counted,
+    number: u64,
+}
+
+/// The fragments of all incomplete datagrams.
+#[derive(Default)]
+pub(super) struct Fragments {
+    pending: HashMap<Datagram, Pending, foldhash::fast::RandomState>,
+    /// In the order of their first fragments; may contain datagrams that are gone.
+    order: VecDeque<(Datagram, u64)>,
+    begun: u64,
+}
+
+impl Fragments {
+    /// Keeps what a fragment counts. `addresses` is its flow without ports, `ports` the one with ports where these are known. When there are too many
+    /// datagrams, returns the oldest with what its fragments counted.
+    #[cold]
+    pub fn keep(&mut self, addresses: Key, id: u32, ports: Option<Key>, counted: &Counted) -> Option<(Key, Counted)> {
+        let datagram = datagram(&addresses, id);
+        if let Some(pending) = self.pending.get_mut(&datagram) {
+            merge(&mut pending.counted, counted);
+            if let Some(key) = ports {
+                pending.key = key;
+            }
+            return None;
+        }
+        let evicted = if self.pending.len() >= MAX_DATAGRAMS { self.pop() } else { None };
+        if self.order.len() >= 2 * MAX_DATAGRAMS {
+            let pending = &self.pending;
+            self.order.retain(|(datagram, number)| pending.get(datagram).is_some_and(|p| p.number == *number));
+        }
+        self.begun += 1;
+        self.order.push_back((datagram.clone(), self.begun));
+        self.pending.insert(datagram, Pending { key: ports.unwrap_or(addresses), counted: *counted, number: self.begun });
+        evicted
+    }
+
+    /// The datagram is complete: adds what its earlier fragments counted to `counted`.
+    #[cold]
+    pub fn take(&mut self, addresses: &Key, id: u32, counted: &mut Counted) {
+        if let Some(pending) = self.pending.remove(&datagram(addresses, id)) {
+            merge(counted, &pending.counted);
+        }
+    }
+
+    /// The next datagram that has waited for too long.
+    pub fn expired(&mut self, now: Timestamp) -> Option<(Key, Counted)> {
+        while let Some((datagram, number)) = self.order.front() {
+            match self.pending.get(datagram) {
+                Some(pending) if pending.number == *number => {
+                    if now <= pending.counted.start.after(MAX_WAIT) {
+                        return None;
+                    }
+                    return self.pop();
+                }
+                _ => self.order.pop_front(),
+            };
+        }
+        None
+    }
+
+    /// Bytes that it has allocated, without the keys that are longer than a [`SmallVec`] holds.
+    pub fn held(&self) -> usize {
+        self.pending.allocation_size() + self.order.capacity() * size_of::<(Datagram, u64)>()
+    }
+
+    /// The oldest datagram.
+    pub fn pop(&mut self) -> Option<(Key, Counted)> {
+        while let Some((datagram, number)) = self.order.pop_front() {
+            if self.pending.get(&datagram).is_some_and(|pending| pending.number == number) {
+                return self.pending.remove(&datagram).map(|pending| (pending.key, pending.counted));
+            }
+        }
+        None
+    }
+}
+
+fn datagram(addresses: &Key, id: u32) -> Datagram {
+    (SmallVec::from_slice(addresses.bytes()), addresses.reversed, id)
+}
+
+fn merge(into: &mut Counted, other: &Counted) {
+    into.count.packets += other.count.packets;
+    into.count.bytes += other.count.bytes;
+    into.start = into.start.min(other.start);
+    into.end = into.end.max(other.end);
+}
