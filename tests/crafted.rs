@@ -273,3 +273,23 @@ fn configuration_errors_are_one_line_and_name_their_place() {
         assert!(said.starts_with("Exiting: ") && said.contains(wanted) && said.trim_end().lines().count() == 1, "{config}: {said}");
     }
 }
+
+#[test]
+fn the_log_says_what_packetbeat_says_of_files_and_unknown_operations() {
+    let message = |code: u32| [36u32, 1, 0, code].iter().flat_map(|n| n.to_le_bytes()).chain([0; 20]).collect::<Vec<u8>>();
+    let packets = Tcp::open().says(CLIENT, &message(4711)).says(CLIENT, &message(4711)).says(CLIENT, &message(4712)).close();
+    let home = Home::new("packetbeat.protocols: [{type: mongodb, ports: [80]}]");
+    let path = home.write("x.pcap", "");
+    fs::write(&path, ethernet_file(&packets)).unwrap();
+    let log = |flags: &[&str]| {
+        let output = home.command(flags).arg("-I").arg(&path).output().unwrap();
+        assert_success(&output);
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let times = |log: &str, text: &str| log.matches(text).count();
+    let info = log(&["-e", "-t"]);
+    assert_eq!(times(&info, "Process watcher disabled when file input is used"), 1, "{info}");
+    assert_eq!(times(&info, "Unknown operation code"), 0, "{info}");
+    let debug = log(&["-e", "-t", "-d", "mongodb"]);
+    assert_eq!(times(&debug, "Unknown operation code: 4711\""), 1, "{debug}");
+}

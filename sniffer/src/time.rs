@@ -19,7 +19,7 @@ impl Timestamp {
         Self(self.0.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX)))
     }
 
-    /// The form in documents, `2024-02-29T12:00:00.123Z` (UTC), with `digits` (3, 6 or 9) fractional digits.
+    /// The form in documents, `2024-02-29T12:00:00.123Z` (UTC), with at most `digits` (3, 6 or 9) fractional digits: zeros after the third are left out.
     pub fn text(self, digits: u8) -> TimeText {
         TimeText::new(self, digits)
     }
@@ -52,7 +52,11 @@ impl TimeText {
         text.put(14, 2, of_day / 60 % 60);
         text.put(17, 2, of_day % 60);
         text.put(20, 9, nanos);
-        let end = 20 + usize::from(digits.clamp(1, 9));
+        let mut end = 20 + usize::from(digits.clamp(1, 9));
+        // Like Packetbeat, leaves out zeros at the end, but never the first three digits.
+        while end > 23 && text.bytes[end - 1] == b'0' {
+            end -= 1;
+        }
         text.bytes[end] = b'Z';
         text.len = end as u8 + 1;
         text
@@ -99,6 +103,22 @@ mod tests {
         assert_eq!(t.text(3).as_str(), "2000-02-29T12:34:56.123Z");
         assert_eq!(t.text(6).as_str(), "2000-02-29T12:34:56.123456Z");
         assert_eq!(t.text(9).as_str(), "2000-02-29T12:34:56.123456789Z");
+        for (nanos, digits, text) in [
+            (638_957_000, 9, "638957"),
+            (638_957_000, 6, "638957"),
+            (638_950_000, 6, "63895"),
+            (914_000_000, 9, "914"),
+            (914_000_000, 6, "914"),
+            (900_000_000, 9, "900"),
+            (0, 9, "000"),
+            (1, 9, "000000001"),
+            (1, 6, "000"),
+            (100_000, 6, "0001"),
+            (638_957_000, 3, "638"),
+        ] {
+            let shown = Timestamp(951_827_696_000_000_000 + nanos).text(digits);
+            assert_eq!(shown.as_str(), format!("2000-02-29T12:34:56.{text}Z"), "{nanos} ns, {digits} digits");
+        }
         assert_eq!(Timestamp(0).text(3).as_str(), "1970-01-01T00:00:00.000Z");
         assert_eq!(Timestamp(4_294_967_295_000_000_000).text(3).as_str(), "2106-02-07T06:28:15.000Z");
     }

@@ -249,7 +249,9 @@ impl Job<'_> {
             workers.captures.push(format!("{device} {}", opened.how()));
             let live = interface.file.is_none();
             workers.controls.push((Arc::clone(&opened.control), live));
-            let settings = Arc::new(self.plan.settings(interface, publishing.clone(), who, own));
+            let mut settings = self.plan.settings(interface, publishing.clone(), who, own);
+            settings.real_time = !self.replay.top_speed;
+            let settings = Arc::new(settings);
             let in_force = Arc::new(InForce::new(settings.clone()));
             let timeout = self.plan.general.shutdown_timeout;
             let limits = Limits { read_out: timeout / 2 + READ_OUT, publish: timeout + PUBLISH };
@@ -277,7 +279,10 @@ impl Job<'_> {
         let opened = open::open(interface, &self.replay, &filters).map_err(|e| e.at(interface))?;
         let shown = if filters.text.is_empty() { "everything" } else { &filters.text };
         match (&interface.file, &opened.device) {
-            (Some(file), _) => log::info!("reading {}", file.display()),
+            (Some(file), _) => {
+                log::info!("Process watcher disabled when file input is used");
+                log::info!("reading {}", file.display());
+            }
             (None, device) => {
                 let name = device.as_ref().map_or(interface.device.as_str(), |device| device.name.as_str());
                 log::info!("{name}: capturing with {}, {} worker(s), filter: {shown}", opened.how(), opened.sources.len());

@@ -230,7 +230,7 @@ impl Pipeline {
     /// The clock of the packets was set back to `to`. Whatever waited for a time of before is over now: it would wait as long as the step was.
     pub(super) fn restart_timers(&mut self, to: Timestamp) {
         let over = self.now.after(LONGEST_WAIT);
-        self.plugins.wake(over, &mut self.sink, self.settings.strict);
+        self.plugins.wake(over, &mut self.sink, self.settings.has_timers());
         self.with_streams(over, |streams, env| streams.restart_timers(to, env));
         if let Some(flows) = self.flows.as_mut().filter(|_| !self.settings.strict) {
             flows.finish(self.now, &mut self.sink, PublisherId::FLOWS, &mut || true);
@@ -244,7 +244,7 @@ impl Pipeline {
         if self.given_up.is_some() && self.streams.earlier() == 0 {
             self.given_up = None;
         }
-        self.plugins.wake(self.now, &mut self.sink, self.settings.strict);
+        self.plugins.wake(self.now, &mut self.sink, self.settings.has_timers());
         if let Some(flows) = &mut self.flows {
             flows.report(self.now, &mut self.sink, PublisherId::FLOWS);
         }
@@ -316,6 +316,7 @@ impl Pipeline {
             track_vlans: self.settings.track_vlans,
             totals: &mut self.totals,
             strict: self.settings.strict,
+            timers: self.settings.has_timers(),
         };
         f(&mut self.streams, &mut env)
     }

@@ -49,6 +49,8 @@ pub struct Settings {
     pub flows: Option<options::Options>,
     /// `packetbeat.compatibility: strict`, and the source is a file.
     pub strict: bool,
+    /// A file is read at its own pace: time-outs strike as in live capture also when `strict` is set.
+    pub real_time: bool,
     /// The interface option `track_vlans`: VLAN ids are part of the key of connections.
     pub track_vlans: bool,
     /// Addresses of the outputs: traffic between this host and them is counted but not reported.
@@ -71,7 +73,24 @@ impl Settings {
         };
         let (tcp, udp) = (map(Transport::Tcp), map(Transport::Udp));
         let icmp = protocols.iter().find(|p| p.protocol.transports.contains(&Transport::Icmp)).map(|p| p.id);
-        Self { publishing, flows: None, strict: false, track_vlans: false, own: Vec::new(), local: Vec::new(), protocols, tcp, udp, icmp }
+        Self {
+            publishing,
+            flows: None,
+            strict: false,
+            real_time: false,
+            track_vlans: false,
+            own: Vec::new(),
+            local: Vec::new(),
+            protocols,
+            tcp,
+            udp,
+            icmp,
+        }
+    }
+
+    /// Whether time-outs strike. Packetbeat's run on the wall clock: while it reads a file at top speed none strikes.
+    pub(super) fn has_timers(&self) -> bool {
+        !self.strict || self.real_time
     }
 
     /// Opens a plugin for each protocol.

@@ -1,7 +1,7 @@
 //! Keeps the counts of the fragments of a datagram until it is complete: only then the flow of all of them is known, in whatever order they arrive. The counts of a
 //! datagram that is never completed go to the flow with the ports of its first fragment, or to a flow of addresses if that is missing.
 
-use super::{id::Key, table::Counted};
+use super::{counted::Counted, id::Key};
 use crate::time::Timestamp;
 use hashbrown::HashMap;
 use smallvec::SmallVec;

@@ -4,6 +4,7 @@
 //! the counts of fragments until their flow is known, `timer` decides when flows are
 //! reported, `report` makes the document of a flow, and [`options`] has the settings of `packetbeat.flows`.
 
+mod counted;
 mod fields;
 mod fragments;
 mod id;

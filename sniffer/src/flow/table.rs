@@ -6,6 +6,7 @@
 //! of a router) are different flows, as in Packetbeat.
 
 use super::{
+    counted::Counted,
     fragments::Fragments,
     id::Key,
     options::Options,
@@ -15,7 +16,7 @@ use super::{
 use crate::{
     decode::{Layer4, Packet},
     memory::{Kind, Share},
-    net::{Count, FlowRecord, LastIcmp, MacPair},
+    net::{Count, FlowRecord},
     publish::{PublisherId, Sink},
     time::Timestamp,
 };
@@ -52,30 +53,6 @@ impl Flow {
     fn count(&mut self, counted: &Counted, direction: usize) {
         self.record.add(direction, counted.count, counted.end, counted.macs, counted.icmp);
         self.record.start = self.record.start.min(counted.start);
-    }
-}
-
-/// What packets of one direction add to their flow.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Counted {
-    pub count: Count,
-    /// Time of the first packet.
-    pub start: Timestamp,
-    /// Time of the last packet.
-    pub end: Timestamp,
-    pub macs: Option<MacPair>,
-    pub icmp: Option<LastIcmp>,
-}
-
-impl Counted {
-    #[inline]
-    fn of(packet: &Packet<'_>, macs: Option<MacPair>) -> Self {
-        let icmp = match packet.layer4 {
-            Layer4::Icmp(message) => Some(LastIcmp { v6: false, kind: message.kind, code: message.code }),
-            Layer4::Icmp6(message) => Some(LastIcmp { v6: true, kind: message.kind, code: message.code }),
-            _ => None,
-        };
-        Self { count: packet.count(), start: packet.time, end: packet.time, macs, icmp }
     }
 }
 

@@ -103,7 +103,10 @@ impl Harness {
     fn with_streams(&mut self, now: Timestamp, f: impl FnOnce(&mut Streams, &mut Env<'_>)) {
         let (sink, plugins, totals) = (&mut self.sink, &self.plugins, &mut self.totals);
         let verdicts = &mut |_, verdict| self.verdicts.push(verdict);
-        f(&mut self.streams, &mut Env { now, sink, plugins, ports: &PORTS, verdicts, track_vlans: false, totals, strict: false });
+        f(
+            &mut self.streams,
+            &mut Env { now, sink, plugins, ports: &PORTS, verdicts, track_vlans: false, totals, strict: false, timers: true },
+        );
         self.state = if self.handed_over.load(Ordering::Relaxed) {
             Outcome::HandOver(HANDED_OVER_TO)
         } else if self.totals.given_up + self.totals.dropped_because_of_gaps > 0 {

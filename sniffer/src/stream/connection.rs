@@ -237,7 +237,7 @@ impl Connection {
         }
         if self.wake.is_some_and(|due| due <= env.now) {
             self.wake = None;
-            if !env.strict {
+            if env.timers {
                 self.with_parser(0, Skipped::default(), env, |parser, _, cx| parser.on_timer(cx));
             }
         }

@@ -43,6 +43,8 @@ pub struct Env<'a> {
     pub totals: &'a mut Totals,
     /// See [`crate::protocols::Context::strict`].
     pub strict: bool,
+    /// Whether the timers of parsers strike.
+    pub timers: bool,
 }
 
 macro_rules! totals {

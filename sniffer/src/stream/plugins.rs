@@ -117,14 +117,14 @@ impl Plugins {
         evicted
     }
 
-    /// Calls the timers that are due at `now`. With `strict` timers are dropped.
-    pub fn wake(&mut self, now: Timestamp, sink: &mut Sink, strict: bool) {
+    /// Calls the timers that are due at `now`. Without `timers` they are dropped.
+    pub fn wake(&mut self, now: Timestamp, sink: &mut Sink, timers: bool) {
         for id in 0..self.entries.len() as u32 {
             let Some(Some(Entry { wake, .. })) = self.entries.get_mut(id as usize) else { continue };
             if wake.is_some_and(|due| due <= now) {
                 *wake = None;
-                if !strict {
-                    let with = Call { now, peers: Peers::unspecified(), sink, strict, missing: 0 };
+                if timers {
+                    let with = Call { now, peers: Peers::unspecified(), sink, strict: false, missing: 0 };
                     self.call(PublisherId(id), with, |plugin, cx| plugin.on_timer(cx));
                 }
             }

@@ -153,6 +153,7 @@ impl Bench {
             track_vlans: self.track_vlans,
             totals: &mut self.totals,
             strict: self.strict,
+            timers: !self.strict,
         };
         f(&mut self.streams, &mut env)
     }

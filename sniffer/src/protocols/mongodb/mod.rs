@@ -25,7 +25,10 @@ use crate::{
 use event::Reply;
 use request::Request;
 use serde::Deserialize;
-use std::{borrow::Cow, sync::Arc};
+use std::{
+    borrow::Cow,
+    sync::{Arc, Mutex, PoisonError},
+};
 use wire::{HEADER, Header, Message, flag, op};
 
 /// See the module.
@@ -66,6 +69,28 @@ impl Default for Options {
 struct Mongo {
     common: Common,
     options: Options,
+    unknown: UnknownCodes,
+}
+
+/// The unknown operation codes that were logged, each once. More of them than fit are not logged: the data is not MongoDB then.
+#[derive(Default)]
+struct UnknownCodes(Mutex<Vec<i32>>);
+
+/// Codes in [`UnknownCodes`].
+const MOST_CODES: usize = 64;
+
+impl UnknownCodes {
+    /// Logs `code`, if it was not logged before.
+    fn log(&self, code: i32) {
+        if !log::log_enabled!(target: "sniffer::mongodb", log::Level::Debug) {
+            return;
+        }
+        let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.len() < MOST_CODES && !logged.contains(&code) {
+            logged.push(code);
+            log::debug!(target: "sniffer::mongodb", "Unknown operation code: {code}");
+        }
+    }
 }
 
 impl Mongo {
@@ -80,7 +105,7 @@ impl Mongo {
 }
 
 fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
-    Ok(Box::new(Shared::new(Mongo { common: node.read()?, options: node.read()? }, Connection::new)))
+    Ok(Box::new(Shared::new(Mongo { common: node.read()?, options: node.read()?, unknown: UnknownCodes::default() }, Connection::new)))
 }
 
 /// A header says enough: three of its four numbers are not free.
@@ -130,6 +155,9 @@ impl StreamParser for Connection {
                 }
                 if !self.begun && matches!(rest, [0x16, 3, 0..=4, _, _, 1 | 2, ..]) {
                     return Progress::HandOver { bytes: at as u64, to: "tls" };
+                }
+                if let Some(code) = wire::unknown_operation(rest) {
+                    self.plugin.unknown.log(code);
                 }
                 self.lost[dir.index()] = true;
                 continue;

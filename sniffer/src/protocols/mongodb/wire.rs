@@ -75,6 +75,14 @@ impl Header {
     }
 }
 
+/// The operation code of the header at the start of `data`, if it is a header but for that code.
+pub fn unknown_operation(data: &[u8]) -> Option<i32> {
+    let mut r = Reader::new(data);
+    let (length, _id, _to, op) = (r.u32_le()?, r.i32_le()?, r.i32_le()?, r.i32_le()?);
+    let is_length = usize::try_from(length).is_ok_and(|n| (HEADER..=LONGEST).contains(&n));
+    (is_length && Header::read(data).is_none()).then_some(op)
+}
+
 /// What a message says.
 #[derive(Debug)]
 pub enum Message<'a> {

@@ -220,6 +220,7 @@ impl Player {
                 track_vlans: false,
                 totals,
                 strict: false,
+                timers: true,
             },
         )
     }
