@@ -7,7 +7,7 @@
 //! - the receiver has acknowledged bytes behind it, so the bytes were on the wire and the capture missed them;
 //! - no more early segments can be held;
 //! - the time limit has passed and the receiver is not captured. A captured receiver that does not acknowledge the hole
-//! still waits for the bytes, so this code waits too.
+//!   still waits for the bytes, so this code waits too.
 
 use crate::time::Timestamp;
 use std::{collections::VecDeque, time::Duration};
