@@ -1,11 +1,12 @@
-//! The names by which a command is recognised in the query operation of old. A message of today needs no such list: its first key is the command.
+//! Names of the commands that are recognised in OP_QUERY. OP_MSG needs no such list, because its first key is the
+//! command.
 
-/// Whether `name` is a command, however it is spelled.
+/// Whether `name` is a command, ignoring case.
 pub fn is_command(name: &str) -> bool {
     COMMANDS.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// Those that Packetbeat knows.
+/// The commands that Packetbeat recognises.
 #[rustfmt::skip]
 const COMMANDS: &[&str] = &[
     "_getUserCacheGeneration", "_isSelf", "_mergeAuthzCollections", "_migrateClone", "_recvChunkAbort", "_recvChunkCommit",

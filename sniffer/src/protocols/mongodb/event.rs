@@ -1,4 +1,4 @@
-//! A request and its answer as a document.
+//! Reports a request and its reply as a document.
 
 use super::{
     Mongo, json,
@@ -13,18 +13,18 @@ use crate::{
 use bson::{RawBsonRef, RawDocument};
 use serde::Serialize;
 
-/// Bytes of an error's text.
+/// Most bytes of an error's text.
 const MOST_ERROR: usize = 16 << 10;
 
-/// What was answered.
+/// A reply.
 pub struct Reply<'a> {
-    /// When its first byte was on the wire.
+    /// Time of its first byte.
     pub time: Timestamp,
     /// Its length on the wire.
     pub bytes: u64,
-    /// What it says; `None` when that cannot be read.
+    /// Its contents; `None` if they cannot be parsed.
     pub message: Option<Message<'a>>,
-    /// Not all of it was read.
+    /// Whether only a part of it was read.
     pub cut: bool,
 }
 
@@ -60,7 +60,7 @@ struct Fields<'a> {
     message: Option<Text<'a>>,
 }
 
-/// What the answer to a command says of itself.
+/// The result fields of a reply to a command.
 #[derive(Default)]
 struct Outcome {
     error: Option<String>,
@@ -68,7 +68,7 @@ struct Outcome {
     returned: Option<i64>,
 }
 
-/// Reports a request, with its answer if there is one.
+/// Reports a request, with its reply if there is one.
 pub fn emit(request: &Request, reply: Option<&Reply<'_>>, plugin: &Mongo, cx: &mut Context<'_>) {
     let span = |span: Option<_>| span.map(|span| request.at(span));
     let mut fields = Fields {
@@ -97,7 +97,7 @@ pub fn emit(request: &Request, reply: Option<&Reply<'_>>, plugin: &Mongo, cx: &m
     let response = reply.filter(|_| plugin.common.send_response).and_then(|reply| response(reply, plugin));
     let head = Head {
         status: if failed { Status::Error } else { Status::OK },
-        // Packetbeat has none for the operations of old, and never sees that another one failed.
+        // Packetbeat has none for the legacy operations, and does not detect that another one failed.
         outcome: if failed && request.modern { "failure" } else { "" },
         start: Some(request.time),
         end: reply.map(|r| r.time),
@@ -113,7 +113,7 @@ pub fn emit(request: &Request, reply: Option<&Reply<'_>>, plugin: &Mongo, cx: &m
     cx.emit(&head, &Body { mongodb: fields });
 }
 
-/// The first document tells of a failed query, or of failed writes.
+/// The first document shows whether a query or writes failed.
 fn legacy_error(data: &[u8]) -> Option<String> {
     let first = documents(data).next()?;
     let element = first.iter_elements().map_while(Result::ok).find(|e| matches!(e.key().as_str(), "$err" | "writeErrors"))?;
@@ -155,7 +155,7 @@ fn outcome(msg: &Msg<'_>, cut: bool) -> Outcome {
     outcome
 }
 
-/// The cursor's number, and how many documents came with it.
+/// The id of the cursor, and the number of documents with it.
 fn batch(cursor: &RawDocument, cut: bool) -> (Option<i64>, Option<i64>) {
     let (mut id, mut returned) = (None, None);
     for element in cursor.iter_elements().map_while(Result::ok) {
@@ -171,7 +171,7 @@ fn batch(cursor: &RawDocument, cut: bool) -> (Option<i64>, Option<i64>) {
     (id, returned)
 }
 
-/// The documents of the answer, one a line; `None` when there is none.
+/// The documents of the reply, one per line; `None` if there are none.
 fn response(reply: &Reply<'_>, plugin: &Mongo) -> Option<String> {
     let mut out = String::new();
     let most = plugin.max_doc_length();

@@ -1,28 +1,28 @@
-//! OP_COMPRESSED: what is within. The output is bounded, whatever the sender says of its size.
+//! Decompresses OP_COMPRESSED. The output is bounded, whatever size the sender claims.
 
 use super::wire::op;
 use crate::protocols::kit::reader::Reader;
 use std::{borrow::Cow, io::Read};
 
-/// Bytes of a message that are unpacked, and that are read of any message at all. What is longer is cut there; only documents of
-/// some hundred kilobytes show that, and the text of those is cut earlier by `max_doc_length`.
+/// Most bytes of a message that are decompressed, and most bytes of any message that are read. Longer messages are cut
+/// there. This only affects documents of several hundred kilobytes, whose text `max_doc_length` cuts earlier.
 pub const MOST: usize = 1 << 20;
-/// Snappy's blocks are unpacked whole or not at all.
+/// Most bytes of a snappy message, because snappy can only be decompressed completely.
 const MOST_SNAPPY: usize = 4 << 20;
-/// 2^23 bytes: the window that a zstd decoder may have to keep. Servers and drivers use their library's usual levels, and these less.
+/// 2^23 bytes: the largest window of a zstd decoder. The usual levels of servers and drivers need less.
 const ZSTD_WINDOW: u32 = 23;
 
-/// What an OP_COMPRESSED holds.
+/// The contents of an OP_COMPRESSED.
 pub struct Inner<'a> {
     /// The operation.
     pub op: i32,
-    /// What comes after its header.
+    /// The message behind its header.
     pub data: Cow<'a, [u8]>,
-    /// It goes on, but is not read any further.
+    /// The message is longer than the part that is read.
     pub cut: bool,
 }
 
-/// Unpacks what comes after the header of an OP_COMPRESSED, which may itself be cut. `None` when it cannot be.
+/// Decompresses what follows the header of an OP_COMPRESSED, which may be cut. `None` if that is not possible.
 pub fn unpack(data: &[u8], cut: bool) -> Option<Inner<'_>> {
     let mut r = Reader::new(data);
     let (op, size, how) = (r.i32_le()?, usize::try_from(r.u32_le()?).ok()?, r.u8()?);
@@ -44,14 +44,14 @@ pub fn unpack(data: &[u8], cut: bool) -> Option<Inner<'_>> {
         _ => return None,
     };
     let cut = cut || data.len() < size;
-    // Nothing at all came out of it: not what it says it is.
+    // There is no output: the data is not in this format.
     (size == 0 || !data.is_empty()).then_some(Inner { op, data, cut })
 }
 
-/// As much as there is, up to `size` and up to [`MOST`]; an error ends it.
+/// Decompresses what is there, up to `size` and up to [`MOST`]; stops at an error.
 fn beginning(decoder: impl Read, size: usize) -> Vec<u8> {
     let most = size.min(MOST);
-    // The sender's word for the size is not worth memory.
+    // No memory is reserved for the size that the sender claims.
     let mut out = Vec::with_capacity(most.min(64 << 10));
     let _ = decoder.take(most as u64).read_to_end(&mut out);
     out

@@ -1,5 +1,5 @@
-//! BSON as JSON text, written straight into one buffer: the extended types in Packetbeat's form, keys sorted. No tree is made;
-//! depth, fields and length have limits, and what is beyond them is left out.
+//! Writes BSON as JSON text directly into a buffer: extended types in Packetbeat's form, keys sorted. Builds no tree.
+//! Depth, fields and length are limited, and the rest is left out.
 
 use super::wire::documents;
 use crate::time::Timestamp;
@@ -8,12 +8,13 @@ use bson::{RawArray, RawBson, RawBsonRef, RawDocument, raw::RawElement};
 use smallvec::SmallVec;
 use std::fmt::Write;
 
-/// Documents within documents, as deep as a server allows. What is deeper is written as `null`.
+/// Most levels of nested documents, as many as a server allows. Deeper ones are written as `null`.
 const DEEPEST: usize = 100;
-/// Fields that are sorted at a time, of one document and those around it: 1 MiB. A document of that many is not a legible text.
+/// Most fields that are sorted at a time, including those of the enclosing documents: 1 MiB. A larger document is not
+/// readable as text.
 const MOST_FIELDS: usize = 16_384;
 
-/// A field of a document, or one of a document sequence that belongs into it.
+/// A field of a document, or a document sequence that belongs to it.
 #[derive(Clone)]
 enum Field<'a> {
     Element(RawElement<'a>),
@@ -31,20 +32,20 @@ impl<'a> Field<'a> {
 
 struct Writer<'o, 'a> {
     out: &'o mut String,
-    /// Where the text may end: what would come after it is not written.
+    /// Length at which the text ends; the rest is not written.
     end: usize,
-    /// Something was left out.
+    /// Whether something was left out.
     cut: bool,
-    /// The fields of the documents that are being written, outermost first.
+    /// The fields of the documents that are being written, the outermost first.
     fields: SmallVec<[Field<'a>; 32]>,
 }
 
-/// Appends `document`; at most `most` bytes, then ` ...`.
+/// Appends `document`: at most `most` bytes, then ` ...`.
 pub fn document(out: &mut String, document: &RawDocument, most: usize) {
     call(out, document, &[], most, |_| true);
 }
 
-/// Appends the fields of `document` and of `sequences` for which `wanted` holds; at most `most` bytes, then ` ...`.
+/// Appends the fields of `document` and of `sequences` for which `wanted` is true: at most `most` bytes, then ` ...`.
 pub fn call<'a>(
     out: &mut String,
     document: &'a RawDocument,
@@ -58,7 +59,7 @@ pub fn call<'a>(
     });
 }
 
-/// Appends one value, as [`document`] does.
+/// Appends one value in the same way as [`document`].
 pub fn value(out: &mut String, element: &RawElement<'_>, most: usize) {
     limited(out, most, |w| w.value(element, 0));
 }
@@ -82,12 +83,12 @@ impl<'a> Writer<'_, 'a> {
         full
     }
 
-    /// How many more bytes can be seen.
+    /// Number of bytes that can still be written.
     fn room(&self) -> usize {
         (self.end + 1).saturating_sub(self.out.len())
     }
 
-    /// `document`, to whose fields those from `base` on belong as well.
+    /// Writes `document`, together with the fields from `base` on.
     fn object(&mut self, document: &'a RawDocument, base: usize, depth: usize, wanted: impl Fn(&str) -> bool) {
         for element in document.iter_elements() {
             match element {
@@ -109,7 +110,7 @@ impl<'a> Writer<'_, 'a> {
         let mut first = true;
         for i in base..self.fields.len() {
             let Some(field) = self.fields.get(i).cloned() else { break };
-            // Of a field that is there twice the last one counts.
+            // If a field occurs twice, the last one is written.
             if self.fields.get(i + 1).is_some_and(|next| next.key() == field.key()) {
                 continue;
             }
@@ -156,7 +157,7 @@ impl<'a> Writer<'_, 'a> {
         if depth > DEEPEST {
             return self.out.push_str("null");
         }
-        // An array is a document whose keys are numbers; nobody looks at them.
+        // An array is a document whose keys are numbers, which are not read.
         let Ok(items) = RawDocument::from_bytes(array.as_bytes()) else { return self.out.push_str("[]") };
         self.list(items.iter_elements(), |w, element| match element {
             Ok(element) => w.value(&element, depth + 1),
@@ -210,7 +211,7 @@ impl<'a> Writer<'_, 'a> {
                 self.out.push('}');
             }
             Ok(RawBsonRef::DbPointer(p)) => {
-                // A type of before 2010, whose parts this library shows in no other way.
+                // A type from before 2010, whose parts the library shows in no other way.
                 let text = format!("{p:?}");
                 let mut parts = text.split_once('"').map_or("", |(_, rest)| rest).rsplitn(4, '"').skip(1);
                 let (id, _, database) = (parts.next(), parts.next(), parts.next());
@@ -219,7 +220,7 @@ impl<'a> Writer<'_, 'a> {
                 self.out.push('}');
             }
             Ok(_) => self.out.push_str("{}"),
-            // Not UTF-8 is no reason to leave it out.
+            // A text that is not UTF-8 is written anyway.
             Err(_) => match element.value_utf8_lossy() {
                 Ok(RawBson::String(s) | RawBson::JavaScriptCode(s) | RawBson::Symbol(s)) => self.string(&s),
                 _ => {
@@ -253,7 +254,7 @@ impl<'a> Writer<'_, 'a> {
                 let text = text.as_str().trim_end_matches('Z').trim_end_matches('0').trim_end_matches('.');
                 let _ = write!(self.out, "\"{text}Z\"");
             }
-            // Before 1970, or after what the clock of packets can say.
+            // Before 1970, or beyond the range of packet timestamps.
             None => match time.try_to_rfc3339_string() {
                 Ok(text) => self.string(&text),
                 Err(_) => self.out.push_str(itoa::Buffer::new().format(ms)),
@@ -261,7 +262,8 @@ impl<'a> Writer<'_, 'a> {
         }
     }
 
-    /// The shortest text that reads back the same; an exponent where the number is very large or very small.
+    /// The shortest text that is read back as the same number; with an exponent if the number is very large or very
+    /// small.
     fn double(&mut self, x: f64) {
         let whole = x as i64;
         let _ = if !x.is_finite() {
@@ -282,7 +284,7 @@ impl<'a> Writer<'_, 'a> {
     fn string(&mut self, text: &str) {
         self.out.push('"');
         let bytes = text.as_bytes();
-        // Every byte of the text gives one at the least.
+        // Each byte of the text gives at least one byte of output.
         let mut end = self.room().min(bytes.len());
         while !text.is_char_boundary(end) {
             end += 1;
@@ -298,7 +300,7 @@ impl<'a> Writer<'_, 'a> {
         self.cut |= end < bytes.len();
     }
 
-    /// Writes the first character of `text` so that it can stand in any page; returns its length.
+    /// Writes the first character of `text` so that it can be embedded in HTML; returns its length.
     fn escape(&mut self, text: &str) -> usize {
         let Some(c) = text.chars().next() else { return 0 };
         match c {
@@ -318,7 +320,7 @@ impl<'a> Writer<'_, 'a> {
     }
 }
 
-/// Bytes at which a character begins that may have to be written in another way.
+/// First bytes of characters that may have to be escaped.
 const SPECIAL: [bool; 256] = {
     let mut special = [false; 256];
     let mut b = 0;

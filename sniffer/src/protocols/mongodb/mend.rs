@@ -1,18 +1,18 @@
-//! Messages of which only the beginning is read: what is cut off is taken out of the lengths before it, so that the beginning
-//! is a message of its own, shorter but well formed.
+//! Repairs messages of which only the beginning is read: subtracts the missing part from all lengths, so that the
+//! beginning becomes a shorter, well-formed message.
 
 use super::wire::op;
 use memchr::memchr;
 
-/// Documents within documents, as deep as a server allows.
+/// Most levels of nested documents, as many as a server allows.
 const DEEPEST: usize = 100;
 
-/// The beginning of what comes after the header of a message; `None` where nothing can be made of it.
+/// Repairs the beginning of what follows the header of a message; `None` if that is not possible.
 pub fn message(op: i32, start: &[u8]) -> Option<Vec<u8>> {
     let mut out = start.to_vec();
     match op {
         op::MSG => {
-            // The checksum is cut off with the rest.
+            // The checksum is cut off too.
             *out.first_mut()? &= !1;
             let mut at = 4;
             loop {
@@ -58,7 +58,7 @@ pub fn message(op: i32, start: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Documents one after the other from `at` on: the last one is cut.
+/// Repairs a list of documents from `at` on, of which the last one is cut.
 fn sequence(out: &mut Vec<u8>, mut at: usize) {
     while at < out.len() {
         match length(out, at).and_then(|n| n.checked_add(at)) {
@@ -69,7 +69,7 @@ fn sequence(out: &mut Vec<u8>, mut at: usize) {
     }
 }
 
-/// Ends the document at `at`, and those in it, after the last element that is whole.
+/// Ends the document at `at`, and those in it, behind the last complete element.
 fn document(out: &mut Vec<u8>, at: usize) {
     let (mut open, mut end) = (vec![at], at + 4);
     while let Some((kind, value)) = element(out, end) {
@@ -96,7 +96,7 @@ fn element(data: &[u8], at: usize) -> Option<(u8, usize)> {
     Some((kind, at + 2 + memchr(0, data.get(at + 1..)?)?))
 }
 
-/// The size of a value, see <https://bsonspec.org/spec.html>.
+/// Length of a value, see <https://bsonspec.org/spec.html>.
 fn size(kind: u8, value: &[u8]) -> Option<usize> {
     let n = || length(value, 0);
     Some(match kind {

@@ -1,6 +1,6 @@
-//! MongoDB: commands and their answers, in the OP_MSG of today, packed or not, and in the operations of old. Answers are found by
-//! the number of the message that they answer. Not reported: answers that nobody was seen to ask for, and those that follow the
-//! first one to the same request; both are counted.
+//! MongoDB: commands and their replies, in OP_MSG, compressed or not, and in the legacy operations. Replies are paired
+//! by the id of the request. Replies without a captured request, and replies after the first to a request, are counted
+//! but not reported.
 //!
 //! <https://www.mongodb.com/docs/manual/reference/mongodb-wire-protocol/>
 
@@ -43,19 +43,19 @@ pub const PROTOCOL: Protocol = Protocol {
     summary: Summary::HEAD,
 };
 
-/// Requests of one connection that wait. Drivers ask one thing at a time; a proxy may have a few under way.
+/// Most waiting requests of a connection. Drivers send one at a time; a proxy may have a few.
 const MOST_WAITING: usize = 1000;
-/// Bytes of their texts; beyond that the whole text of a request is left out, and then the oldest request.
+/// Most bytes of their texts. Beyond that the complete text of a request is dropped, and then the oldest request.
 const MOST_HELD: usize = 4 << 20;
-/// What is looked at to tell a message from its middle.
+/// Number of bytes examined to decide whether a message begins here.
 const SIGN: usize = 25;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 struct Options {
-    /// Documents of an answer that are shown; 0: all.
+    /// Number of documents of a reply that are shown; 0: all.
     max_docs: i64,
-    /// Bytes of each document that are shown; 0: all.
+    /// Number of bytes of each document that are shown; 0: all.
     max_doc_length: i64,
 }
 
@@ -65,7 +65,7 @@ impl Default for Options {
     }
 }
 
-/// The configured protocol.
+/// The plugin.
 struct Mongo {
     common: Common,
     options: Options,
@@ -99,7 +99,7 @@ impl Mongo {
     }
 
     fn max_doc_length(&self) -> usize {
-        // What is read of a message has a limit, and its text with it.
+        // The part of a message that is read is limited, and so is its text.
         usize::try_from(self.options.max_doc_length).ok().filter(|n| *n > 0).unwrap_or(8 * inflate::MOST)
     }
 }
@@ -108,7 +108,7 @@ fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
     Ok(Box::new(Shared::new(Mongo { common: node.read()?, options: node.read()?, unknown: UnknownCodes::default() }, Connection::new)))
 }
 
-/// A header says enough: three of its four numbers are not free.
+/// The header is sufficient: three of its four numbers are restricted.
 fn probe(dir: Direction, data: &[u8]) -> Probe {
     match Header::read(data) {
         Some(h) if dir == Direction::ToServer && h.op == op::REPLY => Probe::No,
@@ -121,15 +121,15 @@ fn probe(dir: Direction, data: &[u8]) -> Probe {
 struct Connection {
     plugin: Arc<Mongo>,
     waiting: Matcher<i32, Request>,
-    /// Who the client is, is known for certain.
+    /// Whether it is certain which side is the client.
     settled: bool,
-    /// A message was read.
+    /// Whether a message was parsed.
     begun: bool,
-    /// Where messages begin is not known in that direction.
+    /// Whether the start of the next message in a direction is unknown.
     lost: [bool; 2],
     /// The search for the next message, by direction.
     search: [Resync; 2],
-    /// More answers to a request are to come: its number, and that of the last answer. Servers count from either.
+    /// Further replies to a request are expected: its id, and that of the last reply. Servers refer to either.
     exhaust: Option<(i32, i32)>,
 }
 
@@ -178,7 +178,7 @@ impl StreamParser for Connection {
     }
 
     fn on_close(&mut self, dir: Direction, why: Close, cx: &mut Context<'_>) {
-        // A client that has said all it had to say still gets its answers.
+        // A client that has closed its direction still gets replies.
         if (dir, why) != (Direction::ToServer, Close::Fin) {
             while self.waiting.pop().is_some() {
                 cx.count("unmatched_requests");
@@ -204,7 +204,7 @@ impl StreamParser for Connection {
 }
 
 impl Connection {
-    /// A connection of which nothing was seen yet.
+    /// Makes the parser of a new connection.
     fn new(plugin: Arc<Mongo>) -> Self {
         let limits = Limits { items: MOST_WAITING, bytes: MOST_HELD, timeout: plugin.common.transaction_timeout };
         Self {
@@ -218,7 +218,7 @@ impl Connection {
         }
     }
 
-    /// A message whose header is at `at`; `body` is what is read of it. Returns the direction that it turned out to have.
+    /// Handles a message whose header is at `at`; `body` is the part that is read. Returns its corrected direction.
     fn message(&mut self, dir: Direction, header: &Header, body: &[u8], at: usize, cx: &mut Context<'_>) -> Direction {
         let packed = header.op == op::COMPRESSED;
         let Some(inner_op) = (if packed { body.first_chunk().map(|b| i32::from_le_bytes(*b)) } else { Some(header.op) }) else {
@@ -262,13 +262,13 @@ impl Connection {
         real
     }
 
-    /// Which way a message goes. The operation tells, or the number of what it answers, until one of them has told for certain;
-    /// `None` where it contradicts that.
+    /// The direction of a message. Determined by the operation, or by the id to which it replies, until it is certain;
+    /// `None` if the message contradicts that.
     fn direction(&mut self, dir: Direction, op: i32, to: i32) -> Option<Direction> {
         let (real, certain) = match op {
             op::MSG if self.settled => (dir, true),
             op::MSG => match (dir, to) {
-                // The first request of some drivers has the number 0.
+                // The first request of some drivers has the id 0.
                 (Direction::ToClient, _) if self.waiting.contains(&to) => (dir, true),
                 (_, 0 | -1) => (Direction::ToServer, false),
                 _ => (Direction::ToClient, true),
@@ -329,7 +329,7 @@ impl Connection {
         event::emit(&request, Some(&reply), &self.plugin, cx);
     }
 
-    /// Where in `data` the next message begins; `None` when that cannot be told.
+    /// The start of the next message in `data`; `None` if it cannot be determined.
     fn find(&mut self, data: &[u8]) -> Option<usize> {
         data.windows(SIGN).position(|window| {
             let Some(header) = Header::read(window) else { return false };

@@ -1,4 +1,4 @@
-//! A request as it waits for its answer: what will be said of it, as text.
+//! A request while it waits for its reply: the texts of its event.
 
 use super::{
     Mongo,
@@ -10,37 +10,37 @@ use crate::{event::Text, protocols::kit::held::Held, time::Timestamp};
 use bson::{RawBsonRef, RawDocument, raw::RawElement};
 use std::time::Duration;
 
-/// Bytes of one text (a selector, the fields wanted). Nobody reads more in one line.
+/// Most bytes of one text (selector, fields). More is not readable in one line.
 const MOST_TEXT: usize = 64 << 10;
-/// What a command carries rather than asks; left out of `query`, as Packetbeat does with the first.
+/// Fields that contain the data of a command; left out of `query`, as Packetbeat does with the first of them.
 const DATA: &[&str] = &["documents", "updates", "update", "ops"];
-/// About the session and the cluster, not about what is asked; left out of `query`, as is all that begins with `$`.
+/// Fields about the session and the cluster; left out of `query`, as are all names that begin with `$`.
 const ENVELOPE: &[&str] = &["lsid", "txnNumber", "autocommit", "startTransaction"];
-/// What nobody should find in a log: passwords, and the messages of authentication.
+/// Fields with secrets: passwords and authentication messages.
 const SECRETS: &[&str] = &["payload", "pwd", "speculativeAuthenticate"];
 
-/// Where in [`Request::text`] something is.
+/// The range of a text in [`Request::text`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Span(usize, usize);
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Request {
-    /// The number that its answer names.
+    /// The id to which its reply refers.
     pub id: i32,
-    /// When its first byte was on the wire.
+    /// Time of its first byte.
     pub time: Timestamp,
     /// Its length on the wire.
     pub bytes: u64,
-    /// Whether the server is not going to answer.
+    /// Whether the server sends no reply.
     pub alone: bool,
-    /// Time-outs that it may wait beyond the first: it told the server to take its time.
+    /// Number of additional time-outs that it may wait, because it allows the server to take longer.
     pub patience: u8,
-    /// Each answer is to be followed by another one (the query operation of old).
+    /// Whether each reply is followed by another one (OP_QUERY).
     pub exhaust: bool,
-    /// It is an OP_MSG.
+    /// Whether it is an OP_MSG.
     pub modern: bool,
-    /// All texts.
+    /// The buffer of all texts.
     pub text: String,
     /// `method`
     pub method: Span,
@@ -75,9 +75,9 @@ impl Held for Request {
 }
 
 impl Request {
-    /// What `message` asks; `None` where it is nothing to report.
+    /// Makes the request of `message`; `None` if it is not reported.
     pub fn new(message: &Message<'_>, plugin: &Mongo) -> Option<Self> {
-        // Most calls are shorter.
+        // Most requests are shorter.
         let mut r = Self { text: String::with_capacity(512), ..Self::default() };
         match message {
             Message::Msg(msg) => r.command(msg, plugin)?,
@@ -119,14 +119,14 @@ impl Request {
         Some(r)
     }
 
-    /// The text at `span`.
+    /// The text of `span`.
     pub fn at(&self, span: Span) -> Text<'_> {
         self.text.get(span.0..span.1).unwrap_or_default().into()
     }
 
-    /// Forgets the text of the whole request.
+    /// Drops the text of the complete request.
     pub fn shrink(&mut self) {
-        // It is the last text, so that nothing else moves; where it is the same as `query` there is nothing to gain.
+        // It is the last text, so no other text moves. If it is the same as `query`, nothing is saved.
         if let Some(whole) = self.request.take_if(|whole| whole.0 >= self.query.1) {
             self.text.truncate(whole.0);
             self.text.shrink_to_fit();
@@ -147,7 +147,7 @@ impl Request {
         self.write(|out| json::document(out, document, MOST_TEXT))
     }
 
-    /// An operation that says nothing of what it is about but in fields of its own.
+    /// An operation whose contents are only in fields of its own.
     fn bare(&mut self, method: &str, plugin: &Mongo) {
         self.method = self.write(|out| out.push_str(method));
         self.query = self.write(|out| {
@@ -158,7 +158,7 @@ impl Request {
         self.request = plugin.common.send_request.then_some(self.query);
     }
 
-    /// `resource.method(arguments)`, twice: without its data, and whole.
+    /// Writes `resource.method(arguments)` twice: without the data, and complete.
     fn texts<'a>(
         &mut self,
         document: &'a RawDocument,
@@ -168,7 +168,7 @@ impl Request {
         request: impl Fn(&str) -> bool,
     ) {
         let (resource, method) = (self.resource, self.method);
-        // Resource and method lie one after the other.
+        // Resource and method are adjacent in the buffer.
         let start = |out: &mut String| {
             out.extend_from_within(resource.0..resource.1);
             out.push('.');
@@ -189,7 +189,7 @@ impl Request {
         }
     }
 
-    /// The query operation of old: a search, or a command in a collection that does not exist.
+    /// An OP_QUERY: a search, or a command in a collection that does not exist.
     fn query(&mut self, name: &[u8], document: &RawDocument, plugin: &Mongo) {
         let Some(database) = name.strip_suffix(b".$cmd") else {
             self.resource = self.lossy(name);
@@ -221,7 +221,7 @@ impl Request {
         self.texts(document, &Sequences::new(), plugin, query, |key| key != command);
     }
 
-    /// A command of today.
+    /// A command in an OP_MSG.
     fn command(&mut self, msg: &Msg<'_>, plugin: &Mongo) -> Option<()> {
         let (mut database, mut collection) = (None, None);
         let mut first: Option<RawElement<'_>> = None;
@@ -231,7 +231,7 @@ impl Request {
                 "collection" => collection = text(&element),
                 "skip" => self.skip = number(&element),
                 "limit" | "batchSize" => self.number = number(&element),
-                // At the most ten time-outs: a server lets go earlier.
+                // At most ten additional time-outs: a server gives up earlier.
                 "maxAwaitTimeMS" | "maxTimeMS" => {
                     let wait = Duration::from_millis(u64::try_from(number(&element).unwrap_or(0)).unwrap_or(0));
                     let timeouts = wait.as_millis().div_ceil(plugin.common.transaction_timeout.as_millis().max(1));
@@ -241,12 +241,12 @@ impl Request {
             }
             first.get_or_insert(element);
         }
-        // No command is without a database: what is, is an answer that was taken for one.
+        // Every command names a database; a message without one is a reply that was taken for a command.
         let (first, database) = (first?, database?);
         let command = first.key().as_str();
         let target = match first.value().ok() {
             Some(RawBsonRef::String(target)) => Some(target),
-            // `explain` has the command within it.
+            // `explain` contains the command.
             Some(RawBsonRef::Document(inner)) => inner.iter_elements().next().and_then(Result::ok).and_then(|e| text(&e)),
             Some(RawBsonRef::Int64(cursor)) if command == "getMore" => {
                 self.cursor = Some(cursor);
@@ -282,7 +282,7 @@ fn text<'a>(element: &RawElement<'a>) -> Option<&'a str> {
     }
 }
 
-/// A whole number, in whichever type it came.
+/// An integer of any BSON type.
 pub fn number(element: &RawElement<'_>) -> Option<i64> {
     match element.value().ok()? {
         RawBsonRef::Int32(n) => Some(n.into()),

@@ -1,5 +1,5 @@
-//! Messages as they are on the wire, borrowed: the header, the operations, and the documents in them, which nobody has looked
-//! into yet (`bson`'s raw views; each reads one element at a time and never recurses).
+//! Parses messages to borrowed views: the header, the operations, and the documents in them, which are not checked yet
+//! (`bson`'s raw views, which read one element at a time and do not recurse).
 //!
 //! <https://www.mongodb.com/docs/manual/reference/mongodb-wire-protocol/>,
 //! <https://github.com/mongodb/specifications/blob/master/source/message/OP_MSG.md>,
@@ -9,13 +9,13 @@ use crate::protocols::kit::reader::Reader;
 use bson::RawDocument;
 use smallvec::SmallVec;
 
-/// The length of a header.
+/// Length of a header in bytes.
 pub const HEADER: usize = 16;
-/// `maxMessageSizeBytes` of every server there is: a longer message is none.
+/// `maxMessageSizeBytes` of all servers: a longer message is invalid.
 pub const LONGEST: usize = 48_000_000;
-/// Document sequences in one message; drivers send one, a bulk write two.
+/// Most document sequences of a message; drivers send one, a bulk write two.
 const MOST_SEQUENCES: usize = 8;
-/// Sections in one message: a body and the sequences, and one that concerns servers among themselves.
+/// Most sections of a message: a body, the sequences, and one that servers use among themselves.
 const MOST_SECTIONS: usize = MOST_SEQUENCES + 2;
 
 /// The operation of a message.
@@ -29,7 +29,7 @@ pub mod op {
     pub const GET_MORE: i32 = 2005;
     pub const DELETE: i32 = 2006;
     pub const KILL_CURSORS: i32 = 2007;
-    /// Between the servers of a cluster of version 3.2 to 4.0; known so that the messages around it are read.
+    /// Used between the servers of a cluster of version 3.2 to 4.0; known so that it can be skipped.
     pub const COMMAND: i32 = 2010;
     pub const COMMAND_REPLY: i32 = 2011;
     pub const COMPRESSED: i32 = 2012;
@@ -40,27 +40,27 @@ pub mod op {
 pub mod flag {
     /// The message ends with a CRC-32C.
     pub const CHECKSUM_PRESENT: u32 = 1;
-    /// No answer is expected, or another answer follows.
+    /// No reply is expected, or another reply follows.
     pub const MORE_TO_COME: u32 = 2;
-    /// The bits that a reader must know: all but the two above are not assigned.
+    /// The bits that a reader must know. Except for the two above they are not assigned.
     pub const REQUIRED: u32 = 0xffff;
 }
 
-/// What every message begins with.
+/// The header of every message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// Of the whole message.
+    /// Length of the complete message in bytes.
     pub length: usize,
-    /// The sender's number for it.
+    /// The id of the message, chosen by the sender.
     pub id: i32,
-    /// The number of the message that it answers.
+    /// The id of the message to which it replies.
     pub to: i32,
     /// See [`op`].
     pub op: i32,
 }
 
 impl Header {
-    /// The header at the start of `data`; `None` when too short, or when none of MongoDB could be so.
+    /// Parses the header at the start of `data`; `None` if it is too short or not one of MongoDB.
     pub fn read(data: &[u8]) -> Option<Self> {
         let mut r = Reader::new(data);
         let (length, id, to, op) = (r.u32_le()?, r.i32_le()?, r.i32_le()?, r.i32_le()?);
@@ -69,7 +69,7 @@ impl Header {
         known.then_some(Self { length, id, to, op })
     }
 
-    /// Whether more bytes could make a header of `data`, which is too short for one.
+    /// Whether `data`, which is too short, may be the beginning of a header.
     pub fn possible(data: &[u8]) -> bool {
         data.len() < HEADER && data.get(3).is_none_or(|&most| usize::from(most) <= LONGEST >> 24)
     }
@@ -90,37 +90,37 @@ pub enum Message<'a> {
     Msg(Msg<'a>),
     /// OP_QUERY
     Query {
-        /// Bit 6 asks for all answers at once.
+        /// Bit 6 requests all replies at once.
         flags: u32,
         /// `database.collection`
         name: &'a [u8],
-        /// Documents to leave out.
+        /// Number of documents to skip.
         skip: i32,
-        /// Documents wanted.
+        /// Number of documents to return.
         number: i32,
-        /// What is asked.
+        /// The query.
         document: &'a RawDocument,
-        /// Which fields are wanted.
+        /// The fields to return.
         fields: Option<&'a RawDocument>,
     },
     /// OP_REPLY
     Reply {
-        /// To ask for more.
+        /// The id of the cursor for further documents.
         cursor: i64,
-        /// Where in the result this answer begins.
+        /// The position of this reply in the result.
         from: i32,
-        /// Documents in this answer.
+        /// Number of documents in this reply.
         number: i32,
-        /// One after the other, see [`documents`].
+        /// The documents, see [`documents`].
         documents: &'a [u8],
     },
     /// OP_GET_MORE
     GetMore {
         /// `database.collection`
         name: &'a [u8],
-        /// Documents wanted.
+        /// Number of documents to return.
         number: i32,
-        /// Of the answer before.
+        /// The cursor of the previous reply.
         cursor: i64,
     },
     /// OP_INSERT
@@ -132,21 +132,21 @@ pub enum Message<'a> {
     Update {
         /// `database.collection`
         name: &'a [u8],
-        /// Which documents.
+        /// The selector.
         selector: &'a RawDocument,
-        /// What is to become of them.
+        /// The update.
         update: &'a RawDocument,
     },
     /// OP_DELETE
     Delete {
         /// `database.collection`
         name: &'a [u8],
-        /// Which documents.
+        /// The selector.
         selector: &'a RawDocument,
     },
     /// OP_KILL_CURSORS
     KillCursors,
-    /// The OP_MSG of old, a text.
+    /// The legacy OP_MSG, a text.
     OldMsg(&'a [u8]),
     /// Known, but not reported.
     Other,
@@ -157,16 +157,16 @@ pub enum Message<'a> {
 pub struct Msg<'a> {
     /// See [`flag`].
     pub flags: u32,
-    /// The command, or the answer.
+    /// The command or the reply.
     pub body: &'a RawDocument,
-    /// Documents that belong into the body under their name.
+    /// Document sequences, which belong to the body under their name.
     pub sequences: Sequences<'a>,
 }
 
-/// Names of arrays, and the documents in them, see [`documents`].
+/// The names of arrays and the documents in them, see [`documents`].
 pub type Sequences<'a> = SmallVec<[(&'a str, &'a [u8]); 2]>;
 
-/// Reads what comes after the header; `None` when it is malformed.
+/// Parses what follows the header; `None` if it is malformed.
 pub fn message(op: i32, data: &[u8]) -> Option<Message<'_>> {
     let mut r = Reader::new(data);
     Some(match op {
@@ -213,7 +213,7 @@ fn msg(data: &[u8]) -> Option<Msg<'_>> {
     if flags & flag::REQUIRED & !(flag::CHECKSUM_PRESENT | flag::MORE_TO_COME) != 0 {
         return None;
     }
-    // The checksum is taken for right: TCP has one, and a capture may be cut.
+    // The checksum is not verified: TCP has one, and a capture may be cut.
     let end = if flags & flag::CHECKSUM_PRESENT == 0 { 0 } else { 4 };
     let mut r = Reader::new(r.rest().get(..r.remaining().checked_sub(end)?)?);
     let (mut body, mut sequences) = (None, Sequences::new());
@@ -230,7 +230,7 @@ fn msg(data: &[u8]) -> Option<Msg<'_>> {
                     sequences.push((name, documents));
                 }
             }
-            // A token, for servers among themselves.
+            // A token that servers use among themselves.
             Some(2) => drop(document(&mut r)?),
             Some(_) => return None,
         }
@@ -244,8 +244,8 @@ fn document<'a>(r: &mut Reader<'a>) -> Option<&'a RawDocument> {
     RawDocument::from_bytes(r.take(usize::try_from(length).ok()?)?).ok()
 }
 
-/// The documents that lie one after the other in `data`, up to the first that is malformed. Each takes five bytes of the input at
-/// the least, so that the input bounds them.
+/// The documents in `data`, up to the first malformed one. Each takes at least five bytes, so the input bounds their
+/// number.
 pub fn documents(data: &[u8]) -> impl Iterator<Item = &RawDocument> {
     let mut r = Reader::new(data);
     std::iter::from_fn(move || document(&mut r))

@@ -1,5 +1,6 @@
-//! Follows the server's packets from the first to the last of one answer, which says itself what belongs to it: results, their
-//! columns and rows, with or without EOF packets, several results in a row. Pure; it does not know the connection.
+//! Parses the server's packets of one response, from the first to the last: results with their columns and rows, with
+//! or without EOF packets, several results in a row. The packets themselves show what belongs to the response.
+//! Independent of the connection.
 
 use super::{
     columns::{Columns, LONGEST_TABLES},
@@ -11,42 +12,42 @@ use crate::{
     time::Timestamp,
 };
 
-/// The longest error that is read; servers send 512 characters at the most.
+/// Longest error in bytes that is parsed; servers send at most 512 characters.
 const LONGEST_ERROR: usize = 4 << 10;
-/// The longest definition of a column: six names of 64 characters, and a default value (FIELD_LIST).
+/// Longest definition of a column in bytes: six names of 64 characters, and a default value (FIELD_LIST).
 const LONGEST_COLUMN: usize = 64 << 10;
-/// What of a row is looked at, whatever the options say.
+/// Most bytes of a row that are parsed, whatever the options say.
 const LONGEST_ROW: usize = 1 << 20;
-/// What of all rows is kept, whatever the options say: documents beyond this are of no use.
+/// Most bytes of all rows that are kept, whatever the options say: larger documents are not useful.
 const LONGEST_CSV: usize = 10 << 20;
-/// Columns of a result. MySQL and MariaDB allow 4096.
+/// Most columns of a result. MySQL and MariaDB allow 4096.
 const MOST_COLUMNS: u64 = 0xffff;
 
-/// What the client asked for, as far as the form of the answer depends on it.
+/// The kind of the response, which depends on the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask {
     /// Results with rows as text.
     Text,
     /// Results with rows in binary form.
     Binary,
-    /// A statement.
+    /// A prepared statement.
     Prepare,
     /// Definitions of columns.
     FieldList,
-    /// Rows alone.
+    /// Only rows.
     Fetch,
-    /// One packet, whatever it says.
+    /// A single packet.
     One,
     /// A login.
     ChangeUser,
 }
 
-/// What the two sides agreed on, as far as it is known.
+/// What client and server have negotiated, as far as it is known.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Agreed {
-    /// See [`caps`]; `None` on a connection that was joined late.
+    /// See [`caps`]; `None` if the start of the connection was not captured.
     pub caps: Option<u64>,
-    /// Whether EOF packets are left out: from `caps`, or seen.
+    /// Whether EOF packets are left out: known from `caps` or from the packets.
     pub no_eof: Option<bool>,
 }
 
@@ -56,80 +57,81 @@ impl Agreed {
     }
 }
 
-/// What of rows is kept.
+/// Limits of the kept rows.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Rows.
+    /// Number of rows.
     pub rows: usize,
     /// Bytes of each row.
     pub row_length: usize,
-    /// Whether anything is.
+    /// Whether any are kept.
     pub show: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
-    /// A result begins.
+    /// The next packet begins a result.
     #[default]
     First,
-    /// So many definitions of columns are to come.
+    /// This number of column definitions follows.
     Columns(u64),
-    /// An EOF packet, or the first row.
+    /// An EOF packet or the first row follows.
     ColumnsEnd,
-    /// Rows, and then the end.
+    /// Rows follow, and then the end.
     Rows,
-    /// Of a statement: definitions of parameters and of columns, and an EOF packet after either, if there are any.
+    /// Of a prepared statement: definitions of parameters and of columns follow, each list with an EOF packet behind
+    /// it.
     Statement { params: u16, columns: u16, eof: bool },
-    /// The description of a statement is whole unless an EOF packet follows.
+    /// The description of a statement is complete unless an EOF packet follows.
     Settled,
     /// The client sends a file.
     File,
 }
 
-/// How an answer goes on.
+/// How a response continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// With another packet.
+    /// Another packet follows.
     Going,
-    /// It was the last one.
+    /// This was the last packet.
     Finished,
-    /// The server wants a file.
+    /// The server requests a file.
     File,
-    /// It is no such answer.
+    /// The packet does not belong to such a response.
     Malformed,
 }
 
-/// One answer.
+/// A response.
 #[derive(Debug, Default)]
 pub struct Answer {
     state: State,
-    /// Number of the next packet, where it is known.
+    /// Number of the next packet, if it is known.
     pub seq: Option<u8>,
-    /// Length of all packets.
+    /// Length of all packets in bytes.
     pub bytes: u64,
-    /// When its first byte was on the wire.
+    /// Time of its first byte.
     pub start: Timestamp,
-    /// Rows changed, in all results.
+    /// Affected rows of all results.
     pub affected: u64,
-    /// The last id that is not 0.
+    /// The last insert id that is not 0.
     pub insert_id: u64,
-    /// Rows of all results.
+    /// Number of rows of all results.
     pub rows: u64,
-    /// Columns of the first result that has any.
+    /// Number of columns of the first result that has any.
     pub fields: u64,
-    /// The error's number, and `STATE: TEXT`.
+    /// The number of the error, and `STATE: TEXT`.
     pub error: Option<(u16, Vec<u8>)>,
     /// The rows that are shown, and the names of their columns.
     pub csv: Vec<u8>,
     /// The tables of all results.
     pub tables: Vec<u8>,
-    /// The statement that was prepared.
+    /// The prepared statement.
     pub prepared: Option<wire::Prepared>,
-    /// Columns of the result at hand.
+    /// Columns of the current result.
     pub columns: Columns,
     shown: usize,
     scratch: Vec<u8>,
-    /// Part of it is missing in the capture.
+    /// Whether a part is missing in the capture.
     pub lost: bool,
 }
 
@@ -141,9 +143,9 @@ impl Held for Answer {
 }
 
 impl Answer {
-    /// Begins a new one, in the memory of the old one.
+    /// Starts a new response and reuses the memory of the old one.
     pub fn reset(&mut self, seq: Option<u8>) {
-        // One large answer must not hold its memory for the rest of a long connection.
+        // A large response must not hold its memory for the rest of a long connection.
         const SPARE: usize = 64 << 10;
         for spare in [&mut self.csv, &mut self.tables, &mut self.scratch] {
             spare.clear();
@@ -155,29 +157,29 @@ impl Answer {
         *self = Self { seq, csv, tables, scratch, columns, ..Self::default() };
     }
 
-    /// Whether a packet of it was seen.
+    /// Whether one of its packets was captured.
     pub fn begun(&self) -> bool {
         self.bytes > 0
     }
 
-    /// Whether columns or rows were being read.
+    /// Whether it is among columns or rows.
     pub fn within_result(&self) -> bool {
         matches!(self.state, State::Columns(_) | State::ColumnsEnd | State::Rows)
     }
 
-    /// Whether it is whole unless an EOF packet follows.
+    /// Whether it is complete unless an EOF packet follows.
     pub fn is_settled(&self) -> bool {
         self.state == State::Settled
     }
 
-    /// How much of the payload of a packet has to be there; its first byte is known unless it is empty.
+    /// Number of bytes of a packet's payload that are needed; the first byte is known unless the payload is empty.
     pub fn wants(&self, header: Header, first: u8, limits: &Limits) -> usize {
         let len = header.len as usize;
         let most = match (self.state, first) {
             (_, 0xff) => LONGEST_ERROR,
             (State::Columns(_) | State::Statement { .. } | State::Settled, _) => LONGEST_COLUMN,
             (State::Rows | State::ColumnsEnd, 0..=0xfd) if self.shows(limits) => {
-                // A value of a byte that is shown takes nine at the most; the bitmap of NULLs comes on top.
+                // A shown byte takes at most nine bytes; the NULL bitmap is added.
                 limits.row_length.saturating_mul(10).saturating_add(64 + self.columns.kinds.len() / 8).min(LONGEST_ROW)
             }
             (State::Rows | State::ColumnsEnd, 0..=0xfd) => 0,
@@ -190,7 +192,7 @@ impl Answer {
         limits.show && self.shown < limits.rows && self.csv.len() < LONGEST_CSV
     }
 
-    /// Takes the next packet; of its payload there is what [`Answer::wants`] asked for.
+    /// Handles the next packet; its payload has the bytes that [`Answer::wants`] returned.
     pub fn packet(
         &mut self,
         ask: Ask,
@@ -276,7 +278,7 @@ impl Answer {
         }
     }
 
-    /// The number of columns, and where that was agreed whether they are described.
+    /// Handles the number of columns, and, if negotiated, whether they are described.
     fn result(&mut self, header: Header, payload: &[u8], known: Option<&Columns>, agreed: &Agreed, limits: &Limits) -> Option<Verdict> {
         let mut r = Reader::new(payload);
         let mut described = !agreed.has(caps::OPTIONAL_METADATA) || r.u8()? == 1;
@@ -334,7 +336,7 @@ impl Answer {
         }
     }
 
-    /// A row, or the end of rows, or the EOF packet before them.
+    /// Handles a row, the end of rows, or the EOF packet before them.
     fn row(&mut self, ask: Ask, header: Header, payload: &[u8], agreed: &mut Agreed, limits: &Limits) -> Option<Verdict> {
         // A row that begins with 0xfe has a value of 16 MiB or more.
         if payload.first() == Some(&0xfe) && header.len < wire::FULL {

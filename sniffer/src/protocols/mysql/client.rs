@@ -1,4 +1,4 @@
-//! The client's side of a connection: logins, commands, files.
+//! Handles the client's direction of a connection: logins, commands, files.
 
 use super::{
     answer::Ask,
@@ -13,7 +13,7 @@ use crate::{
     time::Timestamp,
 };
 
-/// A record of TLS with a handshake, respectively with data.
+/// The start of a TLS record with a handshake, and of one with data.
 const TLS: [&[u8]; 2] = [&[0x16, 3], &[0x17, 3, 3]];
 
 impl Connection {
@@ -62,7 +62,7 @@ impl Connection {
                     cx.count("tls");
                     return if rest.starts_with(TLS[0]) { Progress::HandOver { bytes: at as u64, to: "tls" } } else { Progress::Done };
                 }
-                // 20 bytes tell a command from most other things.
+                // 20 bytes distinguish a command from most other data.
                 let wanted = whole.min(HEADER + 20);
                 if header.seq <= 1 && rest.len() < wanted {
                     return need(wanted);
@@ -87,7 +87,7 @@ impl Connection {
                 self.phase = Phase::Commands;
                 self.position[0] = Position::Packet;
                 if !self.pending.is_empty() {
-                    // Commands may be missing between what waits and this one.
+                    // Commands between the waiting ones and this one may be missing.
                     cx.count("unmatched_requests");
                     self.lose_answers(cx);
                     self.position[0] = Position::after(header);
@@ -108,7 +108,7 @@ impl Connection {
             let time = when.at(at, cx);
             self.position[0] = Position::after(header);
             if matches!(first, command::BINLOG_DUMP | command::BINLOG_DUMP_GTID) {
-                return Progress::Done; // from here on it is the log of changes for a replica
+                return Progress::Done; // from here on the binary log for a replica is sent
             }
             self.search.found();
             self.command(header, payload, time, cx);
@@ -117,7 +117,7 @@ impl Connection {
         Progress::consumed(at)
     }
 
-    /// The client answers the greeting, or goes on with its login.
+    /// The client responds to the greeting, or continues its login.
     fn login(&mut self, offered: Option<u64>, header: Header, payload: &[u8], at: usize, cx: &mut Context<'_>) -> Option<Progress> {
         let wants = wire::login(payload.get(..header.len as usize).unwrap_or(payload)).filter(|_| self.agreed.caps.is_none())?;
         if header.len == wire::TLS_REQUEST && wants & caps::SSL != 0 {
@@ -138,7 +138,7 @@ impl Connection {
         }
     }
 
-    /// The number that the first packet of the answer will have, where it is not the first command that waits.
+    /// The expected number of the first packet of the response, unless it is that of the first waiting command.
     fn expect(&mut self) {
         if !self.answer.begun() {
             self.answer.seq = self.pending.front().map(|c| c.seq.wrapping_add(1));
@@ -148,7 +148,7 @@ impl Connection {
     fn command(&mut self, header: Header, payload: &[u8], time: Timestamp, cx: &mut Context<'_>) {
         self.settle(cx);
         if self.pending.is_empty() && self.position[1] == Position::Lost {
-            // The client waited for the end of what was lost before it asks again.
+            // The client waited for the end of the lost response before this command.
             self.position[1] = Position::Packet;
             if let Some(sides) = &mut self.packed {
                 sides[1] = Side::default();
@@ -193,7 +193,7 @@ impl Connection {
             _ => silent(Ask::One),
         };
         new.seq = header.seq;
-        // Its answer came before it did, as the one nobody waited for; or the next answer may be another's.
+        // The response arrived before the command, without one; or the next response may belong to another command.
         let (doubt, unpaired) = self.doubt.command(time, self.pending.is_empty());
         self.doubt = doubt;
         if unpaired {
@@ -210,12 +210,12 @@ impl Connection {
         }
     }
 
-    /// Whether a statement is being prepared.
+    /// Whether a PREPARE is waiting.
     fn making(&self) -> bool {
         self.pending.iter().any(|c| c.kind == Kind::Prepare)
     }
 
-    /// An EXECUTE: what is asked is known from its statement, which may still be in the making.
+    /// Handles an EXECUTE: its query is known from the statement, which may still be waiting for its PREPARE.
     fn execute(&mut self, new: &mut Command, payload: &[u8]) {
         let making = self.making();
         let (time, timeout) = (new.time, self.plugin.options.statement_timeout);
@@ -226,7 +226,7 @@ impl Connection {
     }
 }
 
-/// How much of a packet of the login is looked at: as far as what the client can.
+/// Number of bytes of a login packet that are parsed: up to the client's capabilities.
 fn payload_of_login(header: Header) -> usize {
     (header.len as usize).min(wire::TLS_REQUEST as usize)
 }

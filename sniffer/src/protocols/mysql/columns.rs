@@ -1,23 +1,23 @@
-//! What is kept of the definitions of a result's columns. Pure.
+//! The kept parts of the column definitions of a result.
 
 use super::{csv, wire::Column};
 use crate::protocols::kit::held::Held;
 
-/// Names of the columns of a result.
+/// Most bytes of the column names of a result.
 const LONGEST_NAMES: usize = 256 << 10;
-/// Names of tables that are kept of an answer.
+/// Most bytes of table names that are kept of a response.
 pub const LONGEST_TABLES: usize = 4 << 10;
 
 /// The columns of a result.
 #[derive(Clone, Debug, Default)]
 pub struct Columns {
-    /// Their names as a line.
+    /// Their names as one line.
     pub names: Vec<u8>,
     /// `db.table`, each once.
     pub tables: Vec<u8>,
-    /// Type and whether unsigned.
+    /// Type, and whether it is unsigned.
     pub kinds: Vec<(u8, bool)>,
-    /// The last table, which the next column most often belongs to.
+    /// The last table, to which the next column most often belongs.
     last: (usize, usize),
 }
 
@@ -28,7 +28,7 @@ impl Held for Columns {
 }
 
 impl Columns {
-    /// Forgets them, but keeps their memory.
+    /// Clears them, but keeps their memory.
     pub fn clear(&mut self) {
         self.names.clear();
         self.tables.clear();

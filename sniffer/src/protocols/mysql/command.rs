@@ -1,4 +1,4 @@
-//! The client's commands while they wait for their answers, and the statements of a connection. Pure.
+//! The client's waiting commands, and the prepared statements of a connection.
 
 use super::{
     answer::Ask,
@@ -12,20 +12,20 @@ use crate::{
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-/// What of a command's text and parameters is kept. Documents beyond this are of no use.
+/// Most bytes of a command's text and parameters that are kept. Larger documents are not useful.
 pub const LONGEST: usize = 1 << 20;
-/// Statements of one connection that are remembered; servers allow some 16,000 for all of them together.
+/// Most remembered statements of one connection; servers allow about 16,000 for all connections together.
 const MOST_STATEMENTS: usize = 4096;
-/// Bytes of statements of one connection.
+/// Most bytes of statements of one connection.
 const MOST_HELD: usize = 4 << 20;
-/// Values sent ahead on one connection, for statements that were not executed yet.
+/// Most parameter values sent in advance on one connection, for statements that were not executed yet.
 const MOST_AHEAD: usize = 64;
-/// What of a value sent ahead is kept.
+/// Most bytes of such a value that are kept.
 const LONGEST_AHEAD: usize = 4 << 10;
-/// MariaDB's name for the statement that was prepared last.
+/// MariaDB's id for the statement that was prepared last.
 const LAST: u32 = u32::MAX;
 
-/// What a command is reported as.
+/// The kind of event of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A query.
@@ -34,41 +34,42 @@ pub enum Kind {
     Prepare,
     /// The execution of a statement.
     Execute,
-    /// Nothing: a ping, another database, …
+    /// None: a ping, a change of the database and so on.
     Silent,
 }
 
-/// A command that waits for its answer.
+/// A command that waits for its response.
 #[derive(Debug)]
 pub struct Command {
-    /// The form of its answer.
+    /// The kind of its response.
     pub ask: Ask,
-    /// What it is reported as.
+    /// The kind of its event.
     pub kind: Kind,
-    /// The text of a query or of a statement to prepare; the payload of an EXECUTE whose statement is still being prepared.
+    /// The text of a query or of a statement to prepare; the payload of an EXECUTE whose statement is still being
+    /// prepared.
     pub text: Vec<u8>,
-    /// The text of the statement that is executed.
+    /// The text of the executed statement.
     pub statement: Option<Arc<[u8]>>,
-    /// Columns of its rows, where they may be left out of the answer.
+    /// Columns of its rows, needed if the response leaves them out.
     pub columns: Option<Arc<Columns>>,
     /// Its parameters.
     pub params: List,
     /// The statement's id.
     pub id: u32,
-    /// MariaDB's BULK_EXECUTE.
+    /// Whether it is MariaDB's BULK_EXECUTE.
     pub bulk: bool,
     /// Its length on the wire.
     pub bytes: u64,
-    /// When its first byte was on the wire.
+    /// Time of its first byte.
     pub time: Timestamp,
     /// The number of its last packet.
     pub seq: u8,
-    /// Its time is over: it only keeps its place.
+    /// Whether its time-out has passed: it only keeps its position.
     pub late: bool,
 }
 
 impl Command {
-    /// A command without a text.
+    /// Makes a command without a text.
     pub fn new(ask: Ask, kind: Kind, bytes: u64, time: Timestamp) -> Self {
         Self {
             ask,
@@ -86,13 +87,13 @@ impl Command {
         }
     }
 
-    /// Its last packet has that number.
+    /// Notes the number of its last packet.
     pub fn following(self, seq: u8) -> Self {
         Self { seq, ..self }
     }
 }
 
-/// The statement is not counted: [`Statements`] does, and many commands may execute the same one.
+/// Does not count the statement: [`Statements`] does, and many commands may execute the same one.
 impl Held for Command {
     fn held(&self) -> usize {
         self.text.held() + self.params.held()
@@ -117,7 +118,7 @@ fn begins_with_word(text: &[u8]) -> bool {
     letters >= 3 && text.get(letters).is_some_and(|b| b.is_ascii_whitespace() || *b == b'(')
 }
 
-/// Whether `payload`, or as much of it as there is, may be a command of that length.
+/// Whether `payload`, or its captured part, may be a command of this length.
 pub fn plausible(len: u32, payload: &[u8]) -> bool {
     let Some((&first, rest)) = payload.split_first() else { return false };
     match first {
@@ -162,17 +163,17 @@ impl Held for Statement {
 #[derive(Debug, Default)]
 pub struct Statements {
     known: BTreeMap<u32, Statement>,
-    /// The sum of what they hold.
+    /// Bytes held by all of them.
     bytes: usize,
-    /// The one that was prepared last, where that is known.
+    /// The statement prepared last, if it is known.
     last: Option<u32>,
-    /// Values sent ahead: for which statement and parameter, and their beginnings.
+    /// Values sent in advance: statement, parameter, and the beginning of the value.
     ahead: Vec<(u32, u16, Vec<u8>)>,
     sweep: Timestamp,
 }
 
 impl Statements {
-    /// Remembers a statement until it was not used for `timeout`.
+    /// Remembers a statement until it is unused for `timeout`.
     pub fn insert(&mut self, prepared: wire::Prepared, sql: &[u8], columns: Option<Columns>, now: Timestamp, timeout: Duration) {
         if now >= self.sweep {
             self.sweep = now.after(timeout);
@@ -191,7 +192,7 @@ impl Statements {
         self.shrink();
     }
 
-    /// Ids go up: the first is the oldest.
+    /// Ids increase: the first is the oldest.
     fn shrink(&mut self) {
         while self.known.len() > MOST_STATEMENTS || self.bytes > MOST_HELD {
             let Some((_, old)) = self.known.pop_first() else { break };
@@ -199,8 +200,8 @@ impl Statements {
         }
     }
 
-    /// Tells `command` what it executes, and reads its parameters from `payload`, what stands behind the statement's id; whether the
-    /// statement is known and was used within `timeout`.
+    /// Adds to `command` the statement that it executes, and its parameters from `payload`, which follows the
+    /// statement's id. Returns whether the statement is known and was used within `timeout`.
     pub fn execute(&mut self, command: &mut Command, payload: &[u8], now: Timestamp, timeout: Duration) -> bool {
         let named = if command.id == LAST { self.last } else { Some(command.id) };
         let Some(id) = named else { return false };
@@ -220,17 +221,17 @@ impl Statements {
         true
     }
 
-    /// Whether none is remembered.
+    /// Whether no statement is remembered.
     pub fn is_empty(&self) -> bool {
         self.known.is_empty()
     }
 
-    /// Which statement was prepared last is not known any more.
+    /// Notes that the statement prepared last is unknown.
     pub fn forget_last(&mut self) {
         self.last = None;
     }
 
-    /// Commands may be missing: what they may have changed is forgotten.
+    /// Notes that commands may be missing, and drops what they may have changed.
     pub fn doubt(&mut self) {
         self.last = None;
         self.ahead.clear();
@@ -240,7 +241,7 @@ impl Statements {
         self.bytes = self.known.values().map(Statement::held).sum();
     }
 
-    /// The client closes one.
+    /// Removes a statement that the client closes.
     pub fn remove(&mut self, id: u32) {
         self.reset(id);
         self.forget(id);
@@ -252,13 +253,13 @@ impl Statements {
         }
     }
 
-    /// Forgets all.
+    /// Removes all statements.
     pub fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// The client sends (more of) a parameter's value before the EXECUTE: `payload` is what stands behind the command's byte.
-    /// `making`: the statement that was prepared last is not known yet.
+    /// Handles a part of a parameter's value sent before the EXECUTE: `payload` follows the command byte. `making`: the
+    /// statement prepared last is not known yet.
     pub fn send_ahead(&mut self, payload: &[u8], making: bool) {
         let mut r = Reader::new(payload);
         let (Some(id), Some(place)) = (r.u32_le(), r.u16_le()) else { return };
@@ -284,7 +285,7 @@ impl Statements {
         known + self.ahead.capacity() * size_of::<(u32, u16, Vec<u8>)>() + ahead
     }
 
-    /// The client takes back what it sent ahead.
+    /// Removes the values that the client has sent in advance.
     pub fn reset(&mut self, id: u32) {
         self.ahead.retain(|(of, ..)| *of != id);
     }

@@ -1,4 +1,4 @@
-//! A compressed connection: what is unpacked goes the way of what is not compressed.
+//! A compressed connection: the decompressed stream is handled in the same way as an uncompressed one.
 
 use super::{
     connection::{Connection, When},
@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Connection {
-    /// The compressed form: what is unpacked goes the way of what is not compressed.
+    /// Handles compressed data: decompresses it and handles the resulting stream.
     pub(super) fn unpack(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
         let mut at = 0;
         let mut piece = [0; packed::PIECE];
@@ -55,7 +55,7 @@ impl Connection {
         Progress::consumed(at)
     }
 
-    /// Takes a piece of the unpacked stream; what it comes to when that is the end.
+    /// Handles a piece of the decompressed stream; returns the progress if it ends the connection.
     fn unpacked(&mut self, dir: Direction, mut plain: &[u8], time: Timestamp, cx: &mut Context<'_>) -> Option<Progress> {
         let side = &mut self.packed.as_mut()?[dir.index()];
         let unwanted = usize::try_from(side.skip).unwrap_or(usize::MAX).min(plain.len());

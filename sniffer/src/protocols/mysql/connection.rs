@@ -1,5 +1,5 @@
-//! One connection: what waits for its answer, and what either side agreed on. What the client says is in `client`, what the server
-//! answers in `server`.
+//! One connection: the waiting commands, and what both sides have negotiated. `client` handles the client's direction,
+//! `server` the server's.
 
 use super::{
     Mysql,
@@ -25,17 +25,17 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Commands that wait for their answers on one connection; a pipeline of a few hundred is a long one.
+/// Most waiting commands of one connection; a pipeline of a few hundred is a long one.
 const MOST_PENDING: usize = 4096;
-/// Bytes that they keep.
+/// Most bytes that they hold.
 const MOST_HELD: usize = 8 << 20;
 
-/// When packets of the data at hand were on the wire.
+/// The times of the packets in the current data.
 #[derive(Clone, Copy)]
 pub enum When {
-    /// The context knows.
+    /// Known from the context.
     Plain,
-    /// Those that begin before the place at the first time, the others at the second.
+    /// Packets that begin before the position have the first time, the others the second.
     Unpacked(usize, Timestamp, Timestamp),
 }
 
@@ -59,9 +59,9 @@ pub struct Connection {
     pub(super) plugin: Arc<Mysql>,
     pub(super) phase: Phase,
     pub(super) agreed: Agreed,
-    /// Commands that wait for their answers, the oldest first.
+    /// The waiting commands, the oldest first.
     pub(super) pending: Backlog<Command>,
-    /// The answer to the first of them.
+    /// The response to the first of them.
     pub(super) answer: Answer,
     pub(super) statements: Statements,
     /// By direction.
@@ -69,10 +69,10 @@ pub struct Connection {
     pub(super) doubt: Doubt,
     /// The search for the next command.
     pub(super) search: Resync,
-    /// The connection is compressed.
+    /// Set if the connection is compressed.
     pub(super) packed: Option<Box<[Side; 2]>>,
     pub(super) scratch: Vec<u8>,
-    /// The memory of the last query, for the next one.
+    /// The buffer of the last query, for reuse.
     pub(super) spare: Vec<u8>,
 }
 
@@ -91,7 +91,7 @@ impl StreamParser for Connection {
             dir
         };
         let progress = self.packets(dir, data, When::Plain, cx);
-        // Joined late, and seen to be compressed only now.
+        // The capture began later, and compression is detected only now.
         if self.packed.is_some() && dir == Direction::ToServer && matches!(progress, Progress::Consumed { bytes: 0, .. }) {
             return self.unpack(dir, data, cx);
         }
@@ -121,7 +121,7 @@ impl StreamParser for Connection {
     }
 
     fn on_close(&mut self, dir: Direction, why: Close, cx: &mut Context<'_>) {
-        // With the server's last byte the last answer was there.
+        // After the server's last byte there is no further response.
         if dir == Direction::ToClient {
             self.settle(cx);
             if self.answer.within_result() {
@@ -147,7 +147,7 @@ impl StreamParser for Connection {
             cx.count("unmatched_requests");
         }
         if began == 0 && self.pending.iter().all(|c| c.late) {
-            // The next command begins anew, whether or not these are answered.
+            // The next command starts anew, whether or not these get a response.
             while self.pending.pop().is_some() {}
             self.position[1] = Position::Lost;
         }
@@ -164,7 +164,8 @@ impl StreamParser for Connection {
     }
 }
 
-/// Whether a connection that was joined in its middle was taken the wrong way round: clients do not greet, servers do not ask.
+/// Whether client and server were confused after a start in the middle of a connection: clients send no greeting,
+/// servers no commands.
 fn wrong_way(dir: Direction, data: &[u8]) -> bool {
     let (Some(header), Some(payload)) = (Header::read(data), data.get(wire::HEADER..)) else { return false };
     match (dir, header.seq, payload.first()) {
@@ -177,7 +178,7 @@ fn wrong_way(dir: Direction, data: &[u8]) -> bool {
 }
 
 impl Connection {
-    /// A connection of which nothing was seen yet.
+    /// Makes the parser of a new connection.
     pub fn new(plugin: Arc<Mysql>) -> Self {
         let limits = Limits { items: MOST_PENDING, bytes: MOST_HELD, timeout: plugin.common.transaction_timeout };
         Self {
@@ -203,7 +204,7 @@ impl Connection {
         }
     }
 
-    /// The client sent `len` bytes that begin with nothing known: they are passed over.
+    /// Skips `len` bytes of the client that begin with nothing known.
     pub(super) fn pass_over(&mut self, len: usize) -> Progress {
         match self.search.passed(len) {
             Recovery::Resume => Progress::consumed(len),
@@ -211,14 +212,14 @@ impl Connection {
         }
     }
 
-    /// The answer at hand is whole: reports it.
+    /// Handles the end of the current response: reports it.
     pub(super) fn finish(&mut self, failed: bool, cx: &mut Context<'_>) {
         self.doubt = self.doubt.paired();
         let Some(command) = self.pending.pop() else { return };
         if let Some(prepared) =
             self.answer.prepared.filter(|_| command.kind == Kind::Prepare && !command.late && self.answer.error.is_none())
         {
-            // Columns are only asked for again where they may be left out.
+            // Columns are only needed again if the server may leave them out.
             let cached = self.agreed.caps.is_none_or(|caps| caps & wire::caps::CACHE_METADATA != 0);
             let columns = (cached && prepared.columns > 0).then(|| std::mem::take(&mut self.answer.columns));
             self.statements.insert(prepared, &command.text, columns, cx.now(), self.plugin.options.statement_timeout);
@@ -244,7 +245,7 @@ impl Connection {
         self.answer.reset(next);
     }
 
-    /// The next command may execute a statement that was still being prepared when it was sent.
+    /// The next command may execute a statement that was still being prepared when the command was sent.
     fn resolve(&mut self, now: Timestamp) {
         let unresolved = |c: &Command| c.kind == Kind::Execute && c.statement.is_none() && !c.text.is_empty();
         let Some(mut command) = self.pending.front_mut().filter(|c| unresolved(c)) else { return };
@@ -252,14 +253,14 @@ impl Connection {
         self.statements.execute(&mut command, &payload, now, self.plugin.options.statement_timeout);
     }
 
-    /// What may have been whole was whole.
+    /// A response that may have been complete was complete.
     pub(super) fn settle(&mut self, cx: &mut Context<'_>) {
         if self.answer.is_settled() {
             self.finish(false, cx);
         }
     }
 
-    /// Which answer belongs to which command is not known any more.
+    /// Notes that the pairing of responses with commands is unknown.
     pub(super) fn forget(&mut self, cx: &mut Context<'_>) {
         while let Some(command) = self.pending.pop() {
             if command.kind == Kind::Prepare {
@@ -272,7 +273,7 @@ impl Connection {
         self.answer.reset(None);
     }
 
-    /// The same, and where the next answer begins is not known either.
+    /// The same, and the start of the next response is unknown too.
     pub(super) fn lose_answers(&mut self, cx: &mut Context<'_>) {
         self.forget(cx);
         self.position[1] = Position::Lost;

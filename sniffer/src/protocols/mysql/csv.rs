@@ -1,4 +1,4 @@
-//! Rows as comma-separated lines, as Packetbeat writes them into `response`. Pure.
+//! Writes rows as comma-separated lines, as Packetbeat does in `response`.
 
 /// Appends a line of column names, each of which was appended with [`name`].
 pub fn name(line: &mut Vec<u8>, name: &[u8]) {
@@ -8,7 +8,9 @@ pub fn name(line: &mut Vec<u8>, name: &[u8]) {
     field(line, name, false);
 }
 
-/// Appends a value of a row; line breaks become the two characters that stand for them in source code.
+/// Appends a value of a row; line breaks are written as two characters (`
+///
+/// `).
 pub fn value(line: &mut Vec<u8>, value: &[u8], first: bool) {
     if !first {
         line.push(b',');

@@ -1,4 +1,4 @@
-//! A command and its answer as a document.
+//! Reports a command and its response as a document.
 
 use super::{
     answer::Answer,
@@ -37,7 +37,7 @@ fn texts<S: Serializer>(list: &List, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(list.iter().map(Text))
 }
 
-/// Reports a command and its answer; `failed` when the connection broke in the middle of it.
+/// Reports a command and its response; `failed`: the connection ended in the middle of it.
 pub fn emit(command: &Command, answer: &Answer, failed: bool, common: &Common, method: &mut Vec<u8>, cx: &mut Context<'_>) {
     let sql: &[u8] = match (&command.statement, command.kind) {
         (Some(sql), _) => sql,
@@ -81,7 +81,7 @@ pub fn emit(command: &Command, answer: &Answer, failed: bool, common: &Common, m
         notes: &notes,
         ..Head::new("mysql")
     };
-    // As Packetbeat: what does not fit a signed number of 64 bits loses its top bit.
+    // As in Packetbeat, the highest bit of numbers that do not fit 64 signed bits is cleared.
     let signed = |n: u64| n & (u64::MAX >> 1);
     let mysql = Fields {
         affected_rows: signed(answer.affected),

@@ -1,6 +1,6 @@
-//! MySQL and MariaDB: queries and prepared statements with their answers, compressed or not, pipelined or not. What a connection
-//! agreed on is read from its beginning and else seen from what is sent. Not reported: logins, pings and the like, which are
-//! understood; what a replica or a cursor is sent; anything inside TLS, which is handed over.
+//! MySQL and MariaDB: queries and prepared statements with their responses, compressed or not, pipelined or not. The
+//! negotiated capabilities are taken from the handshake, or otherwise from the packets. Not reported: logins, pings and
+//! similar commands, data for replicas and cursors. TLS is handed over to its parser.
 //!
 //! "Client/Server Protocol" of MySQL's source documentation; "Client/Server Protocol" of MariaDB's knowledge base.
 
@@ -49,9 +49,9 @@ pub const PROTOCOL: Protocol = Protocol {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 struct Options {
-    /// Rows in `response`.
+    /// Number of rows in `response`.
     max_rows: usize,
-    /// Bytes of each of them.
+    /// Number of bytes of each of them.
     max_row_length: usize,
     /// How long an unused prepared statement is remembered, in packet time.
     #[serde(with = "config::duration")]
@@ -76,7 +76,7 @@ fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
     Ok(Box::new(Shared::new(Mysql { common, options, limits }, Connection::new)))
 }
 
-/// A greeting, an answer to one, or a query that is whole: nothing else is proof enough.
+/// Recognises a greeting, a response to one, or a complete query. Other packets are not sufficient evidence.
 fn probe(dir: Direction, data: &[u8]) -> Probe {
     let Some(header) = Header::read(data) else { return Probe::More(4) };
     let payload = data.get(wire::HEADER..).unwrap_or_default();

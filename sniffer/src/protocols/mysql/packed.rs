@@ -1,8 +1,8 @@
-//! The compressed form of a connection: packets in packets, each of which holds a piece of the stream, compressed with zlib or
-//! zstd or as it is. Unpacked piece by piece, so that no packet is ever held whole.
+//! The compressed form of a connection: packets that each contain a piece of the stream, compressed with zlib or zstd,
+//! or uncompressed. Decompressed incrementally, so that no packet is buffered.
 //!
-//! "Compressed Packet" of MySQL's source documentation. Which of the two compresses is seen from the first byte, so it does not
-//! have to be known. flate2 and zstd are the usual libraries for these formats.
+//! "Compressed Packet" of MySQL's source documentation. The algorithm is recognised from the first byte, so it need not
+//! be known. flate2 and zstd are the usual libraries for these formats.
 
 use super::wire::{Header, command};
 use crate::{
@@ -12,18 +12,18 @@ use crate::{
 use flate2::{Decompress, FlushDecompress, Status};
 use zstd::stream::raw::{DParameter, Decoder as Zstd, InBuffer, Operation, OutBuffer};
 
-/// Length, number, and length before compression.
+/// Length of the header in bytes: length, number, and length before compression.
 pub const HEADER: usize = 7;
-/// Bytes that are unpacked at a time.
+/// Number of bytes that are decompressed at a time.
 pub const PIECE: usize = 16 << 10;
-/// Memory that a sender may ask of the zstd decoder, as a power of two; packets have 16 MiB at the most.
+/// Most memory that a sender can make the zstd decoder use, as a power of two; packets have at most 16 MiB.
 const WINDOW: u32 = 24;
-/// What a decoder allocates, about: zlib's state with its window, zstd's state without.
+/// Approximate memory of a decoder in bytes: zlib's state with its window, zstd's state without.
 const ZLIB_STATE: usize = 48 << 10;
 const ZSTD_STATE: usize = 256 << 10;
 
 enum Decoder {
-    /// The first byte of the payload tells.
+    /// The algorithm is determined by the first byte of the payload.
     Unknown,
     Stored,
     Zlib(Box<Decompress>),
@@ -33,19 +33,19 @@ enum Decoder {
 /// One direction.
 pub struct Side {
     decoder: Decoder,
-    /// Bytes of the payload still to come.
+    /// Number of remaining bytes of the payload.
     pub left: u32,
-    /// Bytes it may still become.
+    /// Number of bytes that these may still become.
     room: u32,
-    /// Bytes that the packet becomes in all.
+    /// Length of the decompressed packet.
     size: u32,
-    /// What was unpacked and not yet consumed.
+    /// Decompressed bytes that were not consumed.
     pub kept: Vec<u8>,
-    /// When its first byte was on the wire.
+    /// Time of their first byte.
     pub since: Timestamp,
-    /// Unpacked bytes still to come that nobody wants.
+    /// Number of further decompressed bytes that are skipped.
     pub skip: u64,
-    /// Unpacked bytes beyond what is kept that are needed.
+    /// Number of further decompressed bytes that are needed.
     pub need: usize,
 }
 
@@ -55,7 +55,7 @@ impl Default for Side {
     }
 }
 
-/// The decoders do not tell what they allocate: it is estimated.
+/// The memory of the decoders is estimated, because they do not report it.
 impl Held for Side {
     fn held(&self) -> usize {
         let decoder = match self.decoder {
@@ -68,7 +68,7 @@ impl Held for Side {
 }
 
 impl Side {
-    /// A packet begins; `None` when there is too little of it.
+    /// Starts a packet; `None` if there are too few bytes.
     pub fn begin(&mut self, data: &[u8]) -> Option<()> {
         let mut r = Reader::new(data);
         let (len, _seq, before) = (r.u24_le()?, r.u8()?, r.u24_le()?);
@@ -81,8 +81,8 @@ impl Side {
         Some(())
     }
 
-    /// Unpacks from `data`, which lies in the packet: how much of it was taken, and how much was written to `out`. `None` when it
-    /// is nothing that can be unpacked.
+    /// Decompresses `data`, which belongs to the packet: returns how much was consumed, and how much was written to
+    /// `out`. `None` if it cannot be decompressed.
     pub fn unpack(&mut self, data: &[u8], out: &mut [u8; PIECE]) -> Option<(usize, usize)> {
         let most = (self.room as usize).min(PIECE);
         if matches!(self.decoder, Decoder::Unknown) {
@@ -103,7 +103,7 @@ impl Side {
                 out.get_mut(..n)?.copy_from_slice(data.get(..n)?);
                 (n, n)
             }
-            // What stands behind the end of what was compressed is nothing.
+            // Data behind the end of the compressed stream is ignored.
             _ if most == 0 => (data.len(), 0),
             Decoder::Zlib(zlib) => {
                 let before = (zlib.total_in(), zlib.total_out());
@@ -120,11 +120,11 @@ impl Side {
         };
         self.left = self.left.checked_sub(u32::try_from(taken).ok()?)?;
         self.room -= written as u32;
-        // Whoever gives nothing and takes nothing would be asked for ever.
+        // A decoder that neither consumes nor produces bytes would loop forever.
         (taken > 0 || written > 0 || data.is_empty()).then_some((taken, written))
     }
 
-    /// The end of a packet: the decoder's memory is not kept for the time between packets.
+    /// At the end of a packet the decoder's memory is freed.
     pub fn end(&mut self) {
         if self.left == 0 {
             self.decoder = Decoder::Stored;
@@ -132,7 +132,7 @@ impl Side {
     }
 }
 
-/// Whether `data` begins with a compressed packet that begins with a command: `None` when it is too short to tell.
+/// Whether `data` begins with a compressed packet that begins with a command; `None` if it is too short.
 pub fn plausible(data: &[u8]) -> Option<bool> {
     let mut r = Reader::new(data);
     let (len, seq, before) = (r.u24_le()?, r.u8()?, r.u24_le()?);
@@ -145,7 +145,7 @@ pub fn plausible(data: &[u8]) -> Option<bool> {
             let first = *r.rest().get(4)?;
             inner.seq == 0 && inner.len + 4 <= len && (1..=command::LAST).contains(&first)
         }
-        // Commands of less than 50 bytes are not worth compressing.
+        // Commands of less than 50 bytes are sent uncompressed.
         before => matches!(*r.rest().first()?, 0x28 | 0x78) && before >= 50 && before > len,
     })
 }

@@ -1,4 +1,4 @@
-//! Rows of a result as lines of text. Pure.
+//! Writes rows of a result as lines of text.
 
 use super::{
     csv,
@@ -28,7 +28,8 @@ pub fn text(payload: &[u8], mut room: usize, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// Writes a row of binary values, at most `room` bytes of their text. `kinds`: type of each column, and whether it is unsigned.
+/// Writes a row of binary values, at most `room` bytes of their text. `kinds`: the type of each column, and whether it
+/// is unsigned.
 pub fn binary(payload: &[u8], mut room: usize, kinds: &[(u8, bool)], scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
     let mut r = Reader::new(payload);
     let count = kinds.len();
@@ -42,7 +43,7 @@ pub fn binary(payload: &[u8], mut room: usize, kinds: &[(u8, bool)], scratch: &m
         if nulls.get(bit / 8).is_some_and(|b| b >> (bit % 8) & 1 == 1) {
             scratch.extend_from_slice(b"NULL");
         } else if values::value(&mut r, kind, unsigned, Style::Text, scratch).is_none() {
-            // Only its beginning is here.
+            // Only the beginning of the row is there.
             let mut cut = r;
             let _ = wire::lenenc(&mut cut);
             scratch.extend_from_slice(cut.rest());

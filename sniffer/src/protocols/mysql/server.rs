@@ -1,4 +1,4 @@
-//! The server's side of a connection: the greeting, and answers.
+//! Handles the server's direction of a connection: the greeting, and responses.
 
 use super::{
     answer::Verdict,
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::protocols::{Context, Progress};
 
-/// A greeting is a version, a few numbers and a name.
+/// Most bytes of a greeting: a version, a few numbers and a name.
 const LONGEST_GREETING: u32 = 1024;
 
 impl Connection {
@@ -50,7 +50,7 @@ impl Connection {
                     self.position = [Position::Packet; 2];
                 }
                 Phase::Login { .. } => {
-                    // Anything else is part of the login.
+                    // Other packets are part of the login.
                     if matches!(first, 0 | 0xff) {
                         self.phase = Phase::Commands;
                         if first == 0 && self.agreed.caps.is_some_and(|c| c & (caps::COMPRESS | caps::ZSTD) != 0) {
@@ -73,10 +73,10 @@ impl Connection {
         Progress::consumed(at)
     }
 
-    /// A packet of an answer, which `rest` begins with; what it comes to when it is not there in full.
+    /// Handles a packet of a response, with which `rest` begins; returns the progress if it is incomplete.
     fn answer(&mut self, header: Header, rest: &[u8], at: usize, when: When, cx: &mut Context<'_>) -> Option<Progress> {
         let time = when.at(at, cx);
-        // Another answer begins: what may have been whole was whole.
+        // Another response begins, so the previous one was complete.
         if self.answer.is_settled() && (self.answer.seq != Some(header.seq) || header.len != 5) {
             self.settle(cx);
         }

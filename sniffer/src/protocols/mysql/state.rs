@@ -1,66 +1,66 @@
-//! How far a connection is: three state machines that each packet moves on. Pure.
+//! Three state machines of a connection, which each packet advances.
 
 use super::wire::{self, Header};
 use crate::time::Timestamp;
 
-/// How far the connection is.
+/// The phase of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Nothing of it was understood yet.
+    /// Nothing was parsed yet.
     Unknown,
-    /// The same, and the server was heard: its greeting can no longer come.
+    /// Nothing was parsed yet, but the server has sent data, so no greeting will follow.
     Joined,
-    /// The server greeted with these capabilities, or the client answered a greeting that was not seen.
+    /// The server sent a greeting with these capabilities, or the client responded to one that was not captured.
     Login { offered: Option<u64> },
-    /// Commands and answers.
+    /// Commands and responses.
     Commands,
 }
 
 impl Phase {
-    /// Whether nothing was understood yet.
+    /// Whether nothing was parsed yet.
     pub fn is_unknown(self) -> bool {
         matches!(self, Self::Unknown | Self::Joined)
     }
 }
 
-/// What the next byte of a direction is.
+/// The meaning of the next byte of a direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Position {
-    /// Not known.
+    /// Unknown.
     Lost,
-    /// The first of a packet.
+    /// The first byte of a packet.
     Packet,
-    /// The first of a packet that continues the one before it.
+    /// The first byte of a packet that continues the previous one.
     Continuation,
-    /// The first of a packet with a part of a file that the client sends.
+    /// The first byte of a packet with a part of a file that the client sends.
     File,
 }
 
 impl Position {
-    /// What comes after a packet: one of full length is continued by the next.
+    /// The state behind a packet: the next packet continues one of maximum length.
     pub fn after(header: Header) -> Self {
         if header.len == wire::FULL { Self::Continuation } else { Self::Packet }
     }
 
-    /// What comes after a packet of a file, which an empty one ends.
+    /// The state behind a packet of a file, which an empty packet ends.
     pub fn after_file(header: Header) -> Self {
         if header.len > 0 { Self::File } else { Self::Packet }
     }
 
-    /// The server asks for a file. Where the client's packets begin must be known for that.
+    /// The server requests a file. This needs a known start of the client's packets.
     pub fn file_wanted(self) -> Self {
         if self == Self::Lost { Self::Lost } else { Self::File }
     }
 }
 
-/// Whether the next answer may belong to another command than the next one that is seen.
+/// Whether the next response may belong to another command than the next captured one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doubt {
     /// It does not.
     None,
-    /// An answer came at that time that nobody waited for: its command may be seen after it.
+    /// A response without a command arrived at this time: its command may arrive after it.
     Answered(Timestamp),
-    /// Bytes of the client are missing (a gap), and no packet of the server has been seen since the gap.
+    /// Bytes of the client are missing (a gap), and no packet of the server was captured since.
     CommandMissing,
 }
 
@@ -73,7 +73,7 @@ impl Doubt {
         }
     }
 
-    /// An answer to a command that was seen is whole.
+    /// A response to a captured command is complete.
     pub fn paired(self) -> Self {
         match self {
             Self::CommandMissing => Self::None,
@@ -81,7 +81,8 @@ impl Doubt {
         }
     }
 
-    /// A command that was sent at `time`; `first`: no other waits. Returns the next state, and whether its answer cannot be told.
+    /// A command was sent at `time`; `first`: no other waits. Returns the next state, and whether its response is
+    /// unknown.
     pub fn command(self, time: Timestamp, first: bool) -> (Self, bool) {
         match self {
             Self::None => (self, false),

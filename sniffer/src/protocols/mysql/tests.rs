@@ -6,12 +6,12 @@ use crate::protocols::{
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// What one connection's sides said in turn.
+/// The data of one connection in order, with directions.
 type Pieces = Vec<(Direction, Vec<u8>)>;
 
 const SHOW: &str = "{send_request: true, send_response: true}";
 
-/// The TCP payloads of a capture, connection by connection: who sent what, in the order of the file.
+/// The TCP payloads in a capture, by connection, in the order of the file.
 fn connections(capture: &Path) -> Vec<Pieces> {
     let data = std::fs::read(capture).unwrap();
     let number = |at: usize| u32::from_le_bytes(data[at..at + 4].try_into().unwrap()) as usize;
@@ -113,7 +113,7 @@ fn every_cut_of_what_was_recorded() {
     for name in CAPTURES {
         for pieces in recorded(name) {
             let script: Vec<(Direction, &[u8])> = pieces.iter().map(|(dir, data)| (*dir, data.as_slice())).collect();
-            // The hostile cases are many: the login of each, and all of the one that has most.
+            // There are many hostile cases: only the login of each connection, and all of the largest one.
             let few = if *name == "mariadb_connector" { script.len().min(16) } else { script.len().min(5) };
             for script in script[..few].chunks(8) {
                 every_cut(&PROTOCOL, SHOW, script);
@@ -132,7 +132,7 @@ fn byte_by_byte_and_from_every_place() {
             if name.contains("tls") {
                 continue;
             }
-            // What is seen from the middle on is what was there, but for statements that were prepared before.
+            // The events of the rest are the same as without the cut, except for statements that were prepared before.
             for from in (0..pieces.len()).step_by(pieces.len() / 30 + 1) {
                 let got = briefs(&mut play(&pieces[from..]));
                 for event in got.iter().filter(|e| !e.contains("Request Execute Statement")) {
@@ -168,7 +168,7 @@ fn a_piece_that_is_missing_costs_its_own_transaction() {
                 let untold = |e: &Value| e["params"].is_null() && e["query"].as_str().unwrap().contains('?');
                 let said =
                     |e: &Value| e["error"].to_string().contains("Packet loss") || e["query"] == "Request Execute Statement" || untold(e);
-                // How long a file was is not known when compressed pieces of it are missing.
+                // The length of a file is unknown if compressed pieces of it are missing.
                 for e in events.iter().filter(|e| !(said(e) || *name == "mariadb_compressed" && e["method"] == "LOAD")) {
                     assert!(whole.contains(&brief(e)), "{name} without piece {lost}: {}", brief(e));
                 }
@@ -214,7 +214,7 @@ fn pipelined_commands() {
 
 #[test]
 fn a_statement_of_which_only_the_last_packet_is_in_doubt() {
-    // Joined late: whether an EOF packet follows the definitions is not known.
+    // The capture began later: it is unknown whether an EOF packet follows the definitions.
     let definition = |seq| packet(seq, b"\x03def\0\0\0\x01?\0\x0c?\0\0\0\0\0\xfd\x80\0\0\0\0");
     let prepare = packet(0, b"\x16delete from t where a = ?");
     let described = [packet(1, b"\0\x07\0\0\0\0\0\x01\0\0\0\0"), definition(2)].concat();
@@ -288,7 +288,7 @@ fn packets_of_16_mib_are_continued() {
     let events = h.events();
     assert_eq!((events.len(), &events[0]["source"]["bytes"]), (2, &json!(asked.len())));
     assert_eq!(events[0]["query"].as_str().unwrap().len(), command::LONGEST - 1);
-    // And a row: its second packet begins like an error.
+    // A row too: its second packet begins like an error.
     let packets =
         [packet(1, b"\x01"), packet(2, COLUMN), packet(3, &vec![b'x'; 0xff_ffff]), packet(4, b"\xff"), packet(5, b"\xfe\0\0\x02\0\0\0")];
     h.client(&query("select a from t"));
@@ -366,7 +366,7 @@ fn what_was_recorded() {
     }
 }
 
-/// A compressed packet; `how` compresses.
+/// Makes a compressed packet; `how` compresses.
 fn packed_packet(seq: u8, plain: &[u8], how: fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
     let body = how(plain);
     let mut all = (body.len() as u32).to_le_bytes().to_vec();
@@ -391,7 +391,7 @@ fn both_compressions_without_a_handshake() {
     let sql = format!("select a from t where b in ({})", "'x', ".repeat(100));
     let answer = result(true, &[&[&[0xfc, 0, 3][..], &[b'y'; 0x300]].concat()]);
     for how in [zlib, zstd] {
-        // The answer in two packets, one of which ends within a packet of the other kind.
+        // The response is in two packets, one of which ends inside an inner packet.
         let (first, second) = (packed_packet(1, &answer[..150], how), packed_packet(2, &answer[150..], how));
         let ask = packed_packet(0, &query(&sql), how);
         let got = every_cut_without_resync(

@@ -1,4 +1,4 @@
-//! Values in the binary form of prepared statements as text: parameters, and the columns of rows. Pure.
+//! Converts values in the binary form of prepared statements to text: parameters, and the columns of rows.
 //!
 //! "Binary Protocol Value" of MySQL's source documentation.
 
@@ -6,19 +6,19 @@ use super::wire::{lenenc, lenenc_bytes};
 use crate::protocols::kit::{held::Held, reader::Reader};
 use std::io::Write;
 
-/// Parameters of one EXECUTE that are shown. A statement has 65,535 at the most; documents of so many help nobody.
+/// Most parameters of one EXECUTE that are shown. A statement may have 65,535, but such documents are not useful.
 const MOST_PARAMS: usize = 4096;
 
-/// How dates are written.
+/// The form of dates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     /// As the server writes them in text rows: `2017-07-28 01:02:03`.
     Text,
-    /// As Packetbeat writes parameters: `2017/7/28 1:2:3`, with nothing in place of what was not sent.
+    /// As Packetbeat writes parameters: `2017/7/28 1:2:3`, without the parts that were not sent.
     Param,
 }
 
-/// Appends the next value of type `kind` to `out`; `None` when it is cut short or its type is unknown.
+/// Appends the next value of type `kind` to `out`; `None` if it is cut off or its type is unknown.
 pub fn value(r: &mut Reader<'_>, kind: u8, unsigned: bool, style: Style, out: &mut Vec<u8>) -> Option<()> {
     // Writing to a vector cannot fail.
     let _ = match (kind, unsigned) {
@@ -93,7 +93,7 @@ fn time(r: &mut Reader<'_>, out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-/// Texts, one after the other in one buffer.
+/// Texts in one buffer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct List {
     text: Vec<u8>,
@@ -106,7 +106,7 @@ impl List {
         self.ends.iter().scan(0, |from, &to| self.text.get(std::mem::replace(from, to)..to))
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
@@ -122,24 +122,24 @@ impl Held for List {
     }
 }
 
-/// What is known of a statement's parameters.
+/// What is known about a statement's parameters.
 #[derive(Clone, Debug, Default)]
 pub struct Signature {
-    /// How many there are.
+    /// Their number.
     pub count: usize,
-    /// Type and whether unsigned, as the last EXECUTE that named them had it.
+    /// Types, and whether they are unsigned, from the last EXECUTE that contained them.
     pub types: Vec<(u8, bool)>,
 }
 
-/// Parameters whose values were sent ahead: their places, and the beginnings of the values.
+/// Parameters whose values were sent in advance: their positions, and the beginnings of the values.
 pub type Ahead = [(u16, Vec<u8>)];
 
-/// The parameters of an EXECUTE, from behind the statement's id. NULL is `TYPE_NULL`. `None` where they cannot be told.
+/// The parameters of an EXECUTE, from behind the statement's id. NULL is `TYPE_NULL`. `None` if they cannot be parsed.
 pub fn execute(payload: &[u8], signature: &mut Signature, ahead: &Ahead) -> Option<List> {
     let mut r = Reader::new(payload);
     let flags = r.u8()?;
     r.skip(4)?;
-    // The client of MySQL 8 says how many, as it may send query attributes after the parameters; then they have names.
+    // The client of MySQL 8 sends their number, because query attributes, which have names, may follow the parameters.
     let named = flags & 8 != 0;
     let count = if named { usize::try_from(lenenc(&mut r)?).ok()? } else { signature.count };
     let mut list = List::default();
@@ -172,7 +172,7 @@ pub fn execute(payload: &[u8], signature: &mut Signature, ahead: &Ahead) -> Opti
     Some(list)
 }
 
-/// The parameters of MariaDB's BULK_EXECUTE, those of all rows, from behind the statement's id.
+/// The parameters of MariaDB's BULK_EXECUTE, of all rows, from behind the statement's id.
 pub fn bulk(payload: &[u8], signature: &mut Signature) -> Option<List> {
     if signature.count > MOST_PARAMS {
         return None;

@@ -1,36 +1,36 @@
-//! Packets of the MySQL client/server protocol as structs: bytes in, borrowed views out. Pure; it does not know which packet answers what.
+//! Parses packets of the MySQL client/server protocol to borrowed structs. Does not pair responses with commands.
 //!
-//! "Client/Server Protocol" of MySQL's source documentation (protocol 4.1, handshake version 10) and "Client/Server Protocol" of
-//! MariaDB's knowledge base. Not read: the protocol of servers before 4.1.
+//! "Client/Server Protocol" of MySQL's source documentation (protocol 4.1, handshake version 10) and "Client/Server
+//! Protocol" of MariaDB's knowledge base. The protocol of servers before 4.1 is not supported.
 
 use crate::protocols::kit::reader::Reader;
 
-/// Length and number in front of every packet.
+/// Length of a packet header in bytes: length and number.
 pub const HEADER: usize = 4;
-/// A packet of this length is continued by the next one.
+/// The next packet continues a packet of this length.
 pub const FULL: u32 = 0xff_ffff;
 
-/// What the client and the server agreed on; the upper half is MariaDB's own.
+/// Negotiated capabilities; the upper half is MariaDB's own.
 pub mod caps {
-    /// Not set by MariaDB, which then says more in a field that others leave empty.
+    /// MariaDB does not set it, and then uses a field that is empty in MySQL.
     pub const MYSQL: u64 = 1;
-    /// zlib.
+    /// Compression with zlib.
     pub const COMPRESS: u64 = 1 << 5;
-    /// The protocol read here.
+    /// The protocol that is supported here.
     pub const PROTOCOL_41: u64 = 1 << 9;
     /// TLS follows.
     pub const SSL: u64 = 1 << 11;
-    /// No EOF packets around rows.
+    /// No EOF packets behind column definitions and rows.
     pub const DEPRECATE_EOF: u64 = 1 << 24;
-    /// A result set may come without its columns (MySQL).
+    /// A result may leave out its columns (MySQL).
     pub const OPTIONAL_METADATA: u64 = 1 << 25;
-    /// zstd.
+    /// Compression with zstd.
     pub const ZSTD: u64 = 1 << 26;
-    /// A result set may come without its columns (MariaDB).
+    /// A result may leave out its columns (MariaDB).
     pub const CACHE_METADATA: u64 = 1 << 36;
 }
 
-/// The server's status, in OK and EOF packets.
+/// Status flags of the server, in OK and EOF packets.
 pub mod status {
     /// Another result follows.
     pub const MORE_RESULTS: u16 = 0x0008;
@@ -62,24 +62,24 @@ pub mod command {
     pub const STMT_BULK_EXECUTE: u8 = 0xfa;
 }
 
-/// What stands in front of a packet.
+/// The header of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// Of the payload.
+    /// Length of the payload in bytes.
     pub len: u32,
-    /// Counts the packets of a command and its answer.
+    /// Number of the packet in a command and its response.
     pub seq: u8,
 }
 
 impl Header {
-    /// From the first bytes of a packet.
+    /// Parses the header at the start of a packet.
     pub fn read(data: &[u8]) -> Option<Self> {
         let mut r = Reader::new(data);
         Some(Self { len: r.u24_le()?, seq: r.u8()? })
     }
 }
 
-/// An integer of 1, 3, 4 or 9 bytes; `None` also for the marks of NULL and of an error.
+/// An integer of 1, 3, 4 or 9 bytes; `None` also for the markers of NULL and errors.
 pub fn lenenc(r: &mut Reader<'_>) -> Option<u64> {
     match r.u8()? {
         n @ 0..=0xfa => Some(n.into()),
@@ -90,13 +90,13 @@ pub fn lenenc(r: &mut Reader<'_>) -> Option<u64> {
     }
 }
 
-/// A string with its length in front.
+/// A string preceded by its length.
 pub fn lenenc_bytes<'a>(r: &mut Reader<'a>) -> Option<&'a [u8]> {
     let len = usize::try_from(lenenc(r)?).ok()?;
     r.take(len)
 }
 
-/// What the server can, from its greeting; `None` when it is none.
+/// The server's capabilities from its greeting; `None` if it is not a greeting.
 pub fn greeting(payload: &[u8]) -> Option<u64> {
     let mut r = Reader::new(payload);
     if r.u8()? != 10 {
@@ -119,7 +119,8 @@ pub fn greeting(payload: &[u8]) -> Option<u64> {
     Some(caps)
 }
 
-/// What the client wants, from its answer to the greeting (or from its request for TLS, which is the beginning of it).
+/// The client's capabilities from its response to the greeting (or from its TLS request, which is the beginning of
+/// that).
 pub fn login(payload: &[u8]) -> Option<u64> {
     let mut r = Reader::new(payload);
     let caps = u64::from(r.u32_le()?);
@@ -133,28 +134,28 @@ pub fn login(payload: &[u8]) -> Option<u64> {
     Some(caps | u64::from(r.u32_le()?) << 32)
 }
 
-/// The length of a request for TLS.
+/// Length of a TLS request in bytes.
 pub const TLS_REQUEST: u32 = 32;
 
-/// An OK packet, also one in the place of an EOF packet.
+/// An OK packet, also one that replaces an EOF packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Done {
-    /// Rows.
+    /// Number of affected rows.
     pub affected: u64,
-    /// The first value made by AUTO_INCREMENT.
+    /// The first value generated by AUTO_INCREMENT.
     pub insert_id: u64,
     /// See [`status`].
     pub status: u16,
 }
 
-/// Reads the payload of an OK packet, without its first byte's meaning.
+/// Parses the payload of an OK packet, whatever its first byte is.
 pub fn ok(payload: &[u8]) -> Option<Done> {
     let mut r = Reader::new(payload);
     r.skip(1)?;
     Some(Done { affected: lenenc(&mut r)?, insert_id: lenenc(&mut r)?, status: r.u16_le()? })
 }
 
-/// The bytes of an OK packet in which everything that is read of it lies.
+/// Number of bytes of an OK packet that are needed to parse it.
 pub const OK_WANTED: usize = 1 + 9 + 9 + 2 + 2;
 
 /// The status in an EOF packet. Servers of version 4.1 end the column definitions with an EOF packet of one byte, which has none.
@@ -169,15 +170,15 @@ pub fn eof(len: u32, payload: &[u8]) -> Option<u16> {
 /// An error packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure<'a> {
-    /// The server's number for it; 65535 is none but MariaDB's report of progress.
+    /// The error number; 65535 is MariaDB's progress report, not an error.
     pub code: u16,
-    /// Five characters, or nothing.
+    /// Five characters (SQLSTATE), or empty.
     pub state: &'a [u8],
-    /// For people.
+    /// The error text.
     pub message: &'a [u8],
 }
 
-/// Reads the payload of an error packet.
+/// Parses the payload of an error packet.
 pub fn error(payload: &[u8]) -> Option<Failure<'_>> {
     let mut r = Reader::new(payload);
     r.skip(1)?;
@@ -186,20 +187,20 @@ pub fn error(payload: &[u8]) -> Option<Failure<'_>> {
     Some(Failure { code, state, message: r.rest() })
 }
 
-/// The answer to a PREPARE.
+/// The response to a PREPARE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prepared {
-    /// The statement.
+    /// The statement's id.
     pub id: u32,
-    /// Columns of its result.
+    /// Number of columns of its result.
     pub columns: u16,
-    /// Its parameters.
+    /// Number of its parameters.
     pub params: u16,
-    /// Whether columns and parameters are described in the packets that follow.
+    /// Whether packets that describe columns and parameters follow.
     pub described: bool,
 }
 
-/// Reads the answer to a PREPARE.
+/// Parses the response to a PREPARE.
 pub fn prepared(payload: &[u8], optional_metadata: bool) -> Option<Prepared> {
     let mut r = Reader::new(payload);
     if r.u8()? != 0 {
@@ -217,16 +218,16 @@ pub struct Column<'a> {
     pub schema: &'a [u8],
     /// The table as the query names it.
     pub table: &'a [u8],
-    /// Its own name as the query gives it.
+    /// The column's name in the query.
     pub name: &'a [u8],
     /// Its type.
     pub kind: u8,
-    /// Whether its numbers are.
+    /// Whether its numbers are unsigned.
     pub unsigned: bool,
 }
 
-/// Reads the definition of a column, with or without MariaDB's extended metadata, and with the default value at its end that the
-/// answer to FIELD_LIST has.
+/// Parses the definition of a column, with or without MariaDB's extended metadata, and with the default value at its
+/// end that the response to FIELD_LIST has.
 pub fn column(payload: &[u8]) -> Option<Column<'_>> {
     let mut r = Reader::new(payload);
     lenenc_bytes(&mut r)?;
@@ -247,7 +248,7 @@ pub fn column(payload: &[u8]) -> Option<Column<'_>> {
     Some(Column { schema, table, name, kind, unsigned })
 }
 
-/// The text of a query, which attributes of MySQL 8 may stand before. These begin with a count and a 1, which no query does.
+/// The text of a query, which attributes of MySQL 8 may precede. These begin with a count and a 1, which no query does.
 pub fn query(payload: &[u8]) -> &[u8] {
     attributes(payload).unwrap_or(payload)
 }

@@ -1,25 +1,25 @@
-//! COMPOUND of NFS version 4 (RFC 7530, RFC 8881, RFC 7862): which of its operations it is about. To get there the arguments of
-//! those before it are skipped; they are of the kinds that only lead to a file or ask about it.
+//! Determines the main operation of a COMPOUND of NFS version 4 (RFC 7530, RFC 8881, RFC 7862). Skips the arguments of
+//! the operations before it, which only select or query a file.
 
 use super::{names, wire::opaque};
 use crate::protocols::kit::reader::Reader;
 use smallvec::SmallVec;
 
-/// Bytes of a tag that are kept. Clients send some ten; servers may refuse more than 1024.
+/// Most bytes of a tag that are kept. Clients send about ten; servers may refuse more than 1024.
 const LONGEST_TAG: usize = 1024;
 
-/// What a COMPOUND begins with.
+/// The start of a COMPOUND.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Compound {
-    /// 0, 1 or 2.
+    /// The minor version: 0, 1 or 2.
     pub minor_version: u32,
-    /// The client's word for what it does.
+    /// The client's label for the request.
     pub tag: SmallVec<[u8; 16]>,
-    /// The name of its main operation.
+    /// The name of the main operation.
     pub opcode: &'static str,
 }
 
-/// Reads the arguments of a COMPOUND. `None`: there are none, or, where they need not be `whole`, not enough of them.
+/// Parses the arguments of a COMPOUND. `None` if they are invalid, or incomplete although `whole` is set.
 pub fn read(r: &mut Reader<'_>, whole: bool) -> Option<Compound> {
     let tag = opaque(r)?;
     let minor_version = r.u32()?;
@@ -28,7 +28,8 @@ pub fn read(r: &mut Reader<'_>, whole: bool) -> Option<Compound> {
     Some(Compound { minor_version, tag, opcode: main_operation(r, count, whole)? })
 }
 
-/// The first operation that does something; the last where none does. Each is four bytes at least, so that the data bound the loop.
+/// The first operation other than those that only select or query a file; the last operation if there is no other. Each
+/// takes at least four bytes, so the data bounds the loop.
 fn main_operation(r: &mut Reader<'_>, count: u32, whole: bool) -> Option<&'static str> {
     let mut name = names::ILLEGAL;
     for _ in 0..count {
@@ -45,11 +46,11 @@ fn main_operation(r: &mut Reader<'_>, count: u32, whole: bool) -> Option<&'stati
 }
 
 enum Arguments {
-    /// They were.
+    /// They were skipped.
     Skipped,
-    /// Not looked at: it is the operation looked for.
+    /// Not skipped, because this is the main operation.
     Main,
-    /// They are not whole.
+    /// They are incomplete.
     Cut,
 }
 

@@ -1,4 +1,4 @@
-//! A call and its reply as a document.
+//! Reports a call and its reply as a document.
 
 use super::{
     names,
@@ -16,11 +16,11 @@ use serde::{Serialize, Serializer};
 #[derive(Debug)]
 pub struct Asked {
     pub call: Call,
-    /// When its first byte was on the wire.
+    /// Time of its first byte.
     pub time: Timestamp,
-    /// Without record marks.
+    /// Length in bytes, without record marks.
     pub bytes: u64,
-    /// Who asked whom.
+    /// The two ends.
     pub peers: Peers,
 }
 
@@ -31,11 +31,11 @@ impl Held for Asked {
     }
 }
 
-/// A reply as it came.
+/// A captured reply.
 pub struct Answer<'a> {
     pub reply: &'a Reply<'a>,
     pub time: Timestamp,
-    /// Without record marks.
+    /// Length in bytes, without record marks.
     pub bytes: u64,
 }
 
@@ -112,7 +112,7 @@ fn opcode(call: &Call) -> &'static str {
     }
 }
 
-/// Reports a call, with its reply where there was one.
+/// Reports a call, with its reply if there is one.
 pub fn emit(asked: &Asked, answer: Option<&Answer<'_>>, scratch: &mut String, cx: &mut Context<'_>) {
     let call = &asked.call;
     let opcode = opcode(call);

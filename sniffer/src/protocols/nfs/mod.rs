@@ -1,5 +1,5 @@
-//! NFS versions 3 and 4 over TCP and UDP: calls and replies of ONC RPC, paired by client and transaction id. Not looked into: the
-//! mount, lock and portmap programs, the callbacks of a server to its client (counted), and what files hold.
+//! NFS versions 3 and 4 over TCP and UDP: calls and replies of ONC RPC, paired by client and transaction id. The mount,
+//! lock and portmap programs, callbacks (only counted) and the contents of files are not parsed.
 //!
 //! RPC: RFC 5531; NFS: RFC 1813, RFC 7530, RFC 8881, RFC 7862.
 
@@ -38,13 +38,13 @@ pub const PROTOCOL: Protocol = Protocol {
     summary: Summary { method: &["{nfs.opcode}"], result: &["{nfs.status}"], ..Summary::HEAD },
 };
 
-/// Calls on UDP that wait. Clients keep some dozens each on their way.
+/// Most waiting calls over UDP. A client has some dozens.
 const MOST_WAITING: usize = 16 << 10;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 struct Options {
-    /// A server may take its time: disks spin up, leases run out.
+    /// The default is long, because a server may be slow: disks spin up, leases expire.
     #[serde(with = "config::duration")]
     transaction_timeout: Duration,
 }
@@ -56,13 +56,13 @@ impl Default for Options {
 }
 
 fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
-    // There is no text of a request or response; what is said of them must be right all the same.
+    // Requests and responses have no text, but the options are checked.
     let _: Common = node.read()?;
     let timeout = node.read::<Options>()?.transaction_timeout;
     Ok(Box::new(Nfs { timeout, calls: Calls::new(timeout, MOST_WAITING) }))
 }
 
-/// A call of NFS, behind a record mark or in a datagram, or anything that may be a reply.
+/// Recognises an NFS call, with a record mark or in a datagram, or a possible reply.
 fn probe(_: Direction, data: &[u8]) -> Probe {
     let calls_nfs = |message: &[u8]| message.get(4..16).is_some_and(|head| head == [0, 0, 0, 0, 0, 0, 0, 2, 0, 1, 0x86, 0xa3]);
     if calls_nfs(data) || calls_nfs(data.get(wire::MARK..).unwrap_or_default()) {
@@ -76,7 +76,7 @@ fn probe(_: Direction, data: &[u8]) -> Probe {
 
 struct Nfs {
     timeout: Duration,
-    /// Those on UDP.
+    /// The calls over UDP.
     calls: Calls<(SocketAddr, u32)>,
 }
 
@@ -89,7 +89,7 @@ impl Plugin for Nfs {
         let bytes = data.len() as u64;
         match wire::read(data, true) {
             Some(Message::Call(call)) => {
-                // The message tells who asks, whatever the ports.
+                // The message, not the ports, determines which side is the client.
                 if dir == Direction::ToClient {
                     cx.flip();
                 }
@@ -129,7 +129,7 @@ impl Plugin for Nfs {
 /// Calls that wait for their replies.
 struct Calls<K> {
     waiting: Matcher<K, Asked>,
-    /// Memory for texts.
+    /// Buffer for texts.
     scratch: String,
 }
 
@@ -140,7 +140,7 @@ impl<K: Hash + Eq + Clone> Calls<K> {
 
     fn asked(&mut self, key: K, call: Call, time: Timestamp, bytes: u64, cx: &mut Context<'_>) {
         if self.waiting.get(&key).is_some_and(|earlier| earlier.call == call) {
-            // Sent again for want of a reply; it began with the first.
+            // A retransmission, because there was no reply. The call began with the first one.
             return cx.count("retransmitted_requests");
         }
         let asked = Asked { call, time, bytes, peers: cx.peers().clone() };
@@ -149,10 +149,10 @@ impl<K: Hash + Eq + Clone> Calls<K> {
         }
     }
 
-    /// Returns the call that this was the answer to.
+    /// Returns the call to which this is the reply.
     fn answered(&mut self, key: &K, answer: &Answer<'_>, cx: &mut Context<'_>) -> Option<Asked> {
         if answer.reply.accepted.is_none() {
-            // The server did not take the call: as good as none, the client asks again with better credentials or gives up.
+            // The server refused the call. The client calls again with other credentials, or gives up.
             cx.count("denied");
             return None;
         }

@@ -1,7 +1,7 @@
-//! Names of procedures, operations and statuses, as documents spell them: the registries of RFC 1813, RFC 7530, RFC 8881 and RFC 7862,
-//! with Packetbeat's prefix for statuses.
+//! The names in documents of procedures, operations and statuses: from RFC 1813, RFC 7530, RFC 8881 and RFC 7862, with
+//! Packetbeat's prefix for statuses.
 
-/// The name of what has none.
+/// The name of an unknown number.
 pub const ILLEGAL: &str = "ILLEGAL";
 
 /// Procedures of version 3, from 0 on.
@@ -63,12 +63,12 @@ const STATUSES: &[(u32, &str)] = &[
     (10094, "NFS4ERR_OFFLOAD_NO_REQS"),
 ];
 
-/// A procedure of version 3.
+/// The name of a procedure of version 3.
 pub fn procedure(number: u32) -> &'static str {
     usize::try_from(number).ok().and_then(|n| PROCEDURES.get(n)).copied().unwrap_or(ILLEGAL)
 }
 
-/// An operation of version 4.
+/// The name of an operation of version 4.
 pub fn operation(number: u32) -> Option<&'static str> {
     if number == 10044 {
         return Some(ILLEGAL);
@@ -76,12 +76,12 @@ pub fn operation(number: u32) -> Option<&'static str> {
     usize::try_from(number).ok()?.checked_sub(3).and_then(|n| OPERATIONS.get(n)).copied()
 }
 
-/// A status; empty where it is none.
+/// The name of a status; empty if it is unknown.
 pub fn status(number: u32) -> &'static str {
     STATUSES.binary_search_by_key(&number, |&(n, _)| n).ok().and_then(|i| STATUSES.get(i)).map_or("", |&(_, name)| name)
 }
 
-/// `accept_stat` (RFC 5531 section 9).
+/// The name of an `accept_stat` (RFC 5531 section 9).
 pub fn accepted(number: u32) -> &'static str {
     match number {
         0 => "success",

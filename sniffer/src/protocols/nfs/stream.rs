@@ -1,5 +1,5 @@
-//! RPC over TCP: records of one fragment or several, many calls on their way at once, replies in any order. Of a record only the
-//! head is looked at; the rest, be it a megabyte of a file, is skipped.
+//! RPC over TCP: records of one or several fragments, many outstanding calls, replies in any order. Only the beginning
+//! of a record is parsed; the rest, for instance the contents of a file, is skipped.
 
 use super::{
     Calls,
@@ -16,26 +16,26 @@ use crate::{
 };
 use std::time::Duration;
 
-/// Calls of one connection that wait. Linux has 128 on their way, at the very most 65536 when told so.
+/// Most waiting calls of one connection. Linux has 128 by default, and at most 65536.
 const MOST_WAITING: usize = 4 << 10;
 
-/// Bytes that are looked through at once: what is found may prove wrong, and then the search begins again.
+/// Most bytes that are searched at once. A match may be wrong, and then the search continues.
 const WINDOW: usize = 4 << 10;
 
 #[derive(Default)]
 struct Side {
-    /// It is not known where the next record begins.
+    /// The start of the next record is unknown.
     lost: bool,
     search: Resync,
-    /// A record of several fragments is being read.
+    /// Inside a record of several fragments.
     begun: bool,
-    /// What of it is looked at.
+    /// The part of the record that is parsed.
     head: Vec<u8>,
     bytes: u64,
     time: Timestamp,
 }
 
-/// One connection.
+/// A connection.
 pub struct Stream {
     calls: Calls<u32>,
     sides: [Side; 2],
@@ -44,31 +44,31 @@ pub struct Stream {
 
 /// What to do with the rest of the data.
 enum Step {
-    /// It is a record's from there on; the place may be beyond the data.
+    /// It belongs to a record from this offset on, which may be behind the data.
     Taken(u64),
-    /// Not before so many bytes more are there.
+    /// This number of further bytes is needed.
     More(usize),
-    /// It is no record.
+    /// It is not a record.
     Astray,
 }
 
-/// What a search came to.
+/// Result of a search.
 enum Found {
-    /// A record begins there.
+    /// A record begins at this offset.
     At(usize),
-    /// Not in so many bytes.
+    /// There is none in this number of bytes.
     NotIn(usize),
-    /// It has lasted too long.
+    /// The search has taken too long.
     Never,
 }
 
 impl Stream {
-    /// A connection of which nothing was seen yet.
+    /// Makes the parser of a new connection.
     pub fn new(timeout: Duration) -> Self {
         Self { calls: Calls::new(timeout, MOST_WAITING), sides: Default::default(), tls: false }
     }
 
-    /// Reads one fragment, at `at` of the data.
+    /// Parses the fragment at `at` of the data.
     fn fragment(&mut self, dir: &mut Direction, rest: &[u8], at: usize, cx: &mut Context<'_>) -> Step {
         let side = &mut self.sides[dir.index()];
         let Some((last, length)) = wire::mark(rest) else { return Step::More(wire::MARK - rest.len()) };
@@ -86,7 +86,7 @@ impl Stream {
         let whole = body.len() >= wanted;
         let seen = body.get(..wanted).unwrap_or(body);
         if last && !side.begun {
-            // What comes first of it mostly is enough.
+            // The first fragment is usually enough.
             match wire::read(seen, whole) {
                 None if !whole => return Step::More(wanted - body.len()),
                 message => self.message(dir, message, length.into(), cx.time_at(at), cx),
@@ -121,7 +121,7 @@ impl Stream {
                 }
                 self.calls.asked(call.xid, call, time, bytes, cx);
             }
-            // The client answers what the server asked of it (RFC 8881 section 2.10.3.1).
+            // The client replies to a call of the server (RFC 8881 section 2.10.3.1).
             Some(Message::Reply(_)) if *dir == Direction::ToServer => cx.count("other_programs"),
             Some(Message::Reply(reply)) => {
                 let asked = self.calls.answered(&reply.xid, &Answer { reply: &reply, time, bytes }, cx);
@@ -132,7 +132,7 @@ impl Stream {
         }
     }
 
-    /// Looks for the beginning of the next record.
+    /// Searches for the start of the next record.
     fn find(&mut self, dir: Direction, rest: &[u8]) -> Found {
         let window = rest.get(..WINDOW).unwrap_or(rest);
         let side = &mut self.sides[dir.index()];
@@ -195,7 +195,7 @@ impl StreamParser for Stream {
     }
 
     fn on_close(&mut self, dir: Direction, why: Close, cx: &mut Context<'_>) {
-        // A client may close its side and still be answered; a server that has closed its own will not answer any more.
+        // A client may close its direction and still get replies; a server that has closed its direction sends none.
         if (why != Close::Fin || dir == Direction::ToClient) && !cx.strict() {
             self.calls.flush(cx);
         }

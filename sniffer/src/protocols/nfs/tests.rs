@@ -9,7 +9,7 @@ fn record(message: &[u8]) -> Vec<u8> {
     [&words(&[0x8000_0000 | message.len() as u32])[..], message].concat()
 }
 
-/// The same in fragments of these lengths, and one of the rest.
+/// The same data in fragments of these lengths, and one fragment with the rest.
 fn fragments(message: &[u8], lengths: &[usize]) -> Vec<u8> {
     let (mut out, mut rest) = (vec![], message);
     for &n in lengths {
@@ -130,7 +130,7 @@ fn datagrams() {
     h.datagram(ToServer, &lookup(2)).at(5001);
     assert_eq!(lines(&h.events()), ["00000001 LOOKUP NFS_OK OK", "00000002 LOOKUP - NO_REPLY"]);
     assert_eq!((h.counted("retransmitted_requests"), h.counted("malformed")), (1, 1));
-    // Whose port is whose was not known: the call tells.
+    // Which port is the server's was not known: the call shows it.
     h.datagram(ToClient, &lookup(3));
     h.at(11_000);
     assert_eq!(h.events()[0]["source"]["ip"], "10.0.0.2");
@@ -151,7 +151,7 @@ fn errors_of_rpc() {
 fn a_connection_taken_the_wrong_way_round_and_callbacks() {
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.client(&record(&reply(1, 0))).server(&record(&lookup(2))).client(&record(&reply(2, 0)));
-    // The server asks its client.
+    // The server calls its client.
     h.client(&record(&words(&[5, 0, 2, 0x4000_0000, 1, 0, 0, 0, 0, 0]))).server(&record(&reply(5, 0)));
     let events = h.events();
     assert_eq!((lines(&events), &events[0]["source"]["ip"]), (vec!["00000002 LOOKUP NFS_OK OK".to_owned()], &json!("10.0.0.2")));

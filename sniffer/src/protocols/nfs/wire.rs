@@ -1,5 +1,5 @@
-//! ONC RPC version 2 (RFC 5531) as NFS uses it, with the credentials of RFC 2203 (RPCSEC_GSS): the heads of calls and replies, and
-//! where a record begins in a stream. Pure; what is behind the head of a message is not read.
+//! Parses ONC RPC version 2 (RFC 5531) as NFS uses it, with RPCSEC_GSS (RFC 2203): the headers of calls and replies,
+//! and the start of records in a stream. The rest of a message is not parsed.
 
 use super::compound::{self, Compound};
 use crate::protocols::kit::reader::Reader;
@@ -8,92 +8,93 @@ use smallvec::SmallVec;
 
 /// The program number of NFS (RFC 1813, RFC 8881).
 pub const PROGRAM: u32 = 100_003;
-/// Bytes of a call that are looked at: head, credentials (400 at the most), a tag (1024), and the operations before the main one.
+/// Most bytes of a call that are parsed: header, credentials (at most 400), a tag (1024), and the operations before the
+/// main one.
 pub const CALL_HEAD: usize = 4 << 10;
-/// Bytes of a reply that are looked at: head, verifier (400 at the most) and status.
+/// Most bytes of a reply that are parsed: header, verifier (at most 400) and status.
 pub const REPLY_HEAD: usize = 512;
-/// Bytes of the record mark before each fragment (RFC 5531 section 11).
+/// Length of the record mark before each fragment, in bytes (RFC 5531 section 11).
 pub const MARK: usize = 4;
-/// The longest body of credentials and verifiers (RFC 5531 section 8.2).
+/// Longest body of credentials and verifiers in bytes (RFC 5531 section 8.2).
 const LONGEST_AUTH: usize = 400;
-/// The longest fragment that is believed: servers offer reads and writes of 1 MiB, some of 16.
+/// Longest fragment in bytes that is accepted: servers support reads and writes of 1 MiB, some of 16 MiB.
 const LONGEST_FRAGMENT: u32 = 64 << 20;
-/// A call cannot be shorter: head, empty credentials and verifier.
+/// Minimum length of a call in bytes: header, empty credentials and verifier.
 const SHORTEST_CALL: u32 = 40;
-/// Nor a reply.
+/// Minimum length of a reply in bytes.
 const SHORTEST_REPLY: u32 = 20;
 
 const CALL: u32 = 0;
 const REPLY: u32 = 1;
 const RPC_VERSION: u32 = 2;
 
-/// Who says that he asks.
+/// The Unix credentials of a call.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Unix {
-    /// Chosen by the client.
+    /// A number chosen by the client.
     pub stamp: u32,
-    /// The client's name for itself; may be empty.
+    /// The name of the client; may be empty.
     pub machine: SmallVec<[u8; 32]>,
-    /// User.
+    /// The user id.
     pub uid: u32,
-    /// Group.
+    /// The group id.
     pub gid: u32,
-    /// More groups.
+    /// Further group ids.
     pub gids: SmallVec<[u32; 16]>,
 }
 
-/// How arguments and results are wrapped (RFC 2203 section 5.3.2).
+/// The protection of arguments and results (RFC 2203 section 5.3.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wrapping {
-    /// Not at all.
+    /// None.
     #[default]
     Plain,
-    /// Behind a length and a number, and readable.
+    /// Integrity: readable, behind a length and a sequence number.
     Integrity,
-    /// Enciphered.
+    /// Privacy: encrypted.
     Privacy,
 }
 
-/// A call, as far as it matters.
+/// The needed parts of a call.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Call {
-    /// The transaction.
+    /// The transaction id.
     pub xid: u32,
-    /// Of the program.
+    /// The version of the program.
     pub version: u32,
-    /// Of the version.
+    /// The procedure.
     pub procedure: u32,
     /// The flavour of the credentials.
     pub flavor: u32,
-    /// The credentials, when they are of the Unix kind.
+    /// The credentials, if they are Unix credentials.
     pub unix: Option<Unix>,
-    /// How the results will be wrapped.
+    /// The protection of the results.
     pub wrapping: Wrapping,
-    /// What a COMPOUND of version 4 begins with.
+    /// The start of a COMPOUND of version 4.
     pub compound: Option<Compound>,
 }
 
 impl Call {
-    /// Asks for TLS from here on (RFC 9289 section 4.1).
+    /// Whether the call requests TLS (RFC 9289 section 4.1).
     pub fn asks_for_tls(&self) -> bool {
         self.flavor == 7
     }
 }
 
-/// A reply, as far as it matters.
+/// The needed parts of a reply.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reply<'a> {
-    /// The transaction.
+    /// The transaction id.
     pub xid: u32,
     /// The body of the verifier.
     pub verifier: &'a [u8],
-    /// `accept_stat`; `None` when the call was denied.
+    /// `accept_stat`; `None` if the call was denied.
     pub accepted: Option<u32>,
     results: &'a [u8],
 }
 
 impl Reply<'_> {
-    /// The status that results of all versions begin with; `None` where it cannot be read.
+    /// The status with which the results of all versions begin; `None` if it cannot be parsed.
     pub fn status(&self, wrapping: Wrapping) -> Option<u32> {
         let mut r = Reader::new(self.results);
         match wrapping {
@@ -108,18 +109,19 @@ impl Reply<'_> {
 /// A message.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Message<'a> {
-    /// Somebody asks NFS.
+    /// A call of NFS.
     Call(Call),
-    /// Somebody asks another program: the client's callback service, say.
+    /// A call of another program, for instance the client's callback service.
     OtherProgram,
-    /// Somebody answers.
+    /// A reply.
     Reply(Reply<'a>),
 }
 
-/// What is needed of results: lengths of a wrapping, and a status.
+/// Number of bytes of results that are needed: the lengths of a protection, and a status.
 const RESULTS: usize = 12;
 
-/// Reads the head of a message. `None`: it is none, or, where `whole` says that there is more than `data`, not all of it is there.
+/// Parses the header of a message. `None` if it is invalid, or incomplete although `whole` says that the message has
+/// more than `data`.
 pub fn read(data: &[u8], whole: bool) -> Option<Message<'_>> {
     let mut r = Reader::new(data);
     let xid = r.u32()?;
@@ -147,7 +149,7 @@ fn call<'a>(xid: u32, r: &mut Reader<'a>, whole: bool) -> Option<Message<'a>> {
         _ => {}
     }
     if version == 4 && procedure == 1 {
-        // Behind the length of what is protected and a sequence number.
+        // Behind the length of the protected data and a sequence number.
         let readable = match call.wrapping {
             Wrapping::Plain => true,
             Wrapping::Integrity => r.skip(8).is_some(),
@@ -176,7 +178,7 @@ fn auth<'a>(r: &mut Reader<'a>) -> Option<(u32, &'a [u8])> {
     (body.len() <= LONGEST_AUTH).then_some((flavor, body))
 }
 
-/// Bytes with their length before them, and filled up to a multiple of four (RFC 4506 section 4.10).
+/// Bytes preceded by their length and padded to a multiple of four (RFC 4506 section 4.10).
 pub fn opaque<'a>(r: &mut Reader<'a>) -> Option<&'a [u8]> {
     let length = usize::try_from(r.u32()?).ok()?;
     let bytes = r.take(length)?;
@@ -190,7 +192,7 @@ fn unix(body: &[u8]) -> Option<Unix> {
     let stamp = r.u32()?;
     let machine = opaque(&mut r)?.into();
     let (uid, gid, count) = (r.u32()?, r.u32()?, r.u32()?);
-    // The body is 400 bytes at the most, which bounds them.
+    // The body has at most 400 bytes, which bounds the list.
     let mut gids = SmallVec::new();
     for _ in 0..count {
         gids.push(r.u32()?);
@@ -198,7 +200,7 @@ fn unix(body: &[u8]) -> Option<Unix> {
     Some(Unix { stamp, machine, uid, gid, gids })
 }
 
-/// RFC 2203 section 5: only ordinary calls are wrapped, those that make and destroy a context are not.
+/// RFC 2203 section 5: only data calls are protected, not those that create and destroy a context.
 fn wrapping(body: &[u8]) -> Option<Wrapping> {
     let mut r = Reader::new(body);
     let (_version, procedure, _number, service) = (r.u32()?, r.u32()?, r.u32()?, r.u32()?);
@@ -214,14 +216,14 @@ pub fn mark(data: &[u8]) -> Option<(bool, u32)> {
     data.first_chunk().map(|mark| u32::from_be_bytes(*mark)).map(|mark| (mark >> 31 == 1, mark & 0x7fff_ffff))
 }
 
-/// Whether a message can begin with this fragment, mark included. `None`: too little is there to say.
+/// Whether a message can begin with this fragment, including the mark. `None` if more bytes are needed.
 pub fn plausible(data: &[u8]) -> Option<bool> {
     let (last, length) = mark(data)?;
     if length > LONGEST_FRAGMENT || last && length < SHORTEST_REPLY {
         return Some(false);
     }
     if length < 12 {
-        return Some(!last); // a first fragment of next to nothing is allowed
+        return Some(!last); // the first fragment may be very short
     }
     let mut r = Reader::new(data);
     r.skip(8)?;
@@ -232,10 +234,10 @@ pub fn plausible(data: &[u8]) -> Option<bool> {
     })
 }
 
-/// Bytes that [`find`] must see together.
+/// Number of bytes that [`find`] needs together.
 pub const FOUND_IN: usize = 20;
 
-/// Where a record begins in bytes of which it is not known where they begin: a call of NFS, or a reply that is `awaited`.
+/// Finds the start of a record: a call of NFS, or a reply that is `awaited`.
 pub fn find(data: &[u8], awaited: impl Fn(u32) -> bool) -> Option<usize> {
     const ASKS: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 2, 0, 1, 0x86, 0xa3];
     const ANSWERS: [u8; 7] = [0, 0, 0, 1, 0, 0, 0];
@@ -257,12 +259,12 @@ pub fn find(data: &[u8], awaited: impl Fn(u32) -> bool) -> Option<usize> {
 pub mod tests {
     use super::*;
 
-    /// Words, big-endian.
+    /// Numbers as big-endian words.
     pub fn words(words: &[u32]) -> Vec<u8> {
         words.iter().flat_map(|w| w.to_be_bytes()).collect()
     }
 
-    /// A call with Unix credentials of `ani`, up to its arguments.
+    /// A call with the Unix credentials of `ani`, up to its arguments.
     pub fn call(xid: u32, version: u32, procedure: u32, arguments: &[u8]) -> Vec<u8> {
         let mut out = words(&[xid, 0, 2, PROGRAM, version, procedure, 1, 28, 7, 3]);
         out.extend(b"ani\0");

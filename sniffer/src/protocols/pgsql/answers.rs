@@ -1,4 +1,4 @@
-//! What the server says, message by message. What that means for the statements is in `statements`.
+//! Handles the messages of the server. `statements` applies them to the waiting statements.
 
 use super::{
     connection::{Connection, Step, Unit, What},
@@ -12,11 +12,11 @@ use crate::{
     time::Timestamp,
 };
 
-/// Bytes of a RowDescription that are waited for: 1,664 columns with names of 63 bytes have fewer.
+/// Most bytes of a RowDescription that are buffered: one with 1,664 columns whose names have 63 bytes is shorter.
 const LONGEST_DESCRIPTION: u64 = 256 << 10;
-/// Bytes of an ErrorResponse that are waited for; severity, code and message stand at its beginning.
+/// Most bytes of an ErrorResponse that are buffered; severity, code and message are at its beginning.
 const LONGEST_ERROR: u64 = 64 << 10;
-/// Bytes of a row that are waited for to show its beginning, however long the options allow it to be shown.
+/// Most bytes of a row that are buffered to show its beginning, whatever the options allow.
 const LONGEST_ROW: u64 = 1 << 20;
 
 impl Connection {
@@ -27,7 +27,7 @@ impl Connection {
         if let (Some(asked), Some(&answer)) = (self.awaiting, data.first()) {
             match (asked, answer) {
                 (Opening::Ssl, b'S') => return Progress::HandOver { bytes: 1, to: "tls" },
-                (Opening::Gss, b'G') => return Progress::Done, // encrypted from here on, by a mechanism nobody reads
+                (Opening::Gss, b'G') => return Progress::Done, // encrypted from here on
                 (_, b'N') => at = 1,
                 _ => {}
             }
@@ -85,12 +85,12 @@ impl Connection {
             && !self.pending.is_empty()
     }
 
-    /// What is shown, with the lengths of a few hundred columns.
+    /// The part that is shown, and the lengths of a few hundred columns.
     fn row_wanted(&self) -> u64 {
         (self.plugin.options.max_row_length as u64).saturating_mul(4).clamp(64 << 10, LONGEST_ROW)
     }
 
-    /// Looks for the next ReadyForQuery, which may have begun in data before this; returns where it ends.
+    /// Searches for the next ReadyForQuery, which may have begun in earlier data; returns its end.
     fn find_ready(&mut self, data: &[u8]) -> Option<usize> {
         let begun = self.tail.len();
         self.tail.extend_from_slice(data.get(..READY - 1).unwrap_or(data));
@@ -112,11 +112,11 @@ impl Connection {
         None
     }
 
-    /// One message, of which `body` is as much as is wanted.
+    /// Handles one message; `body` is the needed part.
     fn answer(&mut self, frame: Frame, body: &[u8], time: Timestamp, cx: &mut Context<'_>) {
         match frame.kind {
             b'Z' => return self.on_ready(body.first() == Some(&b'I'), cx),
-            // Log in, parameters, notices, notifications: nobody asked for them here.
+            // Login, parameters, notices, notifications: not responses to a request.
             b'R' | b'S' | b'K' | b'N' | b'A' | b'v' => return,
             b'd' | b'c' => {
                 self.answer.copied += u64::from(frame.kind == b'd');
@@ -139,7 +139,8 @@ impl Connection {
             }
             return;
         };
-        // What is asked after the answer to earlier steps (a Parse and a Flush) is another exchange, with its own time and bytes.
+        // A request after the response to earlier steps (a Parse and a Flush) is a separate exchange with its own time
+        // and bytes.
         let later = self.unit.answered.is_some_and(|answered| answered < front.start);
         if later || matches!(front.what, What::Query { .. }) && self.unit.start.is_some() {
             self.unit = Unit { about: self.unit.about.take(), ..Unit::default() };

@@ -1,7 +1,8 @@
-//! One connection: what was asked and not yet answered, which statement each name means, and how far both sides are understood.
-//! What the client says is in `requests`, what the server answers in `answers`.
+//! One connection: the waiting requests, the statements and portals by name, and the state of both sides. `requests`
+//! handles the messages of the client, `answers` those of the server.
 //!
-//! Requests are kept as steps in a queue and take effect when the server confirms them, in its order: a Parse that fails names nothing.
+//! Requests are steps in a queue. They take effect when the server confirms them, in its order: a Parse that fails
+//! defines no name.
 
 use super::{
     Pgsql,
@@ -25,58 +26,58 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 
-/// Steps of one connection that wait for their answers: a pipeline of thousands of statements of four messages each.
+/// Most waiting steps of one connection: a pipeline of thousands of statements with four messages each.
 pub const MOST_PENDING: usize = 20_000;
-/// Bytes of text that they keep.
+/// Most bytes of text of the waiting steps.
 pub const MOST_HELD: usize = 4 << 20;
-/// Statements of a connection that are remembered, and their bytes. Drivers' caches hold a few hundred.
+/// Most remembered statements of a connection, and their bytes. Drivers cache a few hundred.
 const MOST_STATEMENTS: (usize, usize) = (1000, 1 << 20);
-/// Portals within a transaction, and their bytes.
+/// Most portals in a transaction, and their bytes.
 const MOST_PORTALS: (usize, usize) = (100, 1 << 20);
 
-/// A message of the client that the server will answer.
+/// A message of the client to which the server responds.
 #[derive(Debug)]
 pub struct Step {
-    /// When its first byte was on the wire.
+    /// Time of its first byte.
     pub start: Timestamp,
     /// Its length.
     pub bytes: u64,
-    /// What it asks for.
+    /// What it requests.
     pub what: What,
 }
 
-/// See [`Step`].
+/// The kind of a [`Step`].
 #[derive(Debug)]
 pub enum What {
-    /// Statements, of which so many were answered.
+    /// A simple query; the number counts its statements that were completed.
     Query { text: Box<[u8]>, parts: Parts, answered: usize },
-    /// A name for a statement.
+    /// Parse: defines a name for a statement.
     Parse { name: Name, sql: Arc<[u8]> },
-    /// A portal for a statement with parameters.
+    /// Bind: defines a portal for a statement with parameters.
     Bind { portal: Name, statement: Name, formats: Formats },
-    /// The columns of a portal or a statement.
+    /// Describe: requests the columns of a portal or statement.
     Describe { portal: bool, name: Name },
-    /// Rows of a portal.
+    /// Execute: requests rows of a portal.
     Execute { portal: Name },
-    /// A name that is over.
+    /// Close: removes a name.
     Close { portal: bool, name: Name },
-    /// The end of an extended query.
+    /// Sync: the end of an extended query.
     Sync,
-    /// A function call, or the opening of the connection: nothing to report.
+    /// A function call, or the start of the connection: not reported.
     Other,
-    /// The end of a COPY, sent before the server agreed to it.
+    /// The end of a COPY, sent before the server accepted it.
     CopyDone,
     /// Bytes of the client are missing here.
     Gap,
 }
 
 impl Step {
-    /// Whether a ReadyForQuery answers it.
+    /// Whether the response ends with a ReadyForQuery.
     pub fn ends(&self) -> bool {
         matches!(self.what, What::Query { .. } | What::Sync | What::Other | What::Gap)
     }
 
-    /// Statements of it that will not be reported when it is dropped.
+    /// Number of its statements that are not reported if it is dropped.
     pub fn unanswered(&self) -> usize {
         match &self.what {
             What::Query { parts, answered, .. } => parts.len().saturating_sub(*answered),
@@ -105,57 +106,57 @@ impl Waits for Step {
     }
 }
 
-/// The steps and answers that make up one statement of an extended query, as far as they were confirmed.
+/// The confirmed steps and responses of one statement of an extended query.
 #[derive(Debug, Default)]
 pub struct Unit {
-    /// When its first step was on the wire.
+    /// Time of its first step.
     pub start: Option<Timestamp>,
     /// Bytes of its steps.
     pub request: u64,
-    /// When the answer began.
+    /// Time at which the response began.
     pub answered: Option<Timestamp>,
-    /// Bytes of the answer.
+    /// Bytes of the response.
     pub response: u64,
-    /// The statement it is about, to report it even when the rest of it is missing.
+    /// The statement, needed to report it even if the rest is missing.
     pub about: Option<Prepared>,
 }
 
 /// See the module.
 pub struct Connection {
     pub(super) plugin: Arc<Pgsql>,
-    /// Whether the next byte of that direction is the first of a message.
+    /// Whether the next byte of a direction is the first of a message.
     pub(super) aligned: [bool; 2],
-    /// A whole message was seen: it is PostgreSQL, and this way round.
+    /// Whether a complete message was parsed: the protocol and the roles are then certain.
     pub(super) proven: bool,
-    /// The client asked for encryption; the answer is a single byte.
+    /// The client requested encryption; the response is a single byte.
     pub(super) awaiting: Option<Opening>,
     pub(super) pending: Backlog<Step>,
     pub(super) mode: Mode,
     pub(super) turn: Turn,
     pub(super) pairing: Pairing,
-    /// Bytes of the client were missing, so what waits may never be answered.
+    /// Bytes of the client were missing, so waiting requests may never be answered.
     pub(super) suspect: bool,
-    /// When the server was last heard.
+    /// Time of the last data of the server.
     pub(super) heard: Timestamp,
-    /// The last bytes that were looked through for a ReadyForQuery.
+    /// The last bytes that were searched for a ReadyForQuery.
     pub(super) tail: Vec<u8>,
-    /// Bytes of the data of the COPY at hand that the client sent.
+    /// Bytes of the current COPY that the client sent.
     pub(super) copied: u64,
     pub(super) statements: Named<Prepared>,
     pub(super) portals: Named<Portal>,
     pub(super) unit: Unit,
     pub(super) answer: Answer,
-    /// Of the result that is coming.
+    /// The columns of the next result.
     pub(super) columns: Option<Arc<Columns>>,
     pub(super) formats: Formats,
-    /// The last statement before the Sync that is awaited.
+    /// The last statement before the awaited Sync.
     pub(super) last: Option<Prepared>,
     /// The search for the next message, of both sides.
     search: Resync,
 }
 
 impl Connection {
-    /// Nothing was seen yet.
+    /// Makes the parser of a new connection.
     pub fn new(plugin: Arc<Pgsql>) -> Self {
         Self {
             plugin,
@@ -181,7 +182,7 @@ impl Connection {
         }
     }
 
-    /// Which answer belongs to which request is not known any more; `more` requests may have been sent besides those that wait.
+    /// The pairing is unknown; `more` requests may have been sent besides the waiting ones.
     pub(super) fn lose_track(&mut self, more: u32, cx: &mut Context<'_>) {
         let awaited = self.pending.iter().filter(|step| step.ends()).count();
         self.drop_pending(cx);
@@ -190,7 +191,7 @@ impl Connection {
         self.pairing = self.pairing.lost(u32::try_from(awaited).unwrap_or(u32::MAX).saturating_add(more));
     }
 
-    /// Whatever is being read, it is over.
+    /// Ends the current message.
     pub(super) fn start_over(&mut self) {
         self.unit = Unit::default();
         self.answer.clear();
@@ -210,7 +211,7 @@ impl Connection {
         }
     }
 
-    /// `rest` of `all` bytes make no sense: all are passed over, or the connection is given up.
+    /// `rest` of `all` bytes are invalid: skips all of them, or gives the connection up.
     pub(super) fn pass_over(&mut self, rest: usize, all: usize) -> Progress {
         match self.search.passed(rest) {
             Recovery::Resume => Progress::consumed(all),
@@ -218,15 +219,15 @@ impl Connection {
         }
     }
 
-    /// A message makes sense.
+    /// A message is valid.
     pub(super) fn found(&mut self) {
         self.proven = true;
         self.search.found();
     }
 
-    /// A connection that was joined in its middle may have been taken the wrong way round. `None`: a few more bytes will tell.
+    /// After a start in the middle of a connection, client and server may be confused. `None` if more bytes are needed.
     fn really(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Option<Direction> {
-        /// So much of a message tells.
+        /// Number of bytes of a message that are enough to decide.
         const ENOUGH: usize = 64;
         if self.proven || self.awaiting.is_some() {
             return Some(dir);
@@ -265,7 +266,7 @@ impl StreamParser for Connection {
     fn on_gap(&mut self, dir: Direction, _lost: u64, cx: &mut Context<'_>) -> Recovery {
         self.aligned[dir.index()] = false;
         match dir {
-            // Data of a COPY is missing: the request is still that one.
+            // Data of a COPY is missing: the request is still the same.
             Direction::ToServer if self.mode == Mode::CopyIn || self.pairing.is_lost() => {}
             Direction::ToServer if self.pending.iter().filter(|step| step.ends()).count() > 1 => self.lose_track(1, cx),
             Direction::ToServer => {
@@ -285,7 +286,7 @@ impl StreamParser for Connection {
     }
 
     fn on_close(&mut self, dir: Direction, why: Close, cx: &mut Context<'_>) {
-        // With the server's last byte the last answer was there.
+        // After the server's last byte there is no further response.
         if dir == Direction::ToClient {
             if why != Close::Fin {
                 self.report_partial(cx);

@@ -1,4 +1,4 @@
-//! A statement and its result as a document, and the result as text.
+//! Reports a statement and its result as a document, and formats the result as text.
 
 use super::{value, wire};
 use crate::{
@@ -9,25 +9,25 @@ use crate::{
 use serde::Serialize;
 use std::{borrow::Cow, ops::Range};
 
-/// What is reported.
+/// A statement with its result.
 pub struct Statement<'a> {
-    /// Its text.
+    /// The text of the statement.
     pub sql: &'a [u8],
-    /// When it was asked for.
+    /// Time of the request.
     pub start: Option<Timestamp>,
-    /// When the answer began.
+    /// Time at which the response began.
     pub end: Option<Timestamp>,
     /// Bytes of the request.
     pub request: u64,
     /// Bytes of the answer.
     pub response: u64,
-    /// Columns of its result.
+    /// Number of columns of the result.
     pub fields: u16,
-    /// Rows of its result.
+    /// Number of rows of the result.
     pub rows: u64,
-    /// Its result as text.
+    /// The result as text.
     pub text: &'a [u8],
-    /// Why it failed.
+    /// The error.
     pub failure: Option<wire::Failure<'a>>,
     /// See [`Head::notes`].
     pub notes: &'a [&'a str],
@@ -50,7 +50,7 @@ struct Fields<'a> {
     error_severity: Option<Text<'a>>,
 }
 
-/// Reports it.
+/// Reports the statement.
 pub fn emit(statement: &Statement<'_>, common: &Common, cx: &mut Context<'_>) {
     let method = super::sql::method(statement.sql);
     let failure = statement.failure;
@@ -77,31 +77,31 @@ pub fn emit(statement: &Statement<'_>, common: &Common, cx: &mut Context<'_>) {
     cx.emit(&head, &Body { pgsql: fields });
 }
 
-/// Which columns of a portal's rows are binary.
+/// The formats of the columns of a portal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Formats {
-    /// As the RowDescription says.
+    /// As in the RowDescription.
     #[default]
     Described,
-    /// As the Bind says: none, one for all, or one for each.
+    /// As in the Bind: none, one for all columns, or one for each.
     Bound(smallvec::SmallVec<[bool; 8]>),
-    /// The Bind was too long to know.
+    /// Unknown, because the Bind was too long.
     Unknown,
 }
 
-/// What is known of the columns of a result.
+/// What is known about the columns of a result.
 #[derive(Debug, Default)]
 pub struct Columns {
-    /// How many.
+    /// Their number.
     pub count: u16,
-    /// Type and format of each; empty when no result is shown.
+    /// Type and format of each; empty if results are not shown.
     types: Vec<(u32, bool)>,
     /// Their names, as the first line of the text.
     header: Vec<u8>,
 }
 
 impl Columns {
-    /// From a RowDescription. Names and types are kept only where the text is wanted.
+    /// Parses a RowDescription. Names and types are kept only if the text is needed.
     pub fn read(body: &[u8], wanted: bool) -> Option<Self> {
         let mut columns = Self::default();
         if !wanted {
@@ -121,7 +121,7 @@ impl Columns {
         Some(columns)
     }
 
-    /// Begins the text of a result.
+    /// Starts the text of a result.
     pub fn write_header(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.header);
     }
@@ -177,7 +177,8 @@ pub fn write_row(out: &mut Vec<u8>, values: wire::Values<'_>, columns: Option<&C
     out.push(b'\n');
 }
 
-/// A field of a line: line breaks as two characters, in quotes where a reader of such lines would take it for something else.
+/// Writes a field of a line: line breaks as two characters, and in quotes if readers of such lines could misunderstand
+/// it.
 fn write_field(out: &mut Vec<u8>, field: &[u8], row: bool) {
     let space = field.utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next()).is_some_and(char::is_whitespace);
     let breaks = matches!(field.first(), Some(b'\n')) || row && matches!(field.first(), Some(b'\r'));
@@ -203,28 +204,29 @@ fn write_field(out: &mut Vec<u8>, field: &[u8], row: bool) {
     }
 }
 
-/// What was read of an answer so far.
+/// The part of a response that was read.
 #[derive(Debug, Default)]
 pub struct Answer {
-    /// A RowDescription came, or the portal's columns are known.
+    /// Whether the columns are known, from a RowDescription or the portal.
     pub described: bool,
-    /// Columns.
+    /// Number of columns.
     pub fields: u16,
-    /// Rows.
+    /// Number of rows.
     pub rows: u64,
-    /// Messages of a COPY.
+    /// Number of messages of a COPY.
     pub copied: u64,
-    /// Bytes missing in the capture.
+    /// Number of bytes that are missing in the capture.
     pub lost: bool,
     /// The text.
     pub text: Vec<u8>,
 }
 
 impl Answer {
-    /// What is kept of a buffer: a large result must not hold its memory for ever.
+    /// Capacity in bytes of a buffer that is kept: a large result must not hold its memory for the rest of the
+    /// connection.
     const KEPT: usize = 64 << 10;
 
-    /// For the next.
+    /// Clears it for the next response.
     pub fn clear(&mut self) {
         let mut text = std::mem::take(&mut self.text);
         text.clear();
@@ -233,7 +235,7 @@ impl Answer {
     }
 }
 
-/// The trimmed text of a statement sent on its own; a `;` at its end is not its.
+/// The trimmed text of a statement that was sent alone, without a `;` at its end.
 pub fn trimmed(sql: &[u8]) -> Range<usize> {
     let parts = super::sql::split(sql);
     match (parts.first(), parts.last()) {

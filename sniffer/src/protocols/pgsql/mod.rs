@@ -1,8 +1,8 @@
-//! PostgreSQL: statements and their results, of simple and extended queries, pipelined or not. Not reported: what is no statement
-//! (log in, cancel requests, function calls, replication), and a Parse that succeeds.
+//! PostgreSQL: statements and their results, of simple and extended queries, pipelined or not. Not reported: messages
+//! that are not statements (login, cancel requests, function calls, replication), and a Parse that succeeds.
 //!
-//! PostgreSQL manual, "Frontend/Backend Protocol" (chapter 55), version 3. No library: `postgres-protocol` reads whole messages from
-//! buffers of its own, and only those that a client gets.
+//! PostgreSQL manual, "Frontend/Backend Protocol" (chapter 55), version 3. The library `postgres-protocol` is not used:
+//! it reads complete messages from its own buffers, and only those that a client receives.
 
 mod answers;
 mod connection;
@@ -39,9 +39,9 @@ pub const PROTOCOL: Protocol = Protocol {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 struct Options {
-    /// Rows of a result that are shown.
+    /// Number of rows of a result that are shown.
     max_rows: u64,
-    /// Bytes of a row that are shown.
+    /// Number of bytes of a row that are shown.
     max_row_length: usize,
 }
 
@@ -60,9 +60,9 @@ fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
     Ok(Box::new(Shared::new(Pgsql { common: node.read()?, options: node.read()? }, connection::Connection::new)))
 }
 
-/// The opening of a connection proves it; later on a query does, or an answer of several messages.
+/// Recognises the start of a connection; later a query, or a response of several messages.
 fn probe(dir: Direction, data: &[u8]) -> Probe {
-    /// So much of a query's text, without a zero byte, is one.
+    /// Number of bytes of a query's text, without a NUL, that are enough to recognise it.
     const TEXT: usize = 64;
     match wire::opening(data) {
         Ok(_) => return Probe::Yes,

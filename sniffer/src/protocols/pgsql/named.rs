@@ -1,30 +1,30 @@
-//! Statements and portals by their names, bounded in number and in bytes: the oldest goes first.
+//! Statements and portals by name, bounded in number and bytes; the oldest is removed first.
 
 use super::event::{Columns, Formats};
 use crate::protocols::kit::held::Held;
 use hashbrown::HashMap;
 use std::{collections::VecDeque, sync::Arc};
 
-/// A name as clients give it; the empty one is that of the unnamed statement or portal.
+/// A name given by the client; the empty name is the unnamed statement or portal.
 pub type Name = Box<[u8]>;
 
-/// A statement that was parsed.
+/// A parsed statement.
 #[derive(Clone, Debug)]
 pub struct Prepared {
     /// Its text.
     pub sql: Arc<[u8]>,
-    /// Whether its Parse was seen.
+    /// Whether its Parse was captured.
     pub known: bool,
-    /// Its result's, once described.
+    /// The columns of its result, if it was described.
     pub columns: Option<Arc<Columns>>,
 }
 
-/// A statement with its parameters, ready to be executed.
+/// A portal: a statement with its parameters.
 #[derive(Clone, Debug)]
 pub struct Portal {
-    /// What it executes.
+    /// The statement.
     pub prepared: Prepared,
-    /// How its rows come.
+    /// The formats of its rows.
     pub formats: Formats,
 }
 
@@ -43,25 +43,25 @@ impl Held for Portal {
 /// See the module.
 #[derive(Debug)]
 pub struct Named<V> {
-    /// The one without a name, which is used most and needs no search.
+    /// The unnamed value, which is used most and needs no lookup.
     unnamed: Option<V>,
     entries: HashMap<Name, (u64, V), foldhash::fast::RandomState>,
-    /// Oldest first; one that was closed or replaced leaves its place here behind, told by its number.
+    /// Names, the oldest first. A name that was removed or replaced remains here; it is recognised by its number.
     order: VecDeque<(u64, Name)>,
     next: u64,
-    /// The sum of the bytes of all names and values.
+    /// Bytes of all names and values.
     bytes: usize,
     most: usize,
     most_bytes: usize,
 }
 
 impl<V: Held> Named<V> {
-    /// At most so many, of so many bytes.
+    /// Makes it with a limit in number and bytes.
     pub fn new(most: usize, most_bytes: usize) -> Self {
         Self { unnamed: None, entries: HashMap::default(), order: VecDeque::new(), next: 0, bytes: 0, most, most_bytes }
     }
 
-    /// From now on `name` is `value`.
+    /// Sets the value of `name`.
     pub fn insert(&mut self, name: Name, value: V) {
         if name.is_empty() {
             self.unnamed = Some(value);
@@ -85,7 +85,7 @@ impl<V: Held> Named<V> {
         }
     }
 
-    /// Whether no name means anything. The unnamed one does not count: it lasts until the next statement.
+    /// Whether there are no names. The unnamed value is not counted: it lasts until the next statement.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -97,12 +97,12 @@ impl<V: Held> Named<V> {
         self.unnamed.held() + self.entries.allocation_size() + order + 2 * self.bytes
     }
 
-    /// What has that name.
+    /// The value with this name.
     pub fn get(&self, name: &[u8]) -> Option<&V> {
         if name.is_empty() { self.unnamed.as_ref() } else { self.entries.get(name).map(|(_, value)| value) }
     }
 
-    /// Changes what has that name.
+    /// Changes the value with this name.
     pub fn change(&mut self, name: &[u8], f: impl FnOnce(&mut V)) {
         let value = if name.is_empty() { self.unnamed.as_mut() } else { self.entries.get_mut(name).map(|(_, value)| value) };
         if let Some(value) = value {
@@ -114,7 +114,7 @@ impl<V: Held> Named<V> {
         }
     }
 
-    /// The name means nothing any more.
+    /// Removes a name.
     pub fn remove(&mut self, name: &[u8]) {
         if name.is_empty() {
             self.unnamed = None;
@@ -123,7 +123,7 @@ impl<V: Held> Named<V> {
         }
     }
 
-    /// No name means anything any more.
+    /// Removes all names.
     pub fn clear(&mut self) {
         self.unnamed = None;
         if !self.entries.is_empty() {

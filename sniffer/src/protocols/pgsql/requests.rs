@@ -1,4 +1,4 @@
-//! What the client says.
+//! Handles the messages of the client.
 
 use super::{
     connection::{Connection, Step, What, is_tls},
@@ -14,13 +14,13 @@ use crate::{
 };
 use std::time::Duration;
 
-/// Bytes of a statement that are kept; the server takes a gigabyte.
+/// Most bytes of a statement that are kept; the server accepts a gigabyte.
 const LONGEST_QUERY: u64 = 1 << 20;
-/// Bytes of a Bind that are waited for to learn the formats of its results, which stand behind its parameters.
+/// Most bytes of a Bind that are buffered to read the formats of its results, which are behind its parameters.
 const LONGEST_BIND: u64 = 256 << 10;
-/// Names of statements and portals are cut to 63 bytes by nobody, but nobody makes them long.
+/// Most bytes of a name. Names of statements and portals are not limited to 63 bytes, but are short in practice.
 const LONGEST_NAME: u64 = 4 << 10;
-/// After a silence of the server as long as this, nothing that was sent before is still to be answered.
+/// If the server was silent for this long, earlier requests will not be answered.
 const QUIET: Duration = Duration::from_secs(1);
 
 impl Connection {
@@ -28,7 +28,7 @@ impl Connection {
         let mut at = 0;
         while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
             if !self.aligned[0] {
-                // A segment that is messages from its first byte on is where it goes on.
+                // A segment that consists of messages from its first byte on: parsing resumes here.
                 if at > 0 || wire::chain(Direction::ToServer, rest).is_none_or(|whole| whole == 0 && rest.len() < HEAD) {
                     return self.pass_over(rest.len(), data.len());
                 }
@@ -47,7 +47,7 @@ impl Connection {
                     Err(0) => {}
                     Err(need) => return Progress::Consumed { bytes: at as u64, need },
                 },
-                // Straight away, or after an answer that was not seen.
+                // At once, or after a response that was not captured.
                 0x16 if is_tls(rest) && (!self.proven || self.awaiting.is_some()) => {
                     return match rest.len() {
                         1 => Progress::Consumed { bytes: at as u64, need: 1 },
@@ -87,7 +87,7 @@ impl Connection {
         Progress::consumed(at)
     }
 
-    /// Bytes that are no message: as if they were missing.
+    /// Invalid bytes are treated as missing.
     fn misunderstood(&mut self, cx: &mut Context<'_>) {
         use crate::protocols::StreamParser;
         if self.proven {
@@ -109,7 +109,7 @@ impl Connection {
         None
     }
 
-    /// One message, of which `body` is as much as is wanted. `None`: its contents make no sense.
+    /// Handles one message; `body` is the needed part. `None` if its contents are invalid.
     fn request(&mut self, frame: Frame, body: &[u8], start: Timestamp, cx: &mut Context<'_>) -> Option<()> {
         let cut = frame.body() > body.len() as u64;
         let mut r = Reader::new(body);
@@ -171,13 +171,13 @@ impl Connection {
                 }
                 return Some(());
             }
-            _ => return Some(()), // passwords, the end
+            _ => return Some(()), // passwords, Terminate
         };
         self.ask(Step { start, bytes: frame.length, what }, cx);
         Some(())
     }
 
-    /// The step waits for its answer, unless it is known that none will come or to whom it would go.
+    /// Adds the step to the waiting ones, unless it is known that its response cannot be paired.
     fn ask(&mut self, step: Step, cx: &mut Context<'_>) {
         let quiet = cx.now().since(self.heard) >= QUIET.as_nanos() as u64;
         let (pairing, asked) = self.pairing.asks(step.ends(), self.pending.is_empty(), quiet);
@@ -200,12 +200,12 @@ impl Connection {
         let (turn, first) = self.turn.asks();
         self.turn = turn;
         if first && std::mem::take(&mut self.suspect) {
-            self.drop_pending(cx); // it asks again: what it asked before has been answered
+            self.drop_pending(cx); // the client sends a new request, so the earlier ones were answered
         }
         self.wait(step, cx);
     }
 
-    /// The step waits. Without room for it nothing that was asked is paired any more.
+    /// Adds the step to the waiting ones. If there is no room, the pairing is lost.
     fn wait(&mut self, step: Step, cx: &mut Context<'_>) {
         if let Some(refused) = self.pending.push(step) {
             self.unanswered(&refused, cx);

@@ -1,20 +1,22 @@
-//! Where one SQL statement ends and the next begins, as PostgreSQL's lexer sees it: `;` within quotes, comments, parentheses or the body of
-//! a function ends nothing. Not a parser of SQL.
+//! Splits SQL statements as PostgreSQL's lexer does: a `;` inside quotes, comments, parentheses or the body of a
+//! function does not end a statement. Not a parser of SQL.
 //!
-//! PostgreSQL manual, "Lexical Structure" (chapter 4.1), "CREATE FUNCTION" (`BEGIN ATOMIC … END`), "CREATE RULE" (`DO ALSO (…; …)`).
+//! PostgreSQL manual, "Lexical Structure" (chapter 4.1), "CREATE FUNCTION" (`BEGIN ATOMIC … END`), "CREATE RULE" (`DO
+//! ALSO (…; …)`).
 
 use smallvec::SmallVec;
 
-/// Statements of one message that are told apart; what follows belongs to the last. A migration script has hundreds.
+/// Most statements of one message that are split; the rest belongs to the last. A migration script has hundreds.
 const MOST_STATEMENTS: usize = 10_000;
 
-/// Where in the text each statement is, without the space around it.
+/// The range of each statement in the text, without surrounding white space.
 pub type Parts = SmallVec<[(usize, usize); 1]>;
 
-/// The statements of `text`. Those that are nothing but comments are left out, as the server leaves them out, unless there is no other.
+/// The statements in `text`. Those that consist only of comments are left out, as in the server, unless there is no
+/// other.
 pub fn split(text: &[u8]) -> Parts {
     let mut parts = Parts::new();
-    // Nearly always there is one statement, with or without a `;` behind it, and nothing needs a closer look.
+    // Nearly always there is one statement, with or without a `;` behind it, which needs no lexing.
     let one = memchr::memchr(b';', text).is_none_or(|first| text.get(first + 1..).is_none_or(|rest| rest.trim_ascii().is_empty()));
     if one {
         push(&mut parts, text, 0, memchr::memchr(b';', text).unwrap_or(text.len()));
@@ -49,7 +51,7 @@ fn push(parts: &mut Parts, text: &[u8], from: usize, to: usize) {
     }
 }
 
-/// The first word, in upper case: up to the first space, whatever else separates it.
+/// The first word in upper case: up to the first space, even if another character separates it.
 pub fn method(statement: &[u8]) -> Vec<u8> {
     let end = memchr::memchr(b' ', statement).filter(|&n| n > 0).unwrap_or(statement.len());
     statement.get(..end).unwrap_or_default().to_ascii_uppercase()
@@ -61,8 +63,8 @@ struct Lexer<'a> {
 }
 
 impl Lexer<'_> {
-    /// Goes behind the next `;` that ends a statement; returns where that is (or the end of the text), and whether there was more than
-    /// comments before it.
+    /// Moves behind the next `;` that ends a statement; returns its position (or the end of the text), and whether
+    /// there was more than comments before it.
     fn statement(&mut self, last: bool) -> (usize, bool) {
         let (mut words, mut depth, mut body, mut begin) = (false, 0u32, 0u32, false);
         while let Some(&byte) = self.text.get(self.at) {
@@ -106,7 +108,7 @@ impl Lexer<'_> {
         (self.text.len(), words)
     }
 
-    /// An identifier or keyword; a `$` within it begins no quote.
+    /// An identifier or keyword; a `$` in it begins no quote.
     fn word(&mut self) -> &[u8] {
         let rest = self.text.get(self.at..).unwrap_or_default();
         let n = rest.iter().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$' | 0x80..)).count();
@@ -117,7 +119,7 @@ impl Lexer<'_> {
     fn quoted(&mut self, quote: u8, escapes: bool) {
         self.at += 1;
         while let Some(&byte) = self.text.get(self.at) {
-            // A doubled quote ends one string and begins the next, which comes to the same.
+            // A doubled quote ends one string and begins the next, with the same effect.
             self.at += if byte == b'\\' && escapes { 2 } else { 1 };
             if byte == quote {
                 if escapes && self.text.get(self.at) == Some(&quote) {

@@ -1,36 +1,37 @@
-//! How far a connection is understood: three state machines that each message moves on. Pure.
+//! Three state machines of a connection, which each message advances.
 
-/// What the client is doing, as far as it decides what the server reads.
+/// The state of the client, if it affects what the server reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Statements.
+    /// It sends statements.
     Statements,
-    /// After an error the server reads nothing before the next Sync.
+    /// After an error, the server ignores everything before the next Sync.
     SkipToSync,
     /// The client sends the data of a COPY.
     CopyIn,
 }
 
 impl Mode {
-    /// Whatever the client was doing, it no longer sends the data of a COPY.
+    /// The client no longer sends the data of a COPY.
     pub fn copy_ended(self) -> Self {
         if self == Self::CopyIn { Self::Statements } else { self }
     }
 }
 
-/// Whose turn it is.
+/// Which side is expected to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// The server answers, or nothing is known.
+    /// The server is responding, or nothing is known.
     Server,
-    /// The server said that it waits for the client, which has not asked since.
+    /// The server waits for the client, which has not sent a request since.
     Client,
-    /// The client has asked since.
+    /// The client has sent a request since.
     Asked,
 }
 
 impl Turn {
-    /// The client asks. Returns the next state, and whether this is the first since the server waits.
+    /// The client sends a request. Returns the next state, and whether this is the first request since the server
+    /// waits.
     pub fn asks(self) -> (Self, bool) {
         match self {
             Self::Client => (Self::Asked, true),
@@ -39,46 +40,46 @@ impl Turn {
     }
 }
 
-/// Whether it is known which answer belongs to which request.
+/// Whether the pairing of responses with requests is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pairing {
-    /// It is: answers come in the order of the requests that wait.
+    /// It is known: responses come in the order of the waiting requests.
     Certain,
-    /// The server is answering something that was not seen.
+    /// The server is responding to a request that was not captured.
     Unseen,
-    /// It is not known until so many ReadyForQuery have come.
+    /// It is unknown until this number of ReadyForQuery messages has arrived.
     Lost(u32),
 }
 
-/// What becomes of a request.
+/// What happens to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// It waits for its answer.
+    /// It waits for its response.
     Waits,
     /// The pairing is certain again from this request on.
     Recovers,
-    /// Its answer could not be told: it does not wait.
+    /// Its response could not be paired, so it does not wait.
     Dropped,
 }
 
 impl Pairing {
-    /// Whether answers are ignored.
+    /// Whether responses are ignored.
     pub fn is_lost(self) -> bool {
         matches!(self, Self::Lost(_))
     }
 
-    /// The pairing is lost while so many requests are to be answered.
+    /// The pairing is lost, with this number of requests still unanswered.
     pub fn lost(self, awaited: u32) -> Self {
-        // The answer to something unseen is not over, and what is asked next must not end it.
+        // The response to an unknown request has not ended, and later requests must not end it.
         Self::Lost(awaited.max(if self == Self::Unseen { 2 } else { 1 }))
     }
 
-    /// An answer came that no request waits for.
+    /// A response arrived for which no request waits.
     pub fn unseen_answer(self) -> Self {
         if self.is_lost() { self } else { Self::Unseen }
     }
 
-    /// A ReadyForQuery came.
+    /// A ReadyForQuery arrived.
     pub fn ready(self) -> Self {
         match self {
             Self::Certain | Self::Unseen | Self::Lost(0 | 1) => Self::Certain,
@@ -86,8 +87,8 @@ impl Pairing {
         }
     }
 
-    /// The client asks. `ends`: a ReadyForQuery will answer it; `first`: no other request waits; `quiet`: the server was silent for so
-    /// long that nothing sent before is still to be answered.
+    /// The client sends a request. `ends`: its response ends with a ReadyForQuery; `first`: no other request waits;
+    /// `quiet`: the server was silent for so long that earlier requests will not be answered.
     pub fn asks(self, ends: bool, first: bool, quiet: bool) -> (Self, Asked) {
         let awaited = match self {
             Self::Certain => return (self, Asked::Waits),
@@ -98,7 +99,7 @@ impl Pairing {
         if awaited > 1 && !quiet {
             return (Self::Lost(awaited.saturating_add(u32::from(ends))), Asked::Dropped);
         }
-        // Most clients wait for the answer before they ask again, and this one seems to have got it.
+        // Most clients wait for the response before the next request, and this one seems to have got it.
         (Self::Certain, Asked::Recovers)
     }
 }

@@ -1,4 +1,4 @@
-//! What the server's answers mean for the statements that wait: confirmed, described, complete or failed.
+//! Applies the server's responses to the waiting statements: confirmed, described, completed or failed.
 
 use super::{
     connection::{Connection, Step, Unit, What},
@@ -16,7 +16,7 @@ const RESPONSE_LOST: &str = "Packet loss while capturing the response";
 const UNKNOWN: &str = "The actual query being used is unknown";
 
 impl Connection {
-    /// The server takes a COPY; Syncs sent before its end are no longer answered.
+    /// The server starts a COPY; it does not respond to Syncs sent before the end of the COPY.
     pub(super) fn copy_in(&mut self) {
         let end = self.pending.iter().position(|step| matches!(step.what, What::CopyDone));
         self.mode = if end.is_none() { Mode::CopyIn } else { self.mode.copy_ended() };
@@ -28,7 +28,7 @@ impl Connection {
         });
     }
 
-    /// The first step was done, and takes effect.
+    /// The first step was confirmed and takes effect.
     pub(super) fn confirm(&mut self) {
         let Some(step) = self.pending.pop() else { return };
         self.unit.start.get_or_insert(step.start);
@@ -50,7 +50,7 @@ impl Connection {
         }
     }
 
-    /// The statement of that name; of one that was parsed before the capture began only the name is known.
+    /// The statement with this name; if it was parsed before the capture began, only the name is known.
     fn prepared(&self, name: &[u8]) -> Prepared {
         self.statements.get(name).cloned().unwrap_or_else(|| {
             let sql = if name.is_empty() { Arc::default() } else { [&b"EXECUTE "[..], name].concat().into() };
@@ -58,7 +58,7 @@ impl Connection {
         })
     }
 
-    /// The columns of what was to be described.
+    /// The columns of a described statement or portal.
     pub(super) fn described(&mut self, body: &[u8]) {
         let Some(Step { start, bytes, what: What::Describe { portal, name } }) = self.pending.pop() else { return };
         self.unit.start.get_or_insert(start);
@@ -71,7 +71,7 @@ impl Connection {
         }
     }
 
-    /// The columns of the result that comes next.
+    /// The columns of the next result.
     pub(super) fn result(&mut self, body: &[u8]) {
         let shown = self.plugin.common.send_response;
         let columns = Columns::read(body, shown).unwrap_or_default();
@@ -83,7 +83,7 @@ impl Connection {
         }
     }
 
-    /// What an Execute gives begins, if it has not.
+    /// Starts the result of an Execute, if it has not started.
     pub(super) fn begin(&mut self) {
         let Some(Step { what: What::Execute { portal }, .. }) = self.pending.front() else { return };
         if std::mem::replace(&mut self.answer.described, true) {
@@ -119,7 +119,7 @@ impl Connection {
         self.answer.rows += 1;
     }
 
-    /// A statement was done.
+    /// A statement was completed.
     pub(super) fn complete(&mut self, kind: u8, tag: &[u8], cx: &mut Context<'_>) {
         if self.answer.copied > 0 || self.copied > 0 || tag.starts_with(b"COPY ") {
             self.answer.rows = wire::copied(tag).unwrap_or(self.answer.copied);
@@ -142,14 +142,14 @@ impl Connection {
         self.next_statement();
     }
 
-    /// The next statement of a simple query was done or has failed. The query stays: a ReadyForQuery ends it.
+    /// The next statement of a simple query was completed or has failed. The query remains until a ReadyForQuery.
     fn complete_query(&mut self, mut step: Step, failure: Option<Failure<'_>>, notes: &[&str], cx: &mut Context<'_>) {
         if let What::Query { text, parts, answered } = &mut step.what {
             self.unit.start = Some(step.start);
             self.unit.request = step.bytes;
             match parts.get(*answered) {
                 Some(&(from, to)) => self.report_sql(text.get(from..to).unwrap_or_default(), failure, notes, cx),
-                // Of an empty query there is nothing to say.
+                // An empty query is not reported.
                 None if parts.is_empty() && failure.is_none() => {}
                 None => cx.count("unmatched_responses"),
             }
@@ -169,7 +169,7 @@ impl Connection {
         self.pending.get(at).filter(|step| matches!(step.what, What::Sync)).map_or(0, |step| step.bytes)
     }
 
-    /// An ErrorResponse: the statement at hand has failed, and nothing more is done before the next Sync.
+    /// An ErrorResponse: the current statement has failed, and nothing more is executed before the next Sync.
     pub(super) fn fail(&mut self, failure: Failure<'_>, length: u64, cx: &mut Context<'_>) {
         self.unit.response += length;
         self.mode = self.mode.copy_ended();
@@ -181,7 +181,7 @@ impl Connection {
                 self.next_statement();
                 return;
             }
-            // A COMMIT that was implied has failed.
+            // An implicit COMMIT has failed.
             What::Sync | What::Gap => {
                 self.unit.request += step.bytes;
                 let notes: &[&str] = if matches!(step.what, What::Gap) { &[REQUEST_LOST] } else { &[] };
@@ -211,7 +211,8 @@ impl Connection {
             What::Describe { portal: false, name } => Some(self.prepared(name)),
             _ => None,
         };
-        // The rest of the statement is part of what was asked, up to its Execute; what follows that was asked for nothing.
+        // The rest of the statement, up to its Execute, belongs to the request; later steps before the Sync were not
+        // executed.
         let (mut mine, mut others) = (!matches!(step.what, What::Execute { .. }), false);
         self.mode = Mode::SkipToSync;
         while let Some(next) = self.pending.front() {
@@ -239,7 +240,7 @@ impl Connection {
         self.next_statement();
     }
 
-    /// The server has answered everything up to the next end of a query.
+    /// The server has responded to everything up to the next end of a query.
     pub(super) fn on_ready(&mut self, idle: bool, cx: &mut Context<'_>) {
         self.turn = Turn::Client;
         let was_lost = self.pairing.is_lost();
@@ -260,7 +261,7 @@ impl Connection {
         self.start_over();
     }
 
-    /// Some rows were seen, but their end will not be.
+    /// Some rows were captured, but the end of the result will not be.
     pub(super) fn report_partial(&mut self, cx: &mut Context<'_>) {
         if self.answer.rows == 0 || self.pairing.is_lost() {
             return;
@@ -283,7 +284,7 @@ impl Connection {
 
     /// Reports a statement of an extended query.
     pub(super) fn report(&self, about: &Prepared, failure: Option<Failure<'_>>, notes: &[&str], cx: &mut Context<'_>) {
-        // Drivers set up their sessions with these; Packetbeat leaves them out too.
+        // Drivers use these to set up sessions; Packetbeat leaves them out too.
         if about.sql.starts_with(b"SET ") {
             return;
         }
