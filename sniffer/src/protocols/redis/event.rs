@@ -1,4 +1,4 @@
-//! A command and its reply as a document.
+//! Reports a command and its reply as a document.
 
 use super::wire::{Kind, Message};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 };
 use serde::Serialize;
 
-/// Commands that are named by two words. Packetbeat's are the first four; the others came with later servers.
+/// Commands that are named by two words. The first four are Packetbeat's; the others are of later servers.
 const CONTAINERS: &[&[u8]] = &[
     b"CLIENT",
     b"CONFIG",
@@ -28,25 +28,25 @@ const CONTAINERS: &[&[u8]] = &[
     b"XINFO",
 ];
 
-/// Bytes that the text of a command may have allocated beyond its length.
+/// Most bytes that the text of a command may have allocated in addition to its length.
 const MOST_SLACK: usize = 4 << 10;
 
 /// A command that waits for its reply.
 pub struct Request {
-    /// All words, joined by spaces; empty when there was no room to keep them.
+    /// All words, joined by spaces; empty if there was no room to keep them.
     pub text: Vec<u8>,
-    /// Upper case, one or two words.
+    /// The command in upper case, one or two words.
     pub method: Vec<u8>,
-    /// Where in `text` the first argument is.
+    /// Position of the first argument in `text`.
     resource: (usize, usize),
     /// Its length on the wire.
     pub bytes: u64,
-    /// When its first byte was on the wire.
+    /// Time of its first byte.
     pub time: Timestamp,
 }
 
 impl Request {
-    /// What a message of the client asks for; `None` when it is empty.
+    /// Makes the command of a message of the client; `None` if the message is empty.
     pub fn new(message: Message, time: Timestamp) -> Option<Self> {
         let mut method = message.word(0)?.to_ascii_uppercase();
         let mut words = 1;
@@ -59,14 +59,14 @@ impl Request {
         }
         let resource = message.words.get(words).copied().unwrap_or_default();
         let mut text = message.text;
-        // A long text grew by doubling: its slack must not count against the limit of what waits.
+        // A long text has unused capacity, which must not count as held bytes.
         if text.capacity() - text.len() > MOST_SLACK {
             text.shrink_to_fit();
         }
         Some(Self { method, resource, bytes: message.bytes, time, text })
     }
 
-    /// Forgets its text: it only keeps its place.
+    /// Drops its text: the command only keeps its position.
     pub fn shrink(&mut self) {
         self.text = Vec::new();
         self.method = Vec::new();
@@ -97,7 +97,7 @@ enum Fields<'a> {
     Error(Text<'a>),
 }
 
-/// Reports a command and its reply, whose first byte came at `end`.
+/// Reports a command and its reply, whose first byte arrived at `end`.
 pub fn emit(request: &Request, reply: &Message, end: Timestamp, common: &Common, scratch: &mut String, cx: &mut Context<'_>) {
     scratch.clear();
     scratch.push_str("redis.");

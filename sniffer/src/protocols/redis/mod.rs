@@ -1,5 +1,6 @@
-//! Redis: commands and their replies, RESP2 and RESP3, pipelined or not. What is a request is decided by its direction, not by a
-//! list of commands. Not reported: what nobody asked for (pub/sub messages, `MONITOR` lines, RESP3 pushes), which is counted.
+//! Redis: commands and their replies, RESP2 and RESP3, pipelined or not. A message is a request by its direction, not
+//! by a list of commands. Messages without a request (pub/sub messages, `MONITOR` lines, RESP3 pushes) are counted, not
+//! reported.
 //!
 //! <https://redis.io/docs/latest/develop/reference/protocol-spec/>
 
@@ -41,10 +42,10 @@ pub const PROTOCOL: Protocol = Protocol {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 struct Options {
-    /// Bytes of commands that wait for their replies, for one connection; of what is beyond that only the place is kept.
+    /// Most bytes of waiting commands per connection; further commands keep only their position.
     #[serde(with = "config::bytes")]
     queue_max_bytes: u64,
-    /// Commands that wait; with more of them the pairing is given up until a new one begins.
+    /// Most waiting commands; with more of them the pairing is given up until it can restart.
     queue_max_messages: usize,
 }
 
@@ -63,7 +64,7 @@ fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
     Ok(Box::new(Shared::new(Redis { common: node.read()?, options: node.read()? }, Connection::new)))
 }
 
-/// A RESP array of bulk strings is a request; replies alone prove little.
+/// A RESP array of bulk strings is a request; replies alone are not sufficient evidence.
 fn probe(dir: Direction, data: &[u8]) -> Probe {
     let digits = data.iter().skip(1).take_while(|b| b.is_ascii_digit()).count();
     let after = data.get(1 + digits..).unwrap_or_default();
@@ -75,14 +76,14 @@ fn probe(dir: Direction, data: &[u8]) -> Probe {
     }
 }
 
-/// What the server sends without being asked.
+/// What the server sends without a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
-    /// Nothing: replies only.
+    /// Nothing: only replies.
     Asking,
     /// Messages of channels (RESP2; in RESP3 they are pushes).
     Subscribed,
-    /// A line for each command of any client.
+    /// A line for each command of any client (MONITOR).
     Monitoring,
 }
 
@@ -90,17 +91,17 @@ struct Connection {
     plugin: Arc<Redis>,
     requests: Reader,
     replies: Reader,
-    /// When the message that is being read began, by direction.
+    /// Time at which the current message began, by direction.
     started: [Timestamp; 2],
     pending: Backlog<Request>,
-    /// Which reply belongs to which command is not known: replies are left out until a command comes when none waits.
+    /// Whether the pairing is unknown: replies are ignored until a command arrives while no other command waits.
     lost: bool,
-    /// Part of the reply that is being read is missing.
+    /// Whether a part of the current reply is missing.
     damaged: bool,
     mode: Mode,
-    /// The client asked for no replies.
+    /// Whether the client turned replies off.
     silent: bool,
-    /// The client asked for no reply to its next command.
+    /// Whether the client wants no reply to its next command.
     skips: bool,
     scratch: String,
 }
@@ -120,7 +121,7 @@ impl StreamParser for Connection {
             Direction::ToClient => self.replies.lose(lost),
         };
         match (dir, within) {
-            // A command whose text has a hole is none to report, but it keeps its place.
+            // A command with a gap in its text is not reported, but keeps its position.
             (Direction::ToServer, true) => self.damaged = true,
             (Direction::ToClient, true) => self.damaged = true,
             (_, false) => self.lose_track(cx),
@@ -129,7 +130,7 @@ impl StreamParser for Connection {
     }
 
     fn on_close(&mut self, dir: Direction, _why: Close, cx: &mut Context<'_>) {
-        // With the server's last byte the last reply was there.
+        // After the server's last byte there is no further reply.
         if dir == Direction::ToClient {
             self.forget_pending(cx);
         }
@@ -150,7 +151,7 @@ fn wait(at: usize) -> Progress {
 }
 
 impl Connection {
-    /// A connection of which nothing was seen yet.
+    /// Makes the parser of a new connection.
     fn new(plugin: Arc<Redis>) -> Self {
         let most = usize::try_from(plugin.options.queue_max_bytes).unwrap_or(usize::MAX);
         let limits = Limits { items: plugin.options.queue_max_messages, bytes: most, timeout: Duration::MAX };
@@ -169,8 +170,8 @@ impl Connection {
         }
     }
 
-    /// Returns the direction that the data has in fact. A connection that was joined in its middle may have been taken the wrong way
-    /// round.
+    /// Returns the corrected direction of the data. After a start in the middle of a connection, client and server may
+    /// be confused.
     fn correct_direction(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Direction {
         let untouched = self.pending.is_empty() && self.requests.at_start() && self.replies.at_start();
         if dir == Direction::ToServer && untouched && matches!(data, [b'+' | b'-' | b':', ..]) {
@@ -221,7 +222,8 @@ impl Connection {
         if line { wait(at) } else { Progress::consumed(at) }
     }
 
-    /// A command as people type it: words and a line end. Returns its length, 0 when it is not whole, `None` when it is something else.
+    /// Parses an inline command: words and a line end. Returns its length, 0 if it is incomplete, or `None` if it is
+    /// something else.
     fn inline(&mut self, data: &[u8], cx: &mut Context<'_>) -> Option<usize> {
         let printable = data.iter().take_while(|b| matches!(b, b' '..=b'~' | b'\t' | b'\r' | 0x80..)).count();
         let Some(end) = data.get(printable) else { return (printable <= wire::LONGEST_LINE).then_some(0) };
@@ -307,7 +309,8 @@ impl Connection {
         held::clear_text(&mut self.scratch);
     }
 
-    /// Whether nobody asked for it: a message of a channel, one more confirmation of a command for several channels, a monitor's line.
+    /// Whether the message has no request: a message of a channel, a further confirmation of a command for several
+    /// channels, or a line of MONITOR.
     fn unasked(&self, reply: &Message) -> bool {
         let first = if reply.aggregate { self.first_word(reply) } else { &[] };
         let confirms = [&b"subscribe"[..], b"unsubscribe", b"psubscribe", b"punsubscribe", b"ssubscribe", b"sunsubscribe"].contains(&first);
@@ -324,7 +327,7 @@ impl Connection {
         message.word(0).unwrap_or_default()
     }
 
-    /// Which reply belongs to which command is not known any more.
+    /// Notes that the pairing is unknown.
     fn lose_track(&mut self, cx: &mut Context<'_>) {
         self.forget_pending(cx);
         self.requests.reset();

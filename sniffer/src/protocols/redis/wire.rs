@@ -1,20 +1,21 @@
-//! RESP2 and RESP3, read in pieces: bytes in, the text of one message after the other out. Pure; it does not know what a command is.
+//! Parses RESP2 and RESP3 incrementally: bytes in, the text of one message after the other out. Does not know commands.
 //!
-//! <https://redis.io/docs/latest/develop/reference/protocol-spec/>. Not the `redis-protocol` crate: that recurses as deep as the
-//! sender likes, and reads a message from its start again with every segment. Not read: the streamed forms (`$?`, `*?`), which
-//! no server sends.
+//! <https://redis.io/docs/latest/develop/reference/protocol-spec/>. The crate `redis-protocol` is not used: it recurses
+//! as deep as the sender likes, and parses a message from its start again with every segment. Streamed forms (`$?`,
+//! `*?`) are not parsed, because no server sends them.
 
 use crate::protocols::kit::held::Held;
 use smallvec::SmallVec;
 
-/// Aggregates within aggregates. Replies of Redis nest four deep (`COMMAND DOCS`), those of modules a few more.
+/// Most levels of nested aggregates. Replies of Redis have four (`COMMAND DOCS`), those of modules a few more.
 const DEEPEST: usize = 32;
-/// A line: a type byte with a number, a simple string, an error, an inline command (the server's own limit is 64 KiB).
+/// Longest line in bytes: a type byte with a number, a simple string, an error, or an inline command (the server's own
+/// limit is 64 KiB).
 pub const LONGEST_LINE: usize = 64 << 10;
-/// Words of a request whose places are remembered: a command of two words, and the first argument.
+/// Number of words of a request whose positions are kept: a command of two words, and the first argument.
 const WORDS: usize = 3;
 
-/// How the values of a message are put together.
+/// How the values of a message are joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     /// `SET key value`: a request.
@@ -23,7 +24,7 @@ pub enum Style {
     Brackets,
 }
 
-/// What the top level of a message is.
+/// The kind of the top-level value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
     /// A value of any type.
@@ -35,74 +36,74 @@ pub enum Kind {
     Push,
 }
 
-/// A whole message.
+/// A complete message.
 #[derive(Debug, Default)]
 pub struct Message {
-    /// What its top level is.
+    /// The kind of its top-level value.
     pub kind: Kind,
-    /// Whether the top level is an aggregate.
+    /// Whether the top-level value is an aggregate.
     pub aggregate: bool,
     /// Its values as text, at most as much as the reader was told to keep.
     pub text: Vec<u8>,
-    /// Where in `text` the first values are.
+    /// The ranges of the first values in `text`.
     pub words: SmallVec<[(usize, usize); WORDS]>,
     /// Its length on the wire.
     pub bytes: u64,
 }
 
 impl Message {
-    /// The `n`-th value of the top level, of the first few.
+    /// The `n`-th value of the top level, if it is one of the first few.
     pub fn word(&self, n: usize) -> Option<&[u8]> {
         self.words.get(n).and_then(|&(from, to)| self.text.get(from..to))
     }
 }
 
-/// How far a message is.
+/// The progress of parsing a message.
 #[derive(Debug)]
 pub enum Step {
-    /// It is whole; so many bytes of the data were its.
+    /// The message is complete; it had this number of bytes of the data.
     Whole(usize, Message),
-    /// So many bytes were taken; more must come.
+    /// This number of bytes was consumed; more are needed.
     More(usize),
-    /// It is no RESP.
+    /// The data is not RESP.
     Malformed,
 }
 
 #[derive(Clone, Copy)]
 struct Level {
-    /// Values still to come on this level.
+    /// Number of remaining values on this level.
     left: u64,
-    /// Whether one was written.
+    /// Whether a value was written.
     begun: bool,
-    /// It says something about the value after it, and is none itself.
+    /// Whether it is an attribute, which describes the following value.
     attribute: bool,
-    /// Whether its values are: those of attributes are not, however deep.
+    /// Whether its values are shown: those of attributes are not, at any depth.
     shown: bool,
 }
 
 struct Bulk {
-    /// Bytes of the string still to come.
+    /// Number of remaining bytes of the string.
     left: u64,
-    /// Bytes of the line end after it.
+    /// Number of bytes of the line end behind it.
     tail: u8,
-    /// Bytes at its beginning that are not text (`txt:` of a verbatim string).
+    /// Number of bytes at its beginning that are not text (`txt:` of a verbatim string).
     prefix: u8,
 }
 
-/// Reads messages of one direction.
+/// Reads the messages of one direction.
 pub struct Reader {
     style: Style,
     most: usize,
     levels: SmallVec<[Level; 4]>,
     bulk: Option<Bulk>,
     word: usize,
-    /// A value of the top level is over, and so the message.
+    /// A value of the top level has ended, and so the message.
     whole: bool,
     message: Message,
 }
 
 impl Reader {
-    /// Keeps at most `most` bytes of text of each message.
+    /// Makes a reader that keeps at most `most` bytes of text of each message.
     pub fn new(style: Style, most: usize) -> Self {
         Self { style, most, levels: SmallVec::new(), bulk: None, word: 0, whole: false, message: Message::default() }
     }
@@ -112,17 +113,17 @@ impl Reader {
         self.message.bytes == 0
     }
 
-    /// Bytes allocated for the message that is being read.
+    /// Bytes allocated for the current message.
     pub fn held(&self) -> usize {
         self.levels.held() + self.message.text.held() + self.message.words.held()
     }
 
-    /// Forgets the message that is being read.
+    /// Drops the current message.
     pub fn reset(&mut self) {
         *self = Self::new(self.style, self.most);
     }
 
-    /// `lost` bytes are missing. Returns whether all of them lay within a string, so that its end is still known.
+    /// Handles a gap of `lost` bytes. Returns whether all of them were inside a string, so that its end is still known.
     pub fn lose(&mut self, lost: u64) -> bool {
         match &mut self.bulk {
             Some(bulk) if bulk.left >= lost => {
@@ -134,7 +135,7 @@ impl Reader {
         }
     }
 
-    /// Reads on, to the end of the message at the most.
+    /// Continues to read, at most to the end of the message.
     pub fn read(&mut self, data: &[u8]) -> Step {
         let mut at = 0;
         loop {
@@ -174,7 +175,7 @@ impl Reader {
         }
     }
 
-    /// A line begins a value, and is all of it unless it announces more.
+    /// A line begins a value; it is the complete value unless it announces more.
     fn line(&mut self, line: &[u8]) -> Option<()> {
         let (&kind, rest) = line.split_first()?;
         let top = self.levels.is_empty();
@@ -261,7 +262,7 @@ impl Reader {
             self.message.words.push((self.word, self.message.text.len()));
         }
         match self.levels.last_mut() {
-            Some(level) => level.left -= 1, // a level with nothing left has been closed
+            Some(level) => level.left -= 1, // `left` is not 0: finished levels have been removed
             None => self.whole = true,
         }
         self.close_levels();
@@ -289,7 +290,7 @@ impl Reader {
     }
 }
 
-/// The number after a type byte; `Some(None)` is the null form, -1.
+/// The number behind a type byte; `Some(None)` is the null form, -1.
 fn length(text: &[u8]) -> Option<Option<u64>> {
     match text {
         b"-1" => Some(None),
@@ -297,8 +298,8 @@ fn length(text: &[u8]) -> Option<Option<u64>> {
     }
 }
 
-/// An inline command: words between spaces, in which quotes hold spaces together as the server's own reader of command lines has it
-/// (`"` with escapes, `'` without but for itself). `bytes`: its length on the wire.
+/// Parses an inline command: words separated by spaces, with quotes as in the server (`"` with escapes, `'` with only
+/// itself escaped). `bytes` is its length on the wire.
 pub fn inline(line: &[u8], bytes: u64) -> Message {
     let mut message = Message { bytes, ..Message::default() };
     let mut rest = line.trim_ascii();
@@ -315,7 +316,7 @@ pub fn inline(line: &[u8], bytes: u64) -> Message {
     message
 }
 
-/// Takes the first word of `line`, which is not empty and begins with no space; returns what is after it.
+/// Takes the first word of `line`, which is not empty and does not begin with a space; returns the rest.
 fn word<'a>(line: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
     let (mut at, mut quote) = (0, None);
     while let Some(&byte) = line.get(at) {

@@ -1,4 +1,4 @@
-//! A message as a document. Requests and responses are not paired: each is an event of its own.
+//! Reports a message as a document. Requests and responses are not paired.
 
 use super::{
     Sip,
@@ -159,7 +159,7 @@ impl<'a> Party<'a> {
         }
     }
 
-    /// `Contact` has how long and how gladly; `line` and `transport` may be the URI's.
+    /// `Contact` has an expiry and a priority; `line` and `transport` may be parameters of the URI.
     fn contact(address: &Address<'a>) -> Self {
         let of = |name| wire::parameter(address.parameters, b';', name).or_else(|| wire::parameter(address.uri.parameters, b';', name));
         let q = of("q").and_then(|q| std::str::from_utf8(q).ok()).and_then(|q| q.parse::<f64>().ok());
@@ -232,7 +232,7 @@ fn upper(text: &[u8]) -> String {
     Text(text).to_str().to_ascii_uppercase()
 }
 
-/// Names that say that there is none.
+/// Host names that mean that there is none.
 fn named(name: &[u8]) -> &[u8] {
     if matches!(name, b"-" | b" ") { b"" } else { name }
 }
@@ -246,7 +246,7 @@ fn list(headers: &Headers<'_>, name: &'static str) -> Vec<String> {
         .collect()
 }
 
-/// An address. Names are none: the fields have the type `ip`.
+/// An address. Names are left out, because the fields have the type `ip`.
 fn ip(text: &[u8]) -> Option<IpAddr> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
@@ -275,19 +275,19 @@ fn sdp<'a>(headers: &Headers<'_>, body: &'a [u8]) -> Option<Sdp<'a>> {
     })
 }
 
-/// One message, where it was found.
+/// A captured message.
 pub struct Found<'a> {
-    /// Who sent it.
+    /// The direction of the message.
     pub dir: Direction,
-    /// All of it.
+    /// All bytes of the message.
     pub raw: &'a [u8],
-    /// Where its body begins.
+    /// Offset of the body.
     pub body: usize,
-    /// When its first byte was on the wire.
+    /// Time of its first byte.
     pub time: Timestamp,
 }
 
-/// Reports a message, if it is one.
+/// Reports a message if it is valid.
 pub fn emit(found: &Found<'_>, sip: &Sip, cx: &mut Context<'_>) {
     let head = wire::unfold(&found.raw[..found.body]);
     let body = &found.raw[found.body..];

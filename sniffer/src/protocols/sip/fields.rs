@@ -1,4 +1,4 @@
-//! The fields of this protocol's documents beside those that every transaction can have ([`crate::event::TRANSACTION`]).
+//! The fields of this protocol's documents, in addition to those of every transaction ([`crate::event::TRANSACTION`]).
 
 use crate::event::{
     Field,

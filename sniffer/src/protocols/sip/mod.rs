@@ -1,6 +1,6 @@
-//! SIP over UDP and TCP: every message is an event; requests and responses are not paired.
+//! SIP over UDP and TCP: every message is one event; requests and responses are not paired.
 //!
-//! RFC 3261; bodies RFC 8866. Not looked into: SIP over TLS and WebSocket, bodies other than SDP.
+//! RFC 3261; bodies RFC 8866. SIP over TLS and WebSocket, and bodies other than SDP, are not supported.
 
 mod event;
 mod fields;
@@ -28,13 +28,13 @@ pub const PROTOCOL: Protocol = Protocol {
     summary: Summary::HEAD,
 };
 
-/// The longest body that is kept; what is longer is skipped, and the message reported without it.
+/// Longest body in bytes that is kept; a longer one is skipped, and the message is reported without it.
 const LONGEST_BODY: u64 = 1 << 20;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 struct Options {
-    /// Accepted and ignored: the packet shows the transport.
+    /// Accepted without effect: the transport is taken from the packet.
     #[serde(rename = "transport_protocol")]
     _transport_protocol: String,
     parse_authorization: bool,
@@ -48,7 +48,7 @@ impl Default for Options {
     }
 }
 
-/// The options of the protocol.
+/// The plugin.
 pub struct Sip {
     options: Options,
 }
@@ -74,13 +74,13 @@ fn after_line_ends(data: &[u8]) -> &[u8] {
 fn on_datagram(sip: &Sip, dir: Direction, data: &[u8], cx: &mut Context<'_>) {
     let raw = after_line_ends(data);
     if raw.is_empty() || raw == [0] {
-        return; // keeps a hole in a firewall open
+        return; // a keep-alive for firewalls and NAT
     }
     let body = wire::head_end(raw).unwrap_or(raw.len());
     event::emit(&Found { dir, raw, body, time: cx.now() }, sip, cx);
 }
 
-/// Messages one after the other; nothing is remembered between them.
+/// The parser of a connection: parses messages one after the other; keeps nothing between them.
 struct Connection(Arc<Sip>);
 
 impl StreamParser for Connection {
@@ -95,7 +95,7 @@ impl StreamParser for Connection {
             if let Some(line) = memchr::memchr(b'\n', rest)
                 && wire::start_line(rest[..line].trim_ascii_end()).is_none()
             {
-                // The rest of a message that was not seen from its start: on to the next line.
+                // The rest of a message whose start was not captured: continue at the next line.
                 cx.count("skipped_lines");
                 at += line + 1;
                 continue;

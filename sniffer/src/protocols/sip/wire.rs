@@ -1,14 +1,14 @@
-//! SIP messages (RFC 3261), their URIs and addresses, and the SDP bodies (RFC 8866) in them, as text that borrows from the packet.
-//! Pure.
+//! Parses SIP messages (RFC 3261), their URIs and addresses, and their SDP bodies (RFC 8866). The results are texts
+//! that borrow from the packet.
 
 use std::borrow::Cow;
 
-/// Start line and headers. RFC 3261 sets no limit; servers take 8 to 64 KiB.
+/// Most bytes of start line and headers. RFC 3261 has no limit; servers accept 8 to 64 KiB.
 pub const LONGEST_HEAD: usize = 64 << 10;
-/// Header lines looked at.
+/// Most header lines that are parsed.
 const MOST_HEADERS: usize = 256;
 
-/// What a message begins with.
+/// The start line of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start<'a> {
     /// `INVITE sip:x SIP/2.0`
@@ -17,21 +17,21 @@ pub enum Start<'a> {
         method: &'a [u8],
         /// As sent.
         uri: &'a [u8],
-        /// After `SIP/`.
+        /// The part behind `SIP/`.
         version: &'a [u8],
     },
     /// `SIP/2.0 200 OK`
     Response {
-        /// After `SIP/`.
+        /// The part behind `SIP/`.
         version: &'a [u8],
         /// Three digits.
         code: u16,
-        /// The phrase, as sent.
+        /// The reason phrase, as sent.
         phrase: &'a [u8],
     },
 }
 
-/// Reads a start line (without its end).
+/// Parses a start line (without its line end).
 pub fn start_line(line: &[u8]) -> Option<Start<'_>> {
     let mut parts = line.splitn(3, |b| *b == b' ');
     let (first, second, third) = (parts.next()?, parts.next()?, parts.next());
@@ -44,7 +44,7 @@ pub fn start_line(line: &[u8]) -> Option<Start<'_>> {
     (!first.is_empty() && first.iter().all(token) && !second.is_empty()).then_some(Start::Request { method: first, uri: second, version })
 }
 
-/// Where the head ends: the offset of the body. `None` while the empty line is not there.
+/// The end of the header section: the offset of the body. `None` if the empty line is missing.
 pub fn head_end(data: &[u8]) -> Option<usize> {
     memchr::memmem::find(data, b"\r\n\r\n").map(|at| at + 4)
 }
@@ -54,7 +54,7 @@ pub fn head_end(data: &[u8]) -> Option<usize> {
 pub struct Headers<'a>(Vec<(&'a [u8], &'a [u8])>);
 
 impl<'a> Headers<'a> {
-    /// Reads the lines after the start line. Lines that are no headers are left out.
+    /// Parses the lines behind the start line. Lines that are not headers are left out.
     pub fn parse(lines: &'a [u8]) -> Self {
         let line = |line: &'a [u8]| {
             let colon = memchr::memchr(b':', line)?;
@@ -72,18 +72,18 @@ impl<'a> Headers<'a> {
         self.0.iter().filter(is).map(|(_, value)| *value)
     }
 
-    /// Its first value.
+    /// The first value of a header.
     pub fn get(&self, name: &'static str) -> Option<&'a [u8]> {
         self.all(name).next()
     }
 
-    /// Its first value as a number.
+    /// The first value of a header as a number.
     pub fn number(&self, name: &'static str) -> Option<u64> {
         number(self.get(name)?)
     }
 }
 
-/// One-letter names (RFC 3261 section 20, and the documents that added more).
+/// One-letter header names (RFC 3261 section 20, and the RFCs that added more).
 const SHORT: &[(u8, &str)] = &[
     (b'a', "accept-contact"),
     (b'b', "referred-by"),
@@ -106,7 +106,7 @@ const SHORT: &[(u8, &str)] = &[
     (b'y', "identity"),
 ];
 
-/// Header lines that were folded (RFC 3261 section 7.3.1) put on one line each; borrowed where none was.
+/// Joins folded header lines (RFC 3261 section 7.3.1); borrowed if there are none.
 pub fn unfold(head: &[u8]) -> Cow<'_, [u8]> {
     let folded = |w: &[u8]| w[0] == b'\n' && matches!(w[1], b' ' | b'\t');
     if !head.windows(2).any(folded) {
@@ -127,7 +127,7 @@ pub fn unfold(head: &[u8]) -> Cow<'_, [u8]> {
     out.into()
 }
 
-/// A decimal number.
+/// Parses a decimal number.
 pub fn number(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text.trim_ascii()).ok()?.parse().ok()
 }
@@ -135,27 +135,27 @@ pub fn number(text: &[u8]) -> Option<u64> {
 /// `scheme:user:password@host:port;parameters` (RFC 3261 section 19.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Uri<'a> {
-    /// All of it.
+    /// The complete URI.
     pub original: &'a [u8],
     /// `sip`, `sips`, `tel`, …
     pub scheme: &'a [u8],
-    /// Without the password.
+    /// The user, without the password.
     pub username: &'a [u8],
-    /// Without the brackets of an IPv6 address.
+    /// The host, without the brackets of an IPv6 address.
     pub host: &'a [u8],
-    /// 0 when not given.
+    /// The port; 0 if absent.
     pub port: u16,
-    /// After the host, without the first `;`.
+    /// The parameters behind the host, without the first `;`.
     pub parameters: &'a [u8],
 }
 
 impl<'a> Uri<'a> {
-    /// Reads what there is; what is missing is empty.
+    /// Parses a URI; missing parts are empty.
     pub fn parse(original: &'a [u8]) -> Self {
         let Some(colon) = memchr::memchr(b':', original) else { return Self { original, ..Self::default() } };
         let (scheme, rest) = (&original[..colon], &original[colon + 1..]);
         let rest = rest.split(|b| *b == b'?').next().unwrap_or_default();
-        // A user part may hold `;`, a parameter no `@`.
+        // A user may contain `;`, but a parameter may not contain `@`.
         let (user, rest) = match memchr::memrchr(b'@', rest) {
             Some(at) => (&rest[..at], &rest[at + 1..]),
             None => (&rest[..0], rest),
@@ -178,7 +178,7 @@ impl<'a> Uri<'a> {
 /// `"Display" <uri>;tag=x` (RFC 3261 section 20.10).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Address<'a> {
-    /// Without its quotes.
+    /// The display name, without quotes.
     pub display: &'a [u8],
     /// The URI.
     pub uri: Uri<'a>,
@@ -187,11 +187,11 @@ pub struct Address<'a> {
 }
 
 impl<'a> Address<'a> {
-    /// Reads the first address of a header's value.
+    /// Parses the first address of a header's value.
     pub fn parse(value: &'a [u8]) -> Self {
         let open = unquoted(value, b'<');
         let Some(open) = open else {
-            // Without brackets the parameters are the header's.
+            // Without angle brackets the parameters belong to the header.
             let end = value.iter().position(|b| matches!(b, b';' | b',')).unwrap_or(value.len());
             return Self {
                 uri: Uri::parse(value[..end].trim_ascii()),
@@ -210,7 +210,7 @@ impl<'a> Address<'a> {
     }
 }
 
-/// Where `wanted` first stands outside of quotes.
+/// The position of the first `wanted` outside of quotes.
 fn unquoted(text: &[u8], wanted: u8) -> Option<usize> {
     let (mut quoted, mut escaped) = (false, false);
     text.iter().position(|&b| {
@@ -225,7 +225,7 @@ fn unquoted(text: &[u8], wanted: u8) -> Option<usize> {
     })
 }
 
-/// The value of a parameter among `a=1;b="2"` (or, with `,`, of an Authorization header).
+/// The value of a parameter in `a=1;b="2"` (or, with `,`, of an Authorization header).
 pub fn parameter<'a>(parameters: &'a [u8], separator: u8, name: &str) -> Option<&'a [u8]> {
     let mut rest = parameters;
     loop {
@@ -244,17 +244,18 @@ pub fn parameter<'a>(parameters: &'a [u8], separator: u8, name: &str) -> Option<
 /// The `o=` line of an SDP body (RFC 8866, 5.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SdpOwner<'a> {
-    /// Without quotes around it.
+    /// The user name, without quotes.
     pub username: &'a [u8],
-    /// Number of the session.
+    /// The session id.
     pub session_id: &'a [u8],
-    /// Number of this description of it.
+    /// The version of the session description.
     pub version: &'a [u8],
     /// Address or name.
     pub address: &'a [u8],
 }
 
-/// Reads `username session-id version IN IP4 address`. The user's name may contain spaces, against the standard, so the line is read from its end.
+/// Parses `username session-id version IN IP4 address`. The line is parsed from its end, because some senders put
+/// spaces into the user name, which the standard forbids.
 pub fn sdp_owner(line: &[u8]) -> SdpOwner<'_> {
     let mut rest = line.trim_ascii();
     let mut last_word = || {
@@ -268,13 +269,13 @@ pub fn sdp_owner(line: &[u8]) -> SdpOwner<'_> {
     SdpOwner { username: username.trim_ascii(), session_id, version, address }
 }
 
-/// The address or name in a `c=` line (RFC 8866, 5.7): `IN IP4 224.2.36.42/127` without the time to live and the number of addresses behind `/`.
+/// The address or name in a `c=` line (RFC 8866, 5.7): of `IN IP4 224.2.36.42/127` the part before the `/`.
 pub fn sdp_connection(line: &[u8]) -> &[u8] {
     let word = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).nth(2).unwrap_or_default();
     word.split(|b| *b == b'/').next().unwrap_or_default()
 }
 
-/// The session level of an SDP body: the value of the first line of each kind before the first `m=`.
+/// The session level of an SDP body: the values of the first line of each type before the first `m=`.
 pub fn sdp_line(body: &[u8], kind: u8) -> Option<&[u8]> {
     let lines = body.split(|b| *b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     lines.take_while(|line| !line.starts_with(b"m=")).find_map(|line| line.strip_prefix(&[kind, b'=']))

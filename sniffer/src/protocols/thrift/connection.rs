@@ -1,10 +1,11 @@
-//! One connection: messages of both directions, and calls that wait for their replies. A client may send several calls before it is answered; replies
-//! name the call by sequence number and method. A malformed frame or a gap in one costs that frame. Without frames it costs everything up to the next
-//! segment that begins with a message.
+//! One connection: parses the messages of both directions, and pairs replies with calls by sequence number and method.
+//! A client may send several calls before it gets a reply. A malformed frame, or a frame with a gap, is lost alone;
+//! without frames everything up to the next segment that begins with a message is lost.
 //!
-//! Calls are reported in the order in which they were sent. A message does not say whether it wants a reply, unless it is of the type one-way. A call
-//! without reply is taken for a one-way call as soon as the client sends a message that it would not have sent before the reply: one with the same
-//! sequence number, or any message after a later call was answered.
+//! Calls are reported in the order in which they were sent. A message does not show whether it expects a reply, unless
+//! it has the type one-way. A call without a reply is treated as one-way as soon as the client sends a message that it
+//! would not have sent before the reply: one with the same sequence number, or any message after a later call was
+//! answered.
 
 use super::{
     Thrift,
@@ -29,30 +30,30 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Calls that wait, and the bytes they keep. Clients that have more on their way than this are not known.
+/// Most waiting calls, and most bytes that they hold. No client is known to have more outstanding calls.
 const MOST_WAITING: usize = 1024;
 const MOST_HELD: usize = 4 << 20;
 
 #[derive(Default)]
 struct Side {
     current: Option<Current>,
-    /// Bytes handed over and not yet taken.
+    /// Number of bytes passed to the parser and not consumed.
     left_over: u64,
-    /// The rest of a frame that had a hole.
+    /// Whether the rest of a frame with a gap is being skipped.
     pass_over: u64,
-    /// It is not known where the next message begins.
+    /// Whether the start of the next message is unknown.
     lost: bool,
     search: Resync,
 }
 
-/// A message that is being read.
+/// The message that is being read.
 struct Current {
     kind: Kind,
     name: String,
     service: Option<String>,
     sequence: i32,
     values: Values,
-    /// Bytes of its frame that are not yet taken.
+    /// Number of bytes of its frame that are not consumed.
     frame: Option<u64>,
     bytes: u64,
     time: Timestamp,
@@ -65,7 +66,7 @@ impl Held for Current {
     }
 }
 
-/// The parser of one connection.
+/// The parser of a connection.
 pub struct Connection {
     plugin: Arc<Thrift>,
     sides: [Side; 2],
@@ -79,7 +80,7 @@ impl Connection {
         Self { plugin, sides: Default::default(), waiting: Backlog::new(limits), scratch: String::new() }
     }
 
-    /// A message begins. Its head is `length` bytes, with those of the frame before it.
+    /// Starts a message. Its header has `length` bytes, including that of the frame.
     fn begin(
         &mut self,
         dir: &mut Direction,
@@ -99,7 +100,7 @@ impl Connection {
             self.close_one_way(head.sequence, cx);
         }
         let full = Text(head.name).to_str();
-        // A multiplexed call names the service as well; its reply does not (TMultiplexedProtocol).
+        // A multiplexed call also names the service; its reply does not (TMultiplexedProtocol).
         let (service, name) = match full.split_once(':') {
             Some((service, name)) => (Some(service.to_owned()), name.to_owned()),
             None => (None, full.into_owned()),
@@ -111,7 +112,7 @@ impl Connection {
         };
         let mut limits = self.plugin.limits();
         if !asks && !self.plugin.options.capture_reply {
-            // Only where it ends, and whether it is an exception.
+            // Only its end and whether it is an exception are needed.
             limits = Limits { string: 0, collection: 0, ..limits };
         }
         self.sides[dir.index()].current = Some(Current {
@@ -127,13 +128,13 @@ impl Connection {
         });
     }
 
-    /// The place of the call that a reply answers.
+    /// The position of the call to which a reply belongs.
     fn waits(&self, sequence: i32, name: &str) -> Option<usize> {
         let open = |asked: &Asked| matches!(asked.outcome, Outcome::Open);
         self.waiting.iter().position(|asked| open(asked) && asked.sequence == sequence && asked.name == name)
     }
 
-    /// The client sends a message with this sequence number: closes the calls that cannot be answered any more.
+    /// The client sends a message with this sequence number: closes the calls that can no longer get a reply.
     fn close_one_way(&mut self, sequence: i32, cx: &mut Context<'_>) {
         let answered = |asked: &Asked| matches!(asked.outcome, Outcome::Answered(_));
         let overtaken = self.waiting.iter().rposition(answered).unwrap_or(0);
@@ -149,7 +150,7 @@ impl Connection {
         self.report_ended(cx);
     }
 
-    /// Reports the calls that have ended, up to the first that is open.
+    /// Reports the calls that have ended, up to the first open one.
     fn report_ended(&mut self, cx: &mut Context<'_>) {
         while self.waiting.front().is_some_and(|asked| !matches!(asked.outcome, Outcome::Open)) {
             let Some(asked) = self.waiting.pop() else { return };
@@ -162,20 +163,20 @@ impl Connection {
             Outcome::Answered(answer) => Some(&**answer),
             Outcome::Open | Outcome::OneWay => None,
         };
-        // A method with a known definition that is not one-way should have been answered.
+        // A method that the definitions know and that is not one-way should have got a reply.
         let missing = answer.is_none() && asked.method.as_ref().is_some_and(|method| !method.oneway);
         event::emit(asked, answer, missing, &self.plugin.shown(), &mut self.scratch, cx);
         held::clear_text(&mut self.scratch);
     }
 
-    /// A message is complete.
+    /// Handles a complete message.
     fn end(&mut self, dir: Direction, message: Current, cx: &mut Context<'_>) {
         let Current { kind, name, service, sequence, values, bytes, time, damaged, .. } = message;
         if values.too_large {
             cx.count("too_many_fields");
         }
         if matches!(kind, Kind::Call | Kind::Oneway) != (dir == Direction::ToServer) {
-            // Somebody asks the wrong way while others wait.
+            // A call in the wrong direction while others wait.
             return cx.count("malformed");
         }
         if matches!(kind, Kind::Call | Kind::Oneway) {
@@ -204,7 +205,7 @@ impl Connection {
             asked.outcome = Outcome::Answered(Box::new(answer));
         }
         self.report_ended(cx);
-        // The answers that wait for an earlier call are bounded, too.
+        // Replies that wait for an earlier call are bounded too.
         while !self.waiting.has_bytes(0) {
             let Some(oldest) = self.waiting.pop() else { break };
             self.unanswered(&oldest, cx);
@@ -229,8 +230,8 @@ impl Connection {
         timers::arm(cx, self.waiting.due());
     }
 
-    /// Reads on in the current message. Returns how far of the data that was (beyond it for what is not wanted), and how much more
-    /// must come.
+    /// Continues to read the current message. Returns how far it was read (beyond the data if the rest is not needed),
+    /// and the number of further bytes that are needed.
     fn go_on(&mut self, dir: Direction, mut current: Current, rest: &[u8], cx: &mut Context<'_>) -> (u64, usize) {
         let within = current.frame.map_or(rest.len(), |left| usize::try_from(left).unwrap_or(usize::MAX).min(rest.len()));
         let step = current.values.read(rest.get(..within).unwrap_or(rest));
@@ -253,7 +254,7 @@ impl Connection {
                 (n, need)
             }
             (_, Some(left)) => {
-                // The frame ends before its message, or holds none.
+                // The frame ends before its message, or contains none.
                 cx.count("malformed");
                 (left, 0)
             }
@@ -306,7 +307,7 @@ impl StreamParser for Connection {
         }
         self.sides[dir.index()].left_over = (data.len() as u64).saturating_sub(at);
         self.wake(cx);
-        // Always called with the next bytes, so that it is known how many are left over.
+        // Called again with the next bytes, so that the number of unconsumed bytes is known.
         Progress::Consumed { bytes: at, need: 1 }
     }
 
@@ -314,7 +315,7 @@ impl StreamParser for Connection {
         let side = &mut self.sides[dir.index()];
         let missing = lost.saturating_add(std::mem::take(&mut side.left_over));
         let current = side.current.take();
-        // Where a frame ends is known, and so where the next begins.
+        // The end of the frame is known, and so the start of the next one.
         let rest = current.as_ref().and_then(|current| current.frame?.checked_sub(missing));
         (side.lost, side.pass_over) = (rest.is_none(), rest.unwrap_or(0));
         if let Some(mut current) = current {
@@ -325,7 +326,7 @@ impl StreamParser for Connection {
     }
 
     fn on_close(&mut self, dir: Direction, why: Close, cx: &mut Context<'_>) {
-        // A client may close its side and still be answered; a server that has closed its own will not answer any more.
+        // A client may close its direction and still get replies; a server that has closed its direction sends none.
         if why != Close::Fin || dir == Direction::ToClient {
             self.flush(cx);
         }

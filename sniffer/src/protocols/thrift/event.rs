@@ -1,4 +1,4 @@
-//! A call and its reply as a document.
+//! Reports a call and its reply as a document.
 
 use super::{idl::Method, values::Values};
 use crate::{
@@ -14,27 +14,27 @@ use std::{fmt::Write, sync::Arc};
 
 /// A call that may wait for its reply.
 pub struct Asked {
-    /// Without the service of a multiplexed call.
+    /// The method, without the service of a multiplexed call.
     pub name: String,
-    /// Of a multiplexed call.
+    /// The service of a multiplexed call.
     pub service: Option<String>,
-    /// What the definitions know of it.
+    /// The definition of the method, if it is known.
     pub method: Option<Arc<Method>>,
     pub sequence: i32,
     pub params: String,
     pub time: Timestamp,
     pub bytes: u64,
-    /// How it ended, while an earlier call of the connection is still open.
+    /// How it ended, while an earlier call of the connection is open.
     pub outcome: Outcome,
 }
 
-/// How a call ended.
+/// The state of a call.
 pub enum Outcome {
-    /// It is open: a reply may come.
+    /// Open: a reply may arrive.
     Open,
-    /// No reply will come: it is one-way.
+    /// One-way: no reply will arrive.
     OneWay,
-    /// The reply came.
+    /// The reply has arrived.
     Answered(Box<Answer>),
 }
 
@@ -57,11 +57,11 @@ impl Waits for Asked {
 /// A reply.
 pub struct Answer {
     pub values: Values,
-    /// It is an error that the server raised, not the method.
+    /// Whether it is an error of the server, not of the method.
     pub exception: bool,
     pub time: Timestamp,
     pub bytes: u64,
-    /// Part of it is missing.
+    /// Whether a part of it is missing.
     pub damaged: bool,
 }
 
@@ -81,14 +81,14 @@ struct Fields<'a> {
     exceptions: Option<&'a str>,
 }
 
-/// What of the configuration matters here.
+/// The options that matter here.
 pub struct Shown<'a> {
     pub common: &'a Common,
     pub string_max_size: usize,
     pub reply: bool,
 }
 
-/// Reports a call, with its reply where there was one. `failed`: there should have been.
+/// Reports a call, with its reply if there is one. `failed`: a reply is missing.
 pub fn emit(asked: &Asked, answer: Option<&Answer>, failed: bool, shown: &Shown<'_>, scratch: &mut String, cx: &mut Context<'_>) {
     let service = asked.service.as_deref().or(asked.method.as_ref().map(|method| method.service.as_str())).unwrap_or_default();
     scratch.clear();

@@ -1,25 +1,25 @@
-//! Interface definitions (<https://thrift.apache.org/docs/idl>): which methods there are and what their parameters and exceptions
-//! are called. All else is passed over. Not a crate: those there are build the whole syntax tree by recursion, and two names a
-//! field are all that is wanted. Included files are not followed; each may be listed itself.
+//! Parses interface definitions (<https://thrift.apache.org/docs/idl>): the names of methods, parameters and
+//! exceptions. Everything else is skipped. No crate is used: the existing ones build the complete syntax tree
+//! recursively, but only two names per field are needed. Included files are not read; they can be listed themselves.
 
 use std::{collections::HashMap, sync::Arc};
 
-/// The largest file that is read. Those of large companies have some 100 KiB.
+/// Largest file in bytes that is read. Those of large companies have about 100 KiB.
 pub const LONGEST_FILE: u64 = 4 << 20;
 
 /// A method of a service.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Method {
-    /// Whose it is.
+    /// The service.
     pub service: String,
-    /// Nobody answers.
+    /// Whether it is one-way.
     pub oneway: bool,
     params: Vec<(i16, String)>,
     throws: Vec<(i16, String)>,
 }
 
 impl Method {
-    /// What a field is called: of the parameters, or of the reply.
+    /// The name of a field, of the parameters or of the reply.
     pub fn field(&self, reply: bool, id: i16) -> Option<&str> {
         let fields = if reply { &self.throws } else { &self.params };
         fields.iter().find(|field| field.0 == id).map(|field| field.1.as_str())
@@ -29,14 +29,14 @@ impl Method {
 /// The methods of all services.
 #[derive(Debug, Default)]
 pub struct Idl {
-    /// `None`: several services have one of that name.
+    /// `None`: several services have a method of this name.
     by_name: HashMap<String, Option<Arc<Method>>>,
-    /// By `service:method`, as multiplexed calls spell it.
+    /// By `service:method`, as in multiplexed calls.
     by_service: HashMap<String, Arc<Method>>,
 }
 
 impl Idl {
-    /// The method of a call: `method` or `service:method`.
+    /// The method of a call, given as `method` or `service:method`.
     pub fn method(&self, service: Option<&str>, name: &str) -> Option<&Arc<Method>> {
         let of_service = service.filter(|_| !self.by_service.is_empty()).and_then(|s| self.by_service.get(&format!("{s}:{name}")));
         of_service.or_else(|| self.by_name.get(name)?.as_ref())
@@ -45,7 +45,7 @@ impl Idl {
     /// Adds the services of a file.
     ///
     /// # Errors
-    /// The line where it is no Thrift, and why.
+    /// The line that is not Thrift, and the reason.
     pub fn add(&mut self, text: &str) -> Result<(), String> {
         let mut tokens = Tokens { rest: text, line: 1 };
         while let Some(token) = tokens.next()? {
@@ -99,7 +99,7 @@ impl Idl {
     }
 }
 
-/// `1: required string name = "x", …)`, after the parenthesis.
+/// Parses `1: required string name = "x", …)`, behind the parenthesis.
 fn fields(tokens: &mut Tokens<'_>) -> Result<Vec<(i16, String)>, String> {
     let (mut fields, mut implicit) = (Vec::new(), 0i16);
     loop {
@@ -145,7 +145,7 @@ struct Tokens<'a> {
 }
 
 impl<'a> Tokens<'a> {
-    /// A word, a text with its quotes, or one other character.
+    /// The next token: a word, a string with its quotes, or one other character.
     fn next(&mut self) -> Result<Option<&'a str>, String> {
         loop {
             let rest = self.rest;
@@ -188,7 +188,7 @@ impl<'a> Tokens<'a> {
         self.next()?.ok_or_else(|| "the file ends too early".into())
     }
 
-    /// What follows the type that `token` begins: `map<string, list<i32>>`, also `(annotation = "x")`.
+    /// Skips the rest of a type that begins with `token`: `map<string, list<i32>>`, also `(annotation = "x")`.
     fn after_type(&mut self, _token: &str) -> Result<&'a str, String> {
         let mut depth = 0usize;
         loop {
@@ -205,7 +205,7 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// To the end of what a bracket has opened.
+    /// Skips to the matching closing bracket.
     fn pass_over(&mut self) -> Result<(), String> {
         let mut depth = 1usize;
         while depth > 0 {

@@ -1,5 +1,6 @@
-//! Apache Thrift: calls and replies in the binary protocol (strict and old) and the compact one, bare, in frames or behind headers.
-//! Which of them a connection speaks is seen on it. Not read: JSON, transformed (compressed) messages, which are counted.
+//! Apache Thrift: calls and replies in the binary protocol (strict and old) and the compact protocol, unframed, framed
+//! or with headers. The form is recognised for each message. JSON is not supported; transformed (compressed) messages
+//! are only counted.
 //!
 //! <https://github.com/apache/thrift/tree/master/doc/specs>
 
@@ -38,24 +39,24 @@ pub const PROTOCOL: Protocol = Protocol {
     summary: Summary::HEAD,
 };
 
-/// What carries messages. Accepted and not heeded: it is seen on each message.
+/// The transport. Accepted without effect, because it is recognised for each message.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Carrier {
     #[default]
     Socket,
     Framed,
-    /// Not one of Packetbeat's.
+    /// Not in Packetbeat.
     Header,
 }
 
-/// How messages are written. Likewise.
+/// The encoding. Accepted without effect too.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Writing {
     #[default]
     Binary,
-    /// Not one of Packetbeat's.
+    /// Not in Packetbeat.
     Compact,
 }
 
@@ -90,7 +91,7 @@ impl Default for Options {
     }
 }
 
-/// A configured Thrift.
+/// The plugin.
 struct Thrift {
     common: Common,
     options: Options,

@@ -5,7 +5,7 @@ use crate::protocols::{
 };
 use serde_json::{Value, json};
 
-/// A message in the strict binary protocol: kind, name, sequence, and the bytes of its fields.
+/// Makes a message in the strict binary protocol: type, name, sequence number, and the bytes of its fields.
 fn message(kind: u8, name: &str, sequence: u8, fields: &[u8]) -> Vec<u8> {
     [&[0x80, 1, 0, kind, 0, 0, 0, name.len() as u8][..], name.as_bytes(), &[0, 0, 0, sequence], fields, &[0]].concat()
 }
@@ -76,23 +76,23 @@ fn calls_are_reported_in_their_order() {
     let (one, two, three) = (message(1, "one", 1, &[]), message(1, "two", 2, ONE), message(1, "three", 3, &[]));
     let (second, third) = (message(2, "two", 2, MINUS), message(2, "three", 3, &[]));
     let (zip, before, after) = (message(4, "zip", 9, &[]), ["one() - OK", "two(1: 1) -1 OK"], "three()  OK");
-    // Numbered calls: that the first is one-way is known when the client goes on after the reply to the second.
+    // With sequence numbers: the first is known to be one-way when the client continues after the reply to the second.
     let events =
         every_cut(&PROTOCOL, "{}", &[(ToServer, &one), (ToServer, &two), (ToClient, &second), (ToServer, &three), (ToClient, &third)]);
     assert_eq!(lines(&events), [&before[..], &[after]].concat());
-    // At the latest when time is up, or at the end.
+    // At the latest after the time-out, or at the end.
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.client(&one).client(&two).server(&second);
     assert!(h.events().is_empty());
     assert_eq!(lines(&h.at(10_001).events()), before);
     h.client(&one).client(&two).server(&second).close(ToServer, Close::Fin).close(ToClient, Close::Fin);
     assert_eq!(lines(&h.events()), before);
-    // A call of the type one-way waits for the calls before it.
+    // A call of the type one-way is reported after the calls before it.
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.client(&two).client(&zip);
     assert!(h.events().is_empty());
     assert_eq!(lines(&h.server(&second).events()), ["two(1: 1) -1 OK", "zip() - OK"]);
-    // Calls without sequence numbers, in frames and not.
+    // Calls without sequence numbers, framed and unframed.
     for wrap in [framed as fn(&[u8]) -> Vec<u8>, <[u8]>::to_vec] {
         let calls: Vec<Vec<u8>> = (0..3).map(|i| wrap(&message(1, ["a", "b", "c"][i], 0, &[]))).collect();
         let mut h = Harness::new(&PROTOCOL, "{}");
@@ -154,12 +154,12 @@ fn the_way_back() {
     let events = h.events();
     assert_eq!(lines(&events), ["add(1: 1) -1 OK", "add(1: 1)  OK", "add(1: 1) -1 OK"]);
     assert_eq!(events[1]["error"]["message"], "Packet loss while capturing the response");
-    // Where a frame ends is known.
+    // The end of a frame is known.
     let answers = [framed(&message(2, "add", 4, MINUS)), framed(&message(2, "add", 5, MINUS))].concat();
     h.client(&framed(&message(1, "add", 4, ONE))).client(&framed(&message(1, "add", 5, ONE)));
     h.server(&answers[..24]).gap(ToClient, 2).server(&answers[26..]);
     assert_eq!(lines(&h.events()), ["add(1: 1)  OK", "add(1: 1) -1 OK"]);
-    // A frame that holds nonsense costs itself alone.
+    // A frame with invalid data is lost alone.
     h.client(&framed(&message(1, "add", 4, &[1, 1, 1])))
         .client(&framed(&message(1, "add", 5, ONE)))
         .server(&framed(&message(2, "add", 5, MINUS)));

@@ -1,22 +1,23 @@
-//! Values as text, in the forms of Packetbeat's documents.
+//! Writes values as text, in the form of Packetbeat's documents.
 
 use crate::event::text::Hex;
 use std::fmt::Write;
 
-/// How much is shown.
+/// Limits of what is shown.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Bytes of a string.
     pub string: usize,
-    /// Elements of a collection, fields of a struct.
+    /// Elements of a collection, or fields of a struct.
     pub collection: usize,
-    /// Fields of a struct beyond which a message is not reported.
+    /// A message with more fields than this in a struct is not reported.
     pub fields: usize,
-    /// Strings are not shown at all.
+    /// Whether strings are hidden.
     pub obfuscate: bool,
 }
 
-/// A string or bytes: in quotes with escapes; what is not UTF-8 in hexadecimal. `cut`: there is more of it on the wire.
+/// Writes a string or bytes: in quotes with escapes, or in hexadecimal if not UTF-8. `cut`: there is more of it on the
+/// wire.
 pub fn string(out: &mut String, bytes: &[u8], cut: bool) {
     match std::str::from_utf8(bytes) {
         Ok(text) => {
@@ -45,7 +46,7 @@ fn escaped(out: &mut String, c: char) {
         '\x0b' => out.write_str("\\v"),
         ' '..='~' => out.write_char(c),
         '\0'..='\x7f' => write!(out, "\\x{:02x}", u32::from(c)),
-        // Behind another character, so that marks that join it are no reason to escape.
+        // Tested behind another character, so that combining marks are not escaped.
         _ if !format!("x{c}").escape_debug().skip(1).eq(std::iter::once(c)) => match u32::from(c) {
             n @ ..=0xffff => write!(out, "\\u{n:04x}"),
             n => write!(out, "\\U{n:08x}"),
@@ -54,7 +55,7 @@ fn escaped(out: &mut String, c: char) {
     };
 }
 
-/// A floating point number: the shortest decimal that is it, never with an exponent.
+/// Writes a floating-point number: the shortest decimal that is read back as the same number, without an exponent.
 pub fn double(out: &mut String, value: f64) {
     let _ = match value {
         f64::INFINITY => out.write_str("+Inf"),

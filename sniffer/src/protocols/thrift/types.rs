@@ -1,12 +1,12 @@
-//! Types of values, and how the heads of fields and collections tell them in either encoding. Pure.
+//! Types of values, and the headers of fields and collections in either encoding.
 
 use super::wire::{Encoding, varint};
 use crate::protocols::kit::reader::Reader;
 
-/// What a value is.
+/// The type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Type {
-    /// In a field of the compact protocol the type is the value.
+    /// In a field of the compact protocol the type contains the value.
     Known(bool),
     Bool,
     Byte,
@@ -62,13 +62,13 @@ impl Type {
 
 /// Why a value could not be read.
 pub enum Not {
-    /// So many bytes more must be there.
+    /// This number of further bytes is needed.
     Yet(usize),
-    /// It is none.
+    /// The data is invalid.
     Ever,
 }
 
-/// Calls `read` for a value of `bytes` bytes. When it fails, the error says how many bytes are still missing.
+/// Calls `read` for a value of `bytes` bytes. If it fails, the error has the number of missing bytes.
 pub fn need<'a, T>(r: &mut Reader<'a>, bytes: usize, read: impl FnOnce(&mut Reader<'a>) -> Option<T>) -> Result<T, Not> {
     let lacking = bytes.saturating_sub(r.remaining());
     read(r).ok_or(Not::Yet(lacking))
@@ -79,12 +79,12 @@ pub fn number(r: &mut Reader<'_>) -> Result<u64, Not> {
     varint(r).ok_or(Not::Yet(1))?.map_err(|_| Not::Ever)
 }
 
-/// Small numbers of either sign are small (thrift-compact-protocol.md).
+/// Decodes zigzag encoding (thrift-compact-protocol.md).
 pub fn zigzag(n: u64) -> i64 {
     (n >> 1) as i64 ^ -((n & 1) as i64)
 }
 
-/// The head of a field after the one with `id`; `None` where there is no other.
+/// The header of the field after the one with `id`; `None` at the end of the struct.
 pub fn field(encoding: Encoding, id: i16, r: &mut Reader<'_>) -> Result<Option<(Type, i16)>, Not> {
     let code = need(r, 1, Reader::u8)?;
     if code == 0 {
@@ -119,7 +119,7 @@ pub fn elements(encoding: Encoding, r: &mut Reader<'_>) -> Result<(Type, u32), N
     typed(Type::of_compact(code & 0x0f), left)
 }
 
-/// Where there are no elements their type may be anything.
+/// If there are no elements, any type is valid.
 fn typed(of: Option<Type>, left: u32) -> Result<(Type, u32), Not> {
     match of {
         Some(of) => Ok((of, left)),

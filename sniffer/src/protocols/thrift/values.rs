@@ -1,5 +1,5 @@
-//! The values of a message as text, read in pieces as they come: nothing is kept but the text, and no struct within a struct costs
-//! a call within a call. Pure.
+//! Converts the values of a message to text, incrementally: only the text is kept, and nested structs need no
+//! recursion.
 
 use super::{
     idl::Method,
@@ -11,13 +11,13 @@ use crate::protocols::kit::{held::Held, reader::Reader};
 use smallvec::SmallVec;
 use std::{fmt::Write, sync::Arc};
 
-/// Structs and collections within each other. Thrift's own libraries stop at 64.
+/// Most levels of nested structs and collections. Thrift's own libraries allow 64.
 const DEEPEST: usize = 64;
-/// Text of one message; what is beyond is left out. Only many large strings in many collections get there.
+/// Most bytes of text of one message; the rest is left out. Only many large strings in many collections reach this.
 const MOST_TEXT: usize = 256 << 10;
-/// A string beyond this is no string: Thrift's own libraries take 100 MB.
+/// Longest string in bytes: Thrift's own libraries accept 100 MB.
 const LONGEST_STRING: u64 = 256 << 20;
-/// Bytes of a string that can be shown at the most, whatever the configuration says: they must be there in one piece.
+/// Most bytes of a string that can be shown, whatever the configuration says: they must be buffered together.
 const MOST_SHOWN: usize = 1 << 20;
 
 #[derive(Clone, Copy)]
@@ -30,20 +30,21 @@ enum Level {
 #[derive(Clone, Copy)]
 struct Open {
     level: Level,
-    /// Elements that have begun.
+    /// Number of elements that have begun.
     begun: usize,
-    /// Elements are not shown any more.
+    /// Whether further elements are hidden.
     full: bool,
 }
 
-/// How far it is.
+/// The progress of reading.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The values are over; so many bytes of the data were theirs.
+    /// The values are complete; they had this number of bytes of the data.
     Whole(usize),
-    /// So many bytes were taken, which may be more than there were: they are not wanted. So many more must come.
+    /// This number of bytes was consumed, which may exceed the data if they are not needed. This number of further
+    /// bytes is needed.
     More(u64, usize),
-    /// They are none.
+    /// The data is invalid.
     Malformed,
 }
 
@@ -51,23 +52,23 @@ pub enum Step {
 pub struct Values {
     encoding: Encoding,
     limits: Limits,
-    /// What the outermost fields are called, and whether they are a reply's.
+    /// The names of the outermost fields, and whether they belong to a reply.
     names: Option<(Arc<Method>, bool)>,
     open: SmallVec<[Open; 4]>,
-    /// A value of this type comes next.
+    /// The type of the next value.
     next: Option<Type>,
-    /// Levels that are not shown any more.
+    /// Number of levels that are hidden.
     muted: usize,
     /// The text so far.
     pub text: String,
-    /// Id of the first field, and where in the text its value is.
+    /// The id of the first field, and the range of its value in the text.
     pub first: Option<(i16, usize, usize)>,
-    /// A struct has more fields than may be.
+    /// Whether a struct has more fields than allowed.
     pub too_large: bool,
 }
 
 impl Values {
-    /// Nothing read yet.
+    /// Makes a reader at the start of the struct.
     pub fn new(encoding: Encoding, limits: Limits, names: Option<(Arc<Method>, bool)>) -> Self {
         let outermost = Open { level: Level::Struct { id: 0 }, begun: 0, full: false };
         let limits = Limits { string: limits.string.min(MOST_SHOWN), ..limits };
@@ -80,7 +81,7 @@ impl Values {
         self.first.and_then(|(_, from, to)| self.text.get(from..to)).unwrap_or_default()
     }
 
-    /// Reads on, to the end of the struct at the most.
+    /// Continues to read, at most to the end of the struct.
     pub fn read(&mut self, data: &[u8]) -> Step {
         let mut r = Reader::new(data);
         loop {
@@ -99,7 +100,7 @@ impl Values {
         }
     }
 
-    /// What comes before the next value: the head of a field, or nothing.
+    /// Reads what precedes the next value: the header of a field, or nothing.
     fn element(&mut self, r: &mut Reader<'_>) -> Result<(), Not> {
         let Some(open) = self.open.last_mut() else { return Ok(()) };
         match &mut open.level {
@@ -144,7 +145,7 @@ impl Values {
         Ok(())
     }
 
-    /// Reads a value, or the beginning of one that has elements. Returns how many bytes beyond the data are its.
+    /// Reads a value, or the beginning of one that has elements. Returns how many bytes behind the data belong to it.
     fn value(&mut self, of: Type, r: &mut Reader<'_>) -> Result<u64, Not> {
         let compact = self.encoding == Encoding::Compact;
         let mut beyond = 0;
@@ -208,7 +209,7 @@ impl Values {
         if length > LONGEST_STRING {
             return Err(Not::Ever);
         }
-        let length = length as usize; // it is below a limit that fits everywhere
+        let length = length as usize; // below a limit that fits `usize`
         let wanted = if self.shown() { length.min(self.limits.string) } else { 0 };
         let bytes = need(r, wanted, |r| r.take(wanted))?;
         if self.shown() {
@@ -273,7 +274,7 @@ impl Values {
         self.ended();
     }
 
-    /// A value is over; when it was the first field's, its text is known.
+    /// A value has ended. If it was the first field's, its text is complete.
     fn ended(&mut self) {
         if self.open.len() == 1
             && self.open.last().is_some_and(|open| open.begun == 1)
@@ -315,7 +316,7 @@ mod tests {
     fn of(encoding: Encoding, limits: Limits, data: &[u8]) -> String {
         let mut values = Values::new(encoding, limits, None);
         assert_eq!(values.read(data), Step::Whole(data.len()), "{}", values.text);
-        // And byte by byte.
+        // Byte by byte too.
         let (mut again, mut at) = (Values::new(encoding, limits, None), 0);
         for end in 1..=data.len() {
             match again.read(data.get(at..end).unwrap_or_default()) {

@@ -1,17 +1,19 @@
-//! The beginnings of messages: frames, headers, and the message heads of the binary (strict and old) and the compact protocol.
+//! Parses the start of messages: frames, headers, and the message headers of the binary protocol (strict and old) and
+//! the compact protocol.
 //!
-//! <https://github.com/apache/thrift/tree/master/doc/specs>: thrift-binary-protocol.md, thrift-compact-protocol.md, HeaderFormat.md.
+//! <https://github.com/apache/thrift/tree/master/doc/specs>: thrift-binary-protocol.md, thrift-compact-protocol.md,
+//! HeaderFormat.md.
 
 use crate::protocols::kit::reader::Reader;
 
-/// The longest name of a method that is believed.
+/// Longest name of a method in bytes that is accepted.
 const LONGEST_NAME: usize = 1024;
-/// The longest frame that is believed: servers take 16 MB unless told otherwise, some are told 256.
+/// Longest frame in bytes that is accepted: by default servers accept 16 MB, some are configured to 256 MB.
 const LONGEST_FRAME: u32 = 256 << 20;
 /// The first byte of a message in the compact protocol.
 const COMPACT: u8 = 0x82;
 
-/// How values are written.
+/// The encoding of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
     /// Fixed lengths, big-endian.
@@ -20,46 +22,47 @@ pub enum Encoding {
     Compact,
 }
 
-/// What a message is.
+/// The type of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A question.
+    /// A call.
     Call,
-    /// Its answer, be it an exception that was declared.
+    /// A reply, which may be a declared exception.
     Reply,
-    /// An error of the server's (TApplicationException).
+    /// An error of the server (TApplicationException).
     Exception,
-    /// A question that nobody answers.
+    /// A call without a reply.
     Oneway,
 }
 
-/// The head of a message.
+/// The header of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head<'a> {
-    /// What it is.
+    /// The type of the message.
     pub kind: Kind,
-    /// How what follows is written.
+    /// The encoding of the values.
     pub encoding: Encoding,
     /// `method`, or `service:method`.
     pub name: &'a [u8],
-    /// Chosen by the client.
+    /// The sequence number, chosen by the client.
     pub sequence: i32,
 }
 
-/// The beginning of a message.
+/// The start of a message.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Begin<'a> {
-    /// A message: its head, the bytes up to its values, and those of the frame from its first byte on (without the length itself).
+    /// A message: its header, the number of bytes up to its values, and the length of the frame from its first byte on
+    /// (without the length field).
     Message(Head<'a>, usize, Option<u32>),
-    /// A frame whose content is transformed (compressed): the bytes to pass over.
+    /// A frame whose content is transformed (compressed): the number of bytes to skip.
     Transformed(u64),
-    /// So many bytes more will tell.
+    /// This number of further bytes is needed.
     More(usize),
-    /// None.
+    /// The data is not a message.
     No,
 }
 
-/// Reads the beginning of a message, whatever the transport.
+/// Parses the start of a message, whatever the transport.
 pub fn begin(data: &[u8]) -> Begin<'_> {
     match head(data) {
         Found::Head(head, length) => return Begin::Message(head, length, None),
@@ -81,7 +84,7 @@ pub fn begin(data: &[u8]) -> Begin<'_> {
     }
 }
 
-/// HeaderFormat.md: after the length come magic, flags, sequence number, and the size of the header in words.
+/// HeaderFormat.md: the length is followed by magic, flags, sequence number, and the size of the header in words.
 fn header(mut r: Reader<'_>, length: u32) -> Begin<'_> {
     let lacking = 10usize.saturating_sub(r.remaining());
     let fixed = (|| {
@@ -113,7 +116,7 @@ enum Found<'a> {
     No,
 }
 
-/// A message's head, of any of the protocols.
+/// Parses a message header of any of the protocols.
 fn head(data: &[u8]) -> Found<'_> {
     let mut r = Reader::new(data);
     let found = match data {
@@ -130,7 +133,7 @@ fn head(data: &[u8]) -> Found<'_> {
     }
 }
 
-/// What lacks, or nothing when it is no head.
+/// The number of missing bytes, or nothing if it is not a header.
 type Lack = Option<usize>;
 
 fn strict<'a>(r: &mut Reader<'a>) -> Result<Head<'a>, Lack> {
@@ -142,7 +145,7 @@ fn strict<'a>(r: &mut Reader<'a>) -> Result<Head<'a>, Lack> {
     Ok(Head { kind, encoding: Encoding::Binary, name, sequence })
 }
 
-/// Without a version: the name comes first. Its length and letters must do for recognition.
+/// Without a version the name comes first. Its length and letters must be sufficient to recognise it.
 fn old<'a>(r: &mut Reader<'a>) -> Result<Head<'a>, Lack> {
     let length = need(r, 4, Reader::u32)?;
     let name = name(r, length.into())?;
@@ -179,7 +182,7 @@ fn kind(number: u32) -> Option<Kind> {
     [Kind::Call, Kind::Reply, Kind::Exception, Kind::Oneway].get(number.checked_sub(1)? as usize).copied()
 }
 
-/// A number of seven bits a byte, the lowest first. `Some(Err)`: longer than any.
+/// A number with seven bits per byte, the lowest first. `Some(Err)`: it is too long.
 pub fn varint(r: &mut Reader<'_>) -> Option<Result<u64, Lack>> {
     let mut value = 0u64;
     for shift in (0..70).step_by(7) {
