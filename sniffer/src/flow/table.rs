@@ -301,7 +301,7 @@ impl FlowTable {
         }
     }
 
-    /// Reports every flow for the last time: at the end of the input, or before time starts again from another one. The table is empty then. Asks `goes_on` every [`FLOWS_PER_LOOK`] flows; once it says no, the
+    /// Reports every flow for the last time: at the end of the input, or before time starts again from another one. The table is empty then. Asks `goes_on` every `FLOWS_PER_LOOK` flows; once it says no, the
     /// remaining flows are not reported but counted.
     pub fn finish(&mut self, now: Timestamp, sink: &mut Sink, publisher: PublisherId, goes_on: &mut dyn FnMut() -> bool) {
         let delta = self.options.enable_delta_flow_reports;

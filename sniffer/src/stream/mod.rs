@@ -1,4 +1,4 @@
-//! TCP connections. [`acceptance`] decides which segments are accepted, [`reassembly`] puts them in order, [`pending`]
+//! TCP connections. `acceptance` decides which segments are accepted, [`reassembly`] puts them in order, [`pending`]
 //! keeps bytes that a parser has not consumed, [`connection`] holds a connection and its parser, [`Streams`] is the
 //! table of a worker's connections, and `order` their order of eviction. [`ports`], [`probe`] and [`plugins`] select
 //! the protocol. Datagrams and flows are handled elsewhere.

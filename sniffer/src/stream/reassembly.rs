@@ -1,6 +1,6 @@
 //! Reassembles one direction of a TCP connection: takes segments in any order, and returns bytes in order and gaps of
 //! known length. Uses sequence numbers (RFC 9293 section 3.4) and times, and ignores the contents.
-//! [`super::acceptance`] decides which segments are passed to it.
+//! `acceptance` decides which segments are passed to it.
 //!
 //! An early segment is held until the missing bytes before it, the hole, arrive. A hole becomes a gap if it will not be
 //! filled:
