@@ -25,7 +25,7 @@ const TICK: Duration = Duration::from_millis(50);
 /// No timer waits longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
-/// Everything behind the decoder, whose packets it borrows.
+/// All parts of the engine except the decoder, whose packets it borrows.
 pub(super) struct Pipeline {
     settings: Arc<Settings>,
     plugins: Plugins,

@@ -14,7 +14,7 @@ pub struct Pending {
     start: usize,
     /// When each part of what is kept was on the wire; see [`crate::protocols::Context::time_at`].
     times: Times,
-    /// Bytes still to come that the parser declared unwanted.
+    /// Number of further bytes that the parser does not want.
     skip: u64,
     skipped: Skipped,
     wait: Wait,
@@ -35,7 +35,7 @@ impl Default for Wait {
     }
 }
 
-/// What the parser is called with: the data, what became of skipped bytes, and when the data came.
+/// Calls the parser: with the data, what happened to skipped bytes, and the times of the data.
 pub type Call<'a> = dyn FnMut(&[u8], Skipped, &Times) -> Progress + 'a;
 
 /// Consumed bytes at the beginning of a buffer are not moved away before there are so many of them.
@@ -99,7 +99,7 @@ impl Pending {
         }
     }
 
-    /// Calls the parser with all that is kept: when it has what it needs, or when it has just taken over.
+    /// Calls the parser with all kept bytes, if it has the bytes it needs or has just taken over the connection.
     pub fn offer(&mut self, call: &mut Call<'_>) -> Outcome {
         let kept = self.buffer.get(self.start..).unwrap_or_default();
         if kept.is_empty() {
@@ -146,7 +146,7 @@ impl Pending {
         self.skip
     }
 
-    /// Bytes kept.
+    /// Number of kept bytes.
     pub fn kept(&self) -> usize {
         self.buffer.len() - self.start
     }

@@ -83,7 +83,7 @@ pub fn unknown_operation(data: &[u8]) -> Option<i32> {
     (is_length && Header::read(data).is_none()).then_some(op)
 }
 
-/// What a message says.
+/// The contents of a message.
 #[derive(Debug)]
 pub enum Message<'a> {
     /// OP_MSG
