@@ -106,7 +106,7 @@ pub(super) fn hardware_type(name: &str) -> io::Result<u16> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: a new descriptor that is owned by nobody else.
+    // SAFETY: a new descriptor, which nothing else owns.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
     // SAFETY: SIOCGIFHWADDR reads the name and writes the address of an `ifreq`, which lives for the call.
     if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFHWADDR, &raw mut request) } < 0 {

@@ -23,7 +23,7 @@ pub(super) fn delete_unused_clsact(ifindex: u32) -> io::Result<()> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: a new descriptor that is owned by nobody else.
+    // SAFETY: a new descriptor, which nothing else owns.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
     for parent in [TC_H_MIN_INGRESS, TC_H_MIN_EGRESS].map(|minor| CLSACT_HANDLE | minor) {
         if ask(&socket, &request(RTM_GETTFILTER, NLM_F_DUMP, ifindex, 0, parent))? {

@@ -205,7 +205,7 @@ fn copies() {
             (ToClient, &[&tag("COPY 3")[..], READY].concat()),
             (ToServer, &query("copy t to stdout")),
             (ToClient, &[b"H\0\0\0\x07\0\0\0", &data(b"1\n")[..], &data(b"2\n"), &message(b'c', &[]), &tag("COPY 2"), READY].concat()),
-            // A Sync before the end of the data is not answered.
+            // A Sync before the end of the data gets no response.
             (ToServer, &[parse("", "copy u from stdin"), bind("", "", 0), execute(""), sync()].concat()),
             (ToClient, &[PARSED, BOUND, b"G\0\0\0\x07\0\0\0"].concat()),
             (ToServer, &[data(b"1\n"), message(b'c', &[]), sync()].concat()),
@@ -298,7 +298,7 @@ fn a_gap_in_an_answer() {
         lines(&h.events()),
         ["select a 1x1 \"a\\nx\\n\" OK !Packet loss while capturing the response", "select c 1x1 \"a\\nz\\n\" OK"]
     );
-    // The end of the answer is missing too; that the client goes on tells.
+    // The end of the response is missing too; it is noticed because the client continues.
     h.client(&query("select d")).gap(ToClient, answer.len() as u64);
     h.client(&query("select e")).server(&answer);
     assert_eq!(lines(&h.events()), ["select e 1x1 \"a\\nx\\n\" OK"]);
@@ -312,7 +312,7 @@ fn a_gap_in_a_request() {
     assert_eq!(lines(&h.events()), ["select a 1x1 \"a\\ny\\n\" OK"]);
     h.client(&parse("", "select p")).gap(ToServer, 40).server(&[PARSED, BOUND, &selected("z")].concat());
     assert_eq!(lines(&h.events()), ["select p 1x1 \"a\\nz\\n\" OK !Packet loss while capturing the request"]);
-    // What was missing was no request.
+    // The missing data was not a request.
     h.client(&asked).gap(ToServer, 40).server(&selected("1")).client(&asked).server(&selected("2")).client(&asked).server(&selected("3"));
     assert_eq!(lines(&h.events()), ["select a 1x1 \"a\\n1\\n\" OK", "select a 1x1 \"a\\n2\\n\" OK", "select a 1x1 \"a\\n3\\n\" OK"]);
 }
@@ -350,7 +350,7 @@ fn what_is_kept_is_bounded() {
     assert_eq!(h.counted("unmatched_requests"), 0);
     h.client(&execute(""));
     assert_eq!(h.counted("unmatched_requests"), connection::MOST_PENDING as u64 + 1);
-    // A statement of which only the beginning is kept, and a row that is not kept at all.
+    // A statement of which only the beginning is kept, and a row that is not kept.
     let mut h = Harness::new(&PROTOCOL, SHOWN);
     h.client(b"Q\0\x20\0\x05").client(&vec![b'x'; 2 << 20]).client(b"\0");
     h.server(&columns(&[("a", 25)])).server(b"D\0\x20\0\x0a\0\x01\0\x20\0\0").server(&vec![b'y'; 2 << 20]).server(&tag("SELECT 1"));
@@ -360,7 +360,7 @@ fn what_is_kept_is_bounded() {
         (1 << 20, &json!(27 + (2 << 20) + 11 + 14))
     );
     assert_eq!(events[0]["response"].as_str().unwrap().len(), 2 + 1024 + 1);
-    // Nonsense is left alone in the end.
+    // A connection with invalid data is given up eventually.
     let mut h = Harness::new(&PROTOCOL, "{}");
     for _ in 0..17 {
         h.client(&vec![b'#'; 1 << 20]);
@@ -381,7 +381,7 @@ fn probes() {
     assert_eq!(probe(ToServer, b"\x16\x03\x01\0\x05"), Probe::No);
 }
 
-/// What the last connection of a capture carried: Ethernet, IPv4, TCP, in order.
+/// The payloads of the last connection of a capture: Ethernet, IPv4, TCP, in order.
 fn payloads(capture: &[u8]) -> Vec<(Direction, &[u8])> {
     let (mut at, mut client, mut found) = (24, 0, vec![]);
     while let Some(head) = capture.get(at..at + 16) {
@@ -410,7 +410,8 @@ fn real_conversations_however_they_are_cut() {
     let events = every_cut(&PROTOCOL, SHOWN, &payloads(prepared));
     let queries: Vec<_> = events.iter().map(|e| e["query"].as_str().unwrap()).collect();
     assert_eq!(queries, ["select $1 + 1 as sum", "insert into t(a) values ($1)"].repeat(3));
-    // Larger ones byte by byte, and with each segment missing: what is still reported was asked and has its own answer.
+    // Large captures byte by byte, and with each segment missing: what is still reported must be a real request with
+    // its own response.
     for (capture, count) in [
         (&include_bytes!("../../../../tests/protocols/pgsql/pipeline.pcap")[..], 19),
         (&include_bytes!("../../../../tests/protocols/pgsql/binary.pcap")[..], 19),

@@ -1,7 +1,9 @@
-//! Column values in binary format as the text that the server would have sent. Common types; of others the bytes in hexadecimal.
+//! Converts column values in binary format to the text that the server would have sent. Supports common types; of
+//! others the bytes are written in hexadecimal.
 //!
-//! The layouts are those of the types' `…send` functions; PostgreSQL manual, "Data Types" (chapter 8) for the text. Differs from the
-//! server's text only where that depends on the session: times with a zone are shown in UTC, `bytea` as `\x…`, dates in ISO style.
+//! The layouts are those of the types' `…send` functions; for the text see PostgreSQL manual, "Data Types" (chapter 8).
+//! The text differs from the server's only if that depends on the session: times with a zone are written in UTC,
+//! `bytea` as `\x…`, dates in ISO style.
 
 use crate::{event::text::Hex, protocols::kit::reader::Reader};
 use std::{
@@ -9,13 +11,13 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr},
 };
 
-/// From 1970-01-01 to 2000-01-01, the day from which PostgreSQL counts.
+/// Days from 1970-01-01 to 2000-01-01, from which PostgreSQL counts.
 const EPOCH_DAYS: i64 = 10_957;
 const DAY_MICROS: i64 = 86_400_000_000;
-/// Elements of an array that are looked at: what is shown of a row is far shorter.
+/// Most elements of an array that are written; the shown part of a row is far shorter.
 const MOST_ELEMENTS: usize = 10_000;
 
-/// Writes the text of `value`, of the type with that object id (`pg_type.oid`).
+/// Writes the text of `value`, whose type has this object id (`pg_type.oid`).
 pub fn write(out: &mut Vec<u8>, oid: u32, value: &[u8]) {
     let from = out.len();
     if typed(out, oid, value).is_none() {
@@ -24,7 +26,7 @@ pub fn write(out: &mut Vec<u8>, oid: u32, value: &[u8]) {
     }
 }
 
-/// The text as it is where it may be one (types made by users are mostly enumerations), else hexadecimal.
+/// Writes the bytes as text if they may be text (user-defined types are mostly enumerations), otherwise in hexadecimal.
 fn raw(out: &mut Vec<u8>, oid: u32, value: &[u8]) {
     const FIRST_OF_USERS: u32 = 16_384;
     let text = || std::str::from_utf8(value).is_ok_and(|text| !text.chars().any(|c| c.is_control()));
@@ -36,7 +38,7 @@ fn hex(out: &mut Vec<u8>, value: &[u8]) {
 }
 
 fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    let _ = out.write_fmt(text); // a vector takes everything
+    let _ = out.write_fmt(text); // writing to a vector does not fail
 }
 
 fn typed(out: &mut Vec<u8>, oid: u32, value: &[u8]) -> Option<()> {
@@ -109,7 +111,8 @@ impl std::fmt::Display for Colons<'_> {
     }
 }
 
-/// `shortest` is the number in the fewest digits that are it again, `d.ddde±n`; from `digits` places on the exponent stays.
+/// Writes a floating-point number. `shortest` has the fewest digits that are read back as the same number, `d.ddde±n`;
+/// from `digits` places on the exponent is kept.
 fn float(out: &mut Vec<u8>, number: f64, shortest: &str, digits: i32) {
     if !number.is_finite() {
         let text: &[u8] = if number.is_nan() {
@@ -148,9 +151,9 @@ fn float(out: &mut Vec<u8>, number: f64, shortest: &str, digits: i32) {
     }
 }
 
-/// The date, and what stands behind everything of a year before the first.
+/// Writes the date, and the suffix of years before the first.
 fn date(out: &mut Vec<u8>, days: i64) -> &'static [u8] {
-    // Eras of 400 years that begin in March make every division exact.
+    // All divisions are exact for eras of 400 years that begin in March.
     let z = days + EPOCH_DAYS + 719_468;
     let (era, of_era) = (z.div_euclid(146_097), z.rem_euclid(146_097));
     let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
@@ -176,7 +179,7 @@ fn fraction(out: &mut Vec<u8>, micros: i64) {
     }
 }
 
-/// Seconds west of Greenwich.
+/// Writes a time zone given in seconds west of Greenwich.
 fn zone(out: &mut Vec<u8>, west: i32) {
     let east = west.unsigned_abs();
     put(out, format_args!("{}{:02}", if west > 0 { '-' } else { '+' }, east / 3600));
@@ -207,7 +210,8 @@ fn interval(out: &mut Vec<u8>, micros: i64, days: i32, months: i32) {
     }
 }
 
-/// Digits to the base of 10,000; `weight` is the exponent of the first, `scale` the decimal places that are shown.
+/// Writes a numeric: digits to the base of 10,000; `weight` is the exponent of the first, `scale` the number of decimal
+/// places.
 fn numeric(out: &mut Vec<u8>, r: &mut Reader<'_>) -> Option<()> {
     let (count, weight, sign, scale) = (r.u16()?, i32::from(r.i16()?), r.u16()?, usize::from(r.u16()?));
     match sign {
@@ -251,7 +255,7 @@ fn uuid(out: &mut Vec<u8>, bytes: [u8; 16]) {
     }
 }
 
-/// Family (2 or 3), bits, whether it is a network, bytes, and the address.
+/// Writes an address: family (2 or 3), bits, whether it is a network, length, and the address.
 fn address(out: &mut Vec<u8>, value: &[u8]) -> Option<()> {
     let (&[_, bits, network, length], bytes) = value.split_first_chunk::<4>()?;
     match length {
@@ -265,7 +269,7 @@ fn address(out: &mut Vec<u8>, value: &[u8]) -> Option<()> {
     Some(())
 }
 
-/// Of one dimension, or of none: `{a,"b c",NULL}`.
+/// Writes an array of one dimension, or an empty one: `{a,"b c",NULL}`.
 fn array(out: &mut Vec<u8>, r: &mut Reader<'_>) -> Option<()> {
     let (dimensions, _nulls, oid) = (r.u32()?, r.u32()?, r.u32()?);
     let is_array =
@@ -276,7 +280,7 @@ fn array(out: &mut Vec<u8>, r: &mut Reader<'_>) -> Option<()> {
         _ => return None,
     };
     if dimensions == 1 {
-        r.skip(4)?; // the lower bound
+        r.skip(4)?; // skip the lower bound
     }
     out.push(b'{');
     let mut element = Vec::new();

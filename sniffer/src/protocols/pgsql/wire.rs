@@ -1,50 +1,50 @@
-//! The frontend/backend protocol, version 3: message heads, and the contents of those messages that are looked into. Pure.
+//! Parses the frontend/backend protocol, version 3: message headers, and the contents of the messages that are needed.
 //!
 //! PostgreSQL manual, "Frontend/Backend Protocol" (chapter 55), "Message Formats".
 
 use crate::{net::Direction, protocols::kit::reader::Reader};
 use memchr::memmem;
 
-/// The server itself takes no longer message (`PQ_LARGE_MESSAGE_LIMIT`).
+/// Longest message that the server accepts (`PQ_LARGE_MESSAGE_LIMIT`).
 const LONGEST: u32 = 0x3fff_ffff;
-/// A tag of a CommandComplete is a word or two and numbers.
+/// Longest tag of a CommandComplete: a word or two and numbers.
 const LONGEST_TAG: u32 = 256;
-/// What a client says before it begins to speak in typed messages (the server's `MAX_STARTUP_PACKET_LENGTH`).
+/// Longest message at the start of a connection (the server's `MAX_STARTUP_PACKET_LENGTH`).
 const LONGEST_STARTUP: u32 = 10_000;
-/// Columns of a result: the server's limit is 1664.
+/// Most columns of a result: the server's limit is 1664.
 const MOST_COLUMNS: u16 = 1664;
 
-/// The first five bytes of a message.
+/// The header of a message: its first five bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// Its type.
+    /// The type.
     pub kind: u8,
-    /// Its length with all of the head.
+    /// The length, including the header.
     pub length: u64,
 }
 
-/// Bytes of a message's head.
+/// Length of a message header in bytes.
 pub const HEAD: usize = 5;
 
 impl Frame {
-    /// The length of what follows the head.
+    /// Length of the part behind the header.
     pub fn body(self) -> u64 {
         self.length - HEAD as u64
     }
 }
 
-/// What stands at the start of some data.
+/// What some data begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
     /// A message.
     Message(Frame),
-    /// So many bytes more will tell.
+    /// This number of further bytes is needed to decide.
     More(usize),
-    /// Not one of this protocol.
+    /// The data is not of this protocol.
     Nonsense,
 }
 
-/// The message at the start of `data`, sent in direction `dir`.
+/// Parses the message header at the start of `data`, sent in direction `dir`.
 pub fn start(dir: Direction, data: &[u8]) -> Start {
     let Some((&kind, rest)) = data.split_first() else { return Start::More(HEAD) };
     let Some((low, high)) = lengths(dir, kind) else { return Start::Nonsense };
@@ -55,7 +55,8 @@ pub fn start(dir: Direction, data: &[u8]) -> Start {
     }
 }
 
-/// The least and the greatest length of a type of message, without its first byte; `None`: that side sends none of this type.
+/// Smallest and largest length of a type of message, without its first byte; `None` if that side does not send this
+/// type.
 fn lengths(dir: Direction, kind: u8) -> Option<(u32, u32)> {
     let least = match (dir, kind) {
         (Direction::ToServer, b'Q' | b'f') => 5,
@@ -82,9 +83,9 @@ fn lengths(dir: Direction, kind: u8) -> Option<(u32, u32)> {
     Some((least, LONGEST))
 }
 
-/// Whether `data` is messages of direction `dir` one after the other, as far as it goes, and how many are whole.
+/// Whether `data` consists of consecutive messages of direction `dir`, as far as it goes, and how many are complete.
 pub fn chain(dir: Direction, mut data: &[u8]) -> Option<usize> {
-    /// A few tell.
+    /// A few are enough.
     const ENOUGH: usize = 8;
     let mut whole = 0;
     while whole < ENOUGH {
@@ -100,15 +101,15 @@ pub fn chain(dir: Direction, mut data: &[u8]) -> Option<usize> {
     Some(whole)
 }
 
-/// Where the next ReadyForQuery ends. Nothing else holds these bytes but by chance.
+/// The end of the next ReadyForQuery. Other data contains these bytes only by chance.
 pub fn after_ready(data: &[u8]) -> Option<usize> {
     memmem::find_iter(data, b"Z\0\0\0\x05").map(|at| at + READY).find(|&end| matches!(data.get(end - 1), Some(b'I' | b'T' | b'E')))
 }
 
-/// Bytes of a ReadyForQuery.
+/// Length of a ReadyForQuery in bytes.
 pub const READY: usize = 6;
 
-/// A message without a type, at the beginning of a connection.
+/// A message without a type, at the start of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opening {
     /// StartupMessage of version 3.
@@ -117,11 +118,12 @@ pub enum Opening {
     Ssl,
     /// GSSENCRequest
     Gss,
-    /// CancelRequest: it is all that this connection is for.
+    /// CancelRequest: the only message of its connection.
     Cancel,
 }
 
-/// The opening message at the start of `data`, and its length. `Err` with the number of bytes that are missing to tell; 0: it is none.
+/// The message at the start of a connection, and its length. `Err` has the number of missing bytes; 0 if it is not such
+/// a message.
 pub fn opening(data: &[u8]) -> Result<(Opening, usize), usize> {
     let mut r = Reader::new(data);
     let (Some(length), Some(code)) = (r.u32(), r.u32()) else {
@@ -142,34 +144,35 @@ pub fn opening(data: &[u8]) -> Result<(Opening, usize), usize> {
 pub struct Column<'a> {
     /// Its name.
     pub name: &'a [u8],
-    /// Object id of its type.
+    /// Object id of the type.
     pub oid: u32,
-    /// 0 text, 1 binary.
+    /// The format: 0 is text, 1 is binary.
     pub format: u16,
 }
 
-/// Columns of a RowDescription; `each` gets them in turn. Returns how many it announces, `None` when it is malformed.
+/// Parses the columns of a RowDescription and passes them to `each`. Returns the number of columns; `None` if it is
+/// malformed.
 pub fn columns<'a>(body: &'a [u8], mut each: impl FnMut(Column<'a>)) -> Option<u16> {
     let mut r = Reader::new(body);
     let count = r.u16().filter(|&n| n <= MOST_COLUMNS)?;
     for _ in 0..count {
         let name = r.until(0)?;
-        r.skip(6)?; // table and its column
+        r.skip(6)?; // skip table and column numbers
         let oid = r.u32()?;
-        r.skip(6)?; // size and modifier of the type
+        r.skip(6)?; // skip size and modifier of the type
         each(Column { name, oid, format: r.u16()? });
     }
     Some(count)
 }
 
-/// Columns of a DataRow, of as much of it as there is. `None` is NULL; a value that is cut off is the last.
+/// The values of a DataRow, which may be incomplete. `None` is NULL; a value that is cut off is the last one.
 pub struct Values<'a> {
     left: u16,
     r: Reader<'a>,
 }
 
 impl<'a> Values<'a> {
-    /// Of the body of a DataRow; `None` when it is malformed.
+    /// Parses the body of a DataRow; `None` if it is malformed.
     pub fn new(body: &'a [u8]) -> Option<Self> {
         let mut r = Reader::new(body);
         let left = r.u16().filter(|&n| n <= MOST_COLUMNS)?;
@@ -191,16 +194,16 @@ impl<'a> Iterator for Values<'a> {
 /// A Bind, without its parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bind<'a> {
-    /// The portal it makes.
+    /// The portal that it defines.
     pub portal: &'a [u8],
-    /// Of which statement.
+    /// The statement.
     pub statement: &'a [u8],
-    /// The formats of the results' columns, two bytes each: none (all text), one for all, or one for each; `None`: not known, because the
-    /// message is longer than `body`.
+    /// The formats of the result columns, two bytes each: none (all text), one for all columns, or one for each; `None`
+    /// if unknown, because the message is longer than `body`.
     pub formats: Option<&'a [u8]>,
 }
 
-/// Reads as much of a Bind as there is.
+/// Parses the captured part of a Bind.
 pub fn bind(body: &[u8]) -> Option<Bind<'_>> {
     let mut r = Reader::new(body);
     let (portal, statement) = (r.until(0)?, r.until(0)?);
@@ -219,18 +222,18 @@ pub fn bind(body: &[u8]) -> Option<Bind<'_>> {
     Some(Bind { portal, statement, formats })
 }
 
-/// The fields of an ErrorResponse that are reported.
+/// The reported fields of an ErrorResponse.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Failure<'a> {
-    /// S, as the server's language has it.
+    /// S: the severity in the server's language.
     pub severity: &'a [u8],
-    /// C, five characters (SQLSTATE).
+    /// C: five characters (SQLSTATE).
     pub code: &'a [u8],
-    /// M
+    /// M: the message.
     pub message: &'a [u8],
 }
 
-/// Reads an ErrorResponse; fields that are cut off are left out.
+/// Parses an ErrorResponse; fields that are cut off are left out.
 pub fn failure(body: &[u8]) -> Failure<'_> {
     let (mut failure, mut r) = (Failure::default(), Reader::new(body));
     while let Some(kind) = r.u8().filter(|&kind| kind != 0) {
@@ -245,7 +248,7 @@ pub fn failure(body: &[u8]) -> Failure<'_> {
     failure
 }
 
-/// The number in the tag of a CommandComplete of a COPY.
+/// The number of rows in the tag of a CommandComplete of a COPY.
 pub fn copied(tag: &[u8]) -> Option<u64> {
     std::str::from_utf8(tag.strip_prefix(b"COPY ")?.strip_suffix(b"\0")?).ok()?.parse().ok()
 }
