@@ -12,7 +12,7 @@ use crate::{
     net::Direction,
     protocols::{
         Close, Context, Progress, Recovery, StreamParser,
-        kit::{backlog::Limits, held::Held, matcher::Matcher},
+        kit::{backlog::Limits, held::Held, matcher::Matcher, timers},
     },
     time::Timestamp,
 };
@@ -62,64 +62,10 @@ struct Envelope<'a> {
 }
 
 impl StreamParser for Connection {
-    fn on_data(&mut self, mut dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
-        if !self.certain && matches!(data, [0x16, 3, 0..=4, _, _, 1 | 2, ..]) {
-            return Progress::GiveUp; // TLS from the beginning: a ClientHello, a ServerHello
-        }
-        let mut at = 0;
-        while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
-            let side = &mut self.sides[dir.index()];
-            match side.unit(rest) {
-                Unit::Need(need) => return Progress::Consumed { bytes: at as u64, need },
-                Unit::Junk(n) => {
-                    if side.search.searched() == 0 {
-                        cx.count("malformed");
-                    }
-                    at += n;
-                    if side.pass_over(n) == Recovery::GiveUp {
-                        return Progress::GiveUp;
-                    }
-                }
-                Unit::Envelope(header) => {
-                    let wanted = HEADER + wanted(&header, false);
-                    let Some(body) = rest.get(HEADER..wanted) else {
-                        return Progress::Consumed { bytes: at as u64, need: wanted - rest.len() };
-                    };
-                    let envelope = Envelope { header, body, segmented: false, time: cx.time_at(at) };
-                    if !self.envelope(&mut dir, envelope, cx) {
-                        // It is not a message; the next one may begin behind its first byte.
-                        at += 1;
-                        if self.sides[dir.index()].pass_over(1) == Recovery::GiveUp {
-                            return Progress::GiveUp;
-                        }
-                        continue;
-                    }
-                    self.sides[dir.index()].found(&header);
-                    let end = at as u64 + header.total();
-                    match usize::try_from(end) {
-                        Ok(end) if end <= data.len() => at = end,
-                        _ => return Progress::Consumed { bytes: end, need: HEADER },
-                    }
-                }
-                Unit::Segment(segment) => {
-                    // The rest of a message that was already reported is skipped.
-                    if side.skip(&segment) {
-                        at = at.saturating_add(segment.total());
-                        if at > data.len() {
-                            return Progress::Consumed { bytes: at as u64, need: HEADER };
-                        }
-                        continue;
-                    }
-                    let Some(bytes) = rest.get(..segment.total()) else {
-                        return Progress::Consumed { bytes: at as u64, need: segment.total() - rest.len() };
-                    };
-                    side.segmented(&segment);
-                    self.segment(&mut dir, &segment, bytes, cx.time_at(at), cx);
-                    at += segment.total();
-                }
-            }
-        }
-        Progress::Consumed { bytes: at as u64, need: HEADER }
+    fn on_data(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
+        let progress = self.read(dir, data, cx);
+        timers::arm(cx, self.waiting.due());
+        progress
     }
 
     fn on_gap(&mut self, dir: Direction, _lost: u64, cx: &mut Context<'_>) -> Recovery {
@@ -130,6 +76,7 @@ impl StreamParser for Connection {
         if self.gaps == [true; 2] {
             self.forget(cx);
         }
+        timers::arm(cx, self.waiting.due());
         Recovery::Resume
     }
 
@@ -137,6 +84,13 @@ impl StreamParser for Connection {
         if dir == Direction::ToClient {
             self.forget(cx);
         }
+    }
+
+    fn on_timer(&mut self, cx: &mut Context<'_>) {
+        while self.waiting.expired(cx.now()).is_some() {
+            cx.count("unmatched_requests");
+        }
+        timers::arm(cx, self.waiting.due());
     }
 
     fn remembers(&self) -> bool {
@@ -236,6 +190,67 @@ impl Connection {
         side.settle();
     }
 
+    /// Reads all messages in the data.
+    fn read(&mut self, mut dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
+        if !self.certain && matches!(data, [0x16, 3, 0..=4, _, _, 1 | 2, ..]) {
+            return Progress::GiveUp; // TLS from the beginning: a ClientHello, a ServerHello
+        }
+        let mut at = 0;
+        while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
+            let side = &mut self.sides[dir.index()];
+            match side.unit(rest) {
+                Unit::Need(need) => return Progress::Consumed { bytes: at as u64, need },
+                Unit::Junk(n) => {
+                    if side.search.searched() == 0 {
+                        cx.count("malformed");
+                    }
+                    at += n;
+                    if side.pass_over(n) == Recovery::GiveUp {
+                        return Progress::GiveUp;
+                    }
+                }
+                Unit::Envelope(header) => {
+                    let wanted = HEADER + wanted(&header, false);
+                    let Some(body) = rest.get(HEADER..wanted) else {
+                        return Progress::Consumed { bytes: at as u64, need: wanted - rest.len() };
+                    };
+                    let envelope = Envelope { header, body, segmented: false, time: cx.time_at(at) };
+                    if !self.envelope(&mut dir, envelope, cx) {
+                        // It is not a message; the next one may begin behind its first byte.
+                        at += 1;
+                        if self.sides[dir.index()].pass_over(1) == Recovery::GiveUp {
+                            return Progress::GiveUp;
+                        }
+                        continue;
+                    }
+                    self.sides[dir.index()].found(&header);
+                    let end = at as u64 + header.total();
+                    match usize::try_from(end) {
+                        Ok(end) if end <= data.len() => at = end,
+                        _ => return Progress::Consumed { bytes: end, need: HEADER },
+                    }
+                }
+                Unit::Segment(segment) => {
+                    // The rest of a message that was already reported is skipped.
+                    if side.skip(&segment) {
+                        at = at.saturating_add(segment.total());
+                        if at > data.len() {
+                            return Progress::Consumed { bytes: at as u64, need: HEADER };
+                        }
+                        continue;
+                    }
+                    let Some(bytes) = rest.get(..segment.total()) else {
+                        return Progress::Consumed { bytes: at as u64, need: segment.total() - rest.len() };
+                    };
+                    side.segmented(&segment);
+                    self.segment(&mut dir, &segment, bytes, cx.time_at(at), cx);
+                    at += segment.total();
+                }
+            }
+        }
+        Progress::Consumed { bytes: at as u64, need: HEADER }
+    }
+
     /// Handles an envelope. Returns whether its direction fits its type.
     fn envelope(&mut self, dir: &mut Direction, envelope: Envelope<'_>, cx: &mut Context<'_>) -> bool {
         let really = if envelope.header.response { Direction::ToClient } else { Direction::ToServer };
@@ -250,7 +265,6 @@ impl Connection {
             *dir = really;
         }
         self.certain = true;
-        self.expire(cx);
         let mut plain = std::mem::take(&mut self.plain);
         if envelope.header.response {
             self.response(envelope, &mut plain, cx)
@@ -316,12 +330,6 @@ impl Connection {
             // The algorithm is unknown. LZ4 contains the exact length, which other data hardly matches.
             None if wire::decompress(Compression::Lz4, envelope.body, plain).is_some() => Some(plain.as_slice()),
             None => wire::decompress(Compression::Snappy, envelope.body, plain),
-        }
-    }
-
-    fn expire(&mut self, cx: &mut Context<'_>) {
-        while self.waiting.expired(cx.now()).is_some() {
-            cx.count("unmatched_requests");
         }
     }
 

@@ -225,6 +225,11 @@ fn what_waits_is_bounded_in_time_and_bytes() {
     h.at(1500).client(&query(4, 2, "b")).server(&void(4, 1)).server(&void(4, 2));
     assert_eq!(pairs(&h.events()), ["QUERY b -> RESULT void"]);
     assert_eq!((h.counted("unmatched_requests"), h.counted("unmatched_responses")), (1, 1));
+    // Without another message, too.
+    h.client(&query(4, 3, "c")).at(2_400);
+    assert_eq!(h.counted("unmatched_requests"), 1);
+    h.at(2_600);
+    assert_eq!(h.counted("unmatched_requests"), 2);
     let long = "x".repeat(1 << 20);
     for stream in 0..6 {
         h.client(&query(4, stream, &long));
