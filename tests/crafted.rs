@@ -293,3 +293,20 @@ fn the_log_says_what_packetbeat_says_of_files_and_unknown_operations() {
     let debug = log(&["-e", "-t", "-d", "mongodb"]);
     assert_eq!(times(&debug, "Unknown operation code: 4711\""), 1, "{debug}");
 }
+
+#[test]
+fn with_strict_time_outs_up_to_publish_timeout_strike_at_the_end() {
+    let [query, _] = dns();
+    let memcache = udp(40000, 11211, b"\0\x01\0\0\0\x01\0\0get a\r\n");
+    let file = ethernet_file(&[ipv4(CLIENT, 17, 0, &query), ipv4(CLIENT, 17, 0, &memcache)]);
+    for (publish_timeout, expected) in [("0s", 0), ("5ms", 0), ("10ms", 1), ("1s", 2), ("1m", 2)] {
+        let home = Home::new(&format!(
+            "packetbeat: {{compatibility: strict, publish_timeout: {publish_timeout}, protocols: [\
+            {{type: dns, ports: [53], transaction_timeout: 1s}}, {{type: memcache, ports: [11211], udptransactiontimeout: 10ms}}]}}"
+        ));
+        let path = home.path().join("x.pcap");
+        fs::write(&path, &file).unwrap();
+        assert_success(&home.read_capture(&path));
+        assert_eq!(home.documents().len(), expected, "{publish_timeout}");
+    }
+}

@@ -118,6 +118,7 @@ impl Plan {
         let mut settings = Settings::new(configured.collect(), publishing);
         settings.flows.clone_from(&self.flows);
         settings.strict = self.is_strict(interface);
+        settings.publish_timeout = self.general.publish_timeout;
         settings.track_vlans = interface.track_vlans;
         settings.own = if interface.file.is_some() { Vec::new() } else { own.to_vec() };
         settings.local.clone_from(&who.host_data.addresses);

@@ -275,9 +275,8 @@ impl Pipeline {
 
     pub(super) fn finish(&mut self, control: &dyn Control, goes_on: &mut dyn FnMut() -> bool) {
         self.with_streams(self.now, Streams::finish);
-        if !self.settings.strict {
-            self.plugins.end_all(self.now, &mut self.sink);
-        }
+        let most = if self.settings.strict { self.settings.publish_timeout } else { Duration::MAX };
+        self.plugins.end_all(most, self.now, &mut self.sink);
         self.verdicts.apply(control);
         self.drain_flows(control, true);
         if let Some(flows) = &mut self.flows {

@@ -17,6 +17,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 /// The ports that a configured protocol claims.
@@ -51,6 +52,8 @@ pub struct Settings {
     pub strict: bool,
     /// A file is read at its own pace: time-outs strike as in live capture also when `strict` is set.
     pub real_time: bool,
+    /// `packetbeat.publish_timeout`: at the end of a strict file read at top speed, time-outs that are not longer strike.
+    pub publish_timeout: Duration,
     /// The interface option `track_vlans`: VLAN ids are part of the key of connections.
     pub track_vlans: bool,
     /// Addresses of the outputs: traffic between this host and them is counted but not reported.
@@ -78,6 +81,7 @@ impl Settings {
             flows: None,
             strict: false,
             real_time: false,
+            publish_timeout: Duration::ZERO,
             track_vlans: false,
             own: Vec::new(),
             local: Vec::new(),

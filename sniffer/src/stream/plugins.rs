@@ -6,6 +6,7 @@ use crate::{
     publish::{PublisherId, Sink},
     time::Timestamp,
 };
+use std::time::Duration;
 
 /// Most requests that a plugin drops before the total is computed again.
 const EVICTED_AT_ONCE: usize = 64;
@@ -153,9 +154,14 @@ impl Plugins {
         self.call(id, Call { now, peers: Peers::unspecified(), sink, strict: false, missing: 0 }, |plugin, cx| plugin.on_end(cx));
     }
 
-    /// Ends all plugins at the end of the input: they report their pending requests.
-    pub fn end_all(&mut self, now: Timestamp, sink: &mut Sink) {
-        self.ids().into_iter().for_each(|id| self.end(id, now, sink));
+    /// The end of the input: every plugin whose time-out is not longer than `most` reports what still waits.
+    pub fn end_all(&mut self, most: Duration, now: Timestamp, sink: &mut Sink) {
+        for id in self.ids() {
+            let plugin = self.entry(id).and_then(|entry| entry.plugin.as_ref());
+            if plugin.is_some_and(|plugin| plugin.time_out().unwrap_or_default() <= most) {
+                self.end(id, now, sink);
+            }
+        }
     }
 
     fn entry(&self, id: PublisherId) -> Option<&Entry> {

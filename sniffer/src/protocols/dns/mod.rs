@@ -161,6 +161,10 @@ impl Plugin for Dns {
         query.is_some()
     }
 
+    fn time_out(&self) -> Option<Duration> {
+        Some(self.reporter.options.timeout)
+    }
+
     fn held(&self) -> usize {
         self.waiting.held() + self.reporter.held()
     }

@@ -15,7 +15,7 @@ use crate::{
     time::Timestamp,
 };
 use event::Body;
-use std::{io::Write, net::IpAddr};
+use std::{io::Write, net::IpAddr, time::Duration};
 use wire::Message;
 
 /// The protocol `icmp`.
@@ -122,6 +122,10 @@ impl Plugin for Icmp {
             unanswered(cx, request, UNANSWERED);
         }
         request.is_some()
+    }
+
+    fn time_out(&self) -> Option<Duration> {
+        Some(self.waiting.timeout())
     }
 
     fn held(&self) -> usize {

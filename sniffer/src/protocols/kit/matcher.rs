@@ -7,7 +7,7 @@ use super::{
 };
 use crate::time::Timestamp;
 use hashbrown::HashMap;
-use std::{collections::VecDeque, hash::Hash};
+use std::{collections::VecDeque, hash::Hash, time::Duration};
 
 /// Number of requests for which an empty matcher keeps memory. There may be very many idle connections.
 const SPARE: usize = 64;
@@ -54,6 +54,11 @@ impl<K: Hash + Eq + Clone, V: Held> Matcher<K, V> {
             self.order.retain(|(_, number, key)| entries.get(key).is_some_and(|e| e.number == *number));
         }
         evicted
+    }
+
+    /// How long a request waits.
+    pub fn timeout(&self) -> Duration {
+        self.limits.timeout
     }
 
     /// Whether the limit in bytes allows this many more bytes.

@@ -96,6 +96,10 @@ impl Plugin for Memcached {
         self.udp.evict(cx)
     }
 
+    fn time_out(&self) -> Option<Duration> {
+        Some(self.options.options.udptransactiontimeout)
+    }
+
     fn held(&self) -> usize {
         self.udp.held()
     }

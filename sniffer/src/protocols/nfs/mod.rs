@@ -121,6 +121,10 @@ impl Plugin for Nfs {
         asked.is_some()
     }
 
+    fn time_out(&self) -> Option<Duration> {
+        Some(self.timeout)
+    }
+
     fn held(&self) -> usize {
         self.calls.held()
     }
