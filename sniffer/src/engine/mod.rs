@@ -62,7 +62,8 @@ impl Engine {
         self.pipeline.replace_settings(settings)
     }
 
-    /// Takes a frame. One whose time is far ahead of those before is handled with the next one, when it is known whether its time is right.
+    /// Processes a frame. A frame whose timestamp is far ahead of the previous ones is processed together with the next
+    /// one, when it is known whether its timestamp is right.
     pub fn frame(&mut self, frame: &Frame<'_>) {
         self.frames += 1;
         self.release(Some(frame.time));
@@ -83,12 +84,12 @@ impl Engine {
         }
     }
 
-    /// The greatest time since the clock of the packets was last set.
+    /// The greatest packet time since the last step.
     pub fn now(&self) -> Timestamp {
         self.timeline.now()
     }
 
-    /// Handles the frame that waits until its time is known to be right, now that the next known time is `next`.
+    /// Processes the frame whose timestamp was uncertain; `next` is the next known time.
     fn release(&mut self, next: Option<Timestamp>) {
         if let Some(waiting) = self.timeline.release(next) {
             self.pipeline.advance(self.timeline.now());
@@ -113,7 +114,7 @@ impl Engine {
         self.finish_while(control, &mut || true);
     }
 
-    /// As [`Engine::finish`]; flows are reported as long as `goes_on` says so, and counted afterwards.
+    /// Like [`Engine::finish`]. Flows are reported as long as `goes_on` returns true; the remaining ones are counted.
     pub fn finish_while(&mut self, control: &dyn Control, goes_on: &mut dyn FnMut() -> bool) {
         self.release(None);
         self.pipeline.finish(control, goes_on);

@@ -22,7 +22,7 @@ use std::{
 /// Timers are checked whenever packet time has advanced by this much. It is the precision of all time-outs.
 const TICK: Duration = Duration::from_millis(50);
 
-/// No timer waits longer.
+/// Longest time-out of any timer.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// All parts of the engine except the decoder, whose packets it borrows.
@@ -222,12 +222,13 @@ impl Pipeline {
         }
     }
 
-    /// Connections that are open: about what [`Pipeline::restart_timers`] costs.
+    /// Number of open connections: the approximate cost of [`Pipeline::restart_timers`].
     pub(super) fn open(&self) -> usize {
         self.streams.len()
     }
 
-    /// The clock of the packets was set back to `to`. Whatever waited for a time of before is over now: it would wait as long as the step was.
+    /// Handles a step of the packet time back to `to`: ends everything that waits for a time before the step, because
+    /// it would wait for the length of the step.
     pub(super) fn restart_timers(&mut self, to: Timestamp) {
         let over = self.now.after(LONGEST_WAIT);
         self.plugins.wake(over, &mut self.sink, self.settings.has_timers());

@@ -1,5 +1,6 @@
-//! The time of the packets, on which all timers run. It follows the frames, and never goes back by itself. A clock that was set leaves a step in
-//! the times of frames; here is decided what is a step, what a single wrong time, and what a frame that only came late.
+//! The packet time, on which all timers run. It follows the timestamps of the frames and does not go back by itself. If
+//! the clock of the capturing machine is set, the timestamps make a step. This module decides whether a timestamp is a
+//! step, a single wrong time, or that of a frame that arrived late.
 
 use crate::{
     capture::{Frame, Link, Segments, StrippedTag},
@@ -7,23 +8,25 @@ use crate::{
 };
 use std::time::Duration;
 
-/// A frame that is further ahead than this may have a wrong time. It waits for the next frame, whose time tells.
+/// A frame that is further ahead than this may have a wrong timestamp. It waits for the next frame, whose timestamp
+/// decides.
 const FAR_AHEAD: Duration = Duration::from_secs(60);
-/// Frames of several interfaces or rings come in another order than they were on the wire, but not by more than this.
+/// Frames of several interfaces or rings may arrive in another order than they were on the wire, but not by more than
+/// this.
 const LATE: Duration = Duration::from_secs(10);
-/// So many frames in a row that are further behind than [`LATE`] are a step: the clock was set back.
+/// This number of consecutive frames further behind than [`LATE`] is a step: the clock was set back.
 const FRAMES_OF_STEP: u32 = 4;
 
-/// What a frame's time means.
+/// The meaning of a frame's timestamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
-    /// Time goes on to it.
+    /// The packet time advances to it.
     Next,
-    /// It came late, or its time is wrong: timers do not move.
+    /// The frame arrived late or its timestamp is wrong: the packet time does not change.
     Behind,
-    /// The clock was set back: timers have to start again from it.
+    /// The clock was set back: timers must start again from this time.
     SteppedBack,
-    /// It has to wait until it is known whether its time is right.
+    /// The frame must wait until it is known whether its timestamp is right.
     Unsure,
 }
 
@@ -31,16 +34,16 @@ pub(super) enum Meaning {
 #[derive(Debug, Default)]
 pub(super) struct Timeline {
     now: Timestamp,
-    /// Frames in a row that were further behind than [`LATE`].
+    /// Number of consecutive frames that were further behind than [`LATE`].
     behind: u32,
-    /// Frames since the last step back.
+    /// Number of frames since the last step back.
     since_step: u64,
     waiting: Option<Waiting>,
-    /// Steps and single wrong times.
+    /// Number of steps and single wrong times.
     steps: u64,
 }
 
-/// A frame whose time may be wrong.
+/// A frame whose timestamp may be wrong.
 #[derive(Debug)]
 pub(super) struct Waiting {
     time: Timestamp,
@@ -53,7 +56,7 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// The frame, with the time that it has to have.
+    /// The frame, with its corrected timestamp.
     pub(super) fn frame(&self) -> Frame<'_> {
         let Self { time, link, ref data, wire_len, tag, ifindex, segments } = *self;
         Frame { time, link, data, wire_len, tag, ifindex, segments }
@@ -66,13 +69,13 @@ impl Timeline {
         self.now
     }
 
-    /// Steps and single wrong times that were seen.
+    /// Number of steps and single wrong times.
     pub(super) fn steps(&self) -> u64 {
         self.steps
     }
 
-    /// The waiting frame, if there is one, with the time that the next known time `next` leaves it: `None` stands for the end of the input.
-    /// It has to be handled before anything at `next`.
+    /// Returns the waiting frame, if there is one, with the time that results from the next known time `next` (`None`:
+    /// the end of the input). It must be processed before anything at `next`.
     pub(super) fn release(&mut self, next: Option<Timestamp>) -> Option<Waiting> {
         let mut waiting = self.waiting.take()?;
         if next.is_some_and(|next| next.after(LATE) < waiting.time) {
@@ -86,7 +89,7 @@ impl Timeline {
         Some(waiting)
     }
 
-    /// Takes the time of a frame. `cost`: how much there is to do for a step back, in frames.
+    /// Handles the timestamp of a frame. `cost` is the work of a step back, measured in frames.
     pub(super) fn frame(&mut self, time: Timestamp, cost: usize) -> Meaning {
         self.since_step = self.since_step.saturating_add(1);
         if time >= self.now {
@@ -103,7 +106,7 @@ impl Timeline {
             return Meaning::Behind;
         }
         self.behind = self.behind.saturating_add(1);
-        // Times that jump to and fro cost no more than the frames that have them.
+        // Timestamps that alternate cause no more work than the frames that have them.
         if self.behind < FRAMES_OF_STEP || self.since_step < cost as u64 {
             return Meaning::Behind;
         }
@@ -112,13 +115,13 @@ impl Timeline {
         Meaning::SteppedBack
     }
 
-    /// Keeps a frame whose time is [`Meaning::Unsure`].
+    /// Keeps a frame whose timestamp is [`Meaning::Unsure`].
     pub(super) fn wait(&mut self, frame: &Frame<'_>) {
         let Frame { time, link, data, wire_len, tag, ifindex, segments } = *frame;
         self.waiting = Some(Waiting { time, link, data: data.to_vec(), wire_len, tag, ifindex, segments });
     }
 
-    /// Time goes on to `now` without a frame. Returns whether it does.
+    /// Advances the time to `now` without a frame. Returns whether it advances.
     pub(super) fn advance(&mut self, now: Timestamp) -> bool {
         let later = now > self.now;
         self.now = self.now.max(now);
@@ -200,7 +203,7 @@ mod tests {
         let mut steps = 0;
         for round in 0..1000 {
             for n in 0..10 {
-                // To and fro by half a minute.
+                // Alternating by half a minute.
                 let time = at(5000 + n + if round % 2 == 0 { 40 } else { 0 });
                 steps += usize::from(timeline.frame(time, 500) == Meaning::SteppedBack);
             }

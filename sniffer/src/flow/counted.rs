@@ -1,4 +1,4 @@
-//! What packets add to the counts of their flow.
+//! The amounts that packets add to the counts of their flow.
 
 use crate::{
     decode::{Layer4, Packet},
@@ -6,7 +6,7 @@ use crate::{
     time::Timestamp,
 };
 
-/// What packets of one direction add to their flow.
+/// The amount that packets of one direction add to their flow.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Counted {
     pub count: Count,

@@ -1,5 +1,6 @@
-//! Keeps the counts of the fragments of a datagram until it is complete: only then the flow of all of them is known, in whatever order they arrive. The counts of a
-//! datagram that is never completed go to the flow with the ports of its first fragment, or to a flow of addresses if that is missing.
+//! Keeps the counts of the fragments of a datagram until it is complete, because only then the flow of all of them is
+//! known, in any order of arrival. The counts of a datagram that is never completed are added to the flow with the
+//! ports of its first fragment, or to a flow without ports if that fragment is missing.
 
 use super::{counted::Counted, id::Key};
 use crate::time::Timestamp;
@@ -7,17 +8,17 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::{collections::VecDeque, time::Duration};
 
-/// Incomplete datagrams whose fragments are counted apart; as many as are reassembled.
+/// Most incomplete datagrams whose counts are kept; as many as are reassembled.
 const MAX_DATAGRAMS: usize = 512;
-/// How long the counts wait, in packet time: a little longer than fragments wait for reassembly.
+/// How long the counts wait in packet time: a little longer than fragments wait for reassembly.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
-/// The flow of addresses, its direction, and the identification of the datagram.
+/// The flow of the addresses, its direction, and the identification of the datagram.
 type Datagram = (SmallVec<[u8; 64]>, bool, u32);
 
 /// The fragments of one datagram.
 struct Pending {
-    /// The flow to which they are counted if the datagram is never completed.
+    /// The flow to which they are added if the datagram is never completed.
     key: Key,
     counted: Counted,
     number: u64,
@@ -27,14 +28,14 @@ struct Pending {
 #[derive(Default)]
 pub(super) struct Fragments {
     pending: HashMap<Datagram, Pending, foldhash::fast::RandomState>,
-    /// In the order of their first fragments; may contain datagrams that are gone.
+    /// In the order of their first fragments; may contain datagrams that were removed.
     order: VecDeque<(Datagram, u64)>,
     begun: u64,
 }
 
 impl Fragments {
-    /// Keeps what a fragment counts. `addresses` is its flow without ports, `ports` the one with ports where these are known. When there are too many
-    /// datagrams, returns the oldest with what its fragments counted.
+    /// Keeps the counts of a fragment. `addresses` is the key of its flow without ports, `ports` the key with ports if
+    /// these are known. If there are too many datagrams, returns the oldest one with its counts.
     #[cold]
     pub fn keep(&mut self, addresses: Key, id: u32, ports: Option<Key>, counted: &Counted) -> Option<(Key, Counted)> {
         let datagram = datagram(&addresses, id);
@@ -56,7 +57,7 @@ impl Fragments {
         evicted
     }
 
-    /// The datagram is complete: adds what its earlier fragments counted to `counted`.
+    /// Handles a complete datagram: adds the counts of its earlier fragments to `counted`.
     #[cold]
     pub fn take(&mut self, addresses: &Key, id: u32, counted: &mut Counted) {
         if let Some(pending) = self.pending.remove(&datagram(addresses, id)) {
@@ -64,7 +65,7 @@ impl Fragments {
         }
     }
 
-    /// The next datagram that has waited for too long.
+    /// Removes the next datagram that has waited for too long.
     pub fn expired(&mut self, now: Timestamp) -> Option<(Key, Counted)> {
         while let Some((datagram, number)) = self.order.front() {
             match self.pending.get(datagram) {
@@ -80,12 +81,12 @@ impl Fragments {
         None
     }
 
-    /// Bytes that it has allocated, without the keys that are longer than a [`SmallVec`] holds.
+    /// Allocated bytes, without keys that are longer than a [`SmallVec`] holds.
     pub fn held(&self) -> usize {
         self.pending.allocation_size() + self.order.capacity() * size_of::<(Datagram, u64)>()
     }
 
-    /// The oldest datagram.
+    /// Removes the oldest datagram.
     pub fn pop(&mut self) -> Option<(Key, Counted)> {
         while let Some((datagram, number)) = self.order.pop_front() {
             if self.pending.get(&datagram).is_some_and(|pending| pending.number == number) {

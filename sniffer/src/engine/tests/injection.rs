@@ -1,5 +1,6 @@
-//! Forged segments in a connection of four HTTP transactions: it reports the four and nothing else, wherever and whatever was forged. The
-//! exception are segments that both ends would take as well: at the next sequence number, with an acknowledgement that fits.
+//! Forged segments in a connection of four HTTP transactions: the four and nothing else must be reported, for all kinds
+//! and positions of forged segments. The exceptions are segments that the real receiver would accept too: at the next
+//! sequence number, with a valid acknowledgement.
 
 use super::*;
 
@@ -7,10 +8,10 @@ const RST: u8 = 0x04;
 const PSH: u8 = 0x08;
 const DATA: u8 = 0x18;
 const SYN_ACK: u8 = 0x12;
-/// Bytes that the receiver's window allows at the most in these connections.
+/// Largest window of the receiver in these connections, in bytes.
 const WINDOW: u32 = 65_535;
 
-/// What carries the segments.
+/// How the segments are sent.
 #[derive(Clone, Copy, Debug)]
 enum Carrier {
     V4,
@@ -36,7 +37,7 @@ const REQUESTS: [&[u8]; 4] = [
 const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx";
 const EVIL: [&[u8]; 2] = [b"GET /evil HTTP/1.1\r\nHost: a\r\n\r\n", b"HTTP/1.1 500 Evil\r\nContent-Length: 0\r\n\r\n"];
 
-/// The connection without anything forged; sequence numbers wrap in it.
+/// The connection without forged segments; its sequence numbers wrap.
 fn conversation() -> Vec<Segment> {
     let (mut next, mut all) = ([u32::MAX - 40, 5000_u32], Vec::new());
     let mut add = |to_server: bool, flags: u8, data: &'static [u8]| {
@@ -58,7 +59,7 @@ fn conversation() -> Vec<Segment> {
     all
 }
 
-/// Segments that somebody forges who knows the next sequence numbers: `own` of the direction, `other` of the other one.
+/// Segments forged with knowledge of the next sequence numbers: `own` of the direction, `other` of the other direction.
 fn forged(to_server: bool, own: u32, other: u32) -> Vec<Segment> {
     let evil = EVIL[usize::from(!to_server)];
     let mut all = Vec::new();
@@ -75,7 +76,7 @@ fn forged(to_server: bool, own: u32, other: u32) -> Vec<Segment> {
             add(FIN, seq, other);
             add(FIN | PSH, seq, other.wrapping_add(100_000));
         }
-        // Within the window: held, until it is known that nothing fills the bytes before it.
+        // Within the window: held until it is known that the bytes before it do not arrive.
         add(FIN, own.wrapping_add(5000), other);
         add(DATA, own.wrapping_add(WINDOW - 1000), other);
         for seq in [77_777, own.wrapping_add(100), own.wrapping_sub(100)] {
@@ -120,7 +121,7 @@ impl Bench {
         self.engine.frame(&Frame { time, link: Link::RawIp, data: &data, wire_len, tag: None, ifindex: 0, segments: Default::default() });
     }
 
-    /// Paths and status of all that was reported.
+    /// Paths and status of all reported transactions.
     fn paths(&mut self) -> Vec<String> {
         self.engine.finish(&self.control);
         let documents = std::mem::take(&mut *self.documents.lock().unwrap());
@@ -136,7 +137,7 @@ fn good() -> Vec<String> {
     (0..4).map(|n| format!("/good/{n} OK")).collect()
 }
 
-/// Plays the connection with these segments before the one at `at`.
+/// Sends the connection, with these segments before segment `at`.
 fn with(at: usize, extra: &[Segment], carrier: Carrier, pause: u64) -> Vec<String> {
     let mut b = bench();
     for (number, segment) in conversation().iter().enumerate() {
@@ -149,20 +150,21 @@ fn with(at: usize, extra: &[Segment], carrier: Carrier, pause: u64) -> Vec<Strin
     b.paths()
 }
 
-/// The next sequence numbers of both directions before segment `at`: client's, server's.
+/// The next sequence numbers of both directions before segment `at`: the client's and the server's.
 fn next(at: usize) -> [u32; 2] {
     let end = |to_server: bool| {
         let all = conversation();
         let last = all.iter().take(at).rfind(|s| s.to_server == to_server);
         let after = |s: &Segment| s.seq.wrapping_add(s.data.len() as u32 + u32::from(s.flags & 3 != 0));
-        // Before its SYN: what it will be.
+        // Before its SYN: the future number.
         last.map_or_else(|| all.iter().find(|s| s.to_server == to_server).map_or(0, |s| s.seq.wrapping_add(1)), after)
     };
     [end(true), end(false)]
 }
 
-/// Until the server has answered the SYN nothing is known of its numbers: data of the client at the right number cannot be told from good
-/// data, whatever it acknowledges. The same goes for a reset with the number that the SYN asks for.
+/// Until the server has answered the SYN, its sequence numbers are unknown: data of the client at the right number
+/// cannot be distinguished from real data, whatever it acknowledges. The same holds for a reset with the number that
+/// the SYN requires.
 fn could_be_good(at: usize, segment: &Segment) -> bool {
     at == 1 && segment.to_server && segment.seq == next(1)[0] && segment.flags & ACK != 0
 }
@@ -194,7 +196,7 @@ fn a_pause_after_a_forged_segment_changes_nothing() {
     for at in [3, 4, 5] {
         let [client, server] = next(at);
         for segment in forged(true, client, server).into_iter().chain(forged(false, server, client)) {
-            // Longer than any hole may last, shorter than a transaction may.
+            // Longer than any hole may last, and shorter than a transaction may last.
             assert_eq!(with(at, &[segment], Carrier::V4, 8), good(), "before {at}: {segment:?}");
         }
     }
@@ -219,7 +221,7 @@ fn forged_segments_of_both_directions_change_nothing() {
     assert_eq!(with(5, &[syn, answer], Carrier::V4, 0), good());
 }
 
-/// The connection as the capture sees it when it loses `lost` of its segments.
+/// The connection as captured without the segments in `lost`.
 fn losing(lost: impl Fn(usize) -> bool) -> (Vec<String>, Bench) {
     let mut b = bench();
     for (_, segment) in conversation().iter().enumerate().filter(|(number, _)| !lost(*number)) {
@@ -228,7 +230,7 @@ fn losing(lost: impl Fn(usize) -> bool) -> (Vec<String>, Bench) {
     (b.paths(), b)
 }
 
-/// Whether `got` has the transactions of `want` among whatever else was reported of those whose segments are missing.
+/// Whether `got` contains the transactions of `want`; those of the missing segments may have been reported in any form.
 fn includes(got: &[String], want: &[&str]) -> bool {
     want.iter().all(|one| got.iter().filter(|path| path == one).count() == 1)
 }
@@ -236,12 +238,12 @@ fn includes(got: &[String], want: &[&str]) -> bool {
 #[test]
 fn what_the_capture_loses_costs_what_was_in_it() {
     let all = ["/good/0 OK", "/good/1 OK", "/good/2 OK", "/good/3 OK"];
-    // The SYN, its answer, the acknowledgement: in every combination.
+    // The SYN, its answer and the acknowledgement, in every combination.
     for mask in 1..8_usize {
         let (got, _) = losing(|number| number < 3 && mask >> number & 1 == 1);
         assert_eq!(got, all, "handshake without {mask:03b}");
     }
-    // One direction is not in the capture at all, with and without its half of the handshake.
+    // One direction is not captured at all, with and without its half of the handshake.
     let requests = losing(|number| !conversation()[number].to_server).0;
     assert_eq!(requests.len(), 4, "{requests:?}");
     // The second transaction is missing.
@@ -267,7 +269,7 @@ fn far(lost: u32) -> (Vec<String>, Bench) {
 fn a_connection_is_followed_over_any_loss() {
     for lost in [1000, 70_000, 10_000_000, 1 << 30, 3 << 30] {
         let (got, b) = far(lost);
-        // The first transaction after a loss beyond the window shows where both ends are.
+        // The first transaction after a loss beyond the window shows the position of both ends.
         let want: &[&str] = if lost < WINDOW {
             &["/good/0 OK", "/good/1 OK", "/good/2 OK", "/good/3 OK"]
         } else {
@@ -331,7 +333,7 @@ fn of_several_syns_and_answers_those_count_that_are_acknowledged() {
         play(&mut b, &answers, &all[1]);
         all[2..].iter().for_each(|segment| b.play(segment, Carrier::V4));
         assert_eq!(b.paths(), good(), "the good ones come after {at} others");
-        // The capture begins with the answers, and without the acknowledgement of the handshake; they are seconds apart.
+        // The capture begins with the responses, without the acknowledgement of the handshake; they are seconds apart.
         let mut b = bench();
         for segment in answers[..at].iter().chain([&all[1]]).chain(&answers[at..]) {
             b.play(segment, Carrier::V4);
@@ -349,7 +351,7 @@ fn a_keep_alive_where_the_capture_joins_is_no_data() {
         Segment { flags: ACK, seq: segment.seq.wrapping_sub(1), data: b"\0", ..segment }
     };
     let answer = Segment { flags: ACK, data: b"", ..conversation()[4] };
-    // Of the client, acknowledged or not, once or again, and of the server.
+    // From the client, acknowledged or not, once or repeatedly, and from the server.
     let before = |number: usize| Segment { ack: conversation()[number].seq, ..answer };
     for (extra, pause) in
         [(vec![byte(3)], 2), (vec![byte(3), before(3)], 0), (vec![byte(3), byte(3), byte(3)], 2), (vec![byte(3), before(3), byte(3)], 60)]
@@ -362,7 +364,7 @@ fn a_keep_alive_where_the_capture_joins_is_no_data() {
         conversation()[3..].iter().for_each(|segment| b.play(segment, Carrier::V4));
         assert_eq!(b.paths(), good(), "{extra:?}");
     }
-    // A first byte that is followed at once is data, whatever its flags.
+    // A first byte that is followed by more data at once is data, whatever its flags.
     let mut b = bench();
     for (number, segment) in conversation().iter().enumerate().skip(3) {
         if number > 3 {
