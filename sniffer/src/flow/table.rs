@@ -23,7 +23,8 @@ use crate::{
 use hashbrown::HashTable;
 use std::{hash::BuildHasher, time::Duration};
 
-/// Most flows at a time, per worker, where the worker's share of `memory.max` allows so many. Packetbeat has no limit and grows during a port scan.
+/// Most flows of a worker, if the worker's share of `memory.max` allows as many. Packetbeat has no limit and grows
+/// during a port scan.
 pub const MAX_FLOWS: usize = 1 << 18;
 /// Most ended flows that wait for [`FlowTable::report`]; further ones are lost and counted. The engine calls it before
 /// that.
@@ -301,8 +302,9 @@ impl FlowTable {
         }
     }
 
-    /// Reports every flow for the last time: at the end of the input, or before time starts again from another one. The table is empty then. Asks `goes_on` every `FLOWS_PER_LOOK` flows; once it says no, the
-    /// remaining flows are not reported but counted.
+    /// Reports every flow for the last time, at the end of the input or before a step of the packet time, and empties
+    /// the table. Calls `goes_on` after every `FLOWS_PER_LOOK` flows; once that returns false, the remaining flows are
+    /// counted but not reported.
     pub fn finish(&mut self, now: Timestamp, sink: &mut Sink, publisher: PublisherId, goes_on: &mut dyn FnMut() -> bool) {
         let delta = self.options.enable_delta_flow_reports;
         while let Some((key, counted)) = self.fragments.pop() {

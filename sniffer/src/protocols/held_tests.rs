@@ -209,7 +209,8 @@ const MOST: usize = 200;
 /// Bytes that do not matter: the scratch memory of the sink, names of counters.
 const SLACK: usize = 4 << 10;
 
-/// Sends requests that are not answered, and compares [`StreamParser::held`] or [`Plugin::held`] with what was allocated meanwhile. Returns what is wrong.
+/// Sends requests without responses, and compares [`StreamParser::held`] or [`Plugin::held`] with the allocated memory.
+/// Returns the differences.
 fn compare_with_allocated(protocol: &Protocol, what: &str, request: fn(u16) -> Vec<u8>) -> Option<String> {
     let mut subject = Subject::new(protocol);
     let before = subject.held();

@@ -196,14 +196,15 @@ pub enum Progress {
         /// In addition to the unconsumed data.
         need: usize,
     },
-    /// Done with `bytes`; not called again before `end` is found in what follows, or `most` bytes of it are there. For messages whose length
-    /// only their end tells: the search goes on where it stopped, so that what comes in small parts is looked at once.
+    /// The parser has consumed `bytes`. It is not called again before the following data contains `end` or has `most`
+    /// bytes. For messages whose length is determined only by their end: the search continues where it stopped, so that
+    /// data in small segments is searched once.
     Search {
         /// Counted from the start of the data.
         bytes: usize,
-        /// What is looked for behind them. It is not in the data yet.
+        /// The end to search for behind the consumed bytes. It must not be in the data yet.
         end: End,
-        /// Bytes behind `bytes` after which it does not matter any more.
+        /// Number of bytes behind `bytes` after which the parser is called anyway.
         most: usize,
     },
     /// The parser needs no more data of this connection, in either direction, so capture may stop to copy it.
@@ -213,7 +214,7 @@ pub enum Progress {
     /// From `bytes` on, the connection is of the protocol with this name (STARTTLS). Its parser takes over both
     /// directions.
     HandOver {
-        /// From the start of the data.
+        /// Counted from the start of the data.
         bytes: u64,
         /// A [`Protocol::name`].
         to: &'static str,
@@ -225,12 +226,14 @@ pub enum Progress {
 pub enum End {
     /// A line feed.
     Line,
-    /// An empty line: a line feed, followed by another one or by CR and LF. That no other byte precedes them is the caller's to know.
+    /// An empty line: a line feed, followed by another one or by CR and LF. The caller must check that no other byte
+    /// precedes them.
     EmptyLine,
 }
 
 impl End {
-    /// Whether `data` has it, at or behind `from`, or begins with it there. The bytes before `from` were searched already.
+    /// Whether `data` contains it at or behind `from`. The bytes before `from` were already searched; the end may begin
+    /// among them.
     pub fn is_in(self, data: &[u8], from: usize) -> bool {
         match self {
             Self::Line => data.get(from..).is_some_and(|rest| memchr::memchr(b'\n', rest).is_some()),

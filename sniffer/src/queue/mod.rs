@@ -71,7 +71,8 @@ pub fn open(options: Options) -> Arc<dyn Queue> {
     Arc::new(memory::Memory::new(options))
 }
 
-/// What a record costs besides its body: its place in the queue, its size there while it is handed out, and the allocation of its body.
+/// Memory of a record in addition to its body: its entry in the queue, the entry of its size while it is handed out,
+/// and the overhead of its allocation.
 const OVERHEAD: usize = size_of::<Record>() + size_of::<usize>() + 16;
 
 /// The bytes that a record counts towards limits.

@@ -8,14 +8,15 @@ use crate::{
 
 /// Most bytes of one direction that are examined, enough for a TLS hello or an HTTP header section in several segments.
 const MOST_LOOKED_AT: usize = 4096;
-/// Bytes of one direction that the candidates are asked about with every segment, counted again each time. When that is used up they are
-/// asked when the bytes have doubled: a connection in tiny segments costs no more than others.
+/// Most bytes of one direction that are passed to the candidates when every segment is examined; bytes that are
+/// examined repeatedly count each time. Beyond this limit the candidates are asked only when the number of bytes has
+/// doubled, so that a connection in tiny segments costs no more than others.
 const MOST_ASKED: usize = 64 << 10;
 
 /// See the module.
 pub struct Prober {
     candidates: Vec<&'static Protocol>,
-    /// Of each direction: bytes that the candidates were asked about, see [`MOST_ASKED`].
+    /// For each direction, the number of bytes passed to the candidates, see [`MOST_ASKED`].
     asked: [usize; 2],
 }
 

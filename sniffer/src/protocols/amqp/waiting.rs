@@ -27,8 +27,8 @@ impl Waiting {
         Self { requests: Backlog::new(Limits { items: MOST, bytes: MOST_HELD, timeout }) }
     }
 
-    /// The request that `method` answers, which was sent in direction `dir`. Answers come in the order of the requests of a channel:
-    /// those before it will have none and are given to `lost`.
+    /// Takes the request to which `method`, sent in direction `dir`, responds. Responses come in the order of the
+    /// requests of a channel: the requests before it get none and are passed to `lost`.
     pub fn answered(
         &mut self,
         method: &Method,

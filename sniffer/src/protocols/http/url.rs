@@ -84,8 +84,9 @@ pub fn host_port(host: &[u8]) -> (&[u8], Option<u16>) {
     }
 }
 
-/// The address in the value of a header that names the client of a proxy: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`, with or without
-/// quotes, and the `for` of a Forwarded header (RFC 7239). `None` for names, `unknown` and obfuscated identifiers.
+/// The address in a header that names the client of a proxy: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`,
+/// `[2001:db8::1]:80`, with or without quotes, or the `for` of a Forwarded header (RFC 7239). `None` for names,
+/// `unknown` and obfuscated identifiers.
 pub fn forwarded_address(value: &[u8]) -> Option<IpAddr> {
     let mut text = std::str::from_utf8(value).ok()?;
     if let Some(node) = text.split(';').find_map(|pair| {

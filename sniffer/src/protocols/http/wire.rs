@@ -152,8 +152,8 @@ fn lenient_headers<T>(lines: &[u8], each: impl FnOnce(&[Header<'_>]) -> T) -> T 
     each(&headers)
 }
 
-/// Header lines with each folded line (RFC 9112, 5.2) joined to the one before it, and with NUL and bare CR replaced by a space (RFC 9110, 5.5;
-/// RFC 9112, 2.2).
+/// Joins each folded header line (RFC 9112, 5.2) to the one before it, and replaces NUL and bare CR by a space (RFC
+/// 9110, 5.5; RFC 9112, 2.2).
 fn unfold(lines: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(lines.len());
     for line in lines.split(|&b| b == b'\n') {

@@ -72,7 +72,8 @@ struct Mongo {
     unknown: UnknownCodes,
 }
 
-/// The unknown operation codes that were logged, each once. More of them than fit are not logged: the data is not MongoDB then.
+/// The unknown operation codes that were logged, each once. If there are more than fit here, the data is not MongoDB,
+/// and they are not logged.
 #[derive(Default)]
 struct UnknownCodes(Mutex<Vec<i32>>);
 

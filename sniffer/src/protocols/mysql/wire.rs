@@ -158,7 +158,8 @@ pub fn ok(payload: &[u8]) -> Option<Done> {
 /// Number of bytes of an OK packet that are needed to parse it.
 pub const OK_WANTED: usize = 1 + 9 + 9 + 2 + 2;
 
-/// The status in an EOF packet. Servers of version 4.1 end the column definitions with an EOF packet of one byte, which has none.
+/// The status in an EOF packet. Servers of version 4.1 end column definitions with an EOF packet of one byte, which has
+/// no status.
 pub fn eof(len: u32, payload: &[u8]) -> Option<u16> {
     match payload {
         [0xfe, _, _, low, high] if len == 5 => Some(u16::from_le_bytes([*low, *high])),
