@@ -214,7 +214,7 @@ impl Harness {
     pub fn at(&mut self, ms: u64) -> &mut Self {
         self.now = ms;
         self.with_streams(self.time(), Streams::advance);
-        self.plugins.wake(self.time(), &mut self.sink, false);
+        self.plugins.wake(self.time(), &mut self.sink, true);
         self
     }
 

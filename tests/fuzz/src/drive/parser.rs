@@ -191,7 +191,7 @@ impl Player {
     fn advance(&mut self, now: Timestamp) {
         self.now = now;
         self.with_streams(Streams::advance);
-        self.plugins.wake(now, &mut self.sink, false);
+        self.plugins.wake(now, &mut self.sink, true);
     }
 
     fn end(&mut self) {
