@@ -194,9 +194,13 @@ fn write_message(out: &mut Vec<u8>, m: &Message, settings: &Settings) {
     }
 }
 
-/// The kept body with hidden values masked, cut so that its text in the document is within `max_message_size`.
+/// The longest body that is never cut because of its length as JSON text, in bytes.
+const ALWAYS_SHOWN: usize = 1 << 20;
+
+/// The kept body with hidden values masked. A body of control characters is up to six times as long in the document; it is cut where its
+/// text there exceeds `max_message_size` and [`ALWAYS_SHOWN`].
 fn shown_body<'a>(m: &'a Message, settings: &Settings) -> Cow<'a, [u8]> {
-    let most = settings.options.max_message_size;
+    let most = settings.options.max_message_size.max(ALWAYS_SHOWN);
     if !settings.hides_any() {
         return body::shown(&m.body, most).into();
     }

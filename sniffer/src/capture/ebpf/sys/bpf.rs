@@ -53,6 +53,9 @@ unsafe fn bpf_fd(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<Owne
     unsafe { bpf(command, attributes).map(|fd| OwnedFd::from_raw_fd(fd)) }
 }
 
+/// How often a program is passed to the verifier if signals interrupt it.
+const LOAD_ATTEMPTS: u32 = 5;
+
 /// Loads a program. If the verifier refuses it, the error message ends with the last lines of its log.
 pub fn load(kind: ProgramKind, insns: &[Insn], name: &str) -> io::Result<OwnedFd> {
     let attempt = |log: &mut [u8]| {
@@ -74,7 +77,15 @@ pub fn load(kind: ProgramKind, insns: &[Insn], name: &str) -> io::Result<OwnedFd
         for (place, byte) in load.prog_name.iter_mut().take(15).zip(name.bytes()) {
             *place = byte as libc::c_char;
         }
-        // SAFETY: instructions, licence and log live until the call returns.
+        // The verifier gives up with EAGAIN when a signal arrives meanwhile (`do_check` in kernel/bpf/verifier.c).
+        for _ in 1..LOAD_ATTEMPTS {
+            // SAFETY: instructions, licence and log live until the call returns.
+            match unsafe { bpf_fd(bpf_cmd::BPF_PROG_LOAD, &mut attributes) } {
+                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {}
+                done => return done,
+            }
+        }
+        // SAFETY: as above.
         unsafe { bpf_fd(bpf_cmd::BPF_PROG_LOAD, &mut attributes) }
     };
     match attempt(&mut []) {
