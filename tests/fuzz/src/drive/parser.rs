@@ -198,7 +198,7 @@ impl Player {
         self.advance(self.now.after(Duration::from_secs(20)));
         self.with_streams(Streams::finish);
         assert_eq!(self.streams.len(), 0, "connections are left after the end");
-        self.plugins.end_all(std::time::Duration::MAX, self.now, &mut self.sink);
+        self.plugins.end_all(Duration::MAX, self.now, &mut self.sink);
     }
 
     fn with_streams<T>(&mut self, f: impl FnOnce(&mut Streams, &mut Env<'_>) -> T) -> T {
