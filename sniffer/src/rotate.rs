@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// Most names that are tried for a new file of one day before opening fails.
+/// Maximum number of names that are tried for a new file of one day before opening fails.
 const MOST_NAMES: u32 = 100_000;
 
 /// The options of rotation.

@@ -6,7 +6,7 @@ use crate::{
     setup::{BUILD, cargo, ensure, run_command},
 };
 
-/// Compares. With `--accept` overwrites the expected documents and tables; `git diff` then shows the changes.
+/// Runs the comparison. With `--accept` it overwrites the expected documents and tables; `git diff` then shows the changes.
 pub fn golden(args: &[String]) -> Outcome {
     ensure(BUILD)?;
     let accept = match args {

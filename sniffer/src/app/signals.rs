@@ -9,15 +9,16 @@ use tokio::{
     sync::mpsc,
 };
 
-/// Most signals that wait for the main thread. Further ones are dropped: the second one already ends every wait.
+/// Maximum number of signals that wait for the main thread. Further ones are dropped: the second one already ends every wait.
 const MOST_WAITING: usize = 8;
 
 /// SIGINT, SIGTERM and SIGHUP. All mean an orderly end, as in Packetbeat.
 pub struct Signals(mpsc::Receiver<&'static str>);
 
 impl Signals {
-    /// Takes the signals over: from here on they do not end the process at once. If the process still runs `longest` after the first signal,
-    /// it is ended with exit code 1: the main thread may be blocked, for example by the reader of standard error or by a name server.
+    /// Takes the signals over: from here on they do not end the process at once. If the process still runs `longest` after the first
+    /// signal, it is ended with exit code 1: the main thread may be blocked, for example by the reader of standard error or by a name
+    /// server.
     ///
     /// # Errors
     /// When the signal handlers or the thread cannot be set up.

@@ -11,7 +11,7 @@ use super::{
 use serde::de::{self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor};
 use std::fmt;
 
-/// Most characters of a wrong value that an error message shows.
+/// Maximum number of characters of a wrong value that an error message shows.
 const SHOWN: usize = 60;
 
 /// An error and its node, the innermost one that was being read.

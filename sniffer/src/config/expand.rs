@@ -1,6 +1,6 @@
-//! Replaces variables: `${NAME}`, `${NAME:default}`, `${NAME:+alternative}` (used when the variable is set), `${NAME:?message}` (an error when
-//! it is not). A name is looked up among the other settings first, then with `lookup` (keystore, environment). In every text `$$` stands for
-//! `$`, and `$}` for `}`.
+//! Replaces variables: `${NAME}`, `${NAME:default}`, `${NAME:+alternative}` (used when the variable is set), `${NAME:?message}` (an error
+//! when it is not). A name is looked up among the other settings first, then with `lookup` (keystore, environment). In every text `$$`
+//! stands for `$`, and `$}` for `}`.
 //!
 //! The syntax is read by `template`; this module looks up names and decides what kind of value the result is.
 
@@ -13,13 +13,14 @@ use super::{
 
 /// Greatest depth of settings that refer to settings. Ends circular references; one or two levels are usual.
 const MAX_REFERENCES: usize = 16;
-/// Most bytes of all replaced variables together. Without a bound, references to references could double the size at each level.
+/// Maximum number of bytes of all replaced variables together. Without a bound, references to references could double the size at each
+/// level.
 const MAX_EXPANDED: usize = 1 << 20;
-/// Most references that are resolved in one configuration. References inside a referenced setting count each time.
+/// Maximum number of references that are resolved in one configuration. References inside a referenced setting count each time.
 const MAX_RESOLVED: usize = 100_000;
 
-/// Replaces the variables and escape sequences in all scalars. A variable that cannot be resolved becomes [`Value::Broken`], an error only for
-/// the module that reads it.
+/// Replaces the variables and escape sequences in all scalars. A variable that cannot be resolved becomes [`Value::Broken`], an error only
+/// for the module that reads it.
 ///
 /// # Errors
 /// When one of the limits above is exceeded.

@@ -16,7 +16,7 @@ use std::{
     },
 };
 
-/// Most settings of one section that may be set to an empty text where something else is expected.
+/// Maximum number of settings of one section that may be set to an empty text where something else is expected.
 const MAX_EMPTY: usize = 200;
 
 /// A value of the configuration. Clones are cheap and share the record of whether it was read.
@@ -131,7 +131,8 @@ impl Node {
     /// With file, line, key and what is allowed.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
         self.0.asked.store(true, Relaxed);
-        // Only the type that is being read knows whether an empty text is a value. Where it is refused, it is marked as not set and all is read again.
+        // Only the type that is being read knows whether an empty text is a value. Where it is refused, it is marked as not set and all is
+        // read again.
         for _ in 0..MAX_EMPTY {
             match T::deserialize(self) {
                 Ok(value) => return Ok(value),
@@ -161,8 +162,8 @@ impl Node {
         }
     }
 
-    /// The value at a dotted path below this node; a null node with that key when there is none. Marks the keys on the path as known, but not
-    /// those below it.
+    /// The value at a dotted path below this node; a null node with that key when there is none. Marks the keys on the path as known, but
+    /// not those below it.
     pub fn get(&self, path: &str) -> Self {
         let mut at = self.clone();
         for name in path.split('.') {
@@ -316,8 +317,8 @@ impl Node {
         matches!(self.structure(), Held::List(_))
     }
 
-    /// The text of a scalar as it was written, also of numbers and booleans. `None` for other values and for an unresolved variable; where an
-    /// unresolved variable must be an error, use [`Node::read`] with a `String`.
+    /// The text of a scalar as it was written, also of numbers and booleans. `None` for other values and for an unresolved variable; where
+    /// an unresolved variable must be an error, use [`Node::read`] with a `String`.
     pub fn as_str(&self) -> Option<&str> {
         match &self.0.value {
             Held::Scalar(text, _) | Held::Either(text, _) => Some(text),

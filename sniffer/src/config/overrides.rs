@@ -1,5 +1,5 @@
-//! Parses values written in one line: `-E key=value`, and the value of a variable where a setting expects a list or a map. The grammar is that of
-//! go-ucfg's flags: words, `'…'`, `"…"`, `[a, b]`, `{a: b}`, and commas for a list without brackets.
+//! Parses values written in one line: `-E key=value`, and the value of a variable where a setting expects a list or a map. The grammar is
+//! that of go-ucfg's flags: words, `'…'`, `"…"`, `[a, b]`, `{a: b}`, and commas for a list without brackets.
 
 use super::{
     error::{Error, Place},
@@ -36,7 +36,7 @@ pub(super) fn setting(text: &str) -> Result<Raw, Error> {
     tree::nest(Raw::new(Value::Map(vec![(key.to_owned(), value)]), &place), &mut Vec::new())
 }
 
-/// Most values in one text. A longer list belongs in a file.
+/// Maximum number of values in one text. A longer list belongs in a file.
 const MAX_VALUES: usize = 10_000;
 
 /// The list or map that a text stands for: `a,b`, `[a, b]` or, with `maps`, `{a: b}`. `None` when it is a single value or malformed.

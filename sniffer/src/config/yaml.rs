@@ -8,11 +8,11 @@ use super::{
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
-/// Most values of a file after its aliases are resolved. Large configurations have some thousands; a few lines of nested aliases could
-/// otherwise expand to billions.
+/// Maximum number of values of a file after its aliases are resolved. Large configurations have some thousands; a few lines of nested
+/// aliases could otherwise expand to billions.
 const MAX_NODES: usize = 100_000;
 
-/// Most bytes that are parsed again after the indentation of a line was corrected. Each correction parses the file once more.
+/// Maximum number of bytes that are parsed again after the indentation of a line was corrected. Each correction parses the file once more.
 const MAX_PARSED_AGAIN: usize = 64 << 20;
 
 /// A list or map that is being parsed.
@@ -71,8 +71,9 @@ fn parse(text: &str, file: Option<&Arc<str>>) -> Result<Result<(Raw, Vec<String>
     Ok(Ok((reader.root.unwrap_or_else(Raw::empty), reader.warnings)))
 }
 
-/// The text with the line of the error indented further, when the error is that a line inside `[…]` or `{…}` begins at the column of its key or
-/// before it. YAML 1.2 forbids that, but the library that Packetbeat uses accepts it, and people close brackets at the level of the key.
+/// The text with the line of the error indented further, when the error is that a line inside `[…]` or `{…}` begins at the column of its
+/// key or before it. YAML 1.2 forbids that, but the library that Packetbeat uses accepts it, and people close brackets at the level of the
+/// key.
 fn indented(text: &str, error: &ScanError) -> Option<String> {
     /// Deeper than the keys of any configuration.
     const INDENT: &str = "                                                                ";

@@ -15,13 +15,13 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::{collections::VecDeque, time::Duration};
 
-/// Most incomplete datagrams at a time; the same number as in Packetbeat.
+/// Maximum number of incomplete datagrams at a time; the same number as in Packetbeat.
 const MAX_DATAGRAMS: usize = 512;
-/// Most fragments of one datagram. A datagram of 64 KiB in frames of 1500 bytes has 45.
+/// Maximum number of fragments of one datagram. A datagram of 64 KiB in frames of 1500 bytes has 45.
 const MAX_FRAGMENTS: usize = 64;
-/// Most bytes of one datagram: the largest value of the length field of an IP header.
+/// Maximum number of bytes of one datagram: the largest value of the length field of an IP header.
 const MAX_LENGTH: u32 = 65_535;
-/// Most bytes of all incomplete datagrams together. A fragment with a large offset allocates up to 64 KiB, so
+/// Maximum number of bytes of all incomplete datagrams together. A fragment with a large offset allocates up to 64 KiB, so
 /// `MAX_DATAGRAMS` alone does not bound the memory.
 const MAX_BYTES: usize = 8 << 20;
 /// How long a datagram waits for its missing fragments, in packet time; the same number as in Packetbeat.

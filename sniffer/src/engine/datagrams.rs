@@ -1,14 +1,14 @@
 //! Remembers the protocol of the datagrams between two ends, on a port that several protocols share. The protocol is
-//! recognised from one datagram; others of the conversation may not show it (an RPC reply does not name its program,
-//! the second datagram of a response has no command).
+//! recognised from one datagram. Other datagrams of the conversation may not identify the protocol: an RPC reply does not
+//! name its program, and the second datagram of a response has no command.
 
 use crate::{net::Realm, publish::PublisherId, time::Timestamp};
 use hashbrown::HashMap;
 use std::{mem, net::SocketAddr, time::Duration};
 
-/// Most conversations of one generation. Two generations are kept, about 3 MiB per worker.
+/// Maximum number of conversations of one generation. Two generations are kept, about 3 MiB per worker.
 const MAX_CONVERSATIONS: usize = 16 << 10;
-/// Length of a generation in packet time. A conversation is forgotten after it was idle for one to two of these times.
+/// Length of a generation in packet time. A conversation is forgotten after it was idle for 60 to 120 s.
 const GENERATION: Duration = Duration::from_secs(60);
 
 type Generation = HashMap<(SocketAddr, SocketAddr, Realm), PublisherId, foldhash::fast::RandomState>;

@@ -6,7 +6,7 @@ use crate::{
     net::{FlowKey, Verdict},
 };
 
-/// Most verdicts collected in one poll; further ones are dropped and counted. A dropped verdict only means that packets
+/// Maximum number of verdicts collected in one poll; further ones are dropped and counted. A dropped verdict only means that packets
 /// are copied that no parser needs.
 const MOST: usize = 4096;
 

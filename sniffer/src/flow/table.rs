@@ -23,13 +23,13 @@ use crate::{
 use hashbrown::HashTable;
 use std::{hash::BuildHasher, time::Duration};
 
-/// Most flows of a worker, if the worker's share of `memory.max` allows as many. Packetbeat has no limit and grows
+/// Maximum number of flows of a worker, if the worker's share of `memory.max` allows as many. Packetbeat has no limit and grows
 /// during a port scan.
 pub const MAX_FLOWS: usize = 1 << 18;
-/// Most ended flows that wait for [`FlowTable::report`]; further ones are lost and counted. The engine calls it before
+/// Maximum number of ended flows that wait for [`FlowTable::report`]; further ones are lost and counted. The engine calls it before
 /// that.
 const MAX_ENDED: usize = 1 << 14;
-/// Most flows examined to find an idle one to evict. If all were busy since their last check, the last one examined is
+/// Maximum number of flows examined to find an idle one to evict. If all were busy since their last check, the last one examined is
 /// evicted.
 const MAX_CANDIDATES: usize = 16;
 

@@ -15,7 +15,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// Most counter names. Names come from the program, not from the traffic, so this limit is not reached in practice.
+/// Maximum number of counter names. Names come from the program, not from the traffic, so this limit is not reached in practice.
 const MAX_NAMES: usize = 10_000;
 
 /// The contributor id of [`Metrics::add`].

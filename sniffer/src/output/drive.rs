@@ -17,7 +17,7 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(default)]
 pub struct Options {
-    /// Most events of one batch; 0: as many as the queue hands out.
+    /// Maximum number of events of one batch; 0: as many as the queue hands out.
     pub bulk_max_size: usize,
     /// How often an event is sent again after the server refused it, before it is dropped; negative: without a limit.
     pub max_retries: i64,

@@ -9,7 +9,7 @@ use reqwest::{
 use serde::Deserialize;
 use std::{collections::BTreeMap, fmt::Display, time::Duration};
 
-/// Most bytes of a response. No request of an output has a response that long.
+/// Maximum number of bytes of a response. No request of an output has a response that long.
 const MAX_ANSWER: usize = 64 << 20;
 
 /// Settings of the connection.

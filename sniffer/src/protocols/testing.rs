@@ -26,7 +26,7 @@ const NEXT: PublisherId = PublisherId(2);
 const HANDED_OVER_TO: &str = "tls";
 /// Longer than any connection may be idle, in seconds.
 const IDLE: u64 = 3601;
-/// Most bytes of a gap that are sent as one segment: sequence numbers are compared within half their range.
+/// Maximum number of bytes of a gap that are sent as one segment: sequence numbers are compared within half their range.
 const LONGEST_SEGMENT: u64 = 1 << 30;
 
 /// The protocol under test claims all ports.

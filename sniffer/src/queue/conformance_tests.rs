@@ -8,9 +8,9 @@ use std::{collections::BTreeSet, sync::Mutex, thread, time::Duration};
 /// The size of a queue under test. The queue must hand records out without delay.
 #[derive(Clone, Copy)]
 pub struct Limits {
-    /// Most records, if the queue has such a limit.
+    /// Maximum number of records, if the queue has such a limit.
     pub events: usize,
-    /// Most bytes.
+    /// Maximum number of bytes.
     pub bytes: usize,
 }
 

@@ -10,12 +10,12 @@ const FEWEST_EVENTS: usize = 32;
 /// `queue.mem`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Most events that the queue holds, including those handed out and not settled.
+    /// Maximum number of events that the queue holds, including those handed out and not settled.
     pub events: usize,
-    /// Most bytes that the queue holds, including events handed out and not settled. Packetbeat does not have this setting; it bounds
-    /// memory when events have bodies of a megabyte.
+    /// Maximum number of bytes that the queue holds, including events handed out and not settled. Packetbeat does not have this setting; it
+    /// bounds memory when events have bodies of a megabyte.
     pub bytes: usize,
-    /// Most bytes that are handed out at once, unless a single event is larger. Follows from `bytes`.
+    /// Maximum number of bytes that are handed out at once, unless a single event is larger. Follows from `bytes`.
     pub batch_bytes: usize,
     /// When the queue hands out a batch.
     pub flush: Flush,

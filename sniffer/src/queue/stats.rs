@@ -15,7 +15,7 @@ pub struct Stats {
     pub events: usize,
     /// Bytes of the records held.
     pub bytes: usize,
-    /// Most records that the queue holds.
+    /// Maximum number of records that the queue holds.
     pub max_events: usize,
 }
 

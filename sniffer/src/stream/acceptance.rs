@@ -12,7 +12,7 @@ use crate::decode::Tcp;
 const LEAST_REACH: u32 = u16::MAX as u32;
 /// The largest window scale (RFC 7323 section 2.3). Assumed if the SYNs were not captured.
 const LARGEST_SCALE: u8 = 14;
-/// Most SYNs with different sequence numbers that are remembered per end until one of them is acknowledged.
+/// Maximum number of SYNs with different sequence numbers that are remembered per end until one of them is acknowledged.
 const MOST_CANDIDATES: usize = 4;
 
 /// What to do with a segment.

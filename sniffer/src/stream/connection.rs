@@ -17,7 +17,7 @@ use crate::{
 };
 use std::time::Duration;
 
-/// Most hand-overs of one connection from protocol to protocol. A connection with more is not analysed further.
+/// Maximum number of hand-overs of one connection from protocol to protocol. A connection with more is not analysed further.
 const MOST_HAND_OVERS: u8 = 4;
 /// Minimum time between two keep-alives of one end. If more data follows a single byte sooner, the byte is data.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
@@ -119,8 +119,8 @@ impl Connection {
         (!segment.flags.ack() && differs && (self.is_over() || idle || one_sided)).then_some(None)
     }
 
-    /// Starts with a SYN and its answer that were captured while the previous connection between the same ends was
-    /// open.
+    /// Starts a connection whose SYN and SYN-ACK were captured while the previous connection between the same ends was
+    /// still open.
     pub(super) fn begin(&mut self, with: Reopening) {
         let [a, b] = &mut self.halves;
         self.acceptance.begin(with, [&mut a.order, &mut b.order]);

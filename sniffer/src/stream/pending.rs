@@ -9,10 +9,10 @@ use crate::{
 /// The bytes of one direction of a TCP connection that the parser has not consumed yet.
 #[derive(Debug, Default)]
 pub struct Pending {
-    /// What is kept begins at `start`; the bytes before it are consumed.
+    /// The unconsumed bytes begin at `start`; the bytes before it are consumed.
     buffer: Vec<u8>,
     start: usize,
-    /// When each part of what is kept was on the wire; see [`crate::protocols::Context::time_at`].
+    /// The packet times of the unconsumed bytes; see [`crate::protocols::Context::time_at`].
     times: Times,
     /// Number of further bytes that the parser does not want.
     skip: u64,
@@ -23,9 +23,9 @@ pub struct Pending {
 /// What has to come before the parser wants to be called again.
 #[derive(Clone, Copy, Debug)]
 enum Wait {
-    /// So many bytes.
+    /// This number of bytes.
     Bytes(usize),
-    /// The end of a message, or so many bytes kept. Of what is kept the first `searched` bytes do not have it.
+    /// The end of a message, or `most` unconsumed bytes. The first `searched` unconsumed bytes do not contain the end.
     End { end: End, most: usize, searched: usize },
 }
 
@@ -38,7 +38,7 @@ impl Default for Wait {
 /// Calls the parser: with the data, what happened to skipped bytes, and the times of the data.
 pub type Call<'a> = dyn FnMut(&[u8], Skipped, &Times) -> Progress + 'a;
 
-/// Consumed bytes at the beginning of a buffer are not moved away before there are so many of them.
+/// Number of consumed bytes at the beginning of a buffer from which on they are removed.
 const LEAST_MOVE: usize = 4096;
 /// One large message must not hold its memory for the rest of a long connection.
 const MOST_SPARE: usize = 64 << 10;
@@ -57,7 +57,7 @@ pub enum Outcome {
 }
 
 impl Pending {
-    /// Most bytes kept for one direction while a message is incomplete. The same limit as in Packetbeat. The largest
+    /// Maximum number of bytes kept for one direction while a message is incomplete. The same limit as in Packetbeat. The largest
     /// message that a parser needs as a whole is far smaller, because bodies are skipped or consumed in parts.
     pub const MOST_KEPT: usize = 10 << 20;
 

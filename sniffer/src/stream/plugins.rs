@@ -8,7 +8,7 @@ use crate::{
 };
 use std::time::Duration;
 
-/// Most requests that a plugin drops before the total is computed again.
+/// Maximum number of requests that a plugin drops before the total is computed again.
 const EVICTED_AT_ONCE: usize = 64;
 
 /// The plugins of one worker, by [`PublisherId`].

@@ -6,9 +6,9 @@ use crate::{
     protocols::{Close, Context, Probe, Progress, Protocol, Recovery, StreamParser},
 };
 
-/// Most bytes of one direction that are examined, enough for a TLS hello or an HTTP header section in several segments.
+/// Maximum number of bytes of one direction that are examined, enough for a TLS hello or an HTTP header section in several segments.
 const MOST_LOOKED_AT: usize = 4096;
-/// Most bytes of one direction that are passed to the candidates when every segment is examined; bytes that are
+/// Maximum number of bytes of one direction that are passed to the candidates when every segment is examined; bytes that are
 /// examined repeatedly count each time. Beyond this limit the candidates are asked only when the number of bytes has
 /// doubled, so that a connection in tiny segments costs no more than others.
 const MOST_ASKED: usize = 64 << 10;

@@ -12,9 +12,9 @@
 use crate::time::Timestamp;
 use std::{collections::VecDeque, time::Duration};
 
-/// Most bytes of early segments held for one direction: about the window of a fast connection.
+/// Maximum number of bytes of early segments held for one direction: about the window of a fast connection.
 const MOST_EARLY_BYTES: usize = 1 << 20;
-/// Most early segments held for one direction, because each costs memory in addition to its bytes.
+/// Maximum number of early segments held for one direction, because each costs memory in addition to its bytes.
 const MOST_EARLY: usize = 1024;
 /// Overhead of an allocation in bytes, in most allocators.
 const ALLOCATION: usize = 16;

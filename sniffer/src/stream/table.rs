@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-/// Most connections of one worker, without those that have ended.
+/// Maximum number of connections of one worker, without those that have ended.
 const MOST_CONNECTIONS: usize = 100_000;
 /// A connection ends if there is no packet for this time. A parser that starts later in the same connection misses
 /// nothing.
@@ -33,7 +33,7 @@ const LONG_IDLE: Duration = Duration::from_secs(3600);
 /// At most this fraction (one in so many) of all connections and of all bytes may belong to idle connections that are
 /// kept because their parser has state.
 const REMEMBERED: usize = 4;
-/// Most ended connections that stay in the table, so that late retransmissions do not open new ones.
+/// Maximum number of ended connections that stay in the table, so that late retransmissions do not open new ones.
 const MOST_OVER: usize = 4096;
 /// How long ended connections stay: twice the lifetime of a segment in practice.
 const OVER: Duration = Duration::from_secs(60);
@@ -123,7 +123,7 @@ pub struct Streams {
     last_earlier: u64,
     earlier: usize,
     most: usize,
-    /// Most bytes that all connections may hold together.
+    /// Maximum number of bytes that all connections may hold together.
     budget: usize,
     share: Share,
 }

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-/// Most characters of a column; a longer text is cut and ends in `…`.
+/// Maximum number of characters of a column; a longer text is cut and ends in `…`.
 const WIDEST: usize = 100;
 
 /// Control characters that move the cursor to the start of the line and clear the line.

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-/// Most bytes that wait to be printed.
+/// Maximum number of bytes that wait to be printed.
 const MOST_WAITING: usize = 1 << 20;
 /// How often a worker that waits for room checks whether it has to stop.
 const LOOK: Duration = Duration::from_millis(100);

@@ -18,7 +18,7 @@ pub struct Import {
     pub to: String,
 }
 
-/// Most re-exports and renamings that are followed for a name; stops at circular ones.
+/// Maximum number of re-exports and renamings that are followed for a name; stops at circular ones.
 const MOST_RENAMINGS: usize = 8;
 
 /// Which file uses which other file, with the first line that does. Files that only tests use are left out.

@@ -181,7 +181,7 @@ fn frame<'a>(packet: &Packet<'a>, snaplen: u32) -> Option<Frame<'a>> {
     let (link, skip) = match packet.hardware {
         libc::ARPHRD_LOOPBACK if packet.direction == libc::PACKET_OUTGOING => return None,
         libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK => (Link::Ethernet, 0),
-        // The kernel knows where the IP header is, whatever precedes it: nothing on tun and WireGuard, PPP on ppp.
+        // The kernel gives the offset of the IP header: 0 on tun and WireGuard devices, after the PPP header on ppp devices.
         _ if matches!(packet.protocol, ethertype::IPV4 | ethertype::IPV6) => (Link::RawIp, packet.network),
         _ => return None,
     };

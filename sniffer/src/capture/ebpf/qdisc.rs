@@ -13,7 +13,7 @@ const NLMSG_DONE: u16 = libc::NLMSG_DONE as u16;
 const NLMSG_ERROR: u16 = libc::NLMSG_ERROR as u16;
 /// The handle of every clsact qdisc.
 const CLSACT_HANDLE: u32 = TC_H_CLSACT & TC_H_MAJ_MASK;
-/// Most messages read in reply to one request; more than an interface has filters.
+/// Maximum number of messages read in reply to one request; more than an interface has filters.
 const MAX_ANSWERS: usize = 1024;
 
 /// Deletes the clsact qdisc of an interface if it has no filters.

@@ -15,7 +15,7 @@ use std::{
 };
 use zerocopy::FromBytes;
 
-/// Most records per call of `poll`, so that timers and signals get their turn.
+/// Maximum number of records per call of `poll`, so that timers and signals get their turn.
 const BATCH: usize = 1024;
 /// Longest sleep between two looks at the ring. The kernel wakes the reader only when many bytes are pending.
 const LOOK_EVERY: Duration = Duration::from_millis(10);

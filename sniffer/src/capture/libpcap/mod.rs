@@ -24,7 +24,7 @@ use std::{io, os::fd::AsFd, sync::Arc, time::Duration};
 
 /// After this time libpcap hands over a block that is not full.
 const TIMEOUT_MILLIS: i32 = 20;
-/// Most frames per call, so that timers get their turn.
+/// Maximum number of frames per call, so that timers get their turn.
 const BATCH: usize = 4096;
 
 /// A live capture handle of libpcap.

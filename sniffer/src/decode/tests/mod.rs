@@ -352,7 +352,7 @@ fn nothing_panics() {
     }
 }
 
-/// Frames of the test captures, cut at every length.
+/// The decoder does not panic on frames of the test captures that are cut at any length.
 #[test]
 fn real_frames_cut_anywhere() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/protocols");

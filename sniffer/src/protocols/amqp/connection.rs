@@ -157,7 +157,8 @@ impl Connection {
                         return Progress::Consumed { bytes: at as u64, need: FRAME_HEAD - rest.len() };
                     }
                     match Frame::head(rest) {
-                        // In the middle of a connection, only data that is certainly a frame is accepted.
+                        // The parser has not found a frame of this side yet. It may have started in the middle of the
+                        // connection, so it only accepts data that is certainly a frame.
                         Some(Frame { kind: Kind::Method, .. }) if !self.met[dir.index()] && rest.len() < FRAME_HEAD + 4 => {
                             return Progress::Consumed { bytes: at as u64, need: FRAME_HEAD + 4 - rest.len() };
                         }

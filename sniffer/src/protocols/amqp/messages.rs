@@ -8,11 +8,11 @@ use super::{
 };
 use crate::{net::Direction, protocols::kit::held::Held, time::Timestamp};
 
-/// Most incomplete messages on all channels.
+/// Maximum number of incomplete messages on all channels.
 const MOST: usize = 256;
 /// Number of messages for which an empty list keeps memory.
 const SPARE: usize = 16;
-/// Most bytes kept of them.
+/// Maximum number of bytes kept of them.
 const MOST_HELD: usize = 16 << 20;
 
 /// An incomplete message.

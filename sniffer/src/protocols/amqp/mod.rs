@@ -35,7 +35,7 @@ pub const PROTOCOL: Protocol = Protocol {
     summary: Summary::HEAD,
 };
 
-/// Most bytes of a body that are kept, whatever `max_body_length` says.
+/// Maximum number of bytes of a body that are kept, whatever `max_body_length` says.
 const LONGEST_BODY: usize = 4 << 20;
 
 #[derive(Clone, Debug, Deserialize)]
@@ -45,7 +45,7 @@ struct Options {
     parse_headers: bool,
     /// Show the table `arguments`.
     parse_arguments: bool,
-    /// Most bytes of a message's body in `request` or `response`.
+    /// Maximum number of bytes of a message's body in `request` or `response`.
     #[serde(with = "config::bytes")]
     max_body_length: u64,
     /// Leave out the methods that open, close and limit connections and channels, if they succeed.

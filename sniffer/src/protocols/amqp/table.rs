@@ -6,9 +6,9 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use smallvec::SmallVec;
 use std::fmt::{self, Write};
 
-/// Most levels of nested tables; deeper ones are left out. Servers nest two or three.
+/// Maximum number of levels of nested tables; deeper ones are left out. Servers nest two or three.
 const DEEPEST: u8 = 16;
-/// Most entries of a table; further ones are left out. Clients send about ten.
+/// Maximum number of entries of a table; further ones are left out. Clients send about ten.
 const MOST_ENTRIES: usize = 1024;
 
 /// The bytes of a table, without its length.

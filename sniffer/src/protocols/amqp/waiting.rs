@@ -10,7 +10,7 @@ use crate::{
 };
 use std::{collections::VecDeque, time::Duration};
 
-/// Most waiting methods on all channels: a client may have 2047 channels, but hardly sends requests on all at once.
+/// Maximum number of waiting methods on all channels: a client may have 2047 channels, but hardly sends requests on all at once.
 const MOST: usize = 1024;
 /// Bytes of their arguments.
 const MOST_HELD: usize = 4 << 20;

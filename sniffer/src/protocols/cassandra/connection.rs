@@ -18,14 +18,14 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Most bytes of a body that are parsed: the text of a query, the description of a result's columns. The rest of an
+/// Maximum number of bytes of a body that are parsed: the text of a query, the description of a result's columns. The rest of an
 /// uncompressed body is skipped.
 pub const MOST_READ: usize = 1 << 20;
 /// Longest compressed body in bytes that is buffered; longer ones are reported without their contents.
 pub const MOST_COMPRESSED: u32 = 8 << 20;
-/// Most waiting requests of one connection: the number of stream ids.
+/// Maximum number of waiting requests of one connection: the number of stream ids.
 const MOST_WAITING: usize = 1 << 15;
-/// Most bytes of waiting queries of one connection; beyond that only headers are kept.
+/// Maximum number of bytes of waiting queries of one connection; beyond that only headers are kept.
 pub const MOST_HELD: usize = 4 << 20;
 /// Capacity in bytes of the decompression buffers that is kept between messages.
 const KEPT_ROOM: usize = 256 << 10;

@@ -9,7 +9,7 @@ use crate::{
 };
 use serde::{Serialize, Serializer};
 
-/// Most levels of nested types: real schemas use a handful.
+/// Maximum number of levels of nested types: real schemas use a handful.
 const DEEPEST: usize = 32;
 
 /// The result, by kind.

@@ -17,7 +17,7 @@ const MOST_PLAIN: usize = 16 << 20;
 /// Largest ratio of decompressed to compressed length. LZ4 (255 bytes of output per byte of input) and snappy do not
 /// exceed it; a body that claims more is refused before memory is allocated.
 const MOST_GROWTH: usize = 255;
-/// Most options of a STARTUP: drivers send up to ten.
+/// Maximum number of options of a STARTUP: drivers send up to ten.
 const MOST_OPTIONS: u16 = 64;
 
 /// Flag: the body is compressed.

@@ -12,7 +12,7 @@ pub const MAGIC: [u8; 4] = [99, 130, 83, 99];
 /// Number of bytes before [`MAGIC`].
 pub const FIXED: usize = 236;
 
-/// Most options of a message. Real messages have some dozens; 64 KiB could contain 32,000 empty ones.
+/// Maximum number of options of a message. Real messages have some dozens; 64 KiB could contain 32,000 empty ones.
 const MOST_OPTIONS: usize = 1024;
 
 /// A message. Options are looked up by number.

@@ -17,7 +17,7 @@ use std::{
     net::IpAddr,
 };
 
-/// Most records of one section that are shown. Their names may all be pointers to one long name, so that 64 KiB would
+/// Maximum number of records of one section that are shown. Their names may all be pointers to one long name, so that 64 KiB would
 /// become 9 MB.
 pub const MOST_SHOWN: usize = 1000;
 

@@ -51,7 +51,7 @@ pub const PROTOCOL: Protocol = Protocol {
     },
 };
 
-/// Most waiting queries over UDP. A busy resolver sends some thousands per second and gets the responses within
+/// Maximum number of waiting queries over UDP. A busy resolver sends some thousands per second and gets the responses within
 /// milliseconds.
 const MOST_WAITING: usize = 16 << 10;
 

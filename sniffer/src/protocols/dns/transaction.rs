@@ -28,7 +28,7 @@ pub const UNDECODABLE: &str = "Response: Message's data could not be decoded as 
 pub const EMPTY: &str = "Response: Message's length was set to zero";
 pub const INCOMPLETE: &str = "Response: Message's data is incomplete";
 
-/// Most bytes of a query that are kept; of a longer one only the questions. Packets of this size pass every path (DNS
+/// Maximum number of bytes of a query that are kept; of a longer one only the questions. Packets of this size pass every path (DNS
 /// flag day 2020). Waiting queries over UDP take at most 20 MiB.
 const MOST_KEPT: usize = 1232;
 

@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use smallvec::SmallVec;
 use std::{borrow::Cow, net::IpAddr};
 
-/// Most cookies of one header that are split.
+/// Maximum number of cookies of one header that are split.
 const MOST_COOKIES: usize = 200;
 
 /// A request, its response, or both.

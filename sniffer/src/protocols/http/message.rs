@@ -309,7 +309,7 @@ impl Held for Message {
     }
 }
 
-/// Most codings of a body; more than two are not used in practice.
+/// Maximum number of codings of a body; more than two are not used in practice.
 const MOST_CODINGS: usize = 5;
 
 /// Writes the header section for `request` or `response`, with hidden values masked.

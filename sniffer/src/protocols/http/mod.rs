@@ -55,7 +55,7 @@ struct Options {
     include_request_body_for: Vec<String>,
     include_response_body_for: Vec<String>,
     decode_body: bool,
-    /// Most bytes of a body that are kept, both encoded and decoded, and most bytes of a header section.
+    /// Maximum number of bytes of a body that are kept, both encoded and decoded, and most bytes of a header section.
     max_message_size: usize,
 }
 

@@ -4,7 +4,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
 use std::{borrow::Cow, net::IpAddr};
 
-/// Most parameters of one request; further ones are left out. Servers accept about a thousand.
+/// Maximum number of parameters of one request; further ones are left out. Servers accept about a thousand.
 const MOST_PARAMETERS: usize = 10_000;
 
 /// Bytes that are escaped in a path.

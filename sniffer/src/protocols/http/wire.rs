@@ -8,25 +8,25 @@
 use httparse::{Header, ParserConfig, Status};
 use std::mem::MaybeUninit;
 
-/// Most bytes of a header section that is recognised as HTTP, in addition to the limit `max_message_size`. Less than
+/// Maximum number of bytes of a header section that is recognised as HTTP, in addition to the limit `max_message_size`. Less than
 /// the stream layer buffers.
 pub const MOST_HEAD: usize = 9 << 20;
-/// Most bytes of data that may be a header section or something else, and of a trailer line. Servers refuse header
-/// sections of more than 8 to 32 KiB.
+/// Maximum number of bytes of a header section that [`may_be_long`] does not recognise as HTTP, and of a trailer line.
+/// Servers refuse header sections of more than 8 to 32 KiB.
 pub const MOST_DOUBTFUL_HEAD: usize = 64 << 10;
-/// Most bytes of a line with a chunk size; extensions are rare.
+/// Maximum number of bytes of a line with a chunk size; extensions are rare.
 pub const MOST_CHUNK_LINE: usize = 4 << 10;
 /// The part of the HTTP/2 preface (RFC 9113, 3.4) that identifies it.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0";
 
 /// Number of headers that are parsed without an allocation.
 const FEW_HEADERS: usize = 96;
-/// Most headers of a message. After these only headers that determine the end of the body are parsed. Servers refuse
+/// Maximum number of headers of a message. After these only headers that determine the end of the body are parsed. Servers refuse
 /// more than about 100.
 const MOST_HEADERS: usize = 1000;
-/// Most headers that determine the end of the body and come after [`MOST_HEADERS`].
+/// Maximum number of headers that determine the end of the body and come after [`MOST_HEADERS`].
 const MOST_LATE_HEADERS: usize = 10;
-/// Most bytes of a method: the longest registered one has 17 letters.
+/// Maximum number of bytes of a method: the longest registered one has 17 letters.
 const MOST_METHOD: usize = 32;
 
 /// The sender of a message.
@@ -247,7 +247,7 @@ const METHODS: &[&[u8]] = &[
     b"UNBIND ", b"UNCHECKOUT ", b"UNLINK ", b"UNLOCK ", b"UPDATE ", b"UPDATEREDIRECTREF ", b"VERSION-CONTROL ",
     b"BITS_POST ", b"CCM_POST ", b"M-SEARCH ", b"NOTIFY ", b"PURGE ", b"RPC_IN_DATA ", b"RPC_OUT_DATA ", b"SUBSCRIBE ", b"UNSUBSCRIBE ",
 ];
-/// Most characters of the version in a start line.
+/// Maximum number of characters of the version in a start line.
 const MOST_VERSION: usize = 6;
 /// Length in bytes of an incomplete request line from which method and target are enough to recognise it. URLs are
 /// rarely longer.

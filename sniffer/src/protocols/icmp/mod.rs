@@ -38,7 +38,7 @@ pub const PROTOCOL: Protocol = Protocol {
     },
 };
 
-/// Most waiting requests, about 4 MiB. A scan of more hosts within one time-out reports the oldest requests early.
+/// Maximum number of waiting requests, about 4 MiB. A scan of more hosts within one time-out reports the oldest requests early.
 const MOST_WAITING: usize = 16 << 10;
 
 const DUPLICATE: &str = "Another request with the same Id and Seq was received so this request was closed without receiving a response.";

@@ -15,9 +15,9 @@ const SPARE: usize = 64;
 /// Limits of a queue of pending requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Most requests.
+    /// Maximum number of requests.
     pub items: usize,
-    /// Most bytes that they own on the heap ([`Held`]).
+    /// Maximum number of bytes that they own on the heap ([`Held`]).
     pub bytes: usize,
     /// Longest wait in packet time, from [`Waits::since`] on. `Duration::MAX` means no timeout.
     pub timeout: Duration,

@@ -6,10 +6,10 @@ use crate::{
     time::Timestamp,
 };
 
-/// Most bytes of `text` of one message: keys, arguments, statistics and values. Further bytes are counted but not
+/// Maximum number of bytes of `text` of one message: keys, arguments, statistics and values. Further bytes are counted but not
 /// shown.
 pub const MOST_TEXT: usize = 1 << 20;
-/// Most keys, statistics and values of one message that are shown.
+/// Maximum number of keys, statistics and values of one message that are shown.
 pub const MOST_ITEMS: usize = 10_000;
 
 /// The kind of a command or response, as `type` spells it.

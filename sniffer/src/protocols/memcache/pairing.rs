@@ -14,9 +14,9 @@ use crate::protocols::{
     kit::{backlog::Limits, held::Held},
 };
 
-/// Most waiting requests of one conversation.
+/// Maximum number of waiting requests of one conversation.
 const MOST_PENDING: usize = 8192;
-/// Most bytes that they hold.
+/// Maximum number of bytes that they hold.
 const MOST_HELD: usize = 8 << 20;
 
 const MISSING: &str = "Missing response for non-quiet request";

@@ -12,11 +12,11 @@ use crate::{
 };
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
-/// Most waiting requests.
+/// Maximum number of waiting requests.
 const MOST_WAITING: usize = 4096;
-/// Most bytes of early datagrams of all requests together.
+/// Maximum number of bytes of early datagrams of all requests together.
 const MOST_EARLY: usize = 4 << 20;
-/// Most bytes of an incomplete line or header between two datagrams.
+/// Maximum number of bytes of an incomplete line or header between two datagrams.
 const MOST_REST: usize = 4 << 10;
 
 /// The header of a datagram.

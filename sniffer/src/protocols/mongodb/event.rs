@@ -13,7 +13,7 @@ use crate::{
 use bson::{RawBsonRef, RawDocument};
 use serde::Serialize;
 
-/// Most bytes of an error's text.
+/// Maximum number of bytes of an error's text.
 const MOST_ERROR: usize = 16 << 10;
 
 /// A reply.

@@ -4,10 +4,10 @@ use super::wire::op;
 use crate::protocols::kit::reader::Reader;
 use std::{borrow::Cow, io::Read};
 
-/// Most bytes of a message that are decompressed, and most bytes of any message that are read. Longer messages are cut
+/// Maximum number of bytes of a message that are decompressed, and most bytes of any message that are read. Longer messages are cut
 /// there. This only affects documents of several hundred kilobytes, whose text `max_doc_length` cuts earlier.
 pub const MOST: usize = 1 << 20;
-/// Most bytes of a snappy message, because snappy can only be decompressed completely.
+/// Maximum number of bytes of a snappy message, because snappy can only be decompressed completely.
 const MOST_SNAPPY: usize = 4 << 20;
 /// 2^23 bytes: the largest window of a zstd decoder. The usual levels of servers and drivers need less.
 const ZSTD_WINDOW: u32 = 23;

@@ -8,9 +8,9 @@ use bson::{RawArray, RawBson, RawBsonRef, RawDocument, raw::RawElement};
 use smallvec::SmallVec;
 use std::fmt::Write;
 
-/// Most levels of nested documents, as many as a server allows. Deeper ones are written as `null`.
+/// Maximum number of levels of nested documents, as many as a server allows. Deeper ones are written as `null`.
 const DEEPEST: usize = 100;
-/// Most fields that are sorted at a time, including those of the enclosing documents: 1 MiB. A larger document is not
+/// Maximum number of fields that are sorted at a time, including those of the enclosing documents: 1 MiB. A larger document is not
 /// readable as text.
 const MOST_FIELDS: usize = 16_384;
 

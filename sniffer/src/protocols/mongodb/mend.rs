@@ -4,7 +4,7 @@
 use super::wire::op;
 use memchr::memchr;
 
-/// Most levels of nested documents, as many as a server allows.
+/// Maximum number of levels of nested documents, as many as a server allows.
 const DEEPEST: usize = 100;
 
 /// Repairs the beginning of what follows the header of a message; `None` if that is not possible.

@@ -43,11 +43,12 @@ pub const PROTOCOL: Protocol = Protocol {
     summary: Summary::HEAD,
 };
 
-/// Most waiting requests of a connection. Drivers send one at a time; a proxy may have a few.
+/// Maximum number of waiting requests of a connection. Drivers send one at a time; a proxy may have a few.
 const MOST_WAITING: usize = 1000;
-/// Most bytes of their texts. Beyond that the complete text of a request is dropped, and then the oldest request.
+/// Maximum number of bytes of the texts of these requests. Beyond that the complete text of a request is dropped, and
+/// then the oldest request.
 const MOST_HELD: usize = 4 << 20;
-/// Number of bytes examined to decide whether a message begins here.
+/// Number of bytes examined to decide whether a message begins at a position of the stream.
 const SIGN: usize = 25;
 
 #[derive(Clone, Debug, Deserialize)]

@@ -10,7 +10,7 @@ use crate::{event::Text, protocols::kit::held::Held, time::Timestamp};
 use bson::{RawBsonRef, RawDocument, raw::RawElement};
 use std::time::Duration;
 
-/// Most bytes of one text (selector, fields). More is not readable in one line.
+/// Maximum number of bytes of one text (selector, fields). More is not readable in one line.
 const MOST_TEXT: usize = 64 << 10;
 /// Fields that contain the data of a command; left out of `query`, as Packetbeat does with the first of them.
 const DATA: &[&str] = &["documents", "updates", "update", "ops"];

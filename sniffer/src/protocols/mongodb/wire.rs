@@ -13,9 +13,9 @@ use smallvec::SmallVec;
 pub const HEADER: usize = 16;
 /// `maxMessageSizeBytes` of all servers: a longer message is invalid.
 pub const LONGEST: usize = 48_000_000;
-/// Most document sequences of a message; drivers send one, a bulk write two.
+/// Maximum number of document sequences of a message; drivers send one, a bulk write two.
 const MOST_SEQUENCES: usize = 8;
-/// Most sections of a message: a body, the sequences, and one that servers use among themselves.
+/// Maximum number of sections of a message: a body, the sequences, and one that servers use among themselves.
 const MOST_SECTIONS: usize = MOST_SEQUENCES + 2;
 
 /// The operation of a message.

@@ -16,11 +16,11 @@ use crate::{
 const LONGEST_ERROR: usize = 4 << 10;
 /// Longest definition of a column in bytes: six names of 64 characters, and a default value (FIELD_LIST).
 const LONGEST_COLUMN: usize = 64 << 10;
-/// Most bytes of a row that are parsed, whatever the options say.
+/// Maximum number of bytes of a row that are parsed, whatever the options say.
 const LONGEST_ROW: usize = 1 << 20;
-/// Most bytes of all rows that are kept, whatever the options say: larger documents are not useful.
+/// Maximum number of bytes of all rows that are kept, whatever the options say: larger documents are not useful.
 const LONGEST_CSV: usize = 10 << 20;
-/// Most columns of a result. MySQL and MariaDB allow 4096.
+/// Maximum number of columns of a result. MySQL and MariaDB allow 4096.
 const MOST_COLUMNS: u64 = 0xffff;
 
 /// The kind of the response, which depends on the command.

@@ -210,7 +210,7 @@ impl Connection {
         }
     }
 
-    /// Whether a PREPARE is waiting.
+    /// Whether a PREPARE was not answered yet.
     fn making(&self) -> bool {
         self.pending.iter().any(|c| c.kind == Kind::Prepare)
     }

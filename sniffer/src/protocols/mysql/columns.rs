@@ -3,9 +3,9 @@
 use super::{csv, wire::Column};
 use crate::protocols::kit::held::Held;
 
-/// Most bytes of the column names of a result.
+/// Maximum number of bytes of the column names of a result.
 const LONGEST_NAMES: usize = 256 << 10;
-/// Most bytes of table names that are kept of a response.
+/// Maximum number of bytes of table names that are kept of a response.
 pub const LONGEST_TABLES: usize = 4 << 10;
 
 /// The columns of a result.

@@ -12,15 +12,15 @@ use crate::{
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-/// Most bytes of a command's text and parameters that are kept. Larger documents are not useful.
+/// Maximum number of bytes of a command's text and parameters that are kept. Larger documents are not useful.
 pub const LONGEST: usize = 1 << 20;
-/// Most remembered statements of one connection; servers allow about 16,000 for all connections together.
+/// Maximum number of remembered statements of one connection; servers allow about 16,000 for all connections together.
 const MOST_STATEMENTS: usize = 4096;
-/// Most bytes of statements of one connection.
+/// Maximum number of bytes of statements of one connection.
 const MOST_HELD: usize = 4 << 20;
-/// Most parameter values sent in advance on one connection, for statements that were not executed yet.
+/// Maximum number of parameter values sent in advance on one connection, for statements that were not executed yet.
 const MOST_AHEAD: usize = 64;
-/// Most bytes of such a value that are kept.
+/// Maximum number of bytes of such a value that are kept.
 const LONGEST_AHEAD: usize = 4 << 10;
 /// MariaDB's id for the statement that was prepared last.
 const LAST: u32 = u32::MAX;

@@ -25,9 +25,9 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Most waiting commands of one connection; a pipeline of a few hundred is a long one.
+/// Maximum number of waiting commands of one connection; a pipeline of a few hundred is a long one.
 const MOST_PENDING: usize = 4096;
-/// Most bytes that they hold.
+/// Maximum number of bytes that they hold.
 const MOST_HELD: usize = 8 << 20;
 
 /// The times of the packets in the current data.

@@ -16,7 +16,7 @@ use zstd::stream::raw::{DParameter, Decoder as Zstd, InBuffer, Operation, OutBuf
 pub const HEADER: usize = 7;
 /// Number of bytes that are decompressed at a time.
 pub const PIECE: usize = 16 << 10;
-/// Most memory that a sender can make the zstd decoder use, as a power of two; packets have at most 16 MiB.
+/// Largest window of the zstd decoder, as a power of two. It bounds the decoder's memory; packets have at most 16 MiB.
 const WINDOW: u32 = 24;
 /// Approximate memory of a decoder in bytes: zlib's state with its window, zstd's state without.
 const ZLIB_STATE: usize = 48 << 10;

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::protocols::{Context, Progress};
 
-/// Most bytes of a greeting: a version, a few numbers and a name.
+/// Maximum number of bytes of a greeting: a version, a few numbers and a name.
 const LONGEST_GREETING: u32 = 1024;
 
 impl Connection {

@@ -6,7 +6,7 @@ use super::wire::{lenenc, lenenc_bytes};
 use crate::protocols::kit::{held::Held, reader::Reader};
 use std::io::Write;
 
-/// Most parameters of one EXECUTE that are shown. A statement may have 65,535, but such documents are not useful.
+/// Maximum number of parameters of one EXECUTE that are shown. A statement may have 65,535, but such documents are not useful.
 const MOST_PARAMS: usize = 4096;
 
 /// The form of dates.

@@ -5,7 +5,7 @@ use super::{names, wire::opaque};
 use crate::protocols::kit::reader::Reader;
 use smallvec::SmallVec;
 
-/// Most bytes of a tag that are kept. Clients send about ten; servers may refuse more than 1024.
+/// Maximum number of bytes of a tag that are kept. Clients send about ten; servers may refuse more than 1024.
 const LONGEST_TAG: usize = 1024;
 
 /// The start of a COMPOUND.

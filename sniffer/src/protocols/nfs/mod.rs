@@ -38,7 +38,7 @@ pub const PROTOCOL: Protocol = Protocol {
     summary: Summary { method: &["{nfs.opcode}"], result: &["{nfs.status}"], ..Summary::HEAD },
 };
 
-/// Most waiting calls over UDP. A client has some dozens.
+/// Maximum number of waiting calls over UDP. A client has some dozens.
 const MOST_WAITING: usize = 16 << 10;
 
 #[derive(Clone, Debug, Deserialize)]

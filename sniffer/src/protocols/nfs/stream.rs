@@ -16,10 +16,10 @@ use crate::{
 };
 use std::time::Duration;
 
-/// Most waiting calls of one connection. Linux has 128 by default, and at most 65536.
+/// Maximum number of waiting calls of one connection. Linux has 128 by default, and at most 65536.
 const MOST_WAITING: usize = 4 << 10;
 
-/// Most bytes that are searched at once. A match may be wrong, and then the search continues.
+/// Maximum number of bytes that are searched at once. A match may be wrong, and then the search continues.
 const WINDOW: usize = 4 << 10;
 
 #[derive(Default)]

@@ -8,10 +8,10 @@ use smallvec::SmallVec;
 
 /// The program number of NFS (RFC 1813, RFC 8881).
 pub const PROGRAM: u32 = 100_003;
-/// Most bytes of a call that are parsed: header, credentials (at most 400), a tag (1024), and the operations before the
+/// Maximum number of bytes of a call that are parsed: header, credentials (at most 400), a tag (1024), and the operations before the
 /// main one.
 pub const CALL_HEAD: usize = 4 << 10;
-/// Most bytes of a reply that are parsed: header, verifier (at most 400) and status.
+/// Maximum number of bytes of a reply that are parsed: header, verifier (at most 400) and status.
 pub const REPLY_HEAD: usize = 512;
 /// Length of the record mark before each fragment, in bytes (RFC 5531 section 11).
 pub const MARK: usize = 4;

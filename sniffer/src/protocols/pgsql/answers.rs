@@ -12,11 +12,11 @@ use crate::{
     time::Timestamp,
 };
 
-/// Most bytes of a RowDescription that are buffered: one with 1,664 columns whose names have 63 bytes is shorter.
+/// Maximum number of bytes of a RowDescription that are buffered: one with 1,664 columns whose names have 63 bytes is shorter.
 const LONGEST_DESCRIPTION: u64 = 256 << 10;
-/// Most bytes of an ErrorResponse that are buffered; severity, code and message are at its beginning.
+/// Maximum number of bytes of an ErrorResponse that are buffered; severity, code and message are at its beginning.
 const LONGEST_ERROR: u64 = 64 << 10;
-/// Most bytes of a row that are buffered to show its beginning, whatever the options allow.
+/// Maximum number of bytes of a row that are buffered to show its beginning, whatever the options allow.
 const LONGEST_ROW: u64 = 1 << 20;
 
 impl Connection {

@@ -26,13 +26,13 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 
-/// Most waiting steps of one connection: a pipeline of thousands of statements with four messages each.
+/// Maximum number of waiting steps of one connection: a pipeline of thousands of statements with four messages each.
 pub const MOST_PENDING: usize = 20_000;
-/// Most bytes of text of the waiting steps.
+/// Maximum number of bytes of text of the waiting steps.
 pub const MOST_HELD: usize = 4 << 20;
-/// Most remembered statements of a connection, and their bytes. Drivers cache a few hundred.
+/// Maximum number of remembered statements of a connection, and their bytes. Drivers cache a few hundred.
 const MOST_STATEMENTS: (usize, usize) = (1000, 1 << 20);
-/// Most portals in a transaction, and their bytes.
+/// Maximum number of portals in a transaction, and their bytes.
 const MOST_PORTALS: (usize, usize) = (100, 1 << 20);
 
 /// A message of the client to which the server responds.
@@ -149,7 +149,7 @@ pub struct Connection {
     /// The columns of the next result.
     pub(super) columns: Option<Arc<Columns>>,
     pub(super) formats: Formats,
-    /// The last statement before the awaited Sync.
+    /// The statement executed last, until the answer to the next Sync.
     pub(super) last: Option<Prepared>,
     /// The search for the next message, of both sides.
     search: Resync,

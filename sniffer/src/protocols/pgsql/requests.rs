@@ -14,11 +14,11 @@ use crate::{
 };
 use std::time::Duration;
 
-/// Most bytes of a statement that are kept; the server accepts a gigabyte.
+/// Maximum number of bytes of a statement that are kept; the server accepts a gigabyte.
 const LONGEST_QUERY: u64 = 1 << 20;
-/// Most bytes of a Bind that are buffered to read the formats of its results, which are behind its parameters.
+/// Maximum number of bytes of a Bind that are buffered to read the formats of its results, which are behind its parameters.
 const LONGEST_BIND: u64 = 256 << 10;
-/// Most bytes of a name. Names of statements and portals are not limited to 63 bytes, but are short in practice.
+/// Maximum number of bytes of a name. Names of statements and portals are not limited to 63 bytes, but are short in practice.
 const LONGEST_NAME: u64 = 4 << 10;
 /// If the server was silent for this long, earlier requests will not be answered.
 const QUIET: Duration = Duration::from_secs(1);

@@ -6,7 +6,7 @@
 
 use smallvec::SmallVec;
 
-/// Most statements of one message that are split; the rest belongs to the last. A migration script has hundreds.
+/// Maximum number of statements of one message that are split; the rest belongs to the last. A migration script has hundreds.
 const MOST_STATEMENTS: usize = 10_000;
 
 /// The range of each statement in the text, without surrounding white space.

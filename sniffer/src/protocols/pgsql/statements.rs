@@ -284,7 +284,7 @@ impl Connection {
 
     /// Reports a statement of an extended query.
     pub(super) fn report(&self, about: &Prepared, failure: Option<Failure<'_>>, notes: &[&str], cx: &mut Context<'_>) {
-        // Drivers use these to set up sessions; Packetbeat leaves them out too.
+        // Drivers send SET statements when a session begins. They are not reported, as in Packetbeat.
         if about.sql.starts_with(b"SET ") {
             return;
         }

@@ -14,7 +14,7 @@ use std::{
 /// Days from 1970-01-01 to 2000-01-01, from which PostgreSQL counts.
 const EPOCH_DAYS: i64 = 10_957;
 const DAY_MICROS: i64 = 86_400_000_000;
-/// Most elements of an array that are written; the shown part of a row is far shorter.
+/// Maximum number of elements of an array that are written; the shown part of a row is far shorter.
 const MOST_ELEMENTS: usize = 10_000;
 
 /// Writes the text of `value`, whose type has this object id (`pg_type.oid`).

@@ -11,7 +11,7 @@ const LONGEST: u32 = 0x3fff_ffff;
 const LONGEST_TAG: u32 = 256;
 /// Longest message at the start of a connection (the server's `MAX_STARTUP_PACKET_LENGTH`).
 const LONGEST_STARTUP: u32 = 10_000;
-/// Most columns of a result: the server's limit is 1664.
+/// Maximum number of columns of a result: the server's limit is 1664.
 const MOST_COLUMNS: u16 = 1664;
 
 /// The header of a message: its first five bytes.

@@ -28,7 +28,7 @@ const CONTAINERS: &[&[u8]] = &[
     b"XINFO",
 ];
 
-/// Most bytes that the text of a command may have allocated in addition to its length.
+/// Maximum number of bytes that the text of a command may have allocated in addition to its length.
 const MOST_SLACK: usize = 4 << 10;
 
 /// A command that waits for its reply.

@@ -42,10 +42,10 @@ pub const PROTOCOL: Protocol = Protocol {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 struct Options {
-    /// Most bytes of waiting commands per connection; further commands keep only their position.
+    /// Maximum number of bytes of waiting commands per connection; further commands keep only their position.
     #[serde(with = "config::bytes")]
     queue_max_bytes: u64,
-    /// Most waiting commands; with more of them the pairing is given up until it can restart.
+    /// Maximum number of waiting commands; with more of them the pairing is given up until it can restart.
     queue_max_messages: usize,
 }
 

@@ -7,7 +7,7 @@
 use crate::protocols::kit::held::Held;
 use smallvec::SmallVec;
 
-/// Most levels of nested aggregates. Replies of Redis have four (`COMMAND DOCS`), those of modules a few more.
+/// Maximum number of levels of nested aggregates. Replies of Redis have four (`COMMAND DOCS`), those of modules a few more.
 const DEEPEST: usize = 32;
 /// Longest line in bytes: a type byte with a number, a simple string, an error, or an inline command (the server's own
 /// limit is 64 KiB).

@@ -3,9 +3,9 @@
 
 use std::borrow::Cow;
 
-/// Most bytes of start line and headers. RFC 3261 has no limit; servers accept 8 to 64 KiB.
+/// Maximum number of bytes of start line and headers. RFC 3261 has no limit; servers accept 8 to 64 KiB.
 pub const LONGEST_HEAD: usize = 64 << 10;
-/// Most header lines that are parsed.
+/// Maximum number of header lines that are parsed.
 const MOST_HEADERS: usize = 256;
 
 /// The start line of a message.

@@ -30,7 +30,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Most waiting calls, and most bytes that they hold. No client is known to have more outstanding calls.
+/// Maximum number of waiting calls, and maximum number of bytes that they hold. No client is known to have more outstanding calls.
 const MOST_WAITING: usize = 1024;
 const MOST_HELD: usize = 4 << 20;
 

@@ -11,13 +11,13 @@ use crate::protocols::kit::{held::Held, reader::Reader};
 use smallvec::SmallVec;
 use std::{fmt::Write, sync::Arc};
 
-/// Most levels of nested structs and collections. Thrift's own libraries allow 64.
+/// Maximum number of levels of nested structs and collections. Thrift's own libraries allow 64.
 const DEEPEST: usize = 64;
-/// Most bytes of text of one message; the rest is left out. Only many large strings in many collections reach this.
+/// Maximum number of bytes of text of one message; the rest is left out. Only many large strings in many collections reach this.
 const MOST_TEXT: usize = 256 << 10;
 /// Longest string in bytes: Thrift's own libraries accept 100 MB.
 const LONGEST_STRING: u64 = 256 << 20;
-/// Most bytes of a string that can be shown, whatever the configuration says: they must be buffered together.
+/// Maximum number of bytes of a string that can be shown, whatever the configuration says: they must be buffered together.
 const MOST_SHOWN: usize = 1 << 20;
 
 #[derive(Clone, Copy)]

@@ -17,12 +17,12 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Most bytes of a handshake message that is kept; longer ones (up to 16 MiB are allowed) are skipped. Certificate
+/// Maximum number of bytes of a handshake message that is kept; longer ones (up to 16 MiB are allowed) are skipped. Certificate
 /// chains have a few KiB, those with post-quantum signatures some tens of KiB.
 const LONGEST_MESSAGE: usize = 128 << 10;
-/// Most messages of one side: a handshake has a handful, so more of them are not a handshake.
+/// Maximum number of messages of one side: a handshake has a handful, so more of them are not a handshake.
 const MOST_MESSAGES: u32 = 64;
-/// Most alerts that are kept; nothing should follow a fatal one.
+/// Maximum number of alerts that are kept; nothing should follow a fatal one.
 const MOST_ALERTS: usize = 16;
 /// Length in bytes of an encrypted alert of TLS 1.3 without padding (RFC 8446, 5.2): severity and code, the content
 /// type, and a tag of 16 or 8 bytes. No other message has this length: an empty Certificate, which a client without a

@@ -10,7 +10,7 @@ use crate::{
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-/// Most entries of a list that are shown: there are about four hundred cipher suites.
+/// Maximum number of entries of a list that are shown: there are about four hundred cipher suites.
 pub const MOST_SHOWN: usize = 512;
 
 /// The names of numbers, without GREASE.

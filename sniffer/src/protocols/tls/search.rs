@@ -6,7 +6,7 @@
 use super::wire::{self, message, record};
 use crate::protocols::Probe;
 
-/// Most bytes of plain text of one side before TLS: such conversations begin with the request for it.
+/// Maximum number of bytes of plain text of one side before TLS: such conversations begin with the request for it.
 pub const MOST_PLAIN: usize = 16 << 10;
 
 /// The result of a search.

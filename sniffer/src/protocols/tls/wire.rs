@@ -63,13 +63,13 @@ pub mod extension {
 
 /// Length of a record header in bytes.
 pub const RECORD_HEAD: usize = 5;
-/// Most bytes of a record's content, encrypted with any cipher (RFC 5246 section 6.2.3).
+/// Maximum number of bytes of a record's content, encrypted with any cipher (RFC 5246 section 6.2.3).
 pub const LONGEST_RECORD: usize = (1 << 14) + 2048;
 /// Length of a handshake message header in bytes.
 pub const MESSAGE_HEAD: usize = 4;
-/// Most certificates of a chain that are parsed.
+/// Maximum number of certificates of a chain that are parsed.
 pub const MOST_CERTIFICATES: usize = 32;
-/// Most extensions of a hello that are parsed: the registry has fewer than a hundred.
+/// Maximum number of extensions of a hello that are parsed: the registry has fewer than a hundred.
 pub const MOST_EXTENSIONS: usize = 256;
 
 /// A server hello with this random value is a HelloRetryRequest (RFC 8446 section 4.1.3).

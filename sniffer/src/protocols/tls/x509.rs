@@ -18,7 +18,7 @@ use x509_parser::{
     x509::{AlgorithmIdentifier, SubjectPublicKeyInfo, X509Name},
 };
 
-/// Most alternative names that are shown; some certificates have hundreds.
+/// Maximum number of alternative names that are shown; some certificates have hundreds.
 const MOST_NAMES: usize = 1000;
 
 /// The fields of a certificate in a document.

@@ -21,7 +21,7 @@ const WORDS: [&str; 64] = [
 ];
 /// Limit of words in an expression: libpcap takes long to compile long ones.
 const MOST_WORDS: usize = 40;
-/// Most eBPF instructions per classic instruction: a load in all four copies, and some instructions that occur once.
+/// Maximum number of eBPF instructions per classic instruction: a load in all four copies, and some instructions that occur once.
 const LONGEST: usize = 200;
 
 /// All instruction codes of classic BPF, so that a random program is often valid.

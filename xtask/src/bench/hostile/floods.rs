@@ -365,7 +365,7 @@ fn mysql_sessions(f: &mut Flood) -> io::Result<usize> {
     let sql = format!("select '{GOOD}'");
     let prepare = [(0, packet(0, &[&[0x16], sql.as_bytes()].concat())), (1, packet(1, b"\0\x01\0\0\0\0\0\0\0\0\0\0"))];
     let execute = [(0, packet(0, b"\x17\x01\0\0\0\0\x01\0\0\0")), (1, packet(1, b"\0\0\0\x02\0\0\0"))];
-    // The document of a PREPARE contains the statement as well.
+    // A PREPARE has a document of its own, which also contains the statement.
     Ok(sessions(f, 3306, &prepare, &execute)? + SESSIONS)
 }
 

@@ -15,10 +15,10 @@ use crate::{
     time::Timestamp,
 };
 
-/// Most waiting requests of a connection. Clients do not pipeline deeper; a capture of only one direction reaches this
+/// Maximum number of waiting requests of a connection. Clients do not pipeline deeper; a capture of only one direction reaches this
 /// limit.
 const MOST_WAITING: usize = 256;
-/// Most bytes that the waiting requests may hold, in addition to one body of `max_message_size`.
+/// Maximum number of bytes that the waiting requests may hold, in addition to one body of `max_message_size`.
 const MOST_HELD: usize = 1 << 20;
 /// Capacity in bytes of a message that is kept for reuse. There may be very many idle connections.
 const MOST_SPARE: usize = 1 << 10;
