@@ -1,5 +1,5 @@
-//! The command line: Packetbeat's commands and flags, and those that Packetbeat does not have (`watch`). Only parses;
-//! `app` executes the commands.
+//! The command line: Packetbeat's commands and flags, and those that Packetbeat does not have (`watch`). This module only
+//! parses the command line; `app` executes the commands.
 
 use crate::config::LoadOptions;
 use clap::{

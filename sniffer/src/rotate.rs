@@ -78,7 +78,7 @@ struct Current {
 }
 
 impl Current {
-    /// Makes this the current file.
+    /// Makes `file`, which is open for writing, the current file.
     fn new(file: File, path: PathBuf) -> io::Result<Self> {
         let metadata = file.metadata()?;
         let (identity, size) = ((metadata.dev(), metadata.ino()), metadata.len());

@@ -2,8 +2,8 @@
 
 use super::error::{Error, Place};
 
-/// Greatest nesting of maps and lists, parts of dotted keys included. Trees are walked recursively, so this bounds the stack. Packetbeat's own
-/// settings have up to 8 levels.
+/// Greatest nesting of maps and lists, parts of dotted keys included. Trees are walked recursively, so this bounds the stack. Packetbeat's
+/// own settings have up to 8 levels.
 pub(super) const MAX_DEPTH: usize = 64;
 
 /// How a scalar was written. This decides how it may be converted.
@@ -13,8 +13,8 @@ pub(super) enum Style {
     Plain,
     /// In quotes, or a block scalar: a text, unless the setting expects another type.
     Quoted,
-    /// From the command line, or from a text that contains variables: like plain, and parsed when the setting expects a list (`a,b`, `[a, b]`) or
-    /// a map (`{a: b}`).
+    /// From the command line, or from a text that contains variables: like plain, and parsed when the setting expects a list (`a,b`, `[a,
+    /// b]`) or a map (`{a: b}`).
     Given,
     /// The value of one variable and nothing else: like [`Style::Given`], but never a map, because passwords may begin with a brace.
     Variable,
@@ -111,8 +111,8 @@ impl Raw {
         at.merge(new);
     }
 
-    /// Merges another source into this one. Maps are merged; all other values are replaced, lists too. (go-ucfg merges lists item by item, so
-    /// that a list of one host over a list of two keeps the second host. Users do not expect that.)
+    /// Merges another source into this one. Maps are merged; all other values are replaced, lists too. (go-ucfg merges lists item by item,
+    /// so that a list of one host over a list of two keeps the second host. Users do not expect that.)
     pub fn merge(&mut self, new: Self) {
         match (&mut self.value, new.value) {
             (Value::Map(_), Value::Map(entries)) => {
@@ -148,8 +148,8 @@ fn merge_into_list(items: &mut Vec<Raw>, entries: Vec<(String, Raw)>, place: &Pl
     }
 }
 
-/// Turns dotted keys into nested maps, and merges `a.b: 1` with `a: {c: 2}`. Of a setting that is written twice the last value counts, with a
-/// warning that names both lines.
+/// Turns dotted keys into nested maps, and merges `a.b: 1` with `a: {c: 2}`. If a setting is written twice, the last value is used, and
+/// a warning names both lines.
 ///
 /// # Errors
 /// When the tree is too deep.
@@ -181,7 +181,8 @@ fn nest_at(raw: Raw, depth: usize, warnings: &mut Vec<String>) -> Result<Raw, Er
     Ok(Raw { value, place })
 }
 
-/// Puts a value of the same source at a path below `map`. `whole`: the key as the user wrote it.
+/// Sets the path `keys` below `map` to a value from the same configuration source. `whole`: the dotted key as the user wrote
+/// it, for warnings.
 fn join_at(map: &mut Raw, keys: &[&str], value: Raw, whole: &str, warnings: &mut Vec<String>) {
     let Some((first, rest)) = keys.split_first() else { return join(map, value, whole, warnings) };
     let place = value.place.clone();
@@ -205,8 +206,8 @@ fn join_at(map: &mut Raw, keys: &[&str], value: Raw, whole: &str, warnings: &mut
     join_at(map.child_mut(first, &place), rest, value, whole, warnings);
 }
 
-/// Merges two values of one source for the same key, which was written in two ways (dotted, nested, or both). Maps are merged; a list and a map,
-/// the two forms of `packetbeat.protocols`, too. Otherwise the later value counts.
+/// Merges two values of one source for the same key, which was written in two ways (dotted, nested, or both). Maps are merged; a list and a
+/// map, the two forms of `packetbeat.protocols`, too. Otherwise the later value counts.
 fn join(old: &mut Raw, new: Raw, key: &str, warnings: &mut Vec<String>) {
     match (&mut old.value, new.value) {
         (Value::Map(_), Value::Map(entries)) => {

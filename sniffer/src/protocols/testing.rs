@@ -20,11 +20,11 @@ pub use Direction::{ToClient, ToServer};
 
 /// The id of the protocol under test.
 const TESTED: PublisherId = PublisherId(1);
-/// The id of the protocol to which it may hand over connections.
+/// The id of the protocol to which the protocol under test may hand over connections.
 const NEXT: PublisherId = PublisherId(2);
 /// The protocol to which others hand over connections.
 const HANDED_OVER_TO: &str = "tls";
-/// Longer than any connection may be idle, in seconds.
+/// A time in seconds after which every connection counts as idle.
 const IDLE: u64 = 3601;
 /// Maximum number of bytes of a gap that are sent as one segment: sequence numbers are compared within half their range.
 const LONGEST_SEGMENT: u64 = 1 << 30;
@@ -218,7 +218,7 @@ impl Harness {
         self
     }
 
-    /// Takes the documents so far.
+    /// Returns the documents that were reported since the last call.
     pub fn events(&mut self) -> Vec<Value> {
         std::mem::take(&mut *self.out.lock().unwrap())
     }
@@ -274,7 +274,7 @@ enum Damage {
     Gap(usize, usize, usize),
 }
 
-/// Plays a connection to its end. With `joined` the capture begins in the middle of it.
+/// Plays a connection to its end. With `joined` the capture begins in the middle of the connection.
 fn play(protocol: &'static Protocol, yaml: &str, pieces: &[(Direction, &[u8])], joined: bool, damage: Damage) -> Harness {
     let mut h = Harness::new(protocol, yaml);
     h.opened = joined;
@@ -320,8 +320,8 @@ pub fn every_cut(protocol: &'static Protocol, yaml: &str, script: Script<'_>) ->
     events
 }
 
-/// [`every_cut`] for a script after whose damage the parser cannot resync; `why` is the reason. Fails if the parser
-/// can.
+/// [`every_cut`] for a script of which the parser does not find the next message after a gap; `why` is the reason. Fails
+/// if the parser finds it.
 #[track_caller]
 pub fn every_cut_without_resync(protocol: &'static Protocol, yaml: &str, script: Script<'_>, why: &str) -> Vec<Value> {
     let events = every_cut_only(protocol, yaml, script);
@@ -370,11 +370,11 @@ fn every_cut_only(protocol: &'static Protocol, yaml: &str, script: Script<'_>) -
     whole
 }
 
-/// Checks that what lies completely outside of the damage is reported as without the damage. The script is played four
-/// times in a row on one connection. The second time, a piece or its middle is missing. The first and the last time
-/// must be reported the same as without the gap; in the third the parser finds the next message. The same is checked
-/// for a capture that begins in the middle of a piece of the first time. Only for scripts that can be repeated, that
-/// is, of which each repetition is reported the same if nothing is missing.
+/// Checks that a gap does not change the documents of transactions before it, and of those that come some time after it.
+/// The script is played four times in a row on one connection. In the second round, a piece or the middle of a piece is
+/// missing. In the third round, the parser may still search for the next message. The documents of the first and the last
+/// round must be the same as without the gap. The same is checked for the last round of a capture that begins in the
+/// middle of a piece. Scripts whose rounds have different documents even without a gap are not checked.
 fn resyncs(protocol: &'static Protocol, yaml: &str, script: Script<'_>) -> Result<(), String> {
     let repeated = |damage: Damage, skip: usize, joined: usize| {
         let mut h = Harness::new(protocol, yaml).joined();

@@ -54,19 +54,19 @@ struct Alone {
 
 /// The reader of a connection's bytes.
 enum Reader {
-    /// None yet. The parser is made with the first data, so that a port scan makes no parsers.
+    /// There is no parser yet. It is made with the first data, so that a port scan makes no parsers.
     None,
     Parser(Box<dyn StreamParser>),
-    /// None any more: the parser is done or gave up, or no protocol recognises the connection.
+    /// There is no parser any more: it is done or gave up, or no protocol recognises the connection.
     LeftAlone,
 }
 
-/// What capture does not need to copy any more, since it was last told.
+/// The packets that capture does not need to copy any more, as far as no verdict has told it so yet.
 #[derive(Clone, Copy, Default)]
 struct News {
-    /// The whole connection.
+    /// All further packets of the connection.
     shunt: bool,
-    /// A range of the half.
+    /// A range of sequence numbers, by direction.
     skip: [bool; 2],
 }
 

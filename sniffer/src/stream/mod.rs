@@ -80,7 +80,7 @@ totals! {
     connections = "tcp.connections",
     /// Segments of which all bytes had been delivered before.
     retransmitted = "tcp.retransmitted",
-    /// Segments that arrived before an earlier one.
+    /// Segments that arrived before data with lower sequence numbers.
     early = "tcp.early",
     /// Holes between segments that were never filled.
     gaps = "tcp.gaps",
@@ -92,9 +92,9 @@ totals! {
     resets = "tcp.resets",
     /// Resets at a sequence number other than the next one.
     ignored_resets = "tcp.ignored_resets",
-    /// SYNs on connections that continued.
+    /// SYNs on open connections that did not begin a new connection.
     ignored_syns = "tcp.ignored_syns",
-    /// FINs in front of bytes that were already delivered.
+    /// FINs with a sequence number below that of bytes that were already delivered.
     ignored_fins = "tcp.ignored_fins",
     /// Segments without acknowledgement, outside of the handshake.
     without_ack = "tcp.without_ack",
@@ -102,7 +102,8 @@ totals! {
     bad_ack = "tcp.bad_ack",
     /// Segments outside the window.
     out_of_window = "tcp.out_of_window",
-    /// Early segments behind a hole for which the receiver still waited at the end.
+    /// Early segments that were dropped at the end of a connection, because the receiver had not acknowledged the data
+    /// before them.
     early_dropped = "tcp.early_dropped",
     /// Directions that continued at another sequence number than expected.
     resynced = "tcp.resynced",

@@ -197,8 +197,8 @@ impl Reassembler {
     }
 
     /// Ends the direction. Holes that the receiver has acknowledged become gaps, or all holes if the receiver is not
-    /// captured. Segments behind a hole for which the receiver still waits are dropped, because the receiver did not
-    /// read them. Returns their number.
+    /// captured. Segments after a hole that the receiver has not acknowledged are dropped, because the receiver did not
+    /// read them. Returns the number of dropped segments.
     pub fn flush(&mut self, out: &mut dyn FnMut(Piece<'_>)) -> usize {
         while let Some(first) = self.early.front() {
             if self.receiver_heard && self.acked.is_none_or(|acked| ahead(acked, first.seq) <= 0) {
@@ -211,8 +211,8 @@ impl Reassembler {
         dropped
     }
 
-    /// Continues at `seq`, whatever was expected. The bytes between are a gap; its length is a guess if `seq` is
-    /// behind.
+    /// Continues at `seq`, whatever sequence number was expected. The bytes in between are a gap. The length of the gap is
+    /// reported as 1 if it is not known, because `seq` is below the expected number.
     pub fn jump(&mut self, seq: u32, out: &mut dyn FnMut(Piece<'_>)) {
         let lost = self.next.map_or(1, |next| ahead(seq, next).max(1).cast_unsigned());
         self.forget();

@@ -35,7 +35,7 @@ struct State {
 
 /// A socket and the filter attached to it.
 struct AttachedSocket {
-    /// Owned by its source; it closes when the source is dropped.
+    /// The socket, which its source owns. The socket closes when the source is dropped.
     socket: Weak<Socket>,
     device: Device,
     filter: Arc<SocketFilter>,

@@ -6,11 +6,12 @@ use crate::capture::{Frame, Link};
 use crate::time::Timestamp;
 use std::hash::{BuildHasher, Hasher};
 
-/// Number of sets, of four flows each: 65,536 flows, 1.5 MB. On a host with more flows, some are assigned twice, and
-/// their transactions are reported twice.
+/// Number of sets of the table, with four flows each: 65,536 flows, 1.5 MB. On a host with more flows, some flows are
+/// assigned to two interfaces, and their transactions are reported twice.
 const SETS: usize = 1 << 14;
 const WAYS: usize = 4;
-/// Nanoseconds of silence after which an interface loses a flow, because it went down or a route changed.
+/// If an interface has had no packet of its flow for this many nanoseconds, the flow goes to the next interface that has
+/// one. This happens when the interface goes down or a route changes.
 const SILENT_NS: u64 = 5_000_000_000;
 /// VLAN tags skipped to find the IP header.
 const MAX_TAGS: usize = 4;
@@ -22,7 +23,7 @@ struct Owned {
     ifindex: u32,
 }
 
-/// Which interface saw which flow first.
+/// The flows, each with the interface that it belongs to.
 pub(super) struct Owners {
     table: Vec<[Owned; WAYS]>,
     hasher: foldhash::fast::RandomState,

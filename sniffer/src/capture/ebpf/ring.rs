@@ -17,7 +17,7 @@ use zerocopy::FromBytes;
 
 /// Maximum number of records per call of `poll`, so that timers and signals get their turn.
 const BATCH: usize = 1024;
-/// Longest sleep between two looks at the ring. The kernel wakes the reader only when many bytes are pending.
+/// Longest sleep before the ring buffer is read again. The kernel wakes the reader only when many bytes are pending.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How often the offset between boot time and wall clock is measured again, because the wall clock may be set or
 /// slewed, and how often the device is checked.
@@ -93,7 +93,7 @@ impl Source for RingSource {
     }
 
     fn update_stats(&mut self) -> io::Result<()> {
-        // The eBPF programs count the rest; the control reads their counters.
+        // The eBPF programs have all other counters of the device; `control` reads these.
         self.control.tally().add(std::mem::take(&mut self.counted));
         Ok(())
     }

@@ -97,7 +97,7 @@ pub fn emit(request: &Request, reply: Option<&Reply<'_>>, plugin: &Mongo, cx: &m
     let response = reply.filter(|_| plugin.common.send_response).and_then(|reply| response(reply, plugin));
     let head = Head {
         status: if failed { Status::Error } else { Status::OK },
-        // Packetbeat has none for the legacy operations, and does not detect that another one failed.
+        // As in Packetbeat, `event.outcome` is "failure" only for an OP_MSG, and empty for legacy operations.
         outcome: if failed && request.modern { "failure" } else { "" },
         start: Some(request.time),
         end: reply.map(|r| r.time),

@@ -126,7 +126,8 @@ impl Request {
 
     /// Drops the text of the complete request.
     pub fn shrink(&mut self) {
-        // It is the last text, so no other text moves. If it is the same as `query`, nothing is saved.
+        // The complete request is at the end of `text`, so the positions of all other parts stay valid. If it has the same
+        // position as `query`, it is not removed.
         if let Some(whole) = self.request.take_if(|whole| whole.0 >= self.query.1) {
             self.text.truncate(whole.0);
             self.text.shrink_to_fit();

@@ -50,9 +50,9 @@ pub struct Command {
     pub text: Vec<u8>,
     /// The text of the executed statement.
     pub statement: Option<Arc<[u8]>>,
-    /// Columns of its rows, needed if the response leaves them out.
+    /// Columns of the statement's rows, needed if the response leaves them out.
     pub columns: Option<Arc<Columns>>,
-    /// Its parameters.
+    /// The parameters of the executed statement.
     pub params: List,
     /// The statement's id.
     pub id: u32,
@@ -64,7 +64,7 @@ pub struct Command {
     pub time: Timestamp,
     /// The number of its last packet.
     pub seq: u8,
-    /// Whether its time-out has passed: it only keeps its position.
+    /// Whether the command's time-out has passed. The command stays in the queue only to keep the order of responses.
     pub late: bool,
 }
 

@@ -8,8 +8,8 @@ use smallvec::SmallVec;
 
 /// The program number of NFS (RFC 1813, RFC 8881).
 pub const PROGRAM: u32 = 100_003;
-/// Maximum number of bytes of a call that are parsed: header, credentials (at most 400), a tag (1024), and the operations before the
-/// main one.
+/// Maximum number of bytes of a call that are parsed: header, credentials (at most 400 bytes), a tag (1024 bytes), and the
+/// operations before the main one.
 pub const CALL_HEAD: usize = 4 << 10;
 /// Maximum number of bytes of a reply that are parsed: header, verifier (at most 400) and status.
 pub const REPLY_HEAD: usize = 512;
@@ -55,7 +55,7 @@ pub enum Wrapping {
     Privacy,
 }
 
-/// The needed parts of a call.
+/// The parts of a call that are reported or needed to find its reply.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Call {
     /// The transaction id.

@@ -21,7 +21,7 @@ const FULL_SEGMENT: usize = 1460;
 /// A flood.
 pub struct Case {
     pub name: &'static str,
-    /// Options beside the protocols, in the form of a configuration file.
+    /// Options other than those of protocols, as text of a configuration file.
     pub options: &'static str,
     /// Writes the input and returns how many ordinary transactions it contains.
     pub write: fn(&mut Flood) -> io::Result<usize>,
