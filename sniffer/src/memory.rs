@@ -56,8 +56,8 @@ impl Options {
         let workers = workers.max(1);
         let max = self.max.unwrap_or_else(|| DEFAULT.max(workers.saturating_mul(PER_WORKER)));
         let queue = queue.min(max / 10 * 3);
-        // A batch that is being sent is counted in the queue. What the output makes of it (a request body, compressed) is as large, and several senders
-        // may do so at a time.
+        // A batch that is being sent is counted in the queue. What the output makes of it (a request body, compressed) is as large, and
+        // several senders may do so at a time.
         let batch = (queue / 16).max(64 << 10);
         let output = (4 * batch).min(max / 8);
         let worker = max.saturating_sub(queue + output) / workers;
@@ -68,9 +68,9 @@ impl Options {
 /// The parts of the budget.
 #[derive(Clone, Debug)]
 pub struct Division {
-    /// All of it.
+    /// The whole budget in bytes.
     pub max: usize,
-    /// Bytes of the records that the queue holds, those included that are being sent.
+    /// Bytes of the records that the queue holds, including those that are being sent.
     pub queue: usize,
     /// Bytes of the records that a sender of the output gets at once.
     pub batch: usize,
@@ -78,14 +78,14 @@ pub struct Division {
     pub worker: Share,
 }
 
-/// What is evicted. The first of each kind is a warning, all are counted.
+/// What is evicted. The first eviction of each kind is logged as a warning, and all are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A connection of which only one side was seen, or no data.
     HalfOpen,
     /// A connection with data.
     Connection,
-    /// An idle connection whose parser remembers something.
+    /// An idle connection whose parser has state that a new parser could not learn from later packets (prepared statements).
     Remembered,
     /// A request in a datagram that waits for its response.
     Datagram,
@@ -97,7 +97,7 @@ pub enum Kind {
     Document,
 }
 
-/// The share of one worker. Clones are of the same process: they warn once together.
+/// The share of one worker. Clones of a share log each warning once together.
 #[derive(Clone, Debug)]
 pub struct Share {
     bytes: usize,
@@ -113,13 +113,13 @@ impl Default for Share {
 }
 
 impl Share {
-    /// A share of so many bytes.
+    /// Makes a share of this number of bytes.
     pub fn new(bytes: usize) -> Self {
         Self { bytes, warned: Arc::default() }
     }
 
-    /// Bytes for connections, parsers, plugins, fragments and flows together. The rest of the share is for the document that is being made and
-    /// the batch on its way to the queue.
+    /// Bytes for connections, parsers, plugins, fragments and flows together. The rest of the share is for the document that is being made
+    /// and the batch on its way to the queue.
     pub fn state(&self) -> usize {
         self.bytes / 4 * 3
     }
@@ -144,7 +144,7 @@ impl Share {
         (self.bytes / 5).min(32 << 20)
     }
 
-    /// Bytes of a batch of records, at which it is handed to the queue before it has its number of records.
+    /// Size in bytes from which on a batch is handed to the queue, even if it has fewer records than a full batch.
     pub fn batch(&self) -> usize {
         (self.bytes / 64).min(1 << 20)
     }

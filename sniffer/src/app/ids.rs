@@ -5,14 +5,14 @@ use crate::{config::Node, publish::PublisherId};
 /// The ids given out since the start of the program.
 #[derive(Clone, Default)]
 pub(super) struct Ids {
-    /// Name and settings of each configured protocol that ever had an id; the first has the id behind [`PublisherId::FLOWS`].
+    /// Name and settings of each configured protocol that ever had an id; the first has the id after [`PublisherId::FLOWS`].
     known: Vec<(&'static str, Node)>,
 }
 
 impl Ids {
-    /// Returns the ids of configured protocols (name and settings), in their order. An entry gets the id of an earlier entry with the same name and the
-    /// same settings. Otherwise it gets the id of an earlier entry with the same name that no other entry has taken, so that there are never more ids
-    /// than entries at one time. Otherwise it gets a new id.
+    /// Returns the ids of configured protocols (name and settings), in their order. An entry gets the id of an earlier entry with the same
+    /// name and the same settings. Otherwise it gets the id of an earlier entry with the same name that no other entry has taken, so that
+    /// there are never more ids than entries at one time. Otherwise it gets a new id.
     pub fn assign(&mut self, entries: &[(&'static str, Node)]) -> Vec<PublisherId> {
         let mut taken = vec![false; self.known.len()];
         let mut ids: Vec<Option<usize>> = vec![None; entries.len()];

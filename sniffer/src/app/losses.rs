@@ -17,12 +17,12 @@ pub struct Losses {
 struct Warning {
     /// The total that was already reported.
     reported: u64,
-    /// No earlier than this is the next warning due.
+    /// The earliest time of the next warning.
     due: Option<Instant>,
 }
 
 impl Warning {
-    /// How much was lost since the last warning, when a warning is due.
+    /// The number lost since the last warning, if a warning is due.
     fn newly(&mut self, total: u64, now: Instant) -> Option<u64> {
         if total <= self.reported || self.due.is_some_and(|due| now < due) {
             return None;
@@ -33,7 +33,7 @@ impl Warning {
 }
 
 impl Losses {
-    /// Nothing is lost yet.
+    /// Makes the state at start, when nothing is lost yet.
     pub fn new() -> Self {
         Self { events: Warning::default(), packets: Warning::default() }
     }

@@ -39,8 +39,8 @@ pub trait Control: Send + Sync {
 /// Packet counters of one interface since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeviceStats {
-    /// Packets at the hook or socket. Where the kernel counts only behind the filter (`AF_PACKET`, libpcap): packets
-    /// that passed the filter.
+    /// Packets at the hook or socket. With `AF_PACKET` and libpcap only packets that passed the filter, because the kernel
+    /// counts no others.
     pub seen: u64,
     /// Packets that the filter rejected.
     pub unmatched: u64,

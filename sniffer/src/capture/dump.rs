@@ -68,7 +68,7 @@ impl Dump {
             }
             Some(_) => {}
         }
-        // Insert a stripped VLAN tag where it was on the wire: behind the two MAC addresses.
+        // Insert a stripped VLAN tag where it was on the wire: after the two MAC addresses.
         let tagged = frame.tag.filter(|_| frame.link == Link::Ethernet).zip(frame.data.split_at_checked(12));
         let extra = if tagged.is_some() { 4 } else { 0 };
         let (seconds, nanos) = (frame.time.0 / 1_000_000_000, frame.time.0 % 1_000_000_000);

@@ -14,8 +14,8 @@ impl Tally {
         *self.lock() += counted;
     }
 
-    /// Moves `packets` of `bytes` in total from copied to unmatched: a filter behind the source rejected them after the
-    /// source had counted them as copied.
+    /// Counts packets as unmatched instead of copied. The source had counted them as copied, and a later filter rejected
+    /// them. `bytes` is their total length.
     pub fn reject(&self, packets: u64, bytes: u64) {
         let mut sum = self.lock();
         sum.unmatched += packets;

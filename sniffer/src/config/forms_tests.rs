@@ -85,7 +85,7 @@ fn variables_and_escapes() {
         (r#""pre${NOPE:a,b}post""#, json!(["prea", "bpost"])),
         (r#""${NUM},${NUM}""#, json!([5, 5])),
         (r#""[${NUM}, z]""#, json!([5, "z"])),
-        // The first `}` ends the default; the text behind it completes the map.
+        // The first `}` ends the default; the text after it completes the map.
         (r#""${NOPE:{a: {b: 1}, c: [1, 2]}}""#, json!({"a": {"b": 1, "c": [1, 2]}})),
         (r#""{a: ${NUM}}""#, json!({"a": 5})),
         // The value of a variable is never a map: it may be a password.

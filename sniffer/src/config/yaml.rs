@@ -86,7 +86,7 @@ fn indented(text: &str, error: &ScanError) -> Option<String> {
     (!line.starts_with(INDENT)).then(|| format!("{before}{INDENT}{line}"))
 }
 
-/// The error for the user. The parser notices a tab only at the token before or behind it: name the line that has it.
+/// The error for the user. The parser notices a tab only at the token before or after it: name the line that has it.
 fn syntax_error(text: &str, error: &ScanError, file: Option<&Arc<str>>) -> Error {
     let place = |line| Place { file: file.cloned(), line };
     let line = error.marker().line();

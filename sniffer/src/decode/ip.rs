@@ -11,7 +11,7 @@ pub(super) struct IpPacket<'a> {
     pub addresses: Addresses<'a>,
     /// IANA protocol number of the payload.
     pub protocol: u8,
-    /// The bytes behind the header and its extensions.
+    /// The bytes after the header and its extensions.
     pub payload: Remaining<'a>,
     /// The position in the datagram if the packet is a fragment; `None` for a complete datagram.
     pub fragment: Option<FragmentPosition>,

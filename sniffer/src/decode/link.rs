@@ -36,7 +36,7 @@ pub(super) fn ethernet<'a>(rest: &mut Remaining<'a>, macs: &mut Option<Macs<'a>>
     Ok(next)
 }
 
-/// Decodes the part of a VLAN tag behind its EtherType.
+/// Decodes the part of a VLAN tag after its EtherType.
 #[inline]
 pub(super) fn vlan(rest: &mut Remaining<'_>, vlans: &mut Vlans) -> Result<Next, Undecoded> {
     let tag = SingleVlanHeaderSlice::from_slice(rest.data).map_err(|_| Undecoded::LinkTruncated)?;

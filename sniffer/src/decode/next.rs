@@ -9,7 +9,7 @@ use sniffer_common::{ethertype, protocol};
 pub(super) enum Next {
     /// An Ethernet II header.
     Ethernet,
-    /// A VLAN tag behind its EtherType: the TCI and the EtherType of the payload.
+    /// A VLAN tag after its EtherType: the TCI and the EtherType of the payload.
     Vlan,
     /// An IPv4 header.
     Ipv4,
@@ -65,7 +65,7 @@ pub(super) struct TunnelHeader {
     pub next: Next,
 }
 
-/// The part of a frame behind the headers decoded so far.
+/// The part of a frame after the headers decoded so far.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Remaining<'a> {
     /// The captured bytes, without padding.

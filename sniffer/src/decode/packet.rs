@@ -70,7 +70,7 @@ impl Packet<'_> {
         self.count_segments()
     }
 
-    /// Bytes behind the transport header on the wire, of which fewer may be captured. The whole length where that header is not known.
+    /// Bytes after the transport header on the wire, of which fewer may be captured. The whole length where that header is not known.
     #[inline]
     pub fn wire_payload(&self) -> u32 {
         match self.layer4 {

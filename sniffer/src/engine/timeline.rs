@@ -8,19 +8,20 @@ use crate::{
 };
 use std::time::Duration;
 
-/// A frame that is further ahead than this may have a wrong timestamp. It waits for the next frame, whose timestamp
-/// decides.
+/// A frame whose timestamp is later than the packet time by more than this may have a wrong timestamp. The frame waits
+/// until the timestamp of the next frame shows whether it is right.
 const FAR_AHEAD: Duration = Duration::from_secs(60);
 /// Frames of several interfaces or rings may arrive in another order than they were on the wire, but not by more than
 /// this.
 const LATE: Duration = Duration::from_secs(10);
-/// This number of consecutive frames further behind than [`LATE`] is a step: the clock was set back.
+/// If the timestamps of this number of consecutive frames are earlier than the packet time by more than [`LATE`], the
+/// clock was set back (a step).
 const FRAMES_OF_STEP: u32 = 4;
 
 /// The meaning of a frame's timestamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
-    /// The packet time advances to it.
+    /// The packet time advances to the timestamp.
     Next,
     /// The frame arrived late or its timestamp is wrong: the packet time does not change.
     Behind,
@@ -30,11 +31,11 @@ pub(super) enum Meaning {
     Unsure,
 }
 
-/// See the module.
+/// The packet time, and the frame whose timestamp is in doubt.
 #[derive(Debug, Default)]
 pub(super) struct Timeline {
     now: Timestamp,
-    /// Number of consecutive frames that were further behind than [`LATE`].
+    /// Number of consecutive frames whose timestamps were earlier than the packet time by more than [`LATE`].
     behind: u32,
     /// Number of frames since the last step back.
     since_step: u64,
@@ -106,7 +107,8 @@ impl Timeline {
             return Meaning::Behind;
         }
         self.behind = self.behind.saturating_add(1);
-        // Timestamps that alternate cause no more work than the frames that have them.
+        // A step back needs at least `cost` frames since the last one. Therefore alternating timestamps at most double the
+        // work per frame.
         if self.behind < FRAMES_OF_STEP || self.since_step < cost as u64 {
             return Meaning::Behind;
         }

@@ -12,7 +12,7 @@ use serde::{
 };
 use std::net::{IpAddr, SocketAddr};
 
-/// Parameters of writing that do not depend on the transaction.
+/// Parameters of documents that do not depend on the transaction.
 #[derive(Clone, Copy, Debug)]
 pub struct Writing {
     /// Number of fractional digits of timestamps: 3, 6 or 9.

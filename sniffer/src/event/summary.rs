@@ -45,7 +45,7 @@ pub fn write<'a>(formats: &'static [&'static str], value: impl Fn(&'static str) 
     }
 }
 
-/// Divides a format into pairs of text and the field behind it.
+/// Divides a format into pairs of text and the field after it.
 fn parts(format: &'static str) -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
     format.split_inclusive('}').map(|part| match part.strip_suffix('}').and_then(|part| part.split_once('{')) {
         Some((text, field)) => (text, Some(field)),

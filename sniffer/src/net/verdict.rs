@@ -34,7 +34,7 @@ pub enum Verdict {
         sender: usize,
         /// First sequence number of the range.
         from: u32,
-        /// First sequence number behind the range; the range is shorter than 2^31.
+        /// First sequence number after the range; the range is shorter than 2^31.
         until: u32,
     },
 }

@@ -202,9 +202,9 @@ pub enum Progress {
     Search {
         /// Counted from the start of the data.
         bytes: usize,
-        /// The end to search for behind the consumed bytes. It must not be in the data yet.
+        /// The end to search for after the consumed bytes. It must not be in the data yet.
         end: End,
-        /// Number of bytes behind `bytes` after which the parser is called anyway.
+        /// The parser is called anyway when there are this many bytes after the consumed ones.
         most: usize,
     },
     /// The parser needs no more data of this connection, in either direction, so capture may stop to copy it.
@@ -232,8 +232,8 @@ pub enum End {
 }
 
 impl End {
-    /// Whether `data` contains it at or behind `from`. The bytes before `from` were already searched; the end may begin
-    /// among them.
+    /// Whether `data` contains this end at or after `from`. The bytes before `from` were already searched, but the end may
+    /// begin in them.
     pub fn is_in(self, data: &[u8], from: usize) -> bool {
         match self {
             Self::Line => data.get(from..).is_some_and(|rest| memchr::memchr(b'\n', rest).is_some()),

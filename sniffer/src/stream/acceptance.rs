@@ -227,7 +227,7 @@ impl End {
         }
     }
 
-    /// Whether a segment of this end is within the window of the other end, before or behind the next sequence number.
+    /// Whether a segment of this end is within the window of the other end, before or after the next sequence number.
     fn is_in_window(&mut self, segment: &Tcp<'_>, own: &mut Reassembler, peer: &Self, skipped_to: Option<u32>) -> bool {
         let reach = if self.syn.is_some() && peer.window == 0 { LEAST_REACH } else { peer.reach() };
         if !self.candidates.is_empty() {

@@ -22,12 +22,12 @@ const MOST_HAND_OVERS: u8 = 4;
 /// Minimum time between two keep-alives of one end. If more data follows a single byte sooner, the byte is data.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
-/// Minimum length in bytes of a range that a parser does not want, for a [`Verdict::Skip`] to be made: a verdict costs a
-/// write to a map of the kernel. A verdict takes effect after about 10 ms (the wait of a poll), in which a connection of
-/// 1 Gbit/s sends this many bytes.
+/// Minimum length in bytes of a range that the parser does not need, from which on capture is told to skip it
+/// ([`Verdict::Skip`]). Each verdict costs an update of an eBPF map, and takes effect after about 10 ms (the wait of a
+/// poll). In that time, a connection with 1 Gbit/s transfers about 1 MiB.
 const SHORTEST_SKIP: u64 = 1 << 20;
-/// Sequence numbers can be compared within half their range. If a longer range is unwanted, another verdict follows at
-/// the end of this one.
+/// Maximum length in bytes of a range to skip, because sequence numbers can be compared only within half their range. If
+/// the parser does not need a longer range, another verdict follows at the end of the first.
 const LONGEST_SKIP: u64 = (1 << 31) - 1;
 
 /// The direction from one end.
@@ -36,9 +36,9 @@ struct Half {
     order: Reassembler,
     pending: Pending,
     closed: bool,
-    /// Whether it was closed by a FIN.
+    /// Whether this direction was closed by a FIN.
     by_fin: bool,
-    /// The range of the last [`Verdict::Skip`] of this half: its first sequence number, and the one behind it.
+    /// The range of the last [`Verdict::Skip`] of this half: its first sequence number, and the one after its end.
     skip: Option<(u32, u32)>,
     /// The first segment if it has one byte, until it is known whether the byte is data or a keep-alive.
     alone: Option<Alone>,

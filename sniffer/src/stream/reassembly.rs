@@ -4,7 +4,7 @@
 //!
 //! An early segment is held until the missing bytes before it, the hole, arrive. A hole becomes a gap if it will not be
 //! filled:
-//! - the receiver has acknowledged bytes behind it, so the bytes were on the wire and the capture missed them;
+//! - the receiver has acknowledged bytes after it, so the bytes were on the wire and the capture missed them;
 //! - no more early segments can be held;
 //! - the time limit has passed and the receiver is not captured. A captured receiver that does not acknowledge the hole
 //!   still waits for the bytes, so this code waits too.
@@ -57,7 +57,7 @@ pub struct Reassembler {
     /// Held segments, ordered by sequence number, none of them before `next`.
     early: VecDeque<Early>,
     early_bytes: usize,
-    /// Since when the receiver has acknowledged bytes in or behind the first early segment.
+    /// Since when the receiver has acknowledged bytes in or after the first early segment.
     covered: Option<Timestamp>,
     /// The sequence number of the last FIN, which follows the last byte.
     end: Option<u32>,
@@ -140,7 +140,7 @@ impl Reassembler {
         }
     }
 
-    /// Takes a FIN at `seq`. Returns whether it is possible: not if bytes behind it were delivered.
+    /// Handles a FIN at `seq`. Returns false if the FIN is invalid, because bytes after it were already delivered.
     pub fn finish(&mut self, seq: u32) -> bool {
         let next = *self.next.get_or_insert(seq);
         let possible = ahead(seq, next) >= 0;
@@ -285,7 +285,7 @@ impl Reassembler {
         {
             self.early_bytes -= first.data.len();
             self.deliver(first.seq, &first.data, first.wire, first.time, out);
-            // The time limit of the next hole starts when the segment behind it arrived.
+            // The time limit of the next hole starts when the segment after it arrived.
             self.covered = None;
             if let Some(second) = self.early.front().map(|second| second.time) {
                 self.cover(second);
@@ -293,7 +293,7 @@ impl Reassembler {
         }
     }
 
-    /// Turns the first hole into a gap, and delivers the segments behind it.
+    /// Turns the first hole into a gap, and delivers the segments after it.
     fn skip_hole(&mut self, out: &mut dyn FnMut(Piece<'_>)) {
         if let (Some(first), Some(next)) = (self.early.front(), self.next) {
             let lost = first.seq.wrapping_sub(next);

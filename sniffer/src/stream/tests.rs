@@ -374,7 +374,7 @@ fn early_segments_are_delivered_before_the_end() {
     b.data(1, 11, b"late");
     assert_eq!((b.calls().len(), b.totals.early), (0, 1));
     b.segment(1, false, RST, 0, b"");
-    // The parser is made with the first data, which is behind the gap.
+    // The parser is made with the first data, which is after the gap.
     assert_eq!(b.calls(), ["http1 >late", "http1 >Reset", "http1 <Reset"]);
     assert_eq!((b.totals.gaps, b.totals.gap_bytes), (1, 10));
 }

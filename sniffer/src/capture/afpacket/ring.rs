@@ -16,7 +16,7 @@ const BLOCK_HEADER: usize = 48;
 const STATUS: usize = 8;
 const PACKETS: usize = 12;
 const FIRST: usize = 16;
-/// Size of `tpacket3_hdr` and the `sockaddr_ll` behind it.
+/// Size of `tpacket3_hdr` and the `sockaddr_ll` after it.
 const PACKET_HEADER: usize = 48 + 20;
 
 pub(super) struct Ring {
@@ -79,7 +79,7 @@ impl Block<'_> {
     fn bytes(&self) -> &[u8] {
         let at = self.ring.next * self.ring.block_size;
         // SAFETY: inside the mapping. While the status says that user space owns the block, the kernel does not write
-        // to it. The status word itself is not part of the slice, which begins at `PACKETS`, behind it.
+        // to it. The status word itself is not part of the slice, which begins at `PACKETS`, after it.
         unsafe { slice::from_raw_parts(self.ring.base.as_ptr().add(at + PACKETS), self.ring.block_size - PACKETS) }
     }
 

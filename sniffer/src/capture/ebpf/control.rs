@@ -1,4 +1,4 @@
-//! The control of eBPF capture: the loaded and attached programs, behind a lock that is not taken per packet.
+//! The control of eBPF capture: the loaded and attached programs, protected by a lock that is not taken per packet.
 
 use super::attach::Attachments;
 use crate::{

@@ -69,7 +69,7 @@ impl AttachPoint {
     }
 }
 
-/// The loaded object.
+/// The eBPF object, loaded into the kernel.
 pub(super) struct Loaded {
     ebpf: Ebpf,
     filter: Filters,

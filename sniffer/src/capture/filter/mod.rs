@@ -72,7 +72,7 @@ impl FilterSpec {
 
     fn text(&self, vlans: bool) -> String {
         if let Some(user_expression) = &self.user_expression {
-            // The exclusion comes first, because the keyword `vlan` in the user's expression shifts every offset behind
+            // The exclusion comes first, because the keyword `vlan` in the user's expression shifts every offset after
             // it.
             return conjunction(&self.exclusion(), user_expression);
         }

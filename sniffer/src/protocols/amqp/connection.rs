@@ -53,7 +53,7 @@ impl StreamParser for Connection {
     }
 
     fn on_gap(&mut self, dir: Direction, lost: u64, cx: &mut Context<'_>) -> Recovery {
-        // A gap inside a body only cuts the text behind it.
+        // A gap inside a body only cuts the text after it.
         if let Place::Body { channel, left } = &mut self.places[dir.index()]
             && *left >= lost
         {

@@ -62,7 +62,7 @@ pub struct Method {
     pub by: By,
     pub role: Role,
     pub args: &'static [Arg],
-    /// The arguments shown behind the name in `request`.
+    /// The arguments shown after the name in `request`.
     pub text: &'static [&'static str],
     /// Whether it is left out with `hide_connection_information`.
     pub hidden: bool,

@@ -106,7 +106,7 @@ pub fn seek(data: &[u8]) -> Sought {
     Sought::Nowhere(data.len())
 }
 
-/// A complete message directly behind its method frame.
+/// A complete message directly after its method frame.
 pub struct Content<'a> {
     /// The payload of its header frame.
     pub header: &'a [u8],

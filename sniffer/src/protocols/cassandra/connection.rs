@@ -216,7 +216,7 @@ impl Connection {
                     };
                     let envelope = Envelope { header, body, segmented: false, time: cx.time_at(at) };
                     if !self.envelope(&mut dir, envelope, cx) {
-                        // It is not a message; the next one may begin behind its first byte.
+                        // It is not a message; the next one may begin after its first byte.
                         at += 1;
                         if self.sides[dir.index()].pass_over(1) == Recovery::GiveUp {
                             return Progress::GiveUp;

@@ -120,7 +120,7 @@ struct Metadata<'a> {
 
 impl<'a> Metadata<'a> {
     /// `prepared` is the version if these are the bind markers of a statement. The second value is `Some` if the reader
-    /// is behind the metadata.
+    /// is after the metadata.
     fn read(prepared: Option<u8>, r: &mut Reader<'a>) -> Option<(Self, Option<()>)> {
         let (flags, col_count) = (r.i32()?, r.i32()?);
         let mut meta = Self { flags: MetadataFlags(flags), col_count, pkey_columns: None, paging_state: None, keyspace: None, table: None };

@@ -80,8 +80,8 @@ pub struct Rrsig<'a> {
     signature: &'a [u8],
 }
 
-/// The position of names that may be compressed: behind `fixed` bytes and `strings` strings with lengths there are
-/// `names` names.
+/// The position of the names in record data that may be compressed. First come `fixed` bytes, then `strings` strings with
+/// lengths, and then `names` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Compressed {
     fixed: u8,

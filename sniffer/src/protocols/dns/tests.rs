@@ -150,7 +150,7 @@ fn what_can_be_read_is_shown() {
     let whole = message(1, RESPONSE | 3, [&[&a(), &bad, &a()], &[&a()], &[&a(), &opt(0, &[])]]);
     let mut unreadable = whole.clone();
     let owner = unreadable.windows(2).rposition(|pair| pair == [0xc0, 12]).unwrap();
-    unreadable[owner + 1] = 0xff; // the owner of an additional record points behind the message
+    unreadable[owner + 1] = 0xff; // the owner of an additional record points past the end of the message
     let bare = &whole[..12];
     let decoded = "Response: Message's data could not be decoded as DNS";
     let incomplete = "Response: Message's data is incomplete";
@@ -174,7 +174,7 @@ fn what_can_be_read_is_shown() {
         assert_eq!(e[0]["destination"]["bytes"], octets.len() as u64 + u64::from(missing), "{what}");
         assert!(e[0]["error"]["message"].to_string().contains(note), "{what}: {}", e[0]["error"]);
         assert_eq!((&e[0]["resource"], e[0]["event"]["end"].is_null()), (&json!("example.com"), false), "{what}");
-        // Over TCP, behind a complete message, and alone.
+        // Over TCP, after a complete message, and alone.
         let mut h = Harness::new(&PROTOCOL, "{}");
         let over_tcp = h.client(&framed(&[query(1)])).server(&framed(&[answer(6), octets.to_vec(), answer(7)])).events();
         assert_eq!(over_tcp.len(), 3, "{what}");

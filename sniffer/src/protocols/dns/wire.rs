@@ -200,7 +200,7 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Parses a message, without the length field of TCP. Data behind the last record is ignored.
+    /// Parses a message, without the length field of TCP. Data after the last record is ignored.
     ///
     /// # Errors
     /// When the header is incomplete, or announces more questions than any message has.

@@ -18,12 +18,12 @@ pub struct Span {
 /// Why a body is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Keep {
-    /// It is not kept.
+    /// The body is not kept.
     #[default]
     No,
-    /// For the parameters of a form.
+    /// The body is a form, and its parameters are reported.
     Form,
-    /// For the document.
+    /// The body is part of the document.
     Send,
 }
 
@@ -40,7 +40,7 @@ pub enum Framing {
     UntilClose,
 }
 
-/// One message.
+/// An HTTP request or response.
 #[derive(Debug, Default)]
 pub struct Message {
     text: Vec<u8>,

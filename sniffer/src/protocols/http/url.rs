@@ -32,7 +32,7 @@ pub struct Target<'a> {
     pub authority: Option<&'a [u8]>,
     /// The path, escaped.
     pub path: &'a [u8],
-    /// The part behind the `?`.
+    /// The part after the `?`.
     pub query: &'a [u8],
 }
 
@@ -56,7 +56,7 @@ impl<'a> Target<'a> {
     }
 }
 
-/// The parts before and behind the first `at`.
+/// The parts before and after the first `at`.
 fn cut(text: &[u8], at: u8) -> (&[u8], Option<&[u8]>) {
     match memchr::memchr(at, text) {
         Some(n) => (&text[..n], Some(&text[n + 1..])),

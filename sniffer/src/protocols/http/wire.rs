@@ -172,7 +172,7 @@ fn unfold(lines: &[u8]) -> Vec<u8> {
     text
 }
 
-/// The end of the header section: behind the first empty line, searched from `from` on.
+/// The end of the header section: after the first empty line, searched from `from` on.
 pub fn terminator(data: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     while let Some(n) = memchr::memchr(b'\n', data.get(at..)?) {
@@ -331,7 +331,7 @@ pub fn is_http(data: &[u8]) -> Option<bool> {
 pub fn next(data: &[u8], from: usize, role: Role) -> usize {
     let mut at = from;
     if role == Role::Request {
-        // At the start of a segment, or behind a line.
+        // At the start of a segment, or after a line.
         while at < data.len() {
             if begins(&data[at..], role) != Some(false) {
                 return at;

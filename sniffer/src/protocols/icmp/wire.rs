@@ -17,7 +17,7 @@ pub struct Message {
     pub id: u16,
     /// The sequence number of a request or response.
     pub seq: u16,
-    /// Number of bytes behind the first eight.
+    /// Number of bytes after the first eight.
     pub length: usize,
 }
 

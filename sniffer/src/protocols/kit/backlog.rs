@@ -17,7 +17,7 @@ const SPARE: usize = 64;
 pub struct Limits {
     /// Maximum number of requests.
     pub items: usize,
-    /// Maximum number of bytes that they own on the heap ([`Held`]).
+    /// Maximum number of bytes that all requests together own on the heap ([`Held`]).
     pub bytes: usize,
     /// Longest wait in packet time, from [`Waits::since`] on. `Duration::MAX` means no timeout.
     pub timeout: Duration,
@@ -25,7 +25,7 @@ pub struct Limits {
 
 /// A pending request.
 pub trait Waits: Held {
-    /// The packet time at which it began to wait.
+    /// The packet time at which the request began to wait.
     fn since(&self) -> Timestamp;
 }
 
@@ -33,7 +33,7 @@ pub trait Waits: Held {
 /// item that grows while it waits is not refused, but the next one may be.
 #[derive(Debug)]
 pub struct Backlog<T> {
-    /// The oldest first.
+    /// The items, the oldest first.
     items: VecDeque<T>,
     /// Sum of `Held::held` of all items.
     bytes: usize,

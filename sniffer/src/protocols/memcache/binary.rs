@@ -27,7 +27,7 @@ pub struct Header {
     data_type: u8,
     /// The vbucket of a request, the status of a response.
     pub status: u16,
-    /// Length of everything behind the header.
+    /// Length of everything after the header.
     pub body: usize,
     opaque: u32,
     cas: u64,

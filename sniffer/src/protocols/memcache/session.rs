@@ -57,7 +57,7 @@ pub struct Side {
 struct Body {
     /// Number of remaining bytes.
     left: u64,
-    /// Number of bytes of the line end behind it.
+    /// Number of bytes of the line end after it.
     tail: u8,
     /// Number of bytes that are still to be kept.
     keep: usize,

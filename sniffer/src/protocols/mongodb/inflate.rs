@@ -16,7 +16,7 @@ const ZSTD_WINDOW: u32 = 23;
 pub struct Inner<'a> {
     /// The operation.
     pub op: i32,
-    /// The message behind its header.
+    /// The message after its header.
     pub data: Cow<'a, [u8]>,
     /// The message is longer than the part that is read.
     pub cut: bool,

@@ -69,7 +69,7 @@ fn sequence(out: &mut Vec<u8>, mut at: usize) {
     }
 }
 
-/// Ends the document at `at`, and those in it, behind the last complete element.
+/// Ends the document at `at`, and those in it, after the last complete element.
 fn document(out: &mut Vec<u8>, at: usize) {
     let (mut open, mut end) = (vec![at], at + 4);
     while let Some((kind, value)) = element(out, end) {

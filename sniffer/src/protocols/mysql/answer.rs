@@ -79,7 +79,7 @@ enum State {
     ColumnsEnd,
     /// Rows follow, and then the end.
     Rows,
-    /// Of a prepared statement: definitions of parameters and of columns follow, each list with an EOF packet behind
+    /// Of a prepared statement: definitions of parameters and of columns follow, each list with an EOF packet after
     /// it.
     Statement { params: u16, columns: u16, eof: bool },
     /// The description of a statement is complete unless an EOF packet follows.

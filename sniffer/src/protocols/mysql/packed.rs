@@ -103,7 +103,7 @@ impl Side {
                 out.get_mut(..n)?.copy_from_slice(data.get(..n)?);
                 (n, n)
             }
-            // Data behind the end of the compressed stream is ignored.
+            // Data after the end of the compressed stream is ignored.
             _ if most == 0 => (data.len(), 0),
             Decoder::Zlib(zlib) => {
                 let before = (zlib.total_in(), zlib.total_out());

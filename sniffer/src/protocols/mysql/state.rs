@@ -37,12 +37,12 @@ pub enum Position {
 }
 
 impl Position {
-    /// The state behind a packet: the next packet continues one of maximum length.
+    /// The state after a packet. A packet of maximum length is continued by the next one.
     pub fn after(header: Header) -> Self {
         if header.len == wire::FULL { Self::Continuation } else { Self::Packet }
     }
 
-    /// The state behind a packet of a file, which an empty packet ends.
+    /// The state after a packet of a file. An empty packet ends the file.
     pub fn after_file(header: Header) -> Self {
         if header.len > 0 { Self::File } else { Self::Packet }
     }

@@ -134,7 +134,7 @@ pub struct Signature {
 /// Parameters whose values were sent in advance: their positions, and the beginnings of the values.
 pub type Ahead = [(u16, Vec<u8>)];
 
-/// The parameters of an EXECUTE, from behind the statement's id. NULL is `TYPE_NULL`. `None` if they cannot be parsed.
+/// The parameters of an EXECUTE, starting after the statement's id. NULL is `TYPE_NULL`. `None` if they cannot be parsed.
 pub fn execute(payload: &[u8], signature: &mut Signature, ahead: &Ahead) -> Option<List> {
     let mut r = Reader::new(payload);
     let flags = r.u8()?;
@@ -172,7 +172,7 @@ pub fn execute(payload: &[u8], signature: &mut Signature, ahead: &Ahead) -> Opti
     Some(list)
 }
 
-/// The parameters of MariaDB's BULK_EXECUTE, of all rows, from behind the statement's id.
+/// The parameters of MariaDB's BULK_EXECUTE, of all rows, starting after the statement's id.
 pub fn bulk(payload: &[u8], signature: &mut Signature) -> Option<List> {
     if signature.count > MOST_PARAMS {
         return None;

@@ -20,7 +20,7 @@ pub mod caps {
     pub const PROTOCOL_41: u64 = 1 << 9;
     /// TLS follows.
     pub const SSL: u64 = 1 << 11;
-    /// No EOF packets behind column definitions and rows.
+    /// No EOF packets after column definitions and rows.
     pub const DEPRECATE_EOF: u64 = 1 << 24;
     /// A result may leave out its columns (MySQL).
     pub const OPTIONAL_METADATA: u64 = 1 << 25;

@@ -44,11 +44,12 @@ pub struct Stream {
 
 /// What to do with the rest of the data.
 enum Step {
-    /// It belongs to a record from this offset on, which may be behind the data.
+    /// The data up to this offset is read. The offset may be after the end of the data, which means that the following
+    /// bytes are not needed.
     Taken(u64),
     /// This number of further bytes is needed.
     More(usize),
-    /// It is not a record.
+    /// The data is not a record.
     Astray,
 }
 
@@ -56,7 +57,7 @@ enum Step {
 enum Found {
     /// A record begins at this offset.
     At(usize),
-    /// There is none in this number of bytes.
+    /// No record begins in this number of bytes.
     NotIn(usize),
     /// The search has taken too long.
     Never,

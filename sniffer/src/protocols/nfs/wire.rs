@@ -49,7 +49,7 @@ pub enum Wrapping {
     /// None.
     #[default]
     Plain,
-    /// Integrity: readable, behind a length and a sequence number.
+    /// Integrity: readable, after a length and a sequence number.
     Integrity,
     /// Privacy: encrypted.
     Privacy,

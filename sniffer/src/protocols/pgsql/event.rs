@@ -96,7 +96,7 @@ pub struct Columns {
     pub count: u16,
     /// Type and format of each; empty if results are not shown.
     types: Vec<(u32, bool)>,
-    /// Their names, as the first line of the text.
+    /// The column names, as the first line of the reported rows.
     header: Vec<u8>,
 }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// Maximum number of bytes of a statement that are kept; the server accepts a gigabyte.
 const LONGEST_QUERY: u64 = 1 << 20;
-/// Maximum number of bytes of a Bind that are buffered to read the formats of its results, which are behind its parameters.
+/// Maximum number of bytes of a Bind that are buffered to read the formats of its results, which are after its parameters.
 const LONGEST_BIND: u64 = 256 << 10;
 /// Maximum number of bytes of a name. Names of statements and portals are not limited to 63 bytes, but are short in practice.
 const LONGEST_NAME: u64 = 4 << 10;

@@ -16,7 +16,7 @@ pub type Parts = SmallVec<[(usize, usize); 1]>;
 /// other.
 pub fn split(text: &[u8]) -> Parts {
     let mut parts = Parts::new();
-    // Nearly always there is one statement, with or without a `;` behind it, which needs no lexing.
+    // Nearly always there is one statement, with or without a `;` after it, which needs no lexing.
     let one = memchr::memchr(b';', text).is_none_or(|first| text.get(first + 1..).is_none_or(|rest| rest.trim_ascii().is_empty()));
     if one {
         push(&mut parts, text, 0, memchr::memchr(b';', text).unwrap_or(text.len()));
@@ -63,7 +63,7 @@ struct Lexer<'a> {
 }
 
 impl Lexer<'_> {
-    /// Moves behind the next `;` that ends a statement; returns its position (or the end of the text), and whether
+    /// Moves past the next `;` that ends a statement; returns its position (or the end of the text), and whether
     /// there was more than comments before it.
     fn statement(&mut self, last: bool) -> (usize, bool) {
         let (mut words, mut depth, mut body, mut begin) = (false, 0u32, 0u32, false);

@@ -27,7 +27,7 @@ pub struct Frame {
 pub const HEAD: usize = 5;
 
 impl Frame {
-    /// Length of the part behind the header.
+    /// Length of the part after the header.
     pub fn body(self) -> u64 {
         self.length - HEAD as u64
     }

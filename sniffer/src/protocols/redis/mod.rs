@@ -145,7 +145,8 @@ impl StreamParser for Connection {
     }
 }
 
-/// What is left behind `at` is the beginning of a line, if it is anything: strings are taken as they come.
+/// Waits for the end of the line that begins at `at`. Only a line can be incomplete there, because the bytes of a string
+/// are consumed as they arrive.
 fn wait(at: usize) -> Progress {
     Progress::Search { bytes: at, end: End::Line, most: wire::LONGEST_LINE + 1 }
 }

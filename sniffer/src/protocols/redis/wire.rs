@@ -84,7 +84,7 @@ struct Level {
 struct Bulk {
     /// Number of remaining bytes of the string.
     left: u64,
-    /// Number of bytes of the line end behind it.
+    /// Number of bytes of the line end after it.
     tail: u8,
     /// Number of bytes at its beginning that are not text (`txt:` of a verbatim string).
     prefix: u8,
@@ -290,7 +290,7 @@ impl Reader {
     }
 }
 
-/// The number behind a type byte; `Some(None)` is the null form, -1.
+/// The number after a type byte; `Some(None)` is the null form, -1.
 fn length(text: &[u8]) -> Option<Option<u64>> {
     match text {
         b"-1" => Some(None),

@@ -17,12 +17,12 @@ pub enum Start<'a> {
         method: &'a [u8],
         /// As sent.
         uri: &'a [u8],
-        /// The part behind `SIP/`.
+        /// The part after `SIP/`.
         version: &'a [u8],
     },
     /// `SIP/2.0 200 OK`
     Response {
-        /// The part behind `SIP/`.
+        /// The part after `SIP/`.
         version: &'a [u8],
         /// Three digits.
         code: u16,
@@ -54,7 +54,7 @@ pub fn head_end(data: &[u8]) -> Option<usize> {
 pub struct Headers<'a>(Vec<(&'a [u8], &'a [u8])>);
 
 impl<'a> Headers<'a> {
-    /// Parses the lines behind the start line. Lines that are not headers are left out.
+    /// Parses the lines after the start line. Lines that are not headers are left out.
     pub fn parse(lines: &'a [u8]) -> Self {
         let line = |line: &'a [u8]| {
             let colon = memchr::memchr(b':', line)?;
@@ -145,7 +145,7 @@ pub struct Uri<'a> {
     pub host: &'a [u8],
     /// The port; 0 if absent.
     pub port: u16,
-    /// The parameters behind the host, without the first `;`.
+    /// The parameters after the host, without the first `;`.
     pub parameters: &'a [u8],
 }
 

@@ -99,7 +99,7 @@ impl Idl {
     }
 }
 
-/// Parses `1: required string name = "x", …)`, behind the parenthesis.
+/// Parses `1: required string name = "x", …)`, after the parenthesis.
 fn fields(tokens: &mut Tokens<'_>) -> Result<Vec<(i16, String)>, String> {
     let (mut fields, mut implicit) = (Vec::new(), 0i16);
     loop {

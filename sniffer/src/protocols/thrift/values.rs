@@ -145,7 +145,7 @@ impl Values {
         Ok(())
     }
 
-    /// Reads a value, or the beginning of one that has elements. Returns how many bytes behind the data belong to it.
+    /// Reads a value, or the beginning of one that has elements. Returns how many bytes after the data belong to it.
     fn value(&mut self, of: Type, r: &mut Reader<'_>) -> Result<u64, Not> {
         let compact = self.encoding == Encoding::Compact;
         let mut beyond = 0;

@@ -80,6 +80,6 @@ pub fn run(data: &[u8]) {
     }
     let dropped = order.flush(&mut |piece| model.take(&piece));
     assert_eq!((order.held(), order.deadline()), (0, None), "something is held after the end");
-    // Segments behind a hole that the receiver did not acknowledge are dropped.
+    // Segments after a hole that the receiver did not acknowledge are dropped.
     assert_eq!(model.at == model.end, dropped == 0, "the end: {} of {}, {dropped} segments dropped", model.at, model.end);
 }

@@ -137,7 +137,7 @@ pub enum Test {
     Set = BPF_JSET as u8,
 }
 
-/// A decoded instruction. Jump targets are absolute indices and lie behind the instruction.
+/// A decoded instruction. Jump targets are absolute indices and lie after the instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Op {

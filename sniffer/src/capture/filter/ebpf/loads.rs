@@ -16,9 +16,9 @@ const SAVED: i16 = -88;
 
 /// Largest offset that is read: the verifier tracks packet pointers up to this, and no frame is longer.
 const MAX_OFFSET: u32 = 0xffff;
-/// Offset in the frame at which the tag in the metadata is read: behind the two MAC addresses.
+/// Offset in the frame at which the tag in the metadata is read: after the two MAC addresses.
 const TAG_START: u32 = 12;
-/// Offset of the first byte behind the tag.
+/// Offset of the first byte after the tag.
 const TAG_END: u32 = 16;
 const TAG_LEN: u32 = TAG_END - TAG_START;
 
@@ -82,7 +82,7 @@ impl Compiler<'_> {
             self.load_tag(R1, TAG_LEN - inside, inside);
             self.asm.alu32(BPF_OR, A, RightOperand::Reg(R1));
         } else {
-            // The load begins in the tag and ends behind it.
+            // The load begins in the tag and ends after it.
             let (inside, behind) = (TAG_END - offset, end - TAG_END);
             self.load_bytes_ending_at(form, pc, TAG_START + behind, behind, bound);
             self.load_tag(R1, 0, inside);
@@ -127,7 +127,7 @@ impl Compiler<'_> {
             self.load_packet_at_r2(form, pc, size);
             return true;
         }
-        // The offset is known only at run time, and so is whether it lies before, in or behind the tag.
+        // The offset is known only at run time, and so is whether it lies before, in or after the tag.
         let (behind, before, done) = (self.new_local(), self.new_local(), self.new_local());
         self.asm.jump_if(Comparison::GreaterOrEqual, R2, RightOperand::Constant(TAG_END as i32), behind);
         self.asm.jump_if(Comparison::LessOrEqual, R2, RightOperand::Constant(TAG_START as i32 - size as i32), before);
@@ -138,7 +138,7 @@ impl Compiler<'_> {
         self.asm.jump(Label::NoMatch);
         for (at, label) in cases {
             self.asm.place(label);
-            // A bound proved on one of these branches does not hold behind them, so each gets its own copy.
+            // A bound proved on one of these branches does not hold after them, so each gets its own copy.
             self.load_at(form, pc, A, at, size, &mut bound.clone());
             self.asm.jump(done);
         }

@@ -33,9 +33,9 @@ enum State {
     Length(u64),
     /// The size of a chunk.
     Chunk,
-    /// This number of bytes of a chunk, including the line end behind it.
+    /// This number of bytes of a chunk, including the line end after it.
     Data(u64),
-    /// The trailer lines behind the last chunk.
+    /// The trailer lines after the last chunk.
     Trailer,
     /// A body that ends with the connection.
     UntilClose,
