@@ -41,9 +41,9 @@ pub struct Worker {
 /// How long a worker may take once it is told to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// For processing the packets in the capture buffer. Those left then are counted.
+    /// Time for processing the packets in the capture buffer. Packets that are left after that are only counted.
     pub read_out: Duration,
-    /// For everything until the flows are reported, the read-out included. Flows that are left then are counted.
+    /// Time until all flows are reported, including `read_out`. Flows that are left after that are only counted.
     pub publish: Duration,
 }
 
@@ -68,8 +68,8 @@ impl Worker {
         Self { source, control, engine, settings, version: 0, live, limits, unread: 0 }
     }
 
-    /// Runs until the source ends or `stop` is set, reads out the capture buffer of a device, then finishes the engine. Calls `report` about
-    /// once a second and at the end.
+    /// Runs until the source ends or `stop` is set, reads out the capture buffer of a device, then finishes the engine. Calls `report`
+    /// about once a second and at the end.
     ///
     /// # Errors
     /// The error of the source. The packets before it have been processed.
@@ -210,8 +210,8 @@ mod tests {
         Arc::new(Settings::new(vec![configured], Arc::new(Publishing::bare())))
     }
 
-    /// Runs a worker on a file. Returns its result and the reported totals of `tcp.connections`, and 1000 and the unread packets where there are
-    /// any.
+    /// Runs a worker on a file. Returns its result and the reported totals of `tcp.connections`, and 1000 and the unread packets where
+    /// there are any.
     fn run(steps: Vec<Step>, in_force: Arc<InForce>, control: Arc<Recording>, stop: &AtomicBool) -> (io::Result<()>, Vec<u64>) {
         run_for(None, steps, in_force, control, stop)
     }

@@ -51,7 +51,7 @@ mod tests {
         assert_eq!(assign(&[a.clone(), entry("dns", "{}"), b.clone()]), [1, 2, 3]);
         // The order does not matter, nor what was removed.
         assert_eq!(assign(&[b.clone(), a.clone()]), [3, 1]);
-        // An entry that changed keeps the id that nobody else has.
+        // An entry whose settings changed gets the id of its protocol that no unchanged entry has.
         assert_eq!(assign(&[entry("http", "{ports: [81]}"), b.clone()]), [1, 3]);
         // A new entry gets a free id of its protocol, never one of another protocol.
         assert_eq!(assign(std::slice::from_ref(&b)), [3]);

@@ -39,13 +39,13 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// How long the program may take for its end beyond `shutdown_timeout`. Together with [`LEAVING`] it is less than a second.
+/// How much longer than `shutdown_timeout` the program may take to end. The sum of this and [`LEAVING`] is less than a second.
 const GRACE: Duration = Duration::from_millis(750);
-/// After the time for the end is over: for workers that were publishing at that moment, to see that they no longer can.
+/// How long the program waits, after the time to end is over, for workers that were publishing at that moment to notice it.
 const LEAVING: Duration = Duration::from_millis(100);
-/// How long a worker reports what is open at the end, beyond `shutdown_timeout`. It may see the signal a tenth of a second late.
+/// How much longer than `shutdown_timeout` a worker may report open transactions and flows at the end. It may notice the signal 0.1 s late.
 const PUBLISH: Duration = Duration::from_millis(600);
-/// How long packets in capture buffers are processed at the end, beyond half of `shutdown_timeout`.
+/// How much longer than half of `shutdown_timeout` packets in the capture buffers are processed at the end.
 const READ_OUT: Duration = Duration::from_millis(300);
 /// How often the counters of workers, queue and output are collected, and how often it is checked whether a report is due.
 const HEARTBEAT: Duration = Duration::from_millis(500);

@@ -1,5 +1,5 @@
-//! `watch`: shows live transactions without a configuration file: all protocols on their default ports, on all interfaces unless one is named. One
-//! line for each transaction on the terminal, and a status line below them.
+//! `watch`: shows live transactions without a configuration file: all protocols on their default ports, on all interfaces unless one is
+//! named. One line for each transaction on the terminal, and a status line below them.
 
 use super::{
     Error,
@@ -62,7 +62,7 @@ pub fn watch(flags: &WatchFlags) -> Result<bool, Error> {
     }
 }
 
-/// Lines on standard output. `before` is printed before each run of them.
+/// Starts the thread that prints lines to standard output. `before` is printed in front of each block of lines.
 fn view(screen: &Arc<Screen>, color: bool, before: &'static str) -> io::Result<View> {
     let (over, ended) = oneshot::channel();
     let printing = screen.clone();

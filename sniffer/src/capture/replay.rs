@@ -31,7 +31,7 @@ impl Looped {
     /// Reads the source that `open` returns `loops` times; 0 means forever.
     ///
     /// # Errors
-    /// Those of `open`.
+    /// The errors of `open`.
     pub fn new(mut open: Opener, loops: u64) -> Result<Self, Error> {
         let current = open()?;
         Ok(Self { open, current, left: loops.checked_sub(1), had_frames: false })

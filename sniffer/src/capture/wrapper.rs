@@ -12,7 +12,7 @@ pub trait Wrapper: Send {
     /// See [`Source::poll`].
     ///
     /// # Errors
-    /// Those of [`Source::poll`].
+    /// The errors of [`Source::poll`].
     fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(Frame<'_>)) -> io::Result<Polled>;
 }
 

@@ -10,7 +10,7 @@ use std::fmt;
 /// A protocol that can be configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnownProtocol {
-    /// Its `type`.
+    /// The value of `type` that selects the protocol.
     pub name: &'static str,
     /// Two enabled entries are an error: the protocol has no ports that could tell them apart.
     pub once: bool,
@@ -37,7 +37,7 @@ pub struct ProtocolConfig {
     pub fields_under_root: bool,
     /// Keep fields that are null.
     pub keep_null: bool,
-    /// Its own processors, a list or null.
+    /// The processors of this protocol, a list or null.
     pub processors: Node,
     /// The entry with all options.
     pub node: Node,

@@ -32,13 +32,13 @@ pub struct ClaimedPorts {
 /// A configured protocol. Each worker opens its own plugin of it, because plugins have state.
 #[derive(Clone)]
 pub struct Configured {
-    /// Its id, which stays the same when the configuration is read again.
+    /// The publisher id, which stays the same when the configuration is read again.
     pub id: PublisherId,
     /// The protocol.
     pub protocol: &'static Protocol,
-    /// Its options.
+    /// The options of the protocol.
     pub options: Node,
-    /// Its ports.
+    /// The ports that the protocol claims.
     pub claimed: ClaimedPorts,
 }
 
@@ -58,7 +58,7 @@ pub struct Settings {
     pub track_vlans: bool,
     /// Addresses of the outputs: traffic between this host and them is counted but not reported.
     pub own: Vec<SocketAddr>,
-    /// This host's addresses, to recognise connections to our own outputs.
+    /// The addresses of this host, to recognise connections of this program to its outputs.
     pub local: Vec<IpAddr>,
     protocols: Vec<Configured>,
     tcp: PortMap,

@@ -123,7 +123,7 @@ impl Constants {
     /// Serializes the constants to JSON text.
     ///
     /// # Errors
-    /// Those of the JSON writer; none is known to happen.
+    /// Errors of the JSON writer; none is known to happen.
     pub fn prepare(&self) -> Result<Prepared, serde_json::Error> {
         prepare(&self.0)
     }

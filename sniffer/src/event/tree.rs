@@ -17,7 +17,7 @@ pub enum Known<'a> {
     Value(Cow<'a, Value>),
     /// The field does not exist.
     Absent,
-    /// It depends on the event.
+    /// The value depends on the event.
     Unknown,
 }
 

@@ -30,7 +30,7 @@ pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
     Ok(shared(AddFields(nest_under(target.as_deref().unwrap_or("fields"), fields))))
 }
 
-/// `fields` below the dotted name `target`, or at the top level if it is empty.
+/// Puts `fields` into an object with the dotted name `target`. If `target` is empty, `fields` stay at the top level.
 pub(crate) fn nest_under(target: &str, fields: Object) -> Object {
     if target.is_empty() {
         return fields;

@@ -264,7 +264,7 @@ impl Progress {
 pub enum Recovery {
     /// The parser continues with the next data.
     Resume,
-    /// It cannot continue; the connection is not analysed further.
+    /// The parser cannot continue. The connection is not analysed further.
     GiveUp,
 }
 

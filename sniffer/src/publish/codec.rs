@@ -23,11 +23,12 @@ pub enum Encoded {
     Dropped,
     /// The event cannot be serialized to JSON.
     Failed,
-    /// It would be longer than the buffer may become.
+    /// The document would be longer than the buffer may become.
     TooLarge,
 }
 
-/// A buffer for a document. Writing fails when the document becomes longer than it may: text of control characters is six times as long in JSON.
+/// A buffer for a document. Writing fails when the document becomes longer than it may: text of control characters is six times as long in
+/// JSON.
 pub struct Bounded<'a> {
     buffer: &'a mut Vec<u8>,
     most: usize,

@@ -50,7 +50,7 @@ pub struct Publisher {
     pub fields: [&'static [Field]; 2],
     /// How an observer's summary of a transaction is made.
     pub summary: Summary,
-    /// Its section of the configuration: `index`, `pipeline`, `fields`, `fields_under_root`, `tags`, `processors`,
+    /// The publisher's section of the configuration: `index`, `pipeline`, `fields`, `fields_under_root`, `tags`, `processors`,
     /// `keep_null`.
     pub settings: Node,
 }

@@ -41,7 +41,7 @@ struct List {
     bytes: usize,
 }
 
-/// See the module.
+/// See the module documentation.
 pub(super) struct Order {
     /// One per table index; `None` if the index is in no list.
     links: Vec<Option<Link>>,

@@ -13,7 +13,7 @@ const MOST_LOOKED_AT: usize = 4096;
 /// doubled, so that a connection in tiny segments costs no more than others.
 const MOST_ASKED: usize = 64 << 10;
 
-/// See the module.
+/// See the module documentation.
 pub struct Prober {
     candidates: Vec<&'static Protocol>,
     /// For each direction, the number of bytes passed to the candidates, see [`MOST_ASKED`].

@@ -270,7 +270,7 @@ impl Reassembler {
         true
     }
 
-    /// Moves `next`. If a FIN was noted before that position, it was not a real one.
+    /// Sets the next expected sequence number. A FIN that was noted at a lower sequence number is invalid and forgotten.
     fn advance(&mut self, next: u32) {
         (self.next, self.delivered) = (Some(next), true);
         if self.end.is_some_and(|end| ahead(next, end) > 0) {

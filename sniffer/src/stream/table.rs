@@ -30,7 +30,7 @@ const MOST_CONNECTIONS: usize = 100_000;
 const IDLE: Duration = Duration::from_secs(60);
 /// The same for a connection whose parser has state: database sessions can pause for long.
 const LONG_IDLE: Duration = Duration::from_secs(3600);
-/// At most this fraction (one in so many) of all connections and of all bytes may belong to idle connections that are
+/// At most one in this number of all connections, and the same fraction of all bytes, may belong to idle connections that are
 /// kept because their parser has state.
 const REMEMBERED: usize = 4;
 /// Maximum number of ended connections that stay in the table, so that late retransmissions do not open new ones.

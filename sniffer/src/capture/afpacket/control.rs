@@ -51,7 +51,7 @@ impl AfPacketControl {
     /// Opens `workers` sockets on `device` with the newest filter. See [`super::open`].
     ///
     /// # Errors
-    /// Those of [`super::open`], with the device's name.
+    /// The errors of [`super::open`], with the device's name.
     pub fn open(&self, device: &Device, workers: usize, group: Option<u16>) -> Result<(Vec<AfPacket>, Option<u16>), Error> {
         let mut state = self.lock();
         let filter = Arc::new(SocketFilter::new(&state.filters, device, self.interface.snaplen)?);

@@ -38,7 +38,7 @@ enum Reply {
     Never,
 }
 
-/// Makes the response to a request. The number is that of a bulk request, counted from 0. `None`: what an Elasticsearch without anything set up answers.
+/// Makes the response to a request. The number is that of a bulk request, counted from 0. `None` means the response of a new Elasticsearch.
 type Answering = dyn Fn(&Asked, Option<usize>) -> Option<Reply> + Send + Sync;
 
 /// An HTTP server with prescribed responses. The function that makes them also gets the number of the bulk request, counted from 0.

@@ -31,7 +31,7 @@ enum Place {
     Lost,
 }
 
-/// See the module.
+/// See the module documentation.
 pub struct Connection {
     amqp: Arc<Amqp>,
     places: [Place; 2],

@@ -32,7 +32,7 @@ pub struct Request<'a> {
     pub dir: Direction,
     pub channel: u16,
     pub args: Cow<'a, [u8]>,
-    /// Time of its first byte.
+    /// Packet time of the request's first byte.
     pub time: Timestamp,
     /// Whether data was lost since then, by direction.
     pub gaps: [bool; 2],

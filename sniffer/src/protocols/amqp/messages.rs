@@ -58,14 +58,14 @@ impl Held for Coming {
 
 /// The state of a message at the end of a frame.
 pub enum Stand {
-    /// There is none, or it is incomplete.
+    /// There is no message, or it is incomplete.
     Open,
     Whole(Box<Coming>),
-    /// Its frames are inconsistent.
+    /// The frames of the message are inconsistent.
     Broken,
 }
 
-/// See the module.
+/// See the module documentation.
 #[derive(Default)]
 pub struct Messages {
     coming: Vec<Coming>,

@@ -23,7 +23,7 @@ use methods::{By, Method};
 use serde::Deserialize;
 use wire::{Frame, Kind};
 
-/// See the module.
+/// See the module documentation.
 pub const PROTOCOL: Protocol = Protocol {
     name: "amqp",
     ports: &[5672],

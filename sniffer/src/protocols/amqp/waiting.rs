@@ -15,9 +15,9 @@ const MOST: usize = 1024;
 /// Bytes of their arguments.
 const MOST_HELD: usize = 4 << 20;
 
-/// See the module.
+/// See the module documentation.
 pub struct Waiting {
-    /// Of all channels and both directions.
+    /// The waiting methods of all channels and both directions.
     pub requests: Backlog<Request<'static>>,
 }
 

@@ -80,7 +80,7 @@ pub enum Sought {
     At(usize),
     /// A method frame may begin at this offset; this number of further bytes is needed to decide.
     Perhaps(usize, usize),
-    /// There is none before this offset.
+    /// No frame begins before this offset.
     Nowhere(usize),
 }
 

@@ -30,12 +30,12 @@ pub const MOST_HELD: usize = 4 << 20;
 /// Capacity in bytes of the decompression buffers that is kept between messages.
 const KEPT_ROOM: usize = 256 << 10;
 
-/// See the module.
+/// See the module documentation.
 pub struct Connection {
     plugin: Arc<Cassandra>,
-    /// By direction.
+    /// The two directions of the connection.
     sides: [Side; 2],
-    /// By stream id.
+    /// The waiting requests, by stream id.
     waiting: Matcher<u16, Request>,
     /// The compression requested by the STARTUP; `None` if it was not captured.
     compression: Option<Option<Compression>>,
@@ -55,9 +55,9 @@ struct Envelope<'a> {
     header: Header,
     /// May be incomplete.
     body: &'a [u8],
-    /// It was in a segment, so its body is not compressed separately.
+    /// The envelope was in a segment, so its body is not compressed separately.
     segmented: bool,
-    /// Time of its first byte.
+    /// Packet time of the envelope's first byte.
     time: Timestamp,
 }
 

@@ -18,7 +18,7 @@ pub struct Request {
     pub header: Header,
     /// The text of a QUERY.
     pub query: Option<Box<[u8]>>,
-    /// Time of its first byte.
+    /// Packet time of the request's first byte.
     pub time: Timestamp,
 }
 

@@ -28,7 +28,7 @@ use side::{Side, Unit};
 use std::time::Duration;
 use wire::{Compression, Op};
 
-/// See the module.
+/// See the module documentation.
 pub const PROTOCOL: Protocol = Protocol {
     name: "cassandra",
     ports: &[9042],

@@ -42,7 +42,7 @@ enum Form {
     Segments { lz4: bool },
 }
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug, Default)]
 pub struct Side {
     form: Form,

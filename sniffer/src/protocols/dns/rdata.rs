@@ -200,7 +200,7 @@ impl<'a> Rdata<'a> {
     /// Passes the extra keys of a record to `each`; text keys in alphabetical order.
     ///
     /// # Errors
-    /// Those of `each`.
+    /// The errors of `each`.
     pub fn extras<E>(&self, each: &mut dyn FnMut(&'static str, Extra<'_>) -> Result<(), E>) -> Result<(), E> {
         use Extra::{Number, Text};
         match *self {

@@ -32,11 +32,11 @@ pub enum Keep {
 pub enum Framing {
     /// There is no body.
     None,
-    /// After this number of bytes.
+    /// The body has this number of bytes.
     Length(u64),
-    /// By an empty chunk.
+    /// The body ends with an empty chunk.
     Chunked,
-    /// By the end of the connection.
+    /// The body ends with the connection.
     UntilClose,
 }
 

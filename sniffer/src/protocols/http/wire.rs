@@ -73,11 +73,11 @@ pub struct Head<'a, 'h> {
 /// Result of parsing a header section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parsed<T> {
-    /// It is complete.
+    /// The header section is complete.
     Complete(T),
-    /// It may be the beginning of one.
+    /// The data may be the beginning of a header section.
     Partial,
-    /// It is not one.
+    /// The data is not a header section.
     Invalid,
 }
 

@@ -57,9 +57,9 @@ pub struct Span(pub usize, pub usize);
 /// A request or response. `None` means that the message does not have the field.
 #[derive(Debug, Default)]
 pub struct Message {
-    /// Time of its first byte.
+    /// Packet time of the message's first byte.
     pub time: Timestamp,
-    /// Its length on the wire.
+    /// Length of the message on the wire in bytes.
     pub size: u64,
     pub binary: bool,
     /// The responses that the request can have.

@@ -16,7 +16,7 @@ use crate::protocols::{
 
 /// Maximum number of waiting requests of one conversation.
 const MOST_PENDING: usize = 8192;
-/// Maximum number of bytes that they hold.
+/// Maximum number of bytes that the waiting requests of one conversation hold.
 const MOST_HELD: usize = 8 << 20;
 
 const MISSING: &str = "Missing response for non-quiet request";

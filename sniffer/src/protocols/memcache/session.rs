@@ -21,7 +21,7 @@ use std::sync::Arc;
 /// Longest line in bytes; a `get` of a thousand long keys fits. memcached's own limit is lower.
 const LONGEST_LINE: usize = 256 << 10;
 
-/// See the module.
+/// See the module documentation.
 pub struct Session {
     pub(super) plugin: Arc<Memcache>,
     /// Whether notes are reported; not over UDP.

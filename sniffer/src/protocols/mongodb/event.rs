@@ -18,11 +18,11 @@ const MOST_ERROR: usize = 16 << 10;
 
 /// A reply.
 pub struct Reply<'a> {
-    /// Time of its first byte.
+    /// Packet time of the reply's first byte.
     pub time: Timestamp,
-    /// Its length on the wire.
+    /// Length of the reply on the wire in bytes.
     pub bytes: u64,
-    /// Its contents; `None` if they cannot be parsed.
+    /// The contents of the reply; `None` if they cannot be parsed.
     pub message: Option<Message<'a>>,
     /// Whether only a part of it was read.
     pub cut: bool,

@@ -31,7 +31,7 @@ use std::{
 };
 use wire::{HEADER, Header, Message, flag, op};
 
-/// See the module.
+/// See the module documentation.
 pub const PROTOCOL: Protocol = Protocol {
     name: "mongodb",
     ports: &[27017],

@@ -23,14 +23,14 @@ const SECRETS: &[&str] = &["payload", "pwd", "speculativeAuthenticate"];
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Span(usize, usize);
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug, Default)]
 pub struct Request {
     /// The id to which its reply refers.
     pub id: i32,
-    /// Time of its first byte.
+    /// Packet time of the request's first byte.
     pub time: Timestamp,
-    /// Its length on the wire.
+    /// Length of the request on the wire in bytes.
     pub bytes: u64,
     /// Whether the server sends no reply.
     pub alone: bool,

@@ -93,7 +93,7 @@ enum State {
 pub enum Verdict {
     /// Another packet follows.
     Going,
-    /// This was the last packet.
+    /// The packet was the last one of the response.
     Finished,
     /// The server requests a file.
     File,
@@ -109,7 +109,7 @@ pub struct Answer {
     pub seq: Option<u8>,
     /// Length of all packets in bytes.
     pub bytes: u64,
-    /// Time of its first byte.
+    /// Packet time of the response's first byte.
     pub start: Timestamp,
     /// Affected rows of all results.
     pub affected: u64,

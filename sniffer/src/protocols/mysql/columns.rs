@@ -11,7 +11,7 @@ pub const LONGEST_TABLES: usize = 4 << 10;
 /// The columns of a result.
 #[derive(Clone, Debug, Default)]
 pub struct Columns {
-    /// Their names as one line.
+    /// The names of the columns as one line.
     pub names: Vec<u8>,
     /// `db.table`, each once.
     pub tables: Vec<u8>,

@@ -58,11 +58,11 @@ pub struct Command {
     pub id: u32,
     /// Whether it is MariaDB's BULK_EXECUTE.
     pub bulk: bool,
-    /// Its length on the wire.
+    /// Length of the command on the wire in bytes.
     pub bytes: u64,
-    /// Time of its first byte.
+    /// Packet time of the command's first byte.
     pub time: Timestamp,
-    /// The number of its last packet.
+    /// The sequence number of the command's last packet.
     pub seq: u8,
     /// Whether the command's time-out has passed. The command stays in the queue only to keep the order of responses.
     pub late: bool,
@@ -87,7 +87,7 @@ impl Command {
         }
     }
 
-    /// Notes the number of its last packet.
+    /// Notes the sequence number of the command's last packet.
     pub fn following(self, seq: u8) -> Self {
         Self { seq, ..self }
     }

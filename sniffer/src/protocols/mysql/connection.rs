@@ -54,7 +54,7 @@ impl When {
     }
 }
 
-/// See the module.
+/// See the module documentation.
 pub struct Connection {
     pub(super) plugin: Arc<Mysql>,
     pub(super) phase: Phase,
@@ -64,7 +64,7 @@ pub struct Connection {
     /// The response to the first of them.
     pub(super) answer: Answer,
     pub(super) statements: Statements,
-    /// By direction.
+    /// What the next packet of each direction is.
     pub(super) position: [Position; 2],
     pub(super) doubt: Doubt,
     /// The search for the next command.

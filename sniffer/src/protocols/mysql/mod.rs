@@ -34,7 +34,7 @@ use serde::Deserialize;
 use std::time::Duration;
 use wire::Header;
 
-/// See the module.
+/// See the module documentation.
 pub const PROTOCOL: Protocol = Protocol {
     name: "mysql",
     ports: &[3306, 3307],

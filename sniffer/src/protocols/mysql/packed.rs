@@ -41,7 +41,7 @@ pub struct Side {
     size: u32,
     /// Decompressed bytes that were not consumed.
     pub kept: Vec<u8>,
-    /// Time of their first byte.
+    /// Packet time of the first byte of `kept`.
     pub since: Timestamp,
     /// Number of further decompressed bytes that are skipped.
     pub skip: u64,

@@ -125,7 +125,7 @@ impl Held for List {
 /// What is known about a statement's parameters.
 #[derive(Clone, Debug, Default)]
 pub struct Signature {
-    /// Their number.
+    /// Number of parameters.
     pub count: usize,
     /// Types, and whether they are unsigned, from the last EXECUTE that contained them.
     pub types: Vec<(u8, bool)>,

@@ -221,7 +221,7 @@ pub struct Column<'a> {
     pub table: &'a [u8],
     /// The column's name in the query.
     pub name: &'a [u8],
-    /// Its type.
+    /// The column's type.
     pub kind: u8,
     /// Whether its numbers are unsigned.
     pub unsigned: bool,

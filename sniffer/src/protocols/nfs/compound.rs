@@ -46,11 +46,11 @@ fn main_operation(r: &mut Reader<'_>, count: u32, whole: bool) -> Option<&'stati
 }
 
 enum Arguments {
-    /// They were skipped.
+    /// The arguments were skipped.
     Skipped,
     /// Not skipped, because this is the main operation.
     Main,
-    /// They are incomplete.
+    /// The arguments are incomplete.
     Cut,
 }
 

@@ -16,7 +16,7 @@ use serde::{Serialize, Serializer};
 #[derive(Debug)]
 pub struct Asked {
     pub call: Call,
-    /// Time of its first byte.
+    /// Packet time of the call's first byte.
     pub time: Timestamp,
     /// Length in bytes, without record marks.
     pub bytes: u64,

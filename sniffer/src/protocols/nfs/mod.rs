@@ -26,7 +26,7 @@ use std::{hash::Hash, net::SocketAddr, time::Duration};
 use stream::Stream;
 use wire::{Call, Message};
 
-/// See the module.
+/// See the module documentation.
 pub const PROTOCOL: Protocol = Protocol {
     name: "nfs",
     ports: &[2049],

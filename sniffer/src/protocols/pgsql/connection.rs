@@ -38,9 +38,9 @@ const MOST_PORTALS: (usize, usize) = (100, 1 << 20);
 /// A message of the client to which the server responds.
 #[derive(Debug)]
 pub struct Step {
-    /// Time of its first byte.
+    /// Packet time of the first byte of the message.
     pub start: Timestamp,
-    /// Its length.
+    /// Length of the message in bytes.
     pub bytes: u64,
     /// What it requests.
     pub what: What,
@@ -121,7 +121,7 @@ pub struct Unit {
     pub about: Option<Prepared>,
 }
 
-/// See the module.
+/// See the module documentation.
 pub struct Connection {
     pub(super) plugin: Arc<Pgsql>,
     /// Whether the next byte of a direction is the first of a message.

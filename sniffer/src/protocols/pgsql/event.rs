@@ -92,9 +92,9 @@ pub enum Formats {
 /// What is known about the columns of a result.
 #[derive(Debug, Default)]
 pub struct Columns {
-    /// Their number.
+    /// Number of columns.
     pub count: u16,
-    /// Type and format of each; empty if results are not shown.
+    /// Type and format of each column; empty if results are not shown.
     types: Vec<(u32, bool)>,
     /// The column names, as the first line of the reported rows.
     header: Vec<u8>,

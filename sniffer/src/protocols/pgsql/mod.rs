@@ -24,7 +24,7 @@ use crate::{
 };
 use serde::Deserialize;
 
-/// See the module.
+/// See the module documentation.
 pub const PROTOCOL: Protocol = Protocol {
     name: "pgsql",
     ports: &[5432],

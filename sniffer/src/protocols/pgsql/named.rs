@@ -11,7 +11,7 @@ pub type Name = Box<[u8]>;
 /// A parsed statement.
 #[derive(Clone, Debug)]
 pub struct Prepared {
-    /// Its text.
+    /// The text of the statement.
     pub sql: Arc<[u8]>,
     /// Whether its Parse was captured.
     pub known: bool,
@@ -40,7 +40,7 @@ impl Held for Portal {
     }
 }
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug)]
 pub struct Named<V> {
     /// The unnamed value, which is used most and needs no lookup.

@@ -3,7 +3,7 @@
 /// The state of the client, if it affects what the server reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// It sends statements.
+    /// The client sends statements.
     Statements,
     /// After an error, the server ignores everything before the next Sync.
     SkipToSync,
@@ -43,22 +43,22 @@ impl Turn {
 /// Whether the pairing of responses with requests is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pairing {
-    /// It is known: responses come in the order of the waiting requests.
+    /// The pairing is known: responses come in the order of the waiting requests.
     Certain,
     /// The server is responding to a request that was not captured.
     Unseen,
-    /// It is unknown until this number of ReadyForQuery messages has arrived.
+    /// The pairing is unknown until this number of ReadyForQuery messages has arrived.
     Lost(u32),
 }
 
 /// What happens to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// It waits for its response.
+    /// The request waits for its response.
     Waits,
     /// The pairing is certain again from this request on.
     Recovers,
-    /// Its response could not be paired, so it does not wait.
+    /// The request does not wait, because its response could not be paired with it.
     Dropped,
 }
 

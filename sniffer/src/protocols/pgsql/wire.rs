@@ -142,7 +142,7 @@ pub fn opening(data: &[u8]) -> Result<(Opening, usize), usize> {
 /// A column of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Column<'a> {
-    /// Its name.
+    /// The column's name.
     pub name: &'a [u8],
     /// Object id of the type.
     pub oid: u32,

@@ -39,9 +39,9 @@ pub struct Request {
     pub method: Vec<u8>,
     /// Position of the first argument in `text`.
     resource: (usize, usize),
-    /// Its length on the wire.
+    /// Length of the command on the wire in bytes.
     pub bytes: u64,
-    /// Time of its first byte.
+    /// Packet time of the command's first byte.
     pub time: Timestamp,
 }
 

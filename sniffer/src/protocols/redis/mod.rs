@@ -27,7 +27,7 @@ use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
 use wire::{Kind, Message, Reader, Step, Style};
 
-/// See the module.
+/// See the module documentation.
 pub const PROTOCOL: Protocol = Protocol {
     name: "redis",
     ports: &[6379],

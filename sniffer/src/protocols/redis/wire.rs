@@ -43,11 +43,11 @@ pub struct Message {
     pub kind: Kind,
     /// Whether the top-level value is an aggregate.
     pub aggregate: bool,
-    /// Its values as text, at most as much as the reader was told to keep.
+    /// The values of the message as text, at most as much as the reader was told to keep.
     pub text: Vec<u8>,
     /// The ranges of the first values in `text`.
     pub words: SmallVec<[(usize, usize); WORDS]>,
-    /// Its length on the wire.
+    /// Length of the message on the wire in bytes.
     pub bytes: u64,
 }
 

@@ -27,7 +27,7 @@ use std::fs;
 use text::Limits;
 use wire::Begin;
 
-/// See the module.
+/// See the module documentation.
 pub const PROTOCOL: Protocol = Protocol {
     name: "thrift",
     ports: &[9090],

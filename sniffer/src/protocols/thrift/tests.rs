@@ -80,7 +80,7 @@ fn calls_are_reported_in_their_order() {
     let events =
         every_cut(&PROTOCOL, "{}", &[(ToServer, &one), (ToServer, &two), (ToClient, &second), (ToServer, &three), (ToClient, &third)]);
     assert_eq!(lines(&events), [&before[..], &[after]].concat());
-    // At the latest after the time-out, or at the end.
+    // A call without a response is reported after the time-out, or at the end of the connection.
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.client(&one).client(&two).server(&second);
     assert!(h.events().is_empty());

@@ -41,8 +41,8 @@ struct Open {
 pub enum Step {
     /// The values are complete; they had this number of bytes of the data.
     Whole(usize),
-    /// This number of bytes was consumed, which may exceed the data if they are not needed. This number of further
-    /// bytes is needed.
+    /// More data is needed. The first number is that of consumed bytes. It may exceed the length of the data,
+    /// if following bytes are not needed. The second number is that of further bytes that are needed.
     More(u64, usize),
     /// The data is invalid.
     Malformed,

@@ -47,7 +47,7 @@ struct Side {
     protected: bool,
 }
 
-/// See the module.
+/// See the module documentation.
 pub struct Connection {
     plugin: Arc<Tls>,
     /// Of the client and of the server.

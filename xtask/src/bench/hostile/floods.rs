@@ -245,7 +245,7 @@ fn unanswered(f: &mut Flood) -> io::Result<usize> {
     let mut number = 0;
     for requests in REQUESTS {
         let data: Vec<u8> = (0..requests.most).flat_map(requests.make).collect();
-        // So many that all protocols together would hold a gigabyte and more.
+        // With this number of connections, all protocols together would hold more than a gigabyte.
         for _ in 0..(80_000_000 / requests.holds / requests.most).clamp(20, 20_000) {
             let mut client = f.connect(number, requests.port)?;
             f.data(&mut client, 0, &data)?;

@@ -62,22 +62,22 @@ impl Default for Side {
 /// A request that waits for its response.
 #[derive(Debug)]
 struct Waiting {
-    /// `None`: it was reported without its response, which may still arrive.
+    /// `None`: the request was already reported without its response, which may still arrive.
     request: Option<Box<Message>>,
-    /// It was sent completely.
+    /// The request was sent completely.
     whole: bool,
     head: bool,
     connect: bool,
     start: Timestamp,
-    /// When it began to wait.
+    /// When the request began to wait.
     since: Timestamp,
-    /// Its response has begun.
+    /// The response has begun.
     answered: bool,
-    /// Its response, which ended before the request did.
+    /// The response, if it ended before the request did.
     response: Option<Box<Message>>,
-    /// Bytes of the server were missing or malformed while it waited, so its response may be lost.
+    /// Bytes of the server were missing or malformed while the request waited, so its response may be lost.
     response_lost: bool,
-    /// Bytes of the server were missing in the capture while it waited.
+    /// Bytes of the server were missing in the capture while the request waited.
     response_missing: bool,
 }
 
