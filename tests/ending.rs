@@ -1,4 +1,5 @@
-//! Tests of the end of the program: it ends in time whatever its output does, loses nothing that there was time for, and names what it lost.
+//! Tests of the end of the program. It ends in time even if its output blocks. It publishes everything for which there is time, and its
+//! log names the events that it lost.
 
 use crate::{
     harness::Home,
@@ -205,7 +206,8 @@ fn events_that_find_the_queue_full_are_named_at_once_and_at_the_end() {
     assert!(!said.contains("All enqueued events have been published"), "{said}");
 }
 
-/// Runs the program with its event files on a disk of one megabyte in a mount namespace of its own. Afterwards it copies the files to `result`.
+/// Runs the program with its event files on a disk of one megabyte in a mount namespace of its own. Afterwards it copies the files to
+/// `result`.
 fn on_small_disk(home: &Home, prepare: &str) -> Running {
     let program = home.command(&["-e", "-t"]);
     let args: Vec<String> = program.get_args().map(|arg| arg.to_string_lossy().into_owned()).collect();

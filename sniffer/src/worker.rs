@@ -75,7 +75,8 @@ impl Worker {
     /// The error of the source. The packets before it have been processed.
     pub fn run(mut self, stop: &AtomicBool, report: &mut dyn FnMut(&Standing<'_>)) -> io::Result<()> {
         let mut reported = Instant::now();
-        // While no packet arrives, time goes on from the last one by a clock that nobody sets.
+        // While no packet arrives, the packet time advances from the last packet by the monotonic clock, because the wall
+        // clock may be set.
         let mut known = (wall_clock(), Instant::now());
         let mut stopped = None;
         let result = loop {

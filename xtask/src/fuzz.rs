@@ -31,8 +31,8 @@ const MEGABYTES: u32 = 1024;
 /// Largest input in bytes: enough for several messages and some limits. Longer inputs are slower and find less.
 const LONGEST: u32 = 4096;
 
-/// Runs all targets, or those named in `args`. After a failure no further target is started. With `--seconds N` each target runs so long, and
-/// with `--jobs N` so many run at a time (default: one per core).
+/// Runs all targets, or those named in `args`. After a failure no further target is started. With `--seconds N` each target runs for N
+/// seconds. With `--jobs N` N targets run at a time (default: one per core).
 pub fn fuzz(args: &[String]) -> Outcome {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     let (mut seconds, mut jobs, mut named) = (SECONDS, cores, Vec::new());

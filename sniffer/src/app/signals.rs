@@ -12,11 +12,11 @@ use tokio::{
 /// Maximum number of signals that wait for the main thread. Further ones are dropped: the second one already ends every wait.
 const MOST_WAITING: usize = 8;
 
-/// SIGINT, SIGTERM and SIGHUP. All mean an orderly end, as in Packetbeat.
+/// Receives SIGINT, SIGTERM and SIGHUP. Each of them ends the program in order, as in Packetbeat.
 pub struct Signals(mpsc::Receiver<&'static str>);
 
 impl Signals {
-    /// Takes the signals over: from here on they do not end the process at once. If the process still runs `longest` after the first
+    /// Installs the signal handlers, so that a signal does not end the process at once. If the process still runs `longest` after the first
     /// signal, it is ended with exit code 1: the main thread may be blocked, for example by the reader of standard error or by a name
     /// server.
     ///

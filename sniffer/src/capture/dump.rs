@@ -111,7 +111,7 @@ impl Drop for Dump {
 }
 
 fn lock(dump: &Mutex<Dump>) -> MutexGuard<'_, Dump> {
-    // A worker that panicked while writing left at most one incomplete record. The dump goes on in spite of it.
+    // A worker that panicked while writing left at most one incomplete record. The dump continues after it.
     dump.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -33,8 +33,8 @@ pub(super) fn is_secret(key: &str) -> bool {
     !NOT_SECRET.iter().any(|end| last.ends_with(end)) && (NAMES.contains(&last.as_str()) || WORDS.iter().any(|word| last.contains(word)))
 }
 
-/// A text with the user information of its URLs replaced. `key`: the setting's. The value of a setting that is an address may have no scheme, and
-/// may be no valid URL because its password contains `/` or `@`; there everything up to the last `@` is hidden.
+/// A text with the user information of its URLs replaced. `key`: the setting's. The value of a setting that is an address may have no
+/// scheme, and may be no valid URL because its password contains `/` or `@`; there everything up to the last `@` is hidden.
 pub(super) fn without_credentials<'a>(text: &'a str, key: &str) -> Cow<'a, str> {
     let Some((_, behind)) = text.rsplit_once('@') else { return Cow::Borrowed(text) };
     let last = key.rsplit('.').find(|part| part.parse::<usize>().is_err()).map(plain).unwrap_or_default();
@@ -98,7 +98,7 @@ fn hide_at(raw: &mut Raw, key: &str, secret: bool) {
     }
 }
 
-/// Whether a text shows nothing secret whatever its setting is: nothing, a switch, or the name of one variable.
+/// Whether a text contains no secret, even as the value of a secret setting: it is empty, a switch, or the name of one variable.
 fn is_visible(text: &str, style: Style) -> bool {
     let is_switch = style != Style::Quoted && matches!(text, "true" | "false");
     let is_variable = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')).is_some_and(|name| !name.contains([':', '$', '}']));

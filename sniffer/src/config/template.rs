@@ -1,5 +1,5 @@
-//! The syntax of variables in a text: `${NAME}`, `${NAME:default}`, `${NAME:+alternative}`, `${NAME:?message}`, and the escape sequences `$$`
-//! and `$}`. Pure: no name is looked up here.
+//! The syntax of variables in a text: `${NAME}`, `${NAME:default}`, `${NAME:+alternative}`, `${NAME:?message}`, and the escape sequences
+//! `$$` and `$}`. Pure: no name is looked up here.
 
 /// Greatest nesting of variables inside variables (`${A:${B:${C}}}`). Bounds the stack of the recursive parser.
 const MAX_NESTED: usize = 16;
@@ -18,12 +18,12 @@ pub(super) enum Piece {
     },
 }
 
-/// What a variable says about being set or not.
+/// The part of a variable expression that depends on whether the variable is set.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Choice {
     /// `:default`: the value of a variable that is not set.
     Default(Vec<Piece>),
-    /// `:+alternative`: the value when the variable is set, whatever it is set to; nothing otherwise.
+    /// `:+alternative`: the value if the variable is set to anything. If it is not set, the value is empty.
     Alternative(Vec<Piece>),
     /// `:?message`: the error when the variable is not set.
     Message(String),

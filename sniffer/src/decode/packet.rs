@@ -60,8 +60,8 @@ impl Packet<'_> {
         Some((transport, SocketAddr::new(ip.source(), from), SocketAddr::new(ip.destination(), to)))
     }
 
-    /// Packets and bytes on the wire. A frame that stands for several segments counts as so many packets, each with its
-    /// own copy of the headers.
+    /// Number of packets and bytes on the wire. If the frame was merged from several segments (GRO, TSO), each segment
+    /// counts as a packet with its own copy of the headers.
     #[inline]
     pub fn count(&self) -> Count {
         if self.segments == Segments::default() {
@@ -175,7 +175,8 @@ pub struct Ips<'a> {
     len: u8,
     /// Index in `kept` of the header that was added last.
     last: u8,
-    /// In the order of arrival. The third header of a family replaces the first, the fourth the second, and so on.
+    /// The addresses of the kept headers, in the order of the headers. The third header of a family replaces the first, the
+    /// fourth replaces the second, and so on.
     kept: [Addresses<'a>; 4],
     /// Index in `kept` of the outer IPv4, the inner IPv4, the outer IPv6 and the inner IPv6 header; [`Ips::ABSENT`] if
     /// there is none. A single header of a family is the inner one.
@@ -219,8 +220,8 @@ impl<'a> Ips<'a> {
         self.count
     }
 
-    /// The headers that were kept, at most two of each family. Ordered from the outside inwards unless headers were
-    /// replaced.
+    /// The addresses of the kept IP headers, at most two of each family. Their order is from the outermost to the innermost
+    /// header, except that a third header of a family takes the place of the first.
     #[inline]
     pub fn kept(&self) -> &[Addresses<'a>] {
         self.kept.get(..usize::from(self.len)).unwrap_or_default()

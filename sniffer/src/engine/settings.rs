@@ -50,9 +50,10 @@ pub struct Settings {
     pub flows: Option<options::Options>,
     /// `packetbeat.compatibility: strict`, and the source is a file.
     pub strict: bool,
-    /// A file is read at its own pace: time-outs strike as in live capture also when `strict` is set.
+    /// A file is read at the speed of its timestamps. Then time-outs expire as in live capture, even if `strict` is set.
     pub real_time: bool,
-    /// `packetbeat.publish_timeout`: at the end of a strict file read at top speed, time-outs that are not longer strike.
+    /// `packetbeat.publish_timeout`. When a file is read at top speed with `strict`, time-outs that are not longer than this
+    /// expire at the end of the file.
     pub publish_timeout: Duration,
     /// The interface option `track_vlans`: VLAN ids are part of the key of connections.
     pub track_vlans: bool,
@@ -92,7 +93,8 @@ impl Settings {
         }
     }
 
-    /// Whether time-outs strike. Packetbeat's run on the wall clock: while it reads a file at top speed none strikes.
+    /// Whether time-outs expire. In Packetbeat they run on the wall clock, so that none expires while it reads a file at top
+    /// speed.
     pub(super) fn has_timers(&self) -> bool {
         !self.strict || self.real_time
     }

@@ -90,7 +90,7 @@ impl Constants {
         level.insert(rest.to_owned(), Part::Gone);
     }
 
-    /// The constant value of a field, and whether every document has this value, whatever the event has.
+    /// The constant value of a field, and whether this value replaces a value of the event, so that every document has it.
     pub fn get(&self, name: &str) -> Option<(Option<Value>, bool)> {
         let mut level = &self.0;
         let mut rest = name;

@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// Why a flow is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reason {
-    /// The period has passed; the flow goes on.
+    /// The period has passed, and the flow has not ended.
     Period,
     /// The flow has ended.
     Ended,

@@ -33,7 +33,7 @@ const MAX_ENDED: usize = 1 << 14;
 /// evicted.
 const MAX_CANDIDATES: usize = 16;
 
-/// At the end of the input: how many flows are reported between two questions whether to go on.
+/// Number of flows that are reported at the end of the input before it is checked again whether there is time for more.
 const FLOWS_PER_LOOK: usize = 256;
 
 /// A flow of the table.

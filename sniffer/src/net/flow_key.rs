@@ -36,7 +36,7 @@ pub mod bit {
     pub const SCTP: u8 = 32;
 }
 
-/// Index in the head for an IP header that is absent.
+/// The value in the [`HEAD`] of a key that takes the place of an index if there is no such IP header.
 pub const ABSENT: u8 = 0xff;
 
 /// The bytes that identify a flow, the same for all its packets: the head; the VLAN ids; the tunnel keys; the address

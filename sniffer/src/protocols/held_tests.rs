@@ -202,11 +202,12 @@ pub fn check(protocol: &Protocol, conversation: &Conversation) {
     assert!(wrong.is_empty(), "{}: {wrong:#?}", protocol.name);
 }
 
-/// What a parser says it holds is at least so many hundredths of what it has allocated.
+/// Minimum of the bytes that a parser reports with `held`, in percent of the bytes that it has allocated.
 const LEAST: usize = 90;
-/// And at most so many: shared memory is counted by each that shares it.
+/// Maximum of the reported bytes, in percent of the allocated bytes. It is more than 100 because shared memory is counted by
+/// each of its owners.
 const MOST: usize = 200;
-/// Bytes that do not matter: the scratch memory of the sink, names of counters.
+/// Difference in bytes that is always allowed: the scratch memory of the sink, and the names of counters.
 const SLACK: usize = 4 << 10;
 
 /// Sends requests without responses, and compares [`StreamParser::held`] or [`Plugin::held`] with the allocated memory.

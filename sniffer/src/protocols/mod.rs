@@ -132,13 +132,13 @@ pub trait Plugin: Send {
     /// Called at the end, when no more packets will come. Pending requests must be reported now.
     fn on_end(&mut self, _cx: &mut Context<'_>) {}
 
-    /// How long a request in a datagram waits for its response; `None` if none waits.
+    /// How long a request in a datagram waits for its response; `None` if such requests do not wait.
     fn time_out(&self) -> Option<Duration> {
         None
     }
 
     /// Called when the plugins of this worker hold too many bytes. Drops the request that has waited longest, and
-    /// reports it as one without a response. Returns false if there is none.
+    /// reports it as a request without a response. Returns false if no request waits.
     fn evict(&mut self, _cx: &mut Context<'_>) -> bool {
         false
     }

@@ -18,13 +18,14 @@ const MOST_CANDIDATES: usize = 4;
 /// What to do with a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judgement {
-    /// Accept its acknowledgement, data and FIN.
+    /// Accept the segment's acknowledgement, data and FIN.
     Take,
-    /// Accept it without its acknowledgement. Its direction continues at its sequence number, whatever was expected.
+    /// Accept the segment without its acknowledgement. The direction continues at the segment's sequence number, even if
+    /// another one was expected.
     Resync,
-    /// Accept it as a SYN; the sender's first byte follows it.
+    /// Accept the segment as a SYN. The sender's first byte has the next sequence number.
     Synchronize,
-    /// Accept it as a reset.
+    /// Accept the segment as a reset.
     Reset,
     /// Ignore the segment.
     Ignore(Reason),
@@ -56,7 +57,7 @@ pub struct Reopening {
     pub answer: Option<u32>,
 }
 
-/// The possible first sequence numbers of one end, one of which is the real one.
+/// The possible first sequence numbers of one end. One of them is the real one.
 #[derive(Clone, Copy, Debug, Default)]
 struct Candidates {
     at: [u32; MOST_CANDIDATES],

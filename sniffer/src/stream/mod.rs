@@ -43,7 +43,7 @@ pub struct Env<'a> {
     pub totals: &'a mut Totals,
     /// See [`crate::protocols::Context::strict`].
     pub strict: bool,
-    /// Whether the timers of parsers strike.
+    /// Whether the timers of parsers fire.
     pub timers: bool,
 }
 

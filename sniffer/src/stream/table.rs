@@ -28,17 +28,17 @@ const MOST_CONNECTIONS: usize = 100_000;
 /// A connection ends if there is no packet for this time. A parser that starts later in the same connection misses
 /// nothing.
 const IDLE: Duration = Duration::from_secs(60);
-/// The same for a connection whose parser has state: database sessions can pause for long.
+/// Like [`IDLE`], for a connection whose parser has state: database sessions can be idle for a long time.
 const LONG_IDLE: Duration = Duration::from_secs(3600);
-/// At most one in this number of all connections, and the same fraction of all bytes, may belong to idle connections that are
-/// kept because their parser has state.
+/// Idle connections that are kept because their parser has state may be at most one part in `REMEMBERED` of all connections
+/// and of all bytes.
 const REMEMBERED: usize = 4;
 /// Maximum number of ended connections that stay in the table, so that late retransmissions do not open new ones.
 const MOST_OVER: usize = 4096;
-/// How long ended connections stay: twice the lifetime of a segment in practice.
+/// How long ended connections stay in the table: twice the lifetime of a segment in practice.
 const OVER: Duration = Duration::from_secs(60);
-/// Half-open connections are evicted first if together they hold at least this fraction (one in so many) of the bytes.
-/// If they hold less, evicting them would free too little.
+/// Half-open connections are evicted first if together they hold at least one part in `HALF_OPEN_PART` of the bytes. If
+/// they hold less, evicting them would free too little.
 const HALF_OPEN_PART: usize = 8;
 /// Timers of removed connections are deleted when there are this many more timers than connections.
 const STALE_TIMERS: usize = 1024;

@@ -58,7 +58,8 @@ impl Lines {
     }
 }
 
-/// The name that the event carries itself, else the selector's choice, in lower case as Elasticsearch requires.
+/// The name that a processor gave this event, or else the name that the selector chooses. The latter is in lower case, as
+/// Elasticsearch requires.
 fn name<'a>(own: Option<&'a str>, selector: &'a Selector, record: &Record) -> Option<Cow<'a, str>> {
     own.map(Cow::Borrowed).or_else(|| match selector.choose(record)? {
         Cow::Owned(chosen) => Some(Cow::Owned(chosen.to_lowercase())),
@@ -91,7 +92,8 @@ pub(super) fn compress(body: &[u8], level: u32) -> io::Result<Vec<u8>> {
 
 #[derive(Deserialize)]
 struct Answer<'a> {
-    // Both are required: an answer without them comes from something else than Elasticsearch (a proxy), and delivers nothing.
+    // Both fields are required. A response without them does not come from Elasticsearch but, for example, from a proxy, and
+    // the records count as not delivered.
     errors: bool,
     #[serde(borrow)]
     items: Vec<Entry<'a>>,

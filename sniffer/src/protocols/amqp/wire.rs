@@ -153,22 +153,22 @@ pub enum Value<'a> {
 pub struct Fields<'a>(pub SmallVec<[(&'static str, Value<'a>); 16]>);
 
 impl<'a> Fields<'a> {
-    /// The value of a name.
+    /// The value of the field `name`.
     pub fn get(&self, name: &str) -> Option<Value<'a>> {
         self.0.iter().find(|(n, _)| *n == name).map(|(_, value)| *value)
     }
 
-    /// The text of a name; empty if there is none.
+    /// The value of the field `name`, if it is text; otherwise empty.
     pub fn text(&self, name: &str) -> &'a [u8] {
         if let Some(Value::Text(text)) = self.get(name) { text.0 } else { b"" }
     }
 
-    /// The number of a name.
+    /// The value of the field `name`, if it is a number.
     pub fn number(&self, name: &str) -> Option<u64> {
         if let Some(Value::Number(n)) = self.get(name) { Some(n) } else { None }
     }
 
-    /// Whether the bit of that name is set.
+    /// Whether the field `name` is a bit that is set.
     pub fn is_set(&self, name: &str) -> bool {
         matches!(self.get(name), Some(Value::Bool(true)))
     }

@@ -340,7 +340,7 @@ fn escape(bytes: &[u8], f: &mut fmt::Formatter<'_>, special: fn(u8) -> Option<ch
     text(bytes.get(plain..).unwrap_or_default(), f)
 }
 
-/// Writes bytes as ASCII text with escapes.
+/// Writes bytes that are ASCII text.
 fn text(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     f.write_str(std::str::from_utf8(bytes).unwrap_or_default())
 }

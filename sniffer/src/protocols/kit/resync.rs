@@ -8,8 +8,8 @@ use crate::protocols::Recovery;
 /// Number of consecutive bytes without the start of a message after which a connection is given up. It exceeds the
 /// longest results, values and file transfers that a parser may have to skip before the next message.
 pub const MOST_SEARCHED: u64 = 64 << 20;
-/// While no message was found at all, this part of [`MOST_SEARCHED`] (one in so many: 16 MiB) is the limit, because the
-/// connection is then likely of another protocol. It is as long as the longest message of most servers.
+/// Before the first message is found, the limit is [`MOST_SEARCHED`] divided by this number (16 MiB), because the connection
+/// is then likely of another protocol. 16 MiB is the length of the longest message of most servers.
 const UNKNOWN_SHARE: u64 = 4;
 
 /// The search in one direction, or in a connection.

@@ -1,4 +1,4 @@
-//! A plugin for protocols whose parsers share its options, and which has no other state.
+//! A plugin for protocols whose parsers share only the options of the protocol.
 
 use crate::{
     net::Direction,
@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// Handles a datagram; the first argument is the options of the protocol.
 type OnDatagram<T> = fn(&T, Direction, &[u8], &mut Context<'_>);
 
-/// The plugin. `T` is the type of the options, `P` the parser of one connection.
+/// A plugin whose only state is its options. `T` is the type of the options, `P` the parser of one connection.
 pub struct Shared<T, P> {
     options: Arc<T>,
     connect: fn(Arc<T>) -> P,

@@ -4,8 +4,8 @@ use super::wire::op;
 use crate::protocols::kit::reader::Reader;
 use std::{borrow::Cow, io::Read};
 
-/// Maximum number of bytes of a message that are decompressed, and most bytes of any message that are read. Longer messages are cut
-/// there. This only affects documents of several hundred kilobytes, whose text `max_doc_length` cuts earlier.
+/// Maximum number of bytes of a message that are decompressed, and of any message that are read. Longer messages are cut
+/// there. The cut only affects documents of several hundred kilobytes, whose text `max_doc_length` cuts earlier.
 pub const MOST: usize = 1 << 20;
 /// Maximum number of bytes of a snappy message, because snappy can only be decompressed completely.
 const MOST_SNAPPY: usize = 4 << 20;
@@ -18,7 +18,7 @@ pub struct Inner<'a> {
     pub op: i32,
     /// The message after its header.
     pub data: Cow<'a, [u8]>,
-    /// The message is longer than the part that is read.
+    /// Whether the message is longer than `data`.
     pub cut: bool,
 }
 

@@ -10,8 +10,8 @@ use std::fmt::Write;
 
 /// Maximum number of levels of nested documents, as many as a server allows. Deeper ones are written as `null`.
 const DEEPEST: usize = 100;
-/// Maximum number of fields that are sorted at a time, including those of the enclosing documents: 1 MiB. A larger document is not
-/// readable as text.
+/// Maximum number of fields that are in memory for sorting, including those of the enclosing documents. They take 1 MiB. The
+/// further fields of a larger document are left out.
 const MOST_FIELDS: usize = 16_384;
 
 /// A field of a document, or a document sequence that belongs to it.

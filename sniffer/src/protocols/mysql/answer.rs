@@ -79,8 +79,8 @@ enum State {
     ColumnsEnd,
     /// Rows follow, and then the end.
     Rows,
-    /// Of a prepared statement: definitions of parameters and of columns follow, each list with an EOF packet after
-    /// it.
+    /// The description of a prepared statement follows: the definitions of its parameters and of its columns. If `eof` is
+    /// true, one of these lists has just ended, and an EOF packet may follow.
     Statement { params: u16, columns: u16, eof: bool },
     /// The description of a statement is complete unless an EOF packet follows.
     Settled,

@@ -1,4 +1,4 @@
-//! Parses packets of the MySQL client/server protocol to borrowed structs. Does not pair responses with commands.
+//! Parses packets of the MySQL client/server protocol to borrowed structs. This module does not pair responses with commands.
 //!
 //! "Client/Server Protocol" of MySQL's source documentation (protocol 4.1, handshake version 10) and "Client/Server
 //! Protocol" of MariaDB's knowledge base. The protocol of servers before 4.1 is not supported.
@@ -7,16 +7,17 @@ use crate::protocols::kit::reader::Reader;
 
 /// Length of a packet header in bytes: length and number.
 pub const HEADER: usize = 4;
-/// The next packet continues a packet of this length.
+/// Maximum length of a packet. The payload of a packet with this length continues in the next packet.
 pub const FULL: u32 = 0xff_ffff;
 
 /// Negotiated capabilities; the upper half is MariaDB's own.
 pub mod caps {
-    /// MariaDB does not set it, and then uses a field that is empty in MySQL.
+    /// The server is MySQL. A server without this flag is MariaDB, which sends more capabilities in a field that is reserved in
+    /// MySQL.
     pub const MYSQL: u64 = 1;
     /// Compression with zlib.
     pub const COMPRESS: u64 = 1 << 5;
-    /// The protocol that is supported here.
+    /// Protocol 4.1, the only one that this parser supports.
     pub const PROTOCOL_41: u64 = 1 << 9;
     /// TLS follows.
     pub const SSL: u64 = 1 << 11;

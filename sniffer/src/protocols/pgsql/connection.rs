@@ -109,15 +109,15 @@ impl Waits for Step {
 /// The confirmed steps and responses of one statement of an extended query.
 #[derive(Debug, Default)]
 pub struct Unit {
-    /// Time of its first step.
+    /// Packet time of the statement's first step.
     pub start: Option<Timestamp>,
-    /// Bytes of its steps.
+    /// Bytes of the statement's steps.
     pub request: u64,
     /// Time at which the response began.
     pub answered: Option<Timestamp>,
     /// Bytes of the response.
     pub response: u64,
-    /// The statement, needed to report it even if the rest is missing.
+    /// The statement, so that it can be reported even if later messages are missing.
     pub about: Option<Prepared>,
 }
 

@@ -1,6 +1,6 @@
 //! One connection: parses the messages of both directions, and pairs replies with calls by sequence number and method.
-//! A client may send several calls before it gets a reply. A malformed frame, or a frame with a gap, is lost alone;
-//! without frames everything up to the next segment that begins with a message is lost.
+//! A client may send several calls before it gets a reply. With the framed transport, only a frame that is malformed or
+//! has a gap is lost. Without frames, everything up to the next segment that begins with a message is lost.
 //!
 //! Calls are reported in the order in which they were sent. A message does not show whether it expects a reply, unless
 //! it has the type one-way. A call without a reply is treated as one-way as soon as the client sends a message that it

@@ -17,7 +17,8 @@ const DEEPEST: usize = 64;
 const MOST_TEXT: usize = 256 << 10;
 /// Longest string in bytes: Thrift's own libraries accept 100 MB.
 const LONGEST_STRING: u64 = 256 << 20;
-/// Maximum number of bytes of a string that can be shown, whatever the configuration says: they must be buffered together.
+/// Maximum number of bytes of a string that can be shown, even if the configuration allows more, because these bytes must be in the buffer
+/// together.
 const MOST_SHOWN: usize = 1 << 20;
 
 #[derive(Clone, Copy)]
