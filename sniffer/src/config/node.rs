@@ -39,7 +39,8 @@ struct Inner {
 pub(super) enum Held {
     Null,
     Scalar(String, Style),
-    /// A text from a variable or the command line that also reads as a list or a map, which is the node. The module that reads it decides.
+    /// A text from a variable or the command line that can also be parsed as a list or a map (`Node`). The module that reads the setting
+    /// decides which of the two it is.
     Either(String, Node),
     List(Vec<Node>),
     Map(Vec<(String, Node)>),
@@ -249,7 +250,8 @@ impl Node {
         }
     }
 
-    /// The items of a list of texts or numbers: also those of a variable that stands for several items (`hosts: ["${HOSTS}"]`).
+    /// The items of a list of texts or numbers. If the value of a variable in the list has several items (`hosts: ["${HOSTS}"]`), these
+    /// are included.
     pub(super) fn flat_items(&self) -> Vec<Self> {
         let inner = |item: Self| match &item.0.value {
             Held::Either(_, node) if node.is_list() => node.items(),
@@ -258,7 +260,8 @@ impl Node {
         self.items().into_iter().flat_map(inner).collect()
     }
 
-    /// All values below that are not maps, with their dotted path from here: `{a: {b: 1}}` gives `a.b`. Lists are not descended into.
+    /// All values below this node that are not maps, each with its dotted path from this node: `{a: {b: 1}}` gives `a.b`. A list is one
+    /// value.
     pub fn leaves(&self) -> Vec<(String, Self)> {
         let mut leaves = Vec::new();
         self.collect_leaves("", &mut leaves);
@@ -299,7 +302,7 @@ impl Node {
         matches!(&self.0.value, Held::Scalar(text, _) if text.is_empty())
     }
 
-    /// The value; of a text that also reads as a list or a map, that list or map.
+    /// The value. If it is a text that can also be parsed as a list or a map, this is the list or map.
     pub(super) fn structure(&self) -> &Held {
         match &self.0.value {
             Held::Either(_, node) => &node.0.value,
@@ -326,7 +329,8 @@ impl Node {
         }
     }
 
-    /// Whether the same was written at both places, apart from comments and formatting. The order of a map's keys counts.
+    /// Whether both values were written in the same way, apart from comments and formatting. Maps whose keys have another order are
+    /// different.
     pub fn has_same_content(&self, other: &Self) -> bool {
         match (&self.0.value, &other.0.value) {
             (Held::Null, Held::Null) => true,

@@ -307,10 +307,10 @@ fn without_times(mut events: Vec<Value>) -> Vec<Value> {
     events
 }
 
-/// Checks the every-cut property: wherever each piece is divided in two (and also if everything arrives byte by byte),
-/// the documents are the same except for their times. Then come the hostile cases: every piece missing, a start at
-/// every piece, each of the first 300 bytes changed. Nothing may panic, and [`resyncs`] must hold. Returns the
-/// documents.
+/// Checks that the documents do not depend on how TCP divides the data. Each piece is divided in two at every byte, and all
+/// data is also sent byte by byte. The documents must be the same except for their times. Also checks that the parser does
+/// not panic if a piece is missing, if the capture begins at a later piece, or if one of the first 300 bytes of a piece is
+/// changed, and that [`resyncs`] succeeds. Returns the documents.
 #[track_caller]
 pub fn every_cut(protocol: &'static Protocol, yaml: &str, script: Script<'_>) -> Vec<Value> {
     let events = every_cut_only(protocol, yaml, script);

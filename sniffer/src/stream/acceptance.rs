@@ -88,7 +88,7 @@ impl Candidates {
         }
     }
 
-    /// The candidate that `number` equals or is at most `reach` ahead of; the nearest one if there are several.
+    /// The nearest candidate that is equal to `number`, or less than it by at most `reach`.
     fn nearest(&self, number: u32, reach: u32) -> Option<u32> {
         let distance = |first: &u32| number.wrapping_sub(*first);
         self.all().iter().copied().min_by_key(distance).filter(|first| distance(first) <= reach)
@@ -100,20 +100,20 @@ impl Candidates {
 struct Stray {
     first: u32,
     next: u32,
-    /// Whether the other end acknowledged some of them.
+    /// Whether the other end acknowledged some of these segments.
     acknowledged: bool,
 }
 
-/// What is known of one end, without its bytes.
+/// The state of one end: its SYN, its window, and unexpected numbers. Its data is in the [`Reassembler`].
 #[derive(Debug, Default)]
 struct End {
-    /// The SYNs of which one is the real one; empty if that is decided.
+    /// The SYNs of this end, of which only one is the real one. Empty when it is known which.
     candidates: Candidates,
     /// The sequence number of the SYN accepted last.
     syn: Option<u32>,
-    /// The largest window scale option of its SYNs. The inner `None` means a SYN without the option.
+    /// The largest window scale option in SYNs of this end. The inner `None` means a SYN without the option.
     scale: Option<Option<u8>>,
-    /// The largest window that it advertised, in bytes; 0 before the first.
+    /// The largest window that this end advertised, in bytes; 0 before its first segment.
     window: u32,
     stray: Option<Stray>,
     /// An acknowledgement beyond what the other end is known to have sent.
@@ -138,7 +138,8 @@ impl Acceptance {
         self.ends.get(half).is_some_and(|end| end.window > 0)
     }
 
-    /// Returns the reopening that a segment confirms: an answered SYN on this connection, if the segment fits both.
+    /// Returns the reopening that a segment confirms. The segment must have the sequence number and the acknowledgement that
+    /// follow the SYN and the SYN-ACK of the reopening.
     pub fn confirms(&self, half: usize, segment: &Tcp<'_>) -> Option<Reopening> {
         let reopening = self.reopening?;
         let (first, answered) = (reopening.syn.wrapping_add(1), reopening.answer?.wrapping_add(1));
@@ -251,7 +252,7 @@ impl End {
             || skipped_to.is_some_and(|to| ahead(to, front) > 0 && (near(to) || (0..ahead(to, front)).contains(&ahead(segment.seq, front))))
     }
 
-    /// Decides which SYN of this end is the real one: the one whose first byte is `first`.
+    /// Notes that the first byte of this end has the sequence number `first`, which decides which SYN is the real one.
     fn settle(&mut self, first: u32, own: &mut Reassembler) {
         own.begin(first);
         (self.candidates, self.syn) = (Candidates::default(), Some(first.wrapping_sub(1)));

@@ -82,7 +82,7 @@ pub struct Connection {
     /// The configured protocol of the parser.
     protocol: PublisherId,
     hand_overs: u8,
-    /// When the parser wants its timer to be called.
+    /// When the parser's timer is due.
     pub(super) wake: Option<Timestamp>,
     /// Changes that [`Connection::take_verdicts`] has not returned yet.
     news: News,
@@ -107,9 +107,9 @@ impl Connection {
         }
     }
 
-    /// Whether a segment opens another connection between the same ends: a SYN, if this connection has ended, was
-    /// `idle`, or has nothing of the other end; otherwise the segment that follows a SYN and its answer, which are then
-    /// returned.
+    /// Whether a segment opens another connection between the same ends. A SYN does if this connection has ended, was
+    /// `idle`, or has no segment of the other end. Otherwise the segment that completes a new handshake does; then the SYN
+    /// and SYN-ACK of that handshake are returned.
     pub(super) fn is_another(&self, half: usize, segment: &Tcp<'_>, idle: bool) -> Option<Option<Reopening>> {
         if !segment.flags.syn() {
             return self.acceptance.confirms(half, segment).map(Some);
@@ -181,7 +181,7 @@ impl Connection {
         }
     }
 
-    /// Continues `half` at `seq`, because both ends continue there.
+    /// Continues `half` at `seq`, because both ends use numbers from `seq` on.
     fn resync(&mut self, half: usize, seq: u32, env: &mut Env<'_>) {
         env.totals.resynced += 1;
         self.acceptance.resynced(half);

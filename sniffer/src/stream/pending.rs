@@ -20,12 +20,12 @@ pub struct Pending {
     wait: Wait,
 }
 
-/// What has to come before the parser wants to be called again.
+/// The condition under which the parser is called again.
 #[derive(Clone, Copy, Debug)]
 enum Wait {
-    /// This number of bytes.
+    /// There are at least this many unconsumed bytes.
     Bytes(usize),
-    /// The end of a message, or `most` unconsumed bytes. The first `searched` unconsumed bytes do not contain the end.
+    /// The unconsumed bytes contain `end`, or are at least `most`. The first `searched` of them do not contain `end`.
     End { end: End, most: usize, searched: usize },
 }
 
@@ -40,19 +40,20 @@ pub type Call<'a> = dyn FnMut(&[u8], Skipped, &Times) -> Progress + 'a;
 
 /// Number of consumed bytes at the beginning of a buffer from which on they are removed.
 const LEAST_MOVE: usize = 4096;
-/// One large message must not hold its memory for the rest of a long connection.
+/// Maximum capacity in bytes that an empty buffer keeps, so that the memory of one large message is not held for the rest of
+/// a long connection.
 const MOST_SPARE: usize = 64 << 10;
 
 /// How a connection continues after a call of its parser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// With the same parser.
+    /// The connection continues with the same parser.
     Continue,
-    /// Without a parser: it wants no more data.
+    /// The connection continues without a parser, because the parser needs no more data.
     Done,
-    /// Without a parser: it gave up, or more than [`Pending::MOST_KEPT`] bytes were kept.
+    /// The connection continues without a parser, because it gave up or more than [`Pending::MOST_KEPT`] bytes were kept.
     GaveUp,
-    /// With the parser of this protocol, which gets the kept bytes.
+    /// The connection continues with the parser of this protocol, which gets the kept bytes.
     HandOver(&'static str),
 }
 
@@ -87,7 +88,7 @@ impl Pending {
         if outcome == Outcome::Continue { self.check_size() } else { outcome }
     }
 
-    /// Whether the end that the parser waits for is there, or too much without it. Searches only what was not searched before.
+    /// Whether the condition of [`Wait::End`] is met. Only bytes that were not searched before are searched.
     fn search(&mut self) -> bool {
         let kept = self.buffer.get(self.start..).unwrap_or_default();
         match &mut self.wait {
@@ -122,8 +123,8 @@ impl Pending {
         if outcome == Outcome::Continue { self.check_size() } else { outcome }
     }
 
-    /// Handles a gap of `lost` bytes. Returns how many of them the parser wanted, and what happened to skipped bytes.
-    /// If it wanted any, the kept bytes are dropped.
+    /// Handles a gap of `lost` bytes. Returns how many of the lost bytes the parser wanted, and what happened to skipped
+    /// bytes. If the parser wanted any of the lost bytes, the kept bytes are dropped.
     pub fn gap(&mut self, lost: u64) -> (u64, Skipped) {
         let unwanted = self.skip.min(lost);
         self.skip -= unwanted;

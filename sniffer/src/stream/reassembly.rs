@@ -35,11 +35,11 @@ pub enum Piece<'a> {
 /// How a segment arrived, for the counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
-    /// Some of its bytes are the next ones.
+    /// The segment contains the next byte.
     InOrder,
-    /// Bytes before it are missing; the segment is held.
+    /// Bytes before the segment are missing. The segment is held.
     Early,
-    /// All of its bytes were delivered before.
+    /// All bytes of the segment were delivered before.
     Retransmitted,
 }
 
@@ -71,7 +71,7 @@ struct Early {
     time: Timestamp,
 }
 
-/// How far `a` is ahead of `b`; negative if it is behind.
+/// How far sequence number `a` is ahead of `b`; negative if `a` is before `b`.
 pub(super) fn ahead(a: u32, b: u32) -> i32 {
     a.wrapping_sub(b).cast_signed()
 }

@@ -49,7 +49,8 @@ impl<'a> Table<'a> {
             b't' => Field::Bool(r.u8()? != 0),
             b'b' => Field::Integer(i64::from(r.u8()?.cast_signed())),
             b'B' => Field::Integer(r.u8()?.into()),
-            // The specification uses `U` for it and assigns `s` to short strings, which are not sent in practice.
+            // Brokers use `s` for a 16-bit integer. The specification uses `U` for it, and `s` for short strings, which are not
+            // sent in practice.
             b's' | b'U' => Field::Integer(r.i16()?.into()),
             b'u' => Field::Integer(r.u16()?.into()),
             b'I' => Field::Integer(r.i32()?.into()),

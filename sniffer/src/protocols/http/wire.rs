@@ -43,9 +43,9 @@ pub enum Role {
 pub enum Line<'a> {
     /// `GET /path HTTP/1.1`
     Request {
-        /// As written.
+        /// The method, as sent.
         method: &'a [u8],
-        /// As written.
+        /// The request target, as sent.
         target: &'a [u8],
         /// `1.1`
         version: &'static str,

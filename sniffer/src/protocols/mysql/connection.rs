@@ -253,7 +253,7 @@ impl Connection {
         self.statements.execute(&mut command, &payload, now, self.plugin.options.statement_timeout);
     }
 
-    /// A response that may have been complete was complete.
+    /// Ends the current response if it may be complete.
     pub(super) fn settle(&mut self, cx: &mut Context<'_>) {
         if self.answer.is_settled() {
             self.finish(false, cx);
@@ -273,7 +273,7 @@ impl Connection {
         self.answer.reset(None);
     }
 
-    /// The same, and the start of the next response is unknown too.
+    /// Notes that the pairing of responses with commands and the start of the next response are unknown.
     pub(super) fn lose_answers(&mut self, cx: &mut Context<'_>) {
         self.forget(cx);
         self.position[1] = Position::Lost;

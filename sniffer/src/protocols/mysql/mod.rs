@@ -51,7 +51,7 @@ pub const PROTOCOL: Protocol = Protocol {
 struct Options {
     /// Number of rows in `response`.
     max_rows: usize,
-    /// Number of bytes of each of them.
+    /// Number of bytes of each of these rows.
     max_row_length: usize,
     /// How long an unused prepared statement is remembered, in packet time.
     #[serde(with = "config::duration")]

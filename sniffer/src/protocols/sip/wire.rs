@@ -13,9 +13,9 @@ const MOST_HEADERS: usize = 256;
 pub enum Start<'a> {
     /// `INVITE sip:x SIP/2.0`
     Request {
-        /// As sent.
+        /// The method, as sent.
         method: &'a [u8],
-        /// As sent.
+        /// The URI, as sent.
         uri: &'a [u8],
         /// The part after `SIP/`.
         version: &'a [u8],

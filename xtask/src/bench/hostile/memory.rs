@@ -1,5 +1,5 @@
-//! `bench hostile memory`: traffic that makes the program hold as much as it can. The peak memory must stay below
-//! `memory.max` and what the program needs besides, and the ordinary transactions in the traffic must be reported.
+//! `bench hostile memory`: traffic that makes the program hold as many bytes as possible. The peak memory must stay below
+//! `memory.max` plus what the program itself needs, and the ordinary transactions in the traffic must be reported.
 
 use super::{
     capture::Capture,
@@ -14,9 +14,9 @@ use std::{
 
 /// The default of `memory.max`, in bytes.
 const BUDGET: f64 = 256e6;
-/// Largest peak memory: the budget, a tenth for what the allocator loses, and 32 MB for the program itself.
+/// Maximum of the peak memory in bytes: the budget, a tenth for the overhead of the allocator, and 32 MB for the program itself.
 const BOUND: f64 = BUDGET * 1.1 + 32e6;
-/// Longest document that can be one of an ordinary transaction. Longer ones are not kept in memory here.
+/// Maximum length in bytes of the document of an ordinary transaction. This check does not read longer documents into memory.
 const LONGEST: usize = 16 << 10;
 
 const PROTOCOLS: &str = r#"packetbeat.protocols:
