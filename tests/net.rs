@@ -126,7 +126,7 @@ impl Running {
         self.ended()
     }
 
-    /// Waits for the program to end by itself. As [`Running::stop`] otherwise.
+    /// Like [`Running::stop`], but sends no signal and waits until the program ends.
     pub fn finish(mut self) -> String {
         self.ended()
     }

@@ -38,8 +38,8 @@ pub const MAY_USE: &[(&str, &[&str])] = &[
     ("worker.rs", &["capture", "engine", "time"]),
 ];
 
-/// A folder inside one of these must not use its sibling folders: a protocol no other protocol, an output no other
-/// output. Folders in [`SHARED`] are exempt.
+/// A folder inside one of these must not use its sibling folders: a protocol must not use another protocol, and an output
+/// must not use another output. Folders in [`SHARED`] are exempt.
 pub const APART: &[&str] = &["protocols", "output"];
 
 /// Folders inside [`APART`] whose purpose is to be used by their siblings.

@@ -119,7 +119,8 @@ pub struct Job<'a> {
     pub replay: Replay,
     /// The `path.*` settings.
     pub paths: &'a config::Paths,
-    /// Whether the identity is kept in `paths.data`, which no other instance may use meanwhile.
+    /// Whether the identity of the agent is stored in `paths.data`. Then no other instance may use this directory at the same
+    /// time.
     pub keeps_data: bool,
     /// The counters of the process.
     pub metrics: Metrics,
@@ -314,7 +315,7 @@ async fn end_of(view: &mut Option<oneshot::Receiver<()>>) {
     }
 }
 
-/// The output or the view ended by itself, because its reader has gone.
+/// The output or the view has ended before the input, because the reader of its pipe has gone.
 #[derive(Debug, thiserror::Error)]
 #[error("the output is gone")]
 pub struct OutputGone;
@@ -323,7 +324,7 @@ pub struct OutputGone;
 struct Workers {
     /// For each interface its device and backend, as text for the user.
     captures: Vec<String>,
-    /// One per interface, and whether it is a device, until the workers have ended.
+    /// The control of each interface, and whether the interface is a device. Empty when the workers have ended.
     controls: Vec<(Arc<dyn Control>, bool)>,
     threads: Vec<JoinHandle<io::Result<()>>>,
     running: Arc<AtomicUsize>,

@@ -50,11 +50,11 @@ impl Backend {
 
 /// An open interface: the sources, one for each worker, and the control that the workers share.
 pub struct Capture {
-    /// One for each worker.
+    /// The sources, one for each worker.
     pub sources: Vec<Box<dyn Source>>,
     /// Replaces the filter, takes verdicts, returns flow records and statistics.
     pub control: Arc<dyn Control>,
-    /// What delivers the packets.
+    /// The backend that delivers the packets.
     pub backend: Backend,
     /// The captured device; `None` for a file.
     pub device: Option<Device>,

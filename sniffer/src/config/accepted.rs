@@ -1,5 +1,5 @@
-//! Settings of Packetbeat that no module of this program reads. Those whose effect a user would miss are warned about; the others are accepted
-//! silently.
+//! Settings of Packetbeat that no module of this program reads. Settings whose effect a user would miss cause a warning; the others are
+//! accepted silently.
 
 use super::{Node, Unknown, nearest::nearest};
 use std::collections::HashMap;
@@ -95,7 +95,8 @@ fn instead(top: &[String], elsewhere: &HashMap<String, String>, setting: &Unknow
         let parent = setting.key.strip_suffix(setting.name.as_str()).unwrap_or_default();
         return format!("; did you mean `{parent}{name}`?");
     }
-    // Only for settings near the root, which may be at the wrong indentation: many sections have settings with the same names.
+    // A name from another section is suggested only for a setting near the root, which may have the wrong indentation. Deeper settings
+    // often have the same name as settings of other sections.
     if setting.parent.key().contains('.') {
         return String::new();
     }

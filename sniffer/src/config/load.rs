@@ -18,9 +18,9 @@ const DEFAULT_FILE: &str = "packetbeat.yml";
 /// The command line's flags about the configuration.
 #[derive(Clone, Debug)]
 pub struct LoadOptions {
-    /// `-c`, in order; none: `packetbeat.yml`.
+    /// The files of `-c`, in order. If there are none, `packetbeat.yml` is read.
     pub files: Vec<PathBuf>,
-    /// `-E`, in order.
+    /// The settings of `-E`, in order.
     pub settings: Vec<String>,
     /// `--path.home`
     pub home: Option<PathBuf>,
@@ -101,7 +101,7 @@ fn load_with(options: &LoadOptions, program: &Path, lookup: &dyn Fn(&str) -> Opt
         root.merge(file(&text, &name.display().to_string(), &mut warnings)?);
         files.push(path);
     }
-    // So that errors about the whole configuration name the files.
+    // The place of the root is in the messages of errors about the whole configuration: they name all files.
     let names: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
     root.place = Place { file: Some(names.join(", ").into()), line: 0 };
     root.merge(settings);

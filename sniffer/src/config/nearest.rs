@@ -1,9 +1,9 @@
-//! What the user may have meant by a setting that nobody knows: the known name that is spelled most like it.
+//! Finds what the user may have meant by an unknown setting: the known name whose spelling is most similar.
 
-/// Greatest share of a name that may be misspelled: one character in three.
+/// One character in this number of characters of a name may be wrong.
 const LETTERS_PER_MISTAKE: usize = 3;
 
-/// The name that is most like `wrong`, if there is one that a typing error explains.
+/// The name that is most similar to `wrong`, if the difference can be a typing error.
 pub(super) fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |name: &str| name.to_lowercase().replace(['_', '-'], "");
     let wrong = plain(wrong);

@@ -29,9 +29,10 @@ struct Inner {
     place: Place,
     value: Held,
     asked: AtomicBool,
-    /// The keys below that modules have asked for, there or not: what could have been meant by one that nobody asks for.
+    /// The keys below this node for which modules have asked, whether they exist or not. They are the suggestions for a key that no
+    /// module reads.
     names: Mutex<BTreeSet<Box<str>>>,
-    /// The value is an empty text and the setting expects something else than a text: it counts as not set.
+    /// The value is an empty text, but the setting expects another type. The setting counts as not set.
     unset: AtomicBool,
 }
 
@@ -124,16 +125,16 @@ impl Node {
         }))
     }
 
-    /// Deserialises the value. A struct marks all its fields as known; keys that no module ever reads are warned about at the end
-    /// ([`Node::unknown`]). A missing key, `~` and a key without a value give the default, and so does an empty text where something else
-    /// than a text is expected (`timeout: "${TIMEOUT:}"`).
+    /// Deserialises the value. A struct marks all its fields as known; keys that no module ever reads cause a warning at the end
+    /// ([`Node::unknown`]). A missing key, `~` and a key without a value give the default. An empty text gives the default too if another
+    /// type is expected (`timeout: "${TIMEOUT:}"`).
     ///
     /// # Errors
     /// With file, line, key and what is allowed.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
         self.0.asked.store(true, Relaxed);
-        // Only the type that is being read knows whether an empty text is a value. Where it is refused, it is marked as not set and all is
-        // read again.
+        // Only the type that is being read knows whether an empty text is a valid value. If the type refuses an empty text, the setting is
+        // marked as not set, and the whole value is read again.
         for _ in 0..MAX_EMPTY {
             match T::deserialize(self) {
                 Ok(value) => return Ok(value),

@@ -50,7 +50,7 @@ pub(super) struct PathSettings {
 }
 
 impl PathSettings {
-    /// These settings; those not set here are taken from the other source.
+    /// Returns these settings, with the ones that are not set taken from `other`.
     pub fn or(&self, other: &Self) -> Self {
         let pick = |a: &Option<PathBuf>, b: &Option<PathBuf>| a.clone().or_else(|| b.clone());
         Self {

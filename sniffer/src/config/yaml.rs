@@ -51,7 +51,7 @@ pub(super) fn read(text: &str, file: Option<&str>) -> Result<(Raw, Vec<String>),
     }
 }
 
-/// One attempt: `Err` is an error of the syntax.
+/// Parses the text once. The outer `Err` is a syntax error, after which the text may be corrected and parsed again.
 fn parse(text: &str, file: Option<&Arc<str>>) -> Result<Result<(Raw, Vec<String>), Error>, ScanError> {
     let place = |line| Place { file: file.cloned(), line };
     let mut reader = Reader { stack: Vec::new(), anchors: HashMap::new(), nodes: 0, root: None, place: place(0), warnings: Vec::new() };

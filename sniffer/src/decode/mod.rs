@@ -79,8 +79,8 @@ impl Decoder {
     /// packet.
     ///
     /// # Errors
-    /// When the frame has no usable addresses: neither of Ethernet nor of IP. Errors are counted, and so is what
-    /// [`Packet::undecoded`] says.
+    /// When the frame has neither Ethernet nor IP addresses that can be read. Errors and the reasons in
+    /// [`Packet::undecoded`] are counted.
     #[inline]
     pub fn decode<'a>(&'a mut self, frame: &Frame<'a>) -> Result<Packet<'a>, Undecoded> {
         let result = layers::decode(&mut self.fragments, frame);

@@ -25,10 +25,11 @@ impl FlowKey {
 /// Which packets of a connection need not be copied to user space. The packets are still counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// No packet of either direction, until a SYN opens a new connection with the same key.
+    /// No packet of the connection needs to be copied, in either direction, until a SYN opens a new connection with the same
+    /// key.
     Shunt,
-    /// No segment that is sent by one end, lies completely in a range of sequence numbers and has none of the flags
-    /// SYN, FIN, RST.
+    /// A segment of one end need not be copied if it is completely in a range of sequence numbers and has none of the flags
+    /// SYN, FIN and RST.
     Skip {
         /// Index in [`FlowKey::ends`] of the sending end.
         sender: usize,

@@ -85,7 +85,7 @@ fn several_defined(outputs: &Node, several: &[(String, Node)]) -> config::Error 
     ))
 }
 
-/// No output is switched on. Names what looks like one in the wrong place.
+/// The error when no output is switched on. It names a setting that looks like an output in the wrong place.
 fn none_defined(root: &Node, outputs: &Node) -> config::Error {
     let message = "no outputs are defined, please define one under the output section";
     let below = [root.get("packetbeat.output"), root.get("packetbeat.outputs"), root.get("outputs")];
@@ -108,8 +108,8 @@ fn none_defined(root: &Node, outputs: &Node) -> config::Error {
     }
 }
 
-/// Refuses settings that stand beside the output instead of below it, when the output has none of its own: a wrong indentation would otherwise
-/// send events to the default host.
+/// Refuses settings that are beside the output instead of below it, if there are no settings below the output. Otherwise a wrong
+/// indentation would send events to the default host.
 fn misplaced_settings(root: &Node, outputs: &Node, output: &Node) -> Result<(), config::Error> {
     if !output.is_unset() {
         return Ok(());

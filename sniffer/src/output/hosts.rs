@@ -88,8 +88,9 @@ impl Rotation {
     }
 }
 
-/// The hosts of each worker. With `loadbalance` every host has `workers` workers of its own, and the workers of other hosts take over the
-/// batches of a host that fails. Without `loadbalance` there are `workers` in all, which use the first host as long as it answers.
+/// The hosts of each worker. With `loadbalance` every host has `workers` workers, and the workers of other hosts take over the
+/// batches of a host that fails. Without `loadbalance` there are `workers` workers in total, which use the first host as long as it
+/// responds.
 pub(super) fn rotations(hosts: usize, loadbalance: bool, workers: usize) -> Vec<Rotation> {
     let all: Vec<usize> = (0..hosts).collect();
     let groups = if loadbalance { all.into_iter().map(|host| vec![host]).collect() } else { vec![all] };

@@ -162,9 +162,9 @@ pub fn a_cancelled_next_loses_no_record(open: Open<'_>) {
         let mut waiting = queue.clone().next(10);
         assert!(waits(&mut waiting).await);
         queue.push(records(0..3), WhenFull::Drop);
-        // Dropped after it was woken, before it was polled again.
+        // A waiting future is dropped after it was woken and before it was polled again.
         drop(waiting);
-        // Never polled.
+        // A future is dropped that was never polled.
         drop(queue.clone().next(10));
         assert_eq!(numbers(take(&queue, 10).await.records()), [0, 1, 2]);
     });

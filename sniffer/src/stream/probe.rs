@@ -48,7 +48,7 @@ impl StreamParser for Prober {
                 let asked = &mut self.asked[dir.index()];
                 *asked += data.len();
                 let need = if *asked > MOST_ASKED { need.max(data.len()) } else { need };
-                // Not beyond the limit: what is recognised at all is recognised by then.
+                // Never ask for much more than the limit: a protocol that the probes can recognise is recognised before it.
                 Progress::Consumed { bytes: 0, need: need.min((MOST_LOOKED_AT + 1).saturating_sub(data.len())) }
             }
         }

@@ -1,6 +1,6 @@
-//! `new-protocol NAME` creates every part of a new protocol: its folder, its two lines in `protocols/mod.rs`, its page, a golden capture with
-//! its documents, and a first input for its fuzz target. The created protocol is a small working line protocol that builds and passes all
-//! tests. The author then rewrites it for the real protocol.
+//! `new-protocol NAME` creates every part of a new protocol: its folder, its two lines in `protocols/mod.rs`, its page, a golden capture
+//! with its documents, and a first input for its fuzz target. The created protocol is a small working line protocol that builds and passes
+//! all tests. The author then rewrites it for the real protocol.
 
 mod capture;
 
@@ -124,7 +124,7 @@ fn check() -> Outcome {
     let _ = fs::remove_dir_all(&copy);
     copy_checkout(&copy)?;
     create(&copy, "demo")?;
-    // A target folder of its own: cargo takes two checkouts that share one for the same packages.
+    // Build in a separate target folder. If two checkouts share one, cargo confuses their packages.
     let target = project().join("target/new-protocol-build");
     let in_copy = |args: &[&str]| {
         let mut command = cargo(args);

@@ -1,5 +1,6 @@
 //! Watches the device of an interface: attaches the programs again when the device comes back, and moves them when a
-//! default route moves. The rings stay, and so does the newest filter, which is in the jump tables.
+//! default route moves. The ring buffers and the newest filter,
+//! which is in the jump tables, stay as they are.
 
 use super::control::EbpfControl;
 use crate::capture::{

@@ -1,6 +1,6 @@
-//! Forged segments in a connection of four HTTP transactions: the four and nothing else must be reported, for all kinds
-//! and positions of forged segments. The exceptions are segments that the real receiver would accept too: at the next
-//! sequence number, with a valid acknowledgement.
+//! Injects forged segments into a connection of four HTTP transactions. Exactly these four transactions must be reported,
+//! for all kinds and positions of forged segments. The exceptions are segments that the real receiver would accept too:
+//! those at the next sequence number with a valid acknowledgement.
 
 use super::*;
 

@@ -42,7 +42,7 @@ struct Side {
     closed: bool,
 }
 
-/// One connection.
+/// The parser of one TCP connection.
 pub struct Stream {
     reporter: Reporter,
     waiting: Matcher<u16, Query>,

@@ -20,7 +20,7 @@ pub enum Ask {
     Stats,
     /// Lines of any form up to `END` or `EN`.
     Dump,
-    /// `OK`, then endless lines.
+    /// `OK`, then log lines until the connection ends.
     Watch,
     Version,
     /// No response.

@@ -280,7 +280,7 @@ impl Statements {
     /// Bytes allocated.
     pub fn held(&self) -> usize {
         let known = self.known.len() * size_of::<(u32, Statement)>() + self.bytes;
-        // There are few of them.
+        // There are few values sent in advance, so a sum over all of them is cheap.
         let ahead = self.ahead.iter().map(|(.., value)| value.held()).sum::<usize>();
         known + self.ahead.capacity() * size_of::<(u32, u16, Vec<u8>)>() + ahead
     }

@@ -56,7 +56,7 @@ impl Position {
 /// Whether the next response may belong to another command than the next captured one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doubt {
-    /// It does not.
+    /// The next response belongs to the next captured command.
     None,
     /// A response without a command arrived at this time: its command may arrive after it.
     Answered(Timestamp),
@@ -81,8 +81,8 @@ impl Doubt {
         }
     }
 
-    /// A command was sent at `time`; `first`: no other waits. Returns the next state, and whether its response is
-    /// unknown.
+    /// A command was sent at `time`. `first`: no other command waits. Returns the next state, and whether it is unknown
+    /// which response belongs to the command.
     pub fn command(self, time: Timestamp, first: bool) -> (Self, bool) {
         match self {
             Self::None => (self, false),

@@ -80,10 +80,10 @@ pub fn emit(statement: &Statement<'_>, common: &Common, cx: &mut Context<'_>) {
 /// The formats of the columns of a portal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Formats {
-    /// As in the RowDescription.
+    /// The formats in the RowDescription.
     #[default]
     Described,
-    /// As in the Bind: none, one for all columns, or one for each.
+    /// The formats in the Bind: no format (all columns are text), one for all columns, or one for each.
     Bound(smallvec::SmallVec<[bool; 8]>),
     /// Unknown, because the Bind was too long.
     Unknown,

@@ -99,7 +99,8 @@ impl Pairing {
         if awaited > 1 && !quiet {
             return (Self::Lost(awaited.saturating_add(u32::from(ends))), Asked::Dropped);
         }
-        // Most clients wait for the response before the next request, and this one seems to have got it.
+        // Most clients wait for the response before they send the next request. The client has sent this request, so it has
+        // probably received the response that is missing here.
         (Self::Certain, Asked::Recovers)
     }
 }

@@ -18,19 +18,19 @@ pub enum Search {
     More(usize, usize),
     /// There is no record in these bytes.
     Nothing,
-    /// There will be no record: the data is already encrypted (the handshake was not captured), or it is another binary
-    /// protocol.
+    /// No handshake will be found, because the data is already encrypted (the handshake was not captured) or is of another
+    /// binary protocol.
     Hopeless,
 }
 
 /// The result of looking for a known binary message before the first record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preamble {
-    /// None.
+    /// The data does not begin with such a message.
     None,
     /// This number of further bytes is needed to decide.
     More(usize),
-    /// There is one of this length in bytes.
+    /// The data begins with such a message, which has this length in bytes.
     Bytes(usize),
 }
 
