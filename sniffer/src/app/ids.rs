@@ -1,18 +1,20 @@
-//! Gives configured protocols their publisher ids, the same ones when the configuration is read again.
+//! Assigns a publisher id to each configured protocol. When the configuration is read again, protocols keep the ids that they already have.
 
 use crate::{config::Node, publish::PublisherId};
 
-/// The ids given out since the start of the program.
+/// The publisher ids that were assigned since the start of the program.
 #[derive(Clone, Default)]
 pub(super) struct Ids {
-    /// Name and settings of each configured protocol that ever had an id; the first has the id after [`PublisherId::FLOWS`].
+    /// Name and settings of each configured protocol that was ever assigned an id, in the order of the ids. The first entry has the id that
+    /// follows [`PublisherId::FLOWS`].
     known: Vec<(&'static str, Node)>,
 }
 
 impl Ids {
-    /// Returns the ids of configured protocols (name and settings), in their order. An entry gets the id of an earlier entry with the same
-    /// name and the same settings. Otherwise it gets the id of an earlier entry with the same name that no other entry has taken, so that
-    /// there are never more ids than entries at one time. Otherwise it gets a new id.
+    /// Assigns an id to each configured protocol in `entries` (name and settings), and returns the ids in the order of `entries`. A
+    /// protocol gets the id of an earlier protocol with the same name and the same settings. If there is none, it gets the id of an earlier
+    /// protocol with the same name that no other entry has taken, so that the number of ids does not grow each time settings change.
+    /// Otherwise it gets a new id.
     pub fn assign(&mut self, entries: &[(&'static str, Node)]) -> Vec<PublisherId> {
         let mut taken = vec![false; self.known.len()];
         let mut ids: Vec<Option<usize>> = vec![None; entries.len()];
@@ -51,7 +53,7 @@ mod tests {
         assert_eq!(assign(&[a.clone(), entry("dns", "{}"), b.clone()]), [1, 2, 3]);
         // An entry keeps its id when the order of the entries changes and when others are removed.
         assert_eq!(assign(&[b.clone(), a.clone()]), [3, 1]);
-        // An entry whose settings changed gets the id of its protocol that no unchanged entry has.
+        // An entry whose settings changed gets an id that its protocol had before and that no unchanged entry uses.
         assert_eq!(assign(&[entry("http", "{ports: [81]}"), b.clone()]), [1, 3]);
         // A new entry gets a free id of its protocol, never one of another protocol.
         assert_eq!(assign(std::slice::from_ref(&b)), [3]);

@@ -1,28 +1,28 @@
-//! Warns while events or packets are lost, and names their numbers at the end.
+//! Creates warnings while events or packets are lost, and a summary of all losses at the end of the program.
 
 use crate::monitor::Snapshot;
 use std::time::{Duration, Instant};
 
-/// Shortest time between two warnings of one kind.
+/// Minimum time between two warnings about the same counter.
 const REPEAT: Duration = Duration::from_secs(10);
 
-/// The warnings about what is being lost.
+/// State of the warnings about lost events and lost packets.
 pub struct Losses {
     events: Warning,
     packets: Warning,
 }
 
-/// The warning about one counter.
+/// State of the warnings about one counter of losses.
 #[derive(Default)]
 struct Warning {
-    /// The total that was already reported.
+    /// The value of the counter at the last warning.
     reported: u64,
     /// The earliest time of the next warning.
     due: Option<Instant>,
 }
 
 impl Warning {
-    /// The number lost since the last warning, if a warning is due.
+    /// Returns how much the counter grew since the last warning, if a warning is due at `now`. `total`: the current value of the counter.
     fn newly(&mut self, total: u64, now: Instant) -> Option<u64> {
         if total <= self.reported || self.due.is_some_and(|due| now < due) {
             return None;
@@ -38,7 +38,8 @@ impl Losses {
         Self { events: Warning::default(), packets: Warning::default() }
     }
 
-    /// The warnings that are due at `now`: the first loss at once, further ones together.
+    /// Returns the warnings that are due at `now`. The first loss causes a warning at once. Later losses are summed up in at most one
+    /// warning every ten seconds.
     pub fn warnings(&mut self, counters: &Snapshot, now: Instant) -> Vec<String> {
         let events = self.events.newly(total(counters, "libbeat.pipeline.events.dropped"), now).map(|n| {
             format!("{n} events were dropped because the queue is full: the output takes less than the traffic gives (queue.mem.events is its size)")
@@ -50,7 +51,8 @@ impl Losses {
     }
 }
 
-/// What was lost until the end; `None` when nothing was. `left`: events that are still in the queue.
+/// Describes all losses since the start of the program. Returns `None` when nothing was lost. `left`: number of events that are still in
+/// the queue.
 pub fn summary(counters: &Snapshot, left: u64) -> Option<String> {
     let of = |name: &str| total(counters, name);
     let parts = [

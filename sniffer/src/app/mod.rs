@@ -1,4 +1,5 @@
-//! The commands of the program: connects the other modules, and prints errors and exit codes. May use all modules; no module uses it.
+//! The commands of the program. This module connects the other modules, prints errors and sets the exit code. It may use all modules; no
+//! module uses it.
 
 mod ids;
 mod losses;
@@ -46,7 +47,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// The line of `sniffer version`, which also begins the log.
+/// The line that `sniffer version` prints and that begins the log.
 fn version() -> String {
     format!("sniffer version {} ({}), compatible with packetbeat {COMPATIBLE}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH)
 }

@@ -1,5 +1,5 @@
-//! [`Plan`]: the parts of the configuration that `app` needs, read and checked: interfaces, protocols, flows, and from them the filter of each
-//! interface and the settings of its workers. Opens no device, file or connection.
+//! [`Plan`]: the settings of interfaces, protocols and flows, read and checked. `app` derives from them the filter of each interface and
+//! the settings of its workers. This module opens no device, file or connection.
 
 use super::{Error, ids::Ids};
 use crate::{
@@ -71,8 +71,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Reads the configuration. `file` is that of `-I`; it replaces the interfaces. `before` is the plan in force when the configuration is read again:
-    /// protocols keep the ids that they have in it.
+    /// Reads the configuration. `file`: the capture file of `-I`, which replaces the configured interfaces. `before`: the plan in force
+    /// when the configuration is read again; protocols keep the ids that they have in this plan.
     ///
     /// # Errors
     /// With file, line, key and what is allowed.
@@ -92,7 +92,7 @@ impl Plan {
             interfaces.iter_mut().for_each(|interface| interface.file = Some(file.to_owned()));
         }
         let flows = root.get("packetbeat.flows");
-        // Flows are on when the section exists, even without settings.
+        // Flows are reported when the section `packetbeat.flows` exists, even if it has no settings.
         let there = root.get("packetbeat").contains("flows");
         let flows = if there { Some(flow::options::Options::read(&flows)?).filter(|flows| flows.enabled) } else { None };
         Ok(Self { general, memory, interfaces, warnings, protocols, ids, flows, root: root.clone() })
@@ -108,7 +108,8 @@ impl Plan {
         interface.file.is_some() && self.general.compatibility == Compatibility::Strict
     }
 
-    /// The settings of the workers of an interface. `own`: the addresses of the outputs, whose traffic is not captured.
+    /// Returns the settings of the workers of an interface. `own`: the addresses of the outputs. Traffic with these addresses is not
+    /// captured.
     pub fn settings(&self, interface: &Interface, publishing: Arc<Publishing>, who: &Who, own: &[SocketAddr]) -> Settings {
         let configured = self.on(interface).map(|Planned { id, protocol, config }| {
             let ports = ports_of(protocol, config);
@@ -125,8 +126,8 @@ impl Plan {
         settings
     }
 
-    /// Opens the publishers of all interfaces: one for each protocol in the order of the configuration, then one for flows. `metadata`: whether the
-    /// documents of the output contain `@metadata`.
+    /// Opens the publishers of all interfaces: one for each protocol in the order of the configuration, then one for flows. `metadata`:
+    /// whether the documents that the output writes contain `@metadata`.
     ///
     /// # Errors
     /// When a processor or a condition is wrong; names file, line and key.
@@ -158,7 +159,8 @@ impl Plan {
         Publishing::new(publishers.clone(), &active, &self.root, networks, who.host_data.clone())
     }
 
-    /// The filter of an interface: the user's, or the one that its protocols need. Our own talk with `outputs` is left out.
+    /// Returns the filter of an interface: the user's expression if there is one, otherwise the filter that the configured protocols need.
+    /// The filter excludes the traffic between this program and `outputs`.
     ///
     /// # Errors
     /// When libpcap does not understand the user's expression.
@@ -211,7 +213,7 @@ pub fn declared_fields() -> &'static [Field] {
     &FIELDS
 }
 
-/// The configured ports, or the protocol's own where none are configured and the protocol has such.
+/// Returns the configured ports. If none are configured, returns the protocol's default ports if it has any, otherwise no ports.
 fn ports_of(protocol: &Protocol, config: &ProtocolConfig) -> config::Ports {
     match &config.ports {
         Some(ports) => ports.clone(),

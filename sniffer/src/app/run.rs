@@ -41,13 +41,14 @@ use tokio::sync::oneshot;
 
 /// How much longer than `shutdown_timeout` the program may take to end. The sum of this and [`LEAVING`] is less than a second.
 const GRACE: Duration = Duration::from_millis(750);
-/// How long the program waits, after the time to end is over, for workers that were publishing at that moment to notice it.
+/// How long the program waits, after the time for shutdown is over, for workers that are still publishing to notice that it is over.
 const LEAVING: Duration = Duration::from_millis(100);
-/// How much longer than `shutdown_timeout` a worker may report open transactions and flows at the end. It may notice the signal 0.1 s late.
+/// How much longer than `shutdown_timeout` a worker may report open transactions and flows at the end. The worker may notice the signal up
+/// to 0.1 s late.
 const PUBLISH: Duration = Duration::from_millis(600);
-/// How much longer than half of `shutdown_timeout` packets in the capture buffers are processed at the end.
+/// How much longer than half of `shutdown_timeout` the workers may process packets that are still in the capture buffers at the end.
 const READ_OUT: Duration = Duration::from_millis(300);
-/// How often the counters of workers, queue and output are collected, and how often it is checked whether a report is due.
+/// How often the program collects the counters of workers, queue and output, and checks whether a report is due.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 
 /// The async runtime of the output and the queue. It has one thread, the one that calls `block_on`.
@@ -55,7 +56,7 @@ pub fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
-/// Captures and reports until the input ends or a signal comes.
+/// Captures packets and publishes events until the input ends or a signal arrives.
 pub fn run(invocation: &Invocation, flags: &RunFlags) -> Result<bool, Error> {
     let loaded = config::load(&invocation.load)?;
     let line = CommandLine {
@@ -172,7 +173,7 @@ impl Job<'_> {
         };
         let runtime = runtime()?;
         let timeout = self.plan.general.shutdown_timeout;
-        // Before the threads start, so that a signal ends the program in order from here on.
+        // Install the signal handlers before the threads start, so that from here on a signal ends the program in order.
         let mut signals = Signals::new(timeout + GRACE + 2 * LEAVING)?;
         let own = output.endpoints();
         let counters = output.counters();
@@ -212,7 +213,7 @@ impl Job<'_> {
             ended
         });
         drop(data);
-        // Do not wait for threads that write to an output whose reader stands still.
+        // Do not wait for threads that are blocked because nobody reads what they write.
         runtime.shutdown_background();
         result
     }
@@ -292,8 +293,9 @@ impl Job<'_> {
         Ok(opened)
     }
 
-    /// What takes the records of a worker: the queue. Live capture cannot wait for room in it, but when it is over it can, within the time
-    /// that there is for the end: then all open flows are reported at once.
+    /// Returns the function that puts the records of a worker into the queue. While a live capture runs, records are dropped when the queue
+    /// is full. After capture has stopped, the worker waits for room in the queue, because all open flows are reported at once then. The
+    /// time for shutdown limits this wait.
     fn deliver(&self, queue: &Arc<dyn Queue>, live: bool, stop: &Arc<AtomicBool>) -> Deliver {
         let (queue, publish, metrics, stop) = (queue.clone(), self.publish, self.metrics.clone(), stop.clone());
         Box::new(move |batch| {
@@ -307,7 +309,7 @@ impl Job<'_> {
     }
 }
 
-/// Completes when the view ends; without a view at once.
+/// Completes when the view ends. Completes at once if there is no view.
 async fn end_of(view: &mut Option<oneshot::Receiver<()>>) {
     if let Some(ended) = view {
         // A dropped sender means the end too.
@@ -367,7 +369,7 @@ struct Watch {
     losses: Losses,
     /// `shutdown_timeout`
     timeout: Duration,
-    /// When the program has to have ended; `None` as long as it runs without a limit.
+    /// The time by which the program must have ended. `None` while the program runs without a time limit.
     end: Option<Instant>,
 }
 
@@ -377,7 +379,7 @@ impl Watch {
         let mut beat = tokio::time::interval(HEARTBEAT);
         let mut looked = Instant::now();
         let refresh = self.workers.publishing.iter().filter_map(|p| p.refresh_every()).min();
-        // A small file is read in less than a heartbeat, so look more often at first.
+        // A small file is processed in less than one heartbeat, so check more often at first whether the workers have ended.
         let mut quick = tokio::time::interval(Duration::from_millis(2));
         let started = Instant::now();
         while self.workers.running.load(Ordering::SeqCst) > 0 {
@@ -411,7 +413,7 @@ impl Watch {
             }
         }
         self.collect();
-        // Detach from the interfaces now, not only after everything is delivered.
+        // Detach from the interfaces now, before the queued events are delivered.
         self.workers.controls.clear();
         failed.map_or(Ok(()), |error| Err(error.into()))
     }
@@ -430,7 +432,8 @@ impl Watch {
     /// Makes the workers end: capture stops, and what was captured until now is processed.
     fn stop(&mut self) {
         self.end_at(Instant::now() + self.timeout + GRACE);
-        // No packets come in any more, so the capture buffers run empty. Not detached yet: the buffers and counters are still needed.
+        // Set a filter that matches no packet, so that the capture buffers run empty. The interfaces are not detached yet, because the
+        // buffers and counters are still needed.
         if let Ok(nothing) = Filters::new(&FilterSpec::default()) {
             for control in self.workers.controls.iter().filter(|(_, live)| *live).map(|(control, _)| control) {
                 if let Err(error) = control.set_filter(&nothing) {

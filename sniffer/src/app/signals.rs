@@ -65,7 +65,7 @@ async fn next([interrupt, terminate, hangup]: &mut [Signal; 3]) -> &'static str 
     }
 }
 
-/// Waits until that time; without one for ever.
+/// Waits until `time`. With `None` it waits forever.
 pub async fn sleep_until(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep(time.saturating_duration_since(Instant::now())).await,

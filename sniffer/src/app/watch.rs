@@ -40,7 +40,8 @@ pub fn watch(flags: &WatchFlags) -> Result<bool, Error> {
     let output = output::open(&super::opening(&root, &paths))?;
     let replay = Replay { top_speed: true, ..Replay::default() };
     let color = io::stdout().is_terminal();
-    // A status line below the lines needs both streams on the terminal, and time to pass.
+    // The status line needs standard output and standard error on the terminal. It is only useful for live capture, because a file is read
+    // too fast.
     let has_status = color && io::stderr().is_terminal() && flags.file.is_none() && !flags.json;
     let screen = Arc::new(Screen::default());
     let view = (!flags.json).then(|| view(&screen, color, if has_status { WIPE } else { "" })).transpose()?;
@@ -71,7 +72,7 @@ fn view(screen: &Arc<Screen>, color: bool, before: &'static str) -> io::Result<V
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => log::error!("standard output: {error}"),
             _ => {}
         }
-        // Not waited for when the program ends before everything is printed.
+        // The receiver is gone when the program ends before everything is printed. That is not an error.
         let _ = over.send(());
     })?;
     let (shown, finished) = (screen.clone(), screen.clone());

@@ -30,7 +30,7 @@ const SILENT: &[&str] = &[
     "logging.to_syslog",
 ];
 
-/// Sections outside `output` that only one output reads. They are accepted silently beside other outputs.
+/// Sections outside `output` that only the Elasticsearch output reads. They are accepted silently when another output is configured.
 const OF_ELASTICSEARCH: &[&str] = &["setup.template", "setup.ilm", "setup.dsl", "cloud"];
 
 /// Settings that users write in the wrong place or under the name of another Beat or version, and what to write instead.
@@ -103,7 +103,7 @@ fn instead(top: &[String], elsewhere: &HashMap<String, String>, setting: &Unknow
     elsewhere.get(&setting.name).map(|key| format!("; did you mean `{key}`?")).unwrap_or_default()
 }
 
-/// Every name that a module has asked for, and the first setting of that name.
+/// Maps each key that a module has asked for to the dotted path of the first setting with this key.
 fn known_settings(root: &Node) -> HashMap<String, String> {
     let mut settings = HashMap::new();
     for map in root.maps() {
@@ -118,7 +118,7 @@ fn known_settings(root: &Node) -> HashMap<String, String> {
 /// Warnings for settings that no module has read. To be called after all modules have read their part.
 pub fn leftover(root: &Node) -> Vec<String> {
     let mut warnings = Vec::new();
-    // Collect unknown settings and what was meant by them first, because every look-up below marks a setting as known.
+    // Collect the unknown settings and the suggestions for them first, because every look-up below marks a setting as known.
     let (top, elsewhere) = (root.names(), known_settings(root));
     let unknown: Vec<(Unknown, String)> =
         root.unknown().into_iter().map(|setting| (setting.clone(), instead(&top, &elsewhere, &setting))).collect();
@@ -151,7 +151,7 @@ pub fn leftover(root: &Node) -> Vec<String> {
         if found || silent(&setting.key) {
             continue;
         }
-        // Of an unknown map that contains silently accepted keys, only the other keys are reported.
+        // If an unknown map contains silently accepted keys, only its other keys are reported.
         let node = root.get(&setting.key);
         let holds = NOT_YET
             .iter()

@@ -14,7 +14,7 @@ use std::fmt;
 /// Maximum number of characters of a wrong value that an error message shows.
 const SHOWN: usize = 60;
 
-/// An error and its node, the innermost one that was being read.
+/// An error, and the innermost node that was being read when it occurred.
 #[derive(Debug)]
 pub struct DeError {
     message: String,
@@ -132,7 +132,7 @@ impl Node {
     }
 }
 
-/// `80`, `-1`, `0x50`, `0o120`, `1e6`, `1.0`.
+/// Parses a whole number: `80`, `-1`, `0x50`, `0o120`, `1e6`, `1.0`.
 fn whole_number(text: &str) -> Option<i128> {
     let (sign, digits) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
     let radix = |prefix: &str, radix| digits.strip_prefix(prefix).map(|d| i64::from_str_radix(d, radix));
@@ -143,11 +143,11 @@ fn whole_number(text: &str) -> Option<i128> {
         return Some(number);
     }
     let float = float(text)?;
-    // Beyond 2^53 not every integer has a float of its own.
+    // A float beyond 2^53 does not represent every integer exactly.
     (float.fract() == 0.0 && float.abs() < 9_007_199_254_740_992.0).then_some(float as i128)
 }
 
-/// A float; not `nan` or `inf`, which are words in a configuration.
+/// Parses a float. The words `nan` and `inf` are not accepted as floats.
 fn float(text: &str) -> Option<f64> {
     if !text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.')) {
         return None;
@@ -312,8 +312,8 @@ impl<'de> Deserializer<'de> for &Node {
 }
 
 impl Node {
-    /// Whether keys without a value are left out: for a struct, so that its defaults apply; not for a map, where they can have a meaning
-    /// (`add_docker_metadata: ~`).
+    /// Visits the entries of a map. If `is_struct` is set, keys without a value are left out, so that the defaults of the struct apply. In
+    /// other maps a key without a value can have a meaning (`add_docker_metadata: ~`).
     fn map<'de, V: Visitor<'de>>(&self, visitor: V, is_struct: bool) -> Result<V::Value, DeError> {
         let entries = match self.structure() {
             Held::Map(entries) => entries.as_slice(),

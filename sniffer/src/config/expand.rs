@@ -1,6 +1,6 @@
 //! Replaces variables: `${NAME}`, `${NAME:default}`, `${NAME:+alternative}` (used when the variable is set), `${NAME:?message}` (an error
-//! when it is not). A name is looked up among the other settings first, then with `lookup` (keystore, environment). In every text `$$`
-//! stands for `$`, and `$}` for `}`.
+//! when the variable is not set). A name is looked up first among the other settings, then with `lookup` (keystore, environment). In every
+//! text `$$` stands for `$`, and `$}` for `}`.
 //!
 //! The syntax is read by `template`; this module looks up names and decides what kind of value the result is.
 
@@ -139,7 +139,7 @@ impl Expander<'_> {
         }
         match (outside, choice) {
             (Some(value), _) if !value.is_empty() => Ok(value),
-            // As in Packetbeat, a default and a message also serve a variable that is set to nothing.
+            // As in Packetbeat, the default or the error message also applies when the value of the variable is empty.
             (_, Some(Choice::Default(pieces))) => self.text(pieces, depth + 1),
             (_, Some(Choice::Message(message))) if message.is_empty() => Err(format!("the variable `{name}` must be set, and is not")),
             (_, Some(Choice::Message(message))) => Err(format!("the variable `{name}` is not set: {message}")),

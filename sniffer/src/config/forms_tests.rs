@@ -1,4 +1,5 @@
-//! Forms of configurations that people write: variables, lists in one line, settings that are there twice, both forms of the protocols.
+//! Forms of configurations that people write: variables, lists in one line, settings that are written twice, `packetbeat.protocols` as a
+//! list and as a map.
 
 use super::tests::{json, load_all};
 use crate::config::{KnownProtocol, Node, read_protocols};
@@ -33,7 +34,7 @@ fn data(yaml: &str, settings: &[&str]) -> serde_json::Value {
     json(&load_all(&[yaml], settings, ENV).unwrap())["v"].take()
 }
 
-/// What Packetbeat 9.6 makes of the same value, unless a remark says otherwise.
+/// Packetbeat 9.6 gives the same values, unless a comment says otherwise.
 #[test]
 fn variables_and_escapes() {
     for (text, want) in [
@@ -63,7 +64,7 @@ fn variables_and_escapes() {
         (r#""${NOPE:null}""#, json!(null)),
         (r#""${NULL}""#, json!(null)),
         (r#""${EMPTY:d}""#, json!("d")),
-        // Packetbeat says that the variable is not set.
+        // Packetbeat reports the error that the variable is not set.
         (r#""${EMPTY}""#, json!("")),
         (r#""x${EMPTY}y""#, json!("xy")),
         // A quoted value is a text without its quotes.
@@ -94,7 +95,7 @@ fn variables_and_escapes() {
         (r#""${OPEN}""#, json!("[a")),
         (r#""${HALF}""#, json!("\"abc")),
         (r#""${PW}x""#, json!("\"abc,123\"x")),
-        // A comma at the end separates nothing. Packetbeat adds a null.
+        // A comma at the end does not add an item. Packetbeat adds a null.
         (r#""${TRAILING}""#, json!(["a", "b"])),
         ("\"a,b\"", json!("a,b")),
         ("\"[a, b]\"", json!("[a, b]")),
@@ -189,7 +190,7 @@ fn the_last_of_a_repeated_key_counts() {
         assert_eq!(json(&loaded)["v"], want, "{text}");
         assert_eq!(loaded.warnings, warnings, "{text}");
     }
-    // Overriding is what later files and -E are for.
+    // A later file or `-E` overrides a setting without a warning.
     assert_eq!(load_all(&["v: 1", "v: 2"], &["v=3", "v=4"], &[]).unwrap().warnings, [""; 0]);
 }
 
@@ -212,7 +213,7 @@ fn brackets_may_close_at_the_level_of_the_key() {
     let loaded = load_all(&["v:\n  k: [\n    a\n  ]\n  l: x"], &[], &[]).unwrap();
     assert_eq!(loaded.root.get("v.l").read::<u8>().unwrap_err().0, "0.yml:5: v.l: expected a whole number, got `x`");
     assert!(load_all(&["v:\n  k: [\n    a\n  ]\n  l: [\n"], &[], &[]).unwrap_err().0.starts_with("0.yml:"));
-    // Many lines cost no more than the limit.
+    // 500 lines that need the correction do not exceed the limit of bytes that are parsed again.
     let many = format!("v:\n  k: [\n{}  ]\n", "  'a',\n".repeat(500));
     assert_eq!(json(&load_all(&[&many], &[], &[]).unwrap())["v"]["k"].as_array().unwrap().len(), 500);
 }

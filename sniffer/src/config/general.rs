@@ -100,7 +100,7 @@ impl General {
             let names: Vec<String> = queues.iter().map(|(name, node)| format!("{name} ({})", node.place())).collect();
             return Err(last.error(format!("more than one namespace configured accessing 'queue': {}; keep one", names.join(", "))));
         }
-        // `get` marks the keys of the path as known, but not those below them.
+        // `get` marks the keys of the path `queue.disk` as known, but not the keys below it.
         let disk = root.get("queue.disk");
         if !disk.is_null() {
             return Err(disk.error("the disk queue is not supported yet; use `queue.mem`"));

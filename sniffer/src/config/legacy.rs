@@ -1,5 +1,5 @@
-//! Converts old forms of the configuration to the current form, so that all other modules see only that one: Packetbeat 1.x, with a warning that
-//! shows the current form, and `protocols` as a map.
+//! Converts old forms of the configuration to the current form, so that all other modules see only the current form. The old forms are
+//! those of Packetbeat 1.x, which cause a warning that shows the current form, and `protocols` as a map.
 
 use super::{
     error::Place,
@@ -87,7 +87,8 @@ pub(super) fn one_x(root: &mut Raw, warnings: &mut Vec<String>) {
     }
 }
 
-/// Converts the map `packetbeat.protocols: {http: {…}}` to a list. Elastic's own container configuration has that form, so there is no warning.
+/// Converts the map `packetbeat.protocols: {http: {…}}` to a list. Elastic's own container configuration has that form, so there is no
+/// warning.
 pub(super) fn protocols(root: &mut Raw) {
     let Some(old) = root.at("packetbeat.protocols").filter(|p| matches!(p.value, Value::Map(_))) else { return };
     let list = protocol_list(old);

@@ -101,7 +101,7 @@ fn load_with(options: &LoadOptions, program: &Path, lookup: &dyn Fn(&str) -> Opt
         root.merge(file(&text, &name.display().to_string(), &mut warnings)?);
         files.push(path);
     }
-    // The place of the root is in the messages of errors about the whole configuration: they name all files.
+    // Errors about the whole configuration have the place of the root, so it names all files.
     let names: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
     root.place = Place { file: Some(names.join(", ").into()), line: 0 };
     root.merge(settings);

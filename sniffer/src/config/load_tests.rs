@@ -106,7 +106,7 @@ fn variables() {
         let got: Vec<String> = loaded.root.get(key).read().unwrap();
         assert_eq!(serde_json::json!(got), want, "{yaml}");
     }
-    // What is wanted decides what it is.
+    // The type that the module reads decides whether the value is a list or a text.
     let loaded = load_all(&["p: ${PASSWORD}\nn: ${PORT}"], &["e=a,b"], &env).unwrap();
     assert_eq!(loaded.root.get("p").read::<String>().unwrap(), "x,y");
     assert_eq!(loaded.root.get("n").read::<u16>().unwrap(), 80);
@@ -261,7 +261,7 @@ fn known() -> Vec<KnownProtocol> {
     PROTOCOLS.iter().map(|p| KnownProtocol { name: p.name, once: p.ports.is_empty() }).collect()
 }
 
-/// Reads as the program does, as far as this module knows.
+/// Reads the settings of this module as the program does, marks the settings of other modules as known, and returns all warnings.
 fn read_as_the_program_does(root: &Node) -> Vec<String> {
     General::read(root).unwrap();
     let (_, warnings) = read_protocols(root, &known()).unwrap();

@@ -1,8 +1,8 @@
-//! The configuration: from YAML files, `-E` and variables to one tree whose values know their file and line. What settings mean is not known
-//! here: each module reads its own part.
+//! The configuration. It merges YAML files, `-E` and variables into one tree whose values know their file and line. This module does not
+//! know what the settings mean: each module reads its own part.
 //!
-//! `yaml` parses text; `tree` turns dotted keys into nested maps and merges sources; `overrides` parses `-E`; `legacy` converts old forms to
-//! the current one; `expand` replaces `${…}`; [`Node`] is a value as modules see it; `de` deserialises a node.
+//! `yaml` parses text; `tree` turns dotted keys into nested maps and merges sources; `overrides` parses `-E`; `legacy` converts old forms
+//! to the current one; `expand` replaces `${…}`; [`Node`] is a value as modules see it; `de` deserialises a node.
 //!
 //! Modules read their part with [`Node::read`] into a plain serde struct. Do not use `#[serde(flatten)]`: it loses line numbers and lenient
 //! conversions. Read the same node into two structs instead.

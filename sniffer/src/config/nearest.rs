@@ -1,6 +1,6 @@
 //! Finds what the user may have meant by an unknown setting: the known name whose spelling is most similar.
 
-/// One character in this number of characters of a name may be wrong.
+/// A name may have one wrong character for each group of this many characters.
 const LETTERS_PER_MISTAKE: usize = 3;
 
 /// The name that is most similar to `wrong`, if the difference can be a typing error.

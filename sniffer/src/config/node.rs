@@ -150,7 +150,8 @@ impl Node {
         Err(self.error(format!("more than {MAX_EMPTY} settings are set to an empty text")))
     }
 
-    /// An error with the file, line and key of this node in front; of a setting below it where the message begins with one (`ssl.key: …`).
+    /// Returns an error with the file, line and key of this node in front. If the message begins with the key of a setting below this node
+    /// (`ssl.key: …`), the error has the file, line and key of that setting.
     pub fn error(&self, message: impl Into<String>) -> Error {
         let message = message.into();
         if let Some((path, rest)) = message.split_once(": ")

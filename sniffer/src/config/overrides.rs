@@ -47,7 +47,7 @@ pub(super) fn structure(text: &str, maps: bool, place: &Place) -> Option<Raw> {
         items.push(input.value(",").ok()?);
         input.rest = input.rest.trim_start();
         match input.rest.strip_prefix(',') {
-            // A comma at the end separates nothing.
+            // A comma at the end does not add an item.
             Some(rest) if rest.trim().is_empty() => {
                 let is_list = items.iter().all(|item| item.value != Value::Null);
                 return is_list.then(|| Raw::new(Value::List(items), place));

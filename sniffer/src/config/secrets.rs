@@ -9,7 +9,7 @@ pub(super) const HIDDEN: &str = "***";
 /// Parts of names whose values are secrets, in lower case and without `_` and `-`.
 const WORDS: &[&str] =
     &["password", "passwd", "passphrase", "apikey", "secret", "token", "credential", "authorization", "cookie", "privatekey", "signature"];
-/// Whole names whose values are secrets, in the same form.
+/// Whole names whose values are secrets, also in lower case and without `_` and `-`.
 const NAMES: &[&str] = &["auth", "pass", "pwd", "xauth"];
 /// Ends of names whose values are files or switches that only concern a secret.
 const NOT_SECRET: &[&str] = &["path", "file", "ttl", "timeout"];

@@ -188,7 +188,7 @@ fn join_at(map: &mut Raw, keys: &[&str], value: Raw, whole: &str, warnings: &mut
     let place = value.place.clone();
     match &map.value {
         Value::Map(_) => {}
-        // `protocols.http: …` after `protocols: [ … ]`.
+        // The file has `protocols.http: …` after `protocols: [ … ]`.
         Value::List(_) => {
             let below = keys.iter().rev().fold(value, |value, key| Raw::new(Value::Map(vec![((*key).to_owned(), value)]), &place));
             return join(map, below, whole, warnings);
@@ -206,8 +206,8 @@ fn join_at(map: &mut Raw, keys: &[&str], value: Raw, whole: &str, warnings: &mut
     join_at(map.child_mut(first, &place), rest, value, whole, warnings);
 }
 
-/// Merges two values of one source for the same key, which was written in two ways (dotted, nested, or both). Maps are merged; a list and a
-/// map, the two forms of `packetbeat.protocols`, too. Otherwise the later value counts.
+/// Merges two values of one source for the same key, which was written in two ways (dotted, nested, or both). Two maps are merged. A list
+/// and a map (the two forms of `packetbeat.protocols`) are merged too. Otherwise the later value replaces the earlier one.
 fn join(old: &mut Raw, new: Raw, key: &str, warnings: &mut Vec<String>) {
     match (&mut old.value, new.value) {
         (Value::Map(_), Value::Map(entries)) => {
@@ -229,7 +229,7 @@ fn join(old: &mut Raw, new: Raw, key: &str, warnings: &mut Vec<String>) {
     }
 }
 
-/// The warning about a setting that one file has twice.
+/// Returns the warning about a setting that is written twice in one file.
 pub(super) fn twice(key: &str, first: &Place, second: &Place) -> String {
     let message = match (first.line, second.line) {
         (0, _) => format!("{key}: is there twice; this value counts"),

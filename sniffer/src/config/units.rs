@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use serde::{Deserializer, de};
 use std::{fmt, time::Duration};
 
-/// Nanoseconds of `10s`, `1m30s`, `-1s`, `1.5h`, or a bare number of seconds.
+/// Parses a duration (`10s`, `1m30s`, `-1s`, `1.5h`, or a bare number of seconds) to nanoseconds.
 fn nanoseconds(text: &str) -> Option<i128> {
     const SECOND: f64 = 1e9;
     let text = text.trim();
@@ -28,7 +28,7 @@ fn nanoseconds(text: &str) -> Option<i128> {
             "s" => SECOND,
             "m" => 60.0 * SECOND,
             "h" => 3600.0 * SECOND,
-            // A number without a unit is allowed only alone: `1m30` is a typing error.
+            // A number without a unit must be the whole text: `1m30` is a typing error.
             "" if digits == text.trim_start_matches(['-', '+']).len() => SECOND,
             _ => return None,
         };
@@ -40,7 +40,7 @@ fn nanoseconds(text: &str) -> Option<i128> {
     (sum <= i128::from(i64::MAX)).then_some(sum * sign)
 }
 
-/// Bytes of `10MiB`, `10MB` (decimal), `512KiB`, `1 GB`, or a bare number.
+/// Parses a size (`10MiB`, `10MB` (decimal), `512KiB`, `1 GB`, or a bare number) to bytes.
 fn byte_count(text: &str) -> Option<u64> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());

@@ -51,7 +51,7 @@ pub(super) fn read(text: &str, file: Option<&str>) -> Result<(Raw, Vec<String>),
     }
 }
 
-/// Parses the text once. The outer `Err` is a syntax error, after which the text may be corrected and parsed again.
+/// Parses the text once. The outer `Err` is a syntax error. The caller may then correct the text and parse it again.
 fn parse(text: &str, file: Option<&Arc<str>>) -> Result<Result<(Raw, Vec<String>), Error>, ScanError> {
     let place = |line| Place { file: file.cloned(), line };
     let mut reader = Reader { stack: Vec::new(), anchors: HashMap::new(), nodes: 0, root: None, place: place(0), warnings: Vec::new() };
@@ -71,11 +71,11 @@ fn parse(text: &str, file: Option<&Arc<str>>) -> Result<Result<(Raw, Vec<String>
     Ok(Ok((reader.root.unwrap_or_else(Raw::empty), reader.warnings)))
 }
 
-/// The text with the line of the error indented further, when the error is that a line inside `[…]` or `{…}` begins at the column of its
-/// key or before it. YAML 1.2 forbids that, but the library that Packetbeat uses accepts it, and people close brackets at the level of the
-/// key.
+/// Returns the text with the line of the error indented further. This corrects a line inside `[…]` or `{…}` that begins at the column of
+/// its key or before it. YAML 1.2 forbids such a line, but the library that Packetbeat uses accepts it, and people write the closing
+/// bracket at the column of the key. Returns `None` for any other error.
 fn indented(text: &str, error: &ScanError) -> Option<String> {
-    /// Deeper than the keys of any configuration.
+    /// An indentation that is deeper than the keys of any configuration.
     const INDENT: &str = "                                                                ";
     if !error.info().starts_with("invalid indentation") {
         return None;
@@ -86,7 +86,8 @@ fn indented(text: &str, error: &ScanError) -> Option<String> {
     (!line.starts_with(INDENT)).then(|| format!("{before}{INDENT}{line}"))
 }
 
-/// The error for the user. The parser notices a tab only at the token before or after it: name the line that has it.
+/// Returns the error for the user. The parser reports a tab only at the token before or after it, so the error names the line that has the
+/// tab.
 fn syntax_error(text: &str, error: &ScanError, file: Option<&Arc<str>>) -> Error {
     let place = |line| Place { file: file.cloned(), line };
     let line = error.marker().line();
