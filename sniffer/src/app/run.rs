@@ -43,8 +43,7 @@ use tokio::sync::oneshot;
 const GRACE: Duration = Duration::from_millis(750);
 /// How long the program waits, after the time for shutdown is over, for workers that are still publishing to notice that it is over.
 const LEAVING: Duration = Duration::from_millis(100);
-/// How much longer than `shutdown_timeout` a worker may report open transactions and flows at the end. The worker may notice the signal up
-/// to 0.1 s late.
+/// How much longer than `shutdown_timeout` a worker may report open transactions and flows. A worker may notice the signal 0.1 s late.
 const PUBLISH: Duration = Duration::from_millis(600);
 /// How much longer than half of `shutdown_timeout` the workers may process packets that are still in the capture buffers at the end.
 const READ_OUT: Duration = Duration::from_millis(300);
@@ -293,9 +292,8 @@ impl Job<'_> {
         Ok(opened)
     }
 
-    /// Returns the function that puts the records of a worker into the queue. While a live capture runs, records are dropped when the queue
-    /// is full. After capture has stopped, the worker waits for room in the queue, because all open flows are reported at once then. The
-    /// time for shutdown limits this wait.
+    /// Returns the function that puts a worker's records into the queue. When the queue is full, a live capture drops records. At the end
+    /// of the capture, when all open flows are reported at once, the worker waits for room in the queue within the time for shutdown.
     fn deliver(&self, queue: &Arc<dyn Queue>, live: bool, stop: &Arc<AtomicBool>) -> Deliver {
         let (queue, publish, metrics, stop) = (queue.clone(), self.publish, self.metrics.clone(), stop.clone());
         Box::new(move |batch| {
@@ -326,7 +324,7 @@ pub struct OutputGone;
 struct Workers {
     /// For each interface its device and backend, as text for the user.
     captures: Vec<String>,
-    /// The control of each interface, and whether the interface is a device. Empty when the workers have ended.
+    /// The control of each interface, and whether the interface is a device. Empty after the workers have ended.
     controls: Vec<(Arc<dyn Control>, bool)>,
     threads: Vec<JoinHandle<io::Result<()>>>,
     running: Arc<AtomicUsize>,
@@ -432,8 +430,7 @@ impl Watch {
     /// Makes the workers end: capture stops, and what was captured until now is processed.
     fn stop(&mut self) {
         self.end_at(Instant::now() + self.timeout + GRACE);
-        // Set a filter that matches no packet, so that the capture buffers run empty. The interfaces are not detached yet, because the
-        // buffers and counters are still needed.
+        // A filter that matches nothing lets the capture buffers run empty. Detaching now would lose the buffers and counters.
         if let Ok(nothing) = Filters::new(&FilterSpec::default()) {
             for control in self.workers.controls.iter().filter(|(_, live)| *live).map(|(control, _)| control) {
                 if let Err(error) = control.set_filter(&nothing) {

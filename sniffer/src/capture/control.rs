@@ -8,12 +8,12 @@ use crate::{
 };
 use std::ops::AddAssign;
 
-/// One per interface, shared by its workers and the main thread. No call waits for packets. Every backend has a control
-/// and ignores what it cannot do (a file cannot honour verdicts), so the callers need no special case per backend.
+/// There is one control per interface, shared by its workers and the main thread. No call waits for packets. Every backend has a control,
+/// which ignores what the backend cannot do (a file cannot apply verdicts), so the callers need no special case per backend.
 pub trait Control: Send + Sync {
-    /// Replaces the filter. Every packet meets the old filter or the new one. A backend whose handle belongs to a
-    /// worker (libpcap, file) switches at that worker's next poll; all others switch before this returns. A device that
-    /// is gone gets the new filter when it comes back.
+    /// Replaces the filter. Every packet is tested by either the old or the new filter. A backend whose handle belongs to a worker
+    /// (libpcap, file) switches at that worker's next poll; all others switch before this method returns. A device that does not exist now
+    /// gets the new filter when it comes back.
     ///
     /// # Errors
     /// When the backend refuses the filter; the old filter stays in force.
@@ -112,7 +112,7 @@ pub mod recording {
     /// The answers of [`Recording`]. The default: no flows, all counters zero, every filter accepted.
     #[derive(Clone, Debug, Default)]
     pub struct Answers {
-        /// Handed over once, by the next call of [`Control::drain_flows`].
+        /// The flows that the next call of [`Control::drain_flows`] hands over. Later calls do not hand them over again.
         pub flows: Vec<FlowRecord>,
         /// Returned by [`Control::stats`].
         pub stats: DeviceStats,
@@ -120,7 +120,7 @@ pub mod recording {
         pub refuses_filters: Option<String>,
     }
 
-    /// Records the calls of [`Control`]. See the module.
+    /// A [`Control`] that records its calls. See the documentation of this module.
     #[derive(Debug, Default)]
     pub struct Recording {
         calls: Mutex<Vec<Call>>,

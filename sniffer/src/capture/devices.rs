@@ -108,8 +108,8 @@ pub fn resolve(wanted: &str) -> Result<Device, Error> {
     Ok(Device { name, ifindex, loopback, has_address, link: Some(linktype::of_hardware(hardware)) })
 }
 
-/// Every device that is up assigns itself a link-local address, so one does not show that the device carries the host's
-/// own traffic.
+/// Whether an address is link-local. Every device that is up assigns itself a link-local address, so such an address does not show that the
+/// device carries the host's own traffic.
 fn is_link_local(address: &IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.is_link_local(),
@@ -137,7 +137,7 @@ fn by_number(wanted: &str) -> Result<Option<String>, Error> {
 }
 
 fn default_route(wanted: &str, v4: bool, v6: bool) -> Result<String, Error> {
-    // The files of this thread, not of the process: the thread may be in a network namespace of its own.
+    // Read the files of this thread, not of the process, because the thread may be in its own network namespace.
     let read = |file: &str| std::fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
     let found = if v4 { default_ipv4(&read("route")) } else { None };
     let found = found.or_else(|| if v6 { default_ipv6(&read("ipv6_route")) } else { None });

@@ -18,7 +18,7 @@ const SNAPLEN: u32 = 262_144;
 pub struct Dump {
     path: PathBuf,
     output: BufWriter<File>,
-    /// A pcap file has one link type: the dump takes that of its first frame.
+    /// The link type of the file, which is the link type of the first frame. A pcap file has only one link type.
     link: Option<Link>,
     /// Number of frames not written because their link type differs from `link`.
     left_out: u64,
@@ -32,14 +32,14 @@ impl Dump {
     /// When the file cannot be created; the message has its path.
     pub fn create(prefix: &str) -> Result<Arc<Mutex<Self>>, Error> {
         let path = PathBuf::from(format!("{prefix}-{}.pcap", jiff::Zoned::now().strftime("%Y%m%d%H%M%S")));
-        // Packets contain secrets: only the user may read the file. A symbolic link in its place is not followed.
+        // Packets contain secrets, so only the user may read the file. `O_NOFOLLOW` prevents that a symbolic link at this path is followed.
         let mut options = OpenOptions::new();
         let options = options.write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
         let file = options.open(&path).and_then(|file| {
             if !file.metadata()?.is_file() {
                 return Err(io::Error::other("is not a regular file"));
             }
-            // The mode applies only to a file that did not exist.
+            // The mode in `open` applies only if the file did not exist before.
             file.set_permissions(Permissions::from_mode(0o600)).map(|()| file)
         });
         let file = file.map_err(|e| Error::file(&path, e.to_string()))?;

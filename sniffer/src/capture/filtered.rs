@@ -88,7 +88,7 @@ mod tests {
         time::Timestamp,
     };
 
-    /// Hands over four frames once, and adds them to its tally.
+    /// A source that hands over four frames once and adds them to its tally.
     struct Both(bool, Arc<Tally>);
 
     /// UDP packets to ports 53 and 54, each as raw IP and on Ethernet.

@@ -33,7 +33,7 @@ pub fn number(link: Link) -> u32 {
     }
 }
 
-/// The message for the user about a number that [`from_number`] does not know.
+/// The message for the user about a link-type number that [`from_number`] does not support.
 pub fn unsupported(number: u32) -> String {
     format!(
         "link type {number} is not supported; it may be Ethernet (1), raw IP (101, 12, 14, 228, 229), Linux cooked (113, 276) or BSD loopback (0, 108)"

@@ -1,6 +1,6 @@
-//! A live source that survives the loss of its device: when the inner source fails, the failure is logged and the
-//! source is reopened as soon as possible. It also follows a default route that moves to another device. It reads the
-//! clock, which only sources may do.
+//! A live source that survives the loss of its device: when the inner source fails, the failure is logged and the source is reopened as
+//! soon as possible. The live source also follows a default route that moves to another device. It reads the clock, which only sources may
+//! do.
 
 use super::{Frame, Polled, Source, devices, replay::Opener, wrapper::Wrapper};
 use std::{
@@ -11,7 +11,7 @@ use std::{
 /// Pause between two attempts to reopen a device.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The default route that the user named instead of a device, and where it leads now.
+/// The default route that the user named instead of a device, and the device that it leads to now.
 struct Route {
     wanted: String,
     every: Duration,
@@ -44,8 +44,7 @@ impl Live {
 
     fn close(&mut self) {
         if let Some(mut source) = self.current.take() {
-            // Errors are ignored: when the device is gone the kernel may not answer. What was counted since the last
-            // update is then lost.
+            // Errors are ignored: when the device is gone, the kernel may not answer. The counts since the last update are then lost.
             let _ = source.update_stats();
         }
     }

@@ -1,4 +1,4 @@
-//! Opens an interface by its settings. A capture type that the user names is used or fails. `auto` tries eBPF, then
+//! Opens an interface by its settings. If the user names a capture type, this type is used or opening fails. `auto` tries eBPF, then
 //! `AF_PACKET`, then libpcap, and logs why a type does not work.
 
 use super::{
@@ -162,7 +162,7 @@ fn first_that_works(device: &str, attempts: &[Attempt<'_>]) -> Result<Capture, E
 }
 
 fn open_ebpf(interface: &Interface, device: &Device, filters: &Filters) -> Result<Capture, Error> {
-    // The eBPF sources keep their rings when the device goes away, so they need no `Live` around them.
+    // The eBPF sources keep their rings when the device goes away, so they are not wrapped in a `Live`.
     let (sources, control) = ebpf::open(interface, device, filters).map_err(|error| Error::device(&device.name, error))?;
     let hooks = Some(control.hooks().join(", "));
     Ok(Capture { sources, control, backend: Backend::Ebpf, device: Some(device.clone()), hooks })

@@ -1,6 +1,6 @@
 //! Ways to replay a capture file: repeatedly (`-l`), at its original pace (without `-t`), or packet by packet (`-O`).
 //!
-//! Each is a [`Wrapper`]. They read the clock, which only sources may do, and they copy frames: they are not made for
+//! Each way is a [`Wrapper`]. The wrappers read the clock, which only sources may do, and they copy frames: they are not optimised for
 //! speed.
 
 use super::{Error, Frame, Polled, Source, wrapper::Wrapper};
@@ -21,7 +21,7 @@ pub type Opener = Box<dyn FnMut() -> Result<Box<dyn Source>, Error> + Send>;
 pub struct Looped {
     open: Opener,
     current: Box<dyn Source>,
-    /// How often the file is still to be reopened; `None` means forever.
+    /// How many more times the file is reopened; `None` means forever.
     left: Option<u64>,
     /// Whether the current round delivered a frame. A file without frames is not reopened, so that `-l 0` on it ends.
     had_frames: bool,
@@ -63,7 +63,7 @@ impl Wrapper for Looped {
     }
 }
 
-/// Copied frames, in order. Bounded by what one poll of a source delivers.
+/// Copies of the frames that one poll of a source delivered, in order.
 #[derive(Default)]
 struct CopiedFrames {
     bytes: Vec<u8>,
@@ -184,7 +184,7 @@ impl Wrapper for Stepped {
         }
         match self.lines.recv_timeout(wait) {
             Err(RecvTimeoutError::Timeout) => Ok(Polled::Idle),
-            // At the end of the input no line will ever come: deliver the remaining frames without waiting.
+            // After the end of the standard input no further line will come, so deliver the remaining frames without waiting.
             Ok(()) | Err(RecvTimeoutError::Disconnected) => {
                 self.asked = false;
                 self.copied.hand_over(None, each);

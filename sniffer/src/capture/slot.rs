@@ -32,7 +32,7 @@ impl<T: Clone> Slot<T> {
     }
 }
 
-/// Reads a [`Slot`] and remembers the version that it read last.
+/// A reader of a [`Slot`]. It remembers the version that it read last.
 #[derive(Debug)]
 pub struct Reader<T> {
     slot: Arc<Slot<T>>,

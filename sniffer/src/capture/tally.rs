@@ -1,5 +1,5 @@
-//! The sum of the counters of all sources of one interface. Sources add to it between polls, never per packet. It
-//! outlives the sources, so nothing is lost when a device goes away and a new source replaces the old one.
+//! The sum of the counters of all sources of one interface. Sources add to the sum between polls, never per packet. The sum outlives the
+//! sources, so no counts are lost when a device goes away and a new source replaces the old one.
 
 use super::control::DeviceStats;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,13 +9,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct Tally(Mutex<DeviceStats>);
 
 impl Tally {
-    /// Adds the counters since the last call.
+    /// Adds `counted`, the counts of a source since its last call of this method.
     pub fn add(&self, counted: DeviceStats) {
         *self.lock() += counted;
     }
 
-    /// Counts packets as unmatched instead of copied. The source had counted them as copied, and a later filter rejected
-    /// them. `bytes` is their total length.
+    /// Moves packets from the copied ones to the unmatched ones: the source counted them as copied, and a later filter rejected them.
+    /// `bytes` is their total length.
     pub fn reject(&self, packets: u64, bytes: u64) {
         let mut sum = self.lock();
         sum.unmatched += packets;

@@ -18,8 +18,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-/// Runs `test` in a thread with its own network namespace, which contains loopback and a veth pair `va` and `vb` and is
-/// removed with the thread. Without the necessary privileges it prints that and passes.
+/// Runs `test` in a thread with its own network namespace. The namespace contains loopback and a veth pair `va` and `vb`, and is removed
+/// with the thread. Without the necessary privileges the function prints that the test is skipped, and the test passes.
 pub fn in_a_network(name: &str, test: fn()) {
     if !privileged(name) {
         return;
@@ -152,12 +152,11 @@ pub fn whole(frame: &Frame<'_>) -> Vec<u8> {
     bytes
 }
 
-/// Longer than a packet waits in a ring block that is not full.
+/// A time that is longer than a packet waits in a ring block that is not full.
 const QUIET: Duration = Duration::from_millis(60);
 
-/// Polls the sources and collects the values that `each` returns: until there are `count` values, for at most five
-/// seconds, and then a little longer, to catch frames that should not arrive. Polls every source at least once, even if
-/// `count` is 0.
+/// Polls the sources and collects the values that `each` returns, until there are `count` values, for at most five seconds. Then polls a
+/// little longer, to catch frames that should not arrive. Polls every source at least once, even if `count` is 0.
 pub fn collect<T>(sources: &mut [Box<dyn Source>], count: usize, mut each: impl FnMut(Frame<'_>) -> Option<T>) -> Vec<T> {
     let mut all = Vec::new();
     let end = Instant::now() + Duration::from_secs(5);

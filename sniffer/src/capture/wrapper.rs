@@ -45,8 +45,7 @@ mod tests {
 
     type Calls = Arc<Mutex<Vec<&'static str>>>;
 
-    /// Records which of its methods were called. A method added to [`Source`] must be added here and to the list in the
-    /// test.
+    /// A source that records which of its methods were called. A method added to [`Source`] must be added here and to the list in the test.
     struct Recorder(Calls);
 
     impl Source for Recorder {

@@ -33,8 +33,9 @@ pub(super) fn is_secret(key: &str) -> bool {
     !NOT_SECRET.iter().any(|end| last.ends_with(end)) && (NAMES.contains(&last.as_str()) || WORDS.iter().any(|word| last.contains(word)))
 }
 
-/// A text with the user information of its URLs replaced. `key`: the setting's. The value of a setting that is an address may have no
-/// scheme, and may be no valid URL because its password contains `/` or `@`; there everything up to the last `@` is hidden.
+/// Hides the user information of the URLs in `text`. `key`: the key of the setting. If the value of the setting is an address, it may have
+/// no scheme, and it may be an invalid URL because its password contains `/` or `@`. In such a value everything up to the last `@` is
+/// hidden.
 pub(super) fn without_credentials<'a>(text: &'a str, key: &str) -> Cow<'a, str> {
     let Some((_, behind)) = text.rsplit_once('@') else { return Cow::Borrowed(text) };
     let last = key.rsplit('.').find(|part| part.parse::<usize>().is_err()).map(plain).unwrap_or_default();

@@ -19,7 +19,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-/// The control of `AF_PACKET` capture. See the module.
+/// The control of `AF_PACKET` capture. See the documentation of this module.
 pub struct AfPacketControl {
     interface: Interface,
     state: Mutex<State>,
@@ -87,7 +87,7 @@ impl Control for AfPacketControl {
         }
         let new = |device: &Device| made.iter().find(|(ifindex, _)| *ifindex == device.ifindex).map(|(_, filter)| filter);
         let attach = |socket: &Weak<Socket>, filter: &SocketFilter| -> io::Result<()> {
-            // A socket whose source was dropped meanwhile needs no filter.
+            // A socket whose source was dropped in the meantime needs no filter.
             socket.upgrade().map_or(Ok(()), |socket| socket.filter(filter, snaplen))
         };
         for (done, AttachedSocket { socket, device, .. }) in state.sockets.iter().enumerate() {

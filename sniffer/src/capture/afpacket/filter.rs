@@ -61,8 +61,8 @@ impl SocketFilter {
         }
     }
 
-    /// Joins two programs to one for a socket on all interfaces. It asks the kernel for the hardware type of the
-    /// device, and runs `ethernet` where packets begin with an Ethernet header, otherwise (tun, WireGuard) `raw_ip`.
+    /// Joins two programs into one for a socket on all interfaces. The joined program reads the hardware type of the device from the
+    /// kernel. It runs `ethernet` if packets of this device begin with an Ethernet header, otherwise (tun, WireGuard) `raw_ip`.
     fn by_link(ethernet: &[(u16, u8, u8, u32)], raw_ip: &[(u16, u8, u8, u32)]) -> Self {
         // `ldh` at SKF_AD_OFF + SKF_AD_HATYPE: an ancillary load of Linux. Jumps are relative, so both programs can be
         // appended unchanged.

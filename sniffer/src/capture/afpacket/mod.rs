@@ -109,7 +109,7 @@ fn with_context(step: &str, error: io::Error) -> io::Error {
 impl AfPacket {
     fn new(config: &Config, tally: Arc<Tally>) -> io::Result<Self> {
         let socket = Socket::new().map_err(|e| with_context("opening an AF_PACKET socket", e))?;
-        // Before the socket is bound, so that no packet is received without a filter.
+        // Reject all packets before the socket is bound, so that no packet is received without a filter.
         socket.reject_all().map_err(|e| with_context("attaching a filter", e))?;
         let block_size = BLOCK.max(config.snaplen.saturating_add(4096).checked_next_power_of_two().unwrap_or(BLOCK));
         let blocks = u32::try_from(config.ring_bytes / u64::from(block_size)).unwrap_or(u32::MAX).max(2);
@@ -132,7 +132,7 @@ impl AfPacket {
         }
     }
 
-    /// Hands over the packets of the next block; returns their number, or `None` if no block is ready.
+    /// Hands over the packets of the next block. Returns the number of packets, or `None` if no block is ready.
     fn block(&mut self, each: &mut dyn FnMut(Frame<'_>)) -> Option<usize> {
         let block = self.ring.next()?;
         let (mut count, mut bytes) = (0, 0);
@@ -152,7 +152,7 @@ impl AfPacket {
         Some(count)
     }
 
-    /// Handles the error state of the socket: waits if the device is down, fails if it no longer exists.
+    /// Handles the pending error of the socket: waits if the device is down, fails if the device no longer exists.
     fn failed(&mut self) -> io::Result<()> {
         let Some(error) = self.socket.error()? else { return self.check_device() };
         if !matches!(error.raw_os_error(), Some(libc::ENETDOWN | libc::ENODEV | libc::ENXIO)) {
@@ -174,8 +174,8 @@ impl AfPacket {
     }
 }
 
-/// Converts a packet to a frame. `None` for the outgoing copy on loopback, which is seen twice, and for packets with
-/// neither an Ethernet nor an IP header.
+/// Converts a packet to a frame. Returns `None` for the outgoing copy of a packet on loopback, where every packet is seen twice, and for
+/// packets with neither an Ethernet nor an IP header.
 #[inline]
 fn frame<'a>(packet: &Packet<'a>, snaplen: u32) -> Option<Frame<'a>> {
     let (link, skip) = match packet.hardware {

@@ -1,5 +1,5 @@
-//! The ring that the kernel and this program share: blocks, each owned by the one that its status names
-//! (`Documentation/networking/packet_mmap.rst`, `TPACKET_V3`).
+//! The ring of blocks in memory that the kernel and this program share. The status of a block says whether the kernel or this program owns
+//! the block (`Documentation/networking/packet_mmap.rst`, `TPACKET_V3`).
 #![allow(unsafe_code)] // memory that the kernel writes
 
 use std::{
@@ -158,7 +158,7 @@ impl<'a> Iterator for Packets<'a> {
             data: here.get(link..)?.get(..captured)?,
             network: usize::from(u16_at(head, 26)).saturating_sub(link),
         };
-        // For the last packet it is 0 or the end of the block.
+        // In the last packet of a block, the offset of the next packet is 0 or the end of the block.
         let next = u32_at(head, 0) as usize;
         self.rest = if next < PACKET_HEADER { &[] } else { here.get(next..).unwrap_or_default() };
         Some(packet)

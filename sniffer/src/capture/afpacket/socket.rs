@@ -9,11 +9,10 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
-/// `tp_frame_size` in bytes. With `TPACKET_V3` it only has to pass the kernel's checks: blocks hold packets of any
-/// size.
+/// `tp_frame_size` in bytes. With `TPACKET_V3` the value only has to pass the kernel's checks, because blocks hold packets of any size.
 const FRAME: u32 = 2048;
-/// After this time the kernel hands over a block that is not full: the longest that a packet waits while there is
-/// little traffic.
+/// The kernel hands over a block that is not full after this time. This is the longest time that a packet waits while there is little
+/// traffic.
 const RETIRE_MILLIS: u32 = 20;
 
 pub(super) struct Socket(OwnedFd);
@@ -117,13 +116,14 @@ impl Socket {
         self.set(libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &request)
     }
 
-    /// Excludes packets that this host sends; on loopback they are seen a second time as incoming. Needs Linux 4.20.
+    /// Excludes packets that this host sends. On loopback these packets are seen a second time as incoming packets. Needs Linux 4.20.
     pub(super) fn ignore_outgoing(&self) -> io::Result<()> {
         self.set(libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &1_i32)
     }
 
-    /// Joins a fanout group, whose sockets share the traffic by a hash that is the same for both directions of a flow;
-    /// fragments are reassembled before. `None` makes a new group with an unused number. Returns the group's number.
+    /// Joins a fanout group. The sockets of the group share the traffic by a hash that is the same for both directions of a flow. The
+    /// kernel reassembles fragments before it computes the hash. `None` makes a new group with an unused number. Returns the group's
+    /// number.
     pub(super) fn join(&self, group: Option<u16>) -> io::Result<u16> {
         let mut kind = libc::PACKET_FANOUT_HASH | libc::PACKET_FANOUT_FLAG_DEFRAG;
         if group.is_none() {

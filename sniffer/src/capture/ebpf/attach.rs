@@ -16,7 +16,7 @@ use aya::programs::{
 };
 use std::os::fd::{AsFd, OwnedFd};
 
-/// The loaded object and everything that keeps its programs attached. Dropping it detaches them.
+/// The loaded object and the handles that keep its programs attached. Dropping this value detaches the programs.
 pub(super) struct Attachments {
     loaded: Loaded,
     attached: Vec<AttachedPrograms>,
@@ -24,10 +24,10 @@ pub(super) struct Attachments {
     clsact: Vec<u32>,
 }
 
-/// What keeps programs attached to one interface.
+/// The handles that keep programs attached to one interface.
 struct AttachedPrograms {
     ifindex: u32,
-    /// For messages: `eth0: tcx`.
+    /// The device and its hooks, for messages: `eth0: tcx`.
     summary: String,
     links: Vec<Link>,
     /// Packet sockets that hold a socket filter or promiscuous mode.
@@ -188,8 +188,8 @@ impl Attachment<'_> {
         }
     }
 
-    /// XDP sees only incoming packets, so TC attaches to the outgoing side. On loopback every outgoing packet also
-    /// comes in.
+    /// Attaches XDP, which sees only incoming packets, and TC for outgoing packets. On loopback XDP is enough, because every outgoing
+    /// packet comes in again.
     fn xdp_and_tc(&mut self, mode: &str) -> Result<String, Error> {
         if self.device.loopback {
             return Ok(mode.to_owned());
@@ -206,8 +206,8 @@ impl Attachment<'_> {
         Ok(by.to_owned())
     }
 
-    /// Attaches TC by tcx, as the first program, so that the verdicts of other programs do not hide packets from this
-    /// one. Where the kernel has no tcx: by clsact.
+    /// Attaches the TC program through tcx. The program becomes the first one, so that the verdicts of other programs do not hide packets
+    /// from it. If the kernel has no tcx, attaches the program through clsact.
     fn tc(&mut self, point: AttachPoint) -> Result<&'static str, Error> {
         let name = &self.device.name;
         let side = if point == AttachPoint::TcIn { TcAttachType::Ingress } else { TcAttachType::Egress };

@@ -13,11 +13,11 @@ use crate::{
 };
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
-/// The control of eBPF capture. See the module.
+/// The control of eBPF capture. See the documentation of this module.
 pub struct EbpfControl {
     /// Locked while a filter is replaced, counters are read, or programs are attached to or detached from a device.
     attachments: Mutex<Attachments>,
-    /// Counters of user space: packets handed to workers, and duplicates that belong to another interface.
+    /// Counters that user space maintains: packets handed to workers, and duplicates of packets that belong to another interface.
     tally: Tally,
 }
 

@@ -1,5 +1,5 @@
-//! Errors of the kernel while eBPF programs are loaded and attached, worded so that the log of `auto` can say what
-//! would help.
+//! Errors of the kernel while eBPF programs are loaded and attached. The messages say what would help, because `auto` writes them to the
+//! log.
 
 use std::io;
 
@@ -53,7 +53,7 @@ impl Error {
     pub(super) fn io(what: impl Into<String>, error: io::Error) -> Self {
         let what = what.into();
         let raw = error.raw_os_error();
-        // The verifier also refuses programs with EACCES. For root EACCES means nothing else.
+        // The verifier also refuses programs with EACCES. If the process is root, EACCES always comes from the verifier.
         if raw == Some(libc::EPERM) || (raw == Some(libc::EACCES) && !super::sys::is_root()) {
             Self::Privilege { what, source: error }
         } else {

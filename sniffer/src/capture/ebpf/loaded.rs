@@ -21,7 +21,7 @@ use aya::{
 use sniffer_common::{Counters, MAX_SNAPLEN, MAX_WORKERS, link, setting, slot};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-/// Built by `cargo xtask build-ebpf`. A test in xtask fails when the object is older than its sources.
+/// The eBPF object that `cargo xtask build-ebpf` built. A test in xtask fails when the object is older than its sources.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/../sniffer-ebpf/object/sniffer.bpf.o"));
 
 /// Bytes pending in a ring before the kernel wakes its reader. Waking it for every record costs a third of the packet
@@ -76,7 +76,7 @@ pub(super) struct Loaded {
     workers: u32,
     /// Attach points whose programs are loaded.
     ready: Vec<AttachPoint>,
-    /// Only for objects built with logging.
+    /// The reader of the programs' log messages. Only objects built with logging have one.
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
 }
 

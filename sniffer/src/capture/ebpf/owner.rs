@@ -1,6 +1,6 @@
-//! Recognises duplicates on `any`: a packet that crosses a bridge, a veth pair and a card is seen on each of them. A
-//! flow belongs to the interface that saw it first; copies from other interfaces are left out. The table has a fixed
-//! size: a flow that was evicted is assigned again to the interface that sees it next.
+//! Recognises duplicates on `any`: a packet that crosses a bridge, a veth pair and a network card is captured on each of them. A flow
+//! belongs to the interface on which it was first captured; its packets from other interfaces are left out. The table has a fixed size: a
+//! flow that was evicted is assigned again to the interface on which its next packet is captured.
 
 use crate::capture::{Frame, Link};
 use crate::time::Timestamp;
@@ -10,8 +10,8 @@ use std::hash::{BuildHasher, Hasher};
 /// assigned to two interfaces, and their transactions are reported twice.
 const SETS: usize = 1 << 14;
 const WAYS: usize = 4;
-/// If an interface has had no packet of its flow for this many nanoseconds, the flow goes to the next interface that has
-/// one. This happens when the interface goes down or a route changes.
+/// If an interface has had no packet of its flow for this many nanoseconds, the flow is assigned to the next interface that captures a
+/// packet of it. This happens when the interface goes down or a route changes.
 const SILENT_NS: u64 = 5_000_000_000;
 /// VLAN tags skipped to find the IP header.
 const MAX_TAGS: usize = 4;

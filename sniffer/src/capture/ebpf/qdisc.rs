@@ -1,5 +1,5 @@
-//! Deletes a clsact qdisc that is no longer used, over rtnetlink (`include/uapi/linux/rtnetlink.h`). aya adds it and
-//! does not remove it.
+//! Deletes a clsact qdisc that is no longer used, over rtnetlink (`include/uapi/linux/rtnetlink.h`). aya adds the qdisc and does not remove
+//! it.
 #![allow(unsafe_code)] // system calls on a netlink socket
 
 use aya_obj::generated::{TC_H_CLSACT, TC_H_MAJ_MASK, TC_H_MIN_EGRESS, TC_H_MIN_INGRESS};
@@ -13,7 +13,7 @@ const NLMSG_DONE: u16 = libc::NLMSG_DONE as u16;
 const NLMSG_ERROR: u16 = libc::NLMSG_ERROR as u16;
 /// The handle of every clsact qdisc.
 const CLSACT_HANDLE: u32 = TC_H_CLSACT & TC_H_MAJ_MASK;
-/// Maximum number of messages read in reply to one request; more than an interface has filters.
+/// Maximum number of messages read in reply to one request. An interface has fewer filters.
 const MAX_ANSWERS: usize = 1024;
 
 /// Deletes the clsact qdisc of an interface if it has no filters.

@@ -15,12 +15,12 @@ use std::{
 };
 use zerocopy::FromBytes;
 
-/// Maximum number of records per call of `poll`, so that timers and signals get their turn.
+/// Maximum number of records per call of `poll`, so that the worker can also handle timers and signals.
 const BATCH: usize = 1024;
 /// Longest sleep before the ring buffer is read again. The kernel wakes the reader only when many bytes are pending.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// How often the offset between boot time and wall clock is measured again, because the wall clock may be set or
-/// slewed, and how often the device is checked.
+/// How often the offset between boot time and wall clock is measured again (the wall clock may be set or slewed), and how often the device
+/// is checked.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) struct RingSource {
@@ -93,7 +93,7 @@ impl Source for RingSource {
     }
 
     fn update_stats(&mut self) -> io::Result<()> {
-        // The eBPF programs have all other counters of the device; `control` reads these.
+        // The eBPF programs maintain all other counters of the device; `control` reads them.
         self.control.tally().add(std::mem::take(&mut self.counted));
         Ok(())
     }

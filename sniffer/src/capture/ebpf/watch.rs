@@ -1,6 +1,5 @@
-//! Watches the device of an interface: attaches the programs again when the device comes back, and moves them when a
-//! default route moves. The ring buffers and the newest filter,
-//! which is in the jump tables, stay as they are.
+//! Watches the device of an interface: attaches the programs again when the device comes back, and moves them to another device when a
+//! default route moves. The ring buffers and the newest filter, which is in the jump tables, stay as they are.
 
 use super::control::EbpfControl;
 use crate::capture::{
@@ -42,8 +41,8 @@ impl Watch {
             log::warn!("{}: the device is gone; checking every second whether it is back", self.device.name);
             control.lock().detach(self.device.ifindex);
         }
-        // A default route may lead to another device. A device given by name or number is looked up by the name that it
-        // had at start.
+        // A default route may lead to another device. If the user gave a name or a number, look the device up by the name that it had at
+        // start.
         let wanted = if is_route { &self.interface.device } else { &self.device.name };
         let Ok(found) = devices::resolve(wanted) else { return };
         if there && found.ifindex == self.device.ifindex {

@@ -15,7 +15,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// The control of a capture file. See the module.
+/// The control of a capture file. See the documentation of this module.
 pub struct FileControl {
     /// The user's filter; [`crate::capture::filtered::Filtered`] reads it before each poll.
     pub filter: Arc<Slot<Option<Arc<Programs>>>>,

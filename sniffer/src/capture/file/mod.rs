@@ -19,8 +19,8 @@ use window::{Filled, Window};
 
 /// Largest frame in bytes: libpcap's limit for the link types that are read here (its `MAXIMUM_SNAPLEN`).
 const MAX_FRAME: usize = 262_144;
-/// How often one poll refills the buffer without finding a packet. The limit lets timers run while a file without
-/// packets is read.
+/// Number of times that one poll may refill the buffer without finding a packet. The limit lets timers run while a file without packets is
+/// read.
 const FILLS_PER_POLL: usize = 64;
 
 /// Result of parsing the bytes in the buffer.
@@ -47,7 +47,7 @@ pub struct FileSource {
     window: Window,
     format: Format,
     frames: u64,
-    /// Records left out (malformed or unsupported) that are already in `tally`.
+    /// Number of records left out (malformed or unsupported) that were already added to `tally`.
     left_out: u64,
     tally: Arc<Tally>,
     ended: bool,

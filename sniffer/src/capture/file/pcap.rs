@@ -37,7 +37,7 @@ impl Pcap {
         };
         let [.., w, x, y, z] = *head;
         let number = if big_endian { u32::from_be_bytes([w, x, y, z]) } else { u32::from_le_bytes([w, x, y, z]) };
-        // The upper bits say whether frames end with a frame check sequence, and how long it is.
+        // The upper bits say whether frames end with a frame check sequence, and how long that sequence is.
         let number = number & 0x03ff_ffff;
         let Some(link) = linktype::from_number(number) else { return Some(Err(linktype::unsupported(number))) };
         Some(Ok(Self { big_endian, nanos_per_unit, extended, link }))

@@ -10,8 +10,8 @@ use crate::{
     time::Timestamp,
 };
 
-/// Type of the section header block. It reads the same in both byte orders, so it can be recognised before the byte
-/// order is known.
+/// Type of the section header block. Its bytes are the same in both byte orders, so the block can be recognised before the byte order is
+/// known.
 pub(super) const SECTION: u32 = 0x0a0d_0d0a;
 const INTERFACE: u32 = 1;
 const OLD_PACKET: u32 = 2;
@@ -70,7 +70,7 @@ struct Interface {
 pub(super) struct PcapNg {
     big_endian: bool,
     interfaces: Vec<Interface>,
-    /// Timestamp of the last packet that had one. Simple packet blocks have none and take this.
+    /// Timestamp of the last packet that had one. Simple packet blocks have no timestamp and get this one.
     last: Timestamp,
     /// Packets that do not fit into their block, or that name an unknown interface.
     pub(super) malformed: u64,
@@ -112,8 +112,8 @@ impl PcapNg {
             }
             if matches!(kind, SECTION | INTERFACE | OLD_PACKET | SIMPLE_PACKET | ENHANCED_PACKET) {
                 let whole = total as usize;
-                // Of a block larger than the buffer the first `CAPACITY` bytes are enough: they contain the packet, and
-                // options come last.
+                // If a block is larger than the buffer, its first `CAPACITY` bytes are enough: they contain the packet, and options come
+                // last.
                 let Some(block) = rest.get(..whole.min(CAPACITY)) else { break };
                 let end = if whole <= CAPACITY {
                     let again = self.u32(block, whole - 4);

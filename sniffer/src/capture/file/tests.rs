@@ -289,7 +289,7 @@ fn blocks_larger_than_the_buffer() {
     assert_eq!(seen.iter().map(|s| (s.0, s.2.as_slice())).collect::<Vec<_>>(), [(1000, &b"one"[..]), (9000, b"data"), (2000, b"two")]);
 }
 
-/// A file of several buffers, with some frames of the largest size: no frame is lost where the buffer is refilled.
+/// A file that fills the buffer several times, with some frames of the largest size. No frame is lost where the buffer is refilled.
 #[test]
 fn many_buffers() {
     let mut file = LE.pcap(0xa1b2_c3d4, 1);

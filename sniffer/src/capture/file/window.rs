@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-/// Large enough for the largest record that is read as a whole (`MAX_FRAME` and its headers), small enough to stay in
+/// The buffer is large enough for the largest record that is read as a whole (`MAX_FRAME` and its headers). It is small enough to stay in
 /// the CPU cache between reading and decoding.
 pub(super) const CAPACITY: usize = 512 << 10;
 
@@ -25,7 +25,7 @@ pub(super) enum Filled {
 
 pub(super) struct Window {
     input: File,
-    /// Whether the input is a pipe or a terminal, on which reading may block. Then it is polled before it is read.
+    /// Whether the input is a pipe or a terminal, on which reading may block. If so, the descriptor is polled before it is read.
     blocks: bool,
     bytes: Box<[u8]>,
     start: usize,

@@ -140,7 +140,7 @@ impl FilterSpec {
     }
 }
 
-/// `a and b`, either of which may be empty. The result needs no further parentheses in front of `or`.
+/// `a and b`, where `a` or `b` may be empty. The result can be joined to another expression with `or` without further parentheses.
 fn conjunction(a: &str, b: &str) -> String {
     match (a.is_empty(), b.is_empty()) {
         (false, false) => format!("(({a}) and ({b}))"),

@@ -17,13 +17,13 @@ use crate::{
 };
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The control of a libpcap capture. See the module.
+/// The control of a libpcap capture. See the documentation of this module.
 pub struct LibpcapControl {
     interface: Interface,
     /// The filter expression in force, or to be installed at the next poll.
     filter: Arc<Slot<String>>,
-    /// The header that frames of the device begin with; an expression is valid or not depending on it. `None` before
-    /// the first open.
+    /// The header that frames of the device begin with. Whether an expression is valid depends on this header. `None` before the device is
+    /// opened for the first time.
     link: Mutex<Option<Link>>,
     tally: Arc<Tally>,
 }

@@ -1,5 +1,5 @@
-//! Capture through libpcap: the last backend that `auto` tries, and the one of `type: pcap`. Always in promiscuous
-//! mode, as in Packetbeat.
+//! Capture through libpcap. It is the last backend that `auto` tries, and the backend of `type: pcap`. It always uses promiscuous mode, as
+//! Packetbeat does.
 
 mod control;
 mod program;
@@ -24,7 +24,7 @@ use std::{io, os::fd::AsFd, sync::Arc, time::Duration};
 
 /// After this time libpcap hands over a block that is not full.
 const TIMEOUT_MILLIS: i32 = 20;
-/// Maximum number of frames per call, so that timers get their turn.
+/// Maximum number of frames per call, so that the worker can also handle timers.
 const BATCH: usize = 4096;
 
 /// A live capture handle of libpcap.
@@ -40,8 +40,7 @@ pub struct Libpcap {
     /// Frames handed over since the last [`Source::update_stats`], and their captured bytes.
     copied: u64,
     copied_bytes: u64,
-    /// libpcap's counters at the last read; they are 32 bits wide and wrap. Received, dropped, dropped by the
-    /// interface.
+    /// libpcap's counters when they were last read: received, dropped, dropped by the interface. The counters are 32 bits wide and wrap.
     last: [u32; 3],
     tally: Arc<Tally>,
 }

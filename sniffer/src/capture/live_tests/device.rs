@@ -45,7 +45,7 @@ fn a_device_that_is_made_again_is_captured_again_with_the_new_filter() {
             poll_until(&mut sources, &format!("{name}: a second"), || Instant::now() >= end);
             control.set_filter(&Filters::from_text("udp dst port 1111").unwrap()).unwrap();
             make_veth();
-            // The device is captured again within some seconds: send until a packet is seen.
+            // The device is captured again within some seconds, so packets are sent until one is captured.
             let (mut seen, end) = (Vec::new(), Instant::now() + Duration::from_secs(5));
             while seen.is_empty() && Instant::now() < end {
                 send_all("vb", &both);

@@ -25,7 +25,7 @@ fn every_way_and_any() -> Vec<(String, Interface)> {
 fn a_filter_is_replaced_without_losing_a_packet() {
     in_a_network("a_filter_is_replaced_without_losing_a_packet", || {
         const ROUNDS: usize = 5;
-        // The packets that are sent match every one of these filters.
+        // The packets that the test sends match every one of these filters.
         let filters = [wanted(true), Filters::from_text("udp").unwrap(), Filters::default(), wanted(false)];
         for (name, way) in every_way_and_any() {
             let Capture { mut sources, control, .. } = opened(&Interface { buffer_size_mb: 64, ..way }, &wanted(false));
@@ -36,7 +36,7 @@ fn a_filter_is_replaced_without_losing_a_packet() {
                 while !stopped.load(Ordering::Relaxed) {
                     (0..20).for_each(|_| sender.send(&frame));
                     sent += 20;
-                    // Slow enough that the ring does not fill while a filter is loaded.
+                    // The sender is slow enough that the ring does not fill while a filter is loaded.
                     thread::sleep(Duration::from_micros(200));
                 }
                 sent
@@ -107,7 +107,7 @@ fn the_filter_in_force_decides_and_a_refused_one_changes_nothing() {
     });
 }
 
-/// The program that is attached directly equals the one that libpcap attaches.
+/// The program that this backend attaches directly equals the program that libpcap attaches.
 #[test]
 fn a_program_for_libpcaps_socket() {
     in_a_network("a_program_for_libpcaps_socket", || {

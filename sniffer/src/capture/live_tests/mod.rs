@@ -165,8 +165,8 @@ fn any_device() {
             let mut seen = collect(source, 4, |frame| (port(&frame) == Some(WANTED)).then_some((frame.ifindex, frame.link)));
             seen.sort_by_key(|(ifindex, _)| [lo, va, vb, tun7].iter().position(|i| i == ifindex));
             let link = |link| if which == 2 { Link::LinuxSll2 } else { link };
-            // A packet sent on vb is also seen as outgoing on vb. This test does not cover which of the two devices it
-            // belongs to.
+            // A packet sent on vb is also seen as outgoing on vb. This test does not check which of the two devices the packet is assigned
+            // to.
             let expected = [(lo, Link::Ethernet), (va, Link::Ethernet), (vb, Link::Ethernet), (tun7, Link::RawIp)];
             assert_eq!(seen, expected.map(|(ifindex, l)| (ifindex, link(l))), "source {which}");
         }

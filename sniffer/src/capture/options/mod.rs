@@ -36,8 +36,8 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HookSetting {
-    /// TC on an interface with an address, because XDP there resets the link on many drivers, limits the MTU and undoes
-    /// GRO. Native XDP on one without an address, where the driver supports it. A packet socket on `any` and loopback.
+    /// TC on an interface with an address, because XDP on such an interface resets the link on many drivers, limits the MTU and undoes GRO.
+    /// Native XDP on an interface without an address, if the driver supports it. A packet socket on `any` and loopback.
     #[default]
     Auto,
     /// XDP for incoming packets, TC for outgoing ones.
@@ -87,7 +87,7 @@ pub struct Interface {
     pub hook: HookSetting,
     /// Number of worker threads for this interface (not in Packetbeat); one per core when not set.
     pub workers: Option<usize>,
-    /// What this was read from, for the place of errors.
+    /// The configuration node that this entry was read from. Errors take file and line from it.
     #[serde(skip)]
     pub node: config::Node,
 }
@@ -213,7 +213,7 @@ impl Default for Replay {
 }
 
 impl Error {
-    /// The same as an error of the configuration: with the place of the setting of `interface` that is wrong.
+    /// Returns the same error as an error of the configuration, with the place of the setting of `interface` that is wrong.
     pub fn at(self, interface: &Interface) -> config::Error {
         let setting = match &self {
             Self::Device { .. } => "device",

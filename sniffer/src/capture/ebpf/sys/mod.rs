@@ -1,4 +1,4 @@
-//! System calls of the eBPF backend that aya does not offer: `bpf(2)`, packet sockets, clocks. Independent of what the
+//! System calls of the eBPF backend that aya does not offer: `bpf(2)`, packet sockets, clocks. This module does not depend on what the eBPF
 //! programs do.
 #![allow(unsafe_code)] // system calls that neither aya nor the standard library wraps
 

@@ -28,7 +28,7 @@ fn on(device: &str, hook: HookSetting) -> Interface {
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Got {
-    /// The frame with a stripped tag inserted again.
+    /// The bytes of the frame, with a stripped tag inserted again.
     whole: Vec<u8>,
     wire_len: u32,
     ifindex: u32,

@@ -113,8 +113,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// Loads from the offset X + `offset` into A. Returns false if that is beyond every frame; the code then jumps to
-    /// `NoMatch`.
+    /// Loads from the offset X + `offset` into A. Returns false if this offset is beyond every frame; the code then jumps to `NoMatch`.
     fn load_at_x(&mut self, form: Form, pc: usize, offset: u32, size: u32, bound: u32) -> bool {
         if offset > MAX_OFFSET {
             self.asm.jump(Label::NoMatch);
@@ -138,7 +137,7 @@ impl Compiler<'_> {
         self.asm.jump(Label::NoMatch);
         for (at, label) in cases {
             self.asm.place(label);
-            // A bound proved on one of these branches does not hold after them, so each gets its own copy.
+            // A bound that is proved on one of these branches does not hold after the branches join, so each branch gets its own copy.
             self.load_at(form, pc, A, at, size, &mut bound.clone());
             self.asm.jump(done);
         }
