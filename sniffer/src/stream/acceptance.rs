@@ -8,7 +8,8 @@
 use super::reassembly::{Reassembler, ahead};
 use crate::decode::Tcp;
 
-/// Assumed as the window in bytes if none was captured, and used as the minimum: the largest window without scaling.
+/// The smallest window in bytes that is assumed for an end: the largest window without scaling.
+/// Also assumed for an end whose window was not captured.
 const LEAST_REACH: u32 = u16::MAX as u32;
 /// The largest window scale (RFC 7323 section 2.3). Assumed if the SYNs were not captured.
 const LARGEST_SCALE: u8 = 14;
@@ -23,7 +24,8 @@ pub enum Judgement {
     /// Accept the segment without its acknowledgement. The direction continues at the segment's sequence number, even if
     /// another one was expected.
     Resync,
-    /// Accept the segment as a SYN. The sender's first byte has the next sequence number.
+    /// Accept the segment as a SYN. The first data byte of the sender has the sequence number of
+    /// the SYN plus 1.
     Synchronize,
     /// Accept the segment as a reset.
     Reset,
@@ -104,10 +106,11 @@ struct Stray {
     acknowledged: bool,
 }
 
-/// The state of one end: its SYN, its window, and unexpected numbers. Its data is in the [`Reassembler`].
+/// The state of one end: its SYN, its window, and unexpected sequence numbers. Its data is in the
+/// [`Reassembler`].
 #[derive(Debug, Default)]
 struct End {
-    /// The SYNs of this end, of which only one is the real one. Empty when it is known which.
+    /// The possible first sequence numbers of this end. Empty once the valid one is known.
     candidates: Candidates,
     /// The sequence number of the SYN accepted last.
     syn: Option<u32>,
@@ -148,8 +151,9 @@ impl Acceptance {
         (fits && segment.flags.ack() && !segment.flags.syn() && !segment.flags.rst()).then_some(reopening)
     }
 
-    /// Decides about a segment of `half`. `own` is its direction, `other` the other one. `skipped_to` is the end of the
-    /// bytes of this direction that capture does not copy (a verdict).
+    /// Decides about a segment of `half`. `own` reassembles the direction of the segment, `other`
+    /// the opposite direction. `skipped_to` is the sequence number at the end of the range of this
+    /// direction that capture does not copy because of a verdict.
     pub fn judge(
         &mut self,
         half: usize,
@@ -194,7 +198,7 @@ impl Acceptance {
         Judgement::Take
     }
 
-    /// Starts with the first SYN and its answer from `reopening`.
+    /// Initialises both ends with the sequence numbers of the SYN and the SYN-ACK in `reopening`.
     pub fn begin(&mut self, reopening: Reopening, orders: [&mut Reassembler; 2]) {
         let syns = if reopening.half == 0 { [Some(reopening.syn), reopening.answer] } else { [reopening.answer, Some(reopening.syn)] };
         for ((end, order), syn) in self.ends.iter_mut().zip(orders).zip(syns) {
@@ -205,7 +209,8 @@ impl Acceptance {
         }
     }
 
-    /// Clears the notes about unexpected segments, because their direction now follows them.
+    /// Clears the record of unexpected segments of `half`, because its direction now continues at
+    /// their sequence numbers.
     pub fn resynced(&mut self, half: usize) {
         if let Some(end) = self.ends.get_mut(half) {
             (end.stray, end.candidates) = (None, Candidates::default());
@@ -215,7 +220,8 @@ impl Acceptance {
 }
 
 impl End {
-    /// Notes an advertised window. The largest one is kept: it limits how far ahead the other end may send.
+    /// Records an advertised window. The largest one is kept: it limits how far ahead the other end
+    /// may send.
     fn advertise(&mut self, window: u16, shift: u8) {
         self.window = self.window.max(u32::from(window) << shift).max(1);
     }
@@ -223,7 +229,9 @@ impl End {
     /// How far from the next sequence number a segment sent to this end may be, in bytes.
     fn reach(&self) -> u32 {
         match (self.window, self.syn) {
-            // No segment of this end yet. During a handshake the other end does not know the window either.
+            // No segment of this end was captured, so its window may be as large as TCP allows.
+            // During a handshake (`syn` is set) the minimum is used, because the other end does not
+            // know the window yet either.
             (0, None) => LEAST_REACH << LARGEST_SCALE,
             (window, _) => window.max(LEAST_REACH),
         }
@@ -273,8 +281,9 @@ impl End {
         } else {
             false
         };
-        // If the capture lost much of the other direction, later acknowledgements continue from there. A single one is
-        // not trusted.
+        // If the capture lost many bytes of the other direction, the acknowledgements are far ahead
+        // of its captured data. They are accepted from the second one on, because a single one may
+        // be forged.
         let goes_on = self.odd_ack.is_some_and(|odd| ack.wrapping_sub(odd) <= reach);
         self.odd_ack = if fits || goes_on { None } else { Some(ack) };
         if !fits && goes_on && !peer.candidates.is_empty() {
@@ -283,8 +292,9 @@ impl End {
         fits || goes_on
     }
 
-    /// Notes data outside the window. Returns whether the direction continues there: the data follows earlier noted
-    /// data, and the other end acknowledged that (or is not captured).
+    /// Records a segment with data outside the window. Returns whether the direction continues at
+    /// its sequence number. It does if the segment follows one recorded before, and the other end
+    /// acknowledged that one or is not captured.
     fn strays(&mut self, segment: &Tcp<'_>, other_is_heard: bool) -> bool {
         let next = segment.seq.wrapping_add(segment.wire_payload);
         match &mut self.stray {
@@ -302,7 +312,8 @@ impl End {
     }
 }
 
-/// The window scale as a power of two. It applies only if both SYNs had the option.
+/// The number of bits by which the advertised window is shifted. The option applies only if both
+/// SYNs had it.
 fn shift(mine: Option<Option<u8>>, others: Option<Option<u8>>) -> u8 {
     match (mine, others) {
         (Some(None), _) | (_, Some(None)) => 0,
@@ -359,7 +370,7 @@ fn syn_ack(
     }
     let first = segment.seq.wrapping_add(1);
     if me.syn == Some(segment.seq) || me.candidates.all().contains(&first) {
-        return Judgement::Synchronize; // sent again
+        return Judgement::Synchronize; // a retransmission
     }
     let known = own.front() == Some(first) && me.candidates.is_empty();
     if own.has_delivered() || (own.has_begun() && me.candidates.is_empty() && !known) {
@@ -370,7 +381,7 @@ fn syn_ack(
 }
 
 impl End {
-    /// Accepts a SYN. `open`: another SYN may still turn out to be the real one.
+    /// Accepts a SYN. If `open`, a later SYN of this end may turn out to be the valid one.
     fn synchronize(&mut self, segment: &Tcp<'_>, own: &mut Reassembler, open: bool) {
         let first = segment.seq.wrapping_add(1);
         self.syn = self.syn.or(Some(segment.seq));

@@ -22,15 +22,15 @@ const MOST_HAND_OVERS: u8 = 4;
 /// Minimum time between two keep-alives of one end. If more data follows a single byte sooner, the byte is data.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
-/// Minimum length in bytes of a range that the parser does not need, from which on capture is told to skip it
-/// ([`Verdict::Skip`]). Each verdict costs an update of an eBPF map, and takes effect after about 10 ms (the wait of a
-/// poll). In that time, a connection with 1 Gbit/s transfers about 1 MiB.
+/// Minimum length in bytes of a range that the parser does not need, for which a [`Verdict::Skip`]
+/// is made. Each verdict costs an update of an eBPF map, and takes effect after about 10 ms (the
+/// time that a poll waits). In that time, a connection with 1 Gbit/s transfers about 1 MiB.
 const SHORTEST_SKIP: u64 = 1 << 20;
 /// Maximum length in bytes of a range to skip, because sequence numbers can be compared only within half their range. If
 /// the parser does not need a longer range, another verdict follows at the end of the first.
 const LONGEST_SKIP: u64 = (1 << 31) - 1;
 
-/// The direction from one end.
+/// The state of one direction.
 #[derive(Default)]
 struct Half {
     order: Reassembler,
@@ -61,12 +61,12 @@ enum Reader {
     LeftAlone,
 }
 
-/// The packets that capture does not need to copy any more, as far as no verdict has told it so yet.
+/// The verdicts that were decided and not yet passed to capture.
 #[derive(Clone, Copy, Default)]
 struct News {
-    /// All further packets of the connection.
+    /// Whether a [`Verdict::Shunt`] is to be passed.
     shunt: bool,
-    /// A range of sequence numbers, by direction.
+    /// For each half, whether a [`Verdict::Skip`] is to be passed.
     skip: [bool; 2],
 }
 
@@ -84,7 +84,7 @@ pub struct Connection {
     hand_overs: u8,
     /// When the parser's timer is due.
     pub(super) wake: Option<Timestamp>,
-    /// Changes that [`Connection::take_verdicts`] has not returned yet.
+    /// Verdicts that [`Connection::take_verdicts`] has not returned yet.
     news: News,
     /// Decides which segments are accepted.
     acceptance: Acceptance,
@@ -362,7 +362,8 @@ impl Connection {
         }
     }
 
-    /// Makes the parser: that of the only protocol that claims the port, or a prober if there are several.
+    /// Makes the parser of the protocol that claims the port, or a prober if several protocols
+    /// claim it.
     fn open(&mut self, env: &Env<'_>) {
         self.reader = match env.ports.candidates(self.peers.client.port(), self.peers.server.port()) {
             [] => Reader::LeftAlone,

@@ -11,7 +11,8 @@ impl Bench {
         self.calls();
     }
 
-    /// Whether the table has the connection of client `c`: an acknowledgement without data opens none.
+    /// Whether the table has the connection of client `c`. Sends an acknowledgement without data,
+    /// which opens no connection.
     fn knows(&mut self, c: u16) -> bool {
         let claim = Some(Claim { set: 1, to_server: false });
         self.raw(Realm::default(), claim, c, false, TcpFlags(ACK), 1, b"", 0).is_some()

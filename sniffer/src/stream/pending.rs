@@ -38,7 +38,7 @@ impl Default for Wait {
 /// Calls the parser: with the data, what happened to skipped bytes, and the times of the data.
 pub type Call<'a> = dyn FnMut(&[u8], Skipped, &Times) -> Progress + 'a;
 
-/// Number of consumed bytes at the beginning of a buffer from which on they are removed.
+/// Consumed bytes at the beginning of a buffer are removed when there are at least this many.
 const LEAST_MOVE: usize = 4096;
 /// Maximum capacity in bytes that an empty buffer keeps, so that the memory of one large message is not held for the rest of
 /// a long connection.
@@ -116,7 +116,7 @@ impl Pending {
             self.times.clear();
             self.buffer.shrink_to(MOST_SPARE);
         } else if self.start >= LEAST_MOVE && self.start >= self.kept() {
-            // Moves at most as many bytes as were consumed since the last time.
+            // Copies at most one kept byte for each byte that was consumed since the last time.
             self.buffer.drain(..self.start);
             self.start = 0;
         }
@@ -157,7 +157,8 @@ impl Pending {
         self.buffer.capacity() + self.times.held()
     }
 
-    /// Drops the kept bytes and the number that the parser needs. Skipping continues.
+    /// Drops the kept bytes and the condition for the next call of the parser. Bytes to skip are
+    /// still skipped.
     pub fn forget(&mut self) {
         self.buffer = Vec::new();
         self.start = 0;
@@ -254,7 +255,7 @@ mod tests {
             (End::EmptyLine, b"a\n\nc", 2),
             (End::EmptyLine, b"\r\r\n\r\r\n\n", 6),
         ] {
-            // Cut everywhere into two parts, and into single bytes.
+            // The text is cut into two parts at each position, and into single bytes.
             for cut in 0..=text.len() {
                 let parts: Vec<&[u8]> = if cut == 0 { text.chunks(1).collect() } else { vec![&text[..cut], &text[cut..]] };
                 let (mut p, mut calls) = (Pending::default(), vec![]);

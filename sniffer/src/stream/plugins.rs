@@ -118,7 +118,8 @@ impl Plugins {
         evicted
     }
 
-    /// Calls the timers that are due at `now`. Without `timers` they are dropped.
+    /// Calls the timers that are due at `now`. Without `timers`, due timers are removed without a
+    /// call.
     pub fn wake(&mut self, now: Timestamp, sink: &mut Sink, timers: bool) {
         for id in 0..self.entries.len() as u32 {
             let Some(Some(Entry { wake, .. })) = self.entries.get_mut(id as usize) else { continue };
@@ -154,7 +155,8 @@ impl Plugins {
         self.call(id, Call { now, peers: Peers::unspecified(), sink, strict: false, missing: 0 }, |plugin, cx| plugin.on_end(cx));
     }
 
-    /// The end of the input: every plugin whose time-out is not longer than `most` reports what still waits.
+    /// At the end of the input, makes every plugin whose time-out is not longer than `most` report
+    /// its pending requests.
     pub fn end_all(&mut self, most: Duration, now: Timestamp, sink: &mut Sink) {
         for id in self.ids() {
             let plugin = self.entry(id).and_then(|entry| entry.plugin.as_ref());

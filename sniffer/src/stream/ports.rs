@@ -68,9 +68,9 @@ pub struct Claim {
 }
 
 impl PortMap {
-    /// The claim to a packet between these ports; `None` if no protocol claims either. `opens` is the direction of a
-    /// handshake packet: the receiver of a SYN is the server. If both ports are claimed and there is no SYN, the lower
-    /// port is the server's.
+    /// The claim to a packet between these ports; `None` if no protocol claims either port. `opens`
+    /// is true for a SYN, whose receiver is the server, and false for a SYN-ACK, whose sender is
+    /// the server. If both ports are claimed and `opens` is `None`, the lower port is the server's.
     #[inline]
     pub fn claim(&self, source: u16, destination: u16, opens: Option<bool>) -> Option<Claim> {
         let (from, to) = (self.set_of(source), self.set_of(destination));

@@ -48,7 +48,8 @@ impl StreamParser for Prober {
                 let asked = &mut self.asked[dir.index()];
                 *asked += data.len();
                 let need = if *asked > MOST_ASKED { need.max(data.len()) } else { need };
-                // Never ask for much more than the limit: a protocol that the probes can recognise is recognised before it.
+                // The parser asks for at most one byte more than the limit, because no probe needs
+                // bytes beyond the limit.
                 Progress::Consumed { bytes: 0, need: need.min((MOST_LOOKED_AT + 1).saturating_sub(data.len())) }
             }
         }

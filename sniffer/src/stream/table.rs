@@ -25,8 +25,8 @@ use std::{
 
 /// Maximum number of connections of one worker, without those that have ended.
 const MOST_CONNECTIONS: usize = 100_000;
-/// A connection ends if there is no packet for this time. A parser that starts later in the same connection misses
-/// nothing.
+/// A connection whose parser has no state ends if no packet is captured for this time. If the
+/// connection continues later, a new parser can read it without the earlier data.
 const IDLE: Duration = Duration::from_secs(60);
 /// Like [`IDLE`], for a connection whose parser has state: database sessions can be idle for a long time.
 const LONG_IDLE: Duration = Duration::from_secs(3600);
@@ -54,7 +54,7 @@ struct Key {
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.ends.hash(state);
-        // Plain traffic is hashed by its ends only.
+        // Without tunnel keys and VLAN ids, only the ends are hashed.
         if self.realm != Realm::default() {
             self.realm.hash(state);
         }
@@ -272,7 +272,8 @@ impl Streams {
         self.make_room(env);
     }
 
-    /// The clock of the packets was set back to `to`. All timers fire, at `env.now`; idle time counts from `to` on.
+    /// Handles a step of the packet time back to `to`: calls all timers at `env.now`, and measures
+    /// idle time from `to` on.
     pub fn restart_timers(&mut self, to: Timestamp, env: &mut Env<'_>) {
         self.timers.clear();
         let over = std::mem::replace(&mut env.now, to);

@@ -18,7 +18,7 @@ use std::{
 const SYN: u8 = 0x02;
 const FIN: u8 = 0x11;
 const RST: u8 = 0x14;
-/// With PSH, as on segments with data.
+/// The flags ACK and PSH, as in segments with data.
 const ACK: u8 = 0x18;
 const SECOND: u64 = 1_000_000_000;
 
