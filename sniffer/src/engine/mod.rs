@@ -114,7 +114,8 @@ impl Engine {
         self.finish_while(control, &mut || true);
     }
 
-    /// Like [`Engine::finish`]. Flows are reported as long as `goes_on` returns true; the remaining ones are counted.
+    /// Like [`Engine::finish`], but reports flows only as long as `goes_on` returns true. The
+    /// remaining flows are only counted.
     pub fn finish_while(&mut self, control: &dyn Control, goes_on: &mut dyn FnMut() -> bool) {
         self.release(None);
         self.pipeline.finish(control, goes_on);

@@ -165,8 +165,9 @@ impl Pipeline {
         self.flows.as_ref().map_or(0, FlowTable::held)
     }
 
-    /// Evicts until everything together is within the share. Fragments have their own part; flows get at most half. Of
-    /// the rest, plugins keep their part, and connections get what remains.
+    /// Evicts requests of plugins and connections until the worker holds at most its share of the memory. Fragments
+    /// have their own part of the share, and flows get at most half. Of the rest, plugins may always use their own
+    /// part, and connections get what remains.
     #[inline]
     fn keep_within_share(&mut self) {
         let room = self.share.state().saturating_sub(self.share.fragments() + self.held_by_flows());
@@ -227,8 +228,8 @@ impl Pipeline {
         self.streams.len()
     }
 
-    /// Handles a step of the packet time back to `to`: ends everything that waits for a time before the step, because
-    /// it would wait for the length of the step.
+    /// Handles a step of the packet time back to `to`: runs all timers at once. Otherwise each
+    /// timer that was set before the step would fire late, by the length of the step.
     pub(super) fn restart_timers(&mut self, to: Timestamp) {
         let over = self.now.after(LONGEST_WAIT);
         self.plugins.wake(over, &mut self.sink, self.settings.has_timers());

@@ -127,13 +127,13 @@ impl Settings {
         self.protocols.iter().any(|p| p.id == id)
     }
 
-    /// The set of protocols that claim a TCP port.
+    /// The protocols that claim each TCP port.
     #[inline]
     pub(super) fn tcp(&self) -> &PortMap {
         &self.tcp
     }
 
-    /// The set of protocols that claim a UDP port.
+    /// The protocols that claim each UDP port.
     #[inline]
     pub(super) fn udp(&self) -> &PortMap {
         &self.udp
@@ -149,12 +149,12 @@ impl Settings {
 /// The settings in force on an interface. The main thread replaces them; workers check for new ones between two polls.
 pub struct InForce {
     settings: Mutex<Arc<Settings>>,
-    /// Number of replacements, so that a check costs only one load.
+    /// Number of replacements. With it, a worker checks for new settings by loading one number.
     version: AtomicU64,
 }
 
 impl InForce {
-    /// Makes it with the first settings.
+    /// Puts the first settings in force.
     pub fn new(settings: Arc<Settings>) -> Self {
         Self { settings: Mutex::new(settings), version: AtomicU64::new(0) }
     }

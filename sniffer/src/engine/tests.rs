@@ -146,7 +146,7 @@ impl Bench {
         std::mem::take(&mut *self.documents.lock().unwrap()).iter().map(|d| brief(d).trim_end().to_owned()).collect()
     }
 
-    /// The calls of the control since the last time.
+    /// Calls `Engine::exchange`, and returns what the control was told since the previous call.
     fn told(&mut self) -> Vec<Call> {
         self.engine.exchange(&self.control);
         self.control.take()
@@ -256,7 +256,7 @@ fn an_open_connection_keeps_the_protocol_that_is_configured_no_more() {
     b.tcp(4000, 6379, true, ACK, 1 + PING.len() as u32, PING);
     b.tcp(4000, 6379, false, ACK, PONG.len() as u32, PONG);
     assert_eq!(b.documents(), ["redis PING OK old"]);
-    // Even if its settings were removed for the second time.
+    // The connection keeps its parser even if the protocol is removed a second time.
     b.replace(settings(&[], None));
     b.tcp(4000, 6379, true, FIN, 1 + 2 * PING.len() as u32, PING);
     b.tcp(4000, 6379, false, FIN, 2 * PONG.len() as u32, PONG);
@@ -274,13 +274,13 @@ fn an_open_connection_keeps_the_protocol_that_is_configured_no_more() {
 fn a_protocol_with_the_same_id_goes_on_with_its_new_tags_and_ports() {
     let mut b = Bench::new(settings(&[(1, "redis", "{tags: [old]}", &[6379])], None));
     b.tcp(4000, 6379, true, ACK, 0, PING);
-    // Another position in the list, another port, other tags.
+    // The protocol has another position in the list, another port and other tags.
     b.replace(settings(&[(2, "http", "{}", &[80]), (1, "redis", "{tags: [new]}", &[6380])], None));
     b.tcp(4000, 6379, false, ACK, 0, PONG);
     b.tcp(4001, 6380, true, ACK, 0, PING);
     b.tcp(4001, 6380, false, ACK, 0, PONG);
     assert_eq!(b.documents(), ["redis PING OK new", "redis PING OK new"]);
-    // Configured again: the port is claimed as before.
+    // The protocol is configured again: the port is claimed as before.
     b.replace(settings(&[(1, "redis", "{tags: [back]}", &[6379])], None));
     b.tcp(4002, 6379, true, ACK, 0, PING);
     b.tcp(4002, 6379, false, ACK, 0, PONG);
@@ -436,7 +436,7 @@ fn one_wrong_time_moves_no_timers() {
 
 #[test]
 fn timers_go_on_after_the_clock_was_set() {
-    // Back, on, and back again by an hour; 20 s each.
+    // The clock is set forward or back by about an hour between periods of 20 s.
     for bases in [[20_000, 16_400, 12_800], [20_000, 23_600, 20_020], [20_000, 23_600, 27_200]] {
         let times: Vec<u64> = bases.into_iter().flat_map(|base| base..base + 20).collect();
         let (mut b, got) = requests_at(&times);

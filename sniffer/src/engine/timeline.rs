@@ -205,7 +205,7 @@ mod tests {
         let mut steps = 0;
         for round in 0..1000 {
             for n in 0..10 {
-                // Alternating by half a minute.
+                // The timestamps alternate between two clocks that differ by 40 s.
                 let time = at(5000 + n + if round % 2 == 0 { 40 } else { 0 });
                 steps += usize::from(timeline.frame(time, 500) == Meaning::SteppedBack);
             }

@@ -156,7 +156,7 @@ fn next(at: usize) -> [u32; 2] {
         let all = conversation();
         let last = all.iter().take(at).rfind(|s| s.to_server == to_server);
         let after = |s: &Segment| s.seq.wrapping_add(s.data.len() as u32 + u32::from(s.flags & 3 != 0));
-        // Before its SYN: the future number.
+        // The end has not sent its SYN yet: takes the sequence number of that SYN.
         last.map_or_else(|| all.iter().find(|s| s.to_server == to_server).map_or(0, |s| s.seq.wrapping_add(1)), after)
     };
     [end(true), end(false)]
@@ -196,7 +196,8 @@ fn a_pause_after_a_forged_segment_changes_nothing() {
     for at in [3, 4, 5] {
         let [client, server] = next(at);
         for segment in forged(true, client, server).into_iter().chain(forged(false, server, client)) {
-            // Longer than any hole may last, and shorter than a transaction may last.
+            // The pause is longer than the time limit of a hole, and shorter than the time-out of a
+            // transaction.
             assert_eq!(with(at, &[segment], Carrier::V4, 8), good(), "before {at}: {segment:?}");
         }
     }
@@ -211,7 +212,8 @@ fn forged_segments_of_both_directions_change_nothing() {
             assert_eq!(with(at, &[*a, *b], Carrier::V4, 0), good(), "before {at}: {a:?} {b:?}");
         }
     }
-    // Data far ahead and its acknowledgement; a SYN and its answer.
+    // Segments of both ends are forged: data far ahead with its acknowledgement, and a SYN with its
+    // SYN-ACK.
     let [client, server] = next(5);
     let ahead = Segment { to_server: true, flags: DATA, seq: client.wrapping_add(100_000), ack: server, data: EVIL[0] };
     let acknowledged = Segment { to_server: false, flags: ACK, seq: server, ack: client.wrapping_add(100_033), data: b"" };
@@ -269,7 +271,8 @@ fn far(lost: u32) -> (Vec<String>, Bench) {
 fn a_connection_is_followed_over_any_loss() {
     for lost in [1000, 70_000, 10_000_000, 1 << 30, 3 << 30] {
         let (got, b) = far(lost);
-        // The first transaction after a loss beyond the window shows the position of both ends.
+        // If more bytes than the window are lost, the next transaction is not reported: it only
+        // shows the new sequence numbers of both ends.
         let want: &[&str] = if lost < WINDOW {
             &["/good/0 OK", "/good/1 OK", "/good/2 OK", "/good/3 OK"]
         } else {
@@ -351,7 +354,8 @@ fn a_keep_alive_where_the_capture_joins_is_no_data() {
         Segment { flags: ACK, seq: segment.seq.wrapping_sub(1), data: b"\0", ..segment }
     };
     let answer = Segment { flags: ACK, data: b"", ..conversation()[4] };
-    // From the client, acknowledged or not, once or repeatedly, and from the server.
+    // The single byte is sent by the client, acknowledged or not, once or repeatedly, or by the
+    // server.
     let before = |number: usize| Segment { ack: conversation()[number].seq, ..answer };
     for (extra, pause) in
         [(vec![byte(3)], 2), (vec![byte(3), before(3)], 0), (vec![byte(3), byte(3), byte(3)], 2), (vec![byte(3), before(3), byte(3)], 60)]
