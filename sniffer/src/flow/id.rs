@@ -8,7 +8,7 @@ use crate::{
     },
 };
 
-/// The bit of a transport with its ports.
+/// The key bit of the transport, and its ports. `None` for a transport that has no bit.
 fn with_bit(ports: Ports) -> Option<(u8, u16, u16)> {
     let bit = match ports.protocol {
         6 => bit::TCP,
@@ -29,8 +29,8 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// The key of the flow that a packet belongs to. `connection` is the number of its TCP connection, if it is analysed; with `ethernet` the Ethernet
-    /// addresses identify the flow, too.
+    /// The key of the flow that a packet belongs to. `connection` is the number of its TCP connection, if it is
+    /// analysed. With `ethernet` the Ethernet addresses identify the flow, too.
     #[inline]
     pub fn of(packet: &Packet<'_>, connection: Option<u64>, ethernet: bool) -> Self {
         let ports = match packet.layer4 {
@@ -104,7 +104,7 @@ impl Key {
         match vlans.count {
             0 => {}
             1 => self.put(&inner),
-            // As for addresses, the third id replaces the first, and so on.
+            // The third id takes the place of the first, the fourth that of the second, and so on, as for IP addresses.
             count => {
                 let (first, second) = if count.is_multiple_of(2) { (outer, inner) } else { (inner, outer) };
                 self.put(&first);

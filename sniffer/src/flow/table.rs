@@ -57,7 +57,8 @@ impl Flow {
     }
 }
 
-/// What a flow takes at most, with its entries in the index and among the times, and with room for growth.
+/// Maximum number of bytes that a flow takes, including its entries in the index and in the expiry
+/// times and spare capacity.
 const PER_FLOW: usize = size_of::<Option<Flow>>() * 5 / 4 + 48;
 
 /// Totals since start.
@@ -101,7 +102,8 @@ impl FlowTable {
         Self::with_room_for(options, strict, MAX_FLOWS)
     }
 
-    /// The same, with flows that take at most `bytes` and are at most [`MAX_FLOWS`].
+    /// Like [`FlowTable::new`], with at most [`MAX_FLOWS`] flows that fit into the part of `share`
+    /// for flows.
     pub fn within(options: Options, strict: bool, share: &Share) -> Self {
         let most = MAX_FLOWS.min(share.flows() / PER_FLOW);
         Self { share: share.clone(), ..Self::with_room_for(options, strict, most) }
@@ -205,7 +207,8 @@ impl FlowTable {
             }
             None => {
                 if self.flows.len() == self.flows.capacity() {
-                    // By a quarter, not by half: the table is a large part of the worker's memory.
+                    // The capacity grows by a quarter instead of doubling, because the table is a
+                    // large part of the worker's memory.
                     self.flows.reserve_exact((self.flows.len() / 4).max(64).min(self.max_flows));
                 }
                 self.flows.push(Some(flow));
@@ -228,7 +231,8 @@ impl FlowTable {
         Some(flow)
     }
 
-    /// Evicts the flow that has been idle for the longest time, as far as `MAX_CANDIDATES` flows show.
+    /// Evicts the flow that has been idle for the longest time among at most `MAX_CANDIDATES`
+    /// examined flows.
     fn evict(&mut self) {
         for candidate in 0..MAX_CANDIDATES {
             let Some((due, place)) = self.expiry.pop() else { return };

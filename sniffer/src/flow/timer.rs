@@ -3,8 +3,9 @@
 use crate::time::Timestamp;
 use std::{cmp::Reverse, collections::BinaryHeap, ops::Range, time::Duration};
 
-/// When to check whether a flow has been idle for the time-out. Has one entry per flow, with its index in the table. A
-/// flow that was busy since then is pushed again when it is checked, so counting a packet needs no update here.
+/// When to check whether a flow has been idle for the time-out. Has one entry per flow, with its index in the table.
+/// When an entry is due and the flow had packets since then, the flow gets a new entry, so counting a packet needs no
+/// update here.
 #[derive(Default)]
 pub(super) struct Expiry {
     heap: BinaryHeap<Reverse<(Timestamp, u32)>>,
@@ -47,7 +48,7 @@ impl Sweep {
         Self { period: u64::try_from(period.as_nanos()).unwrap_or(u64::MAX).max(1), since: None, position: 0 }
     }
 
-    /// The next call is like the first: the table is empty, and time may have gone back.
+    /// Starts again as before the first call, because the table is now empty and the packet time may have gone back.
     pub fn restart(&mut self) {
         (self.since, self.position) = (None, 0);
     }
