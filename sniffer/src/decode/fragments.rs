@@ -120,7 +120,7 @@ impl Default for Fragments {
 }
 
 impl Fragments {
-    /// No datagrams; incomplete ones may hold `limit` bytes together.
+    /// Makes an empty set, whose incomplete datagrams may hold `limit` bytes together.
     pub fn within(limit: usize, share: Share) -> Self {
         Self {
             datagrams: HashMap::default(),

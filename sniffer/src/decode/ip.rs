@@ -39,8 +39,8 @@ pub(super) fn v4(rest: Remaining<'_>) -> Result<IpPacket<'_>, Undecoded> {
     })?;
     let header_len = header.slice().len();
     let total = match header.total_len() {
-        // The card does the segmentation, and the segment is longer than the field can express: it extends to the end
-        // of the frame.
+        // The network card will split the packet, which is longer than the length field can
+        // express. The packet extends to the end of the frame.
         0 => wire,
         total => u32::from(total),
     };
@@ -63,7 +63,8 @@ pub(super) fn v6(rest: Remaining<'_>) -> Result<IpPacket<'_>, Undecoded> {
         etherparse::err::ipv6::HeaderSliceError::Content(_) => Undecoded::IpMalformed,
     })?;
     let wire = match header.payload_length() {
-        // A jumbogram (RFC 2675), or a segment that the card will split: it extends to the end of the frame.
+        // A jumbogram (RFC 2675), or a packet that the network card will split. The packet extends
+        // to the end of the frame.
         0 => wire.saturating_sub(length::IPV6 as u32),
         length => u32::from(length),
     };

@@ -34,7 +34,7 @@ pub(super) fn decode<'a>(fragments: &'a mut [Fragments], frame: &Frame<'a>) -> R
     }
     match headers(fragments, frame, &mut packet) {
         Ok(()) => Ok(packet),
-        // What was decoded before counts.
+        // If an earlier header was decoded, the packet is returned with what is known.
         Err(reason) if reason != Undecoded::NotIp && (packet.ips.count() > 0 || packet.macs.is_some()) => {
             packet.undecoded = Some(reason);
             Ok(packet)

@@ -31,7 +31,7 @@ pub struct Packet<'a> {
     pub layer4: Layer4<'a>,
     /// The fragment that the frame holds: a part of a datagram, or the last part to arrive of a datagram that is now complete.
     pub fragment: Option<FragmentOf>,
-    /// Why the last header could not be decoded: the packet has the headers before it.
+    /// The reason why a header could not be decoded. The packet then has the headers before it.
     pub undecoded: Option<Undecoded>,
 }
 

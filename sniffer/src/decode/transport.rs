@@ -8,7 +8,8 @@ use sniffer_common::{length, protocol};
 /// SCTP (RFC 9260).
 const SCTP: u8 = 132;
 
-/// The ports of a transport whose header is not decoded further, or is cut. `None` for other protocols, or when the ports are not there.
+/// The ports of a transport whose header is not decoded further or is cut. `None` for other
+/// protocols, and if the ports were not captured.
 pub(super) fn ports(protocol: u8, Remaining { data, wire }: Remaining<'_>) -> Option<Ports> {
     let ([a, b, c, d], protocol::TCP | protocol::UDP | SCTP) = (*data.first_chunk()?, protocol) else { return None };
     let (source, destination) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));

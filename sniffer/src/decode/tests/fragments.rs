@@ -123,7 +123,8 @@ fn fragments_are_bounded() {
     assert_eq!(expired, 0);
     let (text, _, expired) = at(1_000_000_001, &last(2));
     assert!(text.ends_with("Fragment") && expired == 512 - 1, "{text}, expired {expired}");
-    // Large offsets: each fragment allocates 64 KiB, in 128 sets.
+    // Each fragment has a large offset and allocates 64 KiB, so `MAX_BYTES` allows 128 incomplete
+    // datagrams.
     let evicted = at(2_000_000_002, &first(0)).1;
     for id in 1000..1400 {
         at(2_000_000_002, &fragment4((1, 2), 17, id, 65_496, true, &[0; 16]));
