@@ -30,7 +30,7 @@ pub trait Held {
     fn held(&self) -> usize;
 }
 
-/// For elements that own nothing on the heap.
+/// Applies to elements that own nothing on the heap.
 impl<T: Copy> Held for Vec<T> {
     fn held(&self) -> usize {
         self.capacity() * size_of::<T>()
