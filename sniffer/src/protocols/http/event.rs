@@ -194,11 +194,11 @@ fn write_message(out: &mut Vec<u8>, m: &Message, settings: &Settings) {
     }
 }
 
-/// The longest body that is never cut because of its length as JSON text, in bytes.
+/// The limit for the length of a body as JSON text is at least this number of bytes.
 const ALWAYS_SHOWN: usize = 1 << 20;
 
-/// The kept body with hidden values masked. A body of control characters is up to six times as long in the document; it is cut where its
-/// text there exceeds `max_message_size` and [`ALWAYS_SHOWN`].
+/// The kept body with hidden values masked. A control character takes up to six bytes as JSON text, so the body is
+/// cut to `max_message_size` or [`ALWAYS_SHOWN`] bytes of JSON text, whichever is larger.
 fn shown_body<'a>(m: &'a Message, settings: &Settings) -> Cow<'a, [u8]> {
     let most = settings.options.max_message_size.max(ALWAYS_SHOWN);
     if !settings.hides_any() {
@@ -243,7 +243,8 @@ pub fn emit(exchange: Exchange<'_>, settings: &Settings, scratch: &mut Vec<u8>, 
         let given = if m.get(m.host).is_empty() { target.authority.unwrap_or_default() } else { m.get(m.host) };
         let (host, host_port) = host_port(given);
         domain = host;
-        // In a request to a proxy the port of the host is that of another server.
+        // A request to a proxy names the server behind the proxy, so the port of this connection is not that server's
+        // port.
         let proxied = target.authority.is_some();
         url_port = host_port.unwrap_or(if proxied { 80 } else { port });
         path = unescaped(target.path);

@@ -48,7 +48,7 @@ pub struct Message {
     pub raw: Span,
     /// Time of the first byte.
     pub start: Timestamp,
-    /// `1.1`
+    /// The HTTP version, for example `1.1`.
     pub version: &'static str,
     /// The method of a request.
     pub method: Span,
@@ -58,29 +58,29 @@ pub struct Message {
     pub status: u16,
     /// The reason phrase of a response, in lower case.
     pub phrase: Span,
-    /// `host`
+    /// The value of the header `host`.
     pub host: Span,
-    /// `referer`
+    /// The value of the header `referer`.
     pub referer: Span,
-    /// `user-agent`
+    /// The value of the header `user-agent`.
     pub user_agent: Span,
-    /// `authorization`, if it may be shown.
+    /// The value of the header `authorization`, if it may be shown.
     pub authorization: Span,
     /// The first value of the `real_ip_header`, if it is an address.
     pub real_ip: Option<IpAddr>,
     has_real_ip: bool,
-    /// `content-type`
+    /// The value of the header `content-type`.
     pub content_type: Span,
     content_encoding: Span,
     transfer_encoding: Span,
     /// Headers that are reported: names in lower case, and values.
     pub headers: Vec<(Span, Span)>,
-    /// `content-length`
+    /// The value of the header `content-length`.
     pub length: Option<u64>,
     chunked: bool,
     /// The message requests another protocol.
     pub upgrade: bool,
-    /// The client waits for the server's consent before it sends the body.
+    /// The client waits for the server's consent before it sends the body (`Expect: 100-continue`).
     pub expects: bool,
     /// Bytes on the wire, including the header section.
     pub bytes: u64,
@@ -92,7 +92,7 @@ pub struct Message {
     pub body: Vec<u8>,
     /// The body is longer than the part that is kept.
     pub too_large: bool,
-    /// The connection ended before the message did.
+    /// The connection ended before the end of the message.
     pub cut_off: bool,
     /// A part of the message was missing in the capture.
     pub lost: bool,
@@ -128,7 +128,7 @@ impl Message {
         span
     }
 
-    /// Adds a value to a list.
+    /// Adds a value to a comma-separated list.
     fn put_more(&mut self, list: Span, value: &[u8]) -> Span {
         let earlier = self.get(list).to_vec();
         if earlier.is_empty() {
@@ -250,7 +250,7 @@ impl Message {
         }
     }
 
-    /// Keeps a part of the body.
+    /// Counts a part of the body. If the body is kept, appends the part, up to a total of `most` bytes.
     pub fn take_body(&mut self, part: &[u8], most: usize) {
         self.bytes = self.bytes.saturating_add(part.len() as u64);
         self.body_bytes = self.body_bytes.saturating_add(part.len() as u64);

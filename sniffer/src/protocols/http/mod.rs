@@ -48,14 +48,14 @@ struct Options {
     send_all_headers: bool,
     /// Report `cookie` and `set-cookie` as maps.
     split_cookie: bool,
-    /// The header with the address of the client in front of a proxy.
+    /// The name of the header in which a proxy passes on the address of the client.
     real_ip_header: String,
-    /// Parts of content types of which bodies are reported.
+    /// Bodies are reported if their content type contains one of these strings.
     include_body_for: Vec<String>,
     include_request_body_for: Vec<String>,
     include_response_body_for: Vec<String>,
     decode_body: bool,
-    /// Maximum number of bytes of a body that are kept, both encoded and decoded, and most bytes of a header section.
+    /// Maximum number of bytes of a body that are kept, both encoded and decoded, and of a header section.
     max_message_size: usize,
 }
 
@@ -83,7 +83,7 @@ impl Default for Options {
 struct Settings {
     common: Common,
     options: Options,
-    /// Parts of content types of which bodies are kept, for requests and for responses.
+    /// For requests and for responses: bodies are kept if their content type contains one of these strings.
     bodies: [Vec<String>; 2],
 }
 

@@ -32,29 +32,29 @@ const MOST_METHOD: usize = 32;
 /// The sender of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// The client, requests.
+    /// The client, which sends requests.
     Request,
-    /// The server, responses.
+    /// The server, which sends responses.
     Response,
 }
 
 /// The first line of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line<'a> {
-    /// `GET /path HTTP/1.1`
+    /// A request line, for example `GET /path HTTP/1.1`.
     Request {
         /// The method, as sent.
         method: &'a [u8],
         /// The request target, as sent.
         target: &'a [u8],
-        /// `1.1`
+        /// The HTTP version, for example `1.1`.
         version: &'static str,
     },
-    /// `HTTP/1.1 200 OK`
+    /// A status line, for example `HTTP/1.1 200 OK`.
     Response {
-        /// From 100 to 999.
+        /// The status code, from 100 to 999.
         status: u16,
-        /// May be empty.
+        /// The reason phrase; may be empty.
         phrase: &'a [u8],
     },
 }
@@ -62,7 +62,7 @@ pub enum Line<'a> {
 /// A complete header section.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a, 'h> {
-    /// As captured, including the empty line at its end.
+    /// The bytes as captured, including the empty line at the end.
     pub raw: &'a [u8],
     /// The first line.
     pub line: Line<'a>,
@@ -81,8 +81,8 @@ pub enum Parsed<T> {
     Invalid,
 }
 
-/// Parses the header section at the start of `data` and passes it to `each`. One that violates the grammar is accepted
-/// if its meaning is clear.
+/// Parses the header section at the start of `data` and passes it to `each`. A header section that violates the
+/// grammar is accepted if its meaning is clear.
 pub fn head<T>(data: &[u8], role: Role, each: impl FnOnce(&Head<'_, '_>) -> T) -> Parsed<T> {
     let mut room = [const { MaybeUninit::<Header<'_>>::uninit() }; FEW_HEADERS];
     let config = ParserConfig::default();
@@ -286,8 +286,8 @@ pub fn begins(data: &[u8], role: Role) -> Option<bool> {
     }
 }
 
-/// Whether `data` begins like a message of this side, so that its limit is higher than [`MOST_DOUBTFUL_HEAD`]. Takes
-/// constant time.
+/// Whether `data` begins like a message of this side. The header section may then be longer than
+/// [`MOST_DOUBTFUL_HEAD`]. Takes constant time.
 pub fn may_be_long(data: &[u8], role: Role) -> bool {
     match role {
         Role::Request => METHODS.iter().any(|m| data.starts_with(m)),
@@ -331,7 +331,7 @@ pub fn is_http(data: &[u8]) -> Option<bool> {
 pub fn next(data: &[u8], from: usize, role: Role) -> usize {
     let mut at = from;
     if role == Role::Request {
-        // At the start of a segment, or after a line.
+        // A request may begin at the start of the data or after a line end.
         while at < data.len() {
             if begins(&data[at..], role) != Some(false) {
                 return at;

@@ -86,8 +86,9 @@ impl Parser {
         }
     }
 
-    /// Whether a new message begins where a body was announced: the client was refused before it sent the body (RFC
-    /// 9110, 10.1.1), or this is the response to a HEAD that was not captured.
+    /// Whether a new message begins where the announced body should begin. This happens if the server refused the
+    /// request before the client sent the body (RFC 9110, 10.1.1), and with the response to a HEAD that was not
+    /// captured.
     pub(super) fn body_never_came(&mut self, dir: Direction, rest: &[u8]) -> bool {
         let role = role(dir);
         let possible = match (dir, &self.response) {

@@ -46,7 +46,7 @@ impl Parser {
         }
     }
 
-    /// Before the first message: detects whether client and server were confused.
+    /// Before the first message, detects whether client and server must be swapped.
     pub(super) fn who_asks(&self, dir: Direction, rest: &[u8]) -> Option<Step> {
         if self.known {
             return None;

@@ -113,7 +113,7 @@ pub struct Parser {
 /// What to do next with the current data.
 enum Step {
     Took(usize),
-    /// Skip all of it, and this number of bytes beyond it.
+    /// Skip all current data and this number of bytes after it.
     Skip(u64),
     Wait,
     /// Swap client and server.
