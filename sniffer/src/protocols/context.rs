@@ -9,8 +9,8 @@ use crate::{
 use serde::Serialize;
 use std::collections::VecDeque;
 
-/// What happened to the bytes that the last [`super::Progress::Consumed`] of this direction declared unwanted beyond
-/// its data.
+/// How many of the bytes that a parser skipped were captured. Counts the bytes that the last
+/// [`super::Progress::Consumed`] of this direction declared unwanted beyond its data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Skipped {
     /// Number of bytes that were captured.
@@ -29,14 +29,14 @@ pub struct Times {
 }
 
 impl Times {
-    /// The bytes from `offset` of the data on came at `time`.
+    /// Notes that the bytes of the data from `offset` on were on the wire at `time`.
     pub fn note(&mut self, offset: usize, time: Timestamp) {
         if self.parts.back().is_none_or(|(_, last)| *last != time) {
             self.parts.push_back((self.first + offset as u64, time));
         }
     }
 
-    /// The data begins `bytes` later now.
+    /// Moves the start of the data forward by `bytes`.
     pub fn advance(&mut self, bytes: usize) {
         self.first += bytes as u64;
         while self.parts.get(1).is_some_and(|(start, _)| *start <= self.first) {
@@ -49,7 +49,7 @@ impl Times {
         *self = Self::default();
     }
 
-    /// When the byte at `offset` of the data came.
+    /// When the byte at `offset` of the data was on the wire.
     pub fn at(&self, offset: usize) -> Option<Timestamp> {
         let after = self.parts.partition_point(|&(start, _)| start <= self.first + offset as u64);
         after.checked_sub(1).and_then(|i| self.parts.get(i)).map(|&(_, time)| time)
@@ -61,12 +61,12 @@ impl Times {
     }
 }
 
-/// Lent to a parser or plugin for one call.
+/// What a parser or plugin can read and do during one call.
 pub struct Context<'a> {
     now: Timestamp,
     peers: &'a mut Peers,
     skipped: Skipped,
-    /// `None`: all data arrived now.
+    /// `None` if all data was on the wire at `now`.
     times: Option<&'a Times>,
     publisher: PublisherId,
     sink: &'a mut Sink,
@@ -82,35 +82,36 @@ impl<'a> Context<'a> {
         Self { now, peers, skipped: Skipped::default(), times: None, publisher, sink, wake: None, strict, missing: 0 }
     }
 
-    /// Adds what happened to skipped bytes of the direction of the call.
+    /// Sets the counts of skipped bytes of the direction of the call.
     #[must_use]
     pub fn with_skipped(mut self, skipped: Skipped) -> Self {
         self.skipped = skipped;
         self
     }
 
-    /// Adds the times of the parts of the data.
+    /// Sets the times of the parts of the data.
     #[must_use]
     pub fn with_times(mut self, times: &'a Times) -> Self {
         self.times = Some(times);
         self
     }
 
-    /// Adds a timer that was set earlier and has not fired.
+    /// Sets the timer that was set earlier and has not fired.
     #[must_use]
     pub fn with_wake(mut self, wake: Option<Timestamp>) -> Self {
         self.wake = wake;
         self
     }
 
-    /// Adds the number of bytes at the end of the datagram that were not captured.
+    /// Sets the number of bytes at the end of the datagram that were not captured.
     #[must_use]
     pub fn with_missing(mut self, missing: u32) -> Self {
         self.missing = missing;
         self
     }
 
-    /// Makes a context for another conversation or another time within this call. A timer set there is not set here.
+    /// Makes a context for another conversation or another time within this call. A timer set in the new context does
+    /// not set the timer of this one.
     pub fn about<'b>(&'b mut self, peers: &'b mut Peers, now: Timestamp) -> Context<'b> {
         Context {
             now,
@@ -135,14 +136,14 @@ impl<'a> Context<'a> {
         self.peers
     }
 
-    /// See [`Skipped`].
+    /// How many skipped bytes of the direction of the call were captured.
     pub fn skipped(&self) -> Skipped {
         self.skipped
     }
 
-    /// `packetbeat.compatibility: strict` while a file is read: a request or response that waits for its counterpart
-    /// when the connection ends is dropped, not reported. The engine ensures this where it calls no parser; at a FIN
-    /// the parser must do so.
+    /// Whether `packetbeat.compatibility: strict` is set and a file is read. Then a request or response that waits
+    /// for its counterpart when the connection ends is dropped, not reported. At a FIN the parser must drop it. At
+    /// any other end the engine does not call the parser.
     pub fn strict(&self) -> bool {
         self.strict
     }

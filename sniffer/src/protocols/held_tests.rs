@@ -144,7 +144,7 @@ impl Subject {
         Self { plugin, parser, peers, sink: Sink::bare(Box::new(|_| ())) }
     }
 
-    /// Passes a message to it; returns an error if the result is wrong.
+    /// Passes a message to the parser or plugin under test. Returns an error if the result is wrong.
     fn message(&mut self, dir: Direction, data: &[u8]) -> Option<String> {
         if data.is_empty() {
             return None;
@@ -225,7 +225,7 @@ fn compare_with_allocated(protocol: &Protocol, what: &str, request: fn(u16) -> V
     (!within).then(|| format!("{}, {what}: says {held} bytes, has allocated {allocated}", protocol.name))
 }
 
-/// The shortest request of a protocol: what each costs besides its bytes is the most of it.
+/// The shortest request of a protocol. Most of the memory that it costs is not for its bytes.
 fn short(protocol: &str) -> Option<fn(u16) -> Vec<u8>> {
     Some(match protocol {
         "amqp" => |_| b"\x01\0\x01\0\0\0\x0d\0\x32\0\x0a\0\0\x01q\0\0\0\0\0\xce".to_vec(),

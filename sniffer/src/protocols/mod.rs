@@ -69,17 +69,17 @@ pub struct Protocol {
     pub ports: &'static [u16],
     /// The transports that carry the protocol.
     pub transports: &'static [Transport],
-    /// Whether [`Protocol::ports`] apply if the configuration has the protocol without ports. Otherwise it then has no
-    /// ports.
+    /// Whether [`Protocol::ports`] are used if the configuration has the protocol without ports. If false, the
+    /// protocol then claims no ports.
     pub default_ports: bool,
     /// Opens a plugin with the options in the node.
     pub open: fn(&config::Node) -> Result<Box<dyn Plugin>, config::Error>,
     /// Decides whether a connection is of this protocol, on a port that several protocols share or that none claims.
     /// Gets the first bytes of one direction.
     pub probe: fn(Direction, &[u8]) -> Probe,
-    /// Every field that its events can have in addition to [`crate::event::TRANSACTION`], with its type. Conditions on
-    /// other fields are decided at start. The index template has these types, and the field tables in `docs/protocols`
-    /// are generated from them.
+    /// Every field that its events can have in addition to [`crate::event::TRANSACTION`], with its type. A condition
+    /// on any other field is evaluated once at start. The index template has these types, and the field tables in
+    /// `docs/protocols` are generated from them.
     pub fields: &'static [Field],
     /// How its events are summarized in one line.
     pub summary: Summary,
@@ -161,8 +161,9 @@ pub trait StreamParser: Send {
     /// reported for both directions.
     fn on_close(&mut self, dir: Direction, why: Close, cx: &mut Context<'_>);
 
-    /// Whether the parser still waits for the other side after a FIN of one side. It is then told how that side ends
-    /// even with `packetbeat.compatibility: strict`, with which others report at the first FIN.
+    /// Whether the parser waits for the end of the other side after a FIN of one side. With
+    /// `packetbeat.compatibility: strict`, other parsers are told only of FINs, but such a parser is told how the
+    /// other side ends.
     fn outlives_fin(&self) -> bool {
         false
     }

@@ -144,7 +144,8 @@ impl Harness {
         });
     }
 
-    /// Sends the next bytes of one direction (as at the start, even if the parser has swapped the roles).
+    /// Sends the next bytes of one direction. `dir` refers to client and server at the start, even if the parser has
+    /// swapped the roles.
     pub fn data(&mut self, dir: Direction, bytes: &[u8]) -> &mut Self {
         if !bytes.is_empty() {
             self.segment(dir, 0x18, bytes, bytes.len() as u32);
