@@ -17,8 +17,7 @@ pub struct Interface {
     pub mac: Vec<u8>,
 }
 
-/// The interfaces of this host, sorted by index. Uses libpcap's list, which needs neither privileges nor `unsafe` code
-/// here.
+/// The interfaces of this host, sorted by index. They come from libpcap's list, which needs neither privileges nor `unsafe` code here.
 pub fn interfaces() -> Vec<Interface> {
     let devices = pcap::Device::list().unwrap_or_else(|error| {
         log::warn!("reading the addresses of this host failed: {error}");

@@ -1,4 +1,4 @@
-//! Sets of networks as in the configuration: CIDR notation, and names of address classes (RFC 1918, 4193, 4291, …).
+//! Sets of networks as the configuration writes them: CIDR notation, and names of address classes (RFC 1918, 4193, 4291, …).
 
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -12,7 +12,7 @@ enum Network {
 
 type Matches = fn(IpAddr) -> bool;
 
-/// The names of the classes, in the order of the documentation.
+/// The names of the address classes, in the order of the documentation.
 const NAMES: [(&str, Matches); 10] = [
     ("loopback", |ip| ip.is_loopback()),
     ("global_unicast", is_global_unicast),
@@ -31,10 +31,10 @@ const NAMES: [(&str, Matches); 10] = [
 pub struct Networks(Vec<Network>);
 
 impl Networks {
-    /// Parses names of classes and CIDRs.
+    /// Parses a list of names of address classes and of networks in CIDR notation.
     ///
     /// # Errors
-    /// When a word is neither; the message lists what is allowed.
+    /// When a word is neither a class nor a network; the message lists what is allowed.
     pub fn parse<T: AsRef<str>>(words: &[T]) -> Result<Self, String> {
         let parse = |word: &str| match NAMES.iter().find(|(name, _)| *name == word) {
             Some((_, matches)) => Ok(Network::Named(*matches)),

@@ -1,6 +1,6 @@
-//! The constant part of a publisher's documents. [`Constants`] holds the fields that are the same for every event
-//! (identity, tags, effects of processors). It is computed once, in the order in which these would be applied to an
-//! event. [`Prepared`] is the same as JSON text. It is merged into an event while the event is written.
+//! The constant part of a publisher's documents. [`Constants`] holds the fields that are the same for every event: identity, tags, and
+//! fields that processors add. It is computed once, in the order in which they would be applied to an event. [`Prepared`] is the same data
+//! as JSON text. This text is merged into an event while the event is written.
 
 use super::tree::{Object, merge};
 use serde_json::{Value, value::RawValue};
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 enum Part {
     /// A value. With `overwrite` it replaces a value that the event has; otherwise the event's value is kept.
     Leaf { value: Value, overwrite: bool },
-    /// An object with constants in it. With `there` the document has the object even if the event does not.
+    /// An object with constants in it. If `there` is set, the document has the object even if the event does not.
     Object { inner: BTreeMap<String, Part>, there: bool },
     /// The field is removed from the event.
     Gone,
@@ -70,9 +70,9 @@ impl Constants {
         self.0.insert(key.to_owned(), Part::Leaf { value: list.into(), overwrite: false });
     }
 
-    /// Removes a field, both the event's and the constant one.
+    /// Removes a field, whether it comes from the event or is constant.
     pub fn remove(&mut self, name: &str) {
-        // An event may have the field as one key with dots.
+        // The event may have the field as one key with dots.
         if name.contains('.') {
             self.0.insert(name.to_owned(), Part::Gone);
         }

@@ -6,7 +6,7 @@ use Kind::{Binary, Date, Ip, Keyword, Long, MatchOnlyText, Text};
 /// A field of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
-    /// The full name with dots. It does not tell whether documents nest the field or have it as one key.
+    /// The full name with dots. The name does not say whether documents nest the field or have it as one key.
     pub name: &'static str,
     /// The type of the values. A list of such values is allowed too.
     pub kind: Kind,

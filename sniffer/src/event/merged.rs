@@ -2,9 +2,8 @@
 //! event is written, it is looked up among the constants. If both have the key, the values are merged. Keys that only
 //! the constants have are written at the end of their object.
 //!
-//! Only objects that contain a constant are handled here; all others are passed on to the writer. If the constants have
-//! an object where the event has another kind of value, writing fails, and the caller uses
-//! [`super::constants::Constants::apply`] on a tree.
+//! This module handles only objects that contain a constant; all other objects are passed on to the writer. If the constants have an object
+//! where the event has another kind of value, writing fails, and the caller uses [`super::constants::Constants::apply`] on a tree.
 
 use super::constants::{Merge, Prepared};
 use serde::{
@@ -307,7 +306,7 @@ mod tests {
         }
     }
 
-    /// Merges in both ways. Asserts that the results are equal and that no key occurs twice.
+    /// Merges with this module and with `Constants::apply`. Asserts that the results are equal and that no key occurs twice.
     fn both(constants: &Constants, event: &impl Serialize) -> Value {
         let prepared = constants.prepare().unwrap();
         let fast = serde_json::to_string(&Merged { value: event, with: &prepared });

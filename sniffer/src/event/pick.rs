@@ -7,7 +7,7 @@ use serde::{
 use smallvec::SmallVec;
 use std::fmt::{self, Write};
 
-/// The values of some fields of one document, as strings. Made once and filled for each document, to avoid allocations.
+/// The values of some fields of one document, as strings. The value is created once and filled for each document, to avoid allocations.
 #[derive(Debug, Default)]
 pub struct Picked {
     names: Vec<&'static str>,
@@ -17,8 +17,7 @@ pub struct Picked {
 }
 
 impl Picked {
-    /// Makes a picker for the fields with these dotted names. A name finds its field both nested and as one key with
-    /// dots.
+    /// Makes a picker for the fields with these dotted names. A name matches both a nested field and one key with dots.
     pub fn new(names: Vec<&'static str>) -> Self {
         Self { places: vec![(0, 0); names.len()], names, text: String::new() }
     }
@@ -50,7 +49,7 @@ impl Picked {
     }
 }
 
-/// Capacity of the buffer in bytes that is kept between documents. A larger one, after a long query, is freed.
+/// Capacity of the buffer in bytes that is kept between documents. A larger buffer, as a long query needs, is freed.
 const KEPT: usize = 16 << 10;
 
 /// Fields to find: the index of each in the list of names, and the part of its name below the current object.

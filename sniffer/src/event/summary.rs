@@ -1,10 +1,9 @@
-//! The declaration of how a protocol's events are summarized in one line for people. Does not hold the summary of an
-//! event.
+//! The declaration of how a protocol's events are summarized in one line for people. This module does not hold the summary of an event.
 
-/// The strings of an event's summary. For each there is a list of formats.
+/// The strings of an event's summary, each as a list of formats.
 ///
-/// A format is text with field names in braces. The first format of which the event has all fields, none of them empty,
-/// is used; if there is none, the string is empty. `status`, the ends, times and byte counts need no declaration.
+/// A format is text with field names in braces. The first format whose fields all exist in the event and are not empty is used; if there is
+/// none, the string is empty. `status`, the two ends of the conversation, times and byte counts need no declaration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
     /// The kind of request.
@@ -13,12 +12,12 @@ pub struct Summary {
     pub resource: &'static [&'static str],
     /// The request as one line of text.
     pub query: &'static [&'static str],
-    /// The result in the protocol's terms; empty if `status` says enough.
+    /// The result in the protocol's terms; empty if `status` is sufficient.
     pub result: &'static [&'static str],
 }
 
 impl Summary {
-    /// The default: taken from the fields of [`super::Head`].
+    /// The default summary, which is taken from the fields of [`super::Head`].
     pub const HEAD: Self = Self {
         method: &["{method}"],
         resource: &["{resource}"],

@@ -1,5 +1,5 @@
-//! Text forms that several protocols share: captured bytes as text, hexadecimal numbers, MAC addresses. Allocates only
-//! if the bytes are not valid UTF-8.
+//! Text forms that several protocols share: captured bytes as text, hexadecimal numbers, MAC addresses. This module allocates only if the
+//! bytes are not valid UTF-8.
 
 use serde::{Serialize, Serializer};
 use std::fmt;

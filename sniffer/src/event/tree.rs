@@ -1,8 +1,8 @@
 //! A document as a tree of JSON values, whose fields can be read and changed by dotted names. Only processors that run
 //! on each event need a tree; most events are never converted to one.
 //!
-//! A name finds its field both nested (`{"event": {"action": …}}`) and as one key with a dot (`{"event.action": …}`).
-//! At each level the longer key is tried first.
+//! A name matches both a nested field (`{"event": {"action": …}}`) and one key with a dot (`{"event.action": …}`). At each level the longer
+//! key is tried first.
 
 use serde_json::{Map, Value};
 use std::borrow::Cow;

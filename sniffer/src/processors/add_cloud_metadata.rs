@@ -1,5 +1,5 @@
-//! `add_cloud_metadata`: adds the cloud provider of this host, as far as its firmware tells. Does not query metadata
-//! services, so no traffic is sent and nothing waits at start; the options about them are accepted.
+//! `add_cloud_metadata`: adds the cloud provider of this host, if the firmware of the host identifies it. This processor does not query
+//! metadata services, so it sends no traffic and does not delay the start. The options about metadata services are accepted without effect.
 
 use super::{AtStart, Decision, Factory, Facts, Shared, shared};
 use crate::{
@@ -34,7 +34,7 @@ pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
 impl AddCloudMetadata {
     fn layer(&self, host_data: &HostData) -> Option<Object> {
         let provider = host_data.cloud.get("provider")?.as_str()?;
-        // Some providers have several names in the configuration.
+        // Some providers have two names in the configuration.
         let also = match provider {
             "aws" => "ec2",
             "ecs" => "alibaba",

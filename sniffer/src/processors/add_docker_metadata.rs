@@ -1,6 +1,6 @@
-//! `add_docker_metadata`: accepts its options, so that Packetbeat's default configuration loads, and changes nothing.
-//! In Packetbeat it finds the container of an event by its process or by a field that the user names. Events of this
-//! program have no process, and the field is not supported.
+//! `add_docker_metadata`: accepts its options, so that Packetbeat's default configuration loads, and changes nothing. In Packetbeat this
+//! processor finds the container of an event by the process of the event or by a field that the user names. Events of this program have no
+//! process, and the field is not supported.
 
 use super::{AtStart, Decision, Factory, Facts, Shared, shared};
 use crate::{

@@ -103,8 +103,8 @@ impl Shared for AddHostMetadata {
     }
 
     fn refresh_every(&self) -> Option<Duration> {
-        // Packetbeat reads the host for every event if the setting is 0. That would cost more than the event itself, so
-        // the minimum is once a second.
+        // If the setting is 0, Packetbeat reads the host data for every event. That would cost more than the event itself, so the minimum
+        // interval here is one second.
         Some(self.cache.ttl.max(Duration::from_secs(1)))
     }
 }

@@ -1,11 +1,10 @@
-//! The processing of one publisher's events: constant fields that are merged while an event is written, and steps that
-//! edit each event as a tree. A chain is compiled once for all workers and has no processor state; that is in each
-//! worker's [`Instances`].
+//! The processing of one publisher's events: constant fields that are merged while an event is written, and steps that edit each event as a
+//! tree. A chain is compiled once for all workers and contains no processor state; each worker keeps that state in its [`Instances`].
 //!
-//! Lists of processors are compiled from the front. A processor that needs no event is applied to the constants at
-//! start: one that adds or removes constant fields, one whose condition has the same result for all events, one that
-//! does not affect these events. From the first processor that needs an event on, all of them run per event, because
-//! they depend on the results of the earlier ones. If a chain has no steps, events are never converted to trees.
+//! Lists of processors are compiled from the front. A processor that needs no event is applied to the constants at start. Such a processor
+//! adds or removes constant fields, has a condition with the same result for all events, or does not affect these events. The first
+//! processor that needs an event and all processors after it run per event, because they depend on the results of the earlier ones. If a
+//! chain has no steps, events are never converted to trees.
 
 use super::{AtStart, Decision, Factory, Facts, Instances, Step};
 use crate::{
@@ -28,7 +27,7 @@ pub struct Chain {
     steps: Vec<Step>,
     /// Whether every event of the publisher is dropped.
     pub drops_all: bool,
-    /// The target of events, such as an index, unless the steps change it; `None` is the output's default.
+    /// The target of events, such as an index, unless the steps change it. `None` means the default of the output.
     pub target: Option<Arc<str>>,
     /// The ingest pipeline, unless the steps change it.
     pub pipeline: Option<Arc<str>>,
@@ -113,7 +112,7 @@ pub struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// Adds constant fields. `overwrite`: they overwrite the event's own fields.
+    /// Adds constant fields. With `overwrite` they overwrite the event's own fields.
     #[must_use]
     pub fn add(mut self, layer: Object, overwrite: bool) -> Self {
         if self.steps.is_empty() {
@@ -146,7 +145,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Compiles a step that is preceded only by steps which need no event: applies it now if possible.
+    /// Compiles a step. All steps before it need no event. The step is applied now if it needs no event either.
     fn compile_step(&mut self, step: &Step) {
         match step {
             Step::Run { when, factory } => match when.as_ref().map_or(Some(true), |when| self.holds_for_all(when)) {
@@ -173,7 +172,7 @@ impl Builder<'_> {
         condition.holds(&KnownFields { facts: self.facts, constants: &self.constants })
     }
 
-    /// Whether the processor changes none of these events, whatever the result of its condition.
+    /// Whether the processor changes none of these events, regardless of the result of its condition.
     fn changes_nothing(&self, factory: &dyn Factory) -> bool {
         let mut constants = self.constants.clone();
         factory.apply_at_start(&mut constants, self.facts, self.host_data) == AtStart::Done && constants == self.constants

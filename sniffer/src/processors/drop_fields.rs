@@ -18,7 +18,7 @@ pub(super) const MANDATORY: [&str; 2] = ["@timestamp", "type"];
 #[serde(deny_unknown_fields)]
 struct Options {
     fields: FieldSelector,
-    // Accepted without effect: a missing field is never an error here.
+    // The option is accepted without effect: a missing field is never an error here.
     #[serde(default, rename = "ignore_missing")]
     _ignore_missing: bool,
 }

@@ -1,5 +1,4 @@
-//! What is known of all events of a publisher in advance: which fields they can have, and which fields have constant
-//! values.
+//! What is known in advance about all events of a publisher: which fields they can have, and which fields have constant values.
 
 use crate::event::Field;
 use serde_json::Value;

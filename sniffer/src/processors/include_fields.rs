@@ -26,9 +26,9 @@ impl Shared for IncludeFields {
         let mut kept = Tree::default();
         let matching = self.0.matching(event);
         let names = self.0.names.iter().chain(&matching).map(String::as_str);
-        // `@metadata` is kept: it directs the output and is not part of the document.
+        // Keep `@metadata`: the output reads it, and it is not part of the document.
         for name in ["@metadata"].into_iter().chain(MANDATORY).chain(names) {
-            // Does not fail: the path of an existing field consists of objects.
+            // `put` does not fail here, because the path of an existing field consists of objects.
             if let Some(Err(error)) = event.get(name).map(|value| kept.put(name, value.clone())) {
                 log::debug!("include_fields: {name}: {error}");
             }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 #[derive(Default)]
 pub struct Instances(HashMap<usize, Instance>);
 
-/// Holds the factory, so that no new factory gets the same address while the instance exists.
+/// One processor instance. It holds its factory, so that no new factory gets the same address while the instance exists.
 struct Instance {
     _factory: Arc<dyn Factory>,
     processor: Box<dyn Processor>,

@@ -97,7 +97,7 @@ impl Lists {
         Some(Step::Branch { condition: condition?, then, otherwise })
     }
 
-    /// Reads a condition: `Some(None)` if there is none, `None` if it is invalid.
+    /// Reads a condition. Returns `Some(None)` if there is no condition, and `None` if the condition is invalid.
     fn condition(&mut self, node: &Node) -> Option<Option<Condition>> {
         if node.is_null() { Some(None) } else { self.errors.take(node.read()).map(Some) }
     }

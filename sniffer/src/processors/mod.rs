@@ -55,8 +55,8 @@ pub const PROCESSORS: &[ProcessorKind] = &[
     ProcessorKind { name: "rename", open: rename::open },
 ];
 
-/// A configured processor: its options, and what its instances share (a rate limit, a cache, an API client). There is
-/// one per process.
+/// A configured processor: its options, and the data that its instances share (a rate limit, a cache, an API client). There is one factory
+/// per configured processor in the process.
 pub trait Factory: fmt::Debug + Send + Sync {
     /// Applies the processor once, at start, if it needs no event: edits the fields that all events of a publisher have
     /// in common. Called again when `host_data` has changed.

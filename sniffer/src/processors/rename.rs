@@ -52,7 +52,7 @@ impl Shared for Rename {
             log::debug!("rename: {error}");
             if let Some(before) = before {
                 *event = before;
-                // Fails if `error` is not an object; the error is then only in the log.
+                // `put` fails if `error` is not an object; the error is then only in the log.
                 let _ = event.put("error.message", format!("Failed to rename fields in processor: {error}").into());
                 return Decision::Keep;
             }

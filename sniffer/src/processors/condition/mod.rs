@@ -18,11 +18,11 @@ use std::net::IpAddr;
 pub enum Condition {
     /// True if each of these fields passes its test.
     Each(Vec<(String, Test)>),
-    /// True if all of these are.
+    /// True if all of these conditions are true.
     And(Vec<Condition>),
-    /// True if one of these is.
+    /// True if at least one of these conditions is true.
     Or(Vec<Condition>),
-    /// True if this is false.
+    /// True if this condition is false.
     Not(Box<Condition>),
 }
 
@@ -31,9 +31,9 @@ pub enum Condition {
 pub enum Test {
     /// The value equals this string, boolean or integer.
     Equals(Value),
-    /// The value contains this string, or is a list with a string that does.
+    /// The value contains this string, or is a list with a string that contains it.
     Contains(String),
-    /// The value matches this pattern (RE2 syntax), or is a list with a string that does.
+    /// The value matches this pattern (RE2 syntax), or is a list with a string that matches it.
     Matches(Regex),
     /// The value is a number within all of these bounds.
     Range(Vec<(Bound, f64)>),

@@ -30,7 +30,7 @@ impl<'de> Visitor<'de> for ConditionVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Condition, A::Error> {
-        // Results are kept, because an error in a kind that does not take effect is ignored.
+        // Keep the results, because an error in a kind that does not take effect is ignored.
         let mut found: Vec<(usize, Result<Condition, A::Error>)> = Vec::new();
         while let Some(key) = map.next_key::<String>()? {
             let Some(rank) = KINDS.iter().position(|kind| *kind == key) else {
@@ -52,7 +52,7 @@ impl<'de> Visitor<'de> for ConditionVisitor {
     }
 }
 
-/// Fails with this message, so that the error has the line of the value.
+/// A deserializer seed that always fails with this message, so that the error has the line of the value.
 struct Refuse(String);
 
 impl<'de> DeserializeSeed<'de> for Refuse {
@@ -88,7 +88,7 @@ impl<'de> DeserializeSeed<'de> for KindValue {
     }
 }
 
-/// Reads the conditions of `and` and `or`; `None` if null. A single condition outside of a list is an error.
+/// Reads the conditions of `and` and `or`; `None` if the value is null. A single condition outside of a list is an error.
 struct List;
 
 impl<'de> Visitor<'de> for List {
