@@ -7,8 +7,8 @@ use std::{
     time::Duration,
 };
 
-/// The longest wait unless the user sets one. Packetbeat's is 60 s: a server that was away for a minute got nothing for another half on average,
-/// while the queue drops events.
+/// The longest wait unless the user sets one. Packetbeat's default is 60 s. With that, a server that was unreachable for a minute receives
+/// nothing for another half minute on average, while the queue drops events.
 const DEFAULT_MAX: Duration = Duration::from_secs(15);
 
 /// `backoff`

@@ -65,7 +65,7 @@ impl Sender for Printer {
     }
 }
 
-/// Writes to standard output. A broken pipe is [`Error::Gone`]: no reader will ever come back.
+/// Writes to standard output. A broken pipe is [`Error::Gone`], because no reader can be attached again.
 fn print(bytes: &[u8], counters: &Counters) -> Result<(), Error> {
     let mut out = std::io::stdout().lock();
     out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| {

@@ -1,5 +1,5 @@
-//! The counters of an output. Its workers add to them, the monitor reads them; the counters are independent of each other, so a reader may
-//! see one updated before another.
+//! The counters of an output. The output's workers add to them, and the monitor reads them. The counters are independent of each other, so
+//! a reader may see one counter updated before another.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -12,7 +12,7 @@ macro_rules! counters {
         }
 
         impl Counters {
-            /// Calls with each name and its total.
+            /// Calls `call` with the name and the total of each counter.
             pub fn each(&self, mut call: impl FnMut(&'static str, u64)) {
                 $(call($name, self.$field.get());)*
             }

@@ -50,7 +50,8 @@ pub fn open(opening: &Opening<'_>) -> Result<Delivery, config::Error> {
     Ok(Delivery { name, output, queue, counters: Arc::default() })
 }
 
-/// The outputs that are switched on: those with settings, else those of which only the name is there (`output.console:`).
+/// Returns the enabled outputs. If any output has settings, these are the outputs with settings; otherwise those of which only the name is
+/// written (`output.console:`).
 fn enabled(outputs: &Node) -> Result<Vec<(String, Node)>, config::Error> {
     if !outputs.is_unset() && !outputs.is_map() {
         return Err(outputs.error("expected the name of an output and its settings, for example `output.elasticsearch.hosts`"));
@@ -60,7 +61,7 @@ fn enabled(outputs: &Node) -> Result<Vec<(String, Node)>, config::Error> {
         if node.is_unset() {
             empty.push((name.to_owned(), node.clone()));
         } else if !is_output(name) && !node.is_map() {
-            // A setting without an output, see `misplaced_settings`.
+            // This is a setting without an output, see `misplaced_settings`.
         } else if node.get("enabled").read::<Option<bool>>()?.unwrap_or(true) {
             enabled.push((name.to_owned(), node.clone()));
         }
@@ -127,7 +128,7 @@ fn misplaced_settings(root: &Node, outputs: &Node, output: &Node) -> Result<(), 
 }
 
 impl Delivery {
-    /// The name of the output, as below `output`.
+    /// The name of the output: its key below `output`.
     pub fn name(&self) -> &'static str {
         self.name
     }

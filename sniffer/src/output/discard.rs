@@ -1,4 +1,4 @@
-//! `output.discard`: acknowledges every record and drops it, to measure the rest of the program without an output's cost.
+//! `output.discard`: counts every record as delivered and drops it, to measure the rest of the program without the cost of an output.
 
 use super::{Error, Output, OutputKind, Sender, Sent, counters::Counters, drive, is_never_implied};
 use crate::{config, opening::Opening, publish::Record, queue::BoxFuture};

@@ -1,5 +1,5 @@
-//! The delivery loop of all outputs: takes batches from the queue, sends them, retries with backoff, and settles what is delivered. Not how
-//! a batch is sent: that is the output's [`Sender`].
+//! The delivery loop of all outputs: takes batches from the queue, sends them, retries with backoff, and settles the delivered records. The
+//! output's [`Sender`] implements how a batch is sent.
 
 use super::{
     Error, Outcome, Sender, Sent,
@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub struct Options {
     /// Maximum number of events of one batch; 0: as many as the queue hands out.
     pub bulk_max_size: usize,
-    /// How often an event is sent again after the server refused it, before it is dropped; negative: without a limit.
+    /// How many times an event that the server refused is sent again before it is dropped; a negative value means without a limit.
     pub max_retries: i64,
     /// The waits between attempts.
     pub backoff: backoff::Options,
@@ -32,7 +32,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The options of an output without a server. Nothing refuses its events, so retries have no limit.
+    /// Reads the options of an output without a server. Nothing refuses its events, so retries have no limit.
     ///
     /// # Errors
     /// When a value is wrong; names file, line and key.
@@ -72,7 +72,7 @@ pub async fn drive(mut sender: Box<dyn Sender>, queue: Arc<dyn Queue>, options: 
     }
 }
 
-/// Why a batch was not delivered: the server is not reachable now, or (`for_good`) never will be.
+/// Why a batch was not delivered: the server is not reachable now, or (`for_good`) it will never be reachable again.
 struct Stopped {
     why: String,
     for_good: bool,

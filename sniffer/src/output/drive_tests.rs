@@ -7,7 +7,7 @@ use crate::{
 };
 use std::{collections::VecDeque, sync::Mutex, time::Duration};
 
-/// A sender that returns `answers` in order and afterwards delivers everything. Records in `sent` what it was given.
+/// A sender that returns `answers` in order and afterwards delivers everything. It records each batch that it gets in `sent`.
 #[derive(Clone, Default)]
 struct Script {
     answers: Arc<Mutex<VecDeque<Answer>>>,

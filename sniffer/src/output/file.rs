@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-/// Bytes that are gathered before a write. Larger writes gain nothing, and a batch can be as large as the whole queue.
+/// Number of bytes that are gathered before a write. Larger writes are not faster, and a batch can be as large as the whole queue.
 const AT_ONCE: usize = 128 << 10;
 
 #[derive(Deserialize)]
@@ -107,7 +107,7 @@ impl Output for Files {
 
 /// The sender: writes batches to the current file.
 struct Writer {
-    /// Locked by the one write that is under way.
+    /// A write locks the rotator while it runs.
     rotator: Arc<Mutex<Rotator>>,
     codec: Codec,
     counters: Arc<Counters>,
@@ -123,13 +123,13 @@ struct Lines {
 }
 
 impl Lines {
-    /// Writes the lines, as many at once as have room in the current file. Returns how many records are in files, also on an error.
+    /// Writes the lines, each time as many as have room in the current file. Returns how many records are in files, also on an error.
     fn write(&self, rotator: &mut Rotator) -> (usize, io::Result<()>) {
         let (mut from, mut records) = (0, 0);
         while let Some(rest) = self.text.get(from..).filter(|rest| !rest.is_empty()) {
             let ends = self.ends.get(records..).unwrap_or_default();
             let fits = ends.partition_point(|end| (end - from) as u64 <= rotator.room());
-            // A line that is longer than the room gets a file of its own.
+            // A line that is longer than the room in the current file gets its own file.
             let first = ends.iter().position(|end| *end > from).map_or(ends.len(), |at| at + 1);
             let count = fits.max(first);
             let length = ends.get(count.saturating_sub(1)).map_or(rest.len(), |end| end - from);
@@ -197,8 +197,8 @@ impl Sender for Writer {
     }
 }
 
-/// The result when a write fails after the first `written` records reached a file. Those are delivered and must not be written again; the
-/// others are sent later.
+/// Returns the result when a write fails after the first `written` records reached a file. These records are delivered and must not be
+/// written again; the other records are sent later.
 fn partly(mut outcomes: Vec<Outcome>, written: usize, error: Error) -> Result<Sent, Error> {
     if written == 0 {
         return Err(error);

@@ -55,7 +55,7 @@ impl Format {
         Ok(Self(pieces))
     }
 
-    /// Replaces fields whose value is the same for every event: those of `known`, usually `KNOWN`.
+    /// Replaces the fields in `known` (usually `KNOWN`), whose values are the same for every event.
     #[must_use]
     pub fn fold(self, known: &[(&str, &str)]) -> Self {
         let mut folded: Vec<Piece> = Vec::with_capacity(self.0.len());
@@ -92,7 +92,8 @@ impl Format {
         self.formatted(time, event, |_| None)
     }
 
-    /// The text for one event, for documents. As in Packetbeat a map without a default is a text there: the one that `map` makes of it.
+    /// The text for one event, for documents. As in Packetbeat, a field that is a map and has no default becomes the text that `map`
+    /// returns.
     pub fn line(&self, time: Timestamp, event: &Value, map: fn(&Value) -> Option<String>) -> Option<String> {
         self.formatted(time, event, map)
     }
@@ -116,7 +117,7 @@ impl Format {
     }
 }
 
-/// Looks up a field by its dotted name. Keys that contain a dot themselves are found too.
+/// Looks up a field by its dotted name. Keys that contain dots are also found.
 pub(super) fn lookup<'a>(event: &'a Value, name: &str) -> Option<&'a Value> {
     if let Some(found) = event.get(name) {
         return Some(found);
@@ -124,10 +125,10 @@ pub(super) fn lookup<'a>(event: &'a Value, name: &str) -> Option<&'a Value> {
     name.match_indices('.').find_map(|(at, _)| lookup(event.get(&name[..at])?, &name[at + 1..]))
 }
 
-/// Digits of one number of a date: more letters in a row give no more.
+/// Largest number of digits of one number of a date. A longer row of letters gives the same number of digits.
 const MAX_WIDTH: usize = 64;
 
-/// Appends the time by a Joda pattern. Known are the letters used in index names, `y M d H m s S w x D`, and text in single quotes; all
+/// Appends the time by a Joda pattern. Supported are the letters used in index names (`y M d H m s S w x D`) and text in single quotes; all
 /// other characters are copied.
 fn date(text: &mut String, pattern: &str, time: Timestamp) {
     let nanos = i128::from(time.0);
@@ -143,7 +144,7 @@ fn date(text: &mut String, pattern: &str, time: Timestamp) {
             continue;
         }
         let tail = rest.trim_start_matches(letter);
-        // A width beyond 65,535 is one that the standard library refuses with a panic.
+        // The limit is needed because the standard library panics on a width beyond 65,535.
         let width = ((rest.len() - tail.len()) / letter.len_utf8()).min(MAX_WIDTH);
         let week = at.date().iso_week_date();
         let number = match letter {

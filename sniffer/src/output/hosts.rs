@@ -46,8 +46,8 @@ pub(super) fn address(host: &str, scheme: &str, schemes: &[&str], port: u16) -> 
     Ok(url)
 }
 
-/// A URL as the user wrote it, for error messages: `***` in place of user and password. It may not be a valid URL, and often the reason is
-/// that the password contains `/`, `#` or `@`. So everything between the scheme and the last `@` is left out.
+/// Returns a URL as the user wrote it with `***` in place of user and password, for error messages. The text may not be a valid URL, often
+/// because the password contains `/`, `#` or `@`. Therefore everything between the scheme and the last `@` is left out.
 pub(super) fn without_credentials(text: &str) -> String {
     let (scheme, rest) =
         text.split_once("://").map_or(("", text), |(scheme, rest)| (text.get(..scheme.len() + 3).unwrap_or_default(), rest));
@@ -64,7 +64,7 @@ pub(super) fn take_credentials(url: &mut Url) -> Option<(String, String)> {
     }
     let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
     let credentials = (decode(url.username()), decode(url.password().unwrap_or_default()));
-    // Fails only for URLs that cannot have a user, and those returned above.
+    // The calls fail only for URLs that cannot have a user; the function has already returned for those.
     let _ = url.set_username("").and_then(|()| url.set_password(None));
     Some(credentials)
 }
@@ -82,7 +82,7 @@ impl Rotation {
         self.hosts.get(self.at).copied().unwrap_or(0)
     }
 
-    /// Moves to the next host, after the last one to the first.
+    /// Moves to the next host. The first host follows the last one.
     pub(super) fn advance(&mut self) {
         self.at = (self.at + 1) % self.hosts.len().max(1);
     }

@@ -37,7 +37,7 @@ impl Default for Options {
 impl Options {
     /// Builds the client. `tls` comes from [`tls::client`].
     pub(super) fn client(&self, tls: rustls::ClientConfig, headers: HeaderMap) -> Result<Client, String> {
-        // Always pass a TLS configuration. Without one reqwest looks for a process-wide crypto provider, and none is installed.
+        // Always pass a TLS configuration. Without one reqwest needs a process-wide crypto provider, and none is installed.
         let mut builder = Client::builder()
             .tls_backend_preconfigured(tls)
             .default_headers(headers)
@@ -122,7 +122,7 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         }
         cause = inner.source();
     }
-    // The cause may be such a text already.
+    // The text of the cause may already contain the advice.
     if let Some(advice) = advice(&text).filter(|advice| !text.contains(advice)) {
         text.push_str("; ");
         text.push_str(advice);
@@ -130,7 +130,7 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// What to do about an error of the connection, where its text only says what a library found.
+/// Returns what the user can do about an error of the connection whose text names only a library's finding.
 fn advice(text: &str) -> Option<&'static str> {
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
     if has(&["InvalidContentType"]) {
@@ -155,7 +155,7 @@ fn advice(text: &str) -> Option<&'static str> {
 mod tests {
     use super::chain;
 
-    /// The texts are those of rustls and hyper, seen with servers of each kind.
+    /// The input texts are those of rustls and hyper, seen with servers of each kind.
     #[test]
     fn errors_of_the_connection_say_what_to_do() {
         for (text, expected) in [

@@ -1,9 +1,9 @@
 //! The outputs: they deliver the records of the queue to Elasticsearch, files or standard output. Only this module and the queue use an
 //! async runtime.
 //!
-//! An output is a folder or a file and one line in [`OUTPUTS`]. The rest of the program uses its [`Output`]; its [`Sender`]s send a batch
-//! once. [`drive`](fn@drive::drive) does batching, retry, backoff and acknowledgement for all outputs. This module also holds what outputs
-//! share: hosts and the rotation over them, selectors, format strings, codecs, TLS and an HTTP client.
+//! An output is a folder or a file, and one line in [`OUTPUTS`]. The rest of the program uses its [`Output`]. Each [`Sender`] of an output
+//! sends a batch once. [`drive`](fn@drive::drive) does batching, retry, backoff and acknowledgement for all outputs. This module also
+//! contains the parts that outputs share: hosts and the rotation over them, selectors, format strings, codecs, TLS and an HTTP client.
 
 pub mod backoff;
 mod blocking;
@@ -82,7 +82,7 @@ pub trait Output: Send + Sync {
     }
 }
 
-/// [`OutputKind::is_implied`] of outputs that only their own section selects.
+/// The [`OutputKind::is_implied`] of outputs that only their own section selects.
 fn is_never_implied(_root: &Node) -> Result<bool, config::Error> {
     Ok(false)
 }

@@ -1,4 +1,5 @@
-//! Selects the name that an event is sent to (an index, a pipeline, a topic, a key): that of the first matching rule, else the default.
+//! Selects the name that an event is sent to (an index, a pipeline, a topic, a key): the name of the first matching rule, or the default if
+//! no rule matches.
 
 use super::{
     format::{Format, KNOWN},

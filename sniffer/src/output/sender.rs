@@ -34,7 +34,7 @@ pub enum Outcome {
     DeadLetter,
     /// The server refused the record for now. It is sent again at most `max_retries` times.
     Retry(String),
-    /// The server could not accept the record now, for a reason that is not the record's. It is sent again without a limit.
+    /// The server could not accept the record now, and the record is not the cause. The record is sent again without a limit.
     Later(String),
     /// The server refused the record permanently. It is dropped and counted.
     Rejected(String),
@@ -50,7 +50,7 @@ impl Outcome {
 /// Why a batch could not be sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// No server answers, or it cannot accept anything now. The batch is sent again without a limit.
+    /// No server responds, or the server cannot accept anything now. The batch is sent again without a limit.
     #[error("{0}")]
     Unreachable(String),
     /// The server refused the batch as a whole. It is sent again at most `max_retries` times.

@@ -1,5 +1,6 @@
-//! `ssl.*` of outputs: which servers a TLS client trusts, and its own certificate. Uses rustls with ring. Modes that rustls does not have
-//! (verifying the chain without the name, pinned authorities, a trusted fingerprint) are implemented by a verifier around that of rustls.
+//! `ssl.*` of outputs: which servers a TLS client trusts, and the client's own certificate. TLS is done by rustls with ring. A verifier
+//! that wraps the verifier of rustls implements the modes that rustls does not have: verifying the chain without the name, pinned
+//! authorities, a trusted fingerprint.
 
 use super::shapes::{Scalar, Texts};
 use base64::Engine as _;
@@ -43,7 +44,7 @@ pub(super) enum Mode {
     /// Verify the certificate chain and the host name.
     #[default]
     Full,
-    /// The same as `full`, which never considers the common name here.
+    /// The same as `full`: this program never considers the common name.
     Strict,
     /// Verify the certificate chain only.
     Certificate,
@@ -63,7 +64,8 @@ impl Options {
     }
 }
 
-/// Builds the client's TLS configuration. `needed` is whether any connection will use TLS: the system's authorities are read only then.
+/// Builds the client's TLS configuration. `needed`: whether any connection will use TLS. The system's authorities are read only in that
+/// case.
 pub(super) fn client(options: &Options, needed: bool) -> Result<ClientConfig, String> {
     let provider = Arc::new(provider(options)?);
     let versions = versions(&options.supported_protocols.0)?;
@@ -147,7 +149,7 @@ fn versions(names: &[String]) -> Result<Vec<&'static rustls::SupportedProtocolVe
     if versions.is_empty() { Err("ssl.supported_protocols: only TLSv1.2 and TLSv1.3 are offered".into()) } else { Ok(versions) }
 }
 
-/// The PEM text itself, or the content of the file of that name.
+/// Returns the PEM text itself, or the content of the file with this name.
 fn pem(text: &str) -> Result<Vec<u8>, String> {
     if text.contains("-----BEGIN") { Ok(text.into()) } else { std::fs::read(text).map_err(|e| format!("{text}: {e}")) }
 }

@@ -50,7 +50,7 @@ fn options(yaml: &str) -> Result<Options, String> {
     Node::parse(yaml).unwrap().read().map_err(|e| e.to_string())
 }
 
-/// Performs a handshake with a server that presents the certificate `server`. With `ask` the server requires a client certificate.
+/// Performs a handshake with a server that presents the certificate `server`. If `ask` is set, the server requires a client certificate.
 fn handshake(folder: &Folder, server: &str, ask: bool, name: &str, yaml: &str) -> Result<(), String> {
     let config = client(&options(yaml)?, true)?;
     let mut chain = certificates(&folder.file(&format!("{server}.pem"))).unwrap();

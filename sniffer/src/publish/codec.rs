@@ -1,5 +1,5 @@
-//! Writes documents. The constants of the publisher are merged while the event is written; if processors need the
-//! event, it is converted to a tree and edited.
+//! Writes documents. The constants of the publisher are merged while the event is written. If processors have to run on the event, it is
+//! converted to a tree and edited.
 
 use crate::{
     enrich::HostData,
@@ -23,12 +23,12 @@ pub enum Encoded {
     Dropped,
     /// The event cannot be serialized to JSON.
     Failed,
-    /// The document would be longer than the buffer may become.
+    /// The document is longer than the limit of the buffer.
     TooLarge,
 }
 
-/// A buffer for a document. Writing fails when the document becomes longer than it may: text of control characters is six times as long in
-/// JSON.
+/// A buffer for a document. Writing fails when the document becomes longer than the limit. A limit is needed because text of control
+/// characters is six times as long in JSON.
 pub struct Bounded<'a> {
     buffer: &'a mut Vec<u8>,
     most: usize,
@@ -97,8 +97,8 @@ pub fn encode<E: Serialize>(
     }
 }
 
-/// Edits the document in `buffer` as a tree. `merge`: the constants have not been merged yet. Parsing the written JSON
-/// costs about as much as building a tree from the event would, and event types then need only one serialization.
+/// Edits the document in `buffer` as a tree. `merge`: the constants have not been merged yet. The tree is made by parsing the written JSON.
+/// This costs about as much as building a tree from the event, and event types then need only one serialization.
 fn edit(chain: &Chain, host_data: &HostData, instances: &mut Instances, buffer: &mut Bounded<'_>, merge: bool) -> Encoded {
     let Ok(object) = serde_json::from_slice(buffer.buffer) else { return Encoded::Failed };
     let mut tree = Tree(object);

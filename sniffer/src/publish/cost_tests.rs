@@ -1,4 +1,4 @@
-//! Measures the cost of an event from the transaction to the record.
+//! Measures the cost of turning a transaction into a record.
 
 use super::{
     tests::{STOCK, Seen, head, publishing},

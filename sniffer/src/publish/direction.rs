@@ -3,7 +3,7 @@
 use crate::enrich::networks::{Networks, is_link_local_multicast, is_link_local_unicast};
 use std::net::IpAddr;
 
-/// The addresses of this host, and the internal networks.
+/// The addresses of this host, and the internal networks of the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Directions {
     /// Addresses of this host; sorted.

@@ -1,4 +1,4 @@
-//! Identifies publishers.
+//! The ids of publishers.
 
 /// The id of a publisher: a configured protocol, or flows. Chains, counters, port sets and connections refer to a
 /// publisher by its id. The id stays the same when the configuration is read again, even if the protocol's place in the

@@ -1,4 +1,4 @@
-//! Turns a worker's transactions and flows into records for the queue: document, constants, processors, counters.
+//! Turns a worker's transactions and flows into records for the queue: writes documents, merges constants, runs processors, counts events.
 //!
 //! [`Publishing`] is the configuration of publishing. All workers share it, and only its data about the host changes. A
 //! [`Sink`] belongs to one worker. Delivery and retries are not part of this module.
@@ -36,7 +36,8 @@ pub struct Record {
     pub body: Box<[u8]>,
 }
 
-/// Records delivered at once, unless they have many bytes ([`Share::batch`]). Waking the output for every record would cost more than producing it.
+/// Number of records that are delivered at once. Fewer are delivered if they have many bytes ([`Share::batch`]). Waking the output for
+/// every record would cost more than producing the record.
 const BATCH: usize = 256;
 
 /// Receives one document.
@@ -49,8 +50,7 @@ pub type Deliver = Box<dyn FnMut(Vec<Record>) + Send>;
 /// memory forever.
 const KEPT: usize = 256 << 10;
 
-/// Receives the transactions of a worker's parsers and turns them into records. One per worker, with its own processor
-/// instances.
+/// Receives the transactions of a worker's parsers and turns them into records. Each worker has one sink with its own processor instances.
 pub struct Sink {
     publishing: Arc<Publishing>,
     state: Arc<settings::State>,
@@ -60,10 +60,9 @@ pub struct Sink {
     batch: Vec<Record>,
     counters: Vec<(PublisherId, &'static str, u64)>,
     deliver: Deliver,
-    /// Publishers that are not configured any more, with the last state that contained them, for connections that are
-    /// still open.
+    /// Publishers that are no longer configured, each with the last state that contained it. Connections that are still open need them.
     retired: Vec<(PublisherId, Arc<settings::State>)>,
-    /// The chain of publishers that were never configured: empty.
+    /// The empty chain, for publishers that were never configured.
     none: Chain,
     at_once: bool,
     observing: Option<Observing>,
@@ -134,7 +133,7 @@ impl Sink {
         }
     }
 
-    /// Emits a flow. `time` becomes `@timestamp`, so `document` must not contain it. Nor may it contain any key twice.
+    /// Emits a flow. `time` becomes `@timestamp`, so `document` must not contain `@timestamp`. `document` must not contain any key twice.
     pub fn emit_flow<D: Serialize>(&mut self, publisher: PublisherId, time: Timestamp, record: &FlowRecord, document: &D) {
         #[derive(Serialize)]
         struct Dated<'a, D> {
@@ -155,8 +154,8 @@ impl Sink {
         self.publishing.digits
     }
 
-    /// Delivers the incomplete batch, and takes over changes of the host's data. The worker calls it when idle and
-    /// after a number of frames.
+    /// Delivers the incomplete batch, and applies changes of the host's data. The worker calls this method when it is idle and after a
+    /// number of frames.
     pub fn flush(&mut self) {
         if !self.batch.is_empty() {
             self.batch_bytes = 0;
@@ -203,7 +202,7 @@ impl Sink {
         &self.counters
     }
 
-    /// Writes a document. `None` when there is no observer or the event is not published.
+    /// Writes a document. Returns `None` when there is no observer or the event is not published.
     fn write<D: Serialize>(&mut self, publisher: PublisherId, time: Timestamp, document: &D) -> Option<Kept> {
         let chain = self.state.chain(publisher).or_else(|| retired_chain(&self.retired, publisher)).unwrap_or(&self.none);
         if chain.drops_all {
@@ -225,7 +224,7 @@ impl Sink {
                     self.batch.reserve_exact(if self.at_once { 1 } else { BATCH });
                 }
                 kept = self.observing.as_ref().map(|observing| observing.kept(publisher, edited));
-                // A large document becomes the record without a copy, unless the observer still reads it.
+                // A large document becomes the record without a copy, unless the observer still has to read the buffer.
                 let body = match self.scratch.len() > KEPT && kept.is_none() {
                     true => std::mem::take(&mut self.scratch).into_boxed_slice(),
                     false => self.scratch.as_slice().into(),

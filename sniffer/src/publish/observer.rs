@@ -1,4 +1,4 @@
-//! A typed summary of each event for views, so that a view does not parse JSON. Not the document, and not a view.
+//! A typed summary of each event for views, so that a view does not parse JSON. This module contains neither the document nor a view.
 
 use super::{
     PublisherId,
@@ -96,8 +96,7 @@ const COMMON: [&str; 10] = [
 /// The observer of a sink, and the readers of summaries.
 pub(super) struct Observing {
     observer: Box<dyn Observer>,
-    /// One per [`PublisherId`]. A publisher that is no longer configured keeps its reader, because the sink keeps its
-    /// chain.
+    /// One reader per [`PublisherId`]. A publisher that is no longer configured keeps its reader, because the sink keeps its chain.
     readers: Vec<Option<Reader>>,
     /// Buffer for the strings of a summary.
     texts: String,
@@ -166,7 +165,7 @@ impl Observing {
             Kept::Edited(tree) => tree,
             Kept::Merged => match serde_json::from_slice(written) {
                 Ok(object) => Tree(object),
-                // Cannot happen: the document was just written.
+                // This cannot happen: the document was just written.
                 Err(_) => return,
             },
         };
@@ -174,7 +173,8 @@ impl Observing {
         self.show(publisher, peers, head, Some(&left));
     }
 
-    /// `left` is the event after constants and processors, if they change a field of the summary.
+    /// Passes the summary of a transaction to the observer. `left` is the event after constants and processors, if they change a field of
+    /// the summary.
     fn show(&mut self, publisher: PublisherId, peers: &Peers, head: &Head<'_>, left: Option<&Tree>) {
         let Some(Some(Reader { summary, picked, .. })) = self.readers.get(publisher.index()) else { return };
         self.texts.clear();

@@ -128,11 +128,11 @@ fn shown(processors: &str) -> Vec<String> {
 fn an_event_that_nothing_changed() {
     for processors in [
         "[]",
-        // Constants that are not part of the summary.
+        // The added constants are not part of the summary.
         "[add_fields: {target: '', fields: {host.name: h}}, drop_fields: {fields: [network, url.domain]}]",
-        // Merged into a field of the summary, where the event has its own value.
+        // The constant is merged into a field of the summary, where the event has its own value.
         "[add_tags: {tags: [t], target: labels.x}]",
-        // A processor that runs on each event and changes nothing.
+        // The processor runs on each event and changes nothing.
         "[drop_event: {when: {equals: {method: POST}}}]",
     ] {
         assert_eq!(shown(processors), [format!("{:?}", unchanged())], "{processors}");
@@ -151,8 +151,8 @@ fn the_event_that_a_server_asks() {
 #[test]
 fn what_processors_take_away_or_rename_does_not_show() {
     let gone = |processors: &str, expected: Transaction<'_>| {
-        // Alone, these processors are constants that are merged while writing. Behind a step that runs on each event,
-        // they are steps too.
+        // If these processors are the only ones, they are compiled to constants that are merged while writing. After a step that runs on
+        // each event, they are steps too.
         let steps = format!("[drop_event: {{when: {{equals: {{method: POST}}}}}}, {processors}]");
         for processors in [&format!("[{processors}]"), &steps] {
             assert_eq!(shown(processors), [format!("{expected:?}")], "{processors}");

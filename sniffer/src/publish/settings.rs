@@ -45,8 +45,7 @@ pub struct Publisher {
     pub id: PublisherId,
     /// The value of `type` and `event.dataset` in its events.
     pub dataset: &'static str,
-    /// The fields that its events can have, in two lists, either of which may be empty. If both are, the fields are not
-    /// known.
+    /// The fields that its events can have, in two lists. One list may be empty. If both lists are empty, the fields are not known.
     pub fields: [&'static [Field]; 2],
     /// How an observer's summary of a transaction is made.
     pub summary: Summary,
@@ -70,7 +69,7 @@ struct Labels {
 struct Own {
     index: String,
     pipeline: String,
-    /// Accepted without effect: no event has a field that is null.
+    /// The setting is accepted without effect: no event has a field that is null.
     #[serde(rename = "keep_null")]
     _keep_null: bool,
 }
@@ -221,7 +220,7 @@ impl Publishing {
         Ok(Arc::new(all))
     }
 
-    /// For tests: no publishers, no constants, and no host addresses, so that directions are unknown.
+    /// Makes a configuration for tests: no publishers, no constants, and no host addresses, so that directions are unknown.
     pub fn bare() -> Self {
         Self {
             publishers: Arc::default(),
@@ -234,9 +233,8 @@ impl Publishing {
         }
     }
 
-    /// Takes over changed data about the host: compiles the chains again. Every sink uses them from its next flush on
-    /// and keeps its processor instances. To be called with [`HostData::gather`] at the interval
-    /// [`Publishing::refresh_every`].
+    /// Applies changed data about the host: compiles the chains again. Every sink uses the new chains from its next flush on and keeps its
+    /// processor instances. The caller passes the result of [`HostData::gather`] at the interval [`Publishing::refresh_every`].
     pub fn set_world(&self, host_data: HostData) {
         if self.state().0.host_data == host_data {
             return;
@@ -250,7 +248,7 @@ impl Publishing {
         }
     }
 
-    /// The interval at which the host's data must be read again; `None` if never.
+    /// The interval at which the host's data must be read again; `None` if it is never read again.
     pub fn refresh_every(&self) -> Option<Duration> {
         let own = self.opened().map(|publisher| &publisher.steps);
         own.chain([&self.publishers.steps]).filter_map(|steps| list::refresh_every(steps)).min()
@@ -295,7 +293,7 @@ impl Publishing {
 }
 
 impl Labels {
-    /// The fields as an object, below `fields` or at the top level.
+    /// Returns the fields as an object, below `fields` or at the top level.
     fn layer(&self) -> Object {
         match &self.fields {
             Some(fields) if !fields.is_empty() => nest_under(if self.fields_under_root { "" } else { "fields" }, fields.clone()),
@@ -328,8 +326,7 @@ fn is_set(option: &Node) -> bool {
     !option.is_null() && !option.items().is_empty() && option.read::<bool>().unwrap_or(true)
 }
 
-/// Fills in the parts of a format string that are known at start. The output fills in the others (a date, a field of
-/// the event).
+/// Replaces the parts of a format string that are known at start. The output replaces the other parts (a date, a field of the event).
 fn fixed_parts(format: &str, identity: &Identity) -> String {
     let known = [
         ("agent.version", VERSION),

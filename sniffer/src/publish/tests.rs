@@ -217,7 +217,8 @@ processors:
     assert_eq!(records[0].route.target.as_deref(), Some("base"));
 }
 
-/// Processing at start and processing per event give the same documents. A step without effect forces the latter.
+/// Applying processors at start and running them per event give the same documents. A step without effect forces the processors to run per
+/// event.
 #[test]
 fn the_fast_way_and_the_slow_way_agree() {
     let force = "{rename: {fields: [{from: no.such, to: other}], ignore_missing: true}}";

@@ -34,7 +34,8 @@ impl Batch {
         self.queue.settle(std::mem::take(&mut self.sequences).ranges());
     }
 
-    /// Settles the records for which `is_settled` returns true; it is given the index in [`Batch::records`]. The others stay in the batch.
+    /// Settles the records for which `is_settled` returns true. `is_settled` gets the index in [`Batch::records`]. The other records stay
+    /// in the batch.
     pub fn settle(&mut self, mut is_settled: impl FnMut(usize) -> bool) {
         let (mut settled, mut open) = (Runs::default(), Runs::default());
         let mut numbered = self.sequences.iter().enumerate();

@@ -118,7 +118,7 @@ pub fn settled_in_any_order(open: Open<'_>) {
             let finished = queue.finished();
             tokio::pin!(finished);
             assert!(waits(&mut finished).await, "{settled} of 30 are settled");
-            // Every other record, then the rest.
+            // Settle every other record, then the rest.
             batches[place].settle(|i| i % 2 == 1);
             assert_eq!(batches[place].records().len(), 5);
             batches[place].settle_all();
@@ -162,9 +162,9 @@ pub fn a_cancelled_next_loses_no_record(open: Open<'_>) {
         let mut waiting = queue.clone().next(10);
         assert!(waits(&mut waiting).await);
         queue.push(records(0..3), WhenFull::Drop);
-        // A waiting future is dropped after it was woken and before it was polled again.
+        // Drop a waiting future after it was woken and before it is polled again.
         drop(waiting);
-        // A future is dropped that was never polled.
+        // Drop a future that was never polled.
         drop(queue.clone().next(10));
         assert_eq!(numbers(take(&queue, 10).await.records()), [0, 1, 2]);
     });
@@ -179,7 +179,7 @@ pub fn a_full_queue_drops_and_counts(open: Open<'_>) {
         assert_eq!(queue.push(vec![one(0)], WhenFull::Drop), 1, "still full");
         let stats = queue.stats();
         assert_eq!((stats.added + stats.dropped, stats.dropped), (61, dropped as u64 + 1));
-        // Records that are handed out and not settled still take room.
+        // Records that are handed out and not settled still count towards the limits.
         let mut all = Vec::new();
         while queue.stats().consumed < stats.added {
             all.push(take(&queue, 7).await);
@@ -235,7 +235,7 @@ pub fn closing_releases_a_producer_that_waits(open: Open<'_>) {
         let queue = open(Limits { events: 2, bytes: 1 << 20 });
         let producer = thread::spawn({
             let queue = queue.clone();
-            // Together more than a queue of this size can hold.
+            // These records are more than a queue of this size can hold.
             move || queue.push((0..200).map(|_| Record { body: vec![b'1'; 10_000].into(), ..Record::default() }).collect(), WhenFull::Wait)
         });
         let mut batch = take(&queue, 1).await;
@@ -258,11 +258,11 @@ pub fn producers_wait_no_longer_than_the_limit(open: Open<'_>) {
         let large = |count: usize| vec![Record { body: vec![b'1'; 10_000].into(), ..Record::default() }; count];
         let producer = thread::spawn({
             let queue = queue.clone();
-            // Together more than a queue of this size can hold.
+            // These records are more than a queue of this size can hold.
             move || queue.push(large(200), WhenFull::Wait)
         });
         let mut batch = take(&queue, 1).await;
-        // A limit in the future: the producer still waits, and goes on when there is room.
+        // With a limit in the future the producer still waits, and continues when there is room.
         queue.limit_waits(Instant::now() + HANGS * 100);
         let added = queue.stats().added;
         batch.settle_all();
@@ -364,7 +364,7 @@ pub fn many_producers_and_consumers_settle_each_record_once(open: Open<'_>) {
                     let mut turn = consumer;
                     while let Some(mut batch) = queue.clone().next(5 + consumer).await {
                         turn += 1;
-                        // Settle all records, every other one, or none, and give back the rest.
+                        // Settle all records, every other one, or none. Then give back the rest.
                         let is_settled = |i: usize| turn.is_multiple_of(3) || (turn % 3 == 1 && i.is_multiple_of(2));
                         let done: Vec<usize> =
                             numbers(batch.records()).into_iter().enumerate().filter(|(i, _)| is_settled(*i)).map(|(_, n)| n).collect();

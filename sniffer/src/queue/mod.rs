@@ -27,9 +27,9 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// What [`Queue::push`] does with records when the queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenFull {
-    /// Block until there is room, or until the time of [`Queue::limit_waits`]: reading a capture file can wait.
+    /// Block until there is room, or until the time set by [`Queue::limit_waits`]. For capture files, whose reading can wait.
     Wait,
-    /// Drop them and count them: live capture cannot wait.
+    /// Drop the records and count them. For live capture, which cannot wait.
     Drop,
 }
 
@@ -40,8 +40,9 @@ pub trait Queue: Send + Sync {
     /// Adds records in their order; returns how many were dropped. A closed queue drops all of them.
     fn push(&self, records: Vec<Record>, full: WhenFull) -> usize;
 
-    /// Waits for the next records and hands out at least one and at most `max`, no more bytes than the options say (or one record): first those that were given back, in order of their
-    /// numbers, then new ones. `None` when the queue is closed and every record is settled. Dropping the future loses no record.
+    /// Waits for the next records and hands out at least one and at most `max` of them. The records together have at most the number of
+    /// bytes that the options allow, unless a single record is larger. Records that were given back come first, in the order of their
+    /// numbers, then new ones. Returns `None` when the queue is closed and every record is settled. Dropping the future loses no record.
     fn next(self: Arc<Self>, max: usize) -> BoxFuture<'static, Option<Batch>>;
 
     /// Removes records that were handed out and are now delivered or dropped. The ranges may be in any order; numbers of records that are
@@ -51,9 +52,9 @@ pub trait Queue: Send + Sync {
     /// Takes back records that were handed out and are not settled. Called by [`Batch`] when it is dropped.
     fn give_back(&self, unsettled: Vec<(Sequence, Record)>);
 
-    /// Sets a time after which no producer waits for room; records that find no room are then dropped and counted. This
-    /// also applies to producers that already wait. Used when the program ends, so that the end does not depend on the
-    /// output. A later call replaces the time.
+    /// Sets a time after which no producer waits for room; records for which there is no room are then dropped and counted. The time also
+    /// applies to producers that already wait. It is set when the program ends, so that the program ends even if the output accepts
+    /// nothing. A later call replaces the time.
     fn limit_waits(&self, until: Instant);
 
     /// Closes the queue: it accepts no more records and hands out the remaining ones without waiting for more.

@@ -15,7 +15,7 @@ pub struct Options {
     /// Maximum number of bytes that the queue holds, including events handed out and not settled. Packetbeat does not have this setting; it
     /// bounds memory when events have bodies of a megabyte.
     pub bytes: usize,
-    /// Maximum number of bytes that are handed out at once, unless a single event is larger. Follows from `bytes`.
+    /// Maximum number of bytes that are handed out at once, unless a single event is larger. The value is derived from `bytes`.
     pub batch_bytes: usize,
     /// When the queue hands out a batch.
     pub flush: Flush,

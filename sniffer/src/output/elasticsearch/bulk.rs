@@ -58,8 +58,8 @@ impl Lines {
     }
 }
 
-/// The name in the record's route (`own`), or else the name that the selector chooses. The chosen name is converted to lower
-/// case, as Elasticsearch requires.
+/// Returns the name in the record's route (`own`) if there is one, otherwise the name that the selector chooses. The chosen name is
+/// converted to lower case, as Elasticsearch requires.
 fn name<'a>(own: Option<&'a str>, selector: &'a Selector, record: &Record) -> Option<Cow<'a, str>> {
     own.map(Cow::Borrowed).or_else(|| match selector.choose(record)? {
         Cow::Owned(chosen) => Some(Cow::Owned(chosen.to_lowercase())),

@@ -1,7 +1,7 @@
 //! `output.elasticsearch`: sends events to Elasticsearch with `_bulk` requests.
 //!
-//! Each worker uses one host at a time. It sends a batch, reads the result of each record from the response, and moves to its next host
-//! (`hosts`) when one fails.
+//! Each worker uses one host at a time. It sends a batch, reads the result of each record from the response, and moves to its next host in
+//! `hosts` when a host fails.
 
 mod bulk;
 mod options;
@@ -71,7 +71,7 @@ struct Shared {
     compression: u32,
     dead_letter_index: Option<String>,
     setup: Setup,
-    /// The warning about a server without index lifecycle management was written.
+    /// Whether the warning about a server without index lifecycle management was written.
     told_no_lifecycle: AtomicBool,
     /// Held during the setup of a host, so that two workers do not create the same template or data stream at the same time.
     setting_up: tokio::sync::Mutex<()>,
@@ -86,7 +86,8 @@ struct Host {
     auth: Option<HeaderValue>,
 }
 
-/// The index template and lifecycle policy for `export`, whichever output is configured. `fields`: those that documents can have.
+/// The index template and lifecycle policy for `export`, even if another output is configured. `fields`: the fields that documents can
+/// have.
 ///
 /// # Errors
 /// When a setting is wrong or a named file cannot be read.
@@ -170,7 +171,7 @@ impl Output for Elasticsearch {
         self.queue.clone()
     }
 
-    /// No: the bulk request names the index beside each document.
+    /// Returns false: the bulk request names the index beside each document.
     fn wants_metadata(&self) -> bool {
         false
     }

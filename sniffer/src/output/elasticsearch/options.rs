@@ -118,7 +118,7 @@ impl Options {
             }
         }
         let texts = [&mut options.username, &mut options.password, &mut options.api_key, &mut options.index, &mut options.pipeline];
-        // An empty text is not set: `api_key: "${API_KEY:}"`.
+        // An empty text counts as not set: `api_key: "${API_KEY:}"`.
         texts.into_iter().for_each(|text| *text = text.take().filter(|text| !text.0.is_empty()));
         if options.api_key.is_some() && options.username.is_some() {
             return Err(node.get("api_key").error("cannot set both api_key and username/password"));

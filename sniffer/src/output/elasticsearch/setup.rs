@@ -221,7 +221,7 @@ impl Shared {
         serde_json::from_slice(&answer.body).map_err(|e| Error::Unreachable(format!("GET /: this is no Elasticsearch: {e}")))
     }
 
-    /// Fails when the server is older than this program's version, unless `allow_older_versions` is set.
+    /// Returns an error when the server is older than this program's version, unless `allow_older_versions` is set.
     pub(super) fn check_version(&self, server: &Server) -> Result<(), Error> {
         let parts = |text: &str| text.split(['.', '-']).map_while(|part| part.parse::<u32>().ok()).collect::<Vec<_>>();
         let (theirs, ours) = (parts(&server.version.number), parts(super::VERSION));
@@ -241,7 +241,7 @@ impl Shared {
         if let Some(policy) = self.setup.policy.as_ref().filter(|_| !serverless) {
             let path = format!("_ilm/policy/{}", policy.name);
             if has_lifecycle {
-                // OpenSearch, and builds of Elasticsearch without `_ilm`, refuse the question.
+                // OpenSearch, and builds of Elasticsearch without `_ilm`, refuse this request.
                 let status = if policy.check_exists && !policy.overwrite {
                     self.ask(host, Method::GET, &path, None).await?.status
                 } else {
@@ -282,7 +282,8 @@ impl Shared {
         if template.data_stream && self.is_missing(host, Method::GET, &path).await? {
             match self.put(host, &path, None).await {
                 Ok(()) => log::info!("Data stream {} created", template.name),
-                // Not fatal: the first event creates the data stream too, and another agent may have created it meanwhile.
+                // The error is not fatal: the first event also creates the data stream, and another agent may have created it in the
+                // meantime.
                 Err(why) => log::warn!("Data stream {} was not created: {why}", template.name),
             }
         }

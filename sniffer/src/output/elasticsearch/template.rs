@@ -82,7 +82,8 @@ pub(super) fn policy() -> Value {
 /// keywords.
 fn dynamic(fields: &[Field]) -> Value {
     let keyword = json!({"ignore_above": LONGEST_KEYWORD, "type": "keyword"});
-    // A rule for every simple type; otherwise the type in the first document would apply to all. Objects (cookies, tables) stay objects.
+    // There is one rule for every simple type; otherwise the type in the first document would apply to all. Objects (cookies, tables) stay
+    // objects.
     let types = ["string", "long", "double", "boolean"];
     let rule = |path: &str, kind: &str| json!({format!("{path}_{kind}"): {"mapping": keyword, "match_mapping_type": kind, "path_match": format!("{path}.*")}});
     let open = fields.iter().filter(|field| field.kind == Kind::KeywordObject).map(|field| field.name);

@@ -33,15 +33,16 @@ impl Asked {
 
 enum Reply {
     Status(u16, Value),
-    /// Half a response, then the connection is closed.
+    /// The server sends half a response and then closes the connection.
     HangUp,
     Never,
 }
 
-/// Makes the response to a request. The number is that of a bulk request, counted from 0. `None` means the response of a new Elasticsearch.
+/// Makes the response to a request. The number is the index of the bulk request, counted from 0. `None` means the response of an
+/// Elasticsearch without data.
 type Answering = dyn Fn(&Asked, Option<usize>) -> Option<Reply> + Send + Sync;
 
-/// An HTTP server with prescribed responses. The function that makes them also gets the number of the bulk request, counted from 0.
+/// An HTTP server whose responses the test prescribes.
 struct Fake {
     port: u16,
     asked: Arc<Mutex<Vec<Asked>>>,
@@ -196,7 +197,7 @@ async fn requests_as_they_are_sent() {
         &format!("x-elastic-uncompressed-request-length: {}\r\n", bulk.body.len()),
         "content-encoding: gzip\r\n",
         "x-mine: 1\r\n",
-        // Base64 of u@x:p, in lower case like the whole head in `asked`.
+        // The value is Base64 of `u@x:p`, in lower case like the whole head in `asked`.
         "authorization: basic dub4onA=\r\n",
     ] {
         let header = &header.to_lowercase();
@@ -205,7 +206,7 @@ async fn requests_as_they_are_sent() {
     assert_eq!(bulk.body.lines().next(), Some(r#"{"create":{"_index":"packetbeat-9.6.0","pipeline":"pipe"}}"#));
 }
 
-/// OpenSearch says what it is; builds without `_ilm` refuse the question in different ways.
+/// OpenSearch names itself in its response; builds of Elasticsearch without `_ilm` refuse the request for the policy in different ways.
 #[tokio::test]
 async fn a_server_without_lifecycle_management() {
     for (distribution, status, asks) in [("opensearch", 400, false), ("", 400, true), ("", 405, true), ("", 500, true)] {

@@ -40,7 +40,8 @@ impl Worker {
         match answer.status {
             StatusCode::PAYLOAD_TOO_LARGE => return Ok(Answer::TooLarge),
             status if status.is_success() => {}
-            // The events are not the cause: the server is overloaded, a proxy cannot reach it, or wrong credentials may be corrected.
+            // The events are not the cause: the server is overloaded, a proxy cannot reach it, or credentials are wrong and may be
+            // corrected.
             StatusCode::TOO_MANY_REQUESTS
             | StatusCode::REQUEST_TIMEOUT
             | StatusCode::UNAUTHORIZED
@@ -92,7 +93,7 @@ impl Worker {
                     Some(other) => other.clone(),
                     None => continue,
                 },
-                // Send the record to its own index again. It will be refused again, and the dead letter index may accept it then.
+                // Send the record to its own index again. The server will refuse it again, and then the dead letter index may accept it.
                 Err(why) => Outcome::Later(why.clone()),
             };
         }
@@ -146,7 +147,7 @@ impl Worker {
                     }
                     return Err(error);
                 }
-                // Earlier parts stay delivered; only this one is sent again.
+                // Earlier parts stay delivered; only this part is sent again.
                 Err(Error::Unreachable(why) | Error::Gone(why)) => outcomes.extend(std::iter::repeat_n(Outcome::Later(why), part.len())),
                 Err(Error::Refused(why)) => outcomes.extend(std::iter::repeat_n(Outcome::Retry(why), part.len())),
             }

@@ -1,4 +1,4 @@
-//! The records of the queue in memory: which ones wait, which ones are handed out, and their number and bytes. Does not
+//! The records of the queue in memory: which records wait, which are handed out, and the number and bytes of both. This module does not
 //! lock and does not wait; the parent module does.
 
 use super::super::{Runs, Sequence, Stats, size};
@@ -42,7 +42,7 @@ impl Held {
         self.fresh.len() + self.returned.len()
     }
 
-    /// Accepts records while there is room. An empty queue accepts a record that alone exceeds the limit in bytes.
+    /// Accepts records while there is room. An empty queue also accepts a record that exceeds the limit in bytes alone.
     pub(super) fn accept(&mut self, records: &mut IntoIter<Record>) {
         while let Some(next) = records.as_slice().first() {
             let bytes = self.stats.bytes.saturating_add(size(next));
@@ -59,7 +59,7 @@ impl Held {
         }
     }
 
-    /// How many records are at most `max` and, unless it is one, hold at most `bytes`.
+    /// Returns how many of the next records can be handed out: at most `max`, with at most `bytes` together. The first record always fits.
     fn fitting(&self, max: usize, bytes: usize) -> usize {
         let mut sum = 0_usize;
         let fits = |record: &&Record| {
@@ -70,7 +70,8 @@ impl Held {
         count.max(1).min(self.waiting())
     }
 
-    /// Hands out at most `max` records of `bytes` together, or one: first those that were given back, then new ones.
+    /// Hands out at most `max` records with at most `bytes` together, or one larger record. Records that were given back come first, then
+    /// new ones.
     pub(super) fn take(&mut self, max: usize, bytes: usize) -> (Runs, Vec<Record>) {
         let count = self.fitting(max, bytes);
         let (mut sequences, mut records) = (Runs::default(), Vec::with_capacity(count));
@@ -119,7 +120,7 @@ impl Held {
         let mut closed = Vec::new();
         for (first, taken) in self.taken.range_mut(..range.end).rev() {
             let (from, to) = (range.start.distance(*first), range.end.distance(*first).min(taken.sizes.len()));
-            // Runs do not overlap, so all remaining runs end before `range` too.
+            // Runs do not overlap, so all remaining runs also end before `range`.
             let Some(sizes) = taken.sizes.get_mut(from..to) else { break };
             let open = sizes.iter().filter(|size| **size > 0).count();
             bytes += sizes.iter_mut().map(std::mem::take).sum::<usize>();

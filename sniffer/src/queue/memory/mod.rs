@@ -1,5 +1,5 @@
-//! The queue in memory. This file decides when producers and consumers wait and when they are woken: when there is
-//! room, when there are enough records, and when the queue has ended. `held` stores the records.
+//! The queue in memory. This file decides when producers and consumers wait and when they are woken: when there is room, when there are
+//! enough records, and when the queue has ended. `held` stores the records.
 
 mod held;
 #[cfg(test)]
@@ -30,7 +30,7 @@ pub(super) struct Memory {
 #[derive(Default)]
 struct State {
     held: Held,
-    /// Since when the first record has been waiting. The consumer sets it, so that a push does not read the clock.
+    /// The time since which the first record has been waiting. The consumer sets it, so that a push does not read the clock.
     since: Option<Instant>,
     /// Hand out the waiting records at once, because the queue is full or a batch was given back.
     flush: bool,
@@ -44,9 +44,9 @@ struct State {
 }
 
 impl State {
-    /// How long a producer may wait for room from now on; `None` means without limit.
+    /// The longest time that a producer may still wait for room; `None` means without limit.
     fn longest_wait(&self) -> Option<Duration> {
-        // Reads the clock only if the queue is full and the program is about to end.
+        // The clock is read only if the queue is full and the program is about to end.
         self.no_waits_after.map(|until| until.saturating_duration_since(std::time::Instant::now()))
     }
 

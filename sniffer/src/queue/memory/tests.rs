@@ -62,7 +62,7 @@ async fn enough_records_are_handed_out_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_full_or_closed_queue_and_records_given_back_do_not_wait() {
     let start = Instant::now();
-    // Full in bytes while it has fewer events than `min_events`.
+    // This queue is full in bytes while it has fewer events than `min_events`.
     let small = Options {
         events: 100,
         bytes: 3 * (super::super::OVERHEAD + 1),
