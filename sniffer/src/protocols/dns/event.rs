@@ -17,14 +17,14 @@ use std::{
     net::IpAddr,
 };
 
-/// Maximum number of records of one section that are shown. Their names may all be pointers to one long name, so that 64 KiB would
-/// become 9 MB.
+/// Maximum number of records of one section that are shown. Without the limit, a message of 64 KiB whose names all
+/// point to one long name would become a document of 9 MB.
 pub const MOST_SHOWN: usize = 1000;
 
 /// The fields in addition to the common ones.
 #[derive(Serialize)]
 pub struct Body<'a> {
-    /// `dns`
+    /// The object `dns`.
     pub dns: Fields<'a>,
 }
 
@@ -32,7 +32,7 @@ pub struct Body<'a> {
 pub struct Fields<'a> {
     /// The response, or the query if there is no response.
     pub message: &'a Message<'a>,
-    /// The name in its first question, as text.
+    /// The name in the message's first question, as text.
     pub name: &'a str,
     /// The result of [`addresses`].
     pub resolved: &'a [IpAddr],
@@ -242,7 +242,7 @@ impl Serialize for Collected<'_> {
     }
 }
 
-/// `class C, type T, NAME`
+/// Writes `class C, type T, NAME`.
 impl Display for Question<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "class {}, type {}, {}", names::class(self.class), names::rtype(self.rtype), NameText(&self.name))

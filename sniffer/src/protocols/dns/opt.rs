@@ -8,10 +8,10 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr},
 };
 
-/// `dns.opt`
+/// The object `dns.opt`.
 pub struct Opt<'a>(pub &'a Record<'a>);
 
-/// Options with their own key have a number below this.
+/// Options with a number below this have a key of their own in `dns.opt`.
 const KNOWN: usize = 11;
 
 /// Whether the DO flag is set: the client wants DNSSEC records.
@@ -74,19 +74,19 @@ impl Serialize for Opt<'_> {
     }
 }
 
-/// RFC 8764, 3.2. Rare, so an allocation is acceptable.
+/// The text of the LLQ option (RFC 8764, 3.2). The option is rare, so an allocation is acceptable.
 fn llq_text(data: &[u8]) -> Option<String> {
     let mut r = Reader::new(data);
     Some(format!("{} {} {} {} {}", r.u16()?, r.u16()?, r.u16()?, r.u64()?, r.u32()?))
 }
 
-/// RFC 9664, 4
+/// The text of the UPDATE-LEASE option (RFC 9664, 4).
 fn lease_text(data: &[u8]) -> Option<String> {
     let mut r = Reader::new(data);
     Some(format!("{} {}", r.u32()?, r.u32().unwrap_or(0)))
 }
 
-/// RFC 7871, 6
+/// The text of the client subnet option (RFC 7871, 6).
 fn subnet_text(data: &[u8]) -> Option<String> {
     let mut r = Reader::new(data);
     let (family, source, scope) = (r.u16()?, r.u8()?, r.u8()?);
@@ -103,7 +103,7 @@ fn subnet_text(data: &[u8]) -> Option<String> {
 
 type Name = fn(u8) -> names::Named;
 
-/// Numbers as names, each with a leading space.
+/// Writes numbers as names, each with a leading space.
 struct Codes<'a>(&'a [u8], Name);
 
 impl Display for Codes<'_> {

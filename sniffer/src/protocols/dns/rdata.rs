@@ -15,20 +15,20 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-/// The data of a record. Numbers as in the message.
+/// The data of a record. Numbers have the same values as in the message.
 #[derive(Clone, Copy, Debug)]
 pub enum Rdata<'a> {
-    /// No data, as in updates.
+    /// A record without data, as in updates.
     Nothing,
     Address(IpAddr),
-    /// CNAME, NS, PTR
+    /// The name in a CNAME, NS or PTR record.
     Name(Name<'a>),
     Mx(u16, Name<'a>),
-    /// Priority, weight, port, target.
+    /// SRV: priority, weight and port; target.
     Srv([u16; 3], Name<'a>),
-    /// Primary server, mailbox; serial, refresh, retry, expire, minimum.
+    /// SOA: primary server, mailbox; serial, refresh, retry, expire, minimum.
     Soa(Name<'a>, Name<'a>, [u32; 5]),
-    /// Strings, each preceded by its length.
+    /// TXT: strings, each preceded by its length.
     Txt(&'a [u8]),
     Dnskey {
         flags: u16,
@@ -61,12 +61,12 @@ pub enum Rdata<'a> {
         iterations: u16,
         salt: &'a [u8],
     },
-    /// Options, each with number and length.
+    /// OPT: options, each preceded by its number and length.
     Opt(&'a [u8]),
     Other(Compressed, Parser<'a, [u8]>),
 }
 
-/// RFC 4034, 3.1
+/// The data of an RRSIG record (RFC 4034, 3.1).
 #[derive(Clone, Copy, Debug)]
 pub struct Rrsig<'a> {
     covered: u16,
@@ -113,7 +113,7 @@ fn string<'a>(p: &mut Parser<'a, [u8]>) -> Result<&'a [u8], Malformed> {
     Ok(p.parse_octets(length.into())?)
 }
 
-/// The remaining bytes as a type bitmap, checked.
+/// The remaining bytes, if they are a valid type bitmap.
 fn bitmap<'a>(p: &mut Parser<'a, [u8]>) -> Result<&'a [u8], Malformed> {
     let types = rest(p)?;
     if !types.is_empty() {
@@ -126,7 +126,7 @@ impl<'a> Rdata<'a> {
     /// Parses the data of a record.
     ///
     /// # Errors
-    /// When it is too short for its type, or contains an invalid name.
+    /// When the data is too short for its type, or contains an invalid name.
     pub fn parse(rtype: u16, class: u16, mut parser: Parser<'a, [u8]>) -> Result<Self, Malformed> {
         let p = &mut parser;
         if p.remaining() == 0 && rtype != OPT {
@@ -269,7 +269,7 @@ pub enum Extra<'a> {
     Text(&'a dyn Display),
 }
 
-/// `data`
+/// Writes the value of the field `data`.
 impl Display for Rdata<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -287,7 +287,8 @@ impl Display for Rdata<'_> {
             }
             Self::Nsec3 { next, .. } => base32hex(next, f),
             Self::Nsec3param { salt, .. } => Salt(salt).fmt(f),
-            // Cannot fail because of the data, which was parsed in the same way when the message was checked.
+            // Writing does not fail because of the data, which was parsed in the same way when the message was
+            // checked.
             Self::Other(how, parser) => other(*how, *parser, f).map_err(|Malformed| fmt::Error),
         }
     }
@@ -404,7 +405,7 @@ impl Display for Salt<'_> {
     }
 }
 
-/// Seconds since 1970 as `YYYYMMDDHHMMSS`.
+/// Writes seconds since 1970 as `YYYYMMDDHHMMSS`.
 struct Seconds(u32);
 
 impl Display for Seconds {
@@ -414,7 +415,7 @@ impl Display for Seconds {
     }
 }
 
-/// RFC 4648, 7, without padding.
+/// Writes bytes in base32hex (RFC 4648, 7) without padding.
 fn base32hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for chunk in bytes.chunks(5) {
         let mut group = [0; 8];

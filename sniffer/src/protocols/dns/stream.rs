@@ -36,7 +36,7 @@ enum Sync {
 struct Side {
     sync: Sync,
     search: Resync,
-    /// A message has begun and is incomplete; its header, if that is there.
+    /// Whether a message has begun and is incomplete. `header` is its header, if that was captured.
     begun: bool,
     header: Option<Header>,
     closed: bool,
@@ -100,15 +100,15 @@ impl Stream {
         if query.is_none() && !message.is_acceptable(octets.len()) {
             return cx.count("parse_failures");
         }
-        // IXFR and AXFR
+        // 251 is IXFR and 252 is AXFR (zone transfers).
         if query.is_some() && message.question.is_some_and(|q| matches!(q.rtype, 251 | 252)) {
             self.transfer = Some(id);
         }
         self.reporter.answered(cx, query.as_ref(), &Response { message: &message, time, bytes, udp: false });
     }
 
-    /// The start of the next message is unknown. If the current message was a response, the query is reported without
-    /// it.
+    /// Notes that the start of the next message is unknown. If the current message was a response, its query is
+    /// reported without it.
     fn lost(&mut self, dir: Direction, header: Option<Header>, note: &'static str, cx: &mut Context<'_>) {
         let side = &mut self.sides[dir.index()];
         side.sync = Sync::Lost;
@@ -132,7 +132,8 @@ impl Stream {
         timers::arm(cx, self.waiting.due());
     }
 
-    /// The search for the next message: accepts only data that looks like one. Continues at the next data.
+    /// Handles data in which no message was found, and continues the search with the next data. Gives up if too many
+    /// bytes were searched.
     fn vain(&mut self, dir: Direction, rest: &[u8], bytes: usize, cx: &mut Context<'_>) -> Progress {
         let header = rest.get(PREFIX..).and_then(Header::read);
         if self.sides[dir.index()].sync == Sync::Fresh {

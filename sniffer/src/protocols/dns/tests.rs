@@ -174,7 +174,7 @@ fn what_can_be_read_is_shown() {
         assert_eq!(e[0]["destination"]["bytes"], octets.len() as u64 + u64::from(missing), "{what}");
         assert!(e[0]["error"]["message"].to_string().contains(note), "{what}: {}", e[0]["error"]);
         assert_eq!((&e[0]["resource"], e[0]["event"]["end"].is_null()), (&json!("example.com"), false), "{what}");
-        // Over TCP, after a complete message, and alone.
+        // The same over TCP, after a complete message and alone.
         let mut h = Harness::new(&PROTOCOL, "{}");
         let over_tcp = h.client(&framed(&[query(1)])).server(&framed(&[answer(6), octets.to_vec(), answer(7)])).events();
         assert_eq!(over_tcp.len(), 3, "{what}");

@@ -28,8 +28,9 @@ pub const UNDECODABLE: &str = "Response: Message's data could not be decoded as 
 pub const EMPTY: &str = "Response: Message's length was set to zero";
 pub const INCOMPLETE: &str = "Response: Message's data is incomplete";
 
-/// Maximum number of bytes of a query that are kept; of a longer one only the questions. Packets of this size pass every path (DNS
-/// flag day 2020). Waiting queries over UDP take at most 20 MiB.
+/// Maximum number of bytes of a query that are kept. Of a longer query, only the header and the questions are kept.
+/// Packets of this size are not fragmented on any usual path (DNS flag day 2020). Waiting queries over UDP take at
+/// most 20 MiB.
 const MOST_KEPT: usize = 1232;
 
 /// The largest message on UDP without EDNS (RFC 1035, 4.2.1).
@@ -96,9 +97,9 @@ pub struct Response<'a> {
 #[derive(Default)]
 pub struct Reporter {
     pub options: Options,
-    /// Text of `query`, with `resource` at its end.
+    /// The value of the field `query`, whose end is the value of `resource`.
     query: String,
-    /// The name in the question of the message that is shown, if it differs.
+    /// The name in the question of the message that is shown, if that question differs from the query's.
     name: String,
     request: String,
     response: String,
@@ -112,7 +113,7 @@ impl Held for Reporter {
 }
 
 impl Reporter {
-    /// Makes it with these options.
+    /// Makes a reporter with these options.
     pub fn new(options: Options) -> Self {
         Self { options, ..Self::default() }
     }
@@ -163,7 +164,7 @@ impl Reporter {
         self.report(cx, &peers, asked.as_ref().unwrap_or(message), asked.as_ref(), query, Some(response), &notes);
     }
 
-    /// `asked` is the message for method and query, `request` is the text of the request.
+    /// `asked` is the message from which method and query are taken; `request` is the text of the request.
     #[allow(clippy::too_many_arguments)]
     fn report(
         &mut self,

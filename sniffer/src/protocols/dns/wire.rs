@@ -88,32 +88,32 @@ impl Header {
         (self.bits >> 11) as u8 & 0x0f
     }
 
-    /// AA
+    /// The flag AA (authoritative answer).
     pub fn authoritative(self) -> bool {
         self.bits & 0x0400 != 0
     }
 
-    /// TC
+    /// The flag TC (truncated).
     pub fn truncated(self) -> bool {
         self.bits & 0x0200 != 0
     }
 
-    /// RD
+    /// The flag RD (recursion desired).
     pub fn recursion_desired(self) -> bool {
         self.bits & 0x0100 != 0
     }
 
-    /// RA
+    /// The flag RA (recursion available).
     pub fn recursion_available(self) -> bool {
         self.bits & 0x0080 != 0
     }
 
-    /// AD
+    /// The flag AD (authentic data).
     pub fn authentic(self) -> bool {
         self.bits & 0x0020 != 0
     }
 
-    /// CD
+    /// The flag CD (checking disabled).
     pub fn checking_disabled(self) -> bool {
         self.bits & 0x0010 != 0
     }
