@@ -11,7 +11,7 @@ use crate::{
 };
 use serde::Serialize;
 
-/// Commands that are named by two words. The first four are Packetbeat's; the others are of later servers.
+/// Commands whose name has two words. Packetbeat has the first four; the others are of later servers.
 const CONTAINERS: &[&[u8]] = &[
     b"CLIENT",
     b"CONFIG",
@@ -66,7 +66,7 @@ impl Request {
         Some(Self { method, resource, bytes: message.bytes, time, text })
     }
 
-    /// Drops its text: the command only keeps its position.
+    /// Drops the text of the command. The command stays in the queue, so that its reply is still paired with it.
     pub fn shrink(&mut self) {
         self.text = Vec::new();
         self.method = Vec::new();

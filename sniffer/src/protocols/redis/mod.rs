@@ -1,6 +1,6 @@
-//! Redis: commands and their replies, RESP2 and RESP3, pipelined or not. A message is a request by its direction, not
-//! by a list of commands. Messages without a request (pub/sub messages, `MONITOR` lines, RESP3 pushes) are counted, not
-//! reported.
+//! Redis: commands and their replies, RESP2 and RESP3, pipelined or not. Every message of the client is a request;
+//! there is no list of commands. Messages without a request (pub/sub messages, `MONITOR` lines, RESP3 pushes) are
+//! counted, not reported.
 //!
 //! <https://redis.io/docs/latest/develop/reference/protocol-spec/>
 
@@ -42,10 +42,11 @@ pub const PROTOCOL: Protocol = Protocol {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 struct Options {
-    /// Maximum number of bytes of waiting commands per connection; further commands keep only their position.
+    /// Maximum number of bytes of waiting commands per connection; of further commands no text is kept.
     #[serde(with = "config::bytes")]
     queue_max_bytes: u64,
-    /// Maximum number of waiting commands; with more of them the pairing is given up until it can restart.
+    /// Maximum number of waiting commands. With more of them, replies are ignored until a command arrives while no
+    /// other command waits.
     queue_max_messages: usize,
 }
 
@@ -121,7 +122,7 @@ impl StreamParser for Connection {
             Direction::ToClient => self.replies.lose(lost),
         };
         match (dir, within) {
-            // A command with a gap in its text is not reported, but keeps its position.
+            // A command with a gap in its text is not reported, but stays in the queue.
             (Direction::ToServer, true) => self.damaged = true,
             (Direction::ToClient, true) => self.damaged = true,
             (_, false) => self.lose_track(cx),

@@ -61,7 +61,7 @@ impl Message {
 /// The progress of parsing a message.
 #[derive(Debug)]
 pub enum Step {
-    /// The message is complete; it had this number of bytes of the data.
+    /// The message is complete and ends after this number of bytes of the data.
     Whole(usize, Message),
     /// This number of bytes was consumed; more are needed.
     More(usize),
@@ -75,18 +75,18 @@ struct Level {
     left: u64,
     /// Whether a value was written.
     begun: bool,
-    /// Whether it is an attribute, which describes the following value.
+    /// Whether this level is an attribute, which describes the following value.
     attribute: bool,
-    /// Whether its values are shown: those of attributes are not, at any depth.
+    /// Whether the values of this level are shown. Values of attributes are not shown, at any depth.
     shown: bool,
 }
 
 struct Bulk {
     /// Number of remaining bytes of the string.
     left: u64,
-    /// Number of bytes of the line end after it.
+    /// Number of bytes of the line end after the string.
     tail: u8,
-    /// Number of bytes at its beginning that are not text (`txt:` of a verbatim string).
+    /// Number of bytes at the beginning of the string that are not text (`txt:` of a verbatim string).
     prefix: u8,
 }
 
@@ -97,7 +97,7 @@ pub struct Reader {
     levels: SmallVec<[Level; 4]>,
     bulk: Option<Bulk>,
     word: usize,
-    /// A value of the top level has ended, and so the message.
+    /// Whether the value of the top level has ended, and with it the message.
     whole: bool,
     message: Message,
 }
@@ -175,7 +175,7 @@ impl Reader {
         }
     }
 
-    /// A line begins a value; it is the complete value unless it announces more.
+    /// Handles a line. The line is a complete value, or announces a string or an aggregate.
     fn line(&mut self, line: &[u8]) -> Option<()> {
         let (&kind, rest) = line.split_first()?;
         let top = self.levels.is_empty();
