@@ -145,7 +145,7 @@ struct Party<'a> {
 }
 
 impl<'a> Party<'a> {
-    /// `From` and `To` have a tag.
+    /// The fields of a `From` or `To` header, which may have a tag.
     fn tagged(address: &Address<'a>) -> Self {
         let tag = wire::parameter(address.parameters, b';', "tag").unwrap_or_default();
         Self {
@@ -159,7 +159,8 @@ impl<'a> Party<'a> {
         }
     }
 
-    /// `Contact` has an expiry and a priority; `line` and `transport` may be parameters of the URI.
+    /// The fields of a `Contact` header, which may have an expiry and a priority. `line` and `transport` may also be
+    /// parameters of the URI.
     fn contact(address: &Address<'a>) -> Self {
         let of = |name| wire::parameter(address.parameters, b';', name).or_else(|| wire::parameter(address.uri.parameters, b';', name));
         let q = of("q").and_then(|q| std::str::from_utf8(q).ok()).and_then(|q| q.parse::<f64>().ok());
@@ -232,7 +233,7 @@ fn upper(text: &[u8]) -> String {
     Text(text).to_str().to_ascii_uppercase()
 }
 
-/// Host names that mean that there is none.
+/// The host name; empty if the text means that there is none.
 fn named(name: &[u8]) -> &[u8] {
     if matches!(name, b"-" | b" ") { b"" } else { name }
 }
@@ -246,7 +247,7 @@ fn list(headers: &Headers<'_>, name: &'static str) -> Vec<String> {
         .collect()
 }
 
-/// An address. Names are left out, because the fields have the type `ip`.
+/// The address in the text. `None` for a host name, because the fields have the type `ip`.
 fn ip(text: &[u8]) -> Option<IpAddr> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }

@@ -66,7 +66,8 @@ fn probe(_dir: Direction, data: &[u8]) -> Probe {
     }
 }
 
-/// Line ends between messages keep connections alive (RFC 5626 section 3.5.1).
+/// Skips line ends at the start of the data. Senders keep connections alive with line ends between messages (RFC 5626
+/// section 3.5.1).
 fn after_line_ends(data: &[u8]) -> &[u8] {
     &data[data.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count()..]
 }

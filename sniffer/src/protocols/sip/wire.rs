@@ -11,7 +11,7 @@ const MOST_HEADERS: usize = 256;
 /// The start line of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start<'a> {
-    /// `INVITE sip:x SIP/2.0`
+    /// A request line, for example `INVITE sip:x SIP/2.0`.
     Request {
         /// The method, as sent.
         method: &'a [u8],
@@ -20,11 +20,11 @@ pub enum Start<'a> {
         /// The part after `SIP/`.
         version: &'a [u8],
     },
-    /// `SIP/2.0 200 OK`
+    /// A status line, for example `SIP/2.0 200 OK`.
     Response {
         /// The part after `SIP/`.
         version: &'a [u8],
-        /// Three digits.
+        /// The status code.
         code: u16,
         /// The reason phrase, as sent.
         phrase: &'a [u8],
@@ -132,7 +132,7 @@ pub fn number(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text.trim_ascii()).ok()?.parse().ok()
 }
 
-/// `scheme:user:password@host:port;parameters` (RFC 3261 section 19.1).
+/// A URI: `scheme:user:password@host:port;parameters` (RFC 3261 section 19.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Uri<'a> {
     /// The complete URI.
@@ -175,7 +175,7 @@ impl<'a> Uri<'a> {
     }
 }
 
-/// `"Display" <uri>;tag=x` (RFC 3261 section 20.10).
+/// An address: `"Display" <uri>;tag=x` (RFC 3261 section 20.10).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Address<'a> {
     /// The display name, without quotes.
@@ -250,7 +250,7 @@ pub struct SdpOwner<'a> {
     pub session_id: &'a [u8],
     /// The version of the session description.
     pub version: &'a [u8],
-    /// Address or name.
+    /// The address or name of the host.
     pub address: &'a [u8],
 }
 
