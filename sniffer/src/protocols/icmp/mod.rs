@@ -55,7 +55,7 @@ struct Request {
     key: Key,
 }
 
-/// Owns nothing on the heap.
+/// A request owns nothing on the heap.
 impl Held for Request {
     fn held(&self) -> usize {
         0
@@ -79,7 +79,7 @@ impl Plugin for Icmp {
                 }
                 None => {
                     cx.count("unmatched_responses");
-                    // The source is the side that should have sent the request.
+                    // The source of the event is the side that should have sent the request.
                     let Peers { transport, realm, .. } = *cx.peers();
                     let mut peers = Peers::new(cx.peers().receiver(dir), cx.peers().sender(dir), transport).with_realm(realm);
                     peers.icmp = Some((asked, 0));
@@ -146,7 +146,7 @@ fn unanswered(cx: &mut Context<'_>, request: &Request, note: &'static str) {
 
 type Half<'a> = Option<(&'a Message, Timestamp)>;
 
-/// `note`: the request or response that is missing.
+/// Reports a request and its response. `note` states which of them is missing.
 fn report(cx: &mut Context<'_>, peers: &Peers, request: Half<'_>, response: Half<'_>, note: Option<&'static str>) {
     let any = |is: fn(&Message) -> bool| [request, response].into_iter().flatten().any(|(m, _)| is(m));
     let mut path = [0; 48]; // the longest address has 45 characters
@@ -182,7 +182,7 @@ mod tests {
         h
     }
 
-    /// As called by the engine: the sender is the client.
+    /// Sends a message as the engine does: its sender is the client.
     fn send(h: &mut Harness, from_first: bool, message: &[u8]) {
         let ends = (h.peers.client, h.peers.server);
         if !from_first {
