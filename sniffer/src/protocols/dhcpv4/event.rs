@@ -57,7 +57,7 @@ impl Serialize for Fields<'_> {
 
 struct Options<'a>(&'a Message<'a>);
 
-/// Text options, and whether trailing NULs are removed.
+/// Text options: the key, the number, and whether trailing NULs are removed.
 const TEXTS: [(&str, u8, bool); 5] = [
     ("class_identifier", 60, false),
     ("domain_name", 15, false),
@@ -127,7 +127,8 @@ struct VendorClass<'a> {
     data: Hex<'a>,
 }
 
-/// RFC 3925, 3: enterprise number, length, data. At most as many as fit into an option (concatenated: some hundreds).
+/// Parses vendor classes (RFC 3925, 3): enterprise number, length, data. The length of an option bounds their number
+/// to some hundreds.
 fn vendor_classes(data: &[u8]) -> Option<Vec<VendorClass<'_>>> {
     let mut r = Reader::new(data);
     let mut classes = Vec::new();

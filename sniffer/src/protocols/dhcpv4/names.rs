@@ -12,10 +12,10 @@ pub fn hardware(kind: u8) -> &'static str {
     usize::from(kind).checked_sub(1).and_then(|at| HARDWARE.get(at)).unwrap_or(&"unknown")
 }
 
-/// The name of a message type, from 1 on.
+/// The names of message types; the first is type 1.
 pub const MESSAGES: [&str; 8] = ["discover", "offer", "request", "decline", "ack", "nak", "release", "inform"];
 
-/// From 1 on.
+/// The names of hardware types; the first is type 1.
 const HARDWARE: [&str; 35] = [
     "Ethernet",
     "Experimental Ethernet",
@@ -54,7 +54,7 @@ const HARDWARE: [&str; 35] = [
     "Pure IP",
 ];
 
-/// By number.
+/// The names of options, sorted by number.
 const OPTIONS: [(u8, &str); 150] = [
     (0, "Pad"),
     (1, "Subnet Mask"),

@@ -46,9 +46,9 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Parses a datagram; `None` if it is not a DHCPv4 message, is malformed, or has no End option. With `cut` its end
-    /// was not captured: the fields up to there are parsed, if the fixed part is there up to the client's hardware
-    /// address.
+    /// Parses a datagram; `None` if it is not a DHCPv4 message, is malformed, or has no End option. With `cut`, the
+    /// end of the datagram was not captured. Its captured fields are then parsed, if they include the client's
+    /// hardware address.
     pub fn parse(data: &'a [u8], cut: bool) -> Option<Self> {
         let mut r = Reader::new(data);
         let (op, hardware, hlen, hops) = (r.u8()?, r.u8()?, r.u8()?, r.u8()?);
@@ -69,7 +69,8 @@ impl<'a> Message<'a> {
         if read_options(r.rest(), &mut options) != Some(true) && !cut {
             return None;
         }
-        // RFC 2132, 9.3: the options continue in the fields of the names.
+        // With the overload option (RFC 2132, 9.3), the options continue in the fields of the server name and the
+        // file name.
         let overload = options.iter().find(|(code, _)| *code == 52).and_then(|(_, data)| data.first().copied()).unwrap_or(0);
         for (bit, place) in [(1, &mut boot_file_name), (2, &mut server_name)] {
             if overload & bit != 0 {
