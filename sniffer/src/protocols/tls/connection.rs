@@ -29,7 +29,7 @@ const MOST_ALERTS: usize = 16;
 /// certificate sends, has 25 or 17 bytes.
 const ENCRYPTED_ALERT: [usize; 2] = [2 + 1 + 16, 2 + 1 + 8];
 
-/// One direction.
+/// The state of one direction.
 #[derive(Default)]
 struct Side {
     /// Whether records have begun.
@@ -41,16 +41,16 @@ struct Side {
     /// Bytes of a message still to come that are skipped.
     unwanted: usize,
     messages: u32,
-    /// Whether it sent ChangeCipherSpec.
+    /// Whether this side sent ChangeCipherSpec.
     changed: bool,
-    /// Whether it sent encrypted data.
+    /// Whether this side sent encrypted data.
     protected: bool,
 }
 
 /// See the module documentation.
 pub struct Connection {
     plugin: Arc<Tls>,
-    /// Of the client and of the server.
+    /// The states of the client and of the server.
     sides: [Side; 2],
     seen: Box<Handshake>,
     /// The version that the server's hello selects.
@@ -200,7 +200,7 @@ impl Connection {
         self.sides = Default::default();
     }
 
-    /// The data is not TLS.
+    /// Stops parsing, because the data is not TLS.
     fn give_up(&mut self, cx: &mut Context<'_>) -> Progress {
         if self.seen.is_known() {
             cx.count("malformed");
@@ -244,7 +244,8 @@ impl Connection {
         }
     }
 
-    /// Handles a record. Of an encrypted one only the length is used. `None` if such a record is not possible here.
+    /// Handles a record. Of an encrypted record only the length is used. `None` if such a record is not possible
+    /// here.
     fn record(
         &mut self,
         dir: Direction,
@@ -382,7 +383,8 @@ impl Connection {
                     seen.start.get_or_insert(began);
                     return Some(());
                 }
-                // The second hello, in response to a HelloRetryRequest: the fingerprints are those of the first.
+                // The client sends a second hello in response to a HelloRetryRequest. The fingerprints are those of
+                // the first hello.
                 self.early_data = false;
             }
             (message::SERVER_HELLO, false) => {

@@ -10,7 +10,7 @@ use md5::{Digest, Md5};
 use sha2::Sha256;
 use std::fmt::{self, Write};
 
-/// Numbers joined by a character.
+/// Writes numbers separated by the character, in hexadecimal if the last field is true. GREASE is left out.
 struct Joined<I>(I, char, bool);
 
 impl<I: Iterator<Item = u16> + Clone> fmt::Display for Joined<I> {
@@ -33,7 +33,7 @@ fn extension_numbers(hello: &Hello<'_>) -> Vec<u16> {
     hello.extensions().map(|e| e.0).collect()
 }
 
-/// `VERSION,CIPHERS,EXTENSIONS,GROUPS,FORMATS`
+/// The text of JA3: `VERSION,CIPHERS,EXTENSIONS,GROUPS,FORMATS`.
 pub fn ja3_text(hello: &Hello<'_>) -> String {
     let groups = hello.extension(extension::SUPPORTED_GROUPS).and_then(wire::whole16).unwrap_or_default();
     let formats = hello.extension(extension::EC_POINT_FORMATS).and_then(wire::whole8).unwrap_or_default();
@@ -49,7 +49,7 @@ pub fn ja3_text(hello: &Hello<'_>) -> String {
     )
 }
 
-/// `VERSION,CIPHER,EXTENSIONS`
+/// The text of JA3S: `VERSION,CIPHER,EXTENSIONS`.
 pub fn ja3s_text(hello: &Hello<'_>) -> String {
     let cipher = hello.ciphers().next().unwrap_or_default();
     format!("{},{cipher},{}", hello.version, dashed(extension_numbers(hello).into_iter()))

@@ -149,12 +149,12 @@ fn handshakes_within_other_binary_protocols_are_not_reported() {
         h.client(&data[..cut]).client(&data[cut..]).server(&openvpn(&hello)).close_both(Close::Fin);
         assert_eq!((h.events().len(), h.state), (0, crate::stream::pending::Outcome::GaveUp), "cut at {cut}");
     }
-    // After LDAP's StartTLS and its response.
+    // The handshake follows LDAP's StartTLS request and its response.
     let mut pieces = old();
     pieces.insert(0, (ToServer, b"\x30\x1d\x02\x01\x01\x77\x18\x80\x161.3.6.1.4.1.1466.20037".to_vec()));
     pieces.insert(1, (ToClient, b"\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\0\x04\0\x04\0".to_vec()));
     assert_eq!(one(every_cut(&PROTOCOL, "{}", &script(&pieces)))["status"], "OK");
-    // With a PROXY header of version 2 in the same segment as the hello.
+    // The handshake follows a PROXY header of version 2 in the same segment as the hello.
     let mut pieces = old();
     pieces[0].1 = [b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x0a\0\0\x01\x0a\0\0\x02\0\x01\0\x02", &pieces[0].1[..]].concat();
     assert_eq!(one(every_cut(&PROTOCOL, "{}", &script(&pieces)))["status"], "OK");

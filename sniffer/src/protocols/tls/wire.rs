@@ -7,15 +7,15 @@ use crate::protocols::{Probe, kit::reader::Reader};
 
 /// Content types of records.
 pub mod record {
-    /// Records of this direction are encrypted from here on (except in 1.3, where it has no effect).
+    /// The following records of this direction are encrypted (except in 1.3, where this record has no effect).
     pub const CHANGE_CIPHER_SPEC: u8 = 20;
-    /// Two bytes: severity and description.
+    /// An alert: severity and description, one byte each.
     pub const ALERT: u8 = 21;
     /// Handshake messages: several in one record, or one across several records.
     pub const HANDSHAKE: u8 = 22;
     /// Application data; in 1.3 all encrypted data.
     pub const APPLICATION_DATA: u8 = 23;
-    /// RFC 6520.
+    /// A heartbeat (RFC 6520).
     pub const HEARTBEAT: u8 = 24;
 }
 
@@ -47,9 +47,9 @@ pub mod extension {
     pub const EC_POINT_FORMATS: u16 = 11;
     /// Signature algorithms.
     pub const SIGNATURE_ALGORITHMS: u16 = 13;
-    /// ALPN.
+    /// Application protocols (ALPN, RFC 7301).
     pub const ALPN: u16 = 16;
-    /// RFC 5077.
+    /// A session ticket (RFC 5077).
     pub const SESSION_TICKET: u16 = 35;
     /// A pre-shared key of an earlier connection.
     pub const PRE_SHARED_KEY: u16 = 41;
@@ -57,7 +57,7 @@ pub mod extension {
     pub const EARLY_DATA: u16 = 42;
     /// The supported versions, which replace the version field.
     pub const SUPPORTED_VERSIONS: u16 = 43;
-    /// RFC 9849.
+    /// An encrypted client hello (RFC 9849).
     pub const ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
 }
 
@@ -198,7 +198,7 @@ impl<'a> Hello<'a> {
     }
 }
 
-/// Whether this is 1.3 or one of its drafts.
+/// Whether the version is TLS 1.3 or one of its drafts.
 pub fn is_13(version: u16) -> bool {
     version == 0x0304 || version >> 8 == 0x7f
 }
@@ -221,13 +221,13 @@ pub fn list16<'a>(r: &mut Reader<'a>) -> Option<&'a [u8]> {
     Some(list)
 }
 
-/// The value as one list preceded by its length in one byte; `None` if it has more data.
+/// The value as one list preceded by its length in one byte; `None` if data follows the list.
 pub fn whole8(value: &[u8]) -> Option<&[u8]> {
     let mut r = Reader::new(value);
     list8(&mut r).filter(|_| r.is_empty())
 }
 
-/// The value as one list of numbers preceded by its length in two bytes; `None` if it has more data.
+/// The value as one list of numbers preceded by its length in two bytes; `None` if data follows the list.
 pub fn whole16(value: &[u8]) -> Option<&[u8]> {
     let mut r = Reader::new(value);
     list16(&mut r).filter(|list| r.is_empty() && list.len() % 2 == 0)
