@@ -53,7 +53,7 @@ impl StreamParser for Connection {
     }
 
     fn on_gap(&mut self, dir: Direction, lost: u64, cx: &mut Context<'_>) -> Recovery {
-        // A gap inside a body only cuts the text after it.
+        // After a gap inside a body, no more of the body's text is kept. The end of the frame is still known.
         if let Place::Body { channel, left } = &mut self.places[dir.index()]
             && *left >= lost
         {
@@ -208,7 +208,7 @@ impl Connection {
         self.search.found();
     }
 
-    /// The sender of `dir` is the client or the server. Returns the corrected direction.
+    /// Notes that the sender of `dir` is the side `by`. Returns the corrected direction.
     fn is(&mut self, by: By, dir: Direction, cx: &mut Context<'_>) -> Direction {
         let right = match by {
             By::Client => Direction::ToServer,
@@ -303,7 +303,7 @@ impl Connection {
         let alone = fields.is_set("no-wait");
         drop(fields);
         if request.method.closes() {
-            // Requests that still wait there get no response; the event of the close has the reason.
+            // Requests that still wait on the closed channel get no response. The event of the close has the reason.
             let all = (request.method.class, request.method.id) == methods::CONNECTION_CLOSE;
             let channel = request.channel;
             count_incomplete(self.messages.drop_if(|c| all || c.channel == channel), cx);
@@ -357,8 +357,8 @@ impl Connection {
         (wanted || whole).then_some(here)
     }
 
-    /// The start of the next frame in this direction is unknown. Its incomplete messages are lost, and possibly
-    /// responses.
+    /// Notes that the start of the next frame in this direction is unknown. The incomplete messages of the direction
+    /// are lost, and possibly responses.
     fn lose(&mut self, dir: Direction, cx: &mut Context<'_>) {
         self.places[dir.index()] = Place::Lost;
         count_incomplete(self.messages.drop_if(|c| c.dir == dir), cx);

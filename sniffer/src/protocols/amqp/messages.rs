@@ -12,7 +12,7 @@ use crate::{net::Direction, protocols::kit::held::Held, time::Timestamp};
 const MOST: usize = 256;
 /// Number of messages for which an empty list keeps memory.
 const SPARE: usize = 16;
-/// Maximum number of bytes kept of them.
+/// Maximum number of bytes kept of all incomplete messages.
 const MOST_HELD: usize = 16 << 20;
 
 /// An incomplete message.
@@ -37,7 +37,7 @@ pub struct Coming {
 }
 
 impl Coming {
-    /// Makes a message after its method.
+    /// Makes a message from its method; the content header and the body follow.
     pub fn new(dir: Direction, channel: u16, method: &'static Method, args: &[u8], time: Timestamp, wanted: usize) -> Self {
         let (args, header, body) = (args.to_vec(), vec![], vec![]);
         Self { dir, channel, method, args, time, asked: None, wanted, header, body, size: None, seen: 0, cut: false }
@@ -101,8 +101,8 @@ impl Messages {
         self.coming.capacity() * size_of::<Coming>() + self.bytes
     }
 
-    /// Adds a message after its method. Returns the number of messages dropped for it: an incomplete one of the same
-    /// channel, or the message itself if there is no room.
+    /// Adds a message whose method was received. Returns the number of messages that were dropped: an incomplete one
+    /// of the same channel, or the new message itself if there is no room.
     pub fn begin(&mut self, coming: Coming) -> usize {
         let mut gone = self.drop_if(|c| (c.dir, c.channel) == (coming.dir, coming.channel));
         if self.coming.len() >= MOST || self.bytes + coming.held() > MOST_HELD {

@@ -64,12 +64,12 @@ pub struct Method {
     pub args: &'static [Arg],
     /// The arguments shown after the name in `request`.
     pub text: &'static [&'static str],
-    /// Whether it is left out with `hide_connection_information`.
+    /// Whether the method is not reported with `hide_connection_information`.
     pub hidden: bool,
 }
 
 impl Method {
-    /// `class.method`
+    /// The name in the form `class.method`.
     pub fn name(&self) -> &'static str {
         self.action.strip_prefix("amqp.").unwrap_or(self.action)
     }

@@ -137,7 +137,7 @@ impl<T: fmt::Display> Serialize for Shown<T> {
     }
 }
 
-/// Bytes as decimal numbers with a separator.
+/// Writes bytes as decimal numbers with a separator.
 pub struct Decimals<'a>(pub &'a [u8], pub &'static str);
 
 impl fmt::Display for Decimals<'_> {
@@ -165,7 +165,7 @@ impl Serialize for InZone<'_, i64> {
     }
 }
 
-/// `January  2 15:04:05 2006`. Some clients send milliseconds, which gives a very large year.
+/// Writes a time as `January  2 15:04:05 2006`. Some clients send milliseconds, which gives a very large year.
 impl fmt::Display for InZone<'_, i64> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// The calendar repeats after 400 years. The rules of the time zone repeat after the last year for which they

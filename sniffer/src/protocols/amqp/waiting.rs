@@ -12,7 +12,7 @@ use std::{collections::VecDeque, time::Duration};
 
 /// Maximum number of waiting methods on all channels: a client may have 2047 channels, but hardly sends requests on all at once.
 const MOST: usize = 1024;
-/// Bytes of their arguments.
+/// Maximum number of bytes of the arguments of all waiting methods.
 const MOST_HELD: usize = 4 << 20;
 
 /// See the module documentation.
@@ -22,7 +22,7 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// Each request waits for `timeout`.
+    /// Makes an empty queue, in which each request waits for `timeout`.
     pub fn new(timeout: Duration) -> Self {
         Self { requests: Backlog::new(Limits { items: MOST, bytes: MOST_HELD, timeout }) }
     }
@@ -42,7 +42,8 @@ impl Waiting {
         let fits = |r: &Request<'_>| same(r) && answers(r);
         let at = self.requests.iter().position(fits)?;
         if self.requests.get(at).is_some_and(|r| r.gaps[dir.index()]) && self.requests.iter().filter(|r| fits(r)).count() > 1 {
-            // Whose answer was in the gap, and whose is this?
+            // Several requests fit, and the response to one of them may have been in the gap. It is unknown to which
+            // request this response belongs.
             self.requests.extract(fits).into_iter().for_each(lost);
             return None;
         }
@@ -56,7 +57,7 @@ impl Waiting {
     }
 
     /// Handles lost data in this direction. Removes the requests that can no longer be paired: their responses may be
-    /// in one gap, and later requests in another. A close is the last request on its channel.
+    /// in one gap, and later requests in another. A close is kept, because it is the last request on its channel.
     pub fn gap(&mut self, dir: Direction) -> VecDeque<Request<'static>> {
         self.requests.for_each_mut(|r| r.gaps[dir.index()] = true);
         self.requests.extract(|r| r.gaps == [true; 2] && !r.method.closes())
