@@ -17,7 +17,7 @@ fn rows_are_counted_behind_the_columns() {
     assert_eq!(read(4, Op::RESULT, &body), json!({"result": {"type": "rows", "rows": {"meta": meta, "num_rows": 7}}}));
     let short = read(4, Op::RESULT, &body[..body.len() - 6]);
     assert_eq!(short, json!({"result": {"type": "rows", "rows": {"meta": meta}}}));
-    // Tables per column, more pages, and (v5) changed metadata.
+    // The result names a table for each column, has more pages, and has changed metadata (v5).
     let body = b"\0\0\0\x02\0\0\0\x0a\0\0\0\x01\0\0\0\x02\xab\xcd\0\x01m\0\x02ks\0\x01t\0\x01c\0\x09\0\0\0\x03";
     let meta = json!({"flags": "FLAG_10", "col_count": 1, "paging_state": "ABCD"});
     assert_eq!(read(5, Op::RESULT, body), json!({"result": {"type": "rows", "rows": {"meta": meta, "num_rows": 3}}}));
@@ -33,7 +33,7 @@ fn hostile_columns() {
     let mut deep = b"\0\0\0\x02\0\0\0\x01\0\0\0\x01\0\0\0\0\0\x01c".to_vec();
     deep.extend(b"\0\x20".repeat(100_000));
     assert_eq!(read(4, Op::RESULT, &deep)["result"]["rows"]["num_rows"], Value::Null);
-    // Tuples of 65535 tuples of …: as many turns as there are bytes.
+    // Nested tuple types that announce 65535 elements each are parsed in at most as many steps as there are bytes.
     let mut wide = b"\0\0\0\x02\0\0\0\x01\0\0\0\x01\0\0\0\0\0\x01c".to_vec();
     wide.extend(b"\0\x31\xff\xff".repeat(31));
     assert_eq!(read(4, Op::RESULT, &wide)["result"]["rows"]["num_rows"], Value::Null);

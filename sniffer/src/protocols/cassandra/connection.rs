@@ -53,9 +53,9 @@ pub struct Connection {
 #[derive(Clone, Copy)]
 struct Envelope<'a> {
     header: Header,
-    /// May be incomplete.
+    /// The captured part of the body; may be incomplete.
     body: &'a [u8],
-    /// The envelope was in a segment, so its body is not compressed separately.
+    /// Whether the envelope was in a segment. Its body is then not compressed separately.
     segmented: bool,
     /// Packet time of the envelope's first byte.
     time: Timestamp,

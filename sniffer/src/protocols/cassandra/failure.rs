@@ -43,13 +43,13 @@ struct Details<'a> {
     function: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     arg_types: Option<Strings<'a>>,
-    /// Numbers as a list.
+    /// Serialized as a list of numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
     stmt_id: Option<&'a [u8]>,
 }
 
 impl<'a> Failure<'a> {
-    /// `None` if number or message are incomplete; incomplete details are left out.
+    /// Parses the error. `None` if the number or the message is incomplete; incomplete details are left out.
     pub fn read(version: u8, r: &mut Reader<'a>) -> Option<Self> {
         let code = r.i32()?;
         let msg = string(r)?;

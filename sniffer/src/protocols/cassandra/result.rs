@@ -28,7 +28,7 @@ pub struct Outcome<'a> {
 }
 
 impl<'a> Outcome<'a> {
-    /// `None` if the kind is unknown.
+    /// Parses the result; `None` if its kind is unknown.
     pub fn read(version: u8, r: &mut Reader<'a>) -> Option<Self> {
         let mut outcome = Self::default();
         match r.i32()? {
@@ -119,8 +119,8 @@ struct Metadata<'a> {
 }
 
 impl<'a> Metadata<'a> {
-    /// `prepared` is the version if these are the bind markers of a statement. The second value is `Some` if the reader
-    /// is after the metadata.
+    /// Parses the metadata. `prepared` is the protocol version if these are the bind markers of a statement. The
+    /// second value is `Some` if the reader is after the metadata.
     fn read(prepared: Option<u8>, r: &mut Reader<'a>) -> Option<(Self, Option<()>)> {
         let (flags, col_count) = (r.i32()?, r.i32()?);
         let mut meta = Self { flags: MetadataFlags(flags), col_count, pkey_columns: None, paging_state: None, keyspace: None, table: None };
@@ -145,7 +145,7 @@ impl<'a> Metadata<'a> {
         let global = flags & GLOBAL_TABLE != 0;
         if global {
             let (keyspace, table) = (string(r)?, string(r)?);
-            // As in Packetbeat: a page that is not the last names no table.
+            // As in Packetbeat, keyspace and table are left out if more pages follow.
             if flags & MORE_PAGES == 0 {
                 (self.keyspace, self.table) = (Some(keyspace), Some(table));
             }
@@ -248,7 +248,7 @@ pub struct Change<'a> {
 }
 
 impl<'a> Change<'a> {
-    /// `None` if the target of the change is missing.
+    /// Parses the change; `None` if its target is missing.
     pub fn read(r: &mut Reader<'a>) -> Option<Self> {
         let mut c = Self { change: string(r)?, target: string(r)?, keyspace: None, object: None, name: None, args: None };
         match c.target.0 {

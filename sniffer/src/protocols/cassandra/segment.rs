@@ -44,7 +44,7 @@ fn little_endian(data: &[u8]) -> u64 {
 /// The header of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// Whether it has complete envelopes; otherwise a part of a single one.
+    /// Whether the payload consists of complete envelopes. Otherwise it is a part of one envelope.
     pub self_contained: bool,
     /// Length of the decompressed payload in bytes.
     pub plain: usize,
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_payload_of_a_compressed_connection_may_be_plain() {
-        // Lengths 9 and 0 mean that the payload is not compressed.
+        // The payload has 9 bytes and a decompressed length of 0, which means that it is not compressed.
         let mut wrapped = vec![9, 0, 0, 0, 4];
         let crc = crc24(&wrapped);
         wrapped.extend(&crc.to_le_bytes()[..3]);

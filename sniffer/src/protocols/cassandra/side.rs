@@ -24,7 +24,7 @@ pub enum Unit {
     Segment(Segment),
     /// This number of further bytes is needed to decide.
     Need(usize),
-    /// This number of bytes is neither.
+    /// This number of bytes is neither an envelope nor a segment.
     Junk(usize),
 }
 

@@ -42,7 +42,7 @@ fn ready(version: u8) -> Vec<u8> {
     envelope(version | 0x80, 0, 0, Op::READY, b"")
 }
 
-/// `op text -> op type`, or the number of rows, or the error.
+/// Shows each event as `op text -> op type`, or with the number of rows or the error instead of the type.
 fn pairs(events: &[Value]) -> Vec<String> {
     let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
     events
@@ -225,7 +225,7 @@ fn what_waits_is_bounded_in_time_and_bytes() {
     h.at(1500).client(&query(4, 2, "b")).server(&void(4, 1)).server(&void(4, 2));
     assert_eq!(pairs(&h.events()), ["QUERY b -> RESULT void"]);
     assert_eq!((h.counted("unmatched_requests"), h.counted("unmatched_responses")), (1, 1));
-    // Without another message, too.
+    // The time-out also ends if no other message arrives.
     h.client(&query(4, 3, "c")).at(2_400);
     assert_eq!(h.counted("unmatched_requests"), 1);
     h.at(2_600);

@@ -108,7 +108,7 @@ impl Op {
         )
     }
 
-    /// Whether v5 sends it outside of segments too, before the connection is set up.
+    /// Whether v5 also sends this operation outside of segments, before the connection is set up.
     fn before_agreement(self) -> bool {
         matches!(self, Self::STARTUP | Self::OPTIONS | Self::READY | Self::AUTHENTICATE | Self::SUPPORTED | Self::ERROR)
     }
@@ -246,7 +246,7 @@ pub struct Strings<'a> {
 }
 
 impl<'a> Strings<'a> {
-    /// `None` if it is incomplete.
+    /// Parses the list; `None` if it is incomplete.
     pub fn read(r: &mut Reader<'a>) -> Option<Self> {
         let n = r.u16()?;
         let list = Self { n, at: *r };
@@ -272,7 +272,7 @@ pub struct Multimap<'a> {
 }
 
 impl<'a> Multimap<'a> {
-    /// `None` if it is incomplete.
+    /// Parses the map; `None` if it is incomplete.
     pub fn read(r: &mut Reader<'a>) -> Option<Self> {
         let n = r.u16()?;
         let map = Self { n, at: *r };
