@@ -113,7 +113,7 @@ pub fn emit(request: &Request, reply: Option<&Reply<'_>>, plugin: &Mongo, cx: &m
     cx.emit(&head, &Body { mongodb: fields });
 }
 
-/// The first document shows whether a query or writes failed.
+/// The error in the reply to a legacy operation. The first document shows whether a query or writes failed.
 fn legacy_error(data: &[u8]) -> Option<String> {
     let first = documents(data).next()?;
     let element = first.iter_elements().map_while(Result::ok).find(|e| matches!(e.key().as_str(), "$err" | "writeErrors"))?;
@@ -155,7 +155,7 @@ fn outcome(msg: &Msg<'_>, cut: bool) -> Outcome {
     outcome
 }
 
-/// The id of the cursor, and the number of documents with it.
+/// The id of the cursor, and the number of documents that the reply has of its result.
 fn batch(cursor: &RawDocument, cut: bool) -> (Option<i64>, Option<i64>) {
     let (mut id, mut returned) = (None, None);
     for element in cursor.iter_elements().map_while(Result::ok) {

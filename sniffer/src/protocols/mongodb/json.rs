@@ -254,7 +254,7 @@ impl<'a> Writer<'_, 'a> {
                 let text = text.as_str().trim_end_matches('Z').trim_end_matches('0').trim_end_matches('.');
                 let _ = write!(self.out, "\"{text}Z\"");
             }
-            // Before 1970, or beyond the range of packet timestamps.
+            // The time is before 1970, or beyond the range of packet timestamps.
             None => match time.try_to_rfc3339_string() {
                 Ok(text) => self.string(&text),
                 Err(_) => self.out.push_str(itoa::Buffer::new().format(ms)),

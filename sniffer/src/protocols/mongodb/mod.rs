@@ -78,7 +78,7 @@ struct Mongo {
 #[derive(Default)]
 struct UnknownCodes(Mutex<Vec<i32>>);
 
-/// Codes in [`UnknownCodes`].
+/// Maximum number of codes in [`UnknownCodes`].
 const MOST_CODES: usize = 64;
 
 impl UnknownCodes {
@@ -101,7 +101,7 @@ impl Mongo {
     }
 
     fn max_doc_length(&self) -> usize {
-        // The part of a message that is read is limited, and so is its text.
+        // Without this option, the text is limited because the part of a message that is read is limited.
         usize::try_from(self.options.max_doc_length).ok().filter(|n| *n > 0).unwrap_or(8 * inflate::MOST)
     }
 }
@@ -110,7 +110,7 @@ fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
     Ok(Box::new(Shared::new(Mongo { common: node.read()?, options: node.read()?, unknown: UnknownCodes::default() }, Connection::new)))
 }
 
-/// The header is sufficient: three of its four numbers are restricted.
+/// The header is sufficient to recognise a message, because three of its four numbers have few valid values.
 fn probe(dir: Direction, data: &[u8]) -> Probe {
     match Header::read(data) {
         Some(h) if dir == Direction::ToServer && h.op == op::REPLY => Probe::No,
@@ -131,7 +131,8 @@ struct Connection {
     lost: [bool; 2],
     /// The search for the next message, by direction.
     search: [Resync; 2],
-    /// Further replies to a request are expected: its id, and that of the last reply. Servers refer to either.
+    /// Set while further replies to a request are expected: the id of the request, and that of the last reply.
+    /// Servers refer to either.
     exhaust: Option<(i32, i32)>,
 }
 

@@ -34,7 +34,7 @@ pub struct Request {
     pub bytes: u64,
     /// Whether the server sends no reply.
     pub alone: bool,
-    /// Number of additional time-outs that it may wait, because it allows the server to take longer.
+    /// Number of additional time-outs for which the request waits, because it allows the server to take longer.
     pub patience: u8,
     /// Whether each reply is followed by another one (OP_QUERY).
     pub exhaust: bool,
@@ -42,29 +42,29 @@ pub struct Request {
     pub modern: bool,
     /// The buffer of all texts.
     pub text: String,
-    /// `method`
+    /// The value of the field `method`.
     pub method: Span,
-    /// `resource`
+    /// The value of the field `resource`.
     pub resource: Span,
-    /// `query`
+    /// The value of the field `query`.
     pub query: Span,
-    /// `request`
+    /// The value of the field `request`.
     pub request: Option<Span>,
-    /// `mongodb.fullCollectionName`
+    /// The value of the field `mongodb.fullCollectionName`.
     pub name: Option<Span>,
-    /// `mongodb.selector`
+    /// The value of the field `mongodb.selector`.
     pub selector: Option<Span>,
-    /// `mongodb.update`
+    /// The value of the field `mongodb.update`.
     pub update: Option<Span>,
-    /// `mongodb.returnFieldsSelector`
+    /// The value of the field `mongodb.returnFieldsSelector`.
     pub fields: Option<Span>,
-    /// `mongodb.message`
+    /// The value of the field `mongodb.message`.
     pub message: Option<Span>,
-    /// `mongodb.numberToSkip`
+    /// The value of the field `mongodb.numberToSkip`.
     pub skip: Option<i64>,
-    /// `mongodb.numberToReturn`
+    /// The value of the field `mongodb.numberToReturn`.
     pub number: Option<i64>,
-    /// `mongodb.cursorId`
+    /// The value of the field `mongodb.cursorId`.
     pub cursor: Option<i64>,
 }
 
@@ -148,7 +148,7 @@ impl Request {
         self.write(|out| json::document(out, document, MOST_TEXT))
     }
 
-    /// An operation whose contents are only in fields of its own.
+    /// Makes the texts of an operation whose contents are only in fields of its own.
     fn bare(&mut self, method: &str, plugin: &Mongo) {
         self.method = self.write(|out| out.push_str(method));
         self.query = self.write(|out| {
@@ -190,7 +190,7 @@ impl Request {
         }
     }
 
-    /// An OP_QUERY: a search, or a command in a collection that does not exist.
+    /// Makes the texts of an OP_QUERY: a search, or a command (sent to the pseudo-collection `$cmd`).
     fn query(&mut self, name: &[u8], document: &RawDocument, plugin: &Mongo) {
         let Some(database) = name.strip_suffix(b".$cmd") else {
             self.resource = self.lossy(name);
@@ -222,7 +222,7 @@ impl Request {
         self.texts(document, &Sequences::new(), plugin, query, |key| key != command);
     }
 
-    /// A command in an OP_MSG.
+    /// Makes the texts of a command in an OP_MSG.
     fn command(&mut self, msg: &Msg<'_>, plugin: &Mongo) -> Option<()> {
         let (mut database, mut collection) = (None, None);
         let mut first: Option<RawElement<'_>> = None;

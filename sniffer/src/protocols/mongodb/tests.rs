@@ -258,7 +258,7 @@ fn conversation(capture: &[u8]) -> Vec<(Direction, Vec<u8>)> {
 
 #[test]
 fn crafted_captures_under_every_cut() {
-    // Exchange by exchange: all of it at a time takes a minute.
+    // Each exchange is checked separately, because checking the whole capture at once takes a minute.
     let exhaust = (include_bytes!("../../../../tests/protocols/mongodb/exhaust.pcap").as_slice(), [4, 2, 3, 5, 3, 2, 2].as_slice(), 11);
     let packed = (include_bytes!("../../../../tests/protocols/mongodb/packed.pcap").as_slice(), [2; 11].as_slice(), 10);
     for (capture, exchanges, events) in [exhaust, packed] {

@@ -42,7 +42,7 @@ pub mod flag {
     pub const CHECKSUM_PRESENT: u32 = 1;
     /// No reply is expected, or another reply follows.
     pub const MORE_TO_COME: u32 = 2;
-    /// The bits that a reader must know. Except for the two above they are not assigned.
+    /// A message with an unknown bit among these must be rejected. Only the two above are assigned.
     pub const REQUIRED: u32 = 0xffff;
 }
 
@@ -75,7 +75,7 @@ impl Header {
     }
 }
 
-/// The operation code of the header at the start of `data`, if it is a header but for that code.
+/// The operation code of the header at the start of `data`, if all other fields of the header are valid.
 pub fn unknown_operation(data: &[u8]) -> Option<i32> {
     let mut r = Reader::new(data);
     let (length, _id, _to, op) = (r.u32_le()?, r.i32_le()?, r.i32_le()?, r.i32_le()?);
@@ -92,7 +92,7 @@ pub enum Message<'a> {
     Query {
         /// Bit 6 requests all replies at once.
         flags: u32,
-        /// `database.collection`
+        /// The collection, as `database.collection`.
         name: &'a [u8],
         /// Number of documents to skip.
         skip: i32,
@@ -125,12 +125,12 @@ pub enum Message<'a> {
     },
     /// OP_INSERT
     Insert {
-        /// `database.collection`
+        /// The collection, as `database.collection`.
         name: &'a [u8],
     },
     /// OP_UPDATE
     Update {
-        /// `database.collection`
+        /// The collection, as `database.collection`.
         name: &'a [u8],
         /// The selector.
         selector: &'a RawDocument,
