@@ -14,6 +14,7 @@ use crate::{
     },
     time::Timestamp,
 };
+use smallvec::SmallVec;
 use std::time::Duration;
 
 /// Maximum number of waiting calls of one connection. Linux has 128 by default, and at most 65536.
@@ -79,6 +80,8 @@ impl Stream {
                 Some(false) => return Step::Astray,
                 Some(true) => {}
             }
+        } else if !wire::plausible_length(length) {
+            return Step::Astray;
         }
         let body = rest.get(wire::MARK..).unwrap_or_default();
         let is_reply = !side.begun && body.get(4..8) == Some(&[0, 0, 0, 1]);
@@ -86,6 +89,15 @@ impl Stream {
         let wanted = (length as usize).min(limit.saturating_sub(side.head.len()));
         let whole = body.len() >= wanted;
         let seen = body.get(..wanted).unwrap_or(body);
+        if side.begun && side.head.len() < wire::START {
+            // After a start inside a message, zeros look like empty fragments. What follows them shows the error.
+            let start: SmallVec<[u8; wire::START]> = side.head.iter().chain(seen).copied().take(wire::START).collect();
+            match wire::plausible_start(&start) {
+                Some(false) => return Step::Astray,
+                None if !whole => return Step::More((wire::START - start.len()).min(wanted - body.len())),
+                _ => {}
+            }
+        }
         if last && !side.begun {
             // The first fragment is usually enough.
             match wire::read(seen, whole) {
@@ -131,6 +143,12 @@ impl Stream {
             Some(Message::OtherProgram) => cx.count("other_programs"),
             None => cx.count("malformed"),
         }
+    }
+
+    /// Notes that the start of the next record is unknown.
+    fn lose(&mut self, dir: Direction) {
+        let side = &mut self.sides[dir.index()];
+        *side = Side { lost: true, search: side.search, ..Side::default() };
     }
 
     /// Searches for the start of the next record.
@@ -181,7 +199,7 @@ impl StreamParser for Stream {
                 Step::More(need) => break Progress::Consumed { bytes: at as u64, need },
                 Step::Astray => {
                     cx.count("malformed");
-                    self.sides[dir.index()].lost = true;
+                    self.lose(dir);
                     at += 1;
                 }
             }
@@ -191,7 +209,7 @@ impl StreamParser for Stream {
     }
 
     fn on_gap(&mut self, dir: Direction, _lost: u64, _cx: &mut Context<'_>) -> Recovery {
-        self.sides[dir.index()] = Side { lost: true, search: self.sides[dir.index()].search, ..Side::default() };
+        self.lose(dir);
         Recovery::Resume
     }
 

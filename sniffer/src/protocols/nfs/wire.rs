@@ -222,16 +222,31 @@ pub fn plausible(data: &[u8]) -> Option<bool> {
     if length > LONGEST_FRAGMENT || last && length < SHORTEST_REPLY {
         return Some(false);
     }
-    if length < 12 {
+    if (length as usize) < START {
         return Some(!last); // the first fragment may be very short
     }
-    let mut r = Reader::new(data);
-    r.skip(8)?;
+    let message = data.get(MARK..)?;
+    let short_call = last && length < SHORTEST_CALL && message.get(4..8) == Some(&CALL.to_be_bytes());
+    plausible_start(message).map(|plausible| plausible && !short_call)
+}
+
+/// Number of bytes that [`plausible_start`] needs.
+pub const START: usize = 12;
+
+/// Whether `message` can be the start of a message, without marks. `None` if it has less than [`START`] bytes.
+pub fn plausible_start(message: &[u8]) -> Option<bool> {
+    let mut r = Reader::new(message);
+    r.skip(4)?;
     Some(match (r.u32()?, r.u32()?) {
-        (CALL, version) => version == RPC_VERSION && (!last || length >= SHORTEST_CALL),
+        (CALL, version) => version == RPC_VERSION,
         (REPLY, how) => how <= 1,
         _ => false,
     })
+}
+
+/// Whether a fragment after the first can have this length.
+pub fn plausible_length(length: u32) -> bool {
+    length <= LONGEST_FRAGMENT
 }
 
 /// Number of bytes that [`find`] needs together.
@@ -246,13 +261,23 @@ pub fn find(data: &[u8], awaited: impl Fn(u32) -> bool) -> Option<usize> {
         let record = data.get(begin..)?;
         (mark(record)?.0 && plausible(record) != Some(false)).then_some(begin)
     };
-    let call = memmem::find_iter(data, &ASKS).find_map(begins);
-    let reply = memmem::find_iter(data, &ANSWERS).find_map(|at| {
+    let call = positions(data, &ASKS).find_map(begins);
+    let reply = positions(data, &ANSWERS).find_map(|at| {
         let begin = begins(at)?;
         let xid = data.get(begin + 4..)?.first_chunk()?;
         awaited(u32::from_be_bytes(*xid)).then_some(begin)
     });
     [call, reply].into_iter().flatten().min()
+}
+
+/// All positions of `pattern` in `data`. They may overlap: a transaction id can look like the pattern's first bytes.
+fn positions<'a>(data: &'a [u8], pattern: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
+    let (finder, mut from) = (memmem::Finder::new(pattern), 0);
+    std::iter::from_fn(move || {
+        let at = from + finder.find(data.get(from..)?)?;
+        from = at + 1;
+        Some(at)
+    })
 }
 
 #[cfg(test)]
@@ -326,5 +351,8 @@ pub mod tests {
         assert_eq!(find(&data, |_| false), Some(7));
         let answer = [b"abc".to_vec(), words(&[0x8000_0020, 5, 1, 0, 0, 0, 0, 0])].concat();
         assert_eq!((find(&answer, |xid| xid == 5), find(&answer, |_| false)), (Some(3), None));
+        // The transaction id and the first byte after it look like the start of a reply.
+        let answer = [b"abc".to_vec(), words(&[0x8000_0020, 1, 1, 0, 0, 0, 0, 0])].concat();
+        assert_eq!(find(&answer, |xid| xid == 1), Some(3));
     }
 }
