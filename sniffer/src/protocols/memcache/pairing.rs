@@ -34,6 +34,9 @@ impl Session {
         let mut request = std::mem::take(&mut self.asks.message);
         if self.pending.is_empty() {
             self.lost = false;
+            if !self.binary {
+                self.answers.sure_again();
+            }
         }
         let quits = request.binary && request.quiet && super::binary::QUIT.contains(&request.opcode);
         if request.noreply == Some(true) || request.ask == Ask::Nothing || quits {

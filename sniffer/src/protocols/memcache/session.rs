@@ -53,6 +53,16 @@ pub struct Side {
     unsure: bool,
 }
 
+impl Side {
+    /// The client sends a request while no other waits. It has received the end of the response in which bytes are
+    /// missing, so the next line of the server begins a response, even one of unknown form.
+    pub(super) fn sure_again(&mut self) {
+        if self.body.is_none() && self.message.command.is_empty() {
+            self.unsure = false;
+        }
+    }
+}
+
 /// A value that is being read.
 struct Body {
     /// Number of remaining bytes.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::protocols::testing::{Harness, ToClient, ToServer, every_cut, every_cut_without_resync};
+use crate::protocols::testing::{Harness, ToClient, ToServer, every_cut};
 use serde_json::{Value, json};
 
 /// `command keys -> command`, and what else tells.
@@ -62,15 +62,17 @@ fn text_pipelined() {
 #[test]
 fn unknown_commands_are_told_of_when_asked_for() {
     let script: &[(Direction, &[u8])] = &[(ToServer, b"bogus 1\r\nget a\r\n"), (ToClient, b"WHAT 1\r\nEND\r\n")];
-    let events = every_cut_without_resync(
-        &PROTOCOL,
-        "{parseunknown: true}",
-        script,
-        "observed, not explained: after lost answers to unknown commands the pairing stays shifted",
-    );
+    let events = every_cut(&PROTOCOL, "{parseunknown: true}", script);
     assert_eq!(told(&events), ["UNKNOWN -> UNKNOWN | OK", "get a -> END | OK"]);
     assert_eq!(events[0]["memcache"]["request"], json!({"command": "UNKNOWN", "type": "UNKNOWN", "line": "bogus 1"}));
     assert_eq!(told(&every_cut(&PROTOCOL, "{}", script)), ["get a -> END | OK"]);
+    let script: &[(Direction, &[u8])] = &[
+        (ToServer, b"bogus 1\r\nget a\r\nbogus 2\r\n"),
+        (ToClient, b"WHAT 1\r\nVALUE a 0 1\r\nx\r\nEND\r\nWHAT 2\r\n"),
+        (ToServer, b"bogus 3\r\n"),
+        (ToClient, b"WHAT 3\r\n"),
+    ];
+    assert_eq!(every_cut(&PROTOCOL, "{parseunknown: true}", script).len(), 4);
 }
 
 #[test]
