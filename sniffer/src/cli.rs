@@ -32,7 +32,7 @@ pub struct LogFlags {
     pub environment: Environment,
 }
 
-/// `--environment`: what starts the program. It determines where the log goes by default.
+/// `--environment`: the environment that starts the program. It determines the default destination of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum Environment {

@@ -1,6 +1,6 @@
-//! The bound on the memory that traffic can make the process hold (`memory.max`), and its division: a part for the queue, a part for the
-//! output, and an equal share for each worker. Within its share a worker decides what it evicts (`stream`, `engine`, `flow`). Not here: the
-//! rings of live capture, which `buffer_size_mb` bounds.
+//! The limit of the memory that traffic can make the process hold (`memory.max`), and its division: a part for the queue, a part for the
+//! output, and an equal share for each worker. Within its share a worker decides what it evicts (`stream`, `engine`, `flow`). The rings of
+//! live capture are not included; `buffer_size_mb` limits them.
 
 use crate::config::{self, Node};
 use serde::Deserialize;
@@ -9,17 +9,17 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-/// `memory.max` where the configuration does not say, for up to four workers.
+/// `memory.max` in bytes if the configuration does not set it, for up to four workers.
 const DEFAULT: usize = 256_000_000;
-/// What each worker adds where there are more.
+/// The default of `memory.max` per worker in bytes, if there are more than four workers.
 const PER_WORKER: usize = 64_000_000;
-/// The smallest `memory.max`: less does not hold a single message of ten megabytes.
+/// The smallest allowed `memory.max`. A smaller limit could not hold a single message of ten megabytes.
 const LEAST: u64 = 32_000_000;
 
 /// `memory`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Bytes; `None`: the default, which depends on the number of workers.
+    /// `memory.max` in bytes. `None` means the default, which depends on the number of workers.
     pub max: Option<usize>,
 }
 
@@ -38,7 +38,7 @@ impl Options {
     /// Reads `memory` from the top level of the configuration.
     ///
     /// # Errors
-    /// When `memory.max` is no size or too small; names file, line and key.
+    /// When `memory.max` is not a size or is too small; the error names file, line and key.
     pub fn read(root: &Node) -> Result<Self, config::Error> {
         let node = root.get("memory");
         if node.is_null() {
@@ -56,8 +56,8 @@ impl Options {
         let workers = workers.max(1);
         let max = self.max.unwrap_or_else(|| DEFAULT.max(workers.saturating_mul(PER_WORKER)));
         let queue = queue.min(max / 10 * 3);
-        // A batch that is being sent is counted in the queue. What the output makes of it (a request body, compressed) is as large, and
-        // several senders may do so at a time.
+        // A batch that is being sent is counted in the queue. The output makes a request body of it, possibly compressed, which is about as
+        // large. Several senders may do so at the same time.
         let batch = (queue / 16).max(64 << 10);
         let output = (4 * batch).min(max / 8);
         let worker = max.saturating_sub(queue + output) / workers;
@@ -78,10 +78,10 @@ pub struct Division {
     pub worker: Share,
 }
 
-/// What is evicted. The first eviction of each kind is logged as a warning, and all are counted.
+/// The kinds of objects that are evicted. The first eviction of each kind is logged as a warning, and all evictions are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A connection of which only one side was seen, or no data.
+    /// A connection with packets of only one side, or without data.
     HalfOpen,
     /// A connection with data.
     Connection,
@@ -97,7 +97,7 @@ pub enum Kind {
     Document,
 }
 
-/// The share of one worker. Clones of a share log each warning once together.
+/// The share of one worker. Clones of a share have common warnings: each warning is logged once.
 #[derive(Clone, Debug)]
 pub struct Share {
     bytes: usize,
@@ -106,7 +106,7 @@ pub struct Share {
 }
 
 impl Default for Share {
-    /// The share of the only worker with a queue of 64 MiB.
+    /// Returns the share of a single worker with a queue of 64 MiB.
     fn default() -> Self {
         Options::default().divide(1, 64 << 20).worker
     }
@@ -118,23 +118,23 @@ impl Share {
         Self { bytes, warned: Arc::default() }
     }
 
-    /// Bytes for connections, parsers, plugins, fragments and flows together. The rest of the share is for the document that is being made
-    /// and the batch on its way to the queue.
+    /// Bytes for connections, parsers, plugins, fragments and flows together. The rest of the share is for the document that is being
+    /// written and the batch that is not yet in the queue.
     pub fn state(&self) -> usize {
         self.bytes / 4 * 3
     }
 
-    /// Bytes of flows: at most half of [`Share::state`], so that a flood of flows leaves room for connections.
+    /// Bytes for flows: at most half of [`Share::state`], so that a flood of flows leaves room for connections.
     pub fn flows(&self) -> usize {
         self.state() / 2
     }
 
-    /// Bytes of datagrams that are put together from fragments.
+    /// Bytes for datagrams that are reassembled from fragments.
     pub fn fragments(&self) -> usize {
         (self.state() / 16).min(8 << 20)
     }
 
-    /// Bytes that plugins hold before they have to evict something in favour of connections.
+    /// Bytes that plugins may hold before they have to evict data in favour of connections.
     pub fn plugins(&self) -> usize {
         self.state() / 8
     }
@@ -144,12 +144,12 @@ impl Share {
         (self.bytes / 5).min(32 << 20)
     }
 
-    /// Size in bytes from which on a batch is handed to the queue, even if it has fewer records than a full batch.
+    /// When a batch has this many bytes, it is handed to the queue, even if it has fewer records than a full batch.
     pub fn batch(&self) -> usize {
         (self.bytes / 64).min(1 << 20)
     }
 
-    /// Warns when something of this kind is evicted for the first time in this process.
+    /// Logs a warning if this is the first eviction of this kind in the process.
     pub fn warn_once(&self, kind: Kind) {
         let bit = 1 << kind as u32;
         if self.warned.load(Ordering::Relaxed) & bit == 0 && self.warned.fetch_or(bit, Ordering::Relaxed) & bit == 0 {

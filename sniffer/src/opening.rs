@@ -1,4 +1,4 @@
-//! What the factory of an output or a processor gets when the program opens it at start.
+//! The parameters that the factory of an output or a processor gets when the program opens it at start.
 //!
 //! A factory reads its settings from [`Opening::node`], so that errors name file, line and key.
 
@@ -25,7 +25,7 @@ pub struct Opening<'a> {
     pub paths: &'a Paths,
     /// The time of day.
     pub clock: &'a dyn Clock,
-    /// Every field that documents can have, with its type, each name once. Processors may add others.
+    /// Every field that documents can have, with its type. Each name occurs once. Processors may add other fields.
     pub fields: &'a [Field],
 }
 

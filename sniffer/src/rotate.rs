@@ -1,6 +1,6 @@
-//! Rotated files: when the current file is full or too old, a new one begins, and the oldest files are removed. The
-//! names are Packetbeat's: `NAME-YYYYMMDD.ndjson`, then `NAME-YYYYMMDD-1.ndjson` and so on. Used for events and for the
-//! log. Not buffered: each call writes once.
+//! Rotated files. When the current file is full or too old, a new one begins, and the oldest files are removed. The names are Packetbeat's:
+//! `NAME-YYYYMMDD.ndjson`, then `NAME-YYYYMMDD-1.ndjson` and so on. The events of the file output and the log use them. Nothing is
+//! buffered: each call writes once.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -33,8 +33,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// The permission bits of a new folder: those of the files, plus search permission for those who may read the
-    /// files. As in Packetbeat.
+    /// The permission bits of a new folder: those of the files, plus search permission for those who may read the files. Packetbeat uses
+    /// the same rule.
     fn folder_permissions(&self) -> u32 {
         let group = if self.permissions & 0o070 == 0 { 0 } else { 0o050 };
         let others = if self.permissions & 0o007 == 0 { 0 } else { 0o005 };
@@ -55,7 +55,7 @@ pub fn check_name(name: &str) -> Result<(), String> {
     }
 }
 
-/// The current file, and the options that name the older ones.
+/// The current file, and the options that determine the names of the older files.
 #[derive(Debug)]
 pub struct Rotator {
     options: Options,
@@ -72,8 +72,8 @@ struct Current {
     identity: (u64, u64),
     size: u64,
     begun: SystemTime,
-    /// Nothing was written to the file yet. Until then no older file is removed, so that on a full disk empty files do
-    /// not replace full ones.
+    /// Whether nothing was written to the file yet. Older files are removed only after the first write, so that on a full disk empty files
+    /// do not replace full ones.
     is_new: bool,
 }
 
@@ -85,8 +85,8 @@ impl Current {
         Ok(Self { file, path, identity, size, begun: SystemTime::now(), is_new: true })
     }
 
-    /// Opens an existing file to append to it. `None` if that is not possible, or if the path is not a regular file: a
-    /// symbolic link could point to a file that another program owns.
+    /// Opens an existing file to append to it. Returns `None` if that is not possible, or if the path is not a regular file: a symbolic
+    /// link could point to a file that another program owns.
     fn append(path: &Path) -> Option<Self> {
         path.symlink_metadata().ok()?.is_file().then_some(())?;
         let file = OpenOptions::new().append(true).custom_flags(libc::O_NOFOLLOW).open(path).ok()?;
@@ -94,7 +94,7 @@ impl Current {
         Self::new(file, path.to_owned()).ok()
     }
 
-    /// Whether the file was removed, renamed or replaced. Lines written to it after that would be lost.
+    /// Whether the file was removed, renamed or replaced. Lines that are written to such a file would be lost.
     fn is_gone(&self) -> bool {
         match self.path.symlink_metadata() {
             Ok(metadata) => (metadata.dev(), metadata.ino()) != self.identity,
@@ -133,7 +133,7 @@ impl Rotator {
         self.started = true;
         if let Err(error) = current.file.write_all(lines) {
             let error = io::Error::new(error.kind(), format!("{}: {error}", current.path.display()));
-            // Remove a partial line. If that fails, continue in another file: the partial line would corrupt the next one.
+            // Remove a partial line. If that fails, continue in another file, because the partial line would corrupt the next line.
             if current.file.set_len(current.size).is_err() {
                 self.current = None;
             }
@@ -187,15 +187,15 @@ fn open(options: &Options, length: u64, may_append: bool) -> io::Result<Current>
 
 fn create(options: &Options) -> io::Result<Current> {
     let day = jiff::Zoned::now().strftime("%Y%m%d").to_string();
-    // The number after the greatest one, not the first free one: names of removed files are not used again, because
-    // files are ordered by name.
+    // Use the number after the greatest one, not the first free number. Files are ordered by name, so names of removed files must not be
+    // used again.
     let newest = files(options).iter().filter_map(|path| number(path, &options.name, &day)).max();
     for n in newest.map_or(0, |n| n.saturating_add(1))..MOST_NAMES {
         let suffix = if n == 0 { String::new() } else { format!("-{n}") };
         let path = options.folder.join(format!("{}-{day}{suffix}.ndjson", options.name));
         match OpenOptions::new().append(true).create_new(true).mode(options.permissions).open(&path) {
             Ok(file) => {
-                // The mode given at creation is reduced by the umask, so it is set again.
+                // The umask reduces the mode given at creation, so the mode is set again.
                 file.set_permissions(fs::Permissions::from_mode(options.permissions))?;
                 return Current::new(file, path);
             }
@@ -229,7 +229,7 @@ fn remove_oldest(options: &Options, current: &Path) {
     let is_empty = |path: &PathBuf| path.symlink_metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0);
     let (empty, full): (Vec<_>, Vec<_>) = others.into_iter().partition(is_empty);
     for path in empty.iter().chain(&full).take(surplus) {
-        // A file that cannot be removed is tried again at the next rotation.
+        // If a file cannot be removed, the next rotation tries again.
         let _ = fs::remove_file(path);
     }
 }
@@ -240,7 +240,7 @@ pub fn permissions(text: &str) -> Option<u32> {
     u32::from_str_radix(digits, 8).or_else(|_| digits.parse()).ok().filter(|bits| *bits <= 0o777)
 }
 
-/// The number of a file among those of its day, 0 for the first; `None` if the name is not that of a rotated file.
+/// Returns the number of a file among the files of its day: 0 for the first. Returns `None` if the name is not that of a rotated file.
 fn number(path: &Path, name: &str, day: &str) -> Option<u32> {
     let rest = path.file_name()?.to_str()?.strip_prefix(name)?.strip_prefix('-')?.strip_prefix(day)?.strip_suffix(".ndjson")?;
     if rest.is_empty() { Some(0) } else { rest.strip_prefix('-')?.parse().ok() }

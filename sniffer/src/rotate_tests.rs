@@ -65,7 +65,7 @@ fn folders_are_as_accessible_as_the_files() {
     for (permissions, expected) in [(0o600, 0o700), (0o640, 0o750), (0o644, 0o755), (0o604, 0o705)] {
         let folder = Folder::new(&format!("folders-{permissions:o}"));
         Rotator::new(Options { permissions, ..folder.options() }).write(b"a\n").unwrap();
-        // The umask may take bits away, and adds none.
+        // The umask may remove permission bits, but it never adds any.
         for path in [folder.0.clone(), folder.0.join("deep")] {
             let mode = path.metadata().unwrap().permissions().mode() & 0o777;
             assert_eq!(mode & !expected, 0, "{}: {mode:o} for files with {permissions:o}", path.display());
@@ -108,7 +108,7 @@ fn what_is_no_regular_file_is_not_appended_to() {
     Rotator::new(options.clone()).write(b"a\n").unwrap();
     assert_eq!(fs::read_to_string(&victim).unwrap(), "precious\n");
     assert_eq!(fs::read_to_string(options.folder.join(format!("x-{day}-5.ndjson"))).unwrap(), "a\n");
-    // Opening a named pipe would wait for a reader.
+    // The rotator must not open a named pipe, because opening would wait for a reader.
     let pipe = options.folder.join(format!("x-{day}-6.ndjson"));
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     Rotator::new(options.clone()).write(b"b\n").unwrap();
@@ -121,7 +121,7 @@ fn empty_files_are_removed_before_full_ones() {
     let mut rotator = Rotator::new(folder.options());
     rotator.write(b"first\n").unwrap();
     let day = jiff::Zoned::now().strftime("%Y%m%d").to_string();
-    // Left behind by runs on a full disk.
+    // Create empty files, as runs on a full disk leave them behind.
     (1..5).for_each(|n| fs::write(folder.0.join(format!("deep/x-{day}-{n}.ndjson")), "").unwrap());
     for line in [&b"second\n"[..], b"third\n"] {
         rotator.write(line).unwrap();

@@ -19,13 +19,14 @@ impl Timestamp {
         Self(self.0.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX)))
     }
 
-    /// The form in documents, `2024-02-29T12:00:00.123Z` (UTC), with at most `digits` (3, 6 or 9) fractional digits: zeros after the third are left out.
+    /// Returns the text form for documents, `2024-02-29T12:00:00.123Z` (UTC). It has at most `digits` (3, 6 or 9) fractional digits: zeros
+    /// at the end are left out, but never the first three digits.
     pub fn text(self, digits: u8) -> TimeText {
         TimeText::new(self, digits)
     }
 }
 
-/// Serializes the form in documents, with milliseconds.
+/// Serializes the text form for documents, with milliseconds.
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.text(3).as_str())
@@ -53,7 +54,7 @@ impl TimeText {
         text.put(17, 2, of_day % 60);
         text.put(20, 9, nanos);
         let mut end = 20 + usize::from(digits.clamp(1, 9));
-        // Like Packetbeat, leaves out zeros at the end, but never the first three digits.
+        // Like Packetbeat, leave out zeros at the end, but never the first three digits.
         while end > 23 && text.bytes[end - 1] == b'0' {
             end -= 1;
         }
@@ -81,8 +82,8 @@ impl Serialize for TimeText {
     }
 }
 
-/// Converts a number of days since 1970-01-01 to year, month and day in the Gregorian calendar. All divisions are exact
-/// for eras of 400 years. The year begins in March, so that the leap day is its last day.
+/// Converts a number of days since 1970-01-01 to year, month and day in the Gregorian calendar. The calculation uses eras of 400 years,
+/// which all have the same number of days. Its year begins in March, so that the leap day is the last day of the year.
 fn civil_from_days(days: u64) -> (u64, u64, u64) {
     let z = days + 719_468;
     let (era, of_era) = (z / 146_097, z % 146_097);

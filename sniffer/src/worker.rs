@@ -1,5 +1,5 @@
-//! The loop of one worker thread: polls a source, hands frames to the engine, and reports counters. The modules below
-//! it do not read the clock, sources excepted.
+//! The loop of one worker thread: polls a source, hands frames to the engine, and reports counters. The modules that the worker uses do not
+//! read the clock, except for sources.
 
 use crate::{
     capture::{Polled, Source, control::Control},
@@ -15,10 +15,9 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-/// How long a poll may wait for a packet. Stop requests, timers and incomplete batches are delayed by this time at
-/// most.
+/// How long a poll may wait for a packet. This wait delays stop requests, timers and incomplete batches by at most the same time.
 const WAIT: Duration = Duration::from_millis(100);
-/// Longest time for counting the packets that could not be read out at the end.
+/// Maximum time for counting the packets that were not read out of the capture buffer at the end.
 const COUNT: Duration = Duration::from_millis(100);
 /// Interval of counter reports.
 const REPORT: Duration = Duration::from_secs(1);
@@ -31,7 +30,7 @@ pub struct Worker {
     settings: Arc<InForce>,
     /// The version of the settings in use.
     version: u64,
-    /// Whether packets come from a device: packet time is the clock's time, so timers also run while no packet arrives.
+    /// Whether packets come from a device. The packet time is then the time of the clock, so timers also run while no packet arrives.
     live: bool,
     limits: Limits,
     /// Packets that were in the capture buffer at the end and were not read.
@@ -41,9 +40,9 @@ pub struct Worker {
 /// How long a worker may take once it is told to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Time for processing the packets in the capture buffer. Packets that are left after that are only counted.
+    /// Time for processing the packets in the capture buffer. Packets that are left after this time are only counted.
     pub read_out: Duration,
-    /// Time until all flows are reported, including `read_out`. Flows that are left after that are only counted.
+    /// Time until all flows are reported, including `read_out`. Flows that are left after this time are only counted.
     pub publish: Duration,
 }
 
@@ -72,7 +71,7 @@ impl Worker {
     /// about once a second and at the end.
     ///
     /// # Errors
-    /// The error of the source. The packets before it have been processed.
+    /// The error of the source. The packets before the error have been processed.
     pub fn run(mut self, stop: &AtomicBool, report: &mut dyn FnMut(&Standing<'_>)) -> io::Result<()> {
         let mut reported = Instant::now();
         // While no packet arrives, the packet time advances from the last packet by the monotonic clock, because the wall
@@ -107,14 +106,15 @@ impl Worker {
                 self.report(report);
             }
         };
-        // The request to stop may also come while the flows of a file are reported.
+        // The stop request may also arrive while the flows of a file are reported.
         let mut goes_on = || !stop.load(Ordering::Relaxed) || stopped.get_or_insert_with(Instant::now).elapsed() < self.limits.publish;
         self.engine.finish_while(&*self.control, &mut goes_on);
         self.report(report);
         result
     }
 
-    /// Processes what a device's capture buffer still holds, until it is empty or the time for that is over. Counts the rest.
+    /// Processes the packets that are still in a device's capture buffer, until the buffer is empty or the time for reading out is over.
+    /// Counts the remaining packets.
     fn read_out(&mut self) -> io::Result<()> {
         if !self.live {
             return Ok(());
@@ -122,7 +122,7 @@ impl Worker {
         let end = Instant::now() + self.limits.read_out;
         while Instant::now() < end {
             let engine = &mut self.engine;
-            // Waits once more: some backends hand over packets only when a block is full or some time has passed.
+            // The poll waits once more, because some backends hand over packets only when a block is full or some time has passed.
             let polled = self.source.poll(WAIT, &mut |frame| engine.frame(&frame))?;
             self.engine.exchange(&*self.control);
             if !matches!(polled, Polled::Frames(_)) {
@@ -211,13 +211,13 @@ mod tests {
         Arc::new(Settings::new(vec![configured], Arc::new(Publishing::bare())))
     }
 
-    /// Runs a worker on a file. Returns its result and the reported totals of `tcp.connections`, and 1000 and the unread packets where
-    /// there are any.
+    /// Runs a worker on a file. Returns its result and the reported totals of `tcp.connections`. If there are unread packets, 1000 and
+    /// their number follow in the list.
     fn run(steps: Vec<Step>, in_force: Arc<InForce>, control: Arc<Recording>, stop: &AtomicBool) -> (io::Result<()>, Vec<u64>) {
         run_for(None, steps, in_force, control, stop)
     }
 
-    /// As [`run`]; with a time for reading it out, on a device.
+    /// Like [`run`]. With `read_out` the source is a device, and this is the time for reading out its buffer.
     fn run_for(
         read_out: Option<Duration>,
         steps: Vec<Step>,

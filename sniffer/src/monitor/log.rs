@@ -17,8 +17,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// `service.name` of the records. It is Packetbeat's name, so that pipelines that collect Packetbeat's log keep
-/// working.
+/// `service.name` of the records. The value is Packetbeat's name, so that pipelines which collect Packetbeat's log also work with this log.
 const SERVICE: &str = "packetbeat";
 
 /// The settings `logging`.
@@ -95,9 +94,9 @@ fn bits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
 /// The command-line flags about the log. They override the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct CommandLine {
-    /// `-e`: log to standard error, whatever the configuration says.
+    /// `-e`: log to standard error, even if the configuration names another destination.
     pub stderr: bool,
-    /// Standard error is the default, because the environment (`systemd`, `container`) collects it.
+    /// Whether standard error is the default destination, because the environment (`systemd`, `container`) collects it.
     pub stderr_by_default: bool,
     /// `-v`
     pub verbose: bool,
@@ -113,7 +112,7 @@ pub struct Logger(Arc<Inner>);
 
 struct Inner {
     level: LevelFilter,
-    /// The selectors whose debug records are written. Empty or `*`: all.
+    /// The selectors whose debug records are written. If the list is empty or contains `*`, all debug records are written.
     selectors: Vec<String>,
     to: Mutex<To>,
     metrics: super::ReportOptions,
@@ -128,7 +127,7 @@ enum To {
 }
 
 impl Logger {
-    /// Opens the log that the settings `logging` describe (the node below that key) and the command line.
+    /// Opens the log as the settings and the command line describe it. `logging`: the node of the settings `logging`.
     ///
     /// # Errors
     /// When a value is invalid.
@@ -238,8 +237,8 @@ impl Log for Logger {
     fn flush(&self) {}
 }
 
-/// Whether the record comes from this crate, not from a dependency, and the value of `log.logger`: the module path
-/// without the crate's name.
+/// Returns whether the record comes from this crate (not from a dependency), and the value of `log.logger`: the module path without the
+/// name of the crate.
 fn name(target: &str) -> (bool, String) {
     let own = target == "sniffer" || target.starts_with("sniffer::") || !target.contains("::") && target == "monitoring";
     let rest = target.strip_prefix("sniffer::").unwrap_or(target);

@@ -18,7 +18,7 @@ use std::{
 /// Maximum number of counter names. Names come from the program, not from the traffic, so this limit is not reached in practice.
 const MAX_NAMES: usize = 10_000;
 
-/// The contributor id of [`Metrics::add`].
+/// The contributor id that [`Metrics::add`] uses.
 const NOBODY: usize = usize::MAX;
 
 /// All counters, by dotted name. The value of a counter is the sum over its contributors (workers). Clones share the

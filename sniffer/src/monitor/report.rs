@@ -3,7 +3,7 @@
 use super::{Metrics, ReportOptions as Options, Snapshot, log::Logger};
 use std::time::Instant;
 
-/// Writes the counters to the log. Reads no clock: the caller passes the time.
+/// Writes the counters to the log. It reads no clock: the caller passes the time.
 pub struct Reporter {
     metrics: Metrics,
     logger: Logger,
@@ -14,7 +14,7 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// The first report is due one period after `now`. The period is in the logger's settings.
+    /// Makes a reporter whose first report is due one period after `now`. The period is in the logger's settings.
     pub fn new(metrics: Metrics, logger: Logger, now: Instant) -> Self {
         let options = logger.metrics();
         let due = now + options.period;
@@ -31,7 +31,7 @@ impl Reporter {
         if self.due().is_none_or(|due| now < due) {
             return;
         }
-        // After the machine was suspended, missed reports are not made up for.
+        // After a suspension of the machine, missed reports are not written.
         self.due = (self.due + self.options.period).max(now);
         let snapshot = self.metrics.snapshot();
         let changed = snapshot.since(&self.last);

@@ -61,7 +61,7 @@ pub struct Transaction<'a> {
     pub resource: &'a str,
     /// The request as one line of text.
     pub query: &'a str,
-    /// The result in the protocol's terms, if the protocol has such.
+    /// The result in the protocol's terms; empty if the protocol declares none.
     pub result: &'a str,
     /// The result in the terms that all protocols use: `OK`, `Error`, …
     pub status: &'a str,

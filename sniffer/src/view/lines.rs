@@ -1,5 +1,5 @@
-//! Formats one line per event for people: time, protocol, source, destination, request, result and duration. Does not
-//! print the lines.
+//! Formats one line per event for people: time, protocol, source, destination, request, result and duration. This module does not print the
+//! lines.
 
 use super::screen::{Screen, WhenFull};
 use crate::{
@@ -25,14 +25,14 @@ pub struct Lines {
     screen: Arc<Screen>,
     /// Whether to use the colours of a terminal.
     color: bool,
-    /// Set for a worker that reads a file and waits for room: waiting ends when the flag becomes true. `None` for a
+    /// For a worker that reads a file and waits for room on the screen: the flag that ends the waiting when it becomes true. `None` for a
     /// live source, which does not wait.
     waits: Option<Arc<AtomicBool>>,
     line: String,
 }
 
 impl Lines {
-    /// Makes an observer that writes its lines to `screen`. See the field for `waits`.
+    /// Makes an observer that writes its lines to `screen`. The field `waits` describes the parameter of the same name.
     pub fn new(screen: Arc<Screen>, color: bool, waits: Option<Arc<AtomicBool>>) -> Self {
         Self { screen, color, waits, line: String::new() }
     }
@@ -104,7 +104,7 @@ fn write_flow(out: &mut String, of: &FlowRecord, color: bool) {
 }
 
 fn begin(out: &mut String, time: Timestamp, kind: &str, source: &str, destination: &str) {
-    // Only the time of day; a user who watches live traffic knows the date.
+    // Print only the time of day, because a user who watches live traffic knows the date.
     out.push_str(time.text(3).as_str().get(11..23).unwrap_or_default());
     // Writing to a string does not fail.
     let _ = write!(out, "  {kind:<9}{source:<23}→ {destination:<23}");
@@ -150,7 +150,7 @@ fn paint(out: &mut String, color: bool, code: &str, text: &str) {
     }
 }
 
-/// At most [`WIDEST`] characters of `text`. Characters that could control the terminal become spaces.
+/// Returns at most [`WIDEST`] characters of `text`. Characters that could control the terminal become spaces.
 fn shorten(text: &str) -> String {
     let mut out: String = text.chars().take(WIDEST).map(|c| if is_shown(c) { c } else { ' ' }).collect();
     if text.chars().nth(WIDEST).is_some() {

@@ -1,5 +1,5 @@
-//! Views for people while the program runs: observers of events, and the screen that prints their text. Knows neither
-//! documents nor outputs.
+//! Views for people while the program runs: observers of events, and the screen that prints their text. This module does not use documents
+//! or outputs.
 
 pub mod lines;
 pub mod screen;

@@ -1,5 +1,5 @@
-//! Carries text from the workers to one reader, usually standard output. The waiting text is bounded; lines that find
-//! no room are counted.
+//! Carries text from the workers to one reader, usually standard output. The amount of waiting text is limited; lines for which there is no
+//! room are counted.
 
 use std::{
     io::{self, Write},
@@ -33,7 +33,7 @@ pub struct Counts {
     pub dropped: u64,
 }
 
-/// See the module. Shared by the workers and the thread that prints.
+/// A buffer of lines, shared by the workers and the thread that prints. See the documentation of this module.
 #[derive(Debug, Default)]
 pub struct Screen {
     state: Mutex<State>,
@@ -85,8 +85,8 @@ impl Screen {
         self.filled.notify_one();
     }
 
-    /// Prints added lines to `out` until [`Screen::close`]. Writes `before` in front of each block of lines. Blocks, so
-    /// it needs a thread of its own.
+    /// Prints added lines to `out` until [`Screen::close`]. Writes `before` in front of each block of lines. This method blocks, so it
+    /// needs its own thread.
     ///
     /// # Errors
     /// When writing to `out` fails. No lines are accepted after that.

@@ -32,7 +32,7 @@ struct State {
     held: Held,
     /// The time since which the first record has been waiting. The consumer sets it, so that a push does not read the clock.
     since: Option<Instant>,
-    /// Hand out the waiting records at once, because the queue is full or a batch was given back.
+    /// If set, the waiting records are handed out at once, because the queue is full or a batch was given back.
     flush: bool,
     /// The number of waiting records that is enough for the consumer that called [`Memory::take`] last.
     enough: usize,
