@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-/// How long a poll may wait for a packet. This wait delays stop requests, timers and incomplete batches by at most the same time.
+/// How long a poll may wait for a packet. Stop requests, timers and incomplete batches are delayed by at most this time.
 const WAIT: Duration = Duration::from_millis(100);
 /// Maximum time for counting the packets that were not read out of the capture buffer at the end.
 const COUNT: Duration = Duration::from_millis(100);
@@ -211,8 +211,8 @@ mod tests {
         Arc::new(Settings::new(vec![configured], Arc::new(Publishing::bare())))
     }
 
-    /// Runs a worker on a file. Returns its result and the reported totals of `tcp.connections`. If there are unread packets, 1000 and
-    /// their number follow in the list.
+    /// Runs a worker on a file. Returns its result and the reported totals of `tcp.connections`. If packets are unread, the list also contains
+    /// 1000 plus their number.
     fn run(steps: Vec<Step>, in_force: Arc<InForce>, control: Arc<Recording>, stop: &AtomicBool) -> (io::Result<()>, Vec<u64>) {
         run_for(None, steps, in_force, control, stop)
     }

@@ -1,6 +1,6 @@
-//! `build-ebpf`: builds the eBPF programs and writes the object to `sniffer-ebpf/object/`, where `cargo build` expects
-//! it. The object is committed, so that only those who change the eBPF programs need a BPF toolchain. The file beside
-//! it contains the hash of its sources, its own hash and the compiler's version.
+//! `build-ebpf`: builds the eBPF programs and writes the object to `sniffer-ebpf/object/`, where `cargo build` expects it. The object is
+//! committed, so that only those who change the eBPF programs need a BPF toolchain. The file beside the object contains the hash of the
+//! sources, the hash of the object and the compiler's version.
 
 use crate::{
     Outcome,
@@ -30,8 +30,8 @@ struct Toolchain {
     build_std: bool,
 }
 
-/// Builds the object and installs it. With `--check` compares it with the committed one instead. With `--debug` builds
-/// one that logs (aya-log), to `target/sniffer-debug.bpf.o`.
+/// Builds the object and installs it. With `--check` it compares the object with the committed one instead. With `--debug` it builds an
+/// object that logs (aya-log), to `target/sniffer-debug.bpf.o`.
 pub fn build_ebpf(arguments: &[String]) -> Outcome {
     let (mut check, mut debug) = (false, false);
     for argument in arguments {
@@ -96,7 +96,7 @@ fn build(root: &Path, toolchain: &Toolchain, debug: bool) -> Result<Vec<u8>> {
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         .env_remove("RUSTFLAGS");
-    // Remove the variables that cargo sets for this workspace: the eBPF crate is not a member of it.
+    // Remove the variables that cargo sets for this workspace, because the eBPF crate is not a member of it.
     command.env_remove("CARGO_TARGET_DIR").env_remove("RUSTC_WORKSPACE_WRAPPER").env("PATH", path_with_cargo_bin()?);
     if toolchain.build_std {
         command.args(["-Z", "build-std=core"]);
@@ -165,8 +165,7 @@ fn linker(root: &Path) -> Result<()> {
     }
     let library = format!("/usr/lib/{}-linux-gnu/libLLVM.so.22.1", env::consts::ARCH);
     ensure(&[("libllvm22", &library)])?;
-    // The build of bpf-linker expects the layout of LLVM's development package, of which it uses only this symbolic
-    // link.
+    // The build of bpf-linker expects the layout of LLVM's development package. It uses only this symbolic link of it.
     let prefix = root.join("target/llvm");
     fs::create_dir_all(prefix.join("lib")).map_err(|e| format!("{}: {e}", prefix.display()))?;
     let link = prefix.join("lib/libLLVM.so");

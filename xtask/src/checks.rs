@@ -1,4 +1,4 @@
-//! Runs a list of checks, and prints the progress and the time that each took.
+//! Runs a list of checks, and prints the progress and the time of each check.
 
 use crate::Outcome;
 use std::time::{Duration, Instant};

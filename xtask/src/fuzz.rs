@@ -81,7 +81,7 @@ fn run_all(targets: &[String], seconds: u32, jobs: usize) -> Outcome {
     if failures.is_empty() { Ok(()) } else { Err(failures.join("\n\n")) }
 }
 
-/// Path of the program that fuzzes every target.
+/// Path of the one program that contains the fuzzers of all targets.
 fn program() -> PathBuf {
     project().join(FOLDER).join(format!("target/{}-unknown-linux-gnu/release/any", env::consts::ARCH))
 }
@@ -96,7 +96,7 @@ fn targets() -> Result<Vec<String>, String> {
 
 fn build() -> Outcome {
     cargo_tool("fuzz", CARGO_FUZZ_VERSION, "builds the fuzz targets")?;
-    // No sanitizer: they need a nightly compiler, and find errors in `unsafe` code, which the parsers do not contain.
+    // Do not use sanitizers: they need a nightly compiler, and find errors in `unsafe` code, which the parsers do not contain.
     let mut build = outside_workspace(cargo_with_tools(&["fuzz", "build", "--fuzz-dir", FOLDER, "--sanitizer", "none"]));
     // Coverage instrumentation is an unstable compiler option.
     build.env("RUSTC_BOOTSTRAP", "1");
@@ -120,7 +120,7 @@ fn run(target: &str, seconds: u32) -> Outcome {
     command.args([&found, &kept]).stderr(output).current_dir(project());
     let begun = Instant::now();
     let mut child = command.spawn().map_err(|e| format!("{}: {e}", program().display()))?;
-    // The fuzzer limits the time of each input; this limits the time of the fuzzer.
+    // libFuzzer limits the time of each input; this limits the total time of the fuzzer.
     let most = Duration::from_secs(u64::from(seconds + 2 * TIMEOUT + 60));
     let ended = loop {
         match child.try_wait().map_err(|e| e.to_string())? {

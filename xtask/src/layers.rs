@@ -12,8 +12,8 @@ use crate::{
 };
 use std::{fs, path::Path};
 
-/// Which modules of the crate a file may use besides its own, by the beginning of its path below `sniffer/src`. The
-/// first match applies.
+/// The modules of the crate that a file may use besides its own module. The key is the beginning of the file's path below `sniffer/src`.
+/// The first match applies.
 pub const MAY_USE: &[(&str, &[&str])] = &[
     ("time.rs", &[]),
     ("config/", &["time"]),
@@ -51,7 +51,7 @@ pub const CONFINED: &[(&str, &[&str])] = &[
     ("reqwest::", &["output/"]),
     ("aya::", &["capture/ebpf/"]),
     ("aya_obj::", &["capture/ebpf/", "capture/filter/"]),
-    // `capture/file` has a module named `pcap`; `enrich/host.rs` gets the host's addresses from libpcap.
+    // `pcap::` also occurs in `capture/file`, which has a module named `pcap`. `enrich/host.rs` gets the host's addresses from libpcap.
     ("pcap::", &["capture/", "enrich/host.rs"]),
 ];
 
@@ -151,13 +151,13 @@ fn check_lengths(checkout: &Path, wrong: &mut Vec<String>) {
     }
 }
 
-/// Whether a cycle is allowed because its files belong to one protocol.
+/// Whether a cycle is allowed because all its files belong to one protocol.
 fn is_inside_protocol(cycle: &Cycle) -> bool {
     let folder = |shared: &str| cycle.folder == shared || cycle.folder.starts_with(&format!("{shared}/"));
     cycle.folder.starts_with("protocols/") && !SHARED.iter().any(|shared| folder(shared))
 }
 
-/// The violation in an import; `None` if it is allowed.
+/// Returns the violation of the rules by an import; `None` if the import is allowed.
 fn check_import(Import { from, line, to }: &Import) -> Option<String> {
     let of = |file: &str| file.split('/').next().unwrap_or_default().trim_end_matches(".rs").to_owned();
     let (own, module) = (of(from), of(to));
@@ -178,7 +178,7 @@ fn check_import(Import { from, line, to }: &Import) -> Option<String> {
     (ours != theirs && !shared).then(|| format!("{from}:{line}: {parent}/{ours} may not use {parent}/{theirs}"))
 }
 
-/// Reports the use of confined crates and of `unsafe` outside of their places.
+/// Reports confined crates and `unsafe` that are used outside of the permitted files.
 fn check_text(file: &str, text: &str, wrong: &mut Vec<String>) {
     let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
     for (number, line) in code.lines().enumerate() {

@@ -11,7 +11,7 @@ const PAGE: &str = "docs/ARCHITECTURE.md";
 const BEGIN: &str = "<!-- made by `cargo xtask layers --write` -->\n";
 const END: &str = "<!-- end of what `cargo xtask layers --write` makes -->\n";
 
-/// Compares the section of the page with the lists, or writes it.
+/// Compares the section of the page with the lists. With `write` it updates the section.
 pub fn check(write: bool) -> Outcome {
     let path = project().join(PAGE);
     let page = fs::read_to_string(&path).map_err(|e| format!("{PAGE}: {e}"))?;

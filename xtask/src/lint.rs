@@ -47,17 +47,16 @@ fn format() -> Outcome {
         .try_for_each(|folder| run_command(&mut cargo(&["fmt", "--check", "--manifest-path", &format!("{folder}/Cargo.toml")])))
 }
 
-/// Runs Clippy on the eBPF crate for the host's target: only Debian's compiler has a `core` library for BPF, and a
-/// matching clippy is not installed. Both targets compile the same code, except for parts of aya. `RUSTC_BOOTSTRAP`
-/// allows the crate's unstable feature (BPF assembler). The release profile sets `panic = "abort"`, which a `no_std`
-/// program needs.
+/// Runs Clippy on the eBPF crate for the host's target: only Debian's compiler has a `core` library for BPF, and a matching Clippy is not
+/// installed. Both targets compile the same code, except for parts of aya. `RUSTC_BOOTSTRAP` allows the crate's unstable feature (BPF
+/// assembler). The release profile sets `panic = "abort"`, which a `no_std` program needs.
 fn clippy_ebpf() -> Outcome {
     let mut clippy = outside_workspace(cargo(&["clippy", "--release", "--all-features", "--locked"]));
     clippy.args(["--manifest-path", "sniffer-ebpf/Cargo.toml", "--", "-D", "warnings"]).env("RUSTC_BOOTSTRAP", "1");
     run_command(&mut clippy)
 }
 
-/// Runs Clippy on the fuzz targets. They build libFuzzer, which needs a C++ compiler.
+/// Runs Clippy on the fuzz targets. Building them builds libFuzzer, which needs a C++ compiler.
 fn clippy_fuzz() -> Outcome {
     ensure(&[("g++", "c++")])?;
     let mut clippy = outside_workspace(cargo(&["clippy", "--all-targets", "--locked"]));
@@ -73,8 +72,8 @@ fn deny(kinds: &[&str]) -> Outcome {
     })
 }
 
-/// `advisories`: checks dependencies for known vulnerabilities. Not part of `lint` and `test`, because it needs the
-/// network and its result changes without a change of the project.
+/// `advisories`: checks dependencies for known vulnerabilities. It is not part of `lint` and `test`, because it needs the network and its
+/// result can change while the project stays the same.
 pub fn advisories(args: &[String]) -> Outcome {
     if !args.is_empty() {
         return Err("this verb takes no arguments".into());

@@ -1,5 +1,5 @@
-//! Development tasks: `cargo xtask VERB`. One file per verb. Each verb installs the system packages that it needs, says
-//! so, and can be run repeatedly.
+//! Development tasks: `cargo xtask VERB`. Each verb has one file. Each verb installs the system packages that it needs, prints this, and
+//! can be run repeatedly.
 
 mod bench;
 mod build_ebpf;
@@ -19,7 +19,7 @@ mod test_servers;
 
 use std::process::ExitCode;
 
-/// Result of a verb: an error is a message about what went wrong and what to do.
+/// Result of a verb. The error is a message that says what went wrong and what to do.
 type Outcome = Result<(), String>;
 
 /// Name and description of a verb, and the function that runs it with the remaining arguments.

@@ -6,7 +6,7 @@ use crate::{
 };
 use std::process::{Command, Stdio};
 
-/// Capture that is shown instead if live traffic cannot be captured.
+/// The capture that is shown if live traffic cannot be captured.
 const SAMPLE: &str = "tests/protocols/http/nginx.pcap";
 
 /// Installs packages, builds, and runs `sniffer watch`, or `sniffer` with the arguments after `--`.
@@ -24,7 +24,7 @@ pub fn run(args: &[String]) -> Outcome {
     run_command(Command::new(program).args(["watch", "-r", SAMPLE]))
 }
 
-/// Whether sudo exists and the user may use it; may ask for the password.
+/// Whether sudo exists and the user may use it. sudo may ask for the password.
 fn may_sudo() -> bool {
     setup::is_there("sudo") && {
         println!("Watching live traffic needs root; running the program with sudo.");

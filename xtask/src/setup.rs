@@ -1,5 +1,4 @@
-//! System packages and tools that the tasks need: checks for them, installs missing ones, and says so. Cargo itself
-//! fetches crates.
+//! System packages and tools that the tasks need: checks for them, installs missing ones, and prints this. Cargo itself downloads crates.
 
 use crate::Outcome;
 use std::{
@@ -103,7 +102,7 @@ pub fn run_command(command: &mut Command) -> Outcome {
     }
 }
 
-/// Cargo with these arguments; the same executable that runs this task.
+/// Cargo with these arguments. It is the same executable that runs this task.
 pub fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args);
@@ -119,8 +118,8 @@ pub fn cargo_with_tools(args: &[&str]) -> Command {
     command
 }
 
-/// Removes the environment variables that cargo and the caller set for this workspace, for a crate that is not a member
-/// of it.
+/// Removes the environment variables that cargo and the caller set for this workspace. They must not apply to a crate that is not a member
+/// of the workspace.
 pub fn outside_workspace(mut command: Command) -> Command {
     command.env_remove("RUSTFLAGS").env_remove("CARGO_TARGET_DIR").env_remove("RUSTC_WORKSPACE_WRAPPER");
     command
@@ -135,12 +134,12 @@ pub fn cargo_tool(name: &str, version: &str, purpose: &str) -> Outcome {
         return Ok(());
     }
     println!("installing cargo-{name} {version} ({purpose}); it is built from source once, which takes some minutes");
-    // A debug build: the tool runs for seconds and does not justify minutes of optimisation.
+    // Use a debug build: the tool runs for seconds, which does not justify minutes of optimisation.
     let mut install = outside_workspace(cargo(&["install", "--locked", "--debug", &format!("cargo-{name}@{version}")]));
     run_command(install.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_DEV_OPT_LEVEL", "1"))
 }
 
-/// The folder in which cargo keeps what it installs and downloads.
+/// The folder for what cargo installs and downloads.
 pub fn cargo_home() -> Option<PathBuf> {
     env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cargo")))
 }

@@ -14,15 +14,14 @@ use std::{
 /// Packages needed to download, build, start and query the server.
 const SERVER: &[Package] = &[("curl", "curl"), ("default-jdk-headless", "javac"), ("maven", "mvn"), ("unzip", "unzip")];
 
-/// Downloads and starts Elasticsearch, runs the tests that need it, and stops it in any case.
+/// Downloads and starts Elasticsearch, runs the tests that need it, and stops it even if a test fails.
 pub fn test_servers(args: &[String]) -> Outcome {
     if !args.is_empty() {
         return Err("this verb takes no arguments".into());
     }
     ensure(BUILD)?;
     ensure(SERVER)?;
-    // Compile before starting the server: a compile error needs no server, and both at a time would slow each other
-    // down.
+    // Compile before starting the server: a compile error needs no server, and compiler and server would slow each other down.
     run_command(&mut cargo(&["test", "--package", "sniffer", "--lib", "--test", "integration", "--locked", "--no-run"]))?;
     let server = Elasticsearch::start()?;
     // One test at a time, because some of them stop the server.
@@ -32,7 +31,7 @@ pub fn test_servers(args: &[String]) -> Outcome {
     run_command(server.set_server_variables(cargo(&program).args(["--", "--ignored", "--nocapture", "--test-threads=1"])))
 }
 
-/// A running server. Dropping it stops and removes it; if this process is killed, the server's script does that.
+/// A running server. Dropping the value stops and removes the server; if this process is killed, the server's script does that.
 struct Elasticsearch {
     script: PathBuf,
     folder: PathBuf,

@@ -1,5 +1,5 @@
-//! `bench --against PROGRAM`: runs two programs alternately on the same input, and prints the ratios of CPU and memory
-//! of each pair of runs. Other load on the machine affects both runs of a pair, so ratios vary less than times.
+//! `bench --against PROGRAM`: runs two programs alternately on the same input, and prints the ratios of CPU and memory of each pair of
+//! runs. Other load on the machine affects both runs of a pair, so the ratios vary less than the times.
 
 use super::{
     Scratch,
@@ -35,8 +35,8 @@ pub fn run(scratch: &Scratch, against: &Path, runs: usize, whole: bool, protocol
     Ok(())
 }
 
-/// Copies a program to the scratch folder. The memory counted for a program's file depends on how the file came into
-/// the page cache. Two fresh copies are comparable; two builds in their original places differ by 1 to 2 MB.
+/// Copies a program to the scratch folder. The memory that is counted for the file of a program depends on how the file came into the page
+/// cache. The memory of two fresh copies can be compared; the memory of two builds in their original places differs by 1 to 2 MB.
 fn copied(scratch: &Scratch, program: &Path, name: &str) -> Result<PathBuf, String> {
     let copy = scratch.path(name);
     fs::copy(program, &copy).map_err(|e| format!("{}: {e}", program.display()))?;
@@ -44,13 +44,12 @@ fn copied(scratch: &Scratch, program: &Path, name: &str) -> Result<PathBuf, Stri
 }
 
 fn compare(scratch: &Scratch, [here, there]: [&Path; 2], runs: usize, case: &Case) -> Outcome {
-    // A warm-up run of each program, which is not counted: it reads the capture and the program from disk.
+    // Run each program once to warm up: this run reads the capture and the program from disk and is not counted.
     let (_, events_here) = replay::sniff(scratch, here, case)?;
     let (_, events_there) = replay::sniff(scratch, there, case)?;
     let mut pairs = Vec::new();
     for number in 0..runs {
-        // Alternate which program runs first, so that neither always finds the machine in the state that the other
-        // left.
+        // Alternate which program runs first, so that neither program always runs after the other one.
         pairs.push(if number % 2 == 0 {
             let ours = replay::sniff(scratch, here, case)?.0;
             (ours, replay::sniff(scratch, there, case)?.0)
@@ -82,7 +81,7 @@ struct Spread {
 }
 
 impl Spread {
-    /// All values are NaN if there are no numbers.
+    /// Computes the spread of `numbers`. All values are NaN if there are no numbers.
     fn of(numbers: impl Iterator<Item = f64>) -> Self {
         let mut sorted: Vec<f64> = numbers.collect();
         sorted.sort_by(f64::total_cmp);

@@ -1,7 +1,7 @@
-//! `bench live`: measures every capture backend on a veth pair between two network namespaces, at the highest rate that
-//! tcpreplay reaches. The matching packets are UDP on the port of `dns` but not DNS: they are captured, decoded and
-//! rejected by the parser, so capture dominates the cost. The kernel's work per packet is done in the sender's time: it
-//! lowers the rate and does not appear in the program's CPU time.
+//! `bench live`: measures every capture backend on a veth pair between two network namespaces, at the highest rate that tcpreplay reaches.
+//! The matching packets are UDP on the port of `dns`, but not DNS: they are captured, decoded and rejected by the parser, so capture
+//! dominates the cost. The kernel's work per packet counts as the sender's time: it lowers the rate and does not appear in the program's
+//! CPU time.
 
 use super::{Scratch, may_capture, measure, program};
 use crate::{Outcome, checksum::checksum};
@@ -19,7 +19,7 @@ use std::{
 const SECONDS: &str = "2";
 /// Longest time that the program may take to start or to end.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Pause after sending, in which the program drains the rings and reads the counters once more.
+/// Pause after sending, in which the program empties the rings and reads the counters once more.
 const SETTLE: Duration = Duration::from_millis(1500);
 /// Packets in the generated capture, which is sent repeatedly.
 const PACKETS: u32 = 2000;
@@ -190,15 +190,15 @@ impl Net {
         ip(&format!("netns add {receiver}"))?;
         ip(&format!("-n {sender} link add v0 mtu 9000 type veth peer name v0 mtu 9000 netns {receiver}"))?;
         for ns in [sender, receiver] {
-            // No address generation: only the packets of the benchmark are on the link.
+            // Switch off address generation, so that only the packets of the benchmark are on the link.
             ip(&format!("-n {ns} link set v0 addrgenmode none up"))?;
-            // Without GRO, and without native XDP of the driver, frames from packet sockets bypass XDP.
+            // GRO is needed: without GRO and without native XDP of the driver, frames from packet sockets bypass XDP.
             let _ = net.on(ns, Path::new("ethtool")).args(["-K", "v0", "gro", "on"]).output();
         }
         Ok(net)
     }
 
-    // Not `ip netns exec`: it mounts a new /sys, which hides bpffs.
+    // This uses nsenter, because `ip netns exec` mounts a new /sys, which hides bpffs.
     fn on(&self, ns: &str, program: &Path) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/run/netns/{ns}")).arg(program).stdin(Stdio::null());

@@ -10,7 +10,7 @@ use std::{
 };
 use wait4::Wait4;
 
-/// Longest time of a measured run. A longer run is killed and reported as a failure.
+/// Maximum time of a measured run. A longer run is killed and reported as a failure.
 const LIMIT: Duration = Duration::from_secs(120);
 /// Interval of checks whether the program has ended.
 const TICK: Duration = Duration::from_millis(10);

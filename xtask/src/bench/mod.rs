@@ -1,6 +1,6 @@
-//! `bench`: measures CPU and memory of live capture, of replays, and of each protocol's events on this machine, and
-//! prints them. It does not pass or fail, because times on a shared machine are no test; only [`hostile`] has bounds.
-//! Files and network namespaces that it makes are removed at the end, also after an error.
+//! `bench`: measures CPU and memory of live capture, of replays, and of each protocol's events on this machine, and prints them. It neither
+//! passes nor fails, because times on a shared machine prove nothing; only [`hostile`] has bounds. Files and network namespaces that it
+//! makes are removed at the end, also after an error.
 
 mod compare;
 mod hostile;
@@ -114,7 +114,7 @@ impl Scratch {
         self.0.join(name)
     }
 
-    /// Writes a file with mode 0600: the program refuses a configuration that others may write.
+    /// Writes a file with mode 0600, because the program refuses a configuration that others may write.
     fn write(&self, name: &str, contents: &[u8]) -> Result<PathBuf, String> {
         use std::os::unix::fs::PermissionsExt;
         let path = self.path(name);

@@ -18,7 +18,7 @@ use std::{
 const PERF: &str = "../shared/perf";
 /// Folder with the small captures that big ones are generated from.
 const CAPTURES: &str = "../shared/conformance/captures";
-/// Size in megabytes of the big captures, and of those per protocol.
+/// Size in megabytes of each big capture, and of each protocol's capture.
 const MEGABYTES: (&str, &str) = ("200", "20");
 /// Number of copies of the small captures that overlap in time.
 const CONCURRENT: &str = "40";
@@ -38,7 +38,7 @@ pub struct Case {
     packets: f64,
 }
 
-/// Measures the two big captures, also with other programs.
+/// Measures the two big captures with this program, tcpdump and Suricata.
 pub fn run(scratch: &Scratch) -> Outcome {
     println!("Replay of {} MB captures (best of {RUNS} runs):\n", MEGABYTES.0);
     println!("| capture | program | events | CPU s | ÷ tcpdump | peak MB | µs/event | ns/packet |");
@@ -60,7 +60,7 @@ pub fn run(scratch: &Scratch) -> Outcome {
             let logs = scratch.path("suricata");
             fs::create_dir_all(&logs).map_err(|e| e.to_string())?;
             let args = ["-r", &file, "-l", &logs.to_string_lossy(), "-S", "/dev/null", "-k", "none"];
-            // One run, because Suricata takes several seconds.
+            // Run Suricata only once, because it takes several seconds.
             line("suricata", "", measure::cost(scratch, Path::new("suricata"), &args)?, "");
             scratch.remove(&logs);
         }
@@ -101,14 +101,14 @@ pub fn protocols(scratch: &Scratch) -> Outcome {
     Ok(())
 }
 
-/// CPU seconds of a run without packets: start, configuration, shutdown.
+/// CPU seconds of a run without packets: start, reading the configuration, shutdown.
 fn cost_of_start(scratch: &Scratch, case: &Case) -> Result<f64, String> {
     let path = scratch.write("empty.pcap", EMPTY)?;
     let empty = Case { name: "empty".into(), config: case.config.clone(), path, packets: 0.0 };
     Ok(cheapest_sniff(scratch, &empty)?.0.cpu)
 }
 
-/// Generates the big captures and calls `each` with one after the other. Only one is on the disk at a time.
+/// Generates the big captures one after the other and calls `each` with each of them. Only one of them is on the disk at a time.
 pub fn whole_cases(scratch: &Scratch, each: &mut dyn FnMut(&Case) -> Outcome) -> Outcome {
     let Some(perf) = folder() else { return Ok(()) };
     for name in ["slice", "mix"] {
@@ -158,7 +158,7 @@ fn folder() -> Option<PathBuf> {
     complete.then_some(there)
 }
 
-/// The small captures that the big one of this name is generated from.
+/// The small captures from which the big capture of this name is generated.
 fn list(perf: &Path, name: &str) -> Result<Vec<PathBuf>, String> {
     let output =
         python().arg(perf.join("lists.py")).arg(name).arg(project().join(CAPTURES)).output().map_err(|e| format!("python3: {e}"))?;
@@ -212,7 +212,7 @@ fn cheapest_sniff(scratch: &Scratch, case: &Case) -> Result<(Cost, usize), Strin
     Ok((cost, events))
 }
 
-/// Number of lines in all files of a folder; 0 if it does not exist. Reads in chunks to keep this process small, see
+/// Number of lines in all files of a folder; 0 if the folder does not exist. This function reads in chunks to keep this process small, see
 /// [`measure::cost`].
 fn lines(folder: &Path) -> Result<usize, String> {
     let (mut count, mut piece) = (0, vec![0; 1 << 16]);

@@ -7,7 +7,7 @@
 use super::source::{Path, Source};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The files of a crate without tests, by path below `src`.
+/// The files of a crate, by path below `src`, with what they import outside of tests.
 pub type Files = BTreeMap<String, Source>;
 
 /// A use of one file by another.
@@ -18,10 +18,10 @@ pub struct Import {
     pub to: String,
 }
 
-/// Maximum number of re-exports and renamings that are followed for a name; stops at circular ones.
+/// Maximum number of re-exports and renamings that are followed for a name, to stop at circular ones.
 const MOST_RENAMINGS: usize = 8;
 
-/// Which file uses which other file, with the first line that does. Files that only tests use are left out.
+/// Returns which file uses which other file, with the first line that does so. Files that only tests use are left out.
 pub fn imports(files: &Files) -> Vec<Import> {
     let mut imports: BTreeMap<(&str, String), usize> = BTreeMap::new();
     for (file, source) in files.iter().filter(|(file, _)| !is_test(files, file)) {
@@ -147,8 +147,8 @@ pub fn cycles(imports: &[Import]) -> Vec<Cycle> {
     found
 }
 
-/// The innermost folder that contains both files, and the entries of it that lead to each. `None` if one of them is the
-/// `mod.rs` of that folder.
+/// Returns the innermost folder that contains both files, and the two entries of this folder that contain `from` and `to`. Returns `None`
+/// if one of these entries is the `mod.rs` of the folder.
 fn common_folder(from: &str, to: &str) -> Option<(String, String, String)> {
     let (from, to): (Vec<&str>, Vec<&str>) = (from.split('/').collect(), to.split('/').collect());
     let same = from.iter().zip(&to).take_while(|(a, b)| a == b).count();

@@ -1,4 +1,4 @@
-//! Determines from the sources of a crate which file uses which.
+//! Determines which file of a crate uses which other file, from the sources of the crate.
 
 pub mod cycles;
 pub mod source;

@@ -31,8 +31,8 @@ pub fn pcap() -> Vec<u8> {
     file
 }
 
-/// An input of the fuzz target: a byte that switches all options on, then each message as its direction, its length (2 bytes, big endian) and
-/// its bytes.
+/// An input of the fuzz target: a byte that switches all options on, then each message as its direction, its length (2 bytes, big endian)
+/// and its bytes.
 pub fn fuzz_input() -> Vec<u8> {
     let mut input = vec![1];
     for (from, text) in CONVERSATION {

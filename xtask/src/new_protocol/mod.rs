@@ -80,7 +80,7 @@ fn create(root: &Path, name: &str) -> Outcome {
         fs::create_dir_all(folder).and_then(|()| fs::write(&path, content)).map_err(|e| failed(&path, e))?;
     }
     fs::write(&list_path, list).map_err(|e| failed(&list_path, e))?;
-    // Line breaks depend on the length of the name.
+    // Format the created files, because line breaks depend on the length of the name.
     run(cargo(&["fmt", "--package", "sniffer"]).current_dir(root))
 }
 

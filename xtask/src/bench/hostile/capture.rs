@@ -1,4 +1,4 @@
-//! Writes capture files, mostly of TCP connections, segment by segment, over Ethernet and IPv4, without checksums. Does not
+//! Writes capture files, mostly of TCP connections, segment by segment, over Ethernet and IPv4, without checksums. This module does not
 //! keep the file in memory.
 
 use std::{
@@ -13,7 +13,7 @@ const STEP: u64 = 100;
 const HEADER: [u8; 24] = [0x4d, 0x3c, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0];
 /// The time of the first frame, in nanoseconds since 1970.
 const BEGIN: u64 = 1_700_000_000_000_000_000;
-/// The server of all connections.
+/// The address of the server of all connections.
 const SERVER: [u8; 4] = [192, 168, 0, 1];
 
 /// A capture file while it is written.
@@ -55,8 +55,8 @@ impl Capture {
         Ok(())
     }
 
-    /// Writes the next bytes in segments of one byte each. In every block of `block` segments, `shuffle` determines the
-    /// order by permuting their offsets.
+    /// Writes the next bytes in segments of one byte each. `shuffle` permutes the offsets of the segments within every block of `block`
+    /// segments.
     pub fn bytes(
         &mut self,
         connection: &mut Connection,
@@ -80,7 +80,7 @@ impl Capture {
         Ok(())
     }
 
-    /// Lets time pass before the next frame.
+    /// Advances the time of the next frame by `nanos`.
     pub fn wait(&mut self, nanos: u64) {
         self.now += nanos;
     }

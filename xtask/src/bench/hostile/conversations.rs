@@ -17,19 +17,19 @@ pub enum Order {
 /// A conversation in which one direction is sent in segments of one byte.
 pub struct Case {
     pub name: &'static str,
-    /// The server's port; all protocols share port [`SHARED`].
+    /// The server's port. It is [`SHARED`] if all protocols share one port.
     pub port: u16,
-    /// Data that the client sends first, in one segment; the server's response then comes in segments of one byte. If
-    /// empty, the client's data does.
+    /// Data that the client sends first, in one segment. The server's response then comes in segments of one byte. If `request` is empty,
+    /// the client's data comes in segments of one byte.
     pub request: &'static [u8],
     pub order: Order,
-    /// Makes the data, of about the given number of bytes.
+    /// Makes the data that is sent in segments of one byte, with about the given number of bytes.
     pub make: fn(usize) -> Vec<u8>,
 }
 
 impl Case {
-    /// The configuration: every protocol on its own port, or in cases with [`SHARED`] all of them on that port. The
-    /// options let the protocols analyse as much as possible.
+    /// The configuration: every protocol on its own port, or all of them on the port [`SHARED`] if the case uses that port. The options let
+    /// the protocols analyse as much as possible.
     pub fn config(&self) -> String {
         let mut config = "output.discard: {enabled: true}\npacketbeat.protocols:\n".to_owned();
         for (name, port, options) in PROTOCOLS {

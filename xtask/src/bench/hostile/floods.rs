@@ -4,21 +4,21 @@
 use super::{capture::Capture, requests::REQUESTS};
 use std::io;
 
-/// The server of the attacks.
+/// The address of the server of the attacks.
 const SERVER: [u8; 4] = [192, 168, 0, 1];
-/// The server of the ordinary transactions.
+/// The address of the server of the ordinary transactions.
 const GOOD_SERVER: [u8; 4] = [192, 168, 0, 99];
 const SECOND: u64 = 1_000_000_000;
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
 const DATA: u8 = 0x18;
 const FIN: u8 = 0x11;
-/// Idle sessions of a database.
+/// Number of idle database sessions.
 const SESSIONS: usize = 20_000;
-/// Largest segment.
+/// Payload of the largest segment in bytes.
 const FULL_SEGMENT: usize = 1460;
 
-/// A flood.
+/// One kind of attack.
 pub struct Case {
     pub name: &'static str,
     /// Options other than those of protocols, as text of a configuration file.
@@ -60,7 +60,7 @@ pub const CASES: &[Case] = &[
 /// A capture with an attack and ordinary transactions.
 pub struct Flood {
     pub capture: Capture,
-    /// The frames of the ordinary transaction under way.
+    /// The frames of the current ordinary transaction that are not written yet.
     coming: Vec<Segment>,
     ordinary: usize,
 }
@@ -68,7 +68,7 @@ pub struct Flood {
 /// Source, destination, header and payload.
 type Segment = ([u8; 4], [u8; 4], Tcp, Vec<u8>);
 
-/// What a TCP header says.
+/// The fields of a TCP header.
 #[derive(Clone, Copy)]
 struct Tcp {
     ports: (u16, u16),
@@ -129,7 +129,7 @@ impl Flood {
         frames.into_iter().map(frame).rev().collect()
     }
 
-    /// Ends the ordinary transaction under way, and returns how many there were.
+    /// Completes the current ordinary transaction, and returns how many there were in total.
     fn finish(&mut self) -> io::Result<usize> {
         while !self.coming.is_empty() {
             self.tick()?;
@@ -160,7 +160,7 @@ impl Flood {
         self.capture.packet(source.0, destination.0, 17, 0, 0, &[&head, payload])
     }
 
-    /// The handshake of a client of the attacks.
+    /// Writes the handshake of a client of an attack.
     fn connect(&mut self, number: usize, port: u16) -> io::Result<Client> {
         let mut client = Client { address: address(10, number), port, next: [1000, 5000] };
         self.send(&mut client, 0, SYN, b"")?;
@@ -185,7 +185,7 @@ impl Flood {
         data.chunks(FULL_SEGMENT).try_for_each(|part| self.send(client, side, DATA, part))
     }
 
-    /// `clients` connections, each with as many requests as a parser keeps.
+    /// Writes `clients` connections, each with as many requests as a parser keeps.
     fn pipelined(&mut self, name: &str, clients: usize) -> io::Result<usize> {
         for requests in REQUESTS.iter().filter(|requests| requests.name == name) {
             let data: Vec<u8> = (0..requests.most).flat_map(requests.make).collect();
@@ -213,7 +213,7 @@ fn silent_clients(f: &mut Flood) -> io::Result<usize> {
     f.finish()
 }
 
-/// Sends requests, then the flood, then the responses.
+/// Writes the requests of ordinary transactions, then the flood, then the responses.
 fn between(f: &mut Flood, flood: impl Fn(&mut Flood) -> io::Result<()>) -> io::Result<usize> {
     let mut halves = Vec::new();
     for number in 0..100 {
@@ -269,7 +269,7 @@ fn long_statements(f: &mut Flood) -> io::Result<usize> {
 }
 
 fn cassandra_bodies(f: &mut Flood) -> io::Result<usize> {
-    // A literal, then one match that repeats it: 255 bytes for each byte of its length.
+    // An LZ4 literal, then one match that repeats it: 255 bytes for each byte of the match length.
     let length = (16 << 20) / 255;
     let block = [&b"\x1f\0\x01\0"[..], &vec![0xff; length], b"\x10\x50\0\0\0\0\0"].concat();
     let plain = 1 + 19 + 255 * length + 0x10 + 5;
@@ -336,7 +336,8 @@ fn small_segments(f: &mut Flood) -> io::Result<usize> {
     f.finish()
 }
 
-/// Sessions that prepare a statement and pause. After two minutes and a flood of SYNs, those used last execute it.
+/// Writes sessions that prepare a statement and pause. After two minutes and a flood of SYNs, the sessions that were used last execute the
+/// statement.
 fn sessions(f: &mut Flood, port: u16, start: &[(usize, Vec<u8>)], execute: &[(usize, Vec<u8>)]) -> io::Result<usize> {
     let play = |f: &mut Flood, client: &mut Client, steps: &[(usize, Vec<u8>)]| {
         steps.iter().try_for_each(|(side, data)| f.data(client, *side, data))
@@ -365,7 +366,7 @@ fn mysql_sessions(f: &mut Flood) -> io::Result<usize> {
     let sql = format!("select '{GOOD}'");
     let prepare = [(0, packet(0, &[&[0x16], sql.as_bytes()].concat())), (1, packet(1, b"\0\x01\0\0\0\0\0\0\0\0\0\0"))];
     let execute = [(0, packet(0, b"\x17\x01\0\0\0\0\x01\0\0\0")), (1, packet(1, b"\0\0\0\x02\0\0\0"))];
-    // A PREPARE has a document of its own, which also contains the statement.
+    // A PREPARE has its own document, which also contains the statement.
     Ok(sessions(f, 3306, &prepare, &execute)? + SESSIONS)
 }
 
@@ -418,7 +419,7 @@ fn pings(f: &mut Flood) -> io::Result<usize> {
 fn fragments(f: &mut Flood) -> io::Result<usize> {
     const MORE: u16 = 0x2000;
     for number in 0..200_000_usize {
-        // Far from the start, so that each datagram would take 64 KiB.
+        // The fragment is far from the start of its datagram, so that each datagram would take 64 KiB.
         f.capture.packet(address(10, number), SERVER, 17, number as u16, MORE | 7000, &[&[b'a'; 800]])?;
         if number % 100 == 0 {
             f.tick()?;

@@ -8,13 +8,13 @@ use super::{
 use crate::bench::{Scratch, measure};
 use std::path::Path;
 
-/// Segments of the longer input of a pair; the shorter one is half of it.
+/// Number of segments in the longer input of a pair. The shorter input has half as many.
 const SEGMENTS: usize = 400_000;
 /// Runs per measurement. The cheapest run counts, because other processes can only add to the cost.
 const RUNS: usize = 3;
-/// Largest ratio of the cost of a segment to that of a segment of a skipped HTTP body.
+/// Maximum ratio of the cost of a segment to the cost of a segment of a skipped HTTP body.
 const MOST_TIMES_A_BODY: f64 = 3.0;
-/// Largest ratio of the cost of the input to that of half of it.
+/// Maximum ratio of the cost of the longer input to the cost of the shorter input.
 const MOST_TIMES_HALF: f64 = 2.4;
 /// CPU seconds below which the ratio of two runs is not meaningful.
 const SHORTEST: f64 = 0.05;

@@ -1,6 +1,5 @@
-//! `bench hostile`: measures the cost of input that is made to be expensive. Each part prints a table, marks the rows
-//! that exceed a bound, and fails if there are any. Bounds of times are ratios to another case of the same run, because
-//! the machine is shared.
+//! `bench hostile`: measures the cost of input that is made to be expensive. Each part prints a table, marks the rows that exceed a bound,
+//! and fails if there are any. Bounds of times are ratios to another case of the same run, because other processes run on the machine too.
 
 mod capture;
 mod conversations;

@@ -5,9 +5,9 @@ pub struct Requests {
     pub name: &'static str,
     /// The server's port.
     pub port: u16,
-    /// How many of them a parser keeps.
+    /// How many of these requests a parser keeps.
     pub most: usize,
-    /// About how many bytes a parser holds for each.
+    /// About how many bytes a parser holds for each request.
     pub holds: usize,
     /// The request with that number.
     pub make: fn(usize) -> Vec<u8>,
@@ -44,7 +44,7 @@ requests! {
     "sip", 5060, 100, 300, |i| format!("OPTIONS sip:a SIP/2.0\r\nCall-ID: {i}\r\nCSeq: {i} OPTIONS\r\nContent-Length: 0\r\n\r\n").into_bytes();
 }
 
-/// The stream of a request, of which Cassandra has 32,768.
+/// The stream id of a request. Cassandra has 32,768 stream ids.
 fn stream(number: usize) -> [u8; 2] {
     (number as u16 & 0x7fff).to_be_bytes()
 }
