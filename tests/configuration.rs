@@ -1,15 +1,16 @@
-//! The configuration as users meet it: what the program makes of forms that Packetbeat accepts, what it says about mistakes, and where the log goes.
+//! The configuration from the user's side: how the program reads forms that Packetbeat accepts, what it reports about mistakes, and where
+//! the log goes.
 
 use crate::harness::{Home, assert_success, tests};
 use serde_json::{Value, json};
 use std::{fs, path::PathBuf, process::Output};
 
-/// One HTTP request and its response, on port 80.
+/// The path of a capture with one HTTP request and its response, on port 80.
 fn capture() -> PathBuf {
     tests().join("configs/request.pcap")
 }
 
-/// Reads the capture with `config`, with these variables in the environment and no others.
+/// Reads the capture with `config`. The environment contains only the variables `environment`.
 fn run(config: &str, environment: &[(&str, &str)], args: &[&str]) -> Output {
     let home = Home::with_output(config);
     let mut command = home.command(args);
@@ -89,7 +90,8 @@ fn log(home: &Home, folder: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The command line of the deb and rpm packages' unit, and of the container image.
+/// The systemd unit of the deb and rpm packages and the container image pass `--environment`. Log settings in the configuration take
+/// precedence over it.
 #[test]
 fn the_environment_sets_only_the_default_of_the_log() {
     for environment in ["systemd", "container"] {
@@ -163,7 +165,7 @@ fn mistakes_are_named() {
         let ran = home.command(&["-e", "-t"]).arg("-I").arg(capture()).output().unwrap();
         for (what, output) in [("test config", checked), ("run", ran)] {
             let text = String::from_utf8_lossy(&output.stderr).replace("\\\"", "\"");
-            // `run` reads a file and compiles no filter for a device, except the user's.
+            // `run` reads a file here, so it compiles only the user's filter and no filter for a device.
             assert!(text.contains(expected), "{what}: {expected}\nis not in\n{text}");
         }
     }

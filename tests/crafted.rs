@@ -14,7 +14,7 @@ packetbeat.protocols:
 const CLIENT: u8 = 1;
 const SERVER: u8 = 2;
 
-/// An IPv4 packet from 10.0.0.`from` to the other host. `fragment` is the field of flags and fragment offset.
+/// An IPv4 packet from 10.0.0.`from` to the other host. `fragment` is the header field with the flags and the fragment offset.
 fn ipv4(from: u8, protocol: u8, fragment: u16, payload: &[u8]) -> Vec<u8> {
     let mut packet = vec![0x45, 0];
     packet.extend((20 + payload.len() as u16).to_be_bytes());
@@ -25,7 +25,7 @@ fn ipv4(from: u8, protocol: u8, fragment: u16, payload: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// An IPv6 packet between the same hosts, with a fragment header when `fragment` is given.
+/// An IPv6 packet between the same hosts, with a fragment header if `fragment` is given.
 fn ipv6(from: u8, protocol: u8, fragment: Option<u16>, payload: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     if let Some(fragment) = fragment {
@@ -61,7 +61,7 @@ fn udp(from: u16, to: u16, data: &[u8]) -> Vec<u8> {
     datagram
 }
 
-/// The IPv4 packets of a TCP connection: handshake, the data of each side, and FINs.
+/// The IPv4 packets of a TCP connection: handshake, data of both sides, and FINs.
 struct Tcp {
     next: [u32; 2],
     packets: Vec<Vec<u8>>,
@@ -122,7 +122,7 @@ fn read(file: &[u8]) -> (Vec<Value>, std::process::Output) {
     (home.documents(), output)
 }
 
-/// `query status code notes` of each document, in the order in which the transactions began.
+/// Returns `query status code notes` of each document, in the order in which the transactions began.
 fn gists(file: &[u8]) -> Vec<String> {
     let (mut documents, output) = read(file);
     assert_success(&output);

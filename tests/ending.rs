@@ -15,7 +15,7 @@ use std::{
 
 const DNS: &str = "packetbeat.protocols: [{type: dns, ports: [53]}]\n";
 
-/// A configuration whose server is away, with a small queue. `backoff`: the wait between attempts to connect.
+/// A configuration whose server is not reachable, with a small queue. `backoff`: the wait between attempts to connect.
 fn unreachable(host: &str, backoff: &str) -> String {
     format!(
         "{DNS}queue.mem: {{events: 32, flush.min_events: 1}}\nsetup.template.enabled: false\nsetup.ilm.enabled: false\n\
@@ -45,7 +45,7 @@ fn capture(home: &Home, events: u16) -> PathBuf {
     path
 }
 
-/// Waits until a thread of the process waits for the reader of a pipe.
+/// Waits until a thread of the process is blocked because nobody reads its pipe.
 fn until_a_pipe_blocks(id: u32) {
     let blocks = |task: fs::DirEntry| fs::read_to_string(task.path().join("wchan")).is_ok_and(|name| name.contains("pipe_write"));
     until("a thread waits for the reader of its pipe", || fs::read_dir(format!("/proc/{id}/task")).unwrap().flatten().any(blocks));
@@ -66,7 +66,7 @@ impl Blocked {
         blocked
     }
 
-    /// Tells the process to end and waits until it has.
+    /// Sends SIGTERM to the process and waits until the process has ended.
     fn terminate(mut self) {
         signal(self.0.id(), "TERM");
         until("SIGTERM ends it", || self.0.try_wait().unwrap().is_some());
@@ -80,7 +80,7 @@ impl Drop for Blocked {
     }
 }
 
-/// Runs the program in a namespace until the value is dropped or stopped.
+/// Starts the program in the server's namespace. The program runs until the value is dropped or stopped.
 fn start_on_server(net: &Net, home: &Home) -> Running {
     let program = home.command(&["-e"]);
     let mut running = Running::start(net.on_server(&program.get_program().to_string_lossy()).args(program.get_args()));
@@ -88,8 +88,8 @@ fn start_on_server(net: &Net, home: &Home) -> Running {
     running
 }
 
-/// A Python script that sends UDP datagrams. Arguments: address, port of the first, how much further the port of each next one is, number,
-/// content.
+/// A Python script that sends UDP datagrams. Arguments: address, port of the first datagram, increment of the port for each further
+/// datagram, number of datagrams, content.
 const DATAGRAMS: &str = "
 import socket, sys, time
 address, port, step, count, content = sys.argv[1], *map(int, sys.argv[2:5]), bytes.fromhex(sys.argv[5])
@@ -110,7 +110,7 @@ fn send_queries(net: &Net, count: u32) {
     send_datagrams(net, "53", "0", count, "12340100000100000000000001610000010001");
 }
 
-/// The total of a counter in what the program wrote at its end.
+/// The total of a counter in the log record that the program writes at its end.
 fn total(said: &str, counter: &str) -> u64 {
     let line = said.lines().find(|line| line.contains("Total metrics")).unwrap_or_else(|| panic!("no totals in:\n{said}"));
     let record: Value = serde_json::from_str(line).unwrap();
@@ -176,7 +176,7 @@ fn packets_in_the_capture_buffer_are_read_out() {
         let running = start_on_server(&net, &home);
         signal(running.id(), "STOP");
         send_queries(&net, 8000);
-        // Pending signals are handled when the program goes on.
+        // The program handles pending signals when SIGCONT continues it.
         signal(running.id(), "TERM");
         signal(running.id(), "CONT");
         let said = running.finish();
@@ -206,7 +206,7 @@ fn events_that_find_the_queue_full_are_named_at_once_and_at_the_end() {
     assert!(!said.contains("All enqueued events have been published"), "{said}");
 }
 
-/// Runs the program with its event files on a disk of one megabyte in a mount namespace of its own. Afterwards it copies the files to
+/// Runs the program in its own mount namespace, with its event files on a disk of one megabyte. Afterwards the files are copied to
 /// `result`.
 fn on_small_disk(home: &Home, prepare: &str) -> Running {
     let program = home.command(&["-e", "-t"]);

@@ -1,6 +1,6 @@
-//! Golden tests: compare the documents of every capture in `tests/protocols/*/` and `tests/flows` with the expected ones. `x.pcap` must
-//! give `x.ndjson`. It is read with the options in `x.yml`, or else in the `golden.yml` of its folder, or else in `tests/golden.yml`. The
-//! README of the folder says how each capture was made.
+//! Golden tests: compare the documents of every capture in `tests/protocols/*/` and `tests/flows` with the expected documents. The capture
+//! `x.pcap` must give the documents in `x.ndjson`. It is read with the options in `x.yml` if this file exists, otherwise in the
+//! `golden.yml` of its folder, otherwise in `tests/golden.yml`. The README of the folder says how each capture was made.
 
 use crate::harness::{Home, assert_success, tests};
 use serde_json::Value;
@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// All protocols on their usual ports, with every option that shows more.
+/// All protocols on their usual ports, with every option that makes a protocol report more.
 const OPTIONS: &str = include_str!("golden.yml");
 
 /// The paths of all captures, sorted.

@@ -1,4 +1,4 @@
-//! What the tests share: running the program with a configuration, and reading the documents it wrote.
+//! Functions that the tests share: running the program with a configuration, and reading the documents that it wrote.
 
 use serde_json::Value;
 use std::{
@@ -17,7 +17,7 @@ pub fn tests() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests")
 }
 
-/// A temporary folder with configuration and output of one run of the program. Removed when dropped.
+/// A temporary folder with the configuration and the output of one run of the program. Dropping the value removes the folder.
 pub struct Home(tempfile::TempDir);
 
 impl Home {
@@ -29,14 +29,14 @@ impl Home {
         home
     }
 
-    /// Makes the folder with `config` as the whole configuration, which names the output itself.
+    /// Makes the folder with `config` as the whole configuration. `config` must name the output.
     pub fn with_output(config: &str) -> Self {
         let home = Self(tempfile::tempdir().unwrap());
         home.write("packetbeat.yml", config);
         home
     }
 
-    /// Writes a file with mode 0600: the program refuses a configuration that others may write.
+    /// Writes a file with mode 0600, because the program refuses a configuration that others may write.
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
         use std::os::unix::fs::PermissionsExt;
         let path = self.path().join(name);
@@ -53,7 +53,7 @@ impl Home {
     /// The program, with this folder as `path.home`.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = sniffer();
-        // Some documents contain times in the local time zone.
+        // Set the time zone, because some documents contain local times.
         command.env("TZ", "UTC").args(args).arg("--path.home").arg(self.path()).arg("-c").arg(self.path().join("packetbeat.yml"));
         command
     }
@@ -63,7 +63,7 @@ impl Home {
         self.command(&["-e", "-t"]).arg("-I").arg(capture).output().unwrap()
     }
 
-    /// The documents written so far, without a line that is incomplete.
+    /// The documents written so far. An incomplete line is left out.
     pub fn documents_so_far(&self) -> Vec<Value> {
         self.lines().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
@@ -80,7 +80,7 @@ impl Home {
     }
 }
 
-/// Fails, showing stdout and stderr, when the program ended with an error.
+/// Fails and shows stdout and stderr if the program ended with an error.
 pub fn assert_success(output: &Output) {
     assert!(
         output.status.success(),

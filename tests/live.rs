@@ -12,7 +12,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// The settings `type` and `hook` of each way of capturing.
+/// The settings `type` and `hook` of each way to capture.
 const BACKENDS: &[(&str, &str)] =
     &[("ebpf", "xdp"), ("ebpf", "tc"), ("ebpf", "socket"), ("af_packet", "auto"), ("pcap", "auto"), ("auto", "auto")];
 
@@ -112,7 +112,7 @@ fn start_servers(net: &Net, dir: &Path) -> [Running; 2] {
 }
 
 fn real_traffic(net: &Net) {
-    // Several requests on one connection, then one connection for each request.
+    // Send several requests on one connection, then open one connection for each request.
     let curl = || {
         let mut command = net.on_client("curl");
         command.args(["-sS", "--max-time", "20", "-o", "/dev/null"]);
@@ -211,8 +211,7 @@ with socket.create_server(('0.0.0.0', int(sys.argv[1]))) as s:
             pass
 ";
 
-/// The kernel's TCP counter `name` of a network namespace, from the `Tcp:` lines of /proc/net/snmp. `cat` runs in the
-/// namespace.
+/// The TCP counter `name` of the kernel for one network namespace, from the `Tcp:` lines of /proc/net/snmp. `cat` runs in this namespace.
 fn tcp_counter(mut cat: Command, name: &str) -> u64 {
     let output = cat.arg("/proc/net/snmp").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -221,7 +220,8 @@ fn tcp_counter(mut cat: Command, name: &str) -> u64 {
     lines[1][at].parse().unwrap()
 }
 
-/// Frames that the interface `v0` received; each may contain several segments. `cat` runs in its network namespace.
+/// Number of frames that the interface `v0` received; each frame may contain several segments. `cat` runs in the network namespace of the
+/// interface.
 fn received_frames(mut cat: Command) -> u64 {
     let output = cat.arg("/proc/net/dev").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

@@ -1,4 +1,4 @@
-//! Tests of the whole program: they run it as a user would and check its output.
+//! Tests of the whole program: they run the program as a user would and check its output.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a test speaks by failing")]
 

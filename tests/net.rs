@@ -1,5 +1,5 @@
-//! Network namespaces for live tests: [`Net`] is two hosts connected by a veth pair, [`Running`] a program that runs in the background.
-//! Dropping them removes the namespaces and ends the program.
+//! Network namespaces for live tests. A [`Net`] is two hosts connected by a veth pair, and a [`Running`] is a program that runs in the
+//! background. Dropping a [`Net`] removes the namespaces. Dropping a [`Running`] ends the program.
 
 use std::{
     io::{BufRead, BufReader},
@@ -14,8 +14,8 @@ use std::{
 /// Longest wait for any condition, also on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Whether this process is root, which making namespaces needs. If not, prints that `test` is skipped; fails in CI, where no live test may
-/// be skipped.
+/// Whether this process is root, which is needed to make namespaces. If not, prints that `test` is skipped. In CI the function fails
+/// instead, because no live test may be skipped there.
 pub fn may_run(test: &str) -> bool {
     let root = Command::new("id").arg("-u").output().is_ok_and(|o| o.stdout.starts_with(b"0"));
     assert!(root || std::env::var_os("CI").is_none(), "{test} needs root, and CI has to run it");
@@ -52,7 +52,7 @@ impl Net {
             ip(&format!("-n {ns} link set lo up"));
             ip(&format!("-n {ns} link set v0 up"));
         }
-        // Without native XDP, frames sent from packet sockets reach all hooks only if GRO is on.
+        // GRO is needed: without GRO and without native XDP, frames sent from packet sockets do not reach all hooks.
         for ns in [client, server] {
             let _ = net.command(ns, "ethtool").args(["-K", "v0", "gro", "on"]).output();
         }
@@ -69,7 +69,7 @@ impl Net {
         self.command(&self.server, program)
     }
 
-    // Not `ip netns exec`: it mounts a new /sys, which hides bpffs.
+    // This uses nsenter, because `ip netns exec` mounts a new /sys, which hides bpffs.
     fn command(&self, ns: &str, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/run/netns/{ns}")).arg(program).stdin(Stdio::null());
@@ -102,7 +102,7 @@ impl Running {
         Self { child, lines, seen: Vec::new() }
     }
 
-    /// The number of the process.
+    /// The process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
@@ -120,7 +120,8 @@ impl Running {
         panic!("no line with {text:?}; there were:\n{}", self.seen.join("\n"));
     }
 
-    /// Sends SIGTERM, waits for the program to end, and returns everything it wrote to stderr. Fails when the program ended with an error.
+    /// Sends SIGTERM, waits for the program to end, and returns everything that it wrote to stderr. Fails if the program ended with an
+    /// error.
     pub fn stop(mut self) -> String {
         let _ = Command::new("kill").arg(self.child.id().to_string()).status();
         self.ended()

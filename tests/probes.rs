@@ -1,4 +1,5 @@
-//! Recognition on shared ports: reads every golden capture with all protocols on all ports. No protocol may take the connections and datagrams of another.
+//! Recognition of protocols on shared ports: reads every golden capture with all protocols on all ports. No protocol may claim the
+//! connections or datagrams of another protocol.
 
 use crate::{
     golden::captures,
@@ -7,7 +8,7 @@ use crate::{
 use serde_json::Value;
 use std::{collections::BTreeSet, fs, path::Path};
 
-/// Everything that can be recognised on any port.
+/// Every protocol that can be recognised on any port.
 const PROTOCOLS: [&str; 14] =
     ["amqp", "cassandra", "dhcpv4", "dns", "http", "memcache", "mysql", "pgsql", "redis", "thrift", "mongodb", "nfs", "tls", "sip"];
 
@@ -43,7 +44,7 @@ fn with_all_protocols_on_all_ports_each_capture_is_of_its_own() {
         let _ = fs::remove_dir_all(home.path().join("out"));
         assert_success(&home.read_capture(&capture));
         let got = kinds(&home.documents());
-        // A connection that turns to TLS is reported as such.
+        // A connection that switches to TLS is reported as TLS, which is not an error.
         let others: Vec<_> = got.iter().filter(|kind| **kind != folder && *kind != "tls" && !expected.contains(*kind)).collect();
         if !others.is_empty() {
             wrong += &format!("{}: {others:?}, expected {expected:?}\n", capture.display());
@@ -60,7 +61,7 @@ fn without_its_own_protocol_no_other_takes_a_capture() {
     let mut wrong = String::new();
     for (capture, folder, expected) in golden() {
         let others = PROTOCOLS.into_iter().filter(|name| *name != folder && !expected.contains(*name));
-        // TLS within another protocol is what it is.
+        // A capture of pgsql may contain TLS, which `tls` recognises correctly.
         let home = Home::new(&on_all_ports(others.filter(|name| *name != "tls" || folder != "pgsql")));
         assert_success(&home.read_capture(&capture));
         let documents = home.documents();

@@ -1,4 +1,5 @@
-//! Replays the inputs of the fuzz targets, `fuzz/corpus/TARGET/*`: those that fuzzing starts with, and those that once broke something.
+//! Replays the inputs of the fuzz targets in `fuzz/corpus/TARGET/*`: the inputs that fuzzing starts with, and the inputs that once caused a
+//! failure.
 
 #[path = "fuzz/src/drive/mod.rs"]
 mod drive;
@@ -13,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-/// Longest time for one input; most take about a millisecond.
+/// Maximum time for one input. Most inputs take about a millisecond.
 const LONGEST: Duration = Duration::from_secs(20);
 
 fn names(folder: &Path) -> BTreeSet<String> {
@@ -29,7 +30,7 @@ fn replay_the_fuzz_corpus() {
         for name in names(&corpus.join(&target)) {
             let input = fs::read(corpus.join(&target).join(&name)).unwrap();
             assert!(input.len() <= 4096, "{target}/{name}: {} bytes; `cargo fuzz tmin` makes it smaller", input.len());
-            // On a thread of its own, so that an input that hangs is reported by name.
+            // Run the input on its own thread, so that an input that hangs is reported by name.
             let (done, ended) = mpsc::channel();
             let of = target.clone();
             thread::spawn(move || {

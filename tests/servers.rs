@@ -1,6 +1,6 @@
-//! Tests against a real Elasticsearch. `cargo xtask test-servers` downloads and starts it (`servers/`); the variables
-//! `SNIFFER_TEST_ELASTICSEARCH*` contain its address and the commands that stop and start it. The tests run one at a time, because some
-//! stop the server.
+//! Tests against a real Elasticsearch. `cargo xtask test-servers` downloads and starts it (`servers/`). The variables
+//! `SNIFFER_TEST_ELASTICSEARCH*` contain its address and the commands that stop and start it. The tests run one at a time, because some of
+//! them stop the server.
 
 use crate::{
     golden,
@@ -71,7 +71,7 @@ fn shell(variable: &str) {
     assert!(status.success(), "`{command}`: {status}");
 }
 
-/// The program running in the background. Killed when dropped.
+/// The program running in the background. Dropping the value kills the program.
 struct Running {
     program: Child,
     log: PathBuf,
@@ -116,7 +116,7 @@ impl Drop for Running {
     }
 }
 
-/// A raw-IP pcap file with `count` DNS queries and their responses, each for a different name, with `gap` between queries.
+/// Makes a raw-IP pcap file with `count` DNS queries and their responses, each for a different name, with `gap` between the queries.
 fn questions(count: u32, gap: Duration) -> Vec<u8> {
     let mut file = [0xa1b2_c3d4u32.to_le_bytes(), [2, 0, 4, 0], [0; 4], [0; 4], 65_535u32.to_le_bytes(), 101u32.to_le_bytes()].concat();
     for n in 0..count {
@@ -210,7 +210,7 @@ fn servers_elasticsearch_stores_the_same_documents_as_a_file() {
     assert!(wrong.is_empty(), "\n{wrong}");
     assert!(total > 0, "the captures gave no documents");
 
-    // The data stream, policy and mapping that the program created.
+    // Check the data stream, policy and mapping that the program created.
     let streams = server.ask("_data_stream/packetbeat-*");
     let stream = streams["data_streams"][0]["name"].as_str().unwrap_or_else(|| panic!("no data stream: {streams}")).to_owned();
     let policy = server.ask("_ilm/policy/packetbeat");

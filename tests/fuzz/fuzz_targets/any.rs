@@ -1,4 +1,4 @@
-//! The fuzzer of every target. The environment variable `FUZZ_TARGET` selects the target; `FUZZ_TARGET=list` prints all
+//! The fuzzer of every target. The environment variable `FUZZ_TARGET` selects the target. With `FUZZ_TARGET=list` the fuzzer prints all
 //! names and exits.
 #![no_main]
 

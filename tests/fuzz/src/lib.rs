@@ -1,4 +1,4 @@
-//! The parts of the fuzzer: the drivers of the targets, and the selection of one.
+//! The parts of the fuzzer: the drivers of the targets, and the selection of one target.
 
 pub mod drive;
 

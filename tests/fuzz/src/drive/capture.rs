@@ -4,12 +4,12 @@ use super::Scratch;
 use sniffer::capture::{Polled, Source, file::FileSource, tally::Tally};
 use std::{sync::Arc, time::Duration};
 
-/// Length of a record header in bytes, and so of the shortest record.
+/// Length of a record header in bytes. The shortest record has this length.
 const LEAST: usize = 16;
 /// Largest frame in bytes, as in the limits of `docs/ARCHITECTURE.md`.
 const LONGEST_FRAME: usize = 262_144;
 
-/// Checks that reading a file ends, at its end or with an error, and that it has no more packets than fit in it.
+/// Checks that reading a file stops at its end or with an error, and that the file gives no more packets than fit in it.
 pub fn run(data: &[u8]) {
     let Some(file) = Scratch::new(data) else { return };
     let tally = Arc::new(Tally::default());

@@ -15,8 +15,8 @@ impl Fields for Half<'_> {
     }
 }
 
-/// Checks that a condition has a result for every event, and that a result with some fields unknown equals the one with
-/// all known.
+/// Checks that a condition has a result for every event, and that a result with some fields unknown equals the result with all fields
+/// known.
 pub fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let (condition, event) = text.split_once('\0').unwrap_or((text, "{}"));

@@ -1,5 +1,5 @@
-//! Fuzzes configurations. Input: the text of a file, then settings of the command line (`-E`), each after a NUL byte.
-//! Environment variables are those of the process.
+//! Fuzzes configurations. Input: the text of a file, then settings of the command line (`-E`), each after a NUL byte. The environment
+//! variables are those of the process.
 
 use super::Scratch;
 use sniffer::{
@@ -12,7 +12,7 @@ use sniffer::{
     time::Timestamp,
 };
 
-/// Longest error message in bytes. An input is much shorter, and messages quote only parts of it.
+/// Maximum length of an error message in bytes. An input is much shorter, and messages quote only parts of it.
 const LONGEST_ERROR: usize = 256 << 10;
 
 /// A clock that always returns the same time.
@@ -61,7 +61,7 @@ pub fn run(data: &[u8]) {
     config::leftover(root);
 }
 
-/// The value, or `None` for an error, whose message must not be empty or too long.
+/// Returns the value, or `None` for an error. Checks that the error message is neither empty nor too long.
 fn short<T>(result: Result<T, config::Error>) -> Option<T> {
     result.map_err(|error| assert!(!error.0.is_empty() && error.0.len() < LONGEST_ERROR, "an error of {} bytes", error.0.len())).ok()
 }

@@ -1,5 +1,5 @@
-//! Fuzzes the decoder and the flow table. Input: the link type (one byte), then for each frame a byte about its
-//! capture, its length (two bytes) and its bytes.
+//! Fuzzes the decoder and the flow table. Input: the link type (one byte), then for each frame a control byte (time step, snap length, VLAN
+//! tag, interface, segments), its length (two bytes) and its bytes.
 
 use super::{Documents, Input};
 use sniffer::{

@@ -10,7 +10,7 @@ use sniffer::capture::{
     },
 };
 
-/// Words of filter expressions, so that libpcap's parser accepts more than the first one. Host names are left out,
+/// Words of filter expressions. With these words libpcap's parser accepts more than the first word of an input. Host names are left out,
 /// because libpcap would ask a name server for them.
 #[rustfmt::skip]
 const WORDS: [&str; 64] = [
@@ -19,12 +19,12 @@ const WORDS: [&str; 64] = [
     "=", "!=", "<", ">", "0", "1", "2", "4", "6", "7", "12", "14", "53", "80", "443", "1-1023",
     "0xff", "0x1fff", "65535", "10.0.0.1", "10.0.0.0/8", "fe80::1", "00:11:22:33:44:55", "vlan", "mpls", "len", "less", "greater", "multicast", "tcpflags", "tcp-syn", "^",
 ];
-/// Limit of words in an expression: libpcap takes long to compile long ones.
+/// Maximum number of words in an expression, because libpcap needs much time to compile long expressions.
 const MOST_WORDS: usize = 40;
 /// Maximum number of eBPF instructions per classic instruction: a load in all four copies, and some instructions that occur once.
 const LONGEST: usize = 200;
 
-/// All instruction codes of classic BPF, so that a random program is often valid.
+/// All instruction codes of classic BPF. Programs made from them are often valid.
 const CODES: [u16; 47] = [
     0x00, 0x20, 0x28, 0x30, 0x40, 0x48, 0x50, 0x60, 0x80, 0x01, 0x61, 0x81, 0xb1, 0x02, 0x03, 0x04, 0x0c, 0x14, 0x1c, 0x24, 0x2c, 0x34,
     0x3c, 0x44, 0x4c, 0x54, 0x5c, 0x64, 0x6c, 0x74, 0x7c, 0x84, 0x94, 0x9c, 0xa4, 0xac, 0x05, 0x15, 0x1d, 0x25, 0x2d, 0x35, 0x3d, 0x45,
@@ -72,7 +72,7 @@ fn expression(input: Input<'_>) {
     let theirs = pcap::Capture::dead(pcap::Linktype::ETHERNET).unwrap().compile(&text, true).unwrap();
     for len in [0, 13, 20, 36, FRAME.len()] {
         let (frame, whole) = (&FRAME[..len], FRAME.len() as u32);
-        // Libpcap's interpreter takes the captured length as the length on the wire.
+        // libpcap's interpreter takes the captured length as the length on the wire.
         assert_eq!(program.matches(frame, len as u32, None), theirs.filter(frame), "`{text}` on {len} bytes");
         program.matches(frame, whole, Some(TAG));
     }

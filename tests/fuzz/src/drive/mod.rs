@@ -1,5 +1,5 @@
-//! One driver per kind of input. It reads the input as a sequence of actions, runs them through the program's code, and
-//! checks the results. The fuzzer runs one driver, and the integration tests replay the corpus through all of them.
+//! Contains one driver per kind of input. A driver reads the input as a sequence of actions, runs them through the program's code, and
+//! checks the results. The fuzzer runs one driver, and the integration tests replay the corpus through all drivers.
 //!
 //! All drivers check that nothing panics, that memory and output are bounded by the size of the input, and that every
 //! document is JSON.
@@ -84,7 +84,8 @@ impl<'a> Input<'a> {
     }
 }
 
-/// A file with an input, for code that reads files; deleted when dropped. `new` returns `None` if it cannot be written.
+/// A temporary file with an input, for code that reads files. Dropping the value deletes the file. `new` returns `None` if the file cannot
+/// be written.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -109,7 +110,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Longest document in bytes: protocols limit what they copy from a message, also after decompression.
+/// Maximum length of a document in bytes. Protocols limit what they copy from a message, also after decompression.
 const LONGEST_DOCUMENT: usize = 4 << 20;
 
 /// Counts documents and checks that they are JSON.

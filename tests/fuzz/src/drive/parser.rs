@@ -1,8 +1,8 @@
-//! Fuzzes a protocol's parser with a conversation that runs through the real stream layer.
+//! Fuzzes a protocol's parser with a connection whose packets pass through the real stream layer.
 //!
-//! Input: a byte of options ([`ALL_OPTIONS`] and the following constants), then pieces. A piece is a control byte with
-//! the direction (bit 0) and the kind (bits 1 to 3, see [`Player::piece`]), a length of two bytes (big-endian), and as
-//! many bytes if it is data.
+//! Input: a byte of options ([`ALL_OPTIONS`] and the following constants), then pieces. A piece is a control byte with the direction (bit
+//! 0) and the kind (bits 1 to 3, see [`Player::piece`]), a length of two bytes (big-endian), and, if the piece is data, as many bytes as
+//! the length says.
 
 use super::{Documents, Input};
 use sniffer::{
@@ -16,18 +16,18 @@ use sniffer::{
 };
 use std::{net::SocketAddr, sync::OnceLock, time::Duration};
 
-/// All options that make the parser show more of a message are on.
+/// Switch on all options that make the parser report more of a message.
 const ALL_OPTIONS: u8 = 1;
 /// Use datagrams, if the protocol supports both transports.
 const DATAGRAMS: u8 = 2;
 /// Start in the middle of the connection, without a handshake.
 const JOINED: u8 = 4;
-/// Two protocols share the port, so that probes select one.
+/// Let two protocols share the port, so that their probes determine the protocol of a connection.
 const SHARED: u8 = 8;
 /// Use IPv6 (and ICMPv6).
 const V6: u8 = 16;
 
-/// The options of all protocols; each ignores those of others.
+/// The options of all protocols. Each protocol ignores the options of others.
 const OPTIONS: &str = "{send_request: true, send_response: true, send_all_headers: true, include_body_for: [text, json, form, html], \
     decode_body: true, split_cookie: true, hide_keywords: [password], real_ip_header: X-Forwarded-For, include_authorities: true, \
     include_additionals: true, parseunknown: true, maxvalues: -1, maxbytespervalue: 64, parse_arguments: true, \
@@ -50,7 +50,7 @@ fn ports(shared: bool) -> &'static PortMap {
     &PORTS.get_or_init(|| [PortMap::new([], &IDS[..1]), PortMap::new([], &IDS)])[usize::from(shared)]
 }
 
-/// Runs `data`, and checks that it gives no more events than it has bytes.
+/// Runs `data`, and checks that it gives at most as many events as it has bytes.
 pub fn run(protocol: &'static Protocol, data: &[u8]) {
     let mut input = Input(data);
     let how = input.byte();
@@ -113,12 +113,12 @@ impl Player {
         let step = Duration::from_millis(u64::from(len));
         match control >> 1 & 7 {
             0 | 1 => self.data(from, input.bytes(len.into()), 0),
-            // Cut to the snap length.
+            // Pass data that is cut to the snap length.
             2 => self.data(from, input.bytes(len.into()), 100),
             3 => input.bytes(len.into()).chunks(7).for_each(|part| self.data(from, part, 0)),
             4 => self.next[from] = self.next[from].wrapping_add(len.into()),
             5 => self.advance(self.now.after(step)),
-            // A timestamp that goes back.
+            // Set the time back.
             6 => self.now = Timestamp(self.now.since(Timestamp(step.as_nanos() as u64))),
             _ => match len % 3 {
                 0 => self.segment(from, 0x11, &[], 0),
@@ -174,7 +174,7 @@ impl Player {
         };
         let [mut client, mut server] = self.ends;
         if icmp {
-            // It is not known yet which end is the client, so the sender counts as the client.
+            // The stream layer does not know yet which end is the client, so the sender counts as the client.
             if dir == Direction::ToClient {
                 std::mem::swap(&mut client, &mut server);
             }

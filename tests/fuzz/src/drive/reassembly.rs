@@ -1,6 +1,6 @@
-//! Fuzzes reassembly with segments in any order. The byte at each position of the stream is computable, so all output
-//! can be checked. Input: the initial sequence number (four bytes), whether segments may be cut (one byte), then for
-//! each segment its position (two bytes, signed), its length and the kind of action (one byte each).
+//! Fuzzes reassembly with segments in any order. The byte at each position of the stream can be computed, so all output can be checked.
+//! Input: the initial sequence number (four bytes), whether segments may be cut (one byte), then for each segment its position (two bytes,
+//! signed), its length and the kind of action (one byte each).
 
 use super::Input;
 use sniffer::{
@@ -13,7 +13,7 @@ fn byte_at(place: i64) -> u8 {
     (place.wrapping_mul(0x9e37_79b9) >> 13) as u8
 }
 
-/// The most bytes that an early segment costs beside its data.
+/// Maximum number of bytes that an out-of-order segment costs in addition to its data.
 const SEGMENT_OVERHEAD: usize = 256;
 
 #[derive(Default)]
@@ -22,7 +22,7 @@ struct Model {
     at: i64,
     /// Positions of all captured bytes.
     seen: HashSet<i64>,
-    /// The greatest end of a segment so far.
+    /// The largest end position of all segments so far.
     end: i64,
     cut: bool,
 }
@@ -51,8 +51,8 @@ impl Model {
     }
 }
 
-/// Checks that bytes come out in order, once and unchanged, and that a gap contains no byte that arrived before it was
-/// declared.
+/// Checks that bytes are delivered in order, once and unchanged. Checks that a reported gap contains no byte that arrived before the gap
+/// was reported.
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
     let isn = input.word();
