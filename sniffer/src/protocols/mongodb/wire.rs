@@ -116,7 +116,7 @@ pub enum Message<'a> {
     },
     /// OP_GET_MORE
     GetMore {
-        /// `database.collection`
+        /// The collection, as `database.collection`.
         name: &'a [u8],
         /// Number of documents to return.
         number: i32,
@@ -139,7 +139,7 @@ pub enum Message<'a> {
     },
     /// OP_DELETE
     Delete {
-        /// `database.collection`
+        /// The collection, as `database.collection`.
         name: &'a [u8],
         /// The selector.
         selector: &'a RawDocument,
