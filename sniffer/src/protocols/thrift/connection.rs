@@ -39,7 +39,7 @@ struct Side {
     current: Option<Current>,
     /// Number of bytes passed to the parser and not consumed.
     left_over: u64,
-    /// Whether the rest of a frame with a gap is being skipped.
+    /// Number of remaining bytes of a frame with a gap. They are skipped.
     pass_over: u64,
     /// Whether the start of the next message is unknown.
     lost: bool,
@@ -53,7 +53,7 @@ struct Current {
     service: Option<String>,
     sequence: i32,
     values: Values,
-    /// Number of bytes of its frame that are not consumed.
+    /// Number of bytes of the message's frame that are not consumed; `None` if there is no frame.
     frame: Option<u64>,
     bytes: u64,
     time: Timestamp,
@@ -128,13 +128,14 @@ impl Connection {
         });
     }
 
-    /// The position of the call to which a reply belongs.
+    /// The position of the open call to which a reply with this sequence number and method belongs.
     fn waits(&self, sequence: i32, name: &str) -> Option<usize> {
         let open = |asked: &Asked| matches!(asked.outcome, Outcome::Open);
         self.waiting.iter().position(|asked| open(asked) && asked.sequence == sequence && asked.name == name)
     }
 
-    /// The client sends a message with this sequence number: closes the calls that can no longer get a reply.
+    /// Called when the client sends a message with this sequence number. Treats the calls that can no longer get a
+    /// reply as one-way.
     fn close_one_way(&mut self, sequence: i32, cx: &mut Context<'_>) {
         let answered = |asked: &Asked| matches!(asked.outcome, Outcome::Answered(_));
         let overtaken = self.waiting.iter().rposition(answered).unwrap_or(0);
@@ -205,7 +206,7 @@ impl Connection {
             asked.outcome = Outcome::Answered(Box::new(answer));
         }
         self.report_ended(cx);
-        // Replies that wait for an earlier call are bounded too.
+        // The limit in bytes includes replies that are kept while an earlier call is open.
         while !self.waiting.has_bytes(0) {
             let Some(oldest) = self.waiting.pop() else { break };
             self.unanswered(&oldest, cx);

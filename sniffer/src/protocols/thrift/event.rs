@@ -24,7 +24,7 @@ pub struct Asked {
     pub params: String,
     pub time: Timestamp,
     pub bytes: u64,
-    /// How it ended, while an earlier call of the connection is open.
+    /// The state of the call.
     pub outcome: Outcome,
 }
 
@@ -57,7 +57,7 @@ impl Waits for Asked {
 /// A reply.
 pub struct Answer {
     pub values: Values,
-    /// Whether it is an error of the server, not of the method.
+    /// Whether the reply is an error of the server (TApplicationException), not of the method.
     pub exception: bool,
     pub time: Timestamp,
     pub bytes: u64,
@@ -81,7 +81,7 @@ struct Fields<'a> {
     exceptions: Option<&'a str>,
 }
 
-/// The options that matter here.
+/// The options that determine the texts of a document.
 pub struct Shown<'a> {
     pub common: &'a Common,
     pub string_max_size: usize,

@@ -10,7 +10,7 @@ pub const LONGEST_FILE: u64 = 4 << 20;
 /// A method of a service.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Method {
-    /// The service.
+    /// The name of the service.
     pub service: String,
     /// Whether it is one-way.
     pub oneway: bool,
@@ -19,7 +19,7 @@ pub struct Method {
 }
 
 impl Method {
-    /// The name of a field, of the parameters or of the reply.
+    /// The name of the parameter with this id, or, with `reply`, of the declared exception with this id.
     pub fn field(&self, reply: bool, id: i16) -> Option<&str> {
         let fields = if reply { &self.throws } else { &self.params };
         fields.iter().find(|field| field.0 == id).map(|field| field.1.as_str())
@@ -29,9 +29,9 @@ impl Method {
 /// The methods of all services.
 #[derive(Debug, Default)]
 pub struct Idl {
-    /// `None`: several services have a method of this name.
+    /// The methods by name; `None` if several services have a method of this name.
     by_name: HashMap<String, Option<Arc<Method>>>,
-    /// By `service:method`, as in multiplexed calls.
+    /// The methods by `service:method`, as in multiplexed calls.
     by_service: HashMap<String, Arc<Method>>,
 }
 
@@ -197,7 +197,7 @@ impl<'a> Tokens<'a> {
                 ">" => depth = depth.saturating_sub(1),
                 "(" => self.pass_over()?,
                 _ if depth > 0 => {}
-                // `list<i32> cpp_type "std::list"`
+                // An annotation of the type, for example `list<i32> cpp_type "std::list"`.
                 "cpp_type" => drop(self.must()?),
                 name if name.starts_with(|c: char| c.is_alphanumeric() || c == '_') => return Ok(name),
                 other => return Err(format!("a name is missing before `{other}`")),

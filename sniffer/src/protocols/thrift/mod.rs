@@ -46,17 +46,17 @@ enum Carrier {
     #[default]
     Socket,
     Framed,
-    /// Not in Packetbeat.
+    /// Packetbeat does not have this value.
     Header,
 }
 
-/// The encoding. Accepted without effect too.
+/// The encoding. Accepted without effect, because it is recognised for each message.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Writing {
     #[default]
     Binary,
-    /// Not in Packetbeat.
+    /// Packetbeat does not have this value.
     Compact,
 }
 

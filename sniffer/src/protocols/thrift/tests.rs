@@ -49,7 +49,7 @@ fn calls_on_their_way_at_once_and_exceptions() {
         &[(ToServer, &asks), (ToClient, &answers)],
         "observed, not explained: after a gap in three calls without frames none of the later ones is reported",
     );
-    // In the order of the calls, not of the replies.
+    // The calls are reported in their own order, not in the order of the replies.
     assert_eq!(lines(&events), ["a(1: 1)  Error", "b(1: 1)  Error", "a() -1 OK"]);
     assert_eq!(events[1]["thrift"]["exceptions"], "(1: (1: 4))");
     assert_eq!(events[0]["response"], "Exceptions: (1: \"no\", 2: 1)");
@@ -154,12 +154,12 @@ fn the_way_back() {
     let events = h.events();
     assert_eq!(lines(&events), ["add(1: 1) -1 OK", "add(1: 1)  OK", "add(1: 1) -1 OK"]);
     assert_eq!(events[1]["error"]["message"], "Packet loss while capturing the response");
-    // The end of a frame is known.
+    // After a gap in a frame, the next frame is parsed, because the end of the damaged frame is known.
     let answers = [framed(&message(2, "add", 4, MINUS)), framed(&message(2, "add", 5, MINUS))].concat();
     h.client(&framed(&message(1, "add", 4, ONE))).client(&framed(&message(1, "add", 5, ONE)));
     h.server(&answers[..24]).gap(ToClient, 2).server(&answers[26..]);
     assert_eq!(lines(&h.events()), ["add(1: 1)  OK", "add(1: 1) -1 OK"]);
-    // A frame with invalid data is lost alone.
+    // Only the frame with invalid data is lost.
     h.client(&framed(&message(1, "add", 4, &[1, 1, 1])))
         .client(&framed(&message(1, "add", 5, ONE)))
         .server(&framed(&message(2, "add", 5, MINUS)));

@@ -6,9 +6,9 @@ use std::fmt::Write;
 /// Limits of what is shown.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes of a string.
+    /// Maximum number of bytes of a string.
     pub string: usize,
-    /// Elements of a collection, or fields of a struct.
+    /// Maximum number of elements of a collection, or of fields of a struct.
     pub collection: usize,
     /// A message with more fields than this in a struct is not reported.
     pub fields: usize,

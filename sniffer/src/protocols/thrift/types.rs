@@ -6,7 +6,7 @@ use crate::protocols::kit::reader::Reader;
 /// The type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Type {
-    /// In a field of the compact protocol the type contains the value.
+    /// A bool whose value is part of the type, as in fields of the compact protocol.
     Known(bool),
     Bool,
     Byte,
@@ -119,7 +119,7 @@ pub fn elements(encoding: Encoding, r: &mut Reader<'_>) -> Result<(Type, u32), N
     typed(Type::of_compact(code & 0x0f), left)
 }
 
-/// If there are no elements, any type is valid.
+/// Checks the type of elements. If there are no elements, any type is valid.
 fn typed(of: Option<Type>, left: u32) -> Result<(Type, u32), Not> {
     match of {
         Some(of) => Ok((of, left)),

@@ -40,7 +40,7 @@ struct Open {
 /// The progress of reading.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The values are complete; they had this number of bytes of the data.
+    /// The values are complete and end after this number of bytes of the data.
     Whole(usize),
     /// More data is needed. The first number is that of consumed bytes. It may exceed the length of the data,
     /// if following bytes are not needed. The second number is that of further bytes that are needed.
@@ -225,7 +225,7 @@ impl Values {
         Ok((length - wanted - there) as u64)
     }
 
-    /// An element of the innermost level begins.
+    /// Handles the start of an element of the innermost level.
     fn begin(&mut self) {
         let most = self.limits.collection;
         let Some(open) = self.open.last_mut() else { return };
@@ -275,7 +275,7 @@ impl Values {
         self.ended();
     }
 
-    /// A value has ended. If it was the first field's, its text is complete.
+    /// Handles the end of a value. If it is the value of the first field, its text is complete.
     fn ended(&mut self) {
         if self.open.len() == 1
             && self.open.last().is_some_and(|open| open.begun == 1)
@@ -317,7 +317,7 @@ mod tests {
     fn of(encoding: Encoding, limits: Limits, data: &[u8]) -> String {
         let mut values = Values::new(encoding, limits, None);
         assert_eq!(values.read(data), Step::Whole(data.len()), "{}", values.text);
-        // Byte by byte too.
+        // The values are also read byte by byte.
         let (mut again, mut at) = (Values::new(encoding, limits, None), 0);
         for end in 1..=data.len() {
             match again.read(data.get(at..end).unwrap_or_default()) {

@@ -16,9 +16,9 @@ const COMPACT: u8 = 0x82;
 /// The encoding of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
-    /// Fixed lengths, big-endian.
+    /// The binary protocol: fixed lengths, big-endian.
     Binary,
-    /// Variable lengths.
+    /// The compact protocol: integers of variable length.
     Compact,
 }
 
@@ -42,7 +42,7 @@ pub struct Head<'a> {
     pub kind: Kind,
     /// The encoding of the values.
     pub encoding: Encoding,
-    /// `method`, or `service:method`.
+    /// The name of the method, as `method` or `service:method`.
     pub name: &'a [u8],
     /// The sequence number, chosen by the client.
     pub sequence: i32,
@@ -84,7 +84,8 @@ pub fn begin(data: &[u8]) -> Begin<'_> {
     }
 }
 
-/// HeaderFormat.md: the length is followed by magic, flags, sequence number, and the size of the header in words.
+/// Parses the header of the header transport (HeaderFormat.md): the length is followed by magic, flags, sequence
+/// number, and the size of the header in words.
 fn header(mut r: Reader<'_>, length: u32) -> Begin<'_> {
     let lacking = 10usize.saturating_sub(r.remaining());
     let fixed = (|| {
@@ -145,7 +146,8 @@ fn strict<'a>(r: &mut Reader<'a>) -> Result<Head<'a>, Lack> {
     Ok(Head { kind, encoding: Encoding::Binary, name, sequence })
 }
 
-/// Without a version the name comes first. Its length and letters must be sufficient to recognise it.
+/// Parses a header of the old binary protocol, in which no version precedes the name. The length and the letters of
+/// the name must be sufficient to recognise it.
 fn old<'a>(r: &mut Reader<'a>) -> Result<Head<'a>, Lack> {
     let length = need(r, 4, Reader::u32)?;
     let name = name(r, length.into())?;
