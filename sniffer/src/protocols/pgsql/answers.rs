@@ -85,7 +85,7 @@ impl Connection {
             && !self.pending.is_empty()
     }
 
-    /// The part that is shown, and the lengths of a few hundred columns.
+    /// Number of bytes of a row that are buffered: the part that is shown, and the lengths of a few hundred columns.
     fn row_wanted(&self) -> u64 {
         (self.plugin.options.max_row_length as u64).saturating_mul(4).clamp(64 << 10, LONGEST_ROW)
     }

@@ -77,7 +77,7 @@ impl Step {
         matches!(self.what, What::Query { .. } | What::Sync | What::Other | What::Gap)
     }
 
-    /// Number of its statements that are not reported if it is dropped.
+    /// Number of statements of the step that are not reported if the step is dropped.
     pub fn unanswered(&self) -> usize {
         match &self.what {
             What::Query { parts, answered, .. } => parts.len().saturating_sub(*answered),
@@ -128,13 +128,13 @@ pub struct Connection {
     pub(super) aligned: [bool; 2],
     /// Whether a complete message was parsed: the protocol and the roles are then certain.
     pub(super) proven: bool,
-    /// The client requested encryption; the response is a single byte.
+    /// The encryption that the client requested, until the server responds. The response is a single byte.
     pub(super) awaiting: Option<Opening>,
     pub(super) pending: Backlog<Step>,
     pub(super) mode: Mode,
     pub(super) turn: Turn,
     pub(super) pairing: Pairing,
-    /// Bytes of the client were missing, so waiting requests may never be answered.
+    /// Whether bytes of the client were missing, so that waiting requests may never be answered.
     pub(super) suspect: bool,
     /// Time of the last data of the server.
     pub(super) heard: Timestamp,
@@ -182,7 +182,7 @@ impl Connection {
         }
     }
 
-    /// The pairing is unknown; `more` requests may have been sent besides the waiting ones.
+    /// Notes that the pairing is unknown. `more` requests may have been sent besides the waiting ones.
     pub(super) fn lose_track(&mut self, more: u32, cx: &mut Context<'_>) {
         let awaited = self.pending.iter().filter(|step| step.ends()).count();
         self.drop_pending(cx);
@@ -191,7 +191,7 @@ impl Connection {
         self.pairing = self.pairing.lost(u32::try_from(awaited).unwrap_or(u32::MAX).saturating_add(more));
     }
 
-    /// Ends the current message.
+    /// Clears the state of the current response.
     pub(super) fn start_over(&mut self) {
         self.unit = Unit::default();
         self.answer.clear();
@@ -211,7 +211,7 @@ impl Connection {
         }
     }
 
-    /// `rest` of `all` bytes are invalid: skips all of them, or gives the connection up.
+    /// Handles `rest` of `all` bytes, which are invalid: skips all of them, or gives the connection up.
     pub(super) fn pass_over(&mut self, rest: usize, all: usize) -> Progress {
         match self.search.passed(rest) {
             Recovery::Resume => Progress::consumed(all),
@@ -219,13 +219,14 @@ impl Connection {
         }
     }
 
-    /// A message is valid.
+    /// Notes that a message is valid.
     pub(super) fn found(&mut self) {
         self.proven = true;
         self.search.found();
     }
 
-    /// After a start in the middle of a connection, client and server may be confused. `None` if more bytes are needed.
+    /// Returns the corrected direction of the data: after a start in the middle of a connection, client and server
+    /// may be confused. `None` if more bytes are needed.
     fn really(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Option<Direction> {
         /// Number of bytes of a message that are enough to decide.
         const ENOUGH: usize = 64;
@@ -249,7 +250,7 @@ impl Connection {
     }
 }
 
-/// A TLS handshake begins.
+/// Whether a TLS handshake begins.
 pub(super) fn is_tls(data: &[u8]) -> bool {
     matches!(data, [0x16] | [0x16, 3, ..])
 }
@@ -266,7 +267,7 @@ impl StreamParser for Connection {
     fn on_gap(&mut self, dir: Direction, _lost: u64, cx: &mut Context<'_>) -> Recovery {
         self.aligned[dir.index()] = false;
         match dir {
-            // Data of a COPY is missing: the request is still the same.
+            // Data of a COPY is missing, or the pairing is unknown already: the waiting requests stay as they are.
             Direction::ToServer if self.mode == Mode::CopyIn || self.pairing.is_lost() => {}
             Direction::ToServer if self.pending.iter().filter(|step| step.ends()).count() > 1 => self.lose_track(1, cx),
             Direction::ToServer => {

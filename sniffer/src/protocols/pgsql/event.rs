@@ -19,7 +19,7 @@ pub struct Statement<'a> {
     pub end: Option<Timestamp>,
     /// Bytes of the request.
     pub request: u64,
-    /// Bytes of the answer.
+    /// Bytes of the response.
     pub response: u64,
     /// Number of columns of the result.
     pub fields: u16,
@@ -215,7 +215,7 @@ pub struct Answer {
     pub rows: u64,
     /// Number of messages of a COPY.
     pub copied: u64,
-    /// Number of bytes that are missing in the capture.
+    /// Whether bytes are missing in the capture.
     pub lost: bool,
     /// The text.
     pub text: Vec<u8>,
@@ -226,7 +226,7 @@ impl Answer {
     /// connection.
     const KEPT: usize = 64 << 10;
 
-    /// Clears it for the next response.
+    /// Clears the answer for the next response.
     pub fn clear(&mut self) {
         let mut text = std::mem::take(&mut self.text);
         text.clear();
@@ -235,7 +235,7 @@ impl Answer {
     }
 }
 
-/// The trimmed text of a statement that was sent alone, without a `;` at its end.
+/// The range of a statement that was sent alone, without white space around it and without a `;` at its end.
 pub fn trimmed(sql: &[u8]) -> Range<usize> {
     let parts = super::sql::split(sql);
     match (parts.first(), parts.last()) {

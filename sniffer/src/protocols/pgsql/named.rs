@@ -56,7 +56,7 @@ pub struct Named<V> {
 }
 
 impl<V: Held> Named<V> {
-    /// Makes it with a limit in number and bytes.
+    /// Makes an empty list that is limited in number and bytes.
     pub fn new(most: usize, most_bytes: usize) -> Self {
         Self { unnamed: None, entries: HashMap::default(), order: VecDeque::new(), next: 0, bytes: 0, most, most_bytes }
     }

@@ -28,7 +28,7 @@ impl Connection {
         let mut at = 0;
         while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
             if !self.aligned[0] {
-                // A segment that consists of messages from its first byte on: parsing resumes here.
+                // Parsing resumes at a segment that consists of messages from its first byte on.
                 if at > 0 || wire::chain(Direction::ToServer, rest).is_none_or(|whole| whole == 0 && rest.len() < HEAD) {
                     return self.pass_over(rest.len(), data.len());
                 }
@@ -47,7 +47,7 @@ impl Connection {
                     Err(0) => {}
                     Err(need) => return Progress::Consumed { bytes: at as u64, need },
                 },
-                // At once, or after a response that was not captured.
+                // TLS begins at once, or after a response of the server that was not captured.
                 0x16 if is_tls(rest) && (!self.proven || self.awaiting.is_some()) => {
                     return match rest.len() {
                         1 => Progress::Consumed { bytes: at as u64, need: 1 },
@@ -87,7 +87,7 @@ impl Connection {
         Progress::consumed(at)
     }
 
-    /// Invalid bytes are treated as missing.
+    /// Handles invalid bytes in the same way as missing bytes.
     fn misunderstood(&mut self, cx: &mut Context<'_>) {
         use crate::protocols::StreamParser;
         if self.proven {

@@ -108,7 +108,7 @@ impl Lexer<'_> {
         (self.text.len(), words)
     }
 
-    /// An identifier or keyword; a `$` in it begins no quote.
+    /// Skips an identifier or keyword; a `$` in it begins no quote.
     fn word(&mut self) -> &[u8] {
         let rest = self.text.get(self.at..).unwrap_or_default();
         let n = rest.iter().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$' | 0x80..)).count();
@@ -131,7 +131,7 @@ impl Lexer<'_> {
         }
     }
 
-    /// `$$…$$` or `$tag$…$tag$`; `$1` is a parameter.
+    /// Skips a string in dollar quotes: `$$…$$` or `$tag$…$tag$`. `$1` is a parameter.
     fn dollar(&mut self) {
         let rest = self.text.get(self.at..).unwrap_or_default();
         let tag = rest.iter().skip(1).take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | 0x80..)).count();
@@ -143,7 +143,7 @@ impl Lexer<'_> {
         }
     }
 
-    /// Comments nest.
+    /// Skips a comment. Comments nest.
     fn comment(&mut self) {
         let mut depth = 0u32;
         while let Some(rest) = self.text.get(self.at..).filter(|rest| !rest.is_empty()) {

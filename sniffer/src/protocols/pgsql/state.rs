@@ -12,7 +12,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// The client no longer sends the data of a COPY.
+    /// The state after the client has stopped sending the data of a COPY.
     pub fn copy_ended(self) -> Self {
         if self == Self::CopyIn { Self::Statements } else { self }
     }
@@ -30,8 +30,8 @@ pub enum Turn {
 }
 
 impl Turn {
-    /// The client sends a request. Returns the next state, and whether this is the first request since the server
-    /// waits.
+    /// Handles a request of the client. Returns the next state, and whether this is the first request since the
+    /// server waits.
     pub fn asks(self) -> (Self, bool) {
         match self {
             Self::Client => (Self::Asked, true),
@@ -68,18 +68,18 @@ impl Pairing {
         matches!(self, Self::Lost(_))
     }
 
-    /// The pairing is lost, with this number of requests still unanswered.
+    /// The state after the pairing is lost, with this number of requests still unanswered.
     pub fn lost(self, awaited: u32) -> Self {
         // The response to an unknown request has not ended, and later requests must not end it.
         Self::Lost(awaited.max(if self == Self::Unseen { 2 } else { 1 }))
     }
 
-    /// A response arrived for which no request waits.
+    /// The state after a response for which no request waits.
     pub fn unseen_answer(self) -> Self {
         if self.is_lost() { self } else { Self::Unseen }
     }
 
-    /// A ReadyForQuery arrived.
+    /// The state after a ReadyForQuery.
     pub fn ready(self) -> Self {
         match self {
             Self::Certain | Self::Unseen | Self::Lost(0 | 1) => Self::Certain,
@@ -87,8 +87,8 @@ impl Pairing {
         }
     }
 
-    /// The client sends a request. `ends`: its response ends with a ReadyForQuery; `first`: no other request waits;
-    /// `quiet`: the server was silent for so long that earlier requests will not be answered.
+    /// Handles a request of the client. `ends`: its response ends with a ReadyForQuery; `first`: no other request
+    /// waits; `quiet`: the server was silent for so long that earlier requests will not be answered.
     pub fn asks(self, ends: bool, first: bool, quiet: bool) -> (Self, Asked) {
         let awaited = match self {
             Self::Certain => return (self, Asked::Waits),

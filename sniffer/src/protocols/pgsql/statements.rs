@@ -10,13 +10,13 @@ use super::{
 use crate::protocols::Context;
 use std::sync::Arc;
 
-/// A note of an event.
+/// The note of an event whose request is incomplete in the capture.
 pub const REQUEST_LOST: &str = "Packet loss while capturing the request";
 const RESPONSE_LOST: &str = "Packet loss while capturing the response";
 const UNKNOWN: &str = "The actual query being used is unknown";
 
 impl Connection {
-    /// The server starts a COPY; it does not respond to Syncs sent before the end of the COPY.
+    /// Handles the server's start of a COPY. The server does not respond to Syncs sent before the end of the COPY.
     pub(super) fn copy_in(&mut self) {
         let end = self.pending.iter().position(|step| matches!(step.what, What::CopyDone));
         self.mode = if end.is_none() { Mode::CopyIn } else { self.mode.copy_ended() };
@@ -28,7 +28,7 @@ impl Connection {
         });
     }
 
-    /// The first step was confirmed and takes effect.
+    /// Handles the confirmation of the first step, which now takes effect.
     pub(super) fn confirm(&mut self) {
         let Some(step) = self.pending.pop() else { return };
         self.unit.start.get_or_insert(step.start);
@@ -58,7 +58,7 @@ impl Connection {
         })
     }
 
-    /// The columns of a described statement or portal.
+    /// Handles the columns of a described statement or portal.
     pub(super) fn described(&mut self, body: &[u8]) {
         let Some(Step { start, bytes, what: What::Describe { portal, name } }) = self.pending.pop() else { return };
         self.unit.start.get_or_insert(start);
@@ -71,7 +71,7 @@ impl Connection {
         }
     }
 
-    /// The columns of the next result.
+    /// Handles the columns of the next result.
     pub(super) fn result(&mut self, body: &[u8]) {
         let shown = self.plugin.common.send_response;
         let columns = Columns::read(body, shown).unwrap_or_default();
@@ -119,7 +119,7 @@ impl Connection {
         self.answer.rows += 1;
     }
 
-    /// A statement was completed.
+    /// Handles the completion of a statement.
     pub(super) fn complete(&mut self, kind: u8, tag: &[u8], cx: &mut Context<'_>) {
         if self.answer.copied > 0 || self.copied > 0 || tag.starts_with(b"COPY ") {
             self.answer.rows = wire::copied(tag).unwrap_or(self.answer.copied);
@@ -142,7 +142,8 @@ impl Connection {
         self.next_statement();
     }
 
-    /// The next statement of a simple query was completed or has failed. The query remains until a ReadyForQuery.
+    /// Handles the completion or failure of the next statement of a simple query. The query remains until a
+    /// ReadyForQuery.
     fn complete_query(&mut self, mut step: Step, failure: Option<Failure<'_>>, notes: &[&str], cx: &mut Context<'_>) {
         if let What::Query { text, parts, answered } = &mut step.what {
             self.unit.start = Some(step.start);
@@ -164,12 +165,12 @@ impl Connection {
         (self.unit, self.copied) = (Unit::default(), 0);
     }
 
-    /// Bytes of the Sync that is the step at `at`.
+    /// Number of bytes of the step at `at` if it is a Sync, otherwise 0.
     fn sync_bytes(&self, at: usize) -> u64 {
         self.pending.get(at).filter(|step| matches!(step.what, What::Sync)).map_or(0, |step| step.bytes)
     }
 
-    /// An ErrorResponse: the current statement has failed, and nothing more is executed before the next Sync.
+    /// Handles an ErrorResponse: the current statement has failed, and nothing more is executed before the next Sync.
     pub(super) fn fail(&mut self, failure: Failure<'_>, length: u64, cx: &mut Context<'_>) {
         self.unit.response += length;
         self.mode = self.mode.copy_ended();
@@ -240,7 +241,7 @@ impl Connection {
         self.next_statement();
     }
 
-    /// The server has responded to everything up to the next end of a query.
+    /// Handles a ReadyForQuery: the server has responded to everything up to the next end of a query.
     pub(super) fn on_ready(&mut self, idle: bool, cx: &mut Context<'_>) {
         self.turn = Turn::Client;
         let was_lost = self.pairing.is_lost();
@@ -261,7 +262,7 @@ impl Connection {
         self.start_over();
     }
 
-    /// Some rows were captured, but the end of the result will not be.
+    /// Reports a result of which some rows were captured, but of which the end will not be captured.
     pub(super) fn report_partial(&mut self, cx: &mut Context<'_>) {
         if self.answer.rows == 0 || self.pairing.is_lost() {
             return;

@@ -21,7 +21,7 @@ fn parse(name: &str, sql: &str) -> Vec<u8> {
     message(b'P', &[name.as_bytes(), b"\0", sql.as_bytes(), b"\0\0\0"])
 }
 
-/// With results as text or binary.
+/// Makes a Bind with results as text or binary.
 fn bind(portal: &str, statement: &str, format: u8) -> Vec<u8> {
     message(b'B', &[portal.as_bytes(), b"\0", statement.as_bytes(), b"\0\0\0\0\0\0\x01\0", &[format]])
 }
@@ -38,7 +38,7 @@ fn sync() -> Vec<u8> {
     message(b'S', &[])
 }
 
-/// Columns of these types.
+/// Makes a RowDescription of columns with these names and types.
 fn columns(list: &[(&str, u32)]) -> Vec<u8> {
     let mut body = (list.len() as u16).to_be_bytes().to_vec();
     for (name, oid) in list {
@@ -410,8 +410,8 @@ fn real_conversations_however_they_are_cut() {
     let events = every_cut(&PROTOCOL, SHOWN, &payloads(prepared));
     let queries: Vec<_> = events.iter().map(|e| e["query"].as_str().unwrap()).collect();
     assert_eq!(queries, ["select $1 + 1 as sum", "insert into t(a) values ($1)"].repeat(3));
-    // Large captures byte by byte, and with each segment missing: what is still reported must be a real request with
-    // its own response.
+    // Large captures are played byte by byte, and with each segment missing. Every reported statement must be a real
+    // request with its own response.
     for (capture, count) in [
         (&include_bytes!("../../../../tests/protocols/pgsql/pipeline.pcap")[..], 19),
         (&include_bytes!("../../../../tests/protocols/pgsql/binary.pcap")[..], 19),

@@ -151,7 +151,7 @@ fn float(out: &mut Vec<u8>, number: f64, shortest: &str, digits: i32) {
     }
 }
 
-/// Writes the date, and the suffix of years before the first.
+/// Writes the date. Returns the suffix that marks years before the year 1.
 fn date(out: &mut Vec<u8>, days: i64) -> &'static [u8] {
     // All divisions are exact for eras of 400 years that begin in March.
     let z = days + EPOCH_DAYS + 719_468;

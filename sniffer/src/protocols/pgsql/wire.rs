@@ -85,7 +85,7 @@ fn lengths(dir: Direction, kind: u8) -> Option<(u32, u32)> {
 
 /// Whether `data` consists of consecutive messages of direction `dir`, as far as it goes, and how many are complete.
 pub fn chain(dir: Direction, mut data: &[u8]) -> Option<usize> {
-    /// A few are enough.
+    /// Number of complete messages that are sufficient.
     const ENOUGH: usize = 8;
     let mut whole = 0;
     while whole < ENOUGH {
