@@ -45,7 +45,7 @@ pub enum Ask {
 /// What client and server have negotiated, as far as it is known.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Agreed {
-    /// See [`caps`]; `None` if the start of the connection was not captured.
+    /// The negotiated capabilities (see [`caps`]); `None` if the start of the connection was not captured.
     pub caps: Option<u64>,
     /// Whether EOF packets are left out: known from `caps` or from the packets.
     pub no_eof: Option<bool>,
@@ -64,7 +64,7 @@ pub struct Limits {
     pub rows: usize,
     /// Bytes of each row.
     pub row_length: usize,
-    /// Whether any are kept.
+    /// Whether rows are kept at all.
     pub show: bool,
 }
 
@@ -157,17 +157,17 @@ impl Answer {
         *self = Self { seq, csv, tables, scratch, columns, ..Self::default() };
     }
 
-    /// Whether one of its packets was captured.
+    /// Whether a packet of the response was captured.
     pub fn begun(&self) -> bool {
         self.bytes > 0
     }
 
-    /// Whether it is among columns or rows.
+    /// Whether the next packet belongs to the columns or rows of a result.
     pub fn within_result(&self) -> bool {
         matches!(self.state, State::Columns(_) | State::ColumnsEnd | State::Rows)
     }
 
-    /// Whether it is complete unless an EOF packet follows.
+    /// Whether the response is complete unless an EOF packet follows.
     pub fn is_settled(&self) -> bool {
         self.state == State::Settled
     }
@@ -278,7 +278,7 @@ impl Answer {
         }
     }
 
-    /// Handles the number of columns, and, if negotiated, whether they are described.
+    /// Handles the first packet of a result: the number of columns, and, if negotiated, whether they are described.
     fn result(&mut self, header: Header, payload: &[u8], known: Option<&Columns>, agreed: &Agreed, limits: &Limits) -> Option<Verdict> {
         let mut r = Reader::new(payload);
         let mut described = !agreed.has(caps::OPTIONAL_METADATA) || r.u8()? == 1;
@@ -383,7 +383,7 @@ impl Answer {
             return Some(if params == 0 && columns == 0 { Verdict::Finished } else { Verdict::Going });
         }
         if eof {
-            agreed.no_eof = Some(true); // there should have been one
+            agreed.no_eof = Some(true); // an EOF packet should have come before this packet
         }
         let column = wire::column(payload)?;
         let (params, columns) = match (params, columns) {

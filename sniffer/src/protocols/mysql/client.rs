@@ -117,7 +117,7 @@ impl Connection {
         Progress::consumed(at)
     }
 
-    /// The client responds to the greeting, or continues its login.
+    /// Handles the client's response to the greeting, or another packet of its login.
     fn login(&mut self, offered: Option<u64>, header: Header, payload: &[u8], at: usize, cx: &mut Context<'_>) -> Option<Progress> {
         let wants = wire::login(payload.get(..header.len as usize).unwrap_or(payload)).filter(|_| self.agreed.caps.is_none())?;
         if header.len == wire::TLS_REQUEST && wants & caps::SSL != 0 {
@@ -130,7 +130,7 @@ impl Connection {
         None
     }
 
-    /// From here on both directions are compressed.
+    /// Notes that both directions are compressed from here on.
     pub(super) fn compressed(&mut self, cx: &mut Context<'_>) {
         if self.packed.is_none() {
             self.packed = Some(Box::default());
@@ -138,7 +138,7 @@ impl Connection {
         }
     }
 
-    /// The expected number of the first packet of the response, unless it is that of the first waiting command.
+    /// Sets the sequence number of the response to the first waiting command, unless that response has begun.
     fn expect(&mut self) {
         if !self.answer.begun() {
             self.answer.seq = self.pending.front().map(|c| c.seq.wrapping_add(1));
@@ -193,7 +193,8 @@ impl Connection {
             _ => silent(Ask::One),
         };
         new.seq = header.seq;
-        // The response arrived before the command, without one; or the next response may belong to another command.
+        // The response to this command was captured before the command, or the next response may belong to another
+        // command.
         let (doubt, unpaired) = self.doubt.command(time, self.pending.is_empty());
         self.doubt = doubt;
         if unpaired {
@@ -210,7 +211,7 @@ impl Connection {
         }
     }
 
-    /// Whether a PREPARE was not answered yet.
+    /// Whether a PREPARE waits for its response.
     fn making(&self) -> bool {
         self.pending.iter().any(|c| c.kind == Kind::Prepare)
     }

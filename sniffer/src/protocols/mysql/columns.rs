@@ -13,9 +13,9 @@ pub const LONGEST_TABLES: usize = 4 << 10;
 pub struct Columns {
     /// The names of the columns as one line.
     pub names: Vec<u8>,
-    /// `db.table`, each once.
+    /// The tables as `db.table`, each once.
     pub tables: Vec<u8>,
-    /// Type, and whether it is unsigned.
+    /// For each column its type, and whether it is unsigned.
     pub kinds: Vec<(u8, bool)>,
     /// The last table, to which the next column most often belongs.
     last: (usize, usize),
@@ -28,7 +28,7 @@ impl Held for Columns {
 }
 
 impl Columns {
-    /// Clears them, but keeps their memory.
+    /// Clears the columns, but keeps their memory.
     pub fn clear(&mut self) {
         self.names.clear();
         self.tables.clear();

@@ -93,7 +93,7 @@ impl Command {
     }
 }
 
-/// Does not count the statement: [`Statements`] does, and many commands may execute the same one.
+/// The statement is not counted here: [`Statements`] counts it, and many commands may execute the same one.
 impl Held for Command {
     fn held(&self) -> usize {
         self.text.held() + self.params.held()
@@ -192,7 +192,7 @@ impl Statements {
         self.shrink();
     }
 
-    /// Ids increase: the first is the oldest.
+    /// Removes the oldest statements until the limits are met. Ids increase, so the first is the oldest.
     fn shrink(&mut self) {
         while self.known.len() > MOST_STATEMENTS || self.bytes > MOST_HELD {
             let Some((_, old)) = self.known.pop_first() else { break };
@@ -285,7 +285,7 @@ impl Statements {
         known + self.ahead.capacity() * size_of::<(u32, u16, Vec<u8>)>() + ahead
     }
 
-    /// Removes the values that the client has sent in advance.
+    /// Removes the values that the client has sent in advance for this statement.
     pub fn reset(&mut self, id: u32) {
         self.ahead.retain(|(of, ..)| *of != id);
     }

@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 /// Maximum number of waiting commands of one connection; a pipeline of a few hundred is a long one.
 const MOST_PENDING: usize = 4096;
-/// Maximum number of bytes that they hold.
+/// Maximum number of bytes that the waiting commands hold.
 const MOST_HELD: usize = 8 << 20;
 
 /// The times of the packets in the current data.
@@ -69,7 +69,7 @@ pub struct Connection {
     pub(super) doubt: Doubt,
     /// The search for the next command.
     pub(super) search: Resync,
-    /// Set if the connection is compressed.
+    /// The decompression of each direction; `None` if the connection is not compressed.
     pub(super) packed: Option<Box<[Side; 2]>>,
     pub(super) scratch: Vec<u8>,
     /// The buffer of the last query, for reuse.
@@ -204,7 +204,7 @@ impl Connection {
         }
     }
 
-    /// Skips `len` bytes of the client that begin with nothing known.
+    /// Skips `len` bytes of the client that are not recognised.
     pub(super) fn pass_over(&mut self, len: usize) -> Progress {
         match self.search.passed(len) {
             Recovery::Resume => Progress::consumed(len),
@@ -245,7 +245,8 @@ impl Connection {
         self.answer.reset(next);
     }
 
-    /// The next command may execute a statement that was still being prepared when the command was sent.
+    /// If the next command executes a statement that was still being prepared when the command was sent, finds that
+    /// statement now.
     fn resolve(&mut self, now: Timestamp) {
         let unresolved = |c: &Command| c.kind == Kind::Execute && c.statement.is_none() && !c.text.is_empty();
         let Some(mut command) = self.pending.front_mut().filter(|c| unresolved(c)) else { return };

@@ -8,9 +8,7 @@ pub fn name(line: &mut Vec<u8>, name: &[u8]) {
     field(line, name, false);
 }
 
-/// Appends a value of a row; line breaks are written as two characters (`
-///
-/// `).
+/// Appends a value of a row. LF and CR are written as two characters each: a backslash and `n` or `r`.
 pub fn value(line: &mut Vec<u8>, value: &[u8], first: bool) {
     if !first {
         line.push(b',');

@@ -30,12 +30,12 @@ enum Decoder {
     Zstd(Box<Zstd<'static>>),
 }
 
-/// One direction.
+/// The state of one direction.
 pub struct Side {
     decoder: Decoder,
     /// Number of remaining bytes of the payload.
     pub left: u32,
-    /// Number of bytes that these may still become.
+    /// Number of bytes to which the remaining payload may still be decompressed.
     room: u32,
     /// Length of the decompressed packet.
     size: u32,
@@ -124,7 +124,7 @@ impl Side {
         (taken > 0 || written > 0 || data.is_empty()).then_some((taken, written))
     }
 
-    /// At the end of a packet the decoder's memory is freed.
+    /// Frees the memory of the decoder at the end of a packet.
     pub fn end(&mut self) {
         if self.left == 0 {
             self.decoder = Decoder::Stored;

@@ -47,7 +47,8 @@ impl Position {
         if header.len > 0 { Self::File } else { Self::Packet }
     }
 
-    /// The server requests a file. This needs a known start of the client's packets.
+    /// The state after the server has requested a file. Stays unknown if the start of the client's packets is
+    /// unknown.
     pub fn file_wanted(self) -> Self {
         if self == Self::Lost { Self::Lost } else { Self::File }
     }
@@ -65,7 +66,7 @@ pub enum Doubt {
 }
 
 impl Doubt {
-    /// Bytes of the client are missing.
+    /// The state after bytes of the client are missing.
     pub fn client_gap(self) -> Self {
         match self {
             Self::Answered(_) => self,
@@ -73,7 +74,7 @@ impl Doubt {
         }
     }
 
-    /// A response to a captured command is complete.
+    /// The state after a response to a captured command is complete.
     pub fn paired(self) -> Self {
         match self {
             Self::CommandMissing => Self::None,
@@ -81,8 +82,8 @@ impl Doubt {
         }
     }
 
-    /// A command was sent at `time`. `first`: no other command waits. Returns the next state, and whether it is unknown
-    /// which response belongs to the command.
+    /// Handles a command that was sent at `time`. `first`: no other command waits. Returns the next state, and
+    /// whether it is unknown which response belongs to the command.
     pub fn command(self, time: Timestamp, first: bool) -> (Self, bool) {
         match self {
             Self::None => (self, false),

@@ -97,7 +97,7 @@ fn query(sql: &str) -> Vec<u8> {
 const OK: &[u8] = b"\x07\0\0\x01\0\x01\0\x02\0\0\0";
 const COLUMN: &[u8] = b"\x03def\x01d\x01t\x01t\x01a\x01a\x0c?\0\x0b\0\0\0\x03\0\0\0\0\0";
 
-/// One column, the rows, and their end; with or without EOF packets.
+/// Makes a result: one column, the rows, and their end, with or without EOF packets.
 fn result(eof: bool, rows: &[&[u8]]) -> Vec<u8> {
     let mut packets: Vec<&[u8]> = vec![b"\x01", COLUMN];
     if eof {
@@ -288,7 +288,7 @@ fn packets_of_16_mib_are_continued() {
     let events = h.events();
     assert_eq!((events.len(), &events[0]["source"]["bytes"]), (2, &json!(asked.len())));
     assert_eq!(events[0]["query"].as_str().unwrap().len(), command::LONGEST - 1);
-    // A row too: its second packet begins like an error.
+    // The same for a row, whose second packet begins like an error.
     let packets =
         [packet(1, b"\x01"), packet(2, COLUMN), packet(3, &vec![b'x'; 0xff_ffff]), packet(4, b"\xff"), packet(5, b"\xfe\0\0\x02\0\0\0")];
     h.client(&query("select a from t"));

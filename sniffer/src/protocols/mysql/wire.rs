@@ -59,7 +59,7 @@ pub mod command {
     pub const BINLOG_DUMP_GTID: u8 = 0x1e;
     pub const RESET_CONNECTION: u8 = 0x1f;
     pub const LAST: u8 = 0x20;
-    /// MariaDB's.
+    /// Only MariaDB has this command.
     pub const STMT_BULK_EXECUTE: u8 = 0xfa;
 }
 
