@@ -25,7 +25,7 @@ pub struct Header {
     pub key: usize,
     pub extras: usize,
     data_type: u8,
-    /// The vbucket of a request, the status of a response.
+    /// The vbucket of a request, or the status of a response.
     pub status: u16,
     /// Length of everything after the header.
     pub body: usize,
@@ -157,7 +157,7 @@ impl Header {
     }
 }
 
-/// Missing extras are 0; extras that are too short are noted.
+/// Reads a number from the extras. A missing number is 0; extras that are too short are noted.
 fn number(extras: &mut Reader<'_>, m: &mut Message) -> u32 {
     let sent = extras.remaining() + extras.position() > 0;
     extras.u32().unwrap_or_else(|| {
@@ -169,7 +169,7 @@ fn number(extras: &mut Reader<'_>, m: &mut Message) -> u32 {
 const STAT: u8 = 0x10;
 const FLUSH: u8 = 0x08;
 const FLUSH_Q: u8 = 0x18;
-/// Quit and its quiet variant.
+/// The opcodes of Quit and its quiet variant.
 pub const QUIT: [u8; 2] = [0x07, 0x17];
 
 fn command(opcode: u8) -> (Kind, &'static str) {

@@ -13,13 +13,13 @@ use serde::{
     ser::{SerializeMap, SerializeSeq},
 };
 
-/// Either may be missing, but not both.
+/// A request and its response. One of them may be missing.
 pub struct Pair<'a> {
     pub request: Option<&'a Message>,
     pub response: Option<&'a Message>,
 }
 
-/// Both names are keys that contain a dot, as in Packetbeat.
+/// The keys of both fields contain a dot, as in Packetbeat.
 #[derive(Serialize)]
 struct Body<'a> {
     #[serde(rename = "event.action", skip_serializing_if = "str::is_empty")]
@@ -94,7 +94,7 @@ fn status(pair: &Pair<'_>) -> Status {
     }
 }
 
-/// There is no outcome for binary errors, as in Packetbeat.
+/// The outcome of a response. Errors of the binary protocol have none, as in Packetbeat.
 fn outcome(response: &Message) -> &'static str {
     match (response.binary, response.kind) {
         (true, _) if response.status != 0 => "",
@@ -106,7 +106,7 @@ fn outcome(response: &Message) -> &'static str {
 /// A message, and whether it is a request.
 struct View<'a>(&'a Message, bool);
 
-/// The highest bit of unsigned numbers is cleared, because an index cannot store more.
+/// Clears the highest bit of an unsigned number, because an index cannot store larger numbers.
 fn number(n: u64) -> u64 {
     n & u64::MAX >> 1
 }

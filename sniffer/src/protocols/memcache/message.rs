@@ -95,7 +95,7 @@ pub struct Message {
     pub version: Option<Span>,
     pub opcode: u8,
     pub opaque: Option<u64>,
-    /// The vbucket of a binary request, the status of a binary response.
+    /// The vbucket of a binary request, or the status of a binary response.
     pub status: u16,
     /// There are extras that are shorter than the opcode requires.
     pub short_extras: bool,
@@ -115,7 +115,7 @@ impl Message {
         *self = Self { text, keys, values, stats, ..Self::default() };
     }
 
-    /// Keeps a text.
+    /// Appends a text, up to [`MOST_TEXT`] bytes in total, and returns its range.
     pub fn keep(&mut self, bytes: &[u8]) -> Span {
         let start = self.text.len();
         let room = MOST_TEXT.saturating_sub(start).min(bytes.len());

@@ -201,7 +201,7 @@ fn proves_memcached(line: &[u8]) -> bool {
 }
 
 fn probe(_: Direction, data: &[u8]) -> Probe {
-    // Over UDP a header comes first; its reserved half is zero.
+    // Over UDP the message follows a header, whose last two bytes are zero.
     let data = match udp::Header::read(data) {
         Some((_, rest)) if data.get(6..8) == Some(&[0, 0]) && !matches!(data[0], 0x80 | 0x81) => rest,
         _ => data,

@@ -161,7 +161,8 @@ pub fn fits(request: &Message, reply: &Message) -> bool {
     }
 }
 
-/// `hidden`: the response that a quiet request does not send. A returned opaque or key must equal that of the request.
+/// Whether a meta response fits its request. `hidden`: a quiet request suppresses this response. A returned opaque or
+/// key must equal that of the request.
 fn meta_fits(request: &Message, reply: &Message, code: bool, hidden: bool) -> bool {
     code && !(request.quiet && hidden)
         && (reply.opaque.is_none() || reply.opaque == request.opaque)

@@ -26,7 +26,8 @@ pub struct Session {
     pub(super) plugin: Arc<Memcache>,
     /// Whether notes are reported; not over UDP.
     pub(super) notes: bool,
-    /// Whether the protocol is binary. Determined by the first byte, again until a message was parsed.
+    /// Whether the protocol is binary. Determined by the first byte of the data, again for each data until a message
+    /// was parsed.
     pub(super) binary: bool,
     /// Whether a message was parsed.
     pub(super) known: bool,
@@ -67,7 +68,7 @@ impl Side {
 struct Body {
     /// Number of remaining bytes.
     left: u64,
-    /// Number of bytes of the line end after it.
+    /// Number of bytes of the line end after the value.
     tail: u8,
     /// Number of bytes that are still to be kept.
     keep: usize,
@@ -88,7 +89,7 @@ enum Step {
 }
 
 impl Session {
-    /// The state at the start.
+    /// Makes a conversation in its initial state.
     pub fn new(plugin: Arc<Memcache>, notes: bool) -> Self {
         Self {
             pending: Backlog::new(super::pairing::limits(&plugin)),
@@ -146,8 +147,8 @@ impl Session {
         Progress::consumed(at)
     }
 
-    /// Handles a gap. A gap inside a value only causes a note; any other drops the message, and the following ones that
-    /// cannot be paired.
+    /// Handles a gap. A gap inside a value only causes a note. Any other gap drops the current message, and the
+    /// messages that can no longer be paired.
     pub fn on_gap(&mut self, dir: Direction, lost: u64, cx: &mut Context<'_>) -> Recovery {
         let side = self.side(dir);
         if let Some(body) = &mut side.body {
@@ -241,7 +242,7 @@ impl Session {
         }
         let expected = if body.tail == 2 { b'\r' } else { b'\n' };
         if rest.first() != Some(&expected) {
-            side.unsure = true; // longer than announced: the server refuses it
+            side.unsure = true; // the value is longer than announced: the server refuses it
             self.value_ends(dir, cx);
             return Step::Took(0);
         }
@@ -297,7 +298,7 @@ impl Session {
                 self.found(Direction::ToServer);
                 self.value_begins(Direction::ToServer, bytes, 2);
             }
-            // The server responds with an error, so the line keeps its place in the pairing.
+            // The server responds to this line with an error, so the line is kept as a request.
             Line::Unknown if !self.asks.unsure && plausible(line) => {
                 m.reset();
                 (m.time, m.size, m.ask, m.command) = (time, n as u64, wire::unknown(line), "UNKNOWN");

@@ -2,7 +2,7 @@ use super::*;
 use crate::protocols::testing::{Harness, ToClient, ToServer, every_cut};
 use serde_json::{Value, json};
 
-/// `command keys -> command`, and what else tells.
+/// Shows each event as `command keys -> command keys | status`, followed by its note.
 fn told(events: &[Value]) -> Vec<String> {
     let one = |m: &Value| {
         let keys: Vec<_> = m["keys"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -262,7 +262,7 @@ fn datagrams_in_any_order() {
     );
     assert_eq!((&events[0]["network"]["transport"], &events[0]["destination"]["bytes"]), (&json!("udp"), &json!(28)));
 
-    // No response; no response expected; no request.
+    // A request without a response, a request that expects no response, and a response without a request.
     h.datagram(ToServer, &datagram(2, 0, 1, b"get b\r\n")).datagram(ToServer, &datagram(3, 0, 1, b"set c 0 0 1 noreply\r\nx\r\n"));
     h.datagram(ToClient, &datagram(4, 0, 1, b"STORED\r\n"));
     assert_eq!(told(&h.events()), ["set c -> - | OK", "- -> STORED | Client Error"]);

@@ -15,15 +15,15 @@ pub enum Ask {
     Counter,
     Touch,
     Delete,
-    /// `OK` or an error.
+    /// The response is `OK` or an error.
     Okay,
     Stats,
-    /// Lines of any form up to `END` or `EN`.
+    /// The response consists of lines of any form up to `END` or `EN`.
     Dump,
-    /// `OK`, then log lines until the connection ends.
+    /// The response is `OK`, followed by log lines until the connection ends.
     Watch,
     Version,
-    /// No response.
+    /// There is no response.
     Nothing,
     MetaGet,
     MetaSet,
@@ -91,7 +91,7 @@ pub fn request(line: &[u8], m: &mut Message) -> Line {
     known_request(line, m).unwrap_or(Line::Unknown)
 }
 
-/// `None` if it is unknown or malformed.
+/// Parses a line of the client; `None` if it is unknown or malformed.
 fn known_request(line: &[u8], m: &mut Message) -> Option<Line> {
     let mut words = Words(line);
     let name = words.next()?;
@@ -158,7 +158,7 @@ fn known_request(line: &[u8], m: &mut Message) -> Option<Line> {
         }
         Ask::Delete => {
             m.key(words.next()?);
-            // Old clients send a time of 0.
+            // Old clients send a time of 0 before `noreply`.
             let rest = words.0.trim_ascii_start();
             noreply(Words(rest.strip_prefix(b"0").unwrap_or(rest)), m)
         }
@@ -192,7 +192,7 @@ fn known_request(line: &[u8], m: &mut Message) -> Option<Line> {
     }
 }
 
-/// The last word, which may be `noreply`.
+/// Parses the last word, which may be `noreply`.
 fn noreply(mut words: Words<'_>, m: &mut Message) -> Option<Line> {
     m.noreply = Some(match words.next() {
         None => false,
@@ -245,7 +245,7 @@ pub fn keep_args(args: &[u8], m: &mut Message) {
     m.raw_args = (!args.is_empty()).then(|| m.keep(args));
 }
 
-/// The key was sent in base64, so that it can contain any bytes.
+/// Decodes a key that was sent in base64, so that it can contain any bytes.
 pub fn decode_key(m: &mut Message) {
     let decoded = m.keys.first().and_then(|&key| base64::Engine::decode(&base64::prelude::BASE64_STANDARD, m.get(key)).ok());
     if let Some(key) = decoded {
