@@ -19,7 +19,8 @@ pub struct Compound {
     pub opcode: &'static str,
 }
 
-/// Parses the arguments of a COMPOUND. `None` if they are invalid, or incomplete although `whole` is set.
+/// Parses the arguments of a COMPOUND; `None` if they are incomplete. `whole`: no more data follows. The last operation
+/// whose number was captured is then sufficient.
 pub fn read(r: &mut Reader<'_>, whole: bool) -> Option<Compound> {
     let tag = opaque(r)?;
     let minor_version = r.u32()?;
@@ -28,8 +29,8 @@ pub fn read(r: &mut Reader<'_>, whole: bool) -> Option<Compound> {
     Some(Compound { minor_version, tag, opcode: main_operation(r, count, whole)? })
 }
 
-/// The first operation other than those that only select or query a file; the last operation if there is no other. Each
-/// takes at least four bytes, so the data bounds the loop.
+/// The first operation other than those that only select or query a file; the last operation if there is no other.
+/// Each operation takes at least four bytes, so the data bounds the loop.
 fn main_operation(r: &mut Reader<'_>, count: u32, whole: bool) -> Option<&'static str> {
     let mut name = names::ILLEGAL;
     for _ in 0..count {

@@ -44,7 +44,8 @@ const MOST_WAITING: usize = 16 << 10;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 struct Options {
-    /// The default is long, because a server may be slow: disks spin up, leases expire.
+    /// How long a call waits for its reply. The default is long, because a server may be slow: disks spin up, leases
+    /// expire.
     #[serde(with = "config::duration")]
     transaction_timeout: Duration,
 }
@@ -144,7 +145,8 @@ impl<K: Hash + Eq + Clone> Calls<K> {
 
     fn asked(&mut self, key: K, call: Call, time: Timestamp, bytes: u64, cx: &mut Context<'_>) {
         if self.waiting.get(&key).is_some_and(|earlier| earlier.call == call) {
-            // A retransmission, because there was no reply. The call began with the first one.
+            // The client sends the call again, because there was no reply. The start time of the call is that of the
+            // first transmission.
             return cx.count("retransmitted_requests");
         }
         let asked = Asked { call, time, bytes, peers: cx.peers().clone() };

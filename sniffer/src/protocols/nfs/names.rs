@@ -4,14 +4,14 @@
 /// The name of an unknown number.
 pub const ILLEGAL: &str = "ILLEGAL";
 
-/// Procedures of version 3, from 0 on.
+/// The names of the procedures of version 3. The first has the number 0.
 #[rustfmt::skip]
 const PROCEDURES: &[&str] = &[
     "NULL", "GETATTR", "SETATTR", "LOOKUP", "ACCESS", "READLINK", "READ", "WRITE", "CREATE", "MKDIR", "SYM_LINK",
     "MKNODE", "REMOVE", "RMDIR", "RENAME", "LINK", "READDIR", "READDIRPLUS", "FSSTAT", "FSINFO", "PATHINFO", "COMMIT",
 ];
 
-/// Operations of version 4, from 3 on.
+/// The names of the operations of version 4. The first has the number 3.
 #[rustfmt::skip]
 const OPERATIONS: &[&str] = &[
     "ACCESS", "CLOSE", "COMMIT", "CREATE", "DELEGPURGE", "DELEGRETURN", "GETATTR", "GETFH", "LINK", "LOCK", "LOCKT",
@@ -25,7 +25,7 @@ const OPERATIONS: &[&str] = &[
     "READ_PLUS", "SEEK", "WRITE_SAME", "CLONE",
 ];
 
-/// Statuses of all versions, ascending.
+/// The names of the statuses of all versions, sorted by number.
 #[rustfmt::skip]
 const STATUSES: &[(u32, &str)] = &[
     (0, "NFS_OK"), (1, "NFSERR_PERM"), (2, "NFSERR_NOENT"), (5, "NFSERR_IO"), (6, "NFSERR_NXIO"), (13, "NFSERR_ACCESS"),

@@ -25,10 +25,10 @@ const WINDOW: usize = 4 << 10;
 
 #[derive(Default)]
 struct Side {
-    /// The start of the next record is unknown.
+    /// Whether the start of the next record is unknown.
     lost: bool,
     search: Resync,
-    /// Inside a record of several fragments.
+    /// Whether the next fragment continues a record.
     begun: bool,
     /// The part of the record that is parsed.
     head: Vec<u8>,

@@ -125,7 +125,7 @@ fn datagrams() {
     h.datagram(ToServer, &lookup(2)).at(5001);
     assert_eq!(lines(&h.events()), ["00000001 LOOKUP NFS_OK OK", "00000002 LOOKUP - NO_REPLY"]);
     assert_eq!((h.counted("retransmitted_requests"), h.counted("malformed")), (1, 1));
-    // Which port is the server's was not known: the call shows it.
+    // It is unknown which port is the server's until the call is parsed.
     h.datagram(ToClient, &lookup(3));
     h.at(11_000);
     assert_eq!(h.events()[0]["source"]["ip"], "10.0.0.2");

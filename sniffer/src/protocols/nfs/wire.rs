@@ -120,8 +120,7 @@ pub enum Message<'a> {
 /// Number of bytes of results that are needed: the lengths of a protection, and a status.
 const RESULTS: usize = 12;
 
-/// Parses the header of a message. `None` if it is invalid, or incomplete although `whole` says that the message has
-/// more than `data`.
+/// Parses the header of a message. `None` if it is invalid or incomplete. `whole`: `data` is the complete message.
 pub fn read(data: &[u8], whole: bool) -> Option<Message<'_>> {
     let mut r = Reader::new(data);
     let xid = r.u32()?;
@@ -149,7 +148,7 @@ fn call<'a>(xid: u32, r: &mut Reader<'a>, whole: bool) -> Option<Message<'a>> {
         _ => {}
     }
     if version == 4 && procedure == 1 {
-        // Behind the length of the protected data and a sequence number.
+        // The arguments follow the length of the protected data and a sequence number.
         let readable = match call.wrapping {
             Wrapping::Plain => true,
             Wrapping::Integrity => r.skip(8).is_some(),
@@ -186,7 +185,7 @@ pub fn opaque<'a>(r: &mut Reader<'a>) -> Option<&'a [u8]> {
     Some(bytes)
 }
 
-/// RFC 5531 appendix A.
+/// Parses Unix credentials (RFC 5531 appendix A).
 fn unix(body: &[u8]) -> Option<Unix> {
     let mut r = Reader::new(body);
     let stamp = r.u32()?;
@@ -200,7 +199,8 @@ fn unix(body: &[u8]) -> Option<Unix> {
     Some(Unix { stamp, machine, uid, gid, gids })
 }
 
-/// RFC 2203 section 5: only data calls are protected, not those that create and destroy a context.
+/// The protection that a call with RPCSEC_GSS uses (RFC 2203 section 5). Only data calls are protected, not those
+/// that create and destroy a context.
 fn wrapping(body: &[u8]) -> Option<Wrapping> {
     let mut r = Reader::new(body);
     let (_version, procedure, _number, service) = (r.u32()?, r.u32()?, r.u32()?, r.u32()?);
@@ -249,7 +249,7 @@ pub fn plausible_length(length: u32) -> bool {
     length <= LONGEST_FRAGMENT
 }
 
-/// Number of bytes that [`find`] needs together.
+/// Number of consecutive bytes in which [`find`] recognises the start of a record.
 pub const FOUND_IN: usize = 20;
 
 /// Finds the start of a record: a call of NFS, or a reply that is `awaited`.
