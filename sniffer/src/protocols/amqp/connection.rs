@@ -21,13 +21,13 @@ use std::{mem, sync::Arc};
 /// The position in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// At the start of a frame.
+    /// The next byte is the first of a frame.
     Frame,
-    /// In a body frame, this number of bytes before its end.
+    /// The next byte belongs to the payload of a body frame, of which this number of bytes remains.
     Body { channel: u16, left: u64 },
-    /// At the end marker of a body frame.
+    /// The next byte is the end marker of a body frame.
     End { channel: u16 },
-    /// Unknown; searching for the start of a frame.
+    /// The position is unknown: the parser searches for the start of a frame.
     Lost,
 }
 

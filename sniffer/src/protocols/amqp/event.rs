@@ -39,7 +39,7 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// Copies the borrowed parts.
+    /// Copies the borrowed arguments.
     pub fn into_owned(self) -> Request<'static> {
         Request { args: self.args.into_owned().into(), ..self }
     }

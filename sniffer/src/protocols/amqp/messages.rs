@@ -21,7 +21,7 @@ pub struct Coming {
     pub channel: u16,
     pub method: &'static Method,
     pub args: Vec<u8>,
-    /// Time of the method.
+    /// Packet time of the method's first byte.
     pub time: Timestamp,
     /// The basic.get to which it responds.
     pub asked: Option<Request<'static>>,
@@ -69,7 +69,7 @@ pub enum Stand {
 #[derive(Default)]
 pub struct Messages {
     coming: Vec<Coming>,
-    /// Bytes held by all of them.
+    /// Bytes held by all incomplete messages.
     bytes: usize,
 }
 

@@ -46,7 +46,7 @@ pub enum Arg {
     U64(&'static str),
     /// Up to eight bits in one byte, the lowest first; bits with an empty name are not shown.
     Bits(&'static [&'static str]),
-    /// A table.
+    /// A field table.
     Table(&'static str),
     /// The table `arguments`, shown with `parse_arguments`.
     Arguments,

@@ -15,7 +15,7 @@ const MOST_ENTRIES: usize = 1024;
 #[derive(Clone, Copy, Debug)]
 pub struct Table<'a> {
     bytes: &'a [u8],
-    /// Whether it is an array: values without names.
+    /// Whether this is an array, which has values without names.
     array: bool,
     depth: u8,
 }
