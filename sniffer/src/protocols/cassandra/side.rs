@@ -157,9 +157,9 @@ fn here(data: &[u8], expected: bool) -> Unit {
 pub struct Assembly {
     /// The header of the envelope.
     pub header: Header,
-    /// Time of its first byte.
+    /// Packet time of the envelope's first byte.
     pub time: Timestamp,
-    /// Whether it was reported; its remaining bytes are skipped.
+    /// Whether the envelope was reported. Its remaining bytes are then skipped.
     pub told: bool,
     /// Number of remaining bytes of the envelope.
     pub left: u64,

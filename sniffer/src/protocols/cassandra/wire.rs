@@ -209,18 +209,18 @@ impl Serialize for Header {
     }
 }
 
-/// A `[string]`.
+/// Reads a `[string]` of the specification.
 pub fn string<'a>(r: &mut Reader<'a>) -> Option<Text<'a>> {
     short_bytes(r).map(Text)
 }
 
-/// A `[short bytes]`.
+/// Reads a `[short bytes]` of the specification.
 pub fn short_bytes<'a>(r: &mut Reader<'a>) -> Option<&'a [u8]> {
     let n = r.u16()?;
     r.take(usize::from(n))
 }
 
-/// A `[bytes]`; null is treated as empty.
+/// Reads a `[bytes]` of the specification; null is treated as empty.
 pub fn bytes<'a>(r: &mut Reader<'a>) -> Option<&'a [u8]> {
     match usize::try_from(r.i32()?) {
         Ok(n) => r.take(n),
