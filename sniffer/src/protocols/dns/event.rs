@@ -28,7 +28,7 @@ pub struct Body<'a> {
     pub dns: Fields<'a>,
 }
 
-/// A message, and what to show of it.
+/// A message, and which parts of it are shown.
 pub struct Fields<'a> {
     /// The response, or the query if there is no response.
     pub message: &'a Message<'a>,

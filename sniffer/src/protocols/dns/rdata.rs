@@ -263,9 +263,9 @@ impl Serialize for Rdata<'_> {
 
 /// The value of an extra key.
 pub enum Extra<'a> {
-    /// Shown as a number.
+    /// A value that is shown as a number.
     Number(u32),
-    /// Shown as a string.
+    /// A value that is shown as a string.
     Text(&'a dyn Display),
 }
 

@@ -174,7 +174,7 @@ impl<'a> Record<'a> {
 /// Parses a name.
 ///
 /// # Errors
-/// When it is cut off, points forwards, or is too long.
+/// When the name is cut off, points forwards, or is too long.
 pub fn name<'a>(parser: &mut Parser<'a, [u8]>) -> Result<Name<'a>, Malformed> {
     Ok(ParsedName::parse(parser)?)
 }
