@@ -41,9 +41,9 @@ pub fn decode(coding: &str, data: &[u8], most: usize) -> Result<Option<Vec<u8>>,
     }
 }
 
-/// The beginning of a text that takes at most `most` bytes as a JSON string. A control character takes six bytes there,
-/// and a byte that is not UTF-8 becomes U+FFFD, which takes three. A compressed body of a few bytes may contain
-/// megabytes of them.
+/// The beginning of a text that takes at most `most` bytes as a JSON string. A control character takes six bytes
+/// there, and a byte that is not UTF-8 becomes U+FFFD, which takes three. A compressed body of a few bytes may
+/// contain megabytes of such bytes.
 pub fn shown(text: &[u8], most: usize) -> &[u8] {
     const LONGEST: usize = 6;
     if text.len().saturating_mul(LONGEST) <= most {

@@ -46,7 +46,7 @@ pub struct Message {
     text: Vec<u8>,
     /// The header section as captured, if `request` or `response` is reported.
     pub raw: Span,
-    /// Time of the first byte.
+    /// Packet time of the first byte.
     pub start: Timestamp,
     /// The HTTP version, for example `1.1`.
     pub version: &'static str,

@@ -104,7 +104,7 @@ impl Settings {
         contains(&self.options.redact_headers, name)
     }
 
-    /// Whether there are parameters to hide.
+    /// Whether values of parameters are hidden.
     fn hides_any(&self) -> bool {
         !self.options.hide_keywords.is_empty()
     }
