@@ -7,7 +7,7 @@ use std::fmt;
 /// The first eight bytes of a message. Of the rest only the length is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Whether it is ICMPv6.
+    /// Whether the message is ICMPv6.
     pub v6: bool,
     /// The type.
     pub kind: u8,
@@ -40,12 +40,12 @@ impl Message {
         }
     }
 
-    /// Whether it is a request that expects a response.
+    /// Whether the message is a request that expects a response.
     pub fn asks(&self) -> bool {
         matches!((self.v6, self.kind), (false, 8 | 13 | 15 | 17) | (true, 128))
     }
 
-    /// Whether it reports an error.
+    /// Whether the message reports an error.
     pub fn is_error(&self) -> bool {
         matches!((self.v6, self.kind), (false, 3 | 4 | 11 | 12) | (true, 1..=4))
     }
