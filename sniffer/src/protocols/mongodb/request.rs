@@ -12,7 +12,8 @@ use std::time::Duration;
 
 /// Maximum number of bytes of one text (selector, fields). More is not readable in one line.
 const MOST_TEXT: usize = 64 << 10;
-/// Fields that contain the data of a command; left out of `query`, as Packetbeat does with the first of them.
+/// Fields that contain the data of a command. They are left out of `query`. Packetbeat leaves out only the first of
+/// them.
 const DATA: &[&str] = &["documents", "updates", "update", "ops"];
 /// Fields about the session and the cluster; left out of `query`, as are all names that begin with `$`.
 const ENVELOPE: &[&str] = &["lsid", "txnNumber", "autocommit", "startTransaction"];
@@ -38,7 +39,7 @@ pub struct Request {
     pub patience: u8,
     /// Whether each reply is followed by another one (OP_QUERY).
     pub exhaust: bool,
-    /// Whether it is an OP_MSG.
+    /// Whether the request is an OP_MSG.
     pub modern: bool,
     /// The buffer of all texts.
     pub text: String,
@@ -77,7 +78,7 @@ impl Held for Request {
 impl Request {
     /// Makes the request of `message`; `None` if it is not reported.
     pub fn new(message: &Message<'_>, plugin: &Mongo) -> Option<Self> {
-        // Most requests are shorter.
+        // Most requests are shorter than this capacity.
         let mut r = Self { text: String::with_capacity(512), ..Self::default() };
         match message {
             Message::Msg(msg) => r.command(msg, plugin)?,
@@ -232,7 +233,7 @@ impl Request {
                 "collection" => collection = text(&element),
                 "skip" => self.skip = number(&element),
                 "limit" | "batchSize" => self.number = number(&element),
-                // At most ten additional time-outs: a server gives up earlier.
+                // The request waits for at most ten additional time-outs: a server gives up earlier.
                 "maxAwaitTimeMS" | "maxTimeMS" => {
                     let wait = Duration::from_millis(u64::try_from(number(&element).unwrap_or(0)).unwrap_or(0));
                     let timeouts = wait.as_millis().div_ceil(plugin.common.transaction_timeout.as_millis().max(1));

@@ -146,9 +146,9 @@ pub enum Message<'a> {
     },
     /// OP_KILL_CURSORS
     KillCursors,
-    /// The legacy OP_MSG, a text.
+    /// The legacy OP_MSG, which contains only a text.
     OldMsg(&'a [u8]),
-    /// Known, but not reported.
+    /// A known operation that is not reported.
     Other,
 }
 
