@@ -282,9 +282,9 @@ pub struct Found<'a> {
     pub dir: Direction,
     /// All bytes of the message.
     pub raw: &'a [u8],
-    /// Offset of the body.
+    /// Offset of the body in `raw`.
     pub body: usize,
-    /// Time of its first byte.
+    /// Packet time of the message's first byte.
     pub time: Timestamp,
 }
 
