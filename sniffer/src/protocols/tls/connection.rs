@@ -59,13 +59,13 @@ pub struct Connection {
     retrying: bool,
     /// The client may send data before the server's hello.
     early_data: bool,
-    /// There was a fatal alert.
+    /// Whether there was a fatal alert.
     failed: bool,
     /// The handshake was reported, or there is nothing to report.
     over: bool,
     /// Number of sides that have closed.
     closed: u8,
-    /// When the time-out ends.
+    /// When the time-out of the handshake ends.
     due: Timestamp,
 }
 
@@ -139,7 +139,7 @@ impl StreamParser for Connection {
     }
 
     fn on_close(&mut self, _dir: Direction, why: Close, cx: &mut Context<'_>) {
-        // After one side's FIN the other may still respond; after a fatal alert it has nothing to send.
+        // After the FIN of one side, the other side may still respond. After a fatal alert, it has nothing to send.
         self.closed += 1;
         if why != Close::Fin || self.closed > 1 || self.failed {
             self.report(false, cx);

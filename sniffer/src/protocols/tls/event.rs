@@ -28,7 +28,7 @@ pub struct Handshake {
     pub server_hello: Vec<u8>,
     /// Bodies of the certificate messages, the client's first; empty if not captured.
     pub chains: [Vec<u8>; 2],
-    /// Whether there were key exchange messages (up to 1.2).
+    /// Whether key exchange messages were captured (up to TLS 1.2).
     pub keys_exchanged: bool,
     /// Whether the server asked for a certificate (up to 1.2).
     pub certificate_requested: bool,
