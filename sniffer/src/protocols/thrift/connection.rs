@@ -112,7 +112,7 @@ impl Connection {
         };
         let mut limits = self.plugin.limits();
         if !asks && !self.plugin.options.capture_reply {
-            // Only its end and whether it is an exception are needed.
+            // Only the end of the reply, and whether it is an exception, are needed.
             limits = Limits { string: 0, collection: 0, ..limits };
         }
         self.sides[dir.index()].current = Some(Current {

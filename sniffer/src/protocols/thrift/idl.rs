@@ -12,7 +12,7 @@ pub const LONGEST_FILE: u64 = 4 << 20;
 pub struct Method {
     /// The name of the service.
     pub service: String,
-    /// Whether it is one-way.
+    /// Whether the method is one-way.
     pub oneway: bool,
     params: Vec<(i16, String)>,
     throws: Vec<(i16, String)>,

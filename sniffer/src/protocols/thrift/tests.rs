@@ -76,7 +76,8 @@ fn calls_are_reported_in_their_order() {
     let (one, two, three) = (message(1, "one", 1, &[]), message(1, "two", 2, ONE), message(1, "three", 3, &[]));
     let (second, third) = (message(2, "two", 2, MINUS), message(2, "three", 3, &[]));
     let (zip, before, after) = (message(4, "zip", 9, &[]), ["one() - OK", "two(1: 1) -1 OK"], "three()  OK");
-    // With sequence numbers: the first is known to be one-way when the client continues after the reply to the second.
+    // The calls have sequence numbers. The first is known to be one-way when the client continues after the reply to
+    // the second.
     let events =
         every_cut(&PROTOCOL, "{}", &[(ToServer, &one), (ToServer, &two), (ToClient, &second), (ToServer, &three), (ToClient, &third)]);
     assert_eq!(lines(&events), [&before[..], &[after]].concat());

@@ -60,7 +60,7 @@ pub struct Values {
     next: Option<Type>,
     /// Number of levels that are hidden.
     muted: usize,
-    /// The text so far.
+    /// The text of the values read so far.
     pub text: String,
     /// The id of the first field, and the range of its value in the text.
     pub first: Option<(i16, usize, usize)>,
