@@ -42,7 +42,7 @@ pub struct Step {
     pub start: Timestamp,
     /// Length of the message in bytes.
     pub bytes: u64,
-    /// What it requests.
+    /// What the message requests.
     pub what: What,
 }
 

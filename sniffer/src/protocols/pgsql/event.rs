@@ -217,7 +217,7 @@ pub struct Answer {
     pub copied: u64,
     /// Whether bytes are missing in the capture.
     pub lost: bool,
-    /// The text.
+    /// The rows as text.
     pub text: Vec<u8>,
 }
 

@@ -114,9 +114,9 @@ pub const READY: usize = 6;
 pub enum Opening {
     /// StartupMessage of version 3.
     Startup,
-    /// SSLRequest
+    /// SSLRequest: the client requests TLS.
     Ssl,
-    /// GSSENCRequest
+    /// GSSENCRequest: the client requests GSSAPI encryption.
     Gss,
     /// CancelRequest: the only message of its connection.
     Cancel,
