@@ -30,15 +30,15 @@ pub enum Ask {
     Text,
     /// Results with rows in binary form.
     Binary,
-    /// A prepared statement.
+    /// The description of a prepared statement.
     Prepare,
-    /// Definitions of columns.
+    /// Column definitions without rows.
     FieldList,
-    /// Only rows.
+    /// Rows without column definitions.
     Fetch,
-    /// A single packet.
+    /// A single packet, whatever its contents.
     One,
-    /// A login.
+    /// The packets of a new login on an open connection (COM_CHANGE_USER).
     ChangeUser,
 }
 
@@ -62,7 +62,7 @@ impl Agreed {
 pub struct Limits {
     /// Number of rows.
     pub rows: usize,
-    /// Bytes of each row.
+    /// Maximum number of bytes of each row.
     pub row_length: usize,
     /// Whether rows are kept at all.
     pub show: bool,

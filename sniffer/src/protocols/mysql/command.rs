@@ -34,16 +34,16 @@ pub enum Kind {
     Prepare,
     /// The execution of a statement.
     Execute,
-    /// None: a ping, a change of the database and so on.
+    /// The command has no event: a ping, a change of the database and so on.
     Silent,
 }
 
 /// A command that waits for its response.
 #[derive(Debug)]
 pub struct Command {
-    /// The kind of its response.
+    /// The kind of the response to this command.
     pub ask: Ask,
-    /// The kind of its event.
+    /// The kind of the event of this command.
     pub kind: Kind,
     /// The text of a query or of a statement to prepare; the payload of an EXECUTE whose statement is still being
     /// prepared.
@@ -54,9 +54,9 @@ pub struct Command {
     pub columns: Option<Arc<Columns>>,
     /// The parameters of the executed statement.
     pub params: List,
-    /// The statement's id.
+    /// The id of the executed statement.
     pub id: u32,
-    /// Whether it is MariaDB's BULK_EXECUTE.
+    /// Whether the command is MariaDB's BULK_EXECUTE.
     pub bulk: bool,
     /// Length of the command on the wire in bytes.
     pub bytes: u64,
@@ -163,7 +163,7 @@ impl Held for Statement {
 #[derive(Debug, Default)]
 pub struct Statements {
     known: BTreeMap<u32, Statement>,
-    /// Bytes held by all of them.
+    /// Bytes held by all statements.
     bytes: usize,
     /// The statement prepared last, if it is known.
     last: Option<u32>,

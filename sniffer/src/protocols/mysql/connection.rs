@@ -33,7 +33,7 @@ const MOST_HELD: usize = 8 << 20;
 /// The times of the packets in the current data.
 #[derive(Clone, Copy)]
 pub enum When {
-    /// Known from the context.
+    /// The time of each packet is known from the context.
     Plain,
     /// Packets that begin before the position have the first time, the others the second.
     Unpacked(usize, Timestamp, Timestamp),
@@ -61,7 +61,7 @@ pub struct Connection {
     pub(super) agreed: Agreed,
     /// The waiting commands, the oldest first.
     pub(super) pending: Backlog<Command>,
-    /// The response to the first of them.
+    /// The response to the first waiting command.
     pub(super) answer: Answer,
     pub(super) statements: Statements,
     /// What the next packet of each direction is.

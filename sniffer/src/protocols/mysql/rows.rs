@@ -7,7 +7,7 @@ use super::{
 };
 use crate::protocols::kit::reader::Reader;
 
-/// Writes a row of text values, at most `room` bytes of them.
+/// Writes a row of text values, of which at most `room` bytes are written.
 pub fn text(payload: &[u8], mut room: usize, out: &mut Vec<u8>) {
     let mut r = Reader::new(payload);
     let mut first = true;
@@ -43,7 +43,7 @@ pub fn binary(payload: &[u8], mut room: usize, kinds: &[(u8, bool)], scratch: &m
         if nulls.get(bit / 8).is_some_and(|b| b >> (bit % 8) & 1 == 1) {
             scratch.extend_from_slice(b"NULL");
         } else if values::value(&mut r, kind, unsigned, Style::Text, scratch).is_none() {
-            // Only the beginning of the row is there.
+            // Only the beginning of the value is in `payload`.
             let mut cut = r;
             let _ = wire::lenenc(&mut cut);
             scratch.extend_from_slice(cut.rest());

@@ -12,7 +12,7 @@ pub enum Phase {
     Joined,
     /// The server sent a greeting with these capabilities, or the client responded to one that was not captured.
     Login { offered: Option<u64> },
-    /// Commands and responses.
+    /// Client and server exchange commands and responses.
     Commands,
 }
 
@@ -26,7 +26,7 @@ impl Phase {
 /// The meaning of the next byte of a direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Position {
-    /// Unknown.
+    /// The meaning of the next byte is unknown.
     Lost,
     /// The first byte of a packet.
     Packet,

@@ -93,7 +93,7 @@ fn time(r: &mut Reader<'_>, out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-/// Texts in one buffer.
+/// A list of texts, stored in one buffer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct List {
     text: Vec<u8>,
@@ -101,12 +101,12 @@ pub struct List {
 }
 
 impl List {
-    /// The texts.
+    /// The texts of the list.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         self.ends.iter().scan(0, |from, &to| self.text.get(std::mem::replace(from, to)..to))
     }
 
-    /// Whether there are none.
+    /// Whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
