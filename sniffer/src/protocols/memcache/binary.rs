@@ -50,8 +50,8 @@ impl Header {
         (believed && key + extras <= header.body).then_some(header)
     }
 
-    /// Whether it is certainly a header, even in the middle of other data: all of its values are defined, and a request
-    /// has the extras that its command needs.
+    /// Whether the header is certainly one of this protocol, even if it was found in the middle of other data. All of
+    /// its values must be defined, and a request must have the extras that its command needs.
     pub fn certain(&self) -> bool {
         let status = self.request || !status_name(self.status).is_empty();
         let extras: &[usize] = match (self.request, self.opcode) {

@@ -124,7 +124,8 @@ impl Session {
         self.late = 0;
     }
 
-    /// At the end: reports a response that has begun with the part that was captured, and all waiting requests.
+    /// At the end of the conversation, reports a response that has begun with the part that was captured, and all
+    /// waiting requests.
     pub fn finish(&mut self, cx: &mut Context<'_>) {
         if !self.answers.message.command.is_empty() && !self.pending.is_empty() {
             self.answered(cx);
