@@ -49,7 +49,7 @@ fn main_operation(r: &mut Reader<'_>, count: u32, whole: bool) -> Option<&'stati
 enum Arguments {
     /// The arguments were skipped.
     Skipped,
-    /// Not skipped, because this is the main operation.
+    /// The arguments were not skipped, because this is the main operation.
     Main,
     /// The arguments are incomplete.
     Cut,

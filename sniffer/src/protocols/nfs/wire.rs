@@ -46,7 +46,7 @@ pub struct Unix {
 /// The protection of arguments and results (RFC 2203 section 5.3.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wrapping {
-    /// None.
+    /// Arguments and results are not protected.
     #[default]
     Plain,
     /// Integrity: readable, after a length and a sequence number.
