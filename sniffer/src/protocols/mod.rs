@@ -192,16 +192,16 @@ pub enum Progress {
     /// `bytes` may exceed the data. The rest is then skipped and never buffered; the next call finds in
     /// [`Context::skipped`] how much of it was captured and how much was lost.
     Consumed {
-        /// Counted from the start of the data.
+        /// Number of consumed bytes, counted from the start of the data.
         bytes: u64,
-        /// In addition to the unconsumed data.
+        /// Number of bytes needed in addition to the unconsumed data.
         need: usize,
     },
     /// The parser has consumed `bytes`. It is not called again before the following data contains `end` or has `most`
     /// bytes. For messages whose length is determined only by their end: the search continues where it stopped, so that
     /// data in small segments is searched once.
     Search {
-        /// Counted from the start of the data.
+        /// Number of consumed bytes, counted from the start of the data.
         bytes: usize,
         /// The end to search for after the consumed bytes. It must not be in the data yet.
         end: End,
@@ -215,9 +215,9 @@ pub enum Progress {
     /// From `bytes` on, the connection is of the protocol with this name (STARTTLS). Its parser takes over both
     /// directions.
     HandOver {
-        /// Counted from the start of the data.
+        /// Number of consumed bytes, counted from the start of the data.
         bytes: u64,
-        /// A [`Protocol::name`].
+        /// The [`Protocol::name`] of the next protocol.
         to: &'static str,
     },
 }

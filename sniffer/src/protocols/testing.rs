@@ -269,7 +269,7 @@ pub type Script<'a> = &'a [(Direction, &'a [u8])];
 /// Damage to a connection.
 #[derive(Clone, Copy, Debug)]
 enum Damage {
-    /// None.
+    /// The connection is not damaged.
     None,
     /// In this piece, the bytes from the second number up to the third are missing.
     Gap(usize, usize, usize),
