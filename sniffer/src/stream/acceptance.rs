@@ -304,7 +304,7 @@ impl End {
                 }
                 stray.next = next;
             }
-            // A retransmission.
+            // The segment retransmits recorded data.
             Some(stray) if (1..=stray.next.wrapping_sub(stray.first)).contains(&next.wrapping_sub(stray.first)) => {}
             stray => *stray = Some(Stray { first: segment.seq, next, acknowledged: false }),
         }

@@ -4,7 +4,7 @@
 /// The class of a connection for eviction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
-    /// Only one side was captured, or no data.
+    /// Packets of only one side were captured, or no data.
     HalfOpen,
     /// Data was captured, and the connection holds few bytes.
     Small,
