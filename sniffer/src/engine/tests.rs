@@ -192,7 +192,7 @@ fn a_long_body_is_a_verdict_on_its_sequence_numbers() {
     b.tcp(4000, 80, true, ACK, 0, b"GET / HTTP/1.1\r\n\r\n");
     b.tcp(4000, 80, false, ACK, 5, &[&head[..], &[b'x'; 1000]].concat());
     let body = 5 + head.len() as u32;
-    // Without the last byte, which tells when the response ended.
+    // The range ends before the last byte, which tells when the response ends.
     let skip = Verdict::Skip { sender: 1, from: body + 1000, until: body + 9_999_999 };
     assert_eq!(b.told(), [Call::Apply(vec![(key(4000, 80), skip)])]);
     assert_eq!(b.counter("verdicts.skip"), Some(1));
