@@ -28,7 +28,7 @@ struct Pending {
 #[derive(Default)]
 pub(super) struct Fragments {
     pending: HashMap<Datagram, Pending, foldhash::fast::RandomState>,
-    /// In the order of their first fragments; may contain datagrams that were removed.
+    /// The datagrams in the order of their first fragments; may contain datagrams that were removed.
     order: VecDeque<(Datagram, u64)>,
     begun: u64,
 }
