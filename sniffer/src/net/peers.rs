@@ -10,10 +10,10 @@ use std::{
 /// ([`crate::protocols::Context::flip`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Direction {
-    /// From the client, which sends requests.
+    /// Data from the client, which sends requests.
     #[default]
     ToServer,
-    /// From the server, which sends responses.
+    /// Data from the server, which sends responses.
     ToClient,
 }
 

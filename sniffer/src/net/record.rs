@@ -16,7 +16,7 @@ pub struct Count {
 /// The last ICMP message of one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LastIcmp {
-    /// Whether it was ICMPv6.
+    /// Whether the message was ICMPv6.
     pub v6: bool,
     /// The ICMP type.
     pub kind: u8,
