@@ -211,8 +211,8 @@ mod tests {
         Arc::new(Settings::new(vec![configured], Arc::new(Publishing::bare())))
     }
 
-    /// Runs a worker on a file. Returns its result and the reported totals of `tcp.connections`. If packets are unread, the list also contains
-    /// 1000 plus their number.
+    /// Runs a worker on a file. Returns its result and the reported totals of `tcp.connections`. If packets are unread, the list also
+    /// contains 1000 plus their number.
     fn run(steps: Vec<Step>, in_force: Arc<InForce>, control: Arc<Recording>, stop: &AtomicBool) -> (io::Result<()>, Vec<u64>) {
         run_for(None, steps, in_force, control, stop)
     }
