@@ -5,7 +5,7 @@
 //! [`protocols`] parse the transactions. [`event`] and [`publish`] turn transactions into documents, which
 //! [`processors`] edit. [`queue`] and [`output`] deliver the documents. `app` connects these modules.
 //!
-//! No module below the worker reads a clock. All times are those of frames ([`time::Timestamp`]).
+//! No module below the worker reads a clock. All times are the times of frames ([`time::Timestamp`]).
 
 pub mod app;
 pub mod capture;

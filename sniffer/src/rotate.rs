@@ -169,7 +169,7 @@ impl Drop for Rotator {
     }
 }
 
-/// Opens the file for the next `length` bytes: the newest one if `may_append` and it has room, otherwise a new one.
+/// Opens the file for the next `length` bytes. This is the newest file if `may_append` is set and the file has room, otherwise a new file.
 fn open(options: &Options, length: u64, may_append: bool) -> io::Result<Current> {
     let (folder, permissions) = (&options.folder, options.folder_permissions());
     fs::DirBuilder::new()

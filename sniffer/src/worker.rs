@@ -217,7 +217,7 @@ mod tests {
         run_for(None, steps, in_force, control, stop)
     }
 
-    /// Like [`run`]. With `read_out` the source is a device, and this is the time for reading out its buffer.
+    /// Like [`run`]. If `read_out` is given, the source is a device, and `read_out` is the time for reading its buffer.
     fn run_for(
         read_out: Option<Duration>,
         steps: Vec<Step>,

@@ -7,7 +7,7 @@ use crate::{
     setup::{BUILD, cargo, cargo_tool, cargo_with_tools, ensure, outside_workspace, run_command},
 };
 
-/// Crates that are not members of the workspace. See the workspace's `Cargo.toml` for why.
+/// Crates that are not members of the workspace. The `Cargo.toml` of the workspace gives the reason.
 const OTHER_CRATES: &[&str] = &["sniffer-ebpf", "tests/fuzz"];
 
 /// Version of cargo-deny that is installed if there is none. It needs Rust 1.88 or newer.

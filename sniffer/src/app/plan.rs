@@ -75,7 +75,7 @@ impl Plan {
     /// when the configuration is read again; protocols keep the ids that they have in this plan.
     ///
     /// # Errors
-    /// With file, line, key and what is allowed.
+    /// When a value is invalid. The error names file, line, key and what is allowed.
     pub fn read(root: &Node, file: Option<&Path>, before: Option<&Self>) -> Result<Self, config::Error> {
         let general = General::read(root)?;
         let memory = memory::Options::read(root)?;
@@ -147,7 +147,7 @@ impl Plan {
         Publishers::open(identity, opening, &publishers)
     }
 
-    /// The publishers of one interface: those of its protocols, then that of flows.
+    /// Returns the publishers of one interface: first the publishers of its protocols, then the publisher of flows.
     ///
     /// # Errors
     /// When an entry of `internal_networks` is not a network.

@@ -159,7 +159,7 @@ pub struct Watched<'a> {
 pub type Status = Box<dyn FnMut(&Snapshot, &[String])>;
 
 impl Job<'_> {
-    /// Runs until the input ends or a signal comes, and delivers what is queued.
+    /// Runs until the input ends or a signal arrives, and delivers the queued events.
     ///
     /// # Errors
     /// When something cannot be opened, or every input fails.
@@ -427,7 +427,7 @@ impl Watch {
         }
     }
 
-    /// Makes the workers end: capture stops, and what was captured until now is processed.
+    /// Makes the workers end: capture stops, and the workers process the packets that were captured until now.
     fn stop(&mut self) {
         self.end_at(Instant::now() + self.timeout + GRACE);
         // A filter that matches nothing lets the capture buffers run empty. Detaching now would lose the buffers and counters.
@@ -446,7 +446,7 @@ impl Watch {
         self.queue.limit_waits(end);
     }
 
-    /// Delivers what is queued, within the time that is given for it; a second signal ends the wait.
+    /// Delivers the queued events within the time for shutdown. A second signal ends the wait.
     async fn drain(&mut self, delivery: &mut (impl Future<Output = ()> + Unpin), signals: &mut Signals) {
         self.queue.close();
         if self.end.is_none() && !self.timeout.is_zero() {

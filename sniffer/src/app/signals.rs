@@ -1,4 +1,4 @@
-//! Signals that end the program. They are received on a thread of their own, which ends the process if the main thread does not.
+//! Signals that end the program. They are received on a separate thread, which ends the process if the main thread does not.
 
 use std::{
     io, process, thread,
@@ -37,7 +37,7 @@ impl Signals {
     pub async fn next(&mut self) -> &'static str {
         match self.0.recv().await {
             Some(name) => name,
-            // Not reached: the sender is dropped only after this receiver.
+            // This is not reached, because the sender is dropped only after this receiver.
             None => std::future::pending().await,
         }
     }

@@ -66,7 +66,7 @@ pub struct DeviceStats {
 
 impl AddAssign for DeviceStats {
     fn add_assign(&mut self, more: Self) {
-        // No `..` in this pattern: the compiler then reports a new counter that is not added here.
+        // The pattern has no `..`, so that the compiler reports a new counter that is not added here.
         let Self { seen, unmatched, unreadable, shunted, copied, copied_bytes, lost, lost_by_interface, duplicates, own, not_entered } =
             more;
         self.seen += seen;

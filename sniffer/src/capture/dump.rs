@@ -145,7 +145,7 @@ impl Wrapper for Dumped {
             each(frame);
         })?;
         if !matches!(polled, Polled::Frames(_)) {
-            // Flush while no frames arrive, so that a user can read the frames captured so far.
+            // Write the buffer to the file while no frames arrive, so that a user can read the frames captured until now.
             let mut dump = lock(&self.dump);
             let result = dump.output.flush();
             dump.note_result(result);

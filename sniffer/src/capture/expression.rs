@@ -1,4 +1,4 @@
-//! Edits of pcap-filter(7) expressions as text. Does not compile them.
+//! Edits of pcap-filter(7) expressions as text. This module does not compile expressions.
 
 /// Removes the alternatives `or (vlan …)` from an expression; `None` when it has none. For frames without an Ethernet
 /// header libpcap refuses the keyword `vlan`, because they cannot carry a tag.

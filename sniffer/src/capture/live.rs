@@ -118,7 +118,7 @@ mod tests {
     use crate::capture::{control::DeviceStats, tally::Tally};
     use std::sync::Arc;
 
-    /// Fails at its second poll, and counts its polls.
+    /// A source that fails at its second poll, and counts its polls.
     struct Fragile(u32, Arc<Tally>);
 
     impl Source for Fragile {

@@ -152,7 +152,7 @@ pub struct Stepped {
 }
 
 impl Stepped {
-    /// Reads `lines` on a thread of its own, so that timers and signals are served while the user enters nothing.
+    /// Reads `lines` on a separate thread, so that timers and signals are handled while the user enters nothing.
     pub fn new(inner: Box<dyn Source>, lines: impl BufRead + Send + 'static, prompt: impl Write + Send + 'static) -> Self {
         let (pressed, receiver) = sync_channel(0);
         thread::spawn(move || {

@@ -82,7 +82,7 @@ fn advice(key: &str) -> Option<String> {
     INSTEAD.iter().find(|(wrong, _)| key == *wrong).map(|(_, advice)| format!("; {advice}"))
 }
 
-/// What the user may have meant by an unknown setting, as the end of a warning; empty when nothing is similar.
+/// Returns the end of a warning that says which setting the user may have meant; empty when no known setting is similar.
 fn instead(top: &[String], elsewhere: &HashMap<String, String>, setting: &Unknown) -> String {
     if let Some(advice) = advice(&setting.key) {
         return advice;

@@ -1,4 +1,4 @@
-//! Errors of the configuration, and the file and line they point to. Uses no other module.
+//! Errors of the configuration, and the file and line they point to. This module uses no other module.
 
 use std::{fmt, sync::Arc};
 
@@ -17,7 +17,7 @@ impl Errors {
         result.map_err(|error| self.0.push(error)).ok()
     }
 
-    /// All errors as one, each on a line of its own.
+    /// Returns all errors as one error, each on a separate line.
     ///
     /// # Errors
     /// When there are any.

@@ -11,7 +11,7 @@ use super::{
     tree::{Raw, Style, Value},
 };
 
-/// Greatest depth of settings that refer to settings. Ends circular references; one or two levels are usual.
+/// Maximum depth of settings that refer to settings. The limit stops circular references; one or two levels are usual.
 const MAX_REFERENCES: usize = 16;
 /// Maximum number of bytes of all replaced variables together. Without a bound, references to references could double the size at each
 /// level.

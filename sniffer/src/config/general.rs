@@ -46,10 +46,10 @@ pub enum Precision {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compatibility {
-    /// As live capture would have reported, with timers on packet time.
+    /// The result is the one that live capture would have given. Timers run on packet time.
     #[default]
     Corrected,
-    /// As Packetbeat reports.
+    /// The result is the one that Packetbeat gives.
     Strict,
 }
 
@@ -89,7 +89,7 @@ impl General {
     /// Reads the settings from the root of the configuration.
     ///
     /// # Errors
-    /// With file, line, key and what is allowed.
+    /// When a value is invalid. The error names file, line, key and what is allowed.
     pub fn read(root: &Node) -> Result<Self, Error> {
         let top: Top = root.read()?;
         let queues = root.get("queue").keys();

@@ -73,7 +73,7 @@ impl Loaded {
 /// Reads all files, merges them and replaces variables, which are looked up in the process's environment.
 ///
 /// # Errors
-/// With file, line and key.
+/// When the configuration cannot be read or is invalid. The error names file, line and key.
 pub fn load(options: &LoadOptions) -> Result<Loaded, Error> {
     load_with(options, &program_folder(), &|name| std::env::var(name).ok())
 }

@@ -1,4 +1,4 @@
-//! Finds what the user may have meant by an unknown setting: the known name whose spelling is most similar.
+//! Finds the setting that the user may have meant by an unknown setting: the known name whose spelling is most similar.
 
 /// A name may have one wrong character for each group of this many characters.
 const LETTERS_PER_MISTAKE: usize = 3;

@@ -130,7 +130,7 @@ impl Node {
     /// type is expected (`timeout: "${TIMEOUT:}"`).
     ///
     /// # Errors
-    /// With file, line, key and what is allowed.
+    /// When a value is invalid. The error names file, line, key and what is allowed.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
         self.0.asked.store(true, Relaxed);
         // Only the type that is being read knows whether an empty text is a valid value. If the type refuses an empty text, the setting is

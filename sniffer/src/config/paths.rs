@@ -17,7 +17,7 @@ pub struct Paths {
     pub home: PathBuf,
     /// `path.config`: where configuration files are looked up; by default `home`.
     pub config: PathBuf,
-    /// `path.data`: what is kept between runs; by default `home/data`.
+    /// `path.data`: the directory of files that are kept between runs; by default `home/data`.
     pub data: PathBuf,
     /// `path.logs`: log files; by default `home/logs`.
     pub logs: PathBuf,

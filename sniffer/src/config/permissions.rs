@@ -1,4 +1,5 @@
-//! Reads configuration files, and refuses those that other users may have written: the configuration decides where captured data is sent.
+//! Reads configuration files, and refuses files that other users may have written, because the configuration decides where captured data is
+//! sent.
 
 use super::error::Error;
 use std::{
@@ -59,7 +60,7 @@ fn writable(mode: u32) -> Result<(), (String, String)> {
     Ok(())
 }
 
-/// The effective user id, read from /proc to avoid an unsafe call into libc. `None` where there is no /proc.
+/// Returns the effective user id, read from /proc to avoid an unsafe call into libc. Returns `None` if there is no /proc.
 fn effective_user() -> Option<u32> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().nth(1)?.parse().ok()

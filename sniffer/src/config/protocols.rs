@@ -111,7 +111,7 @@ impl<'de> Deserialize<'de> for Ports {
     }
 }
 
-/// The protocol of an entry. Read before the other options, because those of an unknown protocol are not read.
+/// The protocol of an entry. It is read before the other options, because the options of an unknown protocol are not read.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Kind {
@@ -140,7 +140,7 @@ struct Interface {
 /// Reads the list. `known`: the protocols of the program. Also returns entries that are not enabled, and warnings.
 ///
 /// # Errors
-/// With file, line, key and what is allowed.
+/// When a value is invalid. The error names file, line, key and what is allowed.
 pub fn read_protocols(root: &Node, known: &[KnownProtocol]) -> Result<(Vec<ProtocolConfig>, Vec<String>), Error> {
     let list = root.get("packetbeat.protocols");
     let (mut protocols, mut warnings) = (Vec::<ProtocolConfig>::new(), Vec::new());

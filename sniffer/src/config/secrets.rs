@@ -11,7 +11,7 @@ const WORDS: &[&str] =
     &["password", "passwd", "passphrase", "apikey", "secret", "token", "credential", "authorization", "cookie", "privatekey", "signature"];
 /// Whole names whose values are secrets, also in lower case and without `_` and `-`.
 const NAMES: &[&str] = &["auth", "pass", "pwd", "xauth"];
-/// Ends of names whose values are files or switches that only concern a secret.
+/// Ends of names that look like those of secrets but whose values are paths or durations.
 const NOT_SECRET: &[&str] = &["path", "file", "ttl", "timeout"];
 /// Names whose values are addresses, which may have user information without a scheme: `user:password@host`.
 const ADDRESSES: &[&str] = &["hosts", "host", "proxyurl", "url", "urls"];

@@ -139,7 +139,7 @@ pub mod duration {
 pub mod duration_option {
     use super::{Deserializer, Duration, Optional, UNSIGNED};
 
-    /// Deserialises a duration, or `None` where there is no value.
+    /// Deserialises a duration, or `None` if there is no value.
     ///
     /// # Errors
     /// When the value is not a duration, or is negative.

@@ -31,7 +31,7 @@ struct Open {
 /// Parses the first document of a text, an empty document as an empty map. Also returns warnings.
 ///
 /// # Errors
-/// With file and line.
+/// When the text is not valid YAML or too large. The error names file and line.
 pub(super) fn read(text: &str, file: Option<&str>) -> Result<(Raw, Vec<String>), Error> {
     let file: Option<Arc<str>> = file.map(Arc::from);
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);

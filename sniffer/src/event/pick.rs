@@ -29,7 +29,7 @@ impl Picked {
         place.and_then(|&(start, end)| self.text.get(start..end)).unwrap_or_default()
     }
 
-    /// Replaces all values by those of `document`.
+    /// Replaces all values with the values of `document`.
     pub fn fill<D: Serialize>(&mut self, document: &D) {
         self.text.clear();
         self.text.shrink_to(KEPT);

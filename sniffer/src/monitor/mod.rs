@@ -96,7 +96,7 @@ impl Metrics {
 }
 
 impl Snapshot {
-    /// The increases of the counters since `earlier` (those that are not 0), and the gauges that are not 0.
+    /// Returns the increases since `earlier` of the counters that have increased, and the gauges that are not 0.
     pub fn since(&self, earlier: &Self) -> Self {
         let grown = |name: &String, total: u64| total.saturating_sub(earlier.totals.get(name).copied().unwrap_or(0));
         let totals = self.totals.iter().map(|(name, total)| (name.clone(), grown(name, *total))).filter(|(_, n)| *n > 0).collect();

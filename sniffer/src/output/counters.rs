@@ -46,7 +46,7 @@ impl Counter {
         self.0.fetch_add(n as u64, Relaxed);
     }
 
-    /// The sum so far.
+    /// The current value of the counter.
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }

@@ -93,7 +93,7 @@ impl Worker {
         }
     }
 
-    /// Sends the batch until every record is settled. Fails when the server is not reachable.
+    /// Sends the batch until every record is settled. Returns an error when the server is not reachable.
     async fn deliver(&mut self, sender: &mut dyn Sender, batch: &mut Batch) -> Result<(), Stopped> {
         let mut refused = 0i64;
         loop {

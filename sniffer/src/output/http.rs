@@ -9,7 +9,7 @@ use reqwest::{
 use serde::Deserialize;
 use std::{collections::BTreeMap, fmt::Display, time::Duration};
 
-/// Maximum number of bytes of a response. No request of an output has a response that long.
+/// Maximum number of bytes of a response. The responses to an output's requests are shorter.
 const MAX_ANSWER: usize = 64 << 20;
 
 /// Settings of the connection.
@@ -96,7 +96,7 @@ impl Answer {
 /// Sends the request and reads the response to its end.
 ///
 /// # Errors
-/// [`Error::Unreachable`] when no complete response arrives, for whatever reason.
+/// [`Error::Unreachable`] when no complete response arrives.
 pub(super) async fn send(request: RequestBuilder) -> Result<Answer, Error> {
     let unreachable = |error: reqwest::Error| Error::Unreachable(chain(&error));
     let mut response = request.send().await.map_err(unreachable)?;

@@ -167,7 +167,7 @@ impl Builder<'_> {
         }
     }
 
-    /// The result of a condition if it is the same for all events of the publisher, otherwise `None`.
+    /// Returns the result of a condition if it is the same for all events of the publisher, otherwise `None`.
     fn holds_for_all(&self, condition: &Condition) -> Option<bool> {
         condition.holds(&KnownFields { facts: self.facts, constants: &self.constants })
     }

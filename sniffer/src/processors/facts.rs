@@ -8,7 +8,7 @@ use serde_json::Value;
 pub struct Facts {
     /// The value of `type` and `event.dataset`.
     pub dataset: &'static str,
-    /// Every field that events can have before constants and processors add fields. Empty if that is not known.
+    /// Every field that events can have before constants and processors add fields. The list is empty if these fields are not known.
     pub fields: Vec<Field>,
 }
 

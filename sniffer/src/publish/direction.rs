@@ -12,7 +12,7 @@ pub struct Directions {
 }
 
 impl Directions {
-    /// `addresses` are those of this host; `internal` may be empty.
+    /// Makes the value from `addresses`, the addresses of this host, and `internal`, which may be empty.
     pub fn new(addresses: &[IpAddr], internal: Networks) -> Self {
         let mut own: Vec<IpAddr> = addresses.iter().map(IpAddr::to_canonical).collect();
         own.sort_unstable();

@@ -1,4 +1,4 @@
-//! The destination of a record, as far as the event determines it. Settings of the whole output belong to the output.
+//! The destination of a record, if the event determines it. Settings that apply to all records of the output belong to the output.
 
 use crate::time::Timestamp;
 use std::sync::Arc;

@@ -99,7 +99,7 @@ pub struct Publishers {
 }
 
 impl Publishers {
-    /// Reads the settings for all publishers in `opening.root`, and those of each publisher.
+    /// Reads the settings for all publishers in `opening.root`, and the settings of each publisher.
     ///
     /// # Errors
     /// All errors of processors and conditions, or the first error of another setting, with file, line and key.
@@ -172,7 +172,7 @@ pub struct Publishing {
     state: Mutex<Arc<State>>,
 }
 
-/// The host's data, and what was compiled from it.
+/// The host's data, and the values that were compiled from it.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) host_data: HostData,

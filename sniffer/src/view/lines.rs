@@ -133,7 +133,7 @@ impl std::fmt::Display for Mac {
     }
 }
 
-/// A duration in microseconds, milliseconds or seconds, whichever gives a short number.
+/// Formats a duration in microseconds, milliseconds or seconds. The unit is the one that gives a short number.
 fn latency(of: Duration) -> String {
     match of.as_nanos() {
         0..1_000_000 => format!("{} µs", of.as_micros()),

@@ -47,9 +47,9 @@ pub struct Screen {
 struct State {
     text: String,
     counts: Counts,
-    /// No more lines will be added.
+    /// Set when no more lines will be added.
     closed: bool,
-    /// The reader has gone: printing failed.
+    /// Set when printing failed because the reader has gone.
     gone: bool,
 }
 
@@ -113,7 +113,7 @@ impl Screen {
         }
     }
 
-    /// The numbers of accepted and dropped lines so far.
+    /// Returns how many lines were accepted and how many were dropped until now.
     pub fn counts(&self) -> Counts {
         self.lock().counts
     }

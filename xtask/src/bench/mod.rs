@@ -29,7 +29,7 @@ const RUNS: usize = 7;
 /// The parsed command line.
 #[derive(Debug, PartialEq)]
 struct Options {
-    /// Empty means all parts.
+    /// The parts to run. Empty means all parts.
     parts: Vec<String>,
     against: Option<PathBuf>,
     runs: usize,

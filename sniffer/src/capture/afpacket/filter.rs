@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 /// A filter in the form in which it is attached to a socket.
 #[derive(Debug)]
 pub enum SocketFilter {
-    /// No filter: every packet passes.
+    /// No filter is attached: every packet passes.
     None,
     /// A classic BPF program: code, jump if true, jump if false, operand of each instruction. Its return values are
     /// limited to the snap length when it is attached.

@@ -88,7 +88,7 @@ impl FileSource {
         }
     }
 
-    /// Ends the input, and warns about records that were cut off or malformed.
+    /// Ends the input. Warns about records that were cut off or malformed.
     fn end(&mut self) -> Polled {
         self.ended = true;
         if self.window.is_cut() {

@@ -1,4 +1,4 @@
-//! A buffer of fixed size that slides over a file. It does not grow, whatever lengths the file declares.
+//! A buffer of fixed size that slides over a file. The buffer does not grow, even if the file declares larger lengths.
 
 use crate::capture::sys;
 use std::{

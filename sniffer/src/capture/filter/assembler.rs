@@ -28,12 +28,12 @@ impl Insn {
         Self { code: code as u8, regs: src.0 << 4 | dst.0, off, imm } // all codes are below 256
     }
 
-    /// `dst` = `value`, sign-extended to 64 bits.
+    /// The instruction `dst` = `value`, sign-extended to 64 bits.
     pub const fn mov_constant(dst: Reg, value: i32) -> Self {
         Self::new(BPF_ALU64 | BPF_MOV | BPF_K, dst, R0, 0, value)
     }
 
-    /// Ends the program with the return value R0.
+    /// The instruction that ends the program with the return value R0.
     pub const fn exit() -> Self {
         Self::new(BPF_JMP | BPF_EXIT, R0, R0, 0, 0)
     }
@@ -151,7 +151,7 @@ impl RightOperand {
 #[error("the filter compiles to {0} instructions, more than an eBPF jump can span; shorten the expression")]
 pub struct TooLong(usize);
 
-/// The instructions so far, and the jumps whose targets are not known yet.
+/// The instructions emitted until now, and the jumps whose targets are not known yet.
 pub(super) struct Assembler<L> {
     out: Vec<Insn>,
     jumps: Vec<(usize, L)>,
@@ -276,7 +276,7 @@ impl<L: Copy + Eq + Hash> Assembler<L> {
         self.places.insert(label, self.out.len());
     }
 
-    /// The labels of all jumps so far.
+    /// The target labels of all jumps emitted until now.
     pub fn targets(&self) -> impl Iterator<Item = L> {
         self.jumps.iter().map(|(_, label)| *label)
     }

@@ -26,9 +26,9 @@ pub enum Kind {
     AfPacket,
     /// libpcap.
     Pcap,
-    /// Not supported; treated as `auto` with a warning.
+    /// PF_RING, which is not supported and is treated as `auto` with a warning.
     PfRing,
-    /// Not supported; treated as `auto` with a warning.
+    /// DPDK, which is not supported and is treated as `auto` with a warning.
     Dpdk,
 }
 
@@ -171,7 +171,7 @@ impl Interface {
 /// Reads `packetbeat.interfaces`. The result has at least one interface.
 ///
 /// # Errors
-/// With file and line, when a value is not allowed or a device is listed twice.
+/// When a value is not allowed or a device is listed twice. The error names file and line.
 pub fn read(node: &config::Node) -> Result<Vec<Interface>, config::Error> {
     let mut checked: Vec<Interface> = Vec::new();
     for node in node.items().iter().filter(|node| !node.is_unset()) {

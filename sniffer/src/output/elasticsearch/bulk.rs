@@ -144,7 +144,7 @@ pub(super) fn read(answer: &[u8], count: usize) -> Result<Option<Vec<ItemResult>
 }
 
 fn result(item: &Item<'_>) -> ItemResult {
-    // The reason may quote the refused value. Cut that part off, because values of events must not reach the log.
+    // The reason may quote the refused value. That part is cut off, because values of events must not reach the log.
     let why = || match &item.error {
         Some(error) => {
             let reason = error.reason.split(" Preview of field's value").next().unwrap_or_default();

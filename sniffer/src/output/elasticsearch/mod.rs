@@ -73,7 +73,7 @@ struct Shared {
     setup: Setup,
     /// Whether the warning about a server without index lifecycle management was written.
     told_no_lifecycle: AtomicBool,
-    /// Held during the setup of a host, so that two workers do not create the same template or data stream at the same time.
+    /// A worker locks this during the setup of a host, so that two workers do not create the same template or data stream at the same time.
     setting_up: tokio::sync::Mutex<()>,
     timeout: Duration,
     allow_older_versions: bool,

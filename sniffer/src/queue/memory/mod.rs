@@ -39,7 +39,7 @@ struct State {
     /// How many producers wait for room.
     blocked: usize,
     closed: bool,
-    /// When producers stop waiting for room. See [`Queue::limit_waits`].
+    /// The time at which producers stop waiting for room. See [`Queue::limit_waits`].
     no_waits_after: Option<std::time::Instant>,
 }
 
@@ -58,7 +58,7 @@ impl State {
 /// The result of [`Memory::take`].
 enum Found {
     Batch(Batch),
-    /// Not enough records yet. Try again when woken, or at this time.
+    /// There are not enough records yet. Try again when woken, or at this time.
     TooLittle(Option<Instant>),
     Ended,
 }

@@ -21,7 +21,7 @@ const FULL_SEGMENT: usize = 1460;
 /// One kind of attack.
 pub struct Case {
     pub name: &'static str,
-    /// Options other than those of protocols, as text of a configuration file.
+    /// All options except the options of protocols, as text of a configuration file.
     pub options: &'static str,
     /// Writes the input and returns how many ordinary transactions it contains.
     pub write: fn(&mut Flood) -> io::Result<usize>,

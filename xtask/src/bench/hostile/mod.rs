@@ -25,7 +25,7 @@ const PARTS: &[Part] = &[("linear", linear::run), ("memory", memory::run)];
 /// The parsed command line.
 #[derive(Debug, Default, PartialEq)]
 struct Options {
-    /// Empty means all parts.
+    /// The parts to run. Empty means all parts.
     parts: Vec<String>,
     /// A program to measure instead of the release build of this checkout.
     program: Option<PathBuf>,

@@ -47,7 +47,7 @@ unsafe fn bpf(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<i32> {
 }
 
 /// # Safety
-/// As for [`bpf`]; in addition `command` must return a new descriptor.
+/// The requirements of [`bpf`] apply. In addition, `command` must return a new descriptor.
 unsafe fn bpf_fd(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<OwnedFd> {
     // SAFETY: the caller guarantees what `bpf` needs. The kernel has just created the descriptor, so nothing else owns it.
     unsafe { bpf(command, attributes).map(|fd| OwnedFd::from_raw_fd(fd)) }

@@ -73,7 +73,7 @@ fn alu(op: Alu, a: u32, by: u32) -> Option<u32> {
     })
 }
 
-/// A frame whose stripped tag is read as if it were in its place, after the two MAC addresses.
+/// A frame whose stripped tag is read as if it were still in the frame, after the two MAC addresses.
 #[derive(Clone, Copy)]
 struct View<'a> {
     data: &'a [u8],

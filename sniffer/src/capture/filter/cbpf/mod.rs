@@ -104,7 +104,7 @@ pub enum Operand {
     X,
 }
 
-/// A 32-bit wrapping operation on A. The discriminants are those of the instruction code.
+/// A 32-bit wrapping operation on A. The discriminants are the operation bits of the instruction code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 #[repr(u8)]
@@ -125,7 +125,7 @@ pub enum Alu {
     Xor = BPF_XOR as u8,
 }
 
-/// An unsigned comparison of A. The discriminants are those of the instruction code.
+/// An unsigned comparison of A. The discriminants are the operation bits of the instruction code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 #[repr(u8)]

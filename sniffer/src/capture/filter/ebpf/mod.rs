@@ -1,4 +1,4 @@
-//! Compiles classic BPF to an eBPF program for one kind of context (XDP, TC, packet socket). Does not load it.
+//! Compiles classic BPF to an eBPF program for one kind of context (XDP, TC, packet socket). This module does not load the program.
 //!
 //! Registers: R0 = A, R7 = X, R6 = context, R8 and R9 = start and end of the directly readable bytes, R1 to R5 scratch.
 //! The classic memory is on the stack. Each copy is compiled in one pass: jumps only go forward, so every edge into an
@@ -118,7 +118,7 @@ struct Compiler<'a> {
     program: &'a Program,
     context: ContextKind,
     asm: Assembler<Label>,
-    /// Number of [`Label::Local`] labels so far.
+    /// Number of [`Label::Local`] labels that were made until now.
     locals: usize,
 }
 
