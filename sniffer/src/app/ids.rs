@@ -51,7 +51,7 @@ mod tests {
         let mut assign = |entries: &[(&'static str, Node)]| ids.assign(entries).iter().map(|id| id.0).collect::<Vec<_>>();
         let (a, b) = (entry("http", "{ports: [80]}"), entry("http", "{ports: [8080], tags: [x]}"));
         assert_eq!(assign(&[a.clone(), entry("dns", "{}"), b.clone()]), [1, 2, 3]);
-        // An entry keeps its id when the order of the entries changes and when others are removed.
+        // An entry keeps its id when the order of the entries changes and when other entries are removed.
         assert_eq!(assign(&[b.clone(), a.clone()]), [3, 1]);
         // An entry whose settings changed gets an id that its protocol had before and that no unchanged entry uses.
         assert_eq!(assign(&[entry("http", "{ports: [81]}"), b.clone()]), [1, 3]);

@@ -130,14 +130,14 @@ pub struct Job<'a> {
     pub publish: bool,
     /// Called every half second, for the status line of `watch`.
     pub status: Option<Status>,
-    /// Receives each event, beside the output.
+    /// Receives each event, in addition to the output.
     pub view: Option<View>,
 }
 
 /// Creates the observer of one worker.
 pub type NewObserver = Box<dyn Fn(Watched<'_>) -> Box<dyn Observer>>;
 
-/// A view (the lines of `watch`) that receives every event, beside the output.
+/// A view (the lines of `watch`) that receives every event, in addition to the output.
 pub struct View {
     /// Called once for each worker.
     pub observer: NewObserver,
@@ -301,7 +301,7 @@ impl Job<'_> {
                 return metrics.add("libbeat.pipeline.events.filtered", batch.len() as u64);
             }
             let full = if live && !stop.load(Ordering::SeqCst) { WhenFull::Drop } else { WhenFull::Wait };
-            // The queue counts the records that it drops.
+            // The returned number of dropped records is not needed, because the queue counts them.
             queue.push(batch, full);
         })
     }
@@ -310,7 +310,7 @@ impl Job<'_> {
 /// Completes when the view ends. Completes at once if there is no view.
 async fn end_of(view: &mut Option<oneshot::Receiver<()>>) {
     if let Some(ended) = view {
-        // A dropped sender means the end too.
+        // If the sender was dropped, the view has ended too.
         let _ = ended.await;
     }
 }

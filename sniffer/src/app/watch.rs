@@ -30,7 +30,7 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// Shows transactions until the file ends or a signal comes.
+/// Shows transactions until the file ends or a signal arrives.
 pub fn watch(flags: &WatchFlags) -> Result<bool, Error> {
     let root = Node::parse(&settings(flags)?)?;
     // Warnings and errors only: the terminal is for transactions.
@@ -83,7 +83,7 @@ fn view(screen: &Arc<Screen>, color: bool, before: &'static str) -> io::Result<V
     Ok(View { observer: Box::new(observer), finish: Box::new(move || finished.close()), ended })
 }
 
-/// The configuration that `watch` uses in place of a file.
+/// The configuration that `watch` uses instead of a configuration file.
 fn settings(flags: &WatchFlags) -> Result<String, Error> {
     let protocols: Vec<_> = PROTOCOLS.iter().map(|p| json!({"type": p.name, "ports": p.ports})).collect();
     let device = flags.device.as_deref().unwrap_or("any");

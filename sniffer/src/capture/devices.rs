@@ -15,7 +15,7 @@ pub struct Device {
     pub ifindex: u32,
     /// Whether it is a loopback device, on which every packet is seen twice.
     pub loopback: bool,
-    /// Whether it has an address other than a link-local one. A device without such an address is likely a mirror port.
+    /// Whether the device has an address other than a link-local one. A device without such an address is likely to be a mirror port.
     pub has_address: bool,
     /// The header that its frames begin with; `None` for `any`, where it differs per frame.
     pub link: Option<Link>,

@@ -56,7 +56,7 @@ impl Live {
             return;
         }
         route.next = now + route.every;
-        // Keep the device while there is no default route: the route may come back.
+        // Keep the device while there is no default route, because the route may come back.
         let Ok(found) = devices::resolve(&route.wanted) else { return };
         if found.name != route.device {
             log::info!("{}: the default route moved from device {} to device {}", route.wanted, route.device, found.name);

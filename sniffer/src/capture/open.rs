@@ -52,7 +52,7 @@ impl Backend {
 pub struct Capture {
     /// The sources, one for each worker.
     pub sources: Vec<Box<dyn Source>>,
-    /// Replaces the filter, takes verdicts, returns flow records and statistics.
+    /// The control: it replaces the filter, accepts verdicts, and returns flow records and statistics.
     pub control: Arc<dyn Control>,
     /// The backend that delivers the packets.
     pub backend: Backend,

@@ -122,7 +122,7 @@ impl Wrapper for Paced {
         }
         while let Some(time) = self.copied.next_time() {
             let now = Instant::now();
-            // A timestamp smaller than the previous one, as at the start of the next round, counts as no gap.
+            // A timestamp that is smaller than the previous one, as at the start of the next round, counts as no gap.
             let due = self.last.map_or(Some(now), |(last, due)| due.checked_add(Duration::from_nanos(time.since(last)))).unwrap_or(now);
             if due > now {
                 if count > 0 {

@@ -12,9 +12,9 @@ use std::{
 /// Result of [`wait_readable`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ready {
-    /// Data to read, or the other end is closed and a read reports it.
+    /// There are data to read, or the other end is closed and a read reports that.
     Readable,
-    /// Nothing within the wait, or a signal interrupted it.
+    /// No data arrived within the wait, or a signal interrupted the wait.
     TimedOut,
     /// The descriptor is in an error state.
     Failed,

@@ -1,12 +1,12 @@
-//! Sources that wrap other sources. [`Source`] is implemented here once for all of them, so a method added to
-//! [`Source`] is forwarded in this one place and no wrapper can lose it.
+//! Sources that wrap other sources. [`Source`] is implemented here once for all wrappers. A method that is added to [`Source`] is therefore
+//! forwarded in this one place, and no wrapper can omit it.
 
 use super::{Frame, Polled, Source};
 use std::{io, time::Duration};
 
 /// A source that changes which frames another source delivers, or when. It implements this trait instead of [`Source`].
 pub trait Wrapper: Send {
-    /// The wrapped source; `None` while there is none because its device is gone.
+    /// The wrapped source; `None` while its device is gone.
     fn inner(&mut self) -> Option<&mut dyn Source>;
 
     /// See [`Source::poll`].

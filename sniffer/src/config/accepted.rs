@@ -33,7 +33,7 @@ const SILENT: &[&str] = &[
 /// Sections outside `output` that only the Elasticsearch output reads. They are accepted silently when another output is configured.
 const OF_ELASTICSEARCH: &[&str] = &["setup.template", "setup.ilm", "setup.dsl", "cloud"];
 
-/// Settings that users write in the wrong place or under the name of another Beat or version, and what to write instead.
+/// Settings that users write at the wrong path or under the name of another Beat or version, and the advice about what to write instead.
 const INSTEAD: &[(&str, &str)] = &[
     ("packetbeat.inputs", "`packetbeat.interfaces` says where to capture, `packetbeat.protocols` what to report"),
     ("packetbeat.input", "`packetbeat.interfaces` says where to capture, `packetbeat.protocols` what to report"),
@@ -77,7 +77,7 @@ fn is(node: &Node, value: bool) -> bool {
     node.read::<Option<bool>>().is_ok_and(|v| v == Some(value))
 }
 
-/// What [`INSTEAD`] says about a setting.
+/// Returns the advice of [`INSTEAD`] about a setting.
 fn advice(key: &str) -> Option<String> {
     INSTEAD.iter().find(|(wrong, _)| key == *wrong).map(|(_, advice)| format!("; {advice}"))
 }

@@ -12,7 +12,7 @@ pub struct Error(pub String);
 pub struct Errors(Vec<Error>);
 
 impl Errors {
-    /// Returns the value, or keeps the error.
+    /// Returns the value, or keeps the error in this list.
     pub fn take<T>(&mut self, result: Result<T, Error>) -> Option<T> {
         result.map_err(|error| self.0.push(error)).ok()
     }
@@ -20,7 +20,7 @@ impl Errors {
     /// Returns all errors as one error, each on a separate line.
     ///
     /// # Errors
-    /// When there are any.
+    /// When this list contains any errors.
     pub fn finish(self) -> Result<(), Error> {
         if self.0.is_empty() {
             return Ok(());

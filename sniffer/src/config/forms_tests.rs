@@ -209,7 +209,7 @@ fn brackets_may_close_at_the_level_of_the_key() {
         let loaded = load_all(&[text], &[], &[]).unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(json(&loaded)["v"], want, "{text}");
     }
-    // The line numbers of settings after the corrected lines are right, and those in error messages too.
+    // The line numbers of settings after the corrected lines are right, also in error messages.
     let loaded = load_all(&["v:\n  k: [\n    a\n  ]\n  l: x"], &[], &[]).unwrap();
     assert_eq!(loaded.root.get("v.l").read::<u8>().unwrap_err().0, "0.yml:5: v.l: expected a whole number, got `x`");
     assert!(load_all(&["v:\n  k: [\n    a\n  ]\n  l: [\n"], &[], &[]).unwrap_err().0.starts_with("0.yml:"));

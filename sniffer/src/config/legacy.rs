@@ -136,7 +136,7 @@ fn scalar(raw: &Raw) -> Option<&str> {
     }
 }
 
-/// Removes and returns the value at a dotted path. Maps that become empty are removed too.
+/// Removes and returns the value at a dotted path. Maps that become empty are also removed.
 fn take(root: &mut Raw, path: &str) -> Option<Raw> {
     match path.split_once('.') {
         None => root.remove(path),

@@ -32,7 +32,7 @@ struct Inner {
     /// The keys below this node for which modules have asked, whether they exist or not. They are the suggestions for a key that no
     /// module reads.
     names: Mutex<BTreeSet<Box<str>>>,
-    /// The value is an empty text, but the setting expects another type. The setting counts as not set.
+    /// Whether the value is an empty text while the setting expects another type. Such a setting counts as not set.
     unset: AtomicBool,
 }
 
@@ -189,7 +189,7 @@ impl Node {
         at
     }
 
-    /// The node at a dotted path, if there is one. Marks nothing as known.
+    /// Returns the node at a dotted path, if there is one. Does not mark any key as known.
     fn find(&self, path: &str) -> Option<Self> {
         path.split('.').try_fold(self.clone(), |at, name| match at.structure() {
             Held::Map(entries) => entries.iter().find(|(key, _)| key == name).map(|(_, node)| node.clone()),
@@ -290,12 +290,12 @@ impl Node {
         self.0.place.to_string()
     }
 
-    /// Whether there is no value, or `~`.
+    /// Whether the value is missing or `~`.
     pub fn is_null(&self) -> bool {
         matches!(self.0.value, Held::Null) || self.0.unset.load(Relaxed)
     }
 
-    /// Whether there is no value, `~`, or an empty text, which counts as not set wherever a text is not expected.
+    /// Whether the value is missing, `~`, or an empty text. An empty text counts as not set wherever a text is not expected.
     pub fn is_unset(&self) -> bool {
         self.is_null() || self.is_empty_text()
     }

@@ -39,7 +39,8 @@ pub(super) fn setting(text: &str) -> Result<Raw, Error> {
 /// Maximum number of values in one text. A longer list belongs in a file.
 const MAX_VALUES: usize = 10_000;
 
-/// The list or map that a text stands for: `a,b`, `[a, b]` or, with `maps`, `{a: b}`. `None` when it is a single value or malformed.
+/// Parses a text as a list or a map: `a,b`, `[a, b]` or, if `maps` is set, `{a: b}`. Returns `None` when the text is a single value or
+/// malformed.
 pub(super) fn structure(text: &str, maps: bool, place: &Place) -> Option<Raw> {
     let mut input = Input { rest: text.trim(), place, depth: 0, maps, values: 0 };
     let mut items = Vec::new();
@@ -177,7 +178,7 @@ impl<'a> Input<'a> {
         Ok(word.trim())
     }
 
-    /// A quoted text: `'…'` is taken literally, `"…"` has escape sequences.
+    /// Parses a quoted text. Inside `'…'` every character is literal; inside `"…"` there are escape sequences.
     fn quoted(&mut self, quote: char) -> Result<String, String> {
         let mut text = String::new();
         let mut chars = self.rest.char_indices().skip(1);

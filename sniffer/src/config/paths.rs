@@ -40,7 +40,7 @@ pub(super) fn program_folder() -> PathBuf {
     std::env::current_exe().ok().and_then(|p| p.parent().map(Path::to_owned)).unwrap_or_else(|| PathBuf::from("."))
 }
 
-/// The `path.*` settings of one source (command line or file). `None`: not set there.
+/// The `path.*` settings of one source (command line or file). `None` means that this source does not set the path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct PathSettings {
     pub home: Option<PathBuf>,

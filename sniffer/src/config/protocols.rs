@@ -12,7 +12,7 @@ use std::fmt;
 pub struct KnownProtocol {
     /// The value of `type` that selects the protocol.
     pub name: &'static str,
-    /// Two enabled entries are an error: the protocol has no ports that could tell them apart.
+    /// Whether two enabled entries are an error, because the protocol has no ports that distinguish them.
     pub once: bool,
 }
 

@@ -3,7 +3,7 @@
 use super::tree::{Raw, Style, Value};
 use std::borrow::Cow;
 
-/// What is shown in place of a secret.
+/// The text that is shown instead of a secret.
 pub(super) const HIDDEN: &str = "***";
 
 /// Parts of names whose values are secrets, in lower case and without `_` and `-`.

@@ -29,7 +29,7 @@ pub(super) enum Choice {
     Message(String),
 }
 
-/// Parses a text. Two literal pieces never follow each other, and none is empty.
+/// Parses a text. Two literal pieces are never adjacent, and no literal piece is empty.
 ///
 /// # Errors
 /// When a `}` is missing, or variables are nested too deep. The message does not show the text, which may be a password.

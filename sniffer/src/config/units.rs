@@ -63,7 +63,7 @@ fn byte_count(text: &str) -> Option<u64> {
     }
 }
 
-/// A serde visitor that accepts a scalar's text, and numbers from formats other than this module's.
+/// A serde visitor that accepts the text of a scalar. It also accepts numbers, which deserialisers of other formats (such as JSON) pass.
 struct Text<T> {
     expected: &'static str,
     read: fn(&str) -> Option<T>,

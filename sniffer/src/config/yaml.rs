@@ -18,7 +18,7 @@ const MAX_PARSED_AGAIN: usize = 64 << 20;
 /// A list or map that is being parsed.
 struct Open {
     raw: Raw,
-    /// For a map: the key whose value comes next.
+    /// In a map: the key whose value is parsed next.
     key: Option<(String, usize)>,
     /// For a map: where each key is in the list of entries.
     seen: HashMap<String, usize>,
@@ -194,7 +194,7 @@ impl Reader {
                     _ => return Err(self.place.error("`<<` takes a map, or a list of maps")),
                 },
                 Some((key, line)) => {
-                    // Use the line of the key: readers look there for a value that is missing or begins on a later line.
+                    // Use the line of the key, because users look there if the value is missing or begins on a later line.
                     let raw = Raw { value: raw.value, place: Place { line, ..raw.place } };
                     match open.seen.get(&key).and_then(|&index| entries.get_mut(index)) {
                         Some((_, earlier)) => {

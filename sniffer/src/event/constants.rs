@@ -82,7 +82,7 @@ impl Constants {
             let part = level.entry(first.to_owned()).or_insert_with(|| Part::Object { inner: BTreeMap::new(), there: false });
             match part {
                 Part::Object { inner, .. } => level = inner,
-                // Below a removed field or a value that is not an object, there is nothing to remove.
+                // A removed field and a value that is not an object have no fields that could be removed.
                 Part::Leaf { .. } | Part::Gone => return,
             }
             rest = after;
@@ -198,7 +198,7 @@ pub(super) struct Entry {
     pub(super) merge: Merge,
 }
 
-/// How the constant is merged if the event has the key too.
+/// How the constant is merged if the event also has the key.
 #[derive(Debug)]
 pub(super) enum Merge {
     Leaf { overwrite: bool },

@@ -8,7 +8,7 @@ use Kind::{Binary, Date, Ip, Keyword, Long, MatchOnlyText, Text};
 pub struct Field {
     /// The full name with dots. The name does not say whether documents nest the field or have it as one key.
     pub name: &'static str,
-    /// The type of the values. A list of such values is allowed too.
+    /// The type of the values. A list of such values is also allowed.
     pub kind: Kind,
     /// Options of the protocol. The field can appear only if at least one of them is set. Empty if the field needs no
     /// option.
@@ -61,7 +61,7 @@ pub enum Kind {
     KeywordText,
     /// A string that is stored in the document and not indexed.
     Binary,
-    /// A 64-bit signed integer. A string of decimal digits is accepted too.
+    /// A 64-bit signed integer. A string of decimal digits is also accepted.
     Long,
     /// True or false.
     Boolean,

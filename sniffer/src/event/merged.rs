@@ -122,7 +122,7 @@ enum At {
 struct Merging<'a, M> {
     inner: M,
     with: &'a Prepared,
-    /// For each entry of `with`, whether the event has the key too.
+    /// For each entry of `with`, whether the event also has this key.
     met: SmallVec<[bool; 32]>,
     at: At,
 }

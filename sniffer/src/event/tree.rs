@@ -112,7 +112,7 @@ fn collect_names(prefix: &str, object: &Object, names: &mut Vec<String>) {
     }
 }
 
-/// Merges `from` into `into`: objects are merged, any other value of `from` replaces that of `into`.
+/// Merges `from` into `into`. Objects are merged; any other value of `from` replaces the value in `into`.
 pub fn merge(into: &mut Object, from: &Object) {
     for (key, value) in from {
         match (into.get_mut(key), value) {

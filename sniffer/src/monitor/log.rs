@@ -201,7 +201,7 @@ impl Logger {
             To::Memory(all) => all.write_all(text.as_bytes()),
         };
         if written.is_err() && matches!(*to, To::Files(_)) {
-            // If the log cannot be written, the record goes to standard error. If that fails too, the record is lost.
+            // If the log cannot be written, the record goes to standard error. If that also fails, the record is lost.
             let _ = io::stderr().lock().write_all(text.as_bytes());
         }
     }
@@ -263,7 +263,7 @@ impl Line<'_> {
         };
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let time = crate::time::Timestamp(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX));
-        // Level and time come first, because people read these records too.
+        // Level and time come first, because people also read these records.
         let mut text = format!(r#"{{"log.level":"{level}","@timestamp":"{}","log.logger":{}"#, time.text(3).as_str(), json!(self.logger));
         if let Some((file, line)) = self.origin {
             let file = file.rsplit_once("src/").map_or(file, |(_, name)| name);

@@ -100,7 +100,7 @@ pub(super) fn escape(json: &[u8]) -> Vec<u8> {
     escaped
 }
 
-/// Appends the JSON with line breaks and two spaces of indentation per level. The order of keys is kept.
+/// Appends the JSON with line breaks and two spaces of indentation per level. The order of keys does not change.
 fn indent(json: &[u8], out: &mut Vec<u8>) {
     fn newline(out: &mut Vec<u8>, depth: usize) {
         out.push(b'\n');

@@ -86,7 +86,7 @@ fn several_defined(outputs: &Node, several: &[(String, Node)]) -> config::Error 
     ))
 }
 
-/// The error when no output is switched on. It names a setting that looks like an output in the wrong place.
+/// Returns the error when no output is switched on. The error names a setting that looks like an output at the wrong path.
 fn none_defined(root: &Node, outputs: &Node) -> config::Error {
     let message = "no outputs are defined, please define one under the output section";
     let below = [root.get("packetbeat.output"), root.get("packetbeat.outputs"), root.get("outputs")];

@@ -114,7 +114,7 @@ struct Writer {
     lines: Lines,
 }
 
-/// The lines of some records, one after the other.
+/// The lines of several records in one buffer.
 #[derive(Default)]
 struct Lines {
     text: Vec<u8>,

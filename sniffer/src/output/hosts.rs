@@ -37,7 +37,7 @@ pub(super) fn address(host: &str, scheme: &str, schemes: &[&str], port: u16) -> 
     if !schemes.contains(&url.scheme()) {
         return Err(format!("hosts: '{}': the scheme is not one of {}", without_credentials(host), schemes.join(", ")));
     }
-    // `Url` removes a port that is the scheme's default (80), so look in the text whether a port was given.
+    // `Url` removes a port that is the default of the scheme (80), so the text shows whether the user gave a port.
     let authority = text.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default());
     let has_port = authority.rsplit(']').next().is_some_and(|tail| tail.rsplit('@').next().is_some_and(|end| end.contains(':')));
     if !has_port {

@@ -110,7 +110,7 @@ pub(super) async fn send(request: RequestBuilder) -> Result<Answer, Error> {
     Ok(Answer { status, body })
 }
 
-/// The text of an error with all its causes. reqwest's outermost error only says that sending failed.
+/// Returns the text of an error with all its causes. The outermost error of reqwest only reports that sending failed.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

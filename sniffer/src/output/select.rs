@@ -19,7 +19,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 pub(super) struct Keys {
     /// The list of rules: `indices`.
     pub list: &'static str,
-    /// The key of the name, both inside a rule and for the default beside the list: `index`.
+    /// The key of the name, for example `index`. A rule contains this key; the default has the same key next to the list of rules.
     pub name: &'static str,
 }
 

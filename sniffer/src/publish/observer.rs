@@ -139,7 +139,7 @@ impl Observing {
         }
     }
 
-    /// Decides where the summary of a kept event is read from. `edited` is the event if it was converted to a tree.
+    /// Decides from which source the summary of an event is read. `edited` is the event if it was converted to a tree.
     pub(super) fn kept(&self, publisher: PublisherId, edited: Option<Tree>) -> Kept {
         match (edited, self.readers.get(publisher.index()).and_then(Option::as_ref)) {
             (Some(tree), _) => Kept::Edited(tree),

@@ -76,7 +76,7 @@ pub fn open(options: Options) -> Arc<dyn Queue> {
 /// and the overhead of its allocation.
 const OVERHEAD: usize = size_of::<Record>() + size_of::<usize>() + 16;
 
-/// The bytes that a record counts towards limits.
+/// The number of bytes that a record adds towards the limits.
 fn size(record: &Record) -> usize {
     record.body.len() + OVERHEAD
 }

@@ -26,7 +26,7 @@ pub struct Options {
 pub struct Flush {
     /// The queue waits until it has this many events. With 0 or 1 it hands out every event at once.
     pub min_events: usize,
-    /// The longest time that the first event waits for others.
+    /// The longest time that the first event waits for further events.
     pub timeout: Duration,
 }
 

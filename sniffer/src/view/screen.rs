@@ -131,7 +131,7 @@ mod tests {
         thread,
     };
 
-    /// A reader that accepts each text only when it is told to, and fails when the other end of the channel is gone.
+    /// A reader that accepts each text only after a message on `go`, and fails when the sender of `go` is dropped.
     struct Slow {
         go: mpsc::Receiver<()>,
         read: mpsc::Sender<String>,

@@ -59,7 +59,7 @@ fn file_of(files: &Files, modules: &[String]) -> Option<String> {
     candidates.into_iter().find(|name| files.contains_key(name))
 }
 
-/// The file that defines the item which `segments` names in `file`; `None` for other crates.
+/// Returns the file that defines the item to which the path `segments` in `file` refers. Returns `None` for items of other crates.
 fn resolve(files: &Files, file: &str, segments: &[String], depth: usize) -> Option<String> {
     let own = modules_of(file);
     let (first, mut rest) = segments.split_first()?;

@@ -19,7 +19,7 @@ pub struct Path {
 pub struct Source {
     /// Every path of two or more segments, and the paths of one segment in `use` declarations.
     pub paths: Vec<Path>,
-    /// The names that `use` declarations introduce, and the paths that they stand for.
+    /// The names that `use` declarations introduce, each with the path that it refers to.
     pub names: BTreeMap<String, Vec<String>>,
     /// The modules that the file declares.
     pub modules: Vec<String>,

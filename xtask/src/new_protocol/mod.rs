@@ -18,7 +18,7 @@ use std::{
 const PROTOCOLS: &str = "sniffer/src/protocols";
 const LIST: &str = "sniffer/src/protocols/mod.rs";
 
-/// Path of each created file, where `NAME` stands for the protocol's name, and its template.
+/// The path of each created file and its template. `NAME` in a path stands for the name of the protocol.
 const FILES: &[(&str, &str)] = &[
     ("sniffer/src/protocols/NAME/mod.rs", include_str!("template/mod.rs.txt")),
     ("sniffer/src/protocols/NAME/wire.rs", include_str!("template/wire.rs.txt")),

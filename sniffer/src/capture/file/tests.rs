@@ -176,7 +176,7 @@ fn pcapng_with_everything() {
             to.block(3, &[&to.u32(7)[..], b"simple!"].concat()),
             to.block(2, &old),
             to.block(0xbad, &[0; 4000]),
-            // A second section, in the other byte order: the interfaces of the first one must not apply to it.
+            // A second section with the other byte order. The interfaces of the first section must not apply to it.
             other.section(),
             other.enhanced(0, 1, b"of nobody", 9),
             other.interface(276, 4, &[(9, &[0x80 | 1]), (14, &offset), (0, &[])]),
@@ -270,7 +270,7 @@ fn broken_in_the_middle() {
     assert_eq!(end.unwrap().seen, 2);
 }
 
-/// Blocks larger than the buffer: other types are skipped, packets are read from the first part.
+/// Blocks that are larger than the buffer. Packets are read from the first part of such a block; other block types are skipped.
 #[test]
 fn blocks_larger_than_the_buffer() {
     let huge = vec![0x55; 3 * window::CAPACITY + 8];

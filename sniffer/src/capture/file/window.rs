@@ -57,7 +57,7 @@ impl Window {
         self.skip > 0 || self.start < self.end
     }
 
-    /// Consumes `count` bytes. If that is more than was read, the rest is discarded as it is read.
+    /// Consumes `count` bytes. If `count` is larger than the bytes in the buffer, further bytes are discarded when they are read.
     pub(super) fn advance(&mut self, count: u64) {
         let here = usize::try_from(count).unwrap_or(usize::MAX).min(self.end - self.start);
         self.start += here;

@@ -61,7 +61,7 @@ pub struct Interface {
     pub snaplen: u32,
     /// Megabytes of all rings of this interface together.
     pub buffer_size_mb: u64,
-    /// Whether `af_packet` captures packets addressed to other hosts; the other types always do.
+    /// Whether `af_packet` captures packets addressed to other hosts. The other capture types always do so.
     pub auto_promisc_mode: bool,
     /// Whether the generated filter also matches packets with VLAN tags.
     pub with_vlans: bool,
@@ -140,7 +140,7 @@ impl Interface {
         matches!(self.kind, Kind::Auto | Kind::PfRing | Kind::Dpdk)
     }
 
-    /// Brings numbers into range and refuses settings that contradict each other.
+    /// Limits numbers to their range and refuses settings that contradict each other.
     fn checked(mut self) -> Result<Self, String> {
         if self.snaplen == 0 {
             self.snaplen = Self::default().snaplen;

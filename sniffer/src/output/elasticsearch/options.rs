@@ -138,7 +138,7 @@ impl Options {
     }
 }
 
-/// The host and credentials that `cloud.id` and `cloud.auth` stand for.
+/// The host and credentials that `cloud.id` and `cloud.auth` contain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Cloud {
     pub(super) host: String,

@@ -128,7 +128,8 @@ impl Worker {
 
     /// Sends the batch. Splits it in halves when the server says that the request is too large.
     async fn send_parts(&mut self, batch: &[Record]) -> Result<Sent, Error> {
-        // A stack of the parts still to be sent, the next one on top. Each halving adds one part, so there are at most log2(records) + 1.
+        // A stack of the parts that are not sent yet, with the next one on top. Each halving adds one part, so there are at most
+        // log2(records) + 1 parts.
         let mut parts = vec![batch];
         let mut outcomes: Vec<Outcome> = Vec::new();
         while let Some(part) = parts.pop() {

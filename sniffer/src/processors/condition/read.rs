@@ -10,7 +10,7 @@ use serde::{
 use serde_json::{Map, Value};
 use std::{fmt, slice};
 
-/// The kinds of conditions. If a map has several, the first in this order takes effect.
+/// The kinds of conditions. If a map has several kinds, the first one in this order takes effect.
 const KINDS: [&str; 9] = ["equals", "contains", "regexp", "range", "has_fields", "network", "or", "and", "not"];
 
 impl<'de> Deserialize<'de> for Condition {

@@ -42,7 +42,7 @@ impl Held {
         self.fresh.len() + self.returned.len()
     }
 
-    /// Accepts records while there is room. An empty queue also accepts a record that exceeds the limit in bytes alone.
+    /// Accepts records while there is room. An empty queue also accepts a single record that is larger than the limit in bytes.
     pub(super) fn accept(&mut self, records: &mut IntoIter<Record>) {
         while let Some(next) = records.as_slice().first() {
             let bytes = self.stats.bytes.saturating_add(size(next));
@@ -95,7 +95,7 @@ impl Held {
         (sequences, records)
     }
 
-    /// Removes records that were handed out; other numbers are ignored.
+    /// Removes records that were handed out. Numbers of other records are ignored.
     pub(super) fn settle(&mut self, done: &[Range<Sequence>]) {
         for range in done {
             let (events, bytes) = self.no_longer_taken(range);

@@ -77,7 +77,7 @@ pub fn load(kind: ProgramKind, insns: &[Insn], name: &str) -> io::Result<OwnedFd
         for (place, byte) in load.prog_name.iter_mut().take(15).zip(name.bytes()) {
             *place = byte as libc::c_char;
         }
-        // The verifier gives up with EAGAIN when a signal arrives meanwhile (`do_check` in kernel/bpf/verifier.c).
+        // The verifier returns EAGAIN when a signal arrives while it runs (`do_check` in kernel/bpf/verifier.c).
         for _ in 1..LOAD_ATTEMPTS {
             // SAFETY: instructions, licence and log live until the call returns.
             match unsafe { bpf_fd(bpf_cmd::BPF_PROG_LOAD, &mut attributes) } {

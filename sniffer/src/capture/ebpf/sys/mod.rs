@@ -38,7 +38,7 @@ pub fn is_root() -> bool {
 
 fn clock(id: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is written to. It cannot fail for the clocks asked here.
+    // SAFETY: the call only writes to `time`. It cannot fail for the clocks that this module uses.
     unsafe { libc::clock_gettime(id, &raw mut time) };
     (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
 }
