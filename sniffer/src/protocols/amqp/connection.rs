@@ -254,7 +254,7 @@ impl Connection {
                 let gets = (method.class, method.id) == methods::BASIC_GET_OK;
                 let asked = if gets { self.answered(method, dir, channel, cx) } else { None };
                 if gets && asked.is_none() {
-                    cx.count("unmatched_responses"); // reported too, because the message was captured
+                    cx.count("unmatched_responses"); // the message is still reported, because it was captured
                 }
                 if let Some(content) = wire::content(next, channel) {
                     let size = wire::body_size(content.header).unwrap_or(0);

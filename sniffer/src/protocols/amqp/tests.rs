@@ -135,7 +135,7 @@ fn large_bodies_are_not_kept() {
     let events = h.events();
     assert_eq!(lines(&events), ["10.0.0.1 basic.publish | xxx [...] | - | OK"]);
     assert_eq!(events[0]["source"]["bytes"], json!(200_000));
-    // A gap in the kept part: the text ends there, the message does not.
+    // The gap is in the kept part of the body. The text ends there, but the rest of the message is parsed.
     let mut h = Harness::new(&PROTOCOL, "{send_request: true}");
     h.client(&[publish(1), header(1, 10)].concat()).client(&frame(3, 1, b"0123456789")[..10]).gap(ToServer, 3).client(b"6789\xce");
     assert_eq!(lines(&h.events()), ["10.0.0.1 basic.publish | 012 [...] | - | OK"]);

@@ -10,7 +10,8 @@ use crate::{
 };
 use std::{collections::VecDeque, time::Duration};
 
-/// Maximum number of waiting methods on all channels: a client may have 2047 channels, but hardly sends requests on all at once.
+/// Maximum number of waiting methods on all channels. A client may have 2047 channels, but hardly has a request on
+/// each at once.
 const MOST: usize = 1024;
 /// Maximum number of bytes of the arguments of all waiting methods.
 const MOST_HELD: usize = 4 << 20;
