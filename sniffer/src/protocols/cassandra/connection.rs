@@ -193,7 +193,7 @@ impl Connection {
     /// Reads all messages in the data.
     fn read(&mut self, mut dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
         if !self.certain && matches!(data, [0x16, 3, 0..=4, _, _, 1 | 2, ..]) {
-            return Progress::GiveUp; // TLS from the beginning: a ClientHello, a ServerHello
+            return Progress::GiveUp; // TLS from the beginning: the data is a ClientHello or ServerHello
         }
         let mut at = 0;
         while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
