@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// Maximum number of waiting queries of one connection: several times what resolvers pipeline.
+/// Maximum number of waiting queries of one connection, several times the number that resolvers pipeline.
 const MOST_WAITING: usize = 256;
 
 /// Length in bytes of the length field before a message.

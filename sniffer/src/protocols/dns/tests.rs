@@ -393,7 +393,8 @@ fn whose_connection_it_is() {
     assert_eq!(probe(ToServer, &framed(&[query(1)])[..16]), Probe::More(15));
     assert_eq!(probe(ToServer, &[0, 40, 1]), Probe::More(11));
     assert_eq!(probe(ToServer, b"GET / HTTP/1.1\r\n\r\n"), Probe::No);
-    // The beginning of a TLS hello: read as DNS, the header of a message with 48897 questions, and an invalid length.
+    // The beginning of a TLS hello. Parsed as DNS, it is the header of a message with 48897 questions and an invalid
+    // length.
     assert_eq!(probe(ToServer, &[b"\x16\x03\x01\0\xbf\x01\0\0\xbb\x03\x03"[..].to_vec(), vec![0; 300]].concat()), Probe::No);
     assert_eq!(probe(ToServer, &[query(1), vec![0]].concat()), Probe::No, "bytes behind the last record");
     assert_eq!(probe(ToServer, &answer(1)[..40]), Probe::No, "a message that is cut");

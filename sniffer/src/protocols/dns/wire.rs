@@ -155,7 +155,7 @@ pub struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// Parses a record. `None`: its data is malformed, but the next record can be parsed.
+    /// Parses a record. `None` if its data is malformed, but the next record can be parsed.
     fn parse(parser: &mut Parser<'a, [u8]>, asked: Option<&Question<'a>>) -> Result<Option<Self>, Fault> {
         let (owner, is_asked) = match asked {
             Some(question) if parser.peek_all().starts_with(&TO_QUESTION) => {
