@@ -12,7 +12,7 @@ pub fn boundary(content_type: &[u8]) -> Option<Vec<u8>> {
     parameter(content_type, b"boundary").map(Cow::into_owned).filter(|boundary| !boundary.is_empty())
 }
 
-/// A parameter of a header value: in `name="form-data"; name=x`.
+/// The value of a parameter of a header value, for example of `name` in `form-data; name=x`.
 fn parameter<'a>(value: &'a [u8], name: &[u8]) -> Option<Cow<'a, [u8]>> {
     value.split(|&b| b == b';').skip(1).find_map(|pair| {
         let equals = memchr::memchr(b'=', pair)?;

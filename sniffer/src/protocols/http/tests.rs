@@ -15,7 +15,7 @@ pub(super) const FULL: &str = r#"{"send_request": true, "send_response": true, "
 pub(super) const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: ex.org\r\n\r\n";
 pub(super) const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello";
 
-/// The essential parts of each event: request, response code, bytes of both, notes.
+/// Shows the essential parts of each event: request, response code, bytes of both, notes.
 pub(super) fn brief(events: &[Value]) -> Vec<String> {
     let show = |e: &Value| {
         let n = |v: &Value| v.as_u64().map_or("-".into(), |n| n.to_string());
@@ -239,7 +239,7 @@ fn after_a_lost_head_pairs_are_right_again() {
         brief(&h.events()),
         [r#"Error GET /a - 33/- ["Unmatched request","Packet loss while capturing the response"]"#, "OK GET /b 200 19/69"]
     );
-    // A request is missing: its response has no counterpart.
+    // A request is missing in the capture, so its response is reported without a request.
     h.at(30).client(GET).at(40).server(OK).at(50).gap(ToServer, 33).server(OK).at(60).client(GET).at(70).server(OK);
     assert_eq!(brief(&h.events()), ["OK GET /a 200 33/69", "Error - 200 -/69 Unmatched response", "OK GET /a 200 33/69"]);
     // The rest of a response whose header section is lost is skipped.
@@ -333,7 +333,7 @@ fn coded_and_oversized_bodies() {
     parts.server(&[b'x'; 500]).close(ToClient, Close::Fin);
     let shown = parts.events().remove(0)["http"]["response"]["body"].take();
     assert_eq!((&shown["bytes"], &shown["content"]), (&json!(559), &json!("x".repeat(100))));
-    // Compressed, and longer than what is kept: as much as can be decoded is shown.
+    // The body is compressed and longer than the part that is kept. As much as can be decoded is shown.
     let long: Vec<u8> = (0..20_000u32).flat_map(|i| (i * 7919).to_string().into_bytes()).collect();
     let mut gz = flate2::write::GzEncoder::new(vec![], flate2::Compression::default());
     gz.write_all(&long).unwrap();

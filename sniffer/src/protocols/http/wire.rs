@@ -172,7 +172,7 @@ fn unfold(lines: &[u8]) -> Vec<u8> {
     text
 }
 
-/// The end of the header section: after the first empty line, searched from `from` on.
+/// The offset at which the header section ends, after the first empty line. The search begins at `from`.
 pub fn terminator(data: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     while let Some(n) = memchr::memchr(b'\n', data.get(at..)?) {

@@ -73,8 +73,8 @@ impl Parser {
                 Step::Took(n)
             }
             State::UntilClose => {
-                // The next request was sent meanwhile, and this looks like its response: the previous response had no
-                // body.
+                // The client has sent the next request, and this data looks like the response to that request. The
+                // previous response therefore had no body.
                 let next = if self.response.as_ref().is_some_and(|(_, answers)| *answers) { 1 } else { 0 };
                 if at == 0 && self.waiting.len() > next && wire::begins(rest, Role::Response) == Some(true) {
                     self.complete(dir, cx);

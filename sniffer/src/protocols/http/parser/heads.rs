@@ -69,7 +69,7 @@ impl Parser {
         Step::Wait
     }
 
-    /// The data is not a header section: starts the search for one.
+    /// Called when the data is not a header section. Starts the search for the next one.
     pub(super) fn lose(&mut self, dir: Direction, cx: &mut Context<'_>) -> Step {
         cx.count("lost_sync");
         self.adrift(dir, false);

@@ -22,7 +22,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// What comes next in a direction.
+/// The meaning of the next bytes of a direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// A header section.
@@ -62,7 +62,7 @@ impl Default for Side {
 /// A request that waits for its response.
 #[derive(Debug)]
 struct Waiting {
-    /// `None`: the request was already reported without its response, which may still arrive.
+    /// `None` if the request was already reported without its response, which may still arrive.
     request: Option<Box<Message>>,
     /// The request was sent completely.
     whole: bool,
