@@ -220,7 +220,7 @@ impl<'a> Writer<'_, 'a> {
                 self.out.push('}');
             }
             Ok(_) => self.out.push_str("{}"),
-            // A text that is not UTF-8 is written anyway.
+            // A text that is not UTF-8 is written with replacement characters.
             Err(_) => match element.value_utf8_lossy() {
                 Ok(RawBson::String(s) | RawBson::JavaScriptCode(s) | RawBson::Symbol(s)) => self.string(&s),
                 _ => {
@@ -262,8 +262,8 @@ impl<'a> Writer<'_, 'a> {
         }
     }
 
-    /// The shortest text that is read back as the same number; with an exponent if the number is very large or very
-    /// small.
+    /// Writes the shortest text that is read back as the same number, with an exponent if the number is very large or
+    /// very small.
     fn double(&mut self, x: f64) {
         let whole = x as i64;
         let _ = if !x.is_finite() {

@@ -160,7 +160,7 @@ impl Request {
         self.request = plugin.common.send_request.then_some(self.query);
     }
 
-    /// Writes `resource.method(arguments)` twice: without the data, and complete.
+    /// Writes `resource.method(arguments)` twice: once without the data, once complete.
     fn texts<'a>(
         &mut self,
         document: &'a RawDocument,
