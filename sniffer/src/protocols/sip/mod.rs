@@ -96,7 +96,7 @@ impl StreamParser for Connection {
             if let Some(line) = memchr::memchr(b'\n', rest)
                 && wire::start_line(rest[..line].trim_ascii_end()).is_none()
             {
-                // The rest of a message whose start was not captured: continue at the next line.
+                // This line belongs to a message whose start was not captured. Parsing continues at the next line.
                 cx.count("skipped_lines");
                 at += line + 1;
                 continue;
