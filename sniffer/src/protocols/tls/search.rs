@@ -26,11 +26,11 @@ pub enum Search {
 /// The result of looking for a known binary message before the first record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preamble {
-    /// The data does not begin with such a message.
+    /// The data does not begin with a known binary message.
     None,
     /// This number of further bytes is needed to decide.
     More(usize),
-    /// The data begins with such a message, which has this length in bytes.
+    /// The data begins with a known binary message, which has this length in bytes.
     Bytes(usize),
 }
 
@@ -38,7 +38,7 @@ pub enum Preamble {
 const PROXY: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// PostgreSQL's requests for TLS and for GSSAPI encryption.
 const POSTGRES: [&[u8]; 2] = [b"\0\0\0\x08\x04\xd2\x16\x2f", b"\0\0\0\x08\x04\xd2\x16\x30"];
-/// AMQP 1.0's header that asks for TLS (OASIS AMQP 1.0, 5.2.1).
+/// The header with which a client of AMQP 1.0 requests TLS (OASIS AMQP 1.0, 5.2.1).
 const AMQP: &[u8] = b"AMQP\x02\x01\0\0";
 
 /// Whether the first bytes of one side are a known binary message after which TLS begins.

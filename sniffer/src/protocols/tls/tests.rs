@@ -275,8 +275,8 @@ fn connections(capture: &[u8]) -> Vec<Pieces> {
     found.into_iter().map(|(_, pieces)| pieces.into_iter().filter(|p| !p.1.is_empty()).collect()).collect()
 }
 
-/// Real conversations cut into pieces of all sizes give the same events as uncut ones; shortened conversations never
-/// give more.
+/// Real conversations that are cut into pieces of all sizes give the same events as uncut ones. Shortened
+/// conversations never give more events.
 #[test]
 fn real_conversations_in_pieces() {
     macro_rules! captures {
