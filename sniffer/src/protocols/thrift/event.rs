@@ -30,9 +30,9 @@ pub struct Asked {
 
 /// The state of a call.
 pub enum Outcome {
-    /// Open: a reply may arrive.
+    /// The call is open: a reply may arrive.
     Open,
-    /// One-way: no reply will arrive.
+    /// The call is one-way: no reply will arrive.
     OneWay,
     /// The reply has arrived.
     Answered(Box<Answer>),
@@ -88,7 +88,7 @@ pub struct Shown<'a> {
     pub reply: bool,
 }
 
-/// Reports a call, with its reply if there is one. `failed`: a reply is missing.
+/// Reports a call, with its reply if there is one. `failed`: the reply is missing although the call requires one.
 pub fn emit(asked: &Asked, answer: Option<&Answer>, failed: bool, shown: &Shown<'_>, scratch: &mut String, cx: &mut Context<'_>) {
     let service = asked.service.as_deref().or(asked.method.as_ref().map(|method| method.service.as_str())).unwrap_or_default();
     scratch.clear();

@@ -61,7 +61,7 @@ fn nobody_answers() {
     h.client(&message(4, "zip", 1, &[]));
     assert_eq!(lines(&h.events()), ["zip() - OK"]);
     h.client(&message(1, "old", 0, &[])).client(&message(1, "add", 0, ONE)).server(&message(2, "add", 0, MINUS));
-    // The next call has the same sequence number: the client does not wait for a reply.
+    // The next call has the same sequence number, which shows that the client does not wait for a reply.
     assert_eq!(lines(&h.events()), ["old() - OK", "add(1: 1) -1 OK"]);
     h.client(&message(1, "old", 0, &[]));
     assert!(h.events().is_empty());

@@ -16,8 +16,8 @@ pub struct Limits {
     pub obfuscate: bool,
 }
 
-/// Writes a string or bytes: in quotes with escapes, or in hexadecimal if not UTF-8. `cut`: there is more of it on the
-/// wire.
+/// Writes a string or bytes: in quotes with escapes, or in hexadecimal if the bytes are not UTF-8. `cut`: the value
+/// is longer on the wire than `bytes`.
 pub fn string(out: &mut String, bytes: &[u8], cut: bool) {
     match std::str::from_utf8(bytes) {
         Ok(text) => {
@@ -55,7 +55,7 @@ fn escaped(out: &mut String, c: char) {
     };
 }
 
-/// Writes a floating-point number: the shortest decimal that is read back as the same number, without an exponent.
+/// Writes a floating-point number as the shortest decimal that is read back as the same number, without an exponent.
 pub fn double(out: &mut String, value: f64) {
     let _ = match value {
         f64::INFINITY => out.write_str("+Inf"),

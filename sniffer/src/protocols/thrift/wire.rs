@@ -184,7 +184,7 @@ fn kind(number: u32) -> Option<Kind> {
     [Kind::Call, Kind::Reply, Kind::Exception, Kind::Oneway].get(number.checked_sub(1)? as usize).copied()
 }
 
-/// A number with seven bits per byte, the lowest first. `Some(Err)`: it is too long.
+/// Reads a number with seven bits per byte, the lowest bits first. `Some(Err)` if the number is too long.
 pub fn varint(r: &mut Reader<'_>) -> Option<Result<u64, Lack>> {
     let mut value = 0u64;
     for shift in (0..70).step_by(7) {
