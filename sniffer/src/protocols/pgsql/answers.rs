@@ -27,7 +27,7 @@ impl Connection {
         if let (Some(asked), Some(&answer)) = (self.awaiting, data.first()) {
             match (asked, answer) {
                 (Opening::Ssl, b'S') => return Progress::HandOver { bytes: 1, to: "tls" },
-                (Opening::Gss, b'G') => return Progress::Done, // encrypted from here on
+                (Opening::Gss, b'G') => return Progress::Done, // the connection is encrypted from here on
                 (_, b'N') => at = 1,
                 _ => {}
             }
@@ -116,7 +116,7 @@ impl Connection {
     fn answer(&mut self, frame: Frame, body: &[u8], time: Timestamp, cx: &mut Context<'_>) {
         match frame.kind {
             b'Z' => return self.on_ready(body.first() == Some(&b'I'), cx),
-            // Login, parameters, notices, notifications: not responses to a request.
+            // Messages about the login, parameters, notices and notifications are not responses to a request.
             b'R' | b'S' | b'K' | b'N' | b'A' | b'v' => return,
             b'd' | b'c' => {
                 self.answer.copied += u64::from(frame.kind == b'd');

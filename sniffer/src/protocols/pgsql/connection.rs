@@ -26,7 +26,8 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 
-/// Maximum number of waiting steps of one connection: a pipeline of thousands of statements with four messages each.
+/// Maximum number of waiting steps of one connection, enough for a pipeline of thousands of statements with four
+/// messages each.
 pub const MOST_PENDING: usize = 20_000;
 /// Maximum number of bytes of text of the waiting steps.
 pub const MOST_HELD: usize = 4 << 20;

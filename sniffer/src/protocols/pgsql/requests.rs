@@ -171,7 +171,7 @@ impl Connection {
                 }
                 return Some(());
             }
-            _ => return Some(()), // passwords, Terminate
+            _ => return Some(()), // messages without a response, for example passwords and Terminate
         };
         self.ask(Step { start, bytes: frame.length, what }, cx);
         Some(())

@@ -51,7 +51,7 @@ fn push(parts: &mut Parts, text: &[u8], from: usize, to: usize) {
     }
 }
 
-/// The first word in upper case: up to the first space, even if another character separates it.
+/// The first word in upper case. The word ends at the first space, even if another character separates it.
 pub fn method(statement: &[u8]) -> Vec<u8> {
     let end = memchr::memchr(b' ', statement).filter(|&n| n > 0).unwrap_or(statement.len());
     statement.get(..end).unwrap_or_default().to_ascii_uppercase()
@@ -119,7 +119,8 @@ impl Lexer<'_> {
     fn quoted(&mut self, quote: u8, escapes: bool) {
         self.at += 1;
         while let Some(&byte) = self.text.get(self.at) {
-            // A doubled quote ends one string and begins the next, with the same effect.
+            // A doubled quote inside a string is treated as the end of one string and the start of another, which has
+            // the same effect.
             self.at += if byte == b'\\' && escapes { 2 } else { 1 };
             if byte == quote {
                 if escapes && self.text.get(self.at) == Some(&quote) {

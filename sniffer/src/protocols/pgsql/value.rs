@@ -210,8 +210,8 @@ fn interval(out: &mut Vec<u8>, micros: i64, days: i32, months: i32) {
     }
 }
 
-/// Writes a numeric: digits to the base of 10,000; `weight` is the exponent of the first, `scale` the number of decimal
-/// places.
+/// Writes a numeric. The digits have the base 10,000; `weight` is the exponent of the first digit, `scale` the number
+/// of decimal places.
 fn numeric(out: &mut Vec<u8>, r: &mut Reader<'_>) -> Option<()> {
     let (count, weight, sign, scale) = (r.u16()?, i32::from(r.i16()?), r.u16()?, usize::from(r.u16()?));
     match sign {

@@ -7,7 +7,7 @@ use memchr::memmem;
 
 /// Longest message that the server accepts (`PQ_LARGE_MESSAGE_LIMIT`).
 const LONGEST: u32 = 0x3fff_ffff;
-/// Longest tag of a CommandComplete: a word or two and numbers.
+/// Longest tag of a CommandComplete, which has one or two words and numbers.
 const LONGEST_TAG: u32 = 256;
 /// Longest message at the start of a connection (the server's `MAX_STARTUP_PACKET_LENGTH`).
 const LONGEST_STARTUP: u32 = 10_000;
@@ -118,7 +118,7 @@ pub enum Opening {
     Ssl,
     /// GSSENCRequest: the client requests GSSAPI encryption.
     Gss,
-    /// CancelRequest: the only message of its connection.
+    /// CancelRequest, which is the only message of its connection.
     Cancel,
 }
 
