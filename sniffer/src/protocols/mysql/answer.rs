@@ -97,7 +97,7 @@ pub enum Verdict {
     Finished,
     /// The server requests a file.
     File,
-    /// The packet does not belong to such a response.
+    /// The packet does not belong to a response of this kind.
     Malformed,
 }
 
@@ -227,7 +227,7 @@ impl Answer {
     fn failure(&mut self, payload: &[u8]) -> Verdict {
         let Some(failure) = wire::error(payload) else { return Verdict::Malformed };
         if failure.code == 0xffff {
-            return Verdict::Going; // MariaDB says how far an ALTER TABLE is
+            return Verdict::Going; // MariaDB's report of the progress of an ALTER TABLE
         }
         let mut text = failure.state.to_vec();
         if !text.is_empty() {

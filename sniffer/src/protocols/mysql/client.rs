@@ -108,7 +108,7 @@ impl Connection {
             let time = when.at(at, cx);
             self.position[0] = Position::after(header);
             if matches!(first, command::BINLOG_DUMP | command::BINLOG_DUMP_GTID) {
-                return Progress::Done; // from here on the binary log for a replica is sent
+                return Progress::Done; // the server sends the binary log for a replica from here on
             }
             self.search.found();
             self.command(header, payload, time, cx);

@@ -36,7 +36,7 @@ impl Columns {
         self.last = (0, 0);
     }
 
-    /// Adds the next column; `show`: with its name.
+    /// Adds the next column. Its name is kept only if `show` is set.
     pub fn push(&mut self, column: &Column<'_>, show: bool) {
         self.kinds.push((column.kind, column.unsigned));
         if show && self.names.len() < LONGEST_NAMES {

@@ -20,7 +20,7 @@ const MOST_STATEMENTS: usize = 4096;
 const MOST_HELD: usize = 4 << 20;
 /// Maximum number of parameter values sent in advance on one connection, for statements that were not executed yet.
 const MOST_AHEAD: usize = 64;
-/// Maximum number of bytes of such a value that are kept.
+/// Maximum number of bytes that are kept of a parameter value sent in advance.
 const LONGEST_AHEAD: usize = 4 << 10;
 /// MariaDB's id for the statement that was prepared last.
 const LAST: u32 = u32::MAX;
@@ -258,8 +258,8 @@ impl Statements {
         *self = Self::default();
     }
 
-    /// Handles a part of a parameter's value sent before the EXECUTE: `payload` follows the command byte. `making`: the
-    /// statement prepared last is not known yet.
+    /// Handles a part of a parameter's value that the client sends before the EXECUTE. `payload` follows the command
+    /// byte. `making`: the statement prepared last is not known yet.
     pub fn send_ahead(&mut self, payload: &[u8], making: bool) {
         let mut r = Reader::new(payload);
         let (Some(id), Some(place)) = (r.u32_le(), r.u16_le()) else { return };

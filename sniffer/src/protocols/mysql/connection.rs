@@ -212,7 +212,7 @@ impl Connection {
         }
     }
 
-    /// Handles the end of the current response: reports it.
+    /// Reports the current response, which has ended.
     pub(super) fn finish(&mut self, failed: bool, cx: &mut Context<'_>) {
         self.doubt = self.doubt.paired();
         let Some(command) = self.pending.pop() else { return };

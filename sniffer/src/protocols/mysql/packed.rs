@@ -12,13 +12,13 @@ use crate::{
 use flate2::{Decompress, FlushDecompress, Status};
 use zstd::stream::raw::{DParameter, Decoder as Zstd, InBuffer, Operation, OutBuffer};
 
-/// Length of the header in bytes: length, number, and length before compression.
+/// Length of the header in bytes. The header has the length, the sequence number, and the length before compression.
 pub const HEADER: usize = 7;
 /// Number of bytes that are decompressed at a time.
 pub const PIECE: usize = 16 << 10;
 /// Largest window of the zstd decoder, as a power of two. It bounds the decoder's memory; packets have at most 16 MiB.
 const WINDOW: u32 = 24;
-/// Approximate memory of a decoder in bytes: zlib's state with its window, zstd's state without.
+/// Approximate memory of a decoder in bytes. For zlib it includes the window, for zstd it does not.
 const ZLIB_STATE: usize = 48 << 10;
 const ZSTD_STATE: usize = 256 << 10;
 
@@ -81,8 +81,8 @@ impl Side {
         Some(())
     }
 
-    /// Decompresses `data`, which belongs to the packet: returns how much was consumed, and how much was written to
-    /// `out`. `None` if it cannot be decompressed.
+    /// Decompresses `data`, which belongs to the packet. Returns the number of consumed bytes, and the number of
+    /// bytes written to `out`. `None` if the data cannot be decompressed.
     pub fn unpack(&mut self, data: &[u8], out: &mut [u8; PIECE]) -> Option<(usize, usize)> {
         let most = (self.room as usize).min(PIECE);
         if matches!(self.decoder, Decoder::Unknown) {

@@ -97,7 +97,7 @@ fn query(sql: &str) -> Vec<u8> {
 const OK: &[u8] = b"\x07\0\0\x01\0\x01\0\x02\0\0\0";
 const COLUMN: &[u8] = b"\x03def\x01d\x01t\x01t\x01a\x01a\x0c?\0\x0b\0\0\0\x03\0\0\0\0\0";
 
-/// Makes a result: one column, the rows, and their end, with or without EOF packets.
+/// Makes a result of one column with these rows, with or without EOF packets.
 fn result(eof: bool, rows: &[&[u8]]) -> Vec<u8> {
     let mut packets: Vec<&[u8]> = vec![b"\x01", COLUMN];
     if eof {
@@ -113,7 +113,8 @@ fn every_cut_of_what_was_recorded() {
     for name in CAPTURES {
         for pieces in recorded(name) {
             let script: Vec<(Direction, &[u8])> = pieces.iter().map(|(dir, data)| (*dir, data.as_slice())).collect();
-            // There are many hostile cases: only the login of each connection, and all of the largest one.
+            // `every_cut` makes many cases, so it gets only the login of each connection, and all of the largest
+            // connection.
             let few = if *name == "mariadb_connector" { script.len().min(16) } else { script.len().min(5) };
             for script in script[..few].chunks(8) {
                 every_cut(&PROTOCOL, SHOW, script);
@@ -132,7 +133,8 @@ fn byte_by_byte_and_from_every_place() {
             if name.contains("tls") {
                 continue;
             }
-            // The events of the rest are the same as without the cut, except for statements that were prepared before.
+            // The events after the cut are the same as without the cut, except for statements that were prepared
+            // before it.
             for from in (0..pieces.len()).step_by(pieces.len() / 30 + 1) {
                 let got = briefs(&mut play(&pieces[from..]));
                 for event in got.iter().filter(|e| !e.contains("Request Execute Statement")) {
@@ -214,7 +216,8 @@ fn pipelined_commands() {
 
 #[test]
 fn a_statement_of_which_only_the_last_packet_is_in_doubt() {
-    // The capture began later: it is unknown whether an EOF packet follows the definitions.
+    // The capture begins in the middle of the connection. It is unknown whether an EOF packet follows the
+    // definitions.
     let definition = |seq| packet(seq, b"\x03def\0\0\0\x01?\0\x0c?\0\0\0\0\0\xfd\x80\0\0\0\0");
     let prepare = packet(0, b"\x16delete from t where a = ?");
     let described = [packet(1, b"\0\x07\0\0\0\0\0\x01\0\0\0\0"), definition(2)].concat();

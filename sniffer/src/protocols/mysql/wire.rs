@@ -5,7 +5,7 @@
 
 use crate::protocols::kit::reader::Reader;
 
-/// Length of a packet header in bytes: length and number.
+/// Length of a packet header in bytes. The header has the length of the payload and the sequence number.
 pub const HEADER: usize = 4;
 /// Maximum length of a packet. The payload of a packet with this length continues in the next packet.
 pub const FULL: u32 = 0xff_ffff;
