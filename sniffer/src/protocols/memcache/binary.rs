@@ -101,7 +101,7 @@ impl Header {
             self.request_extras(&mut Reader::new(extras), m);
             return;
         }
-        let begun = !m.command.is_empty(); // statistics come in several messages
+        let begun = !m.command.is_empty(); // statistics arrive in several messages
         (m.kind, m.command) = (kind, command);
         if kind == Kind::Load {
             m.flags = Some(u64::from(number(&mut Reader::new(extras), m)));

@@ -376,7 +376,7 @@ impl Session {
         self.found(dir);
         let more_of_same = header.more() || header.opcode == self.answers.message.opcode;
         if dir == Direction::ToClient && !self.answers.message.command.is_empty() && !more_of_same {
-            self.answered(cx); // statistics without an end
+            self.answered(cx); // the end of the statistics is missing
         }
         let m = &mut self.side(dir).message;
         if m.command.is_empty() {
