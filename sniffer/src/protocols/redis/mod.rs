@@ -80,7 +80,7 @@ fn probe(dir: Direction, data: &[u8]) -> Probe {
 /// What the server sends without a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
-    /// Nothing: only replies.
+    /// The server sends nothing without a request.
     Asking,
     /// Messages of channels (RESP2; in RESP3 they are pushes).
     Subscribed,

@@ -1,4 +1,5 @@
-//! Parses RESP2 and RESP3 incrementally: bytes in, the text of one message after the other out. Does not know commands.
+//! Parses RESP2 and RESP3 incrementally: takes the bytes of a direction and returns the text of one message after the
+//! other. Does not distinguish commands.
 //!
 //! <https://redis.io/docs/latest/develop/reference/protocol-spec/>. The crate `redis-protocol` is not used: it recurses
 //! as deep as the sender likes, and parses a message from its start again with every segment. Streamed forms (`$?`,
@@ -18,9 +19,9 @@ const WORDS: usize = 3;
 /// How the values of a message are joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// `SET key value`: a request.
+    /// The form of requests: `SET key value`.
     Words,
-    /// `[a, [b, nil]]`: a response.
+    /// The form of responses: `[a, [b, nil]]`.
     Brackets,
 }
 
@@ -43,7 +44,7 @@ pub struct Message {
     pub kind: Kind,
     /// Whether the top-level value is an aggregate.
     pub aggregate: bool,
-    /// The values of the message as text, at most as much as the reader was told to keep.
+    /// The values of the message as text, up to the maximum length given to the reader.
     pub text: Vec<u8>,
     /// The ranges of the first values in `text`.
     pub words: SmallVec<[(usize, usize); WORDS]>,
@@ -262,7 +263,7 @@ impl Reader {
             self.message.words.push((self.word, self.message.text.len()));
         }
         match self.levels.last_mut() {
-            Some(level) => level.left -= 1, // `left` is not 0: finished levels have been removed
+            Some(level) => level.left -= 1, // `left` is not 0, because finished levels have been removed
             None => self.whole = true,
         }
         self.close_levels();
