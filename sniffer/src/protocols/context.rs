@@ -126,7 +126,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The time of the frame that brought the newest data. For a timer, the time at which it was due.
+    /// The time of the frame that contained the newest data. In a timer call, the time at which the timer was due.
     pub fn now(&self) -> Timestamp {
         self.now
     }

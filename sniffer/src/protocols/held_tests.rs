@@ -77,7 +77,7 @@ fn conversation(protocol: &str) -> Option<Conversation> {
             |n| nfs(&[u32::from(n), 1, 0, 0, 0, 0, 0].map(u32::to_be_bytes).concat()),
             200,
         ),
-        // One handshake: a hello, and the alert in response.
+        // The conversation is one handshake: a hello, and the alert in response.
         "tls" => c(
             |n| match n {
                 0 => [&[22, 3, 1, 3, 0xff, 1, 0, 3, 0xfb, 3, 3], &[7; 32][..], &[0, 3, 0xd2], &[0x13; 978], &[1, 0, 0, 0]].concat(),

@@ -162,8 +162,8 @@ pub trait StreamParser: Send {
     fn on_close(&mut self, dir: Direction, why: Close, cx: &mut Context<'_>);
 
     /// Whether the parser waits for the end of the other side after a FIN of one side. With
-    /// `packetbeat.compatibility: strict`, other parsers are told only of FINs, but such a parser is told how the
-    /// other side ends.
+    /// `packetbeat.compatibility: strict`, the engine calls other parsers at a FIN only. It calls a parser that waits
+    /// at any end of the other side, too.
     fn outlives_fin(&self) -> bool {
         false
     }
@@ -205,7 +205,7 @@ pub enum Progress {
         bytes: usize,
         /// The end to search for after the consumed bytes. It must not be in the data yet.
         end: End,
-        /// The parser is called anyway when there are this many bytes after the consumed ones.
+        /// The parser is called even without `end` when there are this many bytes after the consumed ones.
         most: usize,
     },
     /// The parser needs no more data of this connection, in either direction, so capture may stop to copy it.

@@ -230,7 +230,7 @@ impl Harness {
     }
 }
 
-/// The protocol to which another one hands over connections: records that it was asked for a parser.
+/// The protocol to which the protocol under test hands over connections. Records that it was asked for a parser.
 struct TakesOver(Arc<AtomicBool>);
 
 impl Plugin for TakesOver {
@@ -363,7 +363,7 @@ fn every_cut_only(protocol: &'static Protocol, yaml: &str, script: Script<'_>) -
             }
             let mut pieces = script.to_vec();
             pieces[i].1 = &data[..at];
-            play(protocol, yaml, &pieces, false, Damage::None); // some bytes are missing
+            play(protocol, yaml, &pieces, false, Damage::None); // the end of the piece is missing
             pieces[i].1 = &data[at..];
             play(protocol, yaml, &pieces[i..], true, Damage::None); // a start in the middle of a message
         }
