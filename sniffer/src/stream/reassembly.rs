@@ -265,7 +265,7 @@ impl Reassembler {
         }
         let missing = u64::from(wire - old) - fresh.len().min((wire - old) as usize) as u64;
         if missing > 0 {
-            out(Piece::Gap(missing)); // cut to the snap length
+            out(Piece::Gap(missing)); // the segment was cut to the snap length
         }
         true
     }
