@@ -245,7 +245,7 @@ fn what_the_capture_loses_costs_what_was_in_it() {
         let (got, _) = losing(|number| number < 3 && mask >> number & 1 == 1);
         assert_eq!(got, all, "handshake without {mask:03b}");
     }
-    // One direction is not captured at all, with and without its half of the handshake.
+    // One direction is not captured. This is tested with and without that direction's part of the handshake.
     let requests = losing(|number| !conversation()[number].to_server).0;
     assert_eq!(requests.len(), 4, "{requests:?}");
     // The second transaction is missing.
