@@ -54,7 +54,7 @@ fn cooked(rest: &mut Remaining<'_>, at: usize, length: usize) -> Result<Next, Un
     Ok(Next::of_ethertype(u16::from_be_bytes(*number)))
 }
 
-/// A frame without a link header: the version field of the IP header tells which one it is.
+/// The first header of a frame without a link header. The version field of the IP header determines it.
 fn by_version(data: &[u8]) -> Result<Next, Undecoded> {
     Ok(match data.first().ok_or(Undecoded::IpTruncated)? >> 4 {
         4 => Next::Ipv4,
