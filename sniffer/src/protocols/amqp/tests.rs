@@ -53,7 +53,7 @@ fn channels_are_kept_apart() {
         &[
             (ToServer, &[&b"AMQP\0\0\x09\x01"[..], &declare(1, "a"), &declare(2, "b")].concat()),
             (ToClient, &[declared(2, "b"), b"\x08\0\0\0\0\0\0\xce".to_vec(), declared(1, "a")].concat()),
-            // Two messages whose frames alternate.
+            // The frames of two messages alternate.
             (ToServer, &[publish(1), publish(2), header(2, 3), header(1, 4)].concat()),
             (ToServer, &[frame(3, 1, b"on"), frame(3, 2, b"two"), frame(3, 1, b"e!")].concat()),
         ],
