@@ -8,7 +8,8 @@ fn read(version: u8, op: Op, body: &[u8]) -> Value {
 
 #[test]
 fn rows_are_counted_behind_the_columns() {
-    // Two columns: a list of maps from int to a tuple of a custom type and a text, and a UDT with a field.
+    // The result has two columns: a list of maps from int to a tuple of a custom type and a text, and a UDT with a
+    // field.
     let columns = b"\0\x01l\0\x20\0\x21\0\x09\0\x31\0\x02\0\0\0\x01C\0\x0d\0\x01u\0\x30\0\x01k\0\x01n\0\x01\0\x01f\0\x09";
     let mut body = b"\0\0\0\x02\0\0\0\x01\0\0\0\x02\0\x02ks\0\x01t".to_vec();
     body.extend(columns);

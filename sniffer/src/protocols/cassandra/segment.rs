@@ -100,7 +100,7 @@ impl Segment {
     }
 }
 
-/// For tests: makes a segment of `payload`, compressed or not.
+/// Makes a segment of `payload` for tests, compressed or not.
 #[cfg(test)]
 pub fn wrap(payload: &[u8], self_contained: bool, lz4: bool) -> Vec<u8> {
     let block = lz4_flex::block::compress(payload);

@@ -130,7 +130,7 @@ fn compressed_as_the_startup_says() {
         let script: Vec<(Direction, &[u8])> = script.iter().map(|(dir, data)| (*dir, data.as_slice())).collect();
         let want = ["STARTUP  -> READY", "QUERY a -> RESULT 7 rows"];
         assert_eq!(pairs(&every_cut(&PROTOCOL, "{}", &script)), want, "{name}");
-        // The capture began later: the compression is configured, or detected.
+        // The capture begins after the STARTUP. The compression is taken from the configuration, or detected.
         assert_eq!(pairs(&every_cut(&PROTOCOL, "{}", &script[2..])), want[1..], "{name}");
         assert_eq!(pairs(&every_cut(&PROTOCOL, &format!("{{compressor: {name}}}"), &script[2..])), want[1..], "{name}");
         // Messages are found again if all of them are compressed.
@@ -210,7 +210,8 @@ fn a_gap_costs_what_was_in_it() {
         h.server(&answer[..third]).gap(ToClient, third as u64).server(&answer[2 * third..]);
         h.server(&form(void(version, 3))).server(&form(void(version, 2)));
         assert_eq!(pairs(&h.events()).len(), 2, "{lz4:?}");
-        // A response and a request are lost: stream 1 waits, but the request is unknown.
+        // A response and a request are lost. Stream 1 has a waiting request, but it is unknown whether the next
+        // response belongs to it.
         h.client(&form(query(version, 1, "b"))).gap(ToClient, 50).gap(ToServer, 50).server(&form(void(version, 1)));
         assert_eq!(pairs(&h.events()), [""; 0], "{lz4:?}");
         h.client(&form(query(version, 1, "c"))).server(&form(void(version, 1)));

@@ -321,9 +321,9 @@ pub fn query<'a>(header: &Header, body: &'a [u8]) -> Option<&'a [u8]> {
 /// The compression of bodies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
-    /// `lz4`: four bytes with the length, and a block.
+    /// `lz4`: the body is four bytes with the decompressed length, and an LZ4 block.
     Lz4,
-    /// `snappy`, the raw form.
+    /// `snappy`: the body is in snappy's raw format.
     Snappy,
 }
 
