@@ -44,7 +44,7 @@ fn malformed_messages_are_no_packet_loss() {
         let mut h = play("", &[&[(ToServer, GET), (ToClient, answer)], next].concat());
         assert_eq!(brief(&h.events()), [first, "OK GET /next 200 22/69"], "{}", String::from_utf8_lossy(answer));
     }
-    // Large header sections, up to max_message_size.
+    // The header sections are large, up to `max_message_size`.
     let large = |size: usize| format!("GET /a HTTP/1.1\r\nX-Big: {}\r\n\r\n", "h".repeat(size - 28)).into_bytes();
     let long_target = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(100_000)).into_bytes();
     for (yaml, head, taken) in [
@@ -71,7 +71,7 @@ fn malformed_messages_are_no_packet_loss() {
         );
         assert_eq!(brief(&events)[1], "OK GET /a 200 33/69");
     }
-    // A response with a large header section.
+    // The response has a large header section.
     let answer = format!("HTTP/1.1 204 No\r\nX-Big: {}\r\n\r\n", "h".repeat(200_000)).into_bytes();
     let mut h = play("", &[(ToServer, GET)]);
     answer.chunks(1400).for_each(|part| {

@@ -233,7 +233,7 @@ fn gaps_in_bodies_are_survived() {
 #[test]
 fn after_a_lost_head_pairs_are_right_again() {
     let mut h = play("", &[(ToServer, GET)]);
-    // The whole response is missing. This is known only when the next one arrives.
+    // The whole response is missing. The parser notices this only when the next response arrives.
     h.at(15).client(b"GET /b HTTP/1.1\r\n\r\n").at(20).gap(ToClient, 69).server(OK);
     assert_eq!(
         brief(&h.events()),
@@ -252,19 +252,19 @@ fn after_a_lost_head_pairs_are_right_again() {
 
 #[test]
 fn a_capture_may_begin_anywhere() {
-    // Starts with a response, whose sender is first assumed to be the client.
+    // The capture starts with a response, whose sender is first assumed to be the client.
     let mut h = play("", &[(ToServer, OK), (ToClient, GET), (ToServer, OK)]);
     let events = h.events();
     assert_eq!(brief(&events), ["Error - 200 -/69 Unmatched response", "OK GET /a 200 33/69"]);
     assert_eq!((&events[0]["server"]["port"], &events[1]["client"]["port"]), (&json!(40000), &json!(80)));
-    // Starts in the middle of a response, in the middle of a request, and with other data.
+    // The capture starts in the middle of a response, in the middle of a request, and with other data.
     let mut h = play("", &[(ToClient, b"rest of a page"), (ToServer, GET), (ToClient, OK)]);
     assert_eq!(brief(&h.events()), ["OK GET /a 200 33/69"]);
     let mut h = play("", &[(ToServer, b"ost: x\r\n\r\n"), (ToClient, OK), (ToServer, GET), (ToClient, OK)]);
     assert_eq!(brief(&h.events()), ["Error - 200 -/69 Unmatched response", "OK GET /a 200 33/69"]);
     let mut h = play("", &[(ToServer, &[0; 70_000]), (ToClient, &[0; 70_000])]);
     assert_eq!((brief(&h.events()).len(), h.state), (0, Outcome::GaveUp));
-    // The response to a HEAD that was not captured.
+    // The first message is the response to a HEAD that was not captured.
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n";
     let mut h = play("", &[(ToClient, answer), (ToServer, GET), (ToClient, OK)]);
     assert_eq!(brief(&h.events()), ["Error - 200 -/40 Unmatched response", "OK GET /a 200 33/69"]);
@@ -345,7 +345,7 @@ fn coded_and_oversized_bodies() {
 
 #[test]
 fn hostile_input_is_bounded() {
-    // A header section without an end.
+    // The header section has no end.
     let mut h = Harness::new(&PROTOCOL, "max_message_size: 65536");
     h.client(b"GET / HTTP/1.1\r\n");
     for _ in 0..2000 {
@@ -353,14 +353,14 @@ fn hostile_input_is_bounded() {
     }
     h.client(b"\r\n").client(GET).server(OK);
     assert_eq!(brief(&h.events()), ["OK GET /a 200 33/69"]);
-    // Endless requests without a response.
+    // The client sends many requests without getting a response.
     for _ in 0..1000 {
         h.client(GET);
     }
     assert_eq!(h.events().len(), 1000 - 256);
     h.close_both(Close::Idle);
     assert_eq!(h.events().len(), 256);
-    // Unusual lengths of a body.
+    // The response announces an unusual body length.
     for length in ["18446744073709551615", "9223372036854775807", "-1", "5, 5", "ff"] {
         let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n01234");
         play(FULL, &[(ToServer, GET), (ToClient, answer.as_bytes()), (ToClient, &[0; 100])]).close_both(Close::Fin);
