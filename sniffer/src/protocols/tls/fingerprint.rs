@@ -123,7 +123,7 @@ fn shortened(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// The example of the specification: fifteen suites, sixteen extensions.
+    /// The example of the specification, with fifteen cipher suites and sixteen extensions.
     #[test]
     fn ja4_of_the_specification() {
         let ciphers = "0a0a,1301,1302,1303,c02b,c02f,c02c,c030,cca9,cca8,c013,c014,009c,009d,002f,0035";

@@ -84,8 +84,8 @@ fn is_text(data: &[u8]) -> bool {
     memchr::memchr(0, data).is_none()
 }
 
-/// Searches for a record in the data of one side. `first`: these are the side's first bytes; `other`: the records of
-/// the other side have begun.
+/// Searches for a record in the data of one side. `first`: the data begins with the first bytes of the side. `other`:
+/// the records of the other side have begun.
 pub fn search(data: &[u8], first: bool, other: bool) -> Search {
     let found = find(data, first, other);
     let before = match found {

@@ -238,7 +238,7 @@ fn hostile_lengths_are_passed_over() {
     let mut h = Harness::new(&PROTOCOL, "{}");
     let pieces = old();
     h.client(&pieces[0].1);
-    // A certificate chain of 16 MiB of which only the beginning arrives, then endless messages.
+    // The server begins a certificate message of 16 MiB, and then sends many other messages.
     h.server(&record(22, &server_hello(&[8; 32], &[], [0xc0, 0x2f], &[])));
     h.server(&record(22, &[11, 0xff, 0xff, 0xff, 1, 2, 3]));
     for _ in 0..100 {

@@ -163,7 +163,7 @@ impl<'a> Hello<'a> {
         self.random == RETRY
     }
 
-    /// The extensions in order: number and value. Ends at a malformed extension.
+    /// The extensions in order, each with number and value. The list ends at a malformed extension.
     pub fn extensions(&self) -> impl Iterator<Item = (u16, &'a [u8])> + use<'a> {
         let mut r = Reader::new(self.extensions);
         std::iter::from_fn(move || Some((r.u16()?, list16(&mut r)?))).take(MOST_EXTENSIONS)
@@ -277,7 +277,8 @@ pub fn ocsp_status(body: &[u8]) -> Option<u8> {
     }
 }
 
-/// A DER element: tag (one byte) and content. Content that is cut off is returned as far as it goes.
+/// Reads a DER element, and returns its tag (one byte) and its content. Content that is cut off is returned as far as
+/// it was captured.
 pub fn der<'a>(r: &mut Reader<'a>) -> Option<(u8, &'a [u8])> {
     let tag = r.u8()?;
     let length = match r.u8()? {

@@ -161,7 +161,7 @@ fn key_algorithm(id: &str) -> &'static str {
     }
 }
 
-/// Key size in bits: of the modulus, of DSA's prime, or of the curve's field.
+/// The size of the key in bits: that of the RSA modulus, of DSA's prime, or of the curve's field.
 fn key_size(key: &SubjectPublicKeyInfo<'_>) -> Option<usize> {
     let bits = |number: &[u8]| {
         let zeros = number.iter().take_while(|b| **b == 0).count();
