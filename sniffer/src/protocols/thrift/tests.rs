@@ -93,7 +93,7 @@ fn calls_are_reported_in_their_order() {
     h.client(&two).client(&zip);
     assert!(h.events().is_empty());
     assert_eq!(lines(&h.server(&second).events()), ["two(1: 1) -1 OK", "zip() - OK"]);
-    // Calls without sequence numbers, framed and unframed.
+    // The calls have no sequence numbers. They are sent framed and unframed.
     for wrap in [framed as fn(&[u8]) -> Vec<u8>, <[u8]>::to_vec] {
         let calls: Vec<Vec<u8>> = (0..3).map(|i| wrap(&message(1, ["a", "b", "c"][i], 0, &[]))).collect();
         let mut h = Harness::new(&PROTOCOL, "{}");
