@@ -298,7 +298,7 @@ fn a_gap_in_an_answer() {
         lines(&h.events()),
         ["select a 1x1 \"a\\nx\\n\" OK !Packet loss while capturing the response", "select c 1x1 \"a\\nz\\n\" OK"]
     );
-    // The end of the response is missing too; it is noticed because the client continues.
+    // The end of the response is missing too. The parser notices this when the client sends its next request.
     h.client(&query("select d")).gap(ToClient, answer.len() as u64);
     h.client(&query("select e")).server(&answer);
     assert_eq!(lines(&h.events()), ["select e 1x1 \"a\\nx\\n\" OK"]);
@@ -312,7 +312,7 @@ fn a_gap_in_a_request() {
     assert_eq!(lines(&h.events()), ["select a 1x1 \"a\\ny\\n\" OK"]);
     h.client(&parse("", "select p")).gap(ToServer, 40).server(&[PARSED, BOUND, &selected("z")].concat());
     assert_eq!(lines(&h.events()), ["select p 1x1 \"a\\nz\\n\" OK !Packet loss while capturing the request"]);
-    // The missing data was not a request.
+    // The missing data did not contain a request.
     h.client(&asked).gap(ToServer, 40).server(&selected("1")).client(&asked).server(&selected("2")).client(&asked).server(&selected("3"));
     assert_eq!(lines(&h.events()), ["select a 1x1 \"a\\n1\\n\" OK", "select a 1x1 \"a\\n2\\n\" OK", "select a 1x1 \"a\\n3\\n\" OK"]);
 }
@@ -350,7 +350,7 @@ fn what_is_kept_is_bounded() {
     assert_eq!(h.counted("unmatched_requests"), 0);
     h.client(&execute(""));
     assert_eq!(h.counted("unmatched_requests"), connection::MOST_PENDING as u64 + 1);
-    // A statement of which only the beginning is kept, and a row that is not kept.
+    // Of the statement only the beginning is kept, and the row is not kept.
     let mut h = Harness::new(&PROTOCOL, SHOWN);
     h.client(b"Q\0\x20\0\x05").client(&vec![b'x'; 2 << 20]).client(b"\0");
     h.server(&columns(&[("a", 25)])).server(b"D\0\x20\0\x0a\0\x01\0\x20\0\0").server(&vec![b'y'; 2 << 20]).server(&tag("SELECT 1"));
