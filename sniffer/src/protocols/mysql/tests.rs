@@ -216,7 +216,7 @@ fn pipelined_commands() {
 
 #[test]
 fn a_statement_of_which_only_the_last_packet_is_in_doubt() {
-    // The capture begins in the middle of the connection. It is unknown whether an EOF packet follows the
+    // The capture begins in the middle of the connection. It is unknown whether an EOF packet follows the column
     // definitions.
     let definition = |seq| packet(seq, b"\x03def\0\0\0\x01?\0\x0c?\0\0\0\0\0\xfd\x80\0\0\0\0");
     let prepare = packet(0, b"\x16delete from t where a = ?");
