@@ -43,9 +43,9 @@ pub const PROTOCOL: Protocol = Protocol {
 struct Options {
     /// Report unknown commands.
     parseunknown: bool,
-    /// Number of values of a message that are shown; negative: all.
+    /// Number of values of a message that are shown. A negative number means all.
     maxvalues: i64,
-    /// Number of bytes of a value that are shown; 0 or negative: all.
+    /// Number of bytes of a value that are shown. 0 or a negative number means all.
     maxbytespervalue: i64,
     /// How long a request over UDP waits for its response, in packet time.
     #[serde(with = "config::duration")]

@@ -269,7 +269,7 @@ fn datagrams_in_any_order() {
     h.at(10_003);
     assert_eq!(told(&h.events()), ["get b -> - | Server Error"]);
 
-    // Several requests in one datagram, and one that is taken for one of the other side.
+    // One datagram contains several requests. Three malformed datagrams follow.
     h.datagram(ToServer, &datagram(5, 0, 1, b"get d\r\nget e\r\n"));
     h.datagram(ToClient, &datagram(5, 0, 1, b"END\r\n")).datagram(ToClient, &datagram(5, 0, 1, b"END\r\n"));
     assert_eq!(told(&h.events()), ["get d -> END | OK", "get e -> END | OK"]);
