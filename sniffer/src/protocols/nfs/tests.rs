@@ -66,7 +66,7 @@ fn several_fragments_and_several_records() {
 
 #[test]
 fn compounds() {
-    // PUTROOTFH, GETATTR; tag "ls"
+    // The COMPOUND has the operations PUTROOTFH and GETATTR, and the tag "ls".
     let ask = call(7, 4, 1, &words(&[2, 0x6c73_0000, 1, 2, 24, 9, 1, 3]));
     let events = every_cut(&PROTOCOL, "{}", &[(ToServer, &record(&ask)), (ToClient, &record(&reply(7, 0)))]);
     assert_eq!(events[0]["nfs"], json!({"version": 4, "minor_version": 1, "tag": "ls", "opcode": "GETATTR", "status": "NFS_OK"}));
@@ -146,7 +146,7 @@ fn errors_of_rpc() {
 fn a_connection_taken_the_wrong_way_round_and_callbacks() {
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.client(&record(&reply(1, 0))).server(&record(&lookup(2))).client(&record(&reply(2, 0)));
-    // The server calls its client.
+    // The server sends a call to its client.
     h.client(&record(&words(&[5, 0, 2, 0x4000_0000, 1, 0, 0, 0, 0, 0]))).server(&record(&reply(5, 0)));
     let events = h.events();
     assert_eq!((lines(&events), &events[0]["source"]["ip"]), (vec!["00000002 LOOKUP NFS_OK OK".to_owned()], &json!("10.0.0.2")));

@@ -49,9 +49,9 @@ pub enum Wrapping {
     /// Arguments and results are not protected.
     #[default]
     Plain,
-    /// Integrity: readable, after a length and a sequence number.
+    /// Arguments and results have integrity protection: they are readable, after a length and a sequence number.
     Integrity,
-    /// Privacy: encrypted.
+    /// Arguments and results are encrypted (privacy).
     Privacy,
 }
 
@@ -117,7 +117,7 @@ pub enum Message<'a> {
     Reply(Reply<'a>),
 }
 
-/// Number of bytes of results that are needed: the lengths of a protection, and a status.
+/// Number of bytes of results that are needed: a length and a sequence number of the protection, and a status.
 const RESULTS: usize = 12;
 
 /// Parses the header of a message. `None` if it is invalid or incomplete. `whole`: `data` is the complete message.
@@ -211,7 +211,7 @@ fn wrapping(body: &[u8]) -> Option<Wrapping> {
     })
 }
 
-/// A record mark: whether the fragment is the last, and its length.
+/// Reads a record mark: whether the fragment is the last of its record, and its length.
 pub fn mark(data: &[u8]) -> Option<(bool, u32)> {
     data.first_chunk().map(|mark| u32::from_be_bytes(*mark)).map(|mark| (mark >> 31 == 1, mark & 0x7fff_ffff))
 }
