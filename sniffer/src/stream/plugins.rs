@@ -150,7 +150,7 @@ impl Plugins {
         }
     }
 
-    /// Ends a plugin: it reports its pending requests.
+    /// Ends a plugin: makes it report its pending requests.
     pub fn end(&mut self, id: PublisherId, now: Timestamp, sink: &mut Sink) {
         self.call(id, Call { now, peers: Peers::unspecified(), sink, strict: false, missing: 0 }, |plugin, cx| plugin.on_end(cx));
     }

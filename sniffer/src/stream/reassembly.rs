@@ -436,7 +436,8 @@ mod tests {
             order.note_acknowledged(1);
             order.segment(11, b"late", 4, Timestamp(0), out);
             order.acknowledged(15, false, Timestamp(5), out);
-            // An acknowledgement that no longer covers the segment: the earlier one was forged, or this one is older.
+            // The new acknowledgement does not cover the segment. Either the earlier one was forged, or this one is
+            // older.
             order.acknowledged(1, false, Timestamp(6), out);
             assert_eq!(order.deadline(), None);
             order.acknowledged(15, false, Timestamp(7), out);

@@ -93,7 +93,7 @@ impl StreamParser for Obedient {
 
     fn on_timer(&mut self, cx: &mut Context<'_>) {
         self.note(&format!("timer at {}", cx.now().0));
-        // An immediate timer: the table must not loop forever.
+        // Sets a timer that is due at once. The table must not loop forever.
         cx.wake_at(cx.now());
     }
 
@@ -233,7 +233,7 @@ fn the_connection_that_has_been_silent_longest_is_evicted() {
 #[test]
 fn what_connections_hold_is_counted() {
     let mut b = bench();
-    // Bytes kept for the parser with their times, early segments and the parser all count.
+    // The bytes kept for the parser, their times, the early segments and the parser are all counted.
     b.data(1, 0, b"need 2000");
     b.data(1, 9, &[b'x'; 400]);
     let first = b.streams.held_beyond();

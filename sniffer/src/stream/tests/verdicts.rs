@@ -25,10 +25,10 @@ fn a_long_skip_is_a_verdict_on_its_range() {
     b.segment(1, false, ACK, u32::MAX - 19, b"skip 2000000");
     let range = (u32::MAX - 7, 2_000_000 - 8);
     assert_eq!(b.verdicts(), [Verdict::Skip { sender: 1, from: range.0, until: range.1 }]);
-    // No second verdict while the first covers the next byte.
+    // No second verdict is made while the first covers the next byte.
     b.segment(1, false, ACK, u32::MAX - 7, &[b'x'; 100]);
     assert_eq!(b.verdicts(), []);
-    // Short ranges give no verdict.
+    // A short range gets no verdict.
     b.data(1, 0, b"skip 1048575");
     b.data(2, 0, b"skip 1048576");
     assert_eq!(b.verdicts(), [Verdict::Skip { sender: 0, from: 12, until: 12 + (1 << 20) }]);
@@ -39,7 +39,7 @@ fn a_skip_longer_than_half_the_sequence_numbers_is_several_verdicts() {
     let mut b = bench();
     b.data(1, 0, b"skip 5000000000");
     for i in 0..9 {
-        // Segments of which no bytes were captured.
+        // No bytes of these segments were captured.
         b.raw(Realm::default(), None, 1, true, TcpFlags(ACK), 15_u32.wrapping_add(i << 29), b"", 1 << 29);
     }
     let longest = (1 << 31) - 1;
