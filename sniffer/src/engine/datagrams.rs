@@ -13,7 +13,7 @@ const GENERATION: Duration = Duration::from_secs(60);
 
 type Generation = HashMap<(SocketAddr, SocketAddr, Realm), PublisherId, foldhash::fast::RandomState>;
 
-/// The recognised conversations. Bounded: those that were idle longest are forgotten.
+/// The recognised conversations. The number is limited: conversations that were idle longest are forgotten first.
 #[derive(Default)]
 pub(super) struct Conversations {
     young: Generation,

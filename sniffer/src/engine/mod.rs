@@ -1,5 +1,5 @@
-//! Turns frames into documents: decodes, dispatches, runs timers, counts. One per worker. It has no clock, source or
-//! thread, so that tests can drive it frame by frame.
+//! Turns frames into documents: decodes frames, dispatches packets, runs timers and counts. There is one engine per
+//! worker. An engine has no clock, source or thread, so that tests can drive it frame by frame.
 
 mod datagrams;
 mod pipeline;

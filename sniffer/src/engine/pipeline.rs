@@ -264,7 +264,8 @@ impl Pipeline {
         }
     }
 
-    /// Reports the flows that the kernel has counted. `end`: at the end of the input all of them are final.
+    /// Reports the flows that the kernel has counted. `end`: the input has ended, so the counts of all flows are
+    /// final.
     fn drain_flows(&mut self, control: &dyn Control, end: bool) {
         let Some(flows) = &mut self.flows else { return };
         let (now, sink) = (self.now, &mut self.sink);

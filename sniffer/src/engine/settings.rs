@@ -1,4 +1,4 @@
-//! The settings of the engines of an interface: immutable, shared by its workers, replaced as a whole.
+//! The settings of the engines of an interface. They are immutable, shared by its workers, and replaced as a whole.
 
 use crate::{
     config::{self, Node},
@@ -48,7 +48,7 @@ pub struct Settings {
     pub publishing: Arc<Publishing>,
     /// `packetbeat.flows`; `None` if flows are off.
     pub flows: Option<options::Options>,
-    /// `packetbeat.compatibility: strict`, and the source is a file.
+    /// Whether `packetbeat.compatibility` is `strict` and the source is a file.
     pub strict: bool,
     /// A file is read at the speed of its timestamps. Then time-outs expire as in live capture, even if `strict` is set.
     pub real_time: bool,

@@ -378,7 +378,7 @@ fn an_observer_is_shown_the_vlan_of_transactions_and_flows() {
         b.tcp(4000, 6379, false, ACK, 0, PONG);
         b.udp(4001, 53, true, b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01");
         b.udp(4001, 53, false, b"\x12\x34\x81\x80\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01");
-        // An echo reply without a request: source is the side that should have sent the request.
+        // An echo reply without a request. The source is the side that should have sent the request.
         b.ip(1, false, &[0, 0, 0, 0, 0, 1, 0, 1]);
         b.udp(5060, 5060, true, b"OPTIONS sip:b@example.org SIP/2.0\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n");
         b.engine.finish(&Recording::default());

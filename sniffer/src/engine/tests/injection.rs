@@ -76,7 +76,7 @@ fn forged(to_server: bool, own: u32, other: u32) -> Vec<Segment> {
             add(FIN, seq, other);
             add(FIN | PSH, seq, other.wrapping_add(100_000));
         }
-        // Within the window: held until it is known that the bytes before it do not arrive.
+        // The segment is within the window. It is held until it is known that the bytes before it do not arrive.
         add(FIN, own.wrapping_add(5000), other);
         add(DATA, own.wrapping_add(WINDOW - 1000), other);
         for seq in [77_777, own.wrapping_add(100), own.wrapping_sub(100)] {
@@ -240,7 +240,7 @@ fn includes(got: &[String], want: &[&str]) -> bool {
 #[test]
 fn what_the_capture_loses_costs_what_was_in_it() {
     let all = ["/good/0 OK", "/good/1 OK", "/good/2 OK", "/good/3 OK"];
-    // The SYN, its answer and the acknowledgement, in every combination.
+    // The SYN, the SYN-ACK and the acknowledgement are missing in every combination.
     for mask in 1..8_usize {
         let (got, _) = losing(|number| number < 3 && mask >> number & 1 == 1);
         assert_eq!(got, all, "handshake without {mask:03b}");
@@ -248,7 +248,7 @@ fn what_the_capture_loses_costs_what_was_in_it() {
     // One direction is not captured. This is tested with and without that direction's part of the handshake.
     let requests = losing(|number| !conversation()[number].to_server).0;
     assert_eq!(requests.len(), 4, "{requests:?}");
-    // The second transaction is missing.
+    // The second transaction is missing in the capture.
     let (got, b) = losing(|number| number == 5 || number == 6);
     assert!(includes(&got, &[all[0], all[2], all[3]]), "{got:?}");
     assert_eq!(b.counter("tcp.bad_ack"), Some(0));
@@ -306,7 +306,7 @@ fn the_next_connection_between_the_same_ends() {
 fn both_ends_open_at_once() {
     let mut b = bench();
     let mut all = conversation();
-    // Two SYNs that cross, each answered with the same sequence number (RFC 9293, figure 8).
+    // The SYNs of both ends cross, and each end answers with the same sequence number (RFC 9293, figure 8).
     let (client, server) = (all[0].seq, all[1].seq);
     let answers = [(true, client, server), (false, server, client)].map(|(to_server, seq, other)| Segment {
         to_server,
