@@ -149,7 +149,7 @@ fn reversed(packet: &Packet<'_>, ports: Option<([u8; 2], [u8; 2])>) -> bool {
     }
     match (ports, packet.macs) {
         (Some((source, destination)), _) if source != destination => source > destination,
-        // Addresses and ports are equal: only the Ethernet addresses tell the directions apart.
+        // Addresses and ports are equal, so only the Ethernet addresses distinguish the directions.
         (_, Some(macs)) => macs.source() > macs.destination(),
         _ => false,
     }

@@ -1,4 +1,4 @@
-//! Decides when a flow has timed out, and when it is due for a periodic report. In packet time.
+//! Decides when a flow has timed out, and when it is due for a periodic report. All times are packet times.
 
 use crate::time::Timestamp;
 use std::{cmp::Reverse, collections::BinaryHeap, ops::Range, time::Duration};
@@ -63,7 +63,7 @@ impl Sweep {
         let from = self.position.min(places);
         match self.since {
             None => {
-                // First call: no flow has existed for a period yet.
+                // This is the first call: no flow has existed for a period yet.
                 self.since = Some(current);
                 self.position = to;
                 [0..0, 0..0]
