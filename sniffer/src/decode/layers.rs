@@ -84,11 +84,11 @@ fn headers<'a>(fragments: &'a mut [Fragments], frame: &Frame<'a>, packet: &mut P
         }
     }
     match (next, packet.ips.count()) {
-        // No IP header: the Ethernet addresses are all that is known.
+        // There is no IP header, so only the Ethernet addresses are known.
         (_, 0) if packet.macs.is_some() => Ok(()),
         (_, 0) => Err(Undecoded::NotIp),
         (Next::Unknown, _) => Ok(()),
-        // More headers than [`limit::HEADERS`].
+        // There are more headers than [`limit::HEADERS`].
         _ => Err(Undecoded::IpMalformed),
     }
 }

@@ -303,7 +303,7 @@ pub struct Tcp<'a> {
     pub ack: u32,
     /// The control bits.
     pub flags: TcpFlags,
-    /// Bytes that the sender is ready to receive, as in the header: not scaled.
+    /// Number of bytes that the sender is ready to receive: the value in the header, without scaling.
     pub window: u16,
     /// The window scale option (RFC 7323, a power of two). Read in segments with SYN only; elsewhere it means nothing.
     pub window_scale: Option<u8>,

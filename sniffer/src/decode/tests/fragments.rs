@@ -130,7 +130,7 @@ fn fragments_are_bounded() {
         at(2_000_000_002, &fragment4((1, 2), 17, id, 65_496, true, &[0; 16]));
     }
     assert_eq!(at(2_000_000_002, &first(0)).1 - evicted, 400 + 2 - 128 - 1, "8 MiB in all");
-    // More fragments than one datagram may have.
+    // The datagram has more fragments than the limit.
     for i in 0..65 {
         at(4_000_000_000, &fragment4((1, 2), 17, 9, i * 8, true, &[0; 8]));
     }

@@ -152,7 +152,7 @@ fn tags() {
     let data = ethernet(&[(0x8100, 6)], 0x0800, &packet);
     let outermost = Frame { tag: Some(StrippedTag { tpid: 0x88a8, tci: 0x2005 }), ..frame(Link::Ethernet, &data) };
     assert_eq!(decoded(&outermost), format!("vlans (2, 5, 6) {rest}"));
-    // More tags than the decoder follows: only the Ethernet addresses are known.
+    // There are more tags than the decoder follows, so only the Ethernet addresses are known.
     let data = ethernet(&[(0x8100, 9); 40], 0x0800, &packet);
     assert_eq!(decoded(&frame(Link::Ethernet, &data)), "vlans (39, 9, 9)  | None");
 }
@@ -167,7 +167,7 @@ fn transports() {
     assert_eq!(ip(&v4((1, 2), 47, &[0, 0, 8, 0])), format!("{head} Other(47) of 4"));
     assert_eq!(ip(&v4((1, 2), 89, &[])), format!("{head} Other(89) of 0"));
     assert_eq!(ip(&v6((1, 2), 59, &[])), "vlans (0, 0, 0) fd00::1>fd00::2 | None");
-    // An IPv4 header with options.
+    // The IPv4 header has options.
     let mut options = v4((1, 2), 17, &udp(b"hi"));
     options[0] = 0x46;
     options[3] += 4;
@@ -188,7 +188,7 @@ fn lengths() {
     let mut padded = ethernet(&[], 0x0800, &v4((1, 2), 6, &tcp(b"")));
     padded.resize(60, 0);
     assert_eq!(decoded(&frame(Link::Ethernet, &padded)), format!("{head} tcp 12345>80 seq 256 ack 512 flags 0x18 \"\" of 0"));
-    // A frame cut to the snap length: the length on the wire is known.
+    // The frame is cut to the snap length. The length on the wire is known.
     let whole = ethernet(&[], 0x0800, &v4((1, 2), 6, &tcp(&[b'x'; 500])));
     let cut = Frame { wire_len: whole.len() as u32, ..frame(Link::Ethernet, &whole[..61]) };
     assert_eq!(decoded(&cut), format!("{head} tcp 12345>80 seq 256 ack 512 flags 0x18 \"xxx\" of 500"));
@@ -241,7 +241,7 @@ fn segments_are_counted_with_their_headers() {
     assert_eq!(counted(&opaque, in_parts, None), (3, 250 + 3 * (14 + 20)), "a protocol whose header is not read");
     let other = ethernet(&[], 0x0806, &[0; 250]);
     assert_eq!(counted(&other, Segments::Count(3), None), (3, 264), "no header is known");
-    // Payload that was not captured also counts.
+    // Payload that was not captured is also counted.
     let cut = Frame { wire_len: segment.len() as u32, segments: in_parts, ..frame(Link::Ethernet, &segment[..100]) };
     let count = Decoder::new().decode(&cut).unwrap().count();
     assert_eq!((count.packets, count.bytes), (25, 2500 + 25 * headers), "cut to the snap length");
@@ -286,9 +286,9 @@ fn extension_headers() {
     let chain =
         [options(43), options(60), vec![51, 1, 1, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], vec![17, 2, 0, 0], vec![0; 12], udp(b"hi")];
     assert_eq!(ip(&v6((1, 2), 0, &chain.concat())), expected);
-    // An atomic fragment (RFC 6946).
+    // The packet is an atomic fragment (RFC 6946).
     assert_eq!(ip(&fragment6(17, 7, 0, false, &udp(b"hi"))), expected);
-    // ESP encrypts what follows, so it is not decoded.
+    // ESP encrypts the following bytes, so they are not decoded.
     assert_eq!(ip(&v6((1, 2), 50, &[0; 20])), "vlans (0, 0, 0) fd00::1>fd00::2 | Other(50) of 20");
     let long: Vec<u8> = (0..20).flat_map(|_| options(60)).chain(options(17)).chain(udp(b"hi")).collect();
     assert_eq!(ip(&v6((1, 2), 60, &long)), "IpMalformed");
