@@ -1,4 +1,4 @@
-//! Runs writes that may block (a pipe that nobody reads, a hanging file system) on another thread, so that the main thread still receives
+//! Runs writes that may block (a pipe that nobody reads, a stopped terminal) on another thread, so that the main thread still receives
 //! signals and can end in time.
 
 use super::Error;

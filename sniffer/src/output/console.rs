@@ -8,7 +8,12 @@ use super::{
 };
 use crate::{config, opening::Opening, publish::Record, queue::BoxFuture};
 use serde::Deserialize;
-use std::{io::Write, sync::Arc};
+use std::{
+    fs::File,
+    io::{IsTerminal, Write},
+    os::{fd::AsFd, unix::fs::FileTypeExt},
+    sync::Arc,
+};
 
 /// `output.console`
 pub(super) const OUTPUT: OutputKind = OutputKind { name: "console", open, is_implied: is_never_implied };
@@ -37,7 +42,7 @@ impl Output for Console {
     }
 
     fn senders(self: Box<Self>, counters: &Arc<Counters>) -> Vec<Box<dyn Sender>> {
-        vec![Box::new(Printer { codec: self.codec, counters: counters.clone(), buffer: Vec::new() })]
+        vec![Box::new(Printer { codec: self.codec, counters: counters.clone(), buffer: Vec::new(), may_block: may_block() })]
     }
 }
 
@@ -45,6 +50,15 @@ struct Printer {
     codec: Codec,
     counters: Arc<Counters>,
     buffer: Vec<u8>,
+    /// Writes run on another thread.
+    may_block: bool,
+}
+
+/// Whether a write to standard output can wait for a reader: not if it is a file or `/dev/null`.
+fn may_block() -> bool {
+    let stdout = std::io::stdout();
+    let kind = stdout.as_fd().try_clone_to_owned().and_then(|fd| File::from(fd).metadata()).map(|metadata| metadata.file_type());
+    kind.map_or(true, |kind| !kind.is_file() && (stdout.is_terminal() || !kind.is_char_device()))
 }
 
 impl Sender for Printer {
@@ -52,6 +66,10 @@ impl Sender for Printer {
         self.buffer.clear();
         self.buffer.reserve(batch.iter().map(|record| record.body.len() + 1).sum());
         let sent = lines(&self.codec, batch, &mut self.buffer);
+        if !self.may_block {
+            let printed = print(&self.buffer, &self.counters);
+            return Box::pin(async { printed.map(|()| sent) });
+        }
         Box::pin(async {
             let (buffer, counters) = (std::mem::take(&mut self.buffer), self.counters.clone());
             let (buffer, printed) = blocking::run(move || {
