@@ -25,7 +25,7 @@ fn ipv4(from: u8, protocol: u8, fragment: u16, payload: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// An IPv6 packet between the same hosts, with a fragment header if `fragment` is given.
+/// An IPv6 packet between the same hosts as in [`ipv4`], with a fragment header if `fragment` is given.
 fn ipv6(from: u8, protocol: u8, fragment: Option<u16>, payload: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     if let Some(fragment) = fragment {

@@ -14,7 +14,7 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
 }
 
-/// What a factory needs to open one configured output or processor.
+/// The parameters that a factory needs to open one configured output or processor.
 #[derive(Clone, Copy)]
 pub struct Opening<'a> {
     /// The settings of this output or processor.

@@ -119,8 +119,7 @@ pub struct Job<'a> {
     pub replay: Replay,
     /// The `path.*` settings.
     pub paths: &'a config::Paths,
-    /// Whether the identity of the agent is stored in `paths.data`. Then no other instance may use this directory at the same
-    /// time.
+    /// Whether the identity of the agent is stored in `paths.data`. If so, no other instance may use this directory at the same time.
     pub keeps_data: bool,
     /// The counters of the process.
     pub metrics: Metrics,

@@ -4,7 +4,7 @@
 use super::control::DeviceStats;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Shared by the sources of an interface, which add to it, and its control, which reads it.
+/// The sum of the counters. The sources of an interface add to it, and the control of the interface reads it.
 #[derive(Debug, Default)]
 pub struct Tally(Mutex<DeviceStats>);
 

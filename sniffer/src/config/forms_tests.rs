@@ -91,7 +91,7 @@ fn variables_and_escapes() {
         (r#""{a: ${NUM}}""#, json!({"a": 5})),
         // The value of a variable is never a map: it may be a password.
         (r#""${MAP}""#, json!("{a: 1}")),
-        // A text that only looks like a list: Packetbeat refuses it.
+        // These texts begin like a list or a quoted text, but are neither. Packetbeat refuses them.
         (r#""${OPEN}""#, json!("[a")),
         (r#""${HALF}""#, json!("\"abc")),
         (r#""${PW}x""#, json!("\"abc,123\"x")),

@@ -165,8 +165,8 @@ impl Node {
         }
     }
 
-    /// The value at a dotted path below this node; a null node with that key when there is none. Marks the keys on the path as known, but
-    /// not those below it.
+    /// Returns the value at a dotted path below this node. If there is none, returns a null node with that path as its key. Marks the keys
+    /// on the path as known, but not the keys below the path.
     pub fn get(&self, path: &str) -> Self {
         let mut at = self.clone();
         for name in path.split('.') {
@@ -252,8 +252,8 @@ impl Node {
         }
     }
 
-    /// The items of a list of texts or numbers. If the value of a variable in the list has several items (`hosts: ["${HOSTS}"]`), these
-    /// are included.
+    /// Returns the items of a list of texts or numbers. If an item is a variable whose value has several items (`hosts: ["${HOSTS}"]`),
+    /// each of them becomes an item of the result.
     pub(super) fn flat_items(&self) -> Vec<Self> {
         let inner = |item: Self| match &item.0.value {
             Held::Either(_, node) if node.is_list() => node.items(),

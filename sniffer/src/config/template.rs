@@ -1,5 +1,5 @@
 //! The syntax of variables in a text: `${NAME}`, `${NAME:default}`, `${NAME:+alternative}`, `${NAME:?message}`, and the escape sequences
-//! `$$` and `$}`. Pure: no name is looked up here.
+//! `$$` and `$}`. This module does not look up names.
 
 /// Greatest nesting of variables inside variables (`${A:${B:${C}}}`). Bounds the stack of the recursive parser.
 const MAX_NESTED: usize = 16;

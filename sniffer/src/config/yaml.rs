@@ -20,7 +20,7 @@ struct Open {
     raw: Raw,
     /// In a map: the key whose value is parsed next.
     key: Option<(String, usize)>,
-    /// For a map: where each key is in the list of entries.
+    /// In a map: the index of each key in the list of entries.
     seen: HashMap<String, usize>,
     /// For a map: the values of its merge keys (`<<`).
     merges: Vec<Raw>,

@@ -125,7 +125,7 @@ pub(super) fn lookup<'a>(event: &'a Value, name: &str) -> Option<&'a Value> {
     name.match_indices('.').find_map(|(at, _)| lookup(event.get(&name[..at])?, &name[at + 1..]))
 }
 
-/// Largest number of digits of one number of a date. A longer row of letters gives the same number of digits.
+/// Maximum number of digits of one number of a date. If a pattern has more equal letters in a row, the number of digits stays the same.
 const MAX_WIDTH: usize = 64;
 
 /// Appends the time by a Joda pattern. Supported are the letters used in index names (`y M d H m s S w x D`) and text in single quotes; all

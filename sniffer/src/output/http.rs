@@ -1,4 +1,4 @@
-//! The HTTP client of outputs: time-outs, proxy, TLS, and responses read to their end within a size limit.
+//! The HTTP client of outputs: time-outs, proxy and TLS. It reads a response to its end, within a size limit.
 
 use super::{Error, hosts::without_credentials, shapes::Scalar, tls};
 use reqwest::{

@@ -48,7 +48,7 @@ pub struct OutputKind {
     pub name: &'static str,
     /// Reads the output's settings. Opens no connection. Errors name file, line and key.
     pub open: fn(&Opening<'_>) -> Result<Box<dyn Output>, config::Error>,
-    /// Whether a setting outside `output` selects this output (`cloud.id`). Fails when that setting is wrong.
+    /// Whether a setting outside `output` selects this output (`cloud.id`). Returns an error when that setting is wrong.
     pub is_implied: fn(&Node) -> Result<bool, config::Error>,
 }
 

@@ -59,7 +59,7 @@ impl Chain {
         instances.retain(chains.map(|chain| chain.steps.as_slice()));
     }
 
-    /// Makes the instances for a worker that the steps need and that do not exist yet.
+    /// Makes the processor instances that the steps need and that the worker does not have yet.
     pub fn prepare(&self, instances: &mut Instances) {
         instances.prepare(&self.steps);
     }

@@ -44,7 +44,7 @@ const SNIFFED: usize = 512;
 fn detect(data: &[u8]) -> Option<&'static str> {
     let header = data.get(..HEADER).unwrap_or(data);
     let kind = infer::get(header).map(|kind| kind.mime_type());
-    // For text types `infer` is less strict than the standard.
+    // A text type of `infer` is not used, because `infer` is less strict about text types than the standard.
     if let Some(mime) = kind.filter(|mime| !mime.starts_with("text/")) {
         return Some(mime);
     }

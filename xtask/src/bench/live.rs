@@ -156,7 +156,7 @@ fn generate(size: u32, percent: u32) -> Vec<u8> {
         out.extend([0x45, 0]);
         out.extend(total.to_be_bytes());
         out.extend([0, 0, 0, 0, 64, 17, 0, 0]);
-        // Different client addresses, as in real traffic.
+        // Use many client addresses, as in real traffic.
         out.extend([10, 0, (number >> 8) as u8, number as u8, 192, 0, 2, 2]);
         let sum = checksum(&out[ip..]);
         out[ip + 10..ip + 12].copy_from_slice(&sum.to_be_bytes());

@@ -91,8 +91,8 @@ fn filled(template: &str, name: &str) -> String {
     template.replace("__name__", name).replace("__Name__", &capitalised)
 }
 
-/// The text of `protocols/mod.rs` with the module added in alphabetical order and its entry added at the end of `PROTOCOLS`. `None` if the
-/// text has no such list.
+/// Returns the text of `protocols/mod.rs` with the module added in alphabetical order and its entry added at the end of `PROTOCOLS`.
+/// Returns `None` if the text has no list `PROTOCOLS`.
 fn with_protocol(text: &str, name: &str) -> Option<String> {
     let module = format!("mod {name};\n");
     let lines: Vec<&str> = text.split_inclusive('\n').collect();

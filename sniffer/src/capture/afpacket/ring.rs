@@ -169,7 +169,7 @@ impl<'a> Iterator for Packets<'a> {
 mod tests {
     use super::*;
 
-    /// A `tpacket3_hdr` and a `sockaddr_ll`, then 4 bytes of packet.
+    /// Makes a packet of a block: a `tpacket3_hdr`, a `sockaddr_ll`, and 4 bytes of packet data.
     fn packet(next: u32, captured: u32) -> Vec<u8> {
         let words = [next, 7, 8, captured, 60, libc::TP_STATUS_VLAN_VALID, 0, 0, 5, 0x88a8, 0, 0, 0, 3, 0, 0, 0];
         let mut bytes: Vec<u8> = words.iter().flat_map(|w: &u32| w.to_ne_bytes()).collect();

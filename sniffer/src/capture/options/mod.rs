@@ -9,14 +9,14 @@ use std::{path::PathBuf, time::Duration};
 const MAX_SNAPLEN: u32 = 262_144;
 /// Largest value of `workers`: more than any machine can use. Each worker has its own ring.
 const MAX_WORKERS: usize = 1024;
-/// Largest `buffer_size_mb`, for all rings of an interface together. More than the kernel maps in one call.
+/// Largest `buffer_size_mb`, for all rings of an interface together. The kernel cannot map that much in one call.
 const MAX_BUFFER_MB: u64 = 65_536;
 
 /// How packets are captured (`type`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// The first that works of eBPF, `AF_PACKET` and libpcap.
+    /// eBPF, `AF_PACKET` and libpcap are tried in this order, and the first one that works is used.
     #[default]
     #[serde(alias = "autodetect")]
     Auto,

@@ -111,8 +111,8 @@ impl<'de> Visitor<'de> for List {
     }
 }
 
-/// Reads fields and the values to test them against; field names are dotted or nested maps. Returns false if the value
-/// is null.
+/// Reads fields and the values to test them against. A field name is written with dots or as nested maps. Returns false if the value is
+/// null.
 struct FieldTests<'a> {
     kind: &'static str,
     /// Dotted name of the enclosing maps.

@@ -130,7 +130,7 @@ impl Documents {
         }))
     }
 
-    /// Checks that there were at most `most` documents.
+    /// Checks that at most `most` documents were written.
     fn check(&self, most: usize) {
         let count = *self.0.lock().unwrap();
         assert!(count <= most, "{count} documents of an input that can hold no more than {most}");

@@ -202,7 +202,7 @@ impl Player {
     }
 
     fn with_streams<T>(&mut self, f: impl FnOnce(&mut Streams, &mut Env<'_>) -> T) -> T {
-        // A range of 2^31 or more sequence numbers would be ambiguous.
+        // A verdict must skip fewer than 2^31 sequence numbers, because a longer range would be ambiguous.
         let mut check = |_: FlowKey, verdict: Verdict| {
             if let Verdict::Skip { from, until, .. } = verdict {
                 assert!(until.wrapping_sub(from).cast_signed() > 0, "a skip from {from} until {until}");
