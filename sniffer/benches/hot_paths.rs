@@ -1,8 +1,8 @@
 //! Benchmarks of the work done for every packet and every event: decoding, reassembly, each protocol from frame to document, and writing
 //! a document. `cargo bench -p sniffer` runs them all, `cargo bench -p sniffer -- NAME` those whose path contains the name.
 //!
-//! The frames come from the golden captures. Every protocol in `PROTOCOLS` that has a golden capture is benchmarked. To compare whole replays
-//! with those of another build, use `cargo xtask bench --against`.
+//! The frames come from the golden captures. Every protocol in `PROTOCOLS` that has a golden capture is benchmarked. To compare whole
+//! replays with those of another build, use `cargo xtask bench --against`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a benchmark that cannot be set up ends")]
 

@@ -1,6 +1,6 @@
-//! `output.file`: writes events to files, one per line, rotated by size. Several processes cannot share a file. Writes run on the main thread:
-//! a local file rarely blocks, and another thread costs a tenth of the CPU of a replay. If one blocks for ever, the thread of the signals ends
-//! the process in time.
+//! `output.file`: writes events to files, one per line, rotated by size. Several processes cannot share a file. The main thread does the
+//! writes: a local file rarely blocks, and another thread costs a tenth of the CPU of a replay. If a write blocks forever, the thread that
+//! receives signals ends the process in time.
 
 use super::{
     Error, Outcome, Output, OutputKind, Sender, Sent,
