@@ -226,7 +226,7 @@ impl Connection {
         dir
     }
 
-    /// Handles a method. Returns the number of following bytes that were handled with it.
+    /// Handles a method. Returns the number of bytes after the method's frame that were handled too.
     fn method(&mut self, dir: &mut Direction, channel: u16, payload: &[u8], next: &[u8], time: Timestamp, cx: &mut Context<'_>) -> usize {
         let Some((method, args)) = wire::method_in(payload) else {
             cx.count("unknown_methods");

@@ -1,5 +1,5 @@
-//! The incomplete messages of a connection, which consist of several frames. Frames of other channels may be between
-//! them.
+//! The incomplete messages of a connection. A message consists of several frames, between which frames of other
+//! channels may be.
 
 use super::{
     event::{Message, Request},

@@ -116,7 +116,7 @@ impl Serialize for InZone<'_, Table<'_>> {
                 Field::Integer(n) => map.serialize_entry(&name, &n)?,
                 Field::Single(n) if n.is_finite() => map.serialize_entry(&name, &n)?,
                 Field::Double(n) if n.is_finite() => map.serialize_entry(&name, &n)?,
-                // Documents have no representation for these.
+                // Documents have no representation for values of these types.
                 Field::Single(_) | Field::Double(_) | Field::Void => {}
                 Field::Decimal(scale, n) => map.serialize_entry(&name, &decimal(scale, n))?,
                 Field::Text(text) => map.serialize_entry(&name, &text)?,
