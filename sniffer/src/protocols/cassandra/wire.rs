@@ -119,7 +119,7 @@ impl Op {
 pub struct Header {
     /// The version: 3, 4 or 5.
     pub version: u8,
-    /// Whether the server sent it.
+    /// Whether the server sent the envelope.
     pub response: bool,
     /// Flags: see [`COMPRESSED`] and the others.
     pub flags: u8,
@@ -327,7 +327,7 @@ pub enum Compression {
     Snappy,
 }
 
-/// The compression that a STARTUP requests: `Some(None)` is none, or an unknown one.
+/// The compression that a STARTUP requests. `Some(None)` means no compression, or an unknown one.
 pub fn startup(body: &[u8]) -> Option<Option<Compression>> {
     let mut r = Reader::new(body);
     let mut asked = None;
