@@ -19,7 +19,8 @@ pub const HEADER: usize = 12;
 /// Minimum length of a record in bytes: root as its owner, type, class, TTL, no data.
 const SHORTEST_RECORD: usize = 11;
 
-/// Maximum number of questions in a message. Servers answer only one; a message with more than this is not DNS.
+/// Maximum number of questions in a message. Servers answer only one question; a message with more questions than
+/// this is not DNS.
 const MOST_QUESTIONS: usize = 8;
 
 /// A compression pointer to the end of the header.
