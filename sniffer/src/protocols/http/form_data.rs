@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// Maximum number of parts of a body that are examined; the body is not shown beyond them.
+/// Maximum number of parts of a body that are examined. Further parts are not shown.
 const MOST_PARTS: usize = 1000;
 
 /// The boundary of a `multipart/form-data` content type; `None` for other types.

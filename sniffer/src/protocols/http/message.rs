@@ -233,7 +233,7 @@ impl Message {
         }
     }
 
-    /// How the end of the body is determined (RFC 9112, 6.3). `head`: the message is the response to a HEAD.
+    /// How the end of the body is determined (RFC 9112, 6.3). `head` is set if the message is the response to a HEAD.
     pub fn framing(&self, head: bool) -> Framing {
         let response = self.status != 0;
         match self.status {

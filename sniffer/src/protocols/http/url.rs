@@ -37,7 +37,7 @@ pub struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// Splits `target`. `connect`: the target is that of a CONNECT.
+    /// Splits `target`. `connect` is set for the target of a CONNECT.
     pub fn new(target: &'a [u8], connect: bool) -> Self {
         if connect {
             return Self { authority: Some(target), ..Self::default() };

@@ -16,7 +16,7 @@ pub const MOST_HEAD: usize = 9 << 20;
 pub const MOST_DOUBTFUL_HEAD: usize = 64 << 10;
 /// Maximum number of bytes of a line with a chunk size; extensions are rare.
 pub const MOST_CHUNK_LINE: usize = 4 << 10;
-/// The part of the HTTP/2 preface (RFC 9113, 3.4) that identifies it.
+/// The first bytes of the HTTP/2 preface (RFC 9113, 3.4), which identify HTTP/2.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0";
 
 /// Number of headers that are parsed without an allocation.
