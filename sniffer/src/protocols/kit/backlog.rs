@@ -145,17 +145,17 @@ impl<T: Waits> Backlog<T> {
         self.items.get(index)
     }
 
-    /// The oldest item, to change it.
+    /// Mutable access to the oldest item.
     pub fn front_mut(&mut self) -> Option<ItemMut<'_, T>> {
         ItemMut::new(self.items.front_mut(), &mut self.bytes)
     }
 
-    /// The newest item, to change it.
+    /// Mutable access to the newest item.
     pub fn back_mut(&mut self) -> Option<ItemMut<'_, T>> {
         ItemMut::new(self.items.back_mut(), &mut self.bytes)
     }
 
-    /// The item at `index`, to change it.
+    /// Mutable access to the item at `index`.
     pub fn get_mut(&mut self, index: usize) -> Option<ItemMut<'_, T>> {
         ItemMut::new(self.items.get_mut(index), &mut self.bytes)
     }

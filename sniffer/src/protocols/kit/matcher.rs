@@ -87,7 +87,7 @@ impl<K: Hash + Eq + Clone, V: Held> Matcher<K, V> {
         self.entries.get(key).map(|entry| &entry.value)
     }
 
-    /// The request with this key, to change it.
+    /// Mutable access to the request with this key.
     pub fn get_mut(&mut self, key: &K) -> Option<ItemMut<'_, V>> {
         ItemMut::new(self.entries.get_mut(key).map(|entry| &mut entry.value), &mut self.bytes)
     }

@@ -1,7 +1,7 @@
 //! Limits the search for the start of the next message, after a gap or in the middle of a connection.
 //!
 //! The protocol itself recognises the start of a message. Protocols that can recognise one in every line or segment
-//! (SIP, Redis) never give up and do not use this.
+//! (SIP, Redis) never give up a connection, and do not use this module.
 
 use crate::protocols::Recovery;
 
