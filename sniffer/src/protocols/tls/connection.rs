@@ -22,7 +22,7 @@ use std::sync::Arc;
 const LONGEST_MESSAGE: usize = 128 << 10;
 /// Maximum number of messages of one side: a handshake has a handful, so more of them are not a handshake.
 const MOST_MESSAGES: u32 = 64;
-/// Maximum number of alerts that are kept; nothing should follow a fatal one.
+/// Maximum number of alerts that are kept. No alert should follow a fatal alert.
 const MOST_ALERTS: usize = 16;
 /// Length in bytes of an encrypted alert of TLS 1.3 without padding (RFC 8446, 5.2): severity and code, the content
 /// type, and a tag of 16 or 8 bytes. No other message has this length: an empty Certificate, which a client without a

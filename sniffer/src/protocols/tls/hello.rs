@@ -22,7 +22,7 @@ pub fn listed(numbers: impl Iterator<Item = u16>, name: fn(u16) -> Name) -> Vec<
 pub struct Shown<'a> {
     /// The parsed hello.
     pub hello: Hello<'a>,
-    /// Whether the client sent it.
+    /// Whether the client sent the hello.
     pub client: bool,
 }
 

@@ -6,7 +6,8 @@
 use super::wire::{self, message, record};
 use crate::protocols::Probe;
 
-/// Maximum number of bytes of plain text of one side before TLS: such conversations begin with the request for it.
+/// Maximum number of bytes of plain text of one side before TLS. A conversation in plain text requests TLS near its
+/// beginning.
 pub const MOST_PLAIN: usize = 16 << 10;
 
 /// The result of a search.
