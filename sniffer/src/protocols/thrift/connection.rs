@@ -316,7 +316,7 @@ impl StreamParser for Connection {
         let side = &mut self.sides[dir.index()];
         let missing = lost.saturating_add(std::mem::take(&mut side.left_over));
         let current = side.current.take();
-        // The end of the frame is known, and so the start of the next one.
+        // The end of the damaged frame is known, so the start of the next frame is known too.
         let rest = current.as_ref().and_then(|current| current.frame?.checked_sub(missing));
         (side.lost, side.pass_over) = (rest.is_none(), rest.unwrap_or(0));
         if let Some(mut current) = current {

@@ -88,7 +88,8 @@ pub struct Shown<'a> {
     pub reply: bool,
 }
 
-/// Reports a call, with its reply if there is one. `failed`: the reply is missing although the call requires one.
+/// Reports a call, with its reply if there is one. `failed` is set if the reply is missing although the call requires
+/// one.
 pub fn emit(asked: &Asked, answer: Option<&Answer>, failed: bool, shown: &Shown<'_>, scratch: &mut String, cx: &mut Context<'_>) {
     let service = asked.service.as_deref().or(asked.method.as_ref().map(|method| method.service.as_str())).unwrap_or_default();
     scratch.clear();

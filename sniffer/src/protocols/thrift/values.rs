@@ -146,7 +146,8 @@ impl Values {
         Ok(())
     }
 
-    /// Reads a value, or the beginning of one that has elements. Returns how many bytes after the data belong to it.
+    /// Reads a value. Of a value that has elements, reads the beginning. Returns how many bytes after the data belong
+    /// to the value.
     fn value(&mut self, of: Type, r: &mut Reader<'_>) -> Result<u64, Not> {
         let compact = self.encoding == Encoding::Compact;
         let mut beyond = 0;
