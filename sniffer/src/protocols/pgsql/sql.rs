@@ -51,7 +51,7 @@ fn push(parts: &mut Parts, text: &[u8], from: usize, to: usize) {
     }
 }
 
-/// The first word in upper case. The word ends at the first space, even if another character separates it.
+/// The first word in upper case. Only a space ends the word, no other character.
 pub fn method(statement: &[u8]) -> Vec<u8> {
     let end = memchr::memchr(b' ', statement).filter(|&n| n > 0).unwrap_or(statement.len());
     statement.get(..end).unwrap_or_default().to_ascii_uppercase()
