@@ -259,7 +259,7 @@ impl Statements {
     }
 
     /// Handles a part of a parameter's value that the client sends before the EXECUTE. `payload` follows the command
-    /// byte. `making`: the statement prepared last is not known yet.
+    /// byte. `making` is set if the statement prepared last is not known yet.
     pub fn send_ahead(&mut self, payload: &[u8], making: bool) {
         let mut r = Reader::new(payload);
         let (Some(id), Some(place)) = (r.u32_le(), r.u16_le()) else { return };

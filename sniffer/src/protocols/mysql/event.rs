@@ -37,7 +37,7 @@ fn texts<S: Serializer>(list: &List, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(list.iter().map(Text))
 }
 
-/// Reports a command and its response. `failed`: the connection ended in the middle of the response.
+/// Reports a command and its response. `failed` is set if the connection ended in the middle of the response.
 pub fn emit(command: &Command, answer: &Answer, failed: bool, common: &Common, method: &mut Vec<u8>, cx: &mut Context<'_>) {
     let sql: &[u8] = match (&command.statement, command.kind) {
         (Some(sql), _) => sql,

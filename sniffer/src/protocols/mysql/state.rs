@@ -54,12 +54,12 @@ impl Position {
     }
 }
 
-/// Whether the next response may belong to another command than the next captured one.
+/// Whether it is uncertain that the next response belongs to the next captured command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doubt {
     /// The next response belongs to the next captured command.
     None,
-    /// A response without a command arrived at this time: its command may arrive after it.
+    /// A response without a command arrived at this time. Its command may be captured after the response.
     Answered(Timestamp),
     /// Bytes of the client are missing (a gap), and no packet of the server was captured since.
     CommandMissing,
