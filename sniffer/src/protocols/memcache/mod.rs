@@ -148,7 +148,8 @@ impl Connection {
     }
 }
 
-/// The direction of the first bytes of a connection, if they show it. Needs a complete line or header.
+/// The direction of the first bytes of a connection; `None` if they do not show it. A complete line or header is
+/// needed.
 fn speaker(data: &[u8]) -> Option<Direction> {
     match data.first()? {
         &binary::REQUEST => binary::Header::read(data, true).filter(|h| h.certain()).map(|_| Direction::ToServer),
