@@ -244,8 +244,8 @@ fn document<'a>(r: &mut Reader<'a>) -> Option<&'a RawDocument> {
     RawDocument::from_bytes(r.take(usize::try_from(length).ok()?)?).ok()
 }
 
-/// The documents in `data`, up to the first malformed one. Each takes at least five bytes, so the input bounds their
-/// number.
+/// The documents in `data`, up to the first malformed one. Each document takes at least five bytes, so the input
+/// bounds their number.
 pub fn documents(data: &[u8]) -> impl Iterator<Item = &RawDocument> {
     let mut r = Reader::new(data);
     std::iter::from_fn(move || document(&mut r))
