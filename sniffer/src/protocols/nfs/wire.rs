@@ -120,7 +120,8 @@ pub enum Message<'a> {
 /// Number of bytes of results that are needed: a length and a sequence number of the protection, and a status.
 const RESULTS: usize = 12;
 
-/// Parses the header of a message. `None` if it is invalid or incomplete. `whole`: `data` is the complete message.
+/// Parses the header of a message. `None` if it is invalid or incomplete. `whole` is set if `data` is the complete
+/// message.
 pub fn read(data: &[u8], whole: bool) -> Option<Message<'_>> {
     let mut r = Reader::new(data);
     let xid = r.u32()?;
