@@ -55,11 +55,11 @@ pub struct Reopening {
     pub half: usize,
     /// The sequence number of the SYN.
     pub syn: u32,
-    /// The sequence number of the SYN that answered it.
+    /// The sequence number of the SYN-ACK that answered the SYN.
     pub answer: Option<u32>,
 }
 
-/// The possible first sequence numbers of one end. One of them is the real one.
+/// The possible first sequence numbers of one end. One of them is the valid one.
 #[derive(Clone, Copy, Debug, Default)]
 struct Candidates {
     at: [u32; MOST_CANDIDATES],
@@ -260,7 +260,8 @@ impl End {
             || skipped_to.is_some_and(|to| ahead(to, front) > 0 && (near(to) || (0..ahead(to, front)).contains(&ahead(segment.seq, front))))
     }
 
-    /// Notes that the first byte of this end has the sequence number `first`, which decides which SYN is the real one.
+    /// Notes that the first byte of this end has the sequence number `first`, which decides which SYN is the valid
+    /// one.
     fn settle(&mut self, first: u32, own: &mut Reassembler) {
         own.begin(first);
         (self.candidates, self.syn) = (Candidates::default(), Some(first.wrapping_sub(1)));
@@ -344,7 +345,8 @@ fn syn(
     Judgement::Synchronize
 }
 
-/// Decides about a SYN with ACK. If there are several, the one that the other end acknowledges is the real one.
+/// Decides about a SYN with ACK. If there are several SYN-ACKs, the one that the other end acknowledges is the valid
+/// one.
 fn syn_ack(
     half: usize,
     segment: &Tcp<'_>,

@@ -384,7 +384,7 @@ impl Streams {
         self.end(at, Close::Evicted, env);
     }
 
-    /// Ends a connection if it has not ended, and removes it.
+    /// Removes a connection. Ends it first if it has not ended.
     fn end(&mut self, at: usize, why: Close, env: &mut Env<'_>) {
         if let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) {
             if !slot.connection.is_over() {
