@@ -24,7 +24,7 @@ pub(super) fn first(link: Link, rest: &mut Remaining<'_>) -> Result<Next, Undeco
     }
 }
 
-/// Decodes an Ethernet II header. Keeps the addresses of the outermost one.
+/// Decodes an Ethernet II header. The addresses of the outermost Ethernet header are kept.
 #[inline]
 pub(super) fn ethernet<'a>(rest: &mut Remaining<'a>, macs: &mut Option<Macs<'a>>) -> Result<Next, Undecoded> {
     let header = Ethernet2HeaderSlice::from_slice(rest.data).map_err(|_| Undecoded::LinkTruncated)?;
@@ -54,7 +54,7 @@ fn cooked(rest: &mut Remaining<'_>, at: usize, length: usize) -> Result<Next, Un
     Ok(Next::of_ethertype(u16::from_be_bytes(*number)))
 }
 
-/// The first header of a frame without a link header. The version field of the IP header determines it.
+/// The first header of a frame without a link header, determined by the version field of the IP header.
 fn by_version(data: &[u8]) -> Result<Next, Undecoded> {
     Ok(match data.first().ok_or(Undecoded::IpTruncated)? >> 4 {
         4 => Next::Ipv4,
