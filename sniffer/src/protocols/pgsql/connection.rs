@@ -235,7 +235,12 @@ impl Connection {
             return Some(dir);
         }
         let other = dir.reverse();
-        let opens = wire::opening(data) != Err(0);
+        let opening = wire::opening(data);
+        if dir == Direction::ToClient && matches!(opening, Err(1..)) {
+            // The start of a connection with confused roles, or the middle of a message of the server.
+            return None;
+        }
+        let opens = opening != Err(0);
         if wire::chain(dir, data).is_some() || (opens && dir == Direction::ToServer) || is_tls(data) {
             return Some(dir);
         }

@@ -4,7 +4,7 @@ use super::{
     connection::{Connection, Step, What, is_tls},
     event::{self, Formats},
     sql,
-    state::{Asked, Mode},
+    state::{Asked, Mode, Pairing},
     wire::{self, Frame, HEAD, Opening, Start},
 };
 use crate::{
@@ -179,6 +179,10 @@ impl Connection {
 
     /// Adds the step to the waiting ones, unless it is known that its response cannot be paired.
     fn ask(&mut self, step: Step, cx: &mut Context<'_>) {
+        if self.pairing == Pairing::Unseen && self.pending.is_empty() && matches!(step.what, What::Sync | What::CopyDone) {
+            // It belongs to the request that was not captured, and gets no ReadyForQuery besides that one's.
+            return;
+        }
         let quiet = cx.now().since(self.heard) >= QUIET.as_nanos() as u64;
         let (pairing, asked) = self.pairing.asks(step.ends(), self.pending.is_empty(), quiet);
         self.pairing = pairing;
