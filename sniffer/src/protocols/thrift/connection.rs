@@ -55,6 +55,8 @@ struct Current {
     values: Values,
     /// Number of bytes of the message's frame that are not consumed; `None` if there is no frame.
     frame: Option<u64>,
+    /// Whether the frame was found in a search. The four bytes before the message may then be no length of a frame.
+    uncertain: bool,
     bytes: u64,
     time: Timestamp,
     damaged: bool,
@@ -122,6 +124,7 @@ impl Connection {
             service,
             sequence: head.sequence,
             frame: frame.map(|frame| (u64::from(frame) + 4).saturating_sub(length as u64)),
+            uncertain: self.sides[dir.index()].lost,
             bytes: frame.map_or(length as u64, u64::from),
             time,
             damaged: false,
@@ -237,6 +240,12 @@ impl Connection {
         let within = current.frame.map_or(rest.len(), |left| usize::try_from(left).unwrap_or(usize::MAX).min(rest.len()));
         let step = current.values.read(rest.get(..within).unwrap_or(rest));
         match (step, current.frame) {
+            (Step::Whole(n), Some(left)) if current.uncertain && (n as u64) < left => {
+                // A frame ends with its message, so this was none.
+                current.bytes = current.bytes.saturating_sub(left - n as u64);
+                self.end(dir, current, cx);
+                (n as u64, 0)
+            }
             (Step::Whole(n), frame) => {
                 if frame.is_none() {
                     current.bytes += n as u64;
