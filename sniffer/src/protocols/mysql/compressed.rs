@@ -3,11 +3,11 @@
 use super::{
     connection::{Connection, When},
     packed::{self, Side},
-    state::Position,
+    state::{Doubt, Position},
 };
 use crate::{
     net::Direction,
-    protocols::{Context, Progress},
+    protocols::{Context, Progress, Recovery, StreamParser},
     time::Timestamp,
 };
 
@@ -16,11 +16,19 @@ impl Connection {
     pub(super) fn unpack(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
         let mut at = 0;
         let mut piece = [0; packed::PIECE];
-        while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
+        'packets: while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
             if dir == Direction::ToClient && self.position[1] == Position::Lost && self.pending.is_empty() {
+                // A response without a command: the gap in the client's data contained its command.
+                self.doubt = Doubt::Answered(cx.time_at(at));
                 return Progress::consumed(data.len());
             }
             let Some(side) = self.packed.as_mut().map(|sides| &mut sides[dir.index()]) else { return Progress::GiveUp };
+            if side.unreadable > 0 {
+                let passed = usize::try_from(side.unreadable).unwrap_or(usize::MAX).min(rest.len());
+                side.unreadable -= passed as u64;
+                at += passed;
+                continue;
+            }
             if side.left == 0 {
                 if dir == Direction::ToServer && self.position[0] == Position::Lost {
                     match packed::plausible(rest) {
@@ -41,7 +49,16 @@ impl Connection {
             at += end;
             loop {
                 let Some(side) = self.packed.as_mut().map(|sides| &mut sides[dir.index()]) else { return Progress::GiveUp };
-                let Some((taken, written)) = side.unpack(from, &mut piece) else { return Progress::GiveUp };
+                let Some((taken, written)) = side.unpack(from, &mut piece) else {
+                    // The rest of the packet is treated as missing.
+                    side.lose(from.len() as u64);
+                    cx.count("malformed");
+                    self.on_gap(dir, 0, cx);
+                    match self.search.passed(end) {
+                        Recovery::Resume => continue 'packets,
+                        Recovery::GiveUp => return Progress::GiveUp,
+                    }
+                };
                 side.end();
                 from = from.get(taken..).unwrap_or_default();
                 if let Some(over) = self.unpacked(dir, piece.get(..written).unwrap_or_default(), time, cx) {

@@ -100,6 +100,9 @@ impl StreamParser for Connection {
 
     fn on_gap(&mut self, dir: Direction, lost: u64, cx: &mut Context<'_>) -> Recovery {
         let before = std::mem::replace(&mut self.position[dir.index()], Position::Lost);
+        if let Some(sides) = &mut self.packed {
+            sides[dir.index()].lose(lost);
+        }
         match dir {
             Direction::ToServer => {
                 if let Some(mut command) = self.pending.front_mut().filter(|_| before == Position::File) {

@@ -35,6 +35,8 @@ pub struct Side {
     decoder: Decoder,
     /// Number of remaining bytes of the payload.
     pub left: u32,
+    /// Number of remaining bytes of a packet with a gap. They cannot be decompressed.
+    pub unreadable: u64,
     /// Number of bytes to which the remaining payload may still be decompressed.
     room: u32,
     /// Length of the decompressed packet.
@@ -51,7 +53,17 @@ pub struct Side {
 
 impl Default for Side {
     fn default() -> Self {
-        Self { decoder: Decoder::Stored, left: 0, room: 0, size: 0, kept: Vec::new(), since: Timestamp::default(), skip: 0, need: 0 }
+        Self {
+            decoder: Decoder::Stored,
+            left: 0,
+            unreadable: 0,
+            room: 0,
+            size: 0,
+            kept: Vec::new(),
+            since: Timestamp::default(),
+            skip: 0,
+            need: 0,
+        }
     }
 }
 
@@ -79,6 +91,13 @@ impl Side {
         };
         self.size = self.room;
         Some(())
+    }
+
+    /// Notes that `lost` bytes are missing. The length of the packet shows where the next one begins, unless the gap is
+    /// longer.
+    pub fn lose(&mut self, lost: u64) {
+        let left = u64::from(self.left).max(self.unreadable);
+        *self = Self { unreadable: left.saturating_sub(lost), ..Self::default() };
     }
 
     /// Decompresses `data`, which belongs to the packet. Returns the number of consumed bytes, and the number of
