@@ -139,8 +139,8 @@ impl Connection {
                         return Progress::Consumed { bytes: at as u64, need: header.len() - rest.len() };
                     }
                     if rest.starts_with(header) {
-                        // A server that supports another version replies with its own header; normally it is the
-                        // client's.
+                        // A server that does not support the client's version responds with a protocol header of its
+                        // own. Otherwise only the client sends a protocol header.
                         if self.met == [false; 2] {
                             dir = self.is(By::Client, dir, cx);
                         }
