@@ -25,7 +25,8 @@ pub const MOST_READ: usize = 1 << 20;
 pub const MOST_COMPRESSED: u32 = 8 << 20;
 /// Maximum number of waiting requests of one connection: the number of stream ids.
 const MOST_WAITING: usize = 1 << 15;
-/// Maximum number of bytes of waiting queries of one connection; beyond that only headers are kept.
+/// Maximum number of bytes of waiting queries of one connection. Beyond this limit, only the headers of requests are
+/// kept.
 pub const MOST_HELD: usize = 4 << 20;
 /// Capacity in bytes of the decompression buffers that is kept between messages.
 const KEPT_ROOM: usize = 256 << 10;
