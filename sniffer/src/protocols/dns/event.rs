@@ -155,7 +155,7 @@ impl Serialize for Asked<'_> {
     }
 }
 
-/// A name divided by the public suffix list. Case is not changed.
+/// A name that is divided with the public suffix list. Upper and lower case are not changed.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Domain<'a> {
     is_below_suffix: bool,
