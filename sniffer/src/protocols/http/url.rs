@@ -200,7 +200,7 @@ pub fn write_masked_urls(out: &mut Vec<u8>, text: &[u8], mut in_query: bool, hid
     const BEHIND_VALUE: &[u8] = b"& \t\r\n\"<>";
     let mut rest = text;
     while !rest.is_empty() {
-        // `rest` begins where a parameter name may begin.
+        // In each iteration, `rest` begins where a parameter name may begin.
         let end = rest.iter().position(|b| *b == b'=' || BEFORE_NAME.contains(b)).unwrap_or(rest.len());
         let (name, behind) = rest.split_at(end);
         out.extend_from_slice(name);

@@ -44,7 +44,8 @@ enum State {
 #[derive(Debug)]
 struct Side {
     state: State,
-    /// Number of bytes of the current data in which no header section ends.
+    /// Number of bytes at the start of the current data that were searched for the end of a header section without
+    /// success.
     scanned: usize,
     /// The search for the next header section.
     search: Resync,
