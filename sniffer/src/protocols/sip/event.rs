@@ -233,7 +233,7 @@ fn upper(text: &[u8]) -> String {
     Text(text).to_str().to_ascii_uppercase()
 }
 
-/// The host name; empty if the text means that there is none.
+/// The host name. The names `-` and a space mean that there is none, and become empty.
 fn named(name: &[u8]) -> &[u8] {
     if matches!(name, b"-" | b" ") { b"" } else { name }
 }
