@@ -146,8 +146,8 @@ impl StreamParser for Connection {
     }
 }
 
-/// Waits for the end of the line that begins at `at`. Only a line can be incomplete there, because the bytes of a string
-/// are consumed as they arrive.
+/// Waits for the end of the line that begins at `at`. Only lines have to be complete; the bytes of a string are
+/// consumed as they arrive.
 fn wait(at: usize) -> Progress {
     Progress::Search { bytes: at, end: End::Line, most: wire::LONGEST_LINE + 1 }
 }
