@@ -252,8 +252,8 @@ fn hostile_lengths_are_passed_over() {
 
 type Pieces = Vec<(Direction, Vec<u8>)>;
 
-/// The connections in a capture on loopback Ethernet, as pieces of data. For files without retransmitted or reordered
-/// segments.
+/// The connections in a capture on loopback Ethernet, each as a list of pieces of data. The capture must not have
+/// retransmitted or reordered segments.
 fn connections(capture: &[u8]) -> Vec<Pieces> {
     let mut found: Vec<([u8; 2], Pieces)> = vec![];
     let mut rest = &capture[24..];
