@@ -101,7 +101,7 @@ impl Values {
         }
     }
 
-    /// Reads what precedes the next value: the header of a field, or nothing.
+    /// Reads the bytes before the next value: the header of a field in a struct, or nothing in a collection.
     fn element(&mut self, r: &mut Reader<'_>) -> Result<(), Not> {
         let Some(open) = self.open.last_mut() else { return Ok(()) };
         match &mut open.level {
