@@ -1,6 +1,6 @@
-//! Parses the server's packets of one response, from the first to the last: results with their columns and rows, with
-//! or without EOF packets, several results in a row. The packets themselves show what belongs to the response.
-//! Independent of the connection.
+//! Parses the server's packets of one response, from the first to the last. A response has one or several results
+//! with columns and rows, with or without EOF packets. The packets themselves show where the response ends. Does not
+//! depend on the connection.
 
 use super::{
     columns::{Columns, LONGEST_TABLES},

@@ -228,8 +228,8 @@ pub struct Column<'a> {
     pub unsigned: bool,
 }
 
-/// Parses the definition of a column, with or without MariaDB's extended metadata, and with the default value at its
-/// end that the response to FIELD_LIST has.
+/// Parses the definition of a column. The definition may have MariaDB's extended metadata, and, in the response to
+/// FIELD_LIST, a default value at its end.
 pub fn column(payload: &[u8]) -> Option<Column<'_>> {
     let mut r = Reader::new(payload);
     lenenc_bytes(&mut r)?;
