@@ -101,7 +101,8 @@ impl Mongo {
     }
 
     fn max_doc_length(&self) -> usize {
-        // Without this option, the text is limited because the part of a message that is read is limited.
+        // If the option is 0, the whole document is shown. The text is limited even then, because only a limited part
+        // of a message is read.
         usize::try_from(self.options.max_doc_length).ok().filter(|n| *n > 0).unwrap_or(8 * inflate::MOST)
     }
 }

@@ -159,7 +159,7 @@ pub struct Msg<'a> {
     pub flags: u32,
     /// The command or the reply.
     pub body: &'a RawDocument,
-    /// Document sequences, which belong to the body under their name.
+    /// The document sequences. Each belongs to the body as an array with the name of the sequence.
     pub sequences: Sequences<'a>,
 }
 
