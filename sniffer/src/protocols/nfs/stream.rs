@@ -20,7 +20,7 @@ use std::time::Duration;
 /// Maximum number of waiting calls of one connection. Linux has 128 by default, and at most 65536.
 const MOST_WAITING: usize = 4 << 10;
 
-/// Maximum number of bytes that are searched at once. A match may be wrong, and then the search continues.
+/// Maximum number of bytes that are searched at once. After a wrong match, the search continues behind it.
 const WINDOW: usize = 4 << 10;
 
 #[derive(Default)]
