@@ -198,8 +198,8 @@ pub enum Progress {
         need: usize,
     },
     /// The parser has consumed `bytes`. It is not called again before the following data contains `end` or has `most`
-    /// bytes. For messages whose length is determined only by their end: the search continues where it stopped, so that
-    /// data in small segments is searched once.
+    /// bytes. Used for messages whose length is determined only by their end. The engine continues the search where
+    /// it stopped, so that data in small segments is searched only once.
     Search {
         /// Number of consumed bytes, counted from the start of the data.
         bytes: usize,
