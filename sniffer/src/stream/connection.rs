@@ -308,7 +308,7 @@ impl Connection {
 
     /// Runs `f` on the reassembly of a half, and passes the resulting pieces to the parser.
     fn ordered(&mut self, half: usize, env: &mut Env<'_>, f: impl FnOnce(&mut Reassembler, &mut dyn FnMut(Piece<'_>), Timestamp)) {
-        // Taken out of the connection, because delivering the pieces borrows the connection.
+        // The reassembly is taken out of the connection, because delivering its pieces borrows the connection.
         let mut order = std::mem::take(&mut self.halves[half].order);
         let now = env.now;
         f(&mut order, &mut |piece| self.piece(half, piece, env), now);

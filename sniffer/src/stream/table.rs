@@ -118,8 +118,8 @@ pub struct Streams {
     /// Number of packets handled.
     uses: u64,
     opened: u64,
-    /// The number of the last connection that was open at [`Streams::count_earlier`], and how many of those are still
-    /// open.
+    /// `last_earlier` is the number of the last connection that was open at the last [`Streams::count_earlier`].
+    /// `earlier` is the number of connections that were open then and still are.
     last_earlier: u64,
     earlier: usize,
     most: usize,
