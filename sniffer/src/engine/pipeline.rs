@@ -41,7 +41,7 @@ pub(super) struct Pipeline {
     /// The greatest time so far, on which timers run.
     now: Timestamp,
     ticked: Timestamp,
-    /// When the flows counted by the kernel were last read.
+    /// The time at which the flows counted by the kernel were last read.
     drained: Timestamp,
     drain_failures: u64,
     own_packets: u64,
