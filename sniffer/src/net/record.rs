@@ -68,7 +68,8 @@ impl FlowRecord {
     }
 
     /// Whether a packet with these Ethernet addresses takes the same route as earlier packets of its direction. If
-    /// there were none: whether it takes the reverse route of the other direction. True without addresses.
+    /// there were no earlier packets, whether it takes the reverse route of the other direction. True for a packet
+    /// without Ethernet addresses.
     #[inline]
     pub fn same_route(&self, direction: usize, macs: Option<MacPair>) -> bool {
         let Some((source, destination)) = macs else { return true };
