@@ -40,6 +40,8 @@ struct Side {
 pub struct Stream {
     calls: Calls<u32>,
     sides: [Side; 2],
+    /// Whether a call of NFS was parsed.
+    proven: bool,
     tls: bool,
 }
 
@@ -67,7 +69,7 @@ enum Found {
 impl Stream {
     /// Makes the parser of a new connection.
     pub fn new(timeout: Duration) -> Self {
-        Self { calls: Calls::new(timeout, MOST_WAITING), sides: Default::default(), tls: false }
+        Self { calls: Calls::new(timeout, MOST_WAITING), sides: Default::default(), proven: false, tls: false }
     }
 
     /// Parses the fragment at `at` of the data.
@@ -89,12 +91,19 @@ impl Stream {
         let wanted = (length as usize).min(limit.saturating_sub(side.head.len()));
         let whole = body.len() >= wanted;
         let seen = body.get(..wanted).unwrap_or(body);
-        if side.begun && side.head.len() < wire::START {
-            // After a start inside a message, zeros look like empty fragments. What follows them shows the error.
-            let start: SmallVec<[u8; wire::START]> = side.head.iter().chain(seen).copied().take(wire::START).collect();
-            match wire::plausible_start(&start) {
+        // Before the first NFS message, more of a record with several fragments is checked: after a start inside a message,
+        // other numbers look like lengths of long fragments.
+        let checked = if self.proven { wire::START } else { wire::CERTAIN_START };
+        let unchecked = side.begun || !last && !self.proven;
+        if unchecked && side.head.len() < checked {
+            let start: SmallVec<[u8; wire::CERTAIN_START]> = side.head.iter().chain(seen).copied().take(checked).collect();
+            let verdict = match self.proven {
+                true => wire::plausible_start(&start),
+                false => wire::certain_start(&start, |xid| self.calls.waiting.contains(&xid)),
+            };
+            match verdict {
                 Some(false) => return Step::Astray,
-                None if !whole => return Step::More((wire::START - start.len()).min(wanted - body.len())),
+                None if !whole => return Step::More((checked - start.len()).min(wanted - body.len())),
                 _ => {}
             }
         }
@@ -132,6 +141,7 @@ impl Stream {
                     self.sides.swap(0, 1);
                     *dir = dir.reverse();
                 }
+                self.proven = true;
                 self.calls.asked(call.xid, call, time, bytes, cx);
             }
             // The client replies to a call of the server (RFC 8881 section 2.10.3.1).

@@ -161,3 +161,22 @@ fn tls_is_handed_over() {
     h.server(&record(&[words(&[1, 1, 0, 0, 8]), b"STARTTLS".to_vec(), words(&[0])].concat()));
     assert_eq!((h.state, lines(&h.events())), (Outcome::HandOver("tls"), vec!["00000001 NULL NFS_OK OK".to_owned()]));
 }
+
+#[test]
+fn a_start_anywhere_inside_a_message_does_no_harm() {
+    let compound = call(7, 4, 1, &words(&[2, 0x6c73_0000, 1, 2, 24, 9, 1, 3]));
+    for ask in [lookup(7), compound] {
+        let (ask, answer) = (record(&ask), record(&reply(7, 0)));
+        for from in 1..ask.len() + answer.len() {
+            let mut h = Harness::new(&PROTOCOL, "{}").joined();
+            h.client(ask.get(from..).unwrap_or_default()).server(&answer[from.saturating_sub(ask.len())..]);
+            h.events();
+            for round in 1..6 {
+                h.client(&ask).server(&answer);
+                // In the first round the search may still pass over the reply.
+                let events = h.events().len();
+                assert!(round == 1 || events == 1, "from byte {from}, round {round}: {events} events");
+            }
+        }
+    }
+}

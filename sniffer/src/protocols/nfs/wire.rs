@@ -245,6 +245,21 @@ pub fn plausible_start(message: &[u8]) -> Option<bool> {
     })
 }
 
+/// Number of bytes that [`certain_start`] needs.
+pub const CERTAIN_START: usize = 16;
+
+/// Whether `message`, without marks, is the start of a call of NFS or of a reply that is `awaited`. `None` if it has less
+/// than [`CERTAIN_START`] bytes.
+pub fn certain_start(message: &[u8], awaited: impl Fn(u32) -> bool) -> Option<bool> {
+    let mut r = Reader::new(message);
+    let (xid, kind, third, fourth) = (r.u32()?, r.u32()?, r.u32()?, r.u32()?);
+    Some(match kind {
+        CALL => third == RPC_VERSION && fourth == PROGRAM,
+        REPLY => third <= 1 && awaited(xid),
+        _ => false,
+    })
+}
+
 /// Whether a fragment after the first can have this length.
 pub fn plausible_length(length: u32) -> bool {
     length <= LONGEST_FRAGMENT
