@@ -43,6 +43,8 @@ struct Side {
     pass_over: u64,
     /// Whether the start of the next message is unknown.
     lost: bool,
+    /// Whether a message was found.
+    known: bool,
     search: Resync,
 }
 
@@ -124,7 +126,7 @@ impl Connection {
             service,
             sequence: head.sequence,
             frame: frame.map(|frame| (u64::from(frame) + 4).saturating_sub(length as u64)),
-            uncertain: self.sides[dir.index()].lost,
+            uncertain: self.sides[dir.index()].lost || !self.sides[dir.index()].known,
             bytes: frame.map_or(length as u64, u64::from),
             time,
             damaged: false,
@@ -279,6 +281,8 @@ impl Connection {
 
 impl StreamParser for Connection {
     fn on_data(&mut self, mut dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
+        // The data begins with the bytes that were not consumed of earlier segments.
+        let earlier = usize::try_from(self.sides[dir.index()].left_over).unwrap_or(usize::MAX);
         let (mut at, mut need) = (std::mem::take(&mut self.sides[dir.index()].pass_over), 0);
         loop {
             let here = usize::try_from(at).unwrap_or(usize::MAX);
@@ -292,7 +296,7 @@ impl StreamParser for Connection {
                 Begin::Message(head, length, frame) => {
                     self.begin(&mut dir, &head, length, frame, cx.time_at(here), cx);
                     let side = &mut self.sides[dir.index()];
-                    side.lost = false;
+                    (side.lost, side.known) = (false, true);
                     side.search.found();
                     at += length as u64;
                 }
@@ -300,18 +304,20 @@ impl StreamParser for Connection {
                     cx.count("transformed");
                     at = at.saturating_add(length);
                 }
-                Begin::More(n) if !self.sides[dir.index()].lost || here == 0 => need = n.max(1),
+                Begin::More(n) if !self.sides[dir.index()].lost || here == 0 || here == earlier => need = n.max(1),
                 Begin::More(_) | Begin::No => {
                     let side = &mut self.sides[dir.index()];
                     if !side.lost {
                         cx.count("malformed");
                     }
                     side.lost = true;
-                    if side.search.passed(rest.len()) == Recovery::GiveUp {
+                    // A message may begin with the newest segment.
+                    let next = if here < earlier && earlier < data.len() { earlier } else { data.len() };
+                    if side.search.passed(next - here) == Recovery::GiveUp {
                         self.flush(cx);
                         return Progress::GiveUp;
                     }
-                    at = data.len() as u64;
+                    at = next as u64;
                 }
             }
         }
