@@ -5,7 +5,10 @@
 //! This module handles only objects that contain a constant; all other objects are passed on to the writer. If the constants have an object
 //! where the event has another kind of value, writing fails, and the caller uses [`super::constants::Constants::apply`] on a tree.
 
-use super::constants::{Merge, Prepared};
+use super::{
+    constants::{Merge, Prepared},
+    key,
+};
 use serde::{
     Serialize, Serializer,
     ser::{Error, Impossible, SerializeMap, SerializeStruct},
@@ -132,7 +135,7 @@ impl<M: SerializeMap> SerializeMap for Merging<'_, M> {
     type Error = M::Error;
 
     fn serialize_entry<K: Serialize + ?Sized, V: Serialize + ?Sized>(&mut self, key: &K, value: &V) -> Result<(), M::Error> {
-        let Some(place) = key.serialize(Find(self.with)).ok().flatten() else {
+        let Some(place) = key::text(key, |key| self.with.find(key)).flatten() else {
             return self.inner.serialize_entry(key, value);
         };
         let Some(entry) = self.with.entries.get(place) else { return Ok(()) };
@@ -149,7 +152,7 @@ impl<M: SerializeMap> SerializeMap for Merging<'_, M> {
 
     fn serialize_key<K: Serialize + ?Sized>(&mut self, key: &K) -> Result<(), M::Error> {
         self.at = At::Own;
-        let Some(place) = key.serialize(Find(self.with)).ok().flatten() else {
+        let Some(place) = key::text(key, |key| self.with.find(key)).flatten() else {
             return self.inner.serialize_key(key);
         };
         let Some(entry) = self.with.entries.get(place) else { return Ok(()) };
@@ -200,79 +203,6 @@ impl<M: SerializeMap> SerializeStruct for Merging<'_, M> {
 
     fn end(self) -> Result<M::Ok, M::Error> {
         SerializeMap::end(self)
-    }
-}
-
-/// Serializes a map key in order to look it up among the constants. Keys that are not strings have no constant.
-struct Find<'a>(&'a Prepared);
-
-macro_rules! not_found {
-    ($($name:ident($($kind:ty),*) -> $ok:ty;)*) => {
-        $(fn $name(self, $(_: $kind),*) -> Result<$ok, fmt::Error> { Err(fmt::Error) })*
-    };
-}
-
-impl Serializer for Find<'_> {
-    type Ok = Option<usize>;
-    type Error = fmt::Error;
-    type SerializeSeq = Impossible<Self::Ok, fmt::Error>;
-    type SerializeTuple = Impossible<Self::Ok, fmt::Error>;
-    type SerializeTupleStruct = Impossible<Self::Ok, fmt::Error>;
-    type SerializeTupleVariant = Impossible<Self::Ok, fmt::Error>;
-    type SerializeMap = Impossible<Self::Ok, fmt::Error>;
-    type SerializeStruct = Impossible<Self::Ok, fmt::Error>;
-    type SerializeStructVariant = Impossible<Self::Ok, fmt::Error>;
-
-    fn serialize_str(self, key: &str) -> Result<Option<usize>, fmt::Error> {
-        Ok(self.0.find(key))
-    }
-
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<Option<usize>, fmt::Error> {
-        value.serialize(self)
-    }
-
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<Option<usize>, fmt::Error> {
-        value.serialize(self)
-    }
-
-    fn serialize_newtype_variant<T: Serialize + ?Sized>(
-        self,
-        _: &'static str,
-        _: u32,
-        _: &'static str,
-        _: &T,
-    ) -> Result<Option<usize>, fmt::Error> {
-        Err(fmt::Error)
-    }
-
-    fn serialize_unit_variant(self, _: &'static str, _: u32, name: &'static str) -> Result<Option<usize>, fmt::Error> {
-        self.serialize_str(name)
-    }
-
-    not_found! {
-        serialize_bool(bool) -> Self::Ok;
-        serialize_i8(i8) -> Self::Ok;
-        serialize_i16(i16) -> Self::Ok;
-        serialize_i32(i32) -> Self::Ok;
-        serialize_i64(i64) -> Self::Ok;
-        serialize_u8(u8) -> Self::Ok;
-        serialize_u16(u16) -> Self::Ok;
-        serialize_u32(u32) -> Self::Ok;
-        serialize_u64(u64) -> Self::Ok;
-        serialize_f32(f32) -> Self::Ok;
-        serialize_f64(f64) -> Self::Ok;
-        serialize_char(char) -> Self::Ok;
-        serialize_bytes(&[u8]) -> Self::Ok;
-        serialize_none() -> Self::Ok;
-        serialize_unit() -> Self::Ok;
-        serialize_unit_struct(&'static str) -> Self::Ok;
-        serialize_seq(Option<usize>) -> Self::SerializeSeq;
-        serialize_tuple(usize) -> Self::SerializeTuple;
-        serialize_tuple_struct(&'static str, usize) -> Self::SerializeTupleStruct;
-        serialize_tuple_variant(&'static str, u32, &'static str, usize) -> Self::SerializeTupleVariant;
-        serialize_map(Option<usize>) -> Self::SerializeMap;
-        serialize_struct(&'static str, usize) -> Self::SerializeStruct;
-        serialize_struct_variant(&'static str, u32, &'static str, usize) -> Self::SerializeStructVariant;
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod constants;
 mod ecs;
 pub mod fields;
+mod key;
 mod merged;
 mod pick;
 pub mod summary;

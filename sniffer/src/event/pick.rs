@@ -1,5 +1,6 @@
 //! Reads some fields of a document without writing the document. All other fields are skipped.
 
+use super::key;
 use serde::{
     Serialize, Serializer,
     ser::{Impossible, SerializeMap, SerializeStruct},
@@ -194,7 +195,7 @@ impl SerializeMap for Picking<'_> {
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), fmt::Error> {
         // A key that is not a string matches no field.
-        self.next = key.serialize(Key(&self.wanted)).unwrap_or_default();
+        self.next = key::text(key, |key| find(&self.wanted, key)).unwrap_or_default();
         Ok(())
     }
 
@@ -234,67 +235,6 @@ fn find(wanted: &Wanted, key: &str) -> Next {
         }
     }
     next
-}
-
-/// Serializer of a key.
-struct Key<'a>(&'a Wanted);
-
-impl Serializer for Key<'_> {
-    type Ok = Next;
-    type Error = fmt::Error;
-    type SerializeSeq = Impossible<Next, fmt::Error>;
-    type SerializeTuple = Impossible<Next, fmt::Error>;
-    type SerializeTupleStruct = Impossible<Next, fmt::Error>;
-    type SerializeTupleVariant = Impossible<Next, fmt::Error>;
-    type SerializeMap = Impossible<Next, fmt::Error>;
-    type SerializeStruct = Impossible<Next, fmt::Error>;
-    type SerializeStructVariant = Impossible<Next, fmt::Error>;
-
-    fn serialize_str(self, key: &str) -> Result<Next, fmt::Error> {
-        Ok(find(self.0, key))
-    }
-
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<Next, fmt::Error> {
-        value.serialize(self)
-    }
-
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<Next, fmt::Error> {
-        value.serialize(self)
-    }
-
-    fn serialize_newtype_variant<T: Serialize + ?Sized>(self, _: &'static str, _: u32, _: &'static str, _: &T) -> Result<Next, fmt::Error> {
-        Err(fmt::Error)
-    }
-
-    fn serialize_unit_variant(self, _: &'static str, _: u32, name: &'static str) -> Result<Next, fmt::Error> {
-        self.serialize_str(name)
-    }
-
-    nothing! {
-        serialize_bool(bool) -> Next;
-        serialize_i8(i8) -> Next;
-        serialize_i16(i16) -> Next;
-        serialize_i32(i32) -> Next;
-        serialize_i64(i64) -> Next;
-        serialize_u8(u8) -> Next;
-        serialize_u16(u16) -> Next;
-        serialize_u32(u32) -> Next;
-        serialize_u64(u64) -> Next;
-        serialize_f32(f32) -> Next;
-        serialize_f64(f64) -> Next;
-        serialize_char(char) -> Next;
-        serialize_bytes(&[u8]) -> Next;
-        serialize_none() -> Next;
-        serialize_unit() -> Next;
-        serialize_unit_struct(&'static str) -> Next;
-        serialize_seq(Option<usize>) -> Self::SerializeSeq;
-        serialize_tuple(usize) -> Self::SerializeTuple;
-        serialize_tuple_struct(&'static str, usize) -> Self::SerializeTupleStruct;
-        serialize_tuple_variant(&'static str, u32, &'static str, usize) -> Self::SerializeTupleVariant;
-        serialize_map(Option<usize>) -> Self::SerializeMap;
-        serialize_struct(&'static str, usize) -> Self::SerializeStruct;
-        serialize_struct_variant(&'static str, u32, &'static str, usize) -> Self::SerializeStructVariant;
-    }
 }
 
 #[cfg(test)]
