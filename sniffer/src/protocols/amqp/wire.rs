@@ -111,7 +111,7 @@ pub struct Content<'a> {
     /// The payload of its header frame.
     pub header: &'a [u8],
     pub body: &'a [u8],
-    /// Length including all frame headers and ends.
+    /// Bytes of all its frames on the wire, including the header and the end octet of each.
     pub len: usize,
 }
 

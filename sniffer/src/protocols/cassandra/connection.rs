@@ -260,7 +260,7 @@ impl Connection {
                 cx.count("malformed");
                 return false;
             }
-            // The capture began in the middle of the connection, and client and server were confused.
+            // The capture began in the middle of the connection, and the server was taken for the client.
             cx.flip();
             self.sides.swap(0, 1);
             *dir = really;

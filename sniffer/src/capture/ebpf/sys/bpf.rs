@@ -78,15 +78,15 @@ pub fn load(kind: ProgramKind, insns: &[Insn], name: &str) -> io::Result<OwnedFd
             *place = byte as libc::c_char;
         }
         // The verifier returns EAGAIN when a signal arrives while it runs (`do_check` in kernel/bpf/verifier.c).
-        for _ in 1..LOAD_ATTEMPTS {
+        let mut left = LOAD_ATTEMPTS;
+        loop {
+            left -= 1;
             // SAFETY: instructions, licence and log live until the call returns.
             match unsafe { bpf_fd(bpf_cmd::BPF_PROG_LOAD, &mut attributes) } {
-                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {}
+                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && left > 0 => {}
                 done => return done,
             }
         }
-        // SAFETY: as above.
-        unsafe { bpf_fd(bpf_cmd::BPF_PROG_LOAD, &mut attributes) }
     };
     match attempt(&mut []) {
         Err(error) if !matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSYS)) => {
