@@ -254,8 +254,8 @@ impl Connection {
 
     /// Handles an envelope. Returns whether its direction fits its type.
     fn envelope(&mut self, dir: &mut Direction, envelope: Envelope<'_>, cx: &mut Context<'_>) -> bool {
-        let really = if envelope.header.response { Direction::ToClient } else { Direction::ToServer };
-        if really != *dir {
+        let by_type = if envelope.header.response { Direction::ToClient } else { Direction::ToServer };
+        if by_type != *dir {
             if self.certain {
                 cx.count("malformed");
                 return false;
@@ -263,7 +263,7 @@ impl Connection {
             // The capture began in the middle of the connection, and the server was taken for the client.
             cx.flip();
             self.sides.swap(0, 1);
-            *dir = really;
+            *dir = by_type;
         }
         self.certain = true;
         let mut plain = std::mem::take(&mut self.plain);

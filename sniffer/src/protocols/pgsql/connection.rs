@@ -228,7 +228,7 @@ impl Connection {
 
     /// Returns the corrected direction of the data: after a start in the middle of a connection, client and server
     /// may be confused. `None` if more bytes are needed.
-    fn really(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Option<Direction> {
+    fn resolve_direction(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Option<Direction> {
         /// Number of bytes of a message that are enough to decide.
         const ENOUGH: usize = 64;
         if self.proven || self.awaiting.is_some() {
@@ -263,7 +263,7 @@ pub(super) fn is_tls(data: &[u8]) -> bool {
 
 impl StreamParser for Connection {
     fn on_data(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
-        let Some(dir) = self.really(dir, data, cx) else { return Progress::Consumed { bytes: 0, need: 1 } };
+        let Some(dir) = self.resolve_direction(dir, data, cx) else { return Progress::Consumed { bytes: 0, need: 1 } };
         match dir {
             Direction::ToServer => self.on_requests(data, cx),
             Direction::ToClient => self.on_answers(data, cx),
