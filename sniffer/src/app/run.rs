@@ -256,7 +256,7 @@ impl Job<'_> {
             let timeout = self.plan.general.shutdown_timeout;
             let limits = Limits { read_out: timeout / 2 + READ_OUT, publish: timeout + PUBLISH };
             for source in opened.sources {
-                let mut engine = Engine::new(settings.clone(), self.deliver(&queue, live, &workers.stop))?.within(&division.worker);
+                let mut engine = Engine::new(settings.clone(), self.deliver(&queue, live, &workers.stop))?.with_share(&division.worker);
                 if let Some(view) = &self.view {
                     engine.show((view.observer)(Watched { live, stop: &workers.stop }));
                 }

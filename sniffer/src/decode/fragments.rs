@@ -115,13 +115,13 @@ pub(super) struct Fragments {
 
 impl Default for Fragments {
     fn default() -> Self {
-        Self::within(MAX_BYTES, Share::default())
+        Self::with_share(MAX_BYTES, Share::default())
     }
 }
 
 impl Fragments {
     /// Makes an empty set, whose incomplete datagrams may hold `limit` bytes together.
-    pub fn within(limit: usize, share: Share) -> Self {
+    pub fn with_share(limit: usize, share: Share) -> Self {
         Self {
             datagrams: HashMap::default(),
             order: VecDeque::new(),

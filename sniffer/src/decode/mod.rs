@@ -63,8 +63,8 @@ impl Decoder {
     }
 
     /// A decoder without state whose fragments are bounded by `share`.
-    pub fn within(share: &Share) -> Self {
-        let fragments = std::array::from_fn(|_| Fragments::within(share.fragments() / FRAGMENT_LEVELS, share.clone()));
+    pub fn with_share(share: &Share) -> Self {
+        let fragments = std::array::from_fn(|_| Fragments::with_share(share.fragments() / FRAGMENT_LEVELS, share.clone()));
         Self { fragments, ..Self::default() }
     }
 

@@ -48,8 +48,8 @@ impl Engine {
 
     /// Sets the share of `memory.max`. Must be called before the first frame.
     #[must_use]
-    pub fn within(self, share: &Share) -> Self {
-        Self { decoder: Decoder::within(share), pipeline: self.pipeline.within(share), ..self }
+    pub fn with_share(self, share: &Share) -> Self {
+        Self { decoder: Decoder::with_share(share), pipeline: self.pipeline.with_share(share), ..self }
     }
 
     /// Replaces the settings. An open connection keeps its parser; a protocol that is no longer configured gets no new

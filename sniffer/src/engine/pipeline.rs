@@ -74,12 +74,12 @@ impl Pipeline {
         })
     }
 
-    /// See [`super::Engine::within`].
-    pub(super) fn within(self, share: &Share) -> Self {
+    /// See [`super::Engine::with_share`].
+    pub(super) fn with_share(self, share: &Share) -> Self {
         Self {
-            streams: Streams::within(share.clone()),
+            streams: Streams::with_share(share.clone()),
             flows: flow_table(&self.settings, share),
-            sink: self.sink.within(share.clone()),
+            sink: self.sink.with_share(share.clone()),
             share: share.clone(),
             ..self
         }
@@ -325,7 +325,7 @@ impl Pipeline {
 }
 
 fn flow_table(settings: &Settings, share: &Share) -> Option<FlowTable> {
-    settings.flows.clone().map(|options| FlowTable::within(options, settings.strict, share))
+    settings.flows.clone().map(|options| FlowTable::with_share(options, settings.strict, share))
 }
 
 /// Whether a packet belongs to a connection between this host and one of the outputs.

@@ -104,7 +104,7 @@ impl FlowTable {
 
     /// Like [`FlowTable::new`], with at most [`MAX_FLOWS`] flows that fit into the part of `share`
     /// for flows.
-    pub fn within(options: Options, strict: bool, share: &Share) -> Self {
+    pub fn with_share(options: Options, strict: bool, share: &Share) -> Self {
         let most = MAX_FLOWS.min(share.flows() / PER_FLOW);
         Self { share: share.clone(), ..Self::with_room_for(options, strict, most) }
     }

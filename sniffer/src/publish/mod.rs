@@ -100,7 +100,7 @@ impl Sink {
 
     /// The same sink with the limits of `share` for documents and batches.
     #[must_use]
-    pub fn within(self, share: Share) -> Self {
+    pub fn with_share(self, share: Share) -> Self {
         Self { share, ..self }
     }
 

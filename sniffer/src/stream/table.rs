@@ -130,7 +130,7 @@ pub struct Streams {
 
 impl Default for Streams {
     fn default() -> Self {
-        Self::within(Share::default())
+        Self::with_share(Share::default())
     }
 }
 
@@ -139,7 +139,7 @@ impl Streams {
     pub const PER_CONNECTION: usize = size_of::<Option<Slot>>() + size_of::<Connection>();
 
     /// Makes a table with the limits of a worker's share of the memory.
-    pub fn within(share: Share) -> Self {
+    pub fn with_share(share: Share) -> Self {
         // Connections that hold nothing take at most half of the share, including the entries of the tables.
         let most = MOST_CONNECTIONS.min(share.state() / (4 * Self::PER_CONNECTION));
         Self { share: share.clone(), ..Self::new(most, share.state()) }

@@ -40,7 +40,7 @@ impl Session {
         }
         let quits = request.binary && request.quiet && super::binary::QUIT.contains(&request.opcode);
         if request.noreply == Some(true) || request.ask == Ask::Nothing || quits {
-            self.tell(Some(&request), None, &[], cx);
+            self.report(Some(&request), None, &[], cx);
             request.reset();
             self.asks.message = request; // to reuse its buffers
             return;
@@ -79,7 +79,7 @@ impl Session {
                 }
                 if let Some(request) = self.pending.pop() {
                     self.watched |= request.ask == Ask::Watch && reply.command == "OK";
-                    self.tell(Some(&request), Some(&reply), &[], cx);
+                    self.report(Some(&request), Some(&reply), &[], cx);
                     if self.pending.is_empty() && self.asks.message.command.is_empty() && request.text.capacity() <= 4096 {
                         self.asks.message = request; // to reuse its buffers
                         self.asks.message.reset();
@@ -89,7 +89,7 @@ impl Session {
             None => {
                 cx.count("unmatched_responses");
                 if !self.lost && reply.command != "UNKNOWN" {
-                    self.tell(None, Some(&reply), &[NOBODY_ASKED], cx);
+                    self.report(None, Some(&reply), &[NOBODY_ASKED], cx);
                 }
             }
         }
@@ -110,10 +110,10 @@ impl Session {
     /// Reports a request without a response.
     fn unanswered(&mut self, request: &Message, note: &'static str, cx: &mut Context<'_>) {
         if request.silent() {
-            return self.tell(Some(request), None, &[], cx);
+            return self.report(Some(request), None, &[], cx);
         }
         cx.count(if note == MISSING { "unmatched_requests" } else { "unfinished_transactions" });
-        self.tell(Some(request), None, &[note], cx);
+        self.report(Some(request), None, &[note], cx);
     }
 
     /// Reports all waiting requests, which will get no response.
@@ -147,7 +147,7 @@ impl Session {
         }
     }
 
-    fn tell(&self, request: Option<&Message>, response: Option<&Message>, notes: &[&str], cx: &mut Context<'_>) {
+    fn report(&self, request: Option<&Message>, response: Option<&Message>, notes: &[&str], cx: &mut Context<'_>) {
         let hidden = |m: &Message| m.command == "UNKNOWN" && !m.binary && (m.line.is_none() || !self.plugin.options.parseunknown);
         if request.or(response).is_some_and(hidden) {
             return cx.count("unknown_commands");
