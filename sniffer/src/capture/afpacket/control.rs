@@ -2,18 +2,7 @@
 //! them. A socket opened later, because a device came back, gets the newest filter.
 
 use super::{AfPacket, Config, SocketFilter, socket::Socket};
-use crate::{
-    capture::{
-        Error,
-        control::{Control, DeviceStats},
-        devices::Device,
-        filter::Filters,
-        options::Interface,
-        tally::Tally,
-    },
-    net::{FlowKey, FlowRecord, Verdict},
-    time::Timestamp,
-};
+use crate::capture::{Error, control::FilterOnlyControl, devices::Device, filter::Filters, options::Interface, tally::Tally};
 use std::{
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
@@ -72,8 +61,8 @@ impl AfPacketControl {
     }
 }
 
-impl Control for AfPacketControl {
-    fn set_filter(&self, filters: &Filters) -> Result<(), Error> {
+impl FilterOnlyControl for AfPacketControl {
+    fn replace_filter(&self, filters: &Filters) -> Result<(), Error> {
         let snaplen = self.interface.snaplen;
         let mut state = self.lock();
         state.sockets.retain(|attached| attached.socket.strong_count() > 0);
@@ -113,15 +102,7 @@ impl Control for AfPacketControl {
         Ok(())
     }
 
-    fn apply(&self, verdicts: &[(FlowKey, Verdict)]) {
-        self.tally.not_entered(verdicts.len());
-    }
-
-    fn drain_flows(&self, _: Timestamp, _: &mut dyn FnMut(&FlowRecord)) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn stats(&self) -> Result<DeviceStats, Error> {
-        Ok(self.tally.get())
+    fn tally(&self) -> &Tally {
+        &self.tally
     }
 }

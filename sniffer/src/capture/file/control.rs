@@ -1,17 +1,13 @@
 //! The control of a capture file: it replaces the user's filter. A file has no kernel programs, so it ignores verdicts
 //! and has no flow records.
 
-use crate::{
-    capture::{
-        Error,
-        control::{Control, DeviceStats},
-        filter::Filters,
-        filtered::{Programs, compile_all},
-        slot::Slot,
-        tally::Tally,
-    },
-    net::{FlowKey, FlowRecord, Verdict},
-    time::Timestamp,
+use crate::capture::{
+    Error,
+    control::FilterOnlyControl,
+    filter::Filters,
+    filtered::{Programs, compile_all},
+    slot::Slot,
+    tally::Tally,
 };
 use std::sync::Arc;
 
@@ -37,21 +33,13 @@ fn users_programs(filters: &Filters) -> Result<Option<Arc<Programs>>, Error> {
     filters.user.as_deref().map(|expression| compile_all(expression).map(Arc::new)).transpose()
 }
 
-impl Control for FileControl {
-    fn set_filter(&self, filters: &Filters) -> Result<(), Error> {
+impl FilterOnlyControl for FileControl {
+    fn replace_filter(&self, filters: &Filters) -> Result<(), Error> {
         self.filter.set(users_programs(filters)?);
         Ok(())
     }
 
-    fn apply(&self, verdicts: &[(FlowKey, Verdict)]) {
-        self.tally.not_entered(verdicts.len());
-    }
-
-    fn drain_flows(&self, _: Timestamp, _: &mut dyn FnMut(&FlowRecord)) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn stats(&self) -> Result<DeviceStats, Error> {
-        Ok(self.tally.get())
+    fn tally(&self) -> &Tally {
+        &self.tally
     }
 }

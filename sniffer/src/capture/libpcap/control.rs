@@ -2,18 +2,8 @@
 //! worker polls.
 
 use super::{Config, Libpcap};
-use crate::{
-    capture::{
-        Error, Link, compile,
-        control::{Control, DeviceStats},
-        devices::Device,
-        filter::Filters,
-        options::Interface,
-        slot::Slot,
-        tally::Tally,
-    },
-    net::{FlowKey, FlowRecord, Verdict},
-    time::Timestamp,
+use crate::capture::{
+    Error, Link, compile, control::FilterOnlyControl, devices::Device, filter::Filters, options::Interface, slot::Slot, tally::Tally,
 };
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -45,8 +35,8 @@ impl LibpcapControl {
     }
 }
 
-impl Control for LibpcapControl {
-    fn set_filter(&self, filters: &Filters) -> Result<(), Error> {
+impl FilterOnlyControl for LibpcapControl {
+    fn replace_filter(&self, filters: &Filters) -> Result<(), Error> {
         // Compile the expression here to report an error to the caller: at the worker's next poll it could only be
         // logged.
         let link = *self.link.lock().unwrap_or_else(PoisonError::into_inner);
@@ -57,15 +47,7 @@ impl Control for LibpcapControl {
         Ok(())
     }
 
-    fn apply(&self, verdicts: &[(FlowKey, Verdict)]) {
-        self.tally.not_entered(verdicts.len());
-    }
-
-    fn drain_flows(&self, _: Timestamp, _: &mut dyn FnMut(&FlowRecord)) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn stats(&self) -> Result<DeviceStats, Error> {
-        Ok(self.tally.get())
+    fn tally(&self) -> &Tally {
+        &self.tally
     }
 }
