@@ -1,7 +1,7 @@
 //! The control of an open interface: replaces its filter, applies verdicts, drains flow records, reads statistics.
 //! Frames come from [`super::Source`], not from here.
 
-use super::{Error, filter::Filters, tally::Tally};
+use super::{Error, filter::Filters};
 use crate::{
     net::{FlowKey, FlowRecord, Verdict},
     time::Timestamp,
@@ -34,37 +34,6 @@ pub trait Control: Send + Sync {
     /// # Errors
     /// When the kernel cannot deliver the counters.
     fn stats(&self) -> Result<DeviceStats, Error>;
-}
-
-/// The control of a backend that has a filter and counters, but cannot apply verdicts and counts no flows. Such a
-/// control implements this trait instead of [`Control`].
-pub trait FilterOnlyControl: Send + Sync {
-    /// See [`Control::set_filter`].
-    ///
-    /// # Errors
-    /// When the backend refuses the filter; the old filter stays in force.
-    fn replace_filter(&self, filters: &Filters) -> Result<(), Error>;
-
-    /// The sum of the counters of all sources of the interface.
-    fn tally(&self) -> &Tally;
-}
-
-impl<T: FilterOnlyControl> Control for T {
-    fn set_filter(&self, filters: &Filters) -> Result<(), Error> {
-        self.replace_filter(filters)
-    }
-
-    fn apply(&self, verdicts: &[(FlowKey, Verdict)]) {
-        self.tally().not_entered(verdicts.len());
-    }
-
-    fn drain_flows(&self, _: Timestamp, _: &mut dyn FnMut(&FlowRecord)) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn stats(&self) -> Result<DeviceStats, Error> {
-        Ok(self.tally().get())
-    }
 }
 
 /// Packet counters of one interface since it was opened.

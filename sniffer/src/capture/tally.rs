@@ -1,7 +1,16 @@
 //! The sum of the counters of all sources of one interface. Sources add to the sum between polls, never per packet. The sum outlives the
-//! sources, so no counts are lost when a device goes away and a new source replaces the old one.
+//! sources, so no counts are lost when a device goes away and a new source replaces the old one. [`FilterOnlyControl`]: controls that
+//! report this sum.
 
-use super::control::DeviceStats;
+use super::{
+    Error,
+    control::{Control, DeviceStats},
+    filter::Filters,
+};
+use crate::{
+    net::{FlowKey, FlowRecord, Verdict},
+    time::Timestamp,
+};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The sum of the counters. The sources of an interface add to it, and the control of the interface reads it.
@@ -36,5 +45,36 @@ impl Tally {
     fn lock(&self) -> MutexGuard<'_, DeviceStats> {
         // A poisoned lock is usable: additions of integers leave no invalid state.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The control of a backend that has a filter and counters, but cannot apply verdicts and counts no flows. Such a
+/// control implements this trait instead of [`Control`].
+pub trait FilterOnlyControl: Send + Sync {
+    /// See [`Control::set_filter`].
+    ///
+    /// # Errors
+    /// When the backend refuses the filter; the old filter stays in force.
+    fn replace_filter(&self, filters: &Filters) -> Result<(), Error>;
+
+    /// The sum of the counters of all sources of the interface.
+    fn tally(&self) -> &Tally;
+}
+
+impl<T: FilterOnlyControl> Control for T {
+    fn set_filter(&self, filters: &Filters) -> Result<(), Error> {
+        self.replace_filter(filters)
+    }
+
+    fn apply(&self, verdicts: &[(FlowKey, Verdict)]) {
+        self.tally().not_entered(verdicts.len());
+    }
+
+    fn drain_flows(&self, _: Timestamp, _: &mut dyn FnMut(&FlowRecord)) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn stats(&self) -> Result<DeviceStats, Error> {
+        Ok(self.tally().get())
     }
 }

@@ -2,7 +2,13 @@
 //! them. A socket opened later, because a device came back, gets the newest filter.
 
 use super::{AfPacket, Config, SocketFilter, socket::Socket};
-use crate::capture::{Error, control::FilterOnlyControl, devices::Device, filter::Filters, options::Interface, tally::Tally};
+use crate::capture::{
+    Error,
+    devices::Device,
+    filter::Filters,
+    options::Interface,
+    tally::{FilterOnlyControl, Tally},
+};
 use std::{
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},

@@ -3,11 +3,10 @@
 
 use crate::capture::{
     Error,
-    control::FilterOnlyControl,
     filter::Filters,
     filtered::{Programs, compile_all},
     slot::Slot,
-    tally::Tally,
+    tally::{FilterOnlyControl, Tally},
 };
 use std::sync::Arc;
 

@@ -3,7 +3,12 @@
 
 use super::{Config, Libpcap};
 use crate::capture::{
-    Error, Link, compile, control::FilterOnlyControl, devices::Device, filter::Filters, options::Interface, slot::Slot, tally::Tally,
+    Error, Link, compile,
+    devices::Device,
+    filter::Filters,
+    options::Interface,
+    slot::Slot,
+    tally::{FilterOnlyControl, Tally},
 };
 use std::sync::{Arc, Mutex, PoisonError};
 
