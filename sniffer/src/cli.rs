@@ -100,7 +100,7 @@ impl Stop {
 /// Flags of every command.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "For all commands")]
-struct Common {
+struct GlobalFlags {
     /// Configuration file; can be repeated, and later files override earlier ones. A relative name is searched in
     /// path.config
     #[arg(short = 'c', alias = "c", value_name = "FILE", action = ArgAction::Append)]
@@ -137,7 +137,7 @@ struct Common {
     strict_perms: Option<bool>,
 }
 
-impl Common {
+impl GlobalFlags {
     /// Merges flags given before the command with those given after it. A single value after the command overrides the
     /// one before it; lists are joined.
     fn then(self, inner: Self) -> Self {
@@ -296,7 +296,7 @@ pub struct SetupFlags {
 #[command(name = "sniffer", disable_version_flag = true)]
 struct Root {
     #[command(flatten)]
-    common: Common,
+    common: GlobalFlags,
     #[command(flatten)]
     run: RunFlags,
     #[command(subcommand)]
@@ -310,22 +310,22 @@ enum Sub {
         #[command(flatten)]
         run: RunFlags,
         #[command(flatten)]
-        common: Common,
+        common: GlobalFlags,
     },
     /// Show the transactions in live traffic, one per line; needs no configuration
     Watch {
         #[command(flatten)]
         watch: WatchFlags,
         #[command(flatten)]
-        common: Common,
+        common: GlobalFlags,
     },
     /// List the devices on which packets can be captured
-    Devices(Common),
+    Devices(GlobalFlags),
     /// Check the configuration, or the connection to the output
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Test {
         #[command(flatten)]
-        common: Common,
+        common: GlobalFlags,
         #[command(subcommand)]
         what: Test,
     },
@@ -333,7 +333,7 @@ enum Sub {
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Export {
         #[command(flatten)]
-        common: Common,
+        common: GlobalFlags,
         #[command(subcommand)]
         what: Export,
     },
@@ -342,18 +342,18 @@ enum Sub {
         #[command(flatten)]
         setup: SetupFlags,
         #[command(flatten)]
-        common: Common,
+        common: GlobalFlags,
     },
     /// Print the version of this program and that of the Packetbeat it replaces
-    Version(Common),
+    Version(GlobalFlags),
 }
 
 #[derive(Subcommand)]
 enum Test {
     /// Check the configuration, and print the capture filter
-    Config(Common),
+    Config(GlobalFlags),
     /// Check the connection to the output
-    Output(Common),
+    Output(GlobalFlags),
 }
 
 #[derive(Subcommand)]
@@ -363,21 +363,21 @@ enum Export {
         #[command(flatten)]
         config: ConfigFlags,
         #[command(flatten)]
-        common: Common,
+        common: GlobalFlags,
     },
     /// Print the index template
     Template {
         #[command(flatten)]
         template: TemplateFlags,
         #[command(flatten)]
-        common: Common,
+        common: GlobalFlags,
     },
     /// Print the index lifecycle policy
     IlmPolicy {
         #[command(flatten)]
         policy: PolicyFlags,
         #[command(flatten)]
-        common: Common,
+        common: GlobalFlags,
     },
 }
 
@@ -401,7 +401,7 @@ where
         }
     };
     let (common, command) = match root.command {
-        None => (Common::default(), Command::Run(outer)),
+        None => (GlobalFlags::default(), Command::Run(outer)),
         Some(Sub::Run { run, common }) => (common, Command::Run(outer.then(run))),
         Some(Sub::Watch { watch, common }) => (common, only_run(Command::Watch(watch))?),
         Some(Sub::Devices(common)) => (common, only_run(Command::Devices)?),

@@ -58,7 +58,7 @@ impl Options {
             builder =
                 builder.no_proxy().proxy(proxy.headers(header_map(&self.proxy_headers).map_err(|why| format!("proxy_headers: {why}"))?));
         }
-        builder.build().map_err(|e| chain(&e))
+        builder.build().map_err(|e| with_causes(&e))
     }
 }
 
@@ -98,7 +98,7 @@ impl Answer {
 /// # Errors
 /// [`Error::Unreachable`] when no complete response arrives.
 pub(super) async fn send(request: RequestBuilder) -> Result<Answer, Error> {
-    let unreachable = |error: reqwest::Error| Error::Unreachable(chain(&error));
+    let unreachable = |error: reqwest::Error| Error::Unreachable(with_causes(&error));
     let mut response = request.send().await.map_err(unreachable)?;
     let (status, mut body) = (response.status(), Vec::new());
     while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
@@ -111,7 +111,7 @@ pub(super) async fn send(request: RequestBuilder) -> Result<Answer, Error> {
 }
 
 /// Returns the text of an error with all its causes. The outermost error of reqwest only reports that sending failed.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -153,7 +153,7 @@ fn advice(text: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::chain;
+    use super::with_causes;
 
     /// The input texts are those of rustls and hyper, seen with servers of each kind.
     #[test]
@@ -166,12 +166,12 @@ mod tests {
             ("error sending request for url (http://h:1/): connection closed before message completed", "write https://"),
             ("error sending request for url (http://h:1/): connection error: Connection reset by peer (os error 104)", "write https://"),
         ] {
-            let shown = chain(&std::io::Error::other(text));
-            assert_eq!(chain(&std::io::Error::other(shown.clone())), shown, "said once");
+            let shown = with_causes(&std::io::Error::other(text));
+            assert_eq!(with_causes(&std::io::Error::other(shown.clone())), shown, "said once");
             assert!(shown.starts_with(text) && shown.contains(expected), "{shown} lacks {expected}");
         }
         for text in ["Connection refused (os error 111)", "error sending request for url (https://h:1/): Connection reset by peer"] {
-            assert_eq!(chain(&std::io::Error::other(text)), text);
+            assert_eq!(with_causes(&std::io::Error::other(text)), text);
         }
     }
 }

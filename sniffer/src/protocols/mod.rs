@@ -85,6 +85,19 @@ pub struct Protocol {
     pub summary: Summary,
 }
 
+impl Protocol {
+    /// A protocol over TCP without default ports, whose events are summarized by [`Summary::HEAD`].
+    const fn over_tcp(
+        name: &'static str,
+        ports: &'static [u16],
+        open: fn(&config::Node) -> Result<Box<dyn Plugin>, config::Error>,
+        probe: fn(Direction, &[u8]) -> Probe,
+        fields: &'static [Field],
+    ) -> Self {
+        Self { name, ports, transports: &[Transport::Tcp], default_ports: false, open, probe, fields, summary: Summary::HEAD }
+    }
+}
+
 /// Result of a [`Protocol::probe`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probe {
@@ -99,7 +112,7 @@ pub enum Probe {
 /// The options that all protocols have.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
-pub struct Common {
+pub struct CommonOptions {
     /// Add the request's text to the document.
     pub send_request: bool,
     /// Add the response's text to the document.
@@ -109,7 +122,7 @@ pub struct Common {
     pub transaction_timeout: Duration,
 }
 
-impl Default for Common {
+impl Default for CommonOptions {
     fn default() -> Self {
         Self { send_request: false, send_response: false, transaction_timeout: Duration::from_secs(10) }
     }

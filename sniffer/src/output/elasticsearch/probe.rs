@@ -1,7 +1,7 @@
 //! `test output` for Elasticsearch: tries every step of connecting and prints a result for each, so that the failing step is visible.
 
 use super::Elasticsearch;
-use crate::output::http::chain;
+use crate::output::http::with_causes;
 use rustls::{ClientConnection, pki_types::ServerName};
 use std::{
     io::{self, Write},
@@ -81,6 +81,6 @@ impl Elasticsearch {
 }
 
 fn failed(out: &mut (dyn Write + Send), step: &str, error: &dyn std::error::Error) -> io::Result<bool> {
-    writeln!(out, "{step}... ERROR {}", chain(error))?;
+    writeln!(out, "{step}... ERROR {}", with_causes(error))?;
     Ok(false)
 }

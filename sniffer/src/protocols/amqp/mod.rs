@@ -12,28 +12,15 @@ mod table;
 mod waiting;
 mod wire;
 
-use super::{Common, Plugin, Probe, Protocol, kit::shared::Shared};
-use crate::{
-    config,
-    event::Summary,
-    net::{Direction, Transport},
-};
+use super::{CommonOptions, Plugin, Probe, Protocol, kit::shared::Shared};
+use crate::{config, net::Direction};
 use jiff::tz::TimeZone;
 use methods::{By, Method};
 use serde::Deserialize;
 use wire::{Frame, Kind};
 
 /// See the module documentation.
-pub const PROTOCOL: Protocol = Protocol {
-    name: "amqp",
-    ports: &[5672],
-    transports: &[Transport::Tcp],
-    default_ports: false,
-    open,
-    probe,
-    fields: fields::FIELDS,
-    summary: Summary::HEAD,
-};
+pub const PROTOCOL: Protocol = Protocol::over_tcp("amqp", &[5672], open, probe, fields::FIELDS);
 
 /// Maximum number of bytes of a body that are kept, whatever `max_body_length` says.
 const LONGEST_BODY: usize = 4 << 20;
@@ -60,7 +47,7 @@ impl Default for Options {
 
 /// The plugin of AMQP.
 pub struct Amqp {
-    common: Common,
+    common: CommonOptions,
     options: Options,
     /// The time zone in which times of messages are written.
     zone: TimeZone,

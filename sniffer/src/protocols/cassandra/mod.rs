@@ -17,11 +17,7 @@ mod side;
 mod wire;
 
 use super::{Plugin, Probe, Protocol, kit::shared::Shared};
-use crate::{
-    config,
-    event::Summary,
-    net::{Direction, Transport},
-};
+use crate::{config, net::Direction};
 use connection::Connection;
 use serde::Deserialize;
 use side::{Side, Unit};
@@ -29,16 +25,7 @@ use std::time::Duration;
 use wire::{Compression, Op};
 
 /// See the module documentation.
-pub const PROTOCOL: Protocol = Protocol {
-    name: "cassandra",
-    ports: &[9042],
-    transports: &[Transport::Tcp],
-    default_ports: false,
-    open,
-    probe,
-    fields: fields::FIELDS,
-    summary: Summary::HEAD,
-};
+pub const PROTOCOL: Protocol = Protocol::over_tcp("cassandra", &[9042], open, probe, fields::FIELDS);
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]

@@ -5,7 +5,7 @@ mod fields;
 mod names;
 mod wire;
 
-use super::{Common, Context, Plugin, Probe, Protocol};
+use super::{CommonOptions, Context, Plugin, Probe, Protocol};
 use crate::{
     event::{Head, Summary},
     net::{Direction, Transport},
@@ -23,7 +23,7 @@ pub const PROTOCOL: Protocol = Protocol {
     open: |node| {
         // The common options are read only to report errors in them. They have no effect, because each message is an
         // event.
-        let _: Common = node.read()?;
+        let _: CommonOptions = node.read()?;
         Ok(Box::new(Dhcp))
     },
     probe: |_, data| {

@@ -11,7 +11,7 @@ mod transaction;
 mod wire;
 
 use super::{
-    Common, Context, Plugin, Probe, Protocol, StreamParser,
+    CommonOptions, Context, Plugin, Probe, Protocol, StreamParser,
     kit::{backlog::Limits, held::Held, matcher::Matcher, timers},
 };
 use crate::{
@@ -31,7 +31,7 @@ pub const PROTOCOL: Protocol = Protocol {
     transports: &[Transport::Udp, Transport::Tcp],
     default_ports: false,
     open: |node| {
-        let (common, sections): (Common, Sections) = (node.read()?, node.read()?);
+        let (common, sections): (CommonOptions, Sections) = (node.read()?, node.read()?);
         let options = Options {
             send_request: common.send_request,
             send_response: common.send_response,

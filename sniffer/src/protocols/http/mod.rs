@@ -9,29 +9,19 @@ mod parser;
 mod url;
 mod wire;
 
-use super::{Common, Plugin, Probe, Protocol, kit::shared::Shared};
-use crate::{
-    config,
-    event::Summary,
-    net::{Direction, Transport},
-};
+use super::{CommonOptions, Plugin, Probe, Protocol, kit::shared::Shared};
+use crate::{config, event::Summary, net::Direction};
 use serde::Deserialize;
 
 /// The protocol `http`.
 pub const PROTOCOL: Protocol = Protocol {
-    name: "http",
-    ports: &[80, 8080, 8000, 5000, 8002],
-    transports: &[Transport::Tcp],
-    default_ports: false,
-    open,
-    probe,
-    fields: fields::FIELDS,
     summary: Summary {
         resource: &["{url.path}"],
         query: &["{method} {destination.domain}{url.path}", "{query}"],
         result: &["{http.response.status_code}"],
         ..Summary::HEAD
     },
+    ..Protocol::over_tcp("http", &[80, 8080, 8000, 5000, 8002], open, probe, fields::FIELDS)
 };
 
 /// The protocol's own options, as written in the configuration.
@@ -81,14 +71,14 @@ impl Default for Options {
 /// The options in the form that the parser uses.
 #[derive(Debug)]
 struct Settings {
-    common: Common,
+    common: CommonOptions,
     options: Options,
     /// For requests and for responses: bodies are kept if their content type contains one of these strings.
     bodies: [Vec<String>; 2],
 }
 
 impl Settings {
-    fn new(common: Common, mut options: Options) -> Self {
+    fn new(common: CommonOptions, mut options: Options) -> Self {
         let own = [&mut options.include_request_body_for, &mut options.include_response_body_for].map(std::mem::take);
         let bodies = own.map(|own| options.include_body_for.iter().cloned().chain(own).collect());
         for names in [&mut options.hide_keywords, &mut options.redact_headers, &mut options.send_headers] {

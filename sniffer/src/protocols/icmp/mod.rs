@@ -6,7 +6,7 @@ mod fields;
 mod wire;
 
 use super::{
-    Common, Context, Plugin, Probe, Protocol,
+    CommonOptions, Context, Plugin, Probe, Protocol,
     kit::{backlog::Limits, held::Held, matcher::Matcher, timers},
 };
 use crate::{
@@ -25,7 +25,7 @@ pub const PROTOCOL: Protocol = Protocol {
     transports: &[Transport::Icmp, Transport::Icmp6],
     default_ports: false,
     open: |node| {
-        let common: Common = node.read()?;
+        let common: CommonOptions = node.read()?;
         let limits = Limits { items: MOST_WAITING, bytes: usize::MAX, timeout: common.transaction_timeout };
         Ok(Box::new(Icmp { waiting: Matcher::new(limits) }))
     },

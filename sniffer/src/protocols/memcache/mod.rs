@@ -14,7 +14,7 @@ mod session;
 mod udp;
 mod wire;
 
-use super::{Close, Common, Context, Plugin, Probe, Progress, Protocol, Recovery, StreamParser, kit::timers};
+use super::{Close, CommonOptions, Context, Plugin, Probe, Progress, Protocol, Recovery, StreamParser, kit::timers};
 use crate::{
     config,
     event::Summary,
@@ -60,7 +60,7 @@ impl Default for Options {
 
 /// The options of the protocol.
 pub struct Memcache {
-    common: Common,
+    common: CommonOptions,
     options: Options,
 }
 

@@ -14,14 +14,10 @@ mod request;
 mod wire;
 
 use super::{
-    Close, Common, Context, Plugin, Probe, Progress, Protocol, Recovery, StreamParser,
+    Close, CommonOptions, Context, Plugin, Probe, Progress, Protocol, Recovery, StreamParser,
     kit::{backlog::Limits, held::Held, matcher::Matcher, resync::Resync, shared::Shared, timers},
 };
-use crate::{
-    config,
-    event::Summary,
-    net::{Direction, Transport},
-};
+use crate::{config, net::Direction};
 use event::Reply;
 use request::Request;
 use serde::Deserialize;
@@ -32,16 +28,7 @@ use std::{
 use wire::{HEADER, Header, Message, flag, op};
 
 /// See the module documentation.
-pub const PROTOCOL: Protocol = Protocol {
-    name: "mongodb",
-    ports: &[27017],
-    transports: &[Transport::Tcp],
-    default_ports: false,
-    open,
-    probe,
-    fields: fields::FIELDS,
-    summary: Summary::HEAD,
-};
+pub const PROTOCOL: Protocol = Protocol::over_tcp("mongodb", &[27017], open, probe, fields::FIELDS);
 
 /// Maximum number of waiting requests of a connection. Drivers send one at a time; a proxy may have a few.
 const MOST_WAITING: usize = 1000;
@@ -68,7 +55,7 @@ impl Default for Options {
 
 /// The plugin.
 struct Mongo {
-    common: Common,
+    common: CommonOptions,
     options: Options,
     unknown: UnknownCodes,
 }

@@ -90,9 +90,9 @@ enum State {
 
 /// How a response continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum AfterPacket {
     /// Another packet follows.
-    Going,
+    More,
     /// The packet was the last one of the response.
     Finished,
     /// The server requests a file.
@@ -201,9 +201,9 @@ impl Answer {
         known: Option<&Columns>,
         agreed: &mut Agreed,
         limits: &Limits,
-    ) -> Verdict {
+    ) -> AfterPacket {
         if self.seq.is_some_and(|seq| seq != header.seq) {
-            return Verdict::Malformed;
+            return AfterPacket::Malformed;
         }
         if !matches!(ask, Ask::ChangeUser) {
             self.seq = Some(header.seq.wrapping_add(1));
@@ -213,7 +213,7 @@ impl Answer {
         if first == Some(0xff) {
             return self.failure(payload);
         }
-        let verdict = match self.state {
+        let after = match self.state {
             State::First => self.first(ask, header, payload, known, agreed, limits),
             State::Columns(left) => self.column(left, payload, limits),
             State::ColumnsEnd | State::Rows => self.row(ask, header, payload, agreed, limits),
@@ -221,13 +221,13 @@ impl Answer {
             State::Settled => self.described(0, 0, true, header, payload, agreed, limits),
             State::File => wire::ok(payload).map(|done| self.done(done)),
         };
-        verdict.unwrap_or(Verdict::Malformed)
+        after.unwrap_or(AfterPacket::Malformed)
     }
 
-    fn failure(&mut self, payload: &[u8]) -> Verdict {
-        let Some(failure) = wire::error(payload) else { return Verdict::Malformed };
+    fn failure(&mut self, payload: &[u8]) -> AfterPacket {
+        let Some(failure) = wire::error(payload) else { return AfterPacket::Malformed };
         if failure.code == 0xffff {
-            return Verdict::Going; // MariaDB's report of the progress of an ALTER TABLE
+            return AfterPacket::More; // MariaDB's report of the progress of an ALTER TABLE
         }
         let mut text = failure.state.to_vec();
         if !text.is_empty() {
@@ -235,7 +235,7 @@ impl Answer {
         }
         text.extend_from_slice(failure.message);
         self.error = Some((failure.code, text));
-        Verdict::Finished
+        AfterPacket::Finished
     }
 
     fn first(
@@ -246,12 +246,12 @@ impl Answer {
         known: Option<&Columns>,
         agreed: &mut Agreed,
         limits: &Limits,
-    ) -> Option<Verdict> {
+    ) -> Option<AfterPacket> {
         let first = payload.first().copied();
         match ask {
-            Ask::One => Some(Verdict::Finished),
-            Ask::ChangeUser => Some(if first == Some(0) { Verdict::Finished } else { Verdict::Going }),
-            Ask::FieldList => Some(if first == Some(0xfe) { Verdict::Finished } else { Verdict::Going }),
+            Ask::One => Some(AfterPacket::Finished),
+            Ask::ChangeUser => Some(if first == Some(0) { AfterPacket::Finished } else { AfterPacket::More }),
+            Ask::FieldList => Some(if first == Some(0xfe) { AfterPacket::Finished } else { AfterPacket::More }),
             Ask::Fetch => {
                 self.state = State::Rows;
                 self.row(ask, header, payload, agreed, limits)
@@ -260,10 +260,10 @@ impl Answer {
                 let prepared = wire::prepared(payload, agreed.has(caps::OPTIONAL_METADATA))?;
                 self.prepared = Some(prepared);
                 if !prepared.described || prepared.params == 0 && prepared.columns == 0 {
-                    return Some(Verdict::Finished);
+                    return Some(AfterPacket::Finished);
                 }
                 self.state = State::Statement { params: prepared.params, columns: prepared.columns, eof: false };
-                Some(Verdict::Going)
+                Some(AfterPacket::More)
             }
             Ask::Text | Ask::Binary => match first? {
                 0 if header.len >= 7 => wire::ok(payload).map(|done| self.done(done)),
@@ -271,7 +271,7 @@ impl Answer {
                 0xfb if ask == Ask::Text => {
                     self.state = State::File;
                     self.seq = None;
-                    Some(Verdict::File)
+                    Some(AfterPacket::File)
                 }
                 _ => self.result(header, payload, known, agreed, limits),
             },
@@ -279,7 +279,7 @@ impl Answer {
     }
 
     /// Handles the first packet of a result: the number of columns, and, if negotiated, whether they are described.
-    fn result(&mut self, header: Header, payload: &[u8], known: Option<&Columns>, agreed: &Agreed, limits: &Limits) -> Option<Verdict> {
+    fn result(&mut self, header: Header, payload: &[u8], known: Option<&Columns>, agreed: &Agreed, limits: &Limits) -> Option<AfterPacket> {
         let mut r = Reader::new(payload);
         let mut described = !agreed.has(caps::OPTIONAL_METADATA) || r.u8()? == 1;
         let count = wire::lenenc(&mut r)?;
@@ -303,16 +303,16 @@ impl Answer {
             }
             self.columns_end(limits);
         }
-        Some(Verdict::Going)
+        Some(AfterPacket::More)
     }
 
-    fn column(&mut self, left: u64, payload: &[u8], limits: &Limits) -> Option<Verdict> {
+    fn column(&mut self, left: u64, payload: &[u8], limits: &Limits) -> Option<AfterPacket> {
         self.columns.push(&wire::column(payload)?, limits.show);
         match left {
             0 | 1 => self.columns_end(limits),
             _ => self.state = State::Columns(left - 1),
         }
-        Some(Verdict::Going)
+        Some(AfterPacket::More)
     }
 
     fn columns_end(&mut self, limits: &Limits) {
@@ -337,7 +337,7 @@ impl Answer {
     }
 
     /// Handles a row, the end of rows, or the EOF packet before them.
-    fn row(&mut self, ask: Ask, header: Header, payload: &[u8], agreed: &mut Agreed, limits: &Limits) -> Option<Verdict> {
+    fn row(&mut self, ask: Ask, header: Header, payload: &[u8], agreed: &mut Agreed, limits: &Limits) -> Option<AfterPacket> {
         // A row that begins with 0xfe has a value of 16 MiB or more.
         if payload.first() == Some(&0xfe) && header.len < wire::FULL {
             let Some(status) = wire::eof(header.len, payload) else {
@@ -347,7 +347,7 @@ impl Answer {
             if self.state == State::ColumnsEnd && status & status::CURSOR_EXISTS == 0 {
                 agreed.no_eof = Some(false);
                 self.state = State::Rows;
-                return Some(Verdict::Going);
+                return Some(AfterPacket::More);
             }
             return Some(self.over(status));
         }
@@ -363,7 +363,7 @@ impl Answer {
                 _ => rows::binary(payload, limits.row_length, &self.columns.kinds, &mut self.scratch, &mut self.csv),
             }
         }
-        Some(Verdict::Going)
+        Some(AfterPacket::More)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the state is taken apart for it")]
@@ -376,11 +376,11 @@ impl Answer {
         payload: &[u8],
         agreed: &mut Agreed,
         limits: &Limits,
-    ) -> Option<Verdict> {
+    ) -> Option<AfterPacket> {
         if wire::eof(header.len, payload).is_some() {
             agreed.no_eof = Some(false);
             self.state = State::Statement { params, columns, eof: false };
-            return Some(if params == 0 && columns == 0 { Verdict::Finished } else { Verdict::Going });
+            return Some(if params == 0 && columns == 0 { AfterPacket::Finished } else { AfterPacket::More });
         }
         if eof {
             agreed.no_eof = Some(true); // an EOF packet should have come before this packet
@@ -398,16 +398,16 @@ impl Answer {
         let eof = params == 0 && (columns == 0 || columns == described);
         self.state = State::Statement { params, columns, eof };
         Some(match (params, columns, agreed.no_eof) {
-            (0, 0, Some(true)) => Verdict::Finished,
+            (0, 0, Some(true)) => AfterPacket::Finished,
             (0, 0, None) => {
                 self.state = State::Settled;
-                Verdict::Going
+                AfterPacket::More
             }
-            _ => Verdict::Going,
+            _ => AfterPacket::More,
         })
     }
 
-    fn done(&mut self, done: wire::Done) -> Verdict {
+    fn done(&mut self, done: wire::Done) -> AfterPacket {
         self.affected = self.affected.saturating_add(done.affected);
         if done.insert_id != 0 {
             self.insert_id = done.insert_id;
@@ -415,11 +415,11 @@ impl Answer {
         self.over(done.status)
     }
 
-    fn over(&mut self, status: u16) -> Verdict {
+    fn over(&mut self, status: u16) -> AfterPacket {
         if status & status::MORE_RESULTS == 0 {
-            return Verdict::Finished;
+            return AfterPacket::Finished;
         }
         self.state = State::First;
-        Verdict::Going
+        AfterPacket::More
     }
 }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     event::{Head, Status, Text},
-    protocols::{Common, Context},
+    protocols::{CommonOptions, Context},
 };
 use serde::{Serialize, Serializer};
 
@@ -38,7 +38,7 @@ fn texts<S: Serializer>(list: &List, serializer: S) -> Result<S::Ok, S::Error> {
 }
 
 /// Reports a command and its response. `failed` is set if the connection ended in the middle of the response.
-pub fn emit(command: &Command, answer: &Answer, failed: bool, common: &Common, method: &mut Vec<u8>, cx: &mut Context<'_>) {
+pub fn emit(command: &Command, answer: &Answer, failed: bool, common: &CommonOptions, method: &mut Vec<u8>, cx: &mut Context<'_>) {
     let sql: &[u8] = match (&command.statement, command.kind) {
         (Some(sql), _) => sql,
         (None, Kind::Execute) => b"",

@@ -22,12 +22,8 @@ mod tests;
 mod values;
 mod wire;
 
-use super::{Common, Plugin, Probe, Protocol, kit::shared::Shared};
-use crate::{
-    config,
-    event::Summary,
-    net::{Direction, Transport},
-};
+use super::{CommonOptions, Plugin, Probe, Protocol, kit::shared::Shared};
+use crate::{config, event::Summary, net::Direction};
 use answer::Limits;
 use connection::Connection;
 use serde::Deserialize;
@@ -36,14 +32,8 @@ use wire::Header;
 
 /// See the module documentation.
 pub const PROTOCOL: Protocol = Protocol {
-    name: "mysql",
-    ports: &[3306, 3307],
-    transports: &[Transport::Tcp],
-    default_ports: false,
-    open,
-    probe,
-    fields: fields::FIELDS,
     summary: Summary { result: &["{mysql.error_message}"], ..Summary::HEAD },
+    ..Protocol::over_tcp("mysql", &[3306, 3307], open, probe, fields::FIELDS)
 };
 
 #[derive(Clone, Debug, Deserialize)]
@@ -65,13 +55,13 @@ impl Default for Options {
 }
 
 struct Mysql {
-    common: Common,
+    common: CommonOptions,
     options: Options,
     limits: Limits,
 }
 
 fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
-    let (common, options): (Common, Options) = (node.read()?, node.read()?);
+    let (common, options): (CommonOptions, Options) = (node.read()?, node.read()?);
     let limits = Limits { rows: options.max_rows, row_length: options.max_row_length, show: common.send_response };
     Ok(Box::new(Shared::new(Mysql { common, options, limits }, Connection::new)))
 }

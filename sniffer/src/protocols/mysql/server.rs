@@ -1,7 +1,7 @@
 //! Handles the server's direction of a connection: the greeting, and responses.
 
 use super::{
-    answer::Verdict,
+    answer::AfterPacket,
     connection::{Connection, When},
     state::{Doubt, Phase, Position},
     wire::{self, HEADER, Header, caps},
@@ -99,10 +99,10 @@ impl Connection {
         }
         self.position[1] = Position::after(header);
         match self.answer.packet(command.ask, header, payload, command.columns.as_deref(), &mut self.agreed, &limits) {
-            Verdict::Going => {}
-            Verdict::Finished => self.finish(false, cx),
-            Verdict::File => self.position[0] = self.position[0].file_wanted(),
-            Verdict::Malformed => self.lose_answers(cx),
+            AfterPacket::More => {}
+            AfterPacket::Finished => self.finish(false, cx),
+            AfterPacket::File => self.position[0] = self.position[0].file_wanted(),
+            AfterPacket::Malformed => self.lose_answers(cx),
         }
         None
     }

@@ -11,7 +11,7 @@ mod stream;
 mod wire;
 
 use super::{
-    Common, Context, Plugin, Probe, Protocol, StreamParser,
+    CommonOptions, Context, Plugin, Probe, Protocol, StreamParser,
     kit::{backlog::Limits, held::Held, matcher::Matcher, timers},
 };
 use crate::{
@@ -58,7 +58,7 @@ impl Default for Options {
 
 fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
     // Requests and responses have no text, but the options are checked.
-    let _: Common = node.read()?;
+    let _: CommonOptions = node.read()?;
     let timeout = node.read::<Options>()?.transaction_timeout;
     Ok(Box::new(Nfs { timeout, calls: Calls::new(timeout, MOST_WAITING) }))
 }

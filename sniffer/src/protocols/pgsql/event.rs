@@ -3,7 +3,7 @@
 use super::{value, wire};
 use crate::{
     event::{Head, Status, Text},
-    protocols::{Common, Context, kit::held::Held},
+    protocols::{CommonOptions, Context, kit::held::Held},
     time::Timestamp,
 };
 use serde::Serialize;
@@ -51,7 +51,7 @@ struct Fields<'a> {
 }
 
 /// Reports the statement.
-pub fn emit(statement: &Statement<'_>, common: &Common, cx: &mut Context<'_>) {
+pub fn emit(statement: &Statement<'_>, common: &CommonOptions, cx: &mut Context<'_>) {
     let method = super::sql::method(statement.sql);
     let failure = statement.failure;
     let head = Head {

@@ -16,24 +16,14 @@ mod statements;
 mod value;
 mod wire;
 
-use super::{Common, Plugin, Probe, Protocol, kit::shared::Shared};
-use crate::{
-    config,
-    event::Summary,
-    net::{Direction, Transport},
-};
+use super::{CommonOptions, Plugin, Probe, Protocol, kit::shared::Shared};
+use crate::{config, event::Summary, net::Direction};
 use serde::Deserialize;
 
 /// See the module documentation.
 pub const PROTOCOL: Protocol = Protocol {
-    name: "pgsql",
-    ports: &[5432],
-    transports: &[Transport::Tcp],
-    default_ports: false,
-    open,
-    probe,
-    fields: fields::FIELDS,
     summary: Summary { result: &["{pgsql.error_message}"], ..Summary::HEAD },
+    ..Protocol::over_tcp("pgsql", &[5432], open, probe, fields::FIELDS)
 };
 
 #[derive(Clone, Debug, Deserialize)]
@@ -52,7 +42,7 @@ impl Default for Options {
 }
 
 struct Pgsql {
-    common: Common,
+    common: CommonOptions,
     options: Options,
 }
 

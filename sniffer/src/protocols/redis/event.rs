@@ -4,7 +4,7 @@ use super::wire::{Kind, Message};
 use crate::{
     event::{Head, Status, Text},
     protocols::{
-        Common, Context,
+        CommonOptions, Context,
         kit::{backlog::Waits, held::Held},
     },
     time::Timestamp,
@@ -98,7 +98,7 @@ enum Fields<'a> {
 }
 
 /// Reports a command and its reply, whose first byte arrived at `end`.
-pub fn emit(request: &Request, reply: &Message, end: Timestamp, common: &Common, scratch: &mut String, cx: &mut Context<'_>) {
+pub fn emit(request: &Request, reply: &Message, end: Timestamp, common: &CommonOptions, scratch: &mut String, cx: &mut Context<'_>) {
     scratch.clear();
     scratch.push_str("redis.");
     scratch.extend(Text(&request.method).to_str().chars().map(|c| c.to_ascii_lowercase()));

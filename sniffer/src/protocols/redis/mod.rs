@@ -9,19 +9,14 @@ mod fields;
 mod wire;
 
 use super::{
-    Close, Common, Context, End, Plugin, Probe, Progress, Protocol, Recovery, StreamParser,
+    Close, CommonOptions, Context, End, Plugin, Probe, Progress, Protocol, Recovery, StreamParser,
     kit::{
         backlog::{Backlog, Limits},
         held::{self, Held},
         shared::Shared,
     },
 };
-use crate::{
-    config,
-    event::Summary,
-    net::{Direction, Transport},
-    time::Timestamp,
-};
+use crate::{config, event::Summary, net::Direction, time::Timestamp};
 use event::Request;
 use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
@@ -29,14 +24,8 @@ use wire::{Kind, Message, Reader, Step, Style};
 
 /// See the module documentation.
 pub const PROTOCOL: Protocol = Protocol {
-    name: "redis",
-    ports: &[6379],
-    transports: &[Transport::Tcp],
-    default_ports: false,
-    open,
-    probe,
-    fields: fields::FIELDS,
     summary: Summary { result: &["{redis.error}"], ..Summary::HEAD },
+    ..Protocol::over_tcp("redis", &[6379], open, probe, fields::FIELDS)
 };
 
 #[derive(Clone, Debug, Deserialize)]
@@ -57,7 +46,7 @@ impl Default for Options {
 }
 
 struct Redis {
-    common: Common,
+    common: CommonOptions,
     options: Options,
 }
 

@@ -4,7 +4,7 @@ use super::{idl::Method, values::Values};
 use crate::{
     event::{Head, Status, Text},
     protocols::{
-        Common, Context,
+        CommonOptions, Context,
         kit::{backlog::Waits, held::Held},
     },
     time::Timestamp,
@@ -83,7 +83,7 @@ struct Fields<'a> {
 
 /// The options that determine the texts of a document.
 pub struct Shown<'a> {
-    pub common: &'a Common,
+    pub common: &'a CommonOptions,
     pub string_max_size: usize,
     pub reply: bool,
 }

@@ -13,12 +13,8 @@ mod types;
 mod values;
 mod wire;
 
-use super::{Common, Plugin, Probe, Protocol, kit::shared::Shared};
-use crate::{
-    config,
-    event::Summary,
-    net::{Direction, Transport},
-};
+use super::{CommonOptions, Plugin, Probe, Protocol, kit::shared::Shared};
+use crate::{config, net::Direction};
 use connection::Connection;
 use event::Shown;
 use idl::Idl;
@@ -28,16 +24,7 @@ use text::Limits;
 use wire::Begin;
 
 /// See the module documentation.
-pub const PROTOCOL: Protocol = Protocol {
-    name: "thrift",
-    ports: &[9090],
-    transports: &[Transport::Tcp],
-    default_ports: false,
-    open,
-    probe,
-    fields: fields::FIELDS,
-    summary: Summary::HEAD,
-};
+pub const PROTOCOL: Protocol = Protocol::over_tcp("thrift", &[9090], open, probe, fields::FIELDS);
 
 /// The transport. Accepted without effect, because it is recognised for each message.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -93,7 +80,7 @@ impl Default for Options {
 
 /// The plugin.
 struct Thrift {
-    common: Common,
+    common: CommonOptions,
     options: Options,
     idl: Idl,
 }
@@ -114,7 +101,7 @@ impl Thrift {
 }
 
 fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
-    let (common, options): (Common, Options) = (node.read()?, node.read()?);
+    let (common, options): (CommonOptions, Options) = (node.read()?, node.read()?);
     let mut idl = Idl::default();
     for path in &options.idl_files {
         let wrong = |why: String| node.get("idl_files").error(format!("{path}: {why}"));

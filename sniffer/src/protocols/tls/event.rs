@@ -163,20 +163,20 @@ struct Alert {
 }
 
 /// The certificates of one side that could be parsed, and their bytes.
-struct Chain<'a> {
+struct CertificateChain<'a> {
     der: Vec<&'a [u8]>,
-    read: Vec<Certificate>,
+    parsed: Vec<Certificate>,
 }
 
-impl<'a> Chain<'a> {
+impl<'a> CertificateChain<'a> {
     fn new(message: &'a [u8], digits: u8) -> Self {
         let pairs = wire::certificates(message).filter_map(|der| Certificate::read(der, digits).map(|c| (der, c)));
-        let (der, read) = pairs.unzip();
-        Self { der, read }
+        let (der, parsed) = pairs.unzip();
+        Self { der, parsed }
     }
 
     fn party(&'a self, options: &Options) -> Party<'a> {
-        let (Some(der), Some(holder)) = (self.der.first(), self.read.first()) else { return Party::default() };
+        let (Some(der), Some(holder)) = (self.der.first(), self.parsed.first()) else { return Party::default() };
         let raw = if options.include_raw_certificates { self.der.as_slice() } else { &[] };
         let text = |name: &'a Holder| name.distinguished_name.as_str();
         Party {
@@ -192,7 +192,7 @@ impl<'a> Chain<'a> {
 
     /// All certificates except the holder's own.
     fn issuers(&self, options: &Options) -> &[Certificate] {
-        self.read.get(1..).filter(|_| options.send_certificates).unwrap_or_default()
+        self.parsed.get(1..).filter(|_| options.send_certificates).unwrap_or_default()
     }
 }
 
@@ -255,7 +255,7 @@ pub fn emit(seen: &Handshake, established: bool, options: &Options, cx: &mut Con
     let client_hello = Hello::client(&seen.client_hello);
     let server_hello = Hello::server(&seen.server_hello);
     let digits = cx.digits();
-    let chains = seen.chains.each_ref().map(|message| Chain::new(message, digits));
+    let chains = seen.chains.each_ref().map(|message| CertificateChain::new(message, digits));
     let settled = server_hello.as_ref().map(Hello::settled_version);
     let version = settled.or(client_hello.map(|h| h.version)).unwrap_or_default();
     let (version_protocol, version_text) = names::version_parts(version);

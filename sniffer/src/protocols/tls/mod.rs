@@ -15,29 +15,19 @@ mod search;
 mod wire;
 mod x509;
 
-use super::{Common, Plugin, Probe, Protocol, kit::shared::Shared};
-use crate::{
-    config,
-    event::Summary,
-    net::{Direction, Transport},
-};
+use super::{CommonOptions, Plugin, Probe, Protocol, kit::shared::Shared};
+use crate::{config, event::Summary, net::Direction};
 use serde::Deserialize;
 use wire::message;
 
 /// The protocol `tls`.
 pub const PROTOCOL: Protocol = Protocol {
-    name: "tls",
-    ports: &[443, 993, 995, 5223, 8443, 8883, 9243],
-    transports: &[Transport::Tcp],
-    default_ports: false,
-    open,
-    probe,
-    fields: fields::FIELDS,
     summary: Summary {
         resource: &["{tls.client.server_name}"],
         query: &["{tls.client.server_name} {tls.cipher}", "{tls.client.server_name}", "{tls.cipher}"],
         ..Summary::HEAD
     },
+    ..Protocol::over_tcp("tls", &[443, 993, 995, 5223, 8443, 8883, 9243], open, probe, fields::FIELDS)
 };
 
 #[derive(Clone, Debug, Deserialize)]
@@ -75,7 +65,7 @@ impl Default for Options {
 
 /// The options of the protocol.
 pub struct Tls {
-    common: Common,
+    common: CommonOptions,
     options: Options,
 }
 
