@@ -4,7 +4,6 @@
 mod bench;
 mod build_ebpf;
 mod checks;
-mod checksum;
 mod fuzz;
 mod golden;
 mod imports;
@@ -12,6 +11,7 @@ mod layers;
 mod layers_page;
 mod lint;
 mod new_protocol;
+mod pcap;
 mod run;
 mod setup;
 mod test;

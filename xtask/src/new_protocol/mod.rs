@@ -71,7 +71,7 @@ fn create(root: &Path, name: &str) -> Outcome {
     let list = with_protocol(&list, name).ok_or_else(|| format!("{LIST} has no `mod` lines or no list `PROTOCOLS`"))?;
     let texts = FILES.iter().map(|(path, text)| (path.replace("NAME", name), filled(text, name).into_bytes()));
     let binaries = [
-        (format!("tests/protocols/{name}/first.pcap"), capture::pcap()),
+        (format!("tests/protocols/{name}/first.pcap"), capture::pcap().map_err(|e| e.to_string())?),
         (format!("tests/fuzz/corpus/{name}/first-0"), capture::fuzz_input()),
     ];
     for (path, content) in texts.chain(binaries) {

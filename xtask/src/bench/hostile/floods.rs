@@ -1,7 +1,12 @@
 //! The inputs of `bench hostile memory`: traffic that makes the program hold as much as it can, with ordinary HTTP transactions in
 //! between. To add a case, add an entry to [`CASES`].
 
-use super::{capture::Capture, requests::REQUESTS};
+use super::{capture::CaptureFile, requests::REQUESTS};
+use crate::pcap::{
+    End, Fragment, Tcp,
+    flags::{ACK, FIN, PSH, RST, SYN},
+};
+use etherparse::IpNumber;
 use std::io;
 
 /// The address of the server of the attacks.
@@ -9,10 +14,7 @@ const SERVER: [u8; 4] = [192, 168, 0, 1];
 /// The address of the server of the ordinary transactions.
 const GOOD_SERVER: [u8; 4] = [192, 168, 0, 99];
 const SECOND: u64 = 1_000_000_000;
-const SYN: u8 = 0x02;
-const ACK: u8 = 0x10;
-const DATA: u8 = 0x18;
-const FIN: u8 = 0x11;
+const DATA: u8 = PSH | ACK;
 /// Number of idle database sessions.
 const SESSIONS: usize = 20_000;
 /// Payload of the largest segment in bytes.
@@ -59,23 +61,14 @@ pub const CASES: &[Case] = &[
 
 /// A capture with an attack and ordinary transactions.
 pub struct Flood {
-    pub capture: Capture,
+    pub capture: CaptureFile,
     /// The frames of the current ordinary transaction that are not written yet.
     coming: Vec<Segment>,
     ordinary: usize,
 }
 
-/// Source, destination, header and payload.
-type Segment = ([u8; 4], [u8; 4], Tcp, Vec<u8>);
-
-/// The fields of a TCP header.
-#[derive(Clone, Copy)]
-struct Tcp {
-    ports: (u16, u16),
-    seq: u32,
-    ack: u32,
-    flags: u8,
-}
+/// Source and destination, header and payload.
+type Segment = ([End; 2], Tcp, Vec<u8>);
 
 /// A connection of an attack: address and next sequence numbers.
 struct Client {
@@ -90,7 +83,7 @@ fn address(net: u8, number: usize) -> [u8; 4] {
 }
 
 impl Flood {
-    pub fn new(capture: Capture) -> Self {
+    pub fn new(capture: CaptureFile) -> Self {
         Self { capture, coming: Vec::new(), ordinary: 0 }
     }
 
@@ -100,16 +93,16 @@ impl Flood {
             self.coming = Self::transaction(self.ordinary);
             self.ordinary += 1;
         }
-        if let Some((source, destination, tcp, payload)) = self.coming.pop() {
-            self.tcp(source, destination, tcp, &payload)?;
+        if let Some((ends, tcp, payload)) = self.coming.pop() {
+            self.capture.tcp(ends, tcp, &payload)?;
         }
         Ok(())
     }
 
     /// The frames of an ordinary transaction, the last one first.
     fn transaction(number: usize) -> Vec<Segment> {
-        let client = [172, 16 + (number / 60_000) as u8, 0, 1];
-        let port = 1024 + (number % 60_000) as u16;
+        let client = ([172, 16 + (number / 60_000) as u8, 0, 1], 1024 + (number % 60_000) as u16);
+        let server = (GOOD_SERVER, 80);
         let request = format!("GET /{GOOD}/{number} HTTP/1.1\r\nHost: good.test\r\n\r\n").into_bytes();
         let response = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood".to_vec();
         let (asked, answered) = (request.len() as u32, response.len() as u32);
@@ -119,12 +112,12 @@ impl Flood {
             (true, 101, 501, DATA, request),
             (false, 501, 101 + asked, DATA, response[..20].to_vec()),
             (false, 521, 101 + asked, DATA, response[20..].to_vec()),
-            (true, 101 + asked, 501 + answered, FIN, Vec::new()),
-            (false, 501 + answered, 102 + asked, FIN, Vec::new()),
+            (true, 101 + asked, 501 + answered, FIN | ACK, Vec::new()),
+            (false, 501 + answered, 102 + asked, FIN | ACK, Vec::new()),
         ];
-        let frame = |(to_server, seq, ack, flags, payload)| match to_server {
-            true => (client, GOOD_SERVER, Tcp { ports: (port, 80), seq, ack, flags }, payload),
-            false => (GOOD_SERVER, client, Tcp { ports: (80, port), seq, ack, flags }, payload),
+        let frame = |(to_server, seq, ack, flags, payload)| {
+            let ends = if to_server { [client, server] } else { [server, client] };
+            (ends, Tcp { seq, ack, flags }, payload)
         };
         frames.into_iter().map(frame).rev().collect()
     }
@@ -144,22 +137,6 @@ impl Flood {
         self.finish()
     }
 
-    fn tcp(&mut self, source: [u8; 4], destination: [u8; 4], tcp: Tcp, payload: &[u8]) -> io::Result<()> {
-        let mut segment = [0; 20];
-        segment[..2].copy_from_slice(&tcp.ports.0.to_be_bytes());
-        segment[2..4].copy_from_slice(&tcp.ports.1.to_be_bytes());
-        segment[4..8].copy_from_slice(&tcp.seq.to_be_bytes());
-        segment[8..12].copy_from_slice(&tcp.ack.to_be_bytes());
-        (segment[12], segment[13]) = (0x50, tcp.flags);
-        segment[14..16].copy_from_slice(&u16::MAX.to_be_bytes());
-        self.capture.packet(source, destination, 6, 0, 0, &[&segment, payload])
-    }
-
-    fn udp(&mut self, source: ([u8; 4], u16), destination: ([u8; 4], u16), payload: &[u8]) -> io::Result<()> {
-        let head = [source.1, destination.1, 8 + payload.len() as u16, 0].map(u16::to_be_bytes).concat();
-        self.capture.packet(source.0, destination.0, 17, 0, 0, &[&head, payload])
-    }
-
     /// Writes the handshake of a client of an attack.
     fn connect(&mut self, number: usize, port: u16) -> io::Result<Client> {
         let mut client = Client { address: address(10, number), port, next: [1000, 5000] };
@@ -172,12 +149,9 @@ impl Flood {
     /// Writes one segment of the client (0) or of the server (1).
     fn send(&mut self, client: &mut Client, side: usize, flags: u8, payload: &[u8]) -> io::Result<()> {
         let (seq, ack) = (client.next[side], client.next[1 - side]);
-        client.next[side] = seq.wrapping_add(payload.len() as u32 + u32::from(flags & 3 != 0));
-        let (near, far) = (client.address, SERVER);
-        match side {
-            0 => self.tcp(near, far, Tcp { ports: (40_000, client.port), seq, ack, flags }, payload),
-            _ => self.tcp(far, near, Tcp { ports: (client.port, 40_000), seq, ack, flags }, payload),
-        }
+        client.next[side] = seq.wrapping_add(payload.len() as u32 + u32::from(flags & (SYN | FIN) != 0));
+        let ends = [(client.address, 40_000), (SERVER, client.port)];
+        self.capture.tcp([ends[side], ends[1 - side]], Tcp { seq, ack, flags }, payload)
     }
 
     /// Writes data of the client (0) or of the server (1) in full segments.
@@ -218,14 +192,14 @@ fn between(f: &mut Flood, flood: impl Fn(&mut Flood) -> io::Result<()>) -> io::R
     let mut halves = Vec::new();
     for number in 0..100 {
         let mut frames = Flood::transaction(number);
-        for (source, destination, tcp, payload) in frames.split_off(frames.len() - 3).into_iter().rev() {
-            f.tcp(source, destination, tcp, &payload)?;
+        for (ends, tcp, payload) in frames.split_off(frames.len() - 3).into_iter().rev() {
+            f.capture.tcp(ends, tcp, &payload)?;
         }
         halves.push(frames);
     }
     flood(f)?;
-    for (source, destination, tcp, payload) in halves.iter().flat_map(|half| half.iter().rev()) {
-        f.tcp(*source, *destination, *tcp, payload)?;
+    for (ends, tcp, payload) in halves.iter().flat_map(|half| half.iter().rev()) {
+        f.capture.tcp(*ends, *tcp, payload)?;
     }
     Ok(halves.len())
 }
@@ -299,8 +273,8 @@ fn http_bombs(f: &mut Flood) -> io::Result<usize> {
         let mut client = f.connect(number, 80)?;
         f.data(&mut client, 0, b"GET /bomb HTTP/1.1\r\nHost: a\r\n\r\n")?;
         f.data(&mut client, 1, &response)?;
-        f.send(&mut client, 0, FIN, b"")?;
-        f.send(&mut client, 1, FIN, b"")?;
+        f.send(&mut client, 0, FIN | ACK, b"")?;
+        f.send(&mut client, 1, FIN | ACK, b"")?;
         (0..7).try_for_each(|_| f.tick())?;
     }
     f.finish()
@@ -387,7 +361,7 @@ fn dns_queries(f: &mut Flood) -> io::Result<usize> {
     for number in 0..300_000_usize {
         let id = (number as u16).to_be_bytes();
         let query = [&id[..], b"\x01\0\0\x01\0\0\0\0\0\0", &label, &label, b"\0\0\x01\0\x01"].concat();
-        f.udp((address(10, number), 5000), (SERVER, 53), &query)?;
+        f.capture.udp([(address(10, number), 5000), (SERVER, 53)], &query)?;
         if number % 100 == 0 {
             f.tick()?;
         }
@@ -398,7 +372,7 @@ fn dns_queries(f: &mut Flood) -> io::Result<usize> {
 fn memcache_datagrams(f: &mut Flood) -> io::Result<usize> {
     for number in 0..100_000_usize {
         let part = [&(number as u16).to_be_bytes()[..], b"\0\x07\0\x09\0\0", &[b'a'; 1000]].concat();
-        f.udp((SERVER, 11211), (address(10, number / 8), 5000), &part)?;
+        f.capture.udp([(SERVER, 11211), (address(10, number / 8), 5000)], &part)?;
         if number % 100 == 0 {
             f.tick()?;
         }
@@ -408,7 +382,7 @@ fn memcache_datagrams(f: &mut Flood) -> io::Result<usize> {
 
 fn pings(f: &mut Flood) -> io::Result<usize> {
     for number in 0..500_000_usize {
-        f.capture.packet(address(10, number), SERVER, 1, 0, 0, &[b"\x08\0\0\0\0\x01\0\x01", &[b'a'; 32]])?;
+        f.capture.ipv4(address(10, number), SERVER, IpNumber::ICMP, Fragment::default(), &[b"\x08\0\0\0\0\x01\0\x01", &[b'a'; 32]])?;
         if number % 100 == 0 {
             f.tick()?;
         }
@@ -417,10 +391,10 @@ fn pings(f: &mut Flood) -> io::Result<usize> {
 }
 
 fn fragments(f: &mut Flood) -> io::Result<usize> {
-    const MORE: u16 = 0x2000;
     for number in 0..200_000_usize {
         // The fragment is far from the start of its datagram, so that each datagram would take 64 KiB.
-        f.capture.packet(address(10, number), SERVER, 17, number as u16, MORE | 7000, &[&[b'a'; 800]])?;
+        let fragment = Fragment { id: number as u16, more: true, offset: 7000 };
+        f.capture.ipv4(address(10, number), SERVER, IpNumber::UDP, fragment, &[&[b'a'; 800]])?;
         if number % 100 == 0 {
             f.tick()?;
         }
@@ -430,7 +404,7 @@ fn fragments(f: &mut Flood) -> io::Result<usize> {
 
 fn flows(f: &mut Flood) -> io::Result<usize> {
     for number in 0..1_000_000_usize {
-        f.udp((address(10, number), 5000), (SERVER, 9), b"a")?;
+        f.capture.udp([(address(10, number), 5000), (SERVER, 9)], b"a")?;
         if number % 100 == 0 {
             f.tick()?;
         }
@@ -442,7 +416,7 @@ fn short_connections(f: &mut Flood) -> io::Result<usize> {
     for number in 0..1_000_000_usize {
         let mut client = Client { address: address(10, number), port: 443, next: [1000, 5000] };
         f.send(&mut client, 0, SYN, b"")?;
-        f.send(&mut client, 1, 0x14, b"")?;
+        f.send(&mut client, 1, RST | ACK, b"")?;
         if number % 100 == 0 {
             f.tick()?;
         }

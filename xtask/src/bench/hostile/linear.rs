@@ -2,7 +2,7 @@
 //! it or on its length. A protocol that parses a message again from its start at each segment exceeds the bounds.
 
 use super::{
-    capture::Capture,
+    capture::{self, Connection},
     conversations::{BODY, CASES, Case, Order},
 };
 use crate::bench::{Scratch, measure};
@@ -77,15 +77,15 @@ fn seconds(scratch: &Scratch, program: &Path, case: &Case, segments: usize) -> R
 }
 
 fn write(path: &Path, case: &Case, segments: usize) -> std::io::Result<()> {
-    let mut capture = Capture::create(path)?;
+    let mut capture = capture::create(path)?;
     let bytes = (case.make)(segments);
     let of_connection = if case.order == Order::Connections { SHORT_CONNECTION } else { segments.max(1) };
     let (mut left, mut number) = (segments, 0);
     while left > 0 {
         let now = left.min(of_connection).min(bytes.len());
-        let mut connection = capture.connect(number, case.port)?;
+        let mut connection = Connection::open(&mut capture, number, case.port)?;
         if !case.request.is_empty() {
-            capture.data(&mut connection, 0, case.request)?;
+            connection.data(&mut capture, 0, case.request)?;
         }
         let side = usize::from(!case.request.is_empty());
         let (block, order): (_, fn(&mut [usize])) = match case.order {
@@ -93,14 +93,14 @@ fn write(path: &Path, case: &Case, segments: usize) -> std::io::Result<()> {
             Order::Mixed => (BLOCK, mix),
             Order::AsSent | Order::Connections => (usize::MAX, |_| ()),
         };
-        capture.bytes(&mut connection, side, &bytes[..now], block.min(now.max(1)), order)?;
+        connection.bytes(&mut capture, side, &bytes[..now], block.min(now.max(1)), order)?;
         left -= now;
         number += 1;
         if now < of_connection && case.order != Order::Connections {
             break;
         }
     }
-    capture.finish()
+    capture.finish().map(drop)
 }
 
 /// Shuffles the offsets with a linear congruential generator, so the order is the same in every run.

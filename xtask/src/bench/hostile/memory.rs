@@ -2,7 +2,7 @@
 //! `memory.max` plus what the program itself needs, and the ordinary transactions in the traffic must be reported.
 
 use super::{
-    capture::Capture,
+    capture,
     floods::{CASES, Case, Flood, GOOD},
 };
 use crate::bench::{Scratch, measure};
@@ -78,7 +78,7 @@ fn measure(scratch: &Scratch, program: &Path, case: &Case) -> Result<Row, String
     let (path, events, home) = (scratch.path("memory.pcap"), scratch.path("events"), scratch.path("home"));
     scratch.remove(&events);
     let failed = |e: io::Error| format!("{}: {e}", path.display());
-    let mut flood = Flood::new(Capture::create(&path).map_err(failed)?);
+    let mut flood = Flood::new(capture::create(&path).map_err(failed)?);
     let expected = (case.write)(&mut flood).map_err(failed)?;
     flood.capture.finish().map_err(failed)?;
     let input = path.metadata().map_err(failed)?.len();
