@@ -89,8 +89,7 @@ pub mod slot {
     pub const COUNT: u32 = 3;
 }
 
-/// Counters per CPU and worker. `seen` is counted for worker 0, because the worker of a packet is not known before the
-/// filter.
+/// Counters of a CPU.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "zerocopy", derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
@@ -101,6 +100,8 @@ pub struct Counters {
     pub matched: u64,
     /// Records written to the ring.
     pub copied: u64,
+    /// Captured bytes of the packets in [`Self::copied`].
+    pub copied_bytes: u64,
     /// Packets that matched and were not copied, because the ring was full or the frame could not be read.
     pub lost: u64,
 }
@@ -111,14 +112,25 @@ pub mod setting {
     pub const SNAPLEN: &str = "SNAPLEN";
     /// Number of ring buffers.
     pub const WORKERS: &str = "WORKERS";
-    /// Pending bytes in a ring from which on its reader is woken.
-    pub const WAKE_AT: &str = "WAKE_AT";
     /// One of [`super::link`].
     pub const LINK: &str = "LINK";
     /// Index of the interface whose outgoing packets a packet socket ignores, because it sees each of them again as
     /// incoming; 0 if none.
     pub const LOOPBACK: &str = "LOOPBACK";
 }
+
+/// Value in the map `WAKE_AT` of a reader that must not be woken.
+pub const AWAKE: u32 = u32::MAX;
+
+/// Most bytes of a frame that the programs read: enough for IPv6 in IPv6 with an ICMP error and VLAN tags. What lies
+/// behind them does not affect the choice of the worker.
+pub const HEAD_BYTES: usize = 192;
+
+/// Sizes of records in a ring, [`RecordHeader`] included, in bytes. The programs reserve a record in the smallest size
+/// that holds it, because the verifier requires a constant size; the rest of the record is not written. The steps match
+/// the usual MTUs (1500, 9000) and the largest frame.
+pub const RECORD_SIZES: [usize; 11] =
+    [128, 256, 512, 1024, 1600, 2560, 4608, 9216, 18 << 10, 36 << 10, RECORD_HEADER + MAX_SNAPLEN as usize + 1];
 
 /// Most ring buffers, and so most workers. With more cores, cores share workers.
 pub const MAX_WORKERS: u32 = 256;

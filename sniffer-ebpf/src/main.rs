@@ -5,6 +5,7 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod head;
 mod maps;
 mod packet;
 mod record;

@@ -1,21 +1,13 @@
 //! Maps and globals that the programs share with each other and with user space. The loader sets sizes that depend on
 //! the machine.
 
+use crate::head::Head;
 use aya_ebpf::{
     Global,
     btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray, ProgramArray, RingBuf},
     macros::btf_map,
 };
 use sniffer_common::{Counters, MAX_SNAPLEN, MAX_WORKERS, RecordHeader, link, slot};
-
-/// Buffer in which a record is assembled. Reads of headers may extend into `tail`, so they need no bounds check of
-/// their own.
-#[repr(C, align(8))]
-pub struct Scratch {
-    pub header: RecordHeader,
-    pub data: [u8; MAX_SNAPLEN as usize + 1],
-    pub tail: [u8; 64],
-}
 
 /// Placeholder ring of the smallest size that every page size allows; user space inserts larger ones.
 pub type Ring = RingBuf<RecordHeader, 65536>;
@@ -24,12 +16,16 @@ pub type Ring = RingBuf<RecordHeader, 65536>;
 #[btf_map]
 pub static RINGS: ArrayOfMaps<Ring, { MAX_WORKERS as usize }> = ArrayOfMaps::new();
 
-/// Indexed by CPU. Not a per-CPU map, whose values are limited to 32 KiB. Hooks run with bottom halves disabled, so no
-/// hook on the same CPU interrupts another.
+/// The head of the frame that a CPU is working on.
 #[btf_map]
-pub static SCRATCH: Array<Scratch, 1> = Array::new();
+pub static HEAD: PerCpuArray<Head, 1> = PerCpuArray::new();
 
-/// Indexed by worker.
+/// Indexed by worker: the number of pending bytes at which its sleeping reader is to be woken, or [`sniffer_common::AWAKE`]. The
+/// reader sets it before it sleeps; the program that wakes the reader sets it to `AWAKE`.
+#[btf_map]
+pub static WAKE_AT: Array<u32, 1> = Array::new();
+
+/// The counters of each CPU.
 #[btf_map]
 pub static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
 
@@ -54,8 +50,6 @@ pub type Jump = ProgramArray<{ slot::COUNT as usize }>;
 pub static SNAPLEN: Global<u32> = Global::new(MAX_SNAPLEN);
 #[unsafe(no_mangle)]
 pub static WORKERS: Global<u32> = Global::new(1);
-#[unsafe(no_mangle)]
-pub static WAKE_AT: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static LINK: Global<u32> = Global::new(link::ETHERNET as u32);
 #[unsafe(no_mangle)]

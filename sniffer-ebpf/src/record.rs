@@ -2,12 +2,14 @@
 //! to a ring.
 
 use crate::{
-    maps::{COUNTERS, Jump, LINK, RAW_IP, RINGS, SCRATCH, SNAPLEN, Scratch, WAKE_AT},
+    head,
+    maps::{COUNTERS, Jump, LINK, RAW_IP, RINGS, Ring, SNAPLEN, WAKE_AT, WORKERS},
     packet::Packet,
     worker,
 };
-use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_ringbuf_output, bpf_ringbuf_query};
-use sniffer_common::{Counters, MAX_SNAPLEN, RECORD_HEADER, RecordHeader, link, slot};
+use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_ringbuf_discard, bpf_ringbuf_query, bpf_ringbuf_reserve, bpf_ringbuf_submit};
+use core::ffi::c_void;
+use sniffer_common::{AWAKE, Counters, RECORD_HEADER, RECORD_SIZES, RecordHeader, link, slot};
 
 const BPF_RB_AVAIL_DATA: u64 = 0;
 const BPF_RB_NO_WAKEUP: u64 = 1;
@@ -17,7 +19,7 @@ const BPF_RB_FORCE_WAKEUP: u64 = 2;
 /// program is loaded.
 #[inline(always)]
 pub fn enter<P: Packet>(packet: &P, jump: &Jump) {
-    count(0, |counters| counters.seen += 1);
+    count(|counters| counters.seen += 1);
     let filter = if link(packet) == link::RAW_IP { slot::FILTER_RAW_IP } else { slot::FILTER };
     // SAFETY: all programs of a table take the context of this hook.
     unsafe {
@@ -29,22 +31,43 @@ pub fn enter<P: Packet>(packet: &P, jump: &Jump) {
 /// Copies the packet to the ring of its worker.
 #[inline(always)]
 pub fn capture<P: Packet>(packet: &P, direction: u8) {
-    let Some(scratch) = scratch() else { return };
-    let wire_len = packet.len();
+    count(|counters| counters.matched += 1);
     let link = link(packet);
-    let wanted = wire_len.min(SNAPLEN.load());
-    let captured = clamp(wanted);
-    // SAFETY: `clamp` returns at most MAX_SNAPLEN, and `data` is larger.
-    let copied = wanted != 0 && unsafe { packet.copy((&raw mut (*scratch).data).cast(), captured) }.is_ok();
-    // SAFETY: the scratch buffer of this CPU, and no other program interrupts this one.
-    let owner = if copied { worker::of(unsafe { &*scratch }, wanted, link) } else { 0 };
+    let owner = if WORKERS.load() > 1 { head::load(packet, link).map_or(0, |head| worker::of(head, link)) } else { 0 };
+    let written = RINGS.get(owner).is_some_and(|ring| write(packet, ring, owner, direction, link));
+    let captured = u64::from(packet.len().min(SNAPLEN.load()));
+    #[cfg(feature = "log")]
+    aya_log_ebpf::debug!(
+        packet,
+        "interface {} direction {}: {} of {} bytes for worker {}",
+        packet.ifindex(),
+        direction,
+        captured,
+        packet.len(),
+        owner
+    );
+    count(|counters| {
+        if written {
+            counters.copied += 1;
+            counters.copied_bytes += captured;
+        } else {
+            counters.lost += 1;
+        }
+    });
+}
+
+/// Writes a record to a ring, in the smallest size that holds it.
+#[inline(always)]
+fn write<P: Packet>(packet: &P, ring: &Ring, owner: u32, direction: u8, link: u8) -> bool {
+    let wire_len = packet.len();
+    let captured = wire_len.min(SNAPLEN.load());
     let (tag_tpid, tag_tci) = packet.tag().unwrap_or((0, 0));
     let (segments, segment_size) = packet.segments();
     let header = RecordHeader {
         // SAFETY: a helper without arguments.
         time: unsafe { bpf_ktime_get_boot_ns() },
         wire_len,
-        captured: captured as u32,
+        captured,
         ifindex: packet.ifindex(),
         segments,
         segment_size,
@@ -55,42 +78,55 @@ pub fn capture<P: Packet>(packet: &P, direction: u8) {
         link,
         reserved: 0,
     };
-    // SAFETY: the scratch buffer of this CPU, and no other program interrupts this one.
-    unsafe { (&raw mut (*scratch).header).write(header) };
-    // SAFETY: header and data are adjacent.
-    let written = copied && unsafe { output(owner, scratch, captured) };
-    #[cfg(feature = "log")]
-    aya_log_ebpf::debug!(
-        packet,
-        "interface {} direction {}: {} of {} bytes for worker {}",
-        packet.ifindex(),
-        direction,
-        captured,
-        wire_len,
-        owner
-    );
-    count(owner, |counters| {
-        counters.matched += 1;
-        if written {
-            counters.copied += 1;
-        } else {
-            counters.lost += 1;
-        }
-    });
+    let size = RECORD_HEADER as u32 + captured;
+    macro_rules! in_size {
+        ($($index:literal)*) => {
+            $(if size <= RECORD_SIZES[$index] as u32 {
+                const SIZE: usize = RECORD_SIZES[$index];
+                return reserve_and_copy::<P, SIZE, { (SIZE - RECORD_HEADER) as i32 }>(packet, ring, owner, header);
+            })*
+        };
+    }
+    in_size!(0 1 2 3 4 5 6 7 8 9 10);
+    false
 }
 
-/// Writes the header and `captured` bytes of data. The reader also polls, so it is woken only when `WAKE_AT` bytes are
-/// pending.
+/// Reserves `SIZE` bytes and copies header and packet into them. `DATA` is `SIZE` without the header.
 #[inline(always)]
-unsafe fn output(owner: u32, scratch: *mut Scratch, captured: u64) -> bool {
-    let Some(ring) = RINGS.get(owner) else { return false };
+fn reserve_and_copy<P: Packet, const SIZE: usize, const DATA: i32>(packet: &P, ring: &Ring, owner: u32, header: RecordHeader) -> bool {
     let ring = core::ptr::from_ref(ring).cast_mut().cast();
-    // SAFETY: the verifier checks that `ring` is a ring buffer and that the record is inside the scratch buffer.
+    // SAFETY: the verifier checks that `ring` is a ring buffer, that header and packet fit in the reserved bytes, and
+    // that these are submitted or discarded.
     unsafe {
-        let pending = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA);
-        let wake = if pending >= u64::from(WAKE_AT.load()) { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
-        bpf_ringbuf_output(ring, scratch.cast(), RECORD_HEADER as u64 + captured, wake) == 0
+        let record: *mut u8 = bpf_ringbuf_reserve(ring, SIZE as u64, 0).cast();
+        if record.is_null() {
+            return false;
+        }
+        record.cast::<RecordHeader>().write(header);
+        if header.captured != 0 && packet.copy(record.add(RECORD_HEADER), clamp::<DATA>(header.captured)).is_err() {
+            bpf_ringbuf_discard(record.cast(), BPF_RB_NO_WAKEUP);
+            return false;
+        }
+        let wake = if must_wake(ring, owner) { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+        bpf_ringbuf_submit(record.cast(), wake);
     }
+    true
+}
+
+/// Whether the reader of a ring sleeps and has to be woken. Called after the record was reserved: either the reader
+/// sees the record when it looks into the ring before it sleeps, or this function sees that the reader sleeps.
+#[inline(always)]
+fn must_wake(ring: *mut c_void, owner: u32) -> bool {
+    let Some(wake_at) = WAKE_AT.get_ptr_mut(owner) else { return false };
+    // SAFETY: a value of the map, which the reader changes at any time.
+    unsafe {
+        let at = wake_at.read_volatile();
+        if at == AWAKE || bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) < u64::from(at) {
+            return false;
+        }
+        wake_at.write_volatile(AWAKE);
+    }
+    true
 }
 
 #[inline(always)]
@@ -104,23 +140,17 @@ fn link<P: Packet>(packet: &P) -> u8 {
 }
 
 #[inline(always)]
-fn scratch() -> Option<*mut Scratch> {
-    // SAFETY: a helper without arguments.
-    SCRATCH.get_ptr_mut(unsafe { bpf_get_smp_processor_id() } as u32)
-}
-
-#[inline(always)]
-fn count(worker: u32, change: impl FnOnce(&mut Counters)) {
-    if let Some(counters) = COUNTERS.get_ptr_mut(worker) {
+fn count(change: impl FnOnce(&mut Counters)) {
+    if let Some(counters) = COUNTERS.get_ptr_mut(0) {
         // SAFETY: the counters of this CPU.
         change(unsafe { &mut *counters });
     }
 }
 
-/// Clamps `v` to 1..=MAX_SNAPLEN. Uses assembler, so that LLVM neither removes the comparisons nor copies the value to
-/// another register: the verifier must know the bounds of the register that is passed to the helper.
+/// Clamps `v` to 1..=MAX. Uses assembler, so that LLVM neither removes the comparisons nor copies the value to another
+/// register: the verifier must know the bounds of the register that is passed to the helper.
 #[inline(always)]
-fn clamp(v: u32) -> u64 {
+pub fn clamp<const MAX: i32>(v: u32) -> u64 {
     let mut v = u64::from(v);
     // SAFETY: arithmetic on one register.
     unsafe {
@@ -130,7 +160,7 @@ fn clamp(v: u32) -> u64 {
             "if {v} s<= {max} goto +1",
             "{v} = {max}",
             v = inout(reg) v,
-            max = const MAX_SNAPLEN as i32,
+            max = const MAX,
             options(pure, nomem, nostack)
         );
     }

@@ -1,7 +1,11 @@
 //! The loaded eBPF object: its programs, the jump tables through which they call each other, and its maps. Does not
 //! attach programs.
 
-use super::{error::Error, sys};
+use super::{
+    error::Error,
+    sys,
+    waker::{Ring, Waker},
+};
 use crate::capture::{
     Link,
     devices::Device,
@@ -15,7 +19,7 @@ use crate::capture::{
 };
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{HashMap, Map, MapData, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf},
     programs::{Program, ProgramFd},
 };
 use sniffer_common::{Counters, MAX_SNAPLEN, MAX_WORKERS, link, setting, slot};
@@ -24,13 +28,16 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 /// The eBPF object that `cargo xtask build-ebpf` built. A test in xtask fails when the object is older than its sources.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/../sniffer-ebpf/object/sniffer.bpf.o"));
 
-/// Bytes pending in a ring before the kernel wakes its reader. Waking it for every record costs a third of the packet
-/// rate and several times the CPU.
-const WAKE_AT: usize = 256 << 10;
+/// Bytes pending in a ring at which the kernel ends a short sleep of its reader. A wake-up for every record would cost a
+/// third of the packet rate and several times the CPU.
+pub(super) const WAKE_AT: usize = 256 << 10;
 /// Smallest ring in bytes: it holds several records of the largest size.
 const MIN_RING: usize = 256 << 10;
 /// Largest ring in bytes: the kernel counts positions in a ring with 32 bits.
 const MAX_RING: usize = 1 << 30;
+
+/// [`Counters`] as an array, which aya can read from a map.
+type CounterWords = [u64; size_of::<Counters>() / size_of::<u64>()];
 
 /// A place where programs can be attached. Each has its own entry, filter and capture program and its own jump table,
 /// because the kernel requires that all programs of a table have the same type.
@@ -73,7 +80,6 @@ impl AttachPoint {
 pub(super) struct Loaded {
     ebpf: Ebpf,
     filter: Filters,
-    workers: u32,
     /// Attach points whose programs are loaded.
     ready: Vec<AttachPoint>,
     /// The reader of the programs' log messages. Only objects built with logging have one.
@@ -82,12 +88,11 @@ pub(super) struct Loaded {
 
 impl Loaded {
     /// Loads the maps and sets the globals; [`Self::load_programs`] loads programs. Also returns the rings, one per worker.
-    pub fn new(interface: &Interface, device: &Device, filters: &Filters) -> Result<(Self, Vec<RingBuf<MapData>>), Error> {
+    pub fn new(interface: &Interface, device: &Device, filters: &Filters) -> Result<(Self, Vec<Ring>), Error> {
         sys::raise_memlock();
         let workers = interface.workers().clamp(1, MAX_WORKERS as usize);
         let buffer_bytes = usize::try_from(interface.buffer_size_mb << 20).unwrap_or(usize::MAX);
         let ring_bytes = (buffer_bytes / workers).clamp(MIN_RING, MAX_RING).next_power_of_two();
-        let cpus = aya::util::nr_cpus().map_err(|(what, e)| Error::io(what, e))? as u32;
         let raw = if device.is_any() { raw_ip_interfaces() } else { Vec::new() };
         let link = match device {
             device if device.is_raw_ip() => link::RAW_IP,
@@ -105,15 +110,13 @@ impl Loaded {
         loader
             .override_global(setting::SNAPLEN, &snaplen, true)
             .override_global(setting::WORKERS, &workers_setting, true)
-            .override_global(setting::WAKE_AT, &wake_at, true)
             .override_global(setting::LINK, &link, true)
             .override_global(setting::LOOPBACK, &loopback, true)
             .map_max_entries("RINGS", workers as u32)
-            .map_max_entries("COUNTERS", workers as u32)
-            .map_max_entries("SCRATCH", cpus);
+            .map_max_entries("WAKE_AT", workers as u32);
         let mut ebpf = loader.load(&object()).map_err(|e| Error::aya("loading the eBPF object", &e))?;
         let logger = logger(&mut ebpf);
-        let rings = (0..workers as u32).map(|worker| ring(&ebpf, worker, ring_bytes as u32)).collect::<Result<_, _>>()?;
+        let rings = (0..workers as u32).map(|worker| ring(&ebpf, worker, ring_bytes as u32, wake_at)).collect::<Result<_, _>>()?;
         if link == u32::from(link::BY_INTERFACE) {
             let map = ebpf.map_mut("RAW_IP").ok_or_else(|| missing_part("RAW_IP"))?;
             let mut map = HashMap::<_, u32, u32>::try_from(map).map_err(|e| Error::aya("map RAW_IP", &e))?;
@@ -121,7 +124,7 @@ impl Loaded {
                 map.insert(ifindex, 1, 0).map_err(|e| Error::aya("map RAW_IP", &e))?;
             }
         }
-        let loaded = Self { ebpf, filter: filters.clone(), workers: workers as u32, ready: Vec::new(), logger };
+        let loaded = Self { ebpf, filter: filters.clone(), ready: Vec::new(), logger };
         Ok((loaded, rings))
     }
 
@@ -162,20 +165,17 @@ impl Loaded {
         Ok(())
     }
 
-    /// The counters, summed over all workers and CPUs.
+    /// The counters, summed over all CPUs.
     pub fn counters(&self) -> Result<Counters, Error> {
         let map = self.ebpf.map("COUNTERS").ok_or_else(|| missing_part("COUNTERS"))?;
-        let map = PerCpuArray::<_, [u64; 4]>::try_from(map).map_err(|e| Error::aya("map COUNTERS", &e))?;
-        let mut sum = Counters::default();
-        for worker in 0..self.workers {
-            for of_cpu in map.get(&worker, 0).map_err(|e| Error::aya("map COUNTERS", &e))?.iter() {
-                let counters: Counters = zerocopy::transmute!(*of_cpu);
-                sum.seen = sum.seen.wrapping_add(counters.seen);
-                sum.matched = sum.matched.wrapping_add(counters.matched);
-                sum.copied = sum.copied.wrapping_add(counters.copied);
-                sum.lost = sum.lost.wrapping_add(counters.lost);
+        let map = PerCpuArray::<_, CounterWords>::try_from(map).map_err(|e| Error::aya("map COUNTERS", &e))?;
+        let mut sum = CounterWords::default();
+        for of_cpu in map.get(&0, 0).map_err(|e| Error::aya("map COUNTERS", &e))?.iter() {
+            for (sum, count) in sum.iter_mut().zip(of_cpu) {
+                *sum = sum.wrapping_add(*count);
             }
         }
+        let sum: Counters = zerocopy::transmute!(sum);
         Ok(sum)
     }
 
@@ -257,12 +257,17 @@ fn fd(program: &Program) -> Result<&ProgramFd, aya::programs::ProgramError> {
 }
 
 /// Makes the ring of a worker (`bytes` long) and enters it in the map `RINGS`.
-fn ring(ebpf: &Ebpf, worker: u32, bytes: u32) -> Result<RingBuf<MapData>, Error> {
+fn ring(ebpf: &Ebpf, worker: u32, bytes: u32, wake_at: u32) -> Result<Ring, Error> {
     let Some(Map::ArrayOfMaps(rings)) = ebpf.map("RINGS") else { return Err(missing_part("RINGS")) };
     let fd = sys::ring_buffer(bytes).map_err(|e| Error::io(format!("a ring buffer of {bytes} bytes"), e))?;
     sys::set_slot(rings.fd().as_fd(), worker, fd.as_fd()).map_err(|e| Error::io("map RINGS", e))?;
     let map = MapData::from_fd(fd).map_err(|e| Error::aya("a ring buffer", &e))?;
-    RingBuf::try_from(Map::RingBuf(map)).map_err(|e| Error::aya("mapping a ring buffer", &e))
+    let ring = RingBuf::try_from(Map::RingBuf(map)).map_err(|e| Error::aya("mapping a ring buffer", &e))?;
+    let Some(Map::Array(map)) = ebpf.map("WAKE_AT") else { return Err(missing_part("WAKE_AT")) };
+    let map = map.fd().as_fd().try_clone_to_owned().map_err(|e| Error::io("map WAKE_AT", e))?;
+    let map = MapData::from_fd(map).map_err(|e| Error::aya("map WAKE_AT", &e))?;
+    let map = Array::try_from(Map::Array(map)).map_err(|e| Error::aya("map WAKE_AT", &e))?;
+    Ok(Ring { ring, waker: Waker::new(map, worker, wake_at) })
 }
 
 /// The built-in object. A debug build instead reads the file that SNIFFER_BPF_OBJECT names, such as one built by `cargo

@@ -12,6 +12,7 @@ mod socket;
 pub mod sys;
 #[cfg(test)]
 mod tests;
+mod waker;
 mod watch;
 
 pub use control::EbpfControl;

@@ -1,8 +1,14 @@
 //! A worker's ring as a [`Source`]. Frames borrow from the ring; packet data is not copied.
 
-use super::{control::EbpfControl, owner::Owners, sys, watch::Watch};
+use super::{
+    control::EbpfControl,
+    owner::Owners,
+    sys,
+    waker::{Ring, Waker},
+    watch::Watch,
+};
 use crate::{
-    capture::{Frame, Link, Polled, Segments, Source, StrippedTag, control::DeviceStats, sys::wait_readable},
+    capture::{Frame, Link, Polled, Segments, Source, StrippedTag, control::DeviceStats},
     time::Timestamp,
 };
 use aya::maps::{MapData, RingBuf};
@@ -17,7 +23,9 @@ use zerocopy::FromBytes;
 
 /// Maximum number of records per call of `poll`, so that the worker can also handle timers and signals.
 const BATCH: usize = 1024;
-/// Longest sleep before the ring buffer is read again. The kernel wakes the reader only when many bytes are pending.
+/// Longest sleep while packets arrive. It collects packets, because a wake-up costs the kernel more than a packet; it ends
+/// early when [`super::loaded::WAKE_AT`] bytes are pending. After a sleep in which no packet arrived, the next one is as
+/// long as the caller allows, and the first packet ends it.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How often the offset between boot time and wall clock is measured again (the wall clock may be set or slewed), and how often the device
 /// is checked.
@@ -25,6 +33,9 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) struct RingSource {
     ring: RingBuf<MapData>,
+    waker: Waker,
+    /// Whether the last sleep ended without a packet.
+    quiet: bool,
     control: Arc<EbpfControl>,
     watch: Option<Watch>,
     owners: Option<Owners>,
@@ -35,9 +46,11 @@ pub(super) struct RingSource {
 }
 
 impl RingSource {
-    pub fn new(ring: RingBuf<MapData>, control: Arc<EbpfControl>, watch: Option<Watch>, on_any: bool) -> Self {
+    pub fn new(ring: Ring, control: Arc<EbpfControl>, watch: Option<Watch>, on_any: bool) -> Self {
         let (owners, boot_to_wall) = (on_any.then(Owners::new), sys::boot_to_wall());
-        Self { ring, control, watch, owners, counted: DeviceStats::default(), boot_to_wall, check_at: Instant::now() + CHECK_EVERY }
+        let Ring { ring, waker } = ring;
+        let check_at = Instant::now() + CHECK_EVERY;
+        Self { ring, waker, quiet: true, control, watch, owners, counted: DeviceStats::default(), boot_to_wall, check_at }
     }
 
     fn drain(&mut self, each: &mut dyn FnMut(Frame<'_>)) -> usize {
@@ -76,18 +89,10 @@ impl Source for RingSource {
         let mut records = self.drain(each);
         self.check();
         if records == 0 {
-            let until = Instant::now() + wait;
-            loop {
-                let left = until.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    break;
-                }
-                wait_readable(self.ring.as_fd(), left.min(LOOK_EVERY))?;
-                records = self.drain(each);
-                if records > 0 {
-                    break;
-                }
-            }
+            let (longest, bytes) = if self.quiet { (wait, 1) } else { (wait.min(LOOK_EVERY), self.waker.when_busy) };
+            self.waker.sleep(self.ring.as_fd(), longest, bytes)?;
+            records = self.drain(each);
+            self.quiet = records == 0;
         }
         Ok(if records > 0 { Polled::Frames(records) } else { Polled::Idle })
     }

@@ -2,6 +2,7 @@
 
 mod segments;
 mod speed;
+mod waking;
 
 use super::*;
 use crate::capture::{
