@@ -5,7 +5,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -89,8 +89,17 @@ impl Current {
     /// link could point to a file that another program owns.
     fn append(path: &Path) -> Option<Self> {
         path.symlink_metadata().ok()?.is_file().then_some(())?;
-        let file = OpenOptions::new().append(true).custom_flags(libc::O_NOFOLLOW).open(path).ok()?;
-        file.metadata().ok()?.is_file().then_some(())?;
+        let mut file = OpenOptions::new().read(true).append(true).custom_flags(libc::O_NOFOLLOW).open(path).ok()?;
+        let metadata = file.metadata().ok()?;
+        metadata.is_file().then_some(())?;
+        let mut last = [b'\n'];
+        if let Some(at) = metadata.len().checked_sub(1) {
+            file.read_exact_at(&mut last, at).ok()?;
+        }
+        if last != [b'\n'] {
+            // The program was killed while it wrote the last line. The next line must not become a part of it.
+            file.write_all(b"\n").ok()?;
+        }
         Self::new(file, path.to_owned()).ok()
     }
 

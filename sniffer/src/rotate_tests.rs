@@ -52,6 +52,19 @@ fn names_sizes_and_how_many() {
 }
 
 #[test]
+fn a_line_that_was_cut_spoils_no_other() {
+    for (before, after) in [("", "b\n"), ("a\n", "a\nb\n"), ("{\"h", "{\"h\nb\n")] {
+        let folder = Folder::new("cut");
+        let options = Options { on_startup: false, ..folder.options() };
+        let mut first = Rotator::new(options.clone());
+        first.write(b"x\n").unwrap();
+        fs::write(first.path().unwrap(), before).unwrap();
+        Rotator::new(options).write(b"b\n").unwrap();
+        assert_eq!(folder.contents(), pairs(&[("x-D.ndjson", after)]), "{before}");
+    }
+}
+
+#[test]
 fn a_start_begins_a_file_or_goes_on() {
     let folder = Folder::new("start");
     for (on_startup, line) in [(true, b"a\n"), (true, b"b\n"), (false, b"c\n")] {

@@ -43,7 +43,7 @@ pub const MAY_USE: &[(&str, &[&str])] = &[
 pub const APART: &[&str] = &["protocols", "output"];
 
 /// Folders inside [`APART`] whose purpose is to be used by their siblings.
-pub const SHARED: &[&str] = &["protocols/kit"];
+pub const SHARED: &[&str] = &["protocols/kit", "output/drive", "output/tls"];
 
 /// Crates that only these files and folders may use.
 pub const CONFINED: &[(&str, &[&str])] = &[

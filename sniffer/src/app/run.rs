@@ -480,9 +480,10 @@ impl Watch {
     }
 
     fn collect(&self) {
-        self.counters.each(|name, total| self.metrics.set_total(0, name, total));
         let total = |name: &'static str, total| self.metrics.set_total(0, name, total);
-        self.queue.stats().each(total, |name, value| self.metrics.set_gauge(name, value));
+        let gauge = |name: &'static str, value| self.metrics.set_gauge(name, value);
+        self.counters.each(total, gauge);
+        self.queue.stats().each(total, gauge);
         for (interface, (control, _)) in self.workers.controls.iter().enumerate() {
             // A failure is not reported: the next call may succeed.
             let Ok(stats) = control.stats() else { continue };

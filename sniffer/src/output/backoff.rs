@@ -11,6 +11,9 @@ use std::{
 /// nothing for another half minute on average, while the queue drops events.
 const DEFAULT_MAX: Duration = Duration::from_secs(15);
 
+/// The shortest wait, whatever the user sets. Without it, a server that fails at once would be asked thousands of times a second.
+const FLOOR: Duration = Duration::from_millis(100);
+
 /// `backoff`
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(default)]
@@ -38,21 +41,23 @@ pub(super) struct Backoff {
 
 impl Backoff {
     pub(super) fn new(options: Options) -> Self {
-        Self { options, next: options.init.min(options.max) }
+        let mut backoff = Self { options, next: FLOOR };
+        backoff.reset();
+        backoff
     }
 
-    /// Records a failure and returns how long to wait: a random time between half of the current step and the whole step.
+    /// Records a failure and returns how long to wait: a random time between half of the current step and the whole step, at least 100 ms.
     pub(super) fn after_failure(&mut self) -> Duration {
         let step = self.next;
-        self.next = step.saturating_mul(2).min(self.options.max);
+        self.next = step.saturating_mul(2).min(self.options.max.max(FLOOR));
         // The keys of the standard library's hasher are random, which is sufficient here and needs no other crate.
         let random = RandomState::new().build_hasher().finish();
         let half = step / 2;
-        half + half.mul_f64((random % 1024) as f64 / 1023.0)
+        (half + half.mul_f64((random % 1024) as f64 / 1023.0)).max(FLOOR)
     }
 
     pub(super) fn reset(&mut self) {
-        self.next = self.options.init.min(self.options.max);
+        self.next = self.options.init.min(self.options.max).max(FLOOR);
     }
 }
 
@@ -65,6 +70,16 @@ mod tests {
         let mut backoff = Backoff::new(Options::default());
         let waits: Vec<f64> = (0..20).map(|_| backoff.after_failure().as_secs_f64()).collect();
         assert!(waits[0] <= 1.0 && waits.iter().all(|wait| *wait <= 15.0) && waits[10..].iter().all(|wait| *wait >= 7.5), "{waits:?}");
+    }
+
+    #[test]
+    fn there_is_a_floor() {
+        let zero = Duration::ZERO;
+        for (init, max) in [(zero, zero), (zero, Duration::from_secs(1)), (Duration::from_secs(1), zero)] {
+            let mut backoff = Backoff::new(Options { init, max });
+            let waits: Vec<Duration> = (0..5).map(|_| backoff.after_failure()).collect();
+            assert!(waits.iter().all(|wait| *wait >= FLOOR), "{init:?} {max:?}: {waits:?}");
+        }
     }
 
     #[test]

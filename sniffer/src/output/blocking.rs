@@ -8,5 +8,5 @@ use super::Error;
 /// # Errors
 /// When the thread could not run `work` to its end.
 pub(super) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Unreachable(format!("the writing thread: {error}")))
+    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Unreachable(format!("the writing thread: {error}").into()))
 }

@@ -89,7 +89,7 @@ fn print(bytes: &[u8], counters: &Counters) -> Result<(), Error> {
     out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| {
         counters.write_errors.add(1);
         let why = format!("standard output: {error}");
-        if error.kind() == std::io::ErrorKind::BrokenPipe { Error::Gone(why) } else { Error::Unreachable(why) }
+        if error.kind() == std::io::ErrorKind::BrokenPipe { Error::Gone(why.into()) } else { Error::Unreachable(why.into()) }
     })?;
     counters.write_bytes.add(bytes.len());
     Ok(())

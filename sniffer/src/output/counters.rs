@@ -1,5 +1,4 @@
-//! The counters of an output. The output's workers add to them, and the monitor reads them. The counters are independent of each other, so
-//! a reader may see one counter updated before another.
+//! The counters of an output. The output's workers add to them, and the monitor reads them.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -11,17 +10,29 @@ macro_rules! counters {
             $(#[doc = $doc] pub $field: Counter,)*
         }
 
+        /// The values of all counters at one time.
+        struct Values {
+            $($field: u64,)*
+        }
+
         impl Counters {
-            /// Calls `call` with the name and the total of each counter.
-            pub fn each(&self, mut call: impl FnMut(&'static str, u64)) {
-                $(call($name, self.$field.get());)*
+            /// Reads the counters in the order of their declaration.
+            fn values(&self) -> Values {
+                Values { $($field: self.$field.get(),)* }
+            }
+
+            /// Calls `total` with name and value of each counter, and `gauge` with name and value of each gauge. For events,
+            /// total = acked + failed + dropped + active.
+            pub fn each(&self, mut total: impl FnMut(&'static str, u64), mut gauge: impl FnMut(&'static str, f64)) {
+                let values = self.values();
+                $(total($name, values.$field);)*
+                gauge("libbeat.output.events.active", values.active() as f64);
             }
         }
     };
 }
 
 counters! {
-    total "libbeat.output.events.total" "Events sent; an event counts again for each retry."
     acked "libbeat.output.events.acked" "Events delivered, duplicates and dead letters included."
     failed "libbeat.output.events.failed" "Events that could not be delivered and are sent again."
     dropped "libbeat.output.events.dropped" "Events dropped: refused permanently, or more than `max_retries` times."
@@ -34,6 +45,15 @@ counters! {
     write_errors "libbeat.output.write.errors" "Failed writes and requests."
     read_bytes "libbeat.output.read.bytes" "Bytes of the responses."
     read_errors "libbeat.output.read.errors" "Responses that were incomplete or could not be read."
+    // Read last, because an event counts here before it counts as acked, failed or dropped.
+    total "libbeat.output.events.total" "Events whose sending began; an event counts again for each attempt."
+}
+
+impl Values {
+    /// Events that are being sent: their outcome is not known yet.
+    fn active(&self) -> u64 {
+        self.total.saturating_sub(self.acked + self.failed + self.dropped)
+    }
 }
 
 /// A number that only grows.

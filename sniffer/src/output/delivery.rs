@@ -1,6 +1,12 @@
 //! Opens the one output that the configuration names, and runs its senders on the queue.
 
-use super::{OUTPUTS, Output, OutputKind, counters::Counters, drive, hosts};
+use super::{
+    OUTPUTS, Output, OutputKind,
+    counters::Counters,
+    drive::{Common, drive},
+    hosts,
+    notices::Notices,
+};
 use crate::{
     config::{self, Node},
     opening::Opening,
@@ -10,6 +16,7 @@ use std::{
     io::{self, Write},
     net::SocketAddr,
     sync::Arc,
+    time::Duration,
 };
 
 /// The configured output with its counters and the size of its queue.
@@ -17,7 +24,7 @@ pub struct Delivery {
     name: &'static str,
     output: Box<dyn Output>,
     queue: queue::Options,
-    counters: Arc<Counters>,
+    common: Common,
 }
 
 /// Finds the enabled output of the configuration and reads its settings. Opens no connection.
@@ -47,7 +54,7 @@ pub fn open(opening: &Opening<'_>) -> Result<Delivery, config::Error> {
     outputs.entries().filter(|(other, _)| other != name).for_each(|(_, other)| other.accept());
     let output = open(&opening.at(node))?;
     let queue = queue::Options::read(root, node, output.queue())?;
-    Ok(Delivery { name, output, queue, counters: Arc::default() })
+    Ok(Delivery { name, output, queue, common: Common::default() })
 }
 
 /// Returns the enabled outputs. If any output has settings, these are the outputs with settings; otherwise those of which only the name is
@@ -145,7 +152,7 @@ impl Delivery {
 
     /// The output's counters. They are updated while the output runs.
     pub fn counters(&self) -> Arc<Counters> {
-        self.counters.clone()
+        self.common.counters.clone()
     }
 
     /// Addresses and ports of all servers that the output may connect to. Asks the resolver; names that do not resolve are left out.
@@ -158,12 +165,19 @@ impl Delivery {
     pub async fn run(self, queue: Arc<dyn Queue>) {
         let options = self.output.options();
         let mut workers = tokio::task::JoinSet::new();
-        for sender in self.output.senders(&self.counters) {
-            workers.spawn(drive(sender, queue.clone(), options, self.counters.clone()));
+        let at_end = FlushAtEnd(self.common.notices.clone());
+        for sender in self.output.senders(&self.common.counters) {
+            workers.spawn(drive(sender, queue.clone(), options, self.common.clone()));
         }
-        while let Some(ended) = workers.join_next().await {
-            if let Err(error) = ended {
-                log::error!("An output worker ended: {error}");
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            tokio::select! {
+                ended = workers.join_next() => match ended {
+                    Some(Ok(())) => {}
+                    Some(Err(error)) => log::error!("An output worker ended: {error}"),
+                    None => break,
+                },
+                _ = second.tick() => at_end.0.flush(false),
             }
         }
     }
@@ -181,11 +195,19 @@ impl Delivery {
     }
 }
 
+/// Logs what was counted and not logged yet, also when delivery is cancelled.
+struct FlushAtEnd(Arc<Notices>);
+
+impl Drop for FlushAtEnd {
+    fn drop(&mut self) {
+        self.0.flush(true);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::opening::testing;
-    use std::time::Duration;
 
     fn opened(config: &str) -> Result<Delivery, String> {
         open(&testing::opening(&Node::parse(config).unwrap())).map_err(|e| e.to_string())

@@ -147,7 +147,7 @@ impl Writer {
         self.counters.write_bytes.add(bytes);
         let written = written.map_err(|error| {
             self.counters.write_errors.add(1);
-            Error::Unreachable(format!("output file: {error}"))
+            Error::Unreachable(format!("output file: {error}").into())
         });
         (records, written)
     }
@@ -191,7 +191,7 @@ fn partly(mut outcomes: Vec<Outcome>, written: usize, error: Error) -> Result<Se
         return Err(error);
     }
     for outcome in outcomes.iter_mut().skip(written).filter(|outcome| **outcome == Outcome::Delivered) {
-        *outcome = Outcome::Later(error.to_string());
+        *outcome = Outcome::Later(error.reason().clone());
     }
     Ok(Sent::Each(outcomes))
 }

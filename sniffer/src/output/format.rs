@@ -92,6 +92,17 @@ impl Format {
         self.formatted(time, event, |_| None)
     }
 
+    /// The names of fields without a default that the event does not have, or whose value cannot be part of a name.
+    pub fn missing<'a>(&'a self, event: &'a Value) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Field(name, None) => match lookup(event, name) {
+                Some(Value::String(_) | Value::Bool(_) | Value::Number(_)) => None,
+                _ => Some(name.as_str()),
+            },
+            _ => None,
+        })
+    }
+
     /// The text for one event, for documents. As in Packetbeat, a field that is a map and has no default becomes the text that `map`
     /// returns.
     pub fn line(&self, time: Timestamp, event: &Value, map: fn(&Value) -> Option<String>) -> Option<String> {

@@ -1,6 +1,6 @@
 //! The HTTP client of outputs: time-outs, proxy and TLS. It reads a response to its end, within a size limit.
 
-use super::{Error, hosts::without_credentials, shapes::Scalar, tls};
+use super::{Error, Reason, hosts::without_credentials, proxy::Environment, shapes::Scalar, tls};
 use reqwest::{
     Client, Proxy, RequestBuilder, StatusCode, Url,
     header::{HeaderMap, HeaderName, HeaderValue},
@@ -11,6 +11,9 @@ use std::{collections::BTreeMap, fmt::Display, time::Duration};
 
 /// Maximum number of bytes of a response. The responses to an output's requests are shorter.
 const MAX_ANSWER: usize = 64 << 20;
+
+/// Maximum number of bytes of a response that the log quotes, at debug level.
+const MAX_QUOTED: usize = 2000;
 
 /// Settings of the connection.
 #[derive(Clone, Debug, Deserialize)]
@@ -42,21 +45,28 @@ impl Options {
             .tls_backend_preconfigured(tls)
             .default_headers(headers)
             .redirect(Policy::none())
-            .timeout(self.timeout)
-            .connect_timeout(self.timeout)
             .pool_idle_timeout(self.idle_connection_timeout)
             .tcp_nodelay(true)
             .http1_only();
+        // 0 means no limit.
+        if !self.timeout.is_zero() {
+            builder = builder.timeout(self.timeout).connect_timeout(self.timeout);
+        }
+        // reqwest would use a proxy of the environment for loopback addresses, too.
+        builder = builder.no_proxy();
         if self.proxy_disable {
-            builder = builder.no_proxy();
-        } else if !self.proxy_url.is_empty() {
+            return builder.build().map_err(|e| with_causes(&e));
+        }
+        if !self.proxy_url.is_empty() {
             let url = if self.proxy_url.contains("://") { self.proxy_url.clone() } else { format!("http://{}", self.proxy_url) };
             let wrong = |why: &dyn Display| format!("proxy_url: '{}': {why}", without_credentials(&self.proxy_url));
             let url = Url::parse(&url).map_err(|e| wrong(&e))?;
             // reqwest's message would contain the URL with its password.
             let proxy = Proxy::all(url).map_err(|e| wrong(&e.without_url()))?;
-            builder =
-                builder.no_proxy().proxy(proxy.headers(header_map(&self.proxy_headers).map_err(|why| format!("proxy_headers: {why}"))?));
+            builder = builder.proxy(proxy.headers(header_map(&self.proxy_headers).map_err(|why| format!("proxy_headers: {why}"))?));
+        } else {
+            let environment = Environment::read(|name| std::env::var(name).ok());
+            builder = builder.proxy(Proxy::custom(move |url| environment.proxy(url).cloned()));
         }
         builder.build().map_err(|e| with_causes(&e))
     }
@@ -82,32 +92,49 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// One line about a failed request: `what`, the status, and the server's reason if it gives one.
-    pub(super) fn why(&self, what: &str) -> String {
+    /// Why a request that contains no events failed: `what`, the status, and the server's reason if it gives one.
+    pub(super) fn why(&self, what: &str) -> Reason {
         let reason = serde_json::from_slice::<serde_json::Value>(&self.body).ok();
         let reason = reason.as_ref().and_then(|body| body.pointer("/error/reason").or_else(|| body.get("error"))).and_then(|r| r.as_str());
         match reason {
-            Some(reason) => format!("{what}: {}: {reason}", self.status),
-            None => format!("{what}: {}", self.status),
+            Some(reason) => format!("{what}: {}: {reason}", self.status).into(),
+            None => format!("{what}: {}", self.status).into(),
         }
+    }
+
+    /// Why a request that contains events failed. The server's text may quote them, so only the type of the error is in the summary.
+    pub(super) fn refusal(&self, what: &str) -> Reason {
+        let answer = serde_json::from_slice::<serde_json::Value>(&self.body).unwrap_or_default();
+        let kind = answer.pointer("/error/type").and_then(|kind| kind.as_str()).map(kind_of_error).unwrap_or_default();
+        let text = String::from_utf8_lossy(self.body.get(..self.body.len().min(MAX_QUOTED)).unwrap_or_default());
+        Reason::with_detail(format!("{what}: {} {kind}", self.status).trim_end(), text)
     }
 }
 
 /// Sends the request and reads the response to its end.
 ///
 /// # Errors
-/// [`Error::Unreachable`] when no complete response arrives.
+/// [`Error::Unreachable`] when there is no connection, [`Error::Broken`] when no complete response arrives.
 pub(super) async fn send(request: RequestBuilder) -> Result<Answer, Error> {
-    let unreachable = |error: reqwest::Error| Error::Unreachable(with_causes(&error));
-    let mut response = request.send().await.map_err(unreachable)?;
+    let failed = |error: reqwest::Error| {
+        let why = with_causes(&error).into();
+        if error.is_connect() { Error::Unreachable(why) } else { Error::Broken(why) }
+    };
+    let mut response = request.send().await.map_err(failed)?;
     let (status, mut body) = (response.status(), Vec::new());
-    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+    while let Some(chunk) = response.chunk().await.map_err(failed)? {
         if body.len() + chunk.len() > MAX_ANSWER {
-            return Err(Error::Unreachable(format!("an answer of more than {MAX_ANSWER} bytes")));
+            return Err(Error::Broken(format!("an answer of more than {MAX_ANSWER} bytes").into()));
         }
         body.extend_from_slice(&chunk);
     }
     Ok(Answer { status, body })
+}
+
+/// The type of a server's error, for the log; empty if it does not look like one.
+pub(super) fn kind_of_error(kind: &str) -> &str {
+    let is_name = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'.' | b'-');
+    if kind.len() <= 80 && kind.bytes().all(is_name) { kind } else { "" }
 }
 
 /// Returns the text of an error with all its causes. The outermost error of reqwest only reports that sending failed.

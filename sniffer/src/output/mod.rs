@@ -18,15 +18,17 @@ mod file;
 pub mod format;
 mod hosts;
 mod http;
+mod notices;
+mod proxy;
 mod select;
 mod sender;
 mod shapes;
 mod tls;
 
 pub use delivery::{Delivery, open};
-pub use drive::drive;
+pub use drive::{Common, drive};
 pub use hosts::Peer;
-pub use sender::{Error, Outcome, Sender, Sent};
+pub use sender::{Error, Outcome, Reason, Sender, Sent};
 
 use crate::{
     config::{self, Node},

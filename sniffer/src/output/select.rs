@@ -2,6 +2,7 @@
 //! no rule matches.
 
 use super::{
+    Reason,
     format::{Format, KNOWN},
     shapes::Scalar,
 };
@@ -79,6 +80,22 @@ impl Selector {
             name.or_else(|| rule.default.as_ref().and_then(text))
         });
         by_rule.or_else(|| self.default.as_ref().and_then(text)).map(Cow::Owned)
+    }
+}
+
+impl Selector {
+    /// Why there is no name for this record: the fields that it lacks. `name` is the setting.
+    pub(super) fn missing(&self, name: &str, record: &Record) -> Reason {
+        let event = serde_json::from_slice(&record.body).unwrap_or_default();
+        let formats = self.rules.iter().flat_map(|rule| [Some(&rule.name), rule.default.as_ref()]).chain([self.default.as_ref()]);
+        let mut fields: Vec<&str> = formats.flatten().flat_map(|format| format.missing(&event)).collect();
+        fields.sort_unstable();
+        fields.dedup();
+        match fields.as_slice() {
+            [] => format!("no rule gives the event a name for `{name}`").into(),
+            [field] => format!("the event has no field {field}, of which `{name}` is made").into(),
+            fields => format!("the event lacks fields of which `{name}` is made: {}", fields.join(", ")).into(),
+        }
     }
 }
 

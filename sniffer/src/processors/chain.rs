@@ -6,7 +6,7 @@
 //! processor that needs an event and all processors after it run per event, because they depend on the results of the earlier ones. If a
 //! chain has no steps, events are never converted to trees.
 
-use super::{AtStart, Decision, Factory, Facts, Instances, Step};
+use super::{AtStart, Decision, Destination, Factory, Facts, Instances, Step};
 use crate::{
     enrich::HostData,
     event::{
@@ -16,7 +16,7 @@ use crate::{
     processors::condition::Condition,
 };
 use serde_json::Value;
-use std::{borrow::Cow, sync::Arc};
+use std::borrow::Cow;
 
 /// The processing of a publisher's events.
 #[derive(Debug, Default)]
@@ -27,16 +27,10 @@ pub struct Chain {
     steps: Vec<Step>,
     /// Whether every event of the publisher is dropped.
     pub drops_all: bool,
-    /// The target of events, such as an index, unless the steps change it. `None` means the default of the output.
-    pub target: Option<Arc<str>>,
-    /// The ingest pipeline, unless the steps change it.
-    pub pipeline: Option<Arc<str>>,
+    /// The destination of events, unless the steps change it.
+    pub destination: Destination,
     metadata: bool,
 }
-
-/// Fields in `@metadata` that hold the target and the ingest pipeline of an event.
-const TARGET: &str = "@metadata.raw_index";
-const PIPELINE: &str = "@metadata.pipeline";
 
 impl Chain {
     /// Starts to compile a chain for events of which `facts` are known.
@@ -64,21 +58,16 @@ impl Chain {
         instances.prepare(&self.steps);
     }
 
-    /// Runs the steps on an event, with the worker's instances. Returns the target and the pipeline, or `None` if the
-    /// event is dropped.
-    pub fn run(&self, event: &mut Tree, host_data: &HostData, instances: &mut Instances) -> Option<[Option<Arc<str>>; 2]> {
+    /// Runs the steps on an event, with the worker's instances. Returns its destination, or `None` if the event is dropped.
+    pub fn run(&self, event: &mut Tree, host_data: &HostData, instances: &mut Instances) -> Option<Destination> {
         if run(&self.steps, event, host_data, instances) == Decision::Drop {
             return None;
         }
-        let same = |name: &str, known: &Option<Arc<str>>| match (event.get(name).and_then(Value::as_str), known) {
-            (Some(text), Some(known)) if text == &**known => Some(known.clone()),
-            (text, _) => text.map(Arc::from),
-        };
-        let route = [same(TARGET, &self.target), same(PIPELINE, &self.pipeline)];
+        let destination = self.destination.of(|name| event.get(name).and_then(Value::as_str).map(Cow::Borrowed));
         if !self.metadata {
             event.0.remove("@metadata");
         }
-        Some(route)
+        Some(destination)
     }
 }
 
@@ -183,14 +172,13 @@ impl Builder<'_> {
     /// # Errors
     /// When serialization of the constants fails, which is not known to happen.
     pub fn finish(mut self, metadata: bool) -> Result<Chain, serde_json::Error> {
-        let text = |name: &str| self.constants.text(name).map(Arc::from);
-        let (target, pipeline) = (text(TARGET), text(PIPELINE));
+        let destination = Destination::default().of(|name| self.constants.text(name).map(Cow::from));
         if !metadata && self.steps.is_empty() {
             self.constants.remove("@metadata");
         }
         let prepared = self.constants.prepare()?;
         let Self { constants, steps, drops_all, .. } = self;
-        Ok(Chain { constants, prepared, steps, drops_all, metadata, target, pipeline })
+        Ok(Chain { constants, prepared, steps, drops_all, destination, metadata })
     }
 }
 

@@ -10,6 +10,7 @@ mod add_host_metadata;
 mod add_tags;
 pub mod chain;
 pub mod condition;
+mod destination;
 mod detect_mime_type;
 mod drop_event;
 mod drop_fields;
@@ -21,6 +22,7 @@ mod rename;
 
 pub(crate) use add_fields::nest_under;
 pub use chain::Chain;
+pub use destination::{Destination, Document};
 pub use facts::Facts;
 pub use instances::Instances;
 pub use list::{Lists, Step};

@@ -4,18 +4,18 @@
 use crate::{
     enrich::HostData,
     event::{Merged, tree::Tree},
-    processors::{Chain, Instances},
+    processors::{Chain, Destination, Instances},
 };
 use serde::Serialize;
-use std::{io, sync::Arc};
+use std::io;
 
 /// Result of writing an event.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Encoded {
     /// The document is in the buffer.
     Written {
-        /// Target and ingest pipeline of the document.
-        route: [Option<Arc<str>>; 2],
+        /// Where the document is stored.
+        destination: Destination,
         /// The event after processing, if it was converted to a tree.
         edited: Option<Tree>,
     },
@@ -82,7 +82,7 @@ pub fn encode<E: Serialize>(
     }
     if merged && !chain.prepared.is_empty() {
         if chain.is_fast() {
-            return Encoded::Written { route: [chain.target.clone(), chain.pipeline.clone()], edited: None };
+            return Encoded::Written { destination: chain.destination.clone(), edited: None };
         }
         return edit(chain, host_data, instances, buffer, false);
     }
@@ -91,7 +91,7 @@ pub fn encode<E: Serialize>(
         return buffer.failure();
     }
     if merged && chain.is_fast() {
-        Encoded::Written { route: [None, None], edited: None }
+        Encoded::Written { destination: Destination::default(), edited: None }
     } else {
         edit(chain, host_data, instances, buffer, true)
     }
@@ -105,10 +105,10 @@ fn edit(chain: &Chain, host_data: &HostData, instances: &mut Instances, buffer: 
     if merge {
         chain.constants().apply(&mut tree.0);
     }
-    let Some(route) = chain.run(&mut tree, host_data, instances) else { return Encoded::Dropped };
+    let Some(destination) = chain.run(&mut tree, host_data, instances) else { return Encoded::Dropped };
     buffer.buffer.clear();
     match serde_json::to_writer(&mut *buffer, &tree.0) {
-        Ok(()) => Encoded::Written { route, edited: Some(tree) },
+        Ok(()) => Encoded::Written { destination, edited: Some(tree) },
         Err(_) => buffer.failure(),
     }
 }

@@ -12,7 +12,7 @@ mod settings;
 
 pub use crate::enrich::HostData;
 pub use id::PublisherId;
-pub use route::Route;
+pub use route::{Destination, Document, Route};
 pub use settings::{Identity, Publisher, Publishers, Publishing, VERSION};
 
 use crate::{
@@ -219,7 +219,7 @@ impl Sink {
     fn finish(&mut self, publisher: PublisherId, time: Timestamp, encoded: Encoded) -> Option<Kept> {
         let mut kept = None;
         match encoded {
-            Encoded::Written { route: [target, pipeline], edited } => {
+            Encoded::Written { destination, edited } => {
                 if self.batch.capacity() == 0 {
                     self.batch.reserve_exact(if self.at_once { 1 } else { BATCH });
                 }
@@ -230,7 +230,7 @@ impl Sink {
                     false => self.scratch.as_slice().into(),
                 };
                 self.batch_bytes += body.len() + size_of::<Record>();
-                self.batch.push(Record { route: Route { target, pipeline, time }, body });
+                self.batch.push(Record { route: Route { destination, time }, body });
             }
             Encoded::Dropped => self.count(publisher, "filtered"),
             Encoded::Failed => self.count(publisher, "not_encoded"),

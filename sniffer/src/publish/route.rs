@@ -1,15 +1,14 @@
-//! The destination of a record, if the event determines it. Settings that apply to all records of the output belong to the output.
+//! The destination of a record and its time, as far as the event determines them. Settings that apply to all records of the output belong
+//! to the output.
 
+pub use crate::processors::{Destination, Document};
 use crate::time::Timestamp;
-use std::sync::Arc;
 
-/// The destination that the selectors chose for an event.
+/// What an output needs to know of an event besides its document.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Route {
-    /// Index, data stream, topic or list; `None` is the output's default.
-    pub target: Option<Arc<str>>,
-    /// Ingest pipeline; `None` is the output's default.
-    pub pipeline: Option<Arc<str>>,
+    /// Where and how the event is stored.
+    pub destination: Destination,
     /// The event's `@timestamp`, for targets that have a date in their name.
     pub time: Timestamp,
 }

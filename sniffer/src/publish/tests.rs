@@ -154,13 +154,13 @@ fn a_document_of_the_stock_configuration() {
         assert_eq!(doc[name], expected, "{name}");
     }
     assert_eq!(doc["network"]["direction"], "internal");
-    assert_eq!(records[0].route, Route { target: None, pipeline: None, time: Timestamp(1_000_000_000_123_456_789) });
+    assert_eq!(records[0].route, Route { time: Timestamp(1_000_000_000_123_456_789), ..Route::default() });
 
     let records = seen.emit(1, &head("dns"), &Nothing {});
     let doc = document(&records[0].body);
     assert_eq!((&doc["host"], &doc["tags"]), (&Value::Null, &json!(["forwarded"])));
     assert_eq!(doc["@metadata"]["raw_index"], "other");
-    assert_eq!(records[0].route.target.as_deref(), Some("other"));
+    assert_eq!(records[0].route.destination.target.as_deref(), Some("other"));
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn what_a_publisher_adds_goes_over_what_all_add() {
     // The built-in constants do not replace existing fields.
     assert_eq!((&doc["agent"]["name"], &doc["agent"]["type"]), (&json!("before"), &json!("packetbeat")));
     assert_eq!(doc["@metadata"], Value::Null);
-    assert_eq!(records[0].route.pipeline.as_deref(), Some("p-9.6.0"));
+    assert_eq!(records[0].route.destination.pipeline.as_deref(), Some("p-9.6.0"));
     let doc = document(&seen.emit(1, &head("http"), &Nothing {})[0].body);
     assert_eq!((&doc["env"], &doc["fields"]["env"]), (&json!("three"), &json!("one")));
 }
@@ -211,10 +211,10 @@ processors:
     assert_eq!((&doc["type"], &doc["client"], &doc["event"]["kind"]), (&json!("dns"), &json!({}), &Value::Null));
     assert_eq!((&doc["host"]["hostname"], &doc["host"]["ip"], &doc["@metadata"]), (&json!("Box"), &Value::Null, &Value::Null));
     assert_eq!(doc["agent"]["name"], "here");
-    assert_eq!(records[0].route.target.as_deref(), Some("big"));
+    assert_eq!(records[0].route.destination.target.as_deref(), Some("big"));
     let records = seen.emit(0, &head("dns"), &dns(9, "a.example"));
     assert_eq!(document(&records[0].body)["fields"], json!({"small": true}));
-    assert_eq!(records[0].route.target.as_deref(), Some("base"));
+    assert_eq!(records[0].route.destination.target.as_deref(), Some("base"));
 }
 
 /// Applying processors at start and running them per event give the same documents. A step without effect forces the processors to run per

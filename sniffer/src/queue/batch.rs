@@ -28,6 +28,35 @@ impl Batch {
         &self.sequences
     }
 
+    /// Moves the records from the index `at` on to a new batch, which is empty if there are none.
+    #[must_use]
+    pub fn split_off(&mut self, at: usize) -> Self {
+        self.partition(|place| place >= at)
+    }
+
+    /// Moves the records for which `moves` returns true to a new batch. `moves` gets the index in [`Batch::records`], in order.
+    #[must_use]
+    pub fn partition(&mut self, mut moves: impl FnMut(usize) -> bool) -> Self {
+        let mut parts = [(Runs::default(), Vec::new()), (Runs::default(), Vec::new())];
+        let sequences = std::mem::take(&mut self.sequences);
+        for (place, (sequence, record)) in sequences.iter().zip(std::mem::take(&mut self.records)).enumerate() {
+            let (runs, records) = &mut parts[usize::from(moves(place))];
+            runs.push(sequence);
+            records.push(record);
+        }
+        let [(sequences, records), moved] = parts;
+        (self.sequences, self.records) = (sequences, records);
+        Self { queue: self.queue.clone(), sequences: moved.0, records: moved.1 }
+    }
+
+    /// Adds the records of another batch of the same queue.
+    pub fn append(&mut self, mut other: Self) {
+        for run in std::mem::take(&mut other.sequences).ranges() {
+            self.sequences.extend(run.clone());
+        }
+        self.records.append(&mut other.records);
+    }
+
     /// Settles all records: they are delivered or dropped.
     pub fn settle_all(&mut self) {
         self.records.clear();

@@ -2,18 +2,21 @@
 //! <https://www.elastic.co/docs/api/doc/elasticsearch/operation/operation-bulk>
 
 use crate::{
-    output::{Outcome, codec, select::Selector},
+    output::{Outcome, Reason, codec, http::kind_of_error, select::Selector},
     publish::Record,
 };
 use flate2::{Compression, write::GzEncoder};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
+use serde_json::value::RawValue;
 use std::{
     borrow::Cow,
+    collections::BTreeMap,
+    fmt,
     io::{self, Write as _},
 };
 
 /// Path and query of the request. `filter_path` reduces the response to the parts that are read.
-pub(super) const PATH: &str = "_bulk?filter_path=errors,items.*.error,items.*.status,items.*.failure_store";
+pub(super) const PATH: &str = "_bulk?filter_path=errors%2Citems.%2A.error%2Citems.%2A.status%2Citems.%2A.failure_store";
 
 /// Selects index and pipeline of each record and writes the lines of the request.
 #[derive(Debug, Default)]
@@ -23,64 +26,79 @@ pub(super) struct Lines {
     pub escape_html: bool,
 }
 
-#[derive(Serialize)]
-struct Action<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    create: Option<Place<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    index: Option<Place<'a>>,
+/// The operation that the server performs with a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Operation {
+    Create,
+    Index,
+    Delete,
 }
 
 #[derive(Serialize)]
 struct Place<'a> {
     _index: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    _id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pipeline: Option<&'a str>,
 }
 
+/// Appends the line that says what to do with a document.
+fn action(operation: Operation, place: &Place<'_>, out: &mut Vec<u8>) {
+    // Writing to memory does not fail, and none of these types refuses to be serialized.
+    let _ = serde_json::to_writer(&mut *out, &BTreeMap::from([(operation, place)]));
+    out.push(b'\n');
+}
+
 impl Lines {
-    /// Appends the body of a request with these records, in order.
-    pub(super) fn write(&self, batch: &[Record], out: &mut Vec<u8>) -> io::Result<()> {
-        for record in batch {
-            let index = name(record.route.target.as_deref(), &self.index, record).unwrap_or(Cow::Borrowed(""));
-            let pipeline = name(record.route.pipeline.as_deref(), &self.pipeline, record);
-            let create = Place { _index: &index, pipeline: pipeline.as_deref().filter(|name| !name.is_empty()) };
-            serde_json::to_writer(&mut *out, &Action { create: Some(create), index: None })?;
-            out.push(b'\n');
-            if self.escape_html {
-                out.extend_from_slice(&codec::escape(&record.body))
-            } else {
-                out.extend_from_slice(&record.body)
-            }
-            out.push(b'\n');
+    /// Appends the lines of one record.
+    ///
+    /// # Errors
+    /// When the record has no index, or lacks the identifier of the document that it deletes. Nothing is appended then.
+    pub(super) fn write(&self, record: &Record, out: &mut Vec<u8>) -> Result<(), Reason> {
+        let to = &record.route.destination;
+        let index = name(to.target.as_deref(), &self.index, record).ok_or_else(|| self.index.missing("index", record))?;
+        let pipeline = name(to.pipeline.as_deref(), &self.pipeline, record);
+        let document = to.document.as_deref();
+        let id = document.and_then(|document| document.id.as_deref());
+        let operation = match document.and_then(|document| document.operation.as_deref()) {
+            Some("index") => Operation::Index,
+            Some("delete") if id.is_none() => return Err("op_type is delete, but the event has no @metadata._id".into()),
+            Some("delete") => Operation::Delete,
+            _ => Operation::Create,
+        };
+        action(operation, &Place { _index: &index, _id: id, pipeline: pipeline.as_deref() }, out);
+        if operation == Operation::Delete {
+            return Ok(());
         }
+        if self.escape_html {
+            out.extend_from_slice(&codec::escape(&record.body))
+        } else {
+            out.extend_from_slice(&record.body)
+        }
+        out.push(b'\n');
         Ok(())
     }
 }
 
-/// Returns the name in the record's route (`own`) if there is one, otherwise the name that the selector chooses. The chosen name is
-/// converted to lower case, as Elasticsearch requires.
+/// Returns the name in the record's route (`own`) if there is one, otherwise the name that the selector chooses, in lower case, as
+/// Elasticsearch requires. An empty name counts as none.
 fn name<'a>(own: Option<&'a str>, selector: &'a Selector, record: &Record) -> Option<Cow<'a, str>> {
-    own.map(Cow::Borrowed).or_else(|| match selector.choose(record)? {
-        Cow::Owned(chosen) => Some(Cow::Owned(chosen.to_lowercase())),
-        constant => Some(constant),
-    })
+    let name = own.map(Cow::Borrowed).or_else(|| selector.choose(record)).filter(|name| !name.is_empty())?;
+    Some(if name.chars().any(char::is_uppercase) { Cow::Owned(name.to_lowercase()) } else { name })
 }
 
-/// Appends the body of a request to the dead letter index: each refused document as text, with the reason.
-pub(super) fn dead_letters<'a>(
-    index: &str,
-    letters: impl Iterator<Item = (&'a Record, u16, &'a str)>,
-    out: &mut Vec<u8>,
-) -> io::Result<()> {
-    for (record, status, reason) in letters {
-        serde_json::to_writer(&mut *out, &Action { create: None, index: Some(Place { _index: index, pipeline: None }) })?;
-        let message = String::from_utf8_lossy(&record.body);
-        let error = serde_json::json!({"type": status, "message": reason});
-        let letter = serde_json::json!({"@timestamp": record.route.time, "message": message, "error": error});
-        writeln!(out, "\n{letter}")?;
-    }
-    Ok(())
+/// Appends the lines of a dead letter: the refused document as text, with the status and the server's error. No pipeline of the event
+/// applies to it.
+pub(super) fn dead_letter(index: &str, record: &Record, status: u16, why: &Reason, out: &mut Vec<u8>) {
+    action(Operation::Create, &Place { _index: index, _id: None, pipeline: None }, out);
+    let error = why.detail.as_deref().unwrap_or(&why.summary);
+    let message = String::from_utf8_lossy(&record.body);
+    let time = jiff::Timestamp::from_nanosecond(record.route.time.0.into()).unwrap_or_default().to_string();
+    let letter = serde_json::json!({"@timestamp": time, "message": message, "error.type": status, "error.message": error});
+    out.extend_from_slice(letter.to_string().as_bytes());
+    out.push(b'\n');
 }
 
 /// Compresses the body with gzip.
@@ -92,32 +110,46 @@ pub(super) fn compress(body: &[u8], level: u32) -> io::Result<Vec<u8>> {
 
 #[derive(Deserialize)]
 struct Answer<'a> {
-    // Both fields are required. A response without them does not come from Elasticsearch but, for example, from a proxy, and
-    // the records count as not delivered.
-    errors: bool,
+    /// Required: a response without them does not come from Elasticsearch but, for example, from a proxy.
     #[serde(borrow)]
     items: Vec<Entry<'a>>,
 }
 
-#[derive(Deserialize)]
-struct Entry<'a> {
-    #[serde(alias = "index", borrow)]
-    create: Item<'a>,
+/// `{"create": {"status": 201}}`, whatever the name of the operation.
+struct Entry<'a>(Item<'a>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Entry<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Item<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an operation and its result")
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Item<'de>, A::Error> {
+                let item = map.next_entry::<de::IgnoredAny, Item<'de>>()?.map(|(_, item)| item);
+                while map.next_entry::<de::IgnoredAny, de::IgnoredAny>()?.is_some() {}
+                item.ok_or_else(|| de::Error::missing_field("create"))
+            }
+        }
+        deserializer.deserialize_map(Visitor).map(Self)
+    }
 }
 
 #[derive(Deserialize)]
 struct Item<'a> {
     status: u16,
+    /// A map in today's servers, a text in older ones and in gateways.
     #[serde(default, borrow)]
-    error: Option<Reason<'a>>,
+    error: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
-struct Reason<'a> {
+struct Kind<'a> {
     #[serde(default, borrow, rename = "type")]
     kind: Cow<'a, str>,
-    #[serde(default, borrow)]
-    reason: Cow<'a, str>,
 }
 
 /// The server's result for one record.
@@ -127,37 +159,51 @@ pub(super) struct ItemResult {
     pub outcome: Outcome,
 }
 
-/// Reads the response to a request with `count` records. Returns `None` when all are delivered.
+/// Maximum number of characters of an unreadable response that the log shows.
+const MAX_SHOWN: usize = 60;
+
+/// Reads the response to a request with `count` records. Returns `None` when all are delivered. The `status` of each item counts, whatever
+/// else the response contains.
 ///
 /// # Errors
 /// When the response is not JSON of the expected form, or has another number of results.
 pub(super) fn read(answer: &[u8], count: usize) -> Result<Option<Vec<ItemResult>>, String> {
-    let answer: Answer<'_> = serde_json::from_slice(answer)
-        .map_err(|e| format!("the answer to _bulk is not Elasticsearch's; does something else answer in its place? ({e})"))?;
-    if answer.items.len() != count {
-        return Err(format!("the answer to _bulk has {} results for {count} events", answer.items.len()));
+    let parsed: Answer<'_> = serde_json::from_slice(answer).map_err(|e| {
+        let begin: String = String::from_utf8_lossy(answer).chars().take(MAX_SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
+        format!("the answer to _bulk is not Elasticsearch's; does something else answer in its place? It begins with '{begin}' ({e})")
+    })?;
+    if parsed.items.len() != count {
+        return Err(format!("the answer to _bulk has {} results for {count} events", parsed.items.len()));
     }
-    if !answer.errors && answer.items.iter().all(|entry| (200..300).contains(&entry.create.status)) {
+    if parsed.items.iter().all(|entry| (200..300).contains(&entry.0.status)) {
         return Ok(None);
     }
-    Ok(Some(answer.items.iter().map(|entry| result(&entry.create)).collect()))
+    Ok(Some(parsed.items.iter().map(|entry| result(&entry.0)).collect()))
 }
 
+/// Types of errors that say that the index or the server cannot accept the event now, whatever the status.
+const NOT_NOW: &[&str] = &[
+    "circuit_breaking_exception",
+    "cluster_block_exception",
+    "es_rejected_execution_exception",
+    "index_closed_exception",
+    "process_cluster_event_timeout_exception",
+    "security_exception",
+    "unavailable_shards_exception",
+];
+
 fn result(item: &Item<'_>) -> ItemResult {
-    // The reason may quote the refused value. That part is cut off, because values of events must not reach the log.
-    let why = || match &item.error {
-        Some(error) => {
-            let reason = error.reason.split(" Preview of field's value").next().unwrap_or_default();
-            format!("{} {}: {reason}", item.status, error.kind)
-        }
-        None => item.status.to_string(),
-    };
+    let parsed: Option<Kind<'_>> = item.error.and_then(|error| serde_json::from_str(error.get()).ok());
+    let kind = parsed.as_ref().map(|error| kind_of_error(&error.kind)).unwrap_or_default();
+    let why = || Reason::with_detail(format!("{} {kind}", item.status).trim_end(), item.error.map_or("", RawValue::get));
     let outcome = match item.status {
         200..300 => Outcome::Delivered,
         409 => Outcome::Duplicate,
-        429 => Outcome::Retry(why()),
-        502..=504 => Outcome::Later(why()),
-        500.. => Outcome::Retry(why()),
+        _ if NOT_NOW.contains(&kind) => Outcome::Later(why()),
+        401 | 403 | 408 | 425 | 429 => Outcome::Later(why()),
+        // A failing ingest pipeline is a 500, and may fail for this event only. A missing index may be created in the meantime.
+        404 | 500 | 501 => Outcome::Retry(why()),
+        500.. => Outcome::Later(why()),
         _ => Outcome::Rejected(why()),
     };
     ItemResult { status: item.status, outcome }
@@ -166,7 +212,11 @@ fn result(item: &Item<'_>) -> ItemResult {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::Node, output::select::Keys, publish::Route};
+    use crate::{
+        config::Node,
+        output::select::Keys,
+        publish::{Destination, Document, Route},
+    };
 
     #[test]
     fn lines_name_index_and_pipeline() {
@@ -174,16 +224,31 @@ mod tests {
         let keys = Keys { list: "indices", name: "index" };
         let lines =
             Lines { index: Selector::read(&indices, keys, Some("packetbeat-9.6.0")).unwrap(), escape_html: true, ..Lines::default() };
-        let routed = Route { target: Some("mine".into()), pipeline: Some("p".into()), ..Route::default() };
+        let to = |target: &str, document| Destination { target: Some(target.into()), pipeline: Some("P".into()), document };
+        let routed = |destination| Route { destination, ..Route::default() };
+        let document =
+            |operation: &str, id: Option<&str>| Some(Box::new(Document { id: id.map(Into::into), operation: Some(operation.into()) }));
         let batch = [
             Record { body: b"{\"a\":\"<\"}"[..].into(), ..Record::default() },
-            Record { route: routed, body: b"{}"[..].into() },
+            Record { route: routed(to("Mine", None)), body: b"{}"[..].into() },
+            Record { route: routed(to("a", document("index", Some("7")))), body: b"{}"[..].into() },
+            Record { route: routed(to("a", document("delete", Some("8")))), body: b"{}"[..].into() },
+            Record { route: routed(to("a", document("update", None))), body: b"{}"[..].into() },
             Record { body: b"{\"type\":\"DNS\"}"[..].into(), ..Record::default() },
         ];
         let mut out = Vec::new();
-        lines.write(&batch, &mut out).unwrap();
-        let expected = "{\"create\":{\"_index\":\"packetbeat-9.6.0\"}}\n{\"a\":\"\\u003c\"}\n{\"create\":{\"_index\":\"mine\",\"pipeline\":\"p\"}}\n{}\n{\"create\":{\"_index\":\"by-dns\"}}\n{\"type\":\"DNS\"}\n";
-        assert_eq!(String::from_utf8(out).unwrap(), expected);
+        batch.iter().for_each(|record| lines.write(record, &mut out).unwrap());
+        let expected = "{\"create\":{\"_index\":\"packetbeat-9.6.0\"}}\n{\"a\":\"\\u003c\"}\n{\"create\":{\"_index\":\"mine\",\"pipeline\":\"p\"}}\n{}\n\
+                        {\"index\":{\"_index\":\"a\",\"_id\":\"7\",\"pipeline\":\"p\"}}\n{}\n\
+                        {\"delete\":{\"_index\":\"a\",\"_id\":\"8\",\"pipeline\":\"p\"}}\n\
+                        {\"create\":{\"_index\":\"a\",\"pipeline\":\"p\"}}\n{}\n{\"create\":{\"_index\":\"by-dns\"}}\n{\"type\":\"DNS\"}\n";
+        assert_eq!(String::from_utf8(out.clone()).unwrap(), expected);
+        let delete = Record { route: routed(to("a", document("delete", None))), body: b"{}"[..].into() };
+        assert!(lines.write(&delete, &mut out).unwrap_err().summary.contains("no @metadata._id"));
+        let lines = Lines { index: Selector::read(&Node::default(), keys, Some("%{[a]}-%{[b.c]}")).unwrap(), ..Lines::default() };
+        let why = lines.write(&Record { body: b"{\"a\":1}"[..].into(), ..Record::default() }, &mut out).unwrap_err();
+        assert_eq!(why.summary, "the event has no field b.c, of which `index` is made");
+        assert_eq!(String::from_utf8(out).unwrap(), expected, "nothing is written for them");
     }
 
     #[test]
@@ -196,14 +261,11 @@ mod tests {
             "",
             "<html>",
             r#"{"errors":false}"#,
-            r#"{"items":[{"create":{"status":201}}]}"#,
             r#"{"errors":false,"items":[]}"#,
             r#"{"errors":false,"items":{}}"#,
             r#"{"errors":false,"items":null}"#,
-            r#"{"errors":"false","items":[{"create":{"status":201}}]}"#,
             r#"{"errors":false,"items":[{}]}"#,
             r#"{"errors":false,"items":[{"create":{}}]}"#,
-            r#"{"errors":false,"items":[{"delete":{"status":200}}]}"#,
             r#"{"errors":false,"items":[{"create":{"status":201}},{"create":{"status":201}}]}"#,
             r#"{"acknowledged":true}"#,
             r#"{"errors":false,"items":[{"create":{"status":201}}]"#,
@@ -214,24 +276,43 @@ mod tests {
     }
 
     #[test]
-    fn a_result_for_each() {
-        assert_eq!(read(br#"{"errors":false,"items":[{"create":{"status":201}}]}"#, 1), Ok(None));
+    fn the_status_of_each_item_counts_whatever_else_the_answer_contains() {
+        for answer in [
+            r#"{"errors":false,"items":[{"create":{"status":201}}]}"#,
+            r#"{"items":[{"create":{"status":201}}]}"#,
+            r#"{"errors":true,"items":[{"create":{"status":201,"error":"made up"}}]}"#,
+            r#"{"errors":"false","items":[{"delete":{"status":200,"error":{"type":7}}}],"took":{}}"#,
+            r#"{"errors":null,"items":[{"update":{"error":[],"status":200},"more":1}]}"#,
+        ] {
+            assert_eq!(read(answer.as_bytes(), 1), Ok(None), "{answer}");
+        }
         assert!(read(br#"{"errors":true,"items":[{"create":{"status":201}}]}"#, 2).is_err());
-        let refused = br#"{"errors":false,"items":[{"create":{"status":429}}]}"#;
-        assert_eq!(read(refused, 1).unwrap().unwrap()[0].outcome, Outcome::Retry("429".into()), "whatever `errors` says");
-        let reason = r#"{"status":400,"error":{"type":"document_parsing_exception","reason":"failed to parse field [a]. Preview of field's value: 'secret'"}}"#;
-        let text = format!(
-            r#"{{"errors":true,"items":[{{"create":{{"status":201}}}},{{"create":{{"status":409}}}},{{"create":{reason}}},{{"create":{{"status":429}}}},{{"create":{{"status":503}}}},{{"index":{{"status":500}}}}]}}"#
-        );
-        let outcomes: Vec<_> = read(text.as_bytes(), 6).unwrap().unwrap().into_iter().map(|result| result.outcome).collect();
-        let expected = [
-            Outcome::Delivered,
-            Outcome::Duplicate,
-            Outcome::Rejected("400 document_parsing_exception: failed to parse field [a].".into()),
-            Outcome::Retry("429".into()),
-            Outcome::Later("503".into()),
-            Outcome::Retry("500".into()),
-        ];
-        assert_eq!(outcomes, expected);
+    }
+
+    #[test]
+    fn a_result_for_each() {
+        let item = |status: u16, error: &str| {
+            let error = if error.is_empty() { String::new() } else { format!(r#","error":{error}"#) };
+            format!(r#"{{"errors":false,"items":[{{"create":{{"status":{status}{error}}}}}]}}"#)
+        };
+        let outcome = |status, error: &str| read(item(status, error).as_bytes(), 1).unwrap().unwrap().remove(0).outcome;
+        assert_eq!(outcome(409, ""), Outcome::Duplicate);
+        for status in [401, 403, 408, 429, 502, 503, 504, 520, 529] {
+            assert_eq!(outcome(status, ""), Outcome::Later(status.to_string().into()));
+        }
+        for status in [404, 500] {
+            assert_eq!(outcome(status, ""), Outcome::Retry(status.to_string().into()));
+        }
+        let error = r#"{"type":"document_parsing_exception","reason":"failed to parse field [a] with 'secret'"}"#;
+        let refused = Reason { summary: "400 document_parsing_exception".into(), detail: Some(error.into()) };
+        assert_eq!(outcome(400, error), Outcome::Rejected(refused));
+        let text = Reason { summary: "400".into(), detail: Some(r#""secret""#.into()) };
+        assert_eq!(outcome(400, r#""secret""#), Outcome::Rejected(text));
+        assert!(!format!("{}", Reason::with_detail("400", "secret")).contains("secret"));
+        for kind in ["cluster_block_exception", "index_closed_exception", "security_exception"] {
+            assert!(matches!(outcome(400, &format!(r#"{{"type":"{kind}"}}"#)), Outcome::Later(_)), "{kind}");
+        }
+        let quoting = outcome(400, r#"{"type":"a secret"}"#);
+        assert!(matches!(&quoting, Outcome::Rejected(why) if why.summary == "400"), "{quoting:?}");
     }
 }

@@ -234,7 +234,7 @@ fn agent() -> Vec<(&'static str, HeaderValue)> {
 impl Shared {
     fn request(&self, host: usize, method: Method, path: &str) -> Result<reqwest::RequestBuilder, Error> {
         let host = self.hosts.get(host).ok_or_else(|| Error::Unreachable("no such host".into()))?;
-        let mut url = host.url.join(path).map_err(|e| Error::Unreachable(format!("{path}: {e}")))?;
+        let mut url = host.url.join(path).map_err(|e| Error::Unreachable(format!("{path}: {e}").into()))?;
         if !self.parameters.is_empty() {
             url.query_pairs_mut().extend_pairs(&self.parameters);
         }
@@ -246,12 +246,12 @@ impl Shared {
     async fn bulk(&self, host: usize, body: &[u8], events: usize, counters: &Counters) -> Result<http::Answer, Error> {
         let mut request = self
             .request(host, Method::POST, bulk::PATH)?
-            .header("Content-Type", "application/x-ndjson")
+            .header("Content-Type", "application/json; charset=UTF-8")
             .header("X-Elastic-Event-Count", events)
             .header("X-Elastic-Uncompressed-Request-Length", body.len());
         let sent = if self.compression > 0 {
             request = request.header("Content-Encoding", "gzip");
-            bulk::compress(body, self.compression).map_err(|e| Error::Refused(e.to_string()))?
+            bulk::compress(body, self.compression).map_err(|e| Error::Refused(e.to_string().into()))?
         } else {
             body.to_vec()
         };

@@ -27,6 +27,7 @@ pub(super) struct Options {
     pub api_key: Option<Scalar>,
     pub index: Option<Scalar>,
     pub pipeline: Option<Scalar>,
+    #[serde(deserialize_with = "shapes::zero_or_more")]
     pub bulk_max_size: usize,
     #[serde(alias = "worker")]
     pub workers: usize,
@@ -134,7 +135,7 @@ impl Options {
 
     /// Size of batches and how they are retried.
     pub(super) fn drive(&self) -> drive::Options {
-        drive::Options { bulk_max_size: self.bulk_max_size, max_retries: self.max_retries, backoff: self.backoff }
+        drive::Options { bulk_max_size: self.bulk_max_size, max_retries: self.max_retries, backoff: self.backoff, slow_start: false }
     }
 }
 

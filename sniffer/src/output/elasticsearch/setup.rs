@@ -218,7 +218,7 @@ impl Shared {
         if !answer.status.is_success() {
             return Err(Error::Unreachable(answer.why("GET /")));
         }
-        serde_json::from_slice(&answer.body).map_err(|e| Error::Unreachable(format!("GET /: this is no Elasticsearch: {e}")))
+        serde_json::from_slice(&answer.body).map_err(|e| Error::Unreachable(format!("GET /: this is no Elasticsearch: {e}").into()))
     }
 
     /// Returns an error when the server is older than this program's version, unless `allow_older_versions` is set.
@@ -229,7 +229,7 @@ impl Shared {
             return Ok(());
         }
         let number = &server.version.number;
-        Err(Error::Unreachable(format!("its version {number} is older than {}, and allow_older_versions is off", super::VERSION)))
+        Err(Error::Unreachable(format!("its version {number} is older than {}, and allow_older_versions is off", super::VERSION).into()))
     }
 
     /// Creates policy, template and data stream if they are missing.
@@ -254,7 +254,7 @@ impl Shared {
                     }
                     StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED | StatusCode::INTERNAL_SERVER_ERROR => has_lifecycle = false,
                     status if status.is_success() => {}
-                    status => return Err(Error::Unreachable(format!("{path}: {status}"))),
+                    status => return Err(Error::Unreachable(format!("{path}: {status}").into())),
                 }
             }
             if !has_lifecycle && !self.told_no_lifecycle.swap(true, Ordering::Relaxed) {

@@ -1,13 +1,15 @@
-//! The sender: sends a batch as one `_bulk` request and reads the outcome of each record from the response. It halves a request that is too
-//! large, and stores permanently refused records in the dead letter index.
+//! The sender: sends a batch as one `_bulk` request and reads the outcome of each record from the response. It stores permanently refused
+//! records in the dead letter index.
 
-use super::{Shared, bulk};
+use super::{
+    Shared,
+    bulk::{self, ItemResult},
+};
 use crate::{
-    output::{Error, Outcome, Sender, Sent, counters::Counters, hosts::Rotation},
+    output::{Error, Outcome, Reason, Sender, Sent, counters::Counters, hosts::Rotation},
     publish::Record,
     queue::BoxFuture,
 };
-use reqwest::StatusCode;
 use std::sync::Arc;
 
 /// A worker and the hosts it uses.
@@ -18,83 +20,89 @@ pub(super) struct Worker {
     body: Vec<u8>,
 }
 
-/// The result of one request.
-enum Answer {
-    Outcomes(Vec<Outcome>),
-    Delivered,
-    TooLarge,
-}
-
 impl Worker {
     /// A worker that uses these hosts, one at a time.
     pub(super) fn new(shared: Arc<Shared>, hosts: Rotation, counters: Arc<Counters>) -> Self {
         Self { shared, hosts, counters, body: Vec::new() }
     }
 
-    /// Sends the batch as one request.
-    async fn request(&mut self, batch: &[Record]) -> Result<Answer, Error> {
-        let (shared, host) = (self.shared.clone(), self.hosts.current());
+    /// Sends the batch as one request, without the records that cannot be sent.
+    async fn send_batch(&mut self, batch: &[Record]) -> Result<Sent, Error> {
         self.body.clear();
-        shared.lines.write(batch, &mut self.body).map_err(|e| Error::Refused(e.to_string()))?;
-        let answer = shared.bulk(host, &self.body, batch.len(), &self.counters).await?;
-        match answer.status {
-            StatusCode::PAYLOAD_TOO_LARGE => return Ok(Answer::TooLarge),
-            status if status.is_success() => {}
-            // The events are not the cause: the server is overloaded, a proxy cannot reach it, or credentials are wrong and may be
-            // corrected.
-            StatusCode::TOO_MANY_REQUESTS
-            | StatusCode::REQUEST_TIMEOUT
-            | StatusCode::UNAUTHORIZED
-            | StatusCode::FORBIDDEN
-            | StatusCode::BAD_GATEWAY
-            | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT => return Err(Error::Unreachable(answer.why("_bulk"))),
-            _ => return Err(Error::Refused(answer.why("_bulk"))),
+        let mut letters = Letters::default();
+        let mut outcomes = vec![Outcome::Delivered; batch.len()];
+        for (place, (record, outcome)) in batch.iter().zip(&mut outcomes).enumerate() {
+            if let Err(why) = self.shared.lines.write(record, &mut self.body) {
+                letters.add(place, BAD_REQUEST);
+                *outcome = Outcome::Rejected(why);
+            }
         }
-        let results = bulk::read(&answer.body, batch.len()).map_err(|why| {
-            self.counters.read_errors.add(1);
-            Error::Unreachable(why)
-        })?;
-        let Some(results) = results else { return Ok(Answer::Delivered) };
-        self.counters.toomany.add(results.iter().filter(|result| result.status == 429).count());
-        let statuses: Vec<u16> = results.iter().map(|result| result.status).collect();
-        let mut outcomes: Vec<Outcome> = results.into_iter().map(|result| result.outcome).collect();
-        self.store_dead_letters(host, batch, &statuses, &mut outcomes).await;
-        Ok(Answer::Outcomes(outcomes))
+        let sent = batch.len() - letters.0.len();
+        let results = if sent > 0 { self.request(sent).await? } else { None };
+        if results.is_none() && letters.0.is_empty() {
+            return Ok(Sent::All);
+        }
+        let open = outcomes.iter_mut().enumerate().filter(|(_, outcome)| **outcome == Outcome::Delivered);
+        for ((place, outcome), result) in open.zip(results.unwrap_or_default()) {
+            self.counters.toomany.add(usize::from(result.status == 429));
+            if matches!(result.outcome, Outcome::Rejected(_)) {
+                letters.add(place, result.status);
+            }
+            *outcome = result.outcome;
+        }
+        self.store(&letters, batch, &mut outcomes).await;
+        Ok(Sent::Each(outcomes))
     }
 
-    /// Stores permanently refused records in the dead letter index, if one is configured.
-    async fn store_dead_letters(&self, host: usize, batch: &[Record], statuses: &[u16], outcomes: &mut [Outcome]) {
+    /// Sends [`Self::body`], which contains `count` records. Returns the result of each, or `None` when all are delivered.
+    async fn request(&mut self, count: usize) -> Result<Option<Vec<ItemResult>>, Error> {
+        let host = self.hosts.current();
+        let answer = self.shared.bulk(host, &self.body, count, &self.counters).await?;
+        match answer.status.as_u16() {
+            200..300 => {}
+            413 => return Err(Error::TooLarge("413".into())),
+            // The content is the cause.
+            400 | 406 | 411 | 414..=417 | 422 | 431 => return Err(Error::Refused(answer.refusal("_bulk"))),
+            // The events are not the cause: the server is overloaded, a proxy cannot reach it, it is not the server at all (a redirect,
+            // 404), or credentials are wrong and may be corrected.
+            _ => return Err(Error::Unreachable(answer.refusal("_bulk"))),
+        }
+        bulk::read(&answer.body, count).map_err(|why| {
+            self.counters.read_errors.add(1);
+            Error::Broken(why.into())
+        })
+    }
+
+    /// Stores refused records in the dead letter index, if one is configured. Records that cannot be stored are sent again at most
+    /// `max_retries` times, like all that the server refuses.
+    async fn store(&self, letters: &Letters, batch: &[Record], outcomes: &mut [Outcome]) {
         let Some(index) = &self.shared.dead_letter_index else { return };
         let mut body = Vec::new();
-        let dead: Vec<usize> = (0..outcomes.len()).filter(|i| matches!(outcomes.get(*i), Some(Outcome::Rejected(_)))).collect();
-        if dead.is_empty() {
+        for &(place, status) in &letters.0 {
+            if let (Some(record), Some(Outcome::Rejected(why))) = (batch.get(place), outcomes.get(place)) {
+                bulk::dead_letter(index, record, status, why, &mut body);
+            }
+        }
+        if body.is_empty() {
             return;
         }
-        let letters = dead.iter().filter_map(|i| match outcomes.get(*i) {
-            Some(Outcome::Rejected(why)) => Some((batch.get(*i)?, *statuses.get(*i)?, why.as_str())),
-            _ => None,
-        });
-        let stored = match bulk::dead_letters(index, letters, &mut body) {
-            Ok(()) => self.shared.bulk(host, &body, dead.len(), &self.counters).await,
-            Err(error) => Err(Error::Refused(error.to_string())),
+        let results = match self.shared.bulk(self.hosts.current(), &body, letters.0.len(), &self.counters).await {
+            Ok(answer) if answer.status.is_success() => bulk::read(&answer.body, letters.0.len()).map_err(Reason::from),
+            Ok(answer) => Err(answer.refusal("_bulk")),
+            Err(error) => Err(error.reason().clone()),
         };
-        let results = match stored {
-            Ok(answer) if answer.status.is_success() => bulk::read(&answer.body, dead.len()),
-            Ok(answer) => Err(answer.why("dead letters")),
-            Err(error) => Err(error.to_string()),
-        };
-        for (n, i) in dead.into_iter().enumerate() {
-            let Some(outcome) = outcomes.get_mut(i) else { continue };
+        for (n, &(place, _)) in letters.0.iter().enumerate() {
+            let Some(outcome) = outcomes.get_mut(place) else { continue };
             *outcome = match &results {
                 Ok(None) => Outcome::DeadLetter,
                 Ok(Some(results)) => match results.get(n).map(|result| &result.outcome) {
                     Some(Outcome::Delivered | Outcome::Duplicate) => Outcome::DeadLetter,
-                    Some(other) => other.clone(),
-                    None => continue,
+                    Some(Outcome::Rejected(why) | Outcome::Retry(why) | Outcome::Later(why)) => {
+                        Outcome::Retry(why.clone().prefixed("dead letter index"))
+                    }
+                    Some(Outcome::DeadLetter) | None => continue,
                 },
-                // Send the record to its own index again. The server will refuse it again, and then the dead letter index may accept it.
-                Err(why) => Outcome::Later(why.clone()),
+                Err(why) => Outcome::Retry(why.clone().prefixed("dead letter index")),
             };
         }
     }
@@ -121,39 +129,31 @@ impl Worker {
             }
             Err(error) => {
                 self.hosts.advance();
-                Err(Error::Unreachable(format!("{url}: {error}")))
+                Err(Error::Unreachable(error.reason().clone().prefixed(url)))
             }
         }
     }
 
-    /// Sends the batch. Splits it in halves when the server says that the request is too large.
-    async fn send_parts(&mut self, batch: &[Record]) -> Result<Sent, Error> {
-        // A stack of the parts that are not sent yet, with the next one on top. Each halving adds one part, so there are at most
-        // log2(records) + 1 parts.
-        let mut parts = vec![batch];
-        let mut outcomes: Vec<Outcome> = Vec::new();
-        while let Some(part) = parts.pop() {
-            match self.request(part).await {
-                Ok(Answer::Delivered) if part.len() == batch.len() => return Ok(Sent::All),
-                Ok(Answer::Delivered) => outcomes.extend(std::iter::repeat_n(Outcome::Delivered, part.len())),
-                Ok(Answer::Outcomes(some)) => outcomes.extend(some),
-                Ok(Answer::TooLarge) if part.len() > 1 => {
-                    let (first, second) = part.split_at(part.len() / 2);
-                    parts.extend([second, first]);
-                }
-                Ok(Answer::TooLarge) => outcomes.push(Outcome::Rejected("413: the event alone is larger than the server takes".into())),
-                Err(error) if outcomes.is_empty() => {
-                    if matches!(error, Error::Unreachable(_)) {
-                        self.hosts.advance();
-                    }
-                    return Err(error);
-                }
-                // Earlier parts stay delivered; only this part is sent again.
-                Err(Error::Unreachable(why) | Error::Gone(why)) => outcomes.extend(std::iter::repeat_n(Outcome::Later(why), part.len())),
-                Err(Error::Refused(why)) => outcomes.extend(std::iter::repeat_n(Outcome::Retry(why), part.len())),
+    /// Moves to the next host when this one cannot be used.
+    async fn send_or_move(&mut self, batch: &[Record]) -> Result<Sent, Error> {
+        self.send_batch(batch).await.inspect_err(|error| {
+            if matches!(error, Error::Unreachable(_) | Error::Broken(_)) {
+                self.hosts.advance();
             }
-        }
-        Ok(Sent::Each(outcomes))
+        })
+    }
+}
+
+/// The status of a dead letter that the server has not seen.
+const BAD_REQUEST: u16 = 400;
+
+/// The places of records that are refused, with the status.
+#[derive(Default)]
+struct Letters(Vec<(usize, u16)>);
+
+impl Letters {
+    fn add(&mut self, place: usize, status: u16) {
+        self.0.push((place, status));
     }
 }
 
@@ -163,6 +163,6 @@ impl Sender for Worker {
     }
 
     fn send<'a>(&'a mut self, batch: &'a [Record]) -> BoxFuture<'a, Result<Sent, Error>> {
-        Box::pin(self.send_parts(batch))
+        Box::pin(self.send_or_move(batch))
     }
 }

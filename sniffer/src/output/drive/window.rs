@@ -1,0 +1,80 @@
+//! The size of the next batch. It is reduced when connections break, so that an event that breaks them is sent alone in the end, and with
+//! `slow_start` it begins small.
+
+/// The size of the first batch with `slow_start`.
+const SLOW: usize = 10;
+
+/// How often the connection breaks one after the other before batches become smaller. Once is ordinary: the server was restarted.
+const BREAKS: u32 = 2;
+
+/// The largest size of the next batch.
+#[derive(Debug)]
+pub(super) struct Window {
+    max: usize,
+    size: usize,
+    breaks: u32,
+}
+
+impl Window {
+    /// `max`: `bulk_max_size`; 0 means as many as the queue hands out.
+    pub(super) fn new(max: usize, slow_start: bool) -> Self {
+        let max = if max == 0 { usize::MAX } else { max };
+        Self { max, size: if slow_start { SLOW.min(max) } else { max }, breaks: 0 }
+    }
+
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Records that the server answered a batch.
+    pub(super) fn answered(&mut self) {
+        self.size = self.size.saturating_mul(2).min(self.max);
+        self.breaks = 0;
+    }
+
+    /// Records that the connection broke while a batch of `count` records was sent. Returns whether a single record did it again and again.
+    pub(super) fn broke(&mut self, count: usize) -> bool {
+        self.breaks = self.breaks.saturating_add(1);
+        if self.breaks < BREAKS {
+            return false;
+        }
+        self.size = (count / 2).clamp(1, self.max);
+        count == 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_at_repeated_breaks_and_grows_with_answers() {
+        let mut window = Window::new(100, false);
+        assert!(!window.broke(100));
+        assert_eq!(window.size(), 100, "a single break has other causes");
+        let mut sizes = Vec::new();
+        while !window.broke(window.size()) {
+            sizes.push(window.size());
+        }
+        assert_eq!(sizes, [50, 25, 12, 6, 3, 1]);
+        for expected in [2, 4, 8, 16, 32, 64, 100, 100] {
+            window.answered();
+            assert_eq!(window.size(), expected);
+        }
+    }
+
+    #[test]
+    fn slow_start_and_no_limit() {
+        assert_eq!(Window::new(4, true).size(), 4);
+        let mut window = Window::new(2048, true);
+        assert_eq!(window.size(), 10);
+        window.answered();
+        assert_eq!(window.size(), 20);
+        let mut window = Window::new(0, false);
+        window.broke(3200);
+        window.broke(3200);
+        assert_eq!(window.size(), 1600);
+        window.answered();
+        assert_eq!(window.size(), 3200);
+    }
+}
