@@ -41,7 +41,8 @@ use tokio::sync::oneshot;
 
 /// How much longer than `shutdown_timeout` the program may take to end. The sum of this and [`LEAVING`] is less than a second.
 const GRACE: Duration = Duration::from_millis(750);
-/// How long the program waits, after the time for shutdown is over, for workers that are still publishing to notice that it is over.
+/// How long the program waits, after the time for shutdown is over, for workers that are still publishing. They check
+/// only from time to time whether the time is over.
 const LEAVING: Duration = Duration::from_millis(100);
 /// How much longer than `shutdown_timeout` a worker may report open transactions and flows. A worker may notice the signal 0.1 s late.
 const PUBLISH: Duration = Duration::from_millis(600);

@@ -7,7 +7,7 @@ use std::time::Duration;
 /// The general settings.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct General {
-    /// `name`: fills `agent.name` and `host.name`; the host's name where it is missing.
+    /// `name`: the value of `agent.name` and `host.name`. If it is not set, the host's name is used.
     pub name: Option<String>,
     /// `tags`: tags of every event.
     pub tags: Vec<String>,

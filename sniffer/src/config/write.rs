@@ -12,7 +12,7 @@ pub(super) fn yaml(raw: &Raw) -> Yaml {
         Value::Null | Value::Broken(_) => Yaml::Null,
         Value::Scalar(text, Style::Quoted) => Yaml::from(text.as_str()),
         Value::Scalar(text, _) => serde_yaml::from_str::<Yaml>(text)
-            // Unquoted only when YAML would read it as the same value: `010` and `a: b` stay strings.
+            // Leave out the quotes only if YAML reads the text back as the same string: `010` and `a: b` need quotes.
             .ok()
             .filter(|v| matches!(v, Yaml::Bool(_)) || (v.is_number() && !(text.len() > 1 && text.starts_with('0') && !text.contains('.'))))
             .unwrap_or_else(|| Yaml::from(text.as_str())),

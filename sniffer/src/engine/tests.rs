@@ -146,7 +146,7 @@ impl Bench {
         std::mem::take(&mut *self.documents.lock().unwrap()).iter().map(|d| brief(d).trim_end().to_owned()).collect()
     }
 
-    /// Calls `Engine::exchange`, and returns what the control was told since the previous call.
+    /// Calls `Engine::exchange`. Returns the calls that the control has received since the previous call of this method.
     fn told(&mut self) -> Vec<Call> {
         self.engine.exchange(&self.control);
         self.control.take()
@@ -192,7 +192,7 @@ fn a_long_body_is_a_verdict_on_its_sequence_numbers() {
     b.tcp(4000, 80, true, ACK, 0, b"GET / HTTP/1.1\r\n\r\n");
     b.tcp(4000, 80, false, ACK, 5, &[&head[..], &[b'x'; 1000]].concat());
     let body = 5 + head.len() as u32;
-    // The range ends before the last byte, which tells when the response ends.
+    // The range ends before the last byte of the body, because the parser must see that byte to know when the response ends.
     let skip = Verdict::Skip { sender: 1, from: body + 1000, until: body + 9_999_999 };
     assert_eq!(b.told(), [Call::Apply(vec![(key(4000, 80), skip)])]);
     assert_eq!(b.counter("verdicts.skip"), Some(1));
@@ -405,7 +405,7 @@ fn time_never_goes_back() {
     assert_eq!(b.counter("tcp.idle"), Some(1));
 }
 
-/// The engine's time after redis requests without response, one a second, at the times in `steps`; and what was reported by then.
+/// Sends one DNS query without a response at each time in `steps` (seconds). Returns the engine and the documents reported by then.
 fn requests_at(steps: &[u64]) -> (Bench, Vec<String>) {
     let flows = Some("{timeout: 5s, period: -1s}");
     let mut b = Bench::new(settings(&[(1, "dns", "{transaction_timeout: 10s}", &[53])], flows));

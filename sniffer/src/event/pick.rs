@@ -50,7 +50,8 @@ impl Picked {
     }
 }
 
-/// Capacity of the buffer in bytes that is kept between documents. A larger buffer, as a long query needs, is freed.
+/// Maximum capacity in bytes of the buffer that is kept between documents. A buffer that became larger, for example for
+/// a long query, is freed.
 const KEPT: usize = 16 << 10;
 
 /// Fields to find: the index of each in the list of names, and the part of its name below the current object.

@@ -119,7 +119,7 @@ impl Publishers {
         Ok(Arc::new(Self { identity, labels, steps, each, ignore_outgoing: general.ignore_outgoing, digits }))
     }
 
-    /// Two publishers, and one step that applies to both.
+    /// Publishers for tests: two of them, and one processing step that runs for both.
     #[cfg(test)]
     pub(super) fn with_step(step: Step) -> Arc<Self> {
         let publisher = |id, dataset| Opened {

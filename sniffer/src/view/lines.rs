@@ -32,7 +32,8 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Makes an observer that writes its lines to `screen`. The field `waits` describes the parameter of the same name.
+    /// Makes an observer that writes its lines to `screen`. `waits`: the flag that ends waiting, see the field of the
+    /// same name.
     pub fn new(screen: Arc<Screen>, color: bool, waits: Option<Arc<AtomicBool>>) -> Self {
         Self { screen, color, waits, line: String::new() }
     }
