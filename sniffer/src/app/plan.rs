@@ -4,7 +4,7 @@
 use super::{Error, ids::Ids};
 use crate::{
     capture::{
-        filter::{FilterSpec, Filters, Ports, Transports},
+        filter::{FilterSpec, Filters, Ports, Transports, Vlans},
         options::{self, Interface},
     },
     config::{self, Compatibility, General, KnownProtocol, Node, ProtocolConfig},
@@ -181,7 +181,7 @@ impl Plan {
         let spec = FilterSpec {
             ports: ports.collect(),
             icmp: self.on(interface).any(|p| p.protocol.transports.contains(&Transport::Icmp)),
-            vlans: interface.with_vlans,
+            vlans: if interface.with_vlans { Vlans::Match } else { Vlans::Reject },
             user_expression: interface.bpf_filter.clone(),
             everything: self.flows.is_some(),
             excluded: outputs.to_vec(),

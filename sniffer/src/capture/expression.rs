@@ -22,6 +22,29 @@ pub(super) fn without_vlans(expression: &str) -> Option<String> {
     (plain.len() < expression.len()).then_some(plain)
 }
 
+/// Keywords that read the link header or what lies between it and the IP header, or that shift the offsets of everything
+/// behind them.
+const SHIFTS: [&str; 6] = ["vlan", "mpls", "pppoed", "pppoes", "geneve", "vxlan"];
+
+/// Whether an expression looks at the link header, at tags or at labels. Such an expression is written for the frame as it
+/// is, so it is not applied behind VLAN tags. A loop (`protochain`) is not repeated for each tag either.
+pub(super) fn reads_link_header(expression: &str) -> bool {
+    let words: Vec<&str> =
+        expression.split(|c: char| c.is_whitespace() || "()!&|<>=".contains(c)).filter(|word| !word.is_empty()).collect();
+    let of_link = |word: &str| matches!(word, "ether" | "link" | "fddi" | "tr" | "wlan" | "ppp" | "slip");
+    words.iter().any(|word| SHIFTS.contains(word) || *word == "protochain" || word.split_once('[').is_some_and(|(of, _)| of_link(of)))
+        || words.windows(2).any(|pair| matches!(pair, [of, what] if of_link(of) && (*what == "proto" || what.starts_with('['))))
+}
+
+/// Extends an expression to frames with one or two VLAN tags: such a frame matches if it matches without its tags. An
+/// expression with a negation (`not tcp port 22`) would match every tagged frame, so it is applied only where no further
+/// tag follows. The tests for tags read fixed offsets, because the keyword `vlan` would shift all offsets behind it.
+pub(super) fn through_tags(expression: &str) -> String {
+    let untagged = |at: u32| format!("not (ether[{at}:2] = 0x8100 or ether[{at}:2] = 0x88a8 or ether[{at}:2] = 0x9100)");
+    let (first, second) = (untagged(12), untagged(16));
+    format!("(({expression}) and {first}) or (vlan and ((({expression}) and {second}) or (vlan and ({expression}))))")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,6 +61,26 @@ mod tests {
         ];
         for (expression, plain) in cases {
             assert_eq!(without_vlans(expression).as_deref(), plain, "{expression}");
+        }
+    }
+
+    #[test]
+    fn expressions_about_the_link_header() {
+        for (expression, expected) in [
+            ("tcp port 80", false),
+            ("not host 10.0.0.1 and (udp or icmp)", false),
+            ("ether host 02:00:00:00:00:01", false),
+            ("ip[6:2] & 0x1fff != 0", false),
+            ("host vlan.example", false),
+            ("vlan", true),
+            ("tcp or(vlan 7 and tcp)", true),
+            ("ether proto 0x8100", true),
+            ("ether[12:2]=0x8100", true),
+            ("link [0] = 1", true),
+            ("!mpls&&tcp", true),
+            ("ip6 protochain 6", true),
+        ] {
+            assert_eq!(reads_link_header(expression), expected, "{expression}");
         }
     }
 }

@@ -5,7 +5,7 @@ use super::{
     Frame, Polled, Source,
     control::{Control, DeviceStats},
     ebpf::sys,
-    filter::{FilterSpec, Filters, Ports, Transports, differential::privileged},
+    filter::{FilterSpec, Filters, Ports, Transports, Vlans, differential::privileged},
     options::{Interface, Kind},
     sys::interface_index,
 };
@@ -133,8 +133,9 @@ pub const OTHER: u16 = 1111;
 pub const DOT1Q: [u8; 4] = [0x81, 0, 0x60, 7];
 pub const SERVICE: [u8; 4] = [0x88, 0xa8, 0, 9];
 
-/// A filter for UDP on port [`WANTED`].
+/// A filter for UDP on port [`WANTED`], with or without tagged frames.
 pub fn wanted(vlans: bool) -> Filters {
+    let vlans = if vlans { Vlans::Match } else { Vlans::Reject };
     Filters::new(&FilterSpec { ports: vec![Ports::one(WANTED, Transports::Udp)], vlans, ..FilterSpec::default() }).unwrap()
 }
 

@@ -88,11 +88,18 @@ fn expressions() -> Vec<String> {
             .chain([super::Ports::one(53, super::Transports::Both)])
             .collect(),
         icmp: true,
-        vlans: true,
+        vlans: super::Vlans::Match,
         excluded: vec!["10.0.0.1:443".parse().unwrap()],
         ..super::FilterSpec::default()
     };
     all.push(spec.expression());
+    for vlans in [super::Vlans::Match, super::Vlans::Reject] {
+        for expression in ["not tcp port 80", "udp or host 10.0.0.1"] {
+            all.push(
+                super::FilterSpec { user_expression: Some(expression.to_owned()), vlans, ..super::FilterSpec::default() }.expression(),
+            );
+        }
+    }
     all
 }
 

@@ -1,15 +1,18 @@
 //! The capture filter: makes one pcap-filter(7) expression of the configured protocols and ports, and compiles it to
 //! classic BPF. Each backend runs that program in its own way.
 //!
-//! The expression is Packetbeat's: per protocol and port, in the order of registration, `tcp port N`, `udp port N` or
-//! `port N`; `icmp or icmp6`; joined by `or`. In addition it matches QinQ, fragments other than the first, and IPv6
-//! packets with extension headers, in which the ports are not at a fixed offset.
+//! The generated expression is Packetbeat's: per protocol and port, in the order of registration, `tcp port N`, `udp port N`
+//! or `port N`; `icmp or icmp6`; joined by `or`. In addition it matches fragments other than the first, IPv6 packets with
+//! extension headers, in which the ports are not at a fixed offset, and frames with VLAN tags ([`Vlans`]).
 
 mod assembler;
 pub mod cbpf;
 pub mod ebpf;
 
-use super::{Link, expression::without_vlans};
+use super::{
+    Link,
+    expression::{reads_link_header, through_tags, without_vlans},
+};
 use cbpf::{Error, Program};
 use std::{fmt::Write, net::SocketAddr};
 
@@ -42,6 +45,19 @@ impl Ports {
     }
 }
 
+/// What a filter does with frames that carry VLAN tags.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Vlans {
+    /// The expression decides, as pcap-filter(7) says: without the keyword `vlan` it does not look behind a tag.
+    #[default]
+    AsWritten,
+    /// A frame with one or two tags matches if it matches without them. A user's expression that reads the link header or
+    /// names tags itself is used as it is.
+    Match,
+    /// A frame with a tag does not match (`with_vlans: false`). A user's expression that names tags is used as it is.
+    Reject,
+}
+
 /// What the filter has to match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FilterSpec {
@@ -49,8 +65,8 @@ pub struct FilterSpec {
     pub ports: Vec<Ports>,
     /// Match ICMP and ICMPv6.
     pub icmp: bool,
-    /// Also match frames with one or two VLAN tags (`with_vlans`).
-    pub vlans: bool,
+    /// Whether frames with VLAN tags match (`with_vlans`).
+    pub vlans: Vlans,
     /// The user's `bpf_filter`, which replaces the generated expression.
     pub user_expression: Option<String>,
     /// Match everything except `excluded`: flows are on, and no filter is set that narrows them.
@@ -60,17 +76,22 @@ pub struct FilterSpec {
 }
 
 impl FilterSpec {
-    /// The pcap-filter(7) expression for frames with a link header; empty if it matches everything.
+    /// The pcap-filter(7) expression for frames with an Ethernet header; empty if it matches everything.
     pub fn expression(&self) -> String {
-        self.text(self.vlans)
+        let plain = self.expression_raw_ip();
+        let as_written = self.user_expression.as_deref().map_or(self.everything, reads_link_header);
+        match self.vlans {
+            _ if as_written || plain.is_empty() => plain,
+            Vlans::AsWritten => plain,
+            Vlans::Match if self.user_expression.is_some() => through_tags(&plain),
+            // A generated expression has no negation that a tagged frame could match, so it needs no test for tags.
+            Vlans::Match => format!("{plain} or (vlan and ({plain} or (vlan and ({plain}))))"),
+            Vlans::Reject => format!("({plain}) and not vlan"),
+        }
     }
 
     /// The expression for frames that begin with an IP header, which have no VLAN tags.
     pub fn expression_raw_ip(&self) -> String {
-        self.text(false)
-    }
-
-    fn text(&self, vlans: bool) -> String {
         if let Some(user_expression) = &self.user_expression {
             // The exclusion comes first, because the keyword `vlan` in the user's expression shifts every offset after
             // it.
@@ -79,11 +100,7 @@ impl FilterSpec {
         if self.everything {
             return self.exclusion();
         }
-        let plain = conjunction(&self.ports_text(), &self.exclusion());
-        if !vlans || plain.is_empty() {
-            return plain;
-        }
-        format!("{plain} or (vlan and ({plain} or (vlan and ({plain}))))")
+        conjunction(&self.ports_text(), &self.exclusion())
     }
 
     fn ports_text(&self) -> String {
@@ -152,8 +169,10 @@ fn conjunction(a: &str, b: &str) -> String {
 /// One filter in the forms that the backends need. If both programs are `None`, it matches everything.
 #[derive(Clone, Debug, Default)]
 pub struct Filters {
-    /// The expression, for messages and for libpcap's compiler for live devices.
+    /// The expression for frames with an Ethernet header, for messages and for libpcap's compiler for live devices.
     pub text: String,
+    /// The expression for all other frames, which carry no VLAN tags.
+    pub text_raw_ip: String,
     /// The program for frames with an Ethernet header.
     pub ethernet: Option<Program>,
     /// The program for frames that begin with an IP header. `None` while `ethernet` is set: the expression tests
@@ -175,9 +194,10 @@ impl Filters {
             return Ok(Self::default());
         }
         let ethernet = Some(Program::compile(&text, Link::Ethernet)?);
-        let raw_ip = spec.expression_raw_ip();
-        let raw_ip = Program::compile(&raw_ip, Link::RawIp).ok().or_else(|| Program::compile(&without_vlans(&raw_ip)?, Link::RawIp).ok());
-        Ok(Self { text, ethernet, raw_ip, user: spec.user_expression.clone() })
+        let text_raw_ip = spec.expression_raw_ip();
+        let raw_ip =
+            Program::compile(&text_raw_ip, Link::RawIp).ok().or_else(|| Program::compile(&without_vlans(&text_raw_ip)?, Link::RawIp).ok());
+        Ok(Self { text, text_raw_ip, ethernet, raw_ip, user: spec.user_expression.clone() })
     }
 
     /// Compiles an expression that is used as it is.

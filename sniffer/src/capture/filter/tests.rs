@@ -25,7 +25,7 @@ fn the_text() {
     assert_eq!(excluded.expression(), "((not ((host 10.0.0.1 and tcp port 9200) or (host fd00::1 and tcp port 9200))) and (vlan 7))");
     assert_eq!(FilterSpec { everything: true, ..FilterSpec::default() }.expression(), "");
     assert_eq!(
-        FilterSpec { icmp: true, vlans: true, ..FilterSpec::default() }.expression(),
+        FilterSpec { icmp: true, vlans: Vlans::Match, ..FilterSpec::default() }.expression(),
         "icmp or icmp6 or (vlan and (icmp or icmp6 or (vlan and (icmp or icmp6))))"
     );
 }
@@ -63,7 +63,7 @@ fn what_it_matches() {
     ];
     let mut spec = FilterSpec { excluded: vec!["10.0.0.1:9200".parse().unwrap()], ..packetbeats() };
     for vlans in [false, true] {
-        spec.vlans = vlans;
+        spec.vlans = if vlans { Vlans::Match } else { Vlans::Reject };
         let filters = Filters::new(&spec).unwrap();
         for (name, frame, plain, with_vlans) in cases {
             let want = if vlans { *with_vlans } else { *plain };
@@ -81,4 +81,27 @@ fn what_it_matches() {
 fn nothing_wanted_matches_nothing() {
     let filters = Filters::new(&FilterSpec::default()).unwrap();
     assert!(!filters.ethernet.unwrap().matches(&[0; 60], 60, None));
+}
+
+/// A user's expression with a negation, which no tagged frame may pass because of its tag.
+#[test]
+fn a_users_expression_behind_tags() {
+    let (tag, service) = ([0x81, 0, 0, 7], [0x88, 0xa8, 0, 9]);
+    let stacks: [&[[u8; 4]]; 4] = [&[], &[tag], &[service, tag], &[tag, tag]];
+    for (expression, port_80, port_22) in [("tcp port 80", true, false), ("not tcp port 22", true, false), ("ip", true, true)] {
+        for (vlans, tagged) in [(Vlans::Match, true), (Vlans::Reject, false)] {
+            let spec = FilterSpec { user_expression: Some(expression.to_owned()), vlans, ..FilterSpec::default() };
+            let filters = Filters::new(&spec).unwrap();
+            for tags in stacks {
+                for (port, wanted) in [(80, port_80), (22, port_22)] {
+                    let frame = ipv4(0, 6, tags, [40_000, port]);
+                    let got = filters.ethernet.as_ref().unwrap().matches(&frame, frame.len() as u32, None);
+                    let want = wanted && (tagged || tags.is_empty());
+                    assert_eq!(got, want, "port {port}, {} tags, {vlans:?}: {}", tags.len(), filters.text);
+                }
+            }
+        }
+    }
+    let written = FilterSpec { user_expression: Some("vlan 7 and tcp".to_owned()), vlans: Vlans::Match, ..FilterSpec::default() };
+    assert_eq!(written.expression(), "vlan 7 and tcp");
 }

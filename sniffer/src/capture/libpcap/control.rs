@@ -1,7 +1,7 @@
 //! The control of a libpcap capture. A worker owns the libpcap handle, so a new filter waits in a [`Slot`] until that
 //! worker polls.
 
-use super::{Config, Libpcap};
+use super::{Config, Expression, Libpcap};
 use crate::capture::{
     Error, Link, compile,
     devices::Device,
@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct LibpcapControl {
     interface: Interface,
     /// The filter expression in force, or to be installed at the next poll.
-    filter: Arc<Slot<String>>,
+    filter: Arc<Slot<Expression>>,
     /// The header that frames of the device begin with. Whether an expression is valid depends on this header. `None` before the device is
     /// opened for the first time.
     link: Mutex<Option<Link>>,
@@ -26,7 +26,7 @@ pub struct LibpcapControl {
 impl LibpcapControl {
     /// Makes the control without opening a device.
     pub fn new(interface: &Interface, filters: &Filters) -> Self {
-        Self { interface: interface.clone(), filter: Slot::new(filters.text.clone()), link: Mutex::default(), tally: Arc::default() }
+        Self { interface: interface.clone(), filter: Slot::new(Expression::of(filters)), link: Mutex::default(), tally: Arc::default() }
     }
 
     /// Opens `device` with the newest filter. Called again when the device comes back.
@@ -46,9 +46,9 @@ impl FilterOnlyControl for LibpcapControl {
         // logged.
         let link = *self.link.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(link) = link {
-            compile::for_link_without_tags(&filters.text, link)?;
+            compile::for_link_without_tags(Expression::of(filters).for_link(link), link)?;
         }
-        self.filter.set(filters.text.clone());
+        self.filter.set(Expression::of(filters));
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use super::{
     control::DeviceStats,
     devices::Device,
     expression::without_vlans,
+    filter::Filters,
     linktype,
     options::Interface,
     slot::{Reader, Slot},
@@ -34,7 +35,7 @@ pub struct Libpcap {
     link: Link,
     nanos_per_unit: u64,
     ifindex: u32,
-    filter: Reader<String>,
+    filter: Reader<Expression>,
     /// Whether the kernel runs the filter. libpcap runs it in user space where the kernel refused it.
     in_kernel: bool,
     /// Frames handed over since the last [`Source::update_stats`], and their captured bytes.
@@ -43,6 +44,31 @@ pub struct Libpcap {
     /// libpcap's counters when they were last read: received, dropped, dropped by the interface. The counters are 32 bits wide and wrap.
     last: [u32; 3],
     tally: Arc<Tally>,
+}
+
+/// A filter as pcap-filter(7) expressions. Which one applies depends on the header that libpcap gives the frames of a device.
+#[derive(Clone, Debug)]
+pub struct Expression {
+    ethernet: String,
+    /// For all other headers, for which libpcap refuses the keyword `vlan`.
+    other: String,
+}
+
+impl Expression {
+    fn of(filters: &Filters) -> Self {
+        Self { ethernet: filters.text.clone(), other: filters.text_raw_ip.clone() }
+    }
+
+    fn for_link(&self, link: Link) -> &str {
+        if link == Link::Ethernet { &self.ethernet } else { &self.other }
+    }
+}
+
+/// The same expression for every link type.
+impl From<&str> for Expression {
+    fn from(expression: &str) -> Self {
+        Self { ethernet: expression.to_owned(), other: expression.to_owned() }
+    }
 }
 
 /// Parameters of a capture.
@@ -76,7 +102,7 @@ impl Libpcap {
     ///
     /// # Errors
     /// libpcap's message, with the device's name.
-    pub fn open(config: &Config, filter: &Arc<Slot<String>>, tally: Arc<Tally>) -> Result<Self, Error> {
+    pub fn open(config: &Config, filter: &Arc<Slot<Expression>>, tally: Arc<Tally>) -> Result<Self, Error> {
         let failed = |error: pcap::Error| Error::device(&config.device, format!("libpcap: {error}"));
         let any = config.device == "any";
         // A device may refuse nanosecond timestamps; activation then fails, and is tried again with microseconds.
@@ -118,7 +144,7 @@ impl Libpcap {
     }
 
     /// Replaces the filter of the open capture.
-    fn replace_filter(&mut self, expression: &str) -> Result<(), pcap::Error> {
+    fn replace_filter(&mut self, expression: &Expression) -> Result<(), pcap::Error> {
         let (expression, program) = compiled(&self.capture, expression)?;
         // `pcap_setfilter` first attaches a program that rejects everything and drains the socket's queue, so packets
         // that match both filters would be lost. Attaching the program to the socket directly replaces the old one
@@ -165,22 +191,24 @@ impl Libpcap {
     }
 }
 
-/// Compiles `expression` for the open device. Returns the program and the expression that it was made of, which lacks
-/// the `vlan` alternatives if libpcap refused them.
-fn compiled(capture: &Capture<Active>, expression: &str) -> Result<(String, BpfProgram), pcap::Error> {
+/// Compiles `expression` for the open device. Returns the program and the text that it was made of, which lacks
+/// the `vlan` alternatives of a user's expression if libpcap refused them.
+fn compiled(capture: &Capture<Active>, expression: &Expression) -> Result<(String, BpfProgram), pcap::Error> {
     let link = capture.get_datalink();
-    match capture.compile(expression, true) {
-        Ok(program) => Ok((expression.to_owned(), program)),
+    let (text, tags) = if link == Linktype::ETHERNET { (&expression.ethernet, true) } else { (&expression.other, false) };
+    if link == Linktype::LINUX_SLL2 && *text != expression.ethernet {
+        log::info!(
+            "device any: libpcap cannot filter for VLAN tags on all devices at once; packets with one tag pass as if they had none, \
+             packets with more tags are not captured"
+        );
+    }
+    match capture.compile(text, true) {
+        Ok(program) => Ok((text.clone(), program)),
         Err(error) => {
             // Frames without an Ethernet header cannot carry a tag, so libpcap refuses the keyword `vlan` for them. On
             // `any` the kernel strips the first tag, and the rest of the expression matches the frame without it.
-            let plain = without_vlans(expression).filter(|_| link != Linktype::ETHERNET).ok_or(error)?;
+            let plain = without_vlans(text).filter(|_| !tags).ok_or(error)?;
             let program = capture.compile(&plain, true)?;
-            if link == Linktype::LINUX_SLL2 {
-                log::warn!(
-                    "device any: libpcap cannot filter for VLAN tags on all devices at once; packets with more than one VLAN tag are not captured"
-                );
-            }
             Ok((plain, program))
         }
     }
@@ -242,7 +270,7 @@ pub(super) mod for_tests {
     }
 
     /// The program that [`Libpcap::replace_filter`] would attach to the socket for `expression`.
-    pub fn expected(source: &Libpcap, expression: &str) -> Vec<Instruction> {
+    pub fn expected(source: &Libpcap, expression: &Expression) -> Vec<Instruction> {
         let (_, program) = compiled(&source.capture, expression).unwrap();
         numbers(program::for_socket(&program::instructions(&program).unwrap(), source.link).unwrap())
     }

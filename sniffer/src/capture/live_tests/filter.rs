@@ -3,7 +3,10 @@
 use super::*;
 use crate::capture::{
     Link,
-    filter::cbpf::{Instruction, Program},
+    filter::{
+        FilterSpec, Vlans,
+        cbpf::{Instruction, Program},
+    },
     libpcap::for_tests::{attached, expected},
 };
 use std::{
@@ -76,7 +79,7 @@ fn refused() -> Filters {
     program.push(Instruction { code: 0x06, jt: 0, jf: 0, k: 65_535 });
     let program = Some(Program::new(program).unwrap());
     let text = "port eighty three".to_owned();
-    Filters { user: Some(text.clone()), text, ethernet: program.clone(), raw_ip: program }
+    Filters { user: Some(text.clone()), text_raw_ip: text.clone(), text, ethernet: program.clone(), raw_ip: program }
 }
 
 #[test]
@@ -114,13 +117,50 @@ fn a_program_for_libpcaps_socket() {
         let _tun = tun("tun7");
         run("ip link set tun7 up");
         for device in ["va", "lo", "tun7", "any"] {
-            for expression in ["", "udp port 53", "tcp portrange 1-10 or icmp6", "greater 100 and not arp", &wanted(false).text] {
+            for expression in ["", "udp port 53", "tcp portrange 1-10 or icmp6", "greater 100 and not arp", &wanted(false).text_raw_ip] {
                 let mut config = libpcap::Config { device: device.to_owned(), ifindex: 0, snaplen: 2000, buffer_bytes: 1 << 20 };
                 config.ifindex = devices::resolve(device).unwrap().ifindex;
-                let source = Libpcap::open(&config, &Slot::new(expression.to_owned()), Arc::default()).unwrap();
+                let source = Libpcap::open(&config, &Slot::new(expression.into()), Arc::default()).unwrap();
                 let link = source.link();
                 assert_eq!(link == Link::LinuxSll2, device == "any", "{link:?}");
-                assert_eq!(expected(&source, expression), attached(&source), "{device} ({link:?}): {expression}");
+                assert_eq!(expected(&source, &expression.into()), attached(&source), "{device} ({link:?}): {expression}");
+            }
+        }
+    });
+}
+
+/// Tagged frames pass like untagged ones by default, and not at all with `with_vlans: false`, whatever the device does with tags.
+#[test]
+fn tagged_frames_are_alike_on_every_backend() {
+    in_a_network("tagged_frames_are_alike_on_every_backend", || {
+        let users = |expression: &str, vlans| {
+            Filters::new(&FilterSpec { user_expression: Some(expression.to_owned()), vlans, ..FilterSpec::default() }).unwrap()
+        };
+        let frames: Vec<_> = [&[][..], &[DOT1Q], &[SERVICE, DOT1Q]]
+            .into_iter()
+            .flat_map(|tags| [udp(tags, tags.len() as u16, WANTED, 40), udp(tags, tags.len() as u16, OTHER, 40)])
+            .collect();
+        for (what, filter, expected) in [
+            ("generated", wanted(true), 3),
+            ("generated, without tags", wanted(false), 1),
+            ("a user's", users("udp dst port 9999", Vlans::Match), 3),
+            ("a user's negation", users("ip and not udp dst port 1111", Vlans::Match), 3),
+            ("a user's, without tags", users("ip and not udp dst port 1111", Vlans::Reject), 1),
+            ("a user's with tags", users("vlan and udp", Vlans::Match), 2),
+        ] {
+            for (name, way) in every_way("va") {
+                let mut capture = opened(&way, &filter);
+                send_all("vb", &frames);
+
+                let seen = collect(&mut capture.sources, expected, |frame| {
+                    let frame = whole(&frame);
+                    let tags = frame[12..].chunks(4).take_while(|tag| matches!(tag[0], 0x81 | 0x88)).count();
+                    let at = 36 + 4 * tags;
+                    Some((tags, u16::from_be_bytes([frame[at], frame[at + 1]])))
+                });
+                // `vlan` shifts by one tag, so it matches UDP behind one tag, and does not look at ports.
+                let right = seen.iter().all(|(tags, port)| if what == "a user's with tags" { *tags == 1 } else { *port == WANTED });
+                assert!(seen.len() == expected && right, "{what} on {name}: {seen:?}");
             }
         }
     });

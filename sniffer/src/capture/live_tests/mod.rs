@@ -119,7 +119,7 @@ fn snap_length() {
             sources.extend(with_filter(&interface, &filter));
         }
         let config = libpcap::Config { device: "va".to_owned(), ifindex: 0, snaplen: 50, buffer_bytes: 1 << 20 };
-        sources.push(Box::new(Libpcap::open(&config, &Slot::new("udp port 9999".to_owned()), Arc::default()).unwrap()));
+        sources.push(Box::new(Libpcap::open(&config, &Slot::new("udp port 9999".into()), Arc::default()).unwrap()));
         send_all("vb", &[udp(&[], 3, WANTED, 40)]);
         for source in sources.chunks_mut(1) {
             let seen = collect(source, 1, |frame| (port(&frame) == Some(WANTED)).then_some((frame.data.len(), frame.wire_len)));
