@@ -26,8 +26,8 @@ packetbeat.shutdown_timeout: 10s
 queue.mem: {events: 4096, flush.min_events: 1, flush.timeout: 0.1s}
 ";
 
-fn config(kind: &str, hook: &str, vlans: bool) -> String {
-    format!("{PROTOCOLS}packetbeat.interfaces: {{device: v0, type: {kind}, hook: {hook}, with_vlans: {vlans}, buffer_size_mb: 8}}\n")
+fn config(kind: &str, hook: &str) -> String {
+    format!("{PROTOCOLS}packetbeat.interfaces: {{device: v0, type: {kind}, hook: {hook}, buffer_size_mb: 8}}\n")
 }
 
 /// A line that identifies the transaction of a document; `None` for ICMP that hosts send by themselves (neighbour and router discovery).
@@ -50,13 +50,18 @@ fn gists(documents: &[Value]) -> BTreeMap<String, usize> {
 
 /// Runs the program on the server, calls `traffic`, waits until as many transactions as `expected` are written, and ends the program.
 /// Returns the transactions and the program's log.
-fn capture(net: &Net, config: &str, expected: &BTreeMap<String, usize>, traffic: impl FnOnce()) -> (BTreeMap<String, usize>, String) {
+fn capture(
+    net: &Net,
+    config: &str,
+    expected: &BTreeMap<String, usize>,
+    traffic: impl FnOnce(&mut Running),
+) -> (BTreeMap<String, usize>, String) {
     let home = Home::new(config);
     let program = home.command(&["-e"]);
     let mut command = net.on_server(&program.get_program().to_string_lossy());
     let mut running = Running::start(command.args(program.get_args()));
     running.wait_for("sniffer is running");
-    traffic();
+    traffic(&mut running);
     let wanted: usize = expected.values().sum();
     // Lost transactions never arrive, so wait at most ten seconds. The documents are read again after the program has ended.
     let start = std::time::Instant::now();
@@ -160,7 +165,7 @@ fn live_servers_give_the_same_transactions_over_every_backend() {
     let _servers = start_servers(&net, dir.path());
     let expected = expected_of_real_traffic();
     for (kind, hook) in BACKENDS {
-        let (got, said) = capture(&net, &config(kind, hook, false), &expected, || real_traffic(&net));
+        let (got, said) = capture(&net, &config(kind, hook), &expected, |_| real_traffic(&net));
         assert_eq!(got, expected, "\nover {kind} {hook}; log:\n{said}");
     }
 }
@@ -181,14 +186,48 @@ fn live_tagged_frames_give_the_same_transactions_over_every_backend() {
     let net = Net::new();
     for tags in ["", "8100:5", "88a8:7,8100:5"] {
         for (kind, hook) in BACKENDS {
-            let inject = || {
+            let inject = |_: &mut Running| {
                 let mut python = net.on_client("python3");
                 ok(python.arg(tests().join("inject.py")).args(["v0", tags]).args(captures.map(|capture| tests().join(capture))));
             };
-            let (got, said) = capture(&net, &config(kind, hook, true), &expected, inject);
+            let (got, said) = capture(&net, &config(kind, hook), &expected, inject);
             assert_eq!(got, expected, "\ntags {tags:?} over {kind} {hook}; log:\n{said}");
         }
     }
+}
+
+/// One of two devices does not exist at the start. Its traffic is reported when it was made.
+#[test]
+fn live_a_missing_device_is_waited_for() {
+    if !may_run("live_a_missing_device_is_waited_for") {
+        return;
+    }
+    let net = Net::new();
+    let captures = ["protocols/http/nginx.pcap"];
+    let home = Home::new(PROTOCOLS);
+    home.read_capture(&tests().join(captures[0]));
+    let expected = gists(&home.documents());
+    let interfaces = |devices: [&str; 2]| {
+        let [first, second] = devices.map(|device| format!("{{device: {device}, buffer_size_mb: 8}}"));
+        format!("{PROTOCOLS}packetbeat.interfaces: [{first}, {second}]\n")
+    };
+    let (got, said) = capture(&net, &interfaces(["v0", "later"]), &expected, |running| {
+        ok(net.on_server("ip").args("link add later type veth peer name other".split(' ')));
+        for device in ["later", "other"] {
+            ok(net.on_server("ip").args(["link", "set", device, "up"]));
+            let _ = net.on_server("ethtool").args(["-K", device, "gro", "on"]).output();
+        }
+        running.wait_for("later: the device is there");
+        ok(net.on_server("python3").arg(tests().join("inject.py")).args(["other", ""]).args(captures.map(|capture| tests().join(capture))));
+    });
+    assert_eq!(got, expected, "log:\n{said}");
+    assert!(said.contains("device later: there is no such device") && said.contains("later: the device is there"), "{said}");
+
+    let home = Home::new(&interfaces(["later1", "later2"]));
+    let program = home.command(&["-e"]);
+    let output = net.on_server(&program.get_program().to_string_lossy()).args(program.get_args()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("Exiting: ") && said.contains("device later1: there is no such device"), "{said}");
 }
 
 /// A Python script that sends data over TCP. Arguments: host, port, number of bytes.

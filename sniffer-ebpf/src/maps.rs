@@ -29,7 +29,7 @@ pub static WAKE_AT: Array<u32, 1> = Array::new();
 #[btf_map]
 pub static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
 
-/// Interfaces without a link header; used if [`LINK`] is `BY_INTERFACE`.
+/// Interfaces without a link header; used if [`LINK`] is `BY_INTERFACE` and the content of a frame does not tell.
 #[btf_map]
 pub static RAW_IP: HashMap<u32, u32, 1024> = HashMap::new();
 

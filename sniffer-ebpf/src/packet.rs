@@ -6,7 +6,7 @@ use aya_ebpf::{
     helpers::{bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
 };
 use core::ffi::c_void;
-use sniffer_common::{direction, hook};
+use sniffer_common::{direction, ethertype, hook, length};
 
 /// The properties of a packet that a record needs.
 pub trait Packet: EbpfContext {
@@ -19,6 +19,11 @@ pub trait Packet: EbpfContext {
     fn tag(&self) -> Option<(u16, u16)>;
     /// Number of packets on the wire, and payload bytes in each of them; 0 if not known.
     fn segments(&self) -> (u16, u16);
+    /// Whether the frame begins with an IP header instead of an Ethernet header, as far as its content tells; `None` if
+    /// both are possible. Used on `any`.
+    fn begins_with_ip(&self) -> Option<bool> {
+        None
+    }
     /// Copies the first `len` bytes, including fragments of a nonlinear packet.
     ///
     /// # Safety
@@ -115,6 +120,25 @@ impl<const HOOK: u8> Packet for Skb<HOOK> {
     fn segments(&self) -> (u16, u16) {
         // SAFETY: as above. Both are 16 bits wide in the kernel.
         unsafe { ((*self.0).gso_segs as u16, (*self.0).gso_size as u16) }
+    }
+
+    #[inline(always)]
+    fn begins_with_ip(&self) -> Option<bool> {
+        if HOOK != hook::SOCKET {
+            return None;
+        }
+        let mut header = [0u8; length::ETHERNET];
+        // SAFETY: the array has this length.
+        if unsafe { bpf_skb_load_bytes(self.0.cast(), 0, header.as_mut_ptr().cast(), length::ETHERNET as u32) } != 0 {
+            return None;
+        }
+        // SAFETY: as above. The kernel knows the EtherType of every packet, also where no Ethernet header has it.
+        let ethertype = u16::from_be(unsafe { (*self.0).protocol } as u16);
+        match (header[0] >> 4, ethertype) {
+            (4, ethertype::IPV4) | (6, ethertype::IPV6) if u16::from_be_bytes([header[12], header[13]]) == ethertype => None,
+            (4, ethertype::IPV4) | (6, ethertype::IPV6) => Some(true),
+            _ => Some(false),
+        }
     }
 
     #[inline(always)]

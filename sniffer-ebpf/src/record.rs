@@ -132,9 +132,12 @@ fn must_wake(ring: *mut c_void, owner: u32) -> bool {
 #[inline(always)]
 fn link<P: Packet>(packet: &P) -> u8 {
     match LINK.load() as u8 {
-        // SAFETY: the value is not used, only whether the key exists.
-        link::BY_INTERFACE if unsafe { RAW_IP.get(packet.ifindex()) }.is_some() => link::RAW_IP,
-        link::BY_INTERFACE => link::ETHERNET,
+        link::BY_INTERFACE => match packet.begins_with_ip() {
+            Some(true) => link::RAW_IP,
+            // SAFETY: the value is not used, only whether the key exists.
+            None if unsafe { RAW_IP.get(packet.ifindex()) }.is_some() => link::RAW_IP,
+            _ => link::ETHERNET,
+        },
         kind => kind,
     }
 }

@@ -2,6 +2,7 @@
 //! module uses it.
 
 mod ids;
+mod interfaces;
 mod losses;
 mod plan;
 mod run;

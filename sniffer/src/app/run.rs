@@ -1,7 +1,7 @@
 //! `run`: opens the interfaces and the output of the plan, starts a worker for each source, and stops everything in order.
 
 use super::{
-    Error, SystemClock,
+    Error, SystemClock, interfaces,
     losses::{self, Losses},
     plan::{Plan, Who},
     signals::{Signals, sleep_until},
@@ -10,8 +10,7 @@ use crate::{
     capture::{
         control::Control,
         filter::{FilterSpec, Filters},
-        open::{self, Capture},
-        options::{Interface, Replay},
+        options::Replay,
     },
     cli::{Environment, Invocation, RunFlags},
     config::{self, DataDir},
@@ -231,9 +230,9 @@ impl Job<'_> {
         let mut ready = Vec::new();
         let publishers = self.plan.publishers(&super::opening(self.plan.root(), self.paths), who, output.wants_metadata())?;
         let mut captures = Vec::new();
-        for interface in &self.plan.interfaces {
+        for (interface, opened) in self.plan.interfaces.iter().zip(interfaces::open(&self.plan, &self.replay, own)?) {
             let publishing = self.plan.publishing(interface, &publishers, who)?;
-            captures.push((interface, publishing, self.open(interface, own)?));
+            captures.push((interface, publishing, opened));
         }
         let sources = captures.iter().map(|(.., opened)| opened.sources.len()).sum();
         let mut options = output.queue();
@@ -246,9 +245,8 @@ impl Job<'_> {
         self.metrics.set_gauge("memory.max", division.max as f64);
         let queue = queue::open(options);
         for (interface, publishing, opened) in captures {
-            let device = opened.device.as_ref().map_or("file", |device| device.name.as_str());
-            workers.captures.push(format!("{device} {}", opened.how()));
             let live = interface.file.is_none();
+            workers.captures.push(format!("{} {}", if live { opened.name(interface) } else { "file" }, opened.how()));
             workers.controls.push((Arc::clone(&opened.control), live));
             let mut settings = self.plan.settings(interface, publishing.clone(), who, own);
             settings.real_time = !self.replay.top_speed;
@@ -273,23 +271,6 @@ impl Job<'_> {
         }
         log::info!("sniffer is running: {} worker(s), output {}", workers.threads.len(), output.name());
         Ok((workers, queue))
-    }
-
-    fn open(&self, interface: &Interface, own: &[SocketAddr]) -> Result<Capture, Error> {
-        let filters = self.plan.filters(interface, own)?;
-        let opened = open::open(interface, &self.replay, &filters).map_err(|e| e.at(interface))?;
-        let shown = if filters.text.is_empty() { "everything" } else { &filters.text };
-        match (&interface.file, &opened.device) {
-            (Some(file), _) => {
-                log::info!("Process watcher disabled when file input is used");
-                log::info!("reading {}", file.display());
-            }
-            (None, device) => {
-                let name = device.as_ref().map_or(interface.device.as_str(), |device| device.name.as_str());
-                log::info!("{name}: capturing with {}, {} worker(s), filter: {shown}", opened.how(), opened.sources.len());
-            }
-        }
-        Ok(opened)
     }
 
     /// Returns the function that puts a worker's records into the queue. When the queue is full, a live capture drops records. At the end

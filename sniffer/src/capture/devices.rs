@@ -15,7 +15,7 @@ pub struct Device {
     pub ifindex: u32,
     /// Whether it is a loopback device, on which every packet is seen twice.
     pub loopback: bool,
-    /// Whether the device has an address other than a link-local one. A device without such an address is likely to be a mirror port.
+    /// Whether the device has an address other than a link-local one. A device with such an address carries the host's own traffic.
     pub has_address: bool,
     /// The header that its frames begin with; `None` for `any`, where it differs per frame.
     pub link: Option<Link>,
@@ -97,15 +97,36 @@ pub fn resolve(wanted: &str) -> Result<Device, Error> {
     if name == "any" {
         return resolve("any");
     }
+    describe(&name)
+}
+
+/// Finds a device again that was found before. It keeps its index when it is renamed. A device that was deleted and made again
+/// has a new index and is found by its name, or by the default route if that is what `wanted` names.
+///
+/// # Errors
+/// When there is no such device now.
+pub fn find_again(before: &Device, wanted: &str) -> Result<Device, Error> {
+    if is_route(wanted) || before.is_any() {
+        return resolve(wanted);
+    }
+    describe(&sys::interface_name(before.ifindex).unwrap_or_else(|_| before.name.clone()))
+}
+
+/// Whether the setting names a default route instead of a device.
+pub fn is_route(wanted: &str) -> bool {
+    wanted.starts_with("default_route")
+}
+
+fn describe(name: &str) -> Result<Device, Error> {
     let listed = list()?;
-    let ifindex = sys::interface_index(&name).map_err(|_| {
+    let ifindex = sys::interface_index(name).map_err(|_| {
         let names: Vec<&str> = listed.iter().map(|d| d.name.as_str()).collect();
-        Error::device(&name, format!("there is no such device; the devices are {}", names.join(", ")))
+        Error::missing(name, format!("there is no such device; the devices are {}", names.join(", ")))
     })?;
-    let hardware = sys::hardware_type(&name).map_err(|e| Error::device(&name, e))?;
+    let hardware = sys::hardware_type(name).map_err(|e| Error::device(name, e))?;
     let loopback = hardware == libc::ARPHRD_LOOPBACK;
     let has_address = listed.iter().any(|d| d.name == name && d.addresses.iter().any(|a| !is_link_local(a)));
-    Ok(Device { name, ifindex, loopback, has_address, link: Some(linktype::of_hardware(hardware)) })
+    Ok(Device { name: name.to_owned(), ifindex, loopback, has_address, link: Some(linktype::of_hardware(hardware)) })
 }
 
 /// Whether an address is link-local. Every device that is up assigns itself a link-local address, so such an address does not show that the
@@ -147,7 +168,7 @@ fn default_route(wanted: &str, v4: bool, v6: bool) -> Result<String, Error> {
             (false, true) => "IPv6 ",
             _ => "",
         };
-        Error::device(wanted, format!("there is no default {family}route"))
+        Error::missing(wanted, format!("there is no default {family}route"))
     })
 }
 

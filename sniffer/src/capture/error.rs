@@ -21,6 +21,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A device or route that does not exist now.
+    #[error("device {device}: {reason}")]
+    Missing {
+        /// The device as the user named it.
+        device: String,
+        /// What is missing.
+        reason: String,
+    },
     /// An invalid setting of `packetbeat.interfaces`.
     #[error("{0}")]
     Setting(String),
@@ -33,5 +41,14 @@ impl Error {
 
     pub(super) fn device(device: &str, reason: impl ToString) -> Self {
         Self::Device { device: device.to_owned(), reason: reason.to_string() }
+    }
+
+    pub(super) fn missing(device: &str, reason: impl ToString) -> Self {
+        Self::Missing { device: device.to_owned(), reason: reason.to_string() }
+    }
+
+    /// Whether the device may appear later.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Missing { .. })
     }
 }

@@ -18,6 +18,7 @@ pub mod open;
 pub mod options;
 pub mod replay;
 pub mod tally;
+pub mod waiting;
 pub mod wrapper;
 
 mod error;

@@ -16,6 +16,7 @@ use super::{
     live::Live,
     options::{Interface, Kind, Replay},
     replay::{Looped, Paced, Stepped},
+    waiting,
 };
 use std::{
     io::{BufReader, stdin, stdout},
@@ -63,6 +64,11 @@ pub struct Capture {
 }
 
 impl Capture {
+    /// The name of the captured device, or of the one that is waited for.
+    pub fn name<'a>(&'a self, interface: &'a Interface) -> &'a str {
+        self.device.as_ref().map_or(interface.device.as_str(), |device| device.name.as_str())
+    }
+
     /// The capture method, for messages: `ebpf (eth0: tc)`.
     pub fn how(&self) -> String {
         let name = self.backend.name();
@@ -79,7 +85,7 @@ pub fn check(interface: &Interface, expression: &str) -> Result<(), Error> {
     if !expression.trim().is_empty() {
         compile::for_link(expression, Link::Ethernet)?;
     }
-    let by_name = interface.device.parse::<usize>().is_err() && !interface.device.starts_with("default_route");
+    let by_name = interface.device.parse::<usize>().is_err() && !devices::is_route(&interface.device);
     if interface.file.is_none() && !by_name {
         devices::resolve(&interface.device)?;
     }
@@ -99,6 +105,27 @@ pub fn open(interface: &Interface, replay: &Replay, filters: &Filters) -> Result
     };
     capture.sources = capture.sources.into_iter().map(|source| wrapped(source, replay, dump.as_ref())).collect();
     Ok(capture)
+}
+
+/// Makes the capture of an interface whose device does not exist yet. Its sources wait for the device.
+///
+/// # Errors
+/// When the dump file cannot be made.
+pub fn wait_for(interface: &Interface, replay: &Replay, filters: &Filters) -> Result<Capture, Error> {
+    let dump = replay.dump.as_deref().map(Dump::create).transpose()?;
+    let opened = interface.clone();
+    let open = move |filters: &Filters| {
+        let capture = open_device(&opened, filters)?;
+        Ok(waiting::Opened { how: capture.how(), sources: capture.sources, control: capture.control })
+    };
+    let (sources, control) = waiting::waiting(&interface.device, interface.workers(), filters, Box::new(open));
+    let sources = sources.into_iter().map(|source| wrapped(source, replay, dump.as_ref())).collect();
+    let backend = match interface.kind {
+        Kind::AfPacket => Backend::AfPacket,
+        Kind::Pcap => Backend::Pcap,
+        _ => Backend::Ebpf,
+    };
+    Ok(Capture { sources, control, backend, device: None, hooks: None })
 }
 
 fn wrapped(source: Box<dyn Source>, replay: &Replay, dump: Option<&Arc<Mutex<Dump>>>) -> Box<dyn Source> {
@@ -200,11 +227,15 @@ fn live(
     source: Box<dyn Source>,
     open: impl FnMut(&Device) -> Result<Box<dyn Source>, Error> + Send + 'static,
 ) -> Box<dyn Source> {
-    let (named, mut open) = (interface.device.clone(), open);
-    let again = move || open(&devices::resolve(&named)?);
+    let (named, mut device, mut open) = (interface.device.clone(), device.clone(), open);
+    let first = device.name.clone();
+    let again = move || {
+        device = devices::find_again(&device, &named)?;
+        open(&device)
+    };
     let live = Live::new(&interface.device, source, Box::new(again));
     match interface.poll_default_route {
-        Some(every) if interface.device.starts_with("default_route") => Box::new(live.following(&interface.device, &device.name, every)),
+        Some(every) if devices::is_route(&interface.device) => Box::new(live.following(&interface.device, &first, every)),
         _ => Box::new(live),
     }
 }

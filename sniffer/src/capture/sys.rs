@@ -3,7 +3,7 @@
 #![allow(unsafe_code)] // System calls that the standard library does not wrap.
 
 use std::{
-    ffi::CString,
+    ffi::{CStr, CString},
     io,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     time::Duration,
@@ -85,6 +85,20 @@ pub(super) fn interface_index(name: &str) -> io::Result<u32> {
         0 => Err(io::Error::last_os_error()),
         index => Ok(index),
     }
+}
+
+/// The name of an interface.
+///
+/// # Errors
+/// When there is no interface with that index.
+pub(super) fn interface_name(ifindex: u32) -> io::Result<String> {
+    let mut name = [0u8; libc::IF_NAMESIZE];
+    // SAFETY: the kernel writes at most IF_NAMESIZE bytes, with a zero at the end.
+    if unsafe { libc::if_indextoname(ifindex, name.as_mut_ptr().cast()) }.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    let name = CStr::from_bytes_until_nul(&name).map_err(io::Error::other)?;
+    Ok(name.to_string_lossy().into_owned())
 }
 
 /// The hardware type of an interface, one of the `ARPHRD_` numbers of `linux/if_arp.h`.

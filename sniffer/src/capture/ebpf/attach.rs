@@ -1,9 +1,11 @@
 //! Attaches the loaded eBPF programs to interfaces, by hook, and detaches them.
 
 use super::{
+    clsact::{Clsact, Place},
     error::{Error, os_error},
     loaded::{AttachPoint, Loaded},
-    qdisc, sys,
+    qdisc::Side,
+    sys,
 };
 use crate::capture::{
     devices::Device,
@@ -11,7 +13,7 @@ use crate::capture::{
 };
 use aya::programs::{
     LinkOrder, Program, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode,
-    tc::{self, NlOptions, SchedClassifierLinkId, TcAttachOptions, TcError},
+    tc::{SchedClassifierLinkId, TcAttachOptions},
     xdp::XdpLinkId,
 };
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,8 +22,7 @@ use std::os::fd::{AsFd, OwnedFd};
 pub(super) struct Attachments {
     loaded: Loaded,
     attached: Vec<AttachedPrograms>,
-    /// Interfaces to which this program added a clsact qdisc.
-    clsact: Vec<u32>,
+    clsact: Clsact,
 }
 
 /// The handles that keep programs attached to one interface.
@@ -32,17 +33,20 @@ struct AttachedPrograms {
     links: Vec<Link>,
     /// Packet sockets that hold a socket filter or promiscuous mode.
     sockets: Vec<OwnedFd>,
+    /// Whether it was said that another filter is in front of one of the clsact filters.
+    is_behind: bool,
 }
 
 enum Link {
     Xdp(XdpLinkId),
     Tc(AttachPoint, SchedClassifierLinkId),
+    Clsact(AttachPoint),
 }
 
 impl Attachments {
     /// Starts with nothing attached.
     pub fn new(loaded: Loaded) -> Self {
-        Self { loaded, attached: Vec::new(), clsact: Vec::new() }
+        Self { loaded, attached: Vec::new(), clsact: Clsact::default() }
     }
 
     pub fn loaded(&self) -> &Loaded {
@@ -65,8 +69,11 @@ impl Attachments {
 
     /// Like [`Self::attach`]; with `clsact` set it uses clsact even where the kernel has tcx.
     pub fn attach_with(&mut self, device: &Device, interface: &Interface, clsact: bool) -> Result<(), Error> {
-        let Self { loaded, clsact: ours, .. } = self;
-        let mut attachment = Attachment { loaded, ours, device, links: Vec::new(), sockets: Vec::new(), clsact };
+        let Self { loaded, clsact: owned, .. } = self;
+        if !device.is_any() {
+            owned.remove_stale(device);
+        }
+        let mut attachment = Attachment { loaded, owned, device, links: Vec::new(), sockets: Vec::new(), clsact };
         let done = attachment.hook(interface.hook).and_then(|how| {
             if interface.promiscuous() && !device.is_any() && !device.loopback {
                 let socket = sys::packet_socket().map_err(|e| Error::io("a packet socket", e))?;
@@ -76,63 +83,96 @@ impl Attachments {
             }
             Ok(how)
         });
-        let Attachment { links, sockets, .. } = attachment;
-        let summary = done.as_ref().map(|how| format!("{}: {how}", device.name)).unwrap_or_default();
-        let attached = AttachedPrograms { ifindex: device.ifindex, summary, links, sockets };
-        // If one direction could not be attached, detach the other: a capture of half the traffic is worse than an
-        // error.
         match done {
-            Ok(_) => self.attached.push(attached),
+            Ok(how) => {
+                let Attachment { links, sockets, .. } = attachment;
+                let summary = format!("{}: {how}", device.name);
+                self.attached.push(AttachedPrograms { ifindex: device.ifindex, summary, links, sockets, is_behind: false });
+                Ok(())
+            }
+            // If one direction could not be attached, detach the other: a capture of half the traffic is worse than an
+            // error.
             Err(error) => {
-                detach_programs(&mut self.loaded, attached);
-                return Err(error);
+                attachment.detach();
+                Err(error)
             }
         }
-        Ok(())
     }
 
     /// Detaches all programs from an interface.
     pub fn detach(&mut self, ifindex: u32) {
         if let Some(at) = self.attached.iter().position(|attached| attached.ifindex == ifindex) {
-            let attached = self.attached.swap_remove(at);
-            detach_programs(&mut self.loaded, attached);
+            let AttachedPrograms { links, sockets, .. } = self.attached.swap_remove(at);
+            detach_links(&mut self.loaded, &self.clsact, ifindex, links);
+            drop(sockets);
         }
+    }
+
+    /// Attaches the programs of `device` again if somebody deleted the qdisc or the filters that hold them, and warns once if another
+    /// filter was put in front of them. Only clsact needs this: links and sockets belong to this process.
+    pub fn check(&mut self, device: &Device) -> Result<(), Error> {
+        let Self { loaded, attached, clsact } = self;
+        let Some(attached) = attached.iter_mut().find(|attached| attached.ifindex == device.ifindex) else { return Ok(()) };
+        for link in &attached.links {
+            let Link::Clsact(point) = link else { continue };
+            match clsact.place(device, side(*point))? {
+                Place::First => attached.is_behind = false,
+                Place::Behind if attached.is_behind => {}
+                Place::Behind => {
+                    attached.is_behind = true;
+                    log::warn!(
+                        "{}: another TC filter was put in front of this program's; packets that it drops or accepts are not captured; \
+                         `hook: socket` avoids this",
+                        device.name
+                    );
+                }
+                Place::Missing => {
+                    attach_to_clsact(clsact, device, *point, loaded)?;
+                    log::warn!("{}: the TC program was removed by somebody; it is attached again", device.name);
+                }
+            }
+        }
+        Ok(())
     }
 }
 
 impl Drop for Attachments {
     fn drop(&mut self) {
         for attached in std::mem::take(&mut self.attached) {
-            detach_programs(&mut self.loaded, attached);
+            detach_links(&mut self.loaded, &self.clsact, attached.ifindex, attached.links);
         }
-        // Delete the clsact qdiscs that this program added, unless another program uses them by now.
-        for ifindex in std::mem::take(&mut self.clsact) {
-            if let Err(error) = qdisc::delete_unused_clsact(ifindex) {
-                log::debug!("the clsact qdisc of interface {ifindex} could not be deleted: {error}");
-            }
-        }
+        self.clsact.delete_unused();
     }
 }
 
+fn attach_to_clsact(clsact: &mut Clsact, device: &Device, point: AttachPoint, loaded: &mut Loaded) -> Result<(), Error> {
+    let program: &mut SchedClassifier = typed_program(loaded.load_programs(point)?)?;
+    let program = program.fd().map_err(|e| Error::aya("the TC program", &e))?;
+    clsact.attach(device, side(point), program.as_fd())
+}
+
+fn side(point: AttachPoint) -> Side {
+    if point == AttachPoint::TcIn { Side::Ingress } else { Side::Egress }
+}
+
 /// Detaches programs. If the interface is gone, the kernel has detached them already.
-fn detach_programs(loaded: &mut Loaded, attached: AttachedPrograms) {
-    for link in attached.links {
+fn detach_links(loaded: &mut Loaded, clsact: &Clsact, ifindex: u32, links: Vec<Link>) {
+    for link in links {
         let done = match link {
-            Link::Xdp(id) => entry::<Xdp>(loaded, AttachPoint::Xdp).map(|program| program.detach(id)),
-            Link::Tc(point, id) => entry::<SchedClassifier>(loaded, point).map(|program| program.detach(id)),
+            Link::Xdp(id) => entry::<Xdp>(loaded, AttachPoint::Xdp).map(|program| program.detach(id).map_err(|e| e.to_string())),
+            Link::Tc(point, id) => entry::<SchedClassifier>(loaded, point).map(|program| program.detach(id).map_err(|e| e.to_string())),
+            Link::Clsact(_) => clsact.detach(ifindex).map(|done| done.map_err(|e| e.to_string())),
         };
         if let Some(Err(error)) = done {
-            log::debug!("{}: {error}", attached.summary);
+            log::debug!("interface {ifindex}: detaching a program: {error}");
         }
     }
-    drop(attached.sockets);
 }
 
 /// State while programs are being attached to one interface.
 struct Attachment<'a> {
     loaded: &'a mut Loaded,
-    /// Interfaces to which this program added a clsact qdisc; see [`Attachments::clsact`].
-    ours: &'a mut Vec<u32>,
+    owned: &'a mut Clsact,
     device: &'a Device,
     links: Vec<Link>,
     sockets: Vec<OwnedFd>,
@@ -141,6 +181,12 @@ struct Attachment<'a> {
 }
 
 impl Attachment<'_> {
+    /// Detaches what was attached until now.
+    fn detach(&mut self) {
+        detach_links(self.loaded, self.owned, self.device.ifindex, std::mem::take(&mut self.links));
+        self.sockets.clear();
+    }
+
     fn hook(&mut self, hook: HookSetting) -> Result<String, Error> {
         let device = self.device;
         let wrong = |reason: &str| Err(Error::Interface { name: device.name.clone(), reason: reason.to_owned() });
@@ -158,18 +204,26 @@ impl Attachment<'_> {
                         Err(_) => return Err(native),
                     },
                 };
-                self.xdp_and_tc(mode)
+                let done = self.xdp_and_tc(mode);
+                self.or_socket(done)
             }
-            HookSetting::Tc => self.tc_both(),
             HookSetting::Auto if device.is_any() || device.loopback => self.socket(),
-            HookSetting::Auto if device.has_address || device.is_raw_ip() => self.tc_both(),
-            HookSetting::Auto => match self.xdp(XdpMode::Driver) {
-                Ok(()) => self.xdp_and_tc("native XDP"),
-                Err(reason) => {
-                    log::info!("{}: native XDP does not work; using TC: {reason}", device.name);
-                    self.tc_both()
-                }
-            },
+            HookSetting::Auto | HookSetting::Tc => {
+                let done = self.tc_both();
+                self.or_socket(done)
+            }
+        }
+    }
+
+    /// Replaces the programs by a socket filter if the qdisc of the device does not take them.
+    fn or_socket(&mut self, done: Result<String, Error>) -> Result<String, Error> {
+        match done {
+            Err(error @ Error::Qdisc { .. }) => {
+                self.detach();
+                log::warn!("{error}; using a packet socket");
+                self.socket()
+            }
+            done => done,
         }
     }
 
@@ -206,8 +260,8 @@ impl Attachment<'_> {
         Ok(by.to_owned())
     }
 
-    /// Attaches the TC program through tcx. The program becomes the first one, so that the verdicts of other programs do not hide packets
-    /// from it. If the kernel has no tcx, attaches the program through clsact.
+    /// Attaches the TC program through tcx, or through clsact if the kernel has no tcx. The program becomes the first one, so that the
+    /// verdicts of other programs do not hide packets from it.
     fn tc(&mut self, point: AttachPoint) -> Result<&'static str, Error> {
         let name = &self.device.name;
         let side = if point == AttachPoint::TcIn { TcAttachType::Ingress } else { TcAttachType::Egress };
@@ -224,15 +278,8 @@ impl Attachment<'_> {
                 Err(error) => return Err(failed(error)),
             }
         }
-        match tc::qdisc_add_clsact(name) {
-            Ok(()) => self.ours.push(self.device.ifindex),
-            Err(TcError::AlreadyAttached) => {}
-            Err(error) if os_error(&error) == Some(libc::EEXIST) => {}
-            Err(error) => return Err(Error::aya(format!("adding clsact to {name}"), &error)),
-        }
-        let program: &mut SchedClassifier = typed_program(self.loaded.load_programs(point)?)?;
-        let id = program.attach_with_options(name, side, TcAttachOptions::Netlink(NlOptions::default())).map_err(failed)?;
-        self.links.push(Link::Tc(point, id));
+        attach_to_clsact(self.owned, self.device, point, self.loaded)?;
+        self.links.push(Link::Clsact(point));
         Ok("tc (clsact)")
     }
 

@@ -30,6 +30,14 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// The qdisc of an interface does not let a program see every packet of both directions.
+    #[error("interface {name}: TC cannot be used: {reason}")]
+    Qdisc {
+        /// The interface.
+        name: String,
+        /// What is in the way.
+        reason: String,
+    },
     /// The filter cannot be run in the kernel.
     #[error("filter `{text}`: {reason}")]
     Filter {

@@ -3,23 +3,22 @@
 
 use super::{
     error::Error,
+    raw_ip::RawIp,
     sys,
     waker::{Ring, Waker},
 };
 use crate::capture::{
-    Link,
     devices::Device,
     filter::{
         Filters, cbpf,
         ebpf::{self, OnMatch, Target},
     },
-    linktype,
     options::Interface,
-    sys::{hardware_type, interface_index},
+    sys::interface_index,
 };
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf},
+    maps::{Array, Map, MapData, PerCpuArray, RingBuf},
     programs::{Program, ProgramFd},
 };
 use sniffer_common::{Counters, MAX_SNAPLEN, MAX_WORKERS, link, setting, slot};
@@ -82,6 +81,8 @@ pub(super) struct Loaded {
     filter: Filters,
     /// Attach points whose programs are loaded.
     ready: Vec<AttachPoint>,
+    /// Interfaces without a link header that are in the map `RAW_IP`; used on `any`.
+    raw_ip: RawIp,
     /// The reader of the programs' log messages. Only objects built with logging have one.
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
 }
@@ -93,11 +94,10 @@ impl Loaded {
         let workers = interface.workers().clamp(1, MAX_WORKERS as usize);
         let buffer_bytes = usize::try_from(interface.buffer_size_mb << 20).unwrap_or(usize::MAX);
         let ring_bytes = (buffer_bytes / workers).clamp(MIN_RING, MAX_RING).next_power_of_two();
-        let raw = if device.is_any() { raw_ip_interfaces() } else { Vec::new() };
         let link = match device {
+            device if device.is_any() => link::BY_INTERFACE,
             device if device.is_raw_ip() => link::RAW_IP,
-            _ if raw.is_empty() => link::ETHERNET,
-            _ => link::BY_INTERFACE,
+            _ => link::ETHERNET,
         };
         let loopback = match device {
             device if device.is_any() => interface_index("lo").unwrap_or(0),
@@ -117,15 +117,18 @@ impl Loaded {
         let mut ebpf = loader.load(&object()).map_err(|e| Error::aya("loading the eBPF object", &e))?;
         let logger = logger(&mut ebpf);
         let rings = (0..workers as u32).map(|worker| ring(&ebpf, worker, ring_bytes as u32, wake_at)).collect::<Result<_, _>>()?;
-        if link == u32::from(link::BY_INTERFACE) {
-            let map = ebpf.map_mut("RAW_IP").ok_or_else(|| missing_part("RAW_IP"))?;
-            let mut map = HashMap::<_, u32, u32>::try_from(map).map_err(|e| Error::aya("map RAW_IP", &e))?;
-            for ifindex in raw {
-                map.insert(ifindex, 1, 0).map_err(|e| Error::aya("map RAW_IP", &e))?;
-            }
+        let mut loaded = Self { ebpf, filter: filters.clone(), ready: Vec::new(), raw_ip: RawIp::default(), logger };
+        if device.is_any() {
+            loaded.follow_raw_ip();
         }
-        let loaded = Self { ebpf, filter: filters.clone(), ready: Vec::new(), logger };
         Ok((loaded, rings))
+    }
+
+    /// Enters the interfaces that have no link header now in the map that the programs read on `any`.
+    pub fn follow_raw_ip(&mut self) {
+        if let Some(map) = self.ebpf.map_mut("RAW_IP") {
+            self.raw_ip.follow(map);
+        }
     }
 
     /// Loads the entry, filter and capture programs of an attach point, unless they are loaded, and returns the entry
@@ -229,13 +232,6 @@ impl Loaded {
     fn program(&mut self, name: &str) -> Result<&mut Program, Error> {
         self.ebpf.program_mut(name).ok_or_else(|| missing_part(name))
     }
-}
-
-/// The indices of the existing interfaces that have no link header.
-fn raw_ip_interfaces() -> Vec<u32> {
-    let all = sys::interfaces().unwrap_or_default();
-    let raw = all.into_iter().filter(|(_, name)| hardware_type(name).is_ok_and(|kind| linktype::of_hardware(kind) != Link::Ethernet));
-    raw.map(|(ifindex, _)| ifindex).collect()
 }
 
 fn load(program: &mut Program) -> Result<(), aya::programs::ProgramError> {

@@ -2,11 +2,14 @@
 //! worker. The programs are in `sniffer-ebpf`; the filters come from [`super::filter`].
 
 mod attach;
+mod clsact;
 mod control;
 mod error;
 mod loaded;
+mod netlink;
 mod owner;
 mod qdisc;
+mod raw_ip;
 mod ring;
 mod socket;
 pub mod sys;

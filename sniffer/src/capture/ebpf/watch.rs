@@ -1,11 +1,11 @@
-//! Watches the device of an interface: attaches the programs again when the device comes back, and moves them to another device when a
-//! default route moves. The ring buffers and the newest filter, which is in the jump tables, stay as they are.
+//! Watches the device of an interface: attaches the programs again when the device comes back or somebody removed them, and moves them to
+//! another device when a default route moves. On `any` it keeps the list of devices without a link header. The ring buffers and the newest filter, which is in the jump tables, stay as they are.
 
 use super::control::EbpfControl;
 use crate::capture::{
     devices::{self, Device},
     options::Interface,
-    sys::interface_index,
+    sys::interface_name,
 };
 use std::time::Instant;
 
@@ -25,27 +25,36 @@ impl Watch {
     /// Checks the device; to be called about once a second.
     pub fn look(&mut self, control: &EbpfControl, now: Instant) {
         if self.device.is_any() {
+            control.lock().loaded_mut().follow_raw_ip();
             return;
         }
         let follow = self.interface.poll_default_route.filter(|_| now >= self.route_at);
         if let Some(every) = follow {
             self.route_at = now + every;
         }
-        let is_route = self.interface.device.starts_with("default_route");
-        let there = interface_index(&self.device.name).is_ok_and(|ifindex| ifindex == self.device.ifindex);
-        if there && !(is_route && follow.is_some()) {
-            return;
-        }
-        if !there && !self.gone {
+        let is_route = devices::is_route(&self.interface.device);
+        let name = interface_name(self.device.ifindex).ok();
+        if let Some(name) = &name {
+            if *name != self.device.name {
+                log::info!("{}: the device is now called {name}", self.device.name);
+                self.device.name.clone_from(name);
+            }
+            if let Err(error) = control.lock().check(&self.device) {
+                log::debug!("{name}: {error}");
+            }
+        } else if !self.gone {
             self.gone = true;
             log::warn!("{}: the device is gone; checking every second whether it is back", self.device.name);
             control.lock().detach(self.device.ifindex);
         }
-        // A default route may lead to another device. If the user gave a name or a number, look the device up by the name that it had at
-        // start.
+        if name.is_some() && !(is_route && follow.is_some()) {
+            return;
+        }
+        // A default route may lead to another device. If the user gave a name or a number, the device is found again by the name that it
+        // had last.
         let wanted = if is_route { &self.interface.device } else { &self.device.name };
         let Ok(found) = devices::resolve(wanted) else { return };
-        if there && found.ifindex == self.device.ifindex {
+        if name.is_some() && found.ifindex == self.device.ifindex {
             return;
         }
         let mut attachments = control.lock();

@@ -36,8 +36,7 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HookSetting {
-    /// TC on an interface with an address, because XDP on such an interface resets the link on many drivers, limits the MTU and undoes GRO.
-    /// Native XDP on an interface without an address, if the driver supports it. A packet socket on `any` and loopback.
+    /// TC, because XDP resets the link on many drivers, limits the MTU and undoes GRO. A packet socket on `any` and loopback.
     #[default]
     Auto,
     /// XDP for incoming packets, TC for outgoing ones.
@@ -63,7 +62,8 @@ pub struct Interface {
     pub buffer_size_mb: u64,
     /// Whether `af_packet` captures packets addressed to other hosts. The other capture types always do so.
     pub auto_promisc_mode: bool,
-    /// Whether the generated filter also matches packets with VLAN tags.
+    /// Whether packets with VLAN tags are captured like those without. On by default, unlike in Packetbeat, whose filter misses them on
+    /// some devices and sees them on others.
     pub with_vlans: bool,
     /// Whether connections with the same addresses and ports in different VLANs are different connections (not in
     /// Packetbeat). Off by default, as Packetbeat behaves: on a mirror port the two directions of one connection may
@@ -100,7 +100,7 @@ impl Default for Interface {
             snaplen: 65_535,
             buffer_size_mb: 24,
             auto_promisc_mode: false,
-            with_vlans: false,
+            with_vlans: true,
             track_vlans: false,
             bpf_filter: None,
             fanout_group: None,
@@ -216,7 +216,7 @@ impl Error {
     /// Returns the same error as an error of the configuration, with the place of the setting of `interface` that is wrong.
     pub fn at(self, interface: &Interface) -> config::Error {
         let setting = match &self {
-            Self::Device { .. } => "device",
+            Self::Device { .. } | Self::Missing { .. } => "device",
             Self::Setting(_) if interface.bpf_filter.is_some() => "bpf_filter",
             Self::Setting(_) => return interface.node.error(self.to_string()),
             // The command line may have named the file.

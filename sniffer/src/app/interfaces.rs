@@ -1,0 +1,48 @@
+//! Opens the interfaces of a plan with their filters.
+
+use super::{Error, plan::Plan};
+use crate::capture::{
+    open::{self, Capture},
+    options::Replay,
+};
+use std::net::SocketAddr;
+
+/// Opens all interfaces, in the order of the plan. One whose device does not exist is waited for, unless none of the devices exists.
+/// `own`: the servers of this program's outputs.
+///
+/// # Errors
+/// When an interface cannot be opened, or when no device exists.
+pub fn open(plan: &Plan, replay: &Replay, own: &[SocketAddr]) -> Result<Vec<Capture>, Error> {
+    let (mut captures, mut missing) = (Vec::new(), Vec::new());
+    for interface in &plan.interfaces {
+        let filters = plan.filters(interface, own)?;
+        let opened = match open::open(interface, replay, &filters) {
+            Err(error) if error.is_missing() => {
+                missing.push((interface, error));
+                captures.push(open::wait_for(interface, replay, &filters).map_err(|e| e.at(interface))?);
+                continue;
+            }
+            opened => opened.map_err(|e| e.at(interface))?,
+        };
+        match &interface.file {
+            Some(file) => {
+                log::info!("Process watcher disabled when file input is used");
+                log::info!("reading {}", file.display());
+            }
+            None => {
+                let shown = if filters.text.is_empty() { "everything" } else { &filters.text };
+                let (name, workers) = (opened.name(interface), opened.sources.len());
+                log::info!("{name}: capturing with {}, {workers} worker(s), filter: {shown}", opened.how());
+            }
+        }
+        captures.push(opened);
+    }
+    let all = missing.len() == plan.interfaces.len();
+    for (interface, error) in missing {
+        if all {
+            return Err(error.at(interface).into());
+        }
+        log::warn!("{error}; capture on it begins when it exists");
+    }
+    Ok(captures)
+}
