@@ -3,7 +3,7 @@
 use super::{
     Amqp,
     event::{self, Answer, Message, Request},
-    messages::{Coming, Messages, Stand},
+    messages::{IncompleteMessage, MessageState, Messages},
     methods::{self, By, Role},
     waiting::Waiting,
     wire::{self, FRAME_END, FRAME_HEAD, Fields, Frame, Kind, Sought},
@@ -42,7 +42,7 @@ pub struct Connection {
     /// The search for the next frame.
     search: Resync,
     /// Whether a frame was found, by direction.
-    met: [bool; 2],
+    found_frame: [bool; 2],
 }
 
 impl StreamParser for Connection {
@@ -100,7 +100,7 @@ impl Connection {
             messages: Messages::default(),
             certain: false,
             search: Resync::default(),
-            met: [false; 2],
+            found_frame: [false; 2],
         }
     }
 
@@ -141,8 +141,8 @@ impl Connection {
                     if rest.starts_with(header) {
                         // A server that does not support the client's version responds with a protocol header of its
                         // own. Otherwise only the client sends a protocol header.
-                        if self.met == [false; 2] {
-                            dir = self.is(By::Client, dir, cx);
+                        if self.found_frame == [false; 2] {
+                            dir = self.set_sender(By::Client, dir, cx);
                         }
                         self.found(dir);
                         at += header.len();
@@ -159,10 +159,10 @@ impl Connection {
                     match Frame::head(rest) {
                         // The parser has not found a frame of this side yet. It may have started in the middle of the
                         // connection, so it only accepts data that is certainly a frame.
-                        Some(Frame { kind: Kind::Method, .. }) if !self.met[dir.index()] && rest.len() < FRAME_HEAD + 4 => {
+                        Some(Frame { kind: Kind::Method, .. }) if !self.found_frame[dir.index()] && rest.len() < FRAME_HEAD + 4 => {
                             return Progress::Consumed { bytes: at as u64, need: FRAME_HEAD + 4 - rest.len() };
                         }
-                        Some(Frame { kind, .. }) if !self.met[dir.index()] && !is_known(kind, rest) => self.lose(dir, cx),
+                        Some(Frame { kind, .. }) if !self.found_frame[dir.index()] && !is_known(kind, rest) => self.lose(dir, cx),
                         Some(Frame { kind: Kind::Body, channel, size }) => {
                             let left = u64::from(size);
                             self.places[dir.index()] = if left == 0 { Place::End { channel } } else { Place::Body { channel, left } };
@@ -204,12 +204,12 @@ impl Connection {
 
     /// Notes that a frame was found in this direction.
     fn found(&mut self, dir: Direction) {
-        self.met[dir.index()] = true;
+        self.found_frame[dir.index()] = true;
         self.search.found();
     }
 
     /// Notes that the sender of `dir` is the side `by`. Returns the corrected direction.
-    fn is(&mut self, by: By, dir: Direction, cx: &mut Context<'_>) -> Direction {
+    fn set_sender(&mut self, by: By, dir: Direction, cx: &mut Context<'_>) -> Direction {
         let right = match by {
             By::Client => Direction::ToServer,
             By::Server => Direction::ToClient,
@@ -218,9 +218,9 @@ impl Connection {
         if !mem::replace(&mut self.certain, true) && dir != right {
             cx.flip();
             self.places.swap(0, 1);
-            self.met.swap(0, 1);
-            self.waiting.turn_round();
-            self.messages.turn_round();
+            self.found_frame.swap(0, 1);
+            self.waiting.swap_sides();
+            self.messages.swap_sides();
             return right;
         }
         dir
@@ -232,7 +232,7 @@ impl Connection {
             cx.count("unknown_methods");
             return 0;
         };
-        *dir = self.is(method.by, *dir, cx);
+        *dir = self.set_sender(method.by, *dir, cx);
         let right = match method.by {
             By::Client => *dir == Direction::ToServer,
             By::Server => *dir == Direction::ToClient,
@@ -245,12 +245,14 @@ impl Connection {
         let dir = *dir;
         match method.role {
             Role::Unreported => {}
-            Role::Asks(_) | Role::Alone => self.request(Request { method, dir, channel, args: args.into(), time, gaps: [false; 2] }, cx),
-            Role::Answers => match self.answered(method, dir, channel, cx) {
+            Role::Request(_) | Role::NoResponse => {
+                self.request(Request { method, dir, channel, args: args.into(), time, gaps: [false; 2] }, cx)
+            }
+            Role::Response => match self.answered(method, dir, channel, cx) {
                 Some(asked) => self.report(&asked, Some(&Answer { method, args, time }), cx),
                 None => cx.count("unmatched_responses"),
             },
-            Role::Brings => {
+            Role::Message => {
                 let gets = (method.class, method.id) == methods::BASIC_GET_OK;
                 let asked = if gets { self.answered(method, dir, channel, cx) } else { None };
                 if gets && asked.is_none() {
@@ -260,10 +262,10 @@ impl Connection {
                     let size = wire::body_size(content.header).unwrap_or(0);
                     let body = content.body.get(..self.amqp.wanted(method)).unwrap_or(content.body);
                     let message = Message { method, args, header: content.header, body, size, time, asked };
-                    self.bring(&message, cx);
+                    self.report_message(&message, cx);
                     return content.len;
                 }
-                let mut coming = Coming::new(dir, channel, method, args, time, self.amqp.wanted(method));
+                let mut coming = IncompleteMessage::new(dir, channel, method, args, time, self.amqp.wanted(method));
                 coming.asked = asked;
                 let gone = self.messages.begin(coming);
                 count_incomplete(gone, cx);
@@ -278,22 +280,22 @@ impl Connection {
         }
     }
 
-    fn bring(&self, message: &Message<'_>, cx: &mut Context<'_>) {
+    fn report_message(&self, message: &Message<'_>, cx: &mut Context<'_>) {
         if event::message(&self.amqp, message, cx).is_none() {
             cx.count("malformed");
         }
     }
 
-    fn stand(&self, stand: Stand, cx: &mut Context<'_>) {
+    fn stand(&self, stand: MessageState, cx: &mut Context<'_>) {
         match stand {
-            Stand::Open => {}
-            Stand::Whole(mut coming) => self.bring(&coming.message(), cx),
-            Stand::Broken => count_incomplete(1, cx),
+            MessageState::Incomplete => {}
+            MessageState::Complete(mut coming) => self.report_message(&coming.message(), cx),
+            MessageState::Malformed => count_incomplete(1, cx),
         }
     }
 
     fn request(&mut self, request: Request<'_>, cx: &mut Context<'_>) {
-        if request.method.role == Role::Alone {
+        if request.method.role == Role::NoResponse {
             return self.report(&request, None, cx);
         }
         let mut fields = Fields::default();

@@ -118,8 +118,8 @@ fn text_of(method: &Method, fields: &Fields<'_>) -> String {
     if text.is_empty() { method.name().to_owned() } else { format!("{} {text}", method.name()) }
 }
 
-/// Reports a request with its response, alone, or a close without its confirmation. `None` if the arguments of the
-/// request or response are incomplete.
+/// Reports a request. `answer`: its response, if there is one. A close without a response is reported with the note [`UNCONFIRMED`].
+/// Returns `None` if the arguments of the request or response are incomplete.
 pub fn request(amqp: &Amqp, asked: &Request<'_>, answer: Option<&Answer<'_>>, cx: &mut Context<'_>) -> Option<()> {
     let method = asked.method;
     let mut fields = Fields::default();

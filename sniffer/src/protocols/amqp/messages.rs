@@ -16,7 +16,7 @@ const SPARE: usize = 16;
 const MOST_HELD: usize = 16 << 20;
 
 /// An incomplete message.
-pub struct Coming {
+pub struct IncompleteMessage {
     pub dir: Direction,
     pub channel: u16,
     pub method: &'static Method,
@@ -36,7 +36,7 @@ pub struct Coming {
     cut: bool,
 }
 
-impl Coming {
+impl IncompleteMessage {
     /// Makes a message from its method; the content header and the body follow.
     pub fn new(dir: Direction, channel: u16, method: &'static Method, args: &[u8], time: Timestamp, wanted: usize) -> Self {
         let (args, header, body) = (args.to_vec(), vec![], vec![]);
@@ -50,25 +50,25 @@ impl Coming {
     }
 }
 
-impl Held for Coming {
+impl Held for IncompleteMessage {
     fn held(&self) -> usize {
         self.args.held() + self.header.held() + self.body.held() + self.asked.held()
     }
 }
 
 /// The state of a message at the end of a frame.
-pub enum Stand {
+pub enum MessageState {
     /// There is no message, or it is incomplete.
-    Open,
-    Whole(Box<Coming>),
+    Incomplete,
+    Complete(Box<IncompleteMessage>),
     /// The frames of the message are inconsistent.
-    Broken,
+    Malformed,
 }
 
 /// See the module documentation.
 #[derive(Default)]
 pub struct Messages {
-    coming: Vec<Coming>,
+    coming: Vec<IncompleteMessage>,
     /// Bytes held by all incomplete messages.
     bytes: usize,
 }
@@ -78,12 +78,12 @@ impl Messages {
         self.coming.iter().position(|c| (c.dir, c.channel) == (dir, channel))
     }
 
-    fn get(&mut self, dir: Direction, channel: u16) -> Option<&mut Coming> {
+    fn get(&mut self, dir: Direction, channel: u16) -> Option<&mut IncompleteMessage> {
         let place = self.place(dir, channel)?;
         self.coming.get_mut(place)
     }
 
-    fn remove(&mut self, place: usize) -> Coming {
+    fn remove(&mut self, place: usize) -> IncompleteMessage {
         let coming = self.coming.swap_remove(place);
         self.bytes = self.bytes.saturating_sub(coming.held());
         self.shrink();
@@ -98,12 +98,12 @@ impl Messages {
 
     /// Bytes allocated.
     pub fn held(&self) -> usize {
-        self.coming.capacity() * size_of::<Coming>() + self.bytes
+        self.coming.capacity() * size_of::<IncompleteMessage>() + self.bytes
     }
 
     /// Adds a message whose method was received. Returns the number of messages that were dropped: an incomplete one
     /// of the same channel, or the new message itself if there is no room.
-    pub fn begin(&mut self, coming: Coming) -> usize {
+    pub fn begin(&mut self, coming: IncompleteMessage) -> usize {
         let mut gone = self.drop_if(|c| (c.dir, c.channel) == (coming.dir, coming.channel));
         if self.coming.len() >= MOST || self.bytes + coming.held() > MOST_HELD {
             gone += 1;
@@ -115,18 +115,18 @@ impl Messages {
     }
 
     /// Handles a content header.
-    pub fn header(&mut self, dir: Direction, channel: u16, payload: &[u8]) -> Stand {
-        let Some(place) = self.place(dir, channel) else { return Stand::Open };
+    pub fn header(&mut self, dir: Direction, channel: u16, payload: &[u8]) -> MessageState {
+        let Some(place) = self.place(dir, channel) else { return MessageState::Incomplete };
         let coming = &mut self.coming[place];
         let fits = coming.size.is_none() && self.bytes + payload.len() <= MOST_HELD;
         let Some(size) = wire::body_size(payload).filter(|_| fits) else {
             self.remove(place);
-            return Stand::Broken;
+            return MessageState::Malformed;
         };
         coming.header = payload.to_vec();
         coming.size = Some(size);
         self.bytes += payload.len();
-        if size == 0 { self.end(dir, channel) } else { Stand::Open }
+        if size == 0 { self.end(dir, channel) } else { MessageState::Incomplete }
     }
 
     /// Handles `data` of a body frame that has `left` bytes before its end. Returns whether the remaining bytes are
@@ -156,21 +156,21 @@ impl Messages {
     }
 
     /// Handles the end of a frame of this channel.
-    pub fn end(&mut self, dir: Direction, channel: u16) -> Stand {
-        let Some(place) = self.place(dir, channel) else { return Stand::Open };
+    pub fn end(&mut self, dir: Direction, channel: u16) -> MessageState {
+        let Some(place) = self.place(dir, channel) else { return MessageState::Incomplete };
         let coming = &self.coming[place];
         match coming.size {
-            Some(size) if coming.seen < size => Stand::Open,
-            Some(size) if coming.seen == size => Stand::Whole(Box::new(self.remove(place))),
+            Some(size) if coming.seen < size => MessageState::Incomplete,
+            Some(size) if coming.seen == size => MessageState::Complete(Box::new(self.remove(place))),
             _ => {
                 self.remove(place);
-                Stand::Broken
+                MessageState::Malformed
             }
         }
     }
 
     /// Drops the messages for which `which` is true. Returns their number.
-    pub fn drop_if(&mut self, which: impl Fn(&Coming) -> bool) -> usize {
+    pub fn drop_if(&mut self, which: impl Fn(&IncompleteMessage) -> bool) -> usize {
         let before = self.coming.len();
         let bytes = &mut self.bytes;
         self.coming.retain(|coming| {
@@ -185,7 +185,7 @@ impl Messages {
     }
 
     /// Swaps client and server.
-    pub fn turn_round(&mut self) {
+    pub fn swap_sides(&mut self) {
         self.coming.iter_mut().for_each(|c| c.dir = c.dir.reverse());
     }
 }

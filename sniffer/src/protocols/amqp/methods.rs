@@ -14,13 +14,13 @@ pub enum By {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// A request; the response is a method of the same class with one of these ids.
-    Asks(&'static [u16]),
+    Request(&'static [u16]),
     /// A response.
-    Answers,
+    Response,
     /// A method without a response.
-    Alone,
+    NoResponse,
     /// A method that carries a message: a content header and a body follow.
-    Brings,
+    Message,
     /// A known method that is not reported.
     Unreported,
 }
@@ -109,7 +109,7 @@ macro_rules! methods {
 }
 
 use Arg::{Arguments, Bits, ExchangeType, Long, NotEmpty, Reserved, Secret, Short, Table, U8, U16, U32, U64};
-use Role::{Alone, Answers, Asks, Brings, Unreported};
+use Role::{Message, NoResponse, Request, Response, Unreported};
 
 const CLOSE: &[Arg] = &[U16("reply-code"), Short("reply-text"), U16("class-id"), U16("method-id")];
 const TICKET: Arg = Reserved(2);
@@ -118,68 +118,68 @@ const QUEUE_COUNT: &[Arg] = &[U32("message-count")];
 
 #[rustfmt::skip]
 methods! {
-    10 10 "connection.start" Server Asks(&[11]), &[U8("version-major"), U8("version-minor"), Table("server-properties"), Long("mechanisms"), Long("locales")], &[], true;
-    10 11 "connection.start-ok" Client Answers, &[Table("client-properties"), Short("mechanism"), Secret, Short("locale")], &[], true;
+    10 10 "connection.start" Server Request(&[11]), &[U8("version-major"), U8("version-minor"), Table("server-properties"), Long("mechanisms"), Long("locales")], &[], true;
+    10 11 "connection.start-ok" Client Response, &[Table("client-properties"), Short("mechanism"), Secret, Short("locale")], &[], true;
     10 20 "connection.secure" Server Unreported, &[], &[], true;
     10 21 "connection.secure-ok" Client Unreported, &[], &[], true;
-    10 30 "connection.tune" Server Asks(&[31]), &[], &[], true;
-    10 31 "connection.tune-ok" Client Answers, &[U16("channel-max"), U32("frame-max"), U16("heartbeat")], &[], true;
-    10 40 "connection.open" Client Asks(&[41]), &[Short("virtual-host")], &[], true;
-    10 41 "connection.open-ok" Server Answers, &[], &[], true;
-    10 50 "connection.close" Either Asks(&[51]), CLOSE, &[], false;
-    10 51 "connection.close-ok" Either Answers, &[], &[], false;
+    10 30 "connection.tune" Server Request(&[31]), &[], &[], true;
+    10 31 "connection.tune-ok" Client Response, &[U16("channel-max"), U32("frame-max"), U16("heartbeat")], &[], true;
+    10 40 "connection.open" Client Request(&[41]), &[Short("virtual-host")], &[], true;
+    10 41 "connection.open-ok" Server Response, &[], &[], true;
+    10 50 "connection.close" Either Request(&[51]), CLOSE, &[], false;
+    10 51 "connection.close-ok" Either Response, &[], &[], false;
     10 60 "connection.blocked" Server Unreported, &[], &[], true;
     10 61 "connection.unblocked" Server Unreported, &[], &[], true;
     10 70 "connection.update-secret" Client Unreported, &[], &[], true;
     10 71 "connection.update-secret-ok" Server Unreported, &[], &[], true;
-    20 10 "channel.open" Client Asks(&[11]), &[], &[], true;
-    20 11 "channel.open-ok" Server Answers, &[], &[], true;
-    20 20 "channel.flow" Either Asks(&[21]), &[], &[], true;
-    20 21 "channel.flow-ok" Either Answers, &[Bits(&["active"])], &[], true;
-    20 40 "channel.close" Either Asks(&[41]), CLOSE, &[], false;
-    20 41 "channel.close-ok" Either Answers, &[], &[], false;
-    40 10 "exchange.declare" Client Asks(&[11]), &[TICKET, Short("exchange"), ExchangeType, Bits(&["passive", "durable", "", "", "no-wait"]), Arguments], &["exchange"], false;
-    40 11 "exchange.declare-ok" Server Answers, &[], &[], false;
-    40 20 "exchange.delete" Client Asks(&[21]), &[TICKET, Short("exchange"), Bits(&["if-unused", "no-wait"])], &["exchange"], false;
-    40 21 "exchange.delete-ok" Server Answers, &[], &[], false;
-    40 30 "exchange.bind" Client Asks(&[31]), BINDING, &["source", "destination"], false;
-    40 31 "exchange.bind-ok" Server Answers, &[], &[], false;
-    40 40 "exchange.unbind" Client Asks(&[51]), BINDING, &["source", "destination"], false;
-    40 51 "exchange.unbind-ok" Server Answers, &[], &[], false;
-    50 10 "queue.declare" Client Asks(&[11]), &[TICKET, Short("queue"), Bits(&["passive", "durable", "exclusive", "auto-delete", "no-wait"]), Arguments], &["queue"], false;
-    50 11 "queue.declare-ok" Server Answers, &[Short("queue"), U32("message-count"), U32("consumer-count")], &[], false;
-    50 20 "queue.bind" Client Asks(&[21]), &[TICKET, Short("queue"), NotEmpty("exchange"), Short("routing-key"), Bits(&["no-wait"]), Arguments], &["queue", "exchange"], false;
-    50 21 "queue.bind-ok" Server Answers, &[], &[], false;
-    50 30 "queue.purge" Client Asks(&[31]), &[TICKET, Short("queue"), Bits(&["no-wait"])], &["queue"], false;
-    50 31 "queue.purge-ok" Server Answers, QUEUE_COUNT, &[], false;
-    50 40 "queue.delete" Client Asks(&[41]), &[TICKET, Short("queue"), Bits(&["if-unused", "if-empty", "no-wait"])], &["queue"], false;
-    50 41 "queue.delete-ok" Server Answers, QUEUE_COUNT, &[], false;
-    50 50 "queue.unbind" Client Asks(&[51]), &[TICKET, Short("queue"), NotEmpty("exchange"), Short("routing-key"), Arguments], &["queue", "exchange"], false;
-    50 51 "queue.unbind-ok" Server Answers, &[], &[], false;
-    60 10 "basic.qos" Client Asks(&[11]), &[U32("prefetch-size"), U16("prefetch-count"), Bits(&["global"])], &[], true;
-    60 11 "basic.qos-ok" Server Answers, &[], &[], true;
-    60 20 "basic.consume" Client Asks(&[21]), &[TICKET, Short("queue"), Short("consumer-tag"), Bits(&["no-local", "no-ack", "exclusive", "no-wait"]), Arguments], &["queue"], false;
-    60 21 "basic.consume-ok" Server Answers, &[Short("consumer-tag")], &[], false;
-    60 30 "basic.cancel" Either Asks(&[31]), &[Short("consumer-tag"), Bits(&["no-wait"])], &["consumer-tag"], false;
-    60 31 "basic.cancel-ok" Either Answers, &[Short("consumer-tag")], &[], false;
-    60 40 "basic.publish" Client Brings, &[TICKET, NotEmpty("exchange"), Short("routing-key"), Bits(&["mandatory", "immediate"])], &[], false;
-    60 50 "basic.return" Server Brings, &[U16("reply-code"), Short("reply-text"), Short("exchange"), Short("routing-key")], &[], false;
-    60 60 "basic.deliver" Server Brings, &[Short("consumer-tag"), U64("delivery-tag"), Bits(&["redelivered"]), NotEmpty("exchange"), Short("routing-key")], &[], false;
-    60 70 "basic.get" Client Asks(&[71, 72]), &[TICKET, Short("queue"), Bits(&["no-ack"])], &["queue"], false;
-    60 71 "basic.get-ok" Server Brings, &[U64("delivery-tag"), Bits(&["redelivered"]), NotEmpty("exchange"), Short("routing-key"), U32("message-count")], &[], false;
-    60 72 "basic.get-empty" Server Answers, &[], &[], false;
-    60 80 "basic.ack" Either Alone, &[U64("delivery-tag"), Bits(&["multiple"])], &[], false;
-    60 90 "basic.reject" Client Alone, &[U64("delivery-tag"), Bits(&["multiple"])], &["delivery-tag"], false;
+    20 10 "channel.open" Client Request(&[11]), &[], &[], true;
+    20 11 "channel.open-ok" Server Response, &[], &[], true;
+    20 20 "channel.flow" Either Request(&[21]), &[], &[], true;
+    20 21 "channel.flow-ok" Either Response, &[Bits(&["active"])], &[], true;
+    20 40 "channel.close" Either Request(&[41]), CLOSE, &[], false;
+    20 41 "channel.close-ok" Either Response, &[], &[], false;
+    40 10 "exchange.declare" Client Request(&[11]), &[TICKET, Short("exchange"), ExchangeType, Bits(&["passive", "durable", "", "", "no-wait"]), Arguments], &["exchange"], false;
+    40 11 "exchange.declare-ok" Server Response, &[], &[], false;
+    40 20 "exchange.delete" Client Request(&[21]), &[TICKET, Short("exchange"), Bits(&["if-unused", "no-wait"])], &["exchange"], false;
+    40 21 "exchange.delete-ok" Server Response, &[], &[], false;
+    40 30 "exchange.bind" Client Request(&[31]), BINDING, &["source", "destination"], false;
+    40 31 "exchange.bind-ok" Server Response, &[], &[], false;
+    40 40 "exchange.unbind" Client Request(&[51]), BINDING, &["source", "destination"], false;
+    40 51 "exchange.unbind-ok" Server Response, &[], &[], false;
+    50 10 "queue.declare" Client Request(&[11]), &[TICKET, Short("queue"), Bits(&["passive", "durable", "exclusive", "auto-delete", "no-wait"]), Arguments], &["queue"], false;
+    50 11 "queue.declare-ok" Server Response, &[Short("queue"), U32("message-count"), U32("consumer-count")], &[], false;
+    50 20 "queue.bind" Client Request(&[21]), &[TICKET, Short("queue"), NotEmpty("exchange"), Short("routing-key"), Bits(&["no-wait"]), Arguments], &["queue", "exchange"], false;
+    50 21 "queue.bind-ok" Server Response, &[], &[], false;
+    50 30 "queue.purge" Client Request(&[31]), &[TICKET, Short("queue"), Bits(&["no-wait"])], &["queue"], false;
+    50 31 "queue.purge-ok" Server Response, QUEUE_COUNT, &[], false;
+    50 40 "queue.delete" Client Request(&[41]), &[TICKET, Short("queue"), Bits(&["if-unused", "if-empty", "no-wait"])], &["queue"], false;
+    50 41 "queue.delete-ok" Server Response, QUEUE_COUNT, &[], false;
+    50 50 "queue.unbind" Client Request(&[51]), &[TICKET, Short("queue"), NotEmpty("exchange"), Short("routing-key"), Arguments], &["queue", "exchange"], false;
+    50 51 "queue.unbind-ok" Server Response, &[], &[], false;
+    60 10 "basic.qos" Client Request(&[11]), &[U32("prefetch-size"), U16("prefetch-count"), Bits(&["global"])], &[], true;
+    60 11 "basic.qos-ok" Server Response, &[], &[], true;
+    60 20 "basic.consume" Client Request(&[21]), &[TICKET, Short("queue"), Short("consumer-tag"), Bits(&["no-local", "no-ack", "exclusive", "no-wait"]), Arguments], &["queue"], false;
+    60 21 "basic.consume-ok" Server Response, &[Short("consumer-tag")], &[], false;
+    60 30 "basic.cancel" Either Request(&[31]), &[Short("consumer-tag"), Bits(&["no-wait"])], &["consumer-tag"], false;
+    60 31 "basic.cancel-ok" Either Response, &[Short("consumer-tag")], &[], false;
+    60 40 "basic.publish" Client Message, &[TICKET, NotEmpty("exchange"), Short("routing-key"), Bits(&["mandatory", "immediate"])], &[], false;
+    60 50 "basic.return" Server Message, &[U16("reply-code"), Short("reply-text"), Short("exchange"), Short("routing-key")], &[], false;
+    60 60 "basic.deliver" Server Message, &[Short("consumer-tag"), U64("delivery-tag"), Bits(&["redelivered"]), NotEmpty("exchange"), Short("routing-key")], &[], false;
+    60 70 "basic.get" Client Request(&[71, 72]), &[TICKET, Short("queue"), Bits(&["no-ack"])], &["queue"], false;
+    60 71 "basic.get-ok" Server Message, &[U64("delivery-tag"), Bits(&["redelivered"]), NotEmpty("exchange"), Short("routing-key"), U32("message-count")], &[], false;
+    60 72 "basic.get-empty" Server Response, &[], &[], false;
+    60 80 "basic.ack" Either NoResponse, &[U64("delivery-tag"), Bits(&["multiple"])], &[], false;
+    60 90 "basic.reject" Client NoResponse, &[U64("delivery-tag"), Bits(&["multiple"])], &["delivery-tag"], false;
     60 100 "basic.recover-async" Client Unreported, &[], &[], false;
-    60 110 "basic.recover" Client Asks(&[111]), &[Bits(&["requeue"])], &[], false;
-    60 111 "basic.recover-ok" Server Answers, &[], &[], false;
-    60 120 "basic.nack" Either Alone, &[U64("delivery-tag"), Bits(&["multiple", "requeue"])], &[], false;
-    85 10 "confirm.select" Client Asks(&[11]), &[Bits(&["no-wait"])], &[], false;
-    85 11 "confirm.select-ok" Server Answers, &[], &[], false;
-    90 10 "tx.select" Client Asks(&[11]), &[], &[], false;
-    90 11 "tx.select-ok" Server Answers, &[], &[], false;
-    90 20 "tx.commit" Client Asks(&[21]), &[], &[], false;
-    90 21 "tx.commit-ok" Server Answers, &[], &[], false;
-    90 30 "tx.rollback" Client Asks(&[31]), &[], &[], false;
-    90 31 "tx.rollback-ok" Server Answers, &[], &[], false;
+    60 110 "basic.recover" Client Request(&[111]), &[Bits(&["requeue"])], &[], false;
+    60 111 "basic.recover-ok" Server Response, &[], &[], false;
+    60 120 "basic.nack" Either NoResponse, &[U64("delivery-tag"), Bits(&["multiple", "requeue"])], &[], false;
+    85 10 "confirm.select" Client Request(&[11]), &[Bits(&["no-wait"])], &[], false;
+    85 11 "confirm.select-ok" Server Response, &[], &[], false;
+    90 10 "tx.select" Client Request(&[11]), &[], &[], false;
+    90 11 "tx.select-ok" Server Response, &[], &[], false;
+    90 20 "tx.commit" Client Request(&[21]), &[], &[], false;
+    90 21 "tx.commit-ok" Server Response, &[], &[], false;
+    90 30 "tx.rollback" Client Request(&[31]), &[], &[], false;
+    90 31 "tx.rollback-ok" Server Response, &[], &[], false;
 }

@@ -39,7 +39,7 @@ impl Waiting {
     ) -> Option<Request<'static>> {
         let same = |r: &Request<'_>| r.channel == channel && r.dir != dir;
         let answers =
-            |r: &Request<'_>| r.method.class == method.class && matches!(r.method.role, Role::Asks(ids) if ids.contains(&method.id));
+            |r: &Request<'_>| r.method.class == method.class && matches!(r.method.role, Role::Request(ids) if ids.contains(&method.id));
         let fits = |r: &Request<'_>| same(r) && answers(r);
         let at = self.requests.iter().position(fits)?;
         if self.requests.get(at).is_some_and(|r| r.gaps[dir.index()]) && self.requests.iter().filter(|r| fits(r)).count() > 1 {
@@ -57,15 +57,16 @@ impl Waiting {
         Some(asked)
     }
 
-    /// Handles lost data in this direction. Removes the requests that can no longer be paired: their responses may be
-    /// in one gap, and later requests in another. A close is kept, because it is the last request on its channel.
+    /// Handles lost data in this direction. When data was lost in both directions while a request waited, it is unknown whether the next
+    /// matching response belongs to this request or to a lost one. Such requests are removed and returned. A close stays, because it is
+    /// the last request on its channel.
     pub fn gap(&mut self, dir: Direction) -> VecDeque<Request<'static>> {
         self.requests.for_each_mut(|r| r.gaps[dir.index()] = true);
         self.requests.extract(|r| r.gaps == [true; 2] && !r.method.closes())
     }
 
     /// Swaps client and server.
-    pub fn turn_round(&mut self) {
+    pub fn swap_sides(&mut self) {
         self.requests.for_each_mut(|r| {
             r.dir = r.dir.reverse();
             r.gaps.swap(0, 1);

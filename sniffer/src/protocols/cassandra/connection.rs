@@ -177,14 +177,14 @@ impl Connection {
             },
         };
         let mut part = part;
-        if !part.told
+        if !part.reported
             && let Some(body) = part.body()
         {
             let envelope = Envelope { header: part.header, body, segmented: true, time: part.time };
             if !self.envelope(dir, envelope, cx) {
                 return;
             }
-            part.told();
+            part.set_reported();
         }
         let side = &mut self.sides[dir.index()];
         side.assembly = Some(part);
@@ -217,7 +217,7 @@ impl Connection {
                     };
                     let envelope = Envelope { header, body, segmented: false, time: cx.time_at(at) };
                     if !self.envelope(&mut dir, envelope, cx) {
-                        // It is not a message; the next one may begin after its first byte.
+                        // The data here is not a message. The next message may begin one byte later.
                         at += 1;
                         if self.sides[dir.index()].pass_over(1) == Recovery::GiveUp {
                             return Progress::GiveUp;
@@ -328,7 +328,8 @@ impl Connection {
         let known = self.compression.flatten().or(self.plugin.compression);
         match known {
             Some(how) => wire::decompress(how, envelope.body, plain),
-            // The algorithm is unknown. LZ4 contains the exact length, which other data hardly matches.
+            // The algorithm is unknown, so try LZ4 first: an LZ4 body contains its exact decompressed length, so a body of another
+            // algorithm hardly ever decompresses without an error.
             None if wire::decompress(Compression::Lz4, envelope.body, plain).is_some() => Some(plain.as_slice()),
             None => wire::decompress(Compression::Snappy, envelope.body, plain),
         }

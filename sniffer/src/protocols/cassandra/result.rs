@@ -119,8 +119,8 @@ struct Metadata<'a> {
 }
 
 impl<'a> Metadata<'a> {
-    /// Parses the metadata. `prepared` is the protocol version if these are the bind markers of a statement. The
-    /// second value is `Some` if the reader is after the metadata.
+    /// Parses the metadata. `prepared` is the protocol version if these are the bind markers of a statement. The second value is `None`
+    /// if the metadata is incomplete or malformed; the first then has the fields before the error.
     fn read(prepared: Option<u8>, r: &mut Reader<'a>) -> Option<(Self, Option<()>)> {
         let (flags, col_count) = (r.i32()?, r.i32()?);
         let mut meta = Self { flags: MetadataFlags(flags), col_count, pkey_columns: None, paging_state: None, keyspace: None, table: None };

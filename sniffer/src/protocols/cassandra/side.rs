@@ -108,7 +108,7 @@ impl Side {
     /// Whether a segment contains only the rest of an envelope that is not needed; it is then consumed.
     pub fn skip(&mut self, segment: &Segment) -> bool {
         let plain = segment.plain;
-        let Some(part) = self.assembly.as_mut().filter(|part| part.told && !segment.self_contained && plain as u64 <= part.left) else {
+        let Some(part) = self.assembly.as_mut().filter(|part| part.reported && !segment.self_contained && plain as u64 <= part.left) else {
             return false;
         };
         part.take(plain);
@@ -160,7 +160,7 @@ pub struct Assembly {
     /// Packet time of the envelope's first byte.
     pub time: Timestamp,
     /// Whether the envelope was reported. Its remaining bytes are then skipped.
-    pub told: bool,
+    pub reported: bool,
     /// Number of remaining bytes of the envelope.
     pub left: u64,
     wanted: usize,
@@ -176,14 +176,14 @@ impl Held for Assembly {
 impl Assembly {
     /// Starts with the first part, which has the header. The envelope is reported as soon as `wanted` bytes are there.
     pub fn new(header: Header, wanted: usize, first: &[u8], time: Timestamp) -> Self {
-        let mut part = Self { header, time, told: false, left: header.total(), wanted, bytes: Vec::new() };
+        let mut part = Self { header, time, reported: false, left: header.total(), wanted, bytes: Vec::new() };
         part.add(first);
         part
     }
 
     /// Adds the next part.
     pub fn add(&mut self, payload: &[u8]) {
-        if !self.told {
+        if !self.reported {
             let room = self.wanted.saturating_sub(self.bytes.len()).min(payload.len());
             self.bytes.extend_from_slice(&payload[..room]);
         }
@@ -201,8 +201,8 @@ impl Assembly {
     }
 
     /// Notes that the envelope was reported.
-    pub fn told(&mut self) {
-        self.told = true;
+    pub fn set_reported(&mut self) {
+        self.reported = true;
         self.bytes = Vec::new();
     }
 }

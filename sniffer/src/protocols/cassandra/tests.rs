@@ -226,7 +226,7 @@ fn what_waits_is_bounded_in_time_and_bytes() {
     h.at(1500).client(&query(4, 2, "b")).server(&void(4, 1)).server(&void(4, 2));
     assert_eq!(pairs(&h.events()), ["QUERY b -> RESULT void"]);
     assert_eq!((h.counted("unmatched_requests"), h.counted("unmatched_responses")), (1, 1));
-    // The time-out also ends if no other message arrives.
+    // The request times out at 2.5 s although no other message arrives.
     h.client(&query(4, 3, "c")).at(2_400);
     assert_eq!(h.counted("unmatched_requests"), 1);
     h.at(2_600);

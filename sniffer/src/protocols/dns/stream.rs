@@ -25,9 +25,9 @@ const PREFIX: usize = 2;
 enum Sync {
     /// Nothing was captured yet.
     #[default]
-    Fresh,
+    Unknown,
     /// The last message ended here.
-    Good,
+    AtMessage,
     /// Data was missing or was not DNS.
     Lost,
 }
@@ -77,7 +77,7 @@ impl Stream {
             self.sides.swap(0, 1);
             *dir = dir.reverse();
         }
-        self.sides[dir.index()].sync = Sync::Good;
+        self.sides[dir.index()].sync = Sync::AtMessage;
         self.sides[dir.index()].search.found();
         let (id, time, bytes) = (message.header.id, cx.time_at(at), PREFIX + octets.len());
         if !is_response {
@@ -134,9 +134,9 @@ impl Stream {
 
     /// Handles data in which no message was found, and continues the search with the next data. Gives up if too many
     /// bytes were searched.
-    fn vain(&mut self, dir: Direction, rest: &[u8], bytes: usize, cx: &mut Context<'_>) -> Progress {
+    fn search_on(&mut self, dir: Direction, rest: &[u8], bytes: usize, cx: &mut Context<'_>) -> Progress {
         let header = rest.get(PREFIX..).and_then(Header::read);
-        if self.sides[dir.index()].sync == Sync::Fresh {
+        if self.sides[dir.index()].sync == Sync::Unknown {
             cx.count("parse_failures");
             self.lost(dir, header, UNDECODABLE, cx);
         }
@@ -158,7 +158,7 @@ impl StreamParser for Stream {
             let rest = data.get(at..).unwrap_or_default();
             let missing = match rest.split_first_chunk::<PREFIX>() {
                 None => PREFIX - rest.len(),
-                Some((&[0, 0], _)) if self.sides[dir.index()].sync == Sync::Good => {
+                Some((&[0, 0], _)) if self.sides[dir.index()].sync == Sync::AtMessage => {
                     cx.count("parse_failures");
                     self.lost(dir, None, EMPTY, cx);
                     at += PREFIX;
@@ -166,7 +166,7 @@ impl StreamParser for Stream {
                 }
                 Some((length, body)) => {
                     let length = u16::from_be_bytes(*length);
-                    let good = self.sides[dir.index()].sync == Sync::Good || plausible(length, body) == Some(true);
+                    let good = self.sides[dir.index()].sync == Sync::AtMessage || plausible(length, body) == Some(true);
                     match body.get(..length.into()) {
                         Some(octets) if good => {
                             self.message(&mut dir, octets, at, cx);
@@ -175,7 +175,7 @@ impl StreamParser for Stream {
                         }
                         None if good => usize::from(length) - body.len(),
                         _ if plausible(length, body).is_none() => HEADER - body.len(),
-                        _ => return self.vain(dir, rest, data.len(), cx),
+                        _ => return self.search_on(dir, rest, data.len(), cx),
                     }
                 }
             };

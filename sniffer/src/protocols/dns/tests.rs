@@ -174,7 +174,8 @@ fn what_can_be_read_is_shown() {
         assert_eq!(e[0]["destination"]["bytes"], octets.len() as u64 + u64::from(missing), "{what}");
         assert!(e[0]["error"]["message"].to_string().contains(note), "{what}: {}", e[0]["error"]);
         assert_eq!((&e[0]["resource"], e[0]["event"]["end"].is_null()), (&json!("example.com"), false), "{what}");
-        // The same over TCP, after a complete message and alone.
+        // Over TCP the truncated response is reported in the same way if it comes between two complete responses. Without its query it is
+        // reported only if its question was captured.
         let mut h = Harness::new(&PROTOCOL, "{}");
         let over_tcp = h.client(&framed(&[query(1)])).server(&framed(&[answer(6), octets.to_vec(), answer(7)])).events();
         assert_eq!(over_tcp.len(), 3, "{what}");
@@ -183,13 +184,13 @@ fn what_can_be_read_is_shown() {
         let alone = h.cut_datagram(ToClient, octets, missing).events();
         assert_eq!(alone.len(), usize::from(octets.len() > 28), "{what}");
     }
-    // A query of which a part is missing is accepted if its question is there.
+    // A query of which the end was not captured is accepted if its question was captured.
     let long = message(2, QUERY, [&[], &[], &[&record(65280, &[0; 100])]]);
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.cut_datagram(ToServer, &long[..60], long.len() as u32 - 60).datagram(ToClient, &answer(2));
     let e = h.events();
     assert_eq!((e.len(), &e[0]["source"]["bytes"], &e[0]["status"]), (1, &json!(long.len()), &json!("OK")));
-    // Other data is not accepted, whatever its first bytes mean as a header.
+    // Data that is not DNS is rejected, even if its first bytes could be a DNS header.
     let mut h = Harness::new(&PROTOCOL, "{}");
     for data in [&b"\x16\x03\x01\0\xbf\x01\0\0\xbb\x03\x03abc"[..], b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", &[0xff; 100], &[0; 100]] {
         h.datagram(ToServer, data).datagram(ToClient, data);

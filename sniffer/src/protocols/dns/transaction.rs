@@ -164,7 +164,8 @@ impl Reporter {
         self.report(cx, &peers, asked.as_ref().unwrap_or(message), asked.as_ref(), query, Some(response), &notes);
     }
 
-    /// `asked` is the message from which method and query are taken; `request` is the text of the request.
+    /// Reports a transaction. `asked`: the message that contains the question, which gives the fields `method` and `query`. `request`:
+    /// the parsed query, if the text of the request is shown.
     #[allow(clippy::too_many_arguments)]
     fn report(
         &mut self,

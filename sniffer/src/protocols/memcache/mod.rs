@@ -209,7 +209,8 @@ fn probe(_: Direction, data: &[u8]) -> Probe {
     };
     match data.first() {
         Some(&(binary::REQUEST | binary::RESPONSE)) if data.len() < binary::HEADER => Probe::More(binary::HEADER - data.len()),
-        // Lines of a server end in CRLF. Other servers send these words too.
+        // Servers of other protocols also send lines that begin with an upper-case word. The line is rejected unless only memcached can
+        // have sent it.
         Some(b'A'..=b'Z') if memchr::memchr(b'\n', data).is_some_and(|end| !proves_memcached(&data[..end])) => Probe::No,
         _ if speaker(data).is_some() => Probe::Yes,
         Some(b'a'..=b'z') if memchr::memchr(b'\n', data).is_none() => {

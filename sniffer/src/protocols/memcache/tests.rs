@@ -3,7 +3,7 @@ use crate::protocols::testing::{Harness, ToClient, ToServer, every_cut};
 use serde_json::{Value, json};
 
 /// Shows each event as `command keys -> command keys | status`, followed by its note.
-fn told(events: &[Value]) -> Vec<String> {
+fn summaries(events: &[Value]) -> Vec<String> {
     let one = |m: &Value| {
         let keys: Vec<_> = m["keys"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         format!("{} {}", m["command"].as_str().unwrap_or("-"), keys.join(",")).trim().to_owned()
@@ -29,7 +29,7 @@ fn text_pipelined() {
         ],
     );
     assert_eq!(
-        told(&events),
+        summaries(&events),
         [
             "set a -> STORED | OK",
             "get a,b -> VALUE a,b | OK",
@@ -60,12 +60,12 @@ fn text_pipelined() {
 }
 
 #[test]
-fn unknown_commands_are_told_of_when_asked_for() {
+fn unknown_commands_are_reported_with_parseunknown() {
     let script: &[(Direction, &[u8])] = &[(ToServer, b"bogus 1\r\nget a\r\n"), (ToClient, b"WHAT 1\r\nEND\r\n")];
     let events = every_cut(&PROTOCOL, "{parseunknown: true}", script);
-    assert_eq!(told(&events), ["UNKNOWN -> UNKNOWN | OK", "get a -> END | OK"]);
+    assert_eq!(summaries(&events), ["UNKNOWN -> UNKNOWN | OK", "get a -> END | OK"]);
     assert_eq!(events[0]["memcache"]["request"], json!({"command": "UNKNOWN", "type": "UNKNOWN", "line": "bogus 1"}));
-    assert_eq!(told(&every_cut(&PROTOCOL, "{}", script)), ["get a -> END | OK"]);
+    assert_eq!(summaries(&every_cut(&PROTOCOL, "{}", script)), ["get a -> END | OK"]);
     let script: &[(Direction, &[u8])] = &[
         (ToServer, b"bogus 1\r\nget a\r\nbogus 2\r\n"),
         (ToClient, b"WHAT 1\r\nVALUE a 0 1\r\nx\r\nEND\r\nWHAT 2\r\n"),
@@ -88,7 +88,7 @@ fn meta_commands_quiet_and_not() {
         ],
     );
     assert_eq!(
-        told(&events),
+        summaries(&events),
         [
             "ms foo -> HD | OK",
             "mg foo -> VA foo | OK",
@@ -147,7 +147,7 @@ fn binary_quiet_and_statistics() {
     .concat();
     let events = every_cut(&PROTOCOL, "{maxvalues: 1}", &[(ToServer, &asks), (ToClient, &answers)]);
     assert_eq!(
-        told(&events),
+        summaries(&events),
         [
             "quit -> - | OK",
             "get x -> - | OK",
@@ -176,7 +176,7 @@ fn large_values_are_skipped_and_holes_in_them_survived() {
     h.client(b"get c\r\n").server(b"VALUE c 0 10\r\n0123").gap(ToClient, 8).server(b"END\r\n");
     let events = h.events();
     assert_eq!(
-        told(&events),
+        summaries(&events),
         [
             "set a -> STORED | OK \"Packet loss while capturing the request\"",
             "get b -> VALUE b | OK \"Packet loss while capturing the response\"",
@@ -193,7 +193,7 @@ fn a_hole_elsewhere_costs_those_it_concerns() {
     h.client(b"get c\r\n").server(b"END\r\n");
     h.client(b"se").gap(ToServer, 30).server(b"STORED\r\n").client(b"rest of it\r\nget d\r\n").server(b"END\r\n");
     assert_eq!(
-        told(&h.events()),
+        summaries(&h.events()),
         [
             "get a -> VALUE a | OK \"Packet loss while capturing the response\"",
             "get b -> - | Server Error \"Unfinished transaction\"",
@@ -208,38 +208,38 @@ fn joined_in_the_middle_and_the_wrong_way_round() {
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.client(b"VALUE x 0 1\r\n1\r\nEND\r\n").server(b"get a\r\n").client(b"END\r\n");
     let events = h.events();
-    assert_eq!(told(&events), ["- -> VALUE x | Client Error \"Invalid transaction. Request missing\"", "get a -> END | OK"]);
+    assert_eq!(summaries(&events), ["- -> VALUE x | Client Error \"Invalid transaction. Request missing\"", "get a -> END | OK"]);
     assert_eq!((&events[1]["source"]["ip"], &events[1]["server"]["ip"]), (&json!("10.0.0.2"), &json!("10.0.0.1")));
 
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.client(b"\x00\xff middle of a value\r\n").client(b"get a\r\n").server(b"END\r\n");
-    assert_eq!(told(&h.events()), ["get a -> END | OK"]);
+    assert_eq!(summaries(&h.events()), ["get a -> END | OK"]);
 
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.client(b"\x00\xff\x80 middle of a value").client(&binary(0x80, 0, 0, 1, [b"", b"k", b""]));
     h.server(&binary(0x81, 0, 1, 1, [b"", b"", b"Not found"]));
-    assert_eq!(told(&h.events()), ["get k -> get | Error"]);
+    assert_eq!(summaries(&h.events()), ["get k -> get | Error"]);
 }
 
 #[test]
 fn time_is_over() {
     let mut h = Harness::new(&PROTOCOL, "{transaction_timeout: 5s}");
     h.client(b"get a\r\nmg b q v\r\nget c\r\n").at(4999);
-    assert_eq!(told(&h.events()), [""; 0]);
+    assert_eq!(summaries(&h.events()), [""; 0]);
     h.at(5000);
     let events = h.events();
     assert_eq!(
-        told(&events),
+        summaries(&events),
         ["get a -> - | Server Error \"Unfinished transaction\"", "mg b -> - | OK", "get c -> - | Server Error \"Unfinished transaction\"",]
     );
     // A late response is not paired with another request.
     h.client(b"get a\r\n").server(b"END\r\nEND\r\nVALUE a 0 1\r\n1\r\nEND\r\n");
-    assert_eq!(told(&h.events()), ["get a -> VALUE a | OK"]);
+    assert_eq!(summaries(&h.events()), ["get a -> VALUE a | OK"]);
     assert_eq!((h.counted("unfinished_transactions"), h.counted("unmatched_responses")), (2, 2));
     h.client(b"get z\r\n").close(ToServer, Close::Fin);
-    assert_eq!(told(&h.events()), [""; 0]);
+    assert_eq!(summaries(&h.events()), [""; 0]);
     h.close(ToClient, Close::Fin);
-    assert_eq!(told(&h.events()), ["get z -> - | Server Error \"Unfinished transaction\""]);
+    assert_eq!(summaries(&h.events()), ["get z -> - | Server Error \"Unfinished transaction\""]);
 }
 
 fn datagram(id: u8, number: u8, total: u8, part: &[u8]) -> Vec<u8> {
@@ -255,7 +255,7 @@ fn datagrams_in_any_order() {
     h.at(2).datagram(ToClient, &datagram(1, 1, 3, b"\nfoo\r\nba"));
     h.at(3).datagram(ToClient, &datagram(1, 0, 3, b"VALUE a 0 8\r"));
     let events = h.events();
-    assert_eq!(told(&events), ["get a -> VALUE a | OK"]);
+    assert_eq!(summaries(&events), ["get a -> VALUE a | OK"]);
     assert_eq!(
         (&events[0]["memcache"]["response"]["values"], &events[0]["event"]["duration"]),
         (&json!(["foo\r\nbar"]), &json!(1_000_000))
@@ -265,17 +265,17 @@ fn datagrams_in_any_order() {
     // A request without a response, a request that expects no response, and a response without a request.
     h.datagram(ToServer, &datagram(2, 0, 1, b"get b\r\n")).datagram(ToServer, &datagram(3, 0, 1, b"set c 0 0 1 noreply\r\nx\r\n"));
     h.datagram(ToClient, &datagram(4, 0, 1, b"STORED\r\n"));
-    assert_eq!(told(&h.events()), ["set c -> - | OK", "- -> STORED | Client Error"]);
+    assert_eq!(summaries(&h.events()), ["set c -> - | OK", "- -> STORED | Client Error"]);
     h.at(10_003);
-    assert_eq!(told(&h.events()), ["get b -> - | Server Error"]);
+    assert_eq!(summaries(&h.events()), ["get b -> - | Server Error"]);
 
     // One datagram contains several requests. Three malformed datagrams follow.
     h.datagram(ToServer, &datagram(5, 0, 1, b"get d\r\nget e\r\n"));
     h.datagram(ToClient, &datagram(5, 0, 1, b"END\r\n")).datagram(ToClient, &datagram(5, 0, 1, b"END\r\n"));
-    assert_eq!(told(&h.events()), ["get d -> END | OK", "get e -> END | OK"]);
+    assert_eq!(summaries(&h.events()), ["get d -> END | OK", "get e -> END | OK"]);
     h.datagram(ToServer, b"").datagram(ToServer, b"\0\x01\0\x01\0\x01\0\0x").datagram(ToServer, &datagram(6, 0, 1, b"\xff\xff\xff"));
     h.at(30_000);
-    assert_eq!((told(&h.events()).len(), h.counted("malformed")), (0, 3));
+    assert_eq!((summaries(&h.events()).len(), h.counted("malformed")), (0, 3));
 }
 
 #[test]

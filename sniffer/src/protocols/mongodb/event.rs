@@ -155,7 +155,7 @@ fn outcome(msg: &Msg<'_>, cut: bool) -> Outcome {
     outcome
 }
 
-/// The id of the cursor, and the number of documents that the reply has of its result.
+/// The id of the cursor, and how many documents of the result this reply contains.
 fn batch(cursor: &RawDocument, cut: bool) -> (Option<i64>, Option<i64>) {
     let (mut id, mut returned) = (None, None);
     for element in cursor.iter_elements().map_while(Result::ok) {

@@ -211,7 +211,7 @@ impl<'a> Writer<'_, 'a> {
                 self.out.push('}');
             }
             Ok(RawBsonRef::DbPointer(p)) => {
-                // A type from before 2010, whose parts the library shows in no other way.
+                // DBPointer, a type that was deprecated before 2010. The library shows its parts only in its debug text.
                 let text = format!("{p:?}");
                 let mut parts = text.split_once('"').map_or("", |(_, rest)| rest).rsplitn(4, '"').skip(1);
                 let (id, _, database) = (parts.next(), parts.next(), parts.next());

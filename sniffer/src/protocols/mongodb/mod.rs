@@ -35,8 +35,8 @@ const MOST_WAITING: usize = 1000;
 /// Maximum number of bytes of the texts of these requests. Beyond that the complete text of a request is dropped, and
 /// then the oldest request.
 const MOST_HELD: usize = 4 << 20;
-/// Number of bytes examined to decide whether a message begins at a position of the stream.
-const SIGN: usize = 25;
+/// Number of bytes that are examined to decide whether a message begins at a position of the stream.
+const DECIDING_BYTES: usize = 25;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
@@ -130,7 +130,7 @@ impl StreamParser for Connection {
         while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
             if self.lost[dir.index()] {
                 let Some(begin) = self.find(rest) else {
-                    let passed = rest.len().saturating_sub(SIGN - 1);
+                    let passed = rest.len().saturating_sub(DECIDING_BYTES - 1);
                     return match self.search[dir.index()].passed(passed) {
                         Recovery::Resume => Progress::Consumed { bytes: (at + passed) as u64, need: 1 },
                         Recovery::GiveUp => Progress::GiveUp,
@@ -179,8 +179,8 @@ impl StreamParser for Connection {
 
     fn on_timer(&mut self, cx: &mut Context<'_>) {
         while let Some(mut request) = self.waiting.expired(cx.now()) {
-            if request.patience > 0 {
-                request.patience -= 1;
+            if request.extra_timeouts > 0 {
+                request.extra_timeouts -= 1;
                 self.wait(request, cx);
             } else {
                 cx.count("unmatched_requests");
@@ -277,7 +277,7 @@ impl Connection {
     fn request(&mut self, header: &Header, message: &Message<'_>, at: usize, cx: &mut Context<'_>) {
         let Some(mut request) = Request::new(message, &self.plugin) else { return cx.count("ignored") };
         (request.id, request.time, request.bytes) = (header.id, cx.time_at(at), header.length as u64);
-        if request.alone {
+        if request.no_reply {
             return event::emit(&request, None, &self.plugin, cx);
         }
         self.wait(request, cx);
@@ -322,7 +322,7 @@ impl Connection {
 
     /// The start of the next message in `data`; `None` if it cannot be determined.
     fn find(&mut self, data: &[u8]) -> Option<usize> {
-        data.windows(SIGN).position(|window| {
+        data.windows(DECIDING_BYTES).position(|window| {
             let Some(header) = Header::read(window) else { return false };
             let at = |i: usize| window.get(i..).and_then(|b| b.first_chunk()).map_or(u32::MAX, |b| u32::from_le_bytes(*b));
             let first = at(HEADER);

@@ -34,9 +34,9 @@ pub struct Request {
     /// Length of the request on the wire in bytes.
     pub bytes: u64,
     /// Whether the server sends no reply.
-    pub alone: bool,
+    pub no_reply: bool,
     /// Number of additional time-outs for which the request waits, because it allows the server to take longer.
-    pub patience: u8,
+    pub extra_timeouts: u8,
     /// Whether each reply is followed by another one (OP_QUERY).
     pub exhaust: bool,
     /// Whether the request is an OP_MSG.
@@ -116,7 +116,7 @@ impl Request {
             }
             Message::Reply { .. } | Message::Other => return None,
         }
-        r.alone |= !matches!(message, Message::Msg(_) | Message::Query { .. } | Message::GetMore { .. });
+        r.no_reply |= !matches!(message, Message::Msg(_) | Message::Query { .. } | Message::GetMore { .. });
         Some(r)
     }
 
@@ -149,7 +149,7 @@ impl Request {
         self.write(|out| json::document(out, document, MOST_TEXT))
     }
 
-    /// Makes the texts of an operation whose contents are only in fields of its own.
+    /// Makes the texts of an operation whose contents are reported only in separate fields: `query` has no arguments.
     fn bare(&mut self, method: &str, plugin: &Mongo) {
         self.method = self.write(|out| out.push_str(method));
         self.query = self.write(|out| {
@@ -237,7 +237,7 @@ impl Request {
                 "maxAwaitTimeMS" | "maxTimeMS" => {
                     let wait = Duration::from_millis(u64::try_from(number(&element).unwrap_or(0)).unwrap_or(0));
                     let timeouts = wait.as_millis().div_ceil(plugin.common.transaction_timeout.as_millis().max(1));
-                    self.patience = u8::try_from(timeouts).unwrap_or(u8::MAX).min(10);
+                    self.extra_timeouts = u8::try_from(timeouts).unwrap_or(u8::MAX).min(10);
                 }
                 _ => {}
             }
@@ -264,7 +264,7 @@ impl Request {
         self.name = target.map(|_| self.resource);
         self.method = self.write(|out| out.push_str(command));
         self.modern = true;
-        self.alone = msg.flags & flag::MORE_TO_COME != 0;
+        self.no_reply = msg.flags & flag::MORE_TO_COME != 0;
         let secret = |key: &str| SECRETS.contains(&key);
         self.texts(
             msg.body,

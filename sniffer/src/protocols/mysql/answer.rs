@@ -179,7 +179,8 @@ impl Answer {
             (_, 0xff) => LONGEST_ERROR,
             (State::Columns(_) | State::Statement { .. } | State::Settled, _) => LONGEST_COLUMN,
             (State::Rows | State::ColumnsEnd, 0..=0xfd) if self.shows(limits) => {
-                // A shown byte takes at most nine bytes; the NULL bitmap is added.
+                // A value of up to nine bytes in the packet may be shown as a single byte, for example a small number. The factor allows
+                // for that; the added bytes are for the NULL bitmap.
                 limits.row_length.saturating_mul(10).saturating_add(64 + self.columns.kinds.len() / 8).min(LONGEST_ROW)
             }
             (State::Rows | State::ColumnsEnd, 0..=0xfd) => 0,

@@ -173,7 +173,7 @@ pub struct Statements {
 }
 
 impl Statements {
-    /// Remembers a statement until it is unused for `timeout`.
+    /// Remembers a statement. It is forgotten when it was not used for `timeout`.
     pub fn insert(&mut self, prepared: wire::Prepared, sql: &[u8], columns: Option<Columns>, now: Timestamp, timeout: Duration) {
         if now >= self.sweep {
             self.sweep = now.after(timeout);

@@ -150,7 +150,7 @@ impl StreamParser for Connection {
             cx.count("unmatched_requests");
         }
         if began == 0 && self.pending.iter().all(|c| c.late) {
-            // The next command starts anew, whether or not these get a response.
+            // All waiting commands have timed out. They are dropped, and the search for a response starts again with the next command.
             while self.pending.pop().is_some() {}
             self.position[1] = Position::Lost;
         }

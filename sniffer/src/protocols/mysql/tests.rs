@@ -291,7 +291,7 @@ fn packets_of_16_mib_are_continued() {
     let events = h.events();
     assert_eq!((events.len(), &events[0]["source"]["bytes"]), (2, &json!(asked.len())));
     assert_eq!(events[0]["query"].as_str().unwrap().len(), command::LONGEST - 1);
-    // The same for a row, whose second packet begins like an error.
+    // A row of more than 16 MiB continues in a second packet, whose payload begins like that of an error packet.
     let packets =
         [packet(1, b"\x01"), packet(2, COLUMN), packet(3, &vec![b'x'; 0xff_ffff]), packet(4, b"\xff"), packet(5, b"\xfe\0\0\x02\0\0\0")];
     h.client(&query("select a from t"));

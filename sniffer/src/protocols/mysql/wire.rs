@@ -250,7 +250,8 @@ pub fn column(payload: &[u8]) -> Option<Column<'_>> {
     Some(Column { schema, table, name, kind, unsigned })
 }
 
-/// The text of a query, which attributes of MySQL 8 may precede. These begin with a count and a 1, which no query does.
+/// The text of a query. With MySQL 8, query attributes may precede the text. They begin with their number and the byte 1; the text of a
+/// query never does.
 pub fn query(payload: &[u8]) -> &[u8] {
     attributes(payload).unwrap_or(payload)
 }

@@ -53,7 +53,7 @@ enum Step {
     /// This number of further bytes is needed.
     More(usize),
     /// The data is not a record.
-    Astray,
+    NotARecord,
 }
 
 /// Result of a search.
@@ -79,11 +79,11 @@ impl Stream {
         if !side.begun {
             match wire::plausible(rest) {
                 None => return Step::More(wire::FOUND_IN.saturating_sub(rest.len()).max(1).min(length as usize + wire::MARK - rest.len())),
-                Some(false) => return Step::Astray,
+                Some(false) => return Step::NotARecord,
                 Some(true) => {}
             }
         } else if !wire::plausible_length(length) {
-            return Step::Astray;
+            return Step::NotARecord;
         }
         let body = rest.get(wire::MARK..).unwrap_or_default();
         let is_reply = !side.begun && body.get(4..8) == Some(&[0, 0, 0, 1]);
@@ -102,7 +102,7 @@ impl Stream {
                 false => wire::certain_start(&start, |xid| self.calls.waiting.contains(&xid)),
             };
             match verdict {
-                Some(false) => return Step::Astray,
+                Some(false) => return Step::NotARecord,
                 None if !whole => return Step::More((checked - start.len()).min(wanted - body.len())),
                 _ => {}
             }
@@ -207,7 +207,7 @@ impl StreamParser for Stream {
                     _ => break Progress::Consumed { bytes: end, need: 1 },
                 },
                 Step::More(need) => break Progress::Consumed { bytes: at as u64, need },
-                Step::Astray => {
+                Step::NotARecord => {
                     cx.count("malformed");
                     self.lose(dir);
                     at += 1;

@@ -1,8 +1,8 @@
 //! One connection: the waiting requests, the statements and portals by name, and the state of both sides. `requests`
 //! handles the messages of the client, `answers` those of the server.
 //!
-//! Requests are steps in a queue. They take effect when the server confirms them, in its order: a Parse that fails
-//! defines no name.
+//! Requests are steps in a queue. A step takes effect when the server confirms it, so a Parse that fails defines no name. The server
+//! confirms steps in the order in which they were sent.
 
 use super::{
     Pgsql,
@@ -212,7 +212,8 @@ impl Connection {
         }
     }
 
-    /// Handles `rest` of `all` bytes, which are invalid: skips all of them, or gives the connection up.
+    /// Handles invalid data: skips all of it, or gives up the connection. `all`: number of bytes of the data; `rest`: number of bytes at
+    /// its end that are invalid.
     pub(super) fn pass_over(&mut self, rest: usize, all: usize) -> Progress {
         match self.search.passed(rest) {
             Recovery::Resume => Progress::consumed(all),

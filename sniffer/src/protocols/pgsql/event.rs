@@ -177,8 +177,8 @@ pub fn write_row(out: &mut Vec<u8>, values: wire::Values<'_>, columns: Option<&C
     out.push(b'\n');
 }
 
-/// Writes a field of a line: line breaks as two characters, and in quotes if readers of such lines could misunderstand
-/// it.
+/// Writes a field of a line. Line breaks become two characters, a backslash and a letter. The field is quoted if a CSV reader would
+/// otherwise read another value.
 fn write_field(out: &mut Vec<u8>, field: &[u8], row: bool) {
     let space = field.utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next()).is_some_and(char::is_whitespace);
     let breaks = matches!(field.first(), Some(b'\n')) || row && matches!(field.first(), Some(b'\r'));

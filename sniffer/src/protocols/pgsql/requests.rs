@@ -180,7 +180,8 @@ impl Connection {
     /// Adds the step to the waiting ones, unless it is known that its response cannot be paired.
     fn ask(&mut self, step: Step, cx: &mut Context<'_>) {
         if self.pairing == Pairing::Unseen && self.pending.is_empty() && matches!(step.what, What::Sync | What::CopyDone) {
-            // It belongs to the request that was not captured, and gets no ReadyForQuery besides that one's.
+            // The step belongs to a request that was not captured. The response to that request ends with one ReadyForQuery, and the step
+            // gets no other.
             return;
         }
         let quiet = cx.now().since(self.heard) >= QUIET.as_nanos() as u64;

@@ -70,7 +70,8 @@ impl Pairing {
 
     /// The state after the pairing is lost, with this number of requests still unanswered.
     pub fn lost(self, awaited: u32) -> Self {
-        // The response to an unknown request has not ended, and later requests must not end it.
+        // A request that was not captured is still being answered: its ReadyForQuery comes in addition to that of at least one later
+        // request.
         Self::Lost(awaited.max(if self == Self::Unseen { 2 } else { 1 }))
     }
 

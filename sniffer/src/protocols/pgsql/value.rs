@@ -111,8 +111,8 @@ impl std::fmt::Display for Colons<'_> {
     }
 }
 
-/// Writes a floating-point number. `shortest` has the fewest digits that are read back as the same number, `d.ddde±n`;
-/// from `digits` places on the exponent is kept.
+/// Writes a floating-point number as the server does. `shortest`: the number in the form `d.ddde±n`, with the fewest digits that are read
+/// back as the same number. The exponent is written if it is less than -4 or at least `digits`.
 fn float(out: &mut Vec<u8>, number: f64, shortest: &str, digits: i32) {
     if !number.is_finite() {
         let text: &[u8] = if number.is_nan() {
@@ -153,7 +153,8 @@ fn float(out: &mut Vec<u8>, number: f64, shortest: &str, digits: i32) {
 
 /// Writes the date. Returns the suffix that marks years before the year 1.
 fn date(out: &mut Vec<u8>, days: i64) -> &'static [u8] {
-    // All divisions are exact for eras of 400 years that begin in March.
+    // The algorithm `civil_from_days` (<https://howardhinnant.github.io/date_algorithms.html>): years begin in March, and an era is 400
+    // years.
     let z = days + EPOCH_DAYS + 719_468;
     let (era, of_era) = (z.div_euclid(146_097), z.rem_euclid(146_097));
     let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;

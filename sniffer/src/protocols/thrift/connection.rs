@@ -243,7 +243,8 @@ impl Connection {
         let step = current.values.read(rest.get(..within).unwrap_or(rest));
         match (step, current.frame) {
             (Step::Whole(n), Some(left)) if current.uncertain && (n as u64) < left => {
-                // A frame ends with its message, so this was none.
+                // A frame ends where its message ends. Here the message ends earlier, so the four bytes before it were not the length of
+                // a frame.
                 current.bytes = current.bytes.saturating_sub(left - n as u64);
                 self.end(dir, current, cx);
                 (n as u64, 0)

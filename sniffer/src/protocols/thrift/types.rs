@@ -61,22 +61,22 @@ impl Type {
 }
 
 /// Why a value could not be read.
-pub enum Not {
+pub enum Unread {
     /// This number of further bytes is needed.
-    Yet(usize),
+    Incomplete(usize),
     /// The data is invalid.
-    Ever,
+    Invalid,
 }
 
 /// Calls `read` for a value of `bytes` bytes. If it fails, the error has the number of missing bytes.
-pub fn need<'a, T>(r: &mut Reader<'a>, bytes: usize, read: impl FnOnce(&mut Reader<'a>) -> Option<T>) -> Result<T, Not> {
+pub fn need<'a, T>(r: &mut Reader<'a>, bytes: usize, read: impl FnOnce(&mut Reader<'a>) -> Option<T>) -> Result<T, Unread> {
     let lacking = bytes.saturating_sub(r.remaining());
-    read(r).ok_or(Not::Yet(lacking))
+    read(r).ok_or(Unread::Incomplete(lacking))
 }
 
 /// Reads a number of variable length.
-pub fn number(r: &mut Reader<'_>) -> Result<u64, Not> {
-    varint(r).ok_or(Not::Yet(1))?.map_err(|_| Not::Ever)
+pub fn number(r: &mut Reader<'_>) -> Result<u64, Unread> {
+    varint(r).ok_or(Unread::Incomplete(1))?.map_err(|_| Unread::Invalid)
 }
 
 /// Decodes zigzag encoding (thrift-compact-protocol.md).
@@ -85,57 +85,57 @@ pub fn zigzag(n: u64) -> i64 {
 }
 
 /// The header of the field after the one with `id`; `None` at the end of the struct.
-pub fn field(encoding: Encoding, id: i16, r: &mut Reader<'_>) -> Result<Option<(Type, i16)>, Not> {
+pub fn field(encoding: Encoding, id: i16, r: &mut Reader<'_>) -> Result<Option<(Type, i16)>, Unread> {
     let code = need(r, 1, Reader::u8)?;
     if code == 0 {
         return Ok(None);
     }
     if encoding == Encoding::Binary {
-        let of = Type::of_binary(code).ok_or(Not::Ever)?;
+        let of = Type::of_binary(code).ok_or(Unread::Invalid)?;
         return Ok(Some((of, need(r, 2, Reader::i16)?)));
     }
     let of = match code & 0x0f {
         known @ (1 | 2) => Type::Known(known == 1),
-        other => Type::of_compact(other).ok_or(Not::Ever)?,
+        other => Type::of_compact(other).ok_or(Unread::Invalid)?,
     };
     let id = match code >> 4 {
-        0 => i16::try_from(zigzag(number(r)?)).map_err(|_| Not::Ever)?,
+        0 => i16::try_from(zigzag(number(r)?)).map_err(|_| Unread::Invalid)?,
         delta => id.wrapping_add(delta.into()),
     };
     Ok(Some((of, id)))
 }
 
 /// Type and number of the elements of a list or set.
-pub fn elements(encoding: Encoding, r: &mut Reader<'_>) -> Result<(Type, u32), Not> {
+pub fn elements(encoding: Encoding, r: &mut Reader<'_>) -> Result<(Type, u32), Unread> {
     let code = need(r, 1, Reader::u8)?;
     if encoding == Encoding::Binary {
         let left = need(r, 4, Reader::i32)?;
-        return typed(Type::of_binary(code), u32::try_from(left).map_err(|_| Not::Ever)?);
+        return typed(Type::of_binary(code), u32::try_from(left).map_err(|_| Unread::Invalid)?);
     }
     let left = match code >> 4 {
-        15 => u32::try_from(number(r)?).map_err(|_| Not::Ever)?,
+        15 => u32::try_from(number(r)?).map_err(|_| Unread::Invalid)?,
         short => short.into(),
     };
     typed(Type::of_compact(code & 0x0f), left)
 }
 
 /// Checks the type of elements. If there are no elements, any type is valid.
-fn typed(of: Option<Type>, left: u32) -> Result<(Type, u32), Not> {
+fn typed(of: Option<Type>, left: u32) -> Result<(Type, u32), Unread> {
     match of {
         Some(of) => Ok((of, left)),
         None if left == 0 => Ok((Type::Byte, 0)),
-        None => Err(Not::Ever),
+        None => Err(Unread::Invalid),
     }
 }
 
 /// Types and number of the entries of a map.
-pub fn entries(encoding: Encoding, r: &mut Reader<'_>) -> Result<(Type, Type, u32), Not> {
+pub fn entries(encoding: Encoding, r: &mut Reader<'_>) -> Result<(Type, Type, u32), Unread> {
     let ((key, _), (value, left)) = if encoding == Encoding::Binary {
         let (key, value) = (need(r, 1, Reader::u8)?, need(r, 1, Reader::u8)?);
-        let left = u32::try_from(need(r, 4, Reader::i32)?).map_err(|_| Not::Ever)?;
+        let left = u32::try_from(need(r, 4, Reader::i32)?).map_err(|_| Unread::Invalid)?;
         (typed(Type::of_binary(key), left)?, typed(Type::of_binary(value), left)?)
     } else {
-        let left = u32::try_from(number(r)?).map_err(|_| Not::Ever)?;
+        let left = u32::try_from(number(r)?).map_err(|_| Unread::Invalid)?;
         let types = if left > 0 { need(r, 1, Reader::u8)? } else { 0 };
         (typed(Type::of_compact(types >> 4), left)?, typed(Type::of_compact(types & 0x0f), left)?)
     };

@@ -4,7 +4,7 @@
 use super::{
     idl::Method,
     text::{self, Limits},
-    types::{Not, Type, elements, entries, field, need, number, zigzag},
+    types::{Type, Unread, elements, entries, field, need, number, zigzag},
     wire::Encoding,
 };
 use crate::protocols::kit::{held::Held, reader::Reader};
@@ -42,8 +42,8 @@ struct Open {
 pub enum Step {
     /// The values are complete and end after this number of bytes of the data.
     Whole(usize),
-    /// More data is needed. The first number is that of consumed bytes. It may exceed the length of the data,
-    /// if following bytes are not needed. The second number is that of further bytes that are needed.
+    /// More data is needed. The first number is the number of consumed bytes; it may exceed the length of the data if the following bytes
+    /// are not needed. The second number is the number of further bytes that are needed.
     More(u64, usize),
     /// The data is invalid.
     Malformed,
@@ -95,14 +95,14 @@ impl Values {
             match step {
                 Ok(0) => {}
                 Ok(beyond) => return Step::More(r.position() as u64 + beyond, 1),
-                Err(Not::Yet(need)) => return Step::More(before.position() as u64, need.max(1)),
-                Err(Not::Ever) => return Step::Malformed,
+                Err(Unread::Incomplete(need)) => return Step::More(before.position() as u64, need.max(1)),
+                Err(Unread::Invalid) => return Step::Malformed,
             }
         }
     }
 
     /// Reads the bytes before the next value: the header of a field in a struct, or nothing in a collection.
-    fn element(&mut self, r: &mut Reader<'_>) -> Result<(), Not> {
+    fn element(&mut self, r: &mut Reader<'_>) -> Result<(), Unread> {
         let Some(open) = self.open.last_mut() else { return Ok(()) };
         match &mut open.level {
             Level::Struct { id } => {
@@ -146,9 +146,9 @@ impl Values {
         Ok(())
     }
 
-    /// Reads a value. Of a value that has elements, reads the beginning. Returns how many bytes after the data belong
-    /// to the value.
-    fn value(&mut self, of: Type, r: &mut Reader<'_>) -> Result<u64, Not> {
+    /// Reads a value of a simple type, or the beginning of a struct or collection. Returns the number of bytes after the data that belong
+    /// to the value and are not needed.
+    fn value(&mut self, of: Type, r: &mut Reader<'_>) -> Result<u64, Unread> {
         let compact = self.encoding == Encoding::Compact;
         let mut beyond = 0;
         match of {
@@ -206,10 +206,10 @@ impl Values {
         Ok(beyond)
     }
 
-    fn string(&mut self, r: &mut Reader<'_>) -> Result<u64, Not> {
+    fn string(&mut self, r: &mut Reader<'_>) -> Result<u64, Unread> {
         let length = if self.encoding == Encoding::Compact { number(r)? } else { need(r, 4, Reader::u32)?.into() };
         if length > LONGEST_STRING {
-            return Err(Not::Ever);
+            return Err(Unread::Invalid);
         }
         let length = length as usize; // below a limit that fits `usize`
         let wanted = if self.shown() { length.min(self.limits.string) } else { 0 };
@@ -259,9 +259,9 @@ impl Values {
         };
     }
 
-    fn open(&mut self, level: Level, opening: &str) -> Result<(), Not> {
+    fn open(&mut self, level: Level, opening: &str) -> Result<(), Unread> {
         if self.open.len() >= DEEPEST {
-            return Err(Not::Ever);
+            return Err(Unread::Invalid);
         }
         self.write(opening);
         self.open.push(Open { level, begun: 0, full: false });

@@ -134,7 +134,7 @@ fn head(data: &[u8]) -> Found<'_> {
     }
 }
 
-/// The number of missing bytes, or nothing if it is not a header.
+/// Why no header could be parsed: the number of missing bytes, or `None` if the data is not a header.
 type Lack = Option<usize>;
 
 fn strict<'a>(r: &mut Reader<'a>) -> Result<Head<'a>, Lack> {

@@ -32,13 +32,13 @@ const ENCRYPTED_ALERT: [usize; 2] = [2 + 1 + 16, 2 + 1 + 8];
 /// The state of one direction.
 #[derive(Default)]
 struct Side {
-    /// Whether records have begun.
+    /// Whether the first record was found.
     started: bool,
-    /// Bytes skipped before the records.
+    /// Number of bytes skipped before the first record.
     passed: usize,
     /// The beginning of a message that continues in the next record.
     partial: Vec<u8>,
-    /// Bytes of a message still to come that are skipped.
+    /// Number of further bytes of the current message, which is skipped.
     unwanted: usize,
     messages: u32,
     /// Whether this side sent ChangeCipherSpec.
@@ -115,7 +115,7 @@ impl StreamParser for Connection {
                     }
                     return self.give_up(cx);
                 }
-                Search::Hopeless => return self.give_up(cx),
+                Search::NoHandshake => return self.give_up(cx),
             }
         }
         let progress = self.records(dir, data, at, cx);

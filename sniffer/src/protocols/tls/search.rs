@@ -21,7 +21,7 @@ pub enum Search {
     Nothing,
     /// No handshake will be found, because the data is already encrypted (the handshake was not captured) or is of another
     /// binary protocol.
-    Hopeless,
+    NoHandshake,
 }
 
 /// The result of looking for a known binary message before the first record.
@@ -92,16 +92,16 @@ pub fn search(data: &[u8], first: bool, other: bool) -> Search {
     let before = match found {
         Search::Found(at, _) | Search::More(at, _) => data.get(..at).unwrap_or_default(),
         Search::Nothing => data,
-        Search::Hopeless => &[],
+        Search::NoHandshake => &[],
     };
-    if is_text(before) { found } else { Search::Hopeless }
+    if is_text(before) { found } else { Search::NoHandshake }
 }
 
 fn find(data: &[u8], first: bool, other: bool) -> Search {
     if let Some(kind) = data.first().filter(|k| (record::CHANGE_CIPHER_SPEC..=record::HEARTBEAT).contains(k)) {
         match wire::record_head(data) {
             Some(_) if other => return Search::Found(0, hello_kind(data)),
-            Some(_) if first && *kind != record::HANDSHAKE && *kind != record::ALERT => return Search::Hopeless,
+            Some(_) if first && *kind != record::HANDSHAKE && *kind != record::ALERT => return Search::NoHandshake,
             None if other && data.len() < wire::RECORD_HEAD => return Search::More(0, wire::RECORD_HEAD - data.len()),
             _ => {}
         }
@@ -156,9 +156,9 @@ mod tests {
     #[test]
     fn other_binary_data_is_not_tls() {
         let openvpn = [&[0, 0x2a, 0x38, 1, 2, 3][..], &HELLO].concat();
-        assert_eq!(search(&openvpn, true, false), Search::Hopeless);
-        assert_eq!(search(&openvpn[..6], true, false), Search::Hopeless);
-        assert_eq!(search(&[b"250 go\r\n\0", &HELLO[..]].concat(), false, true), Search::Hopeless);
+        assert_eq!(search(&openvpn, true, false), Search::NoHandshake);
+        assert_eq!(search(&openvpn[..6], true, false), Search::NoHandshake);
+        assert_eq!(search(&[b"250 go\r\n\0", &HELLO[..]].concat(), false, true), Search::NoHandshake);
     }
 
     const HELLO: [u8; 11] = [22, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3];
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn joined_in_the_middle() {
-        assert_eq!(search(&[23, 3, 3, 0, 50, 1, 2], true, false), Search::Hopeless);
+        assert_eq!(search(&[23, 3, 3, 0, 50, 1, 2], true, false), Search::NoHandshake);
         assert_eq!(search(&[20, 3, 3, 0, 1, 1], false, true), Search::Found(0, 0));
         assert_eq!(search(&[21, 3], false, true), Search::More(0, 3));
         assert_eq!(search(&[b'-', 21, 3, 1, 0, 2, 2, 40], false, true), Search::Found(1, 0));
