@@ -443,8 +443,8 @@ fn usage() -> String {
     Root::command().render_usage().to_string()
 }
 
-/// Words errors that Packetbeat reports too as Packetbeat does, and others as clap does. The exit code is 1, not clap's
-/// 2.
+/// Chooses the text of an error: Packetbeat's wording for errors that Packetbeat reports too, clap's wording for all others. The exit
+/// code is 1, not clap's 2.
 fn stop(error: &clap::Error) -> Stop {
     let rendered = error.render().to_string();
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::DisplayVersion) {

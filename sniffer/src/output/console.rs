@@ -50,7 +50,7 @@ struct Printer {
     codec: Codec,
     counters: Arc<Counters>,
     buffer: Vec<u8>,
-    /// Writes run on another thread.
+    /// Whether writes run on another thread, because they may have to wait for the reader of standard output.
     may_block: bool,
 }
 

@@ -12,13 +12,13 @@ use tokio::time::Instant;
 /// The shortest time between two lines of the same kind.
 pub(super) const EVERY: Duration = Duration::from_secs(10);
 
-/// Maximum number of kinds. What exceeds it is logged as one kind.
+/// Maximum number of kinds. Further kinds are logged as one kind.
 const MOST: usize = 32;
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Subject {
-    /// No connection. The number is that of attempts.
+    /// No connection could be made. The number in the line is the number of attempts.
     NotConnected,
     /// A batch could not be sent; its events are kept.
     NotSent,
@@ -58,7 +58,8 @@ struct Pending {
 }
 
 impl Notices {
-    /// Logs that it happened to `count` events, or counts it if the last such line is less than ten seconds old.
+    /// Logs that this happened to `count` events. If the last such line is less than ten seconds old, only adds to the number for the
+    /// next line.
     pub(super) fn add(&self, subject: Subject, count: usize, why: &Reason) {
         if let Some(detail) = &why.detail {
             log::debug!("{}: {detail}", subject.line(count, &why.summary));

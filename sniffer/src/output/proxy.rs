@@ -33,7 +33,7 @@ impl Environment {
             let value = |name: &str| variable(name).filter(|value| !value.is_empty());
             value(name).or_else(|| value(&name.to_lowercase()))
         };
-        // In a CGI program HTTP_PROXY is the value of a request header.
+        // In a CGI program HTTP_PROXY is the value of a request header, so it is ignored.
         let http = if variable("REQUEST_METHOD").is_some() { None } else { either("HTTP_PROXY") };
         let exceptions = either("NO_PROXY").unwrap_or_default();
         Self {

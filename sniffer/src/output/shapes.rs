@@ -17,7 +17,7 @@ pub(crate) fn permissions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     crate::rotate::permissions(&text).ok_or_else(|| D::Error::custom("expected permission bits such as 0600"))
 }
 
-/// A number of which 0 and everything below have the same meaning: it becomes 0.
+/// Reads a number. Negative values have the same meaning as 0 and become 0.
 pub(crate) fn zero_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     let number = i64::deserialize(deserializer)?;
     Ok(usize::try_from(number).unwrap_or(0))

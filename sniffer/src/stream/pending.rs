@@ -35,7 +35,8 @@ impl Default for Wait {
     }
 }
 
-/// Calls the parser: with the data, what happened to skipped bytes, and the times of the data.
+/// The function that calls the parser. Its arguments are the data, how many of the skipped bytes were captured, and the times of the
+/// data.
 pub type Call<'a> = dyn FnMut(&[u8], Skipped, &Times) -> Progress + 'a;
 
 /// Consumed bytes at the beginning of a buffer are removed when there are at least this many.

@@ -146,7 +146,8 @@ impl Worker {
                 }
             };
             tokio::select! {
-                // Not biased: neither kind may hold up the other.
+                // This `select!` chooses at random when both are ready (it is not `biased`), so that neither new nor waiting records are
+                // delayed forever.
                 () = until(due) => {
                     if let Some((group, batch)) = self.waiting.take(max) {
                         return Some(Work { batch, group: Some(group) });

@@ -4,7 +4,8 @@
 /// The size of the first batch with `slow_start`.
 const SLOW: usize = 10;
 
-/// How often the connection breaks one after the other before batches become smaller. Once is ordinary: the server was restarted.
+/// Number of consecutive broken connections after which batches become smaller. A single one is ordinary, for example because the server
+/// was restarted.
 const BREAKS: u32 = 2;
 
 /// The largest size of the next batch.
@@ -16,7 +17,7 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// `max`: `bulk_max_size`; 0 means as many as the queue hands out.
+    /// Makes a window of the largest size. `max`: `bulk_max_size`; 0 means as many as the queue hands out.
     pub(super) fn new(max: usize, slow_start: bool) -> Self {
         let max = if max == 0 { usize::MAX } else { max };
         Self { max, size: if slow_start { SLOW.min(max) } else { max }, breaks: 0 }
@@ -26,13 +27,14 @@ impl Window {
         self.size
     }
 
-    /// Records that the server answered a batch.
+    /// Notes that the server answered a batch.
     pub(super) fn answered(&mut self) {
         self.size = self.size.saturating_mul(2).min(self.max);
         self.breaks = 0;
     }
 
-    /// Records that the connection broke while a batch of `count` records was sent. Returns whether a single record did it again and again.
+    /// Notes that the connection broke while a batch of `count` records was sent. Returns whether this has repeatedly happened and the
+    /// batch was a single record.
     pub(super) fn broke(&mut self, count: usize) -> bool {
         self.breaks = self.breaks.saturating_add(1);
         if self.breaks < BREAKS {

@@ -110,7 +110,7 @@ pub(super) fn compress(body: &[u8], level: u32) -> io::Result<Vec<u8>> {
 
 #[derive(Deserialize)]
 struct Answer<'a> {
-    /// Required: a response without them does not come from Elasticsearch but, for example, from a proxy.
+    /// The field is required: a response without it does not come from Elasticsearch but, for example, from a proxy.
     #[serde(borrow)]
     items: Vec<Entry<'a>>,
 }

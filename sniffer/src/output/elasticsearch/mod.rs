@@ -72,7 +72,7 @@ struct Shared {
     dead_letter_index: Option<String>,
     setup: Setup,
     /// Whether the warning about a server without index lifecycle management was written.
-    told_no_lifecycle: AtomicBool,
+    warned_no_lifecycle: AtomicBool,
     /// A worker locks this during the setup of a host, so that two workers do not create the same template or data stream at the same time.
     setting_up: tokio::sync::Mutex<()>,
     timeout: Duration,
@@ -146,7 +146,7 @@ impl Elasticsearch {
             compression: options.compression_level,
             dead_letter_index,
             setup: Setup::read(root, index, KNOWN, VERSION, fields)?,
-            told_no_lifecycle: AtomicBool::new(false),
+            warned_no_lifecycle: AtomicBool::new(false),
             setting_up: tokio::sync::Mutex::new(()),
             timeout: options.http.timeout,
             allow_older_versions: options.allow_older_versions,

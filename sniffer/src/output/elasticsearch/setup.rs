@@ -257,7 +257,7 @@ impl Shared {
                     status => return Err(Error::Unreachable(format!("{path}: {status}").into())),
                 }
             }
-            if !has_lifecycle && !self.told_no_lifecycle.swap(true, Ordering::Relaxed) {
+            if !has_lifecycle && !self.warned_no_lifecycle.swap(true, Ordering::Relaxed) {
                 log::warn!(
                     "The server has no index lifecycle management (_ilm), as OpenSearch; it is left out. `setup.ilm.enabled: false` says so"
                 );
