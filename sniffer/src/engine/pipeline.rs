@@ -319,6 +319,7 @@ impl Pipeline {
             totals: &mut self.totals,
             strict: self.settings.strict,
             timers: self.settings.has_timers(),
+            warned: &self.settings.warned,
         };
         f(&mut self.streams, &mut env)
     }

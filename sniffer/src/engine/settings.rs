@@ -7,7 +7,7 @@ use crate::{
     protocols::Protocol,
     publish::{PublisherId, Publishing},
     stream::{
-        Plugins,
+        Plugins, Warned,
         ports::{PortMap, Range},
     },
 };
@@ -61,6 +61,8 @@ pub struct Settings {
     pub own: Vec<SocketAddr>,
     /// The addresses of this host, to recognise connections of this program to its outputs.
     pub local: Vec<IpAddr>,
+    /// Which warnings about ignored segments were logged.
+    pub(super) warned: Warned,
     protocols: Vec<Configured>,
     tcp: PortMap,
     udp: PortMap,
@@ -86,6 +88,7 @@ impl Settings {
             track_vlans: false,
             own: Vec::new(),
             local: Vec::new(),
+            warned: Warned::default(),
             protocols,
             tcp,
             udp,

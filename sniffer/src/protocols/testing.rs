@@ -7,7 +7,7 @@ use crate::{
     decode::{Tcp, TcpFlags},
     net::{Direction, Peers, Realm, Transport, Verdict},
     publish::{PublisherId, Sink},
-    stream::{Env, Plugins, Streams, Totals, pending::Outcome, plugins::Call, ports::PortMap},
+    stream::{Env, Plugins, Streams, Totals, Warned, pending::Outcome, plugins::Call, ports::PortMap},
     time::Timestamp,
 };
 use serde_json::Value;
@@ -105,7 +105,18 @@ impl Harness {
         let verdicts = &mut |_, verdict| self.verdicts.push(verdict);
         f(
             &mut self.streams,
-            &mut Env { now, sink, plugins, ports: &PORTS, verdicts, track_vlans: false, totals, strict: false, timers: true },
+            &mut Env {
+                now,
+                sink,
+                plugins,
+                ports: &PORTS,
+                verdicts,
+                track_vlans: false,
+                totals,
+                strict: false,
+                timers: true,
+                warned: &Warned::default(),
+            },
         );
         self.state = if self.handed_over.load(Ordering::Relaxed) {
             Outcome::HandOver(HANDED_OVER_TO)

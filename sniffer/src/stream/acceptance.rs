@@ -40,6 +40,8 @@ pub enum Reason {
     Reset,
     /// A SYN on a connection that continues.
     Syn,
+    /// A FIN that is not at the end of the data.
+    Fin,
     /// No acknowledgement, outside of the handshake.
     WithoutAck,
     /// An acknowledgement of bytes that were never sent, or that were acknowledged long ago.

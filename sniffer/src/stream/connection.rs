@@ -3,7 +3,7 @@
 
 use super::{
     Env,
-    acceptance::{Acceptance, Judgement, Reopening},
+    acceptance::{Acceptance, Judgement, Reason, Reopening},
     pending::{Outcome, Pending},
     probe::Prober,
     reassembly::{Arrival, Piece, Reassembler},
@@ -146,7 +146,7 @@ impl Connection {
                 env.totals.resets += 1;
                 return self.end(Close::Reset, env);
             }
-            Judgement::Ignore(reason) => return *env.totals.ignored(reason) += 1,
+            Judgement::Ignore(reason) => return self.ignore(half, reason, env),
         }
         if segment.flags.ack() && judgement != Judgement::Resync {
             self.acknowledge(1 - half, segment, env);
@@ -164,10 +164,21 @@ impl Connection {
             }
         }
         if segment.flags.fin() && !self.halves[half].order.finish(first.wrapping_add(segment.wire_payload)) {
-            env.totals.ignored_fins += 1;
+            self.ignore(half, Reason::Fin, env);
         }
         if self.halves[half].order.finished() {
             self.close(half, Close::Fin, env);
+        }
+    }
+
+    /// Counts a segment that is ignored, and warns of the first one. Segments after the end of the connection are ordinary.
+    #[cold]
+    fn ignore(&self, half: usize, reason: Reason, env: &mut Env<'_>) {
+        *env.totals.ignored(reason) += 1;
+        if !self.is_over() {
+            let Peers { client, server, .. } = self.peers;
+            let (from, to) = if self.direction(half) == Direction::ToServer { (client, server) } else { (server, client) };
+            env.warned.warn_once(reason, from, to);
         }
     }
 

@@ -1,10 +1,11 @@
-//! TCP connections. `acceptance` decides which segments are accepted, [`reassembly`] puts them in order, [`pending`]
+//! TCP connections. `acceptance` decides which segments are accepted, `ignored` warns of the others, [`reassembly`] puts them in order, [`pending`]
 //! keeps bytes that a parser has not consumed, [`connection`] holds a connection and its parser, [`Streams`] is the
 //! table of a worker's connections, and `order` their order of eviction. [`ports`], [`probe`] and [`plugins`] select
 //! the protocol. Datagrams and flows are handled elsewhere.
 
 mod acceptance;
 pub mod connection;
+mod ignored;
 mod order;
 pub mod pending;
 pub mod plugins;
@@ -15,6 +16,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use ignored::Warned;
 pub use plugins::Plugins;
 pub use table::Streams;
 
@@ -45,6 +47,8 @@ pub struct Env<'a> {
     pub strict: bool,
     /// Whether the timers of parsers fire.
     pub timers: bool,
+    /// Which warnings about ignored segments were logged.
+    pub warned: &'a Warned,
 }
 
 macro_rules! totals {
@@ -68,6 +72,7 @@ impl Totals {
         match reason {
             acceptance::Reason::Reset => &mut self.ignored_resets,
             acceptance::Reason::Syn => &mut self.ignored_syns,
+            acceptance::Reason::Fin => &mut self.ignored_fins,
             acceptance::Reason::WithoutAck => &mut self.without_ack,
             acceptance::Reason::Acknowledgement => &mut self.bad_ack,
             acceptance::Reason::OutOfWindow => &mut self.out_of_window,
@@ -94,7 +99,7 @@ totals! {
     ignored_resets = "tcp.ignored_resets",
     /// SYNs on open connections that did not begin a new connection.
     ignored_syns = "tcp.ignored_syns",
-    /// FINs with a sequence number below that of bytes that were already delivered.
+    /// FINs that are not at the end of the data: bytes after them were delivered, or another FIN followed.
     ignored_fins = "tcp.ignored_fins",
     /// Segments without acknowledgement, outside of the handshake.
     without_ack = "tcp.without_ack",

@@ -61,6 +61,8 @@ pub struct Reassembler {
     covered: Option<Timestamp>,
     /// The sequence number of the last FIN, which follows the last byte.
     end: Option<u32>,
+    /// Whether a FIN was forgotten because bytes after it were delivered.
+    has_invalid_fin: bool,
 }
 
 #[derive(Debug)]
@@ -140,14 +142,15 @@ impl Reassembler {
         }
     }
 
-    /// Handles a FIN at `seq`. Returns false if the FIN is invalid, because bytes after it were already delivered.
+    /// Handles a FIN at `seq`. Returns false if a FIN is invalid: this one, because bytes after it were already delivered, or an earlier
+    /// one at another sequence number.
     pub fn finish(&mut self, seq: u32) -> bool {
         let next = *self.next.get_or_insert(seq);
-        let possible = ahead(seq, next) >= 0;
-        if possible {
-            self.end = Some(seq);
+        if ahead(seq, next) < 0 {
+            return false;
         }
-        possible
+        let invalid_before = std::mem::take(&mut self.has_invalid_fin);
+        self.end.replace(seq).is_none_or(|before| before == seq) && !invalid_before
     }
 
     /// Whether all bytes up to the FIN were delivered.
@@ -274,7 +277,7 @@ impl Reassembler {
     fn advance(&mut self, next: u32) {
         (self.next, self.delivered) = (Some(next), true);
         if self.end.is_some_and(|end| ahead(next, end) > 0) {
-            self.end = None;
+            (self.end, self.has_invalid_fin) = (None, true);
         }
     }
 
@@ -478,6 +481,7 @@ mod tests {
         assert!(order.finish(3), "it may come early");
         order.segment(1, b"abc", 3, Timestamp(0), &mut |_| ());
         assert!(!order.finished() && !order.finish(3));
-        assert!(order.finish(4) && order.finished());
+        assert!(!order.finish(4) && order.finished(), "the first one is replaced");
+        assert!(order.finish(4) && order.finished(), "a retransmission");
     }
 }

@@ -154,6 +154,7 @@ impl Bench {
             totals: &mut self.totals,
             strict: self.strict,
             timers: !self.strict,
+            warned: &Warned::default(),
         };
         f(&mut self.streams, &mut env)
     }

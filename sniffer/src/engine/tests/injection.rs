@@ -223,6 +223,30 @@ fn forged_segments_of_both_directions_change_nothing() {
     assert_eq!(with(5, &[syn, answer], Carrier::V4, 0), good());
 }
 
+#[test]
+fn the_first_ignored_segment_of_each_kind_is_warned_of() {
+    let settings = settings(&[(1, "http", "{}", &[80])], None);
+    let warned = settings.warned.clone();
+    let mut b = Bench::new(settings);
+    conversation().iter().for_each(|segment| b.play(segment, Carrier::V4));
+    // Segments after the end of the connection are ordinary. A SYN begins the next connection.
+    let late = forged(true, next(12)[0], next(12)[1]);
+    late.iter().filter(|segment| segment.flags & SYN == 0).for_each(|segment| b.play(segment, Carrier::V4));
+    assert_eq!(warned.kinds(), 0);
+    let all = conversation();
+    let mut b = Bench::new({
+        let mut settings = self::settings(&[(1, "http", "{}", &[80])], None);
+        settings.warned = warned.clone();
+        settings
+    });
+    all[..5].iter().for_each(|segment| b.play(segment, Carrier::V4));
+    let [client, server] = next(5);
+    forged(true, client, server).iter().for_each(|segment| b.play(segment, Carrier::V4));
+    let counters = ["ignored_resets", "ignored_syns", "ignored_fins", "without_ack", "bad_ack", "out_of_window"];
+    let counted = counters.map(|name| b.counter(&format!("tcp.{name}")).unwrap_or_default() > 0);
+    assert_eq!((counted, warned.kinds()), ([true; 6], 6));
+}
+
 /// The connection as captured without the segments in `lost`.
 fn losing(lost: impl Fn(usize) -> bool) -> (Vec<String>, Bench) {
     let mut b = bench();

@@ -11,7 +11,7 @@ use sniffer::{
     net::{Direction, FlowKey, Peers, Realm, Transport, Verdict},
     protocols::{PROTOCOLS, Protocol},
     publish::{PublisherId, Sink},
-    stream::{Env, Plugins, Streams, Totals, plugins::Call, ports::PortMap},
+    stream::{Env, Plugins, Streams, Totals, Warned, plugins::Call, ports::PortMap},
     time::Timestamp,
 };
 use std::{net::SocketAddr, sync::OnceLock, time::Duration};
@@ -221,6 +221,7 @@ impl Player {
                 totals,
                 strict: false,
                 timers: true,
+                warned: &Warned::default(),
             },
         )
     }
