@@ -9,6 +9,7 @@ mod golden;
 mod harness;
 mod live;
 mod net;
+mod own;
 mod probes;
 mod replay;
 mod servers;

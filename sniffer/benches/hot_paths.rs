@@ -129,7 +129,7 @@ impl Clock for Epoch {
 /// One publisher without processors.
 fn publishing(publisher: Publisher) -> Arc<Publishing> {
     let (root, paths, id) = (Node::default(), Paths::below(Path::new("/nonexistent")), publisher.id);
-    let opening = Opening { node: &root, root: &root, paths: &paths, clock: &Epoch, fields: TRANSACTION };
+    let opening = Opening { node: &root, root: &root, paths: &paths, clock: &Epoch, fields: TRANSACTION, connected: None };
     let publishers = Publishers::open(Identity::default(), &opening, &[publisher]).unwrap();
     Publishing::new(publishers, &[id], &root, &[], HostData::default()).unwrap()
 }

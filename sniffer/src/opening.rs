@@ -7,12 +7,17 @@ use crate::{
     event::Field,
     time::Timestamp,
 };
+use std::sync::Arc;
 
 /// The time of day. Only `app` reads the system clock; other modules get a `Clock`.
 pub trait Clock: Send + Sync {
     /// The current time.
     fn now(&self) -> Timestamp;
 }
+
+/// Called by an output while it opens a connection and when the connection is open, so that the program knows the connection as its own
+/// and does not report it, even if it ends at once.
+pub type Connected = Arc<dyn Fn() + Send + Sync>;
 
 /// The parameters that a factory needs to open one configured output or processor.
 #[derive(Clone, Copy)]
@@ -27,6 +32,8 @@ pub struct Opening<'a> {
     pub clock: &'a dyn Clock,
     /// Every field that documents can have, with its type. Each name occurs once. Processors may add other fields.
     pub fields: &'a [Field],
+    /// See [`Connected`]. `None` if the program does not capture on a device.
+    pub connected: Option<&'a Connected>,
 }
 
 impl<'a> Opening<'a> {
@@ -61,6 +68,6 @@ pub(crate) mod testing {
     /// An opening with `root` as the settings, paths that do not exist, a clock at the Unix epoch, and only the fields of every
     /// transaction.
     pub fn opening(root: &Node) -> Opening<'_> {
-        Opening { node: root, root, paths: &PATHS, clock: &EPOCH, fields: TRANSACTION }
+        Opening { node: root, root, paths: &PATHS, clock: &EPOCH, fields: TRANSACTION, connected: None }
     }
 }

@@ -62,6 +62,7 @@ pub const UNSAFE: &[&str] = &[
     "capture/ebpf/",
     "capture/devices.rs",
     "capture/filter/sys.rs",
+    "capture/sockets.rs",
     "capture/sys.rs",
     "capture/testing.rs",
 ];

@@ -5,17 +5,15 @@ use crate::capture::{
     open::{self, Capture},
     options::Replay,
 };
-use std::net::SocketAddr;
 
 /// Opens all interfaces, in the order of the plan. One whose device does not exist is waited for, unless none of the devices exists.
-/// `own`: the servers of this program's outputs.
 ///
 /// # Errors
 /// When an interface cannot be opened, or when no device exists.
-pub fn open(plan: &Plan, replay: &Replay, own: &[SocketAddr]) -> Result<Vec<Capture>, Error> {
+pub fn open(plan: &Plan, replay: &Replay) -> Result<Vec<Capture>, Error> {
     let (mut captures, mut missing) = (Vec::new(), Vec::new());
     for interface in &plan.interfaces {
-        let filters = plan.filters(interface, own)?;
+        let filters = plan.filters(interface)?;
         let opened = match open::open(interface, replay, &filters) {
             Err(error) if error.is_missing() => {
                 missing.push((interface, error));

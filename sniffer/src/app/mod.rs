@@ -7,6 +7,7 @@ mod losses;
 mod plan;
 mod run;
 mod signals;
+mod view;
 mod watch;
 
 use crate::{
@@ -99,7 +100,7 @@ impl Clock for SystemClock {
 
 /// The arguments for opening the outputs and processors of a configuration.
 fn opening<'a>(root: &'a Node, paths: &'a Paths) -> Opening<'a> {
-    Opening { node: root, root, paths, clock: &SystemClock, fields: plan::declared_fields() }
+    Opening { node: root, root, paths, clock: &SystemClock, fields: plan::declared_fields(), connected: None }
 }
 
 /// Reads the configuration for commands other than `run`. Warnings go to stderr.
@@ -120,8 +121,8 @@ fn test_config(loaded: &Loaded, stdout: &mut impl Write) -> Result<(), Error> {
     let publishers = plan.publishers(&opening(&loaded.root, &loaded.paths), &nobody, true)?;
     for interface in &plan.interfaces {
         let publishing = plan.publishing(interface, &publishers, &nobody)?;
-        plan.settings(interface, publishing, &nobody, &[]).open()?;
-        let filters = plan.filters(interface, &[])?;
+        plan.settings(interface, publishing, None).open()?;
+        let filters = plan.filters(interface)?;
         open::check(interface, &filters.text).map_err(|e| e.at(interface))?;
         let shown = if filters.text.is_empty() { "(everything)" } else { &filters.text };
         writeln!(stdout, "{}: filter: {shown}", interface.device)?;

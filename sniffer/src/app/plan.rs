@@ -8,7 +8,7 @@ use crate::{
         options::{self, Interface},
     },
     config::{self, Compatibility, General, KnownProtocol, Node, ProtocolConfig},
-    engine::{ClaimedPorts, Configured, Settings},
+    engine::{ClaimedPorts, Configured, Own, Settings},
     enrich::HostData,
     event::{Field, Summary, TRANSACTION},
     flow, memory,
@@ -18,7 +18,6 @@ use crate::{
     publish::{Identity, Publisher, PublisherId, Publishers, Publishing},
 };
 use std::{
-    net::SocketAddr,
     path::Path,
     sync::{Arc, LazyLock},
 };
@@ -103,14 +102,19 @@ impl Plan {
         &self.root
     }
 
+    /// Whether a device is captured.
+    pub fn is_live(&self) -> bool {
+        self.interfaces.iter().any(|interface| interface.file.is_none())
+    }
+
     /// Whether `packetbeat.compatibility: strict` applies to this interface: it reads a file, and the setting is on.
     pub fn is_strict(&self, interface: &Interface) -> bool {
         interface.file.is_some() && self.general.compatibility == Compatibility::Strict
     }
 
-    /// Returns the settings of the workers of an interface. `own`: the addresses of the outputs. Traffic with these addresses is not
-    /// captured.
-    pub fn settings(&self, interface: &Interface, publishing: Arc<Publishing>, who: &Who, own: &[SocketAddr]) -> Settings {
+    /// Returns the settings of the workers of an interface. `own`: how packets of the program's own connections are recognised. It is
+    /// not used for files.
+    pub fn settings(&self, interface: &Interface, publishing: Arc<Publishing>, own: Option<&Own>) -> Settings {
         let configured = self.on(interface).map(|Planned { id, protocol, config }| {
             let ports = ports_of(protocol, config);
             let claimed = ClaimedPorts { ports: ports.ranges.iter().map(|r| (r.first, r.last)).collect(), any: ports.any };
@@ -121,8 +125,7 @@ impl Plan {
         settings.strict = self.is_strict(interface);
         settings.publish_timeout = self.general.publish_timeout;
         settings.track_vlans = interface.track_vlans;
-        settings.own = if interface.file.is_some() { Vec::new() } else { own.to_vec() };
-        settings.local.clone_from(&who.host_data.addresses);
+        settings.own = own.filter(|own| interface.file.is_none() && !own.ports.is_empty()).cloned();
         settings
     }
 
@@ -160,11 +163,10 @@ impl Plan {
     }
 
     /// Returns the filter of an interface: the user's expression if there is one, otherwise the filter that the configured protocols need.
-    /// The filter excludes the traffic between this program and `outputs`.
     ///
     /// # Errors
     /// When libpcap does not understand the user's expression.
-    pub fn filters(&self, interface: &Interface, outputs: &[SocketAddr]) -> Result<Filters, Error> {
+    pub fn filters(&self, interface: &Interface) -> Result<Filters, Error> {
         let ports = self.on(interface).flat_map(|Planned { protocol, config, .. }| {
             let carried = |transport| protocol.transports.contains(&transport);
             let transports = match (carried(Transport::Tcp), carried(Transport::Udp)) {
@@ -184,7 +186,6 @@ impl Plan {
             vlans: if interface.with_vlans { Vlans::Match } else { Vlans::Reject },
             user_expression: interface.bpf_filter.clone(),
             everything: self.flows.is_some(),
-            excluded: outputs.to_vec(),
         };
         let at = interface.bpf_filter.as_ref().map_or_else(|| interface.node.clone(), |_| interface.node.get("bpf_filter"));
         Ok(Filters::new(&spec).map_err(|e| at.error(e.to_string()))?)

@@ -5,30 +5,32 @@ use super::{
     losses::{self, Losses},
     plan::{Plan, Who},
     signals::{Signals, sleep_until},
+    view::{Status, View, Watched},
 };
 use crate::{
     capture::{
         control::Control,
         filter::{FilterSpec, Filters},
         options::Replay,
+        sockets,
     },
     cli::{Environment, Invocation, RunFlags},
     config::{self, DataDir},
-    engine::{Engine, InForce},
+    engine::{Engine, InForce, Own},
     enrich::HostData,
     monitor::{
-        Metrics, Reporter, Snapshot,
+        Metrics, Reporter,
         log::{CommandLine, Logger},
     },
-    opening::Clock,
+    net::OwnConnections,
+    opening::{Clock, Connected, Opening},
     output::{self, Delivery, counters::Counters},
-    publish::{Deliver, Publishing, observer::Observer},
+    publish::{Deliver, Publishing},
     queue::{self, Queue, WhenFull},
     worker::{Limits, Standing, Worker},
 };
 use std::{
     io,
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -88,7 +90,10 @@ fn run_logged(loaded: &config::Loaded, flags: &RunFlags, logger: Logger) -> Resu
     loaded.warnings.iter().for_each(|warning| log::warn!("{warning}"));
     let plan = Plan::read(&loaded.root, flags.file.as_deref(), None)?;
     plan.warnings.iter().for_each(|warning| log::warn!("{warning}"));
-    let output = output::open(&super::opening(&loaded.root, &loaded.paths))?;
+    // Files have no packets of this process.
+    let connections = plan.is_live().then(|| Arc::new(OwnConnections::new(Box::new(sockets::own_sockets))));
+    let connected = connections.clone().map(|connections| -> Connected { Arc::new(move || connections.refresh()) });
+    let output = output::open(&Opening { connected: connected.as_ref(), ..super::opening(&loaded.root, &loaded.paths) })?;
     let replay = Replay {
         top_speed: flags.top_speed,
         loops: flags.loops.unwrap_or(1),
@@ -105,6 +110,7 @@ fn run_logged(loaded: &config::Loaded, flags: &RunFlags, logger: Logger) -> Resu
         metrics,
         reporter: Some(reporter),
         publish: !flags.no_publish,
+        connections,
         status: None,
         view: None,
     };
@@ -127,35 +133,14 @@ pub struct Job<'a> {
     pub reporter: Option<Reporter>,
     /// Whether events are published; `-N` switches this off.
     pub publish: bool,
+    /// The connections of this process, whose packets are not reported. `None` if the output connects to no server or no device is
+    /// captured.
+    pub connections: Option<Arc<OwnConnections>>,
     /// Called every half second, for the status line of `watch`.
     pub status: Option<Status>,
     /// Receives each event, in addition to the output.
     pub view: Option<View>,
 }
-
-/// Creates the observer of one worker.
-pub type NewObserver = Box<dyn Fn(Watched<'_>) -> Box<dyn Observer>>;
-
-/// A view (the lines of `watch`) that receives every event, in addition to the output.
-pub struct View {
-    /// Called once for each worker.
-    pub observer: NewObserver,
-    /// Called when all workers have ended.
-    pub finish: Box<dyn FnOnce()>,
-    /// Completes when the view has ended: its reader has gone, or, after `finish`, everything was shown.
-    pub ended: oneshot::Receiver<()>,
-}
-
-/// The worker that an observer is made for.
-pub struct Watched<'a> {
-    /// The source is live and does not wait: events that cannot be shown in time are dropped.
-    pub live: bool,
-    /// Set when the worker has to stop.
-    pub stop: &'a Arc<AtomicBool>,
-}
-
-/// Shows the status: called every half second with the counters and the descriptions of the captures.
-pub type Status = Box<dyn FnMut(&Snapshot, &[String])>;
 
 impl Job<'_> {
     /// Runs until the input ends or a signal arrives, and delivers the queued events.
@@ -173,9 +158,10 @@ impl Job<'_> {
         let timeout = self.plan.general.shutdown_timeout;
         // Install the signal handlers before the threads start, so that from here on a signal ends the program in order.
         let mut signals = Signals::new(timeout + GRACE + 2 * LEAVING)?;
-        let own = output.endpoints();
+        let local = who.host_data.addresses.clone();
+        let own = self.connections.clone().map(|connections| Own { ports: output.ports(), local, connections });
         let counters = output.counters();
-        let (workers, queue) = self.start(&output, &who, &own)?;
+        let (workers, queue) = self.start(&output, &who, own.as_ref())?;
         let mut watch = Watch {
             workers,
             queue: queue.clone(),
@@ -217,7 +203,7 @@ impl Job<'_> {
     }
 
     /// Opens the interfaces, divides `memory.max` among their workers and the queue, and starts the workers.
-    fn start(&self, output: &Delivery, who: &Who, own: &[SocketAddr]) -> Result<(Workers, Arc<dyn Queue>), Error> {
+    fn start(&self, output: &Delivery, who: &Who, own: Option<&Own>) -> Result<(Workers, Arc<dyn Queue>), Error> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut workers = Workers {
             threads: Vec::new(),
@@ -230,7 +216,7 @@ impl Job<'_> {
         let mut ready = Vec::new();
         let publishers = self.plan.publishers(&super::opening(self.plan.root(), self.paths), who, output.wants_metadata())?;
         let mut captures = Vec::new();
-        for (interface, opened) in self.plan.interfaces.iter().zip(interfaces::open(&self.plan, &self.replay, own)?) {
+        for (interface, opened) in self.plan.interfaces.iter().zip(interfaces::open(&self.plan, &self.replay)?) {
             let publishing = self.plan.publishing(interface, &publishers, who)?;
             captures.push((interface, publishing, opened));
         }
@@ -248,7 +234,7 @@ impl Job<'_> {
             let live = interface.file.is_none();
             workers.captures.push(format!("{} {}", if live { opened.name(interface) } else { "file" }, opened.how()));
             workers.controls.push((Arc::clone(&opened.control), live));
-            let mut settings = self.plan.settings(interface, publishing.clone(), who, own);
+            let mut settings = self.plan.settings(interface, publishing.clone(), own);
             settings.real_time = !self.replay.top_speed;
             let settings = Arc::new(settings);
             let in_force = Arc::new(InForce::new(settings.clone()));

@@ -4,7 +4,8 @@
 use super::{
     Error,
     plan::Plan,
-    run::{Job, OutputGone, Status, View, Watched},
+    run::{Job, OutputGone},
+    view::{Status, View, Watched},
 };
 use crate::{
     capture::options::Replay,
@@ -48,7 +49,8 @@ pub fn watch(flags: &WatchFlags) -> Result<bool, Error> {
     let status = has_status.then(|| status(screen.clone()));
     // With `--json` the console output prints the documents; without it no documents are printed.
     let publish = flags.json;
-    let job = Job { plan, replay, paths: &paths, keeps_data: false, metrics: Metrics::default(), reporter: None, publish, status, view };
+    let (metrics, reporter, connections) = (Metrics::default(), None, None);
+    let job = Job { plan, replay, paths: &paths, keeps_data: false, metrics, reporter, publish, connections, status, view };
     let result = job.run(output);
     let dropped = screen.counts().dropped;
     match result {

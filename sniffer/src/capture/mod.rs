@@ -17,6 +17,7 @@ pub mod live;
 pub mod open;
 pub mod options;
 pub mod replay;
+pub mod sockets;
 pub mod tally;
 pub mod waiting;
 pub mod wrapper;

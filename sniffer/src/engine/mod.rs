@@ -2,6 +2,7 @@
 //! worker. An engine has no clock, source or thread, so that tests can drive it frame by frame.
 
 mod datagrams;
+mod own;
 mod pipeline;
 pub mod settings;
 #[cfg(test)]
@@ -9,6 +10,7 @@ mod tests;
 mod timeline;
 mod verdicts;
 
+pub use own::Own;
 pub use settings::{ClaimedPorts, Configured, InForce, Settings};
 
 use crate::{

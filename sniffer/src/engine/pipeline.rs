@@ -1,6 +1,6 @@
 //! Processes decoded packets: finds the connection or plugin, counts the flow, and runs their timers.
 
-use super::{Settings, datagrams::Conversations, verdicts::Verdicts};
+use super::{Settings, datagrams::Conversations, own::Owners, verdicts::Verdicts};
 use crate::{
     capture::control::Control,
     config,
@@ -13,11 +13,7 @@ use crate::{
     stream::{Env, Plugins, Streams, Totals, plugins::Call, ports::PortSet},
     time::Timestamp,
 };
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 /// Timers are checked whenever packet time has advanced by this much. It is the precision of all time-outs.
 const TICK: Duration = Duration::from_millis(50);
@@ -44,6 +40,8 @@ pub(super) struct Pipeline {
     /// The time at which the flows counted by the kernel were last read.
     drained: Timestamp,
     drain_failures: u64,
+    owners: Owners,
+    /// Packets of the program's own connections.
     own_packets: u64,
     /// Requests in datagrams that were dropped because plugins held too many bytes.
     evicted_datagrams: u64,
@@ -68,6 +66,7 @@ impl Pipeline {
             ticked: Timestamp::default(),
             drained: Timestamp::default(),
             drain_failures: 0,
+            owners: Owners::default(),
             own_packets: 0,
             evicted_datagrams: 0,
             share,
@@ -100,6 +99,7 @@ impl Pipeline {
         }
         self.plugins.replace_with(opened);
         self.conversations.clear();
+        self.owners = Owners::default();
         if self.settings.flows != before.flows || self.settings.strict != before.strict {
             if let Some(flows) = &mut self.flows {
                 flows.finish(self.now, &mut self.sink, PublisherId::FLOWS, &mut || true);
@@ -123,7 +123,10 @@ impl Pipeline {
     }
 
     pub(super) fn packet(&mut self, packet: &Packet<'_>) {
-        if !self.settings.own.is_empty() && is_own(packet, &self.settings.own, &self.settings.local) {
+        if let Layer4::Tcp(tcp) = &packet.layer4
+            && self.settings.own.as_ref().is_some_and(|own| own.has_port(tcp.source, tcp.destination))
+            && self.is_own(packet, tcp)
+        {
             self.own_packets += 1;
             return;
         }
@@ -157,6 +160,13 @@ impl Pipeline {
             flows.report(self.now, &mut self.sink, PublisherId::FLOWS);
         }
         self.keep_within_share();
+    }
+
+    /// Whether a segment from or to a port of an output belongs to a connection of this process.
+    #[inline(never)]
+    fn is_own(&mut self, packet: &Packet<'_>, tcp: &Tcp<'_>) -> bool {
+        let (Some(own), Some((_, source, destination))) = (&self.settings.own, packet.ends()) else { return false };
+        self.owners.is_own(own, source, destination, tcp.flags.syn() && !tcp.flags.ack())
     }
 
     /// Bytes held by flows.
@@ -255,6 +265,7 @@ impl Pipeline {
 
     /// See [`super::Engine::exchange`].
     pub(super) fn exchange(&mut self, control: &dyn Control) {
+        self.owners.next_poll();
         self.verdicts.apply(control);
         if let Some(options) = &self.settings.flows
             && !self.settings.strict
@@ -327,12 +338,4 @@ impl Pipeline {
 
 fn flow_table(settings: &Settings, share: &Share) -> Option<FlowTable> {
     settings.flows.clone().map(|options| FlowTable::with_share(options, settings.strict, share))
-}
-
-/// Whether a packet belongs to a connection between this host and one of the outputs.
-fn is_own(packet: &Packet<'_>, own: &[SocketAddr], local: &[IpAddr]) -> bool {
-    packet.ends().is_some_and(|(_, source, destination)| {
-        let ours = |output: SocketAddr, other: SocketAddr| own.contains(&output) && local.contains(&other.ip());
-        ours(destination, source) || ours(source, destination)
-    })
 }

@@ -1,5 +1,6 @@
 //! The settings of the engines of an interface. They are immutable, shared by its workers, and replaced as a whole.
 
+use super::Own;
 use crate::{
     config::{self, Node},
     flow::options,
@@ -12,7 +13,6 @@ use crate::{
     },
 };
 use std::{
-    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -57,10 +57,8 @@ pub struct Settings {
     pub publish_timeout: Duration,
     /// The interface option `track_vlans`: VLAN ids are part of the key of connections.
     pub track_vlans: bool,
-    /// Addresses of the outputs: traffic between this host and them is counted but not reported.
-    pub own: Vec<SocketAddr>,
-    /// The addresses of this host, to recognise connections of this program to its outputs.
-    pub local: Vec<IpAddr>,
+    /// How the program's own connections to its outputs are recognised, whose packets are counted but not reported; `None` for files.
+    pub own: Option<Own>,
     /// Which warnings about ignored segments were logged.
     pub(super) warned: Warned,
     protocols: Vec<Configured>,
@@ -86,8 +84,7 @@ impl Settings {
             real_time: false,
             publish_timeout: Duration::ZERO,
             track_vlans: false,
-            own: Vec::new(),
-            local: Vec::new(),
+            own: None,
             warned: Warned::default(),
             protocols,
             tcp,

@@ -1,6 +1,7 @@
 //! Tests of the whole engine: frames in; documents, verdicts and counters out.
 
 mod injection;
+mod own;
 
 use super::*;
 use crate::{
@@ -336,18 +337,6 @@ fn flows_go_on_unless_their_options_change() {
     b.udp(4000, 53, true, b"x");
     b.replace(settings(&[], None));
     assert_eq!((b.documents(), b.counter("flows.active")), (vec!["flow - -".to_owned()], None));
-}
-
-#[test]
-fn talk_with_our_own_outputs_is_counted_and_not_reported() {
-    let mut own = settings(&[(1, "redis", "{}", &[6379])], None);
-    own.own = vec!["10.0.0.2:6379".parse().unwrap()];
-    own.local = vec!["10.0.0.1".parse().unwrap()];
-    let mut b = Bench::new(own);
-    b.tcp(4000, 6379, true, ACK, 0, PING);
-    b.tcp(4000, 6379, false, ACK, 0, PONG);
-    b.tcp(4000, 6380, true, ACK, 0, PING);
-    assert_eq!((b.documents(), b.counter("capture.own"), b.counter("capture.frames")), (vec![], Some(2), Some(3)));
 }
 
 /// Records the realm of each transaction and flow.

@@ -1,8 +1,9 @@
 //! Network terms used by both halves of the program (reading the wire, writing documents): the peers of a conversation,
-//! community ids, realms, flow records and verdicts. Depends only on `time`.
+//! community ids, realms, flow records, verdicts and the connections of this process. Depends only on `time`.
 
 mod community_id;
 pub mod flow_key;
+pub mod own;
 mod peers;
 mod realm;
 mod record;
@@ -11,6 +12,7 @@ mod verdict;
 
 pub use community_id::CommunityId;
 pub use flow_key::{MacPair, Parts, StoredKey};
+pub use own::OwnConnections;
 pub use peers::{Direction, Peers};
 pub use realm::{Realm, TunnelKey, Vlans};
 pub use record::{Count, FlowRecord, LastIcmp};

@@ -4,7 +4,6 @@ use super::{
     OUTPUTS, Output, OutputKind,
     counters::Counters,
     drive::{Common, drive},
-    hosts,
     notices::Notices,
 };
 use crate::{
@@ -14,7 +13,6 @@ use crate::{
 };
 use std::{
     io::{self, Write},
-    net::SocketAddr,
     sync::Arc,
     time::Duration,
 };
@@ -155,9 +153,12 @@ impl Delivery {
         self.common.counters.clone()
     }
 
-    /// Addresses and ports of all servers that the output may connect to. Asks the resolver; names that do not resolve are left out.
-    pub fn endpoints(&self) -> Vec<SocketAddr> {
-        hosts::resolve(&self.output.peers())
+    /// The ports of all servers and proxies that the output may connect to, sorted and without duplicates.
+    pub fn ports(&self) -> Vec<u16> {
+        let mut ports: Vec<u16> = self.output.peers().iter().map(|peer| peer.port).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
     }
 
     /// Delivers the records of the queue until the queue is closed and empty. When the future is dropped earlier (at the end of

@@ -1,7 +1,6 @@
-//! The hosts of an output: parses their addresses, resolves them, and selects the host that a worker uses.
+//! The hosts of an output: parses their addresses, and selects the host that a worker uses.
 
 use reqwest::Url;
-use std::net::{SocketAddr, ToSocketAddrs};
 
 /// A server that an output connects to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,15 +17,6 @@ impl Peer {
         let host = url.host_str()?.trim_matches(['[', ']']).to_owned();
         Some(Self { host, port: url.port_or_known_default().unwrap_or(default_port) })
     }
-}
-
-/// The addresses of all peers, sorted and without duplicates. Asks the resolver; names that do not resolve are left out.
-pub(super) fn resolve(peers: &[Peer]) -> Vec<SocketAddr> {
-    let of = |peer: &Peer| (peer.host.as_str(), peer.port).to_socket_addrs().into_iter().flatten();
-    let mut addresses: Vec<SocketAddr> = peers.iter().flat_map(of).map(|a| SocketAddr::new(a.ip(), a.port())).collect();
-    addresses.sort_unstable();
-    addresses.dedup();
-    addresses
 }
 
 /// Parses an entry of `hosts`: `HOST`, `HOST:PORT` or `SCHEME://USER:PASSWORD@HOST:PORT/PATH`. `scheme` and `port` are the defaults;
@@ -149,13 +139,6 @@ mod tests {
             assert!(!error.contains("secret") && error.contains("***@"), "{host}: {error}");
         }
         assert_eq!(without_credentials("https://h:1/a"), "https://h:1/a");
-    }
-
-    #[test]
-    fn peers_are_resolved_once() {
-        let peer = |host: &str| Peer { host: host.into(), port: 7 };
-        let found = resolve(&[peer("127.0.0.1"), peer("::1"), peer("no such name"), peer("127.0.0.1")]);
-        assert_eq!(found, ["127.0.0.1:7".parse().unwrap(), "[::1]:7".parse().unwrap()]);
     }
 
     #[test]

@@ -1,6 +1,14 @@
 //! The HTTP client of outputs: time-outs, proxy and TLS. It reads a response to its end, within a size limit.
 
-use super::{Error, Reason, hosts::without_credentials, proxy::Environment, shapes::Scalar, tls};
+use super::{
+    Error, Peer, Reason,
+    connecting::Noting,
+    hosts::without_credentials,
+    proxy::{self, Environment},
+    shapes::Scalar,
+    tls,
+};
+use crate::opening::Connected;
 use reqwest::{
     Client, Proxy, RequestBuilder, StatusCode, Url,
     header::{HeaderMap, HeaderName, HeaderValue},
@@ -39,7 +47,7 @@ impl Default for Options {
 
 impl Options {
     /// Builds the client. `tls` comes from [`tls::client`].
-    pub(super) fn client(&self, tls: rustls::ClientConfig, headers: HeaderMap) -> Result<Client, String> {
+    pub(super) fn client(&self, tls: rustls::ClientConfig, headers: HeaderMap, connected: Option<&Connected>) -> Result<Client, String> {
         // Always pass a TLS configuration. Without one reqwest needs a process-wide crypto provider, and none is installed.
         let mut builder = Client::builder()
             .tls_backend_preconfigured(tls)
@@ -54,6 +62,9 @@ impl Options {
         }
         // reqwest would use a proxy of the environment for loopback addresses, too.
         builder = builder.no_proxy();
+        if let Some(connected) = connected {
+            builder = builder.connector_layer(Noting(connected.clone()));
+        }
         if self.proxy_disable {
             return builder.build().map_err(|e| with_causes(&e));
         }
@@ -69,6 +80,17 @@ impl Options {
             builder = builder.proxy(Proxy::custom(move |url| environment.proxy(url).cloned()));
         }
         builder.build().map_err(|e| with_causes(&e))
+    }
+
+    /// The proxies that the client may connect to: the configured one, or else those of the environment.
+    pub(super) fn proxies(&self) -> Vec<Peer> {
+        if self.proxy_disable {
+            Vec::new()
+        } else if self.proxy_url.is_empty() {
+            Environment::read(|name| std::env::var(name).ok()).peers()
+        } else {
+            proxy::peer(&self.proxy_url).into_iter().collect()
+        }
     }
 }
 
@@ -180,7 +202,23 @@ fn advice(text: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::with_causes;
+    use super::{Options, Peer, with_causes};
+
+    #[test]
+    fn proxies_are_known_by_their_port() {
+        let peer = |host: &str, port| vec![Peer { host: host.into(), port }];
+        for (proxy_url, expected) in [
+            ("http://u:p@proxy:3128/", peer("proxy", 3128)),
+            ("proxy:3128", peer("proxy", 3128)),
+            ("proxy", peer("proxy", 80)),
+            ("https://proxy", peer("proxy", 443)),
+            ("socks5://[fd00::1]", peer("fd00::1", 1080)),
+        ] {
+            let options = Options { proxy_url: proxy_url.into(), ..Options::default() };
+            assert_eq!(options.proxies(), expected, "{proxy_url}");
+            assert_eq!(Options { proxy_disable: true, ..options }.proxies(), vec![]);
+        }
+    }
 
     /// The input texts are those of rustls and hyper, seen with servers of each kind.
     #[test]

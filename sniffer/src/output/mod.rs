@@ -8,6 +8,7 @@
 pub mod backoff;
 mod blocking;
 mod codec;
+mod connecting;
 mod console;
 pub mod counters;
 mod delivery;
@@ -69,7 +70,7 @@ pub trait Output: Send + Sync {
         true
     }
 
-    /// The servers that this output connects to. Traffic to them is left out of the capture.
+    /// The servers and proxies that this output connects to. The program's own connections to their ports are not reported.
     fn peers(&self) -> Vec<Peer> {
         Vec::new()
     }

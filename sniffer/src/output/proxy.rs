@@ -1,8 +1,12 @@
 //! The HTTP proxy that the environment names: `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, also in lower case, with the rules of Go's
 //! `http.ProxyFromEnvironment`. Requests to `localhost` and to loopback addresses never use it.
 
+use super::Peer;
 use reqwest::Url;
 use std::net::IpAddr;
+
+/// The port of a SOCKS proxy whose URL has no port (RFC 1928).
+const SOCKS: u16 = 1080;
 
 /// The proxies of the environment.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +47,11 @@ impl Environment {
         }
     }
 
+    /// The servers of the proxies.
+    pub(super) fn peers(&self) -> Vec<Peer> {
+        [&self.http, &self.https].into_iter().flatten().filter_map(|url| Peer::of(url, SOCKS)).collect()
+    }
+
     /// The proxy for a request to this URL; `None`: it is sent directly.
     pub(super) fn proxy(&self, url: &Url) -> Option<&Url> {
         let proxy = if url.scheme() == "https" { &self.https } else { &self.http };
@@ -53,6 +62,11 @@ impl Environment {
         }
         if self.exceptions.iter().any(|exception| exception.covers(&host, ip, port)) { None } else { proxy.as_ref() }
     }
+}
+
+/// The server of a proxy's URL, whose scheme may be missing. A URL without a port leads to the port of its scheme.
+pub(super) fn peer(text: &str) -> Option<Peer> {
+    Peer::of(&address(text)?, SOCKS)
 }
 
 /// The URL of a proxy. The scheme may be missing.

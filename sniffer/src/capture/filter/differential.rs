@@ -89,7 +89,6 @@ fn expressions() -> Vec<String> {
             .collect(),
         icmp: true,
         vlans: super::Vlans::Match,
-        excluded: vec!["10.0.0.1:443".parse().unwrap()],
         ..super::FilterSpec::default()
     };
     all.push(spec.expression());

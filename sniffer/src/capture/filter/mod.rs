@@ -14,7 +14,6 @@ use super::{
     expression::{reads_link_header, through_tags, without_vlans},
 };
 use cbpf::{Error, Program};
-use std::{fmt::Write, net::SocketAddr};
 
 /// The transports of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,10 +68,8 @@ pub struct FilterSpec {
     pub vlans: Vlans,
     /// The user's `bpf_filter`, which replaces the generated expression.
     pub user_expression: Option<String>,
-    /// Match everything except `excluded`: flows are on, and no filter is set that narrows them.
+    /// Match everything: flows are on, and no filter is set that narrows them.
     pub everything: bool,
-    /// Servers of this program's own connections (outputs), which are not captured.
-    pub excluded: Vec<SocketAddr>,
 }
 
 impl FilterSpec {
@@ -93,14 +90,12 @@ impl FilterSpec {
     /// The expression for frames that begin with an IP header, which have no VLAN tags.
     pub fn expression_raw_ip(&self) -> String {
         if let Some(user_expression) = &self.user_expression {
-            // The exclusion comes first, because the keyword `vlan` in the user's expression shifts every offset after
-            // it.
-            return conjunction(&self.exclusion(), user_expression);
+            return user_expression.clone();
         }
         if self.everything {
-            return self.exclusion();
+            return String::new();
         }
-        conjunction(&self.ports_text(), &self.exclusion())
+        self.ports_text()
     }
 
     fn ports_text(&self) -> String {
@@ -142,27 +137,6 @@ impl FilterSpec {
             any("ip[9]"),
             any("ip6[40]")
         ))
-    }
-
-    fn exclusion(&self) -> String {
-        let mut text = String::new();
-        for peer in &self.excluded {
-            if !text.is_empty() {
-                text.push_str(" or ");
-            }
-            // Writing to a `String` cannot fail.
-            let _ = write!(text, "(host {} and tcp port {})", peer.ip().to_canonical(), peer.port());
-        }
-        if text.is_empty() { text } else { format!("not ({text})") }
-    }
-}
-
-/// `a and b`, where `a` or `b` may be empty. The result can be joined to another expression with `or` without further parentheses.
-fn conjunction(a: &str, b: &str) -> String {
-    match (a.is_empty(), b.is_empty()) {
-        (false, false) => format!("(({a}) and ({b}))"),
-        (true, _) => b.to_owned(),
-        (_, true) => a.to_owned(),
     }
 }
 

@@ -78,7 +78,7 @@ struct Shared {
     timeout: Duration,
     allow_older_versions: bool,
     proxied: bool,
-    proxy: Option<Peer>,
+    proxies: Vec<Peer>,
 }
 
 struct Host {
@@ -100,7 +100,7 @@ pub fn exported(root: &Node, fields: &[Field]) -> Result<Setup, config::Error> {
 impl Elasticsearch {
     /// Reads the settings and builds the HTTP client. Opens no connection.
     fn read(opening: &Opening<'_>) -> Result<Self, config::Error> {
-        let Opening { node, root, fields, .. } = *opening;
+        let Opening { node, root, fields, connected, .. } = *opening;
         let (mut options, queue) = Options::read(node)?;
         if let Some(cloud) = cloud(root)? {
             options.hosts.0 = vec![cloud.host];
@@ -125,7 +125,7 @@ impl Elasticsearch {
         }
         let secure = hosts.iter().any(|host| host.url.scheme() == "https");
         let tls = tls::client(&options.http.ssl, secure || options.http.proxy_url.starts_with("https")).map_err(wrong)?;
-        let client = options.http.client(tls.clone(), headers).map_err(wrong)?;
+        let client = options.http.client(tls.clone(), headers, connected).map_err(wrong)?;
         let index = options.index.as_ref().map(|text| text.0.as_str());
         let default = index.map_or_else(|| format!("packetbeat-{VERSION}"), lowercase);
         let lines = Lines {
@@ -137,7 +137,6 @@ impl Elasticsearch {
             Some(Policy::DeadLetterIndex(letter)) => Some(letter.index.clone()),
             Some(Policy::Drop(_)) | None => None,
         };
-        let proxy = Url::parse(&options.http.proxy_url).ok().and_then(|url| Peer::of(&url, 1080));
         let shared = Shared {
             hosts,
             client,
@@ -151,7 +150,7 @@ impl Elasticsearch {
             timeout: options.http.timeout,
             allow_older_versions: options.allow_older_versions,
             proxied: !options.http.proxy_url.is_empty(),
-            proxy,
+            proxies: options.http.proxies(),
         };
         let (loadbalance, workers, verifies) = (options.loadbalance, options.workers, options.http.ssl.verifies());
         Ok(Self { shared: Arc::new(shared), options: options.drive(), queue, loadbalance, workers, verifies, tls })
@@ -178,7 +177,7 @@ impl Output for Elasticsearch {
 
     fn peers(&self) -> Vec<Peer> {
         let hosts = self.shared.hosts.iter().filter_map(|host| Peer::of(&host.url, 9200));
-        hosts.chain(self.shared.proxy.clone()).collect()
+        hosts.chain(self.shared.proxies.iter().cloned()).collect()
     }
 
     fn senders(self: Box<Self>, counters: &Arc<Counters>) -> Vec<Box<dyn Sender>> {

@@ -1,0 +1,121 @@
+//! Recognises the packets of the program's own connections to its outputs, so that they are not reported. They are recognised by the
+//! sockets of this process, not by the addresses of the outputs: other programs on this host may talk to the same servers, and a name
+//! may lead to another address at any time.
+
+use crate::net::{OwnConnections, own::Ends};
+use hashbrown::HashMap;
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+/// Maximum number of connections to ports of outputs whose owner is remembered. When there are more, all are asked about again.
+const MAX_DECIDED: usize = 4096;
+
+/// How the program's own connections are recognised.
+#[derive(Clone)]
+pub struct Own {
+    /// The server ports of the outputs. Connections without one of these ports are not examined.
+    pub ports: Vec<u16>,
+    /// The addresses of this host.
+    pub local: Vec<IpAddr>,
+    /// The connections of this process.
+    pub connections: Arc<OwnConnections>,
+}
+
+impl Own {
+    /// Whether a segment with these ports may belong to a connection of this process.
+    #[inline]
+    pub(super) fn has_port(&self, source: u16, destination: u16) -> bool {
+        self.ports.iter().any(|port| *port == source || *port == destination)
+    }
+
+    /// Whether one end is this host and the other end has a port of an output.
+    fn may_be(&self, a: SocketAddr, b: SocketAddr) -> bool {
+        let is_local = |ip: IpAddr| ip.is_loopback() || self.local.contains(&ip);
+        let [a, b] = [a, b].map(|end| (end.ip().to_canonical(), end.port()));
+        let leads = |from: (IpAddr, u16), to: (IpAddr, u16)| self.ports.contains(&to.1) && is_local(from.0);
+        leads(a, b) || leads(b, a)
+    }
+}
+
+/// Who a connection belongs to.
+#[derive(Clone, Copy)]
+enum Owner {
+    /// This process; the socket with this cookie.
+    Own(u64),
+    /// Another process, or another host. Valid for this version of [`OwnConnections`].
+    Other(u64),
+}
+
+/// The owners of the connections that a worker has seen.
+#[derive(Default)]
+pub(super) struct Owners {
+    decided: HashMap<Ends, Owner, foldhash::fast::RandomState>,
+    /// Whether the sockets were listed since the last poll.
+    listed: bool,
+}
+
+impl Owners {
+    /// Called between two polls: from now on the sockets may be listed again, once.
+    pub(super) fn next_poll(&mut self) {
+        self.listed = false;
+    }
+
+    /// Whether a segment belongs to a connection of this process. `opens`: it is a SYN without ACK.
+    pub(super) fn is_own(&mut self, own: &Own, source: SocketAddr, destination: SocketAddr, opens: bool) -> bool {
+        let ends = Ends::new(source, destination);
+        let before = self.decided.get(&ends).copied();
+        match before {
+            Some(Owner::Own(_)) if !opens => return true,
+            Some(Owner::Other(version)) if !opens && version == own.connections.version() => return false,
+            _ => {}
+        }
+        if self.decided.len() >= MAX_DECIDED {
+            self.forget();
+        }
+        let owner = self.decide(own, (source, destination), ends, before);
+        match owner {
+            Some(owner) => self.decided.insert(ends, owner),
+            None => self.decided.remove(&ends),
+        };
+        matches!(owner, Some(Owner::Own(_)))
+    }
+
+    /// Forgets the connections of others. Those of this process are few; if they are not, they are forgotten too.
+    #[cold]
+    fn forget(&mut self) {
+        self.decided.retain(|_, owner| matches!(owner, Owner::Own(_)));
+        if self.decided.len() > MAX_DECIDED / 2 {
+            self.decided.clear();
+        }
+    }
+
+    /// Finds the owner of a connection whose first segment is processed, or of one that belonged to another process when the set of
+    /// sockets was another. Returns `None` if that is not known before the next poll.
+    #[cold]
+    fn decide(&mut self, own: &Own, (source, destination): (SocketAddr, SocketAddr), ends: Ends, before: Option<Owner>) -> Option<Owner> {
+        // The version is read first: if the set changes in between, the connection is examined again.
+        let version = own.connections.version();
+        let found = own.connections.find(&ends);
+        match (before, found) {
+            // A socket that had no packet yet.
+            (None | Some(Owner::Other(_)), Some((cookie, _))) => return Some(Owner::Own(cookie)),
+            (Some(Owner::Own(known)), Some((cookie, _))) if cookie != known => return Some(Owner::Own(cookie)),
+            _ if !own.may_be(source, destination) => return Some(Owner::Other(version)),
+            _ => {}
+        }
+        // Either the connection is unknown, or the ends of a known one are used again, maybe by another process.
+        let first = !std::mem::replace(&mut self.listed, true);
+        if first {
+            own.connections.refresh();
+        }
+        let version = own.connections.version();
+        match own.connections.find(&ends) {
+            Some((cookie, true)) => Some(Owner::Own(cookie)),
+            _ if first => Some(Owner::Other(version)),
+            // The sockets were listed earlier in this poll, maybe before this connection was opened.
+            _ => None,
+        }
+    }
+}

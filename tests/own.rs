@@ -1,0 +1,105 @@
+//! The program's own requests to its output are not reported, those of other programs to the same server are, over every backend.
+
+use crate::{
+    harness::Home,
+    net::{Net, Running, may_run, until},
+};
+use std::{collections::BTreeMap, fs, path::Path};
+
+/// A stand-in for Elasticsearch. Arguments: the version of HTTP (with 1.0 each connection ends after one response), and a file for the paths
+/// in the documents that it gets, a line each.
+const SERVER: &str = r#"
+import gzip, json, socket, sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = sys.argv[1]
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        if self.headers.get("content-encoding") == "gzip":
+            body = gzip.decompress(body)
+        answer = {"version": {"number": "9.6.0", "build_flavor": "default"}}
+        if "_bulk" in self.path:
+            documents = [json.loads(line) for line in body.split(b"\n") if line][1::2]
+            answer = {"errors": False, "items": [{"create": {"status": 201}}] * len(documents)}
+            with open(sys.argv[2], "a") as file:
+                for document in documents:
+                    if document["type"] == "http":
+                        print(document.get("url", {}).get("path"), file=file)
+                    elif document.get("flow", {}).get("final"):
+                        print("flow to", document["destination"]["port"], file=file)
+        data = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("X-Elastic-Product", "Elasticsearch")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data)
+
+    do_HEAD = do_PUT = do_POST = do_GET
+
+class Server(ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+    daemon_threads = True
+
+server = Server(("::", 9200), Handler)
+print("listening", file=sys.stderr, flush=True)
+server.serve_forever()
+"#;
+
+/// How often each line is in the file.
+fn lines(path: &Path) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    fs::read_to_string(path).unwrap_or_default().lines().for_each(|line| *counts.entry(line.to_owned()).or_default() += 1);
+    counts
+}
+
+#[test]
+fn live_requests_of_others_to_the_server_of_the_output_are_reported() {
+    if !may_run("live_requests_of_others_to_the_server_of_the_output_are_reported") {
+        return;
+    }
+    for (kind, version, host, others) in [
+        ("ebpf", "HTTP/1.0", "127.0.0.1", "127.0.0.1"),
+        ("ebpf", "HTTP/1.1", "[::1]", "[::1]"),
+        ("af_packet", "HTTP/1.0", "[::1]", "127.0.0.1"),
+        ("af_packet", "HTTP/1.1", "192.0.2.2", "192.0.2.2"),
+        ("pcap", "HTTP/1.0", "127.0.0.1", "127.0.0.2"),
+        ("pcap", "HTTP/1.1", "127.0.0.1", "[::1]"),
+    ] {
+        let net = Net::new();
+        let seen = tempfile::tempdir().unwrap();
+        let seen = seen.path().join("seen");
+        let mut server = Running::start(net.on_server("python3").args(["-c", SERVER, version]).arg(&seen));
+        server.wait_for("listening");
+        // The flows of a connection end one second after its last packet.
+        let home = Home::with_output(&format!(
+            "packetbeat.interfaces: {{device: lo, type: {kind}}}\n\
+             packetbeat.protocols: [{{type: http, ports: [9200]}}]\n\
+             packetbeat.flows: {{timeout: 1s, period: -1s}}\n\
+             packetbeat.shutdown_timeout: 10s\n\
+             setup: {{template.enabled: false, ilm.enabled: false}}\n\
+             queue.mem: {{flush.min_events: 1, flush.timeout: 0.1s}}\n\
+             output.elasticsearch: {{hosts: ['http://{host}:9200'], proxy_disable: true, idle_connection_timeout: 1s}}\n"
+        ));
+        let program = home.command(&["-e"]);
+        let mut running = Running::start(net.on_server(&program.get_program().to_string_lossy()).args(program.get_args()));
+        running.wait_for("sniffer is running");
+        let mut expected = BTreeMap::new();
+        for round in 1..=3 {
+            let url = format!("http://{others}:9200/mine");
+            let curl =
+                net.on_server("curl").args(["-gsf", "--noproxy", "*", "--max-time", "20", "-o", "/dev/null", &url]).status().unwrap();
+            assert!(curl.success(), "{kind}: {curl}");
+            expected = [("/mine", round), ("flow to 9200", round)].map(|(line, n)| (line.to_owned(), n)).into();
+            // Each round waits for the documents of the round before, so that the program has sent several requests.
+            until("the documents arrive", || lines(&seen).values().sum::<usize>() >= 2 * round);
+        }
+        let said = running.stop();
+        assert_eq!(lines(&seen), expected, "{kind}, {version}, output {host}, others {others}; it said:\n{said}");
+    }
+}
