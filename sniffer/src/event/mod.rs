@@ -4,6 +4,7 @@
 pub mod constants;
 mod ecs;
 pub mod fields;
+pub mod format;
 mod key;
 mod merged;
 mod pick;
