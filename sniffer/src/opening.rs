@@ -29,7 +29,7 @@ pub struct Opening<'a> {
     /// The folders of configuration, data and logs.
     pub paths: &'a Paths,
     /// The time of day.
-    pub clock: &'a dyn Clock,
+    pub clock: &'static dyn Clock,
     /// Every field that documents can have, with its type. Each name occurs once. Processors may add other fields.
     pub fields: &'a [Field],
     /// See [`Connected`]. `None` if the program does not capture on a device.

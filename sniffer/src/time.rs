@@ -19,6 +19,13 @@ impl Timestamp {
         Self(self.0.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX)))
     }
 
+    /// Parses a time with its offset from UTC (RFC 3339), such as the text form for documents. Returns `None` for other texts and for times
+    /// before 1970.
+    pub fn parse(text: &str) -> Option<Self> {
+        let time: jiff::Timestamp = text.parse().ok()?;
+        u64::try_from(time.as_nanosecond()).ok().map(Self)
+    }
+
     /// Returns the text form for documents, `2024-02-29T12:00:00.123Z` (UTC). It has at most `digits` (3, 6 or 9) fractional digits: zeros
     /// at the end are left out, but never the first three digits.
     pub fn text(self, digits: u8) -> TimeText {

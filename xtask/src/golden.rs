@@ -1,5 +1,6 @@
 //! `golden`: compares the documents of every capture in `tests/protocols` and `tests/flows` with the expected documents
-//! beside it, and the field tables in `docs/protocols` with the protocols' declarations.
+//! beside it, the field tables in `docs/protocols` with the protocols' declarations, and the pages in `docs/processors` with the processors'
+//! declarations.
 
 use crate::{
     Outcome,
@@ -15,7 +16,7 @@ pub fn golden(args: &[String]) -> Outcome {
         _ => return Err("this verb takes no argument other than --accept".into()),
     };
     let documents = ["test", "--package", "sniffer", "--test", "integration", "golden", "--", "--nocapture"];
-    let tables = ["test", "--package", "sniffer", "--lib", "protocols::page_tests"];
+    let tables = ["test", "--package", "sniffer", "--lib", "page_tests"];
     for arguments in [&documents[..], &tables] {
         let mut test = cargo(arguments);
         if accept {

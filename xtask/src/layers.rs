@@ -27,7 +27,7 @@ pub const MAY_USE: &[(&str, &[&str])] = &[
     ("stream/", &["config", "decode", "memory", "net", "protocols", "publish", "time"]),
     ("enrich/", &["config", "event", "net", "time"]),
     ("opening.rs", &["config", "event", "time"]),
-    ("processors/", &["config", "enrich", "event", "opening", "time"]),
+    ("processors/", &["config", "enrich", "event", "net", "opening", "time"]),
     ("publish/", &["config", "enrich", "event", "memory", "net", "opening", "processors", "time"]),
     ("queue/", &["config", "monitor", "publish", "time"]),
     ("output/", &["config", "event", "monitor", "opening", "processors::condition", "publish", "queue", "rotate", "time"]),

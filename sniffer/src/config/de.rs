@@ -181,9 +181,12 @@ impl<'de> Deserializer<'de> for &Node {
         let value = match self.held() {
             Held::Null => visitor.visit_unit(),
             Held::Scalar(text, Style::Quoted) => visitor.visit_str(text),
-            Held::Scalar(text, _) => match text.as_str() {
+            Held::Scalar(text, style) => match text.as_str() {
                 "true" | "True" | "TRUE" => visitor.visit_bool(true),
                 "false" | "False" | "FALSE" => visitor.visit_bool(false),
+                // YAML 1.1, which Packetbeat reads, has more words for the booleans.
+                "yes" | "Yes" | "YES" | "y" | "Y" | "on" | "On" | "ON" if *style == Style::Plain => visitor.visit_bool(true),
+                "no" | "No" | "NO" | "n" | "N" | "off" | "Off" | "OFF" if *style == Style::Plain => visitor.visit_bool(false),
                 _ => match (text.parse::<u64>(), whole_number(text).and_then(|n| i64::try_from(n).ok()), float(text)) {
                     // A number with a leading zero stays a text (a postal code, a file mode).
                     _ if text.len() > 1 && text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit()) => visitor.visit_str(text),

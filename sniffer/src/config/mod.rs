@@ -34,4 +34,4 @@ pub use load::{LoadOptions, Loaded, load};
 pub use node::{Node, Unknown};
 pub use paths::{DataDir, Paths};
 pub use protocols::{KnownProtocol, PortRange, Ports, ProtocolConfig, read_protocols};
-pub use units::{bytes, duration, duration_option, duration_signed};
+pub use units::{bytes, duration, duration_option, duration_signed, nanoseconds};

@@ -97,6 +97,8 @@ impl<'a> Input<'a> {
             Some(quote @ ('"' | '\'')) => Value::Scalar(self.quoted(quote)?, Style::Quoted),
             Some(_) => match self.word(stop)? {
                 "null" => Value::Null,
+                // Only YAML has more words for the booleans than `true` and `false`.
+                word if word.len() <= 3 && word.bytes().all(|b| b.is_ascii_alphabetic()) => Value::Scalar(word.to_owned(), Style::Quoted),
                 word => Value::Scalar(word.to_owned(), Style::Plain),
             },
         };

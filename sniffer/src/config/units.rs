@@ -5,7 +5,7 @@ use serde::{Deserializer, de};
 use std::{fmt, time::Duration};
 
 /// Parses a duration (`10s`, `1m30s`, `-1s`, `1.5h`, or a bare number of seconds) to nanoseconds.
-fn nanoseconds(text: &str) -> Option<i128> {
+pub fn nanoseconds(text: &str) -> Option<i128> {
     const SECOND: f64 = 1e9;
     let text = text.trim();
     let (sign, mut rest) = match text.strip_prefix('-') {

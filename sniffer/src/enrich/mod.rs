@@ -17,6 +17,25 @@ pub struct HostData {
     pub host: Host,
     /// The contents of the field `cloud`; empty outside of a cloud.
     pub cloud: Object,
+    /// The time zone of this host.
+    pub zone: Zone,
+}
+
+/// The time zone of this host at one time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Zone {
+    /// The offset from UTC, such as `+05:30`.
+    pub offset: String,
+    /// The abbreviation, such as `IST`.
+    pub abbreviation: String,
+}
+
+impl Zone {
+    /// The time zone that applies now.
+    fn current() -> Self {
+        let now = jiff::Zoned::now();
+        Self { offset: now.strftime("%:z").to_string(), abbreviation: now.strftime("%Z").to_string() }
+    }
 }
 
 impl HostData {
@@ -24,6 +43,6 @@ impl HostData {
     pub fn gather() -> Self {
         let interfaces = host::interfaces();
         let addresses = interfaces.iter().flat_map(|interface| interface.addresses.iter().copied()).collect();
-        Self { addresses, host: Host::gather("/", &interfaces), cloud: cloud::detect("/") }
+        Self { addresses, host: Host::gather("/", &interfaces), cloud: cloud::detect("/"), zone: Zone::current() }
     }
 }

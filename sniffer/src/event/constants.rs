@@ -2,7 +2,7 @@
 //! fields that processors add. It is computed once, in the order in which they would be applied to an event. [`Prepared`] is the same data
 //! as JSON text. This text is merged into an event while the event is written.
 
-use super::tree::{Object, merge};
+use super::tree::{Object, TIMESTAMP, merge};
 use serde_json::{Value, value::RawValue};
 use std::collections::BTreeMap;
 
@@ -55,7 +55,12 @@ pub struct Constants(BTreeMap<String, Part>);
 impl Constants {
     /// Adds `layer`; objects are merged. With `overwrite` its values replace those of the event and of earlier layers,
     /// otherwise they are used only if the field is missing.
+    /// The time of the event is not replaced.
     pub fn add(&mut self, layer: &Object, overwrite: bool) {
+        if layer.contains_key(TIMESTAMP) {
+            let rest = layer.iter().filter(|(key, _)| *key != TIMESTAMP).map(|(key, value)| (key.clone(), value.clone())).collect();
+            return add(&mut self.0, &rest, overwrite);
+        }
         add(&mut self.0, layer, overwrite);
     }
 

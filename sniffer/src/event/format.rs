@@ -1,5 +1,6 @@
 //! Format strings of the configuration: `%{[field.name]}`, `%{[field]:default}`, `%{+yyyy.MM.dd}` (the event's time in UTC).
 
+use super::tree::Tree;
 use crate::time::Timestamp;
 use serde_json::Value;
 use std::fmt::Write;
@@ -79,7 +80,12 @@ impl Format {
 
     /// The text for one event, for names such as those of indices. `None` when a field without a default is missing, null, a list or a map.
     pub fn text(&self, time: Timestamp, event: &Value) -> Option<String> {
-        self.formatted(time, event, |_| None)
+        self.formatted(time, |name| lookup(event, name), |_| None)
+    }
+
+    /// The same for an event that is a tree.
+    pub fn text_of(&self, event: &Tree) -> Option<String> {
+        self.formatted(event.time, |name| event.get(name), |_| None)
     }
 
     /// The names of fields without a default that the event does not have, or whose value cannot be part of a name.
@@ -96,16 +102,21 @@ impl Format {
     /// The text for one event, for documents. As in Packetbeat, a field that is a map and has no default becomes the text that `map`
     /// returns.
     pub fn line(&self, time: Timestamp, event: &Value, map: fn(&Value) -> Option<String>) -> Option<String> {
-        self.formatted(time, event, map)
+        self.formatted(time, |name| lookup(event, name), map)
     }
 
-    fn formatted(&self, time: Timestamp, event: &Value, map: fn(&Value) -> Option<String>) -> Option<String> {
+    fn formatted<'a>(
+        &self,
+        time: Timestamp,
+        field: impl Fn(&str) -> Option<&'a Value>,
+        map: fn(&Value) -> Option<String>,
+    ) -> Option<String> {
         let mut text = String::new();
         for piece in &self.0 {
             match piece {
                 Piece::Text(known) => text.push_str(known),
                 Piece::Date(pattern) => date(&mut text, pattern, time),
-                Piece::Field(name, default) => match (lookup(event, name), default) {
+                Piece::Field(name, default) => match (field(name), default) {
                     (Some(Value::String(value)), _) => text.push_str(value),
                     (Some(value @ (Value::Bool(_) | Value::Number(_))), _) => write!(text, "{value}").ok()?,
                     (_, Some(default)) => text.push_str(default),

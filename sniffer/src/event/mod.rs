@@ -8,6 +8,7 @@ pub mod format;
 mod key;
 mod merged;
 mod pick;
+pub mod raw;
 pub mod summary;
 pub mod text;
 pub mod tree;

@@ -7,7 +7,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-/// A community id, version 1 with seed 0: `1:` and the base64 form of 20 bytes of SHA-1.
+/// A community id, version 1: `1:` and the base64 form of 20 bytes of SHA-1.
 ///
 /// <https://github.com/corelight/community-id-spec>. Implemented here because the existing library has an incompatible
 /// licence.
@@ -17,14 +17,24 @@ pub struct CommunityId([u8; 30]);
 impl CommunityId {
     /// The id of a conversation over a transport with ports, in either order of the ends.
     pub fn ports(a: SocketAddr, b: SocketAddr, transport: Transport) -> Self {
+        Self::ports_with(0, a, b, transport.number())
+    }
+
+    /// The id of a conversation over the IP protocol with this number, in either order of the ends. Protocols without ports have the ports 0.
+    pub fn ports_with(seed: u16, a: SocketAddr, b: SocketAddr, protocol: u8) -> Self {
         let (low, high) = if (a.ip(), a.port()) <= (b.ip(), b.port()) { (a, b) } else { (b, a) };
-        Self::hash(low.ip(), high.ip(), transport.number(), low.port(), high.port())
+        Self::hash(seed, low.ip(), high.ip(), protocol, low.port(), high.port())
     }
 
     /// The id of an ICMP message. `kind` (its type) takes the place of the source port. The type of the matching reply
     /// or request takes the place of the destination port, and the smaller end comes first. For a type without a
     /// counterpart the code takes that place, and the ends keep their order.
     pub fn icmp(source: IpAddr, destination: IpAddr, transport: Transport, kind: u8, code: u8) -> Self {
+        Self::icmp_with(0, source, destination, transport, kind, code)
+    }
+
+    /// The same with a seed.
+    pub fn icmp_with(seed: u16, source: IpAddr, destination: IpAddr, transport: Transport, kind: u8, code: u8) -> Self {
         let counterpart = match (transport, kind) {
             (Transport::Icmp, 0) => Some(8),
             (Transport::Icmp, 8) => Some(0),
@@ -42,14 +52,14 @@ impl CommunityId {
         };
         let (from, to) = (u16::from(kind), u16::from(counterpart.unwrap_or(code)));
         if counterpart.is_some() && (source, from) > (destination, to) {
-            return Self::hash(destination, source, transport.number(), to, from);
+            return Self::hash(seed, destination, source, transport.number(), to, from);
         }
-        Self::hash(source, destination, transport.number(), from, to)
+        Self::hash(seed, source, destination, transport.number(), from, to)
     }
 
-    fn hash(low: IpAddr, high: IpAddr, protocol: u8, low_port: u16, high_port: u16) -> Self {
+    fn hash(seed: u16, low: IpAddr, high: IpAddr, protocol: u8, low_port: u16, high_port: u16) -> Self {
         let mut sha = Sha1::new();
-        sha.update([0, 0]); // the seed
+        sha.update(seed.to_be_bytes());
         for ip in [low, high] {
             match ip {
                 IpAddr::V4(v4) => sha.update(v4.octets()),

@@ -64,7 +64,7 @@ impl Selector {
         }
         let event = if self.needs_event { serde_json::from_slice(&record.body).unwrap_or_default() } else { Value::Null };
         let tree = if self.rules.iter().any(|rule| rule.when.is_some()) {
-            Tree(event.as_object().cloned().unwrap_or_default())
+            Tree::from(event.as_object().cloned().unwrap_or_default())
         } else {
             Tree::default()
         };

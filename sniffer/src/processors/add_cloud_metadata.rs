@@ -1,34 +1,45 @@
 //! `add_cloud_metadata`: adds the cloud provider of this host, if the firmware of the host identifies it. This processor does not query
 //! metadata services, so it sends no traffic and does not delay the start. The options about metadata services are accepted without effect.
 
-use super::{AtStart, Decision, Factory, Facts, Shared, shared};
+use super::{AtStart, Decision, Factory, Facts, ProcessorKind, Shared, options::options, shared};
 use crate::{
     config::Error,
     enrich::HostData,
     event::{
         constants::Constants,
-        tree::{Object, Tree, merge},
+        tree::{Object, Tree},
     },
     opening::Opening,
 };
-use serde::Deserialize;
 use serde_json::Value;
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct AddCloudMetadata {
-    /// Whether to overwrite an existing `cloud.provider`.
-    overwrite: bool,
-    /// Providers to detect; empty means all.
-    providers: Vec<String>,
-    #[serde(rename = "timeout")]
-    _timeout: Value,
-    #[serde(rename = "ssl")]
-    _ssl: Value,
+pub(super) const KIND: ProcessorKind = ProcessorKind {
+    name: "add_cloud_metadata",
+    about: "Adds the cloud provider of this host to `cloud`, if the firmware of the host identifies it. No metadata service is asked, so the \
+            processor sends no traffic and does not delay the start.",
+    example: "overwrite: true\nproviders: [aws, gcp]",
+    options: &[("", AddCloudMetadata::OPTIONS)],
+    open,
+};
+
+options! {
+    #[derive(Debug)]
+    struct AddCloudMetadata {
+        /// Replaces a `cloud.provider` of the event.
+        overwrite: bool = false,
+        /// The providers to detect; all of them if the list is empty.
+        providers: Vec<String> = Vec::new(),
+        /// Accepted without effect: no metadata service is asked.
+        timeout: Value = Value::Null,
+        /// Accepted without effect: no metadata service is asked.
+        ssl: Value = Value::Null,
+    }
 }
 
-pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
-    Ok(shared(opening.node.read::<AddCloudMetadata>()?))
+fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
+    let options = AddCloudMetadata::read(opening.node)?;
+    let _ = (&options.timeout, &options.ssl);
+    Ok(shared(options))
 }
 
 impl AddCloudMetadata {
@@ -60,7 +71,7 @@ impl Shared for AddCloudMetadata {
         if let Some(layer) = self.layer(host_data)
             && (self.overwrite || !event.has("cloud.provider"))
         {
-            merge(&mut event.0, &layer);
+            event.merge(&layer);
         }
         Decision::Keep
     }

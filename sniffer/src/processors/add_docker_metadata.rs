@@ -2,13 +2,16 @@
 //! processor finds the container of an event by the process of the event or by a field that the user names. Events of this program have no
 //! process, and the field is not supported.
 
-use super::{AtStart, Decision, Factory, Facts, Shared, shared};
+use super::{AtStart, Decision, Factory, Facts, ProcessorKind, Shared, shared};
 use crate::{
     config::Error,
     enrich::HostData,
     event::{constants::Constants, tree::Tree},
     opening::Opening,
 };
+
+pub(super) const KIND: ProcessorKind =
+    ProcessorKind { name: "add_docker_metadata", about: "Accepted without effect.", example: "", options: &[], open };
 
 #[derive(Debug)]
 struct AddDockerMetadata;

@@ -1,33 +1,96 @@
-//! `add_fields`: adds constant fields to every event and overwrites existing ones. They go below `fields`, or below
-//! `target`.
+//! `add_fields` and `add_labels`: add constant fields to every event, and overwrite existing ones.
 
-use super::{AtStart, Decision, Factory, Facts, Shared, shared};
+use super::{AtStart, Decision, Factory, Facts, ProcessorKind, Shared, kit, options::options, shared};
 use crate::{
     config::Error,
     enrich::HostData,
     event::{
         constants::Constants,
-        tree::{Object, Tree, expand_dots, merge},
+        tree::{Object, Tree, expand_dots},
     },
     opening::Opening,
 };
-use serde::Deserialize;
 use serde_json::Value;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Options {
-    fields: Object,
-    #[serde(default)]
-    target: Option<String>,
+pub(super) const FIELDS: ProcessorKind = ProcessorKind {
+    name: "add_fields",
+    about: "Adds constant fields to every event. They replace fields of the event; objects are merged. The time of the event is not replaced.",
+    example: "target: project\nfields: {name: shop, id: '0042'}",
+    options: &[("", AddFields::OPTIONS)],
+    open: open_fields,
+};
+
+pub(super) const LABELS: ProcessorKind = ProcessorKind {
+    name: "add_labels",
+    about: "Adds constant labels to every event, below `labels`. Every label is a text; the name of a nested label has dots.",
+    example: "labels: {env: production, rack: 7}",
+    options: &[("", AddLabels::OPTIONS)],
+    open: open_labels,
+};
+
+options! {
+    struct AddFields {
+        /// The fields. Nulls and empty objects at the first level are left out.
+        fields: Object,
+        /// The object that the fields are added to. If it is empty, they are added to the document itself.
+        target: String = "fields".to_owned(),
+    }
+}
+
+options! {
+    struct AddLabels {
+        /// The labels.
+        labels: Object,
+    }
 }
 
 #[derive(Debug)]
-struct AddFields(Object);
+struct Constant(Object);
 
-pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
-    let Options { fields, target } = opening.node.read()?;
-    Ok(shared(AddFields(nest_under(target.as_deref().unwrap_or("fields"), fields))))
+fn open_fields(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
+    let AddFields { mut fields, target } = AddFields::read(opening.node)?;
+    fields.retain(|_, value| !is_nothing(value));
+    Ok(shared(Constant(if fields.is_empty() { fields } else { nest_under(&target, without_empty_objects(fields)) })))
+}
+
+fn open_labels(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
+    let AddLabels { labels } = AddLabels::read(opening.node)?;
+    let mut flat = Object::new();
+    flatten("", &labels.into(), &mut flat);
+    Ok(shared(Constant(Object::from_iter([("labels".to_owned(), flat.into())]))))
+}
+
+/// Packetbeat's configuration has neither nulls nor empty objects at the first level of a map.
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(object) => object.is_empty(),
+        _ => false,
+    }
+}
+
+/// Replaces empty objects inside the fields by null, as Packetbeat does.
+fn without_empty_objects(fields: Object) -> Object {
+    fn replaced(value: Value) -> Value {
+        match value {
+            Value::Object(object) if object.is_empty() => Value::Null,
+            Value::Object(object) => without_empty_objects(object).into(),
+            Value::Array(list) => list.into_iter().map(replaced).collect(),
+            scalar => scalar,
+        }
+    }
+    fields.into_iter().map(|(key, value)| (key, replaced(value))).collect()
+}
+
+/// Adds each scalar in `value` to `flat` as a text, with its dotted name as the key.
+fn flatten(name: &str, value: &Value, flat: &mut Object) {
+    let below = |key: &str| if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") };
+    match value {
+        Value::Object(object) => object.iter().for_each(|(key, value)| flatten(&below(key), value, flat)),
+        Value::Array(list) => list.iter().enumerate().for_each(|(number, item)| flatten(&below(&number.to_string()), item, flat)),
+        Value::Null => {}
+        scalar => _ = flat.insert(name.to_owned(), kit::print(scalar).into()),
+    }
 }
 
 /// Puts `fields` into an object with the dotted name `target`. If `target` is empty, `fields` stay at the top level.
@@ -41,14 +104,14 @@ pub(crate) fn nest_under(target: &str, fields: Object) -> Object {
     }
 }
 
-impl Shared for AddFields {
+impl Shared for Constant {
     fn apply_at_start(&self, constants: &mut Constants, _: &Facts, _: &HostData) -> AtStart {
         constants.add(&self.0, true);
         AtStart::Done
     }
 
     fn run(&self, event: &mut Tree, _: &HostData) -> Decision {
-        merge(&mut event.0, &self.0);
+        event.merge(&self.0);
         Decision::Keep
     }
 }

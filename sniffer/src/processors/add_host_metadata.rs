@@ -1,70 +1,55 @@
 //! `add_host_metadata`: adds data about this host, as the field `host`.
 
-use super::{AtStart, Decision, Factory, Facts, Shared, shared};
+use super::{
+    AtStart, Decision, Factory, Facts, ProcessorKind, Shared,
+    host_options::{Cache, Geo, NetInfo},
+    options::options,
+    shared,
+};
 use crate::{
-    config::{self, Error},
+    config::Error,
     enrich::HostData,
     event::{
         constants::Constants,
-        tree::{Object, Tree, merge},
+        tree::{Object, Tree},
     },
     opening::Opening,
 };
-use serde::Deserialize;
 use serde_json::Value;
 use std::time::Duration;
 
-#[derive(Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct AddHostMetadata {
-    netinfo: NetInfo,
-    cache: Cache,
-    /// Replaces the host's name in `host.name`.
-    name: String,
-    geo: Option<Object>,
-    /// Whether to overwrite an existing `host` that has more fields than `name`.
-    replace_fields: bool,
-}
+pub(super) const KIND: ProcessorKind = ProcessorKind {
+    name: "add_host_metadata",
+    about: "Adds data about this host to the field `host`: names, operating system, architecture, addresses.",
+    example: "netinfo.enabled: true\ngeo: {name: branch, location: '40.7128, -74.0060'}\nwhen.not.contains.tags: forwarded",
+    options: &[("", AddHostMetadata::OPTIONS), ("netinfo.", NetInfo::OPTIONS), ("cache.", Cache::OPTIONS), ("geo.", Geo::OPTIONS)],
+    open,
+};
 
-impl Default for AddHostMetadata {
-    fn default() -> Self {
-        Self { netinfo: NetInfo::default(), cache: Cache::default(), name: String::new(), geo: None, replace_fields: true }
+options! {
+    #[derive(Debug)]
+    struct AddHostMetadata {
+        /// Whether addresses are added.
+        netinfo: NetInfo = NetInfo::ON,
+        /// How often the data are read.
+        cache: Cache = Cache::FIVE_MINUTES,
+        /// The name of this host, instead of its own name, for `host.name`.
+        name: String = String::new(),
+        /// The place of this host, for `host.geo`.
+        geo: Option<Geo> = None,
+        /// Replaces a `host` of the event that has more fields than `name`.
+        replace_fields: bool = true,
     }
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct NetInfo {
-    enabled: bool,
-}
-
-impl Default for NetInfo {
-    fn default() -> Self {
-        Self { enabled: true }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Cache {
-    #[serde(with = "config::duration")]
-    ttl: Duration,
-}
-
-impl Default for Cache {
-    fn default() -> Self {
-        Self { ttl: Duration::from_secs(5 * 60) }
-    }
-}
-
-pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
-    Ok(shared(opening.node.read::<AddHostMetadata>()?))
+fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
+    Ok(shared(AddHostMetadata::read(opening.node)?))
 }
 
 impl AddHostMetadata {
     fn layer(&self, host_data: &HostData) -> Object {
         let mut host = host_data.host.fields.clone();
-        if self.netinfo.enabled {
+        if self.netinfo.is_enabled() {
             for (key, list) in [("ip", &host_data.host.ip), ("mac", &host_data.host.mac)] {
                 if !list.is_empty() {
                     host.insert(key.to_owned(), list.clone().into());
@@ -75,7 +60,7 @@ impl AddHostMetadata {
             host.insert("name".to_owned(), self.name.clone().into());
         }
         if let Some(geo) = &self.geo {
-            host.insert("geo".to_owned(), geo.clone().into());
+            host.insert("geo".to_owned(), geo.fields().into());
         }
         Object::from_iter([("host".to_owned(), host.into())])
     }
@@ -97,14 +82,12 @@ impl Shared for AddHostMetadata {
 
     fn run(&self, event: &mut Tree, host_data: &HostData) -> Decision {
         if !self.keeps_existing(event.get("host")) {
-            merge(&mut event.0, &self.layer(host_data));
+            event.merge(&self.layer(host_data));
         }
         Decision::Keep
     }
 
     fn refresh_every(&self) -> Option<Duration> {
-        // If the setting is 0, Packetbeat reads the host data for every event. That would cost more than the event itself, so the minimum
-        // interval here is one second.
-        Some(self.cache.ttl.max(Duration::from_secs(1)))
+        Some(self.cache.interval())
     }
 }

@@ -1,36 +1,48 @@
 //! `add_tags`: appends to the list `tags`, or to the list named by `target`.
 
-use super::{AtStart, Decision, Factory, Facts, Shared, shared};
+use super::{AtStart, Decision, Factory, Facts, ProcessorKind, Shared, options::options, shared};
 use crate::{
     config::Error,
     enrich::HostData,
     event::{constants::Constants, tree::Tree},
     opening::Opening,
 };
-use serde::Deserialize;
 use serde_json::Value;
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AddTags {
+pub(super) const KIND: ProcessorKind = ProcessorKind {
+    name: "add_tags",
+    about: "Appends tags to a list. A field that exists and is no list stays as it is.",
+    example: "tags: [web, production]\ntarget: environment",
+    options: &[("", AddTags::OPTIONS)],
+    open,
+};
+
+options! {
+    #[derive(Debug)]
+    struct AddTags {
+        /// The tags.
+        tags: Vec<Option<String>>,
+        /// The list.
+        target: String = String::new(),
+    }
+}
+
+#[derive(Debug)]
+struct Configured {
     tags: Vec<Value>,
-    #[serde(default = "tags")]
     target: String,
 }
 
-fn tags() -> String {
-    "tags".to_owned()
-}
-
-pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
-    let mut all: AddTags = opening.node.read()?;
-    if all.target.is_empty() {
-        all.target = tags();
+fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
+    let AddTags { tags, target } = AddTags::read(opening.node)?;
+    if tags.is_empty() || tags.iter().flatten().any(String::is_empty) {
+        return Err(opening.node.error("tags: at least one tag is needed, and no tag can be empty"));
     }
-    Ok(shared(all))
+    let target = if target.is_empty() { "tags".to_owned() } else { target };
+    Ok(shared(Configured { tags: tags.into_iter().flatten().map(Into::into).collect(), target }))
 }
 
-impl Shared for AddTags {
+impl Shared for Configured {
     fn apply_at_start(&self, constants: &mut Constants, _: &Facts, _: &HostData) -> AtStart {
         if self.target != "tags" {
             return AtStart::PerEvent;
@@ -40,13 +52,7 @@ impl Shared for AddTags {
     }
 
     fn run(&self, event: &mut Tree, _: &HostData) -> Decision {
-        let mut list = match event.get(&self.target) {
-            Some(Value::Array(list)) => list.clone(),
-            Some(Value::Null) | None => Vec::new(),
-            Some(single) => vec![single.clone()],
-        };
-        list.extend_from_slice(&self.tags);
-        if let Err(error) = event.put(&self.target, list.into()) {
+        if let Err(error) = event.append(&self.target, &self.tags) {
             log::debug!("add_tags: {}: {error}", self.target);
         }
         Decision::Keep

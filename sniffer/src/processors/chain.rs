@@ -65,7 +65,7 @@ impl Chain {
         }
         let destination = self.destination.of(|name| event.get(name).and_then(Value::as_str).map(Cow::Borrowed));
         if !self.metadata {
-            event.0.remove("@metadata");
+            event.fields.remove("@metadata");
         }
         Some(destination)
     }
@@ -80,7 +80,7 @@ fn run(steps: &[Step], event: &mut Tree, host_data: &HostData, instances: &mut I
                 run(if condition.holds(event) == Some(true) { then } else { otherwise }, event, host_data, instances)
             }
             Step::Add(constants) => {
-                constants.apply(&mut event.0);
+                constants.apply(&mut event.fields);
                 Decision::Keep
             }
         };

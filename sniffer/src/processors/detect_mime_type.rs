@@ -1,30 +1,40 @@
 //! `detect_mime_type`: detects the MIME type of a field's text. The `infer` crate recognises magic numbers; other text
 //! is classified by the rules of <https://mimesniff.spec.whatwg.org/>.
 
-use super::{AtStart, Decision, Factory, Facts, Shared, shared};
+use super::{AtStart, Decision, Factory, Facts, ProcessorKind, Shared, kit, options::options, shared};
 use crate::{
     config::Error,
     enrich::HostData,
     event::{constants::Constants, tree::Tree},
     opening::Opening,
 };
-use serde::Deserialize;
 use serde_json::Value;
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DetectMimeType {
-    field: String,
-    target: String,
+pub(super) const KIND: ProcessorKind = ProcessorKind {
+    name: "detect_mime_type",
+    about: "Detects the MIME type of a text: from the magic numbers of file formats, or by the rules of browsers for texts.",
+    example: "field: http.request.body.content\ntarget: http.request.mime_type",
+    options: &[("", DetectMimeType::OPTIONS)],
+    open,
+};
+
+options! {
+    #[derive(Debug)]
+    struct DetectMimeType {
+        /// The field with the text.
+        field: String,
+        /// The field for the MIME type.
+        target: String,
+    }
 }
 
-pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
-    Ok(shared(opening.node.read::<DetectMimeType>()?))
+fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
+    Ok(shared(DetectMimeType::read(opening.node)?))
 }
 
 impl Shared for DetectMimeType {
     fn apply_at_start(&self, constants: &mut Constants, facts: &Facts, _: &HostData) -> AtStart {
-        if facts.cannot_have(&self.field) && constants.get(&self.field).is_none() { AtStart::Done } else { AtStart::PerEvent }
+        if kit::never_has(&self.field, constants, facts) { AtStart::Done } else { AtStart::PerEvent }
     }
 
     fn run(&self, event: &mut Tree, _: &HostData) -> Decision {

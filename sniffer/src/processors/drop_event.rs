@@ -1,20 +1,28 @@
 //! `drop_event`: drops the event; without `when`, every event.
 
-use super::{AtStart, Decision, Factory, Facts, Shared, shared};
+use super::{AtStart, Decision, Factory, Facts, ProcessorKind, Shared, options::options, shared};
 use crate::{
     config::Error,
     enrich::HostData,
     event::{constants::Constants, tree::Tree},
     opening::Opening,
 };
-use serde::Deserialize;
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DropEvent {}
+pub(super) const KIND: ProcessorKind = ProcessorKind {
+    name: "drop_event",
+    about: "Drops the event. It is counted as `filtered`. Without `when`, every event is dropped.",
+    example: "when.equals.status: OK",
+    options: &[("", DropEvent::OPTIONS)],
+    open,
+};
 
-pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
-    Ok(shared(opening.node.read::<DropEvent>()?))
+options! {
+    #[derive(Debug)]
+    struct DropEvent {}
+}
+
+fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
+    Ok(shared(DropEvent::read(opening.node)?))
 }
 
 impl Shared for DropEvent {

@@ -1,7 +1,6 @@
-//! `drop_fields`: removes fields, by name or by `/pattern/` (RE2 syntax, matched anywhere in the dotted name). Never
-//! removes `@timestamp` and `type`.
+//! `drop_fields`: removes fields, by name or by pattern.
 
-use super::{AtStart, Decision, Factory, Facts, Shared, shared};
+use super::{AtStart, Decision, Factory, Facts, ProcessorKind, Shared, options::options, shared};
 use crate::{
     config::Error,
     enrich::HostData,
@@ -11,24 +10,32 @@ use crate::{
 use regex::Regex;
 use serde::Deserialize;
 
-/// Fields that no processor removes.
+pub(super) const KIND: ProcessorKind = ProcessorKind {
+    name: "drop_fields",
+    about: "Removes fields. `@timestamp` is never removed, and `type` only by a pattern.",
+    example: "fields: [host, '/^http\\.request\\.headers\\.x-/']\nignore_missing: true",
+    options: &[("", Options::OPTIONS)],
+    open,
+};
+
+/// Fields that are not removed by name.
 pub(super) const MANDATORY: [&str; 2] = ["@timestamp", "type"];
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Options {
-    fields: FieldSelector,
-    // The option is accepted without effect: a missing field is never an error here.
-    #[serde(default, rename = "ignore_missing")]
-    _ignore_missing: bool,
+options! {
+    struct Options {
+        /// The names of fields, and patterns (`/…/`, RE2 syntax) that match anywhere in the dotted name of a field.
+        fields: FieldSelector,
+        /// Accepted without effect: a missing field is never an error.
+        ignore_missing: bool = false,
+    }
 }
 
 /// Selects fields by name or by pattern.
 #[derive(Debug, Default, Deserialize)]
 #[serde(try_from = "Vec<String>")]
-pub(super) struct FieldSelector {
-    pub(super) names: Vec<String>,
-    pub(super) patterns: Vec<Regex>,
+struct FieldSelector {
+    names: Vec<String>,
+    patterns: Vec<Regex>,
 }
 
 impl TryFrom<Vec<String>> for FieldSelector {
@@ -48,7 +55,7 @@ impl TryFrom<Vec<String>> for FieldSelector {
 
 impl FieldSelector {
     /// The names of the fields in `event` that match a pattern.
-    pub(super) fn matching(&self, event: &Tree) -> Vec<String> {
+    fn matching(&self, event: &Tree) -> Vec<String> {
         if self.patterns.is_empty() {
             return Vec::new();
         }
@@ -61,8 +68,11 @@ impl FieldSelector {
 #[derive(Debug)]
 struct DropFields(FieldSelector);
 
-pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
-    let mut selector = opening.node.read::<Options>()?.fields;
+fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
+    let options = Options::read(opening.node)?;
+    // A missing field is never an error.
+    let _ = options.ignore_missing;
+    let mut selector = options.fields;
     selector.names.retain(|name| !MANDATORY.contains(&name.as_str()));
     Ok(shared(DropFields(selector)))
 }
@@ -81,9 +91,7 @@ impl Shared for DropFields {
     fn run(&self, event: &mut Tree, _: &HostData) -> Decision {
         let matching = self.0.matching(event);
         for name in self.0.names.iter().chain(&matching) {
-            if !MANDATORY.contains(&name.as_str()) {
-                event.remove(name);
-            }
+            event.remove(name);
         }
         Decision::Keep
     }

@@ -8,6 +8,13 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 
+/// Processors of Packetbeat that cannot exist here, with what to do.
+const REFUSED: &[(&str, &str)] = &[
+    ("add_cloudfoundry_metadata", "this processor is part of Elastic's licensed distribution; remove it"),
+    ("add_nomad_metadata", "this processor is part of Elastic's licensed distribution; remove it"),
+    ("translate_sid", "this processor translates Windows SIDs and needs Windows; remove it"),
+];
+
 /// One step of a chain.
 #[derive(Clone, Debug)]
 pub enum Step {
@@ -71,11 +78,15 @@ impl Lists {
         let [(name, node)] = keys.as_slice() else {
             return self.refuse(entry.error("each entry must be a map with one key, the processor's name; begin each processor with `- `"));
         };
+        if let Some((_, why)) = REFUSED.iter().find(|(refused, _)| refused == name) {
+            let error = node.error(*why);
+            return self.refuse(error);
+        }
         let Some(kind) = PROCESSORS.iter().find(|kind| kind.name == *name) else {
             let error = node.error(self.not_supported());
             return self.refuse(error);
         };
-        let when = self.condition(&node.get("when"));
+        let when = self.condition(node);
         let options = node.without("when");
         let opened = (kind.open)(&opening.at(&options));
         let factory = self.errors.take(opened)?;
@@ -97,9 +108,9 @@ impl Lists {
         Some(Step::Branch { condition: condition?, then, otherwise })
     }
 
-    /// Reads a condition. Returns `Some(None)` if there is no condition, and `None` if the condition is invalid.
-    fn condition(&mut self, node: &Node) -> Option<Option<Condition>> {
-        if node.is_null() { Some(None) } else { self.errors.take(node.read()).map(Some) }
+    /// Reads the condition of a processor. Returns `Some(None)` if there is no condition, and `None` if the condition is invalid.
+    fn condition(&mut self, processor: &Node) -> Option<Option<Condition>> {
+        if processor.contains("when") { self.errors.take(processor.get("when").read()).map(Some) } else { Some(None) }
     }
 
     fn refuse(&mut self, error: Error) -> Option<Step> {
@@ -139,11 +150,17 @@ mod tests {
     #[test]
     fn errors_name_line_and_key_and_say_what_is_allowed() {
         for (yaml, message) in [
-            ("- drop_field: {fields: [a]}", "line 1: 0.drop_field: this processor is not supported; remove it, or use one of add_cloud"),
+            ("- drop_field: {fields: [a]}", "line 1: 0.drop_field: this processor is not supported; remove it, or use one of add_agent"),
             (
                 "- drop_event:\n- drop_fields:\n    fields: [a]\n    field: a",
                 "line 4: 1.drop_fields.field: unknown setting `field`, expected one of `fields`, `ignore_missing`",
             ),
+            (
+                "- add_nomad_metadata: ~",
+                "line 1: 0.add_nomad_metadata: this processor is part of Elastic's licensed distribution; remove it",
+            ),
+            ("- translate_sid: {}", "line 1: 0.translate_sid: this processor translates Windows SIDs and needs Windows; remove it"),
+            ("- drop_event:\n    when: ~", "line 2: 0.drop_event.when: a condition is missing"),
             ("- drop_event:\n    a: 1", "line 2: 0.drop_event.a: unknown setting `a`, expected none"),
             ("- drop_event: text", "line 1: 0.drop_event: expected a map (`key: value`), got `text`"),
             ("- drop_fields:\n    ignore_missing: true", "line 1: 0.drop_fields: `fields` is missing"),

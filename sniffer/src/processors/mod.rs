@@ -3,22 +3,53 @@
 //! A configured processor is opened once, as a [`Factory`]; each worker runs an instance of its own, a [`Processor`].
 //! [`list`] reads the processor lists of the configuration; [`chain`] compiles them for the events of one publisher.
 
+mod add_agent_metadata;
 mod add_cloud_metadata;
 mod add_docker_metadata;
 mod add_fields;
+mod add_formatted_index;
 mod add_host_metadata;
+mod add_id;
+mod add_locale;
+mod add_network_direction;
+mod add_observer_metadata;
 mod add_tags;
+mod append;
 pub mod chain;
+mod change_case;
+mod community_id;
 pub mod condition;
+mod convert;
+mod copy_fields;
+mod decode_base64_field;
+mod decode_duration;
+mod decompress_gzip_field;
 mod destination;
 mod detect_mime_type;
 mod drop_event;
 mod drop_fields;
+mod extract_array;
 mod facts;
+mod fingerprint;
+mod host_options;
 mod include_fields;
 mod instances;
+mod kit;
 pub mod list;
+mod move_fields;
+mod now;
+mod options;
+#[cfg(test)]
+mod page_tests;
+mod registered_domain;
 mod rename;
+mod replace;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod truncate_fields;
+mod urldecode;
 
 pub(crate) use add_fields::nest_under;
 pub use chain::Chain;
@@ -26,6 +57,7 @@ pub use destination::{Destination, Document};
 pub use facts::Facts;
 pub use instances::Instances;
 pub use list::{Lists, Step};
+pub use options::OptionInfo;
 
 use crate::{
     config::Error,
@@ -36,25 +68,56 @@ use crate::{
 use std::{fmt, sync::Arc, time::Duration};
 
 /// A kind of processor.
+#[derive(Debug)]
 pub struct ProcessorKind {
     /// The name in the configuration.
     pub name: &'static str,
+    /// What the processor does, for its page in the documentation.
+    pub about: &'static str,
+    /// Options of an example, in YAML.
+    pub example: &'static str,
+    /// The options. The options of an object come as a list of their own, with the path of the object and a dot in front.
+    pub options: &'static [(&'static str, &'static [OptionInfo])],
     /// Reads the options in `Opening::node`; an unknown option is an error.
     pub open: fn(&Opening<'_>) -> Result<Box<dyn Factory>, Error>,
 }
 
 /// All kinds of processors, sorted by name.
 pub const PROCESSORS: &[ProcessorKind] = &[
-    ProcessorKind { name: "add_cloud_metadata", open: add_cloud_metadata::open },
-    ProcessorKind { name: "add_docker_metadata", open: add_docker_metadata::open },
-    ProcessorKind { name: "add_fields", open: add_fields::open },
-    ProcessorKind { name: "add_host_metadata", open: add_host_metadata::open },
-    ProcessorKind { name: "add_tags", open: add_tags::open },
-    ProcessorKind { name: "detect_mime_type", open: detect_mime_type::open },
-    ProcessorKind { name: "drop_event", open: drop_event::open },
-    ProcessorKind { name: "drop_fields", open: drop_fields::open },
-    ProcessorKind { name: "include_fields", open: include_fields::open },
-    ProcessorKind { name: "rename", open: rename::open },
+    add_agent_metadata::KIND,
+    add_cloud_metadata::KIND,
+    add_docker_metadata::KIND,
+    add_fields::FIELDS,
+    add_formatted_index::KIND,
+    add_host_metadata::KIND,
+    add_id::KIND,
+    add_fields::LABELS,
+    add_locale::KIND,
+    add_network_direction::KIND,
+    add_observer_metadata::KIND,
+    add_tags::KIND,
+    append::KIND,
+    community_id::KIND,
+    convert::KIND,
+    copy_fields::KIND,
+    decode_base64_field::KIND,
+    decode_duration::KIND,
+    decompress_gzip_field::KIND,
+    detect_mime_type::KIND,
+    drop_event::KIND,
+    drop_fields::KIND,
+    extract_array::KIND,
+    fingerprint::KIND,
+    include_fields::KIND,
+    change_case::LOWERCASE,
+    move_fields::KIND,
+    now::KIND,
+    registered_domain::KIND,
+    rename::KIND,
+    replace::KIND,
+    truncate_fields::KIND,
+    change_case::UPPERCASE,
+    urldecode::KIND,
 ];
 
 /// A configured processor: its options, and the data that its instances share (a rate limit, a cache, an API client). There is one factory

@@ -1,33 +1,36 @@
-//! `rename`: renames fields without overwriting existing ones. With `fail_on_error` (the default), an error undoes all
-//! renames of the processor and is reported in `error.message`.
+//! `rename`: gives fields other names.
 
-use super::{Decision, Factory, Shared, shared};
+use super::{
+    Decision, Factory, ProcessorKind, Shared,
+    kit::{FromTo, edit_each, keep, not_fetched},
+    options::options,
+    shared,
+};
 use crate::{config::Error, enrich::HostData, event::tree::Tree, opening::Opening};
-use serde::Deserialize;
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Rename {
-    fields: Vec<FromTo>,
-    #[serde(default)]
-    ignore_missing: bool,
-    #[serde(default = "yes")]
-    fail_on_error: bool,
+pub(super) const KIND: ProcessorKind = ProcessorKind {
+    name: "rename",
+    about: "Gives fields other names. A field that exists is never overwritten. An error undoes all changes of the processor and is reported \
+            in `error.message`, unless `fail_on_error` is false.",
+    example: "fields: [{from: url, to: address}, {from: http.response.status_code, to: code}]\nignore_missing: true",
+    options: &[("", Rename::OPTIONS), ("fields.", FromTo::OPTIONS)],
+    open,
+};
+
+options! {
+    #[derive(Debug)]
+    struct Rename {
+        /// The fields (`from`) and their new names (`to`).
+        fields: Vec<FromTo>,
+        /// A missing field is not an error.
+        ignore_missing: bool = false,
+        /// The first error undoes the changes. If false, the processor goes on with the next field.
+        fail_on_error: bool = true,
+    }
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FromTo {
-    from: String,
-    to: String,
-}
-
-fn yes() -> bool {
-    true
-}
-
-pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
-    Ok(shared(opening.node.read::<Rename>()?))
+fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
+    Ok(shared(Rename::read(opening.node)?))
 }
 
 impl Rename {
@@ -35,28 +38,28 @@ impl Rename {
         if event.has(to) {
             return Err(format!("target field {to} already exists, drop or rename this field first"));
         }
+        match event.fetch(from) {
+            Ok(_) => {}
+            Err(error) if self.ignore_missing && error.is_missing() => return Ok(()),
+            Err(error) => return Err(not_fetched(from, error)),
+        }
         // Remove before inserting, so that `a` can be renamed to `a.b`.
-        match event.remove(from) {
-            Some(value) => event.put(to, value).map_err(|error| format!("could not put value: {to}: {error}")),
-            None if self.ignore_missing => Ok(()),
-            None => Err(format!("could not fetch value for key: {from}, Error: key not found")),
+        let Some(value) = event.remove(from) else { return Err(format!("could not delete key: {from}, key not found")) };
+        match event.put(to, value.clone()) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let text = super::kit::print(&value);
+                // The place is free: the value was just removed from it.
+                let _ = event.put(from, value);
+                Err(format!("could not put value: {to}: {text}, {error}"))
+            }
         }
     }
 }
 
 impl Shared for Rename {
     fn run(&self, event: &mut Tree, _: &HostData) -> Decision {
-        let before = self.fail_on_error.then(|| event.clone());
-        for pair in &self.fields {
-            let Err(error) = self.rename_field(event, pair) else { continue };
-            log::debug!("rename: {error}");
-            if let Some(before) = before {
-                *event = before;
-                // `put` fails if `error` is not an object; the error is then only in the log.
-                let _ = event.put("error.message", format!("Failed to rename fields in processor: {error}").into());
-                return Decision::Keep;
-            }
-        }
-        Decision::Keep
+        let result = edit_each(event, &self.fields, self.fail_on_error, FromTo::names, |event, pair| self.rename_field(event, pair));
+        keep(event, self.fail_on_error, "failed to rename fields in processor: ", result)
     }
 }

@@ -5,6 +5,7 @@ use crate::{
     enrich::HostData,
     event::{Merged, tree::Tree},
     processors::{Chain, Destination, Instances},
+    time::Timestamp,
 };
 use serde::Serialize;
 use std::io;
@@ -16,6 +17,8 @@ pub enum Encoded {
     Written {
         /// Where the document is stored.
         destination: Destination,
+        /// The time of the event, which a processor may have changed.
+        time: Timestamp,
         /// The event after processing, if it was converted to a tree.
         edited: Option<Tree>,
     },
@@ -68,47 +71,56 @@ impl io::Write for Bounded<'_> {
     }
 }
 
+/// What processors need besides the event.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// The publisher's processing.
+    pub chain: &'a Chain,
+    /// The data about the host.
+    pub host_data: &'a HostData,
+    /// The time of the event.
+    pub time: Timestamp,
+    /// Digits of fractional seconds in documents.
+    pub digits: u8,
+}
+
 /// Writes `event` to `buffer`, which must be empty.
-pub fn encode<E: Serialize>(
-    event: &E,
-    chain: &Chain,
-    host_data: &HostData,
-    instances: &mut Instances,
-    buffer: &mut Bounded<'_>,
-) -> Encoded {
+pub fn encode<E: Serialize>(event: &E, context: Context<'_>, instances: &mut Instances, buffer: &mut Bounded<'_>) -> Encoded {
+    let Context { chain, time, .. } = context;
     let merged = chain.prepared.is_empty() || serde_json::to_writer(&mut *buffer, &Merged { value: event, with: &chain.prepared }).is_ok();
     if buffer.exceeded {
         return Encoded::TooLarge;
     }
     if merged && !chain.prepared.is_empty() {
         if chain.is_fast() {
-            return Encoded::Written { destination: chain.destination.clone(), edited: None };
+            return Encoded::Written { destination: chain.destination.clone(), time, edited: None };
         }
-        return edit(chain, host_data, instances, buffer, false);
+        return edit(context, instances, buffer, false);
     }
     buffer.buffer.clear();
     if serde_json::to_writer(&mut *buffer, event).is_err() {
         return buffer.failure();
     }
     if merged && chain.is_fast() {
-        Encoded::Written { destination: Destination::default(), edited: None }
+        Encoded::Written { destination: Destination::default(), time, edited: None }
     } else {
-        edit(chain, host_data, instances, buffer, true)
+        edit(context, instances, buffer, true)
     }
 }
 
 /// Edits the document in `buffer` as a tree. `merge`: the constants have not been merged yet. The tree is made by parsing the written JSON.
 /// This costs about as much as building a tree from the event, and event types then need only one serialization.
-fn edit(chain: &Chain, host_data: &HostData, instances: &mut Instances, buffer: &mut Bounded<'_>, merge: bool) -> Encoded {
-    let Ok(object) = serde_json::from_slice(buffer.buffer) else { return Encoded::Failed };
-    let mut tree = Tree(object);
+fn edit(context: Context<'_>, instances: &mut Instances, buffer: &mut Bounded<'_>, merge: bool) -> Encoded {
+    let Context { chain, host_data, time, digits } = context;
+    let Ok(fields) = serde_json::from_slice(buffer.buffer) else { return Encoded::Failed };
+    let mut tree = Tree::new(fields, time, digits);
     if merge {
-        chain.constants().apply(&mut tree.0);
+        chain.constants().apply(&mut tree.fields);
     }
     let Some(destination) = chain.run(&mut tree, host_data, instances) else { return Encoded::Dropped };
     buffer.buffer.clear();
-    match serde_json::to_writer(&mut *buffer, &tree.0) {
-        Ok(()) => Encoded::Written { destination, edited: Some(tree) },
+    match serde_json::to_writer(&mut *buffer, tree.finish()) {
+        Ok(()) => Encoded::Written { destination, time: tree.time, edited: Some(tree) },
         Err(_) => buffer.failure(),
     }
 }

@@ -211,15 +211,15 @@ impl Sink {
         }
         self.scratch.clear();
         let most = self.share.document();
-        let encoded =
-            codec::encode(document, chain, &self.state.host_data, &mut self.instances, &mut Bounded::new(&mut self.scratch, most));
-        self.finish(publisher, time, encoded)
+        let context = codec::Context { chain, host_data: &self.state.host_data, time, digits: self.publishing.digits };
+        let encoded = codec::encode(document, context, &mut self.instances, &mut Bounded::new(&mut self.scratch, most));
+        self.finish(publisher, encoded)
     }
 
-    fn finish(&mut self, publisher: PublisherId, time: Timestamp, encoded: Encoded) -> Option<Kept> {
+    fn finish(&mut self, publisher: PublisherId, encoded: Encoded) -> Option<Kept> {
         let mut kept = None;
         match encoded {
-            Encoded::Written { destination, edited } => {
+            Encoded::Written { destination, time, edited } => {
                 if self.batch.capacity() == 0 {
                     self.batch.reserve_exact(if self.at_once { 1 } else { BATCH });
                 }

@@ -5,7 +5,10 @@ use super::{
     settings::{Publishing, State},
 };
 use crate::{
-    event::{Head, Picked, Summary, summary, tree::Tree},
+    event::{
+        Head, Picked, Summary, summary,
+        tree::{Object, Tree},
+    },
     net::{Direction, FlowRecord, Peers, Realm, Transport},
     processors::Chain,
     time::Timestamp,
@@ -163,13 +166,13 @@ impl Observing {
                 return self.show(publisher, peers, head, None);
             }
             Kept::Edited(tree) => tree,
-            Kept::Merged => match serde_json::from_slice(written) {
-                Ok(object) => Tree(object),
+            Kept::Merged => match serde_json::from_slice::<Object>(written) {
+                Ok(object) => Tree::from(object),
                 // This cannot happen: the document was just written.
                 Err(_) => return,
             },
         };
-        reader.picked.fill(&left.0);
+        reader.picked.fill(&left.fields);
         self.show(publisher, peers, head, Some(&left));
     }
 

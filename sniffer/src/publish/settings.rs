@@ -144,6 +144,11 @@ impl Publishers {
         }));
         let tags: Vec<Value> = self.labels.tags.iter().chain(&publisher.labels.tags).cloned().collect();
         let tags = if tags.is_empty() { Object::new() } else { object(json!({ "tags": tags })) };
+        // No processor sees the metadata that all events have.
+        let common = match metadata {
+            true => object(json!({"@metadata": {"beat": "packetbeat", "type": "_doc", "version": VERSION}})),
+            false => Object::new(),
+        };
         Chain::build(&publisher.facts, host_data)
             .add(publisher.metadata.clone(), true)
             .add(tags, false)
@@ -152,6 +157,7 @@ impl Publishers {
             .processors(&publisher.steps)
             .add(identity, false)
             .processors(&self.steps)
+            .add(common, true)
             .finish(*metadata)
     }
 }
@@ -311,14 +317,11 @@ fn opened(identity: &Identity, opening: &Opening<'_>, publisher: &Publisher, lis
     };
     let fields = publisher.fields.into_iter().flatten().filter(possible).copied().collect();
     let facts = Facts { dataset: publisher.dataset, fields };
-    let mut metadata = json!({"beat": "packetbeat", "type": "_doc", "version": VERSION});
-    for (key, value) in [("raw_index", &own.index), ("pipeline", &own.pipeline)] {
-        if !value.is_empty() {
-            metadata[key] = fixed_parts(value, identity).into();
-        }
-    }
+    let set = [("raw_index", &own.index), ("pipeline", &own.pipeline)].into_iter().filter(|(_, value)| !value.is_empty());
+    let metadata: Object = set.map(|(key, value)| (key.to_owned(), fixed_parts(value, identity).into())).collect();
+    let metadata = if metadata.is_empty() { metadata } else { object(json!({ "@metadata": metadata })) };
     let (id, summary) = (publisher.id, publisher.summary);
-    Ok(Opened { id, facts, summary, metadata: object(json!({ "@metadata": metadata })), labels, steps })
+    Ok(Opened { id, facts, summary, metadata, labels, steps })
 }
 
 /// Whether an option is set and is neither false nor an empty list.

@@ -39,6 +39,8 @@ pub enum Test {
     Range(Vec<(Bound, f64)>),
     /// The field exists.
     Exists,
+    /// The value is a time, which equals and contains no text.
+    Never,
     /// The value is an address in one of these networks, or a list with such an address.
     Network(Networks),
 }
@@ -92,6 +94,8 @@ impl Test {
         match self {
             Self::Equals(Value::Number(wanted)) => value.as_number().is_some_and(|n| as_integer(n) == as_integer(wanted)),
             Self::Equals(wanted) => value == wanted,
+            // As in Packetbeat, an empty text is contained only in lists that have one.
+            Self::Contains(part) if part.is_empty() => value.as_array().is_some_and(|list| list.iter().any(|item| item == "")),
             Self::Contains(part) => any_string(value, |text| text.contains(part)),
             Self::Matches(regex) => any_string(value, |text| regex.is_match(text)),
             Self::Range(bounds) => number(value).is_some_and(|n| {
@@ -103,6 +107,7 @@ impl Test {
                 })
             }),
             Self::Exists => true,
+            Self::Never => false,
             Self::Network(networks) => any_string(value, |text| text.parse::<IpAddr>().is_ok_and(|ip| networks.contains(ip))),
         }
     }

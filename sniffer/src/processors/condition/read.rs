@@ -10,6 +10,9 @@ use serde::{
 use serde_json::{Map, Value};
 use std::{fmt, slice};
 
+/// Fields that are times. Their values are texts only in documents.
+const TIMES: [&str; 3] = ["@timestamp", "event.start", "event.end"];
+
 /// The kinds of conditions. If a map has several kinds, the first one in this order takes effect.
 const KINDS: [&str; 9] = ["equals", "contains", "regexp", "range", "has_fields", "network", "or", "and", "not"];
 
@@ -183,6 +186,11 @@ impl FieldTests<'_> {
 fn add(kind: &str, name: String, value: &Value, each: &mut Vec<(String, Test)>) -> Result<(), String> {
     let string = || value.as_str().ok_or_else(|| format!("`{kind}` of `{name}` needs a string (write numbers in quotes), not `{value}`"));
     let test = match kind {
+        // The value is checked like any other, but a time is no text.
+        "equals" | "contains" | "regexp" if value.is_string() && TIMES.contains(&name.as_str()) => {
+            log::warn!("`{kind}` of `{name}` is never true: the value is a time");
+            Test::Never
+        }
         "equals" => match value {
             Value::String(_) | Value::Bool(_) => Test::Equals(value.clone()),
             Value::Number(n) if !n.is_f64() => Test::Equals(value.clone()),

@@ -14,7 +14,7 @@ fn holds(condition: &Value) -> bool {
         "type": "http", "tags": ["a", "forwarded"], "http": {"response": {"code": 404, "text": "12.5"}}, "ok": true, "event.action": "x",
         "client": {"ip": "10.1.2.3"}, "related": {"ip": ["8.8.8.8", "192.168.0.1"]}, "neg": -5, "message": "hello world"
     });
-    read(condition).holds(&Tree(event.as_object().unwrap().clone())).unwrap()
+    read(condition).holds(&Tree::from(event.as_object().unwrap().clone())).unwrap()
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn errors_name_line_and_key_and_say_what_is_allowed() {
 fn an_error_of_a_kind_that_does_not_count_is_none() {
     for yaml in ["{equals.a: 1, contains.b: 2}", "{contains.b: 2, equals.a: 1}", "{equals.a: 1, not: ~}"] {
         let condition: Condition = Node::parse(yaml).unwrap().read().unwrap();
-        assert_eq!(condition.holds(&Tree(json!({"a": 1}).as_object().unwrap().clone())), Some(true), "{yaml}");
+        assert_eq!(condition.holds(&Tree::from(json!({"a": 1}).as_object().unwrap().clone())), Some(true), "{yaml}");
     }
 }
 

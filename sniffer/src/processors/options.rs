@@ -1,0 +1,165 @@
+//! The options of processors: [`options!`] declares them once, for reading them and for the pages in `docs/processors`.
+
+use crate::config::{Error, Errors, Node};
+use serde::de::{self, DeserializeOwned};
+
+/// What the documentation says about one option.
+#[derive(Clone, Copy, Debug)]
+pub struct OptionInfo {
+    /// The name in the configuration.
+    pub name: &'static str,
+    /// The default, as Rust writes it; `None` if the option is required.
+    pub default: Option<&'static str>,
+    /// What the option means.
+    pub about: &'static str,
+}
+
+/// Declares a struct of options. An option with `= …` has that default; the others are required. A null value is an option that is not set.
+/// `NAME::OPTIONS` lists the options, and `NAME::read` reads them from a [`Node`] and reports all errors at once.
+macro_rules! options {
+    ($(#[$attribute:meta])* $visibility:vis struct $name:ident {
+        $($(#[doc = $about:literal])+ $option:ident: $type:ty $(= $default:expr)?,)*
+    }) => {
+        $(#[$attribute])*
+        $visibility struct $name {
+            $($(#[doc = $about])+ pub(super) $option: $type,)*
+        }
+
+        impl $name {
+            /// All options, for the documentation.
+            pub(super) const OPTIONS: &'static [$crate::processors::options::OptionInfo] = &[
+                $($crate::processors::options::OptionInfo {
+                    name: stringify!($option),
+                    default: $crate::processors::options::options!(@text $($default)?),
+                    about: concat!($($about),+),
+                },)*
+            ];
+
+            /// Reads the options. Names every invalid option.
+            #[allow(dead_code, reason = "structs of options inside other options are read by serde")]
+            pub(super) fn read(node: &$crate::config::Node) -> Result<Self, $crate::config::Error> {
+                node.read().map_err(|error| {
+                    #[allow(unused_mut, reason = "a struct without options has nothing to check")]
+                    let mut reading = $crate::processors::options::Reading::new(node, Self::OPTIONS);
+                    $(reading.check::<Option<$type>>(stringify!($option));)*
+                    reading.errors_or(error)
+                })
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                #[derive(serde::Deserialize)]
+                #[serde(deny_unknown_fields)]
+                struct Raw {
+                    $(#[serde(default = "Option::default")] $option: Option<$type>,)*
+                }
+                let _raw = Raw::deserialize(deserializer)?;
+                Ok(Self {
+                    $($option: $crate::processors::options::options!(@value _raw.$option, stringify!($option) $(, $default)?),)*
+                })
+            }
+        }
+    };
+    (@text) => { None };
+    (@text $default:expr) => { Some(stringify!($default)) };
+    (@value $value:expr, $name:expr) => { $crate::processors::options::required($value, $name)? };
+    (@value $value:expr, $name:expr, $default:expr) => { $value.unwrap_or_else(|| $default) };
+}
+pub(super) use options;
+
+/// The value of a required option.
+pub(super) fn required<T, E: de::Error>(value: Option<T>, name: &str) -> Result<T, E> {
+    value.ok_or_else(|| E::custom(format_args!("`{}` is missing", plain(name))))
+}
+
+/// The name of an option without the prefix that Rust needs where the name is a keyword.
+pub(super) fn plain(name: &str) -> &str {
+    name.trim_start_matches("r#")
+}
+
+/// Reads options one by one to find all errors.
+pub(super) struct Reading<'a> {
+    node: &'a Node,
+    errors: Errors,
+    any: bool,
+}
+
+impl<'a> Reading<'a> {
+    /// Begins with the options that do not exist.
+    pub(super) fn new(node: &'a Node, known: &[OptionInfo]) -> Self {
+        let mut reading = Self { node, errors: Errors::default(), any: false };
+        let names: Vec<String> = known.iter().map(|option| format!("`{}`", plain(option.name))).collect();
+        for (key, value) in node.entries() {
+            if !known.iter().any(|option| plain(option.name) == key) {
+                let expected = if names.is_empty() { "none".to_owned() } else { format!("one of {}", names.join(", ")) };
+                reading.add(Err(value.error(format!("unknown setting `{key}`, expected {expected}"))));
+            }
+        }
+        reading
+    }
+
+    /// Reads one option.
+    pub(super) fn check<T: DeserializeOwned>(&mut self, name: &str) {
+        let result = self.node.get(plain(name)).read::<T>().map(drop);
+        self.add(result);
+    }
+
+    fn add(&mut self, result: Result<(), Error>) {
+        self.any |= result.is_err();
+        self.errors.take(result);
+    }
+
+    /// All errors that were found; `first` if the options are valid one by one.
+    pub(super) fn errors_or(self, first: Error) -> Error {
+        if !self.any || !self.node.is_map() {
+            return first;
+        }
+        self.errors.finish().err().unwrap_or(first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    options! {
+        #[derive(Debug)]
+        struct Sample {
+            /// The name.
+            name: String,
+            /// How many.
+            /// A second line.
+            count: u64 = 3,
+            /// The kind.
+            r#type: Option<String> = None,
+        }
+    }
+
+    #[test]
+    fn defaults_and_declarations() {
+        let sample = Sample::read(&Node::parse("{name: a, count: ~}").unwrap()).unwrap();
+        assert_eq!((sample.name.as_str(), sample.count, sample.r#type), ("a", 3, None));
+        let sample = Sample::read(&Node::parse("{name: a, count: 7, type: x}").unwrap()).unwrap();
+        assert_eq!((sample.count, sample.r#type.as_deref()), (7, Some("x")));
+        let of = |info: &OptionInfo| (plain(info.name), info.default, info.about);
+        let wanted =
+            [("name", None, " The name."), ("count", Some("3"), " How many. A second line."), ("type", Some("None"), " The kind.")];
+        assert_eq!(Sample::OPTIONS.iter().map(of).collect::<Vec<_>>(), wanted);
+    }
+
+    #[test]
+    fn all_errors_are_named() {
+        for (yaml, wanted) in [
+            ("count: 1", "line 1: `name` is missing"),
+            (
+                "name: a\ncount: many\nnmae: b\ntype: {a: b}",
+                "line 3: nmae: unknown setting `nmae`, expected one of `name`, `count`, `type`\n\
+                 line 2: count: expected a whole number, got `many`\nline 4: type: expected a text, got a map",
+            ),
+            ("text", "line 1: expected a map (`key: value`), got `text`"),
+        ] {
+            assert_eq!(Sample::read(&Node::parse(yaml).unwrap()).unwrap_err().to_string(), wanted, "{yaml}");
+        }
+    }
+}
