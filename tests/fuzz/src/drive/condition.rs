@@ -22,7 +22,7 @@ pub fn run(data: &[u8]) {
     let (condition, event) = text.split_once('\0').unwrap_or((text, "{}"));
     let Ok(node) = Node::parse(condition) else { return };
     let Ok(condition) = node.read::<Condition>() else { return };
-    let Ok(event) = serde_json::from_str::<Object>(event) else { return };
+    let Ok(event) = serde_json::from_str::<sniffer::event::tree::Object>(event) else { return };
     let event = Tree::from(event);
     let holds = condition.holds(&event).expect("an event leaves nothing open");
     if let Some(beforehand) = condition.holds(&Half(&event)) {
