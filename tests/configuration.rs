@@ -150,7 +150,7 @@ fn mistakes_are_named() {
         ),
         (
             "processors: []\nprocessors: []\n",
-            "packetbeat.yml:2: processors: is there twice; this value counts (line 2), not the one in line 1",
+            "packetbeat.yml:2: processors: is written twice; the value in line 2 is used, the one in line 1 is ignored",
         ),
         ("\npacketbeat.interfaces.bpf_filter: no filter\n", "packetbeat.yml:2: packetbeat.interfaces.bpf_filter: "),
         ("queue.spool.file.size: 10MiB\n", "packetbeat.yml:1: queue.spool: unrecognized queue type 'spool'"),

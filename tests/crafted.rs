@@ -275,7 +275,7 @@ fn configuration_errors_are_one_line_and_name_their_place() {
 }
 
 #[test]
-fn the_log_says_what_packetbeat_says_of_files_and_unknown_operations() {
+fn the_log_has_packetbeats_messages_about_files_and_unknown_operations() {
     let message = |code: u32| [36u32, 1, 0, code].iter().flat_map(|n| n.to_le_bytes()).chain([0; 20]).collect::<Vec<u8>>();
     let packets = Tcp::open().says(CLIENT, &message(4711)).says(CLIENT, &message(4711)).says(CLIENT, &message(4712)).close();
     let home = Home::new("packetbeat.protocols: [{type: mongodb, ports: [80]}]");
@@ -295,7 +295,7 @@ fn the_log_says_what_packetbeat_says_of_files_and_unknown_operations() {
 }
 
 #[test]
-fn with_strict_time_outs_up_to_publish_timeout_strike_at_the_end() {
+fn with_strict_time_outs_up_to_publish_timeout_expire_at_the_end() {
     let [query, _] = dns();
     let memcache = udp(40000, 11211, b"\0\x01\0\0\0\x01\0\0get a\r\n");
     let file = ethernet_file(&[ipv4(CLIENT, 17, 0, &query), ipv4(CLIENT, 17, 0, &memcache)]);

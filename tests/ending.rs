@@ -129,14 +129,14 @@ fn a_file_with_a_full_queue_and_no_server_ends() {
 }
 
 #[test]
-fn a_reader_of_the_events_that_stands_still_does_not_keep_it() {
+fn a_stopped_reader_of_the_events_does_not_delay_the_end() {
     let home = Home::with_output(&format!("{DNS}output.console: {{}}\n"));
     let mut command = home.command(&["-t"]);
     Blocked::start(command.arg("-I").arg(capture(&home, 5000)).stdout(Stdio::piped()).stderr(Stdio::null())).terminate();
 }
 
 #[test]
-fn a_reader_of_the_log_that_stands_still_does_not_keep_it() {
+fn a_stopped_reader_of_the_log_does_not_delay_the_end() {
     let home = Home::with_output(&unreachable("http://127.0.0.1:9", "1ms"));
     let mut command = home.command(&["-e", "-t"]);
     Blocked::start(command.arg("-I").arg(capture(&home, 5000)).stdout(Stdio::null()).stderr(Stdio::piped())).terminate();
@@ -187,8 +187,8 @@ fn packets_in_the_capture_buffer_are_read_out() {
 }
 
 #[test]
-fn events_that_find_the_queue_full_are_named_at_once_and_at_the_end() {
-    if !may_run("events_that_find_the_queue_full_are_named_at_once_and_at_the_end") {
+fn events_dropped_because_the_queue_is_full_are_reported_at_once_and_at_the_end() {
+    if !may_run("events_dropped_because_the_queue_is_full_are_reported_at_once_and_at_the_end") {
         return;
     }
     let net = Net::new();
@@ -228,8 +228,8 @@ fn files(folder: &Path) -> Vec<(String, u64)> {
 }
 
 #[test]
-fn a_full_disk_costs_no_file_and_no_event() {
-    if !may_run("a_full_disk_costs_no_file_and_no_event") {
+fn a_full_disk_loses_no_file_and_no_event() {
+    if !may_run("a_full_disk_loses_no_file_and_no_event") {
         return;
     }
     let home = Home::with_output(&format!(

@@ -36,7 +36,7 @@ fn golden() -> Vec<(std::path::PathBuf, String, BTreeSet<String>)> {
 }
 
 #[test]
-fn with_all_protocols_on_all_ports_each_capture_is_of_its_own() {
+fn with_all_protocols_on_all_ports_each_capture_is_recognised() {
     let home = Home::new(&on_all_ports(PROTOCOLS.into_iter()));
     let mut wrong = String::new();
     let mut recognised = BTreeSet::new();
@@ -57,7 +57,7 @@ fn with_all_protocols_on_all_ports_each_capture_is_of_its_own() {
 }
 
 #[test]
-fn without_its_own_protocol_no_other_takes_a_capture() {
+fn without_its_own_protocol_a_capture_is_not_recognised() {
     let mut wrong = String::new();
     for (capture, folder, expected) in golden() {
         let others = PROTOCOLS.into_iter().filter(|name| *name != folder && !expected.contains(*name));

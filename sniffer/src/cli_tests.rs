@@ -14,12 +14,12 @@ fn run(line: &str) -> RunFlags {
 }
 
 #[test]
-fn well_formed() {
+fn clap_accepts_the_definition() {
     Root::command().debug_assert();
 }
 
 #[test]
-fn as_the_conformance_cases_call_it() {
+fn command_lines_of_the_conformance_cases() {
     let all = typed("-t -e -I x.pcap -c /a/config.yml --path.home /h -E output.file.path=/o").unwrap();
     assert_eq!(all.load.files, [PathBuf::from("/a/config.yml")]);
     assert_eq!(all.load.settings, ["output.file.path=/o"]);
@@ -31,7 +31,7 @@ fn as_the_conformance_cases_call_it() {
 }
 
 #[test]
-fn flags_on_every_level_count() {
+fn flags_before_and_after_the_command_are_joined() {
     let all =
         typed("-c a test -c b -E x=1 config -c c -E y=2 --path.home /p -v -d q,r --environment container --strict.perms=false").unwrap();
     assert_eq!(all.command, Command::TestConfig);
@@ -70,7 +70,7 @@ fn commands() {
 }
 
 #[test]
-fn wrong() {
+fn wrong_command_lines_are_refused() {
     for (line, want) in [
         ("keystore create", "Error: unknown command \"keystore\" for \"sniffer\"\n"),
         ("--foo", "Error: unknown flag: --foo\n"),

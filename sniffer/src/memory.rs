@@ -46,7 +46,7 @@ impl Options {
         }
         let given: Given = node.read()?;
         if let Some(max) = given.max.filter(|max| *max < LEAST) {
-            return Err(node.get("max").error(format!("memory.max: {max} bytes are too few, the least is {}MB", LEAST / 1_000_000)));
+            return Err(node.get("max").error(format!("memory.max: {max} bytes are too few, the minimum is {}MB", LEAST / 1_000_000)));
         }
         Ok(Self { max: given.max.map(|max| usize::try_from(max).unwrap_or(usize::MAX)) })
     }

@@ -31,7 +31,7 @@ fn pairs(of: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 #[test]
-fn names_sizes_and_how_many() {
+fn names_sizes_and_number_of_files() {
     let folder = Folder::new("sizes");
     let mut rotator = Rotator::new(folder.options());
     rotator.write(b"12345\n").unwrap();
@@ -52,7 +52,7 @@ fn names_sizes_and_how_many() {
 }
 
 #[test]
-fn a_line_that_was_cut_spoils_no_other() {
+fn an_incomplete_line_does_not_corrupt_the_next() {
     for (before, after) in [("", "b\n"), ("a\n", "a\nb\n"), ("{\"h", "{\"h\nb\n")] {
         let folder = Folder::new("cut");
         let options = Options { on_startup: false, ..folder.options() };
@@ -65,7 +65,7 @@ fn a_line_that_was_cut_spoils_no_other() {
 }
 
 #[test]
-fn a_start_begins_a_file_or_goes_on() {
+fn a_start_begins_a_new_file_or_continues() {
     let folder = Folder::new("start");
     for (on_startup, line) in [(true, b"a\n"), (true, b"b\n"), (false, b"c\n")] {
         Rotator::new(Options { on_startup, ..folder.options() }).write(line).unwrap();
@@ -88,7 +88,7 @@ fn folders_are_as_accessible_as_the_files() {
 }
 
 #[test]
-fn a_file_that_is_removed_renamed_or_replaced_is_begun_anew() {
+fn a_removed_renamed_or_replaced_file_is_replaced_by_a_new_one() {
     let other_names = Options { on_startup: false, max_bytes: 1000, ..Folder::new("gone").options() };
     let folder = Folder::new("gone");
     let mut rotator = Rotator::new(other_names);
@@ -110,7 +110,7 @@ fn a_file_that_is_removed_renamed_or_replaced_is_begun_anew() {
 }
 
 #[test]
-fn what_is_no_regular_file_is_not_appended_to() {
+fn only_regular_files_are_appended_to() {
     let folder = Folder::new("links");
     let options = Options { on_startup: false, max_bytes: 1000, ..folder.options() };
     let day = jiff::Zoned::now().strftime("%Y%m%d").to_string();
@@ -147,7 +147,7 @@ fn empty_files_are_removed_before_full_ones() {
 }
 
 #[test]
-fn names_that_are_no_file_names() {
+fn invalid_file_names_are_refused() {
     for (name, expected) in [("a/b", "'a/b' contains '/'"), ("/", "contains '/'"), ("", "is empty"), ("a\0", "zero byte")] {
         let error = check_name(name).unwrap_err();
         assert!(error.contains(expected), "{name:?}: {error}");

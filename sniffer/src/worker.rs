@@ -143,7 +143,7 @@ impl Worker {
         let (settings, version) = self.settings.get();
         self.version = version;
         if let Err(error) = self.engine.replace_settings(settings) {
-            log::error!("the new settings are not taken, those of before stay in force: {error}");
+            log::error!("the new settings cannot be used, the previous ones stay in force: {error}");
         }
     }
 
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn verdicts_are_handed_over_after_the_poll_and_settings_are_taken_between_two() {
+    fn verdicts_are_applied_after_the_poll_and_settings_between_polls() {
         let (control, in_force) = (Arc::new(Recording::default()), Arc::new(InForce::new(settings(80))));
         let told = Arc::new(Mutex::new(Vec::new()));
         let look = || -> Box<dyn FnOnce() + Send> {

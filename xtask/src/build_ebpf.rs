@@ -245,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_committed_object_is_of_these_sources() {
+    fn the_committed_object_was_built_from_these_sources() {
         is_fresh().unwrap();
     }
 }

@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn the_layers_themselves_form_no_cycle() {
+    fn the_lists_contain_no_cycle() {
         let order = |module: &str| MAY_USE.iter().find(|(name, _)| name.trim_end_matches('/').trim_end_matches(".rs") == module);
         for (start, _) in MAY_USE {
             let own = start.split('/').next().unwrap_or_default();

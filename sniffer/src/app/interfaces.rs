@@ -6,7 +6,8 @@ use crate::capture::{
     options::Replay,
 };
 
-/// Opens all interfaces, in the order of the plan. One whose device does not exist is waited for, unless none of the devices exists.
+/// Opens all interfaces, in the order of the plan. An interface whose device does not exist is opened when the device appears; if none of
+/// the devices exists, this is an error.
 ///
 /// # Errors
 /// When an interface cannot be opened, or when no device exists.
@@ -40,7 +41,7 @@ pub fn open(plan: &Plan, replay: &Replay) -> Result<Vec<Capture>, Error> {
         if all {
             return Err(error.at(interface).into());
         }
-        log::warn!("{error}; capture on it begins when it exists");
+        log::warn!("{error}; capture on this device begins when the device exists");
     }
     Ok(captures)
 }

@@ -42,7 +42,7 @@ impl Losses {
     /// warning every ten seconds.
     pub fn warnings(&mut self, counters: &Snapshot, now: Instant) -> Vec<String> {
         let events = self.events.newly(total(counters, "libbeat.pipeline.events.dropped"), now).map(|n| {
-            format!("{n} events were dropped because the queue is full: the output takes less than the traffic gives (queue.mem.events is its size)")
+            format!("{n} events were dropped because the queue is full: the output is slower than the traffic (queue.mem.events is the size of the queue)")
         });
         let packets = self.packets.newly(total(counters, "capture.lost"), now).map(|n| {
             format!("{n} packets were lost because the capture buffer is full (packetbeat.interfaces.buffer_size_mb is its size)")
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_names_what_was_lost() {
+    fn the_summary_lists_all_losses() {
         assert_eq!(summary(&counters(&[("libbeat.output.events.failed", 5), ("capture.lost_by_interface", 5)]), 0), None);
         for (name, left) in [
             ("libbeat.pipeline.events.dropped", 0),

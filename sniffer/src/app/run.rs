@@ -225,7 +225,7 @@ impl Job<'_> {
         let division = self.plan.memory.divide(sources, options.bytes);
         if division.queue < options.bytes {
             let (asked, given, max) = (options.bytes, division.queue, division.max);
-            log::warn!("queue.mem.bytes: {asked} bytes are more than three tenths of memory.max ({max}); the queue has {given}");
+            log::warn!("queue.mem.bytes: {asked} bytes are more than three tenths of memory.max ({max}); the queue gets {given}");
         }
         (options.bytes, options.batch_bytes) = (division.queue, division.batch);
         self.metrics.set_gauge("memory.max", division.max as f64);

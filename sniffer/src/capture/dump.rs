@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_dumped_can_be_read_back() {
+    fn dumped_frames_can_be_read_again() {
         let prefix = std::env::temp_dir().join(format!("sniffer-dump-{}", std::process::id()));
         let dump = Dump::create(prefix.to_str().unwrap()).unwrap();
         let path = lock(&dump).path().to_owned();

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn no_expression() {
+    fn an_invalid_expression_is_refused() {
         let error = compile_all("port eighty three").map(|_| ()).unwrap_err().to_string();
         assert!(error.contains("port eighty three") && error.len() > 40, "{error}");
     }

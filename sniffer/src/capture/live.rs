@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_is_opened_again() {
+    fn a_source_that_fails_is_opened_again() {
         let tally = Arc::new(Tally::default());
         let (mut attempts, again) = (0, Arc::clone(&tally));
         let open: Opener = Box::new(move || {

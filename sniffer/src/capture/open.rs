@@ -64,7 +64,7 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// The name of the captured device, or of the one that is waited for.
+    /// The name of the captured device. If the device does not exist yet, its name in the settings.
     pub fn name<'a>(&'a self, interface: &'a Interface) -> &'a str {
         self.device.as_ref().map_or(interface.device.as_str(), |device| device.name.as_str())
     }
@@ -220,7 +220,8 @@ fn open_libpcap(interface: &Interface, device: &Device, filters: &Filters) -> Re
     Ok(Capture { sources, control, backend: Backend::Pcap, device: Some(device.clone()), hooks: None })
 }
 
-/// Wraps a source so that it survives the loss of its device, and follows the default route when the settings say so.
+/// Wraps a source so that it survives the loss of its device. If the setting names the default route, the source also follows the route
+/// to another device.
 fn live(
     interface: &Interface,
     device: &Device,
@@ -246,7 +247,7 @@ mod tests {
     use crate::capture::control::recording::Recording;
 
     #[test]
-    fn the_ladder_stops_at_the_first_step_that_works() {
+    fn auto_stops_at_the_first_backend_that_works() {
         let fails: &dyn Fn() -> Result<Capture, Error> = &|| Err(Error::device("lo", "no"));
         let works: &dyn Fn() -> Result<Capture, Error> = &|| {
             let control = Arc::new(Recording::default());
@@ -263,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_is_not_there() {
+    fn a_device_that_does_not_exist_is_an_error() {
         let interface = Interface { device: "nosuchdev0".to_owned(), ..Interface::default() };
         let error = open(&interface, &Replay::default(), &Filters::default()).map(|_| ()).unwrap_err().to_string();
         assert!(error.starts_with("device nosuchdev0: there is no such device"), "{error}");

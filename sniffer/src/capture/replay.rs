@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn loops() {
+    fn a_file_is_read_several_times() {
         let mut three = Looped::new(Box::new(|| Ok(Box::new(Times(vec![1, 2])))), 3).unwrap();
         assert_eq!(times(&mut three).iter().map(|t| t.0).collect::<Vec<_>>(), [1, 2, 1, 2, 1, 2]);
         let mut empty = Looped::new(Box::new(|| Ok(Box::new(Times(Vec::new())))), 0).unwrap();
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn gaps_as_captured_and_the_time_of_now() {
+    fn gaps_are_kept_and_timestamps_are_the_current_time() {
         let start = Instant::now();
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64;
         let milli = 1_000_000;
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_for_every_line() {
+    fn each_line_of_input_delivers_one_frame() {
         let (lines, mut keyboard) = io::pipe().unwrap();
         let (mut screen, prompt) = io::pipe().unwrap();
         let mut stepped = Stepped::new(Box::new(Times(vec![7, 8])), io::BufReader::new(lines), prompt);

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_newer_once() {
+    fn a_replaced_value_is_returned_once() {
         let slot = Slot::new(1);
         let (mut first, value) = Reader::new(&slot);
         assert_eq!((value, first.newer()), (1, None));

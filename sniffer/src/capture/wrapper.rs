@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn every_wrapper_passes_every_call_on() {
+    fn every_wrapper_forwards_every_call() {
         let folder = tempfile::tempdir().unwrap();
         let dump = Dump::create(folder.path().join("x").to_str().unwrap()).unwrap();
         let filter = Slot::new(Some(Arc::new(compile_all("greater 60").unwrap())));

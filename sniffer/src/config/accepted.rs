@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_right_name_is_told() {
+    fn a_warning_suggests_the_most_similar_name() {
         #[derive(serde::Deserialize)]
         struct Interface {
             #[serde(rename = "device")]
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_a_module_reads_cause_none() {
+    fn settings_that_a_module_reads_cause_no_warning() {
         let root = Node::parse("http: {enabled: true, port: 1, prot: 2}").unwrap();
         for key in ["enabled", "port", "prot"] {
             root.get("http").get(key).accept();

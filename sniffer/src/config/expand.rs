@@ -29,7 +29,9 @@ pub(super) fn expand(root: &mut Raw, lookup: &dyn Fn(&str) -> Option<String>) ->
     let mut all = Expander { root: &before, lookup, bytes: 0, resolved: 0 };
     all.walk(root, 0);
     if all.bytes > MAX_EXPANDED || all.resolved > MAX_RESOLVED {
-        return Err(Error(format!("the variables of the configuration come to more than {MAX_EXPANDED} bytes, or {MAX_RESOLVED} values")));
+        return Err(Error(format!(
+            "the variables of the configuration expand to more than {MAX_EXPANDED} bytes, or {MAX_RESOLVED} values"
+        )));
     }
     Ok(())
 }

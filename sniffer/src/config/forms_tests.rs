@@ -161,9 +161,9 @@ fn long_lists_in_one_text_stay_texts() {
 }
 
 #[test]
-fn the_last_of_a_repeated_key_counts() {
+fn the_last_value_of_a_repeated_key_is_used() {
     let twice = |key: &str, first: usize, second: usize| {
-        format!("0.yml:{second}: {key}: is there twice; this value counts (line {second}), not the one in line {first}")
+        format!("0.yml:{second}: {key}: is written twice; the value in line {second} is used, the one in line {first} is ignored")
     };
     for (text, want, warnings) in [
         ("v: 1\nv: 2", json!(2), vec![twice("v", 1, 2)]),
@@ -195,7 +195,7 @@ fn the_last_of_a_repeated_key_counts() {
 }
 
 #[test]
-fn brackets_may_close_at_the_level_of_the_key() {
+fn a_closing_bracket_may_be_at_the_column_of_the_key() {
     for (text, want) in [
         ("v: [\n  a,\n  b\n]\nw: 1", json!(["a", "b"])),
         ("v: {\n  a: 1\n}\n", json!({"a": 1})),
@@ -237,7 +237,7 @@ fn both_forms_of_the_protocols() {
 }
 
 #[test]
-fn an_empty_text_is_not_set_where_no_text_is_expected() {
+fn an_empty_text_counts_as_not_set_unless_a_text_is_expected() {
     #[derive(Debug, PartialEq, serde::Deserialize)]
     #[serde(default)]
     struct Options {

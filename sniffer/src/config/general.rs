@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong() {
+    fn wrong_values_are_refused() {
         for (yaml, want) in [
             (
                 "timestamp.precision: hour",

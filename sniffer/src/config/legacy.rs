@@ -32,7 +32,7 @@ pub(super) fn one_x(root: &mut Raw, warnings: &mut Vec<String>) {
     for &(old, new) in MOVED {
         let Some(value) = take(root, old) else { continue };
         if new.is_empty() {
-            warnings.push(value.place.error(format_args!("{old}: a setting of Packetbeat 1.x that nothing takes the place of, ignored")).0);
+            warnings.push(value.place.error(format_args!("{old}: a setting of Packetbeat 1.x that has no replacement, ignored")).0);
         } else {
             warn(warnings, old, &value, &[(new, &value)]);
             root.put(new, value);
@@ -54,9 +54,7 @@ pub(super) fn one_x(root: &mut Raw, warnings: &mut Vec<String>) {
                     "" => warnings.push(
                         value
                             .place
-                            .error(format_args!(
-                                "output.{name}.{old}: a setting of Packetbeat 1.x that nothing takes the place of, ignored"
-                            ))
+                            .error(format_args!("output.{name}.{old}: a setting of Packetbeat 1.x that has no replacement, ignored"))
                             .0,
                     ),
                     _ => output.put(new, tls(value)),

@@ -145,7 +145,7 @@ fn sizes_are_bounded() {
     }
     assert_eq!(
         load_all(&[&laughs], &[], &[]).unwrap_err().0,
-        "the variables of the configuration come to more than 1048576 bytes, or 100000 values"
+        "the variables of the configuration expand to more than 1048576 bytes, or 100000 values"
     );
     let deep = format!("{}1", "{a: ".repeat(100));
     assert_eq!(load_all(&[&deep], &[], &[]).unwrap_err().0, "0.yml:1: nested more than 64 levels deep");
@@ -165,7 +165,7 @@ fn wrong_files() {
         ("- a", "0.yml:1: expected settings (`key: value`)"),
         ("just words", "0.yml:1: expected settings (`key: value`)"),
         ("? [a]\n: 1", "0.yml:1: a key must be a word, not a list or a map"),
-        ("a: &a [*a]", "0.yml:1: an alias (`*`) to what holds it"),
+        ("a: &a [*a]", "0.yml:1: an alias (`*`) refers to a value that contains the alias"),
         ("a: *b", "0.yml:1: not YAML: while parsing node, found unknown anchor (column 4)"),
         ("<<: 1", "0.yml:1: `<<` takes a map, or a list of maps"),
     ] {
@@ -224,7 +224,7 @@ fn exported() {
 }
 
 #[test]
-fn legacy() {
+fn settings_of_version_1_are_converted() {
     let text = include_str!("../../../tests/configs/legacy-1.yml");
     let loaded = load_all(&[text], &[], &[]).unwrap();
     let warnings = loaded.warnings.join("\n");
@@ -232,7 +232,7 @@ fn legacy() {
         "0.yml:2: interfaces: an old form; it works, but write instead:\npacketbeat.interfaces:\n  device: any\n  snaplen: 1514",
         "0.yml:8: protocols: an old form; it works, but write instead:\npacketbeat.protocols:\n- type: http\n  ports:\n  - 80",
         "0.yml:16: output.elasticsearch: an old form; it works, but write instead:\noutput.elasticsearch:\n  enabled: true\n  hosts:\n  - 127.0.0.1:9200",
-        "0.yml:20: output.elasticsearch.save_topology: a setting of Packetbeat 1.x that nothing takes the place of, ignored",
+        "0.yml:20: output.elasticsearch.save_topology: a setting of Packetbeat 1.x that has no replacement, ignored",
     ] {
         assert!(warnings.contains(part), "{part}\nis not in\n{warnings}");
     }
@@ -290,7 +290,7 @@ fn configurations_of_users() {
 }
 
 #[test]
-fn no_cut_panics() {
+fn a_configuration_cut_anywhere_does_not_panic() {
     for text in [
         include_str!("../../../tests/configs/stock.yml"),
         include_str!("../../../tests/configs/container.yml"),

@@ -67,7 +67,7 @@ impl Default for Options {
 }
 
 #[test]
-fn lenient() {
+fn values_are_converted_leniently() {
     let node = Node::parse(
         "number: '80'\nsigned: -0x10\nfloat: 1\nflag: 'yes'\ntext: 1.50\nmaybe: 3\nlist: x\nnumbers: ['1', 2]\nkind: framed\nwait: 1m30s\n\
          perhaps: 5\nperiod: -1s\nsize: 10KiB\nheaders: {A: 1, B: true}\ninner: {a: 1e1, b: 2.0}",
@@ -98,7 +98,7 @@ fn lenient() {
 }
 
 #[test]
-fn nothing_is_the_default() {
+fn a_missing_value_is_the_default() {
     let want = Options::default();
     for yaml in ["", "~", "number: ~\ntext:\nlist: null\nkind:\nwait: ~\nperhaps: ~\ninner:\nheaders: ~"] {
         assert_eq!(Node::parse(yaml).unwrap().read::<Options>().unwrap(), want, "{yaml}");
@@ -108,7 +108,7 @@ fn nothing_is_the_default() {
 }
 
 #[test]
-fn wrong() {
+fn wrong_values_are_refused() {
     for (yaml, want) in [
         ("number: abc", "number: expected a whole number, got `abc`"),
         ("number: 70000", "number: expected a whole number from 0 to 65535, got `70000`"),
@@ -154,7 +154,7 @@ fn missing() {
 }
 
 #[test]
-fn keys_that_were_not_read() {
+fn unread_keys_are_listed() {
     let keys = |node: &Node| node.unknown().into_iter().map(|u| u.key).collect::<Vec<_>>();
     let node = Node::parse("a: {b: 1, c: 2}\nd: [{e: 1}]\nf.g: 1\nh: {i: 1}").unwrap();
     assert_eq!(keys(&node), ["a", "d", "f", "h"]);
@@ -177,7 +177,7 @@ fn keys_that_were_not_read() {
 }
 
 #[test]
-fn anything() {
+fn any_value_can_be_read_as_data() {
     let node = Node::parse("a: 1\nb: -2\nc: 1.5\nd: 'x'\ne: '1'\nf: true\ng: [~, 0x10]\nh: 007\ni: 1e3\nj: 99999999999999999999").unwrap();
     assert_eq!(
         node.read::<serde_json::Value>().unwrap(),

@@ -23,14 +23,15 @@ pub(super) fn read(path: &Path, strict: bool) -> Result<String, Error> {
         return Err(Error(format!("{shown}: is a directory, not a configuration file")));
     }
     if strict {
-        check(&about, effective_user())
-            .map_err(|(why, mend)| Error(format!("{shown}: {why}; mend it with `{mend} {shown}`, or start with --strict.perms=false")))?;
+        check(&about, effective_user()).map_err(|(why, mend)| {
+            Error(format!("{shown}: {why}; correct it with `{mend} {shown}`, or start with --strict.perms=false"))
+        })?;
     }
     let mut text = Vec::new();
     std::io::Read::read_to_end(&mut std::io::Read::take(file, MAX_BYTES + 1), &mut text)
         .map_err(|e| Error(format!("{shown}: cannot be read: {e}")))?;
     if text.len() as u64 > MAX_BYTES {
-        return Err(Error(format!("{shown}: is bigger than {} MiB; is it a configuration?", MAX_BYTES >> 20)));
+        return Err(Error(format!("{shown}: is larger than {} MiB, the limit for a configuration file", MAX_BYTES >> 20)));
     }
     String::from_utf8(text).map_err(|e| {
         let line = e.as_bytes().iter().take(e.utf8_error().valid_up_to()).filter(|b| **b == b'\n').count() + 1;
@@ -72,7 +73,7 @@ mod tests {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     #[test]
-    fn owners() {
+    fn files_of_other_owners_are_refused() {
         assert!(owned(0, Some(1000)).is_ok(), "root's is good for all");
         assert!(owned(1000, Some(1000)).is_ok());
         let (why, mend) = owned(1000, Some(0)).unwrap_err();
@@ -81,14 +82,14 @@ mod tests {
     }
 
     #[test]
-    fn modes() {
+    fn files_that_others_may_write_are_refused() {
         for (mode, good) in [(0o100_600, true), (0o100_644, true), (0o100_664, false), (0o100_602, false), (0o100_777, false)] {
             assert_eq!(writable(mode).is_ok(), good, "{mode:o}");
         }
     }
 
     #[test]
-    fn a_file_others_may_write_is_refused_with_the_command_that_mends_it() {
+    fn the_error_has_the_command_that_corrects_the_permissions() {
         let path = std::env::temp_dir().join(format!("sniffer-perms-{}.yml", std::process::id()));
         std::fs::write(&path, "name: x\n").unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
@@ -97,7 +98,7 @@ mod tests {
         assert_eq!(
             read(&path, true).unwrap_err().0,
             format!(
-                "{shown}: may be written by others than its owner (mode 0666); mend it with `chmod go-w {shown}`, or start with --strict.perms=false"
+                "{shown}: may be written by others than its owner (mode 0666); correct it with `chmod go-w {shown}`, or start with --strict.perms=false"
             )
         );
         assert_eq!(read(&path, false).unwrap(), "name: x\n");

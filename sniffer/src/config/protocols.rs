@@ -181,11 +181,20 @@ pub fn read_protocols(root: &Node, known: &[KnownProtocol]) -> Result<(Vec<Proto
         match protocols.iter_mut().find(|p| p.name == config.name && p.device == config.device) {
             Some(earlier) if kind.once && earlier.enabled && config.enabled => {
                 let earlier = earlier.node.place();
-                return Err(config.node.error(format!("{} is there twice, first in {earlier}; keep one of them", config.name)));
+                return Err(config
+                    .node
+                    .error(format!("{} is configured twice, first in {earlier}; keep one of the two entries", config.name)));
             }
             Some(earlier) => {
                 warnings.push(
-                    config.node.error(format!("{} is there twice; this one counts, not that in {}", config.name, earlier.node.place())).0,
+                    config
+                        .node
+                        .error(format!(
+                            "{} is configured twice; this entry is used, the one in {} is ignored",
+                            config.name,
+                            earlier.node.place()
+                        ))
+                        .0,
                 );
                 earlier.node.accept();
                 *earlier = config;
@@ -225,18 +234,18 @@ mod tests {
     }
 
     #[test]
-    fn twice() {
+    fn a_later_entry_replaces_an_earlier_one_of_the_same_protocol() {
         let root =
             Node::parse("packetbeat.protocols:\n- {type: dns, ports: 53}\n- {type: dns, ports: 54}\n- {type: dns, interface.device: lo}")
                 .unwrap();
         let (list, warnings) = read_protocols(&root, KNOWN).unwrap();
         assert_eq!(list.len(), 2);
         assert!(list[0].ports.as_ref().unwrap().contains(54));
-        assert_eq!(warnings, ["line 3: packetbeat.protocols.1: dns is there twice; this one counts, not that in line 2"]);
+        assert_eq!(warnings, ["line 3: packetbeat.protocols.1: dns is configured twice; this entry is used, the one in line 2 is ignored"]);
     }
 
     #[test]
-    fn wrong() {
+    fn wrong_values_are_refused() {
         let port = "expected a port (1 to 65535), a range (`8000-8100`) or `any`";
         for (yaml, want) in [
             ("[{type: dns, ports: [53, x]}]", format!("line 1: packetbeat.protocols.0.ports.1: {port}, got `x`")),
@@ -248,7 +257,7 @@ mod tests {
             ("[{type: dns, enabled: maybe}]", "line 1: packetbeat.protocols.0.enabled: expected `true` or `false`, got `maybe`".into()),
             (
                 "\n- type: icmp\n- type: icmp",
-                "line 3: packetbeat.protocols.1: icmp is there twice, first in line 2; keep one of them".into(),
+                "line 3: packetbeat.protocols.1: icmp is configured twice, first in line 2; keep one of the two entries".into(),
             ),
         ] {
             let root = Node::parse(&format!("packetbeat.protocols: {yaml}")).unwrap();

@@ -112,7 +112,7 @@ mod tests {
     use crate::config::{tree, write, yaml};
 
     #[test]
-    fn names() {
+    fn names_of_secret_settings() {
         for key in [
             "output.elasticsearch.password",
             "output.elasticsearch.api_key",
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses() {
+    fn credentials_in_addresses_are_hidden() {
         for (text, key, want) in [
             ("http://u:p@h:1/x", "hosts.0", "http://***@h:1/x"),
             ("u:p@h:9200", "output.elasticsearch.hosts.0", "***@h:9200"),
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn trees() {
+    fn secrets_in_a_tree_are_hidden() {
         let text = "output.elasticsearch:\n  hosts: ['http://u:p@h:1', '${HOST}', 'v:w@i']\n  username: u\n  password: hush\n  api_key: ${KEY}\n  \
                     headers: {Authorization: Bearer x, X-A: y}\n  ssl.key: |\n    -----BEGIN PRIVATE KEY-----\n    abc\n  ssl.key_passphrase: 12\n  \
                     proxy_url: http://a:b@c\noutput.kafka.headers: [{key: env, value: prod}, {key: X-Token, value: t}]\npacketbeat.protocols: \

@@ -232,8 +232,8 @@ fn join(old: &mut Raw, new: Raw, key: &str, warnings: &mut Vec<String>) {
 /// Returns the warning about a setting that is written twice in one file.
 pub(super) fn twice(key: &str, first: &Place, second: &Place) -> String {
     let message = match (first.line, second.line) {
-        (0, _) => format!("{key}: is there twice; this value counts"),
-        (first, second) => format!("{key}: is there twice; this value counts (line {second}), not the one in line {first}"),
+        (0, _) => format!("{key}: is written twice; the last value is used"),
+        (first, second) => format!("{key}: is written twice; the value in line {second} is used, the one in line {first} is ignored"),
     };
     second.error(message).0
 }

@@ -130,7 +130,11 @@ impl Reader {
             Event::MappingStart(anchor, _) => self.open(Value::Map(Vec::new()), anchor),
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             Event::Alias(id) => {
-                let (mut raw, nodes) = self.anchors.get(&id).cloned().ok_or_else(|| self.place.error("an alias (`*`) to what holds it"))?;
+                let (mut raw, nodes) = self
+                    .anchors
+                    .get(&id)
+                    .cloned()
+                    .ok_or_else(|| self.place.error("an alias (`*`) refers to a value that contains the alias"))?;
                 raw.place = self.place.clone();
                 self.finish(raw, 0, nodes, nodes)
             }

@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn silent_ones_are_forgotten_and_the_number_is_bounded() {
+    fn idle_conversations_are_forgotten_and_the_number_is_bounded() {
         let mut all = Conversations::default();
         let at = |seconds: u64| Timestamp(seconds * 1_000_000_000);
         let known = |all: &mut Conversations, port, seconds| all.protocol(ends(port), at(seconds), || None).is_some();

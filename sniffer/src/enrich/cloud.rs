@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signs_of_a_cloud() {
+    fn providers_are_recognised_by_the_firmware() {
         let root = std::env::temp_dir().join(format!("sniffer-dmi-{}", std::process::id()));
         let dmi = root.join("sys/class/dmi/id");
         fs::create_dir_all(&dmi).unwrap();

@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debian() {
+    fn the_operating_system_of_debian() {
         let os = os_fields(
             "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nNAME=\"Debian GNU/Linux\"\nVERSION_ID=\"12\"\nVERSION=\"12 (bookworm)\"\nVERSION_CODENAME=bookworm\nID=debian\n",
         );
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine() {
+    fn data_of_this_machine() {
         let host = Host::gather("/", &interfaces());
         assert!(host.fields.contains_key("architecture"), "{host:?}");
         assert!(host.fields.contains_key("hostname"), "{host:?}");

@@ -246,7 +246,7 @@ mod tests {
             let read: Value = serde_json::from_str(&fast).unwrap();
             assert_eq!(read, slow, "{fast}");
             let again = serde_json::to_string(&read).unwrap();
-            assert_eq!(again.len(), fast.len(), "a key is there twice: {fast}");
+            assert_eq!(again.len(), fast.len(), "a key occurs twice: {fast}");
         }
         slow
     }
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_away_is_gone_and_may_come_back() {
+    fn a_removed_field_is_absent_and_can_be_added_again() {
         let mut c = Constants::default();
         c.add(&layer(json!({"host": {"id": 7}, "agent": {"type": "p", "id": 1}})), false);
         for name in ["host.deep.x", "agent.id", "z", "b.c", "no.such"] {
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_over_no_object_needs_the_slow_way() {
+    fn merging_an_object_into_another_value_needs_a_tree() {
         let mut c = Constants::default();
         c.add(&layer(json!({"a": {"b": 1}, "list": {"c": 1}})), true);
         assert!(serde_json::to_string(&Merged { value: &event(), with: &c.prepare().unwrap() }).is_err());

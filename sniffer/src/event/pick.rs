@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_nested_with_dots_and_behind_flatten() {
+    fn fields_are_found_nested_dotted_and_flattened() {
         let body = Body { redis: Reply::Error("ERR"), action: Text(b"a\xff") };
         let document = Document { method: None, ending: Ending::Failed, http: json!({"code": 404, "list": [1], "ok": true}), body: &body };
         let names =
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_names_as_a_tree_knows() {
+    fn picker_and_tree_find_the_same_names() {
         let document = json!({"a": {"b.c": 1, "d": {"e": "x"}}, "a.d": {"f": 2}, "g.h": 1.5});
         assert_eq!(picked(&["a.b.c", "a.d.e", "a.d.f", "g.h", "a.d"], &document), ["1", "x", "2", "1.5", ""]);
     }

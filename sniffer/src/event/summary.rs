@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_format_counts_that_has_all_its_fields() {
+    fn the_first_format_with_all_its_fields_is_used() {
         let value = |name: &str| match name {
             "method" => "GET",
             "destination.domain" => "x.org",

@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_bad_byte_is_one_replacement() {
+    fn each_invalid_byte_becomes_one_replacement_character() {
         assert_eq!(Text(b"a\xe2\x82b\xff").to_string(), "a\u{fffd}\u{fffd}b\u{fffd}");
         assert_eq!(serde_json::to_string(&Text(b"<a&\x01>")).unwrap(), r#""<a&\u0001>""#);
     }

@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::{collections::VecDeque, time::Duration};
 
-/// Maximum number of incomplete datagrams whose counts are kept; as many as are reassembled.
+/// Maximum number of incomplete datagrams whose counts are kept, equal to the maximum number of datagrams that are reassembled at a time.
 const MAX_DATAGRAMS: usize = 512;
 /// How long the counts wait in packet time: a little longer than fragments wait for reassembly.
 const MAX_WAIT: Duration = Duration::from_secs(2);

@@ -207,7 +207,7 @@ fn without_ip_there_are_only_ethernet_addresses() {
 }
 
 #[test]
-fn flows_expire_on_the_packets_time() {
+fn flows_expire_by_packet_time() {
     let mut bench = live(Options { period: None, ..Options::default() });
     bench.ethernet(100.0, &simple(1));
     bench.ethernet(110.0, &simple(2));
@@ -248,7 +248,7 @@ fn reports_every_period() {
 }
 
 #[test]
-fn a_full_table_drives_out_the_idle() {
+fn a_full_table_evicts_idle_flows() {
     let mut bench = Bench::new(FlowTable::with_room_for(Options { period: None, ..Options::default() }, false, 4));
     for port in 1..=4 {
         bench.ethernet(f64::from(port), &simple(port));
@@ -263,7 +263,7 @@ fn a_full_table_drives_out_the_idle() {
 }
 
 #[test]
-fn strict_waits_for_the_end() {
+fn with_strict_flows_are_reported_at_the_end() {
     let mut bench = strict();
     for seconds in [1.0, 100.0, 1000.0] {
         bench.ethernet(seconds, &simple(1));
@@ -322,7 +322,7 @@ fn every_segment_of_a_frame_is_a_packet() {
 }
 
 #[test]
-fn flows_that_there_is_no_time_for_are_counted() {
+fn flows_that_cannot_be_reported_in_time_are_counted() {
     let mut bench = strict();
     for port in 0..1000 {
         bench.ethernet(1.0, &tcp(A, B, &[], &[([10, 0, 0, 9], [10, 0, 0, 6])], (10_000 + port, 80)));

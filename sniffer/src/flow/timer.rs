@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_place_once_a_period() {
+    fn every_entry_is_visited_once_per_period() {
         let mut sweep = Sweep::new(Duration::from_secs(10));
         let mut seen = [0; 100];
         assert_eq!(sweep.due(Timestamp(5_000_000_000), 100), [0..0, 0..0]);
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_silence_counts_once() {
+    fn after_a_long_silence_every_entry_is_visited_once() {
         let mut sweep = Sweep::new(Duration::from_secs(10));
         sweep.due(Timestamp(0), 10);
         assert_eq!(sweep.due(Timestamp(95_000_000_000), 10), [0..10, 0..0]);

@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_heard() {
+    fn levels_and_selectors() {
         let ours = "sniffer::output";
         for (config, debug, target, level, heard) in [
             ("{}", "", ours, Level::Info, true),
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn into_files() {
+    fn records_are_written_to_files() {
         let folder = std::env::temp_dir().join(format!("sniffer-log-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         let line = CommandLine { folder: folder.clone(), ..CommandLine::default() };
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn where_it_goes() {
+    fn the_destination_of_the_log() {
         for (config, stderr, by_default, expected) in [
             ("{}", false, false, "files"),
             ("{}", false, true, "stderr"),

@@ -134,7 +134,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn totals_of_several_and_what_changed() {
+    fn totals_are_summed_and_increases_are_computed() {
         let metrics = Metrics::default();
         metrics.set_total(0, "http.unmatched_responses", 3);
         metrics.set_total(1, "http.unmatched_responses", 4);

@@ -66,7 +66,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn what_changed_and_then_everything() {
+    fn reports_have_the_changes_and_the_last_one_all_totals() {
         let folder = std::env::temp_dir().join(format!("sniffer-report-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         let logger = Logger::open(

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_a_floor() {
+    fn no_wait_is_shorter_than_the_minimum() {
         let zero = Duration::ZERO;
         for (init, max) in [(zero, zero), (zero, Duration::from_secs(1)), (Duration::from_secs(1), zero)] {
             let mut backoff = Backoff::new(Options { init, max });

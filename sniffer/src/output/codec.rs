@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form() {
+    fn every_codec() {
         let body = r#"{"a":{"b":[1,"x<\"{"],"c":[],"d":{}},"e":null}"#;
         assert_eq!(written("{}", body).unwrap(), format!("{body}\n"));
         assert_eq!(

@@ -73,7 +73,7 @@ impl Files {
         let folder = Format::parse(&options.path)
             .map_err(|why| node.error(format!("path: {why}")))?
             .text(opening.clock.now(), &serde_json::Value::Null)
-            .ok_or_else(|| node.error("path: only dates are known here, no fields"))?;
+            .ok_or_else(|| node.error("path: only dates are allowed here, no fields"))?;
         let rotation = rotate::Options {
             folder: folder.into(),
             name: options.filename,
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn records_without_a_line_are_rejected_wherever_they_stand() {
+    async fn records_that_cannot_be_written_are_rejected_at_any_position() {
         let path = folder("rejected");
         let mut files = writer(&format!("{{path: {}, rotate_every_kb: 1, codec: {{format: {{string: '%{{[a]}}'}}}}}}", path.display()));
         let (with, without) = (format!("{{\"a\":\"{}\"}}", "x".repeat(600)), "{}");

@@ -99,7 +99,7 @@ pub(super) fn header_map(headers: &BTreeMap<String, Scalar>) -> Result<HeaderMap
     headers
         .iter()
         .map(|(name, value)| {
-            let header = HeaderName::try_from(name.as_str()).map_err(|_| format!("'{name}' is no header name"))?;
+            let header = HeaderName::try_from(name.as_str()).map_err(|_| format!("'{name}' is not a valid header name"))?;
             let value = HeaderValue::try_from(value.0.as_str()).map_err(|_| format!("the value of '{name}' cannot be a header's"))?;
             Ok((header, value))
         })

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_rules_say_where() {
+    fn errors_of_rules_have_their_place() {
         for (config, expected) in [
             ("indices: [{pipeline: x}]", "indices.0: index: missing"),
             ("indices: [{index: '%{'}]", "indices.0.index: format string '%{'"),

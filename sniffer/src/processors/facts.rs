@@ -34,7 +34,7 @@ mod tests {
     use crate::event::Kind;
 
     #[test]
-    fn exact_names_their_objects_and_what_lies_in_open_objects() {
+    fn exact_names_their_objects_and_fields_of_open_objects() {
         let fields = vec![Field::new("http.request.body.content", Kind::Text), Field::new("http.request.headers", Kind::KeywordObject)];
         let facts = Facts { dataset: "http", fields };
         let names = ["http", "http.request", "http.request.body.content", "http.request.headers", "http.request.headers.x.y"];

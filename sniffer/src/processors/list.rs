@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_processor_and_its_condition_read_is_known() {
+    fn options_of_processors_and_conditions_cause_no_warning() {
         let node = Node::parse("- drop_fields: {fields: [a], when: {equals: {a.b: 1}, contains: {c: d}}}\n- add_docker_metadata: {x.y: 1}")
             .unwrap();
         let mut lists = Lists::default();

@@ -171,7 +171,7 @@ fn declarations_agree_with_each_other() {
 }
 
 #[test]
-fn summaries_read_fields_that_there_are() {
+fn summaries_read_declared_fields() {
     for protocol in PROTOCOLS {
         for name in protocol.summary.fields() {
             let declared = TRANSACTION.iter().chain(protocol.fields).any(|field| field.name == name && !field.reserved);
@@ -181,9 +181,9 @@ fn summaries_read_fields_that_there_are() {
 }
 
 #[test]
-fn protocols_can_be_told_apart() {
+fn names_of_protocols_are_unique_and_each_has_a_transport() {
     for (index, protocol) in PROTOCOLS.iter().enumerate() {
-        assert!(!PROTOCOLS[..index].iter().any(|other| other.name == protocol.name), "{} is there twice", protocol.name);
-        assert!(!protocol.transports.is_empty(), "nothing carries {}", protocol.name);
+        assert!(!PROTOCOLS[..index].iter().any(|other| other.name == protocol.name), "the name {} occurs twice", protocol.name);
+        assert!(!protocol.transports.is_empty(), "{} has no transport", protocol.name);
     }
 }

@@ -259,7 +259,7 @@ fn held_is_what_was_allocated() {
 }
 
 #[test]
-fn held_follows_what_waits() {
+fn held_grows_and_shrinks_with_the_waiting_requests() {
     for protocol in PROTOCOLS {
         match conversation(protocol.name) {
             Some(conversation) => check(protocol, &conversation),

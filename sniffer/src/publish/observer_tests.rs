@@ -125,7 +125,7 @@ fn shown(processors: &str) -> Vec<String> {
 }
 
 #[test]
-fn an_event_that_nothing_changed() {
+fn an_event_without_changes() {
     for processors in [
         "[]",
         // The added constants are not part of the summary.
@@ -140,7 +140,7 @@ fn an_event_that_nothing_changed() {
 }
 
 #[test]
-fn the_event_that_a_server_asks() {
+fn an_event_whose_request_the_server_sends() {
     let (mut sink, shown) = sink("[]", "{}");
     sink.emit(HTTP, &peers(), &Head { from: Direction::ToClient, ..head() }, &body());
     let expected =
@@ -149,7 +149,7 @@ fn the_event_that_a_server_asks() {
 }
 
 #[test]
-fn what_processors_take_away_or_rename_does_not_show() {
+fn removed_and_renamed_fields_are_not_shown() {
     let gone = |processors: &str, expected: Transaction<'_>| {
         // If these processors are the only ones, they are compiled to constants that are merged while writing. After a step that runs on
         // each event, they are steps too.
@@ -199,7 +199,7 @@ fn events_that_are_not_published_are_not_shown() {
 }
 
 #[test]
-fn what_changes_while_it_runs_counts() {
+fn changed_settings_apply_while_the_program_runs() {
     let http = PROTOCOLS.iter().find(|p| p.name == "http").unwrap();
     let settings = Node::default();
     let publisher = Publisher { id: HTTP, dataset: "http", fields: [TRANSACTION, http.fields], summary: http.summary, settings };

@@ -250,7 +250,7 @@ impl Publishing {
                 *self.state.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
                 self.changes.fetch_add(1, Ordering::Release);
             }
-            Err(error) => log::error!("what has changed on this host is not taken up: {error}"),
+            Err(error) => log::error!("the changed data of this host cannot be used, events keep the earlier data: {error}"),
         }
     }
 

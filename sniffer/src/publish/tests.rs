@@ -111,7 +111,7 @@ impl Seen {
 /// Parses a document and checks that no key occurs twice in an object.
 fn document(body: &[u8]) -> Value {
     let read: Value = serde_json::from_slice(body).unwrap();
-    assert_eq!(serde_json::to_vec(&read).unwrap().len(), body.len(), "a key is there twice: {}", body.escape_ascii());
+    assert_eq!(serde_json::to_vec(&read).unwrap().len(), body.len(), "a key occurs twice: {}", body.escape_ascii());
     read
 }
 
@@ -123,7 +123,7 @@ pub(super) fn head(dataset: &'static str) -> Head<'static> {
 struct Nothing {}
 
 #[test]
-fn the_stock_configuration_takes_the_fast_way() {
+fn the_default_configuration_needs_no_trees() {
     let plain: Vec<_> = DATASETS.iter().map(|dataset| (*dataset, "{}")).collect();
     let all = publishing(STOCK, &plain, false);
     let slow: Vec<&str> = DATASETS.iter().zip(0..).filter(|(_, id)| !all.is_fast(PublisherId(*id))).map(|(name, _)| *name).collect();
@@ -135,7 +135,7 @@ fn the_stock_configuration_takes_the_fast_way() {
 }
 
 #[test]
-fn a_document_of_the_stock_configuration() {
+fn a_document_of_the_default_configuration() {
     let mut seen = Seen::new(&publishing(STOCK, &[("dns", "{}"), ("dns", "{tags: [forwarded], index: other}")], true));
     let records = seen.emit(0, &head("dns"), &json!({"dns": {"id": 1}}));
     let doc = document(&records[0].body);
@@ -164,7 +164,7 @@ fn a_document_of_the_stock_configuration() {
 }
 
 #[test]
-fn what_a_publisher_adds_goes_over_what_all_add() {
+fn fields_of_a_publisher_override_fields_of_all() {
     let root = "tags: [a]\nfields: {env: one, zone.x: 1}\nprocessors: [{add_fields: {target: '', fields: {network.name: mine, network.protocol: over}}}]";
     let own = "tags: b\nfields: {env: two}\npipeline: 'p-%{[agent.version]}'\nprocessors: [{add_tags: {tags: [c]}}, {add_fields: {target: agent, fields: {name: before}}}]";
     let mut seen = Seen::new(&publishing(root, &[("dns", own), ("http", "{fields: {env: three}, fields_under_root: true}")], false));
@@ -220,7 +220,7 @@ processors:
 /// Applying processors at start and running them per event give the same documents. A step without effect forces the processors to run per
 /// event.
 #[test]
-fn the_fast_way_and_the_slow_way_agree() {
+fn merged_text_and_edited_tree_agree() {
     let force = "{rename: {fields: [{from: no.such, to: other}], ignore_missing: true}}";
     let body =
         json!({"dns": {"id": 7, "flags": {"a": true}, "list": [1, 2.5, "x", null]}, "user.name": "dotted", "big": u64::MAX, "float": 1e21});
@@ -279,7 +279,7 @@ fn a_rename_that_fails_undoes_all_of_them() {
 }
 
 #[test]
-fn bodies_get_their_kind() {
+fn the_mime_type_of_bodies_is_added() {
     let mut seen = Seen::new(&publishing(STOCK, &[("http", "include_body_for: [json]")], false));
     let body = json!({"http": {"request": {"body": {"content": "{\"a\": 1}"}}, "response": {"body": {"content": "plain"}}}});
     let doc = document(&seen.emit(0, &head("http"), &body)[0].body);
@@ -291,7 +291,7 @@ fn bodies_get_their_kind() {
 }
 
 #[test]
-fn directions_precision_and_what_is_not_ours() {
+fn directions_precision_and_ignored_outgoing_transactions() {
     let root = "{packetbeat: {ignore_outgoing: true}, timestamp: {precision: nanosecond}}";
     let all = publishing(root, &[("dns", "{}")], false);
     let mut seen = Seen::new(&all);
@@ -312,7 +312,7 @@ fn directions_precision_and_what_is_not_ours() {
 }
 
 #[test]
-fn host_metadata_is_prepared_anew() {
+fn changed_host_metadata_is_prepared_again() {
     let all = publishing(STOCK, &[("dns", "{}")], false);
     let mut seen = Seen::new(&all);
     let mut later = host_data();

@@ -289,7 +289,7 @@ impl Streams {
         }
     }
 
-    /// Ends connections that have been idle for too long. One whose parser has state moves to [`Class::Remembered`].
+    /// Ends connections that have been idle for too long. An idle connection whose parser has state moves to [`Class::Remembered`].
     fn end_idle(&mut self, env: &mut Env<'_>) {
         for class in [Class::HalfOpen, Class::Small, Class::Large] {
             while let Some(at) = self.oldest(class, IDLE, env.now) {

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_live_source_drops_and_counts_what_finds_no_room() {
+    fn a_live_source_drops_and_counts_lines_without_room() {
         let screen = Screen::default();
         let line = "x".repeat(MOST_WAITING / 2 - 1) + "\n";
         for _ in 0..5 {
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_waits_for_room_until_it_is_to_stop() {
+    fn a_file_waits_for_room_until_it_has_to_stop() {
         let (screen, stop) = (Arc::new(Screen::default()), Arc::new(AtomicBool::new(false)));
         let line = "y".repeat(MOST_WAITING);
         let ((go, going), (read, reading)) = (mpsc::channel(), mpsc::channel());
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_taken_once_the_reader_is_gone() {
+    fn no_line_is_accepted_after_the_reader_has_gone() {
         let screen = Screen::default();
         screen.add("a\n", WhenFull::Drop);
         let ((go, going), (read, _reading)) = (mpsc::channel(), mpsc::channel());

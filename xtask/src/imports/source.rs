@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_found_wherever_they_stand() {
+    fn paths_are_found_at_every_position() {
         assert_eq!(paths("use crate::{a::{self, B as C},\n d};"), ["1:crate::a", "1:crate::a::B", "2:crate::d"]);
         assert_eq!(paths("fn f(x: super::X) -> u8 {\n crate::g(a) }"), ["1:super::X", "2:crate::g"]);
         assert_eq!(paths("fn f() { assert!(matches!(x, crate::a::B { .. }), \"crate::c\"); }"), ["1:crate::a::B"]);

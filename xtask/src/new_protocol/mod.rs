@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn the_two_lines_go_where_they_belong() {
+    fn the_two_lines_are_inserted_in_the_right_places() {
         let text = "mod amqp;\n#[cfg(test)]\nmod held_tests;\nmod http;\npub mod kit;\nmod tls;\n\npub const PROTOCOLS: &[&Protocol] = &[\n    &http::PROTOCOL,\n];\n";
         let made = with_protocol(text, "demo").unwrap();
         assert_eq!(

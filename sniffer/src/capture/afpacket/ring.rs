@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn fields() {
+    fn the_fields_of_a_packet_are_read() {
         let bytes = [packet(72, 4), packet(0, 4)].concat();
         let seen = packets(&bytes, 2);
         let [first, _] = seen.as_slice() else { panic!("{seen:?}") };
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_that_lie() {
+    fn wrong_lengths_read_nothing_outside_the_block() {
         assert_eq!(packets(&packet(0, 5), 1).len(), 0, "more bytes than the block has");
         assert_eq!(packets(&packet(0, 4), u32::MAX).len(), 1, "fewer packets than it says");
         assert_eq!(packets(&packet(u32::MAX, 4), 2).len(), 1, "the next one outside");

@@ -113,7 +113,7 @@ const LE: To = To { big: false };
 const BE: To = To { big: true };
 
 #[test]
-fn pcap_in_both_orders_and_resolutions() {
+fn pcap_in_both_byte_orders_and_timestamp_resolutions() {
     for to in [LE, BE] {
         for (magic, nanos) in [(0xa1b2_c3d4, 456_000), (0xa1b2_3c4d, 456)] {
             let file = [to.pcap(magic, 1), to.record(1, 456, b"abc", 3), to.record(4_294_967_295, 0, b"defg", 1500)].concat();
@@ -161,7 +161,7 @@ fn link_types() {
 }
 
 #[test]
-fn pcapng_with_everything() {
+fn pcapng_with_every_kind_of_block() {
     for (to, other) in [(LE, BE), (BE, LE)] {
         let ten: i64 = 10;
         let offset = if other.big { ten.to_be_bytes() } else { ten.to_le_bytes() };
@@ -201,7 +201,7 @@ fn pcapng_with_everything() {
 }
 
 #[test]
-fn pcapng_interfaces_that_nobody_decodes() {
+fn pcapng_interfaces_of_unsupported_link_types() {
     let alone = [LE.section(), LE.interface(220, 0, &[]), LE.enhanced(0, 1, b"usb", 3)].concat();
     let (seen, end) = read(&alone);
     assert_eq!(seen, []);
@@ -215,7 +215,7 @@ fn pcapng_interfaces_that_nobody_decodes() {
 
 /// A file cut at any byte yields the records that are complete, without an error.
 #[test]
-fn truncated_anywhere() {
+fn a_file_cut_at_any_byte_gives_its_complete_records() {
     let pcap = [LE.pcap(0xa1b2_c3d4, 1), LE.record(1, 0, b"first", 5), LE.record(2, 0, b"second", 6)].concat();
     let ng = [LE.section(), LE.interface(1, 0, &[]), LE.enhanced(0, 1, b"first", 5), LE.enhanced(0, 2, b"second", 6)].concat();
     for (whole, header, ends) in [(&pcap, 24, [45, 67]), (&ng, 12, [88, 128])] {
@@ -229,7 +229,7 @@ fn truncated_anywhere() {
 }
 
 #[test]
-fn what_is_no_capture() {
+fn files_that_are_not_captures_are_refused() {
     let cases: [(&[u8], &str); 6] = [
         (b"", "is empty"),
         (b"packetbeat.interfaces.device: any\n", "is not a capture file: it begins with [70, 61, 63, 6b]"),
@@ -248,7 +248,7 @@ fn what_is_no_capture() {
 }
 
 #[test]
-fn broken_in_the_middle() {
+fn a_file_that_is_malformed_in_the_middle() {
     let good = LE.record(1, 0, b"good", 4);
     let pcap = [LE.pcap(0xa1b2_c3d4, 1), good, LE.words(&[2, 0, 0x7fff_ffff, 60])].concat();
     let (seen, end) = read(&pcap);
@@ -291,7 +291,7 @@ fn blocks_larger_than_the_buffer() {
 
 /// A file that fills the buffer several times, with some frames of the largest size. No frame is lost where the buffer is refilled.
 #[test]
-fn many_buffers() {
+fn no_frame_is_lost_where_the_buffer_is_refilled() {
     let mut file = LE.pcap(0xa1b2_c3d4, 1);
     let lengths: Vec<usize> = (0..3000).map(|n| if n % 100 == 7 { MAX_FRAME } else { n % 1600 }).collect();
     for (n, len) in lengths.iter().enumerate() {
@@ -305,7 +305,7 @@ fn many_buffers() {
 }
 
 #[test]
-fn a_pipe_is_waited_for() {
+fn reading_waits_for_a_pipe() {
     let (reader, mut writer) = io::pipe().unwrap();
     let window = Window::new(std::os::fd::OwnedFd::from(reader).into()).unwrap();
     let format = Format::Pcap(Pcap::open(LE.pcap(0xa1b2_c3d4, 1).first_chunk().unwrap()).unwrap().unwrap());
@@ -336,7 +336,7 @@ fn reading_speed() {
 /// Replaces the filter between polls of a file that is played twice. Some frames match one filter, some the other, some
 /// both.
 #[test]
-fn the_filter_is_swapped_in_the_middle_of_a_file() {
+fn the_filter_is_replaced_in_the_middle_of_a_file() {
     const ROUND: usize = 3_000;
     let udp = |port: u16| {
         let head = &b"\x45\0\x02\0\0\0\0\0\x40\x11\0\0\x7f\0\0\x01\x7f\0\0\x01\x04\0"[..];

@@ -293,8 +293,8 @@ fn compiler_interpreter_and_libpcap_agree() {
 
 /// Compiles as capture does: with the branch for a tag in the metadata, and with a tail call on a match.
 #[test]
-fn a_match_calls_what_is_in_the_jump_table() {
-    if !privileged("a_match_calls_what_is_in_the_jump_table") {
+fn a_match_calls_the_program_in_the_jump_table() {
+    if !privileged("a_match_calls_the_program_in_the_jump_table") {
         return;
     }
     let program = Program::compile("tcp port 80 or (vlan and tcp port 80)", Link::Ethernet).unwrap();

@@ -47,7 +47,8 @@ impl Ports {
 /// What a filter does with frames that carry VLAN tags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Vlans {
-    /// The expression decides, as pcap-filter(7) says: without the keyword `vlan` it does not look behind a tag.
+    /// The expression decides, as pcap-filter(7) says: without the keyword `vlan` the expression does not match packets behind a VLAN
+    /// tag.
     #[default]
     AsWritten,
     /// A frame with one or two tags matches if it matches without them. A user's expression that reads the link header or

@@ -12,7 +12,7 @@ fn packetbeats() -> FilterSpec {
 }
 
 #[test]
-fn the_text() {
+fn the_text_of_the_generated_expression() {
     let icmp = FilterSpec { icmp: true, ..FilterSpec::default() };
     assert_eq!(icmp.expression(), "icmp or icmp6");
     let want = "tcp port 80 or port 53 or tcp portrange 8000-8010 or icmp or icmp6 or ";
@@ -37,7 +37,7 @@ fn ipv4(fragment: u16, protocol: u8, tags: &[[u8; 4]], ports: [u16; 2]) -> Vec<u
 }
 
 #[test]
-fn what_it_matches() {
+fn the_frames_that_the_generated_expression_matches() {
     let tag = [0x81, 0, 0, 7];
     let service = [0x88, 0xa8, 0, 9];
     let cases: &[(&str, Vec<u8>, bool, bool)] = &[
@@ -71,7 +71,7 @@ fn what_it_matches() {
 }
 
 #[test]
-fn nothing_wanted_matches_nothing() {
+fn a_filter_for_no_protocol_matches_no_frame() {
     let filters = Filters::new(&FilterSpec::default()).unwrap();
     assert!(!filters.ethernet.unwrap().matches(&[0; 60], 60, None));
 }

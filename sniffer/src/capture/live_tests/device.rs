@@ -31,8 +31,8 @@ fn a_device_goes_down_and_comes_back() {
 
 /// The filter is replaced while the device is gone. The new device gets the new filter, and the counters continue.
 #[test]
-fn a_device_that_is_made_again_is_captured_again_with_the_new_filter() {
-    in_a_network("a_device_that_is_made_again_is_captured_again_with_the_new_filter", || {
+fn a_recreated_device_is_captured_with_the_new_filter() {
+    in_a_network("a_recreated_device_is_captured_with_the_new_filter", || {
         for (name, way) in every_way("va") {
             let Capture { mut sources, control, .. } = opened(&way, &Filters::from_text("udp dst port 9999").unwrap());
             let both = [udp(&[], 1, WANTED, 40), udp(&[], 1, OTHER, 40)];

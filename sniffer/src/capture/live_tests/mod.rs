@@ -49,8 +49,8 @@ fn counted(packets: impl IntoIterator<Item = Vec<u8>>) -> BTreeMap<Vec<u8>, usiz
 }
 
 #[test]
-fn every_backend_sees_the_same() {
-    in_a_network("every_backend_sees_the_same", || {
+fn every_backend_delivers_the_same_frames() {
+    in_a_network("every_backend_delivers_the_same_frames", || {
         let mut frames = Vec::new();
         for n in 0..60 {
             frames.extend([udp(&[], n, WANTED, 40), udp(&[DOT1Q], n, WANTED, 40), udp(&[SERVICE, DOT1Q], n, WANTED, 40)]);
@@ -184,7 +184,7 @@ fn any_device() {
 }
 
 #[test]
-fn the_ladder() {
+fn auto_uses_the_first_backend_that_works() {
     in_a_network("the_ladder", || {
         let best = opened(&interface("va", Kind::Auto), &wanted(false));
         assert_eq!((best.backend, best.sources.len()), (Backend::Ebpf, 2));

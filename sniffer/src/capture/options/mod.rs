@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_auto_on_any() {
+    fn no_settings_means_auto_on_any() {
         let interfaces = parsed("").unwrap();
         let [only] = interfaces.as_slice() else { panic!("{interfaces:?}") };
         assert_eq!((only.device.as_str(), only.kind, only.hook, only.snaplen), ("any", Kind::Auto, HookSetting::Auto, 65_535));
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense() {
+    fn contradicting_settings_are_refused() {
         let cases = [
             ("{type: netmap}", "af_packet"),
             ("{hook: kprobe}", "socket"),

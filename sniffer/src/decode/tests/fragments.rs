@@ -64,7 +64,7 @@ fn fragments_within_fragments() {
 }
 
 #[test]
-fn hostile_fragments_come_to_nothing() {
+fn hostile_fragments_give_no_datagram() {
     let body = udp(&[b'x'; 40]);
     let f = |offset: usize, more: bool, data: &[u8]| fragment4((1, 2), 17, 7, offset, more, data);
     for (what, fragments, counter) in [

@@ -248,7 +248,7 @@ fn segments_are_counted_with_their_headers() {
 }
 
 #[test]
-fn broken_headers_say_why() {
+fn each_malformed_header_has_its_reason() {
     let good = v4((1, 2), 6, &tcp(b"x"));
     let with = |at: usize, value: u8| {
         let mut data = good.clone();
@@ -319,7 +319,7 @@ fn ip_in_ip() {
 
 /// Frames with every kind of header, cut at every length, and with every byte changed.
 #[test]
-fn nothing_panics() {
+fn changed_and_cut_frames_do_not_panic() {
     let body = udp(b"0123456789abcdef");
     let frames = [
         (Link::Ethernet, ethernet(&[(0x88a8, 1), (0x8100, 2)], 0x0800, &v4((1, 2), 6, &tcp(b"payload")))),

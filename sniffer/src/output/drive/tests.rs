@@ -126,7 +126,7 @@ async fn records_refused_more_than_max_retries_times_are_dropped_and_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_accepted_now_waits_beside_the_others() {
+async fn records_that_are_not_accepted_now_do_not_delay_others() {
     let poison = |batch: &[Record]| each(batch, |letter| if letter == b'b' { Outcome::Later("503".into()) } else { Outcome::Delivered });
     let queue = queue::open(queue::Options::default());
     queue.push((b'a'..=b'h').map(|b| Record { body: [b].into(), ..Record::default() }).collect(), WhenFull::Drop);

@@ -170,7 +170,9 @@ const MAX_SHOWN: usize = 60;
 pub(super) fn read(answer: &[u8], count: usize) -> Result<Option<Vec<ItemResult>>, String> {
     let parsed: Answer<'_> = serde_json::from_slice(answer).map_err(|e| {
         let begin: String = String::from_utf8_lossy(answer).chars().take(MAX_SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
-        format!("the answer to _bulk is not Elasticsearch's; does something else answer in its place? It begins with '{begin}' ({e})")
+        format!(
+            "the response to _bulk is not from Elasticsearch; check that `hosts` names the server. The response begins with '{begin}' ({e})"
+        )
     })?;
     if parsed.items.len() != count {
         return Err(format!("the answer to _bulk has {} results for {count} events", parsed.items.len()));
@@ -276,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn the_status_of_each_item_counts_whatever_else_the_answer_contains() {
+    fn only_the_status_of_each_item_decides() {
         for answer in [
             r#"{"errors":false,"items":[{"create":{"status":201}}]}"#,
             r#"{"items":[{"create":{"status":201}}]}"#,
@@ -290,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_result_for_each() {
+    fn each_record_has_its_own_result() {
         let item = |status: u16, error: &str| {
             let error = if error.is_empty() { String::new() } else { format!(r#","error":{error}"#) };
             format!(r#"{{"errors":false,"items":[{{"create":{{"status":{status}{error}}}}}]}}"#)

@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_sound() {
+    fn the_table_of_fields_is_valid() {
         let kinds = [
             "keyword",
             "text",

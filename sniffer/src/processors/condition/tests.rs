@@ -79,7 +79,7 @@ fn errors_name_line_and_key_and_say_what_is_allowed() {
 }
 
 #[test]
-fn an_error_of_a_kind_that_does_not_count_is_none() {
+fn errors_of_kinds_without_effect_are_ignored() {
     for yaml in ["{equals.a: 1, contains.b: 2}", "{contains.b: 2, equals.a: 1}", "{equals.a: 1, not: ~}"] {
         let condition: Condition = Node::parse(yaml).unwrap().read().unwrap();
         assert_eq!(condition.holds(&Tree::from(json!({"a": 1}).as_object().unwrap().clone())), Some(true), "{yaml}");
@@ -97,7 +97,7 @@ impl Fields for Nothing {
 }
 
 #[test]
-fn some_are_decided_without_an_event() {
+fn some_conditions_are_decided_without_an_event() {
     for (condition, expected) in [
         (json!({"equals": {"absent": 1, "a": 1}}), Some(false)),
         (json!({"equals": {"a": 1}}), None),

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_ones_end_where_they_break() {
+    fn malformed_tables_end_at_the_malformed_entry() {
         assert_eq!(read(b"\x01at\x01\x01b?\x01ct\x01"), json!({"a": true}));
         assert_eq!(read(b"\x01at\x01\x01bS\xff\xff\xff\xff"), json!({"a": true}));
         assert_eq!(read(b"\xffa"), json!({}));
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_there_once_with_its_last_value() {
+    fn a_repeated_name_is_written_once_with_its_last_value() {
         let text = serde_json::to_string(&InZone(Table::new(b"\x01at\x01\x01bt\x01\x01at\x00"), &TimeZone::UTC)).unwrap();
         assert_eq!(text, r#"{"a":false,"b":true}"#);
     }

@@ -166,7 +166,7 @@ fn after_a_gap_frames_are_found_again() {
 }
 
 #[test]
-fn the_wrong_way_round() {
+fn client_and_server_are_corrected() {
     let mut h = Harness::new(&PROTOCOL, ALL);
     h.data(ToServer, &call(1, 60, 60, b"\x01t\0\0\0\0\0\0\0\x01\0\0\x01q"))
         .data(ToServer, &header(1, 0))
@@ -175,7 +175,7 @@ fn the_wrong_way_round() {
 }
 
 #[test]
-fn what_is_not_amqp_is_given_up() {
+fn a_connection_of_another_protocol_is_given_up() {
     use crate::stream::pending::Outcome;
     for other in [&b"AMQP\0\x01\0\0"[..], b"AMQP\x03\x01\0\0", b"AMQP\x01\x01\0\x09"] {
         assert_eq!(Harness::new(&PROTOCOL, "{}").client(other).state, Outcome::GaveUp, "{other:?}");
@@ -196,7 +196,7 @@ fn what_is_not_amqp_is_given_up() {
 const FAILED: &[u8] = b"\x01\x94\x05wrong\0\x32\0\x0a";
 
 #[test]
-fn closes() {
+fn closes_and_their_confirmations() {
     let mut h = Harness::new(&PROTOCOL, ALL);
     h.client(&declare(1, "a")).server(&call(1, 20, 40, FAILED));
     h.client(&call(1, 20, 41, b""));
@@ -214,7 +214,7 @@ fn closes() {
 }
 
 #[test]
-fn what_is_hidden() {
+fn methods_hidden_by_the_option() {
     let script: Script<'_> = &[
         (ToClient, &call(0, 10, 30, b"\0\0\0\0\0\0\0\x0a")),
         (ToServer, &call(0, 10, 31, b"\0\x10\0\0\x10\0\0\x0a")),
@@ -233,7 +233,7 @@ fn what_is_hidden() {
 }
 
 #[test]
-fn nothing_grows_without_end() {
+fn incomplete_messages_and_waiting_methods_are_bounded() {
     let mut h = Harness::new(&PROTOCOL, "{}");
     for channel in 0..5000 {
         h.client(&declare(channel, "a")).client(&publish(channel));

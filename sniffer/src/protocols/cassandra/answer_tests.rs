@@ -7,7 +7,7 @@ fn read(version: u8, op: Op, body: &[u8]) -> Value {
 }
 
 #[test]
-fn rows_are_counted_behind_the_columns() {
+fn rows_are_counted_after_the_columns() {
     // The result has two columns: a list of maps from int to a tuple of a custom type and a text, and a UDT with a
     // field.
     let columns = b"\0\x01l\0\x20\0\x21\0\x09\0\x31\0\x02\0\0\0\x01C\0\x0d\0\x01u\0\x30\0\x01k\0\x01n\0\x01\0\x01f\0\x09";
@@ -121,7 +121,7 @@ fn logins() {
 }
 
 #[test]
-fn what_comes_before_the_message() {
+fn tracing_warnings_and_payload_before_a_message() {
     let header = Header { version: 4, response: true, flags: TRACING | WARNING | PAYLOAD, stream: 1, op: Op::RESULT, length: 100 };
     let body = [&[7; 16][..], b"\0\x01\0\x04slow", b"\0\x01\0\x01k\0\0\0\x01v", b"\0\0\0\x01"].concat();
     let got = serde_json::to_value(Answer::read(&header, &body)).unwrap();

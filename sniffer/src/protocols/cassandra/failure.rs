@@ -109,7 +109,7 @@ impl<'a> Details<'a> {
     }
 }
 
-/// The number of replicas that failed. In v5 it is a map with the reason of each.
+/// The number of replicas that failed. In v5, a list of the replicas with the reason of each failure follows the number and is skipped.
 fn failures(version: u8, r: &mut Reader<'_>) -> Option<i32> {
     let n = r.i32()?;
     if version >= 5 {

@@ -119,7 +119,7 @@ fn long_messages_are_reported_from_their_beginning() {
 }
 
 #[test]
-fn compressed_as_the_startup_says() {
+fn compression_is_that_of_the_startup() {
     let long = rows(4, 1, 7, 500)[HEADER..].to_vec();
     let lz4 = [&(long.len() as u32).to_be_bytes()[..], &lz4_flex::block::compress(&long)].concat();
     let snappy = snap::raw::Encoder::new().compress_vec(&long).unwrap();
@@ -146,7 +146,7 @@ fn compressed_as_the_startup_says() {
 }
 
 #[test]
-fn what_the_server_pushes() {
+fn events_of_the_server() {
     let up = envelope(0x84, 0, 0xffff, Op::EVENT, b"\0\x0dSTATUS_CHANGE\0\x02UP\x04\x0a\0\0\x02\0\0\x23\x52");
     let events = every_cut(&PROTOCOL, "{}", &[(ToServer, &query(4, 1, "a")), (ToClient, &[up, void(4, 1)].concat())]);
     assert_eq!(pairs(&events), ["  -> EVENT STATUS_CHANGE", "QUERY a -> RESULT void"]);
@@ -177,7 +177,7 @@ fn options() {
 }
 
 #[test]
-fn joined_in_the_middle_and_the_wrong_way_round() {
+fn capture_from_the_middle_with_confused_roles() {
     for lz4 in [None, Some(false), Some(true)] {
         let form = |data: Vec<u8>| lz4.map_or(data.clone(), |lz4| wrap(&data, true, lz4));
         let version = if lz4.is_some() { 5 } else { 4 };
@@ -197,7 +197,7 @@ fn joined_in_the_middle_and_the_wrong_way_round() {
 }
 
 #[test]
-fn a_gap_costs_what_was_in_it() {
+fn a_gap_costs_only_the_messages_in_it() {
     for lz4 in [None, Some(false), Some(true)] {
         let form = |data: Vec<u8>| lz4.map_or(data.clone(), |lz4| wrap(&data, true, lz4));
         let version = if lz4.is_some() { 5 } else { 4 };
@@ -220,7 +220,7 @@ fn a_gap_costs_what_was_in_it() {
 }
 
 #[test]
-fn what_waits_is_bounded_in_time_and_bytes() {
+fn waiting_requests_are_bounded_in_time_and_bytes() {
     let mut h = Harness::new(&PROTOCOL, "{transaction_timeout: 1s}");
     h.client(&query(4, 1, "a"));
     h.at(1500).client(&query(4, 2, "b")).server(&void(4, 1)).server(&void(4, 2));
@@ -244,7 +244,7 @@ fn what_waits_is_bounded_in_time_and_bytes() {
 }
 
 #[test]
-fn tls_and_what_is_nothing_are_given_up() {
+fn tls_and_unknown_data_are_given_up() {
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.client(b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03");
     assert_eq!(format!("{:?}", h.state), "GaveUp");

@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn beginnings() {
+    fn bodies_begin_as_their_operation_requires() {
         let result = Header { version: 4, response: true, flags: 0, stream: 0, op: Op::RESULT, length: 4 };
         assert!(result.begins_well(&[0, 0, 0, 1]));
         assert!(!result.begins_well(&[0, 0, 0, 6]));
@@ -442,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn multimaps_hold_no_key_twice() {
+    fn a_repeated_key_of_a_multimap_is_written_once() {
         let mut r = Reader::new(b"\0\x02\0\x01a\0\x02\0\x01x\0\x01y\0\x01a\0\0");
         let map = Multimap::read(&mut r).unwrap();
         assert_eq!(serde_json::to_string(&map).unwrap(), r#"{"a":["x","y"]}"#);

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_message_is_reported_with_what_there_is() {
+    fn a_cut_message_is_reported_with_its_captured_fields() {
         let whole = message(1, &[53, 1, 1, 55, 2, 1, 3, 255]);
         for (captured, kind) in [(whole.len() - 4, json!("discover")), (96, json!(null)), (44, json!(null))] {
             let mut h = Harness::new(&PROTOCOL, "{}");
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn any_bytes() {
+    fn arbitrary_bytes_do_not_panic() {
         let whole = message(1, &[53, 1, 1, 124, 6, 0, 0, 0, 9, 1, 0xab, 52, 1, 3, 255]);
         for at in 0..whole.len() {
             for flip in [1, 0x80, 0xff] {

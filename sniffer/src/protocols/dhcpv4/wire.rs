@@ -157,7 +157,7 @@ pub mod tests {
     }
 
     #[test]
-    fn options_in_parts_and_of_wrong_length() {
+    fn split_options_and_options_of_wrong_length() {
         let data = message(1, &[55, 1, 1, 0, 55, 2, 3, 6, 54, 3, 1, 2, 3, 6, 4, 9, 9, 9, 9, 255, 1]);
         let m = Message::parse(&data, false).unwrap();
         assert_eq!(m.option(55).unwrap(), &[1u8, 3, 6][..]);
@@ -167,7 +167,7 @@ pub mod tests {
     }
 
     #[test]
-    fn no_message() {
+    fn invalid_messages_are_rejected() {
         assert!(Message::parse(&message(1, &[53, 1, 1]), false).is_none(), "no End");
         assert!(Message::parse(&message(1, &[53, 9, 1, 255]), false).is_none(), "cut off");
         assert!(Message::parse(&message(1, &[255])[..200], false).is_none());
@@ -180,7 +180,7 @@ pub mod tests {
     }
 
     #[test]
-    fn what_was_captured_of_a_message() {
+    fn the_captured_part_of_a_cut_message() {
         let mut data = message(1, &[53, 1, 1, 12, 4, b'n', b'a', b'm', b'e', 55, 2, 1, 3, 255]);
         data[44..50].copy_from_slice(b"server");
         let fixed = FIXED + MAGIC.len();

@@ -94,7 +94,7 @@ fn a_query_and_its_answer() {
 }
 
 #[test]
-fn halves_and_their_notes() {
+fn queries_without_responses_and_responses_without_queries() {
     let mut h = Harness::new(&PROTOCOL, "transaction_timeout: 10s");
     h.datagram(ToServer, &query(1)).datagram(ToServer, &query(1)).datagram(ToServer, &query(2));
     h.datagram(ToClient, &answer(2)).datagram(ToClient, &answer(3));
@@ -126,7 +126,7 @@ fn edns_and_sizes() {
 }
 
 #[test]
-fn the_message_tells_who_asks() {
+fn the_message_determines_the_client() {
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.datagram(ToClient, &query(1));
     h.datagram(ToServer, &answer(1));
@@ -135,7 +135,7 @@ fn the_message_tells_who_asks() {
 }
 
 #[test]
-fn a_header_alone_answers_only_what_was_asked() {
+fn a_response_without_a_question_needs_its_query() {
     let mut h = Harness::new(&PROTOCOL, "{}");
     let refused = with_question(1, 0x8185, &[], [&[], &[], &[]]);
     h.datagram(ToClient, &refused).datagram(ToServer, &query(1)).datagram(ToClient, &refused);
@@ -145,7 +145,7 @@ fn a_header_alone_answers_only_what_was_asked() {
 }
 
 #[test]
-fn what_can_be_read_is_shown() {
+fn the_readable_part_of_a_message_is_shown() {
     let bad = record(46, &[0, 1, 8]); // a truncated RRSIG
     let whole = message(1, RESPONSE | 3, [&[&a(), &bad, &a()], &[&a()], &[&a(), &opt(0, &[])]]);
     let mut unreadable = whole.clone();
@@ -286,7 +286,7 @@ fn tcp_out_of_order_and_wherever_it_is_cut() {
 }
 
 #[test]
-fn tcp_first_seen_at_an_answer() {
+fn tcp_when_the_capture_begins_with_a_response() {
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.client(&framed(&[answer(9)])).server(&framed(&[query(1)])).client(&framed(&[answer(1)]));
     let e = h.events();
@@ -295,7 +295,7 @@ fn tcp_first_seen_at_an_answer() {
 }
 
 #[test]
-fn tcp_answers_that_are_none() {
+fn tcp_responses_that_are_incomplete() {
     let ask = framed(&[query(1)]);
     let first = framed(&[query(8)]);
     let good = framed(&[answer(8)]);
@@ -367,7 +367,7 @@ fn hostile_messages() {
 }
 
 #[test]
-fn any_bytes_over_udp() {
+fn arbitrary_bytes_over_udp_do_not_panic() {
     let whole = message(
         1,
         RESPONSE,
@@ -388,7 +388,7 @@ fn any_bytes_over_udp() {
 }
 
 #[test]
-fn whose_connection_it_is() {
+fn connections_are_recognised() {
     assert_eq!(probe(ToServer, &framed(&[query(1)])), Probe::Yes);
     assert_eq!(probe(ToServer, &query(1)), Probe::Yes);
     assert_eq!(probe(ToServer, &framed(&[query(1)])[..16]), Probe::More(15));

@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn halves() {
+    fn requests_without_responses_and_responses_without_requests() {
         let mut h = harness();
         send(&mut h, false, &[0, 0, 0, 0, 0, 1, 0, 7]); // a response without a request
         send(&mut h, true, &[8, 0, 0, 0, 0, 1, 0, 8]);

@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_goes_first_and_answered_ones_never() {
+    fn the_oldest_is_evicted_first_and_answered_requests_never() {
         let mut w = matcher(2, 100);
         assert_eq!(w.insert(1, text(1), at(0)), None);
         assert_eq!(w.insert(2, text(2), at(1)), None);
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn places_left_behind_do_not_pile_up() {
+    fn entries_of_answered_requests_do_not_accumulate() {
         let mut w = matcher(10, 0);
         for i in 0..10_000 {
             assert_eq!(w.insert(i, (), at(0)), None);

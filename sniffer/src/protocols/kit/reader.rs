@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn too_short_takes_nothing() {
+    fn nothing_is_consumed_from_a_slice_that_is_too_short() {
         let mut r = Reader::new(&[1, 2, 3]);
         assert_eq!(r.u32(), None);
         assert_eq!(r.u16(), Some(0x0102));

@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gives_up_sooner_where_nothing_was_ever_found() {
+    fn the_limit_is_lower_before_the_first_message() {
         let mut r = Resync::default();
         assert_eq!((r.passed(16 << 20), r.passed(1)), (Recovery::Resume, Recovery::GiveUp));
         r.found();

@@ -135,7 +135,7 @@ impl Session {
         }
     }
 
-    /// Reports requests whose time-out has passed, except one whose response has begun.
+    /// Reports requests whose time-out has passed, except a request whose response has begun.
     pub fn on_timer(&mut self, cx: &mut Context<'_>) {
         while self.answers.message.command.is_empty()
             && let Some(request) = self.pending.expired(cx.now())

@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn whose_answer_it_is() {
+    fn which_responses_fit_which_requests() {
         let (_, get) = asked(b"get a b");
         assert!(fits(&get, &said(b"VALUE b 0 0").1) && fits(&get, &said(b"END").1) && fits(&get, &said(b"ERROR").1));
         assert!(!fits(&get, &said(b"VALUE c 0 0").1) && !fits(&get, &said(b"STORED").1));

@@ -169,7 +169,7 @@ fn binary_quiet_and_statistics() {
 }
 
 #[test]
-fn large_values_are_skipped_and_holes_in_them_survived() {
+fn large_values_and_gaps_in_them_are_skipped() {
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.client(b"set a 0 0 100000000\r\nstart").gap(ToServer, 50_000_000).client(&vec![b'x'; 49_999_995]).client(b"\r\nget b\r\n");
     h.server(b"STORED\r\nVALUE b 0 10\r\n0123").gap(ToClient, 6).server(b"\r\nEND\r\n");
@@ -187,7 +187,7 @@ fn large_values_are_skipped_and_holes_in_them_survived() {
 }
 
 #[test]
-fn a_hole_elsewhere_costs_those_it_concerns() {
+fn a_gap_outside_a_value_costs_only_the_messages_in_it() {
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.client(b"get a\r\nget b\r\n").server(b"VALUE a 0 1\r\n1\r\n").gap(ToClient, 20).server(b"END\r\n");
     h.client(b"get c\r\n").server(b"END\r\n");
@@ -204,7 +204,7 @@ fn a_hole_elsewhere_costs_those_it_concerns() {
 }
 
 #[test]
-fn joined_in_the_middle_and_the_wrong_way_round() {
+fn capture_from_the_middle_with_confused_roles() {
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.client(b"VALUE x 0 1\r\n1\r\nEND\r\n").server(b"get a\r\n").client(b"END\r\n");
     let events = h.events();
@@ -222,7 +222,7 @@ fn joined_in_the_middle_and_the_wrong_way_round() {
 }
 
 #[test]
-fn time_is_over() {
+fn requests_time_out() {
     let mut h = Harness::new(&PROTOCOL, "{transaction_timeout: 5s}");
     h.client(b"get a\r\nmg b q v\r\nget c\r\n").at(4999);
     assert_eq!(summaries(&h.events()), [""; 0]);
@@ -279,7 +279,7 @@ fn datagrams_in_any_order() {
 }
 
 #[test]
-fn recognised() {
+fn connections_are_recognised() {
     assert_eq!(probe(ToServer, b"get a\r\n"), Probe::Yes);
     assert_eq!(probe(ToServer, b"ge"), Probe::More(1));
     assert_eq!(probe(ToServer, b"GET / HTTP/1.1\r\n"), Probe::No);

@@ -202,8 +202,8 @@ fn noreply(mut words: Words<'_>, m: &mut Message) -> Option<Line> {
     Some(Line::Whole)
 }
 
-/// `<key> [<datalen>] <flags>*`: flags that have a field are stored there, and all flags are added to `raw_args` as
-/// sent.
+/// Parses the rest of a meta command, `<key> [<datalen>] <flags>*`. A flag for which [`Message`] has a field sets this field. All flags
+/// are also kept as sent, in `raw_args`.
 fn meta(mut words: Words<'_>, m: &mut Message) -> Option<Line> {
     m.key(words.next()?);
     let mut size = None;

@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_sorted_at_every_level_and_the_last_of_its_name_counts() {
+    fn keys_are_sorted_at_every_level_and_the_last_repetition_is_written() {
         assert_eq!(text(&doc! {"b": {"z": 1, "a": [{"y": 1, "x": 2}]}, "a": 0}, 1000), r#"{"a":0,"b":{"a":[{"x":2,"y":1}],"z":1}}"#);
         let twice = b"\x13\0\0\0\x10a\0\x01\0\0\0\x10a\0\x02\0\0\0\0";
         let mut out = String::new();
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_ends_where_it_must() {
+    fn the_text_ends_at_the_limit() {
         let d = doc! {"a": "\u{e9}".repeat(20), "b": [1, 2, 3], "c": {"d": "x"}};
         let whole = text(&d, 1000);
         for most in 0..whole.len() + 2 {
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn depth_has_an_end() {
+    fn depth_is_limited() {
         let mut raw = b"\x05\0\0\0\0".to_vec();
         for _ in 0..10_000 {
             raw = [&(u32::try_from(raw.len()).unwrap() + 8).to_le_bytes(), b"\x03a\0" as &[u8], &raw, b"\0"].concat();
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_text_or_not_a_document_is_shown_as_far_as_it_goes() {
+    fn invalid_text_and_documents_are_shown_up_to_the_error() {
         let mut out = String::new();
         document(&mut out, RawDocument::from_bytes(b"\x0f\0\0\0\x02a\0\x03\0\0\0\xffb\0\0").unwrap(), 100);
         assert_eq!(out, r#"{"a":"\ufffdb"}"#);

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn every_beginning_of_a_message_is_a_message() {
+    fn every_beginning_of_a_message_can_be_repaired() {
         let d = doc! {"a": 1, "cursor": {"firstBatch": [{"x": "yz"}, {"x": 2.5}], "id": 7_i64}, "r": Bson::Null, "ok": 1.0};
         let data = [b"\0\0\0\0\0" as &[u8], &bytes(&d)].concat();
         let mut most = 0;
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sequence_keeps_the_documents_that_are_there() {
+    fn a_sequence_keeps_its_complete_documents() {
         let one = bytes(&doc! {"i": 1});
         let body = bytes(&doc! {"insert": "c"});
         let size = u32::try_from(4 + 4 + 3 * one.len()).unwrap().to_le_bytes();

@@ -44,7 +44,7 @@ fn lines(events: &[Value]) -> Vec<String> {
 }
 
 #[test]
-fn commands_of_today() {
+fn commands_in_op_msg() {
     let find = doc! {"find": "c", "filter": {"a": {"$gt": 1}}, "limit": 2, "lsid": {"id": 1}, "$db": "d"};
     let found = doc! {"cursor": {"firstBatch": [{"a": 2}, {"a": 3}], "id": 7_i64, "ns": "d.c"}, "ok": 1.0};
     let more = doc! {"getMore": 7_i64, "collection": "c", "$db": "d"};
@@ -81,7 +81,7 @@ fn commands_of_today() {
 }
 
 #[test]
-fn several_answers_and_none() {
+fn requests_with_several_replies_and_with_none() {
     let mut h = Harness::new(&PROTOCOL, BOTH);
     h.client(&msg(1, 0, flag::MORE_TO_COME, &doc! {"insert": "c", "documents": [{"x": 1}], "$db": "d"}, None));
     assert_eq!(
@@ -98,7 +98,7 @@ fn several_answers_and_none() {
 }
 
 #[test]
-fn secrets_stay_secret() {
+fn secrets_are_not_shown() {
     let mut h = Harness::new(&PROTOCOL, BOTH);
     h.client(&msg(1, 0, 0, &doc! {"createUser": "u", "pwd": "hunter2", "roles": ["r"], "$db": "d"}, None)).server(&ok(1));
     h.client(&msg(2, 0, 0, &doc! {"saslStart": 1, "payload": "hunter2", "$db": "d"}, None)).server(&ok(2));
@@ -108,7 +108,7 @@ fn secrets_stay_secret() {
 }
 
 #[test]
-fn packed_messages() {
+fn compressed_messages() {
     use std::io::Write;
     let (plain_request, plain_reply) = (msg(1, 0, 0, &doc! {"find": "c", "$db": "d"}, None), ok(1));
     for how in 0..=4u8 {
@@ -136,7 +136,7 @@ fn packed_messages() {
 }
 
 #[test]
-fn operations_of_old() {
+fn legacy_operations() {
     let query = |id, name: &[u8], d: Document| {
         packet(id, 0, op::QUERY, &[b"\0\0\0\0", name, b"\0\0\0\0\0\xff\xff\xff\xff", &d.to_vec().unwrap()].concat())
     };
@@ -179,7 +179,7 @@ fn operations_of_old() {
 }
 
 #[test]
-fn a_message_longer_than_is_read() {
+fn a_message_longer_than_the_limit() {
     let big: Vec<Document> = (0..40).map(|i| doc! {"_id": i, "x": "y".repeat(100_000)}).collect();
     let insert = msg(1, 0, 0, &doc! {"insert": "c", "$db": "d"}, Some(("documents", &big)));
     let found = msg(2, 1, 0, &doc! {"cursor": {"firstBatch": big, "id": 5_i64}, "ok": 1.0}, None);
@@ -200,7 +200,7 @@ fn a_message_longer_than_is_read() {
 }
 
 #[test]
-fn the_wrong_way_round_and_in_the_middle() {
+fn capture_from_the_middle_with_confused_roles() {
     let request = |id| msg(id, 0, 0, &doc! {"ping": 1, "$db": "d"}, None);
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.client(&ok(7)).server(&request(8)).client(&ok(8));
@@ -215,7 +215,7 @@ fn the_wrong_way_round_and_in_the_middle() {
 }
 
 #[test]
-fn other_protocols_are_left_alone() {
+fn other_protocols_are_given_up() {
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.client(b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03abcdefghijklmnopq");
     assert_eq!(format!("{:?}", h.state), r#"HandOver("tls")"#);
@@ -231,7 +231,7 @@ fn other_protocols_are_left_alone() {
 }
 
 #[test]
-fn what_waits_is_bounded() {
+fn waiting_requests_are_bounded() {
     let mut h = Harness::new(&PROTOCOL, BOTH);
     for id in 0..2000 {
         h.client(&msg(id, 0, 0, &doc! {"insert": "c", "x": "y".repeat(10_000), "$db": "d"}, None));

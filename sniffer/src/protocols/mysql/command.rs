@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_a_command() {
+    fn plausible_commands() {
         let may = |payload: &[u8]| plausible(payload.len() as u32, payload);
         assert!(may(b"\x03select 1") && may(b"\x03\0\x01select 1") && may(b"\x0e") && may(b"\x17\x01\0\0\0\0\x01\0\0\0"));
         assert!(!may(b"\x03\x01\x02") && !may(b"\x0e\0") && !may(b"GET /") && !may(b""));

@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_nobody_waited_for_belongs_to_an_earlier_command() {
+    fn a_response_without_a_command_belongs_to_an_earlier_command() {
         let (early, late) = (Timestamp(1), Timestamp(9));
         assert_eq!(Doubt::Answered(Timestamp(5)).command(early, true), (Doubt::None, true));
         assert_eq!(Doubt::Answered(Timestamp(5)).command(late, true), (Doubt::None, false));

@@ -109,7 +109,7 @@ fn result(eof: bool, rows: &[&[u8]]) -> Vec<u8> {
 }
 
 #[test]
-fn every_cut_of_what_was_recorded() {
+fn recorded_connections_at_every_cut() {
     for name in CAPTURES {
         for pieces in recorded(name) {
             let script: Vec<(Direction, &[u8])> = pieces.iter().map(|(dir, data)| (*dir, data.as_slice())).collect();
@@ -124,7 +124,7 @@ fn every_cut_of_what_was_recorded() {
 }
 
 #[test]
-fn byte_by_byte_and_from_every_place() {
+fn recorded_connections_byte_by_byte_and_from_every_start() {
     for name in CAPTURES {
         for pieces in recorded(name) {
             let whole = briefs(&mut play(&pieces));
@@ -151,7 +151,7 @@ fn byte_by_byte_and_from_every_place() {
 }
 
 #[test]
-fn a_piece_that_is_missing_costs_its_own_transaction() {
+fn a_missing_piece_costs_only_its_own_transaction() {
     for name in CAPTURES {
         for pieces in recorded(name).iter().filter(|p| p.len() > 10) {
             let whole = briefs(&mut play(pieces));
@@ -235,7 +235,7 @@ fn a_statement_of_which_only_the_last_packet_is_in_doubt() {
 }
 
 #[test]
-fn statements_are_forgotten_when_closed_and_after_their_time() {
+fn statements_are_forgotten_when_closed_and_when_unused() {
     let prepare = packet(0, b"\x16delete from t");
     let prepared = packet(1, b"\0\x07\0\0\0\0\0\0\0\0\0\0");
     let execute = packet(0, b"\x17\x07\0\0\0\0\x01\0\0\0");
@@ -253,7 +253,7 @@ fn statements_are_forgotten_when_closed_and_after_their_time() {
 }
 
 #[test]
-fn a_gap_within_rows_is_said_and_the_next_answer_is_whole() {
+fn a_gap_in_rows_is_noted_and_the_next_response_is_complete() {
     let answer = result(true, &[b"\x011", b"\x012", b"\x013"]);
     let mut h = Harness::new(&PROTOCOL, SHOW);
     let cut = answer.len() - 20;
@@ -303,7 +303,7 @@ fn packets_of_16_mib_are_continued() {
 }
 
 #[test]
-fn unanswered_requests_are_counted_when_their_time_is_over() {
+fn unanswered_requests_are_counted_after_the_time_out() {
     let mut h = Harness::new(&PROTOCOL, "{transaction_timeout: 10s}");
     h.client(&query("select sleep(20)")).at(9_999);
     assert_eq!(h.counted("unmatched_requests"), 0);
@@ -314,7 +314,7 @@ fn unanswered_requests_are_counted_when_their_time_is_over() {
 }
 
 #[test]
-fn taken_the_wrong_way_round() {
+fn client_and_server_are_corrected() {
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.server(&query("select 1")).client(OK);
     let events = h.events();
@@ -322,7 +322,7 @@ fn taken_the_wrong_way_round() {
 }
 
 #[test]
-fn tls_is_handed_over_and_what_is_nothing_known_is_given_up() {
+fn tls_is_handed_over_and_unknown_data_is_given_up() {
     let tls = &recorded("mysql8_tls")[1];
     assert_eq!(format!("{:?}", play(tls).state), "HandOver(\"tls\")");
     let mut h = Harness::new(&PROTOCOL, "{}");
@@ -346,7 +346,7 @@ fn probes() {
 }
 
 #[test]
-fn what_was_recorded() {
+fn events_of_recorded_connections() {
     let h = |name: &str, n: usize| play(&recorded(name)[n]);
     let (mut plain, mut packed) = (h("mariadb_cli", 1), h("mariadb_compressed", 1));
     assert_eq!((plain.counted("compressed"), packed.counted("compressed")), (0, 1));
@@ -435,7 +435,7 @@ fn a_compressed_packet_that_is_malformed_or_has_a_gap_costs_only_its_own_command
 }
 
 #[test]
-fn what_unpacks_to_more_than_it_says_is_cut_there() {
+fn decompressed_data_is_cut_at_the_announced_length() {
     let (mut side, mut out) = (Side::default(), [0; packed::PIECE]);
     let bomb = zlib(&vec![0; 1 << 20]);
     let mut packet = packed_packet(0, &[0; 100], |_| vec![]);

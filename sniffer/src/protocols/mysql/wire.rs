@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn ends() {
+    fn packets_that_end_a_result() {
         let done = ok(b"\0\xfc<\x01\0\"\0\0\0").unwrap();
         assert_eq!(done, Done { affected: 316, insert_id: 0, status: 0x22 });
         assert_eq!(eof(5, b"\xfe\0\0\x0a\0"), Some(10));

@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn where_there_is_none() {
+    fn compounds_without_a_main_operation() {
         assert_eq!(main(2, &[24, 10]), "GETFH", "the last");
         assert_eq!(main(0, &[]), "ILLEGAL");
         assert_eq!(main(2, &[24, 99, 38]), "ILLEGAL");

@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ends_of_the_tables() {
+    fn first_and_last_entries_of_the_tables() {
         assert_eq!((procedure(0), procedure(21), procedure(22)), ("NULL", "COMMIT", ILLEGAL));
         assert_eq!((operation(2), operation(3), operation(71), operation(72)), (None, Some("ACCESS"), Some("CLONE"), None));
         assert_eq!((status(0), status(70), status(10094), status(3)), ("NFS_OK", "NFSERR_STALE", "NFS4ERR_OFFLOAD_NO_REQS", ""));

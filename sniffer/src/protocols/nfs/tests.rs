@@ -74,7 +74,7 @@ fn compounds() {
 }
 
 #[test]
-fn a_large_write_is_skipped_and_a_hole_in_it_does_no_harm() {
+fn a_large_write_and_a_gap_in_it_are_skipped() {
     let mut write = call(1, 3, 7, &words(&[4, 1, 0, 0, 1_000_000, 2, 1_000_000]));
     write.resize(write.len() + 1_000_000, 0x61);
     let write = record(&write);
@@ -94,7 +94,7 @@ fn after_a_gap_the_next_record_is_found() {
 }
 
 #[test]
-fn a_start_inside_zeros_of_a_file_does_no_harm() {
+fn a_start_inside_the_zeros_of_a_file_is_no_record() {
     for zeros in 30..34 {
         let mut h = Harness::new(&PROTOCOL, "{}").joined();
         h.server(&vec![0; zeros]).client(&record(&lookup(1))).server(&record(&reply(1, 0)));
@@ -104,7 +104,7 @@ fn a_start_inside_zeros_of_a_file_does_no_harm() {
 }
 
 #[test]
-fn nobody_answers() {
+fn calls_without_replies() {
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.client(&record(&lookup(1))).at(59_000);
     assert_eq!(h.events().len(), 0);
@@ -143,7 +143,7 @@ fn errors_of_rpc() {
 }
 
 #[test]
-fn a_connection_taken_the_wrong_way_round_and_callbacks() {
+fn client_and_server_are_corrected_and_callbacks_counted() {
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.client(&record(&reply(1, 0))).server(&record(&lookup(2))).client(&record(&reply(2, 0)));
     // The server sends a call to its client.
@@ -163,7 +163,7 @@ fn tls_is_handed_over() {
 }
 
 #[test]
-fn a_start_anywhere_inside_a_message_does_no_harm() {
+fn a_start_anywhere_inside_a_message_is_no_record() {
     let compound = call(7, 4, 1, &words(&[2, 0x6c73_0000, 1, 2, 24, 9, 1, 3]));
     for ask in [lookup(7), compound] {
         let (ask, answer) = (record(&ask), record(&reply(7, 0)));

@@ -332,7 +332,7 @@ pub mod tests {
     }
 
     #[test]
-    fn what_is_none() {
+    fn invalid_messages_are_rejected() {
         assert_eq!(read(&words(&[9, 2, 0, 0, 0, 0]), true), None);
         assert_eq!(read(&words(&[9, 0, 3, PROGRAM, 3, 0, 0, 0, 0, 0]), true), None);
         assert_eq!(read(&words(&[9, 0, 2, PROGRAM, 3, 0, 0, 404]), true), None);
@@ -361,7 +361,7 @@ pub mod tests {
     }
 
     #[test]
-    fn the_way_back() {
+    fn the_search_finds_the_next_record() {
         let record = [words(&[0x8000_0000 | 72]), call(9, 3, 1, &[])].concat();
         let data = [b"abc\0\0\0\0", record.as_slice()].concat();
         assert_eq!(find(&data, |_| false), Some(7));

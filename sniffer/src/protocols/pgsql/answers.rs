@@ -12,7 +12,7 @@ use crate::{
     time::Timestamp,
 };
 
-/// Maximum number of bytes of a RowDescription that are buffered: one with 1,664 columns whose names have 63 bytes is shorter.
+/// Maximum number of bytes of a RowDescription that are buffered. A RowDescription of 1,664 columns whose names have 63 bytes is shorter.
 const LONGEST_DESCRIPTION: u64 = 256 << 10;
 /// Maximum number of bytes of an ErrorResponse that are buffered; severity, code and message are at its beginning.
 const LONGEST_ERROR: u64 = 64 << 10;

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn the_unnamed_one() {
+    fn the_unnamed_value() {
         let mut n = Named::new(1, 1);
         n.insert(Name::default(), named("unbounded, there is but one"));
         assert!(n.get(b"").is_some());

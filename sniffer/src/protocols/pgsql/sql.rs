@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn open_ends() {
+    fn statements_without_an_end() {
         for text in ["a;'b;", "a;\"", "a;$x$;", "a;/*;", "a;--;", "a;(;", "a;E'\\", "a;begin atomic;", "a;$", "a;$x"] {
             let want = if text == "a;/*;" || text == "a;--;" { 1 } else { 2 };
             assert_eq!(parts(text).len(), want, "{text}");

@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lost_until_all_that_was_asked_is_answered() {
+    fn pairing_is_lost_until_all_requests_are_answered() {
         let lost = Pairing::Certain.lost(2);
         assert_eq!(lost.asks(true, true, false), (Pairing::Lost(3), Asked::Dropped));
         assert_eq!(lost.ready(), Pairing::Lost(1));
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_to_something_unseen_is_not_that_of_the_next_request() {
+    fn a_response_to_an_uncaptured_request_is_not_paired_with_the_next() {
         let unseen = Pairing::Certain.unseen_answer();
         assert_eq!(unseen.asks(true, true, false), (Pairing::Lost(3), Asked::Dropped));
         assert_eq!(unseen.asks(true, false, false), (Pairing::Certain, Asked::Waits));
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn turns() {
+    fn which_side_is_expected_to_send() {
         assert_eq!((Turn::Client.asks(), Turn::Asked.asks()), ((Turn::Asked, true), (Turn::Asked, false)));
         assert_eq!((Mode::CopyIn.copy_ended(), Mode::SkipToSync.copy_ended()), (Mode::Statements, Mode::SkipToSync));
     }

@@ -121,7 +121,7 @@ fn simple_queries() {
 }
 
 #[test]
-fn named_statements_live_on_after_the_sync() {
+fn named_statements_remain_after_the_sync() {
     let events = every_cut(
         &PROTOCOL,
         SHOWN,
@@ -163,7 +163,7 @@ fn pipelines_and_errors_skip_to_the_sync() {
 }
 
 #[test]
-fn a_statement_that_fails_keeps_its_name_for_the_earlier_one() {
+fn a_parse_that_fails_does_not_replace_the_earlier_statement() {
     let mut h = Harness::new(&PROTOCOL, SHOWN);
     h.client(&[parse("s", "select 1"), sync()].concat()).server(&[PARSED, READY].concat());
     h.client(&[parse("s", "select 2"), sync()].concat()).server(&[&error("42P05")[..], READY].concat());
@@ -222,7 +222,7 @@ fn copies() {
 }
 
 #[test]
-fn copied_data_is_skipped_and_gaps_in_it_are_survived() {
+fn copied_data_and_gaps_in_it_are_skipped() {
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.client(&query("copy t from stdin")).server(b"G\0\0\0\x07\0\0\0");
     h.client(b"d\x10\0\0\x04abc").gap(ToServer, (0x1000_0000 - 3) as u64).client(&message(b'c', &[]));
@@ -234,7 +234,7 @@ fn copied_data_is_skipped_and_gaps_in_it_are_survived() {
 }
 
 #[test]
-fn what_the_server_says_unasked_is_no_answer() {
+fn notices_and_notifications_are_not_responses() {
     let notice = message(b'N', &[b"SNOTICE\0Mhello\0\0"]);
     let push = message(b'A', &[b"\0\0\0\x01ch\0hi\0"]);
     let status = message(b'S', &[b"TimeZone\0UTC\0"]);
@@ -317,7 +317,7 @@ fn a_gap_in_a_request() {
 }
 
 #[test]
-fn joined_in_the_middle_and_the_wrong_way_round() {
+fn capture_from_the_middle_with_confused_roles() {
     let mut h = Harness::new(&PROTOCOL, SHOWN);
     h.server(&selected("x")[20..]).client(&query("select a")).server(&selected("y"));
     assert_eq!(lines(&h.events()), ["select a 1x1 \"a\\ny\\n\" OK"]);
@@ -341,7 +341,7 @@ fn an_answer_cut_off_by_the_end() {
 }
 
 #[test]
-fn what_is_kept_is_bounded() {
+fn kept_data_is_bounded() {
     let mut h = Harness::new(&PROTOCOL, "{}");
     for _ in 0..connection::MOST_PENDING {
         h.client(&execute(""));
@@ -404,7 +404,7 @@ fn payloads(capture: &[u8]) -> Vec<(Direction, &[u8])> {
 }
 
 #[test]
-fn real_conversations_however_they_are_cut() {
+fn real_conversations_at_every_cut() {
     let prepared = include_bytes!("../../../../tests/protocols/pgsql/prepared.pcap");
     let events = every_cut(&PROTOCOL, SHOWN, &payloads(prepared));
     let queries: Vec<_> = events.iter().map(|e| e["query"].as_str().unwrap()).collect();

@@ -94,7 +94,8 @@ fn typed(out: &mut Vec<u8>, oid: u32, value: &[u8]) -> Option<()> {
         1700 => numeric(out, &mut r)?,
         2950 => uuid(out, r.array()?),
         3802 => out.extend_from_slice(value.strip_prefix(&[1])?),
-        // _bool, _int2, _int4, _text, _varchar, _int8, _float4, _float8, _timestamp, _date, _timestamptz, _numeric, _uuid, _jsonb, …
+        // Array types: _bool, _int2, _int4, _text, _varchar, _int8, _float4, _float8, _timestamp, _date, _timestamptz, _numeric, _uuid,
+        // _jsonb, …
         199 | 1000..=1002 | 1005..=1009 | 1014..=1016 | 1021 | 1022 | 1028 | 1115 | 1182 | 1183 | 1185 | 1231 | 2951 | 3807 => {
             array(out, &mut r)?
         }
@@ -389,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn others() {
+    fn other_types() {
         assert_eq!(text(17, &[0, 0xab]), "\\x00ab");
         assert_eq!(text(2950, &[0x12; 16]), "12121212-1212-1212-1212-121212121212");
         assert_eq!(text(3802, b"\x01{\"a\": 1}"), "{\"a\": 1}");

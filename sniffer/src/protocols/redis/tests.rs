@@ -51,7 +51,7 @@ fn inline_commands() {
 }
 
 #[test]
-fn a_reply_that_was_declined_does_not_shift_the_pairing() {
+fn replies_turned_off_do_not_shift_the_pairing() {
     let script: Script<'_> = &[
         (ToServer, b"CLIENT REPLY SKIP\r\nget a\r\nget b\r\n"),
         (ToClient, b"$1\r\nB\r\n"),
@@ -103,7 +103,7 @@ fn subscriptions_and_monitors_of_resp2() {
 }
 
 #[test]
-fn a_gap_in_a_value_costs_that_value_and_one_elsewhere_what_waits() {
+fn a_gap_in_a_value_costs_its_command_and_any_other_gap_the_waiting_ones() {
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.client(b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n*2\r\n$3\r\nGET\r\n$1\r\nb\r\n");
     h.server(b"$100\r\n0123456789").gap(ToClient, 80).server(b"0123456789\r\n$1\r\nB\r\n");
@@ -115,7 +115,7 @@ fn a_gap_in_a_value_costs_that_value_and_one_elsewhere_what_waits() {
 }
 
 #[test]
-fn a_connection_taken_the_wrong_way_round() {
+fn client_and_server_are_corrected() {
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.client(b"+OK\r\n").server(b"*1\r\n$4\r\nPING\r\n").client(b"+PONG\r\n");
     let events = h.events();
@@ -124,7 +124,7 @@ fn a_connection_taken_the_wrong_way_round() {
 }
 
 #[test]
-fn what_waits_is_bounded_and_keeps_its_place() {
+fn waiting_commands_are_bounded_and_keep_their_order() {
     let mut h = Harness::new(&PROTOCOL, "{queue_max_bytes: 16, queue_max_messages: 3}");
     h.client(b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n*2\r\n$3\r\nGET\r\n$1\r\nb\r\n").server(b"$1\r\nA\r\n$1\r\nB\r\n");
     assert_eq!(pairs(&h.events()), ["GET | a | GET a -> A"]);

@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn no_resp() {
+    fn data_that_is_not_resp_is_malformed() {
         for bad in [&b"GET / HTTP/1.1\r\n"[..], b"*x\r\n", b"$99999999999999999999\r\n", b"\r\n", b"%9223372036854775808\r\n"] {
             assert!(matches!(Reader::new(Style::Brackets, 9).read(bad), Step::Malformed), "{bad:?}");
         }

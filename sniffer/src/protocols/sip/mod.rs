@@ -149,7 +149,7 @@ mod tests {
     const BUSY: &[u8] = b"SIP/2.0 486 Busy Here\r\nCSeq: 7 INVITE\r\nl: 0\r\n\r\n";
 
     #[test]
-    fn several_in_a_segment_and_one_in_several() {
+    fn several_messages_in_a_segment_and_a_message_in_several() {
         let both = [&b"\r\n\r\n"[..], INVITE, b"\r\n", INVITE].concat();
         let events = every_cut(&PROTOCOL, "{keep_original: false}", &[(ToServer, &both), (ToClient, BUSY)]);
         assert_eq!(events.len(), 3);

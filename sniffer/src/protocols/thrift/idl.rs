@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_says_where() {
+    fn errors_have_their_line() {
         for (text, line) in [("\nservice A { void a(", "line 2"), ("service A { void b }", "line 1"), ("/* x", "line 1"), ("'", "line 1")] {
             let error = Idl::default().add(text).unwrap_err();
             assert!(error.starts_with(line), "{text}: {error}");

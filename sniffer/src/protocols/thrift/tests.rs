@@ -38,7 +38,7 @@ fn a_call_and_its_reply_bare_and_framed() {
 }
 
 #[test]
-fn calls_on_their_way_at_once_and_exceptions() {
+fn outstanding_calls_and_exceptions() {
     let asks = [message(1, "a", 1, ONE), message(1, "b", 2, ONE), message(1, "a", 3, &[])].concat();
     let raised = [12, 0, 1, 8, 0, 1, 0, 0, 0, 4, 0];
     let unknown = [11, 0, 1, 0, 0, 0, 2, b'n', b'o', 8, 0, 2, 0, 0, 0, 1];
@@ -51,7 +51,7 @@ fn calls_on_their_way_at_once_and_exceptions() {
 }
 
 #[test]
-fn nobody_answers() {
+fn calls_without_replies() {
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.client(&message(4, "zip", 1, &[]));
     assert_eq!(lines(&h.events()), ["zip() - OK"]);
@@ -100,7 +100,7 @@ fn calls_are_reported_in_their_order() {
 }
 
 #[test]
-fn what_the_definitions_say() {
+fn names_from_the_definitions() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.thrift");
     std::fs::write(&file, "service S { i32 add(1: i32 left) throws (1: Bad ouch), oneway void zip() }").unwrap();
@@ -137,7 +137,7 @@ fn replies_are_not_shown() {
 }
 
 #[test]
-fn the_way_back() {
+fn messages_are_found_again_after_a_gap() {
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.client(b"middle of something").client(&message(1, "add", 1, ONE)).server(&message(2, "add", 1, MINUS));
     h.client(&message(1, "add", 2, ONE)).server(&message(2, "add", 2, MINUS)[..18]).gap(ToClient, 5);
@@ -158,7 +158,7 @@ fn the_way_back() {
 }
 
 #[test]
-fn a_connection_taken_the_wrong_way_round() {
+fn client_and_server_are_corrected() {
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.client(&message(2, "add", 1, MINUS)).server(&message(1, "add", 2, ONE)).client(&message(2, "add", 2, MINUS));
     let events = h.events();

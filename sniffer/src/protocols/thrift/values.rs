@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none() {
+    fn invalid_values_are_malformed() {
         let malformed = |data: &[u8]| assert_eq!(Values::new(Encoding::Binary, LIMITS, None).read(data), Step::Malformed, "{data:?}");
         malformed(b"\x01\0\x01");
         malformed(b"\x0b\0\x01\xff\xff\xff\xff");

@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_begin() {
+    fn every_form_of_a_message_start() {
         let compact = Head { encoding: Encoding::Compact, ..PING };
         let header = [&b"\x0f\xff\0\0\0\0\0\x01\0\x01\x02\0\0\0"[..], SMALL].concat();
         for (bytes, want) in [
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none() {
+    fn data_that_is_not_a_message() {
         for bytes in [
             &b"GET / HTTP/1.1\r\n\r\n"[..],
             b"\x80\x01\0\x09\0\0\0\x04ping\0\0\0\x05",

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn ja4_where_there_is_little() {
+    fn ja4_of_a_hello_with_few_parts() {
         let body = [&[3, 1][..], &[9; 32], &[0, 0, 0, 1, 0]].concat();
         assert_eq!(ja4(&Hello::client(&body).unwrap()), "t10i000000_000000000000_000000000000");
         assert_eq!(protocol_text(&[0xab]), ['a', 'b']);

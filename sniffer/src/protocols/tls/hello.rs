@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_answers_otherwise() {
+    fn extensions_of_a_server() {
         let all: &[(u16, &[u8])] = &[(0, b""), (5, b""), (43, b"\x03\x04"), (35, b""), (10, b"\0\x09")];
         assert_eq!(
             shown(all, false),

@@ -164,7 +164,7 @@ mod tests {
     const HELLO: [u8; 11] = [22, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3];
 
     #[test]
-    fn after_plain_text() {
+    fn records_after_plain_text() {
         let data = [&b"220 \x16\x15 x\r\n"[..], &HELLO].concat();
         assert_eq!(search(&data, true, false), Search::Found(10, 1));
         assert_eq!(search(&data[..14], true, false), Search::More(10, 7));
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn joined_in_the_middle() {
+    fn records_in_the_middle_of_a_connection() {
         assert_eq!(search(&[23, 3, 3, 0, 50, 1, 2], true, false), Search::NoHandshake);
         assert_eq!(search(&[20, 3, 3, 0, 1, 1], false, true), Search::Found(0, 0));
         assert_eq!(search(&[21, 3], false, true), Search::More(0, 3));

@@ -73,7 +73,7 @@ fn a_full_handshake_under_every_cut() {
 }
 
 #[test]
-fn a_hello_in_many_records_and_the_wrong_way_round() {
+fn a_hello_in_many_records_with_confused_roles() {
     let mut pieces = old();
     let hello = client_hello(&[], &[NAME, (35, b"")]);
     pieces[0].1 = hello.chunks(3).flat_map(|part| record(22, part)).collect();
@@ -161,7 +161,7 @@ fn handshakes_within_other_binary_protocols_are_not_reported() {
 }
 
 #[test]
-fn alerts_are_told_at_the_end() {
+fn alerts_are_reported_at_the_end() {
     let hello = record(22, &client_hello(&[], &[VERSIONS]));
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.client(&hello).server(&[21, 3, 1, 0, 2, 2, 40]);
@@ -176,7 +176,7 @@ fn alerts_are_told_at_the_end() {
 }
 
 #[test]
-fn half_closed_goes_on_and_time_out_reports() {
+fn a_half_closed_connection_continues_and_a_time_out_reports() {
     let hello = record(22, &client_hello(&[], &[VERSIONS, (0xfe0d, b"\0"), NAME]));
     let mut h = Harness::new(&PROTOCOL, "{transaction_timeout: 2s}");
     let answer = record(22, &server_hello(&[8; 32], &[], [0x13, 1], &[(43, &[3, 4])]));
@@ -193,7 +193,7 @@ fn half_closed_goes_on_and_time_out_reports() {
 }
 
 #[test]
-fn a_gap_tells_what_is_known_and_a_middle_nothing() {
+fn a_gap_reports_the_known_part_and_a_start_in_the_middle_nothing() {
     let pieces = old();
     let mut h = Harness::new(&PROTOCOL, "{}");
     h.client(&pieces[0].1).gap(ToClient, 1000).server(&pieces[3].1).close_both(Close::Fin);
@@ -211,7 +211,7 @@ fn a_gap_tells_what_is_known_and_a_middle_nothing() {
 }
 
 #[test]
-fn after_plain_text() {
+fn a_handshake_after_plain_text() {
     let mut pieces = vec![
         (ToClient, b"220 mail ESMTP\r\n".to_vec()),
         (ToServer, b"EHLO me\r\nSTARTTLS\r\n".to_vec()),
@@ -227,14 +227,14 @@ fn after_plain_text() {
 }
 
 #[test]
-fn recognised_by_either_side() {
+fn connections_are_recognised_by_either_side() {
     let pieces = old();
     assert_eq!((probe(ToServer, &pieces[0].1), probe(ToClient, &pieces[1].1)), (Probe::Yes, Probe::Yes));
     assert_eq!((probe(ToServer, b"GET / HTTP/1.1"), probe(ToServer, &[22, 3])), (Probe::No, Probe::More(9)));
 }
 
 #[test]
-fn hostile_lengths_are_passed_over() {
+fn hostile_lengths_are_skipped() {
     let mut h = Harness::new(&PROTOCOL, "{}");
     let pieces = old();
     h.client(&pieces[0].1);

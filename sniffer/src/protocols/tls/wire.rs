@@ -296,7 +296,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_a_hello_begins() {
+    fn the_start_of_a_hello() {
         let hello = [22, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3];
         assert_eq!(is_hello(&hello, 1), Probe::Yes);
         assert_eq!((is_hello(&hello, 2), is_hello(&hello[..4], 1), is_hello(&[], 1)), (Probe::No, Probe::More(7), Probe::More(11)));

@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stripped_tag_reads_as_if_it_stood_in_the_frame() {
+    fn a_stripped_tag_is_read_as_if_it_were_in_the_frame() {
         let mut tagged: Vec<u8> = (0..64).collect();
         tagged[12..18].copy_from_slice(&[0x81, 0x00, 0x60, 0x07, 0x08, 0x00]);
         let mut stripped = tagged.clone();

@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_program_is_refused() {
+    fn invalid_programs_are_refused() {
         let cases = [
             (vec![], "1 to 4096"),
             (vec![load(0x20, 0xffff_f004), RETURN], "Linux extension for packet sockets"),
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn libpcap_says_what_it_does_not_take() {
+    fn errors_of_libpcap_are_passed_on() {
         let error = Program::compile("tcp prot 80", Link::Ethernet).unwrap_err().to_string();
         assert!(error.starts_with("filter `tcp prot 80`: "), "{error}");
     }

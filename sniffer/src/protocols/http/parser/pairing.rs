@@ -198,7 +198,7 @@ impl Parser {
         timers::arm(cx, first.filter(|w| w.whole && !w.answered).map(|w| w.since.after(timeout)));
     }
 
-    /// Reports the waiting requests. One that is still being sent is reported only if `also_unfinished`.
+    /// Reports the waiting requests. A request that is still being sent is reported only if `also_unfinished` is set.
     pub(super) fn give_up_waiting(&mut self, also_unfinished: bool, cx: &mut Context<'_>) {
         while self.waiting.front().is_some_and(|w| w.whole || also_unfinished) {
             let unfinished = self.waiting.front().is_some_and(|w| !w.whole);
