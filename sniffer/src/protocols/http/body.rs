@@ -1,11 +1,16 @@
 //! Decodes the content and transfer codings of bodies that are kept (RFC 9110, 8.4.1): gzip, deflate, zstd. The output
 //! is bounded.
 
-use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use flate2::bufread::{DeflateDecoder, GzDecoder, ZlibDecoder};
 use std::io::{self, Read};
 
 /// Largest window of a zstd body: 8 MiB, the limit of RFC 9659.
 const ZSTD_WINDOW_LOG: u32 = 23;
+
+/// Number of members of a gzip body that are decoded whatever its length, and the number of bytes that allow another one.
+const FREE_MEMBERS: usize = 64;
+/// See [`FREE_MEMBERS`].
+const BYTES_OF_MEMBER: usize = 256;
 
 /// The error of a body that could not be decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +29,7 @@ pub fn decode(coding: &str, data: &[u8], most: usize) -> Result<Option<Vec<u8>>,
     let failed = |reason: &str| Failure { reason: reason.into(), partial: Vec::new() };
     match coding {
         "identity" | "" => Ok(None),
-        "gzip" | "x-gzip" => read(MultiGzDecoder::new(data), most, |r| data.len() - r.get_ref().len()).map(Some),
+        "gzip" | "x-gzip" => gunzip(data, most).map(Some),
         // RFC 9110 specifies the zlib format; many servers send raw deflate.
         "deflate" | "x-deflate" => match data {
             [cmf, flags, ..] if cmf & 15 == 8 && u16::from_be_bytes([*cmf, *flags]) % 31 == 0 => {
@@ -72,6 +77,28 @@ pub fn shown(text: &[u8], most: usize) -> &[u8] {
         end += chunk.invalid().len();
     }
     text
+}
+
+/// Decodes the members of a gzip body. Starting a decoder costs as much as decoding some kilobytes, and a member may have no content.
+fn gunzip(data: &[u8], most: usize) -> Result<Vec<u8>, Failure> {
+    let members = FREE_MEMBERS + data.len() / BYTES_OF_MEMBER;
+    let (mut partial, mut rest) = (Vec::new(), data);
+    for _ in 0..members {
+        let mut reader = GzDecoder::new(rest);
+        let before = data.len() - rest.len();
+        let decoded = read(reader.by_ref(), most - partial.len(), |r| before + rest.len() - r.get_ref().len());
+        let mut failed = |failure: Failure| {
+            partial.extend_from_slice(&failure.partial);
+            Failure { partial: std::mem::take(&mut partial), ..failure }
+        };
+        let decoded = decoded.map_err(&mut failed)?;
+        partial.extend_from_slice(&decoded);
+        rest = reader.into_inner();
+        if rest.is_empty() {
+            return Ok(partial);
+        }
+    }
+    Err(Failure { reason: "gzip: too many members".into(), partial })
 }
 
 fn read<R: Read>(mut reader: R, most: usize, taken: impl Fn(&R) -> usize) -> Result<Vec<u8>, Failure> {
@@ -137,6 +164,21 @@ mod tests {
         let binary = [0x80; 50];
         assert_eq!(shown(&binary, 300), binary);
         assert_eq!(shown(&binary, 10).len(), 3, "each byte becomes U+FFFD");
+    }
+
+    #[test]
+    fn members_of_a_gzip_body_are_bounded_by_its_length() {
+        let (empty, line) = (packed!(GzEncoder, b""), packed!(GzEncoder, &b"one line of a log\n".repeat(100)));
+        assert_eq!(decode("gzip", &[&line[..], &empty, &line].concat(), 1 << 20), Ok(Some(b"one line of a log\n".repeat(200))));
+        let short = decode("gzip", &[&line[..], &line].concat(), 2000).unwrap_err();
+        assert_eq!((short.reason.as_str(), short.partial.len()), ("body truncated due to size limitation", 2000));
+        let many = decode("gzip", &[&line[..], &empty.repeat(50_000)].concat(), 1 << 20).unwrap_err();
+        assert_eq!((many.reason.as_str(), many.partial.len()), ("gzip: too many members", 1800));
+        // Members with content may be as many as they like.
+        let random: Vec<u8> = (0..600_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        let stored = packed!(GzEncoder, &random).repeat(2000);
+        assert_eq!(decode("gzip", &stored, 2 << 20).map(|body| body.map(|b| b.len())), Ok(Some(600 * 2000)));
+        assert_eq!(decode("gzip", &[&line[..], b"no member of gzip"].concat(), 1 << 20).unwrap_err().reason, "gzip: invalid header");
     }
 
     #[test]

@@ -146,6 +146,7 @@ impl Connection {
     }
 
     fn command(&mut self, header: Header, payload: &[u8], time: Timestamp, cx: &mut Context<'_>) {
+        self.commands = self.commands.wrapping_add(1);
         self.settle(cx);
         if self.pending.is_empty() && self.position[1] == Position::Lost {
             // The client waited for the end of the lost response before this command.

@@ -47,12 +47,15 @@ impl Connection {
             let end = rest.len().min(side.left as usize);
             let mut from = rest.get(..end).unwrap_or_default();
             at += end;
+            self.allowed[dir.index()].captured(end);
             loop {
                 let Some(side) = self.packed.as_mut().map(|sides| &mut sides[dir.index()]) else { return Progress::GiveUp };
-                let Some((taken, written)) = side.unpack(from, &mut piece) else {
+                let exceeded = side.is_compressed() && self.allowed[dir.index()].is_exceeded();
+                let unpacked = if exceeded { None } else { side.unpack(from, &mut piece) };
+                let Some((taken, written)) = unpacked else {
                     // The rest of the packet is treated as missing.
                     side.lose(from.len() as u64);
-                    cx.count("malformed");
+                    cx.count(if exceeded { "over_compressed" } else { "malformed" });
                     self.on_gap(dir, 0, cx);
                     match self.search.passed(end) {
                         Recovery::Resume => continue 'packets,
@@ -61,7 +64,10 @@ impl Connection {
                 };
                 side.end();
                 from = from.get(taken..).unwrap_or_default();
-                if let Some(over) = self.unpacked(dir, piece.get(..written).unwrap_or_default(), time, cx) {
+                let before = self.commands;
+                let over = self.unpacked(dir, piece.get(..written).unwrap_or_default(), time, cx);
+                self.allowed[dir.index()].spend(written, self.commands.wrapping_sub(before));
+                if let Some(over) = over {
                     return over;
                 }
                 if from.is_empty() && written < packed::PIECE {

@@ -3,6 +3,7 @@
 
 use super::{
     Mysql,
+    allowance::Allowance,
     answer::{Agreed, Answer},
     command::{self, Command, Kind, Statements},
     event,
@@ -71,6 +72,10 @@ pub struct Connection {
     pub(super) search: Resync,
     /// The decompression of each direction; `None` if the connection is not compressed.
     pub(super) packed: Option<Box<[Side; 2]>>,
+    /// The work that each direction may cause while the connection is compressed.
+    pub(super) allowed: [Allowance; 2],
+    /// Number of commands so far, wrapping.
+    pub(super) commands: u32,
     pub(super) scratch: Vec<u8>,
     /// The buffer of the last query, for reuse.
     pub(super) spare: Vec<u8>,
@@ -195,6 +200,8 @@ impl Connection {
             doubt: Doubt::None,
             search: Resync::default(),
             packed: None,
+            allowed: Default::default(),
+            commands: 0,
             scratch: Vec::new(),
             spare: Vec::new(),
         }

@@ -4,6 +4,7 @@
 //!
 //! "Client/Server Protocol" of MySQL's source documentation; "Client/Server Protocol" of MariaDB's knowledge base.
 
+mod allowance;
 mod answer;
 mod client;
 mod columns;

@@ -143,6 +143,11 @@ impl Side {
         (taken > 0 || written > 0 || data.is_empty()).then_some((taken, written))
     }
 
+    /// Whether the packet has to be decompressed.
+    pub fn is_compressed(&self) -> bool {
+        !matches!(self.decoder, Decoder::Stored)
+    }
+
     /// Frees the memory of the decoder at the end of a packet.
     pub fn end(&mut self) {
         if self.left == 0 {

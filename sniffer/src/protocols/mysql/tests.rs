@@ -445,3 +445,52 @@ fn decompressed_data_is_cut_at_the_announced_length() {
     side.begin(&packet).unwrap();
     assert_eq!(side.unpack(b"no such thing", &mut out), None);
 }
+
+#[test]
+fn work_is_bounded_by_the_captured_bytes() {
+    const PING: [u8; 5] = [1, 0, 0, 0, 14];
+    let pings = PING.repeat(16_000_000 / PING.len());
+    let select = query("select a");
+    let stored = [&[select.len() as u8, 0, 0, 0, 0, 0, 0], &select[..]].concat();
+    for how in [zlib, zstd] {
+        let flood = packed_packet(0, &pings, how);
+        let mut h = Harness::new(&PROTOCOL, SHOW).joined();
+        // A long statement shows that the connection is compressed.
+        h.client(&packed_packet(0, &query(&format!("select {}", "a, ".repeat(100))), how));
+        for _ in 0..20 {
+            h.client(&flood);
+        }
+        let (captured, refused) = (20 * flood.len() as u64, h.counted("unmatched_requests"));
+        assert!(refused < captured + 10_000, "{refused} pings of {captured} captured bytes were handled");
+        assert!((19..=20).contains(&h.counted("over_compressed")), "{}", h.counted("over_compressed"));
+        // The connection goes on with the next command.
+        h.now += 1;
+        h.server(&packed_packet(1, &result(true, &[b"\x011"]), how));
+        h.events();
+        for _ in 0..2 {
+            h.now += 1;
+            h.client(&stored);
+            h.now += 1;
+            h.server(&[&[result(true, &[b"\x011"]).len() as u8, 0, 0, 1, 0, 0, 0], &result(true, &[b"\x011"])[..]].concat());
+        }
+        let events = h.events();
+        assert_eq!(events.last().map(|e| e["query"].clone()), Some(json!("select a")), "{events:#?}");
+    }
+}
+
+#[test]
+fn one_long_value_may_be_compressed_to_a_few_bytes() {
+    let text = vec![b'x'; 4_000_000];
+    let row = [&[0xfd][..], &(text.len() as u32).to_le_bytes()[..3], &text].concat();
+    let answer = result(true, &[&row]);
+    for how in [zlib, zstd] {
+        let mut h = Harness::new(&PROTOCOL, SHOW).joined();
+        for _ in 0..4 {
+            h.now += 1;
+            h.client(&packed_packet(0, &query(&format!("select {}", "a, ".repeat(100))), how));
+            h.now += 1;
+            h.server(&packed_packet(1, &answer, how));
+        }
+        assert_eq!((h.events().len(), h.counted("over_compressed")), (4, 0));
+    }
+}
