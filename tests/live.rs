@@ -196,7 +196,7 @@ fn live_tagged_frames_give_the_same_transactions_over_every_backend() {
     }
 }
 
-/// One of two devices does not exist at the start. Its traffic is reported when it was made.
+/// One of two devices does not exist at the start. Its traffic is reported once the device exists.
 #[test]
 fn live_a_missing_device_is_waited_for() {
     if !may_run("live_a_missing_device_is_waited_for") {

@@ -9,7 +9,8 @@ use std::{
     sync::Arc,
 };
 
-/// Maximum number of connections to ports of outputs whose owner is remembered. When there are more, all are asked about again.
+/// Maximum number of connections to ports of outputs whose owner is remembered. When there are more, they are forgotten and their owners
+/// are looked up again.
 const MAX_DECIDED: usize = 4096;
 
 /// How the program's own connections are recognised.
@@ -82,7 +83,7 @@ impl Owners {
         matches!(owner, Some(Owner::Own(_)))
     }
 
-    /// Forgets the connections of others. Those of this process are few; if they are not, they are forgotten too.
+    /// Forgets the connections of other owners. If too many connections of this process remain, forgets them too.
     #[cold]
     fn forget(&mut self) {
         self.decided.retain(|_, owner| matches!(owner, Owner::Own(_)));
@@ -91,15 +92,15 @@ impl Owners {
         }
     }
 
-    /// Finds the owner of a connection whose first segment is processed, or of one that belonged to another process when the set of
-    /// sockets was another. Returns `None` if that is not known before the next poll.
+    /// Finds the owner of a connection. Called for its first segment, and again if the connection belonged to another owner and the set
+    /// of sockets has changed since then. Returns `None` if the owner is not known before the next poll.
     #[cold]
     fn decide(&mut self, own: &Own, (source, destination): (SocketAddr, SocketAddr), ends: Ends, before: Option<Owner>) -> Option<Owner> {
         // The version is read first: if the set changes in between, the connection is examined again.
         let version = own.connections.version();
         let found = own.connections.find(&ends);
         match (before, found) {
-            // A socket that had no packet yet.
+            // The connection belongs to a socket of this process. This is its first packet since the socket was listed.
             (None | Some(Owner::Other(_)), Some((cookie, _))) => return Some(Owner::Own(cookie)),
             (Some(Owner::Own(known)), Some((cookie, _))) if cookie != known => return Some(Owner::Own(cookie)),
             _ if !own.may_be(source, destination) => return Some(Owner::Other(version)),
@@ -114,7 +115,7 @@ impl Owners {
         match own.connections.find(&ends) {
             Some((cookie, true)) => Some(Owner::Own(cookie)),
             _ if first => Some(Owner::Other(version)),
-            // The sockets were listed earlier in this poll, maybe before this connection was opened.
+            // The sockets were listed earlier in this poll, possibly before this connection was opened.
             _ => None,
         }
     }

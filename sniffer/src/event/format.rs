@@ -83,7 +83,7 @@ impl Format {
         self.formatted(time, |name| lookup(event, name), |_| None)
     }
 
-    /// The same for an event that is a tree.
+    /// The text for one event that is a tree; otherwise as [`Format::text`].
     pub fn text_of(&self, event: &Tree) -> Option<String> {
         self.formatted(event.time, |name| event.get(name), |_| None)
     }

@@ -64,7 +64,7 @@ pub enum FieldError {
 }
 
 impl FieldError {
-    /// Whether there is no such field, and nothing else is in its place.
+    /// Whether the field is missing. False if a part of its path exists and is not an object.
     pub fn is_missing(&self) -> bool {
         *self == Self::Missing
     }

@@ -33,7 +33,7 @@ impl CommunityId {
         Self::icmp_with(0, source, destination, transport, kind, code)
     }
 
-    /// The same with a seed.
+    /// The id of an ICMP message as [`CommunityId::icmp`] computes it, with a seed.
     pub fn icmp_with(seed: u16, source: IpAddr, destination: IpAddr, transport: Transport, kind: u8, code: u8) -> Self {
         let counterpart = match (transport, kind) {
             (Transport::Icmp, 0) => Some(8),

@@ -42,7 +42,7 @@ enum Type {
 struct Ids {
     options: AddId,
     clock: &'static dyn Clock,
-    /// Tells the ids of this processor from those of other processes.
+    /// Distinguishes the ids of this processor from those of other processors and processes.
     node: [u8; 6],
     /// The number of the next id. Ids of the same millisecond differ in it.
     next: AtomicU32,
@@ -66,7 +66,8 @@ impl Ids {
         let [_, high, mid, low] = self.next.fetch_add(1, Ordering::Relaxed).to_be_bytes();
         let [.., t5, t4, t3, t2, t1, t0] = (self.clock.now().0 / 1_000_000).to_be_bytes();
         let [a, b, c, d, e, f] = self.node;
-        // What changes most slowly comes in the middle: neighbouring ids then share long parts, which an index stores well.
+        // The bytes that change slowly are in the middle, so that consecutive ids have long parts in common. An index compresses such ids
+        // well.
         BASE64_URL_SAFE_NO_PAD.encode([low, mid, t1, t2, t3, t4, t5, a, b, c, d, e, f, t0, high])
     }
 }

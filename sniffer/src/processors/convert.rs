@@ -174,7 +174,7 @@ impl Convert {
         }
         let removed = if self.mode == Mode::Rename { event.remove(from) } else { None };
         event.put(to, converted).map_err(|error| {
-            // The place is free: the value was just removed from it.
+            // This cannot fail, because the value was just removed from this field.
             let _ = removed.map(|value| event.put(from, value));
             format!("could not put value: {to}: {error}")
         })

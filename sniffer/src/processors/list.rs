@@ -8,7 +8,7 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 
-/// Processors of Packetbeat that cannot exist here, with what to do.
+/// Processors of Packetbeat that this program does not have, and what the user can do instead.
 const REFUSED: &[(&str, &str)] = &[
     ("add_cloudfoundry_metadata", "this processor is part of Elastic's licensed distribution; remove it"),
     ("add_nomad_metadata", "this processor is part of Elastic's licensed distribution; remove it"),

@@ -76,7 +76,7 @@ impl MoveFields {
                 }
                 let Some(value) = event.remove(from) else { return Err(kit::not_fetched(from, "the field cannot be moved")) };
                 let Err(error) = event.put(to, value.clone()) else { return Ok(()) };
-                // The place is free: the value was just removed from it.
+                // This cannot fail, because the value was just removed from this field.
                 let _ = event.put(from, value);
                 Err(format!("could not put value: {to}: {error}"))
             },

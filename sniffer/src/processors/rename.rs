@@ -49,7 +49,7 @@ impl Rename {
             Ok(()) => Ok(()),
             Err(error) => {
                 let text = super::kit::print(&value);
-                // The place is free: the value was just removed from it.
+                // This cannot fail, because the value was just removed from this field.
                 let _ = event.put(from, value);
                 Err(format!("could not put value: {to}: {text}, {error}"))
             }

@@ -144,7 +144,7 @@ impl Publishers {
         }));
         let tags: Vec<Value> = self.labels.tags.iter().chain(&publisher.labels.tags).cloned().collect();
         let tags = if tags.is_empty() { Object::new() } else { object(json!({ "tags": tags })) };
-        // No processor sees the metadata that all events have.
+        // The metadata that all events have is added after the processors, so no processor sees it.
         let common = match metadata {
             true => object(json!({"@metadata": {"beat": "packetbeat", "type": "_doc", "version": VERSION}})),
             false => Object::new(),

@@ -39,7 +39,7 @@ pub enum Test {
     Range(Vec<(Bound, f64)>),
     /// The field exists.
     Exists,
-    /// The value is a time, which equals and contains no text.
+    /// Nothing passes the test: the field is a time, and the test is for a text.
     Never,
     /// The value is an address in one of these networks, or a list with such an address.
     Network(Networks),
@@ -94,7 +94,7 @@ impl Test {
         match self {
             Self::Equals(Value::Number(wanted)) => value.as_number().is_some_and(|n| as_integer(n) == as_integer(wanted)),
             Self::Equals(wanted) => value == wanted,
-            // As in Packetbeat, an empty text is contained only in lists that have one.
+            // As in Packetbeat, an empty text is contained only in a list that has an empty text.
             Self::Contains(part) if part.is_empty() => value.as_array().is_some_and(|list| list.iter().any(|item| item == "")),
             Self::Contains(part) => any_string(value, |text| text.contains(part)),
             Self::Matches(regex) => any_string(value, |text| regex.is_match(text)),

@@ -186,7 +186,7 @@ impl FieldTests<'_> {
 fn add(kind: &str, name: String, value: &Value, each: &mut Vec<(String, Test)>) -> Result<(), String> {
     let string = || value.as_str().ok_or_else(|| format!("`{kind}` of `{name}` needs a string (write numbers in quotes), not `{value}`"));
     let test = match kind {
-        // The value is checked like any other, but a time is no text.
+        // The value of the test is checked as for any other field, but the test never passes, because a time is not a text.
         "equals" | "contains" | "regexp" if value.is_string() && TIMES.contains(&name.as_str()) => {
             log::warn!("`{kind}` of `{name}` is never true: the value is a time");
             Test::Never

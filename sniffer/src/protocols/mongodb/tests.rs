@@ -243,7 +243,8 @@ fn waiting_requests_are_bounded() {
     assert_eq!((h.counted("unmatched_requests"), h.counted("unmatched_responses")), (1999, 1));
 }
 
-/// What the segments of a crafted capture carry: Ethernet, IPv4 and TCP without options, one packet after the other.
+/// The payloads of the TCP segments in a capture, with their directions. The capture has Ethernet, IPv4 and TCP headers without options,
+/// and no lost or reordered segments.
 fn conversation(capture: &[u8]) -> Vec<(Direction, Vec<u8>)> {
     let (mut at, mut out) = (24, vec![]);
     while let Some(length) = capture.get(at + 8..).and_then(|b| b.first_chunk()) {
