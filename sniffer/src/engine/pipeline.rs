@@ -288,8 +288,11 @@ impl Pipeline {
     }
 
     pub(super) fn finish(&mut self, control: &dyn Control, goes_on: &mut dyn FnMut() -> bool) {
-        self.with_streams(self.now, Streams::finish);
         let most = if self.settings.strict { self.settings.publish_timeout } else { Duration::MAX };
+        if self.settings.strict {
+            self.with_streams(self.now, |streams, env| streams.time_out(most, env));
+        }
+        self.with_streams(self.now, Streams::finish);
         self.plugins.end_all(most, self.now, &mut self.sink);
         self.verdicts.apply(control);
         self.drain_flows(control, true);

@@ -2,6 +2,7 @@
 
 mod injection;
 mod own;
+mod time_outs;
 
 use super::*;
 use crate::{
@@ -471,19 +472,4 @@ fn strict_mode_drops_what_waits() {
     };
     assert_eq!(run(true), (vec![], None));
     assert_eq!(run(false), (vec!["dns QUERY Error".to_owned()], Some(1)));
-}
-
-#[test]
-fn time_outs_strike_in_a_strict_file_read_at_its_own_pace() {
-    let reported = |real_time| {
-        let mut settings = settings(&[(1, "dns", "{transaction_timeout: 2s}", &[53])], None);
-        (settings.strict, settings.real_time) = (true, real_time);
-        let mut b = Bench::new(settings);
-        for seconds in [1000, 1010] {
-            b.now = u64::from(seconds) * SECOND;
-            b.udp(seconds, 53, true, b"\0\x01\x01\0\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01");
-        }
-        b.documents().len()
-    };
-    assert_eq!((reported(true), reported(false)), (1, 0));
 }

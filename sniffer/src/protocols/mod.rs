@@ -150,6 +150,11 @@ pub trait Plugin: Send {
         None
     }
 
+    /// How long a request on a connection waits for its response; `None` if parsers do not report requests after a time-out.
+    fn time_out_on_connections(&self) -> Option<Duration> {
+        self.time_out()
+    }
+
     /// Called when the plugins of this worker hold too many bytes. Drops the request that has waited longest, and
     /// reports it as a request without a response. Returns false if no request waits.
     fn evict(&mut self, _cx: &mut Context<'_>) -> bool {

@@ -254,6 +254,16 @@ impl Connection {
         }
     }
 
+    /// Calls the parser's timer if its requests wait at most `most`, as if that time had passed without a packet.
+    pub(super) fn time_out(&mut self, most: Duration, env: &mut Env<'_>) {
+        if self.wake.take().is_some() && env.plugins.time_out_on_connections(self.protocol).is_some_and(|time_out| time_out <= most) {
+            let later = env.now.after(most);
+            let now = std::mem::replace(&mut env.now, later);
+            self.with_parser(0, Skipped::default(), env, |parser, _, cx| parser.on_timer(cx));
+            env.now = now;
+        }
+    }
+
     /// Closes both directions for a reason other than FINs. Early segments are delivered first.
     pub(super) fn end(&mut self, why: Close, env: &mut Env<'_>) {
         for half in 0..2 {

@@ -78,6 +78,11 @@ impl Plugins {
         self.entry(id)?.plugin.as_ref()?.connect()
     }
 
+    /// How long a request on a connection of this protocol waits; see [`Plugin::time_out_on_connections`].
+    pub fn time_out_on_connections(&self, id: PublisherId) -> Option<Duration> {
+        self.entry(id)?.plugin.as_ref()?.time_out_on_connections()
+    }
+
     /// Bytes held by all plugins: pending datagrams and requests.
     pub fn held(&self) -> usize {
         self.held

@@ -315,13 +315,28 @@ impl Streams {
         (slot.last.after(timeout) <= now).then_some(at)
     }
 
+    /// At the end of the input, makes the parsers whose requests wait at most `most` report them, in the order of the last use of
+    /// their connections.
+    pub fn time_out(&mut self, most: Duration, env: &mut Env<'_>) {
+        for at in self.by_use() {
+            if let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) {
+                slot.connection.time_out(most, env);
+            }
+        }
+    }
+
     /// Ends all connections at the end of the input.
     pub fn finish(&mut self, env: &mut Env<'_>) {
-        let mut open: Vec<(u64, usize)> = self.slots.iter().enumerate().filter_map(|(at, slot)| Some((slot.as_ref()?.used, at))).collect();
-        open.sort_unstable();
-        for (_, at) in open {
+        for at in self.by_use() {
             self.end(at, Close::EndOfInput, env);
         }
+    }
+
+    /// The slots of all connections in the order of their last use.
+    fn by_use(&self) -> Vec<usize> {
+        let mut open: Vec<(u64, usize)> = self.slots.iter().enumerate().filter_map(|(at, slot)| Some((slot.as_ref()?.used, at))).collect();
+        open.sort_unstable();
+        open.into_iter().map(|(_, at)| at).collect()
     }
 
     fn open(&mut self, key: Key, half: usize, source: SocketAddr, destination: SocketAddr, claim: Claim, env: &mut Env<'_>) -> usize {

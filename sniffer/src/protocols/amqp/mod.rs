@@ -67,7 +67,8 @@ impl Amqp {
 
 fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
     let amqp = Amqp { common: node.read()?, options: node.read()?, zone: event::local_zone() };
-    Ok(Box::new(Shared::new(amqp, connection::Connection::new)))
+    let time_out = amqp.common.transaction_timeout;
+    Ok(Box::new(Shared::new(amqp, connection::Connection::new).with_time_out(time_out)))
 }
 
 /// Recognises the protocol header, or a frame with a known method.

@@ -88,7 +88,8 @@ fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
         };
         ignored |= 1 << op.0;
     }
-    Ok(Box::new(Shared::new(Cassandra { options, compression, ignored }, Connection::new)))
+    let time_out = options.transaction_timeout;
+    Ok(Box::new(Shared::new(Cassandra { options, compression, ignored }, Connection::new).with_time_out(time_out)))
 }
 
 /// Recognises a header followed by a plausible body, or a segment with a correct checksum.

@@ -115,7 +115,9 @@ fn contains(names: &[String], name: &[u8]) -> bool {
 }
 
 fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
-    Ok(Box::new(Shared::new(Settings::new(node.read()?, node.read()?), parser::Parser::new)))
+    let settings = Settings::new(node.read()?, node.read()?);
+    let time_out = settings.common.transaction_timeout;
+    Ok(Box::new(Shared::new(settings, parser::Parser::new).with_time_out(time_out)))
 }
 
 fn probe(_: Direction, data: &[u8]) -> Probe {

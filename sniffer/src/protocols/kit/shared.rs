@@ -4,7 +4,7 @@ use crate::{
     net::Direction,
     protocols::{Context, Plugin, StreamParser},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Handles a datagram; the first argument is the options of the protocol.
 type OnDatagram<T> = fn(&T, Direction, &[u8], &mut Context<'_>);
@@ -14,12 +14,19 @@ pub struct Shared<T, P> {
     options: Arc<T>,
     connect: fn(Arc<T>) -> P,
     on_datagram: OnDatagram<T>,
+    time_out: Option<Duration>,
 }
 
 impl<T, P> Shared<T, P> {
     /// Makes a plugin that makes a parser with `connect` for each connection, and ignores datagrams.
     pub fn new(options: T, connect: fn(Arc<T>) -> P) -> Self {
-        Self { options: Arc::new(options), connect, on_datagram: |_, _, _, _| () }
+        Self { options: Arc::new(options), connect, on_datagram: |_, _, _, _| (), time_out: None }
+    }
+
+    /// Sets [`Plugin::time_out_on_connections`].
+    #[must_use]
+    pub fn with_time_out(self, time_out: Duration) -> Self {
+        Self { time_out: Some(time_out), ..self }
     }
 
     /// Lets the plugin handle datagrams too.
@@ -36,6 +43,10 @@ impl<T: Send + Sync, P: StreamParser + 'static> Plugin for Shared<T, P> {
 
     fn on_datagram(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) {
         (self.on_datagram)(&self.options, dir, data, cx);
+    }
+
+    fn time_out_on_connections(&self) -> Option<Duration> {
+        self.time_out
     }
 
     /// The size of the options does not depend on traffic.

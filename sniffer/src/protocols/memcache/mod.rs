@@ -100,6 +100,10 @@ impl Plugin for Memcached {
         Some(self.options.options.udptransactiontimeout)
     }
 
+    fn time_out_on_connections(&self) -> Option<Duration> {
+        Some(self.options.common.transaction_timeout)
+    }
+
     fn held(&self) -> usize {
         self.udp.held()
     }

@@ -95,7 +95,9 @@ impl Mongo {
 }
 
 fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
-    Ok(Box::new(Shared::new(Mongo { common: node.read()?, options: node.read()?, unknown: UnknownCodes::default() }, Connection::new)))
+    let mongo = Mongo { common: node.read()?, options: node.read()?, unknown: UnknownCodes::default() };
+    let time_out = mongo.common.transaction_timeout;
+    Ok(Box::new(Shared::new(mongo, Connection::new).with_time_out(time_out)))
 }
 
 /// The header is sufficient to recognise a message, because three of its four numbers have few valid values.

@@ -64,7 +64,8 @@ struct Mysql {
 fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
     let (common, options): (CommonOptions, Options) = (node.read()?, node.read()?);
     let limits = Limits { rows: options.max_rows, row_length: options.max_row_length, show: common.send_response };
-    Ok(Box::new(Shared::new(Mysql { common, options, limits }, Connection::new)))
+    let time_out = common.transaction_timeout;
+    Ok(Box::new(Shared::new(Mysql { common, options, limits }, Connection::new).with_time_out(time_out)))
 }
 
 /// Recognises a greeting, a response to one, or a complete query. Other packets are not sufficient evidence.

@@ -112,7 +112,8 @@ fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
         let text = fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
         idl.add(&text).map_err(wrong)?;
     }
-    Ok(Box::new(Shared::new(Thrift { common, options, idl }, Connection::new)))
+    let time_out = common.transaction_timeout;
+    Ok(Box::new(Shared::new(Thrift { common, options, idl }, Connection::new).with_time_out(time_out)))
 }
 
 fn probe(_: Direction, data: &[u8]) -> Probe {
