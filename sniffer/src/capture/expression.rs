@@ -22,12 +22,11 @@ pub(super) fn without_vlans(expression: &str) -> Option<String> {
     (plain.len() < expression.len()).then_some(plain)
 }
 
-/// Keywords that read the link header or what lies between it and the IP header, or that shift the offsets of everything
-/// behind them.
+/// Keywords that test the link header or headers between it and the IP header, or that shift all offsets after them.
 const SHIFTS: [&str; 6] = ["vlan", "mpls", "pppoed", "pppoes", "geneve", "vxlan"];
 
-/// Whether an expression looks at the link header, at tags or at labels. Such an expression is written for the frame as it
-/// is, so it is not applied behind VLAN tags. A loop (`protochain`) is not repeated for each tag either.
+/// Whether an expression tests the link header, tags or labels. Such an expression is written for the frame as it is, so it is not
+/// applied behind VLAN tags. Neither is an expression with `protochain`, because it compiles to a loop.
 pub(super) fn reads_link_header(expression: &str) -> bool {
     let words: Vec<&str> =
         expression.split(|c: char| c.is_whitespace() || "()!&|<>=".contains(c)).filter(|word| !word.is_empty()).collect();

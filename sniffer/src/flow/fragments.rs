@@ -13,7 +13,7 @@ const MAX_DATAGRAMS: usize = 512;
 /// How long the counts wait in packet time: a little longer than fragments wait for reassembly.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
-/// The flow of the addresses, its direction, and the identification of the datagram.
+/// Identifies a datagram: the key of its flow without ports, whether it goes in the reversed direction, and its identification field.
 type Datagram = (SmallVec<[u8; 64]>, bool, u32);
 
 /// The fragments of one datagram.

@@ -14,7 +14,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 #[serde(deny_unknown_fields)]
 struct Case {
     processors: String,
-    /// The events before; they pass the same processors one after the other.
+    /// The events before. The processors run on one event after the other and keep their state in between.
     #[serde(default)]
     events: Vec<Value>,
     /// The events after; null is an event that was dropped.

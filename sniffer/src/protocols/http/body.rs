@@ -174,7 +174,7 @@ mod tests {
         assert_eq!((short.reason.as_str(), short.partial.len()), ("body truncated due to size limitation", 2000));
         let many = decode("gzip", &[&line[..], &empty.repeat(50_000)].concat(), 1 << 20).unwrap_err();
         assert_eq!((many.reason.as_str(), many.partial.len()), ("gzip: too many members", 1800));
-        // Members with content may be as many as they like.
+        // The number of gzip members is not limited if the members have content.
         let random: Vec<u8> = (0..600_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
         let stored = packed!(GzEncoder, &random).repeat(2000);
         assert_eq!(decode("gzip", &stored, 2 << 20).map(|body| body.map(|b| b.len())), Ok(Some(600 * 2000)));
