@@ -2,7 +2,7 @@
 //! options are ignored.
 
 use super::{Icmp, Layer4, OtherPayload, Ports, Tcp, TcpFlags, Udp, Undecoded, ip::cut, next::Remaining};
-use etherparse::{TcpHeaderSlice, TcpOptionElement, UdpHeaderSlice};
+use etherparse::{TcpHeaderSlice, UdpHeaderSlice};
 use sniffer_common::{length, protocol};
 
 /// SCTP (RFC 9260).
@@ -46,18 +46,28 @@ fn tcp(data: &[u8], wire: u32) -> Result<Layer4<'_>, Undecoded> {
         ack: header.acknowledgment_number(),
         flags,
         window: header.window_size(),
-        window_scale: if flags.syn() { window_scale(&header) } else { None },
+        window_scale: if flags.syn() { window_scale(header.options()) } else { None },
         payload: data.get(length..).unwrap_or_default(),
         wire_payload: wire.saturating_sub(length as u32),
     }))
 }
 
-#[cold]
-fn window_scale(header: &TcpHeaderSlice<'_>) -> Option<u8> {
-    header.options_iterator().flatten().find_map(|option| match option {
-        TcpOptionElement::WindowScale(scale) => Some(scale),
-        _ => None,
-    })
+/// The value of the window scale option (RFC 7323 section 2.2). Only this option is read, because reading all of them with
+/// etherparse costs more than the rest of the header. `None` if an option before it is malformed.
+fn window_scale(mut options: &[u8]) -> Option<u8> {
+    const END: u8 = 0;
+    const NO_OPERATION: u8 = 1;
+    const WINDOW_SCALE: u8 = 3;
+    loop {
+        options = match *options {
+            [] | [END, ..] => return None,
+            [NO_OPERATION, ref rest @ ..] => rest,
+            [WINDOW_SCALE, 3, scale, ..] => return Some(scale),
+            // The length includes the bytes of kind and length.
+            [_, length, ..] if length >= 2 => options.get(usize::from(length)..)?,
+            _ => return None,
+        };
+    }
 }
 
 #[inline]

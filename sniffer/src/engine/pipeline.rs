@@ -18,6 +18,9 @@ use std::{sync::Arc, time::Duration};
 /// Timers are checked whenever packet time has advanced by this much. It is the precision of all time-outs.
 const TICK: Duration = Duration::from_millis(50);
 
+/// After this number of packets, the memory that flows hold is measured again. In between it grows by at most one flow per packet.
+const PACKETS_PER_MEASUREMENT: u32 = 64;
+
 /// Longest time-out of any timer.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
@@ -47,6 +50,11 @@ pub(super) struct Pipeline {
     evicted_datagrams: u64,
     /// The worker's share of the memory.
     share: Share,
+    /// Bytes that connections and plugins may hold. Measured every [`PACKETS_PER_MEASUREMENT`] packets and at every tick,
+    /// because it depends on what flows hold.
+    room: usize,
+    /// Packets since `room` was measured.
+    packets: u32,
 }
 
 impl Pipeline {
@@ -70,6 +78,8 @@ impl Pipeline {
             own_packets: 0,
             evicted_datagrams: 0,
             share,
+            room: 0,
+            packets: PACKETS_PER_MEASUREMENT,
         })
     }
 
@@ -170,7 +180,6 @@ impl Pipeline {
     }
 
     /// Bytes held by flows.
-    #[inline]
     fn held_by_flows(&self) -> usize {
         self.flows.as_ref().map_or(0, FlowTable::held)
     }
@@ -180,10 +189,18 @@ impl Pipeline {
     /// part, and connections get what remains.
     #[inline]
     fn keep_within_share(&mut self) {
-        let room = self.share.state().saturating_sub(self.share.fragments() + self.held_by_flows());
-        if self.streams.held() + self.plugins.held() > room {
-            self.evict(room);
+        self.packets += 1;
+        if self.packets > PACKETS_PER_MEASUREMENT {
+            self.measure_room();
         }
+        if self.streams.held() + self.plugins.held() > self.room {
+            self.evict(self.room);
+        }
+    }
+
+    fn measure_room(&mut self) {
+        self.packets = 0;
+        self.room = self.share.state().saturating_sub(self.share.fragments() + self.held_by_flows());
     }
 
     #[cold]
@@ -260,6 +277,7 @@ impl Pipeline {
         if let Some(flows) = &mut self.flows {
             flows.report(self.now, &mut self.sink, PublisherId::FLOWS);
         }
+        self.measure_room();
         self.keep_within_share();
     }
 

@@ -75,6 +75,11 @@ impl Timeline {
         self.steps
     }
 
+    /// Whether a frame waits.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
+
     /// Returns the waiting frame, if there is one, with the time that results from the next known time `next` (`None`:
     /// the end of the input). It must be processed before anything at `next`.
     pub(super) fn release(&mut self, next: Option<Timestamp>) -> Option<Waiting> {

@@ -10,6 +10,9 @@ use crate::{
 use serde::Serialize;
 use std::io;
 
+/// Capacity of a buffer after its first write, if the limit allows it.
+const LEAST_CAPACITY: usize = 1024;
+
 /// Result of writing an event.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Encoded {
@@ -30,23 +33,45 @@ pub enum Encoded {
     TooLarge,
 }
 
-/// A buffer for a document. Writing fails when the document becomes longer than the limit. A limit is needed because text of control
-/// characters is six times as long in JSON.
+/// A buffer for a document. When the document becomes longer than the limit, the rest of it is discarded. A limit is needed because text of
+/// control characters is six times as long in JSON. Writing never fails, because the JSON writer is measurably slower if it has to handle
+/// errors of the buffer.
 pub struct Bounded<'a> {
+    /// Its capacity is never more than `most`. Therefore only a write that needs more capacity has to check the limit.
     buffer: &'a mut Vec<u8>,
     most: usize,
+    /// Whether bytes were discarded.
     exceeded: bool,
 }
 
 impl<'a> Bounded<'a> {
-    /// Writes at most `most` bytes into `buffer`.
+    /// Writes at most `most` bytes into `buffer`, which must be empty.
     pub fn new(buffer: &'a mut Vec<u8>, most: usize) -> Self {
+        buffer.shrink_to(most);
         Self { buffer, most, exceeded: false }
     }
 
-    /// Why writing failed.
-    fn failure(&self) -> Encoded {
-        if self.exceeded { Encoded::TooLarge } else { Encoded::Failed }
+    /// Makes room for `more` bytes. Returns false if the limit does not allow it.
+    #[cold]
+    fn grow(&mut self, more: usize) -> bool {
+        let needed = self.buffer.len().saturating_add(more);
+        if needed > self.most {
+            self.exceeded = true;
+            return false;
+        }
+        let capacity = self.buffer.capacity().saturating_mul(2).max(LEAST_CAPACITY).clamp(needed, self.most);
+        self.buffer.reserve_exact(capacity - self.buffer.len());
+        true
+    }
+
+    /// Writes `value` as JSON, in place of what was written before.
+    fn write_json<T: Serialize>(&mut self, value: &T) -> Result<(), Encoded> {
+        self.buffer.clear();
+        match serde_json::to_writer(&mut *self, value) {
+            _ if self.exceeded => Err(Encoded::TooLarge),
+            Ok(()) => Ok(()),
+            Err(_) => Err(Encoded::Failed),
+        }
     }
 }
 
@@ -58,11 +83,9 @@ impl io::Write for Bounded<'_> {
 
     #[inline]
     fn write_all(&mut self, data: &[u8]) -> io::Result<()> {
-        if self.buffer.len() + data.len() > self.most {
-            self.exceeded = true;
-            return Err(io::ErrorKind::FileTooLarge.into());
+        if data.len() <= self.buffer.capacity() - self.buffer.len() || self.grow(data.len()) {
+            self.buffer.extend_from_slice(data);
         }
-        self.buffer.extend_from_slice(data);
         Ok(())
     }
 
@@ -87,24 +110,21 @@ pub struct Context<'a> {
 /// Writes `event` to `buffer`, which must be empty.
 pub fn encode<E: Serialize>(event: &E, context: Context<'_>, instances: &mut Instances, buffer: &mut Bounded<'_>) -> Encoded {
     let Context { chain, time, .. } = context;
-    let merged = chain.prepared.is_empty() || serde_json::to_writer(&mut *buffer, &Merged { value: event, with: &chain.prepared }).is_ok();
-    if buffer.exceeded {
-        return Encoded::TooLarge;
-    }
-    if merged && !chain.prepared.is_empty() {
-        if chain.is_fast() {
-            return Encoded::Written { destination: chain.destination.clone(), time, edited: None };
+    if !chain.prepared.is_empty() {
+        match buffer.write_json(&Merged { value: event, with: &chain.prepared }) {
+            Ok(()) if chain.is_fast() => return Encoded::Written { destination: chain.destination.clone(), time, edited: None },
+            Ok(()) => return edit(context, instances, buffer, false),
+            Err(Encoded::TooLarge) => return Encoded::TooLarge,
+            // The event has another kind of value where the constants have an object. This can be merged only as a tree.
+            Err(_) => {}
         }
-        return edit(context, instances, buffer, false);
     }
-    buffer.buffer.clear();
-    if serde_json::to_writer(&mut *buffer, event).is_err() {
-        return buffer.failure();
-    }
-    if merged && chain.is_fast() {
-        Encoded::Written { destination: Destination::default(), time, edited: None }
-    } else {
-        edit(context, instances, buffer, true)
+    match buffer.write_json(event) {
+        Ok(()) if chain.prepared.is_empty() && chain.is_fast() => {
+            Encoded::Written { destination: Destination::default(), time, edited: None }
+        }
+        Ok(()) => edit(context, instances, buffer, true),
+        Err(failure) => failure,
     }
 }
 
@@ -118,9 +138,8 @@ fn edit(context: Context<'_>, instances: &mut Instances, buffer: &mut Bounded<'_
         chain.constants().apply(&mut tree.fields);
     }
     let Some(destination) = chain.run(&mut tree, host_data, instances) else { return Encoded::Dropped };
-    buffer.buffer.clear();
-    match serde_json::to_writer(&mut *buffer, tree.finish()) {
+    match buffer.write_json(tree.finish()) {
         Ok(()) => Encoded::Written { destination, time: tree.time, edited: Some(tree) },
-        Err(_) => buffer.failure(),
+        Err(failure) => failure,
     }
 }

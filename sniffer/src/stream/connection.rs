@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     decode::Tcp,
-    net::{Direction, Peers, Verdict},
+    net::{Direction, FlowKey, Peers, Transport, Verdict},
     protocols::{Close, Context, Recovery, Skipped, StreamParser},
     publish::PublisherId,
     time::Timestamp,
@@ -41,7 +41,7 @@ struct Half {
     /// The range of the last [`Verdict::Skip`] of this half: its first sequence number, and the one after its end.
     skip: Option<(u32, u32)>,
     /// The first segment if it has one byte, until it is known whether the byte is data or a keep-alive.
-    alone: Option<Alone>,
+    alone: Option<Box<Alone>>,
 }
 
 /// See [`Half::alone`].
@@ -131,8 +131,9 @@ impl Connection {
         self.halves.iter().all(|half| half.closed)
     }
 
-    /// Handles a segment from the sender of `half`.
-    pub(super) fn segment(&mut self, half: usize, segment: &Tcp<'_>, env: &mut Env<'_>) {
+    /// Handles a segment from the sender of `half`. Returns false if nothing changed but what is known of sequence numbers: the
+    /// bytes held, the timers and the verdicts are then as before.
+    pub(super) fn segment(&mut self, half: usize, segment: &Tcp<'_>, env: &mut Env<'_>) -> bool {
         let [a, b] = &mut self.halves;
         let (own, other) = if half == 0 { (a, b) } else { (b, a) };
         let skipped_to = own.skip.map(|(_, until)| until);
@@ -144,24 +145,24 @@ impl Connection {
             Judgement::Resync => self.resync(half, first, env),
             Judgement::Reset => {
                 env.totals.resets += 1;
-                return self.end(Close::Reset, env);
+                self.end(Close::Reset, env);
+                return true;
             }
-            Judgement::Ignore(reason) => return self.ignore(half, reason, env),
+            Judgement::Ignore(reason) => {
+                self.ignore(half, reason, env);
+                return false;
+            }
         }
+        let mut changed = judgement != Judgement::Take || segment.flags.fin();
         if segment.flags.ack() && judgement != Judgement::Resync {
-            self.acknowledge(1 - half, segment, env);
+            changed |= self.acknowledge(1 - half, segment, env);
         }
         if judgement == Judgement::Synchronize {
-            return;
+            return true;
         }
         if segment.wire_payload > 0 && !self.halves[half].closed && self.is_data(half, segment, env) {
-            let mut arrival = Arrival::InOrder;
-            self.ordered(half, env, |order, out, now| arrival = order.segment(first, segment.payload, segment.wire_payload, now, out));
-            match arrival {
-                Arrival::InOrder => {}
-                Arrival::Early => env.totals.early += 1,
-                Arrival::Retransmitted => env.totals.retransmitted += 1,
-            }
+            changed = true;
+            self.data(half, first, segment, env);
         }
         if segment.flags.fin() && !self.halves[half].order.finish(first.wrapping_add(segment.wire_payload)) {
             self.ignore(half, Reason::Fin, env);
@@ -169,6 +170,7 @@ impl Connection {
         if self.halves[half].order.finished() {
             self.close(half, Close::Fin, env);
         }
+        changed
     }
 
     /// Counts a segment that is ignored, and warns of the first one. Segments after the end of the connection are ordinary.
@@ -182,14 +184,38 @@ impl Connection {
         }
     }
 
-    /// Handles the acknowledgement in a segment of the receiver of `half`.
-    fn acknowledge(&mut self, half: usize, segment: &Tcp<'_>, env: &mut Env<'_>) {
+    /// Handles the data of a segment, whose first byte has the sequence number `first`.
+    fn data(&mut self, half: usize, first: u32, segment: &Tcp<'_>, env: &mut Env<'_>) {
+        // The common case, handled without the work that held segments cause.
+        if let Some((fresh, missing)) = self.halves[half].order.take_in_order(first, segment.payload, segment.wire_payload) {
+            if !fresh.is_empty() {
+                self.piece(half, Piece::Data(fresh, env.now), env);
+            }
+            if missing > 0 {
+                self.piece(half, Piece::Gap(missing), env);
+            }
+            return self.note_skip(half);
+        }
+        let mut arrival = Arrival::InOrder;
+        self.ordered(half, env, |order, out, now| arrival = order.segment(first, segment.payload, segment.wire_payload, now, out));
+        match arrival {
+            Arrival::InOrder => {}
+            Arrival::Early => env.totals.early += 1,
+            Arrival::Retransmitted => env.totals.retransmitted += 1,
+        }
+    }
+
+    /// Handles the acknowledgement in a segment of the receiver of `half`. Returns whether held segments may have been
+    /// delivered.
+    fn acknowledge(&mut self, half: usize, segment: &Tcp<'_>, env: &mut Env<'_>) -> bool {
         let order = &mut self.halves[half].order;
-        if order.has_early() {
+        let has_early = order.has_early();
+        if has_early {
             self.ordered(half, env, |order, out, now| order.acknowledged(segment.ack, segment.wire_payload > 0, now, out));
         } else {
             order.note_acknowledged(segment.ack);
         }
+        has_early
     }
 
     /// Continues `half` at `seq`, because both ends use numbers from `seq` on.
@@ -210,7 +236,7 @@ impl Connection {
         let is_alone = segment.wire_payload == 1 && !segment.flags.psh() && !segment.flags.fin();
         let Some(before) = alone.take() else {
             if is_alone {
-                *alone = Some(Alone { seq: segment.seq, byte: segment.payload.first().copied(), time: env.now });
+                *alone = Some(Box::new(Alone { seq: segment.seq, byte: segment.payload.first().copied(), time: env.now }));
             }
             return !is_alone;
         };
@@ -224,7 +250,7 @@ impl Connection {
         }
         env.totals.keep_alives += 1;
         if is_alone {
-            *alone = Some(Alone { seq: segment.seq, byte: segment.payload.first().copied(), time: env.now });
+            *alone = Some(Box::new(Alone { seq: segment.seq, byte: segment.payload.first().copied(), time: env.now }));
         }
         !is_alone
     }
@@ -286,17 +312,18 @@ impl Connection {
 
     /// Returns the verdicts that were not returned yet.
     #[inline]
-    pub(super) fn take_verdicts(&mut self, each: &mut dyn FnMut(Verdict)) {
+    pub(super) fn take_verdicts(&mut self, each: &mut dyn FnMut(FlowKey, Verdict)) {
         if !self.news.shunt && self.news.skip == [false; 2] {
             return;
         }
         let news = std::mem::take(&mut self.news);
+        let key = FlowKey::new(self.peers.realm, Transport::Tcp, self.peers.client, self.peers.server);
         if news.shunt {
-            return each(Verdict::Shunt);
+            return each(key, Verdict::Shunt);
         }
         for (sender, half) in self.halves.iter().enumerate().filter(|(half, _)| news.skip.get(*half) == Some(&true)) {
             if let Some((from, until)) = half.skip {
-                each(Verdict::Skip { sender, from, until });
+                each(key, Verdict::Skip { sender, from, until });
             }
         }
     }
@@ -337,14 +364,20 @@ impl Connection {
             order.forget();
         }
         self.halves[half].order = order;
+        self.note_skip(half);
+    }
+
+    /// Makes a verdict about the bytes of a half that the parser does not want if they are many, unless the last verdict
+    /// covers the next byte.
+    #[inline]
+    fn note_skip(&mut self, half: usize) {
         if self.halves[half].pending.to_skip() >= SHORTEST_SKIP {
-            self.note_skip(half);
+            self.make_skip(half);
         }
     }
 
-    /// Makes a verdict about the bytes of a half that the parser does not want, unless the last verdict covers the next
-    /// byte.
-    fn note_skip(&mut self, half: usize) {
+    #[cold]
+    fn make_skip(&mut self, half: usize) {
         let Half { order, pending, skip, .. } = &mut self.halves[half];
         let (Some(next), Reader::Parser(_)) = (order.next(), &self.reader) else { return };
         if skip.is_some_and(|(_, until)| until.wrapping_sub(next).cast_signed() > 0) {

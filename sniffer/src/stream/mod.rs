@@ -6,6 +6,7 @@
 mod acceptance;
 pub mod connection;
 mod ignored;
+mod key;
 mod order;
 pub mod pending;
 pub mod plugins;

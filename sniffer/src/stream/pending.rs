@@ -9,15 +9,45 @@ use crate::{
 /// The bytes of one direction of a TCP connection that the parser has not consumed yet.
 #[derive(Debug, Default)]
 pub struct Pending {
+    /// `None` as long as the parser has consumed all bytes at once.
+    kept: Option<Box<Kept>>,
+    /// Number of further bytes that the parser does not want.
+    skip: u64,
+    skipped: Skipped,
+    wait: Wait,
+}
+
+/// The bytes kept for the parser.
+#[derive(Debug, Default)]
+struct Kept {
     /// The unconsumed bytes begin at `start`; the bytes before it are consumed.
     buffer: Vec<u8>,
     start: usize,
     /// The packet times of the unconsumed bytes; see [`crate::protocols::Context::time_at`].
     times: Times,
-    /// Number of further bytes that the parser does not want.
-    skip: u64,
-    skipped: Skipped,
-    wait: Wait,
+}
+
+impl Kept {
+    fn bytes(&self) -> &[u8] {
+        self.buffer.get(self.start..).unwrap_or_default()
+    }
+
+    /// Removes the first `done` bytes.
+    fn consume(&mut self, done: usize) {
+        self.start += done;
+        self.times.advance(done);
+        let left = self.buffer.len() - self.start;
+        if left == 0 {
+            self.buffer.clear();
+            self.start = 0;
+            self.times.clear();
+            self.buffer.shrink_to(MOST_SPARE);
+        } else if self.start >= LEAST_MOVE && self.start >= left {
+            // Copies at most one kept byte for each byte that was consumed since the last time.
+            self.buffer.drain(..self.start);
+            self.start = 0;
+        }
+    }
 }
 
 /// The condition under which the parser is called again.
@@ -83,7 +113,7 @@ impl Pending {
             self.keep(data, now);
             return if waits && !self.search() { self.check_size() } else { self.offer(call) };
         }
-        let progress = call(data, std::mem::take(&mut self.skipped), &self.times);
+        let progress = call(data, std::mem::take(&mut self.skipped), &Times::default());
         let (done, outcome) = self.account(data.len(), progress);
         self.keep(&data[done..], now);
         if outcome == Outcome::Continue { self.check_size() } else { outcome }
@@ -91,7 +121,7 @@ impl Pending {
 
     /// Whether the condition of [`Wait::End`] is met. Only bytes that were not searched before are searched.
     fn search(&mut self) -> bool {
-        let kept = self.buffer.get(self.start..).unwrap_or_default();
+        let kept = self.kept.as_ref().map_or(&[][..], |kept| kept.bytes());
         match &mut self.wait {
             Wait::Bytes(_) => false,
             Wait::End { end, most, searched } => {
@@ -103,23 +133,12 @@ impl Pending {
 
     /// Calls the parser with all kept bytes, if it has the bytes it needs or has just taken over the connection.
     pub fn offer(&mut self, call: &mut Call<'_>) -> Outcome {
-        let kept = self.buffer.get(self.start..).unwrap_or_default();
-        if kept.is_empty() {
-            return Outcome::Continue;
-        }
-        let progress = call(kept, std::mem::take(&mut self.skipped), &self.times);
-        let (done, outcome) = self.account(self.kept(), progress);
-        self.start += done;
-        self.times.advance(done);
-        if self.kept() == 0 {
-            self.buffer.clear();
-            self.start = 0;
-            self.times.clear();
-            self.buffer.shrink_to(MOST_SPARE);
-        } else if self.start >= LEAST_MOVE && self.start >= self.kept() {
-            // Copies at most one kept byte for each byte that was consumed since the last time.
-            self.buffer.drain(..self.start);
-            self.start = 0;
+        let have = self.kept();
+        let Some(kept) = self.kept.as_ref().filter(|_| have > 0) else { return Outcome::Continue };
+        let progress = call(kept.bytes(), std::mem::take(&mut self.skipped), &kept.times);
+        let (done, outcome) = self.account(have, progress);
+        if let Some(kept) = &mut self.kept {
+            kept.consume(done);
         }
         if outcome == Outcome::Continue { self.check_size() } else { outcome }
     }
@@ -150,27 +169,26 @@ impl Pending {
 
     /// Number of kept bytes.
     pub fn kept(&self) -> usize {
-        self.buffer.len() - self.start
+        self.kept.as_ref().map_or(0, |kept| kept.buffer.len() - kept.start)
     }
 
     /// Bytes allocated.
     pub fn held(&self) -> usize {
-        self.buffer.capacity() + self.times.held()
+        self.kept.as_ref().map_or(0, |kept| size_of::<Kept>() + kept.buffer.capacity() + kept.times.held())
     }
 
     /// Drops the kept bytes and the condition for the next call of the parser. Bytes to skip are
     /// still skipped.
     pub fn forget(&mut self) {
-        self.buffer = Vec::new();
-        self.start = 0;
-        self.times.clear();
+        self.kept = None;
         self.wait = Wait::default();
     }
 
     fn keep(&mut self, data: &[u8], now: Timestamp) {
         if !data.is_empty() {
-            self.times.note(self.kept(), now);
-            self.buffer.extend_from_slice(data);
+            let kept = self.kept.get_or_insert_default();
+            kept.times.note(kept.buffer.len() - kept.start, now);
+            kept.buffer.extend_from_slice(data);
         }
     }
 
@@ -227,7 +245,10 @@ mod tests {
             Progress::consumed(3)
         });
         assert_eq!(times, [1, 1, 2, 2, 3]);
-        assert_eq!((p.kept(), p.times.at(0), p.times.at(1)), (2, Some(Timestamp(2)), Some(Timestamp(3))));
+        assert_eq!(
+            (p.kept(), p.kept.as_ref().unwrap().times.at(0), p.kept.as_ref().unwrap().times.at(1)),
+            (2, Some(Timestamp(2)), Some(Timestamp(3)))
+        );
     }
 
     #[test]
@@ -298,6 +319,7 @@ mod tests {
             });
         }
         assert_eq!((seen, p.kept()), (90_000, 100_000));
-        assert!(p.buffer.capacity() < 500_000, "{}", p.buffer.capacity());
+        let capacity = p.kept.as_ref().unwrap().buffer.capacity();
+        assert!(capacity < 500_000, "{capacity}");
     }
 }

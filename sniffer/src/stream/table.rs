@@ -4,24 +4,19 @@
 use super::{
     Env,
     connection::Connection,
+    key::Key,
     order::{Class, Order},
     ports::Claim,
 };
 use crate::{
     decode::Tcp,
     memory::{Kind, Share},
-    net::{FlowKey, Peers, Realm, Transport},
+    net::{Peers, Realm, Transport},
     protocols::Close,
     time::Timestamp,
 };
-use hashbrown::HashMap;
-use std::{
-    cmp::Reverse,
-    collections::BinaryHeap,
-    hash::{Hash, Hasher},
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use hashbrown::HashTable;
+use std::{cmp::Reverse, collections::BinaryHeap, hash::BuildHasher, net::SocketAddr, time::Duration};
 
 /// Maximum number of connections of one worker, without those that have ended.
 const MOST_CONNECTIONS: usize = 100_000;
@@ -42,32 +37,6 @@ const OVER: Duration = Duration::from_secs(60);
 const HALF_OPEN_PART: usize = 8;
 /// Timers of removed connections are deleted when there are this many more timers than connections.
 const STALE_TIMERS: usize = 1024;
-
-/// The key of a connection.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Key {
-    /// The lower end first.
-    ends: [(IpAddr, u16); 2],
-    realm: Realm,
-}
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.ends.hash(state);
-        // Without tunnel keys and VLAN ids, only the ends are hashed.
-        if self.realm != Realm::default() {
-            self.realm.hash(state);
-        }
-    }
-}
-
-impl Key {
-    /// The key of the connection for verdicts. [`FlowKey`] has the ends in the same order.
-    fn flow(&self) -> FlowKey {
-        let [a, b] = self.ends.map(|(ip, port)| SocketAddr::new(ip, port));
-        FlowKey::new(self.realm, Transport::Tcp, a, b)
-    }
-}
 
 /// Index of a slot, and the number of the connection in it (see [`Slot::turn`]).
 type Place = (usize, u32);
@@ -108,13 +77,17 @@ impl Slot {
 
 /// The connections of one worker.
 pub struct Streams {
-    by_key: HashMap<Key, usize, foldhash::fast::RandomState>,
+    hasher: foldhash::fast::RandomState,
+    /// Indices into `slots`, by the hash of the key.
+    index: HashTable<u32>,
     slots: Vec<Option<Slot>>,
     free: Vec<Place>,
     order: Order,
     timers: BinaryHeap<Reverse<(Timestamp, Place)>>,
     /// Bytes held by all connections.
     held: usize,
+    /// Bytes of the tables that find, order and wake connections.
+    tables: usize,
     /// Number of packets handled.
     uses: u64,
     opened: u64,
@@ -148,12 +121,14 @@ impl Streams {
     /// Makes a table of at most `most` connections that have not ended, which hold at most `budget` bytes.
     pub fn new(most: usize, budget: usize) -> Self {
         Self {
-            by_key: HashMap::default(),
+            hasher: foldhash::fast::RandomState::default(),
+            index: HashTable::new(),
             slots: Vec::new(),
             free: Vec::new(),
             order: Order::default(),
             timers: BinaryHeap::new(),
             held: 0,
+            tables: 0,
             uses: 0,
             opened: 0,
             last_earlier: 0,
@@ -166,18 +141,23 @@ impl Streams {
 
     /// Number of connections in the table.
     pub fn len(&self) -> usize {
-        self.by_key.len()
+        self.index.len()
     }
 
     /// Whether the table is empty.
     pub fn is_empty(&self) -> bool {
-        self.by_key.is_empty()
+        self.index.is_empty()
     }
 
     /// Bytes of the table and of all connections.
     pub fn held(&self) -> usize {
+        self.held + self.tables
+    }
+
+    /// Updates `tables`. Called when one of the tables may have grown.
+    fn measure_tables(&mut self) {
         let timers = self.timers.capacity() * size_of::<Reverse<(Timestamp, Place)>>();
-        self.held + self.by_key.allocation_size() + self.order.held() + timers + self.free.capacity() * size_of::<Place>()
+        self.tables = self.index.allocation_size() + self.order.held() + timers + self.free.capacity() * size_of::<Place>();
     }
 
     /// Bytes that the connections hold in addition to [`Streams::PER_CONNECTION`] each.
@@ -207,13 +187,12 @@ impl Streams {
         segment: &Tcp<'_>,
         env: &mut Env<'_>,
     ) -> Option<u64> {
-        let (from, to) = ((source.ip(), source.port()), (destination.ip(), destination.port()));
-        let (ends, half) = if from <= to { ([from, to], 0) } else { ([to, from], 1) };
-        let key = Key { ends, realm: realm.of_connection(env.track_vlans) };
-        let mut at = self.by_key.get(&key).copied();
+        let (key, half) = Key::new(source, destination, realm.of_connection(env.track_vlans));
+        let hash = self.hasher.hash_one(key);
+        let mut at = self.find(hash, &key);
         let mut reopening = None;
         if let Some(known) = at
-            && let Some(slot) = &self.slots[known]
+            && let Some(Some(slot)) = self.slots.get(known)
             && let Some(another) = slot.connection.is_another(half, segment, slot.last.after(IDLE) <= env.now)
         {
             self.end(known, Close::Evicted, env);
@@ -223,26 +202,41 @@ impl Streams {
             (Some(at), _) => at,
             (None, Some(with)) => {
                 let to_server = half == with.half;
-                let at = self.open(key, half, source, destination, Claim { to_server, ..claim? }, env);
-                self.slots[at].as_mut()?.connection.begin(with);
+                let at = self.open((hash, key), half, source, destination, Claim { to_server, ..claim? }, env);
+                self.slots.get_mut(at)?.as_mut()?.connection.begin(with);
                 at
             }
             // A segment without data and without SYN opens no connection.
             (None, None) if segment.wire_payload == 0 && !segment.flags.syn() => return None,
-            (None, None) => self.open(key, half, source, destination, claim?, env),
+            (None, None) => self.open((hash, key), half, source, destination, claim?, env),
         };
-        let slot = self.slots[at].as_mut()?;
+        let slot = self.slots.get_mut(at)?.as_mut()?;
         slot.seen |= 1 << half;
         slot.data |= segment.wire_payload > 0;
         let was_over = slot.connection.is_over();
-        slot.connection.segment(half, segment, env);
+        let changed = slot.connection.segment(half, segment, env);
         let number = slot.connection.number;
         if !was_over {
             slot.last = env.now;
         }
-        self.settle(at, !was_over, env);
-        self.make_room(env);
+        if changed {
+            self.settle(at, !was_over, env);
+        } else if !was_over {
+            self.uses += 1;
+            slot.used = self.uses;
+            self.order.touch(at, slot.class(), slot.held, slot.held);
+        }
+        if self.held() > self.budget || self.order.len(Class::Over) > MOST_OVER {
+            self.make_room(env);
+        }
         Some(number)
+    }
+
+    /// The index of the slot of the connection with this key.
+    #[inline]
+    fn find(&self, hash: u64, key: &Key) -> Option<usize> {
+        let is = |at: &u32| self.slots.get(*at as usize).and_then(Option::as_ref).is_some_and(|slot| slot.key == *key);
+        self.index.find(hash, is).map(|at| *at as usize)
     }
 
     /// Runs the timers that are due at `env.now`, and ends idle connections.
@@ -339,8 +333,17 @@ impl Streams {
         open.into_iter().map(|(_, at)| at).collect()
     }
 
-    fn open(&mut self, key: Key, half: usize, source: SocketAddr, destination: SocketAddr, claim: Claim, env: &mut Env<'_>) -> usize {
-        if self.by_key.len() - self.order.len(Class::Over) >= self.most
+    /// Opens a connection and returns its index. `key` comes with its hash.
+    fn open(
+        &mut self,
+        (hash, key): (u64, Key),
+        half: usize,
+        source: SocketAddr,
+        destination: SocketAddr,
+        claim: Claim,
+        env: &mut Env<'_>,
+    ) -> usize {
+        if self.index.len() - self.order.len(Class::Over) >= self.most
             && let Some(class) = self.first_in_number()
         {
             self.evict(class, env);
@@ -358,9 +361,12 @@ impl Streams {
             Some(place) => *place = Some(slot),
             None => self.slots.push(Some(slot)),
         }
-        self.by_key.insert(key, at);
+        let (hasher, slots) = (&self.hasher, &self.slots);
+        let hash_of = |at: &u32| slots.get(*at as usize).and_then(Option::as_ref).map_or(0, |slot| hasher.hash_one(slot.key));
+        self.index.insert_unique(hash, at as u32, hash_of); // `most` and `MOST_OVER` bound the number of slots
         self.order.insert(at, Class::HalfOpen, held);
         self.held += held;
+        self.measure_tables();
         at
     }
 
@@ -412,7 +418,10 @@ impl Streams {
     fn remove(&mut self, at: usize) {
         if let Some(slot) = self.slots.get_mut(at).and_then(Option::take) {
             self.order.remove(at, slot.held);
-            self.by_key.remove(&slot.key);
+            let hash = self.hasher.hash_one(slot.key);
+            if let Ok(entry) = self.index.find_entry(hash, |place| *place as usize == at) {
+                entry.remove();
+            }
             self.held -= slot.held;
             self.earlier -= usize::from(slot.connection.number <= self.last_earlier);
             self.free.push((at, slot.turn.wrapping_add(1)));
@@ -433,15 +442,18 @@ impl Streams {
         } else {
             self.order.resize(at, before, slot.held);
         }
-        let key = &slot.key;
-        slot.connection.take_verdicts(&mut |verdict| (env.verdicts)(key.flow(), verdict));
+        slot.connection.take_verdicts(&mut |key, verdict| (env.verdicts)(key, verdict));
         let later = Timestamp(env.now.0.saturating_add(1));
         if let Some(due) = slot.connection.due().map(|due| due.max(later))
             && slot.armed.is_none_or(|armed| due < armed)
         {
             slot.armed = Some(due);
+            let grows = self.timers.len() == self.timers.capacity();
             self.timers.push(Reverse((due, (at, slot.turn))));
-            if self.timers.len() > 2 * self.by_key.len() + STALE_TIMERS {
+            if grows {
+                self.measure_tables();
+            }
+            if self.timers.len() > 2 * self.index.len() + STALE_TIMERS {
                 self.drop_stale_timers();
             }
         }
@@ -465,7 +477,7 @@ impl Streams {
     }
 
     /// Evicts connections until all limits are met.
-    #[inline]
+    #[cold]
     fn make_room(&mut self, env: &mut Env<'_>) {
         if self.held() > self.budget {
             self.evict_until(self.budget, env);
