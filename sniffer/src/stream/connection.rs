@@ -4,6 +4,7 @@
 use super::{
     Env,
     acceptance::{Acceptance, Judgement, Reason, Reopening},
+    alone::Alone,
     pending::{Outcome, Pending},
     probe::Prober,
     reassembly::{Arrival, Piece, Reassembler},
@@ -19,8 +20,6 @@ use std::time::Duration;
 
 /// Maximum number of hand-overs of one connection from protocol to protocol. A connection with more is not analysed further.
 const MOST_HAND_OVERS: u8 = 4;
-/// Minimum time between two keep-alives of one end. If more data follows a single byte sooner, the byte is data.
-const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
 /// Minimum length in bytes of a range that the parser does not need, for which a [`Verdict::Skip`]
 /// is made. Each verdict costs an update of an eBPF map, and takes effect after about 10 ms (the
@@ -42,14 +41,6 @@ struct Half {
     skip: Option<(u32, u32)>,
     /// The first segment if it has one byte, until it is known whether the byte is data or a keep-alive.
     alone: Option<Box<Alone>>,
-}
-
-/// See [`Half::alone`].
-struct Alone {
-    seq: u32,
-    /// `None` if it was not captured.
-    byte: Option<u8>,
-    time: Timestamp,
 }
 
 /// The reader of a connection's bytes.
@@ -225,33 +216,23 @@ impl Connection {
         self.ordered(half, env, |order, out, _| order.jump(seq, out));
     }
 
-    /// Whether a segment has data that is not the byte of a keep-alive (RFC 9293 section 3.8.4). This is uncertain only
-    /// at the start of the capture: there a single byte is data if more follows at once and the byte was not
-    /// acknowledged before.
+    /// Whether a segment has data that is not the byte of a keep-alive. This is uncertain only at the start of the capture.
     fn is_data(&mut self, half: usize, segment: &Tcp<'_>, env: &mut Env<'_>) -> bool {
         let Half { order, alone, .. } = &mut self.halves[half];
         if order.has_begun() {
             return true;
         }
-        let is_alone = segment.wire_payload == 1 && !segment.flags.psh() && !segment.flags.fin();
-        let Some(before) = alone.take() else {
-            if is_alone {
-                *alone = Some(Box::new(Alone { seq: segment.seq, byte: segment.payload.first().copied(), time: env.now }));
-            }
-            return !is_alone;
-        };
-        let acknowledged = order.acked().is_some_and(|acked| acked.wrapping_sub(before.seq).cast_signed() > 0);
-        if segment.seq == before.seq.wrapping_add(1) && !acknowledged && env.now.since(before.time) < KEEP_ALIVE.as_nanos() as u64 {
-            let byte = before.byte;
+        let before = std::mem::replace(alone, Alone::of(segment, env.now));
+        let is_alone = alone.is_some();
+        let Some(before) = before else { return !is_alone };
+        if before.is_data(segment, order.acked(), env.now) {
+            *alone = None;
             self.ordered(half, env, |order, out, _| {
-                order.segment(before.seq, byte.as_slice(), 1, before.time, out);
+                order.segment(before.seq, before.byte.as_slice(), 1, before.time, out);
             });
             return true;
         }
         env.totals.keep_alives += 1;
-        if is_alone {
-            *alone = Some(Box::new(Alone { seq: segment.seq, byte: segment.payload.first().copied(), time: env.now }));
-        }
         !is_alone
     }
 

@@ -4,6 +4,7 @@
 //! the protocol. Datagrams and flows are handled elsewhere.
 
 mod acceptance;
+mod alone;
 pub mod connection;
 mod ignored;
 mod key;
