@@ -1,6 +1,8 @@
-//! Tests against a real Elasticsearch. `cargo xtask test-servers` downloads and starts it (`servers/`). The variables
+//! Tests against real servers. Those against Elasticsearch: `cargo xtask test-servers` downloads and starts it (`servers/`). The variables
 //! `SNIFFER_TEST_ELASTICSEARCH*` contain its address and the commands that stop and start it. The tests run one at a time, because some of
 //! them stop the server.
+
+mod redis;
 
 use crate::{
     golden,

@@ -25,7 +25,9 @@ pub const TEST: &[Package] = &[
     ("iproute2", "ip"),
     ("iputils-ping", "ping"),
     ("nginx-light", "nginx"),
+    ("openssl", "openssl"),
     ("python3", "python3"),
+    ("redis-server", "redis-server"),
     ("tcpdump", "tcpdump"),
 ];
 

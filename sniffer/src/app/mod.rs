@@ -118,7 +118,7 @@ fn test_config(loaded: &Loaded, stdout: &mut impl Write) -> Result<(), Error> {
     output::open(&opening(&loaded.root, &loaded.paths))?;
     Logger::open(&loaded.root.get("logging"), &CommandLine::default())?;
     let nobody = plan::Who::nobody();
-    let publishers = plan.publishers(&opening(&loaded.root, &loaded.paths), &nobody, true)?;
+    let publishers = plan.publishers(&opening(&loaded.root, &loaded.paths), &nobody, None)?;
     for interface in &plan.interfaces {
         let publishing = plan.publishing(interface, &publishers, &nobody)?;
         plan.settings(interface, publishing, None).open()?;

@@ -130,11 +130,11 @@ impl Plan {
     }
 
     /// Opens the publishers of all interfaces: one for each protocol in the order of the configuration, then one for flows. `metadata`:
-    /// whether the documents that the output writes contain `@metadata`.
+    /// the value of `@metadata.beat` in the documents of the output, if they contain `@metadata`.
     ///
     /// # Errors
     /// When a processor or a condition is wrong; names file, line and key.
-    pub fn publishers(&self, opening: &Opening<'_>, who: &Who, metadata: bool) -> Result<Arc<Publishers>, config::Error> {
+    pub fn publishers(&self, opening: &Opening<'_>, who: &Who, metadata: Option<&str>) -> Result<Arc<Publishers>, config::Error> {
         let mut publishers: Vec<Publisher> = self.protocols.iter().map(Planned::publisher).collect();
         if self.flows.is_some() {
             let settings = self.root.get("packetbeat.flows");
@@ -146,7 +146,8 @@ impl Plan {
                 settings,
             });
         }
-        let identity = Identity { name: self.name(), id: who.id.clone(), ephemeral_id: who.ephemeral_id.clone(), metadata };
+        let (id, ephemeral_id, metadata) = (who.id.clone(), who.ephemeral_id.clone(), metadata.map(str::to_owned));
+        let identity = Identity { name: self.name(), id, ephemeral_id, metadata };
         Publishers::open(identity, opening, &publishers)
     }
 

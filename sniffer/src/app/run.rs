@@ -214,7 +214,7 @@ impl Job<'_> {
             controls: Vec::new(),
         };
         let mut ready = Vec::new();
-        let publishers = self.plan.publishers(&super::opening(self.plan.root(), self.paths), who, output.wants_metadata())?;
+        let publishers = self.plan.publishers(&super::opening(self.plan.root(), self.paths), who, output.metadata())?;
         let mut captures = Vec::new();
         for (interface, opened) in self.plan.interfaces.iter().zip(interfaces::open(&self.plan, &self.replay)?) {
             let publishing = self.plan.publishing(interface, &publishers, who)?;

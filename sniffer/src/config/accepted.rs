@@ -55,9 +55,6 @@ const NOT_YET: &[(&str, Switch)] = &[
     ("setup.dashboards", Switch::Enabled),
     ("features.fqdn", Switch::Enabled),
     ("logging.to_syslog", Switch::True),
-    ("output.logstash", Switch::NotDisabled),
-    ("output.kafka", Switch::NotDisabled),
-    ("output.redis", Switch::NotDisabled),
     ("setup.dsl", Switch::There),
 ];
 
@@ -65,8 +62,6 @@ const NOT_YET: &[(&str, Switch)] = &[
 enum Switch {
     /// `enabled: true` below it.
     Enabled,
-    /// Any value but `enabled: false` below it.
-    NotDisabled,
     /// The setting itself is `true`.
     True,
     /// The setting is present.
@@ -138,7 +133,6 @@ pub fn leftover(root: &Node) -> Vec<String> {
             let node = root.get(section);
             let on = match switch {
                 Switch::Enabled => is(&node.get("enabled"), true),
-                Switch::NotDisabled => !node.is_null() && !is(&node.get("enabled"), false),
                 Switch::True => is(&node, true),
                 Switch::There => !node.is_null(),
             };
@@ -188,18 +182,13 @@ mod tests {
             ("setup: {kibana.host: x, dashboards.enabled: false, nonsense: 1}", &["line 1: setup.nonsense: unknown setting, ignored"]),
             ("setup.dashboards.enabled: true", &["line 1: setup.dashboards: not supported yet, ignored"]),
             ("monitoring: {enabled: 'yes'}", &["line 1: monitoring: not supported yet, ignored"]),
-            ("output.kafka.hosts: x", &["line 1: output.kafka: not supported yet, ignored"]),
-            ("output.kafka: {enabled: false, hosts: x}", &[]),
             ("packetbeat.procs: {enabled: false, monitored: []}", &[]),
             ("\n\nfoo: {bar: 1, baz: 2}", &["line 3: foo: unknown setting, ignored"]),
             ("https: 1", &["line 1: https: unknown setting, ignored"]),
             ("setup: {template.settings.index.number_of_shards: 1, ilm.enabled: true, dsl.enabled: true}\ncloud.auth: x", &[]),
             (
                 "output.elasticsearch.hosts: x\nsetup.template.nonsense: 1",
-                &[
-                    "line 1: output.elasticsearch.hosts: unknown setting, ignored",
-                    "line 2: setup.template.nonsense: unknown setting, ignored",
-                ],
+                &["line 1: output: unknown setting, ignored", "line 2: setup.template.nonsense: unknown setting, ignored"],
             ),
             (
                 "packetbeat.inputs: []\nqueue_size: 1",

@@ -16,6 +16,8 @@ pub(super) struct Options {
 #[serde(default)]
 struct Json {
     pretty: bool,
+    /// Packetbeat documents `escape_html`, and reads `escapehtml`.
+    #[serde(alias = "escapehtml")]
     escape_html: bool,
 }
 
@@ -48,6 +50,16 @@ impl Codec {
 
     /// Appends the record as one line. Returns `false`, without appending, when the record lacks a field that the format string names.
     pub(super) fn line(&self, record: &Record, out: &mut Vec<u8>) -> bool {
+        let written = self.write(record, out);
+        if written {
+            out.push(b'\n');
+        }
+        written
+    }
+
+    /// Appends the record without a line break. Returns `false`, without appending, when the record lacks a field that the format string
+    /// names.
+    pub(super) fn write(&self, record: &Record, out: &mut Vec<u8>) -> bool {
         match self {
             Self::Json { pretty: false, escape_html: false } => out.extend_from_slice(&record.body),
             Self::Json { pretty, escape_html } => {
@@ -70,7 +82,6 @@ impl Codec {
                 out.extend_from_slice(text.as_bytes());
             }
         }
-        out.push(b'\n');
         true
     }
 }

@@ -138,9 +138,9 @@ impl Delivery {
         self.name
     }
 
-    /// Whether the output's documents contain `@metadata`.
-    pub fn wants_metadata(&self) -> bool {
-        self.output.wants_metadata()
+    /// The value of `@metadata.beat` in the output's documents; `None`: they do not contain `@metadata`.
+    pub fn metadata(&self) -> Option<&str> {
+        self.output.metadata()
     }
 
     /// The options of the queue in front of the output.

@@ -15,7 +15,12 @@ use reqwest::{
     redirect::Policy,
 };
 use serde::Deserialize;
-use std::{collections::BTreeMap, fmt::Display, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt::Display,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 /// Maximum number of bytes of a response. The responses to an output's requests are shorter.
 const MAX_ANSWER: usize = 64 << 20;
@@ -45,9 +50,49 @@ impl Default for Options {
     }
 }
 
+/// The HTTP client of an output. It is built again when the certificates have changed.
+pub(super) struct Clients {
+    options: Options,
+    headers: HeaderMap,
+    connected: Option<Connected>,
+    tls: Arc<tls::Reloading>,
+    current: Mutex<(Arc<rustls::ClientConfig>, Client)>,
+}
+
+impl Clients {
+    /// Builds the client. `headers` are part of every request.
+    ///
+    /// # Errors
+    /// When an option is wrong.
+    pub(super) fn new(
+        options: Options,
+        headers: HeaderMap,
+        tls: Arc<tls::Reloading>,
+        connected: Option<Connected>,
+    ) -> Result<Self, String> {
+        let config = tls.config();
+        let client = options.client((*config).clone(), headers.clone(), connected.as_ref())?;
+        Ok(Self { options, headers, connected, tls, current: Mutex::new((config, client)) })
+    }
+
+    /// The client for the next request.
+    pub(super) fn get(&self) -> Client {
+        let config = self.tls.config();
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&current.0, &config)
+            && let Ok(client) = self.options.client((*config).clone(), self.headers.clone(), self.connected.as_ref())
+        {
+            *current = (config, client);
+        }
+        current.1.clone()
+    }
+}
+
 impl Options {
-    /// Builds the client. `tls` comes from [`tls::client`].
-    pub(super) fn client(&self, tls: rustls::ClientConfig, headers: HeaderMap, connected: Option<&Connected>) -> Result<Client, String> {
+    /// The application protocols that the client offers in a TLS handshake.
+    pub(super) const PROTOCOLS: &[&[u8]] = &[b"http/1.1"];
+
+    fn client(&self, tls: rustls::ClientConfig, headers: HeaderMap, connected: Option<&Connected>) -> Result<Client, String> {
         // Always pass a TLS configuration. Without one reqwest needs a process-wide crypto provider, and none is installed.
         let mut builder = Client::builder()
             .tls_backend_preconfigured(tls)

@@ -9,6 +9,7 @@ pub mod backoff;
 mod blocking;
 mod codec;
 mod connecting;
+mod connection;
 mod console;
 pub mod counters;
 mod delivery;
@@ -19,8 +20,10 @@ mod file;
 pub mod format;
 mod hosts;
 mod http;
+mod logstash;
 mod notices;
 mod proxy;
+mod redis;
 mod select;
 mod sender;
 mod shapes;
@@ -43,7 +46,8 @@ use std::{
 };
 
 /// Every output that the configuration can name.
-pub const OUTPUTS: &[&OutputKind] = &[&console::OUTPUT, &discard::OUTPUT, &elasticsearch::OUTPUT, &file::OUTPUT];
+pub const OUTPUTS: &[&OutputKind] =
+    &[&console::OUTPUT, &discard::OUTPUT, &elasticsearch::OUTPUT, &file::OUTPUT, &logstash::OUTPUT, &redis::OUTPUT];
 
 /// Name and factory of an output, for an entry of [`OUTPUTS`].
 pub struct OutputKind {
@@ -65,9 +69,9 @@ pub trait Output: Send + Sync {
         queue::Options::default()
     }
 
-    /// Whether this output's documents contain `@metadata`.
-    fn wants_metadata(&self) -> bool {
-        true
+    /// The value of `@metadata.beat` in this output's documents; `None`: they do not contain `@metadata`.
+    fn metadata(&self) -> Option<&str> {
+        Some("packetbeat")
     }
 
     /// The servers and proxies that this output connects to. The program's own connections to their ports are not reported.
@@ -82,6 +86,25 @@ pub trait Output: Send + Sync {
     /// the output cannot be tested.
     fn test<'a>(&'a self, _out: &'a mut (dyn Write + Send)) -> Option<BoxFuture<'a, io::Result<bool>>> {
         None
+    }
+}
+
+/// Refuses Kerberos, which Packetbeat has for some outputs. It would be wrong to connect without the configured authentication.
+fn refuse_kerberos(node: &Node) -> Result<(), config::Error> {
+    #[derive(serde::Deserialize, Default)]
+    #[serde(default)]
+    struct Kerberos {
+        enabled: Option<bool>,
+    }
+    let kerberos = node.get("kerberos");
+    if kerberos.is_unset() {
+        return Ok(());
+    }
+    let enabled = kerberos.read::<Kerberos>()?.enabled;
+    kerberos.entries().for_each(|(_, setting)| setting.accept());
+    match enabled {
+        Some(false) => Ok(()),
+        _ => Err(kerberos.error("Kerberos is not supported; use a user name and a password, or write `kerberos.enabled: false`")),
     }
 }
 

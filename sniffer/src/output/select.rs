@@ -22,6 +22,8 @@ pub(super) struct Keys {
     pub list: &'static str,
     /// The key of the name, for example `index`. A rule contains this key; the default has the same key next to the list of rules.
     pub name: &'static str,
+    /// Whether `mappings` apply without regard to upper and lower case, because names are in lower case anyway.
+    pub ignores_case: bool,
 }
 
 /// The parsed rules and the default.
@@ -36,8 +38,10 @@ pub(super) struct Selector {
 struct Rule {
     when: Option<Condition>,
     name: Format,
-    /// Replacements of the formatted name. Keys are in lower case.
+    /// Replacements of the formatted name.
     mappings: BTreeMap<String, String>,
+    /// Whether the keys of `mappings` are in lower case.
+    ignores_case: bool,
     default: Option<Format>,
 }
 
@@ -75,7 +79,7 @@ impl Selector {
             }
             let mut name = text(&rule.name);
             if !rule.mappings.is_empty() {
-                name = name.and_then(|name| rule.mappings.get(&name.to_lowercase()).cloned());
+                name = name.and_then(|name| rule.mappings.get(&folded(name, rule.ignores_case)).cloned());
             }
             name.or_else(|| rule.default.as_ref().and_then(text))
         });
@@ -84,6 +88,11 @@ impl Selector {
 }
 
 impl Selector {
+    /// The name, if it is the same for every event.
+    pub(super) fn constant(&self) -> Option<&str> {
+        if self.rules.is_empty() { self.default.as_ref()?.constant().filter(|name| !name.is_empty()) } else { None }
+    }
+
     /// Why there is no name for this record: the fields that it lacks. `name` is the setting.
     pub(super) fn missing(&self, name: &str, record: &Record) -> Reason {
         let event = serde_json::from_slice(&record.body).unwrap_or_default();
@@ -110,16 +119,20 @@ fn rule(item: &Node, keys: Keys) -> Result<Rule, config::Error> {
     };
     let name = format(keys.name)?.ok_or_else(|| item.error(format!("{}: missing", keys.name)))?;
     let mappings: BTreeMap<String, Scalar> = item.get("mappings").read()?;
-    let mappings = mappings.into_iter().map(|(from, to)| (from.to_lowercase(), to.0)).collect();
+    let mappings = mappings.into_iter().map(|(from, to)| (folded(from, keys.ignores_case), to.0)).collect();
     let when = item.get("when").read()?;
-    Ok(Rule { when, name, mappings, default: format("default")? })
+    Ok(Rule { when, name, mappings, ignores_case: keys.ignores_case, default: format("default")? })
+}
+
+fn folded(name: String, ignores_case: bool) -> String {
+    if ignores_case { name.to_lowercase() } else { name }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const KEYS: Keys = Keys { list: "indices", name: "index" };
+    const KEYS: Keys = Keys { list: "indices", name: "index", ignores_case: true };
 
     fn record(body: &str) -> Record {
         Record { body: body.as_bytes().into(), ..Record::default() }
@@ -146,6 +159,16 @@ mod tests {
             assert_eq!(selector.choose(&record(body)).as_deref(), Some(expected), "{body}");
         }
         assert_eq!(node.unknown(), []);
+    }
+
+    #[test]
+    fn mappings_with_and_without_regard_to_case() {
+        for (ignores_case, expected) in [(true, "lower"), (false, "none")] {
+            let node = Node::parse("indices: [{index: '%{[m]}', mappings: {set: lower, GET: upper}, default: none}]").unwrap();
+            let selector = Selector::read(&node, Keys { ignores_case, ..KEYS }, None).unwrap();
+            assert_eq!(selector.choose(&record(r#"{"m":"SET"}"#)).as_deref(), Some(expected));
+            assert_eq!(selector.choose(&record(r#"{"m":"GET"}"#)).as_deref(), Some("upper"));
+        }
     }
 
     #[test]

@@ -34,8 +34,8 @@ pub struct Identity {
     pub id: String,
     /// `agent.ephemeral_id`, new at every start.
     pub ephemeral_id: String,
-    /// Whether documents contain `@metadata`. Depends on the output: yes for file and console, no for elasticsearch.
-    pub metadata: bool,
+    /// The value of `@metadata.beat`; `None`: documents do not contain `@metadata`. The output decides.
+    pub metadata: Option<String>,
 }
 
 /// A configured protocol, or flows.
@@ -146,8 +146,8 @@ impl Publishers {
         let tags = if tags.is_empty() { Object::new() } else { object(json!({ "tags": tags })) };
         // The metadata that all events have is added after the processors, so no processor sees it.
         let common = match metadata {
-            true => object(json!({"@metadata": {"beat": "packetbeat", "type": "_doc", "version": VERSION}})),
-            false => Object::new(),
+            Some(beat) => object(json!({"@metadata": {"beat": beat, "type": "_doc", "version": VERSION}})),
+            None => Object::new(),
         };
         Chain::build(&publisher.facts, host_data)
             .add(publisher.metadata.clone(), true)
@@ -158,7 +158,7 @@ impl Publishers {
             .add(identity, false)
             .processors(&self.steps)
             .add(common, true)
-            .finish(*metadata)
+            .finish(metadata.is_some())
     }
 }
 

@@ -63,6 +63,7 @@ fn host_data() -> HostData {
 }
 
 fn identity(metadata: bool) -> Identity {
+    let metadata = metadata.then(|| "packetbeat".to_owned());
     Identity { name: "here".into(), id: "id".into(), ephemeral_id: "eid".into(), metadata }
 }
 

@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn lines_name_index_and_pipeline() {
         let indices = Node::parse("indices: [{index: 'By-%{[type]}', when: {has_fields: [type]}}]").unwrap();
-        let keys = Keys { list: "indices", name: "index" };
+        let keys = Keys { list: "indices", name: "index", ignores_case: true };
         let lines =
             Lines { index: Selector::read(&indices, keys, Some("packetbeat-9.6.0")).unwrap(), escape_html: true, ..Lines::default() };
         let to = |target: &str, document| Destination { target: Some(target.into()), pipeline: Some("P".into()), document };

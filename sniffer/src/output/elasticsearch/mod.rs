@@ -34,7 +34,7 @@ use base64::Engine as _;
 use bulk::Lines;
 use options::{Options, Policy, cloud};
 use reqwest::{
-    Client, Method, Url,
+    Method, Url,
     header::{AUTHORIZATION, HeaderMap, HeaderValue},
 };
 pub use setup::Setup;
@@ -48,8 +48,8 @@ use worker::Worker;
 /// `output.elasticsearch`
 pub(super) const OUTPUT: OutputKind = OutputKind { name: "elasticsearch", open, is_implied: |root| Ok(cloud(root)?.is_some()) };
 
-const INDEX: Keys = Keys { list: "indices", name: "index" };
-const PIPELINE: Keys = Keys { list: "pipelines", name: "pipeline" };
+const INDEX: Keys = Keys { list: "indices", name: "index", ignores_case: true };
+const PIPELINE: Keys = Keys { list: "pipelines", name: "pipeline", ignores_case: true };
 
 /// The output with its settings, before it connects.
 struct Elasticsearch {
@@ -59,13 +59,13 @@ struct Elasticsearch {
     loadbalance: bool,
     workers: usize,
     verifies: bool,
-    tls: rustls::ClientConfig,
+    tls: Arc<tls::Reloading>,
 }
 
 /// The part of the output that all workers share.
 struct Shared {
     hosts: Vec<Host>,
-    client: Client,
+    clients: http::Clients,
     parameters: Vec<(String, String)>,
     lines: Lines,
     compression: u32,
@@ -112,6 +112,7 @@ impl Elasticsearch {
             options.hosts.0.push("localhost:9200".into());
         }
         let wrong = |why: String| node.error(why);
+        super::refuse_kerberos(node)?;
         let auth = authorization(&options);
         let mut hosts = Vec::new();
         for host in &options.hosts.0 {
@@ -124,8 +125,9 @@ impl Elasticsearch {
             headers.entry(name).or_insert(value);
         }
         let secure = hosts.iter().any(|host| host.url.scheme() == "https");
-        let tls = tls::client(&options.http.ssl, secure || options.http.proxy_url.starts_with("https")).map_err(wrong)?;
-        let client = options.http.client(tls.clone(), headers, connected).map_err(wrong)?;
+        let needs_tls = secure || options.http.proxy_url.starts_with("https");
+        let tls = Arc::new(tls::Reloading::new(&options.http.ssl, needs_tls, http::Options::PROTOCOLS).map_err(wrong)?);
+        let clients = http::Clients::new(options.http.clone(), headers, tls.clone(), connected.cloned()).map_err(wrong)?;
         let index = options.index.as_ref().map(|text| text.0.as_str());
         let default = index.map_or_else(|| format!("packetbeat-{VERSION}"), lowercase);
         let lines = Lines {
@@ -139,7 +141,7 @@ impl Elasticsearch {
         };
         let shared = Shared {
             hosts,
-            client,
+            clients,
             parameters: options.parameters.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect(),
             lines,
             compression: options.compression_level,
@@ -147,7 +149,8 @@ impl Elasticsearch {
             setup: Setup::read(root, index, KNOWN, VERSION, fields)?,
             warned_no_lifecycle: AtomicBool::new(false),
             setting_up: tokio::sync::Mutex::new(()),
-            timeout: options.http.timeout,
+            // A probe always has a limit, because it blocks.
+            timeout: if options.http.timeout.is_zero() { Duration::from_secs(90) } else { options.http.timeout },
             allow_older_versions: options.allow_older_versions,
             proxied: !options.http.proxy_url.is_empty(),
             proxies: options.http.proxies(),
@@ -170,9 +173,9 @@ impl Output for Elasticsearch {
         self.queue.clone()
     }
 
-    /// Returns false: the bulk request names the index beside each document.
-    fn wants_metadata(&self) -> bool {
-        false
+    /// Returns `None`: the bulk request names the index beside each document.
+    fn metadata(&self) -> Option<&str> {
+        None
     }
 
     fn peers(&self) -> Vec<Peer> {
@@ -239,7 +242,7 @@ impl Shared {
         }
         let mut headers = HeaderMap::new();
         headers.extend(host.auth.clone().map(|auth| (AUTHORIZATION, auth)));
-        Ok(self.client.request(method, url).headers(headers))
+        Ok(self.clients.get().request(method, url).headers(headers))
     }
 
     async fn bulk(&self, host: usize, body: &[u8], events: usize, counters: &Counters) -> Result<http::Answer, Error> {

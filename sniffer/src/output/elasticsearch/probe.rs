@@ -6,7 +6,6 @@ use rustls::{ClientConnection, pki_types::ServerName};
 use std::{
     io::{self, Write},
     net::{SocketAddr, TcpStream, ToSocketAddrs},
-    sync::Arc,
 };
 
 impl Elasticsearch {
@@ -71,7 +70,7 @@ impl Elasticsearch {
     fn handshake(&self, name: String, mut stream: TcpStream) -> io::Result<String> {
         stream.set_read_timeout(Some(self.shared.timeout))?;
         let name = ServerName::try_from(name).map_err(io::Error::other)?;
-        let mut tls = ClientConnection::new(Arc::new(self.tls.clone()), name).map_err(io::Error::other)?;
+        let mut tls = ClientConnection::new(self.tls.config(), name).map_err(io::Error::other)?;
         while tls.is_handshaking() {
             tls.complete_io(&mut stream)?;
         }

@@ -57,7 +57,7 @@ fn handshake(folder: &Folder, server: &str, ask: bool, name: &str, yaml: &str) -
     if server == "srv" {
         chain.extend(certificates(&folder.file("ca.pem")).unwrap());
     }
-    let key = private_key(&folder.file(&format!("{server}.key")), false).unwrap();
+    let key = private_key(&folder.file(&format!("{server}.key")), None).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
     let builder = if ask {
@@ -148,4 +148,68 @@ fn wrong_settings() {
         let error = options(yaml).and_then(|options| client(&options, true)).map(drop).unwrap_err();
         assert!(error.contains(expected), "{yaml}: {error}");
     }
+}
+
+#[test]
+fn encrypted_keys() {
+    let Some(folder) = Folder::new("encrypted") else { return };
+    let convert = |how: &str| {
+        let script = format!("openssl pkcs8 -topk8 -in cli.key -out new.key -passout pass:'a secret' {how}");
+        assert!(Command::new("sh").args(["-c", &script]).current_dir(&folder.0).output().unwrap().status.success(), "{how}");
+    };
+    let yaml = |more: &str| {
+        let (ca, certificate, key) = (folder.file("ca.pem"), folder.file("cli.pem"), folder.file("new.key"));
+        format!("{{certificate_authorities: {ca}, certificate: {certificate}, key: {key}{more}}}")
+    };
+    std::fs::write(folder.file("pass"), "a secret\n").unwrap();
+    for how in ["-v2 aes256", "-v2 aes128 -v2prf hmacWithSHA1", "-v2 des3", "-scrypt"] {
+        convert(how);
+        for more in [", key_passphrase: a secret".to_owned(), format!(", key_passphrase_path: {}", folder.file("pass"))] {
+            assert_eq!(handshake(&folder, "srv", true, "here.example", &yaml(&more)), Ok(()), "{how} {more}");
+        }
+    }
+    for (more, expected) in [("", "the key is encrypted; set ssl.key_passphrase"), (", key_passphrase: x-wrong", "cannot be decrypted")] {
+        let error = handshake(&folder, "srv", true, "here.example", &yaml(more)).unwrap_err();
+        assert!(error.contains(expected) && !error.contains("x-wrong"), "{error}");
+    }
+    convert("-v1 PBE-SHA1-3DES");
+    let error = handshake(&folder, "srv", true, "here.example", &yaml(", key_passphrase: a secret")).unwrap_err();
+    assert!(error.contains("not PBES2"), "{error}");
+    let script = "openssl rsa -in <(openssl genrsa 2048) -aes128 -passout pass:x -traditional -out new.key";
+    assert!(Command::new("bash").args(["-c", script]).current_dir(&folder.0).output().unwrap().status.success());
+    let error = handshake(&folder, "srv", true, "here.example", &yaml(", key_passphrase: x")).unwrap_err();
+    assert!(error.contains("openssl pkcs8 -topk8"), "{error}");
+}
+
+#[test]
+fn replaced_files_are_read_again() {
+    let Some(folder) = Folder::new("replaced") else { return };
+    let copy = |from: &str, to: &str| assert!(std::fs::copy(folder.file(from), folder.file(to)).is_ok());
+    copy("ca.pem", "use-ca.pem");
+    copy("cli.pem", "use.pem");
+    copy("cli.key", "use.key");
+    let yaml = |more: &str| {
+        let files = format!("certificate: {}, key: {}", folder.file("use.pem"), folder.file("use.key"));
+        format!("{{certificate_authorities: {}, {files}, {more}}}", folder.file("use-ca.pem"))
+    };
+    let reloading = |more: &str| Reloading::new(&options(&yaml(more)).unwrap(), true, &[b"x"]).unwrap();
+    let each_time = [
+        reloading("certificate_reload: {reload_interval: 0s}"),
+        reloading("{restart_on_cert_change: {enabled: true, period: 0s}, certificate_reload.enabled: false}".trim_matches(['{', '}'])),
+    ];
+    let never = [reloading("certificate_reload: {enabled: false}"), reloading("certificate_reload: {reload_interval: 1h}")];
+    let all = || each_time.iter().chain(&never);
+    let before: Vec<_> = all().map(Reloading::config).collect();
+    assert!(all().zip(&before).all(|(now, before)| Arc::ptr_eq(&now.config(), before)), "nothing has changed");
+    copy("srv.key", "use.key");
+    assert!(all().zip(&before).all(|(now, before)| Arc::ptr_eq(&now.config(), before)), "a pair that does not fit is not used");
+    copy("srv.pem", "use.pem");
+    copy("other.pem", "use-ca.pem");
+    let changed: Vec<bool> = all().zip(&before).map(|(now, before)| !Arc::ptr_eq(&now.config(), before)).collect();
+    assert_eq!(changed, [true, true, false, false]);
+    assert_eq!(each_time[0].config().alpn_protocols, [b"x"]);
+    std::fs::remove_file(folder.file("use.pem")).unwrap();
+    let now = each_time[0].config();
+    assert!(Arc::ptr_eq(&each_time[0].config(), &now), "a missing file leaves the last one");
+    assert!(options("{renegotiation: sometimes}").is_err() && client(&options("{renegotiation: once}").unwrap(), false).is_err());
 }

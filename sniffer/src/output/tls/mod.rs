@@ -2,8 +2,14 @@
 //! that wraps the verifier of rustls implements the modes that rustls does not have: verifying the chain without the name, pinned
 //! authorities, a trusted fingerprint.
 
+mod key;
+mod reload;
+
 use super::shapes::{Scalar, Texts};
 use base64::Engine as _;
+use key::private_key;
+pub(super) use reload::Reloading;
+use reload::{Reload, Restart};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::{
@@ -12,7 +18,7 @@ use rustls::{
         verify_server_name,
     },
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
     server::ParsedCertificate,
 };
 use serde::Deserialize;
@@ -33,8 +39,22 @@ pub(super) struct Options {
     certificate: String,
     key: String,
     key_passphrase: Option<Scalar>,
+    key_passphrase_path: String,
+    renegotiation: Renegotiation,
+    certificate_reload: Reload,
+    restart_on_cert_change: Restart,
     ca_sha256: Texts,
     ca_trusted_fingerprint: String,
+}
+
+/// `ssl.renegotiation`
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Renegotiation {
+    #[default]
+    Never,
+    Once,
+    Freely,
 }
 
 /// `ssl.verification_mode`
@@ -58,15 +78,29 @@ impl Options {
         self.enabled == Some(true)
     }
 
+    /// The passphrase of the key, from the option or from the file that it names.
+    fn passphrase(&self) -> Result<Option<String>, String> {
+        let given = self.key_passphrase.as_ref().map(|text| text.0.clone()).filter(|text| !text.is_empty());
+        if given.is_some() || self.key_passphrase_path.is_empty() {
+            return Ok(given);
+        }
+        let path = &self.key_passphrase_path;
+        let text = std::fs::read_to_string(path).map_err(|e| format!("ssl.key_passphrase_path: {path}: {e}"))?;
+        Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
+    }
+
     /// Whether the server's certificate chain is verified.
     pub(super) fn verifies(&self) -> bool {
         self.verification_mode != Mode::None
     }
 }
 
-/// Builds the client's TLS configuration. `needed`: whether any connection will use TLS. The system's authorities are read only in that
-/// case.
-pub(super) fn client(options: &Options, needed: bool) -> Result<ClientConfig, String> {
+/// Builds the client's TLS configuration from the files as they are now. `needed`: whether any connection will use TLS. The system's
+/// authorities are read only in that case.
+fn client(options: &Options, needed: bool) -> Result<ClientConfig, String> {
+    if options.renegotiation != Renegotiation::Never {
+        return Err("ssl.renegotiation: not supported; TLS 1.3 has none either. Remove it, or write `never`".into());
+    }
     let provider = Arc::new(provider(options)?);
     let versions = versions(&options.supported_protocols.0)?;
     let mut roots = Vec::new();
@@ -88,18 +122,17 @@ pub(super) fn client(options: &Options, needed: bool) -> Result<ClientConfig, St
     let verifier = Verifier { mode: options.verification_mode, roots, fingerprint, pins, provider: provider.clone() };
     let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&versions).map_err(|e| format!("ssl: {e}"))?;
     let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
-    let mut config = match (options.certificate.as_str(), options.key.as_str()) {
+    let config = match (options.certificate.as_str(), options.key.as_str()) {
         ("", "") => builder.with_no_client_auth(),
         ("", _) => return Err("ssl.key: without ssl.certificate".into()),
         (_, "") => return Err("ssl.certificate: without ssl.key".into()),
         (certificate, key) => {
             let chain = certificates(certificate).map_err(|why| format!("ssl.certificate: {why}"))?;
-            let key = private_key(key, options.key_passphrase.as_ref().is_some_and(|text| !text.0.is_empty()))
-                .map_err(|why| format!("ssl.key: {why}"))?;
+            let passphrase = options.passphrase()?;
+            let key = private_key(key, passphrase.as_deref()).map_err(|why| format!("ssl.key: {why}"))?;
             builder.with_client_auth_cert(chain, key).map_err(|e| format!("ssl.certificate: {e}"))?
         }
     };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
 
@@ -159,16 +192,6 @@ fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let found = found.map_err(|_| "not PEM")?;
     if found.is_empty() { Err("no certificate in it".into()) } else { Ok(found) }
-}
-
-fn private_key(text: &str, passphrase: bool) -> Result<PrivateKeyDer<'static>, String> {
-    let pem = pem(text)?;
-    let encrypted = memchr::memmem::find(&pem, b"ENCRYPTED").is_some();
-    if encrypted || (passphrase && PrivateKeyDer::from_pem_slice(&pem).is_err()) {
-        return Err("encrypted keys cannot be read; decrypt it, `openssl pkey -in KEY -out PLAIN`, and protect the file".into());
-    }
-    // Omit the parser's error message, because it may quote the key.
-    PrivateKeyDer::from_pem_slice(&pem).map_err(|_| "no private key in PEM form in it".into())
 }
 
 fn hexadecimal(text: &str) -> Option<[u8; 32]> {
@@ -290,5 +313,4 @@ impl ServerCertVerifier for Verifier {
 }
 
 #[cfg(test)]
-#[path = "tls_tests.rs"]
 mod tests;

@@ -1,0 +1,206 @@
+//! Tests of the Redis output against a fake server whose replies each test prescribes.
+
+use super::*;
+use crate::{
+    config::Node,
+    opening::testing::opening,
+    output::{Delivery, connection::is_closed, open},
+    publish::Record,
+    queue::{self, WhenFull},
+};
+use std::sync::Mutex;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream},
+};
+
+/// Makes the reply to a command; the number is that of the commands before it. `None`: the server closes the connection; it does so after
+/// a reply that ends with `CLOSE`, too.
+type Answering = dyn Fn(&[String], usize) -> Option<String> + Send + Sync;
+
+struct Fake {
+    port: u16,
+    commands: Arc<Mutex<Vec<String>>>,
+    accepting: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+impl Fake {
+    async fn start(answer: impl Fn(&[String], usize) -> Option<String> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (port, commands) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(Vec::new())));
+        let (answer, log): (Arc<Answering>, _) = (Arc::new(answer), commands.clone());
+        let accepting = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, answer.clone(), log.clone()));
+            }
+        });
+        Self { port, commands, accepting }
+    }
+
+    /// The commands that arrived, without those of the introduction.
+    fn sent(&self) -> Vec<String> {
+        let all = self.commands.lock().unwrap().clone();
+        all.into_iter().filter(|command| command.starts_with("RPUSH") || command.starts_with("PUBLISH")).collect()
+    }
+}
+
+async fn serve(stream: TcpStream, answer: Arc<Answering>, log: Arc<Mutex<Vec<String>>>) {
+    let mut stream = BufReader::new(stream);
+    loop {
+        let mut head = String::new();
+        if stream.read_line(&mut head).await.unwrap_or(0) == 0 {
+            return;
+        }
+        let mut words = Vec::new();
+        for _ in 0..head.trim().trim_start_matches('*').parse::<usize>().unwrap() {
+            let mut size = String::new();
+            stream.read_line(&mut size).await.unwrap();
+            let mut word = vec![0; size.trim().trim_start_matches('$').parse::<usize>().unwrap() + 2];
+            stream.read_exact(&mut word).await.unwrap();
+            words.push(String::from_utf8(word[..word.len() - 2].to_vec()).unwrap());
+        }
+        let number = log.lock().unwrap().len();
+        log.lock().unwrap().push(words.join(" "));
+        let Some(reply) = answer(&words, number) else { return };
+        let (reply, closes) = reply.strip_suffix("CLOSE").map_or((reply.as_str(), false), |reply| (reply, true));
+        if closes {
+            let _ = stream.write_all(reply.as_bytes()).await;
+            return;
+        }
+        if stream.write_all(reply.as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn fine(words: &[String]) -> Option<String> {
+    Some(match words[0].as_str() {
+        "RPUSH" | "PUBLISH" => ":1\r\n".into(),
+        "INFO" => "$20\r\nredis_version:7.0.15\r\n".into(),
+        _ => "+OK\r\n".into(),
+    })
+}
+
+fn output(hosts: &str, more: &str) -> Delivery {
+    let config = format!("output: {{redis: {{hosts: {hosts}, backoff: {{init: 0.1s, max: 0.1s}}, timeout: 1s{more}}}}}");
+    open(&opening(&Node::parse(&config).unwrap())).unwrap()
+}
+
+/// Delivers the documents and returns the counters.
+async fn deliver(output: Delivery, documents: &[&str]) -> Arc<Counters> {
+    let (counters, queue) = (output.counters(), queue::open(output.queue()));
+    queue.push(documents.iter().map(|body| Record { body: body.as_bytes().into(), ..Record::default() }).collect(), WhenFull::Drop);
+    queue.close();
+    tokio::time::timeout(Duration::from_secs(60), output.run(queue.clone())).await.expect("the output did not finish in time");
+    assert_eq!(queue.stats().events, 0);
+    counters
+}
+
+const TWO: &[&str] = &[r#"{"m":"a"}"#, r#"{"m":"b"}"#];
+
+#[tokio::test]
+async fn commands_as_packetbeat_sends_them() {
+    for (userinfo, more, expected) in [
+        ("", "", "PING|INFO|RPUSH packetbeat {\"m\":\"a\"} {\"m\":\"b\"}"),
+        ("", ", key: k, db: 5, password: 'p w'", "AUTH p w|PING|SELECT 5|INFO|RPUSH k {\"m\":\"a\"} {\"m\":\"b\"}"),
+        ("redis://:of%20host@", ", password: p, index: i", "AUTH of host|PING|INFO|RPUSH i {\"m\":\"a\"} {\"m\":\"b\"}"),
+        ("", ", username: u, password: p, key: 'k-%{[m]}'", "AUTH u p|PING|RPUSH k-a {\"m\":\"a\"}|RPUSH k-b {\"m\":\"b\"}"),
+        ("", ", datatype: channel, key: c", "PING|PUBLISH c {\"m\":\"a\"}|PUBLISH c {\"m\":\"b\"}"),
+        ("", ", keys: [{key: x, when: {equals: {m: b}}}], codec: {format: {string: '%{[m]}'}}", "PING|RPUSH packetbeat a|RPUSH x b"),
+        ("", ", bulk_max_size: 1", "PING|INFO|RPUSH packetbeat {\"m\":\"a\"}|RPUSH packetbeat {\"m\":\"b\"}"),
+        (
+            "",
+            ", bulk_max_size: -1, timeout: 0, codec: {json: {escapehtml: true}}",
+            "PING|INFO|RPUSH packetbeat {\"m\":\"a\"} {\"m\":\"b\"}",
+        ),
+    ] {
+        let fake = Fake::start(|words, _| fine(words)).await;
+        let counters = deliver(output(&format!("['{userinfo}127.0.0.1:{}']", fake.port), &more.replace("timeout: 0,", "")), TWO).await;
+        assert_eq!(fake.commands.lock().unwrap().join("|"), expected, "{more}");
+        assert_eq!((counters.acked.get(), counters.failed.get()), (2, 0));
+    }
+}
+
+#[tokio::test]
+async fn only_the_values_of_refused_commands_are_sent_again() {
+    let fake = Fake::start(|words, number| match words {
+        [_, key, _] if key == "k-b" && number < 6 => Some("-OOM command not allowed when used memory > 'maxmemory'.\r\n".into()),
+        words => fine(words),
+    })
+    .await;
+    let documents = [TWO, &[r#"{"other":1}"#]].concat();
+    let counters = deliver(output(&format!("['127.0.0.1:{}']", fake.port), ", key: 'k-%{[m]}'"), &documents).await;
+    let sent = fake.sent();
+    assert_eq!(sent[..2], ["RPUSH k-a {\"m\":\"a\"}", "RPUSH k-b {\"m\":\"b\"}"]);
+    assert!(sent.len() > 3 && sent[2..].iter().all(|command| command == "RPUSH k-b {\"m\":\"b\"}"), "{sent:?}");
+    assert_eq!((counters.acked.get(), counters.dropped.get()), (2, 1), "an event without a key is dropped");
+}
+
+#[tokio::test]
+async fn failures_lose_nothing() {
+    for failure in [
+        |n: usize| (n == 3).then_some(None),
+        |n| (n == 3).then_some(Some("HTTP/1.1 400 Bad Request\r\n".to_owned())),
+        |n| (n < 3).then_some(Some("-LOADING Redis is loading the dataset in memory\r\n".to_owned())),
+        |n| (n == 0).then_some(None),
+        // The second of two replies is missing.
+        |n| (n == 2).then_some(None),
+        |n| (n == 3).then_some(Some(String::new())),
+    ] {
+        let fake = Fake::start(move |words, n| failure(n).unwrap_or_else(|| fine(words))).await;
+        let counters = deliver(output(&format!("['127.0.0.1:{}']", fake.port), ", key: 'k-%{[m]}'"), TWO).await;
+        assert_eq!((counters.acked.get(), counters.dropped.get()), (2, 0));
+        let sent = fake.sent();
+        assert!(TWO.iter().all(|document| sent.iter().any(|command| command.ends_with(document))), "{sent:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_was_closed_while_idle_is_no_failure() {
+    let fake = Fake::start(|words, n| if n == 2 { Some(":1\r\nCLOSE".into()) } else { fine(words) }).await;
+    let shared = Redis::read(&opening(&Node::parse(&format!("{{hosts: ['127.0.0.1:{}']}}", fake.port)).unwrap())).unwrap().shared;
+    let mut worker = Worker::new(shared, rotations(1, true, 1).remove(0), Arc::default());
+    let batch = [Record { body: b"{}"[..].into(), ..Record::default() }];
+    worker.connect().await.unwrap();
+    assert_eq!(worker.send(&batch).await, Ok(crate::output::Sent::All));
+    let closed = async {
+        while !is_closed(worker.connection.as_mut().unwrap().get_mut()).await {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), closed).await.unwrap();
+    assert_eq!(worker.send(&batch).await, Ok(crate::output::Sent::All));
+    assert_eq!(fake.sent().len(), 2);
+}
+
+#[tokio::test]
+async fn another_host_takes_over() {
+    let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    for more in ["", ", loadbalance: false"] {
+        let fake = Fake::start(|words, _| fine(words)).await;
+        let counters = deliver(output(&format!("['127.0.0.1:{dead}', '127.0.0.1:{}']", fake.port), more), TWO).await;
+        assert_eq!(counters.acked.get(), 2, "{more}");
+    }
+}
+
+#[test]
+fn wrong_settings() {
+    for (config, expected) in [
+        ("{key: x}", "hosts: missing"),
+        ("{hosts: [a], datatype: stream}", "datatype"),
+        ("{hosts: ['http://u:secret@a']}", "the scheme is not one of redis, rediss"),
+        ("{hosts: [a], worker: 0}", "must be at least 1"),
+        ("{hosts: [a], db: -1}", "db"),
+        ("{hosts: [a], proxy_url: 'http://x'}", "only socks5://"),
+        ("{hosts: [a], ssl: {renegotiation: freely}}", "ssl.renegotiation"),
+    ] {
+        let error = Redis::read(&opening(&Node::parse(config).unwrap())).map(drop).unwrap_err().to_string();
+        assert!(error.contains(expected) && !error.contains("secret"), "{config}: {error}");
+    }
+}

@@ -1,0 +1,167 @@
+//! Tests of `output.redis` against a real redis-server, which each test starts, stops, slows and lets refuse.
+
+use super::{Running, questions};
+use crate::harness::Home;
+use serde_json::Value;
+use std::{
+    collections::BTreeSet,
+    fs,
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+const COUNT: u32 = 200;
+
+/// A redis-server with its data in a folder. Dropping the value ends the server.
+struct Redis<'a> {
+    folder: &'a Path,
+    port: u16,
+    /// Arguments of redis-server and of redis-cli.
+    args: [Vec<String>; 2],
+    process: Option<Child>,
+}
+
+impl<'a> Redis<'a> {
+    fn new(folder: &'a Path) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap().port();
+        let server = format!("--port {port} --dir {} --appendonly yes --appendfsync always --save", folder.display());
+        let server = server.split(' ').map(str::to_owned).chain([String::new()]).collect();
+        Self { folder, port, args: [server, Vec::new()], process: None }
+    }
+
+    fn start(&mut self) {
+        let log = fs::File::create(self.folder.join("redis.log")).unwrap();
+        let process = Command::new("redis-server").args(&self.args[0]).stdout(log).stdin(Stdio::null()).spawn();
+        self.process = Some(process.expect("redis-server is not installed; `cargo xtask test` installs it"));
+        let until = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() || !self.ask(&["PING"]).contains("PONG") {
+            assert!(Instant::now() < until, "{}", fs::read_to_string(self.folder.join("redis.log")).unwrap());
+            sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    fn ask(&self, words: &[&str]) -> String {
+        let answer = Command::new("redis-cli").args(["-p", &self.port.to_string()]).args(&self.args[1]).args(words).output().unwrap();
+        String::from_utf8_lossy(&answer.stdout).into_owned()
+    }
+
+    /// The names of all questions in the list, and the number of its entries.
+    fn names(&self, list: &str) -> (BTreeSet<String>, usize) {
+        let all = self.ask(&["--raw", "LRANGE", list, "0", "-1"]);
+        let documents: Vec<Value> = all
+            .lines()
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+            .collect();
+        let names = documents.iter().map(|document| document["dns"]["question"]["name"].as_str().unwrap().to_owned());
+        (names.collect(), documents.len())
+    }
+}
+
+impl Drop for Redis<'_> {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A folder with a capture of DNS queries, and a configuration with this output.
+fn home(output: &str, gap: Duration) -> Home {
+    let home = Home::with_output(&format!(
+        "packetbeat.protocols: [{{type: dns, ports: [53]}}]\npacketbeat.shutdown_timeout: 60s\nqueue.mem.flush.timeout: 50ms\n{output}\n"
+    ));
+    fs::write(home.path().join("x.pcap"), questions(COUNT, gap)).unwrap();
+    home
+}
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < until, "{what}: not after a minute");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_real_redis_stops_starts_refuses_and_is_slow_and_no_event_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut redis = Redis::new(folder.path());
+    let output =
+        format!("output.redis: {{hosts: ['127.0.0.1:{}'], key: events, timeout: 1s, backoff: {{init: 0.1s, max: 0.3s}}}}", redis.port);
+    let home = home(&output, Duration::from_millis(40));
+    let capture = home.path().join("x.pcap");
+    // The program starts before the server.
+    let mut running = Running::start(&home, &["-e", "-I", capture.to_str().unwrap()]);
+    running.wait_for("Failed to connect to the output", 30);
+    redis.start();
+    running.wait_for("established, version", 30);
+    wait_until("the first events", || redis.names("events").1 > 0);
+    redis.stop();
+    running.wait_for("Failed to publish", 30);
+    redis.start();
+    let before = redis.names("events").1;
+    wait_until("events after the restart", || redis.names("events").1 > before);
+    redis.ask(&["CONFIG", "SET", "maxmemory", "1"]);
+    running.wait_for("the server refuses the command: OOM", 30);
+    redis.ask(&["CONFIG", "SET", "maxmemory", "0"]);
+    let before = redis.names("events").1;
+    wait_until("events after it has memory again", || redis.names("events").1 > before);
+    redis.ask(&["CLIENT", "PAUSE", "2500", "WRITE"]);
+    running.wait_for("no progress within `timeout`", 30);
+    let status = running.wait(90);
+    let (names, entries) = redis.names("events");
+    println!("{entries} entries for {} of {COUNT} questions", names.len());
+    assert!(status.success() && names.len() == COUNT as usize, "{status}, {} of {COUNT}:\n{}", names.len(), running.log());
+}
+
+#[test]
+fn a_real_redis_with_tls_and_a_user() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = "set -e
+        new='openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2'
+        $new -subj /CN=ca -keyout ca.key -out ca.pem
+        for end in srv cli; do $new -subj /CN=$end -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE \
+            -CA ca.pem -CAkey ca.key -keyout $end.key -out $end.pem; done";
+    assert!(Command::new("sh").args(["-c", script]).current_dir(folder.path()).output().unwrap().status.success());
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let mut redis = Redis::new(folder.path());
+    let tls = format!("--tls-port {} --tls-ca-cert-file {} --tls-cert-file {}", redis.port, file("ca.pem"), file("srv.pem"));
+    redis.args[0] = redis.args[0].iter().map(|arg| if *arg == redis.port.to_string() { "0".into() } else { arg.clone() }).collect();
+    redis.args[0].extend(format!("{tls} --tls-key-file {}", file("srv.key")).split(' ').map(str::to_owned));
+    let tls = format!("--tls --cacert {} --cert {} --key {}", file("ca.pem"), file("cli.pem"), file("cli.key"));
+    redis.args[1] = tls.split(' ').map(str::to_owned).collect();
+    redis.start();
+    redis.ask(&["ACL", "SETUSER", "sender", "on", ">a secret", "~q-*", "+rpush", "+ping", "+select"]);
+    let output = |password: &str| {
+        format!(
+            "output.redis: {{hosts: ['rediss://localhost:{}'], username: sender, password: {password}, key: 'q-%{{[method]}}', \
+             keys: [{{key: q-last, when: {{contains: {{dns.question.name: n0199}}}}}}], backoff: {{init: 0.1s, max: 0.3s}}, \
+             ssl: {{certificate_authorities: ['{}'], certificate: '{}', key: '{}'}}}}",
+            redis.port,
+            file("ca.pem"),
+            file("cli.pem"),
+            file("cli.key")
+        )
+    };
+    let refused = home(&output("wrong-one"), Duration::ZERO);
+    let running = Running::start(&refused, &["-e", "-t", "-I", refused.path().join("x.pcap").to_str().unwrap()]);
+    running.wait_for("AUTH: WRONGPASS", 30);
+    assert!(!running.log().contains("wrong-one"), "the password is in the log:\n{}", running.log());
+    drop(running);
+    let home = home(&output("a secret"), Duration::ZERO);
+    let mut running = Running::start(&home, &["-e", "-t", "-I", home.path().join("x.pcap").to_str().unwrap()]);
+    let status = running.wait(60);
+    redis.ask(&["ACL", "SETUSER", "default", "on", "nopass", "+@all", "~*"]);
+    let (query, last) = (redis.names("q-QUERY"), redis.names("q-last"));
+    assert!(status.success(), "{status}\n{}", running.log());
+    assert_eq!((query.1, last.1), (COUNT as usize - 1, 1), "{}", running.log());
+}
