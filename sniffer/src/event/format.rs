@@ -130,7 +130,7 @@ impl Format {
 }
 
 /// Looks up a field by its dotted name. Keys that contain dots are also found.
-fn lookup<'a>(event: &'a Value, name: &str) -> Option<&'a Value> {
+pub fn lookup<'a>(event: &'a Value, name: &str) -> Option<&'a Value> {
     if let Some(found) = event.get(name) {
         return Some(found);
     }

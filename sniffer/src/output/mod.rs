@@ -20,6 +20,7 @@ mod file;
 pub mod format;
 mod hosts;
 mod http;
+mod kafka;
 mod logstash;
 mod notices;
 mod proxy;
@@ -47,7 +48,7 @@ use std::{
 
 /// Every output that the configuration can name.
 pub const OUTPUTS: &[&OutputKind] =
-    &[&console::OUTPUT, &discard::OUTPUT, &elasticsearch::OUTPUT, &file::OUTPUT, &logstash::OUTPUT, &redis::OUTPUT];
+    &[&console::OUTPUT, &discard::OUTPUT, &elasticsearch::OUTPUT, &file::OUTPUT, &kafka::OUTPUT, &logstash::OUTPUT, &redis::OUTPUT];
 
 /// Name and factory of an output, for an entry of [`OUTPUTS`].
 pub struct OutputKind {
