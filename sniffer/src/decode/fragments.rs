@@ -13,6 +13,7 @@ use crate::{
 };
 use hashbrown::HashMap;
 use smallvec::SmallVec;
+use sniffer_common::protocol;
 use std::{collections::VecDeque, time::Duration};
 
 /// Maximum number of incomplete datagrams at a time; the same number as in Packetbeat.
@@ -47,6 +48,7 @@ pub(super) struct Counters {
     pub too_many: u64,
     pub evicted: u64,
     pub expired: u64,
+    pub beginnings: u64,
 }
 
 /// One captured fragment.
@@ -94,8 +96,35 @@ struct Datagram {
     length: Option<u32>,
     /// Protocol number in the first fragment, which determines the payload of the datagram.
     protocol: u8,
+    /// A fragment was cut to the snap length, so the datagram will not be complete.
+    snapped: bool,
     /// The datagram is invalid. It still absorbs its other fragments, and will not be delivered.
     invalid: bool,
+}
+
+/// The captured beginning of a datagram that will not be complete, because fragments are missing or cut.
+pub(super) struct Beginning {
+    key: Key,
+    pub time: Timestamp,
+    /// Protocol number of the payload.
+    pub protocol: u8,
+    /// The bytes before the first missing one.
+    pub data: Vec<u8>,
+    /// Length in bytes as far as it is known. The datagram may be longer.
+    pub wire: u32,
+}
+
+impl Beginning {
+    pub fn realm(&self) -> Realm {
+        self.key.realm
+    }
+
+    pub fn addresses(&self) -> Addresses<'_> {
+        match self.key.addresses.first_chunk() {
+            Some(v4) if self.key.v4 => Addresses::V4(v4),
+            _ => Addresses::V6(&self.key.addresses),
+        }
+    }
 }
 
 /// The incomplete datagrams.
@@ -109,6 +138,10 @@ pub(super) struct Fragments {
     /// Upper limit of `bytes`.
     limit: usize,
     whole: Vec<u8>,
+    /// The beginnings of datagrams that were dropped since the last [`Fragments::next_beginning`], at most [`MAX_DATAGRAMS`].
+    beginnings: VecDeque<Beginning>,
+    /// Sum of the bytes of `beginnings`.
+    beginning_bytes: usize,
     pub counters: Counters,
     share: Share,
 }
@@ -129,6 +162,8 @@ impl Fragments {
             bytes: 0,
             limit: limit.min(MAX_BYTES),
             whole: Vec::new(),
+            beginnings: VecDeque::new(),
+            beginning_bytes: 0,
             counters: Counters::default(),
             share,
         }
@@ -136,7 +171,11 @@ impl Fragments {
 
     /// Bytes allocated.
     pub fn held(&self) -> usize {
-        self.bytes + self.whole.capacity() + self.datagrams.allocation_size() + self.order.capacity() * size_of::<(Key, u64)>()
+        self.bytes
+            + self.beginning_bytes
+            + self.whole.capacity()
+            + self.datagrams.allocation_size()
+            + self.order.capacity() * size_of::<(Key, u64)>()
     }
 
     /// The payload of the last completed datagram.
@@ -174,6 +213,15 @@ impl Fragments {
         AddResult::Incomplete
     }
 
+    /// Drops the datagrams that have waited too long at `now`, and returns the next beginning of a dropped one.
+    pub fn next_beginning(&mut self, now: Timestamp) -> Option<Beginning> {
+        self.expire(now);
+        let beginning = self.beginnings.pop_front()?;
+        self.beginning_bytes -= beginning.data.capacity();
+        self.counters.beginnings += 1;
+        Some(beginning)
+    }
+
     fn begin(&mut self, key: Key, time: Timestamp) {
         while self.datagrams.len() >= MAX_DATAGRAMS && self.evict_oldest() {}
         // Completed datagrams leave their entries in `order`: remove these when there are more entries than datagrams.
@@ -190,6 +238,7 @@ impl Fragments {
             ranges: SmallVec::new(),
             length: None,
             protocol: 0,
+            snapped: false,
             invalid: false,
         };
         self.datagrams.insert(key, datagram);
@@ -204,7 +253,7 @@ impl Fragments {
                         return;
                     }
                     self.counters.expired += u64::from(!datagram.invalid);
-                    self.forget(&key);
+                    self.drop_incomplete(&key);
                 }
                 _ => {}
             }
@@ -222,16 +271,23 @@ impl Fragments {
                     self.counters.evicted += 1;
                     self.share.warn_once(Kind::Fragments);
                 }
-                self.forget(&key);
+                self.drop_incomplete(&key);
                 return true;
             }
         }
         false
     }
 
-    fn forget(&mut self, key: &Key) {
-        if let Some(datagram) = self.datagrams.remove(key) {
-            self.bytes = self.bytes.saturating_sub(datagram.held());
+    /// Removes a datagram and keeps its beginning, if that was captured.
+    fn drop_incomplete(&mut self, key: &Key) {
+        let Some(datagram) = self.datagrams.remove(key) else { return };
+        self.bytes = self.bytes.saturating_sub(datagram.held());
+        if let Some(beginning) = datagram.beginning(*key)
+            && self.beginnings.len() < MAX_DATAGRAMS
+            && self.bytes + self.beginning_bytes + beginning.data.capacity() <= self.limit
+        {
+            self.beginning_bytes += beginning.data.capacity();
+            self.beginnings.push_back(beginning);
         }
     }
 }
@@ -252,7 +308,15 @@ impl Datagram {
         let end = start.saturating_add(fragment.wire);
         if fragment.data.len() as u64 != u64::from(fragment.wire) {
             counters.snapped += 1;
-            return false;
+            if start == 0 && self.ranges.is_empty() && !fragment.data.is_empty() {
+                (self.data, self.protocol) = (fragment.data.to_vec(), fragment.protocol);
+                self.ranges.push((0, fragment.data.len() as u32));
+            }
+            self.snapped = true;
+            return true;
+        }
+        if self.snapped {
+            return true;
         }
         // Only the last fragment may have a length that is not a multiple of 8, and the datagram must fit the length
         // field of an IP header.
@@ -298,10 +362,27 @@ impl Datagram {
         true
     }
 
+    /// The bytes up to the first missing one; `None` if the datagram is invalid or its first fragment is missing.
+    fn beginning(self, key: Key) -> Option<Beginning> {
+        let end = self.ranges.iter().fold(0, |end, range| if range.0 == end { range.1 } else { end });
+        if self.invalid || end == 0 {
+            return None;
+        }
+        let known = self.length.or_else(|| self.ranges.last().map(|last| last.1)).unwrap_or(end);
+        // A UDP header has the length of the datagram.
+        let wire = if self.protocol == protocol::UDP && self.length.is_none() { MAX_LENGTH } else { known };
+        let mut data = self.data;
+        data.truncate(end as usize);
+        data.shrink_to_fit();
+        Some(Beginning { key, time: self.since, protocol: self.protocol, data, wire })
+    }
+
     /// Whether all bytes are there. Fragments do not overlap, so their lengths add up to the length of a complete
     /// datagram.
     fn is_complete(&self) -> bool {
-        !self.invalid && self.length.is_some_and(|length| self.ranges.iter().map(|(start, end)| end - start).sum::<u32>() == length)
+        !self.invalid
+            && !self.snapped
+            && self.length.is_some_and(|length| self.ranges.iter().map(|(start, end)| end - start).sum::<u32>() == length)
     }
 }
 

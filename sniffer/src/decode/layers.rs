@@ -3,14 +3,17 @@
 
 use super::{
     FragmentOf, Ips, Layer4, Packet, Undecoded,
-    fragments::{AddResult, Fragment, Fragments},
+    fragments::{AddResult, Beginning, Fragment, Fragments},
     ip::{self, IpPacket},
     link,
     next::{Next, Remaining},
     transport, tunnel,
 };
-use crate::{capture::Frame, net::Realm};
-use sniffer_common::{length, limit};
+use crate::{
+    capture::{Frame, Segments},
+    net::Realm,
+};
+use sniffer_common::{length, limit, protocol};
 
 /// Decodes all headers of `frame`. A fragment that completes its datagram yields the headers of the complete datagram,
 /// borrowed from `fragments`, which has one entry per level of fragments inside fragments.
@@ -91,6 +94,33 @@ fn headers<'a>(fragments: &'a mut [Fragments], frame: &Frame<'a>, packet: &mut P
         // There are more headers than [`limit::HEADERS`].
         _ => Err(Undecoded::IpMalformed),
     }
+}
+
+/// Decodes the beginning of a datagram whose other fragments are missing. `None` if its transport is not one of datagrams, or if not
+/// even the transport header was captured.
+pub(super) fn beginning(of: &Beginning) -> Option<Packet<'_>> {
+    let payload = Remaining { data: &of.data, wire: of.wire };
+    let mut ip_packet = IpPacket { addresses: of.addresses(), protocol: of.protocol, payload, fragment: None };
+    if !ip_packet.addresses.is_v4() {
+        ip::extensions(&mut ip_packet).ok().filter(|()| ip_packet.fragment.is_none())?;
+    }
+    if !matches!(ip_packet.protocol, protocol::UDP | protocol::ICMP | protocol::ICMP6) {
+        return None;
+    }
+    let mut packet = Packet {
+        time: of.time,
+        wire_len: of.wire,
+        segments: Segments::default(),
+        ifindex: 0,
+        macs: None,
+        realm: of.realm(),
+        ips: Ips::default(),
+        layer4: transport::decode(ip_packet.protocol, ip_packet.payload).ok()?,
+        fragment: None,
+        undecoded: None,
+    };
+    packet.ips.push(ip_packet.addresses);
+    Some(packet)
 }
 
 /// Adds a fragment to its datagram; returns the datagram if it is now complete.

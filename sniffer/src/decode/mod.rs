@@ -15,7 +15,7 @@ mod tunnel;
 
 pub use packet::{Addresses, FragmentOf, Icmp, Ips, Layer4, Macs, OtherPayload, Packet, Ports, Tcp, TcpFlags, Udp};
 
-use crate::{capture::Frame, memory::Share};
+use crate::{capture::Frame, memory::Share, time::Timestamp};
 use fragments::Fragments;
 
 /// Why a frame could not be decoded to a [`Packet`].
@@ -97,6 +97,18 @@ impl Decoder {
         result
     }
 
+    /// Calls `each` with the beginnings of the datagrams whose missing fragments did not arrive in time until `now`, or which were dropped
+    /// to limit the memory. Only UDP and ICMP; the flows of the fragments are known from the fragments themselves.
+    pub fn beginnings(&mut self, now: Timestamp, each: &mut dyn FnMut(&Packet<'_>)) {
+        for level in &mut self.fragments {
+            while let Some(beginning) = level.next_beginning(now) {
+                if let Some(packet) = layers::beginning(&beginning) {
+                    each(&packet);
+                }
+            }
+        }
+    }
+
     /// Totals since start, by name.
     pub fn counters(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         let sum = |of: fn(&fragments::Counters) -> u64| self.fragments.iter().map(|f| of(&f.counters)).sum();
@@ -111,6 +123,7 @@ impl Decoder {
             ("decode.fragments_too_many", sum(|c| c.too_many)),
             ("decode.fragments_evicted", sum(|c| c.evicted)),
             ("decode.fragments_expired", sum(|c| c.expired)),
+            ("decode.fragments_beginnings", sum(|c| c.beginnings)),
         ])
     }
 }

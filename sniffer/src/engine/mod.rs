@@ -70,9 +70,12 @@ impl Engine {
         self.frames += 1;
         self.release(Some(frame.time));
         match self.timeline.frame(frame.time, self.pipeline.open()) {
-            Meaning::Next => self.pipeline.advance(frame.time),
+            Meaning::Next => self.pass(frame.time),
             Meaning::Behind => {}
-            Meaning::SteppedBack => self.pipeline.restart_timers(frame.time),
+            Meaning::SteppedBack => {
+                self.incomplete_datagrams(Timestamp(u64::MAX));
+                self.pipeline.restart_timers(frame.time);
+            }
             Meaning::Unsure => return self.timeline.wait(frame),
         }
         self.handle(frame);
@@ -82,8 +85,23 @@ impl Engine {
     pub fn advance(&mut self, now: Timestamp) {
         self.release(Some(now));
         if self.timeline.advance(now) {
-            self.pipeline.advance(now);
+            self.pass(now);
         }
+    }
+
+    /// Advances the packet time. Incomplete datagrams are passed on before timers run, because they may contain a response.
+    #[inline]
+    fn pass(&mut self, now: Timestamp) {
+        if self.pipeline.is_due(now) {
+            self.incomplete_datagrams(now);
+        }
+        self.pipeline.advance(now);
+    }
+
+    /// Passes on what was captured of datagrams whose other fragments did not arrive until `now`.
+    fn incomplete_datagrams(&mut self, now: Timestamp) {
+        let Self { decoder, pipeline, .. } = self;
+        decoder.beginnings(now, &mut |packet| pipeline.incomplete_datagram(packet));
     }
 
     /// The greatest packet time since the last step.
@@ -102,7 +120,7 @@ impl Engine {
     #[cold]
     fn release_waiting(&mut self, next: Option<Timestamp>) {
         if let Some(waiting) = self.timeline.release(next) {
-            self.pipeline.advance(self.timeline.now());
+            self.pass(self.timeline.now());
             self.handle(&waiting.frame());
         }
     }
@@ -129,6 +147,7 @@ impl Engine {
     /// remaining flows are only counted.
     pub fn finish_while(&mut self, control: &dyn Control, goes_on: &mut dyn FnMut() -> bool) {
         self.release(None);
+        self.incomplete_datagrams(Timestamp(u64::MAX));
         self.pipeline.finish(control, goes_on);
     }
 

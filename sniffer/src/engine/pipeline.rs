@@ -141,8 +141,28 @@ impl Pipeline {
             return;
         }
         let mut connection = None;
+        if let Layer4::Tcp(tcp) = packet.layer4 {
+            connection = self.segment(packet, &tcp);
+        } else {
+            self.datagram(packet);
+        }
+        if let Some(flows) = &mut self.flows
+            && flows.packet(packet, connection)
+        {
+            flows.report(self.now, &mut self.sink, PublisherId::FLOWS);
+        }
+        self.keep_within_share();
+    }
+
+    /// Handles what was captured of a datagram whose other fragments are missing. Its flow was counted with each fragment.
+    pub(super) fn incomplete_datagram(&mut self, packet: &Packet<'_>) {
+        self.datagram(packet);
+        self.keep_within_share();
+    }
+
+    /// Passes the payload of a UDP or ICMP packet to the plugin of its protocol.
+    fn datagram(&mut self, packet: &Packet<'_>) {
         match packet.layer4 {
-            Layer4::Tcp(tcp) => connection = self.segment(packet, &tcp),
             Layer4::Udp(udp) if !udp.payload.is_empty() => {
                 if let Some(claim) = self.settings.udp().claim(udp.source, udp.destination, None) {
                     let dir = if claim.to_server { Direction::ToServer } else { Direction::ToClient };
@@ -156,20 +176,14 @@ impl Pipeline {
                         }
                         _ => None,
                     };
-                    self.datagram(plugin, dir, udp.payload, packet, None);
+                    self.call_plugin(plugin, dir, udp.payload, packet, None);
                 }
             }
             Layer4::Icmp(icmp) | Layer4::Icmp6(icmp) => {
-                self.datagram(self.settings.icmp(), Direction::ToServer, icmp.payload, packet, Some((icmp.kind, icmp.code)));
+                self.call_plugin(self.settings.icmp(), Direction::ToServer, icmp.payload, packet, Some((icmp.kind, icmp.code)));
             }
-            Layer4::Udp(_) | Layer4::Ports(_) | Layer4::Fragment | Layer4::Other(_) | Layer4::None => {}
+            _ => {}
         }
-        if let Some(flows) = &mut self.flows
-            && flows.packet(packet, connection)
-        {
-            flows.report(self.now, &mut self.sink, PublisherId::FLOWS);
-        }
-        self.keep_within_share();
     }
 
     /// Whether a segment from or to a port of an output belongs to a connection of this process.
@@ -227,7 +241,7 @@ impl Pipeline {
         self.with_streams(packet.time, |streams, env| streams.segment(source, destination, packet.realm, claim, tcp, env))
     }
 
-    fn datagram(&mut self, plugin: Option<PublisherId>, dir: Direction, data: &[u8], packet: &Packet<'_>, icmp: Option<(u8, u8)>) {
+    fn call_plugin(&mut self, plugin: Option<PublisherId>, dir: Direction, data: &[u8], packet: &Packet<'_>, icmp: Option<(u8, u8)>) {
         let missing = packet.wire_payload().saturating_sub(data.len() as u32);
         let (Some(plugin), Some((transport, source, destination))) = (plugin, packet.ends()) else { return };
         let mut peers = match dir {
@@ -240,12 +254,18 @@ impl Pipeline {
         self.plugins.call(plugin, call, |plugin, cx| plugin.on_datagram(dir, data, cx));
     }
 
+    /// Whether [`Pipeline::advance`] to `now` would run timers.
+    #[inline]
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        now.since(self.ticked) >= TICK.as_nanos() as u64
+    }
+
     pub(super) fn advance(&mut self, now: Timestamp) {
         if now <= self.now {
             return;
         }
         self.now = now;
-        if now.since(self.ticked) >= TICK.as_nanos() as u64 {
+        if self.is_due(now) {
             self.tick();
         }
     }
