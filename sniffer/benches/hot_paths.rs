@@ -150,7 +150,7 @@ impl Clock for Epoch {
 /// The publishing configuration of one publisher without processors.
 fn publishing(publisher: Publisher) -> Arc<Publishing> {
     let (root, paths, id) = (Node::default(), Paths::below(Path::new("/nonexistent")), publisher.id);
-    let opening = Opening { node: &root, root: &root, paths: &paths, clock: &Epoch, fields: TRANSACTION, connected: None };
+    let opening = Opening { node: &root, root: &root, paths: &paths, clock: &Epoch, live: true, fields: TRANSACTION, connected: None };
     let publishers = Publishers::open(Identity::default(), &opening, &[publisher]).unwrap();
     Publishing::new(publishers, &[id], &root, &[], HostData::default()).unwrap()
 }

@@ -28,6 +28,8 @@ pub struct Opening<'a> {
     pub root: &'a Node,
     /// The folders of configuration, data and logs.
     pub paths: &'a Paths,
+    /// Whether packets are captured live. Then no processor may wait for anything.
+    pub live: bool,
     /// The time of day.
     pub clock: &'static dyn Clock,
     /// Every field that documents can have, with its type. Each name occurs once. Processors may add other fields.
@@ -68,6 +70,6 @@ pub(crate) mod testing {
     /// An opening with `root` as the settings, paths that do not exist, a clock at the Unix epoch, and only the fields of every
     /// transaction.
     pub fn opening(root: &Node) -> Opening<'_> {
-        Opening { node: root, root, paths: &PATHS, clock: &EPOCH, fields: TRANSACTION, connected: None }
+        Opening { node: root, root, paths: &PATHS, clock: &EPOCH, live: true, fields: TRANSACTION, connected: None }
     }
 }

@@ -100,7 +100,7 @@ impl Clock for SystemClock {
 
 /// The arguments for opening the outputs and processors of a configuration.
 fn opening<'a>(root: &'a Node, paths: &'a Paths) -> Opening<'a> {
-    Opening { node: root, root, paths, clock: &SystemClock, fields: plan::declared_fields(), connected: None }
+    Opening { node: root, root, paths, clock: &SystemClock, live: true, fields: plan::declared_fields(), connected: None }
 }
 
 /// Reads the configuration for commands other than `run`. Warnings go to stderr.

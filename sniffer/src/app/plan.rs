@@ -148,7 +148,7 @@ impl Plan {
         }
         let (id, ephemeral_id, metadata) = (who.id.clone(), who.ephemeral_id.clone(), metadata.map(str::to_owned));
         let identity = Identity { name: self.name(), id, ephemeral_id, metadata };
-        Publishers::open(identity, opening, &publishers)
+        Publishers::open(identity, &Opening { live: self.is_live(), ..*opening }, &publishers)
     }
 
     /// Returns the publishers of one interface: first the publishers of its protocols, then the publisher of flows.

@@ -12,6 +12,7 @@ use std::{sync::Arc, time::Duration};
 const REFUSED: &[(&str, &str)] = &[
     ("add_cloudfoundry_metadata", "this processor is part of Elastic's licensed distribution; remove it"),
     ("add_nomad_metadata", "this processor is part of Elastic's licensed distribution; remove it"),
+    ("decode_xml_wineventlog", "this processor decodes the event log of Windows, which no event here has; remove it"),
     ("translate_sid", "this processor translates Windows SIDs and needs Windows; remove it"),
 ];
 

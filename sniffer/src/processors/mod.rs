@@ -22,10 +22,15 @@ pub mod condition;
 mod convert;
 mod copy_fields;
 mod decode_base64_field;
+mod decode_csv_fields;
 mod decode_duration;
+mod decode_json_fields;
+mod decode_xml;
 mod decompress_gzip_field;
 mod destination;
 mod detect_mime_type;
+mod dissect;
+mod dns;
 mod drop_event;
 mod drop_fields;
 mod extract_array;
@@ -35,21 +40,27 @@ mod host_options;
 mod include_fields;
 mod instances;
 mod kit;
+mod layout;
 pub mod list;
+mod lookup;
 mod move_fields;
 mod now;
 mod options;
 #[cfg(test)]
 mod page_tests;
+mod rate_limit;
 mod registered_domain;
 mod rename;
 mod replace;
+mod syslog;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+mod timestamp;
 mod truncate_fields;
 mod urldecode;
+mod zone;
 
 pub(crate) use add_fields::nest_under;
 pub use chain::Chain;
@@ -101,9 +112,14 @@ pub const PROCESSORS: &[ProcessorKind] = &[
     convert::KIND,
     copy_fields::KIND,
     decode_base64_field::KIND,
+    decode_csv_fields::KIND,
     decode_duration::KIND,
+    decode_json_fields::KIND,
+    decode_xml::KIND,
     decompress_gzip_field::KIND,
     detect_mime_type::KIND,
+    dissect::KIND,
+    dns::KIND,
     drop_event::KIND,
     drop_fields::KIND,
     extract_array::KIND,
@@ -112,9 +128,12 @@ pub const PROCESSORS: &[ProcessorKind] = &[
     change_case::LOWERCASE,
     move_fields::KIND,
     now::KIND,
+    rate_limit::KIND,
     registered_domain::KIND,
     rename::KIND,
     replace::KIND,
+    syslog::KIND,
+    timestamp::KIND,
     truncate_fields::KIND,
     change_case::UPPERCASE,
     urldecode::KIND,

@@ -8,7 +8,7 @@ use crate::{
         constants::Constants,
         tree::{Object, Tree},
     },
-    opening::testing::opening,
+    opening::{Opening, testing::opening},
     time::Timestamp,
 };
 use serde_json::Value;
@@ -30,9 +30,14 @@ pub(super) fn errors(yaml: &str) -> Option<String> {
 impl Running {
     /// Opens a list of processors.
     pub(super) fn open(yaml: &str) -> Self {
+        Self::open_with(yaml, true)
+    }
+
+    /// Opens a list of processors for live capture or for capture files.
+    pub(super) fn open_with(yaml: &str, live: bool) -> Self {
         let host_data = HostData::gather();
         let mut lists = Lists::default();
-        let steps = lists.open(&opening(&Node::parse(yaml).unwrap_or_else(|error| panic!("{yaml}\n{error}"))));
+        let steps = lists.open(&Opening { live, ..opening(&Node::parse(yaml).unwrap_or_else(|error| panic!("{yaml}\n{error}"))) });
         lists.finish().unwrap_or_else(|error| panic!("{yaml}\n{error}"));
         // Behind a step, all processors run on each event: none is applied at start.
         let first = [Step::Add(Constants::default())];

@@ -56,7 +56,7 @@ pub fn run(data: &[u8]) {
             settings: protocol.node.clone(),
         })
         .collect();
-    let opening = Opening { node: root, root, paths: &loaded.paths, clock: &Epoch, fields: TRANSACTION, connected: None };
+    let opening = Opening { node: root, root, paths: &loaded.paths, clock: &Epoch, live: true, fields: TRANSACTION, connected: None };
     short(Publishers::open(Identity::default(), &opening, &publishers));
     config::leftover(root);
 }
