@@ -46,6 +46,8 @@ pub mod protocol {
     pub const NO_NEXT_HEADER: u8 = 59;
     /// IPv6 destination options, RFC 8200.
     pub const DESTINATION_OPTIONS: u8 = 60;
+    /// SCTP, RFC 9260.
+    pub const SCTP: u8 = 132;
     /// Mobility header, RFC 6275.
     pub const MOBILITY: u8 = 135;
     /// Host identity protocol, RFC 7401.
@@ -72,6 +74,8 @@ pub mod length {
     pub const IPV6: usize = 40;
     /// The fragment header of IPv6.
     pub const IPV6_FRAGMENT: usize = 8;
+    /// TCP without options.
+    pub const TCP: usize = 20;
     /// UDP.
     pub const UDP: usize = 8;
     /// An ICMP or ICMPv6 error, without the packet that caused it.

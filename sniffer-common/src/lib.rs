@@ -3,6 +3,7 @@
 //! reads records and counters with `zerocopy` (a feature of that name).
 #![no_std]
 
+pub mod flow;
 mod header;
 
 pub use header::{ethertype, length, limit, protocol};
@@ -37,13 +38,15 @@ pub struct RecordHeader {
     pub direction: u8,
     /// One of [`link`].
     pub link: u8,
-    /// Always 0.
-    pub reserved: u8,
+    /// One of [`flow::task`].
+    pub task: u8,
+    /// The number of the TCP connection in a record that is only to be counted, if the flow's key has it; otherwise 0.
+    pub connection: u64,
 }
 
 /// Bytes of a [`RecordHeader`].
 pub const RECORD_HEADER: usize = size_of::<RecordHeader>();
-const _: () = assert!(RECORD_HEADER == 32);
+const _: () = assert!(RECORD_HEADER == 40);
 
 /// Largest snap length in bytes; the default of `snaplen` in Packetbeat.
 pub const MAX_SNAPLEN: u32 = 65_535;
@@ -94,7 +97,7 @@ pub mod slot {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "zerocopy", derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct Counters {
-    /// Packets that reached the hook.
+    /// Packets that reached the hook, except [`Self::duplicates`].
     pub seen: u64,
     /// Packets that matched the filter.
     pub matched: u64,
@@ -104,6 +107,12 @@ pub struct Counters {
     pub copied_bytes: u64,
     /// Packets that matched and were not copied, because the ring was full or the frame could not be read.
     pub lost: u64,
+    /// Packets that were seen on another interface before.
+    pub duplicates: u64,
+    /// Heads of packets that were written to a ring for counting in user space.
+    pub headers: u64,
+    /// Packets on the wire that could be counted neither in the kernel nor, because a ring was full, in user space.
+    pub uncounted: u64,
 }
 
 /// Names of the globals that user space sets before it loads the programs (all `u32`).
@@ -114,6 +123,16 @@ pub mod setting {
     pub const WORKERS: &str = "WORKERS";
     /// One of [`super::link`].
     pub const LINK: &str = "LINK";
+    /// One of [`super::flow::counting`].
+    pub const COUNTING: &str = "COUNTING";
+    /// After this many milliseconds without a packet, a flow of the kernel's table is left to user space to remove.
+    pub const FLOW_IDLE_MS: &str = "FLOW_IDLE_MS";
+    /// 1 if Ethernet addresses identify flows, otherwise 0.
+    pub const ETHERNET_FLOWS: &str = "ETHERNET_FLOWS";
+    /// 1 if the set of [`super::ports::OUTPUTS`] is not empty, otherwise 0.
+    pub const OUTPUTS: &str = "OUTPUTS";
+    /// 1 if copies of a packet on several interfaces are to be recognised, otherwise 0.
+    pub const SEVERAL_INTERFACES: &str = "SEVERAL_INTERFACES";
     /// Index of the interface whose outgoing packets a packet socket ignores, because it sees each of them again as
     /// incoming; 0 if none.
     pub const LOOPBACK: &str = "LOOPBACK";
@@ -131,6 +150,22 @@ pub const HEAD_BYTES: usize = 192;
 /// the usual MTUs (1500, 9000) and the largest frame.
 pub const RECORD_SIZES: [usize; 11] =
     [128, 256, 512, 1024, 1600, 2560, 4608, 9216, 18 << 10, 36 << 10, RECORD_HEADER + MAX_SNAPLEN as usize + 1];
+
+/// The map `CONTENTS`.
+pub mod contents {
+    /// Number of packets that are remembered; a power of two.
+    pub const SLOTS: u32 = 1 << 16;
+}
+
+/// Entries of the map `PORTS`.
+pub mod ports {
+    /// Ports that a protocol claims: each connection on them is a flow.
+    pub const CLAIMED: u32 = 0;
+    /// Server ports of this program's outputs.
+    pub const OUTPUTS: u32 = 1;
+    /// Number of entries.
+    pub const COUNT: u32 = 2;
+}
 
 /// Most ring buffers, and so most workers. With more cores, cores share workers.
 pub const MAX_WORKERS: u32 = 256;

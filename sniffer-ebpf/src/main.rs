@@ -1,13 +1,16 @@
-//! The eBPF programs of `sniffer`. Each hook has an `entry` program that counts packets, a filter that user space
+//! The eBPF programs of `sniffer`. Each hook has an `entry` program that counts packets and flows, a filter that user space
 //! generates (it is not in this crate), and a `capture` program that copies packets. They call each other through a
 //! jump table ([`maps`]). The programs do not affect the traffic.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod copies;
+mod flows;
 mod head;
 mod maps;
 mod packet;
+mod parse;
 mod record;
 mod worker;
 
@@ -27,7 +30,7 @@ const SOCKET_DROP: i64 = 0;
 
 #[xdp(frags)]
 pub fn xdp_entry(ctx: XdpContext) -> u32 {
-    record::enter(&Xdp(ctx.ctx), &JUMP_XDP);
+    record::enter(&Xdp(ctx.ctx), &JUMP_XDP, INGRESS);
     XDP_PASS
 }
 
@@ -39,7 +42,7 @@ pub fn xdp_capture(ctx: XdpContext) -> u32 {
 
 #[classifier]
 pub fn tc_entry_in(ctx: TcContext) -> i32 {
-    record::enter(&Tc::new(&ctx), &JUMP_INGRESS);
+    record::enter(&Tc::new(&ctx), &JUMP_INGRESS, INGRESS);
     TC_NEXT
 }
 
@@ -51,7 +54,7 @@ pub fn tc_capture_in(ctx: TcContext) -> i32 {
 
 #[classifier]
 pub fn tc_entry_out(ctx: TcContext) -> i32 {
-    record::enter(&Tc::new(&ctx), &JUMP_EGRESS);
+    record::enter(&Tc::new(&ctx), &JUMP_EGRESS, EGRESS);
     TC_NEXT
 }
 
@@ -64,9 +67,9 @@ pub fn tc_capture_out(ctx: TcContext) -> i32 {
 #[socket_filter]
 pub fn socket_entry(ctx: SkBuffContext) -> i64 {
     let packet = Socket::new(&ctx);
-    let loopback = LOOPBACK.load();
-    if loopback == 0 || packet.ifindex() != loopback || packet.direction() == INGRESS {
-        record::enter(&packet, &JUMP_SOCKET);
+    let (loopback, direction) = (LOOPBACK.load(), packet.direction());
+    if loopback == 0 || packet.ifindex() != loopback || direction == INGRESS {
+        record::enter(&packet, &JUMP_SOCKET, direction);
     }
     SOCKET_DROP
 }

@@ -2,25 +2,35 @@
 //! to a ring.
 
 use crate::{
-    head,
-    maps::{COUNTERS, Jump, LINK, RAW_IP, RINGS, Ring, SNAPLEN, WAKE_AT, WORKERS},
+    copies, flows, head,
+    maps::{COUNTERS, COUNTING, Jump, LINK, RAW_IP, RINGS, Ring, SEVERAL_INTERFACES, SNAPLEN, WAKE_AT, WORKERS},
     packet::Packet,
-    worker,
+    parse, worker,
 };
 use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_ringbuf_discard, bpf_ringbuf_query, bpf_ringbuf_reserve, bpf_ringbuf_submit};
 use core::ffi::c_void;
-use sniffer_common::{AWAKE, Counters, RECORD_HEADER, RECORD_SIZES, RecordHeader, link, slot};
+use sniffer_common::{
+    AWAKE, Counters, HEAD_BYTES, RECORD_HEADER, RECORD_SIZES, RecordHeader,
+    flow::{counting, task},
+    link, slot,
+};
 
+/// Size of a record with the head of a packet.
+const HEADER_RECORD: usize = RECORD_HEADER + HEAD_BYTES;
 const BPF_RB_AVAIL_DATA: u64 = 0;
 const BPF_RB_NO_WAKEUP: u64 = 1;
 const BPF_RB_FORCE_WAKEUP: u64 = 2;
 
-/// Counts the packet and calls the filter for its link type; if there is none, calls `capture`. Returns only if no
-/// program is loaded.
+/// Counts the packet, unless it is a copy, and calls the filter for its link
+/// type; if there is none, calls `capture`. Returns only if the packet goes no further.
 #[inline(always)]
-pub fn enter<P: Packet>(packet: &P, jump: &Jump) {
+pub fn enter<P: Packet>(packet: &P, jump: &Jump, direction: u8) {
+    let link = link(packet);
+    if (COUNTING.load() == counting::BEFORE_FILTER || SEVERAL_INTERFACES.load() != 0) && !examine(packet, direction, link) {
+        return;
+    }
     count(|counters| counters.seen += 1);
-    let filter = if link(packet) == link::RAW_IP { slot::FILTER_RAW_IP } else { slot::FILTER };
+    let filter = if link == link::RAW_IP { slot::FILTER_RAW_IP } else { slot::FILTER };
     // SAFETY: all programs of a table take the context of this hook.
     unsafe {
         jump.tail_call(packet, filter);
@@ -28,57 +38,135 @@ pub fn enter<P: Packet>(packet: &P, jump: &Jump) {
     }
 }
 
+/// Whether the filter is to see the packet. Counts the packet in its flow.
+#[inline(always)]
+fn examine<P: Packet>(packet: &P, direction: u8, link: u8) -> bool {
+    let time = now();
+    let work = head::load(packet, link);
+    let found = work.filter(|_| parse::find_flow() != 0);
+    let (mut connection, mut packets) = (0, 1);
+    if let Some(work) = found {
+        // SAFETY: the work of this CPU.
+        let parsed = unsafe { &mut (*work).parsed };
+        if SEVERAL_INTERFACES.load() != 0 && copies::is_copy(parsed, head::view(work), packet.ifindex(), time) {
+            count(|counters| counters.duplicates += 1);
+            return false;
+        }
+        if COUNTING.load() == counting::BEFORE_FILTER {
+            flows::number_connection(parsed, time);
+            if flows::count(work, time) {
+                return true;
+            }
+            (connection, packets) = (parsed.key.connection, parsed.packets);
+        }
+    }
+    if COUNTING.load() == counting::BEFORE_FILTER {
+        let owner = if work.is_some() { worker::choose() } else { 0 };
+        let of = Record { direction, link, time, task: task::COUNT, connection };
+        let written = RINGS.get(owner).is_some_and(|ring| {
+            reserve_and_copy::<P, HEADER_RECORD, { HEAD_BYTES as i32 }>(packet, ring, owner, of.header(packet, HEAD_BYTES as u32))
+        });
+        count(|counters| {
+            if written {
+                counters.headers += 1;
+            } else {
+                counters.uncounted += u64::from(packets);
+            }
+        });
+    }
+    true
+}
+
 /// Copies the packet to the ring of its worker.
 #[inline(always)]
 pub fn capture<P: Packet>(packet: &P, direction: u8) {
     count(|counters| counters.matched += 1);
-    let link = link(packet);
-    let owner = if WORKERS.load() > 1 { head::load(packet, link).map_or(0, |head| worker::of(head, link)) } else { 0 };
-    let written = RINGS.get(owner).is_some_and(|ring| write(packet, ring, owner, direction, link));
-    let captured = u64::from(packet.len().min(SNAPLEN.load()));
+    let (link, time) = (link(packet), now());
+    let (mut owner, mut task, mut packets) = (0, task::PARSE_AND_COUNT, 0);
+    if WORKERS.load() > 1 || COUNTING.load() == counting::AFTER_FILTER {
+        let work = head::load(packet, link);
+        owner = if work.is_some() { worker::choose() } else { 0 };
+        if COUNTING.load() == counting::AFTER_FILTER {
+            packets = 1;
+            if let Some(work) = work
+                && parse::find_flow() != 0
+            {
+                // SAFETY: the work of this CPU.
+                let parsed = unsafe { &mut (*work).parsed };
+                packets = parsed.packets;
+                flows::number_connection(parsed, time);
+                if flows::count(work, time) {
+                    (task, packets) = (task::PARSE, 0);
+                }
+            }
+        }
+    }
+    if COUNTING.load() == counting::BEFORE_FILTER {
+        task = task::PARSE;
+    }
+    let of = Record { direction, link, time, task, connection: 0 };
+    let header = of.header(packet, SNAPLEN.load());
+    let written = RINGS.get(owner).is_some_and(|ring| write(packet, ring, owner, header));
     #[cfg(feature = "log")]
     aya_log_ebpf::debug!(
         packet,
         "interface {} direction {}: {} of {} bytes for worker {}",
         packet.ifindex(),
         direction,
-        captured,
+        header.captured,
         packet.len(),
         owner
     );
     count(|counters| {
         if written {
             counters.copied += 1;
-            counters.copied_bytes += captured;
+            counters.copied_bytes += u64::from(header.captured);
         } else {
             counters.lost += 1;
+            // If user space had to count the packet, its flow lacks it.
+            counters.uncounted += u64::from(packets);
         }
     });
 }
 
+/// What a record says of its packet, except for what the packet's context says.
+struct Record {
+    direction: u8,
+    link: u8,
+    time: u64,
+    task: u8,
+    connection: u64,
+}
+
+impl Record {
+    /// The header of a record with at most `most` bytes of the packet.
+    #[inline(always)]
+    fn header<P: Packet>(&self, packet: &P, most: u32) -> RecordHeader {
+        let wire_len = packet.len();
+        let (tag_tpid, tag_tci) = packet.tag().unwrap_or((0, 0));
+        let (segments, segment_size) = packet.segments();
+        RecordHeader {
+            time: self.time,
+            wire_len,
+            captured: wire_len.min(most),
+            ifindex: packet.ifindex(),
+            segments,
+            segment_size,
+            tag_tpid,
+            tag_tci,
+            hook: P::HOOK,
+            direction: self.direction,
+            link: self.link,
+            task: self.task,
+            connection: self.connection,
+        }
+    }
+}
+
 /// Writes a record to a ring, in the smallest size that holds it.
 #[inline(always)]
-fn write<P: Packet>(packet: &P, ring: &Ring, owner: u32, direction: u8, link: u8) -> bool {
-    let wire_len = packet.len();
-    let captured = wire_len.min(SNAPLEN.load());
-    let (tag_tpid, tag_tci) = packet.tag().unwrap_or((0, 0));
-    let (segments, segment_size) = packet.segments();
-    let header = RecordHeader {
-        // SAFETY: a helper without arguments.
-        time: unsafe { bpf_ktime_get_boot_ns() },
-        wire_len,
-        captured,
-        ifindex: packet.ifindex(),
-        segments,
-        segment_size,
-        tag_tpid,
-        tag_tci,
-        hook: P::HOOK,
-        direction,
-        link,
-        reserved: 0,
-    };
-    let size = RECORD_HEADER as u32 + captured;
+fn write<P: Packet>(packet: &P, ring: &Ring, owner: u32, header: RecordHeader) -> bool {
+    let size = RECORD_HEADER as u32 + header.captured;
     macro_rules! in_size {
         ($($index:literal)*) => {
             $(if size <= RECORD_SIZES[$index] as u32 {
@@ -91,7 +179,14 @@ fn write<P: Packet>(packet: &P, ring: &Ring, owner: u32, direction: u8, link: u8
     false
 }
 
-/// Reserves `SIZE` bytes and copies header and packet into them. `DATA` is `SIZE` without the header.
+/// Time since boot in nanoseconds.
+#[inline(always)]
+fn now() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_boot_ns() }
+}
+
+/// Reserves `SIZE` bytes and copies header and packet into them. `DATA` are the bytes that a packet may have at most.
 #[inline(always)]
 fn reserve_and_copy<P: Packet, const SIZE: usize, const DATA: i32>(packet: &P, ring: &Ring, owner: u32, header: RecordHeader) -> bool {
     let ring = core::ptr::from_ref(ring).cast_mut().cast();

@@ -3,16 +3,25 @@
 //! header, because only the first fragment contains the headers inside.
 
 use crate::{
-    head::{IP_AT, View},
-    maps::WORKERS,
+    head::{self, IP_AT, View},
+    maps::{WORK, WORKERS},
 };
 use sniffer_common::{ethertype, length, limit, link, protocol};
 
-/// The worker of the frame with this head.
+/// The worker of the frame whose head was loaded.
 #[inline(always)]
-pub fn of(head: View<'_>, link: u8) -> u32 {
+pub fn choose() -> u32 {
     let workers = WORKERS.load();
-    if workers <= 1 { 0 } else { ((u64::from(address_hash(head, link)) * u64::from(workers)) >> 32) as u32 }
+    if workers <= 1 { 0 } else { ((u64::from(hash_addresses()) * u64::from(workers)) >> 32) as u32 }
+}
+
+/// The hash of the frame whose head was loaded. The verifier checks a global function once, not at each call.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn hash_addresses() -> u32 {
+    let Some(work) = WORK.get_ptr(0) else { return 0 };
+    // SAFETY: the work of this CPU.
+    address_hash(head::view(work), unsafe { (*work).link } as u8)
 }
 
 /// The finalizer of murmur3: every bit of an address affects the hash, also if hosts differ only in the last byte.
@@ -26,13 +35,13 @@ fn mix(mut h: u32) -> u32 {
 }
 
 #[inline(always)]
-fn words4(head: View<'_>, at: u32) -> u32 {
+fn words4(head: View, at: u32) -> u32 {
     let a = head.word(at) ^ head.word(at + 4).rotate_left(8);
     mix(a ^ head.word(at + 8).rotate_left(16) ^ head.word(at + 12).wrapping_mul(0x9e37_79b1))
 }
 
 #[inline(always)]
-fn address_hash(head: View<'_>, link: u8) -> u32 {
+fn address_hash(head: View, link: u8) -> u32 {
     let mut at = IP_AT;
     if link != link::RAW_IP {
         let mut next = head.be16(at - 2);
@@ -60,7 +69,7 @@ fn address_hash(head: View<'_>, link: u8) -> u32 {
 
 /// The hash of the addresses in the IP header at `at`, and the offset of the IP header inside it, if there is one.
 #[inline(always)]
-fn ip(head: View<'_>, at: u32) -> Option<(u32, Option<u32>)> {
+fn ip(head: View, at: u32) -> Option<(u32, Option<u32>)> {
     match head.byte(at) >> 4 {
         4 if at + length::IPV4 as u32 <= head.end => {
             let hash = mix(head.word(at + 12)) ^ mix(head.word(at + 16));

@@ -45,7 +45,7 @@ struct Kept {
 impl Kept {
     fn frame(&self) -> Frame<'_> {
         let Self { time, link, ref data, wire_len } = *self;
-        Frame { time, link, data, wire_len, tag: None, ifindex: 0, segments: Default::default() }
+        Frame { time, link, data, wire_len, tag: None, ifindex: 0, segments: Default::default(), task: Default::default() }
     }
 }
 

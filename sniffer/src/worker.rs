@@ -184,7 +184,7 @@ mod tests {
             for data in frames {
                 let (wire_len, time) = (data.len() as u32, Timestamp(1_000_000_000));
                 let (link, segments) = (Link::RawIp, Default::default());
-                each(Frame { time, link, data: &data, wire_len, tag: None, ifindex: 0, segments });
+                each(Frame { time, link, data: &data, wire_len, tag: None, ifindex: 0, segments, task: Default::default() });
             }
             then();
             polled

@@ -6,18 +6,22 @@ use crate::capture::{
     options::Replay,
 };
 
-/// Opens all interfaces, in the order of the plan. An interface whose device does not exist is opened when the device appears; if none of
+/// Opens all interfaces, in the order of the plan. `outputs` are the server ports of the outputs. An interface whose device does not exist is opened when the device appears; if none of
 /// the devices exists, this is an error.
 ///
 /// # Errors
 /// When an interface cannot be opened, or when no device exists.
-pub fn open(plan: &Plan, replay: &Replay) -> Result<Vec<Capture>, Error> {
+pub fn open(plan: &Plan, replay: &Replay, outputs: &[u16]) -> Result<Vec<Capture>, Error> {
     let (mut captures, mut missing) = (Vec::new(), Vec::new());
     for interface in &plan.interfaces {
-        let filters = plan.filters(interface)?;
+        let mut filters = plan.filters(interface, outputs)?;
+        if replay.dump.is_some() && filters.counting.take().is_some() {
+            log::info!("{}: every packet is copied for the dump, so the kernel does not count flows", interface.device);
+        }
         let opened = match open::open(interface, replay, &filters) {
             Err(error) if error.is_missing() => {
                 missing.push((interface, error));
+                filters.counting = None;
                 captures.push(open::wait_for(interface, replay, &filters).map_err(|e| e.at(interface))?);
                 continue;
             }
@@ -29,7 +33,9 @@ pub fn open(plan: &Plan, replay: &Replay) -> Result<Vec<Capture>, Error> {
                 log::info!("reading {}", file.display());
             }
             None => {
-                let shown = if filters.text.is_empty() { "everything" } else { &filters.text };
+                let counting = filters.counting.as_deref().filter(|_| opened.counts_flows);
+                let filter = counting.map_or(&filters, |counting| &counting.filters);
+                let shown = if filter.text.is_empty() { "everything" } else { &filter.text };
                 let (name, workers) = (opened.name(interface), opened.sources.len());
                 log::info!("{name}: capturing with {}, {workers} worker(s), filter: {shown}", opened.how());
             }

@@ -122,7 +122,7 @@ fn test_config(loaded: &Loaded, stdout: &mut impl Write) -> Result<(), Error> {
     for interface in &plan.interfaces {
         let publishing = plan.publishing(interface, &publishers, &nobody)?;
         plan.settings(interface, publishing, None).open()?;
-        let filters = plan.filters(interface)?;
+        let filters = plan.filters(interface, &[])?;
         open::check(interface, &filters.text).map_err(|e| e.at(interface))?;
         let shown = if filters.text.is_empty() { "(everything)" } else { &filters.text };
         writeln!(stdout, "{}: filter: {shown}", interface.device)?;

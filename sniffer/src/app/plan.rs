@@ -4,7 +4,7 @@
 use super::{Error, ids::Ids};
 use crate::{
     capture::{
-        filter::{FilterSpec, Filters, Ports, Transports, Vlans},
+        filter::{Counting, FilterSpec, Filters, Ports, Transports, Vlans},
         options::{self, Interface},
     },
     config::{self, Compatibility, General, KnownProtocol, Node, ProtocolConfig},
@@ -167,7 +167,7 @@ impl Plan {
     ///
     /// # Errors
     /// When libpcap does not understand the user's expression.
-    pub fn filters(&self, interface: &Interface) -> Result<Filters, Error> {
+    pub fn filters(&self, interface: &Interface, outputs: &[u16]) -> Result<Filters, Error> {
         let ports = self.on(interface).flat_map(|Planned { protocol, config, .. }| {
             let carried = |transport| protocol.transports.contains(&transport);
             let transports = match (carried(Transport::Tcp), carried(Transport::Udp)) {
@@ -188,8 +188,21 @@ impl Plan {
             user_expression: interface.bpf_filter.clone(),
             everything: self.flows.is_some(),
         };
+        let narrow = FilterSpec { everything: false, ..spec.clone() };
         let at = interface.bpf_filter.as_ref().map_or_else(|| interface.node.clone(), |_| interface.node.get("bpf_filter"));
-        Ok(Filters::new(&spec).map_err(|e| at.error(e.to_string()))?)
+        let compile = |spec: &FilterSpec| Filters::new(spec).map_err(|e| at.error(e.to_string()));
+        let counting = match &self.flows {
+            Some(flows) if flows.kernel_flows > 0 && interface.file.is_none() => Some(Arc::new(Counting {
+                filters: compile(&narrow)?,
+                tcp_ports: narrow.ports.iter().filter(|p| p.transports != Transports::Udp).map(|p| (p.first, p.last)).collect(),
+                output_ports: outputs.iter().map(|&port| (port, port)).collect(),
+                entries: flows.kernel_flows,
+                timeout: flows.timeout,
+                ethernet: !flows.allow_mismatched_eth,
+            })),
+            _ => None,
+        };
+        Ok(Filters { counting, ..compile(&spec)? })
     }
 
     /// `name`, or the host name when it is not set.

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     capture::{
         control::Control,
+        ebpf,
         filter::{FilterSpec, Filters},
         options::Replay,
         sockets,
@@ -216,7 +217,7 @@ impl Job<'_> {
         let mut ready = Vec::new();
         let publishers = self.plan.publishers(&super::opening(self.plan.root(), self.paths), who, output.metadata())?;
         let mut captures = Vec::new();
-        for (interface, opened) in self.plan.interfaces.iter().zip(interfaces::open(&self.plan, &self.replay)?) {
+        for (interface, opened) in self.plan.interfaces.iter().zip(interfaces::open(&self.plan, &self.replay, &output.ports())?) {
             let publishing = self.plan.publishing(interface, &publishers, who)?;
             captures.push((interface, publishing, opened));
         }
@@ -240,8 +241,11 @@ impl Job<'_> {
             let in_force = Arc::new(InForce::new(settings.clone()));
             let timeout = self.plan.general.shutdown_timeout;
             let limits = Limits { read_out: timeout / 2 + READ_OUT, publish: timeout + PUBLISH };
-            for source in opened.sources {
+            for (index, source) in opened.sources.into_iter().enumerate() {
                 let mut engine = Engine::new(settings.clone(), self.deliver(&queue, live, &workers.stop))?.with_share(&division.worker);
+                if opened.counts_flows {
+                    engine = engine.with_kernel_flows(index, ebpf::LAG);
+                }
                 if let Some(view) = &self.view {
                     engine.show((view.observer)(Watched { live, stop: &workers.stop }));
                 }
@@ -458,9 +462,15 @@ impl Watch {
             let total = |name, total| self.metrics.set_total(interface, name, total);
             total("capture.seen", stats.seen);
             total("capture.matched", stats.matched());
+            total("capture.unmatched", stats.unmatched);
+            total("capture.shunted", stats.shunted);
+            total("capture.copied", stats.copied);
+            total("capture.copied_bytes", stats.copied_bytes);
             total("capture.lost", stats.lost);
             total("capture.lost_by_interface", stats.lost_by_interface);
             total("capture.duplicates", stats.duplicates);
+            total("capture.headers", stats.headers);
+            total("flows.uncounted", stats.uncounted);
             total("capture.verdicts_not_entered", stats.not_entered);
         }
     }

@@ -2,10 +2,7 @@
 //! Frames come from [`super::Source`], not from here.
 
 use super::{Error, filter::Filters};
-use crate::{
-    net::{FlowKey, FlowRecord, Verdict},
-    time::Timestamp,
-};
+use crate::net::{FlowDelta, FlowKey, Verdict};
 use std::ops::AddAssign;
 
 /// There is one control per interface, shared by its workers and the main thread. No call waits for packets. Every backend has a control,
@@ -23,11 +20,12 @@ pub trait Control: Send + Sync {
     /// [`DeviceStats::not_entered`]; it is not an error.
     fn apply(&self, verdicts: &[(FlowKey, Verdict)]);
 
-    /// Hands over the flows that the kernel counted and that changed or ended since the last call.
+    /// Hands over what the kernel counted of the flows of a worker. A call reads a part of the kernel's table, so that it
+    /// is short; each flow is read about once a second. With `end` the call reads the whole table.
     ///
     /// # Errors
-    /// When the kernel cannot deliver the flow records.
-    fn drain_flows(&self, now: Timestamp, each: &mut dyn FnMut(&FlowRecord)) -> Result<(), Error>;
+    /// When the kernel cannot deliver the table.
+    fn drain_flows(&self, worker: usize, end: bool, each: &mut dyn FnMut(&FlowDelta)) -> Result<(), Error>;
 
     /// Totals of the interface since it was opened.
     ///
@@ -56,10 +54,12 @@ pub struct DeviceStats {
     pub lost: u64,
     /// Packets that the interface dropped before any hook or socket saw them; not included in [`Self::seen`].
     pub lost_by_interface: u64,
-    /// Packets already counted on another interface.
+    /// Packets already seen on another interface; not included in [`Self::seen`].
     pub duplicates: u64,
-    /// Packets of this program's own connections.
-    pub own: u64,
+    /// Heads of packets that were handed to a worker for counting, because the kernel could not count the packet.
+    pub headers: u64,
+    /// Packets on the wire that are missing in their flow, because there was no room for the head either.
+    pub uncounted: u64,
     /// Verdicts that the backend could not enter.
     pub not_entered: u64,
 }
@@ -67,8 +67,20 @@ pub struct DeviceStats {
 impl AddAssign for DeviceStats {
     fn add_assign(&mut self, more: Self) {
         // The pattern has no `..`, so that the compiler reports a new counter that is not added here.
-        let Self { seen, unmatched, unreadable, shunted, copied, copied_bytes, lost, lost_by_interface, duplicates, own, not_entered } =
-            more;
+        let Self {
+            seen,
+            unmatched,
+            unreadable,
+            shunted,
+            copied,
+            copied_bytes,
+            lost,
+            lost_by_interface,
+            duplicates,
+            headers,
+            uncounted,
+            not_entered,
+        } = more;
         self.seen += seen;
         self.unmatched += unmatched;
         self.unreadable += unreadable;
@@ -78,7 +90,8 @@ impl AddAssign for DeviceStats {
         self.lost += lost;
         self.lost_by_interface += lost_by_interface;
         self.duplicates += duplicates;
-        self.own += own;
+        self.headers += headers;
+        self.uncounted += uncounted;
         self.not_entered += not_entered;
     }
 }
@@ -103,8 +116,8 @@ pub mod recording {
         SetFilter(String),
         /// [`Control::apply`]
         Apply(Vec<(FlowKey, Verdict)>),
-        /// [`Control::drain_flows`]
-        DrainFlows(Timestamp),
+        /// [`Control::drain_flows`], with the worker and whether it is the end.
+        DrainFlows(usize, bool),
         /// [`Control::stats`]
         Stats,
     }
@@ -113,7 +126,7 @@ pub mod recording {
     #[derive(Clone, Debug, Default)]
     pub struct Answers {
         /// The flows that the next call of [`Control::drain_flows`] hands over. Later calls do not hand them over again.
-        pub flows: Vec<FlowRecord>,
+        pub flows: Vec<FlowDelta>,
         /// Returned by [`Control::stats`].
         pub stats: DeviceStats,
         /// [`Control::set_filter`] fails with this message.
@@ -157,8 +170,8 @@ pub mod recording {
             self.called(Call::Apply(verdicts.to_vec()));
         }
 
-        fn drain_flows(&self, now: Timestamp, each: &mut dyn FnMut(&FlowRecord)) -> Result<(), Error> {
-            self.called(Call::DrainFlows(now));
+        fn drain_flows(&self, worker: usize, end: bool, each: &mut dyn FnMut(&FlowDelta)) -> Result<(), Error> {
+            self.called(Call::DrainFlows(worker, end));
             let flows = std::mem::take(&mut lock(&self.answers).flows);
             flows.iter().for_each(each);
             Ok(())

@@ -178,6 +178,7 @@ mod tests {
                 tag: None,
                 ifindex: 3,
                 segments: Segments::default(),
+                task: Default::default(),
             };
             each(frame);
             each(Frame { tag, ..frame });

@@ -110,6 +110,7 @@ mod tests {
                         tag: None,
                         ifindex: 0,
                         segments: Segments::default(),
+                        task: Default::default(),
                     });
                 }
             }

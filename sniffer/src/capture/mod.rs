@@ -29,7 +29,7 @@ mod live_tests;
 mod slot;
 mod sys;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use error::Error;
 
@@ -96,6 +96,21 @@ pub struct Frame<'a> {
     pub ifindex: u32,
     /// How many packets on the wire the frame stands for.
     pub segments: Segments,
+    /// What is still to be done with the frame.
+    pub task: Task,
+}
+
+/// What user space does with a frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Task {
+    /// Parse the packet, and count it in its flow.
+    #[default]
+    ParseAndCount,
+    /// Parse the packet. The kernel has counted it.
+    Parse,
+    /// Count the packet in its flow, because the kernel could not. Only the first bytes were captured. The flow's key has
+    /// this connection number.
+    Count(Option<u64>),
 }
 
 /// Result of one call of [`Source::poll`].

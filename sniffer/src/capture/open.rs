@@ -61,6 +61,8 @@ pub struct Capture {
     pub device: Option<Device>,
     /// Where the eBPF programs are attached, for messages; `None` for other backends.
     pub hooks: Option<String>,
+    /// Whether flows are counted in the kernel, and read with [`Control::drain_flows`].
+    pub counts_flows: bool,
 }
 
 impl Capture {
@@ -125,7 +127,7 @@ pub fn wait_for(interface: &Interface, replay: &Replay, filters: &Filters) -> Re
         Kind::Pcap => Backend::Pcap,
         _ => Backend::Ebpf,
     };
-    Ok(Capture { sources, control, backend, device: None, hooks: None })
+    Ok(Capture { sources, control, backend, device: None, hooks: None, counts_flows: false })
 }
 
 fn wrapped(source: Box<dyn Source>, replay: &Replay, dump: Option<&Arc<Mutex<Dump>>>) -> Box<dyn Source> {
@@ -148,7 +150,14 @@ fn open_file(path: &Path, filters: &Filters, replay: &Replay) -> Result<Capture,
     if !replay.top_speed {
         source = Box::new(Paced::new(source));
     }
-    Ok(Capture { sources: vec![source], control: Arc::new(control), backend: Backend::File, device: None, hooks: None })
+    Ok(Capture {
+        sources: vec![source],
+        control: Arc::new(control),
+        backend: Backend::File,
+        device: None,
+        hooks: None,
+        counts_flows: false,
+    })
 }
 
 /// A backend to try, and the function that opens it.
@@ -190,9 +199,16 @@ fn first_that_works(device: &str, attempts: &[Attempt<'_>]) -> Result<Capture, E
 
 fn open_ebpf(interface: &Interface, device: &Device, filters: &Filters) -> Result<Capture, Error> {
     // The eBPF sources keep their rings when the device goes away, so they are not wrapped in a `Live`.
-    let (sources, control) = ebpf::open(interface, device, filters).map_err(|error| Error::device(&device.name, error))?;
-    let hooks = Some(control.hooks().join(", "));
-    Ok(Capture { sources, control, backend: Backend::Ebpf, device: Some(device.clone()), hooks })
+    let opened = ebpf::open(interface, device, filters, true).or_else(|reason| {
+        let opened = ebpf::open(interface, device, filters, false)?;
+        if filters.counting.is_some() {
+            log::warn!("{}: the kernel cannot count flows, so every packet is copied to count it: {reason}", device.name);
+        }
+        Ok::<_, ebpf::Error>(opened)
+    });
+    let (sources, control) = opened.map_err(|error| Error::device(&device.name, error))?;
+    let (hooks, counts_flows) = (Some(control.hooks().join(", ")), control.counts_flows());
+    Ok(Capture { sources, control, backend: Backend::Ebpf, device: Some(device.clone()), hooks, counts_flows })
 }
 
 fn open_afpacket(interface: &Interface, device: &Device, filters: &Filters) -> Result<Capture, Error> {
@@ -208,7 +224,7 @@ fn open_afpacket(interface: &Interface, device: &Device, filters: &Filters) -> R
         live(interface, device, Box::new(source), again)
     });
     let sources = sources.collect();
-    Ok(Capture { sources, control, backend: Backend::AfPacket, device: Some(device.clone()), hooks: None })
+    Ok(Capture { sources, control, backend: Backend::AfPacket, device: Some(device.clone()), hooks: None, counts_flows: false })
 }
 
 fn open_libpcap(interface: &Interface, device: &Device, filters: &Filters) -> Result<Capture, Error> {
@@ -217,7 +233,7 @@ fn open_libpcap(interface: &Interface, device: &Device, filters: &Filters) -> Re
     let opener = Arc::clone(&control);
     let again = move |device: &Device| opener.open(device).map(|source| Box::new(source) as Box<dyn Source>);
     let sources = vec![live(interface, device, source, again)];
-    Ok(Capture { sources, control, backend: Backend::Pcap, device: Some(device.clone()), hooks: None })
+    Ok(Capture { sources, control, backend: Backend::Pcap, device: Some(device.clone()), hooks: None, counts_flows: false })
 }
 
 /// Wraps a source so that it survives the loss of its device. If the setting names the default route, the source also follows the route
@@ -251,7 +267,7 @@ mod tests {
         let fails: &dyn Fn() -> Result<Capture, Error> = &|| Err(Error::device("lo", "no"));
         let works: &dyn Fn() -> Result<Capture, Error> = &|| {
             let control = Arc::new(Recording::default());
-            Ok(Capture { sources: Vec::new(), control, backend: Backend::AfPacket, device: None, hooks: None })
+            Ok(Capture { sources: Vec::new(), control, backend: Backend::AfPacket, device: None, hooks: None, counts_flows: false })
         };
         let ladder = |attempts: [&dyn Fn() -> Result<Capture, Error>; 3]| {
             let [first, second, third] = attempts;

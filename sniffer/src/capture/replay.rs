@@ -215,6 +215,7 @@ mod tests {
                     tag: None,
                     ifindex: 0,
                     segments: Segments::default(),
+                    task: Default::default(),
                 });
             }
             Ok(if times.is_empty() { Polled::Ended } else { Polled::Frames(times.len()) })

@@ -7,10 +7,7 @@ use super::{
     control::{Control, DeviceStats},
     filter::Filters,
 };
-use crate::{
-    net::{FlowKey, FlowRecord, Verdict},
-    time::Timestamp,
-};
+use crate::net::{FlowDelta, FlowKey, Verdict};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The sum of the counters. The sources of an interface add to it, and the control of the interface reads it.
@@ -70,7 +67,7 @@ impl<T: FilterOnlyControl> Control for T {
         self.tally().not_entered(verdicts.len());
     }
 
-    fn drain_flows(&self, _: Timestamp, _: &mut dyn FnMut(&FlowRecord)) -> Result<(), Error> {
+    fn drain_flows(&self, _: usize, _: bool, _: &mut dyn FnMut(&FlowDelta)) -> Result<(), Error> {
         Ok(())
     }
 

@@ -6,10 +6,7 @@ use super::{
     filter::Filters,
     wrapper::Wrapper,
 };
-use crate::{
-    net::{FlowKey, FlowRecord, Verdict},
-    time::Timestamp,
-};
+use crate::net::{FlowDelta, FlowKey, Verdict};
 use std::{
     io,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
@@ -102,8 +99,8 @@ impl Control for WaitingControl {
         }
     }
 
-    fn drain_flows(&self, now: Timestamp, each: &mut dyn FnMut(&FlowRecord)) -> Result<(), Error> {
-        self.opened.get().map_or(Ok(()), |control| control.drain_flows(now, each))
+    fn drain_flows(&self, worker: usize, end: bool, each: &mut dyn FnMut(&FlowDelta)) -> Result<(), Error> {
+        self.opened.get().map_or(Ok(()), |control| control.drain_flows(worker, end, each))
     }
 
     fn stats(&self) -> Result<DeviceStats, Error> {

@@ -59,6 +59,7 @@ mod tests {
                 tag: None,
                 ifindex: 1,
                 segments: Segments::default(),
+                task: Default::default(),
             });
             Ok(Polled::Frames(1))
         }

@@ -109,6 +109,14 @@ impl Decoder {
         }
     }
 
+    /// Like [`Decoder::decode`], but a fragment always yields [`Layer4::Fragment`], and nothing is counted.
+    ///
+    /// # Errors
+    /// As [`Decoder::decode`].
+    pub fn decode_without_reassembly<'a>(frame: &Frame<'a>) -> Result<Packet<'a>, Undecoded> {
+        layers::decode(&mut [], frame)
+    }
+
     /// Totals since start, by name.
     pub fn counters(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         let sum = |of: fn(&fragments::Counters) -> u64| self.fragments.iter().map(|f| of(&f.counters)).sum();

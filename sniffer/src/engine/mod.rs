@@ -14,7 +14,7 @@ pub use own::Own;
 pub use settings::{ClaimedPorts, Configured, InForce, Settings};
 
 use crate::{
-    capture::{Frame, control::Control},
+    capture::{Frame, Task, control::Control},
     config,
     decode::Decoder,
     memory::Share,
@@ -22,7 +22,7 @@ use crate::{
     time::Timestamp,
 };
 use pipeline::Pipeline;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use timeline::{Meaning, Timeline};
 
 /// Turns frames into documents.
@@ -126,10 +126,21 @@ impl Engine {
     }
 
     fn handle(&mut self, frame: &Frame<'_>) {
+        if let Task::Count(connection) = frame.task {
+            // The whole packet may come, too, so the head must not take part in reassembly.
+            if let Ok(packet) = &Decoder::decode_without_reassembly(frame) {
+                self.pipeline.head(packet, connection);
+            }
         // By reference, because moving a packet has a measurable cost.
-        if let Ok(packet) = &self.decoder.decode(frame) {
-            self.pipeline.packet(packet);
+        } else if let Ok(packet) = &self.decoder.decode(frame) {
+            self.pipeline.packet(packet, frame.task);
         }
+    }
+
+    /// The kernel counts the flows of this engine, which is that of the worker with this index on its interface.
+    #[must_use]
+    pub fn with_kernel_flows(self, worker: usize, lag: Duration) -> Self {
+        Self { pipeline: self.pipeline.with_kernel_flows(worker, lag), ..self }
     }
 
     /// Called between two polls: passes verdicts to capture and, at the interval of flow reports, reports the flows

@@ -2,7 +2,7 @@
 
 use super::{Settings, datagrams::Conversations, own::Owners, verdicts::Verdicts};
 use crate::{
-    capture::control::Control,
+    capture::{Task, control::Control},
     config,
     decode::{Layer4, Packet, Tcp},
     flow::table::FlowTable,
@@ -20,6 +20,9 @@ const TICK: Duration = Duration::from_millis(50);
 
 /// After this number of packets, the memory that flows hold is measured again. In between it grows by at most one flow per packet.
 const PACKETS_PER_MEASUREMENT: u32 = 64;
+
+/// Interval at which parts of the kernel's flow table are read.
+const DRAIN: Duration = Duration::from_millis(10);
 
 /// Longest time-out of any timer.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
@@ -43,6 +46,8 @@ pub(super) struct Pipeline {
     /// The time at which the flows counted by the kernel were last read.
     drained: Timestamp,
     drain_failures: u64,
+    /// The index of the worker and the delay of the counts, if the kernel counts flows.
+    kernel_flows: Option<(usize, Duration)>,
     owners: Owners,
     /// Packets of the program's own connections.
     own_packets: u64,
@@ -74,6 +79,7 @@ impl Pipeline {
             ticked: Timestamp::default(),
             drained: Timestamp::default(),
             drain_failures: 0,
+            kernel_flows: None,
             owners: Owners::default(),
             own_packets: 0,
             evicted_datagrams: 0,
@@ -91,6 +97,19 @@ impl Pipeline {
             sink: self.sink.with_share(share.clone()),
             share: share.clone(),
             ..self
+        }
+    }
+
+    /// See [`super::Engine::with_kernel_flows`].
+    pub(super) fn with_kernel_flows(mut self, worker: usize, lag: Duration) -> Self {
+        self.kernel_flows = Some((worker, lag));
+        self.set_lag();
+        self
+    }
+
+    fn set_lag(&mut self) {
+        if let (Some(flows), Some((_, lag))) = (&mut self.flows, self.kernel_flows) {
+            flows.set_lag(lag);
         }
     }
 
@@ -115,6 +134,7 @@ impl Pipeline {
                 flows.finish(self.now, &mut self.sink, PublisherId::FLOWS, &mut || true);
             }
             self.flows = flow_table(&self.settings, &self.share);
+            self.set_lag();
         }
         let mut given_up = self.given_up.take().unwrap_or_default();
         given_up.add_given_up(before.tcp(), self.settings.tcp());
@@ -132,12 +152,10 @@ impl Pipeline {
         self.sink.flush();
     }
 
-    pub(super) fn packet(&mut self, packet: &Packet<'_>) {
-        if let Layer4::Tcp(tcp) = &packet.layer4
-            && self.settings.own.as_ref().is_some_and(|own| own.has_port(tcp.source, tcp.destination))
-            && self.is_own(packet, tcp)
-        {
-            self.own_packets += 1;
+    pub(super) fn packet(&mut self, packet: &Packet<'_>, task: Task) {
+        if self.is_own(packet) {
+            // A packet that the kernel has not counted comes once more, to be counted.
+            self.own_packets += u64::from(task != Task::Parse);
             return;
         }
         let mut connection = None;
@@ -146,10 +164,8 @@ impl Pipeline {
         } else {
             self.datagram(packet);
         }
-        if let Some(flows) = &mut self.flows
-            && flows.packet(packet, connection)
-        {
-            flows.report(self.now, &mut self.sink, PublisherId::FLOWS);
+        if task != Task::Parse {
+            self.count(packet, connection);
         }
         self.keep_within_share();
     }
@@ -186,9 +202,36 @@ impl Pipeline {
         }
     }
 
-    /// Whether a segment from or to a port of an output belongs to a connection of this process.
+    /// Handles a packet that is only to be counted. `connection` is the number of its TCP connection in the kernel.
+    pub(super) fn head(&mut self, packet: &Packet<'_>, connection: Option<u64>) {
+        if self.is_own(packet) {
+            self.own_packets += 1;
+        } else {
+            self.count(packet, connection);
+        }
+    }
+
+    /// Counts a packet in its flow. `connection` is the number of its TCP connection, if a protocol claims its port.
+    #[inline]
+    fn count(&mut self, packet: &Packet<'_>, connection: Option<u64>) {
+        if let Some(flows) = &mut self.flows
+            && flows.packet(packet, connection)
+        {
+            flows.report(self.now, &mut self.sink, PublisherId::FLOWS);
+        }
+    }
+
+    /// Whether a packet belongs to a connection of this process to an output.
+    #[inline]
+    fn is_own(&mut self, packet: &Packet<'_>) -> bool {
+        match (&packet.layer4, &self.settings.own) {
+            (Layer4::Tcp(tcp), Some(own)) if own.has_port(tcp.source, tcp.destination) => self.is_own_segment(packet, tcp),
+            _ => false,
+        }
+    }
+
     #[inline(never)]
-    fn is_own(&mut self, packet: &Packet<'_>, tcp: &Tcp<'_>) -> bool {
+    fn is_own_segment(&mut self, packet: &Packet<'_>, tcp: &Tcp<'_>) -> bool {
         let (Some(own), Some((_, source, destination))) = (&self.settings.own, packet.ends()) else { return false };
         self.owners.is_own(own, source, destination, tcp.flags.syn() && !tcp.flags.ack())
     }
@@ -305,23 +348,26 @@ impl Pipeline {
     pub(super) fn exchange(&mut self, control: &dyn Control) {
         self.owners.next_poll();
         self.verdicts.apply(control);
-        if let Some(options) = &self.settings.flows
-            && !self.settings.strict
-            && self.now.since(self.drained) >= options.period.unwrap_or(options.timeout).as_nanos() as u64
-        {
+        if self.kernel_flows.is_some() && self.now.since(self.drained) >= DRAIN.as_nanos() as u64 {
             self.drain_flows(control, false);
         }
     }
 
-    /// Reports the flows that the kernel has counted. `end`: the input has ended, so the counts of all flows are
-    /// final.
+    /// Adds what the kernel has counted to the flows. `end`: the input has ended.
     fn drain_flows(&mut self, control: &dyn Control, end: bool) {
-        let Some(flows) = &mut self.flows else { return };
+        let (Some(flows), Some((worker, _))) = (&mut self.flows, self.kernel_flows) else { return };
         let (now, sink) = (self.now, &mut self.sink);
         self.drained = now;
-        if let Err(error) = control.drain_flows(now, &mut |flow| flows.report_counted(flow, end, now, sink, PublisherId::FLOWS)) {
+        let drained = control.drain_flows(worker, end, &mut |delta| {
+            if flows.add_delta(delta) {
+                flows.report(now, sink, PublisherId::FLOWS);
+            }
+        });
+        if let Err(error) = drained {
             self.drain_failures += 1;
-            log::warn!("flows counted in the kernel are not reported: {error}");
+            if self.drain_failures == 1 {
+                log::warn!("flows counted in the kernel are missing in reports until the next attempt: {error}");
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod incomplete;
 mod injection;
+mod kernel_flows;
 mod own;
 mod time_outs;
 
@@ -14,7 +15,7 @@ use crate::{
     config::Node,
     event::{Summary, TRANSACTION},
     flow::{self, options},
-    net::{FlowKey, FlowRecord, Realm, StoredKey, Transport, Verdict, Vlans},
+    net::{FlowKey, FlowRecord, Realm, Transport, Verdict, Vlans},
     opening::testing::opening,
     protocols::PROTOCOLS,
     publish::{
@@ -130,6 +131,7 @@ impl Bench {
             tag: None,
             ifindex: 0,
             segments: Default::default(),
+            task: Default::default(),
         });
     }
 
@@ -207,42 +209,12 @@ fn a_tls_handshake_that_is_over_is_a_verdict() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/protocols/tls/tls13.pcap");
     let mut b = Bench::new(settings(&[(1, "tls", "{}", &[24434])], None));
     let mut file = FileSource::open(&path, Arc::default()).unwrap();
-    while file.poll(std::time::Duration::ZERO, &mut |frame| b.engine.frame(&frame)).unwrap() != Polled::Ended {}
+    while file.poll(Duration::ZERO, &mut |frame| b.engine.frame(&frame)).unwrap() != Polled::Ended {}
     let told = b.told();
     let [Call::Apply(verdicts)] = &told[..] else { panic!("{told:?} for {:?} frames", b.counter("capture.frames")) };
     let connections = b.counter("tcp.connections").unwrap() as usize;
     assert_eq!((verdicts.len(), b.counter("tcp.done_with")), (connections, Some(connections as u64)), "{verdicts:?}");
     assert!(connections > 0 && verdicts.iter().all(|(_, verdict)| *verdict == Verdict::Shunt), "{verdicts:?}");
-}
-
-#[test]
-fn flows_counted_in_the_kernel_are_reported_when_flows_are() {
-    let mut b = Bench::new(settings(&[], Some("{period: 10s, timeout: 30s}")));
-    let record = |age: u64| {
-        let mut flow = FlowRecord::new(StoredKey::new(&[0, 0, 0, 0, 255, 255, 255, 255]), false, Timestamp(1000 * SECOND));
-        flow.end = Timestamp((1010 - age) * SECOND);
-        flow
-    };
-    b.at(9);
-    b.engine.exchange(&b.control);
-    b.control.take();
-    b.at(1);
-    assert_eq!(b.told(), [], "not before the period is over");
-    b.control.answers(|answers| answers.flows = vec![record(5), record(31)]);
-    b.at(9);
-    assert_eq!(b.told(), [Call::DrainFlows(Timestamp(b.now))]);
-    b.engine.flush();
-    let last = |b: &Bench| b.documents.lock().unwrap().drain(..).map(|d| d["flow"]["final"].as_bool()).collect::<Vec<_>>();
-    assert_eq!(last(&b), [Some(false), Some(true)], "the second has been silent for longer than the timeout");
-    b.control.answers(|answers| answers.flows = vec![record(5)]);
-    b.engine.finish(&b.control);
-    assert_eq!((last(&b), b.control.take()), (vec![Some(true)], vec![Call::DrainFlows(Timestamp(b.now))]), "at the end all are over");
-    assert_eq!(b.counter("flows.reports"), Some(3));
-
-    let mut b = Bench::new(settings(&[(1, "redis", "{}", &[6379])], None));
-    b.at(100);
-    b.engine.finish(&b.control);
-    assert_eq!(b.control.take(), [], "nobody wants flows");
 }
 
 #[test]

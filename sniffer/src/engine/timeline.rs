@@ -3,7 +3,7 @@
 //! step, a single wrong time, or that of a frame that arrived late.
 
 use crate::{
-    capture::{Frame, Link, Segments, StrippedTag},
+    capture::{Frame, Link, Segments, StrippedTag, Task},
     time::Timestamp,
 };
 use std::time::Duration;
@@ -54,13 +54,14 @@ pub(super) struct Waiting {
     tag: Option<StrippedTag>,
     ifindex: u32,
     segments: Segments,
+    task: Task,
 }
 
 impl Waiting {
     /// The frame, with its corrected timestamp.
     pub(super) fn frame(&self) -> Frame<'_> {
-        let Self { time, link, ref data, wire_len, tag, ifindex, segments } = *self;
-        Frame { time, link, data, wire_len, tag, ifindex, segments }
+        let Self { time, link, ref data, wire_len, tag, ifindex, segments, task } = *self;
+        Frame { time, link, data, wire_len, tag, ifindex, segments, task }
     }
 }
 
@@ -124,8 +125,8 @@ impl Timeline {
 
     /// Keeps a frame whose timestamp is [`Meaning::Unsure`].
     pub(super) fn wait(&mut self, frame: &Frame<'_>) {
-        let Frame { time, link, data, wire_len, tag, ifindex, segments } = *frame;
-        self.waiting = Some(Waiting { time, link, data: data.to_vec(), wire_len, tag, ifindex, segments });
+        let Frame { time, link, data, wire_len, tag, ifindex, segments, task } = *frame;
+        self.waiting = Some(Waiting { time, link, data: data.to_vec(), wire_len, tag, ifindex, segments, task });
     }
 
     /// Advances the time to `now` without a frame. Returns whether it advances.
@@ -182,6 +183,7 @@ mod tests {
             tag: None,
             ifindex: 0,
             segments: Segments::default(),
+            task: Default::default(),
         };
         for (next, time, steps) in [
             (Some(at(5002)), 5001, 1),

@@ -1,12 +1,13 @@
 //! Makes the flow key of a packet. `net/flow_key.rs` describes its bytes.
 
 use crate::{
-    decode::{Addresses, Layer4, Macs, Packet, Ports},
+    decode::{Addresses, Ips, Layer4, Macs, Packet, Ports},
     net::{
-        StoredKey, Vlans,
+        FlowDelta, Realm, StoredKey, Vlans,
         flow_key::{MAX_KEY, bit},
     },
 };
+use std::net::IpAddr;
 
 /// The key bit of the transport, and its ports. `None` for a transport that has no bit.
 fn with_bit(ports: Ports) -> Option<(u8, u16, u16)> {
@@ -28,6 +29,20 @@ pub(super) struct Key {
     pub reversed: bool,
 }
 
+/// The parts of a packet that its key is made of, besides the ports.
+struct Conversation<'a> {
+    ips: &'a Ips<'a>,
+    realm: Realm,
+    macs: Option<Macs<'a>>,
+}
+
+impl<'a> Conversation<'a> {
+    #[inline]
+    fn of(packet: &'a Packet<'a>) -> Self {
+        Self { ips: &packet.ips, realm: packet.realm, macs: packet.macs }
+    }
+}
+
 impl Key {
     /// The key of the flow that a packet belongs to. `connection` is the number of its TCP connection, if it is
     /// analysed. With `ethernet` the Ethernet addresses identify the flow, too.
@@ -39,35 +54,67 @@ impl Key {
             Layer4::Ports(ports) => with_bit(ports),
             _ => None,
         };
-        Self::with_ports(packet, ports, connection, ethernet)
+        Self::new(&Conversation::of(packet), ports, connection, ethernet)
+    }
+
+    /// The key of a flow that the kernel has counted; `reversed` says whether the sender comes second.
+    pub fn of_delta(delta: &FlowDelta) -> Self {
+        let (mut v4, mut v6, mut macs) = ([0; 8], [0; 32], [0; 12]);
+        let mut ips = Ips::default();
+        match (delta.source, delta.destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                v4[..4].copy_from_slice(&source.octets());
+                v4[4..].copy_from_slice(&destination.octets());
+                ips.push(Addresses::V4(&v4));
+            }
+            (source, destination) => {
+                let octets = |ip| match ip {
+                    IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+                    IpAddr::V6(ip) => ip.octets(),
+                };
+                v6[..16].copy_from_slice(&octets(source));
+                v6[16..].copy_from_slice(&octets(destination));
+                ips.push(Addresses::V6(&v6));
+            }
+        }
+        if let Some((source, destination)) = delta.macs {
+            macs[..6].copy_from_slice(&destination);
+            macs[6..].copy_from_slice(&source);
+        }
+        let realm = Realm { vlans: delta.vlans, ..Realm::default() };
+        let ports = delta.ports.and_then(|(transport, source, destination)| {
+            with_bit(Ports { protocol: transport.number(), source, destination, wire_payload: 0 })
+        });
+        let of = Conversation { ips: &ips, realm, macs: delta.macs.map(|_| Macs(&macs)) };
+        Self::new(&of, ports, delta.connection, delta.macs.is_some())
     }
 
     /// The key of the flow that a fragment belongs to: with the ports of its datagram, or without ports where they are unknown.
     pub fn of_fragment(packet: &Packet<'_>, ports: Option<Ports>, ethernet: bool) -> Self {
-        Self::with_ports(packet, ports.and_then(with_bit), None, ethernet)
+        Self::new(&Conversation::of(packet), ports.and_then(with_bit), None, ethernet)
     }
 
     #[inline]
-    fn with_ports(packet: &Packet<'_>, ports: Option<(u8, u16, u16)>, connection: Option<u64>, ethernet: bool) -> Self {
-        let ips = &packet.ips;
+    fn new(of: &Conversation<'_>, ports: Option<(u8, u16, u16)>, connection: Option<u64>, ethernet: bool) -> Self {
+        let Conversation { ips, realm, macs } = *of;
         let bits = ports.map_or(0, |(bit, ..)| bit);
         let ports = ports.map(|(_, source, destination)| (source, destination));
         // Packetbeat compares the ports' bytes in little-endian order, and this order is visible in `flow.id`.
         let ports = ports.map(|(source, destination)| (source.to_le_bytes(), destination.to_le_bytes()));
         let connection = connection.filter(|_| bits == bit::TCP);
-        let reversed = reversed(packet, ports);
+        let reversed = reversed(of, ports);
 
         let mut key = Self { bytes: [0; MAX_KEY], len: 0, reversed };
         let [s0, s1, s2, s3] = ips.positions();
-        let tunnelled = packet.realm.is_tunnelled();
+        let tunnelled = realm.is_tunnelled();
         let bits = bits
             | (u8::from(ethernet) * bit::ETHERNET)
             | (u8::from(connection.is_some()) * bit::CONNECTION)
             | (u8::from(tunnelled) * bit::TUNNELS);
-        key.put(&[bits, packet.realm.vlans.count, ips.count(), ips.last(), s0, s1, s2, s3]);
-        key.put_vlans(packet.realm.vlans);
+        key.put(&[bits, realm.vlans.count, ips.count(), ips.last(), s0, s1, s2, s3]);
+        key.put_vlans(realm.vlans);
         if tunnelled {
-            packet.realm.tunnels.iter().for_each(|tunnel| key.put(&tunnel.0.to_le_bytes()));
+            realm.tunnels.iter().for_each(|tunnel| key.put(&tunnel.0.to_le_bytes()));
         }
         for ip in ips.kept() {
             match ip {
@@ -76,7 +123,7 @@ impl Key {
             }
         }
         if ips.count() == 0
-            && let Some(Macs(pair)) = packet.macs
+            && let Some(Macs(pair)) = macs
         {
             key.put_pair::<12>(pair);
         }
@@ -134,8 +181,8 @@ impl Key {
 
 /// Whether the receiver comes first in the pairs of the key.
 #[inline]
-fn reversed(packet: &Packet<'_>, ports: Option<([u8; 2], [u8; 2])>) -> bool {
-    for ip in packet.ips.kept() {
+fn reversed(of: &Conversation<'_>, ports: Option<([u8; 2], [u8; 2])>) -> bool {
+    for ip in of.ips.kept() {
         let less = match ip {
             Addresses::V4(pair) => {
                 let both = u64::from_be_bytes(**pair);
@@ -147,7 +194,7 @@ fn reversed(packet: &Packet<'_>, ports: Option<([u8; 2], [u8; 2])>) -> bool {
             return less.is_gt();
         }
     }
-    match (ports, packet.macs) {
+    match (ports, of.macs) {
         (Some((source, destination)), _) if source != destination => source > destination,
         // Addresses and ports are equal, so only the Ethernet addresses distinguish the directions.
         (_, Some(macs)) => macs.source() > macs.destination(),

@@ -4,6 +4,11 @@ use crate::config::{self, Node};
 use serde::{Deserialize, Deserializer, de};
 use std::{fmt, time::Duration};
 
+/// The default of `kernel_flows`. With the rings and the map of connections it fits into 64 MB of locked memory.
+const DEFAULT_KERNEL_FLOWS: u32 = 1 << 16;
+/// The largest `kernel_flows`: 3.7 GB.
+const MAX_KERNEL_FLOWS: u32 = 1 << 24;
+
 /// `packetbeat.flows`, except for the settings that the publisher reads (`index`, `keep_null`, `fields`,
 /// `fields_under_root`, `tags`, `processors`).
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -21,6 +26,9 @@ pub struct Options {
     pub enable_delta_flow_reports: bool,
     /// Flows are not distinguished by Ethernet addresses.
     pub allow_mismatched_eth: bool,
+    /// Most flows that the kernel counts on an interface; 0 counts all flows in user space. A flow takes about 220 bytes of
+    /// locked memory.
+    pub kernel_flows: u32,
 }
 
 impl Default for Options {
@@ -31,6 +39,7 @@ impl Default for Options {
             period: Some(Duration::from_secs(10)),
             enable_delta_flow_reports: false,
             allow_mismatched_eth: false,
+            kernel_flows: DEFAULT_KERNEL_FLOWS,
         }
     }
 }
@@ -48,6 +57,9 @@ impl Options {
         }
         if let Some(period) = options.period.filter(|&p| p < second) {
             return Err(node.error(format!("`period` is {period:?}; it must be 1s or more, or -1s for reports at the end only")));
+        }
+        if options.kernel_flows > MAX_KERNEL_FLOWS {
+            return Err(node.error(format!("`kernel_flows` is {}; it must be {MAX_KERNEL_FLOWS} or less", options.kernel_flows)));
         }
         Ok(options)
     }

@@ -1,4 +1,5 @@
-//! The flow table of user space: counts the packets and bytes of every conversation, in packet time.
+//! The flow table of user space: counts the packets and bytes of every conversation, in packet time. Where the kernel
+//! counts, it takes the kernel's counts and the packets that the kernel could not count.
 //!
 //! A packet of a known flow costs one lookup and no allocation. The table is bounded: when it is full, a flow that has
 //! been idle for long is evicted and reported. The two directions of a flow may use different Ethernet addresses
@@ -16,7 +17,7 @@ use super::{
 use crate::{
     decode::{Layer4, Packet},
     memory::{Kind, Share},
-    net::{Count, FlowRecord},
+    net::{Count, FlowDelta, FlowRecord},
     publish::{PublisherId, Sink},
     time::Timestamp,
 };
@@ -76,6 +77,8 @@ pub struct FlowTable {
     options: Options,
     /// No flow ends before the input ends (`packetbeat.compatibility: strict`).
     strict: bool,
+    /// See [`FlowTable::set_lag`].
+    lag: Duration,
     max_flows: usize,
     hasher: foldhash::fast::RandomState,
     /// Indices into `flows`, by the hash of the key.
@@ -120,6 +123,7 @@ impl FlowTable {
         Self {
             options,
             strict,
+            lag: Duration::ZERO,
             max_flows: max_flows.max(1),
             hasher: foldhash::fast::RandomState::default(),
             index: HashTable::new(),
@@ -272,11 +276,12 @@ impl FlowTable {
         if self.strict {
             return;
         }
-        while let Some(place) = self.expiry.pop_before(now) {
+        let known_until = Timestamp(now.0.saturating_sub(nanos(self.lag)));
+        while let Some(place) = self.expiry.pop_before(known_until) {
             let Some(flow) = self.flows.get(place as usize).and_then(Option::as_ref) else { continue };
             let due = flow.record.end.after(self.options.timeout);
             // `>=` ensures that no flow is due at the greatest possible time, at which no later packet can arrive.
-            if due >= now {
+            if due >= known_until {
                 self.expiry.push(due, place);
             } else if let Some(flow) = self.remove(place) {
                 self.counters.expired += 1;
@@ -294,16 +299,17 @@ impl FlowTable {
         }
     }
 
-    /// Reports a flow that was counted elsewhere (in the kernel), with its total counts. The flow has ended if `end`
-    /// (end of the input) is set or if it has been idle for the time-out. Before that it is reported only if periodic
-    /// reports are on.
-    pub fn report_counted(&mut self, flow: &FlowRecord, end: bool, now: Timestamp, sink: &mut Sink, publisher: PublisherId) {
-        let ended = end || now.since(flow.end) > nanos(self.options.timeout);
-        if ended || self.options.period.is_some() {
-            self.counters.reports += 1;
-            let reason = if ended { Reason::Ended } else { Reason::Period };
-            report::emit(flow, [Count::default(); 2], reason, now, sink, publisher);
-        }
+    /// Adds what the kernel has counted of a flow. Returns the same as [`FlowTable::packet`].
+    pub fn add_delta(&mut self, delta: &FlowDelta) -> bool {
+        let FlowDelta { count, start, end, macs, icmp, .. } = *delta;
+        self.add(&Key::of_delta(delta), &Counted { count, start, end, macs, icmp });
+        self.ended.len() >= MAX_ENDED / 2
+    }
+
+    /// Expects that counts arrive up to `lag` late, because the kernel counts and its table is read at intervals: a flow
+    /// expires only that much after its time-out.
+    pub fn set_lag(&mut self, lag: Duration) {
+        self.lag = lag;
     }
 
     /// Reports every flow for the last time, at the end of the input or before a step of the packet time, and empties

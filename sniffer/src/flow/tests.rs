@@ -30,7 +30,7 @@ impl Bench {
 
     fn frame(&mut self, seconds: f64, link: Link, data: &[u8], wire_len: u32, connection: Option<u64>) {
         let time = Timestamp((seconds * 1e9) as u64);
-        let frame = Frame { time, link, data, wire_len, tag: None, ifindex: 0, segments: Segments::default() };
+        let frame = Frame { time, link, data, wire_len, tag: None, ifindex: 0, segments: Segments::default(), task: Default::default() };
         if let Ok(packet) = self.decoder.decode(&frame) {
             self.table.packet(&packet, connection);
         }
@@ -286,6 +286,7 @@ fn tunnel_keys_keep_flows_apart() {
             tag: None,
             ifindex: 0,
             segments: Segments::default(),
+            task: Default::default(),
         };
         let mut packet = bench.decoder.decode(&frame).unwrap();
         packet.realm.tunnels = tunnels.map(TunnelKey);
@@ -306,7 +307,16 @@ fn tunnel_keys_keep_flows_apart() {
 #[test]
 fn every_segment_of_a_frame_is_a_packet() {
     let mut bench = strict();
-    let frame = |data, segments| Frame { time: Timestamp(1), link: Link::Ethernet, data, wire_len: 3054, tag: None, ifindex: 0, segments };
+    let frame = |data, segments| Frame {
+        time: Timestamp(1),
+        link: Link::Ethernet,
+        data,
+        wire_len: 3054,
+        tag: None,
+        ifindex: 0,
+        segments,
+        task: Default::default(),
+    };
     let ips = [([10, 0, 0, 9], [10, 0, 0, 6])];
     // The length field is 0: the datagram extends to the end of the frame.
     let mut there = tcp(A, B, &[], &ips, (1000, 80));

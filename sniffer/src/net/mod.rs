@@ -15,6 +15,6 @@ pub use flow_key::{MacPair, Parts, StoredKey};
 pub use own::OwnConnections;
 pub use peers::{Direction, Peers};
 pub use realm::{Realm, TunnelKey, Vlans};
-pub use record::{Count, FlowRecord, LastIcmp};
+pub use record::{Count, FlowDelta, FlowRecord, LastIcmp};
 pub use transport::Transport;
 pub use verdict::{FlowKey, Verdict};

@@ -1,8 +1,12 @@
 //! The record of a counted flow, from which reports are made. The flow table of user space and the kernel both produce
 //! such records.
 
-use super::flow_key::{MacPair, StoredKey};
+use super::{
+    Transport, Vlans,
+    flow_key::{MacPair, StoredKey},
+};
 use crate::time::Timestamp;
+use std::net::IpAddr;
 
 /// Number of packets and bytes in one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +46,31 @@ pub struct FlowRecord {
     pub counts: [Count; 2],
     /// The last ICMP message of each direction.
     pub icmp: [Option<LastIcmp>; 2],
+}
+
+/// What the kernel counted of one direction of a flow since it was last read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowDelta {
+    /// The VLAN ids.
+    pub vlans: Vlans,
+    /// The sender's address.
+    pub source: IpAddr,
+    /// The receiver's address.
+    pub destination: IpAddr,
+    /// TCP, UDP or SCTP, and the sender's and the receiver's port; `None` without ports.
+    pub ports: Option<(Transport, u16, u16)>,
+    /// The number of the TCP connection, if a protocol claims one of the ports.
+    pub connection: Option<u64>,
+    /// The Ethernet addresses of the first packet of the direction, if they belong to the flow.
+    pub macs: Option<MacPair>,
+    /// The last ICMP message of the direction.
+    pub icmp: Option<LastIcmp>,
+    /// Packets and bytes.
+    pub count: Count,
+    /// Not after the first of the packets, and not before the last one of the flow that was read before.
+    pub start: Timestamp,
+    /// Time of the last packet of the flow.
+    pub end: Timestamp,
 }
 
 impl FlowRecord {

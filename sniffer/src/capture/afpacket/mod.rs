@@ -197,6 +197,7 @@ fn frame<'a>(packet: &Packet<'a>, snaplen: u32) -> Option<Frame<'a>> {
         tag,
         ifindex: packet.ifindex,
         segments: Segments::default(),
+        task: Default::default(),
     })
 }
 

@@ -1,29 +1,38 @@
 //! The control of eBPF capture: the loaded and attached programs, protected by a lock that is not taken per packet.
 
-use super::attach::Attachments;
+use super::{attach::Attachments, flows::KernelFlows};
 use crate::{
     capture::{
         Error,
         control::{Control, DeviceStats},
         filter::Filters,
-        tally::Tally,
     },
-    net::{FlowKey, FlowRecord, Verdict},
-    time::Timestamp,
+    net::{FlowDelta, FlowKey, Verdict},
 };
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use sniffer_common::Counters;
+use std::sync::{
+    Mutex, MutexGuard, PoisonError, TryLockError,
+    atomic::{AtomicU64, Ordering},
+};
 
 /// The control of eBPF capture. See the documentation of this module.
 pub struct EbpfControl {
     /// Locked while a filter is replaced, counters are read, or programs are attached to or detached from a device.
     attachments: Mutex<Attachments>,
-    /// Counters that user space maintains: packets handed to workers, and duplicates of packets that belong to another interface.
-    tally: Tally,
+    /// Number of verdicts that could not be entered.
+    not_entered: AtomicU64,
+    /// The flow table of the kernel; `None` if flows are off or counted in user space.
+    flows: Option<KernelFlows>,
 }
 
 impl EbpfControl {
-    pub(super) fn new(attachments: Attachments) -> Self {
-        Self { attachments: Mutex::new(attachments), tally: Tally::default() }
+    pub(super) fn new(attachments: Attachments, flows: Option<KernelFlows>) -> Self {
+        Self { attachments: Mutex::new(attachments), not_entered: AtomicU64::default(), flows }
+    }
+
+    /// Whether flows are counted in the kernel.
+    pub fn counts_flows(&self) -> bool {
+        self.flows.is_some()
     }
 
     /// Where the programs are attached, for messages: `eth0: tcx`.
@@ -45,28 +54,38 @@ impl EbpfControl {
             Err(TryLockError::WouldBlock) => {}
         }
     }
-
-    pub(super) fn tally(&self) -> &Tally {
-        &self.tally
-    }
 }
 
 impl Control for EbpfControl {
     fn set_filter(&self, filters: &Filters) -> Result<(), Error> {
+        let filters = filters.counting.as_deref().filter(|_| self.counts_flows()).map_or(filters, |counting| &counting.filters);
         self.lock().loaded_mut().set_filter(filters).map_err(|error| Error::Setting(error.to_string()))
     }
 
     fn apply(&self, verdicts: &[(FlowKey, Verdict)]) {
-        self.tally.not_entered(verdicts.len());
+        self.not_entered.fetch_add(verdicts.len() as u64, Ordering::Relaxed);
     }
 
-    fn drain_flows(&self, _: Timestamp, _: &mut dyn FnMut(&FlowRecord)) -> Result<(), Error> {
-        Ok(())
+    fn drain_flows(&self, worker: usize, end: bool, each: &mut dyn FnMut(&FlowDelta)) -> Result<(), Error> {
+        let Some(flows) = &self.flows else { return Ok(()) };
+        flows.drain(worker, end, each).map_err(|error| Error::Setting(format!("map FLOWS: {error}")))
     }
 
     fn stats(&self) -> Result<DeviceStats, Error> {
         let counters = self.lock().loaded().counters().map_err(|error| Error::Setting(error.to_string()))?;
-        let unmatched = counters.seen.saturating_sub(counters.matched);
-        Ok(DeviceStats { seen: counters.seen, unmatched, lost: counters.lost, ..self.tally.get() })
+        let Counters { seen, matched, copied, copied_bytes, lost, duplicates, headers, uncounted } = counters;
+        Ok(DeviceStats {
+            seen,
+            // The counters of a CPU are read while it counts, so a packet may be in one counter and not yet in the other.
+            unmatched: seen.saturating_sub(matched),
+            copied,
+            copied_bytes,
+            lost,
+            duplicates,
+            headers,
+            uncounted,
+            not_entered: self.not_entered.load(Ordering::Relaxed),
+            ..DeviceStats::default()
+        })
     }
 }

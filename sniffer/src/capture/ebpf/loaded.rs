@@ -3,6 +3,7 @@
 
 use super::{
     error::Error,
+    flows::KernelFlows,
     raw_ip::RawIp,
     sys,
     waker::{Ring, Waker},
@@ -10,7 +11,7 @@ use super::{
 use crate::capture::{
     devices::Device,
     filter::{
-        Filters, cbpf,
+        Counting, Filters, cbpf,
         ebpf::{self, OnMatch, Target},
     },
     options::Interface,
@@ -21,8 +22,11 @@ use aya::{
     maps::{Array, Map, MapData, PerCpuArray, RingBuf},
     programs::{Program, ProgramFd},
 };
-use sniffer_common::{Counters, MAX_SNAPLEN, MAX_WORKERS, link, setting, slot};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use sniffer_common::{Counters, MAX_SNAPLEN, MAX_WORKERS, contents, flow::counting, link, ports, setting, slot};
+use std::{
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    time::Duration,
+};
 
 /// The eBPF object that `cargo xtask build-ebpf` built. A test in xtask fails when the object is older than its sources.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/../sniffer-ebpf/object/sniffer.bpf.o"));
@@ -32,6 +36,12 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_
 pub(super) const WAKE_AT: usize = 256 << 10;
 /// Smallest ring in bytes: it holds several records of the largest size.
 const MIN_RING: usize = 256 << 10;
+/// Datagrams whose fragments are on the wire at the same time.
+const FRAGMENTS: u32 = 4096;
+/// Directions of flows of which the interface is remembered on `any`.
+const OWNERS: u32 = 1 << 16;
+/// Longest time for which an idle flow stays in the kernel's table. The table of user space keeps it longer.
+const MAX_IDLE: Duration = Duration::from_secs(10);
 /// Largest ring in bytes: the kernel counts positions in a ring with 32 bits.
 const MAX_RING: usize = 1 << 30;
 
@@ -87,9 +97,14 @@ pub(super) struct Loaded {
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
 }
 
+/// What [`Loaded::new`] makes.
+pub(super) type Parts = (Loaded, Vec<Ring>, Option<KernelFlows>);
+
 impl Loaded {
-    /// Loads the maps and sets the globals; [`Self::load_programs`] loads programs. Also returns the rings, one per worker.
-    pub fn new(interface: &Interface, device: &Device, filters: &Filters) -> Result<(Self, Vec<Ring>), Error> {
+    /// Loads the maps and sets the globals; [`Self::load_programs`] loads programs. With `counts`
+    /// the programs count flows, if `filters` has the settings for that. Also returns the rings, one per worker, and the
+    /// flow table.
+    pub fn new(interface: &Interface, device: &Device, filters: &Filters, counts: bool) -> Result<Parts, Error> {
         sys::raise_memlock();
         let workers = interface.workers().clamp(1, MAX_WORKERS as usize);
         let buffer_bytes = usize::try_from(interface.buffer_size_mb << 20).unwrap_or(usize::MAX);
@@ -106,22 +121,75 @@ impl Loaded {
         };
         let (snaplen, wake_at) = (interface.snaplen.clamp(1, MAX_SNAPLEN), WAKE_AT.min(ring_bytes / 4) as u32);
         let (workers_setting, link) = (workers as u32, u32::from(link));
+        let counting = filters.counting.as_deref().filter(|_| counts);
+        let when =
+            counting.map_or(
+                counting::OFF,
+                |counting| {
+                    if counting.filters.user.is_some() { counting::AFTER_FILTER } else { counting::BEFORE_FILTER }
+                },
+            );
+        let idle_ms = counting.map_or(0, |counting| idle(counting).as_millis() as u32);
+        let ethernet = u32::from(counting.is_none_or(|counting| counting.ethernet));
+        let outputs = u32::from(counting.is_some_and(|counting| !counting.output_ports.is_empty()));
+        let several = u32::from(device.is_any());
         let mut loader = EbpfLoader::new();
         loader
             .override_global(setting::SNAPLEN, &snaplen, true)
             .override_global(setting::WORKERS, &workers_setting, true)
             .override_global(setting::LINK, &link, true)
             .override_global(setting::LOOPBACK, &loopback, true)
+            .override_global(setting::COUNTING, &when, true)
+            .override_global(setting::FLOW_IDLE_MS, &idle_ms, true)
+            .override_global(setting::ETHERNET_FLOWS, &ethernet, true)
+            .override_global(setting::OUTPUTS, &outputs, true)
+            .override_global(setting::SEVERAL_INTERFACES, &several, true)
             .map_max_entries("RINGS", workers as u32)
             .map_max_entries("WAKE_AT", workers as u32);
+        if let Some(counting) = counting {
+            loader
+                .map_max_entries("FLOWS", counting.entries.max(1))
+                .map_max_entries("CONNECTIONS", (counting.entries / 4).max(1024))
+                .map_max_entries("FRAGMENTS", FRAGMENTS);
+        }
+        if device.is_any() {
+            loader.map_max_entries("OWNERS", OWNERS).map_max_entries("CONTENTS", contents::SLOTS);
+        }
         let mut ebpf = loader.load(&object()).map_err(|e| Error::aya("loading the eBPF object", &e))?;
         let logger = logger(&mut ebpf);
         let rings = (0..workers as u32).map(|worker| ring(&ebpf, worker, ring_bytes as u32, wake_at)).collect::<Result<_, _>>()?;
-        let mut loaded = Self { ebpf, filter: filters.clone(), ready: Vec::new(), raw_ip: RawIp::default(), logger };
+        let filter = counting.map_or(filters, |counting| &counting.filters).clone();
+        let mut loaded = Self { ebpf, filter, ready: Vec::new(), raw_ip: RawIp::default(), logger };
         if device.is_any() {
             loaded.follow_raw_ip();
         }
-        Ok((loaded, rings))
+        let mut flows = None;
+        if let Some(counting) = counting {
+            loaded.enter_ports(ports::CLAIMED, &counting.tcp_ports)?;
+            loaded.enter_ports(ports::OUTPUTS, &counting.output_ports)?;
+            let map = loaded.fd("FLOWS")?.try_clone_to_owned().map_err(|e| Error::io("map FLOWS", e))?;
+            flows = Some(KernelFlows::new(map, idle(counting), workers));
+        }
+        Ok((loaded, rings, flows))
+    }
+
+    /// Sets the bits of TCP ports in an entry of the map `PORTS`.
+    fn enter_ports(&self, entry: u32, ranges: &[(u16, u16)]) -> Result<(), Error> {
+        let mut bits = [0_u64; 1024];
+        for port in ranges.iter().flat_map(|&(first, last)| first..=last) {
+            if let Some(word) = bits.get_mut(usize::from(port / 64)) {
+                *word |= 1 << (port % 64);
+            }
+        }
+        sys::set(self.fd("PORTS")?, &entry, &bits).map_err(|e| Error::io("map PORTS", e))
+    }
+
+    /// The descriptor of a map.
+    fn fd(&self, name: &str) -> Result<BorrowedFd<'_>, Error> {
+        match self.ebpf.map(name) {
+            Some(Map::HashMap(map) | Map::Array(map)) => Ok(map.fd().as_fd()),
+            _ => Err(missing_part(name)),
+        }
     }
 
     /// Enters the interfaces that have no link header now in the map that the programs read on `any`.
@@ -232,6 +300,12 @@ impl Loaded {
     fn program(&mut self, name: &str) -> Result<&mut Program, Error> {
         self.ebpf.program_mut(name).ok_or_else(|| missing_part(name))
     }
+}
+
+/// How long an idle flow stays in the kernel's table: less than the time-out, so that no flow of the kernel's table spans
+/// two flows.
+fn idle(counting: &Counting) -> Duration {
+    MAX_IDLE.min(counting.timeout / 2)
 }
 
 fn load(program: &mut Program) -> Result<(), aya::programs::ProgramError> {

@@ -5,9 +5,9 @@ mod attach;
 mod clsact;
 mod control;
 mod error;
+mod flows;
 mod loaded;
 mod netlink;
-mod owner;
 mod qdisc;
 mod raw_ip;
 mod ring;
@@ -20,6 +20,7 @@ mod watch;
 
 pub use control::EbpfControl;
 pub use error::Error;
+pub use flows::LAG;
 pub use socket::socket_filter;
 
 use super::{Source, devices::Device, filter::Filters, options::Interface};
@@ -32,20 +33,21 @@ use watch::Watch;
 /// An open interface: its sources, one per worker, and its control.
 pub type Opened = (Vec<Box<dyn Source>>, Arc<EbpfControl>);
 
-/// Loads the programs and attaches them to `device` as `interface` says. The sources, one per worker, deliver packets
+/// Loads the programs and attaches them to `device` as `interface` says. With `counts` the programs count
+/// flows, if `filters` has the settings for that. The sources, one per worker, deliver packets
 /// from now on. The programs stay attached as long as the control or one of the sources exists.
 ///
 /// # Errors
 /// When the kernel refuses; the message says what is missing and what would help.
-pub fn open(interface: &Interface, device: &Device, filters: &Filters) -> Result<Opened, Error> {
-    let (loaded, rings) = Loaded::new(interface, device, filters)?;
+pub fn open(interface: &Interface, device: &Device, filters: &Filters, counts: bool) -> Result<Opened, Error> {
+    let (loaded, rings, flows) = Loaded::new(interface, device, filters, counts)?;
     let mut attachments = Attachments::new(loaded);
     attachments.attach(device, interface)?;
-    let control = Arc::new(EbpfControl::new(attachments));
+    let control = Arc::new(EbpfControl::new(attachments, flows));
     // Only the first worker watches the device.
     let mut watch = Some(Watch::new(interface, device));
     let sources = rings.into_iter().map(|ring| {
-        let source: Box<dyn Source> = Box::new(RingSource::new(ring, Arc::clone(&control), watch.take(), device.is_any()));
+        let source: Box<dyn Source> = Box::new(RingSource::new(ring, Arc::clone(&control), watch.take()));
         source
     });
     let sources = sources.collect();

@@ -2,17 +2,16 @@
 
 use super::{
     control::EbpfControl,
-    owner::Owners,
     sys,
     waker::{Ring, Waker},
     watch::Watch,
 };
 use crate::{
-    capture::{Frame, Link, Polled, Segments, Source, StrippedTag, control::DeviceStats},
+    capture::{Frame, Link, Polled, Segments, Source, StrippedTag, Task},
     time::Timestamp,
 };
 use aya::maps::{MapData, RingBuf};
-use sniffer_common::{RecordHeader, link};
+use sniffer_common::{RecordHeader, flow::task, link};
 use std::{
     io,
     os::fd::AsFd,
@@ -38,19 +37,15 @@ pub(super) struct RingSource {
     quiet: bool,
     control: Arc<EbpfControl>,
     watch: Option<Watch>,
-    owners: Option<Owners>,
-    /// Counts since the last [`Source::update_stats`]: frames handed over, and duplicates.
-    counted: DeviceStats,
     boot_to_wall: u64,
     check_at: Instant,
 }
 
 impl RingSource {
-    pub fn new(ring: Ring, control: Arc<EbpfControl>, watch: Option<Watch>, on_any: bool) -> Self {
-        let (owners, boot_to_wall) = (on_any.then(Owners::new), sys::boot_to_wall());
+    pub fn new(ring: Ring, control: Arc<EbpfControl>, watch: Option<Watch>) -> Self {
         let Ring { ring, waker } = ring;
-        let check_at = Instant::now() + CHECK_EVERY;
-        Self { ring, waker, quiet: true, control, watch, owners, counted: DeviceStats::default(), boot_to_wall, check_at }
+        let (boot_to_wall, check_at) = (sys::boot_to_wall(), Instant::now() + CHECK_EVERY);
+        Self { ring, waker, quiet: true, control, watch, boot_to_wall, check_at }
     }
 
     fn drain(&mut self, each: &mut dyn FnMut(Frame<'_>)) -> usize {
@@ -58,13 +53,8 @@ impl RingSource {
         while records < BATCH {
             let Some(record) = self.ring.next() else { break };
             records += 1;
-            let Some(frame) = frame(&record, self.boot_to_wall) else { continue };
-            if self.owners.as_mut().is_none_or(|owners| owners.owns(&frame)) {
-                self.counted.copied += 1;
-                self.counted.copied_bytes += frame.data.len() as u64;
+            if let Some(frame) = frame(&record, self.boot_to_wall) {
                 each(frame);
-            } else {
-                self.counted.duplicates += 1;
             }
         }
         records
@@ -98,8 +88,7 @@ impl Source for RingSource {
     }
 
     fn update_stats(&mut self) -> io::Result<()> {
-        // The eBPF programs maintain all other counters of the device; `control` reads them.
-        self.control.tally().add(std::mem::take(&mut self.counted));
+        // The eBPF programs maintain all counters; `control` reads them.
         Ok(())
     }
 }
@@ -116,6 +105,11 @@ fn frame(record: &[u8], boot_to_wall: u64) -> Option<Frame<'_>> {
         (0, size) => Segments::OfSize(size.into()),
         (count, _) => Segments::Count(count.into()),
     };
+    let task = match header.task {
+        task::COUNT => Task::Count((header.connection != 0).then_some(header.connection)),
+        task::PARSE => Task::Parse,
+        _ => Task::ParseAndCount,
+    };
     Some(Frame {
         time: Timestamp(header.time.wrapping_add(boot_to_wall)),
         link,
@@ -124,6 +118,7 @@ fn frame(record: &[u8], boot_to_wall: u64) -> Option<Frame<'_>> {
         tag,
         ifindex: header.ifindex,
         segments,
+        task,
     })
 }
 

@@ -76,6 +76,7 @@ impl Pcap {
                 tag: None,
                 ifindex: 0,
                 segments: Segments::default(),
+                task: Default::default(),
             });
             parsed.frames += 1;
             parsed.bytes += captured as u64;

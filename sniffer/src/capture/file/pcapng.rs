@@ -241,7 +241,16 @@ impl PcapNg {
             self.last = Timestamp(interface.resolution.nanos(ticks).saturating_add_signed(interface.offset));
         }
         let wire_len = packet.wire_len.max(packet.data.len() as u32);
-        each(Frame { time: self.last, link, data: packet.data, wire_len, tag: None, ifindex: 0, segments: Segments::default() });
+        each(Frame {
+            time: self.last,
+            link,
+            data: packet.data,
+            wire_len,
+            tag: None,
+            ifindex: 0,
+            segments: Segments::default(),
+            task: Default::default(),
+        });
         Ok(Some(packet.data.len()))
     }
 }

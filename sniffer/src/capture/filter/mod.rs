@@ -14,6 +14,7 @@ use super::{
     expression::{reads_link_header, through_tags, without_vlans},
 };
 use cbpf::{Error, Program};
+use std::{sync::Arc, time::Duration};
 
 /// The transports of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,6 +157,29 @@ pub struct Filters {
     /// The user's `bpf_filter`, if there is one. Only this part is applied to files: the port map does what a generated
     /// filter would do, at a lower cost.
     pub user: Option<String>,
+    /// How a backend that can counts flows in the kernel. [`Counting::filters`] is then in force instead of this filter,
+    /// which also matches what only flows need.
+    pub counting: Option<Arc<Counting>>,
+}
+
+/// The settings for counting flows in the kernel. A backend that cannot count captures everything that flows need
+/// instead.
+#[derive(Clone, Debug)]
+pub struct Counting {
+    /// The filter that decides which packets are copied for parsers. If it is the user's, it also decides which packets
+    /// are counted.
+    pub filters: Filters,
+    /// The ranges of TCP ports that protocols claim, including both ends. Each connection on them is a flow.
+    pub tcp_ports: Vec<(u16, u16)>,
+    /// The ranges of server ports of this program's outputs. TCP packets on them are counted in user space, which knows the
+    /// program's own connections.
+    pub output_ports: Vec<(u16, u16)>,
+    /// Most flows in the kernel's table; at least 1.
+    pub entries: u32,
+    /// A flow ends when it has been idle for this time.
+    pub timeout: Duration,
+    /// Whether Ethernet addresses identify flows.
+    pub ethernet: bool,
 }
 
 impl Filters {
@@ -172,7 +196,7 @@ impl Filters {
         let text_raw_ip = spec.expression_raw_ip();
         let raw_ip =
             Program::compile(&text_raw_ip, Link::RawIp).ok().or_else(|| Program::compile(&without_vlans(&text_raw_ip)?, Link::RawIp).ok());
-        Ok(Self { text, text_raw_ip, ethernet, raw_ip, user: spec.user_expression.clone() })
+        Ok(Self { text, text_raw_ip, ethernet, raw_ip, user: spec.user_expression.clone(), counting: None })
     }
 
     /// Compiles an expression that is used as it is.

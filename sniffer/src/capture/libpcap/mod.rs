@@ -182,6 +182,7 @@ impl Libpcap {
                 ifindex: cooked.map_or(ifindex, |index| u32::from_be_bytes(*index)),
                 // libpcap does not report segments.
                 segments: Segments::default(),
+                task: Default::default(),
             });
         });
         let count = count.map_err(|e| self.failed(e))?;

@@ -79,7 +79,7 @@ fn refused() -> Filters {
     program.push(Instruction { code: 0x06, jt: 0, jf: 0, k: 65_535 });
     let program = Some(Program::new(program).unwrap());
     let text = "port eighty three".to_owned();
-    Filters { user: Some(text.clone()), text_raw_ip: text.clone(), text, ethernet: program.clone(), raw_ip: program }
+    Filters { user: Some(text.clone()), text_raw_ip: text.clone(), text, ethernet: program.clone(), raw_ip: program, ..Filters::default() }
 }
 
 #[test]

@@ -7,7 +7,16 @@ use crate::{
 };
 
 fn frame(link: Link, data: &[u8]) -> Frame<'_> {
-    Frame { time: Timestamp(1), link, data, wire_len: data.len() as u32, tag: None, ifindex: 3, segments: Segments::default() }
+    Frame {
+        time: Timestamp(1),
+        link,
+        data,
+        wire_len: data.len() as u32,
+        tag: None,
+        ifindex: 3,
+        segments: Segments::default(),
+        task: Default::default(),
+    }
 }
 
 fn ethernet(tags: &[(u16, u16)], ethertype: u16, payload: &[u8]) -> Vec<u8> {

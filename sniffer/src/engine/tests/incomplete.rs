@@ -50,7 +50,16 @@ impl Lossy {
         data.truncate(data.len() - (range.len() - captured));
         b.now += 1000;
         let (time, segments) = (Timestamp(b.now), Default::default());
-        b.engine.frame(&Frame { time, link: Link::RawIp, data: &data, wire_len, tag: None, ifindex: 0, segments });
+        b.engine.frame(&Frame {
+            time,
+            link: Link::RawIp,
+            data: &data,
+            wire_len,
+            tag: None,
+            ifindex: 0,
+            segments,
+            task: Default::default(),
+        });
     }
 
     fn ask(&mut self) {

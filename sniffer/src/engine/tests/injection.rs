@@ -118,7 +118,16 @@ impl Bench {
         data.extend(tcp);
         self.now += 1000;
         let (time, wire_len) = (Timestamp(self.now), data.len() as u32);
-        self.engine.frame(&Frame { time, link: Link::RawIp, data: &data, wire_len, tag: None, ifindex: 0, segments: Default::default() });
+        self.engine.frame(&Frame {
+            time,
+            link: Link::RawIp,
+            data: &data,
+            wire_len,
+            tag: None,
+            ifindex: 0,
+            segments: Default::default(),
+            task: Default::default(),
+        });
     }
 
     /// Paths and status of all reported transactions.

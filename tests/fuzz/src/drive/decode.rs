@@ -32,7 +32,16 @@ pub fn run(data: &[u8]) {
             n @ 4..6 => Segments::Count(u32::from(n)),
             n => Segments::OfSize(u32::from(n) * 100),
         };
-        let frame = Frame { time: now, link, data, wire_len: data.len() as u32 + cut, tag, ifindex: u32::from(how & 16), segments };
+        let frame = Frame {
+            time: now,
+            link,
+            data,
+            wire_len: data.len() as u32 + cut,
+            tag,
+            ifindex: u32::from(how & 16),
+            segments,
+            task: Default::default(),
+        };
         frames += 1;
         if let Ok(packet) = decoder.decode(&frame) {
             assert!(packet.ips.kept().len() <= usize::from(packet.ips.count()).min(4), "{packet:?}");

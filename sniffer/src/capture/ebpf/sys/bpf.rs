@@ -9,6 +9,7 @@ use std::{
     io, mem,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// The type as which the kernel verifies a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +145,64 @@ pub fn clear_slot(table: BorrowedFd<'_>, slot: u32) -> io::Result<()> {
         Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Reads entries of a hash map into `keys` and `values`, from `cursor` on (`None`: the beginning). Returns their number, and
+/// the cursor for the next call; `None` when there are no further entries. Entries that are inserted or deleted meanwhile
+/// may be missing.
+///
+/// # Errors
+/// `ENOSPC` when more entries have the same hash than fit into `keys`.
+pub fn lookup_batch<K: FromBytes + IntoBytes, V: FromBytes + IntoBytes>(
+    map: BorrowedFd<'_>,
+    cursor: Option<u32>,
+    keys: &mut [K],
+    values: &mut [V],
+) -> io::Result<(usize, Option<u32>)> {
+    let (from, mut next) = (cursor.unwrap_or_default(), 0_u32);
+    let mut attributes = attributes();
+    // SAFETY: the union member that BPF_MAP_LOOKUP_BATCH reads; all its bytes are zero.
+    let batch = unsafe { &mut attributes.batch };
+    batch.in_batch = if cursor.is_some() { &raw const from as u64 } else { 0 };
+    batch.out_batch = &raw mut next as u64;
+    (batch.keys, batch.values) = (keys.as_mut_ptr() as u64, values.as_mut_ptr() as u64);
+    batch.count = u32::try_from(keys.len().min(values.len())).unwrap_or(u32::MAX);
+    batch.map_fd = map.as_raw_fd() as u32;
+    // SAFETY: the kernel writes `count` keys and values of the map's sizes, which the callers' types have; any bytes are
+    // valid for these types.
+    let done = unsafe { bpf(bpf_cmd::BPF_MAP_LOOKUP_BATCH, &mut attributes) };
+    // SAFETY: the union member that the kernel has written to.
+    let count = unsafe { attributes.batch.count } as usize;
+    match done {
+        Ok(_) => Ok((count, Some(next))),
+        // The end of the map. The entries before it were read.
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok((count, None)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Deletes an entry of a hash map, if it exists.
+pub fn delete<K: IntoBytes + Immutable>(map: BorrowedFd<'_>, key: &K) -> io::Result<()> {
+    let mut attributes = attributes();
+    // SAFETY: the union member that BPF_MAP_DELETE_ELEM reads; all its bytes are zero.
+    let element = unsafe { &mut attributes.__bindgen_anon_2 };
+    (element.map_fd, element.key) = (map.as_raw_fd() as u32, &raw const *key as u64);
+    // SAFETY: the key has the map's key size and lives until the call returns.
+    match unsafe { bpf(bpf_cmd::BPF_MAP_DELETE_ELEM, &mut attributes) } {
+        Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Sets an entry of a hash map or an array.
+pub fn set<K: IntoBytes + Immutable, V: IntoBytes + Immutable>(map: BorrowedFd<'_>, key: &K, value: &V) -> io::Result<()> {
+    let mut attributes = attributes();
+    // SAFETY: the union member that BPF_MAP_UPDATE_ELEM reads; all its bytes are zero.
+    let element = unsafe { &mut attributes.__bindgen_anon_2 };
+    (element.map_fd, element.key) = (map.as_raw_fd() as u32, &raw const *key as u64);
+    element.__bindgen_anon_1.value = &raw const *value as u64;
+    // SAFETY: key and value have the map's sizes and live until the call returns.
+    unsafe { bpf(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attributes) }.map(drop)
 }
 
 /// Runs a program `repeat` times on a frame. Returns its return value and the nanoseconds per run.

@@ -5,7 +5,9 @@
 mod bpf;
 mod packet_socket;
 
-pub use bpf::{ProgramKind, SOCKET_FILTER, TC, XDP, clear_slot, load, prog_array, ring_buffer, set_slot, test_run};
+pub use bpf::{
+    ProgramKind, SOCKET_FILTER, TC, XDP, clear_slot, delete, load, lookup_batch, prog_array, ring_buffer, set, set_slot, test_run,
+};
 pub use packet_socket::{bind, packet_socket, promiscuous};
 
 use std::{ffi::CStr, io};

@@ -15,11 +15,11 @@ fn qdiscs() -> String {
 /// Captures on `vb` through clsact.
 fn capture() -> (Vec<Box<dyn Source>>, Arc<EbpfControl>) {
     let (interface, device) = (on("vb", HookSetting::Tc), devices::resolve("vb").unwrap());
-    let (loaded, rings) = Loaded::new(&interface, &device, &wanted(false)).unwrap();
+    let (loaded, rings, _) = Loaded::new(&interface, &device, &wanted(false), false).unwrap();
     let mut attachments = Attachments::new(loaded);
     attachments.attach_with(&device, &interface, true).unwrap();
-    let control = Arc::new(EbpfControl::new(attachments));
-    let sources = rings.into_iter().map(|ring| -> Box<dyn Source> { Box::new(RingSource::new(ring, Arc::clone(&control), None, false)) });
+    let control = Arc::new(EbpfControl::new(attachments, None));
+    let sources = rings.into_iter().map(|ring| -> Box<dyn Source> { Box::new(RingSource::new(ring, Arc::clone(&control), None)) });
     (sources.collect(), control)
 }
 

@@ -1,0 +1,114 @@
+//! Recognises copies of a packet on several interfaces: a packet that crosses a bridge, a veth pair and a network card is
+//! seen on each of them. Each direction of a flow has an owner: the interface that saw its first packet. A packet on the
+//! owner is never a copy. A packet on another interface is a copy if the same content was just seen elsewhere, or if it
+//! is part of a merged packet that the owner saw. So a packet that was seen once is not dropped if the packets of a
+//! direction alternate between interfaces.
+
+use crate::{
+    head::View,
+    maps::{CONTENTS, Content, OWNERS, Owner},
+    parse::Parsed,
+};
+use aya_ebpf::bindings::BPF_ANY;
+use sniffer_common::{contents, length, protocol};
+
+/// How long a content is remembered, in milliseconds: longer than a packet waits between two interfaces.
+const CONTENT_MS: u32 = 1000;
+/// An owner that has been silent for this many nanoseconds loses its direction to the next interface.
+const SILENT_NS: u64 = 1_000_000_000;
+
+/// Whether the packet was already seen on another interface.
+#[inline(always)]
+pub fn is_copy(parsed: &Parsed, head: View, ifindex: u32, time: u64) -> bool {
+    let direction = direction(parsed);
+    let now = (time >> 20) as u32; // about a millisecond
+    let (content, sequence, data) = content(parsed, head, direction);
+    let Some(slot) = CONTENTS.get_ptr_mut((content as u32) & (contents::SLOTS - 1)) else { return false };
+    // SAFETY: a value of the map. A race with another CPU makes a copy count as a packet at worst.
+    let before = unsafe { *slot };
+    let fresh = Content { content, ifindex, time: now };
+    let Some(owner) = OWNERS.get_ptr_mut(&direction) else {
+        let owner = Owner { last: time, ifindex, merged_from: 0, merged_until: 0, reserved: 0 };
+        let _ = OWNERS.insert(&direction, &owner, BPF_ANY.into());
+        // SAFETY: as above.
+        unsafe { *slot = fresh };
+        return false;
+    };
+    // SAFETY: as above.
+    unsafe {
+        if (*owner).ifindex != ifindex {
+            if before.content == content && before.ifindex != ifindex && now.wrapping_sub(before.time) <= CONTENT_MS {
+                return true;
+            }
+            let from = sequence.wrapping_sub((*owner).merged_from);
+            let merged = (*owner).merged_until.wrapping_sub((*owner).merged_from);
+            let active = time.saturating_sub((*owner).last) < SILENT_NS;
+            if active && data != 0 && from < merged && data <= merged - from {
+                return true;
+            }
+            if !active {
+                (*owner).ifindex = ifindex;
+            }
+        }
+        if (*owner).ifindex == ifindex {
+            (*owner).last = time;
+            if parsed.packets > 1 {
+                ((*owner).merged_from, (*owner).merged_until) = (sequence, sequence.wrapping_add(data));
+            }
+        }
+        *slot = fresh;
+    }
+    false
+}
+
+/// A hash of the direction: both ends, in the order of sender and receiver, and the protocol.
+#[inline(always)]
+fn direction(parsed: &Parsed) -> u64 {
+    let double = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low);
+    let mut hash = u64::from(parsed.side) ^ u64::from(parsed.protocol) << 8;
+    for [a, b, c, d] in parsed.key.addresses {
+        hash = mix(hash ^ double(a, b));
+        if parsed.key.version == 6 {
+            hash = mix(hash ^ double(c, d));
+        }
+    }
+    mix(hash ^ double(u32::from(parsed.key.ports[0]), u32::from(parsed.key.ports[1])))
+}
+
+/// A hash of what distinguishes the packet from others of its direction; and for TCP the sequence number and the bytes
+/// of data.
+#[inline(always)]
+fn content(parsed: &Parsed, head: View, direction: u64) -> (u64, u32, u32) {
+    let at = parsed.transport_at;
+    let id = u64::from(parsed.id) << 16;
+    if parsed.tcp_flags != 0 {
+        let sequence = u32::from_be(parsed.sequence);
+        let data = parsed.payload.saturating_sub((head.byte(at + 12) >> 4) * 4);
+        // The length is left out, because one interface may see segments that another one sees merged.
+        let other = if data == 0 {
+            u64::from(head.word(at + 8)) << 32 | u64::from(head.be16(at + 14)) << 8 | u64::from(parsed.tcp_flags)
+        } else {
+            0
+        };
+        return (mix(mix(direction ^ id ^ u64::from(sequence) << 24) ^ other), sequence, data);
+    }
+    let mut hash = mix(direction ^ id ^ u64::from(parsed.payload));
+    // The checksum of UDP is left out: the network card may compute it later.
+    let skip = if parsed.protocol == u32::from(protocol::UDP) { length::UDP as u32 } else { 0 };
+    for place in [0, 8] {
+        if at + skip + place + 8 <= head.end && skip + place + 8 <= parsed.payload {
+            hash = mix(hash ^ (u64::from(head.word(at + skip + place)) << 32 | u64::from(head.word(at + skip + place + 4))));
+        }
+    }
+    (hash, 0, 0)
+}
+
+/// The finalizer of murmur3 for 64 bits.
+#[inline(always)]
+fn mix(mut h: u64) -> u64 {
+    h ^= h >> 33;
+    h = h.wrapping_mul(0xff51_afd7_ed55_8ccd);
+    h ^= h >> 33;
+    h = h.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    h ^ h >> 33
+}
