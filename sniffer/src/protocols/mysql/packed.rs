@@ -18,6 +18,8 @@ pub const HEADER: usize = 7;
 pub const PIECE: usize = 16 << 10;
 /// Largest window of the zstd decoder, as a power of two. It bounds the decoder's memory; packets have at most 16 MiB.
 const WINDOW: u32 = 24;
+/// The first bytes of a zstd frame.
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// Approximate memory of a decoder in bytes. For zlib it includes the window, for zstd it does not.
 const ZLIB_STATE: usize = 48 << 10;
 const ZSTD_STATE: usize = 256 << 10;
@@ -170,6 +172,30 @@ pub fn plausible(data: &[u8]) -> Option<bool> {
             inner.seq == 0 && inner.len + 4 <= len && (1..=command::LAST).contains(&first)
         }
         // Commands of less than 50 bytes are sent uncompressed.
-        before => matches!(*r.rest().first()?, 0x28 | 0x78) && before >= 50 && before > len,
+        before => before >= 50 && before > len && begins_compressed(r.rest())?,
     })
+}
+
+/// Whether `data` begins with the magic number of zstd, or with a header of zlib for the largest window, whose two bytes are a multiple
+/// of 31; `None` if it is too short.
+fn begins_compressed(data: &[u8]) -> Option<bool> {
+    Some(match *data {
+        [] | [0x78] => return None,
+        [0x78, flags, ..] => u16::from_be_bytes([0x78, flags]).is_multiple_of(31),
+        _ if data.len() < ZSTD_MAGIC.len() && ZSTD_MAGIC.starts_with(data) => return None,
+        _ => data.starts_with(&ZSTD_MAGIC),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plausible_compressed_packets() {
+        let packet = |start: &[u8]| plausible(&[b"\x40\0\0\0\x50\0\0", start].concat());
+        assert_eq!((packet(b"\x78\x9c"), packet(b"\x78\x01\x05"), packet(&ZSTD_MAGIC)), (Some(true), Some(true), Some(true)));
+        assert_eq!((packet(b"xylophone"), packet(b"(select"), packet(b"\0")), (Some(false), Some(false), Some(false)));
+        assert_eq!((packet(b""), packet(b"\x78"), packet(b"\x28\xb5\x2f")), (None, None, None));
+    }
 }

@@ -242,7 +242,7 @@ impl Connection {
             return None;
         }
         let opens = opening != Err(0);
-        if wire::chain(dir, data).is_some() || (opens && dir == Direction::ToServer) || is_tls(data) {
+        if begins(dir, data) {
             return Some(dir);
         }
         match wire::chain(other, data) {
@@ -257,6 +257,11 @@ impl Connection {
     }
 }
 
+/// Whether the first captured data of a side can begin with a message.
+fn begins(dir: Direction, data: &[u8]) -> bool {
+    wire::chain(dir, data).is_some() || (dir == Direction::ToServer && wire::opening(data) != Err(0)) || is_tls(data)
+}
+
 /// Whether a TLS handshake begins.
 pub(super) fn is_tls(data: &[u8]) -> bool {
     matches!(data, [0x16] | [0x16, 3, ..])
@@ -265,6 +270,10 @@ pub(super) fn is_tls(data: &[u8]) -> bool {
 impl StreamParser for Connection {
     fn on_data(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
         let Some(dir) = self.resolve_direction(dir, data, cx) else { return Progress::Consumed { bytes: 0, need: 1 } };
+        if !self.proven && self.awaiting.is_none() && !begins(dir, data) {
+            // The capture began in the middle of a message of this side.
+            self.aligned[dir.index()] = false;
+        }
         match dir {
             Direction::ToServer => self.on_requests(data, cx),
             Direction::ToClient => self.on_answers(data, cx),

@@ -441,3 +441,22 @@ fn real_conversations_at_every_cut() {
         }
     }
 }
+
+/// Bytes in the middle of a message must not be taken for the header of a message of many megabytes.
+#[test]
+fn capture_from_every_byte_of_a_message() {
+    let asked = [parse("s", "select 1 from Table 1"), bind("", "s", 0), execute(""), sync()].concat();
+    let copied = [&tag("COPY 3")[..], READY].concat();
+    let answered = [PARSED, BOUND, &selected("Data 1 and 2")].concat();
+    for (dir, data) in [(ToServer, &query("Select 1, Query 2")), (ToServer, &asked), (ToClient, &answered), (ToClient, &copied)] {
+        for from in 0..data.len() {
+            let mut h = Harness::new(&PROTOCOL, "{}").joined();
+            h.data(dir, &data[from..]);
+            if dir == ToServer {
+                h.server(&answered);
+            }
+            let reports: Vec<usize> = (0..3).map(|_| h.client(&query("select a")).server(&selected("x")).events().len()).collect();
+            assert_eq!(reports[2], 1, "from byte {from} of {:?}: {reports:?}", data.escape_ascii().to_string());
+        }
+    }
+}

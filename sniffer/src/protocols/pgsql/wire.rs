@@ -11,6 +11,8 @@ const LONGEST: u32 = 0x3fff_ffff;
 const LONGEST_TAG: u32 = 256;
 /// Longest message at the start of a connection (the server's `MAX_STARTUP_PACKET_LENGTH`).
 const LONGEST_STARTUP: u32 = 10_000;
+/// Longest message that [`chain`] recognises by its header alone. Text that looks like a header announces at least 512 MiB.
+const LONGEST_UNSEEN: u64 = 16 << 20;
 /// Maximum number of columns of a result: the server's limit is 1664.
 const MOST_COLUMNS: u16 = 1664;
 
@@ -83,7 +85,8 @@ fn lengths(dir: Direction, kind: u8) -> Option<(u32, u32)> {
     Some((least, LONGEST))
 }
 
-/// Whether `data` consists of consecutive messages of direction `dir`, as far as it goes, and how many are complete.
+/// Whether `data` consists of consecutive messages of direction `dir`, as far as it goes, and how many are complete. `None` also if it ends
+/// inside a message that is longer than [`LONGEST_UNSEEN`].
 pub fn chain(dir: Direction, mut data: &[u8]) -> Option<usize> {
     /// Number of complete messages that are sufficient.
     const ENOUGH: usize = 8;
@@ -92,6 +95,7 @@ pub fn chain(dir: Direction, mut data: &[u8]) -> Option<usize> {
         match start(dir, data) {
             Start::Message(frame) => match usize::try_from(frame.length).ok().and_then(|n| data.get(n..)) {
                 Some(rest) => (whole, data) = (whole + 1, rest),
+                None if frame.length > LONGEST_UNSEEN => return None,
                 None => break,
             },
             Start::More(_) => break,
@@ -270,6 +274,7 @@ mod tests {
         assert_eq!(chain(ToClient, b"1\0\0\0\x042\0\0\0\x04Z\0\0\0\x05I"), Some(3));
         assert_eq!(chain(ToServer, b"1\0\0\0\x04"), None);
         assert_eq!(chain(ToServer, b"Q\0\0\0\x09sel"), Some(0));
+        assert_eq!((chain(ToClient, b"T 1\0Z\0\0\0\x05I"), chain(ToServer, b"Q\x01\0\0\0sel")), (None, None));
     }
 
     #[test]
