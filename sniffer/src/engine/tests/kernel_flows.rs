@@ -95,10 +95,10 @@ struct Side {
     documents: Arc<Mutex<Vec<Value>>>,
 }
 
-/// The filters of a capture of HTTP on port 80 with flows. With `entries` the kernel counts up to that many flows.
+/// The filters of a capture of HTTP on port 80 and UDP on port [`testing::WANTED`] with flows. With `entries` the kernel counts up to that many flows.
 fn filters(entries: Option<u32>, user: Option<&str>) -> Filters {
     let spec = FilterSpec {
-        ports: vec![Ports::one(80, Transports::Tcp)],
+        ports: vec![Ports::one(80, Transports::Tcp), Ports::one(testing::WANTED, Transports::Udp)],
         user_expression: user.map(str::to_owned),
         everything: true,
         ..FilterSpec::default()
@@ -118,8 +118,8 @@ fn filters(entries: Option<u32>, user: Option<&str>) -> Filters {
 }
 
 impl Side {
-    fn open(hook: HookSetting, filters: &Filters) -> Self {
-        let interface = Interface { hook, buffer_size_mb: 32, ..testing::interface("vb", Kind::Ebpf) };
+    fn open(hook: HookSetting, filters: &Filters, buffer_size_mb: u64) -> Self {
+        let interface = Interface { hook, buffer_size_mb, ..testing::interface("vb", Kind::Ebpf) };
         let (sources, control) = ebpf::open(&interface, &devices::resolve("vb").unwrap(), filters, true).unwrap();
         assert_eq!(control.counts_flows(), filters.counting.is_some());
         let documents: Arc<Mutex<Vec<Value>>> = Arc::default();
@@ -178,8 +178,8 @@ fn frames(files: &[&str]) -> Vec<Vec<u8>> {
 
 /// Sends frames to captures of which one counts in the kernel and the other one in user space, and compares the reports.
 fn compare(hook: HookSetting, user_expression: Option<&str>, entries: u32, frames: &[Vec<u8>]) {
-    let mut kernel = Side::open(hook, &filters(Some(entries), user_expression));
-    let mut user = Side::open(HookSetting::Socket, &filters(None, user_expression));
+    let mut kernel = Side::open(hook, &filters(Some(entries), user_expression), 32);
+    let mut user = Side::open(HookSetting::Socket, &filters(None, user_expression), 32);
     let sender = Sender::new("va");
     for part in frames.chunks(200) {
         part.iter().for_each(|frame| sender.send(frame));
@@ -231,4 +231,50 @@ fn reports_of_both_tables_are_the_same() {
 #[test]
 fn a_full_table_loses_no_count() {
     in_a_network("a_full_table_loses_no_count", || compare(HookSetting::Tc, None, 2, &frames(CAPTURES)));
+}
+
+/// Floods rings that are too small. The counters must say what became of every packet, and every packet must be in a flow or in
+/// `flows.uncounted`.
+fn add_up(hook: HookSetting, user_expression: Option<&str>, entries: u32) {
+    const PACKETS: usize = 20_000;
+    const FLOWS: u16 = 100;
+    let mut side = Side::open(hook, &filters(Some(entries), user_expression), 0);
+    let sender = Sender::new("va");
+    // Every tenth packet is wanted by a parser; the others are only counted.
+    let frames: Vec<_> =
+        (0..FLOWS).map(|from| testing::udp(&[], from, if from % 10 == 0 { testing::WANTED } else { testing::OTHER }, 200)).collect();
+    (0..PACKETS).for_each(|n| sender.send(&frames[n % frames.len()]));
+    side.poll();
+    let stats = side.control.stats().unwrap();
+    let mut frames = 0;
+    for engine in &side.engines {
+        engine.counters(&mut |name, n| frames += if name == "capture.frames" { n } else { 0 });
+    }
+    let what = format!("{hook:?} {user_expression:?} {entries}: {stats:?}, {frames} frames");
+    assert_eq!(stats.seen, PACKETS as u64, "{what}");
+    assert_eq!(stats.unmatched, PACKETS as u64 / 10 * 9, "{what}");
+    assert_eq!(stats.seen, stats.shunted + stats.unmatched + stats.copied + stats.lost, "{what}");
+    assert_eq!(stats.copied + stats.headers, frames, "{what}");
+    assert_eq!(stats.copied_bytes, stats.copied * 242, "{what}");
+    assert!(stats.lost > 0, "the ring was large enough: {what}");
+    assert_eq!(stats.uncounted > 0, entries < u32::from(FLOWS), "{what}");
+    let documents = side.documents.clone();
+    side.engines.iter_mut().for_each(|engine| engine.finish(&*side.control));
+    let documents = documents.lock().unwrap();
+    let flows = documents.iter().filter(|document| document["type"] == "flow");
+    let counted: u64 = flows.map(|flow| flow["network"]["packets"].as_u64().unwrap()).sum();
+    let expected = if user_expression.is_some() { stats.matched() } else { stats.seen };
+    assert_eq!(counted + stats.uncounted, expected, "{what}");
+}
+
+#[test]
+fn counters_add_up_when_rings_are_too_small() {
+    in_a_network("counters_add_up_when_rings_are_too_small", || {
+        for hook in [HookSetting::Xdp, HookSetting::Tc, HookSetting::Socket] {
+            add_up(hook, None, 1024);
+            add_up(hook, None, 10);
+        }
+        add_up(HookSetting::Tc, Some("udp port 9999"), 1024);
+        add_up(HookSetting::Tc, Some("udp port 9999"), 1);
+    });
 }
