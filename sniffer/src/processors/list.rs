@@ -202,8 +202,9 @@ mod tests {
 
     #[test]
     fn options_of_processors_and_conditions_cause_no_warning() {
-        let node = Node::parse("- drop_fields: {fields: [a], when: {equals: {a.b: 1}, contains: {c: d}}}\n- add_docker_metadata: {x.y: 1}")
-            .unwrap();
+        let node =
+            Node::parse("- drop_fields: {fields: [a], when: {equals: {a.b: 1}, contains: {c: d}}}\n- add_kubernetes_metadata: {x.y: 1}")
+                .unwrap();
         let mut lists = Lists::default();
         assert_eq!(lists.open(&opening(&node)).len(), 2);
         lists.finish().unwrap();

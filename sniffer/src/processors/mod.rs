@@ -10,9 +10,11 @@ mod add_fields;
 mod add_formatted_index;
 mod add_host_metadata;
 mod add_id;
+mod add_kubernetes_metadata;
 mod add_locale;
 mod add_network_direction;
 mod add_observer_metadata;
+mod add_process_metadata;
 mod add_tags;
 mod append;
 pub mod chain;
@@ -37,6 +39,7 @@ mod extract_array;
 mod facts;
 mod fingerprint;
 mod host_options;
+mod http_get;
 mod include_fields;
 mod instances;
 mod kit;
@@ -102,10 +105,12 @@ pub const PROCESSORS: &[ProcessorKind] = &[
     add_formatted_index::KIND,
     add_host_metadata::KIND,
     add_id::KIND,
+    add_kubernetes_metadata::KIND,
     add_fields::LABELS,
     add_locale::KIND,
     add_network_direction::KIND,
     add_observer_metadata::KIND,
+    add_process_metadata::KIND,
     add_tags::KIND,
     append::KIND,
     community_id::KIND,

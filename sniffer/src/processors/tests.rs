@@ -34,7 +34,7 @@ fn cases(name: &str) -> Vec<Case> {
 /// Options that change nothing by design: accepted for compatibility, or seen only in the log.
 const WITHOUT_EFFECT: &[&str] = &[
     "add_cloud_metadata",
-    "add_docker_metadata",
+    "add_kubernetes_metadata",
     "cache.ttl",
     "drop_fields.ignore_missing",
     "lowercase.alter_full_field",
@@ -50,7 +50,7 @@ const WITHOUT_EFFECT: &[&str] = &[
 ];
 
 /// Processors that need a server or a process; their tests lie beside their code.
-const TESTED_ELSEWHERE: &[&str] = &["dns"];
+const TESTED_ELSEWHERE: &[&str] = &["add_docker_metadata", "add_process_metadata", "dns"];
 
 #[test]
 fn every_option_changes_the_outcome_as_in_packetbeat() {

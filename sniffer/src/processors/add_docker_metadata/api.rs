@@ -1,0 +1,103 @@
+//! The API of the Docker daemon: `GET /containers/ID/json`.
+
+use crate::{event::tree::Object, processors::http_get};
+use serde_json::{Value, json};
+use std::{
+    net::{TcpStream, ToSocketAddrs},
+    os::unix::net::UnixStream,
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+/// The longest time to wait for the daemon.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The address of a daemon.
+enum Address {
+    Unix(PathBuf),
+    Tcp(String),
+}
+
+/// A Docker daemon.
+pub(super) struct Daemon {
+    address: Address,
+    dedot: bool,
+    has_warned: AtomicBool,
+}
+
+impl Daemon {
+    /// Reads the address.
+    ///
+    /// # Errors
+    /// When the scheme is not supported.
+    pub(super) fn new(host: &str, dedot: bool) -> Result<Self, String> {
+        let address = match host.split_once("://") {
+            Some(("unix", path)) => Address::Unix(path.into()),
+            Some(("tcp" | "http", address)) => Address::Tcp(address.trim_end_matches('/').to_owned()),
+            _ => return Err(format!("`{host}` is not supported; write unix://PATH, tcp://HOST:PORT or http://HOST:PORT")),
+        };
+        Ok(Self { address, dedot, has_warned: AtomicBool::new(false) })
+    }
+
+    /// The fields of the container with this id; `None` if there is no such container or the daemon cannot be asked.
+    pub(super) fn container(&self, id: &str) -> Option<Object> {
+        // The id becomes a part of the path of the request.
+        if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte)) {
+            return None;
+        }
+        match self.ask(&format!("/containers/{id}/json")) {
+            Ok((200, body)) => self.fields(&serde_json::from_slice(&body).ok()?),
+            Ok((404, _)) => None,
+            Ok((status, _)) => self.warn(&format!("the Docker daemon answered with status {status}")),
+            Err(error) => self.warn(&error),
+        }
+    }
+
+    fn warn(&self, error: &str) -> Option<Object> {
+        if self.has_warned.swap(true, Ordering::Relaxed) {
+            log::debug!("add_docker_metadata: {error}");
+        } else {
+            log::warn!("add_docker_metadata: {error}; events have no metadata of containers until the Docker daemon answers");
+        }
+        None
+    }
+
+    fn ask(&self, path: &str) -> Result<(u16, Vec<u8>), String> {
+        let text = |error: std::io::Error| error.to_string();
+        match &self.address {
+            Address::Unix(socket) => {
+                let mut stream = UnixStream::connect(socket).map_err(|error| format!("{}: {error}", socket.display()))?;
+                stream.set_read_timeout(Some(TIMEOUT)).and_then(|()| stream.set_write_timeout(Some(TIMEOUT))).map_err(text)?;
+                http_get::get(&mut stream, "docker", path)
+            }
+            Address::Tcp(host) => {
+                let with_port = if host.contains(':') { host.clone() } else { format!("{host}:2375") };
+                let address = with_port.to_socket_addrs().map_err(text)?.next().ok_or_else(|| format!("{host} has no address"))?;
+                let mut stream = TcpStream::connect_timeout(&address, TIMEOUT).map_err(|error| format!("{host}: {error}"))?;
+                stream.set_read_timeout(Some(TIMEOUT)).and_then(|()| stream.set_write_timeout(Some(TIMEOUT))).map_err(text)?;
+                http_get::get(&mut stream, host, path)
+            }
+        }
+    }
+
+    /// The fields of a container that the API describes.
+    fn fields(&self, container: &Value) -> Option<Object> {
+        let mut fields = json!({
+            "id": container.get("Id")?.as_str()?,
+            "name": container.get("Name").and_then(Value::as_str).unwrap_or_default().trim_start_matches('/'),
+            "image": {"name": container.pointer("/Config/Image").and_then(Value::as_str).unwrap_or_default()},
+        });
+        let labels: Object = container
+            .pointer("/Config/Labels")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+            .map(|(key, value)| (if self.dedot { key.replace('.', "_") } else { key.clone() }, value.clone()))
+            .collect();
+        if !labels.is_empty() {
+            fields["labels"] = labels.into();
+        }
+        Some(Object::from_iter([("container".to_owned(), fields)]))
+    }
+}
