@@ -1,7 +1,9 @@
-//! Tests against real servers. Those against Elasticsearch: `cargo xtask test-servers` downloads and starts it (`servers/`). The variables
-//! `SNIFFER_TEST_ELASTICSEARCH*` contain its address and the commands that stop and start it. The tests run one at a time, because some of
-//! them stop the server.
+//! Tests against real servers. `cargo xtask test-servers` downloads and starts Elasticsearch and Kafka, and builds a Beats input
+//! (`servers/`). The variables `SNIFFER_TEST_*` contain addresses, and the commands that stop and start the servers. These tests run one at a
+//! time, because some of them stop the server. Redis comes from the system's packages, and its tests are among the ordinary ones.
 
+mod kafka;
+mod logstash;
 mod redis;
 
 use crate::{
@@ -12,7 +14,8 @@ use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
     env, fs,
-    path::PathBuf,
+    net::TcpListener,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread::sleep,
     time::{Duration, Instant},
@@ -144,6 +147,51 @@ fn questions(count: u32, gap: Duration) -> Vec<u8> {
         }
     }
     file
+}
+
+/// A folder with a capture of [`COUNT`] DNS queries, and a configuration with this output.
+fn queries_to(output: &str, gap: Duration) -> Home {
+    let home = Home::with_output(&format!(
+        "packetbeat.protocols: [{{type: dns, ports: [53]}}]\npacketbeat.shutdown_timeout: 60s\nqueue.mem.flush.timeout: 50ms\n{output}\n"
+    ));
+    fs::write(home.path().join("x.pcap"), questions(COUNT, gap)).unwrap();
+    home
+}
+
+/// The names of the questions in these documents, one per line, and the number of documents.
+fn names(documents: &str) -> (BTreeSet<String>, usize) {
+    let parsed = |line: &str| serde_json::from_str::<Value>(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+    let documents: Vec<Value> = documents.lines().filter(|line| !line.is_empty()).map(parsed).collect();
+    let names = documents.iter().map(|document| document["dns"]["question"]["name"].as_str().unwrap().to_owned());
+    (names.collect(), documents.len())
+}
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < until, "{what}: not after a minute");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap().port()
+}
+
+/// Makes an authority (`ca`), and a server's and a client's certificate by it (`srv`, for localhost, and `cli`).
+fn certificates(folder: &Path) {
+    let script = "set -e
+        new='openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2'
+        $new -subj /CN=ca -keyout ca.key -out ca.pem
+        for end in srv cli; do $new -subj /CN=$end -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE \
+            -CA ca.pem -CAkey ca.key -keyout $end.key -out $end.pem; done";
+    let made = Command::new("sh").args(["-c", script]).current_dir(folder).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+/// Sends a signal to a process.
+fn signal(process: u32, name: &str) {
+    assert!(Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status().unwrap().success());
 }
 
 /// A folder with a capture of DNS queries, and a configuration that sends their events to `index`.

@@ -1,19 +1,15 @@
 //! Tests of `output.redis` against a real redis-server, which each test starts, stops, slows and lets refuse.
 
-use super::{Running, questions};
-use crate::harness::Home;
-use serde_json::Value;
+use super::{COUNT, Running, certificates, free_port, names, queries_to, wait_until};
 use std::{
     collections::BTreeSet,
     fs,
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::Path,
     process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
-
-const COUNT: u32 = 200;
 
 /// A redis-server with its data in a folder. Dropping the value ends the server.
 struct Redis<'a> {
@@ -26,7 +22,7 @@ struct Redis<'a> {
 
 impl<'a> Redis<'a> {
     fn new(folder: &'a Path) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap().port();
+        let port = free_port();
         let server = format!("--port {port} --dir {} --appendonly yes --appendfsync always --save", folder.display());
         let server = server.split(' ').map(str::to_owned).chain([String::new()]).collect();
         Self { folder, port, args: [server, Vec::new()], process: None }
@@ -57,14 +53,7 @@ impl<'a> Redis<'a> {
 
     /// The names of all questions in the list, and the number of its entries.
     fn names(&self, list: &str) -> (BTreeSet<String>, usize) {
-        let all = self.ask(&["--raw", "LRANGE", list, "0", "-1"]);
-        let documents: Vec<Value> = all
-            .lines()
-            .filter(|line| !line.is_empty())
-            .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
-            .collect();
-        let names = documents.iter().map(|document| document["dns"]["question"]["name"].as_str().unwrap().to_owned());
-        (names.collect(), documents.len())
+        names(&self.ask(&["--raw", "LRANGE", list, "0", "-1"]))
     }
 }
 
@@ -74,30 +63,13 @@ impl Drop for Redis<'_> {
     }
 }
 
-/// A folder with a capture of DNS queries, and a configuration with this output.
-fn home(output: &str, gap: Duration) -> Home {
-    let home = Home::with_output(&format!(
-        "packetbeat.protocols: [{{type: dns, ports: [53]}}]\npacketbeat.shutdown_timeout: 60s\nqueue.mem.flush.timeout: 50ms\n{output}\n"
-    ));
-    fs::write(home.path().join("x.pcap"), questions(COUNT, gap)).unwrap();
-    home
-}
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(60);
-    while !holds() {
-        assert!(Instant::now() < until, "{what}: not after a minute");
-        sleep(Duration::from_millis(20));
-    }
-}
-
 #[test]
 fn a_real_redis_stops_starts_refuses_and_is_slow_and_no_event_is_lost() {
     let folder = tempfile::tempdir().unwrap();
     let mut redis = Redis::new(folder.path());
     let output =
         format!("output.redis: {{hosts: ['127.0.0.1:{}'], key: events, timeout: 1s, backoff: {{init: 0.1s, max: 0.3s}}}}", redis.port);
-    let home = home(&output, Duration::from_millis(40));
+    let home = queries_to(&output, Duration::from_millis(80));
     let capture = home.path().join("x.pcap");
     // The program starts before the server.
     let mut running = Running::start(&home, &["-e", "-I", capture.to_str().unwrap()]);
@@ -105,15 +77,15 @@ fn a_real_redis_stops_starts_refuses_and_is_slow_and_no_event_is_lost() {
     redis.start();
     running.wait_for("established, version", 30);
     wait_until("the first events", || redis.names("events").1 > 0);
+    let before = redis.names("events").1;
     redis.stop();
     running.wait_for("Failed to publish", 30);
     redis.start();
-    let before = redis.names("events").1;
     wait_until("events after the restart", || redis.names("events").1 > before);
     redis.ask(&["CONFIG", "SET", "maxmemory", "1"]);
     running.wait_for("the server refuses the command: OOM", 30);
-    redis.ask(&["CONFIG", "SET", "maxmemory", "0"]);
     let before = redis.names("events").1;
+    redis.ask(&["CONFIG", "SET", "maxmemory", "0"]);
     wait_until("events after it has memory again", || redis.names("events").1 > before);
     redis.ask(&["CLIENT", "PAUSE", "2500", "WRITE"]);
     running.wait_for("no progress within `timeout`", 30);
@@ -126,12 +98,7 @@ fn a_real_redis_stops_starts_refuses_and_is_slow_and_no_event_is_lost() {
 #[test]
 fn a_real_redis_with_tls_and_a_user() {
     let folder = tempfile::tempdir().unwrap();
-    let script = "set -e
-        new='openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2'
-        $new -subj /CN=ca -keyout ca.key -out ca.pem
-        for end in srv cli; do $new -subj /CN=$end -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE \
-            -CA ca.pem -CAkey ca.key -keyout $end.key -out $end.pem; done";
-    assert!(Command::new("sh").args(["-c", script]).current_dir(folder.path()).output().unwrap().status.success());
+    certificates(folder.path());
     let file = |name: &str| folder.path().join(name).display().to_string();
     let mut redis = Redis::new(folder.path());
     let tls = format!("--tls-port {} --tls-ca-cert-file {} --tls-cert-file {}", redis.port, file("ca.pem"), file("srv.pem"));
@@ -152,12 +119,12 @@ fn a_real_redis_with_tls_and_a_user() {
             file("cli.key")
         )
     };
-    let refused = home(&output("wrong-one"), Duration::ZERO);
+    let refused = queries_to(&output("wrong-one"), Duration::ZERO);
     let running = Running::start(&refused, &["-e", "-t", "-I", refused.path().join("x.pcap").to_str().unwrap()]);
     running.wait_for("AUTH: WRONGPASS", 30);
     assert!(!running.log().contains("wrong-one"), "the password is in the log:\n{}", running.log());
     drop(running);
-    let home = home(&output("a secret"), Duration::ZERO);
+    let home = queries_to(&output("a secret"), Duration::ZERO);
     let mut running = Running::start(&home, &["-e", "-t", "-I", home.path().join("x.pcap").to_str().unwrap()]);
     let status = running.wait(60);
     redis.ask(&["ACL", "SETUSER", "default", "on", "nopass", "+@all", "~*"]);

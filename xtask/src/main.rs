@@ -32,7 +32,7 @@ const VERBS: &[Verb] = &[
         run::run,
     ),
     ("test", "install missing packages, and run all checks except those of test-servers", test::test),
-    ("test-servers", "download Elasticsearch, and run the tests that need a real server", test_servers::test_servers),
+    ("test-servers", "download Elasticsearch and Kafka, and run the tests that need a real server", test_servers::test_servers),
     ("lint", "run the fast checks of test: formatting, layers, clippy, documentation, licences", lint::lint),
     ("advisories", "check the dependencies for known vulnerabilities (needs the network)", lint::advisories),
     (

@@ -20,7 +20,7 @@ pub fn test(args: &[String]) -> Outcome {
     ensure(BUILD)?;
     ensure(TEST)?;
     let mut left_out = vec![
-        "the tests against a real Elasticsearch (cargo xtask test-servers)".to_owned(),
+        "the tests against a real Elasticsearch, Kafka and Beats input (cargo xtask test-servers)".to_owned(),
         "fuzzing (cargo xtask fuzz)".to_owned(),
         "the template of new protocols (cargo xtask new-protocol --check)".to_owned(),
         "known vulnerabilities of dependencies (cargo xtask advisories)".to_owned(),
