@@ -1,14 +1,14 @@
 //! Connections of outputs that have a protocol of their own on TCP: name resolution, SOCKS5 proxy, TLS, and time limits.
 
 use super::{
-    Error, hosts,
+    Error, Peer, hosts,
     http::with_causes,
+    probe::Probe,
     tls::{self, Reloading},
 };
 use crate::{
     config,
     opening::{Connected, Opening},
-    output::hosts::Peer,
 };
 use reqwest::Url;
 use rustls::pki_types::ServerName;
@@ -43,6 +43,7 @@ pub(super) struct Dialer {
     proxy: Option<Proxy>,
     /// `None`: connections are not encrypted unless the host's scheme says so.
     uses_tls: bool,
+    verifies: bool,
     tls: Arc<Reloading>,
     timeout: Duration,
     connected: Option<Connected>,
@@ -77,12 +78,18 @@ impl Dialer {
         let tls = Reloading::new(&options.ssl, uses_tls || always_tls, &[]).map_err(|why| node.error(why))?;
         let proxy =
             if options.proxy_url.is_empty() { None } else { Some(proxy(&options).map_err(|why| node.get("proxy_url").error(why))?) };
-        Ok(Self { proxy, uses_tls, tls: Arc::new(tls), timeout, connected: opening.connected.cloned() })
+        Ok(Self { proxy, uses_tls, verifies: options.ssl.verifies(), tls: Arc::new(tls), timeout, connected: opening.connected.cloned() })
     }
 
     /// The proxy, whose traffic is left out of the capture like that of the hosts.
     pub(super) fn peer(&self) -> Option<Peer> {
         self.proxy.as_ref().map(|proxy| proxy.peer.clone())
+    }
+
+    /// The steps of connecting to a host, for `test output`. `tls` as in [`Self::dial`].
+    pub(super) fn probe<'a>(&'a self, peer: &'a Peer, tls: Option<bool>) -> Probe<'a> {
+        let tls = tls.unwrap_or(self.uses_tls).then_some((&*self.tls, self.verifies));
+        Probe { peer, proxied: self.proxy.is_some(), tls, timeout: self.timeout }
     }
 
     /// Connects to a host. `tls`: whether to use TLS; `None` leaves that to the settings.

@@ -118,8 +118,11 @@ impl Options {
             let wrong = |why: &dyn Display| format!("proxy_url: '{}': {why}", without_credentials(&self.proxy_url));
             let url = Url::parse(&url).map_err(|e| wrong(&e))?;
             // reqwest's message would contain the URL with its password.
-            let proxy = Proxy::all(url).map_err(|e| wrong(&e.without_url()))?;
-            builder = builder.proxy(proxy.headers(header_map(&self.proxy_headers).map_err(|why| format!("proxy_headers: {why}"))?));
+            // As in Packetbeat, `proxy_headers` are those of CONNECT requests.
+            let plain = Proxy::http(url.clone()).map_err(|e| wrong(&e.without_url()))?;
+            let proxy = Proxy::https(url).map_err(|e| wrong(&e.without_url()))?;
+            builder =
+                builder.proxy(plain).proxy(proxy.headers(header_map(&self.proxy_headers).map_err(|why| format!("proxy_headers: {why}"))?));
         } else {
             let environment = Environment::read(|name| std::env::var(name).ok());
             builder = builder.proxy(Proxy::custom(move |url| environment.proxy(url).cloned()));

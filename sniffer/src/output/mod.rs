@@ -23,6 +23,7 @@ mod http;
 mod kafka;
 mod logstash;
 mod notices;
+mod probe;
 mod proxy;
 mod redis;
 mod select;

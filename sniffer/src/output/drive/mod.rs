@@ -99,7 +99,10 @@ pub async fn drive(mut sender: Box<dyn Sender>, queue: Arc<dyn Queue>, options: 
                 Err(Stopped::ForGood(why)) => return log::error!("{why}"),
             }
         };
-        sleep(wait).await;
+        tokio::select! {
+            () = queue.finished() => return,
+            () = sleep(wait) => {}
+        }
     }
 }
 
@@ -154,6 +157,7 @@ impl Worker {
                     }
                 }
                 () = until(pause) => self.pause = None,
+                () = queue.finished(), if pause.is_some() => return None,
                 batch = queue.clone().next(max), if pause.is_none() => {
                     self.common.counters.batches.add(1);
                     return batch.map(|batch| Work { batch, group: None });

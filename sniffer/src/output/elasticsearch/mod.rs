@@ -109,6 +109,9 @@ impl Elasticsearch {
             }
         }
         if options.hosts.0.is_empty() {
+            if !node.get("hosts").is_unset() {
+                return Err(node.get("hosts").error("is an empty list; write the servers, or remove it for localhost:9200"));
+            }
             options.hosts.0.push("localhost:9200".into());
         }
         let wrong = |why: String| node.error(why);
@@ -149,8 +152,7 @@ impl Elasticsearch {
             setup: Setup::read(root, index, KNOWN, VERSION, fields)?,
             warned_no_lifecycle: AtomicBool::new(false),
             setting_up: tokio::sync::Mutex::new(()),
-            // A probe always has a limit, because it blocks.
-            timeout: if options.http.timeout.is_zero() { Duration::from_secs(90) } else { options.http.timeout },
+            timeout: options.http.timeout,
             allow_older_versions: options.allow_older_versions,
             proxied: !options.http.proxy_url.is_empty(),
             proxies: options.http.proxies(),

@@ -21,12 +21,16 @@ use super::{
     is_never_implied,
     select::{Keys, Selector},
 };
-use crate::{config, opening::Opening};
+use crate::{config, opening::Opening, queue::BoxFuture};
 use options::{Metadata, Options};
 use partition::Partitioner;
 use records::Format;
 use sasl::Mechanism;
-use std::{sync::Arc, time::Duration};
+use std::{
+    io::{self, Write},
+    sync::Arc,
+    time::Duration,
+};
 use worker::Worker;
 
 /// `output.kafka`
@@ -125,5 +129,16 @@ impl Output for Kafka {
         let rotations = rotations(self.shared.hosts.len(), false, self.workers);
         let sender = |hosts| Box::new(Worker::new(self.shared.clone(), hosts, counters.clone())) as Box<dyn Sender>;
         rotations.into_iter().map(sender).collect()
+    }
+
+    fn test<'a>(&'a self, out: &'a mut (dyn Write + Send)) -> Option<BoxFuture<'a, io::Result<bool>>> {
+        Some(Box::pin(async move {
+            let mut all = true;
+            for (host, rotation) in self.shared.hosts.iter().zip(rotations(self.shared.hosts.len(), true, 1)) {
+                let mut sender = Worker::new(self.shared.clone(), rotation, Arc::default());
+                all &= self.shared.dialer.probe(host, None).run("kafka", &mut sender, out).await?;
+            }
+            Ok(all)
+        }))
     }
 }

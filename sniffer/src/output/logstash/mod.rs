@@ -18,9 +18,13 @@ use super::{
     is_never_implied,
     shapes::{self, Scalar, Texts},
 };
-use crate::{config, opening::Opening};
+use crate::{config, opening::Opening, queue::BoxFuture};
 use serde::Deserialize;
-use std::{sync::Arc, time::Duration};
+use std::{
+    io::{self, Write},
+    sync::Arc,
+    time::Duration,
+};
 use worker::{Link, Worker};
 
 /// `output.logstash`
@@ -143,5 +147,16 @@ impl Output for Logstash {
         let links = rotations.into_iter().map(|hosts| Arc::new(Link::new(self.shared.clone(), hosts, counters.clone())));
         let senders = |link: Arc<Link>| (0..self.pipelining).map(move |_| Box::new(Worker(link.clone())) as Box<dyn Sender>);
         links.flat_map(senders).collect()
+    }
+
+    fn test<'a>(&'a self, out: &'a mut (dyn Write + Send)) -> Option<BoxFuture<'a, io::Result<bool>>> {
+        Some(Box::pin(async move {
+            let mut all = true;
+            for (host, rotation) in self.shared.hosts.iter().zip(rotations(self.shared.hosts.len(), true, 1)) {
+                let mut sender = Worker(Arc::new(Link::new(self.shared.clone(), rotation, Arc::default())));
+                all &= self.shared.dialer.probe(host, None).run("logstash", &mut sender, out).await?;
+            }
+            Ok(all)
+        }))
     }
 }

@@ -16,9 +16,13 @@ use super::{
     select::{Keys, Selector},
     shapes::{Scalar, Texts},
 };
-use crate::{config, opening::Opening};
+use crate::{config, opening::Opening, queue::BoxFuture};
 use serde::Deserialize;
-use std::{sync::Arc, time::Duration};
+use std::{
+    io::{self, Write},
+    sync::Arc,
+    time::Duration,
+};
 use worker::Worker;
 
 /// `output.redis`
@@ -163,5 +167,16 @@ impl Output for Redis {
         let rotations = rotations(self.shared.hosts.len(), self.loadbalance, self.workers);
         let sender = |hosts| Box::new(Worker::new(self.shared.clone(), hosts, counters.clone())) as Box<dyn Sender>;
         rotations.into_iter().map(sender).collect()
+    }
+
+    fn test<'a>(&'a self, out: &'a mut (dyn Write + Send)) -> Option<BoxFuture<'a, io::Result<bool>>> {
+        Some(Box::pin(async move {
+            let mut all = true;
+            for (host, rotation) in self.shared.hosts.iter().zip(rotations(self.shared.hosts.len(), true, 1)) {
+                let mut sender = Worker::new(self.shared.clone(), rotation, Arc::default());
+                all &= self.shared.dialer.probe(&host.peer, host.tls).run("redis", &mut sender, out).await?;
+            }
+            Ok(all)
+        }))
     }
 }

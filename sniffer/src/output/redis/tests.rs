@@ -189,6 +189,25 @@ async fn another_host_takes_over() {
     }
 }
 
+#[tokio::test]
+async fn test_output_shows_every_step() {
+    let fake = Fake::start(|words, _| fine(words)).await;
+    let test = async |port: u16, more: &str| {
+        let mut out = Vec::new();
+        let succeeded = output(&format!("['127.0.0.1:{port}']"), more).test(&mut out).await.unwrap();
+        (succeeded, String::from_utf8(out).unwrap())
+    };
+    let (succeeded, text) = test(fake.port, "").await;
+    let steps = "    parse host... OK\n    dns lookup... OK\n    addresses: 127.0.0.1\n    dial up... OK\n  TLS... WARN secure connection disabled\n";
+    let expected = format!("redis: 127.0.0.1:{}...\n  connection...\n{steps}  talk to server... OK\n", fake.port);
+    assert_eq!((succeeded, text), (true, expected));
+    let refusing = Fake::start(|_, _| Some("-NOAUTH Authentication required.\r\n".into())).await;
+    let (succeeded, text) = test(refusing.port, "").await;
+    assert!(!succeeded && text.contains("  talk to server... ERROR ") && text.contains("NOAUTH"), "{text}");
+    let (succeeded, text) = test(1, "").await;
+    assert!(!succeeded && text.contains("    dial up... ERROR Connection refused"), "{text}");
+}
+
 #[test]
 fn wrong_settings() {
     for (config, expected) in [
