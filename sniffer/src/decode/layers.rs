@@ -96,7 +96,7 @@ fn headers<'a>(fragments: &'a mut [Fragments], frame: &Frame<'a>, packet: &mut P
     }
 }
 
-/// Decodes the beginning of a datagram whose other fragments are missing. `None` if its transport is not one of datagrams, or if not
+/// Decodes the beginning of a datagram whose other fragments are missing. `None` if its protocol is neither UDP nor ICMP, or if not
 /// even the transport header was captured.
 pub(super) fn beginning(of: &Beginning) -> Option<Packet<'_>> {
     let payload = Remaining { data: &of.data, wire: of.wire };

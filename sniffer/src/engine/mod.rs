@@ -127,7 +127,7 @@ impl Engine {
 
     fn handle(&mut self, frame: &Frame<'_>) {
         if let Task::Count(connection) = frame.task {
-            // The whole packet may come, too, so the head must not take part in reassembly.
+            // The engine may also receive the same packet in full, so the head must not take part in the reassembly of fragments.
             if let Ok(packet) = &Decoder::decode_without_reassembly(frame) {
                 self.pipeline.head(packet, connection);
             }

@@ -56,7 +56,7 @@ pub(super) struct Pipeline {
     /// The worker's share of the memory.
     share: Share,
     /// Bytes that connections and plugins may hold. Measured every [`PACKETS_PER_MEASUREMENT`] packets and at every tick,
-    /// because it depends on what flows hold.
+    /// because it depends on the memory that flows hold.
     room: usize,
     /// Packets since `room` was measured.
     packets: u32,

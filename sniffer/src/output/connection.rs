@@ -53,7 +53,7 @@ pub(super) struct Dialer {
 struct Proxy {
     peer: Peer,
     credentials: Option<(String, String)>,
-    /// Whether names are resolved here instead of by the proxy.
+    /// Whether this program resolves the names of hosts, instead of the proxy.
     resolves_here: bool,
 }
 
@@ -73,7 +73,7 @@ impl Dialer {
     pub(super) fn read(opening: &Opening<'_>, always_tls: bool, timeout: Duration) -> Result<Self, config::Error> {
         let node = opening.node;
         let options: Options = node.read()?;
-        // As in Packetbeat, `ssl` with any setting switches TLS on, unless it says `enabled: false`.
+        // As in Packetbeat, `ssl` with any setting switches TLS on, unless `enabled` is false.
         let uses_tls = options.ssl.enabled.unwrap_or_else(|| node.get("ssl").entries().next().is_some());
         let tls = Reloading::new(&options.ssl, uses_tls || always_tls, &[]).map_err(|why| node.error(why))?;
         let proxy =

@@ -78,7 +78,7 @@ fn flatten(prefix: &str, object: &Object, fields: &mut Vec<(String, String)>) ->
 }
 
 /// The values of the first line that is not empty; `None` if there is none. A quote inside a value without quotes is kept, and a missing
-/// closing quote is as good as one.
+/// closing quote is assumed at the end.
 fn parse(text: &str, separator: char, trim: bool) -> Option<Vec<String>> {
     let mut rest = text.trim_start_matches(['\r', '\n']);
     if rest.is_empty() {

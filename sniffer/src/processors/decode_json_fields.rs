@@ -66,9 +66,9 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
 
 /// Why a text was not decoded.
 enum Failure {
-    /// It is no JSON.
+    /// The text is not JSON.
     Invalid(String),
-    /// It is a list below the first level, and `process_array` is false.
+    /// The text is a list below the first level, and `process_array` is false.
     Skipped,
 }
 
@@ -187,7 +187,7 @@ pub(super) fn take_id(value: &mut Value, name: &str) -> Option<Value> {
     id
 }
 
-/// Adds what is missing; existing values stay.
+/// Adds the fields that do not exist; existing values stay.
 fn merge_missing(into: &mut Object, from: Object) {
     for (key, value) in from {
         match (into.get_mut(&key), value) {

@@ -37,7 +37,7 @@ options! {
         to_lower: bool = true,
         /// A missing field is not an error.
         ignore_missing: bool = false,
-        /// An error is only in the debug log.
+        /// Errors are logged only at debug level.
         ignore_failure: bool = false,
         /// A field of the result that becomes the id of the document and is removed.
         document_id: String = String::new(),

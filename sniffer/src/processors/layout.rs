@@ -244,7 +244,7 @@ impl Found {
                     None => behind,
                 };
             }
-            // The seconds have read the fraction.
+            // The fraction was already read together with the seconds.
             Part::Fraction => rest = text,
             Part::Offset(with_z) => {
                 let (zone, behind) = offset(text, *with_z)?;

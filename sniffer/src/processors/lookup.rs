@@ -104,7 +104,7 @@ impl<K: Clone + Eq + Hash + Send + 'static, V: Clone + Send + 'static> LookUps<K
         let waiting = |state: &mut State<K, V>| state.pending.contains(key);
         let waited = self.shared.changed.wait_timeout_while(state, self.limits.wait, waiting);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        // The result may be valid for no time at all.
+        // The result may have expired at once (a TTL of 0).
         state.results.entries.get(key).map(|(result, _)| result.clone())
     }
 }

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn buckets_are_bounded_and_the_oldest_go() {
+    fn the_number_of_buckets_is_bounded_and_the_oldest_are_removed() {
         let limiter = limiter("1/h", 1.0);
         for number in 0..MAX_BUCKETS as u64 * 3 {
             assert!(limiter.allows(number.to_string(), Timestamp(number)));

@@ -116,14 +116,14 @@ fn a_response_whose_other_fragments_are_missing_is_read_as_far_as_it_goes() {
 }
 
 #[test]
-fn what_has_no_beginning_is_not_reported() {
+fn a_datagram_without_its_beginning_is_not_reported() {
     let answer = answer();
     let mut l = Lossy::new(false);
     l.fragment(false, 17, &answer, 64..96, 32);
     l.fragment(false, 17, &answer, 96..answer.len(), answer.len() - 96);
     l.bench.at(2);
     assert_eq!((l.events(), l.bench.counter("decode.fragments_beginnings")), (vec![], Some(0)));
-    // Overlapping fragments with different bytes are no datagram at all.
+    // Overlapping fragments with different bytes make the datagram invalid.
     let mut other = answer.clone();
     other[40] ^= 1;
     l.fragment(false, 17, &answer, 0..64, 64);

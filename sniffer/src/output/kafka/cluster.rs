@@ -31,7 +31,7 @@ pub(super) struct Cluster {
     brokers: BTreeMap<i32, Peer>,
     connections: BTreeMap<i32, Broker>,
     topics: BTreeMap<String, Topic>,
-    /// When the topics were asked for.
+    /// Time of the last request for the topics.
     asked: Instant,
     /// Whether something has changed, so that the topics have to be asked for again.
     outdated: bool,
@@ -64,12 +64,12 @@ impl Cluster {
         }
     }
 
-    /// Whether nothing is known yet.
+    /// Whether no broker is known yet.
     pub(super) fn is_unknown(&self) -> bool {
         self.brokers.is_empty()
     }
 
-    /// Makes the leaders be asked for again, because a broker says that they have changed or cannot be reached.
+    /// Marks the leaders as outdated, because they have changed or a broker cannot be reached.
     pub(super) fn forget_leaders(&mut self) {
         self.outdated = true;
     }

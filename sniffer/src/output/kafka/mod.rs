@@ -37,7 +37,7 @@ use worker::Worker;
 pub(super) const OUTPUT: OutputKind = OutputKind { name: "kafka", open, is_implied: is_never_implied };
 
 const TOPIC: Keys = Keys { list: "topics", name: "topic", ignores_case: false };
-/// There is no list of keys.
+/// `output.kafka` has no option with a list of keys.
 const KEY: Keys = Keys { list: "", name: "key", ignores_case: false };
 
 struct Kafka {
@@ -125,7 +125,7 @@ impl Output for Kafka {
     }
 
     fn senders(self: Box<Self>, counters: &Arc<Counters>) -> Vec<Box<dyn Sender>> {
-        // Every worker can reach every broker; the hosts are only asked for them.
+        // Every worker connects to all brokers; the hosts only serve to find the brokers.
         let rotations = rotations(self.shared.hosts.len(), false, self.workers);
         let sender = |hosts| Box::new(Worker::new(self.shared.clone(), hosts, counters.clone())) as Box<dyn Sender>;
         rotations.into_iter().map(sender).collect()

@@ -99,7 +99,7 @@ pub(super) struct Metadata {
     /// After this time the leaders are asked for again even without an error; 0: never.
     #[serde(deserialize_with = "config::duration::deserialize")]
     pub(super) refresh_frequency: Duration,
-    /// Only the topics in use are asked for, whatever this says.
+    /// Accepted without effect: only the topics in use are requested.
     #[serde(rename = "full")]
     _full: bool,
 }

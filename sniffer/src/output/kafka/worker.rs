@@ -172,7 +172,7 @@ impl Worker {
             brokers.values_mut().for_each(|parts| parts.retain(|_, parts| !parts.is_empty()));
         }
         match broken {
-            // Nothing was answered: the connections are the problem, not the records.
+            // No record was delivered or rejected, so the failure is one of the connections.
             Some(error) if delivered == 0 && !outcomes.iter().any(|outcome| matches!(outcome, Outcome::Rejected(_))) => Err(error),
             _ if outcomes.iter().all(|outcome| *outcome == Outcome::Delivered) => Ok(Sent::All),
             _ => Ok(Sent::Each(outcomes)),

@@ -18,7 +18,7 @@ use tokio::{
     time::Instant,
 };
 
-/// How long a server may say that it is still working before the log says so.
+/// How long a server may report that it is still working before a warning is logged.
 const PATIENCE: Duration = Duration::from_secs(5 * 60);
 
 /// Number of bytes of a window after which the time limit for the server begins anew.
@@ -191,7 +191,7 @@ async fn read(mut reader: ReadHalf<Connection>, windows: Arc<Windows>, timeout: 
             Ok(true) => progress = Instant::now(),
             Ok(false) if windows.is_idle() => progress = Instant::now(),
             Ok(false) if progress.elapsed() >= PATIENCE => {
-                log::warn!("Logstash has acknowledged no event for {} s, but says that it is working", PATIENCE.as_secs());
+                log::warn!("Logstash has acknowledged no event for {} s, but reports that it is still working", PATIENCE.as_secs());
                 progress = Instant::now();
             }
             Ok(false) => {}

@@ -178,7 +178,7 @@ async fn several_windows_are_on_their_way_and_share_a_connection() {
 }
 
 #[tokio::test]
-async fn what_is_acknowledged_is_not_sent_again() {
+async fn acknowledged_documents_are_not_sent_again() {
     let fake = Fake::start(|_, n| if n == 0 { Reply::Close(2) } else { Reply::All }).await;
     let counters = deliver(output(&format!("['127.0.0.1:{}']", fake.port), ""), 5).await;
     assert_eq!(fake.windows(), [(0, texts(0..5)), (1, texts(2..5))]);

@@ -72,7 +72,7 @@ impl Worker {
         }
         let mut version = String::new();
         if shared.datatype == DataType::List && shared.key.constant().is_some() {
-            // Packetbeat asks too. A user who may only append is not allowed to, which does not matter.
+            // For the log only, as in Packetbeat. A user who may only append gets an error here, which is ignored.
             let info = self.ask(&mut stream, &["INFO"], &at).await.unwrap_or_default();
             version =
                 info.lines().find_map(|line| line.strip_prefix("redis_version:")).map(|v| format!(", version {v}")).unwrap_or_default();
@@ -168,7 +168,7 @@ impl Worker {
                 if answered == 0 {
                     return Err(error);
                 }
-                // What was answered stays delivered. The next batch finds no connection, and the worker connects again.
+                // Events whose reply has arrived stay delivered. For the next batch the worker connects again.
                 open.for_each(|outcome| *outcome = Outcome::Later(error.reason().clone()));
             }
         }

@@ -10,7 +10,7 @@ const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
 /// Reads a private key in PEM form. `passphrase` decrypts it if it is encrypted.
 ///
 /// # Errors
-/// When there is no key that can be used. The message quotes nothing of the key.
+/// When there is no key that can be used. The message contains no part of the key.
 pub(super) fn private_key(text: &str, passphrase: Option<&str>) -> Result<PrivateKeyDer<'static>, String> {
     let pem = pem(text)?;
     let has = |text: &str| memchr::memmem::find(&pem, text.as_bytes()).is_some();

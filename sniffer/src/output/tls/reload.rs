@@ -57,7 +57,7 @@ impl Options {
         names.map(String::as_str).filter(|text| !text.is_empty() && !text.contains("-----BEGIN"))
     }
 
-    /// What changes when one of the files is replaced or written.
+    /// The state of the files, which changes when one of them is replaced or written.
     fn versions(&self) -> Vec<Version> {
         let version = |name| {
             let metadata = std::fs::metadata(name).ok()?;
@@ -99,8 +99,8 @@ impl Reloading {
         Ok(Self { options: options.clone(), needed, protocols, state })
     }
 
-    /// The configuration for a new connection. Reads the files again if they have changed; what cannot be used leaves the previous
-    /// configuration in place.
+    /// The configuration for a new connection. Reads the files again if they have changed; if they cannot be used, the previous
+    /// configuration stays.
     pub(in crate::output) fn config(&self) -> Arc<ClientConfig> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if self.options.reload_interval().is_none_or(|every| state.checked.elapsed() < every) {

@@ -29,7 +29,7 @@ options! {
         field: String = "message".to_owned(),
         /// The object for the parts. If it is empty, they become fields of the document.
         target_prefix: String = "dissect".to_owned(),
-        /// Accepted without effect: failures are only in the debug log.
+        /// Accepted without effect: failures are logged only at debug level.
         ignore_failure: bool = false,
         /// Replaces fields that exist. If false, a field that exists is a failure.
         overwrite_keys: bool = false,

@@ -70,7 +70,7 @@ impl Client {
             store.add_parsable_certificates(roots);
             Arc::new(rustls::ClientConfig::builder().with_root_certificates(store).with_no_client_auth())
         });
-        // A timeout of 0 would be none at all.
+        // Sockets refuse a time limit of 0.
         Ok(Self { kind, servers, timeout: timeout.max(Duration::from_millis(1)), tls })
     }
 

@@ -83,7 +83,7 @@ options! {
         enabled: bool = true,
         /// The number of failures. Answers and failures share the larger of both capacities.
         capacity: Capacity = Capacity::default(),
-        /// The time after which it is tried again.
+        /// The time after which a failed look-up is tried again.
         ttl: Span = Span(Duration::from_secs(60)),
     }
 }

@@ -37,7 +37,7 @@ options! {
         overwrite_keys: bool = true,
         /// A missing field is not an error.
         ignore_missing: bool = false,
-        /// An error is only in the debug log.
+        /// Errors are logged only at debug level.
         ignore_failure: bool = false,
         /// A name for this processor in the log.
         tag: String = String::new(),
