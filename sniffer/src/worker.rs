@@ -76,15 +76,29 @@ impl Worker {
         let mut reported = Instant::now();
         // While no packet arrives, the packet time advances from the last packet by the monotonic clock, because the wall
         // clock may be set.
-        let mut known = (wall_clock(), Instant::now());
+        let started = (wall_clock(), Instant::now());
+        let mut known = started;
         let mut stopped = None;
         let result = loop {
             if stop.load(Ordering::Relaxed) {
                 stopped = Some(Instant::now());
                 break self.read_out();
             }
-            let engine = &mut self.engine;
-            match self.source.poll(WAIT, &mut |frame| engine.frame(&frame)) {
+            let (engine, live) = (&mut self.engine, self.live);
+            let observe = |engine: &mut Engine| engine.observe_clock(started.0.after(started.1.elapsed()), wall_clock());
+            if live {
+                observe(engine);
+            }
+            let mut observed = !live;
+            let polled = self.source.poll(WAIT, &mut |frame| {
+                // The poll may have waited, and the clock may have been set meanwhile.
+                if !observed && engine.is_unexpected(&frame) {
+                    observed = true;
+                    observe(engine);
+                }
+                engine.frame(&frame);
+            });
+            match polled {
                 Ok(Polled::Frames(0)) => {}
                 Ok(Polled::Frames(_)) => known = (self.engine.now(), Instant::now()),
                 Ok(Polled::Idle) => {

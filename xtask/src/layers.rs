@@ -15,7 +15,7 @@ use std::{fs, path::Path};
 /// The modules of the crate that a file may use besides its own module. The key is the beginning of the file's path below `sniffer/src`.
 /// The first match applies.
 pub const MAY_USE: &[(&str, &[&str])] = &[
-    ("time.rs", &[]),
+    ("time/", &[]),
     ("config/", &["time"]),
     ("event/", &["net", "time"]),
     ("net/", &["time"]),

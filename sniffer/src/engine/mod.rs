@@ -19,7 +19,7 @@ use crate::{
     decode::Decoder,
     memory::Share,
     publish::{Deliver, Sink, observer::Observer},
-    time::Timestamp,
+    time::{ClockSteps, Timestamp},
 };
 use pipeline::Pipeline;
 use std::{sync::Arc, time::Duration};
@@ -30,6 +30,12 @@ pub struct Engine {
     decoder: Decoder,
     pipeline: Pipeline,
     timeline: Timeline,
+    /// The steps of the wall clock while a device is captured. All times in the engine are steady times.
+    steps: ClockSteps,
+    /// Number of these steps.
+    clock_steps: u64,
+    /// The steady time when the clock was last read.
+    read_at: Timestamp,
     frames: u64,
 }
 
@@ -40,7 +46,15 @@ impl Engine {
     /// An error in a protocol's options.
     pub fn new(settings: Arc<Settings>, deliver: Deliver) -> Result<Self, config::Error> {
         let sink = Sink::new(settings.publishing.clone(), deliver);
-        Ok(Self { decoder: Decoder::new(), pipeline: Pipeline::new(settings, sink)?, timeline: Timeline::default(), frames: 0 })
+        Ok(Self {
+            decoder: Decoder::new(),
+            pipeline: Pipeline::new(settings, sink)?,
+            timeline: Timeline::default(),
+            steps: ClockSteps::default(),
+            clock_steps: 0,
+            read_at: Timestamp::default(),
+            frames: 0,
+        })
     }
 
     /// Passes each event from now on to `observer` too.
@@ -68,6 +82,38 @@ impl Engine {
     /// one, when it is known whether its timestamp is right.
     pub fn frame(&mut self, frame: &Frame<'_>) {
         self.frames += 1;
+        if self.steps.is_empty() {
+            self.frame_at_steady_time(frame);
+        } else {
+            self.frame_at_steady_time(&Frame { time: self.steps.steady(frame.time, self.read_at), ..*frame });
+        }
+    }
+
+    /// Compares the wall clock with the steady time, both read now. If the wall clock was set, timers go on as if it was not; documents
+    /// have the times of the wall clock. Only for devices, whose frames have wall-clock times.
+    pub fn observe_clock(&mut self, steady: Timestamp, wall: Timestamp) {
+        self.read_at = steady;
+        let Some(step) = self.steps.observe(steady, wall) else { return };
+        self.clock_steps += 1;
+        if self.clock_steps == 1 {
+            let (seconds, way) = (step.unsigned_abs() / 1_000_000_000, if step < 0 { "back" } else { "ahead" });
+            log::warn!(
+                "the clock was set {way} by {seconds} s; time-outs go on, documents have the new time (later steps are only counted, as time.steps)"
+            );
+        }
+        self.pipeline.set_clock_steps(&self.steps);
+    }
+
+    /// Whether a frame's time differs so much from the wall clock when that was last read, that the clock may have been set since.
+    #[inline]
+    pub fn is_unexpected(&self, frame: &Frame<'_>) -> bool {
+        const EXPECTED: u64 = 1_000_000_000;
+        let wall = self.steps.wall(self.read_at);
+        frame.time.0.abs_diff(wall.0) > EXPECTED
+    }
+
+    #[inline]
+    fn frame_at_steady_time(&mut self, frame: &Frame<'_>) {
         self.release(Some(frame.time));
         match self.timeline.frame(frame.time, self.pipeline.open()) {
             Meaning::Next => self.pass(frame.time),
@@ -170,7 +216,7 @@ impl Engine {
     /// Totals since the start, by metric name.
     pub fn counters(&self, each: &mut dyn FnMut(&str, u64)) {
         each("capture.frames", self.frames);
-        each("time.steps", self.timeline.steps());
+        each("time.steps", self.timeline.steps() + self.clock_steps);
         self.decoder.counters().for_each(|(name, n)| each(name, n));
         each("decode.held", self.decoder.held() as u64);
         self.pipeline.counters(each);

@@ -11,7 +11,7 @@ use crate::{
     protocols::Probe,
     publish::{PublisherId, Sink, observer::Observer},
     stream::{Env, Plugins, Streams, Totals, plugins::Call, ports::PortSet},
-    time::Timestamp,
+    time::{ClockSteps, Timestamp},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -146,6 +146,10 @@ impl Pipeline {
 
     pub(super) fn show(&mut self, observer: Box<dyn Observer>) {
         self.sink.show(observer);
+    }
+
+    pub(super) fn set_clock_steps(&mut self, steps: &ClockSteps) {
+        self.sink.set_clock_steps(steps);
     }
 
     pub(super) fn flush(&mut self) {

@@ -1,5 +1,6 @@
 //! Tests of the whole engine: frames in; documents, verdicts and counters out.
 
+mod clock;
 mod incomplete;
 mod injection;
 mod kernel_flows;

@@ -42,8 +42,8 @@ pub(super) fn emit(flow: &FlowRecord, subtracted: [Count; 2], reason: Reason, no
             types: if ended { &["connection", "end"] } else { &["connection"] },
             dataset: "flow",
             action: "network_flow",
-            start: flow.start.text(digits),
-            end: flow.end.text(digits),
+            start: sink.wall(flow.start).text(digits),
+            end: sink.wall(flow.end).text(digits),
             duration: flow.end.since(flow.start),
         },
         flow: FlowFields { id: parts.id(macs), is_final: ended, vlan: Vlan::of(&parts) },
@@ -57,7 +57,7 @@ pub(super) fn emit(flow: &FlowRecord, subtracted: [Count; 2], reason: Reason, no
             packets: there.packets.saturating_add(back.packets),
         },
     };
-    sink.emit_flow(publisher, now, flow, &document);
+    sink.emit_flow(publisher, sink.wall(now), flow, &document);
 }
 
 /// The transport, and the community id of the ends. For ICMP both come from the last message of the end that began the

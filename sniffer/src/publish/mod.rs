@@ -20,7 +20,7 @@ use crate::{
     memory::{self, Share},
     net::{FlowRecord, Peers},
     processors::{Chain, Instances},
-    time::{TimeText, Timestamp},
+    time::{ClockSteps, TimeText, Timestamp},
 };
 use codec::{Bounded, Encoded};
 use observer::{Kept, Observer, Observing};
@@ -69,6 +69,8 @@ pub struct Sink {
     /// Bytes of `batch`.
     batch_bytes: usize,
     share: Share,
+    /// The steps of the wall clock, by which times in documents differ from those in transactions.
+    steps: ClockSteps,
 }
 
 impl Sink {
@@ -93,6 +95,7 @@ impl Sink {
             observing: None,
             batch_bytes: 0,
             share: Share::default(),
+            steps: ClockSteps::default(),
         };
         sink.prepare();
         sink
@@ -123,6 +126,8 @@ impl Sink {
         if self.publishing.ignore_outgoing && direction == "egress" {
             return self.count(publisher, "ignored_outgoing");
         }
+        let on_wall = self.on_wall(head);
+        let head = on_wall.as_ref().unwrap_or(head);
         let whole = Whole::new(peers, head, body, Writing { digits: self.publishing.digits, direction });
         let kept = self.write(publisher, head.start.or(head.end).unwrap_or_default(), &whole);
         if let (Some(kept), Some(observing)) = (kept, &mut self.observing) {
@@ -131,6 +136,24 @@ impl Sink {
         if self.scratch.capacity() > KEPT {
             self.scratch = Vec::new();
         }
+    }
+
+    /// The head with the times that the wall clock showed, if the clock was set. The duration does not change.
+    fn on_wall<'a>(&self, head: &Head<'a>) -> Option<Head<'a>> {
+        let first = head.start.or(head.end).filter(|_| !self.steps.is_empty())?;
+        let ahead = self.steps.ahead(first);
+        let shift = |time: Timestamp| time.shifted(ahead);
+        Some(Head { start: head.start.map(shift), end: head.end.map(shift), ..*head })
+    }
+
+    /// Sets the steps of the wall clock.
+    pub fn set_clock_steps(&mut self, steps: &ClockSteps) {
+        self.steps.clone_from(steps);
+    }
+
+    /// What the wall clock showed at a time.
+    pub fn wall(&self, time: Timestamp) -> Timestamp {
+        self.steps.wall(time)
     }
 
     /// Emits a flow. `time` becomes `@timestamp`, so `document` must not contain `@timestamp`. `document` must not contain any key twice.
@@ -145,7 +168,11 @@ impl Sink {
         let timestamp = time.text(self.publishing.digits);
         let kept = self.write(publisher, time, &Dated { timestamp, document });
         if let (Some(_), Some(observing)) = (kept, &mut self.observing) {
-            observing.flow(record);
+            if self.steps.is_empty() {
+                observing.flow(record);
+            } else {
+                observing.flow(&FlowRecord { start: self.steps.wall(record.start), end: self.steps.wall(record.end), ..record.clone() });
+            }
         }
     }
 

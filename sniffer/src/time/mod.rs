@@ -1,6 +1,10 @@
 //! [`Timestamp`]: the time at which a frame was on the wire. All modules below the worker use only this time and read
 //! no clock.
 
+mod steps;
+
+pub use steps::ClockSteps;
+
 use serde::{Serialize, Serializer};
 use std::time::Duration;
 
@@ -24,6 +28,12 @@ impl Timestamp {
     pub fn parse(text: &str) -> Option<Self> {
         let time: jiff::Timestamp = text.parse().ok()?;
         u64::try_from(time.as_nanosecond()).ok().map(Self)
+    }
+
+    /// This time plus a number of nanoseconds, which may be negative.
+    #[must_use]
+    pub fn shifted(self, nanos: i64) -> Self {
+        steps::shifted(self, nanos)
     }
 
     /// Returns the text form for documents, `2024-02-29T12:00:00.123Z` (UTC). It has at most `digits` (3, 6 or 9) fractional digits: zeros
