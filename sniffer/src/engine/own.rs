@@ -2,7 +2,7 @@
 //! sockets of this process, not by the addresses of the outputs: other programs on this host may talk to the same servers, and a name
 //! may lead to another address at any time.
 
-use crate::net::{OwnConnections, own::Ends};
+use crate::net::{FlowDelta, OwnConnections, Transport, own::Ends};
 use hashbrown::HashMap;
 use std::{
     net::{IpAddr, SocketAddr},
@@ -81,6 +81,13 @@ impl Owners {
             None => self.decided.remove(&ends),
         };
         matches!(owner, Some(Owner::Own(_)))
+    }
+
+    /// Whether packets that the kernel has counted belong to a connection of this process.
+    pub(super) fn is_own_delta(&mut self, own: &Own, delta: &FlowDelta) -> bool {
+        let Some((Transport::Tcp, source, destination)) = delta.ports else { return false };
+        own.has_port(source, destination)
+            && self.is_own(own, SocketAddr::new(delta.source, source), SocketAddr::new(delta.destination, destination), false)
     }
 
     /// Forgets the connections of other owners. If too many connections of this process remain, forgets them too.

@@ -7,7 +7,7 @@ use crate::{
     decode::{Layer4, Packet, Tcp},
     flow::table::FlowTable,
     memory::{Kind, Share},
-    net::{Direction, Peers},
+    net::{Direction, FlowDelta, Peers},
     protocols::Probe,
     publish::{PublisherId, Sink, observer::Observer},
     stream::{Env, Plugins, Streams, Totals, plugins::Call, ports::PortSet},
@@ -362,7 +362,14 @@ impl Pipeline {
         let (Some(flows), Some((worker, _))) = (&mut self.flows, self.kernel_flows) else { return };
         let (now, sink) = (self.now, &mut self.sink);
         self.drained = now;
+        let (owners, own, own_packets) = (&mut self.owners, self.settings.own.as_ref(), &mut self.own_packets);
         let drained = control.drain_flows(worker, end, &mut |delta| {
+            if own.is_some_and(|own| owners.is_own_delta(own, delta)) {
+                *own_packets += delta.count.packets;
+                return;
+            }
+            // The kernel's times are wall-clock times, as those of frames are.
+            let delta = &FlowDelta { start: sink.steady(delta.start, now), end: sink.steady(delta.end, now), ..*delta };
             if flows.add_delta(delta) {
                 flows.report(now, sink, PublisherId::FLOWS);
             }

@@ -151,6 +151,11 @@ impl Sink {
         self.steps.clone_from(steps);
     }
 
+    /// The time at which the wall clock showed `wall`. `now`: the current time.
+    pub fn steady(&self, wall: Timestamp, now: Timestamp) -> Timestamp {
+        if self.steps.is_empty() { wall } else { self.steps.steady(wall, now) }
+    }
+
     /// What the wall clock showed at a time.
     pub fn wall(&self, time: Timestamp) -> Timestamp {
         self.steps.wall(time)

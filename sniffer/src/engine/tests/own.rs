@@ -1,7 +1,7 @@
 //! Tests that the packets of the program's own connections are left out, and no others.
 
 use super::*;
-use crate::net::{OwnConnections, own::Socket};
+use crate::net::{Count, FlowDelta, OwnConnections, own::Socket};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
@@ -169,4 +169,28 @@ fn very_many_connections_are_forgotten_and_asked_about_again() {
     h.next_poll();
     h.talk(4000);
     assert_eq!((h.seen(), h.lists()), ((0, 3), before), "own connections are remembered");
+}
+
+#[test]
+fn own_connections_that_the_kernel_counts_are_not_reported() {
+    let mut h = Host::new(Some("{}"));
+    h.bench.engine = h.bench.engine.with_kernel_flows(0, Duration::ZERO);
+    h.has(&[(4000, 7)]);
+    let now = Timestamp(h.bench.now);
+    let delta = |port: u16, to: u16| FlowDelta {
+        vlans: Vlans::default(),
+        source: "10.0.0.1".parse().unwrap(),
+        destination: "10.0.0.2".parse().unwrap(),
+        ports: Some((Transport::Tcp, port, to)),
+        connection: None,
+        macs: None,
+        icmp: None,
+        count: Count { packets: 5, bytes: 500 },
+        start: now,
+        end: now,
+    };
+    h.bench.control.answers(|answers| answers.flows = vec![delta(4000, SERVER), delta(4001, SERVER), delta(4000, 80)]);
+    h.bench.at(20);
+    h.next_poll();
+    assert_eq!((h.seen().1, h.bench.counter("flows.active"), h.lists()), (5, Some(2), 1));
 }
