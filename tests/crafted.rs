@@ -250,9 +250,9 @@ fn truncated_and_invalid_capture_files_are_reported() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("truncated"), "{}", String::from_utf8_lossy(&output.stderr));
     for (file, what) in [(&b""[..], "empty"), (b"this is no capture, but text of some length", "capture"), (&pcap(9999, &[]), "9999")] {
         let (documents, output) = read(file);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!((documents.len(), output.status.code()), (0, Some(1)), "{what}: {said}");
-        assert!(said.contains("Exiting: ") && said.contains(what) && said.contains("x.pcap"), "{what}: {said}");
+        let log_text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((documents.len(), output.status.code()), (0, Some(1)), "{what}: {log_text}");
+        assert!(log_text.contains("Exiting: ") && log_text.contains(what) && log_text.contains("x.pcap"), "{what}: {log_text}");
     }
 }
 
@@ -268,9 +268,12 @@ fn configuration_errors_are_one_line_and_name_their_place() {
     ] {
         let home = Home::new(config);
         let output = home.command(&["test", "config"]).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{config}: {said}");
-        assert!(said.starts_with("Exiting: ") && said.contains(wanted) && said.trim_end().lines().count() == 1, "{config}: {said}");
+        let log_text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{config}: {log_text}");
+        assert!(
+            log_text.starts_with("Exiting: ") && log_text.contains(wanted) && log_text.trim_end().lines().count() == 1,
+            "{config}: {log_text}"
+        );
     }
 }
 

@@ -111,8 +111,8 @@ fn send_queries(net: &Net, count: u32) {
 }
 
 /// The total of a counter in the log record that the program writes at its end.
-fn total(said: &str, counter: &str) -> u64 {
-    let line = said.lines().find(|line| line.contains("Total metrics")).unwrap_or_else(|| panic!("no totals in:\n{said}"));
+fn total(log_text: &str, counter: &str) -> u64 {
+    let line = log_text.lines().find(|line| line.contains("Total metrics")).unwrap_or_else(|| panic!("no totals in:\n{log_text}"));
     let record: Value = serde_json::from_str(line).unwrap();
     record.pointer(&format!("/monitoring/metrics/{}", counter.replace('.', "/"))).and_then(Value::as_u64).unwrap_or(0)
 }
@@ -122,10 +122,10 @@ fn a_file_with_a_full_queue_and_no_server_ends() {
     let home = Home::with_output(&unreachable("http://127.0.0.1:9", "50ms"));
     let mut running = Running::start(home.command(&["-e", "-t"]).arg("-I").arg(capture(&home, 5000)));
     running.wait_for("Failed to connect");
-    let said = running.stop();
-    assert!(said.contains("Not everything was published: "), "{said}");
-    assert!(said.contains("events could not be delivered in time"), "{said}");
-    assert!(!said.contains("All enqueued events have been published"), "{said}");
+    let log_text = running.stop();
+    assert!(log_text.contains("Not everything was published: "), "{log_text}");
+    assert!(log_text.contains("events could not be delivered in time"), "{log_text}");
+    assert!(!log_text.contains("All enqueued events have been published"), "{log_text}");
 }
 
 #[test]
@@ -154,12 +154,12 @@ fn final_reports_of_flows_wait_for_the_output() {
     );
     let running = start_on_server(&net, &home);
     send_datagrams(&net, "10000", "1", 20_000, "00");
-    let said = running.stop();
-    let created = total(&said, "flows.created");
-    assert!(created >= 20_000, "{said}");
-    assert_eq!(home.documents().len() as u64, created, "{said}");
-    assert_eq!(total(&said, "libbeat.pipeline.events.dropped"), 0, "{said}");
-    assert!(said.contains("All enqueued events have been published"), "{said}");
+    let log_text = running.stop();
+    let created = total(&log_text, "flows.created");
+    assert!(created >= 20_000, "{log_text}");
+    assert_eq!(home.documents().len() as u64, created, "{log_text}");
+    assert_eq!(total(&log_text, "libbeat.pipeline.events.dropped"), 0, "{log_text}");
+    assert!(log_text.contains("All enqueued events have been published"), "{log_text}");
 }
 
 #[test]
@@ -179,10 +179,11 @@ fn packets_in_the_capture_buffer_are_read_out() {
         // The program handles pending signals when SIGCONT continues it.
         signal(running.id(), "TERM");
         signal(running.id(), "CONT");
-        let said = running.finish();
-        let (matched, frames, unread) = (total(&said, "capture.matched"), total(&said, "capture.frames"), total(&said, "capture.unread"));
-        assert!(matched >= 8000, "{kind}: {said}");
-        assert_eq!((frames, unread, total(&said, "capture.lost")), (matched, 0, 0), "{kind}: {said}");
+        let log_text = running.finish();
+        let (matched, frames, unread) =
+            (total(&log_text, "capture.matched"), total(&log_text, "capture.frames"), total(&log_text, "capture.unread"));
+        assert!(matched >= 8000, "{kind}: {log_text}");
+        assert_eq!((frames, unread, total(&log_text, "capture.lost")), (matched, 0, 0), "{kind}: {log_text}");
     }
 }
 
@@ -200,10 +201,13 @@ fn events_dropped_because_the_queue_is_full_are_reported_at_once_and_at_the_end(
     let mut running = start_on_server(&net, &home);
     send_queries(&net, 1000);
     running.wait_for("events were dropped because the queue is full");
-    let said = running.stop();
-    let dropped = total(&said, "libbeat.pipeline.events.dropped");
-    assert!(said.contains(&format!("Not everything was published: {dropped} events were dropped because the queue was full")), "{said}");
-    assert!(!said.contains("All enqueued events have been published"), "{said}");
+    let log_text = running.stop();
+    let dropped = total(&log_text, "libbeat.pipeline.events.dropped");
+    assert!(
+        log_text.contains(&format!("Not everything was published: {dropped} events were dropped because the queue was full")),
+        "{log_text}"
+    );
+    assert!(!log_text.contains("All enqueued events have been published"), "{log_text}");
 }
 
 /// Runs the program in its own mount namespace, with its event files on a disk of one megabyte. Afterwards the files are copied to

@@ -68,8 +68,8 @@ fn capture(
     while gists(&home.documents_so_far()).values().sum::<usize>() < wanted && start.elapsed().as_secs() < 10 {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
-    let said = running.stop();
-    (gists(&home.documents()), said)
+    let log_text = running.stop();
+    (gists(&home.documents()), log_text)
 }
 
 fn ok(command: &mut Command) {
@@ -165,8 +165,8 @@ fn live_servers_give_the_same_transactions_over_every_backend() {
     let _servers = start_servers(&net, dir.path());
     let expected = expected_of_real_traffic();
     for (kind, hook) in BACKENDS {
-        let (got, said) = capture(&net, &config(kind, hook), &expected, |_| real_traffic(&net));
-        assert_eq!(got, expected, "\nover {kind} {hook}; log:\n{said}");
+        let (got, log_text) = capture(&net, &config(kind, hook), &expected, |_| real_traffic(&net));
+        assert_eq!(got, expected, "\nover {kind} {hook}; log:\n{log_text}");
     }
 }
 
@@ -190,8 +190,8 @@ fn live_tagged_frames_give_the_same_transactions_over_every_backend() {
                 let mut python = net.on_client("python3");
                 ok(python.arg(tests().join("inject.py")).args(["v0", tags]).args(captures.map(|capture| tests().join(capture))));
             };
-            let (got, said) = capture(&net, &config(kind, hook), &expected, inject);
-            assert_eq!(got, expected, "\ntags {tags:?} over {kind} {hook}; log:\n{said}");
+            let (got, log_text) = capture(&net, &config(kind, hook), &expected, inject);
+            assert_eq!(got, expected, "\ntags {tags:?} over {kind} {hook}; log:\n{log_text}");
         }
     }
 }
@@ -211,7 +211,7 @@ fn live_a_missing_device_is_waited_for() {
         let [first, second] = devices.map(|device| format!("{{device: {device}, buffer_size_mb: 8}}"));
         format!("{PROTOCOLS}packetbeat.interfaces: [{first}, {second}]\n")
     };
-    let (got, said) = capture(&net, &interfaces(["v0", "later"]), &expected, |running| {
+    let (got, log_text) = capture(&net, &interfaces(["v0", "later"]), &expected, |running| {
         ok(net.on_server("ip").args("link add later type veth peer name other".split(' ')));
         for device in ["later", "other"] {
             ok(net.on_server("ip").args(["link", "set", device, "up"]));
@@ -220,14 +220,17 @@ fn live_a_missing_device_is_waited_for() {
         running.wait_for("later: the device is there");
         ok(net.on_server("python3").arg(tests().join("inject.py")).args(["other", ""]).args(captures.map(|capture| tests().join(capture))));
     });
-    assert_eq!(got, expected, "log:\n{said}");
-    assert!(said.contains("device later: there is no such device") && said.contains("later: the device is there"), "{said}");
+    assert_eq!(got, expected, "log:\n{log_text}");
+    assert!(log_text.contains("device later: there is no such device") && log_text.contains("later: the device is there"), "{log_text}");
 
     let home = Home::new(&interfaces(["later1", "later2"]));
     let program = home.command(&["-e"]);
     let output = net.on_server(&program.get_program().to_string_lossy()).args(program.get_args()).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && said.contains("Exiting: ") && said.contains("device later1: there is no such device"), "{said}");
+    let log_text = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success() && log_text.contains("Exiting: ") && log_text.contains("device later1: there is no such device"),
+        "{log_text}"
+    );
 }
 
 /// A Python script that sends data over TCP. Arguments: host, port, number of bytes.
@@ -292,16 +295,16 @@ fn live_flows_count_segments_that_were_joined() {
         // The namespaces are new, and this is their only TCP connection.
         let (sent, answered) = (tcp_counter(net.on_client("cat"), "OutSegs"), tcp_counter(net.on_server("cat"), "OutSegs"));
         let retransmitted = tcp_counter(net.on_client("cat"), "RetransSegs");
-        let said = running.stop();
+        let log_text = running.stop();
         let documents = home.documents();
         let flows: Vec<&Value> = documents.iter().filter(|d| d["destination"]["port"] == 5001).collect();
-        let [flow] = flows[..] else { panic!("{hook}: one flow expected: {documents:#?}\nit said:\n{said}") };
+        let [flow] = flows[..] else { panic!("{hook}: one flow expected: {documents:#?}\nit log_text:\n{log_text}") };
         let number = |path: &str| flow.pointer(path).and_then(Value::as_u64).unwrap_or_default();
         let seen = (number("/source/packets"), number("/destination/packets"));
         assert!(frames < sent, "{frames} frames, {sent} segments: none were joined, so this shows nothing");
         // `OutSegs` does not include retransmitted segments.
         let on_the_wire = (sent + retransmitted, answered);
-        assert_eq!(seen, on_the_wire, "{hook}: segments sent and answered; {frames} frames; {flow:#}\nit said:\n{said}");
+        assert_eq!(seen, on_the_wire, "{hook}: segments sent and answered; {frames} frames; {flow:#}\nit log_text:\n{log_text}");
         // Headers of Ethernet, IPv4, and TCP with the timestamp option; the SYN has eight more bytes of options.
         let (bytes, expected) = (number("/source/bytes"), BYTES + (sent + retransmitted) * (14 + 20 + 32) + 8);
         let exact = bytes == expected || retransmitted > 0 && bytes > expected;

@@ -140,9 +140,9 @@ impl Running {
         });
         let status = status.unwrap();
         self.seen.extend(self.lines.iter());
-        let said = self.seen.join("\n");
-        assert!(status.success(), "{status}:\n{said}");
-        said
+        let log_text = self.seen.join("\n");
+        assert!(status.success(), "{status}:\n{log_text}");
+        log_text
     }
 }
 

@@ -99,7 +99,7 @@ fn live_requests_of_others_to_the_server_of_the_output_are_reported() {
             // Each round waits for the documents of the round before, so that the program has sent several requests.
             until("the documents arrive", || lines(&seen).values().sum::<usize>() >= 2 * round);
         }
-        let said = running.stop();
-        assert_eq!(lines(&seen), expected, "{kind}, {version}, output {host}, others {others}; it said:\n{said}");
+        let log_text = running.stop();
+        assert_eq!(lines(&seen), expected, "{kind}, {version}, output {host}, others {others}; log:\n{log_text}");
     }
 }

@@ -261,10 +261,10 @@ mod tests {
     #[test]
     fn verdicts_are_applied_after_the_poll_and_settings_between_polls() {
         let (control, in_force) = (Arc::new(Recording::default()), Arc::new(InForce::new(settings(80))));
-        let told = Arc::new(Mutex::new(Vec::new()));
+        let calls = Arc::new(Mutex::new(Vec::new()));
         let look = || -> Box<dyn FnOnce() + Send> {
-            let (told, control) = (told.clone(), control.clone());
-            Box::new(move || told.lock().unwrap().push(control.take().len()))
+            let (calls, control) = (calls.clone(), control.clone());
+            Box::new(move || calls.lock().unwrap().push(control.take().len()))
         };
         let replace = in_force.clone();
         let steps: Vec<Step> = vec![
@@ -276,7 +276,7 @@ mod tests {
         ];
         let (result, totals) = run(steps, in_force, control.clone(), &AtomicBool::new(false));
         assert!(result.is_ok());
-        assert_eq!(*told.lock().unwrap(), [0, 1], "calls of the control, seen at the end of each poll");
+        assert_eq!(*calls.lock().unwrap(), [0, 1], "calls of the control, seen at the end of each poll");
         assert_eq!(totals, [2], "one connection under each settings");
         assert!(!control.take().iter().any(|call| matches!(call, Call::Apply(_))), "and once only");
     }

@@ -172,8 +172,8 @@ fn unread_keys_are_listed() {
     assert!(keys(&node).is_empty());
     let node = Node::parse("\nnumber: 1\nnumbr: 2\ninner: {a: 1, c: 1}").unwrap();
     node.read::<Options>().unwrap();
-    let said: Vec<_> = node.unknown().iter().map(ToString::to_string).collect();
-    assert_eq!(said, ["line 3: numbr: unknown setting, ignored", "line 4: inner.c: unknown setting, ignored"]);
+    let messages: Vec<_> = node.unknown().iter().map(ToString::to_string).collect();
+    assert_eq!(messages, ["line 3: numbr: unknown setting, ignored", "line 4: inner.c: unknown setting, ignored"]);
 }
 
 #[test]

@@ -153,7 +153,7 @@ impl Bench {
     }
 
     /// Calls `Engine::exchange`. Returns the calls that the control has received since the previous call of this method.
-    fn told(&mut self) -> Vec<Call> {
+    fn control_calls(&mut self) -> Vec<Call> {
         self.engine.exchange(&self.control);
         self.control.take()
     }
@@ -182,12 +182,12 @@ fn a_parser_that_is_done_or_gives_up_is_a_verdict() {
     let mut b = Bench::new(settings(&[(1, "http", "{}", &[80]), (2, "amqp", "{}", &[5672])], None));
     b.tcp(4000, 80, true, ACK, 0, b"GET /ws HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n");
     b.tcp(4000, 80, false, ACK, 0, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n");
-    assert_eq!(b.told(), [Call::Apply(vec![(key(4000, 80), Verdict::Shunt)])]);
-    assert_eq!(b.told(), [], "only once");
+    assert_eq!(b.control_calls(), [Call::Apply(vec![(key(4000, 80), Verdict::Shunt)])]);
+    assert_eq!(b.control_calls(), [], "only once");
     b.tcp(4001, 5672, true, ACK, 0, b"AMQP\x03\x01\0\0");
     b.tcp(4002, 5672, true, ACK, 0, b"AMQP\x03\x01\0\0");
     let both = vec![(key(4001, 5672), Verdict::Shunt), (key(4002, 5672), Verdict::Shunt)];
-    assert_eq!(b.told(), [Call::Apply(both)], "all of one poll in one call");
+    assert_eq!(b.control_calls(), [Call::Apply(both)], "all of one poll in one call");
     assert_eq!((b.counter("verdicts.shunt"), b.counter("tcp.done_with"), b.counter("tcp.given_up")), (Some(3), Some(1), Some(2)));
 }
 
@@ -200,7 +200,7 @@ fn a_long_body_is_a_verdict_on_its_sequence_numbers() {
     let body = 5 + head.len() as u32;
     // The range ends before the last byte of the body, because the parser must see that byte to know when the response ends.
     let skip = Verdict::Skip { sender: 1, from: body + 1000, until: body + 9_999_999 };
-    assert_eq!(b.told(), [Call::Apply(vec![(key(4000, 80), skip)])]);
+    assert_eq!(b.control_calls(), [Call::Apply(vec![(key(4000, 80), skip)])]);
     assert_eq!(b.counter("verdicts.skip"), Some(1));
 }
 
@@ -211,8 +211,8 @@ fn a_tls_handshake_that_is_over_is_a_verdict() {
     let mut b = Bench::new(settings(&[(1, "tls", "{}", &[24434])], None));
     let mut file = FileSource::open(&path, Arc::default()).unwrap();
     while file.poll(Duration::ZERO, &mut |frame| b.engine.frame(&frame)).unwrap() != Polled::Ended {}
-    let told = b.told();
-    let [Call::Apply(verdicts)] = &told[..] else { panic!("{told:?} for {:?} frames", b.counter("capture.frames")) };
+    let calls = b.control_calls();
+    let [Call::Apply(verdicts)] = &calls[..] else { panic!("{calls:?} for {:?} frames", b.counter("capture.frames")) };
     let connections = b.counter("tcp.connections").unwrap() as usize;
     assert_eq!((verdicts.len(), b.counter("tcp.done_with")), (connections, Some(connections as u64)), "{verdicts:?}");
     assert!(connections > 0 && verdicts.iter().all(|(_, verdict)| *verdict == Verdict::Shunt), "{verdicts:?}");

@@ -33,7 +33,7 @@ fn flows_counted_in_the_kernel_are_reported_like_others() {
         end: Timestamp(start + end * SECOND),
     };
     b.engine.exchange(&b.control);
-    assert_eq!(b.told(), [Call::DrainFlows(3, false)]);
+    assert_eq!(b.control_calls(), [Call::DrainFlows(3, false)]);
     b.control.answers(|answers| answers.flows = vec![delta(2, 0), delta(3, 1)]);
     b.at(1);
     b.engine.exchange(&b.control);

@@ -179,32 +179,32 @@ mod tests {
         (request(line, &mut m), m)
     }
 
-    fn said(line: &[u8]) -> (Line, Message) {
+    fn parsed(line: &[u8]) -> (Line, Message) {
         let mut m = Message::default();
         (reply(line, &mut m, None), m)
     }
 
     #[test]
     fn replies() {
-        let (line, m) = said(b"VALUE k 1 2 3");
+        let (line, m) = parsed(b"VALUE k 1 2 3");
         assert_eq!((line, m.flags, m.bytes, m.cas_unique), (Line::Value(2), Some(1), Some(2), Some(3)));
-        assert_eq!(said(b"18446744073709551615").1.value, Some(u64::MAX));
-        let (line, m) = said(b"SERVER_ERROR out of memory");
+        assert_eq!(parsed(b"18446744073709551615").1.value, Some(u64::MAX));
+        let (line, m) = parsed(b"SERVER_ERROR out of memory");
         assert_eq!((line, m.get(m.error_msg.unwrap())), (Line::Whole, &b"out of memory"[..]));
-        let (line, m) = said(b"VA 2 kfoo f5 c9 t-1");
+        let (line, m) = parsed(b"VA 2 kfoo f5 c9 t-1");
         assert_eq!((line, m.flags, m.cas_unique, m.exptime, m.has_key(b"foo")), (Line::Value(2), Some(5), Some(9), Some(-1), true));
-        assert!(said(b"HD kZm9v b").1.has_key(b"foo"));
+        assert!(parsed(b"HD kZm9v b").1.has_key(b"foo"));
         for bad in [&b"VALUE k 1"[..], b"STORED x", b"12 x", b"99999999999999999999", b"stored", b"", b"END OF"] {
-            assert_eq!(said(bad).0, Line::Unknown, "{}", String::from_utf8_lossy(bad));
+            assert_eq!(parsed(bad).0, Line::Unknown, "{}", String::from_utf8_lossy(bad));
         }
     }
 
     #[test]
     fn which_responses_fit_which_requests() {
         let (_, get) = asked(b"get a b");
-        assert!(fits(&get, &said(b"VALUE b 0 0").1) && fits(&get, &said(b"END").1) && fits(&get, &said(b"ERROR").1));
-        assert!(!fits(&get, &said(b"VALUE c 0 0").1) && !fits(&get, &said(b"STORED").1));
+        assert!(fits(&get, &parsed(b"VALUE b 0 0").1) && fits(&get, &parsed(b"END").1) && fits(&get, &parsed(b"ERROR").1));
+        assert!(!fits(&get, &parsed(b"VALUE c 0 0").1) && !fits(&get, &parsed(b"STORED").1));
         let (_, quiet) = asked(b"mg a v q O1");
-        assert!(fits(&quiet, &said(b"VA 1 O1").1) && !fits(&quiet, &said(b"EN").1) && !fits(&quiet, &said(b"VA 1 O2").1));
+        assert!(fits(&quiet, &parsed(b"VA 1 O1").1) && !fits(&quiet, &parsed(b"EN").1) && !fits(&quiet, &parsed(b"VA 1 O2").1));
     }
 }

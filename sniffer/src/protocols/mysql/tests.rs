@@ -167,11 +167,12 @@ fn a_missing_piece_costs_only_its_own_transaction() {
                 }
                 h.close_both(Close::Fin);
                 let events = h.events();
-                let untold = |e: &Value| e["params"].is_null() && e["query"].as_str().unwrap().contains('?');
-                let said =
-                    |e: &Value| e["error"].to_string().contains("Packet loss") || e["query"] == "Request Execute Statement" || untold(e);
+                let lacks_parameters = |e: &Value| e["params"].is_null() && e["query"].as_str().unwrap().contains('?');
+                let shows_loss = |e: &Value| {
+                    e["error"].to_string().contains("Packet loss") || e["query"] == "Request Execute Statement" || lacks_parameters(e)
+                };
                 // The length of a file is unknown if compressed pieces of it are missing.
-                for e in events.iter().filter(|e| !(said(e) || *name == "mariadb_compressed" && e["method"] == "LOAD")) {
+                for e in events.iter().filter(|e| !(shows_loss(e) || *name == "mariadb_compressed" && e["method"] == "LOAD")) {
                     assert!(whole.contains(&brief(e)), "{name} without piece {lost}: {}", brief(e));
                 }
             }

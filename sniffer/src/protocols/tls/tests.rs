@@ -10,7 +10,7 @@ fn record(kind: u8, content: &[u8]) -> Vec<u8> {
     [&[kind, 3, 3][..], &(content.len() as u16).to_be_bytes(), content].concat()
 }
 
-fn said(kind: u8, body: &[u8]) -> Vec<u8> {
+fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     [&[kind][..], &(body.len() as u32).to_be_bytes()[1..], body].concat()
 }
 
@@ -24,11 +24,11 @@ const VERSIONS: (u16, &[u8]) = (43, &[2, 3, 4]);
 
 fn client_hello(session: &[u8], list: &[(u16, &[u8])]) -> Vec<u8> {
     let body = [&[3, 3][..], &[7; 32], &[session.len() as u8], session, &[0, 4, 0x13, 1, 0xc0, 0x2f, 1, 0], &extensions(list)].concat();
-    said(1, &body)
+    message(1, &body)
 }
 
 fn server_hello(random: &[u8], session: &[u8], cipher: [u8; 2], list: &[(u16, &[u8])]) -> Vec<u8> {
-    said(2, &[&[3, 3][..], random, &[session.len() as u8], session, &cipher, &[0], &extensions(list)].concat())
+    message(2, &[&[3, 3][..], random, &[session.len() as u8], session, &cipher, &[0], &extensions(list)].concat())
 }
 
 const RETRY: [u8; 32] = [
@@ -40,9 +40,10 @@ const RETRY: [u8; 32] = [
 fn old() -> Vec<(Direction, Vec<u8>)> {
     let hello = record(22, &client_hello(&[], &[NAME, (35, b"")]));
     let answer =
-        [server_hello(&[8; 32], &[5; 32], [0xc0, 0x2f], &[(16, b"\0\x03\x02h2"), (35, b"")]), said(11, &[0; 3]), said(14, &[])].concat();
-    let keys = [record(22, &said(16, &[4; 33])), CCS.to_vec(), record(22, &[9; 40])].concat();
-    let last = [record(22, &said(4, &[1; 50])), CCS.to_vec(), record(22, &[9; 40]), record(23, b"secret")].concat();
+        [server_hello(&[8; 32], &[5; 32], [0xc0, 0x2f], &[(16, b"\0\x03\x02h2"), (35, b"")]), message(11, &[0; 3]), message(14, &[])]
+            .concat();
+    let keys = [record(22, &message(16, &[4; 33])), CCS.to_vec(), record(22, &[9; 40])].concat();
+    let last = [record(22, &message(4, &[1; 50])), CCS.to_vec(), record(22, &[9; 40]), record(23, b"secret")].concat();
     vec![(ToServer, hello), (ToClient, record(22, &answer)), (ToServer, keys), (ToClient, last)]
 }
 
