@@ -1,6 +1,6 @@
 //! Reads lists of processors from the configuration: processors with their conditions, and `if`, `then`, `else`.
 
-use super::{Factory, PROCESSORS, condition::Condition};
+use super::{Factory, PROCESSORS, ProcessorKind, condition::Condition, options::plain};
 use crate::{
     config::{Error, Errors, Node},
     event::constants::Constants,
@@ -15,6 +15,50 @@ const REFUSED: &[(&str, &str)] = &[
     ("decode_xml_wineventlog", "this processor decodes the event log of Windows, which no event here has; remove it"),
     ("translate_sid", "this processor translates Windows SIDs and needs Windows; remove it"),
 ];
+
+/// Processors whose unknown settings cause a warning instead of an error, because Packetbeat starts with them.
+const LENIENT: &[&str] = &[
+    "add_agent_metadata",
+    "add_cloud_metadata",
+    "add_docker_metadata",
+    "add_formatted_index",
+    "add_host_metadata",
+    "add_id",
+    "add_locale",
+    "add_observer_metadata",
+    "add_process_metadata",
+    "append",
+    "community_id",
+    "convert",
+    "copy_fields",
+    "decode_duration",
+    "dissect",
+    "dns",
+    "fingerprint",
+    "move_fields",
+    "rate_limit",
+    "registered_domain",
+    "rename",
+    "replace",
+    "truncate_fields",
+];
+
+/// The settings of a processor without those that it does not have, if it is one of [`LENIENT`]. Each of them causes a warning.
+fn known_options(kind: &ProcessorKind, mut settings: Node) -> Node {
+    if !LENIENT.contains(&kind.name) {
+        return settings;
+    }
+    let own = || kind.options.iter().filter(|(path, _)| path.is_empty()).flat_map(|(_, options)| options.iter());
+    let is_known = |key: &str| own().any(|option| plain(option.name) == key);
+    let unknown: Vec<(String, Node)> =
+        settings.entries().filter(|(key, _)| !is_known(key)).map(|(key, value)| (key.to_owned(), value.clone())).collect();
+    for (key, value) in unknown {
+        value.accept();
+        log::warn!("{}", value.error(format!("unknown setting of `{}`, ignored", kind.name)));
+        settings = settings.without(&key);
+    }
+    settings
+}
 
 /// One step of a chain.
 #[derive(Clone, Debug)]
@@ -88,7 +132,7 @@ impl Lists {
             return self.refuse(error);
         };
         let when = self.condition(node);
-        let options = node.without("when");
+        let options = known_options(kind, node.without("when"));
         let opened = (kind.open)(&opening.at(&options));
         let factory = self.errors.take(opened)?;
         Some(Step::Run { when: when?, factory: factory.into() })
@@ -198,6 +242,15 @@ mod tests {
         ];
         assert_eq!(lines.len(), wanted.len(), "{text}");
         lines.iter().zip(wanted).for_each(|(line, wanted)| assert!(line.starts_with(wanted), "want: {wanted}\ngot:  {line}"));
+    }
+
+    #[test]
+    fn settings_that_packetbeat_ignores_are_ignored() {
+        let node = Node::parse("- add_docker_metadata: {skip_older: true}\n- rename: {fields: [], nonsense: {a: 1}}").unwrap();
+        let mut lists = Lists::default();
+        assert_eq!(lists.open(&opening(&node)).len(), 2);
+        lists.finish().unwrap();
+        assert_eq!(node.unknown(), []);
     }
 
     #[test]

@@ -12,6 +12,10 @@ fn default(rust: &str) -> String {
     match plain {
         "None" | "String::new()" | "Value::Null" | "Location(String::new())" => "not set".to_owned(),
         "Vec::new()" => "`[]`".to_owned(),
+        "Zone::local()" => "`Local`".to_owned(),
+        "Zone(jiff::tz::TimeZone::UTC)" => "`UTC`".to_owned(),
+        "Separator(',')" => "`,`".to_owned(),
+        "Depth(1)" => "`1`".to_owned(),
         text if text.starts_with('"') => format!("`{quoted}`"),
         text => match duration(text) {
             Some(text) => format!("`{text}`"),
