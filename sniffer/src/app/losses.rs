@@ -10,6 +10,7 @@ const REPEAT: Duration = Duration::from_secs(10);
 pub struct Losses {
     events: Warning,
     packets: Warning,
+    uncounted: Warning,
 }
 
 /// State of the warnings about one counter of losses.
@@ -35,7 +36,7 @@ impl Warning {
 impl Losses {
     /// Makes the state at start, when nothing is lost yet.
     pub fn new() -> Self {
-        Self { events: Warning::default(), packets: Warning::default() }
+        Self { events: Warning::default(), packets: Warning::default(), uncounted: Warning::default() }
     }
 
     /// Returns the warnings that are due at `now`. The first loss causes a warning at once. Later losses are summed up in at most one
@@ -47,7 +48,13 @@ impl Losses {
         let packets = self.packets.newly(total(counters, "capture.lost"), now).map(|n| {
             format!("{n} packets were lost because the capture buffer is full (packetbeat.interfaces.buffer_size_mb is its size)")
         });
-        events.into_iter().chain(packets).collect()
+        let uncounted = self.uncounted.newly(total(counters, "flows.uncounted"), now).map(|n| {
+            format!(
+                "{n} packets are missing in their flows, because the kernel could not count them and the capture buffer is full \
+                 (packetbeat.flows.kernel_flows is the number of flows that the kernel counts)"
+            )
+        });
+        events.into_iter().chain(packets).chain(uncounted).collect()
     }
 }
 
@@ -61,6 +68,7 @@ pub fn summary(counters: &Snapshot, left: u64) -> Option<String> {
         (left, "events could not be delivered in time"),
         (of("flows.unreported"), "flows were not reported"),
         (of("capture.lost"), "packets were lost because the capture buffer was full"),
+        (of("flows.uncounted"), "packets were not counted in their flows"),
         (of("capture.unread"), "packets were left in the capture buffer at the end"),
     ];
     let parts: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
@@ -101,6 +109,8 @@ mod tests {
         let (mut losses, now) = (Losses::new(), Instant::now());
         let warnings = losses.warnings(&counters(&[("capture.lost", 5), ("libbeat.pipeline.events.dropped", 3)]), now);
         assert!(matches!(warnings.as_slice(), [a, b] if a.starts_with("3 events") && b.starts_with("5 packets")), "{warnings:?}");
+        let warnings = losses.warnings(&counters(&[("flows.uncounted", 7)]), now);
+        assert!(matches!(warnings.as_slice(), [a] if a.starts_with("7 packets are missing in their flows")), "{warnings:?}");
     }
 
     #[test]
@@ -111,6 +121,7 @@ mod tests {
             ("libbeat.output.events.dropped", 0),
             ("flows.unreported", 0),
             ("capture.lost", 0),
+            ("flows.uncounted", 0),
             ("capture.unread", 0),
             ("none", 5),
         ] {
