@@ -83,7 +83,8 @@ pub struct Reason {
 impl Reason {
     /// A reason with the server's own text.
     pub fn with_detail(summary: impl Into<String>, detail: impl Into<Box<str>>) -> Self {
-        Self { summary: summary.into(), detail: Some(detail.into()).filter(|text: &Box<str>| !text.is_empty()) }
+        let detail: Box<str> = detail.into();
+        Self { summary: summary.into(), detail: (!detail.is_empty()).then_some(detail) }
     }
 
     /// The same reason with words in front of the summary.

@@ -32,10 +32,12 @@ enum Reply {
 /// Makes the reply to a window. The number is that of the windows before it.
 type Answering = dyn Fn(&[String], usize) -> Reply + Send + Sync;
 
+/// The windows that arrived, each with the number of its connection.
+type Windows = Arc<Mutex<Vec<(usize, Vec<String>)>>>;
+
 struct Fake {
     port: u16,
-    /// The windows that arrived, each with the number of its connection.
-    windows: Arc<Mutex<Vec<(usize, Vec<String>)>>>,
+    windows: Windows,
     accepting: tokio::task::JoinHandle<()>,
 }
 
@@ -99,7 +101,7 @@ async fn window(stream: &mut TcpStream) -> Option<Vec<String>> {
     Some(documents)
 }
 
-async fn serve(mut stream: TcpStream, connection: usize, answer: Arc<Answering>, log: Arc<Mutex<Vec<(usize, Vec<String>)>>>) {
+async fn serve(mut stream: TcpStream, connection: usize, answer: Arc<Answering>, log: Windows) {
     while let Some(documents) = window(&mut stream).await {
         let number = log.lock().unwrap().len();
         log.lock().unwrap().push((connection, documents.clone()));
