@@ -139,14 +139,15 @@ impl Share {
         self.state() / 8
     }
 
-    /// Bytes of one document. A document is written into one buffer, which becomes the record.
+    /// Bytes of one document.
     pub fn document(&self) -> usize {
         (self.bytes / 5).min(32 << 20)
     }
 
-    /// When a batch has this many bytes, it is handed to the queue, even if it has fewer records than a full batch.
+    /// When a batch has this many bytes, it is handed to the queue, even if it has fewer records than a full batch. Larger batches are not
+    /// faster.
     pub fn batch(&self) -> usize {
-        (self.bytes / 64).min(1 << 20)
+        (self.bytes / 64).min(128 << 10)
     }
 
     /// Logs a warning if this is the first eviction of this kind in the process.

@@ -48,6 +48,11 @@ impl Codec {
         }
     }
 
+    /// Whether a line is the document as it is.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self, Self::Json { pretty: false, escape_html: false })
+    }
+
     /// Appends the record as one line. Returns `false`, without appending, when the record lacks a field that the format string names.
     pub(super) fn line(&self, record: &Record, out: &mut Vec<u8>) -> bool {
         let written = self.write(record, out);

@@ -13,14 +13,15 @@ use super::{
 use crate::{
     config,
     opening::Opening,
-    publish::Record,
+    publish::{Record, body},
     queue::BoxFuture,
     rotate::{self, Rotator},
 };
 use serde::Deserialize;
 use std::{io, sync::Arc, time::Duration};
 
-/// Number of bytes that are gathered before a write. Larger writes are not faster, and a batch can be as large as the whole queue.
+/// Number of bytes that are gathered before a write, for documents that do not lie one behind the other. Larger writes are not faster, and a
+/// batch can be as large as the whole queue.
 const AT_ONCE: usize = 128 << 10;
 
 #[derive(Deserialize)]
@@ -88,7 +89,7 @@ impl Files {
     }
 
     fn writer(self, counters: Arc<Counters>) -> Writer {
-        Writer { rotator: Rotator::new(self.rotation), codec: self.codec, counters, lines: Lines::default() }
+        Writer { rotator: Rotator::new(self.rotation), codec: self.codec, counters, text: Vec::new(), ends: Vec::new() }
     }
 }
 
@@ -107,18 +108,19 @@ struct Writer {
     rotator: Rotator,
     codec: Codec,
     counters: Arc<Counters>,
-    lines: Lines,
-}
-
-/// The lines of several records in one buffer.
-#[derive(Default)]
-struct Lines {
+    /// Buffers that are used again for every batch.
     text: Vec<u8>,
-    /// Where the line of each record ends in `text`. The line of a record that the codec cannot write is empty.
     ends: Vec<usize>,
 }
 
-impl Lines {
+/// The lines of several records.
+struct Lines<'a> {
+    text: &'a [u8],
+    /// Where the line of each record ends in `text`. The line of a record that the codec cannot write is empty.
+    ends: &'a [usize],
+}
+
+impl Lines<'_> {
     /// Writes the lines, each time as many as have room in the current file. Returns how many records are in files, also on an error.
     fn write(&self, rotator: &mut Rotator) -> (usize, io::Result<()>) {
         let (mut from, mut records) = (0, 0);
@@ -139,9 +141,8 @@ impl Lines {
 }
 
 impl Writer {
-    /// Writes the lines of [`Self::lines`]. Returns how many of the records are in files, also on an error.
-    fn write(&mut self) -> (usize, Result<(), Error>) {
-        let lines = &self.lines;
+    /// Writes lines. Returns how many of their records are in files, also on an error.
+    fn write(&mut self, lines: &Lines<'_>) -> (usize, Result<(), Error>) {
         let (records, written) = lines.write(&mut self.rotator);
         let bytes = if records == 0 { 0 } else { lines.ends.get(records - 1).copied().unwrap_or_default() };
         self.counters.write_bytes.add(bytes);
@@ -156,24 +157,40 @@ impl Writer {
         let mut outcomes = vec![Outcome::Delivered; batch.len()];
         // Records before this index are already in a file.
         let mut written = 0;
-        while written < batch.len() {
-            self.lines.text.clear();
-            self.lines.ends.clear();
-            for (record, outcome) in batch.iter().zip(&mut outcomes).skip(written) {
-                if !self.codec.line(record, &mut self.lines.text) {
-                    *outcome = Outcome::Rejected(codec::MISSING_FIELD.into());
+        let (mut text, mut ends) = (std::mem::take(&mut self.text), std::mem::take(&mut self.ends));
+        while let Some(rest) = batch.get(written..).filter(|rest| !rest.is_empty()) {
+            ends.clear();
+            let lines = if self.codec.is_plain() { body::lines(rest) } else { None };
+            let text = match lines {
+                // The documents are written from where they are.
+                Some((text, count)) => {
+                    ends.extend(rest.iter().take(count).scan(0, |end, record| {
+                        *end += record.body.len() + 1;
+                        Some(*end)
+                    }));
+                    text
                 }
-                self.lines.ends.push(self.lines.text.len());
-                if self.lines.text.len() >= AT_ONCE {
-                    break;
+                None => {
+                    text.clear();
+                    for (record, outcome) in rest.iter().zip(outcomes.iter_mut().skip(written)) {
+                        if !self.codec.line(record, &mut text) {
+                            *outcome = Outcome::Rejected(codec::MISSING_FIELD.into());
+                        }
+                        ends.push(text.len());
+                        if text.len() >= AT_ONCE {
+                            break;
+                        }
+                    }
+                    &text
                 }
-            }
-            let (records, result) = self.write();
+            };
+            let (records, result) = self.write(&Lines { text, ends: &ends });
             written += records;
             if let Err(error) = result {
                 return partly(outcomes, written, error);
             }
         }
+        (self.text, self.ends) = (text, ends);
         if outcomes.iter().all(|outcome| *outcome == Outcome::Delivered) { Ok(Sent::All) } else { Ok(Sent::Each(outcomes)) }
     }
 }

@@ -37,18 +37,25 @@ pub enum Encoded {
 /// control characters is six times as long in JSON. Writing never fails, because the JSON writer is measurably slower if it has to handle
 /// errors of the buffer.
 pub struct Bounded<'a> {
-    /// Its capacity is never more than `most`. Therefore only a write that needs more capacity has to check the limit.
+    /// Only a write that needs more capacity checks the limit.
     buffer: &'a mut Vec<u8>,
+    /// Where the document begins in `buffer`.
+    from: usize,
+    /// The largest allowed length of `buffer`.
     most: usize,
     /// Whether bytes were discarded.
     exceeded: bool,
 }
 
 impl<'a> Bounded<'a> {
-    /// Writes at most `most` bytes into `buffer`, which must be empty.
+    /// Appends at most `most` bytes to `buffer`, which should not have more spare capacity.
     pub fn new(buffer: &'a mut Vec<u8>, most: usize) -> Self {
-        buffer.shrink_to(most);
-        Self { buffer, most, exceeded: false }
+        let from = buffer.len();
+        Self { buffer, from, most: from.saturating_add(most), exceeded: false }
+    }
+
+    fn document(&self) -> &[u8] {
+        self.buffer.get(self.from..).unwrap_or_default()
     }
 
     /// Makes room for `more` bytes. Returns false if the limit does not allow it.
@@ -59,14 +66,15 @@ impl<'a> Bounded<'a> {
             self.exceeded = true;
             return false;
         }
-        let capacity = self.buffer.capacity().saturating_mul(2).max(LEAST_CAPACITY).clamp(needed, self.most);
+        let capacity = self.buffer.capacity();
+        let capacity = (capacity + capacity / 2).max(LEAST_CAPACITY).clamp(needed, self.most);
         self.buffer.reserve_exact(capacity - self.buffer.len());
         true
     }
 
     /// Writes `value` as JSON, in place of what was written before.
     fn write_json<T: Serialize>(&mut self, value: &T) -> Result<(), Encoded> {
-        self.buffer.clear();
+        self.buffer.truncate(self.from);
         match serde_json::to_writer(&mut *self, value) {
             _ if self.exceeded => Err(Encoded::TooLarge),
             Ok(()) => Ok(()),
@@ -107,7 +115,7 @@ pub struct Context<'a> {
     pub digits: u8,
 }
 
-/// Writes `event` to `buffer`, which must be empty.
+/// Appends `event` to `buffer`. If it is not written, something else may have been appended.
 pub fn encode<E: Serialize>(event: &E, context: Context<'_>, instances: &mut Instances, buffer: &mut Bounded<'_>) -> Encoded {
     let Context { chain, time, .. } = context;
     if !chain.prepared.is_empty() {
@@ -132,7 +140,7 @@ pub fn encode<E: Serialize>(event: &E, context: Context<'_>, instances: &mut Ins
 /// This costs about as much as building a tree from the event, and event types then need only one serialization.
 fn edit(context: Context<'_>, instances: &mut Instances, buffer: &mut Bounded<'_>, merge: bool) -> Encoded {
     let Context { chain, host_data, time, digits } = context;
-    let Ok(fields) = serde_json::from_slice(buffer.buffer) else { return Encoded::Failed };
+    let Ok(fields) = serde_json::from_slice(buffer.document()) else { return Encoded::Failed };
     let mut tree = Tree::new(fields, time, digits);
     if merge {
         chain.constants().apply(&mut tree.fields);

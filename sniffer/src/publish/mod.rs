@@ -3,6 +3,7 @@
 //! [`Publishing`] is the configuration of publishing. All workers share it, and only its data about the host changes. A
 //! [`Sink`] belongs to one worker. Delivery and retries are not part of this module.
 
+pub mod body;
 mod codec;
 mod direction;
 mod id;
@@ -22,10 +23,11 @@ use crate::{
     processors::{Chain, Instances},
     time::{ClockSteps, TimeText, Timestamp},
 };
+use body::Body;
 use codec::{Bounded, Encoded};
 use observer::{Kept, Observer, Observing};
 use serde::Serialize;
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 /// One encoded event with its route.
 #[derive(Clone, Debug, Default)]
@@ -33,12 +35,15 @@ pub struct Record {
     /// The destination of the event.
     pub route: Route,
     /// The document, as JSON.
-    pub body: Box<[u8]>,
+    pub body: Body,
 }
 
 /// Number of records that are delivered at once. Fewer are delivered if they have many bytes ([`Share::batch`]). Waking the output for
 /// every record would cost more than producing the record.
-const BATCH: usize = 256;
+const BATCH: usize = 128;
+
+/// Spare capacity of the buffer of a delivered batch: at most one part in `SPARE` of its bytes.
+const SPARE: usize = 16;
 
 /// Receives one document.
 pub type Each = Box<dyn FnMut(&[u8]) + Send>;
@@ -46,18 +51,18 @@ pub type Each = Box<dyn FnMut(&[u8]) + Send>;
 /// Receives a batch of records.
 pub type Deliver = Box<dyn FnMut(Vec<Record>) + Send>;
 
-/// Bytes of the scratch buffer that are kept after a document was written, so that one large document does not hold its
-/// memory forever.
-const KEPT: usize = 256 << 10;
-
 /// Receives the transactions of a worker's parsers and turns them into records. Each worker has one sink with its own processor instances.
 pub struct Sink {
     publishing: Arc<Publishing>,
     state: Arc<settings::State>,
     changes: u64,
     instances: Instances,
-    scratch: Vec<u8>,
-    batch: Vec<Record>,
+    /// The documents of the batch, each followed by a line feed.
+    buffer: Vec<u8>,
+    /// The route and the range in `buffer` of each document of the batch.
+    batch: Vec<(Route, Range<usize>)>,
+    /// Bytes of the previous batch, for the capacity of the next buffer.
+    expected: usize,
     counters: Vec<(PublisherId, &'static str, u64)>,
     deliver: Deliver,
     /// Publishers that are no longer configured, each with the last state that contained it. Connections that are still open need them.
@@ -66,8 +71,6 @@ pub struct Sink {
     none: Chain,
     at_once: bool,
     observing: Option<Observing>,
-    /// Bytes of `batch`.
-    batch_bytes: usize,
     share: Share,
     /// The steps of the wall clock, by which times in documents differ from those in transactions.
     steps: ClockSteps,
@@ -77,7 +80,7 @@ impl Sink {
     /// Makes the sink of one worker. Calls `deliver` when a batch is full, and at [`Sink::flush`].
     pub fn new(publishing: Arc<Publishing>, deliver: Deliver) -> Self {
         let (state, changes) = publishing.state();
-        let (scratch, batch, counters) = (Vec::new(), Vec::new(), Vec::new());
+        let (buffer, batch, counters) = (Vec::new(), Vec::new(), Vec::new());
         let instances = Instances::default();
         let (retired, none) = (Vec::new(), Chain::default());
         let mut sink = Self {
@@ -85,15 +88,15 @@ impl Sink {
             state,
             changes,
             instances,
-            scratch,
+            buffer,
             batch,
+            expected: 0,
             counters,
             deliver,
             retired,
             none,
             at_once: false,
             observing: None,
-            batch_bytes: 0,
             share: Share::default(),
             steps: ClockSteps::default(),
         };
@@ -131,11 +134,10 @@ impl Sink {
         let whole = Whole::new(peers, head, body, Writing { digits: self.publishing.digits, direction });
         let kept = self.write(publisher, head.start.or(head.end).unwrap_or_default(), &whole);
         if let (Some(kept), Some(observing)) = (kept, &mut self.observing) {
-            observing.transaction(publisher, (peers, head), &whole, (kept, &self.scratch));
+            let written = self.batch.last().and_then(|(_, range)| self.buffer.get(range.clone())).unwrap_or_default();
+            observing.transaction(publisher, (peers, head), &whole, (kept, written));
         }
-        if self.scratch.capacity() > KEPT {
-            self.scratch = Vec::new();
-        }
+        self.deliver_full_batch();
     }
 
     /// The head with the times that the wall clock showed, if the clock was set. The duration does not change.
@@ -179,6 +181,7 @@ impl Sink {
                 observing.flow(&FlowRecord { start: self.steps.wall(record.start), end: self.steps.wall(record.end), ..record.clone() });
             }
         }
+        self.deliver_full_batch();
     }
 
     /// Digits of fractional seconds in the documents' times: 3, 6 or 9.
@@ -190,8 +193,15 @@ impl Sink {
     /// number of frames.
     pub fn flush(&mut self) {
         if !self.batch.is_empty() {
-            self.batch_bytes = 0;
-            (self.deliver)(std::mem::take(&mut self.batch));
+            let mut buffer = std::mem::take(&mut self.buffer);
+            self.expected = buffer.len().min(self.share.batch());
+            // The records hold the buffer until the output is done with them.
+            if buffer.capacity() - buffer.len() > buffer.len() / SPARE {
+                buffer.shrink_to_fit();
+            }
+            let buffer = Arc::new(buffer);
+            let records = self.batch.drain(..).map(|(route, range)| Record { route, body: Body::new(buffer.clone(), range) });
+            (self.deliver)(records.collect());
         }
         if self.publishing.changes() != self.changes {
             (self.state, self.changes) = self.publishing.state();
@@ -241,28 +251,18 @@ impl Sink {
             self.count(publisher, "filtered");
             return None;
         }
-        self.scratch.clear();
+        let from = self.buffer.len();
+        if from == 0 {
+            self.buffer.reserve_exact(self.expected);
+        }
         let most = self.share.document();
         let context = codec::Context { chain, host_data: &self.state.host_data, time, digits: self.publishing.digits };
-        let encoded = codec::encode(document, context, &mut self.instances, &mut Bounded::new(&mut self.scratch, most));
-        self.finish(publisher, encoded)
-    }
-
-    fn finish(&mut self, publisher: PublisherId, encoded: Encoded) -> Option<Kept> {
-        let mut kept = None;
+        let encoded = codec::encode(document, context, &mut self.instances, &mut Bounded::new(&mut self.buffer, most));
         match encoded {
             Encoded::Written { destination, time, edited } => {
-                if self.batch.capacity() == 0 {
-                    self.batch.reserve_exact(if self.at_once { 1 } else { BATCH });
-                }
-                kept = self.observing.as_ref().map(|observing| observing.kept(publisher, edited));
-                // A large document becomes the record without a copy, unless the observer still has to read the buffer.
-                let body = match self.scratch.len() > KEPT && kept.is_none() {
-                    true => std::mem::take(&mut self.scratch).into_boxed_slice(),
-                    false => self.scratch.as_slice().into(),
-                };
-                self.batch_bytes += body.len() + size_of::<Record>();
-                self.batch.push(Record { route: Route { destination, time }, body });
+                self.batch.push((Route { destination, time }, from..self.buffer.len()));
+                self.buffer.push(b'\n');
+                return self.observing.as_ref().map(|observing| observing.kept(publisher, edited));
             }
             Encoded::Dropped => self.count(publisher, "filtered"),
             Encoded::Failed => self.count(publisher, "not_encoded"),
@@ -271,10 +271,15 @@ impl Sink {
                 self.share.warn_once(memory::Kind::Document);
             }
         }
-        if self.at_once || self.batch.len() >= BATCH || self.batch_bytes >= self.share.batch() {
+        self.buffer.truncate(from);
+        None
+    }
+
+    fn deliver_full_batch(&mut self) {
+        let bytes = self.buffer.len() + self.batch.len() * size_of::<Record>();
+        if self.at_once || self.batch.len() >= BATCH || bytes >= self.share.batch() {
             self.flush();
         }
-        kept
     }
 }
 

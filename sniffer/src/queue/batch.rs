@@ -23,6 +23,11 @@ impl Batch {
         &self.records
     }
 
+    /// Prepares the records for a long wait: they no longer hold the documents of other records in memory.
+    pub fn detach(&mut self) {
+        self.records.iter_mut().for_each(|record| record.body.detach());
+    }
+
     /// The sequence numbers of [`Batch::records`], in the same order.
     pub fn sequences(&self) -> &Runs {
         &self.sequences

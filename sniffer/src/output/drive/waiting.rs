@@ -35,10 +35,11 @@ impl Waiting {
     }
 
     /// Adds records to a group. If it is empty, it is due after the first wait.
-    pub(super) fn add(&mut self, group: Group, batch: Batch) {
+    pub(super) fn add(&mut self, group: Group, mut batch: Batch) {
         if batch.records().is_empty() {
             return;
         }
+        batch.detach();
         match self.groups.get_mut(&group) {
             Some(members) => members.batch.append(batch),
             None => {

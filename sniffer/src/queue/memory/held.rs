@@ -107,7 +107,9 @@ impl Held {
 
     /// Takes back records that were handed out. Other records are dropped, because they are already settled.
     pub(super) fn give_back(&mut self, unsettled: Vec<(Sequence, Record)>) {
-        for (sequence, record) in unsettled {
+        for (sequence, mut record) in unsettled {
+            // It may wait longer than the other records of its batch.
+            record.body.detach();
             if self.no_longer_taken(&(sequence..sequence.after(1))).0 == 1 {
                 self.returned.insert(sequence, record);
             }
