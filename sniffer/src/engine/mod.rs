@@ -95,13 +95,12 @@ impl Engine {
         self.read_at = steady;
         let Some(step) = self.steps.observe(steady, wall) else { return };
         self.clock_steps += 1;
-        if self.clock_steps == 1 {
+        if self.pipeline.set_clock_steps(&self.steps) {
             let (seconds, way) = (step.unsigned_abs() / 1_000_000_000, if step < 0 { "back" } else { "ahead" });
             log::warn!(
                 "the clock was set {way} by {seconds} s; time-outs go on, documents have the new time (later steps are only counted, as time.steps)"
             );
         }
-        self.pipeline.set_clock_steps(&self.steps);
     }
 
     /// Whether a frame's time differs so much from the wall clock when that was last read, that the clock may have been set since.

@@ -13,7 +13,10 @@ use crate::{
     stream::{Env, Plugins, Streams, Totals, plugins::Call, ports::PortSet},
     time::{ClockSteps, Timestamp},
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 /// Timers are checked whenever packet time has advanced by this much. It is the precision of all time-outs.
 const TICK: Duration = Duration::from_millis(50);
@@ -148,8 +151,10 @@ impl Pipeline {
         self.sink.show(observer);
     }
 
-    pub(super) fn set_clock_steps(&mut self, steps: &ClockSteps) {
+    /// Sets the steps of the wall clock. Returns whether no worker of the interface has logged a step before.
+    pub(super) fn set_clock_steps(&mut self, steps: &ClockSteps) -> bool {
         self.sink.set_clock_steps(steps);
+        !self.settings.has_logged_clock_step.swap(true, Ordering::Relaxed)
     }
 
     pub(super) fn flush(&mut self) {

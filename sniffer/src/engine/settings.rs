@@ -15,7 +15,7 @@ use crate::{
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -61,6 +61,8 @@ pub struct Settings {
     pub own: Option<Own>,
     /// Which warnings about ignored segments were logged.
     pub(super) warned: Warned,
+    /// Whether a worker has logged that the wall clock was set.
+    pub(super) has_logged_clock_step: AtomicBool,
     protocols: Vec<Configured>,
     tcp: PortMap,
     udp: PortMap,
@@ -86,6 +88,7 @@ impl Settings {
             track_vlans: false,
             own: None,
             warned: Warned::default(),
+            has_logged_clock_step: AtomicBool::new(false),
             protocols,
             tcp,
             udp,
