@@ -7,6 +7,7 @@ mod checks;
 mod fuzz;
 mod golden;
 mod imports;
+mod kernels;
 mod layers;
 mod layers_page;
 mod lint;
@@ -55,6 +56,11 @@ const VERBS: &[Verb] = &[
         "fuzz",
         "run all fuzz targets, or those named, for ten seconds each; --seconds N sets the time, --jobs N how many run at a time",
         fuzz::fuzz,
+    ),
+    (
+        "kernels",
+        "boot other kernels in a virtual machine and capture there in every way; all of them, or those named (5.10, 6.1, 6.12, newest); --program FILE uses a built program",
+        kernels::kernels,
     ),
     (
         "bench",
