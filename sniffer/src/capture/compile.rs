@@ -4,12 +4,16 @@
 
 use super::{Error, Link, expression::without_vlans, filter::cbpf::Program};
 
+/// Longest expression, in bytes, that libpcap optimises for the interpreter. The time of its optimiser grows with the square
+/// of the length: seconds for some hundred hosts.
+const MOST_OPTIMIZED: usize = 4096;
+
 /// Compiles `expression` for frames of `link`.
 ///
 /// # Errors
 /// libpcap's message, when the expression is invalid for this link.
 pub fn for_link(expression: &str, link: Link) -> Result<Program, Error> {
-    Program::compile(expression, link).map_err(|error| Error::Setting(error.to_string()))
+    Program::compile_with(expression, link, expression.len() <= MOST_OPTIMIZED).map_err(|error| Error::Setting(error.to_string()))
 }
 
 /// Compiles `expression` for frames of `link`. If libpcap refuses it, compiles it again without its `or (vlan …)`

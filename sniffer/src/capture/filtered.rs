@@ -1,5 +1,6 @@
-//! Applies a user's `bpf_filter` in user space to capture files, which no kernel filters. The generated filter is never
-//! applied here, because the port map of the stream layer makes the same decision at a lower cost.
+//! Applies a filter in user space: a user's `bpf_filter` to capture files, and to devices a filter that the kernel does not
+//! run ([`super::unfiltered`]). The generated filter is not applied to files, because the port map of the stream layer
+//! makes the same decision at a lower cost.
 
 use super::{
     Error, Frame, Link, Polled, Source, compile,
@@ -20,13 +21,25 @@ pub type Programs = Vec<(Link, Option<Program>)>;
 /// Compiles `expression`, a pcap-filter(7) expression, for every link type.
 ///
 /// # Errors
-/// When the expression is invalid for every link type.
+/// When the expression is invalid for every link type, or asks for the direction or the interface of a packet, which a
+/// file does not have.
 pub fn compile_all(expression: &str) -> Result<Programs, Error> {
+    compile_each(|_| expression)
+}
+
+/// Like [`compile_all`], with an expression for each link type.
+///
+/// # Errors
+/// Those of [`compile_all`].
+pub fn compile_each<'a>(expression: impl Fn(Link) -> &'a str) -> Result<Programs, Error> {
     let mut first_error = None;
     let mut programs = Vec::new();
     for link in LINKS {
-        let program = compile::for_link_without_tags(expression, link).map_err(|error| first_error.get_or_insert(error)).ok();
-        programs.push((link, program));
+        let compiled = compile::for_link_without_tags(expression(link), link).and_then(|program| {
+            let reason = "`inbound`, `outbound` and `ifindex` are known only to the kernel";
+            if program.reads_metadata() { Err(Error::Setting(format!("filter `{}`: {reason}", expression(link)))) } else { Ok(program) }
+        });
+        programs.push((link, compiled.map_err(|error| first_error.get_or_insert(error)).ok()));
     }
     match first_error {
         Some(error) if programs.iter().all(|(_, program)| program.is_none()) => Err(error),

@@ -19,6 +19,7 @@ pub mod options;
 pub mod replay;
 pub mod sockets;
 pub mod tally;
+pub mod unfiltered;
 pub mod waiting;
 pub mod wrapper;
 

@@ -16,7 +16,7 @@ use super::{
     live::Live,
     options::{Interface, Kind, Replay},
     replay::{Looped, Paced, Stepped},
-    waiting,
+    unfiltered, waiting,
 };
 use std::{
     io::{BufReader, stdin, stdout},
@@ -165,8 +165,9 @@ type Attempt<'a> = (Backend, &'a dyn Fn() -> Result<Capture, Error>);
 
 fn open_device(interface: &Interface, filters: &Filters) -> Result<Capture, Error> {
     let device = devices::resolve(&interface.device)?;
-    let ebpf: Attempt<'_> = (Backend::Ebpf, &|| open_ebpf(interface, &device, filters));
-    let afpacket: Attempt<'_> = (Backend::AfPacket, &|| open_afpacket(interface, &device, filters));
+    let ebpf: Attempt<'_> = (Backend::Ebpf, &|| with_any_filter(&device, filters, |filters| open_ebpf(interface, &device, filters)));
+    let afpacket: Attempt<'_> =
+        (Backend::AfPacket, &|| with_any_filter(&device, filters, |filters| open_afpacket(interface, &device, filters)));
     let libpcap: Attempt<'_> = (Backend::Pcap, &|| open_libpcap(interface, &device, filters));
     let attempts: &[Attempt<'_>] = match interface.kind {
         Kind::Ebpf => &[ebpf],
@@ -175,6 +176,25 @@ fn open_device(interface: &Interface, filters: &Filters) -> Result<Capture, Erro
         Kind::Auto | Kind::PfRing | Kind::Dpdk => &[ebpf, afpacket, libpcap],
     };
     first_that_works(&device.name, attempts)
+}
+
+/// Opens a backend with `filters`. If it can be opened only without a filter, the filter is applied in user space. libpcap
+/// does the same by itself.
+fn with_any_filter(device: &Device, filters: &Filters, open: impl Fn(&Filters) -> Result<Capture, Error>) -> Result<Capture, Error> {
+    let (capture, here) = match open(filters) {
+        Ok(capture) => (capture, None),
+        Err(error) if filters.is_everything() => return Err(error),
+        Err(error) => match open(&Filters::default()) {
+            Ok(capture) => (capture, Some(error)),
+            Err(_) => return Err(error),
+        },
+    };
+    let opened = (capture.sources, capture.control);
+    let (sources, control) = unfiltered::stepping(&device.name, opened, here.as_ref().map(|_| filters))?;
+    if let Some(error) = here {
+        unfiltered::say(&device.name, filters, &error);
+    }
+    Ok(Capture { sources, control, ..capture })
 }
 
 fn first_that_works(device: &str, attempts: &[Attempt<'_>]) -> Result<Capture, Error> {

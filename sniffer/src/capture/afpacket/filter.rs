@@ -1,7 +1,13 @@
 //! The filter of an `AF_PACKET` socket: an eBPF program where `bpf(2)` is allowed and all frames begin with the same
 //! header, otherwise libpcap's classic program.
 
-use crate::capture::{Error, Link, compile, devices::Device, ebpf, filter::Filters, libpcap};
+use crate::capture::{
+    Error, Link, compile,
+    devices::Device,
+    ebpf,
+    filter::{Filters, cbpf::Program},
+    libpcap,
+};
 use std::os::fd::OwnedFd;
 
 /// A filter in the form in which it is attached to a socket.
@@ -25,6 +31,9 @@ impl SocketFilter {
     pub fn new(filters: &Filters, device: &Device, snaplen: u32) -> Result<Self, Error> {
         if filters.is_everything() {
             return Ok(Self::None);
+        }
+        if let Some(reason) = filters.ethernet.as_ref().and_then(Program::only_in_user_space) {
+            return Err(Error::device(&device.name, reason));
         }
         if device.is_any() {
             return Self::classic(filters, device, snaplen);

@@ -151,6 +151,11 @@ fn attach_to_clsact(clsact: &mut Clsact, device: &Device, point: AttachPoint, lo
     clsact.attach(device, side(point), program.as_fd())
 }
 
+/// Whether XDP programs of this kernel can read frames that consist of several fragments (Linux 5.18).
+fn xdp_reads_every_frame() -> bool {
+    sys::kernel_version() >= (5, 18)
+}
+
 fn side(point: AttachPoint) -> Side {
     if point == AttachPoint::TcIn { Side::Ingress } else { Side::Egress }
 }
@@ -201,6 +206,11 @@ impl Attachment<'_> {
                     Ok(()) => "native XDP",
                     Err(native) => match self.xdp(XdpMode::Skb) {
                         Ok(()) => "generic XDP",
+                        Err(_) if !xdp_reads_every_frame() => {
+                            log::warn!("{}: XDP needs Linux 5.18; using TC", device.name);
+                            let done = self.tc_both();
+                            return self.or_socket(done);
+                        }
                         Err(_) => return Err(native),
                     },
                 };

@@ -1,6 +1,7 @@
 //! Errors of the kernel while eBPF programs are loaded and attached. The messages say what would help, because `auto` writes them to the
 //! log.
 
+use super::sys;
 use std::io;
 
 /// Why eBPF capture cannot be opened.
@@ -13,6 +14,19 @@ pub enum Error {
         what: String,
         /// The kernel's error.
         source: io::Error,
+    },
+    /// The limit of locked memory is too small for BPF maps on this kernel.
+    #[error(
+        "{what}: {source}; kernels before 5.11 count it as locked memory, whose limit is {limit} bytes (`ulimit -l`, LimitMEMLOCK of \
+         systemd); raise it, or add the capability CAP_SYS_RESOURCE"
+    )]
+    LockedMemory {
+        /// The operation that failed.
+        what: String,
+        /// The kernel's error.
+        source: io::Error,
+        /// The limit in bytes.
+        limit: u64,
     },
     /// The kernel does not support the operation: it is too old or was built without it.
     #[error("{what}: {reason}")]
@@ -62,7 +76,10 @@ impl Error {
         let what = what.into();
         let raw = error.raw_os_error();
         // The verifier also refuses programs with EACCES. If the process is root, EACCES always comes from the verifier.
-        if raw == Some(libc::EPERM) || (raw == Some(libc::EACCES) && !super::sys::is_root()) {
+        if let Some(limit) = locked_memory(raw) {
+            return Self::LockedMemory { what, source: error, limit };
+        }
+        if raw == Some(libc::EPERM) || (raw == Some(libc::EACCES) && !sys::is_root()) {
             Self::Privilege { what, source: error }
         } else {
             Self::Kernel { what, reason: error.to_string() }
@@ -73,11 +90,17 @@ impl Error {
     pub(super) fn aya(what: impl Into<String>, error: &(dyn std::error::Error + 'static)) -> Self {
         let what = what.into();
         match os_error(error) {
-            Some(code) if code == libc::EPERM => Self::io(what, io::Error::from_raw_os_error(code)),
-            Some(code) if code == libc::EACCES && !super::sys::is_root() => Self::io(what, io::Error::from_raw_os_error(code)),
+            Some(code) if code == libc::EPERM || locked_memory(Some(code)).is_some() => Self::io(what, io::Error::from_raw_os_error(code)),
+            Some(code) if code == libc::EACCES && !sys::is_root() => Self::io(what, io::Error::from_raw_os_error(code)),
             _ => Self::Kernel { what, reason: messages(error) },
         }
     }
+}
+
+/// The limit of locked memory in bytes, if it explains the error `code`.
+fn locked_memory(code: Option<i32>) -> Option<u64> {
+    let of_memory = matches!(code, Some(libc::EPERM | libc::ENOMEM)) && sys::may_use_bpf();
+    if of_memory { sys::memlock() } else { None }
 }
 
 /// The OS error number of the first I/O error in a chain of errors.

@@ -66,6 +66,7 @@ struct AttachParts {
     kind: sys::ProgramKind,
     context: ebpf::ContextKind,
     no_match: i32,
+    outgoing: bool,
 }
 
 impl AttachPoint {
@@ -81,7 +82,7 @@ impl AttachPoint {
             Self::TcIn | Self::TcOut => (sys::TC, ebpf::ContextKind::Tc, -1),   // TCX_NEXT, TC_ACT_UNSPEC
             Self::Socket => (sys::SOCKET_FILTER, ebpf::ContextKind::Socket, 0), // 0: the packet is not queued on the socket
         };
-        AttachParts { entry, capture, table, kind, context, no_match }
+        AttachParts { entry, capture, table, kind, context, no_match, outgoing: self == Self::TcOut }
     }
 }
 
@@ -271,7 +272,7 @@ impl Loaded {
         let on_match = OnMatch::TailCall { table: self.table(parts)?.as_raw_fd(), slot: slot::CAPTURE };
         let make = |program: &Option<cbpf::Program>, tags: bool| {
             let nothing = cbpf::Program::nothing();
-            let target = Target { context: parts.context, tags, on_match, no_match: parts.no_match };
+            let target = Target { context: parts.context, tags, on_match, no_match: parts.no_match, outgoing: parts.outgoing };
             let insns = ebpf::compile(program.as_ref().unwrap_or(&nothing), &target).map_err(|e| wrong(e.to_string()))?;
             sys::load(parts.kind, &insns, "filter").map(Some).map_err(|e| Error::io(format!("loading the filter `{}`", filter.text), e))
         };

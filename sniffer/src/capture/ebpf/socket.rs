@@ -21,7 +21,7 @@ pub fn socket_filter(filter: &Filters, raw_ip: bool, snaplen: u32) -> Result<Opt
     let nothing = Program::nothing();
     let program = if raw_ip { &filter.raw_ip } else { &filter.ethernet }.as_ref().unwrap_or(&nothing);
     let keep = i32::try_from(snaplen).unwrap_or(i32::MAX);
-    let target = Target { context: ContextKind::Socket, tags: !raw_ip, on_match: OnMatch::Return(keep), no_match: 0 };
+    let target = Target { context: ContextKind::Socket, tags: !raw_ip, on_match: OnMatch::Return(keep), no_match: 0, outgoing: false };
     let insns = ebpf::compile(program, &target).map_err(|e| Error::Filter { text: filter.text.clone(), reason: e.to_string() })?;
     sys::raise_memlock();
     sys::load(sys::SOCKET_FILTER, &insns, "filter").map(Some).map_err(|e| Error::io("loading the socket filter", e))

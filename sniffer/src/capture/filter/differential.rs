@@ -148,7 +148,7 @@ fn with_tags(frame: &[u8], tags: &[[u8; 4]]) -> Vec<u8> {
 }
 
 /// Test packets: complete, tagged, truncated and mutated ones.
-fn packets() -> Vec<Vec<u8>> {
+pub(super) fn packets() -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     for (source, destination) in [(40000, 80), (53, 5353), (8080, 443), (22, 1000), (3306, 11)] {
         for tcp in [true, false] {
@@ -225,7 +225,7 @@ pub(crate) fn privileged(test: &str) -> bool {
 
 fn load(context: ContextKind, program: &Program, forced: TestConditions) -> OwnedFd {
     let (kind, no_match, _) = kind(context);
-    let target = Target { context, tags: false, on_match: OnMatch::Return(HIT), no_match };
+    let target = Target { context, tags: false, on_match: OnMatch::Return(HIT), no_match, outgoing: false };
     let insns = compile_as(program, &target, forced).unwrap();
     sys::load(kind, &insns, "filter").unwrap_or_else(|error| panic!("{context:?} {forced:?}: {error}"))
 }
@@ -304,7 +304,9 @@ fn a_match_calls_the_program_in_the_jump_table() {
         let called = [Insn::mov_constant(R0, HIT), Insn::exit()];
         let called = sys::load(kind, &called, "called").unwrap();
         let on_match = OnMatch::TailCall { table: std::os::fd::AsRawFd::as_raw_fd(&table), slot: 1 };
-        let filter = sys::load(kind, &compile(&program, &Target { context, tags: true, on_match, no_match }).unwrap(), "filter").unwrap();
+        let filter =
+            sys::load(kind, &compile(&program, &Target { context, tags: true, on_match, no_match, outgoing: false }).unwrap(), "filter")
+                .unwrap();
         let frame = [vec![0; front], ipv4(6, &l4(1, 80, true, b""), 0, 0, [[1; 4], [2; 4]])].concat();
         assert_eq!(sys::test_run(filter.as_fd(), &frame, 1).unwrap().0, no_match as u32, "{context:?}: the table is empty");
         sys::set_slot(table.as_fd(), 1, called.as_fd()).unwrap();

@@ -59,6 +59,10 @@ pub enum Vlans {
     Reject,
 }
 
+/// Longest expression, in bytes, that is repeated for tagged frames in the text for libpcap's compiler for live devices. Its
+/// optimiser takes a second for this length and minutes for the tenfold. libpcap sees most tags stripped anyway.
+const MOST_REPEATED: usize = 2000;
+
 /// What the filter has to match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FilterSpec {
@@ -78,15 +82,32 @@ impl FilterSpec {
     /// The pcap-filter(7) expression for frames with an Ethernet header; empty if it matches everything.
     pub fn expression(&self) -> String {
         let plain = self.expression_raw_ip();
-        let as_written = self.user_expression.as_deref().map_or(self.everything, reads_link_header);
         match self.vlans {
-            _ if as_written || plain.is_empty() => plain,
             Vlans::AsWritten => plain,
+            _ if self.is_as_written() || plain.is_empty() => plain,
+            Vlans::Match if plain.len() > MOST_REPEATED => plain,
             Vlans::Match if self.user_expression.is_some() => through_tags(&plain),
             // A generated expression has no negation that a tagged frame could match, so it needs no test for tags.
             Vlans::Match => format!("{plain} or (vlan and ({plain} or (vlan and ({plain}))))"),
             Vlans::Reject => format!("({plain}) and not vlan"),
         }
+    }
+
+    /// Whether the expression decides about tagged frames itself, or matches everything.
+    fn is_as_written(&self) -> bool {
+        self.user_expression.as_deref().map_or(self.everything, reads_link_header)
+    }
+
+    /// The program for frames with an Ethernet header.
+    fn ethernet(&self, text: &str) -> Result<Program, Error> {
+        if self.vlans != Vlans::Match || self.is_as_written() {
+            return Program::compile(text, Link::Ethernet);
+        }
+        let program = Program::compile(&self.expression_raw_ip(), Link::Ethernet)?;
+        Ok(program.behind_tags().unwrap_or_else(|| {
+            log::info!("the filter is so long that it is not applied behind VLAN tags that are in the frame");
+            program
+        }))
     }
 
     /// The expression for frames that begin with an IP header, which have no VLAN tags.
@@ -192,7 +213,7 @@ impl Filters {
         if text.is_empty() {
             return Ok(Self::default());
         }
-        let ethernet = Some(Program::compile(&text, Link::Ethernet)?);
+        let ethernet = Some(spec.ethernet(&text)?);
         let text_raw_ip = spec.expression_raw_ip();
         let raw_ip =
             Program::compile(&text_raw_ip, Link::RawIp).ok().or_else(|| Program::compile(&without_vlans(&text_raw_ip)?, Link::RawIp).ok());

@@ -1,6 +1,7 @@
 //! Tests of the generated expression: its text, and which packets it matches.
 
 use super::*;
+use crate::capture::Link;
 
 fn packetbeats() -> FilterSpec {
     let ports = vec![
@@ -97,4 +98,40 @@ fn a_users_expression_behind_tags() {
     }
     let written = FilterSpec { user_expression: Some("vlan 7 and tcp".to_owned()), vlans: Vlans::Match, ..FilterSpec::default() };
     assert_eq!(written.expression(), "vlan 7 and tcp");
+}
+
+/// The program that is made for tagged frames equals libpcap's program for the same expression.
+#[test]
+fn the_program_behind_tags_and_the_expression_agree() {
+    let generated = FilterSpec { vlans: Vlans::Match, ..packetbeats() };
+    let users =
+        |expression: &str| FilterSpec { user_expression: Some(expression.to_owned()), vlans: Vlans::Match, ..FilterSpec::default() };
+    let mut matches = 0;
+    for spec in
+        [generated, users("not tcp port 80 and ip"), users("host 10.0.0.1 and udp"), users("ether src 02:02:02:02:02:02 and port 53")]
+    {
+        let filters = Filters::new(&spec).unwrap();
+        let (made, written) = (filters.ethernet.unwrap(), Program::compile(&filters.text, Link::Ethernet).unwrap());
+        for frame in differential::packets() {
+            let len = frame.len() as u32;
+            // The made program reads the EtherType first, and so matches no frame without one.
+            let want = written.matches(&frame, len, None) && len >= 14;
+            assert_eq!(made.matches(&frame, len, None), want, "{}: {frame:02x?}", filters.text);
+            matches += usize::from(want);
+        }
+    }
+    assert!(matches > 200, "{matches}");
+    let hosts = (0..400).map(|n| format!("host 10.0.{}.{}", n / 250, n % 250 + 1)).collect::<Vec<_>>().join(" or ");
+    let long = Program::compile(&hosts, Link::Ethernet).unwrap();
+    assert_eq!(long.behind_tags(), None, "{} instructions", long.instructions().len());
+}
+
+#[test]
+fn a_program_that_is_too_long_for_the_kernel() {
+    let hosts = (0..300).map(|n| format!("host 10.0.{}.{}", n / 250, n % 250 + 1)).collect::<Vec<_>>().join(" or ");
+    let program = Program::compile_with(&hosts, Link::Ethernet, false).unwrap();
+    assert!(program.instructions().len() > cbpf::MAX_INSTRUCTIONS, "{}", program.instructions().len());
+    assert_eq!(program.only_in_user_space(), Some("it has more than 4096 instructions"));
+    let frame = ipv4(0, 6, &[], [1, 2]);
+    assert!(program.matches(&frame, frame.len() as u32, None), "10.0.0.1 is in the list");
 }

@@ -21,7 +21,12 @@ use super::{
 };
 use crate::time::Timestamp;
 use pcap::{Active, BpfProgram, Capture, Linktype, Packet, Precision};
-use std::{io, os::fd::AsFd, sync::Arc, time::Duration};
+use std::{
+    io,
+    os::fd::AsFd,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 /// After this time libpcap hands over a block that is not full.
 const TIMEOUT_MILLIS: i32 = 20;
@@ -38,6 +43,8 @@ pub struct Libpcap {
     filter: Reader<Expression>,
     /// Whether the kernel runs the filter. libpcap runs it in user space where the kernel refused it.
     in_kernel: bool,
+    /// Packets with earlier times arrived before the filter was attached.
+    not_before: Timestamp,
     /// Frames handed over since the last [`Source::update_stats`], and their captured bytes.
     copied: u64,
     copied_bytes: u64,
@@ -125,17 +132,31 @@ impl Libpcap {
             let _ = capture.set_datalink(Linktype::LINUX_SLL2);
         }
         let (filter, expression) = Reader::new(filter);
-        let (expression, _) = compiled(&capture, &expression).map_err(failed)?;
-        capture.filter(&expression, true).map_err(failed)?;
+        let (expression, program) = compiled(&capture, &expression).map_err(failed)?;
         // On an idle line a blocking read of libpcap's mapped ring does not time out, so `poll` waits itself.
-        let capture = capture.setnonblock().map_err(failed)?;
+        let mut capture = capture.setnonblock().map_err(failed)?;
         let number = capture.get_datalink().0;
         let link = u32::try_from(number).ok().and_then(linktype::from_number);
         let link = link.ok_or_else(|| Error::device(&config.device, linktype::unsupported(number.unsigned_abs())))?;
+        // libpcap applies a new filter also to the packets in its buffer, which fails for a program about the kernel's
+        // metadata. Such a program is attached directly, and packets from before are left out by their time.
+        let metadata = program::instructions(&program).filter(|program| program::reads_metadata(program));
+        let metadata = metadata.and_then(|program| program::for_socket(&program, link));
+        let not_before = match metadata {
+            Some(program) => {
+                sys::attach_filter(capture.as_fd(), &program).map_err(|e| Error::device(&config.device, e))?;
+                let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                Timestamp(u64::try_from(now.as_nanos()).unwrap_or_default())
+            }
+            None => {
+                capture.filter(&expression, true).map_err(failed)?;
+                Timestamp(0)
+            }
+        };
         let in_kernel = is_filtered_in_kernel(&capture);
         let (device, ifindex) = (config.device.clone(), config.ifindex);
         let (copied, copied_bytes, last) = (0, 0, [0; 3]);
-        Ok(Self { capture, device, link, nanos_per_unit, ifindex, filter, in_kernel, copied, copied_bytes, last, tally })
+        Ok(Self { capture, device, link, nanos_per_unit, ifindex, filter, in_kernel, not_before, copied, copied_bytes, last, tally })
     }
 
     /// The header that frames begin with.
@@ -165,12 +186,16 @@ impl Libpcap {
     }
 
     fn dispatch(&mut self, each: &mut dyn FnMut(Frame<'_>)) -> io::Result<usize> {
-        let (link, nanos_per_unit, ifindex) = (self.link, self.nanos_per_unit, self.ifindex);
-        let mut bytes = 0;
+        let (link, nanos_per_unit, ifindex, not_before) = (self.link, self.nanos_per_unit, self.ifindex, self.not_before);
+        let (mut bytes, mut early) = (0, 0);
         let count = self.capture.dispatch(Some(BATCH), |packet: Packet<'_>| {
-            bytes += packet.data.len() as u64;
             let time = packet.header.ts;
             let nanos = time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_usec.unsigned_abs() * nanos_per_unit;
+            if nanos < not_before.0 {
+                early += 1;
+                return;
+            }
+            bytes += packet.data.len() as u64;
             // In cooked header version 2 the interface index is at offset 4.
             let cooked = if link == Link::LinuxSll2 { packet.data.get(4..).and_then(|d| d.first_chunk()) } else { None };
             each(Frame {
@@ -185,7 +210,7 @@ impl Libpcap {
                 task: Default::default(),
             });
         });
-        let count = count.map_err(|e| self.failed(e))?;
+        let count = count.map_err(|e| self.failed(e))?.saturating_sub(early);
         self.copied += count as u64;
         self.copied_bytes += bytes;
         Ok(count)

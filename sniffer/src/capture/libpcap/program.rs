@@ -33,6 +33,14 @@ pub(super) fn instructions(program: &pcap::BpfProgram) -> Option<Instructions> {
     program.get_instructions().iter().map(one).collect()
 }
 
+/// Whether a program loads what only the kernel knows of a packet, such as its direction. libpcap cannot run it on packets
+/// that are in its buffer.
+pub(super) fn reads_metadata(program: &[(u16, u8, u8, u32)]) -> bool {
+    /// `BPF_LD` with `BPF_ABS`, of any size.
+    const LOAD: u16 = 0x20;
+    program.iter().any(|&(code, _, _, k)| code & 0xe7 == LOAD && k >= libc::SKF_AD_OFF.cast_unsigned())
+}
+
 /// Converts a program to the form that libpcap's socket needs. Where libpcap synthesizes a cooked header, the frames in
 /// the kernel do not have it: offsets decrease by its length, and loads of its fields become ancillary loads of the
 /// kernel's metadata, as in libpcap's `fix_offset`. `None` if a field has no ancillary load.

@@ -1,6 +1,7 @@
 //! Live capture in network namespaces that the tests create: tests that apply to every backend.
 
 mod device;
+mod expressions;
 mod filter;
 
 use super::{

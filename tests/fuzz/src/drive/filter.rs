@@ -88,7 +88,7 @@ fn check(program: &Program) {
     for context in [ContextKind::Xdp, ContextKind::Tc, ContextKind::Socket] {
         for tags in [false, true] {
             for on_match in [OnMatch::Return(1), OnMatch::TailCall { table: 3, slot: 1 }] {
-                if let Ok(insns) = compile(program, &Target { context, tags, on_match, no_match: 0 }) {
+                if let Ok(insns) = compile(program, &Target { context, tags, on_match, no_match: 0, outgoing: false }) {
                     check_compiled(&insns, program);
                 }
             }

@@ -69,3 +69,26 @@ pub fn raise_memlock() {
     // maps fails with its own error.
     unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
 }
+
+/// The limit of locked memory in bytes, if this kernel counts BPF maps against it.
+pub fn memlock() -> Option<u64> {
+    let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: 0 };
+    // SAFETY: the call only writes to `limit`.
+    unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) };
+    Some(limit.rlim_cur).filter(|bytes| *bytes != libc::RLIM_INFINITY && kernel_version() < (5, 11))
+}
+
+/// Major and minor number of the kernel's version; zeros if it cannot be read.
+pub fn kernel_version() -> (u32, u32) {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+/// Whether the process has the capability CAP_BPF or CAP_SYS_ADMIN.
+pub fn may_use_bpf() -> bool {
+    const BITS: u64 = 1 << 39 | 1 << 21;
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok());
+    effective.is_some_and(|effective| effective & BITS != 0)
+}

@@ -9,6 +9,9 @@ use aya_obj::generated::{
 
 /// Offsets from here on are Linux extensions (`SKF_LL_OFF` and above), not positions in the frame.
 const EXTENSIONS: u32 = 0xffe0_0000;
+/// The extensions that libpcap uses for `inbound`, `outbound` and `ifindex` (`SKF_AD_PKTTYPE`, `SKF_AD_IFINDEX`).
+const PACKET_TYPE: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE).cast_unsigned();
+const INTERFACE: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_IFINDEX).cast_unsigned();
 
 /// Mask of an instruction code: the bits of its class.
 const CLASS: u32 = 0x07;
@@ -43,7 +46,11 @@ pub(super) fn decode(at: usize, instruction: Instruction, len: usize) -> Result<
         BPF_ALU => arithmetic(code, by).map_err(wrong),
         BPF_JMP => {
             let test = match code & OPERATION {
-                BPF_JA => return Ok(Op::Jump { to: target(k as usize)? }),
+                // The operand is signed: the loops of `protochain` jump back.
+                BPF_JA => {
+                    let to = isize::try_from(k.cast_signed()).ok().and_then(|over| (at + 1).checked_add_signed(over));
+                    return Ok(Op::Jump { to: to.filter(|to| *to < len).ok_or_else(|| wrong("jumps past the end"))? });
+                }
                 BPF_JEQ => Test::Equal,
                 BPF_JGT => Test::Greater,
                 BPF_JGE => Test::GreaterOrEqual,
@@ -70,11 +77,13 @@ fn load(to: Register, code: u32, k: u32) -> Result<Op, &'static str> {
         _ => return Err("load of unknown size"),
     };
     let mode = code & MODE;
-    if matches!(mode, BPF_ABS | BPF_MSH) && k >= EXTENSIONS {
-        return Err("uses a Linux extension for packet sockets (`inbound`, `outbound`, metadata), which is not supported");
+    if matches!(mode, BPF_ABS | BPF_MSH) && k >= EXTENSIONS && !(mode == BPF_ABS && matches!(k, PACKET_TYPE | INTERFACE)) {
+        return Err("uses a Linux extension for packet sockets that is not supported");
     }
     let from = match mode {
         BPF_IMM => LoadFrom::Constant(k),
+        BPF_ABS if k == PACKET_TYPE => LoadFrom::PacketType,
+        BPF_ABS if k == INTERFACE => LoadFrom::Interface,
         BPF_ABS => LoadFrom::At { offset: k, size },
         BPF_IND => LoadFrom::AtX { offset: k, size },
         BPF_MEM => LoadFrom::Memory(slot(k)?),
@@ -83,9 +92,8 @@ fn load(to: Register, code: u32, k: u32) -> Result<Op, &'static str> {
         _ => return Err("load of unknown mode"),
     };
     match (to, from) {
-        (Register::X, LoadFrom::At { .. } | LoadFrom::AtX { .. }) | (Register::A, LoadFrom::HeaderLength { .. }) => {
-            Err("load into the wrong register")
-        }
+        (Register::X, LoadFrom::At { .. } | LoadFrom::AtX { .. } | LoadFrom::PacketType | LoadFrom::Interface)
+        | (Register::A, LoadFrom::HeaderLength { .. }) => Err("load into the wrong register"),
         _ => Ok(Op::Load { to, from }),
     }
 }

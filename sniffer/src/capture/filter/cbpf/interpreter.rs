@@ -3,6 +3,10 @@
 use super::{Alu, LoadFrom, MEMORY, Op, Operand, Program, Register, ReturnValue, Test};
 use crate::capture::StrippedTag;
 
+/// Steps that a program with loops may take besides the number of its instructions: `protochain` needs some twenty for
+/// each extension header, and a packet has few of them.
+const MAX_STEPS: usize = 4096;
+
 impl Program {
     /// Whether the program matches the frame. `wire_len` is in bytes. The program sees `tag` as if it were in `data`.
     pub fn matches(&self, data: &[u8], wire_len: u32, tag: Option<StrippedTag>) -> bool {
@@ -12,13 +16,15 @@ impl Program {
     /// The return value of the program; `None` if a load outside the frame or a division by zero ended it.
     fn run(&self, frame: View<'_>) -> Option<u32> {
         let (mut a, mut x, mut memory, mut pc) = (0u32, 0u32, [0u32; MEMORY], 0usize);
-        // Terminates because jumps only go forward.
-        loop {
+        // Bounded for programs with loops; others end before.
+        for _ in 0..self.ops.len().saturating_add(MAX_STEPS) {
             let op = *self.ops.get(pc)?;
             pc += 1;
             match op {
                 Op::Load { to, from } => {
                     let value = match from {
+                        // Not known here; callers refuse such programs.
+                        LoadFrom::PacketType | LoadFrom::Interface => return None,
                         LoadFrom::Constant(k) => k,
                         LoadFrom::Memory(slot) => *memory.get(slot)?,
                         LoadFrom::Length => frame.len(),
@@ -48,6 +54,7 @@ impl Program {
                 Op::Move { to: Register::X } => x = a,
             }
         }
+        None
     }
 }
 

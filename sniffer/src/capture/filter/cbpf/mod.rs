@@ -3,10 +3,12 @@
 //!
 //! The machine is that of libpcap's `bpf_filter` and of the kernel's `Documentation/networking/filter.rst`: an
 //! accumulator A, an index register X, sixteen words of memory, and forward jumps only. A load outside the frame ends
-//! the program without a match.
+//! the program without a match. libpcap also makes programs that the kernel does not run, because they have loops
+//! (`protochain`) or are too long; the interpreter runs them.
 
 mod decode;
 mod interpreter;
+mod tags;
 
 use crate::capture::Link;
 use aya_obj::generated::{
@@ -30,8 +32,10 @@ pub struct Instruction {
     pub k: u32,
 }
 
-/// Largest number of instructions in a program: the kernel's `BPF_MAXINSNS`.
+/// Largest number of instructions in a program for the kernel: its `BPF_MAXINSNS`.
 pub const MAX_INSTRUCTIONS: usize = BPF_MAXINSNS as usize;
+/// Largest number of instructions that the interpreter takes.
+const MAX_INTERPRETED: usize = 1 << 20;
 /// Number of 32-bit words of memory: `BPF_MEMWORDS`.
 pub const MEMORY: usize = 16;
 
@@ -74,6 +78,10 @@ pub enum LoadFrom {
     Memory(usize),
     /// The length of the frame on the wire.
     Length,
+    /// The kernel's type of the packet, for `inbound` and `outbound`: `PACKET_OUTGOING` (4) or another one.
+    PacketType,
+    /// The index of the interface.
+    Interface,
     /// The bytes of the frame at a fixed offset.
     At {
         /** From the frame's beginning. */
@@ -137,7 +145,8 @@ pub enum Test {
     Set = BPF_JSET as u8,
 }
 
-/// A decoded instruction. Jump targets are absolute indices and lie after the instruction.
+/// A decoded instruction. Jump targets are absolute indices. They lie after the instruction, except those of
+/// [`Op::Jump`] in a program with loops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Op {
@@ -178,11 +187,13 @@ pub enum ReturnValue {
     A,
 }
 
-/// A checked program: every jump, memory index and offset is valid, and the program terminates.
+/// A checked program: every jump, memory index and offset is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
     raw: Vec<Instruction>,
     ops: Vec<Op>,
+    /// Why the kernel does not run it.
+    user_space: Option<&'static str>,
 }
 
 impl Program {
@@ -190,14 +201,20 @@ impl Program {
     ///
     /// # Errors
     /// When the program is empty or too long, or an instruction is not classic BPF or is a Linux extension (a negative
-    /// offset).
+    /// offset) other than packet type and interface.
     pub fn new(raw: Vec<Instruction>) -> Result<Self, Error> {
-        if raw.is_empty() || raw.len() > MAX_INSTRUCTIONS {
-            return Err(Error::Instruction { at: raw.len(), what: "a program has 1 to 4096 instructions" });
+        if raw.is_empty() || raw.len() > MAX_INTERPRETED {
+            return Err(Error::Instruction { at: raw.len(), what: "a program has 1 to 1048576 instructions" });
         }
         let ops = raw.iter().enumerate().map(|(at, instruction)| decode(at, *instruction, raw.len())).collect::<Result<Vec<_>, _>>()?;
+        let loops = ops.iter().enumerate().any(|(at, op)| matches!(op, Op::Jump { to } if *to <= at));
+        let user_space = match raw.len() {
+            _ if loops => Some("it has a loop, which the kernel does not run"),
+            MAX_INSTRUCTIONS.. if raw.len() > MAX_INSTRUCTIONS => Some("it has more than 4096 instructions"),
+            _ => None,
+        };
         match ops.last() {
-            Some(Op::Return(_)) => Ok(Self { raw, ops }),
+            Some(Op::Return(_)) => Ok(Self { raw, ops, user_space }),
             _ => Err(Error::Instruction { at: raw.len() - 1, what: "the last instruction does not return" }),
         }
     }
@@ -207,6 +224,7 @@ impl Program {
         Self {
             raw: vec![Instruction { code: (BPF_RET | BPF_K) as u16, jt: 0, jf: 0, k: 0 }],
             ops: vec![Op::Return(ReturnValue::Constant(0))],
+            user_space: None,
         }
     }
 
@@ -218,7 +236,11 @@ impl Program {
         Self::compile_with(text, link, true)
     }
 
-    pub(crate) fn compile_with(text: &str, link: Link, optimize: bool) -> Result<Self, Error> {
+    /// Like [`Self::compile`]; `optimize` tells whether libpcap optimises the program.
+    ///
+    /// # Errors
+    /// When libpcap refuses the expression.
+    pub fn compile_with(text: &str, link: Link, optimize: bool) -> Result<Self, Error> {
         let refused = |e: pcap::Error| Error::Expression { text: text.to_owned(), reason: e.to_string() };
         let linktype = match link {
             Link::Ethernet => Linktype::ETHERNET,
@@ -236,6 +258,16 @@ impl Program {
     /// The instructions as the kernel and libpcap encode them.
     pub fn instructions(&self) -> &[Instruction] {
         &self.raw
+    }
+
+    /// Why the kernel does not run this program; `None` if it does.
+    pub fn only_in_user_space(&self) -> Option<&'static str> {
+        self.user_space
+    }
+
+    /// Whether the program reads what only the kernel knows of a packet: its direction or its interface.
+    pub fn reads_metadata(&self) -> bool {
+        self.ops.iter().any(|op| matches!(op, Op::Load { from: LoadFrom::PacketType | LoadFrom::Interface, .. }))
     }
 
     /// The decoded instructions.
@@ -269,8 +301,8 @@ mod tests {
     #[test]
     fn invalid_programs_are_refused() {
         let cases = [
-            (vec![], "1 to 4096"),
-            (vec![load(0x20, 0xffff_f004), RETURN], "Linux extension for packet sockets"),
+            (vec![], "1 to 1048576"),
+            (vec![load(0x20, 0xffff_f01c), RETURN], "Linux extension for packet sockets"),
             (vec![load(0x60, 16), RETURN], "memory index out of range"),
             (vec![load(0x34, 0), RETURN], "divides by zero"),
             (vec![load(0x64, 32), RETURN], "shifts"),

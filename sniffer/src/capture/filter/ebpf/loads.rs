@@ -1,7 +1,7 @@
 //! Compiles the loads of the classic program, for each form: from a fixed or computed offset, across a VLAN tag in the
 //! metadata, and of the frame's length.
 
-use super::{A, Access, CTX, Compiler, ContextKind, DATA, END, FP, Form, Label, TAG, X, memory, sk_buff};
+use super::{A, Access, CTX, Compiler, ContextKind, DATA, END, FP, Form, Label, TAG, X, memory, sk_buff, xdp_md};
 use crate::capture::filter::{
     assembler::{Comparison, R0, R1, R2, R3, R4, Reg, RightOperand, Size},
     cbpf::LoadFrom,
@@ -13,6 +13,10 @@ use aya_obj::generated::{BPF_ADD, BPF_AND, BPF_LSH, BPF_OR, BPF_RSH, bpf_func_id
 const BUFFER: i16 = -80;
 /// Saves A while R0, the register of A, holds the result of a call.
 const SAVED: i16 = -88;
+
+/// Types of packets (`linux/if_packet.h`).
+const PACKET_HOST: u32 = 0;
+const PACKET_OUTGOING: u32 = 4;
 
 /// Largest offset that is read: the verifier tracks packet pointers up to this, and no frame is longer.
 const MAX_OFFSET: u32 = 0xffff;
@@ -29,6 +33,15 @@ impl Compiler<'_> {
             LoadFrom::Constant(k) => self.asm.constant(dst, k),
             LoadFrom::Memory(slot) => self.asm.load(Size::Word, dst, FP, memory(slot)),
             LoadFrom::Length => self.load_length(form, dst),
+            LoadFrom::PacketType => match self.context {
+                ContextKind::Xdp => self.asm.constant(dst, PACKET_HOST),
+                ContextKind::Tc if self.outgoing => self.asm.constant(dst, PACKET_OUTGOING),
+                ContextKind::Tc | ContextKind::Socket => self.asm.load(Size::Word, dst, CTX, sk_buff::PKT_TYPE),
+            },
+            LoadFrom::Interface => {
+                let field = if self.context == ContextKind::Xdp { xdp_md::INGRESS_IFINDEX } else { sk_buff::IFINDEX };
+                self.asm.load(Size::Word, dst, CTX, field);
+            }
             LoadFrom::At { offset, size } => return self.load_at(form, pc, dst, offset, size, bound),
             LoadFrom::AtX { offset, size } => return self.load_at_x(form, pc, offset, size, *bound),
             LoadFrom::HeaderLength { offset } => {

@@ -58,6 +58,19 @@ pub struct Target {
     pub on_match: OnMatch,
     /// The return value for a frame that does not match.
     pub no_match: i32,
+    /// Whether the program sees outgoing packets only, as TC on egress. The kernel has not marked them as outgoing there.
+    pub outgoing: bool,
+}
+
+/// Why a program cannot be compiled.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A jump would be too long.
+    #[error(transparent)]
+    TooLong(#[from] TooLong),
+    /// The kernel does not run such a program.
+    #[error("{0}")]
+    UserSpace(&'static str),
 }
 
 const A: Reg = R0;
@@ -74,9 +87,11 @@ const TAG: i16 = -72;
 /// Fields of `struct __sk_buff` (`linux/bpf.h`), offsets in bytes.
 mod sk_buff {
     pub const LEN: i16 = 0;
+    pub const PKT_TYPE: i16 = 4;
     pub const VLAN_PRESENT: i16 = 20;
     pub const VLAN_TCI: i16 = 24;
     pub const VLAN_PROTO: i16 = 28;
+    pub const IFINDEX: i16 = 40;
     pub const DATA: i16 = 76;
     pub const DATA_END: i16 = 80;
 }
@@ -85,6 +100,7 @@ mod sk_buff {
 mod xdp_md {
     pub const DATA: i16 = 0;
     pub const DATA_END: i16 = 4;
+    pub const INGRESS_IFINDEX: i16 = 12;
 }
 
 /// How a copy of the program reads packet bytes.
@@ -117,6 +133,8 @@ enum Label {
 struct Compiler<'a> {
     program: &'a Program,
     context: ContextKind,
+    /// See [`Target::outgoing`].
+    outgoing: bool,
     asm: Assembler<Label>,
     /// Number of [`Label::Local`] labels that were made until now.
     locals: usize,
@@ -125,8 +143,8 @@ struct Compiler<'a> {
 /// Compiles `program` for `target`.
 ///
 /// # Errors
-/// When the program is too long for eBPF jumps.
-pub fn compile(program: &Program, target: &Target) -> Result<Vec<Insn>, TooLong> {
+/// When the program has loops, or is too long for the kernel or for eBPF jumps.
+pub fn compile(program: &Program, target: &Target) -> Result<Vec<Insn>, Error> {
     compile_as(program, target, TestConditions::default())
 }
 
@@ -139,10 +157,13 @@ pub(super) struct TestConditions {
     pub tag: Option<u32>,
 }
 
-pub(super) fn compile_as(program: &Program, target: &Target, forced: TestConditions) -> Result<Vec<Insn>, TooLong> {
-    let mut compiler = Compiler { program, context: target.context, asm: Assembler::new(), locals: 0 };
+pub(super) fn compile_as(program: &Program, target: &Target, forced: TestConditions) -> Result<Vec<Insn>, Error> {
+    if let Some(reason) = program.only_in_user_space() {
+        return Err(Error::UserSpace(reason));
+    }
+    let mut compiler = Compiler { program, context: target.context, outgoing: target.outgoing, asm: Assembler::new(), locals: 0 };
     compiler.emit_program(target, forced);
-    compiler.asm.resolve_jumps()
+    Ok(compiler.asm.resolve_jumps()?)
 }
 
 impl Compiler<'_> {
