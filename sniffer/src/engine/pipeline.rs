@@ -162,7 +162,7 @@ impl Pipeline {
     }
 
     pub(super) fn packet(&mut self, packet: &Packet<'_>, task: Task) {
-        if self.is_own(packet) {
+        if self.is_own(packet, task) {
             // A packet that the kernel has not counted comes once more, to be counted.
             self.own_packets += u64::from(task != Task::Parse);
             return;
@@ -213,7 +213,7 @@ impl Pipeline {
 
     /// Handles a packet that is only to be counted. `connection` is the number of its TCP connection in the kernel.
     pub(super) fn head(&mut self, packet: &Packet<'_>, connection: Option<u64>) {
-        if self.is_own(packet) {
+        if self.is_own(packet, Task::Count(connection)) {
             self.own_packets += 1;
         } else {
             self.count(packet, connection);
@@ -232,17 +232,19 @@ impl Pipeline {
 
     /// Whether a packet belongs to a connection of this process to an output.
     #[inline]
-    fn is_own(&mut self, packet: &Packet<'_>) -> bool {
+    fn is_own(&mut self, packet: &Packet<'_>, task: Task) -> bool {
         match (&packet.layer4, &self.settings.own) {
-            (Layer4::Tcp(tcp), Some(own)) if own.has_port(tcp.source, tcp.destination) => self.is_own_segment(packet, tcp),
+            (Layer4::Tcp(tcp), Some(own)) if own.has_port(tcp.source, tcp.destination) => self.is_own_segment(packet, tcp, task),
             _ => false,
         }
     }
 
     #[inline(never)]
-    fn is_own_segment(&mut self, packet: &Packet<'_>, tcp: &Tcp<'_>) -> bool {
+    fn is_own_segment(&mut self, packet: &Packet<'_>, tcp: &Tcp<'_>, task: Task) -> bool {
         let (Some(own), Some((_, source, destination))) = (&self.settings.own, packet.ends()) else { return false };
-        self.owners.is_own(own, source, destination, tcp.flags.syn() && !tcp.flags.ack())
+        // The head of the same SYN came before and was examined. By now the socket may be closed.
+        let opens = tcp.flags.syn() && !tcp.flags.ack() && task != Task::Parse;
+        self.owners.is_own(own, source, destination, opens)
     }
 
     /// Bytes held by flows.
