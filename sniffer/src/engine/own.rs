@@ -121,6 +121,8 @@ impl Owners {
         let version = own.connections.version();
         match own.connections.find(&ends) {
             Some((cookie, true)) => Some(Owner::Own(cookie)),
+            // The socket was opened and closed since the look-up above.
+            Some((cookie, false)) if !matches!(before, Some(Owner::Own(known)) if known == cookie) => Some(Owner::Own(cookie)),
             _ if first => Some(Owner::Other(version)),
             // The sockets were listed earlier in this poll, possibly before this connection was opened.
             _ => None,

@@ -83,6 +83,8 @@ impl OwnConnections {
     /// Lists the sockets again. Closed ones stay known, up to a limit. An output calls this when it has opened a connection, so that a
     /// connection is known even if it ends before its packets are processed.
     pub fn refresh(&self) {
+        // Concurrent calls wait for each other, so that an earlier list does not replace a later one.
+        let mut known = self.known();
         let listed = match (self.list)() {
             Ok(listed) => listed,
             Err(error) => {
@@ -95,7 +97,6 @@ impl OwnConnections {
                 return;
             }
         };
-        let mut known = self.known();
         known.refreshes += 1;
         let now = known.refreshes;
         let mut changed = false;
