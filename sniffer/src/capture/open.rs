@@ -117,7 +117,8 @@ pub fn wait_for(interface: &Interface, replay: &Replay, filters: &Filters) -> Re
     let dump = replay.dump.as_deref().map(Dump::create).transpose()?;
     let opened = interface.clone();
     let open = move |filters: &Filters| {
-        let capture = open_device(&opened, filters)?;
+        // The workers count flows themselves: whether a backend counts them must be known when they start.
+        let capture = open_device(&opened, &Filters { counting: None, ..filters.clone() })?;
         Ok(waiting::Opened { how: capture.how(), sources: capture.sources, control: capture.control })
     };
     let (sources, control) = waiting::waiting(&interface.device, interface.workers(), filters, Box::new(open));
