@@ -61,7 +61,8 @@ impl<K: Clone + Eq + Hash + Send + 'static, V: Clone + Send + 'static> LookUps<K
         let (queue, questions) = sync_channel(MAX_PENDING);
         let state = Mutex::new(State { results: Expiring::new(limits.capacity), pending: HashSet::new() });
         let shared = Arc::new(Shared { state, changed: Condvar::new() });
-        let (questions, look_up): (Arc<Mutex<Receiver<K>>>, Arc<LookUp<K, V>>) = (Arc::new(Mutex::new(questions)), Arc::new(look_up));
+        let questions: Arc<Mutex<Receiver<K>>> = Arc::new(Mutex::new(questions));
+        let look_up: Arc<LookUp<K, V>> = Arc::new(look_up);
         let clock = opening.clock;
         for _ in 0..limits.threads {
             let (questions, look_up, shared) = (questions.clone(), look_up.clone(), shared.clone());

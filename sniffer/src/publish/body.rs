@@ -86,32 +86,32 @@ impl fmt::Debug for Body {
 mod tests {
     use super::*;
 
-    fn records(text: &str, ranges: &[Range<usize>]) -> Vec<Record> {
+    /// Makes records whose documents are these ranges of `text`.
+    fn records<const N: usize>(text: &str, ranges: [Range<usize>; N]) -> [Record; N] {
         let buffer = Arc::new(text.as_bytes().to_vec());
-        ranges.iter().map(|range| Record { body: Body::new(buffer.clone(), range.clone()), ..Record::default() }).collect()
+        ranges.map(|range| Record { body: Body::new(buffer.clone(), range), ..Record::default() })
     }
 
     #[test]
     fn lines_end_where_the_buffer_changes_or_something_lies_between() {
         let text = "one\ntwo\n-\nthree\nfour";
         let of = |records: &[Record]| lines(records).map(|(text, count)| (String::from_utf8(text.to_vec()).unwrap(), count));
-        let all = records(text, &[0..3, 4..7, 10..15, 16..20]);
+        let all = records(text, [0..3, 4..7, 10..15, 16..20]);
         assert_eq!(of(&all), Some(("one\ntwo\n".into(), 2)));
         assert_eq!(of(&all[2..3]), Some(("three\n".into(), 1)));
         assert_eq!(of(&all[3..]), None, "no line feed follows");
         assert_eq!(of(&[all[1].clone(), all[0].clone()]), Some(("two\n".into(), 1)), "another order");
-        let other = records(text, &[4..7]);
-        assert_eq!(of(&[all[0].clone(), other[0].clone()]), Some(("one\n".into(), 1)), "another buffer");
+        let [_, other] = records(text, [0..3, 4..7]);
+        assert_eq!(of(&[all[0].clone(), other]), Some(("one\n".into(), 1)), "another buffer");
         assert_eq!(of(&[]), None);
     }
 
     #[test]
     fn a_detached_document_holds_only_itself() {
-        let mut record = records(&"x".repeat(1000), &[10..20]).remove(0);
-        record.body.detach();
-        assert_eq!((record.body.buffer.len(), &*record.body), (10, &b"xxxxxxxxxx"[..]));
-        let mut large = records(&"x".repeat(1000), &[0..900]).remove(0);
+        let [mut small, mut large] = records(&"x".repeat(1000), [10..20, 0..900]);
+        small.body.detach();
         large.body.detach();
-        assert_eq!(large.body.buffer.len(), 1000);
+        assert_eq!((small.body.buffer.len(), &*small.body), (10, &b"xxxxxxxxxx"[..]));
+        assert_eq!((large.body.buffer.len(), large.body.len()), (1000, 900));
     }
 }
