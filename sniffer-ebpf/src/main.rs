@@ -4,6 +4,8 @@
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
+// A key or value that is passed by value is copied to the stack, which has 512 bytes.
+#![allow(clippy::needless_borrows_for_generic_args)]
 
 mod copies;
 mod flows;
