@@ -131,11 +131,21 @@ pub mod setting {
     pub const ETHERNET_FLOWS: &str = "ETHERNET_FLOWS";
     /// 1 if the set of [`super::ports::OUTPUTS`] is not empty, otherwise 0.
     pub const OUTPUTS: &str = "OUTPUTS";
-    /// 1 if copies of a packet on several interfaces are to be recognised, otherwise 0.
+    /// When copies of a packet on several interfaces are recognised: one of [`super::copies`].
     pub const SEVERAL_INTERFACES: &str = "SEVERAL_INTERFACES";
     /// Index of the interface whose outgoing packets a packet socket ignores, because it sees each of them again as
     /// incoming; 0 if none.
     pub const LOOPBACK: &str = "LOOPBACK";
+}
+
+/// Values of [`setting::SEVERAL_INTERFACES`].
+pub mod copies {
+    /// There is one interface.
+    pub const OFF: u32 = 0;
+    /// Before the generated filter, which decides the same about each copy.
+    pub const BEFORE_FILTER: u32 = 1;
+    /// After a user's filter, which may test interface and direction and so match one of the copies only.
+    pub const AFTER_FILTER: u32 = 2;
 }
 
 /// Value in the map `WAKE_AT` of a reader that must not be woken.

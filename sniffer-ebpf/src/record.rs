@@ -2,7 +2,8 @@
 //! to a ring.
 
 use crate::{
-    copies, flows, head,
+    copies::is_copy,
+    flows, head,
     maps::{COUNTERS, COUNTING, Jump, LINK, RAW_IP, RINGS, Ring, SEVERAL_INTERFACES, SNAPLEN, WAKE_AT, WORKERS},
     packet::Packet,
     parse, worker,
@@ -10,7 +11,7 @@ use crate::{
 use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_ringbuf_discard, bpf_ringbuf_query, bpf_ringbuf_reserve, bpf_ringbuf_submit};
 use core::ffi::c_void;
 use sniffer_common::{
-    AWAKE, Counters, HEAD_BYTES, RECORD_HEADER, RECORD_SIZES, RecordHeader,
+    AWAKE, Counters, HEAD_BYTES, RECORD_HEADER, RECORD_SIZES, RecordHeader, copies,
     flow::{counting, task},
     link, slot,
 };
@@ -26,7 +27,8 @@ const BPF_RB_FORCE_WAKEUP: u64 = 2;
 #[inline(always)]
 pub fn enter<P: Packet>(packet: &P, jump: &Jump, direction: u8) {
     let link = link(packet);
-    if (COUNTING.load() == counting::BEFORE_FILTER || SEVERAL_INTERFACES.load() != 0) && !examine(packet, direction, link) {
+    let examines = COUNTING.load() == counting::BEFORE_FILTER || SEVERAL_INTERFACES.load() == copies::BEFORE_FILTER;
+    if examines && !examine(packet, direction, link) {
         return;
     }
     count(|counters| counters.seen += 1);
@@ -48,7 +50,7 @@ fn examine<P: Packet>(packet: &P, direction: u8, link: u8) -> bool {
     if let Some(work) = found {
         // SAFETY: the work of this CPU.
         let parsed = unsafe { &mut (*work).parsed };
-        if SEVERAL_INTERFACES.load() != 0 && copies::is_copy(parsed, head::view(work), packet.ifindex(), time) {
+        if SEVERAL_INTERFACES.load() == copies::BEFORE_FILTER && is_copy(parsed, head::view(work), packet.ifindex(), time) {
             count(|counters| counters.duplicates += 1);
             return false;
         }
@@ -83,16 +85,26 @@ pub fn capture<P: Packet>(packet: &P, direction: u8) {
     count(|counters| counters.matched += 1);
     let (link, time) = (link(packet), now());
     let (mut owner, mut task, mut packets) = (0, task::PARSE_AND_COUNT, 0);
-    if WORKERS.load() > 1 || COUNTING.load() == counting::AFTER_FILTER {
+    let counts = COUNTING.load() == counting::AFTER_FILTER;
+    let finds_copies = SEVERAL_INTERFACES.load() == copies::AFTER_FILTER;
+    if WORKERS.load() > 1 || counts || finds_copies {
         let work = head::load(packet, link);
         owner = if work.is_some() { worker::choose() } else { 0 };
-        if COUNTING.load() == counting::AFTER_FILTER {
-            packets = 1;
-            if let Some(work) = work
-                && parse::find_flow() != 0
-            {
-                // SAFETY: the work of this CPU.
-                let parsed = unsafe { &mut (*work).parsed };
+        packets = u32::from(counts);
+        if (counts || finds_copies)
+            && let Some(work) = work
+            && parse::find_flow() != 0
+        {
+            // SAFETY: the work of this CPU.
+            let parsed = unsafe { &mut (*work).parsed };
+            if finds_copies && is_copy(parsed, head::view(work), packet.ifindex(), time) {
+                return count(|counters| {
+                    counters.duplicates += 1;
+                    counters.seen -= 1;
+                    counters.matched -= 1;
+                });
+            }
+            if counts {
                 packets = parsed.packets;
                 flows::number_connection(parsed, time);
                 if flows::count(work, time) {

@@ -22,7 +22,7 @@ use aya::{
     maps::{Array, Map, MapData, PerCpuArray, RingBuf},
     programs::{Program, ProgramFd},
 };
-use sniffer_common::{Counters, MAX_SNAPLEN, MAX_WORKERS, contents, flow::counting, link, ports, setting, slot};
+use sniffer_common::{Counters, MAX_SNAPLEN, MAX_WORKERS, contents, copies, flow::counting, link, ports, setting, slot};
 use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     time::Duration,
@@ -133,7 +133,11 @@ impl Loaded {
         let idle_ms = counting.map_or(0, |counting| idle(counting).as_millis() as u32);
         let ethernet = u32::from(counting.is_none_or(|counting| counting.ethernet));
         let outputs = u32::from(counting.is_some_and(|counting| !counting.output_ports.is_empty()));
-        let several = u32::from(device.is_any());
+        let several = match device.is_any() {
+            false => copies::OFF,
+            true if filters.user.is_some() => copies::AFTER_FILTER,
+            true => copies::BEFORE_FILTER,
+        };
         let mut loader = EbpfLoader::new();
         loader
             .override_global(setting::SNAPLEN, &snaplen, true)
