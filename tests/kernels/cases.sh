@@ -97,20 +97,25 @@ hosts
 servers
 echo "KERNEL|$(uname -r)"
 as= tcx='tcx|clsact'
+# XDP needs Linux 5.18.
+xdp="XDP in, ($tcx|tc)" xdp_lo=XDP
+[ "$(printf '5.18\n%s\n' "$(uname -r)" | sort -V | head -1)" = 5.18 ] || xdp=$tcx xdp_lo=$tcx
 
 # Every type and hook.
 run "ebpf auto" "$tcx" vb ebpf auto
-run "ebpf xdp" "XDP in, ($tcx|tc)" vb ebpf xdp
+run "ebpf xdp" "$xdp" vb ebpf xdp
 run "ebpf tc" "$tcx" vb ebpf tc
 tc qdisc show dev vb | grep -q clsact && echo "CASE|the qdisc is removed|WRONG||||"
 run "ebpf socket" "socket filter" vb ebpf socket
 run "af_packet" af_packet vb af_packet auto
 run "pcap" pcap vb pcap auto
 run "auto, any" "socket filter" any auto auto
+run "auto, any, flows" "socket filter" any auto auto -E packetbeat.flows.timeout=30s
+grep -q 'cannot count flows' /tmp/log && echo "CASE|auto, any, flows counted in the kernel|WRONG||||"
 run "af_packet, any" af_packet any af_packet auto
 run "pcap, any" pcap any pcap auto
 run "auto, lo" "socket filter" lo auto auto
-run "ebpf xdp, lo" "XDP" lo ebpf xdp
+run "ebpf xdp, lo" "$xdp_lo" lo ebpf xdp
 run "ebpf tc, lo" "$tcx" lo ebpf tc
 
 # A VLAN trunk with default settings.

@@ -31,7 +31,7 @@ struct AttachedPrograms {
     /// The device and its hooks, for messages: `eth0: tcx`.
     summary: String,
     links: Vec<Link>,
-    /// Packet sockets that hold a socket filter or promiscuous mode.
+    /// Packet sockets that hold a socket filter or promiscuous mode, and the jump table of a short socket filter.
     sockets: Vec<OwnedFd>,
     /// Whether it was said that another filter is in front of one of the clsact filters.
     is_behind: bool,
@@ -298,7 +298,19 @@ impl Attachment<'_> {
         let socket = sys::packet_socket().map_err(|e| Error::io("a packet socket", e))?;
         let Program::SocketFilter(program) = self.loaded.load_programs(AttachPoint::Socket)? else { return Err(wrong_program_type()) };
         // Attach before binding: the socket would queue packets that arrive before it has a filter.
-        program.attach(&socket).map_err(|e| Error::aya(format!("attaching a socket filter to {name}"), &e))?;
+        let what = || format!("attaching a socket filter to {name}");
+        match program.attach(&socket) {
+            Ok(_) => {}
+            // The entry program is longer than `net.core.optmem_max`, by default 20 kB before Linux 6.8. The limit does not apply to
+            // programs that are reached by a tail call.
+            Err(error) if os_error(&error) == Some(libc::ENOMEM) => {
+                let entry = program.fd().map_err(|e| Error::aya(what(), &e))?;
+                let (caller, table) = super::socket::calling(entry.as_fd())?;
+                sys::attach_filter(socket.as_fd(), caller.as_fd()).map_err(|e| Error::io(what(), e))?;
+                self.sockets.push(table);
+            }
+            Err(error) => return Err(Error::aya(what(), &error)),
+        }
         sys::bind(socket.as_fd(), self.device.ifindex).map_err(|e| Error::io(format!("binding a packet socket to {name}"), e))?;
         self.sockets.push(socket);
         Ok("socket filter".to_owned())

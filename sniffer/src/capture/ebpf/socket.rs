@@ -1,4 +1,4 @@
-//! The eBPF filter for the packet sockets of the `AF_PACKET` backend.
+//! Generated socket filters: the filter for the packet sockets of the `AF_PACKET` backend, and a short filter that calls a long one.
 
 use super::{error::Error, sys};
 use crate::capture::filter::{
@@ -6,7 +6,7 @@ use crate::capture::filter::{
     cbpf::Program,
     ebpf::{self, ContextKind, OnMatch, Target},
 };
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// Loads the filter as a program for `SO_ATTACH_BPF`. It reads a VLAN tag in the metadata as if the tag were in the
 /// frame. `raw_ip` says that frames begin with an IP header, not with an Ethernet header. On a match the program
@@ -25,4 +25,19 @@ pub fn socket_filter(filter: &Filters, raw_ip: bool, snaplen: u32) -> Result<Opt
     let insns = ebpf::compile(program, &target).map_err(|e| Error::Filter { text: filter.text.clone(), reason: e.to_string() })?;
     sys::raise_memlock();
     sys::load(sys::SOCKET_FILTER, &insns, "filter").map(Some).map_err(|e| Error::io("loading the socket filter", e))
+}
+
+/// Loads a short socket filter that calls `program`, which is too long to be attached itself. Also returns its jump table: the kernel
+/// empties the table when its last descriptor is closed, so it must stay open as long as the filter is attached.
+///
+/// # Errors
+/// When `bpf(2)` refuses the table or the filter.
+pub fn calling(program: BorrowedFd<'_>) -> Result<(OwnedFd, OwnedFd), Error> {
+    const WHAT: &str = "loading a socket filter that calls another";
+    let table = sys::prog_array(1).map_err(|e| Error::io(WHAT, e))?;
+    sys::set_slot(table.as_fd(), 0, program).map_err(|e| Error::io(WHAT, e))?;
+    let on_match = OnMatch::TailCall { table: table.as_raw_fd(), slot: 0 };
+    let target = Target { context: ContextKind::Socket, tags: false, on_match, no_match: 0, outgoing: false };
+    let insns = ebpf::compile(&Program::everything(), &target).map_err(|e| Error::Kernel { what: WHAT.into(), reason: e.to_string() })?;
+    Ok((sys::load(sys::SOCKET_FILTER, &insns, "call").map_err(|e| Error::io(WHAT, e))?, table))
 }

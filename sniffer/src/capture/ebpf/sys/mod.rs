@@ -8,7 +8,7 @@ mod packet_socket;
 pub use bpf::{
     ProgramKind, SOCKET_FILTER, TC, XDP, clear_slot, delete, load, lookup_batch, prog_array, ring_buffer, set, set_slot, test_run,
 };
-pub use packet_socket::{bind, packet_socket, promiscuous};
+pub use packet_socket::{attach_filter, bind, packet_socket, promiscuous};
 
 use std::{ffi::CStr, io};
 

@@ -18,6 +18,16 @@ pub fn packet_socket() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Attaches an eBPF program to a socket as its filter. Fails with `ENOMEM` if the program is longer than `net.core.optmem_max` bytes.
+pub fn attach_filter(socket: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    let program = program.as_raw_fd();
+    // SAFETY: SO_ATTACH_BPF reads a descriptor, which lives for the call.
+    check(unsafe {
+        let value = (&raw const program).cast();
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_BPF, value, size_of_val(&program) as u32)
+    })
+}
+
 /// Starts to receive all packets of an interface, or of all interfaces if `ifindex` is 0.
 pub fn bind(socket: BorrowedFd<'_>, ifindex: u32) -> io::Result<()> {
     // SAFETY: all bytes zero is a valid `sockaddr_ll`.

@@ -101,6 +101,23 @@ fn tagged_and_untagged_frames_are_alike_on_every_hook() {
     });
 }
 
+/// The limit is `net.core.optmem_max`, which each network namespace has since Linux 6.8.
+#[test]
+fn a_socket_filter_that_is_longer_than_the_limit_is_called_by_a_short_one() {
+    in_a_network("a_socket_filter_that_is_longer_than_the_limit_is_called_by_a_short_one", || {
+        std::fs::write("/proc/sys/net/core/optmem_max", "512").unwrap();
+        let (mut sources, control) = open(&on("vb", HookSetting::Socket), &wanted(false)).unwrap();
+        assert_eq!(control.hooks(), ["vb: socket filter"]);
+        send_all("va", &[udp(&[], 7, WANTED, 40), udp(&[], 8, OTHER, 40)]);
+        send_all("vb", &[udp(&[], 9, WANTED, 40)]);
+        let mut have = collect(&mut sources, 2, |frame| Some(whole(&frame)));
+        have.sort();
+        let mut want = [udp(&[], 7, WANTED, 40), udp(&[], 9, WANTED, 40)];
+        want.sort();
+        assert_eq!(have, want);
+    });
+}
+
 #[test]
 fn frames_are_cut_to_the_snap_length() {
     in_a_network("frames_are_cut_to_the_snap_length", || {

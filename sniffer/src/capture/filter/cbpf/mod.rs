@@ -221,9 +221,18 @@ impl Program {
 
     /// The program that matches no frame.
     pub fn nothing() -> Self {
+        Self::constant(0)
+    }
+
+    /// The program that matches every frame.
+    pub fn everything() -> Self {
+        Self::constant(u32::MAX)
+    }
+
+    fn constant(k: u32) -> Self {
         Self {
-            raw: vec![Instruction { code: (BPF_RET | BPF_K) as u16, jt: 0, jf: 0, k: 0 }],
-            ops: vec![Op::Return(ReturnValue::Constant(0))],
+            raw: vec![Instruction { code: (BPF_RET | BPF_K) as u16, jt: 0, jf: 0, k }],
+            ops: vec![Op::Return(ReturnValue::Constant(k))],
             user_space: None,
         }
     }
