@@ -63,5 +63,5 @@ pub fn run(data: &[u8]) {
     }
     flows.finish(now, &mut sink, PublisherId::FLOWS, &mut || true);
     documents.check(frames * reports);
-    assert_eq!(decoder.counters().count(), 15, "the number of counters changed");
+    assert_eq!(decoder.counters().count(), 16, "the number of counters changed");
 }
