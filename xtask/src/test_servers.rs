@@ -86,9 +86,7 @@ struct Lumberjack(PathBuf);
 impl Lumberjack {
     fn build() -> Result<Self, String> {
         let built = Self(env::temp_dir().join(format!("sniffer-lumberjack-{}", process::id())));
-        run_command(
-            Command::new("go").args(["build", "-o"]).arg(&built.0).arg(".").current_dir(project().join("tests/servers/lumberjack")),
-        )?;
+        run_command(Command::new("go").args(["build", "-C", "tests/servers/lumberjack", "-o"]).arg(&built.0).arg("."))?;
         Ok(built)
     }
 }
