@@ -1,5 +1,7 @@
 //! The hosts of an output: parses their addresses, and selects the host that a worker uses.
 
+use super::shapes::Texts;
+use crate::config::{self, Node};
 use reqwest::Url;
 
 /// A server that an output connects to.
@@ -17,6 +19,18 @@ impl Peer {
         let host = url.host_str()?.trim_matches(['[', ']']).to_owned();
         Some(Self { host, port: url.port_or_known_default().unwrap_or(default_port) })
     }
+}
+
+/// Parses the entries of `hosts` of an output whose hosts have neither credentials nor a path. `scheme` is the only one that is supported.
+///
+/// # Errors
+/// When an entry is not an address; names file, line and key.
+pub(super) fn peers(node: &Node, hosts: &Texts, scheme: &str, port: u16) -> Result<Vec<Peer>, config::Error> {
+    let peer = |text: &String| {
+        let url = address(text, scheme, &[scheme], port)?;
+        Peer::of(&url, port).ok_or_else(|| format!("'{text}' has no host"))
+    };
+    hosts.0.iter().map(peer).collect::<Result<_, _>>().map_err(|why| node.get("hosts").error(why))
 }
 
 /// Parses an entry of `hosts`: `HOST`, `HOST:PORT` or `SCHEME://USER:PASSWORD@HOST:PORT/PATH`. `scheme` and `port` are the defaults;

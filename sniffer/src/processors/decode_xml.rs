@@ -58,7 +58,7 @@ struct Element {
     name: (String, String),
     fields: Object,
     text: String,
-    /// Whether an inner element was closed behind `text`.
+    /// Whether an inner element ended after the text in `text`.
     text_is_old: bool,
 }
 

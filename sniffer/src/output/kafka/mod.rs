@@ -71,11 +71,7 @@ impl Kafka {
         let node = opening.node;
         super::refuse_kerberos(node)?;
         let options = Options::read(node)?;
-        let host = |text: &String| {
-            let url = hosts::address(text, "kafka", &["kafka"], 9092)?;
-            Peer::of(&url, 9092).ok_or_else(|| format!("'{text}' has no host"))
-        };
-        let hosts = options.hosts.0.iter().map(host).collect::<Result<Vec<_>, _>>().map_err(|why| node.get("hosts").error(why))?;
+        let hosts = hosts::peers(node, &options.hosts, "kafka", 9092)?;
         let set = |text: &Option<super::shapes::Scalar>| text.as_ref().map(|text| text.0.clone()).filter(|text| !text.is_empty());
         let topic = set(&options.topic);
         if topic.is_none() && node.get(TOPIC.list).items().is_empty() {

@@ -105,11 +105,7 @@ impl Logstash {
         if options.pipelining > MOST_WINDOWS {
             return Err(node.get("pipelining").error(format!("must be at most {MOST_WINDOWS}")));
         }
-        let host = |text: &String| {
-            let url = hosts::address(text, "tcp", &["tcp"], 5044)?;
-            Peer::of(&url, 5044).ok_or_else(|| format!("'{text}' has no host"))
-        };
-        let hosts = options.hosts.0.iter().map(host).collect::<Result<Vec<_>, _>>().map_err(|why| node.get("hosts").error(why))?;
+        let hosts = hosts::peers(node, &options.hosts, "tcp", 5044)?;
         let shared = Shared {
             hosts,
             dialer: Dialer::read(opening, false, options.timeout)?,
