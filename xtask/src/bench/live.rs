@@ -112,14 +112,7 @@ fn measure_case(scratch: &Scratch, capture: &Path, kind: &str, hook: &str, share
         actual(&said).ok_or_else(|| format!("the output of tcpreplay has no statistics: {}", said.replace('\n', "; ")))?;
     thread::sleep(SETTLE);
     let after = measure::cpu_so_far(sniffer.child.id()).ok_or("the program has ended")?;
-    let log = sniffer.stop()?;
-    let totals = log
-        .iter()
-        .rev()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .find(|record| record["message"] == "Total metrics")
-        .ok_or("the log contains no record `Total metrics`")?;
-    let capture = totals["monitoring"]["metrics"]["capture"].clone();
+    let capture = total_metrics(&sniffer.stop()?)?["capture"].clone();
     let counter = |name: &str| capture[name].as_u64().unwrap_or(0);
     Ok(Measured {
         rate: packets / seconds,
@@ -129,6 +122,13 @@ fn measure_case(scratch: &Scratch, capture: &Path, kind: &str, hook: &str, share
         seen: counter("seen"),
         lost: counter("lost") + counter("lost_by_interface"),
     })
+}
+
+/// The metrics of the whole run, from the log of a program that has ended.
+pub fn total_metrics(log: &[String]) -> Result<Value, String> {
+    let records = log.iter().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let totals = records.into_iter().find(|record| record["message"] == "Total metrics");
+    Ok(totals.ok_or("the log contains no record `Total metrics`")?["monitoring"]["metrics"].clone())
 }
 
 /// Parses packets and seconds from tcpreplay's line `Actual: 615643 packets (…) sent in 3.27 seconds`.
@@ -153,13 +153,13 @@ fn generate(size: usize, percent: u32) -> io::Result<Vec<u8>> {
 }
 
 /// Two network namespaces connected by a veth pair whose ends are both named `v0`. Dropping it removes them.
-struct Net {
-    sender: String,
-    receiver: String,
+pub struct Net {
+    pub sender: String,
+    pub receiver: String,
 }
 
 impl Net {
-    fn new() -> Result<Self, String> {
+    pub fn new() -> Result<Self, String> {
         let name = |end: &str| format!("snbench{}{end}", std::process::id());
         let net = Self { sender: name("s"), receiver: name("r") };
         let Self { sender, receiver } = &net;
@@ -181,7 +181,7 @@ impl Net {
     }
 
     // This uses nsenter, because `ip netns exec` mounts a new /sys, which hides bpffs.
-    fn on(&self, ns: &str, program: &Path) -> Command {
+    pub fn on(&self, ns: &str, program: &Path) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/run/netns/{ns}")).arg(program).stdin(Stdio::null());
         command
@@ -197,13 +197,13 @@ impl Drop for Net {
 }
 
 /// A running program whose log is read. Dropping it kills the program.
-struct Running {
-    child: Child,
+pub struct Running {
+    pub child: Child,
     lines: mpsc::Receiver<String>,
 }
 
 impl Running {
-    fn start(command: &mut Command) -> Result<Self, String> {
+    pub fn start(command: &mut Command) -> Result<Self, String> {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(|e| e.to_string())?;
         let (sender, lines) = mpsc::channel();
         if let Some(stderr) = child.stderr.take() {
@@ -212,7 +212,7 @@ impl Running {
         Ok(Self { child, lines })
     }
 
-    fn wait_for(&self, text: &str) -> Outcome {
+    pub fn wait_for(&self, text: &str) -> Outcome {
         let (start, mut last) = (Instant::now(), String::new());
         while let Ok(line) = self.lines.recv_timeout(PATIENCE.saturating_sub(start.elapsed())) {
             if line.contains(text) {
@@ -224,7 +224,7 @@ impl Running {
     }
 
     /// Ends the program with SIGTERM and returns the log lines since the last call.
-    fn stop(mut self) -> Result<Vec<String>, String> {
+    pub fn stop(mut self) -> Result<Vec<String>, String> {
         let _ = Command::new("kill").arg(self.child.id().to_string()).status();
         let start = Instant::now();
         while start.elapsed() < PATIENCE {

@@ -10,17 +10,17 @@ use std::{
     path::Path,
 };
 
-/// Nanoseconds between two frames.
-const STEP: u64 = 100;
+/// Nanoseconds between two frames of a capture that is read as a file.
+pub const STEP: u64 = 100;
 /// The address of the server of all connections.
 const SERVER: [u8; 4] = [192, 168, 0, 1];
 
 /// A capture file on disk.
 pub type CaptureFile = Capture<BufWriter<File>>;
 
-/// Begins a capture file.
-pub fn create(path: &Path) -> io::Result<CaptureFile> {
-    Capture::new(BufWriter::with_capacity(1 << 16, File::create(path)?), STEP)
+/// Begins a capture file whose frames are `step` nanoseconds apart.
+pub fn create(path: &Path, step: u64) -> io::Result<CaptureFile> {
+    Capture::new(BufWriter::with_capacity(1 << 16, File::create(path)?), step)
 }
 
 /// A connection between a client and [`SERVER`], with the next sequence number of each.

@@ -1,4 +1,4 @@
-//! The inputs of `bench hostile memory`: traffic that makes the program hold as much as it can, with ordinary HTTP transactions in
+//! The inputs of `bench hostile memory` and `bench hostile live`: traffic that makes the program hold as much as it can, with ordinary HTTP transactions in
 //! between. To add a case, add an entry to [`CASES`].
 
 use super::{capture::CaptureFile, requests::REQUESTS};
@@ -25,6 +25,8 @@ pub struct Case {
     pub name: &'static str,
     /// All options except the options of protocols, as text of a configuration file.
     pub options: &'static str,
+    /// Whether `bench hostile live` sends it too.
+    pub live: bool,
     /// Writes the input and returns how many ordinary transactions it contains.
     pub write: fn(&mut Flood) -> io::Result<usize>,
 }
@@ -37,26 +39,26 @@ const ONLY_HTTP: &str = "processors: [{drop_event: {when: {not: {equals: {type: 
 const FLOWS: &str = "packetbeat.flows: {timeout: 30s, period: -1s}\nprocessors: [{drop_event: {when: {equals: {type: flow}}}}]\n";
 
 pub const CASES: &[Case] = &[
-    Case { name: "ordinary transactions only", options: "", write: |f| f.ordinary(2000) },
-    Case { name: "100,000 Redis clients with one unanswered PING each, then HTTP", options: ONLY_HTTP, write: silent_clients },
-    Case { name: "150,000 SYNs between request and response", options: "", write: syn_flood },
-    Case { name: "150,000 handshakes between request and response", options: "", write: handshake_flood },
-    Case { name: "unanswered requests of every protocol", options: ONLY_HTTP, write: unanswered },
-    Case { name: "unanswered memcache requests, reported", options: "", write: |f| f.pipelined("memcache", 60) },
-    Case { name: "incomplete MySQL packets behind long statements", options: ONLY_HTTP, write: long_statements },
-    Case { name: "Cassandra bodies of 65 kB that are 16 MB decompressed", options: ONLY_HTTP, write: cassandra_bodies },
-    Case { name: "HTTP bodies of 400 bytes that are 10 MB decompressed", options: "", write: http_bombs },
-    Case { name: "incomplete HTTP bodies", options: "", write: incomplete_bodies },
-    Case { name: "segments behind a hole", options: "", write: holes },
-    Case { name: "incomplete heads in segments of one byte", options: "", write: small_segments },
-    Case { name: "20,000 idle MySQL sessions with prepared statements", options: "", write: mysql_sessions },
-    Case { name: "20,000 idle PostgreSQL sessions with prepared statements", options: "", write: pgsql_sessions },
-    Case { name: "unanswered DNS queries over UDP", options: ONLY_HTTP, write: dns_queries },
-    Case { name: "memcache datagrams without the first", options: ONLY_HTTP, write: memcache_datagrams },
-    Case { name: "pings", options: ONLY_HTTP, write: pings },
-    Case { name: "first fragments", options: "", write: fragments },
-    Case { name: "1,000,000 flows", options: FLOWS, write: flows },
-    Case { name: "1,000,000 connections that end", options: FLOWS, write: short_connections },
+    Case { name: "ordinary transactions only", options: "", live: false, write: |f| f.ordinary(2000) },
+    Case { name: "100,000 Redis clients with one unanswered PING each, then HTTP", options: ONLY_HTTP, live: true, write: silent_clients },
+    Case { name: "150,000 SYNs between request and response", options: "", live: true, write: syn_flood },
+    Case { name: "150,000 handshakes between request and response", options: "", live: false, write: handshake_flood },
+    Case { name: "unanswered requests of every protocol", options: ONLY_HTTP, live: true, write: unanswered },
+    Case { name: "unanswered memcache requests, reported", options: "", live: true, write: |f| f.pipelined("memcache", 60) },
+    Case { name: "incomplete MySQL packets behind long statements", options: ONLY_HTTP, live: false, write: long_statements },
+    Case { name: "Cassandra bodies of 65 kB that are 16 MB decompressed", options: ONLY_HTTP, live: true, write: cassandra_bodies },
+    Case { name: "HTTP bodies of 400 bytes that are 10 MB decompressed", options: "", live: true, write: http_bombs },
+    Case { name: "incomplete HTTP bodies", options: "", live: false, write: incomplete_bodies },
+    Case { name: "segments behind a hole", options: "", live: false, write: holes },
+    Case { name: "incomplete heads in segments of one byte", options: "", live: false, write: small_segments },
+    Case { name: "20,000 idle MySQL sessions with prepared statements", options: "", live: true, write: mysql_sessions },
+    Case { name: "20,000 idle PostgreSQL sessions with prepared statements", options: "", live: true, write: pgsql_sessions },
+    Case { name: "unanswered DNS queries over UDP", options: ONLY_HTTP, live: false, write: dns_queries },
+    Case { name: "memcache datagrams without the first", options: ONLY_HTTP, live: false, write: memcache_datagrams },
+    Case { name: "pings", options: ONLY_HTTP, live: false, write: pings },
+    Case { name: "first fragments", options: "", live: false, write: fragments },
+    Case { name: "1,000,000 flows", options: FLOWS, live: false, write: flows },
+    Case { name: "1,000,000 connections that end", options: FLOWS, live: false, write: short_connections },
 ];
 
 /// A capture with an attack and ordinary transactions.
@@ -182,7 +184,7 @@ fn silent_clients(f: &mut Flood) -> io::Result<usize> {
     f.capture.wait(61 * SECOND);
     for _ in 0..7 * 1000 {
         f.tick()?;
-        f.capture.wait(SECOND / 10);
+        f.capture.wait(SECOND / 100);
     }
     f.finish()
 }

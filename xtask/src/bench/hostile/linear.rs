@@ -77,7 +77,7 @@ fn seconds(scratch: &Scratch, program: &Path, case: &Case, segments: usize) -> R
 }
 
 fn write(path: &Path, case: &Case, segments: usize) -> std::io::Result<()> {
-    let mut capture = capture::create(path)?;
+    let mut capture = capture::create(path, capture::STEP)?;
     let bytes = (case.make)(segments);
     let of_connection = if case.order == Order::Connections { SHORT_CONNECTION } else { segments.max(1) };
     let (mut left, mut number) = (segments, 0);

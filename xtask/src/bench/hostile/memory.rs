@@ -15,11 +15,11 @@ use std::{
 /// The default of `memory.max`, in bytes.
 const BUDGET: f64 = 256e6;
 /// Maximum of the peak memory in bytes: the budget, a tenth for the overhead of the allocator, and 32 MB for the program itself.
-const BOUND: f64 = BUDGET * 1.1 + 32e6;
+pub const BOUND: f64 = BUDGET * 1.1 + 32e6;
 /// Maximum length in bytes of the document of an ordinary transaction. This check does not read longer documents into memory.
 const LONGEST: usize = 16 << 10;
 
-const PROTOCOLS: &str = r#"packetbeat.protocols:
+pub const PROTOCOLS: &str = r#"packetbeat.protocols:
 - {type: icmp, enabled: true}
 - {type: amqp, ports: [5672]}
 - {type: cassandra, ports: [9042], send_request: true, send_response: true}
@@ -35,7 +35,6 @@ const PROTOCOLS: &str = r#"packetbeat.protocols:
 - {type: nfs, ports: [2049]}
 - {type: sip, ports: [5060]}
 - {type: tls, ports: [443]}
-logging.metrics.enabled: false
 "#;
 
 /// Prints the table; returns the rows that exceed the bound, or in which ordinary transactions are missing.
@@ -78,12 +77,13 @@ fn measure(scratch: &Scratch, program: &Path, case: &Case) -> Result<Row, String
     let (path, events, home) = (scratch.path("memory.pcap"), scratch.path("events"), scratch.path("home"));
     scratch.remove(&events);
     let failed = |e: io::Error| format!("{}: {e}", path.display());
-    let mut flood = Flood::new(capture::create(&path).map_err(failed)?);
+    let mut flood = Flood::new(capture::create(&path, capture::STEP).map_err(failed)?);
     let expected = (case.write)(&mut flood).map_err(failed)?;
     flood.capture.finish().map_err(failed)?;
     let input = path.metadata().map_err(failed)?.len();
     let output = format!("output.file: {{path: {}, filename: events, rotate_every_kb: 4000000, permissions: 0600}}\n", events.display());
-    let config = scratch.write("memory.yml", [PROTOCOLS, case.options, &output].concat().as_bytes())?;
+    let text = [PROTOCOLS, "logging.metrics.enabled: false\n", case.options, &output].concat();
+    let config = scratch.write("memory.yml", text.as_bytes())?;
     let (config, capture, home) = (config.to_string_lossy(), path.to_string_lossy(), home.to_string_lossy());
     let cost = measure::cost(scratch, program, &["-e", "-t", "-I", &*capture, "-c", &*config, "--path.home", &*home]);
     scratch.remove(&path);
@@ -93,7 +93,7 @@ fn measure(scratch: &Scratch, program: &Path, case: &Case) -> Result<Row, String
 }
 
 /// Counts the documents of ordinary transactions in the files of a folder.
-fn reported(folder: &Path) -> io::Result<usize> {
+pub fn reported(folder: &Path) -> io::Result<usize> {
     let mut count = 0;
     for entry in folder.read_dir()? {
         let mut file = BufReader::new(File::open(entry?.path())?);

@@ -5,6 +5,7 @@ mod capture;
 mod conversations;
 mod floods;
 mod linear;
+mod live;
 mod memory;
 mod requests;
 
@@ -20,7 +21,7 @@ use std::path::{Path, PathBuf};
 type Part = (&'static str, fn(&Scratch, &Path) -> Result<Vec<String>, String>);
 
 /// The parts, in the order of execution.
-const PARTS: &[Part] = &[("linear", linear::run), ("memory", memory::run)];
+const PARTS: &[Part] = &[("linear", linear::run), ("memory", memory::run), ("live", live::run)];
 
 /// The parsed command line.
 #[derive(Debug, Default, PartialEq)]
