@@ -17,13 +17,14 @@ use std::{
 /// protocol's capture if `protocols` is set.
 pub fn run(scratch: &Scratch, against: &Path, runs: usize, whole: bool, protocols: bool) -> Outcome {
     println!(
-        "\nThis checkout against {}, {runs} pairs of runs each. A ratio below 1 means that this checkout takes less.\n",
+        "\nThis checkout against {}, {runs} pairs of runs each. A ratio below 1 means that this checkout takes less. MB is peak resident \
+         memory with the pages of the program file that were read; MB without files is heap and stacks.\n",
         against.display()
     );
     println!(
-        "| capture | events | CPU s, here | CPU s, there | CPU ratio: median (min–max) | MB, here | MB, there | memory ratio: median (min–max) |"
+        "| capture | events | CPU s, here | CPU s, there | CPU ratio: median (min–max) | MB, here | MB, there | memory ratio: median (min–max) | MB without files, here | MB without files, there |"
     );
-    println!("|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|");
     let (here, there) = (copied(scratch, &program(), "here")?, copied(scratch, against, "there")?);
     let mut each = |case: &Case| compare(scratch, [&here, &there], runs, case);
     if whole {
@@ -65,9 +66,10 @@ fn compare(scratch: &Scratch, [here, there]: [&Path; 2], runs: usize, case: &Cas
         (here, there, Spread::of(pairs.iter().map(|(here, there)| value(here) / value(there))))
     };
     let ((cpu, cpu_there, cpu_ratio), (memory, memory_there, memory_ratio)) = (of(|cost| cost.cpu), of(|cost| cost.memory));
+    let (anonymous, anonymous_there, _) = of(|cost| cost.anonymous);
     println!(
-        "| {} | {events} | {:.3} | {:.3} | {cpu_ratio} | {:.1} | {:.1} | {memory_ratio} |",
-        case.name, cpu.median, cpu_there.median, memory.median, memory_there.median
+        "| {} | {events} | {:.3} | {:.3} | {cpu_ratio} | {:.1} | {:.1} | {memory_ratio} | {:.1} | {:.1} |",
+        case.name, cpu.median, cpu_there.median, memory.median, memory_there.median, anonymous.median, anonymous_there.median
     );
     Ok(())
 }

@@ -22,6 +22,9 @@ pub struct Cost {
     pub cpu: f64,
     /// Peak resident memory in MB (2^20 bytes).
     pub memory: f64,
+    /// The part of `memory` that belongs to the process alone (heap and stacks), in MB: the largest of samples taken every [`TICK`]. The
+    /// rest is mapped files, mainly the pages of the program that were read.
+    pub anonymous: f64,
 }
 
 /// Runs `program` until it ends and returns its cost as reported by `wait4(2)`.
@@ -39,8 +42,9 @@ pub fn cost(scratch: &Scratch, program: &Path, args: &[&str]) -> Result<Cost, St
     command.args(args).env("LC_ALL", "C").stdin(Stdio::null()).stdout(output).stderr(errors);
     let begun = Instant::now();
     let mut child = command.spawn().map_err(|e| format!("{}: {e}", program.display()))?;
-    let mut killed = false;
+    let (mut killed, mut anonymous) = (false, 0.0_f64);
     let used = loop {
+        anonymous = anonymous.max(anonymous_so_far(child.id()).unwrap_or(0.0));
         match child.try_wait4().map_err(|e| format!("{}: {e}", program.display()))? {
             Some(used) => break used,
             None if begun.elapsed() > LIMIT && !killed => {
@@ -57,7 +61,14 @@ pub fn cost(scratch: &Scratch, program: &Path, args: &[&str]) -> Result<Cost, St
         return Err(format!("{} {} {why}: {end}", program.display(), args.join(" ")));
     }
     let cpu = (used.rusage.utime + used.rusage.stime).as_secs_f64();
-    Ok(Cost { cpu, memory: used.rusage.maxrss as f64 / f64::from(1 << 20) })
+    Ok(Cost { cpu, memory: used.rusage.maxrss as f64 / f64::from(1 << 20), anonymous })
+}
+
+/// Resident memory of a running process that is not mapped from a file, in MB. `None` after its end.
+fn anonymous_so_far(pid: u32) -> Option<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let kilobytes: f64 = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kilobytes / 1024.0)
 }
 
 /// User and system time of a running process so far, in seconds with a resolution of 0.01.
