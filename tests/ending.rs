@@ -24,7 +24,7 @@ fn unreachable(host: &str, backoff: &str) -> String {
 }
 
 /// A capture of DNS queries and their answers, each of which gives one event.
-fn capture(home: &Home, events: u16) -> PathBuf {
+pub fn capture(home: &Home, events: u16) -> PathBuf {
     let mut pcap: Vec<u8> = [0xa1b2_c3d4_u32, 4 << 16 | 2, 0, 0, 65535, 101].iter().flat_map(|word| word.to_le_bytes()).collect();
     for n in 0..events {
         for answer in [false, true] {
@@ -51,7 +51,8 @@ fn until_a_pipe_blocks(id: u32) {
     until("a thread waits for the reader of its pipe", || fs::read_dir(format!("/proc/{id}/task")).unwrap().flatten().any(blocks));
 }
 
-fn signal(id: u32, name: &str) {
+/// Sends the signal with this name to a process.
+pub fn signal(id: u32, name: &str) {
     assert!(Command::new("kill").args([&format!("-{name}"), &id.to_string()]).status().unwrap().success());
 }
 
@@ -81,7 +82,7 @@ impl Drop for Blocked {
 }
 
 /// Starts the program in the server's namespace. The program runs until the value is dropped or stopped.
-fn start_on_server(net: &Net, home: &Home) -> Running {
+pub fn start_on_server(net: &Net, home: &Home) -> Running {
     let program = home.command(&["-e"]);
     let mut running = Running::start(net.on_server(&program.get_program().to_string_lossy()).args(program.get_args()));
     running.wait_for("sniffer is running");

@@ -11,5 +11,6 @@ mod live;
 mod net;
 mod own;
 mod probes;
+mod reload;
 mod replay;
 mod servers;

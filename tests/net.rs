@@ -120,6 +120,11 @@ impl Running {
         panic!("no line with {text:?}; there were:\n{}", self.seen.join("\n"));
     }
 
+    /// The last line that [`Running::wait_for`] has found.
+    pub fn last(&self) -> &str {
+        self.seen.last().map_or("", String::as_str)
+    }
+
     /// Sends SIGTERM, waits for the program to end, and returns everything that it wrote to stderr. Fails if the program ended with an
     /// error.
     pub fn stop(mut self) -> String {

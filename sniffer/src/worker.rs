@@ -271,7 +271,7 @@ mod tests {
             (vec![frame(80, b"AMQP\x03\x01\0\0"), frame(8080, b"GET ")], Ok(Polled::Frames(2)), look()),
             (vec![], Ok(Polled::Idle), look()),
             // The settings are replaced during a poll: frames of that poll are still processed with the old settings.
-            (vec![], Ok(Polled::Frames(0)), Box::new(move || replace.replace(settings(8080)))),
+            (vec![], Ok(Polled::Frames(0)), Box::new(move || drop(replace.replace(settings(8080))))),
             (vec![frame(8080, b"GET "), frame(81, b"GET ")], Ok(Polled::Frames(2)), idle()),
         ];
         let (result, totals) = run(steps, in_force, control.clone(), &AtomicBool::new(false));

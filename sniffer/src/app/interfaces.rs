@@ -2,16 +2,17 @@
 
 use super::{Error, plan::Plan};
 use crate::capture::{
+    filter::Filters,
     open::{self, Capture},
     options::Replay,
 };
 
-/// Opens all interfaces, in the order of the plan. `outputs` are the server ports of the outputs. An interface whose device does not exist is opened when the device appears; if none of
+/// Opens all interfaces, in the order of the plan, and returns them with their filters. `outputs` are the server ports of the outputs. An interface whose device does not exist is opened when the device appears; if none of
 /// the devices exists, this is an error.
 ///
 /// # Errors
 /// When an interface cannot be opened, or when no device exists.
-pub fn open(plan: &Plan, replay: &Replay, outputs: &[u16]) -> Result<Vec<Capture>, Error> {
+pub fn open(plan: &Plan, replay: &Replay, outputs: &[u16]) -> Result<Vec<(Capture, Filters)>, Error> {
     let (mut captures, mut missing) = (Vec::new(), Vec::new());
     for interface in &plan.interfaces {
         let mut filters = plan.filters(interface, outputs)?;
@@ -22,7 +23,7 @@ pub fn open(plan: &Plan, replay: &Replay, outputs: &[u16]) -> Result<Vec<Capture
             Err(error) if error.is_missing() => {
                 missing.push((interface, error));
                 filters.counting = None;
-                captures.push(open::wait_for(interface, replay, &filters).map_err(|e| e.at(interface))?);
+                captures.push((open::wait_for(interface, replay, &filters).map_err(|e| e.at(interface))?, filters));
                 continue;
             }
             opened => opened.map_err(|e| e.at(interface))?,
@@ -40,7 +41,8 @@ pub fn open(plan: &Plan, replay: &Replay, outputs: &[u16]) -> Result<Vec<Capture
                 log::info!("{name}: capturing with {}, {workers} worker(s), filter: {shown}", opened.how());
             }
         }
-        captures.push(opened);
+        filters.counting = filters.counting.take().filter(|_| opened.counts_flows);
+        captures.push((opened, filters));
     }
     let all = missing.len() == plan.interfaces.len();
     for (interface, error) in missing {

@@ -5,7 +5,9 @@ mod ids;
 mod interfaces;
 mod losses;
 mod plan;
+mod reload;
 mod run;
+mod running;
 mod signals;
 mod view;
 mod watch;
@@ -117,6 +119,7 @@ fn test_config(loaded: &Loaded, stdout: &mut impl Write) -> Result<(), Error> {
     let plan = Plan::read(&loaded.root, None, None)?;
     output::open(&opening(&loaded.root, &loaded.paths))?;
     Logger::open(&loaded.root.get("logging"), &CommandLine::default())?;
+    reload::Options::read(&loaded.root)?;
     let nobody = plan::Who::nobody();
     let publishers = plan.publishers(&opening(&loaded.root, &loaded.paths), &nobody, None)?;
     for interface in &plan.interfaces {

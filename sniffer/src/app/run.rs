@@ -2,19 +2,15 @@
 
 use super::{
     Error, SystemClock, interfaces,
-    losses::{self, Losses},
+    losses::Losses,
     plan::{Plan, Who},
-    signals::{Signals, sleep_until},
+    reload::{self, Exchanged, Origin, Reload, Start},
+    running::{GRACE, LEAVING, Watch, Workers},
+    signals::Signals,
     view::{Status, View, Watched},
 };
 use crate::{
-    capture::{
-        control::Control,
-        ebpf,
-        filter::{FilterSpec, Filters},
-        options::Replay,
-        sockets,
-    },
+    capture::{ebpf, options::Replay, sockets},
     cli::{Environment, Invocation, RunFlags},
     config::{self, DataDir},
     engine::{Engine, InForce, Own},
@@ -25,10 +21,13 @@ use crate::{
     },
     net::OwnConnections,
     opening::{Clock, Connected, Opening},
-    output::{self, Delivery, counters::Counters},
-    publish::{Deliver, Publishing},
+    output::{
+        self, Delivery,
+        exchange::{self, Exchange},
+    },
+    publish::Deliver,
     queue::{self, Queue, WhenFull},
-    worker::{Limits, Standing, Worker},
+    worker::{Limits, Worker},
 };
 use std::{
     io,
@@ -36,22 +35,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 use tokio::sync::oneshot;
 
-/// How much longer than `shutdown_timeout` the program may take to end. The sum of this and [`LEAVING`] is less than a second.
-const GRACE: Duration = Duration::from_millis(750);
-/// How long the program waits, after the time for shutdown is over, for workers that are still publishing. They check
-/// only from time to time whether the time is over.
-const LEAVING: Duration = Duration::from_millis(100);
 /// How much longer than `shutdown_timeout` a worker may report open transactions and flows. A worker may notice the signal 0.1 s late.
 const PUBLISH: Duration = Duration::from_millis(600);
 /// How much longer than half of `shutdown_timeout` the workers may process packets that are still in the capture buffers at the end.
 const READ_OUT: Duration = Duration::from_millis(300);
-/// How often the program collects the counters of workers, queue and output, and checks whether a report is due.
-const HEARTBEAT: Duration = Duration::from_millis(500);
 
 /// The async runtime of the output and the queue. It has one thread, the one that calls `block_on`.
 pub fn runtime() -> io::Result<tokio::runtime::Runtime> {
@@ -71,7 +62,7 @@ pub fn run(invocation: &Invocation, flags: &RunFlags) -> Result<bool, Error> {
     let logger = Logger::open(&loaded.root.get("logging"), &line)?;
     logger.install()?;
     log_start(&loaded);
-    let result = run_logged(&loaded, flags, logger);
+    let result = run_logged(&loaded, invocation, flags, logger);
     if let Err(error) = &result {
         log::error!("Exiting: {error}");
     }
@@ -87,7 +78,7 @@ fn log_start(loaded: &config::Loaded) {
     log::info!("Logs path: {}", loaded.paths.logs.display());
 }
 
-fn run_logged(loaded: &config::Loaded, flags: &RunFlags, logger: Logger) -> Result<(), Error> {
+fn run_logged(loaded: &config::Loaded, invocation: &Invocation, flags: &RunFlags, logger: Logger) -> Result<(), Error> {
     loaded.warnings.iter().for_each(|warning| log::warn!("{warning}"));
     let plan = Plan::read(&loaded.root, flags.file.as_deref(), None)?;
     plan.warnings.iter().for_each(|warning| log::warn!("{warning}"));
@@ -101,6 +92,9 @@ fn run_logged(loaded: &config::Loaded, flags: &RunFlags, logger: Logger) -> Resu
         one_at_a_time: flags.one_at_a_time,
         dump: flags.dump.as_deref().map(|prefix| prefix.display().to_string()),
     };
+    let options = reload::Options::read(&loaded.root)?;
+    let (load, file, files) = (invocation.load.clone(), flags.file.clone(), loaded.files.clone());
+    let origin = options.enabled.then_some(Origin { load, file, files, options });
     let metrics = Metrics::default();
     let reporter = Reporter::new(metrics.clone(), logger, Instant::now());
     let job = Job {
@@ -114,6 +108,7 @@ fn run_logged(loaded: &config::Loaded, flags: &RunFlags, logger: Logger) -> Resu
         connections,
         status: None,
         view: None,
+        origin,
     };
     job.run(output)
 }
@@ -141,7 +136,12 @@ pub struct Job<'a> {
     pub status: Option<Status>,
     /// Receives each event, in addition to the output.
     pub view: Option<View>,
+    /// Where the configuration is read again from; `None` if it is not read again.
+    pub origin: Option<Origin>,
 }
+
+/// What [`Job::start`] makes: the workers, the queue in front of the output, and the interfaces for [`Reload`].
+type Started = (Workers, Arc<dyn Queue>, Vec<Exchanged>);
 
 impl Job<'_> {
     /// Runs until the input ends or a signal arrives, and delivers the queued events.
@@ -158,11 +158,14 @@ impl Job<'_> {
         let runtime = runtime()?;
         let timeout = self.plan.general.shutdown_timeout;
         // Install the signal handlers before the threads start, so that from here on a signal ends the program in order.
-        let mut signals = Signals::new(timeout + GRACE + 2 * LEAVING)?;
+        let mut signals = Signals::new(timeout + GRACE + 2 * LEAVING, self.origin.is_some())?;
         let local = who.host_data.addresses.clone();
         let own = self.connections.clone().map(|connections| Own { ports: output.ports(), local, connections });
-        let counters = output.counters();
-        let (workers, queue) = self.start(&output, &who, own.as_ref())?;
+        let (counters, ports, exchange) = (output.counters(), output.ports(), Exchange::default());
+        let (workers, queue, interfaces) = self.start(&output, &who, own.as_ref())?;
+        let (plan, real_time, connections) = (self.plan, !self.replay.top_speed, self.connections);
+        let start = Start { plan, who, real_time, connections, ports, interfaces, exchange: exchange.clone() };
+        let reload = self.origin.map(|origin| Reload::new(origin, start));
         let mut watch = Watch {
             workers,
             queue: queue.clone(),
@@ -171,12 +174,13 @@ impl Job<'_> {
             reporter: self.reporter,
             status: self.status,
             losses: Losses::new(),
+            reload,
             timeout,
             end: None,
         };
         let (finish, mut view) = self.view.map(|view| (view.finish, view.ended)).unzip();
         let result = runtime.block_on(async {
-            let mut delivery = Box::pin(output.run(queue.clone()));
+            let mut delivery = Box::pin(exchange::run(output, queue.clone(), exchange));
             let ended = tokio::select! {
                 () = &mut delivery => Err(OutputGone.into()),
                 () = end_of(&mut view), if view.is_some() => Err(OutputGone.into()),
@@ -204,7 +208,7 @@ impl Job<'_> {
     }
 
     /// Opens the interfaces, divides `memory.max` among their workers and the queue, and starts the workers.
-    fn start(&self, output: &Delivery, who: &Who, own: Option<&Own>) -> Result<(Workers, Arc<dyn Queue>), Error> {
+    fn start(&self, output: &Delivery, who: &Who, own: Option<&Own>) -> Result<Started, Error> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut workers = Workers {
             threads: Vec::new(),
@@ -217,11 +221,13 @@ impl Job<'_> {
         let mut ready = Vec::new();
         let publishers = self.plan.publishers(&super::opening(self.plan.root(), self.paths), who, output.metadata())?;
         let mut captures = Vec::new();
-        for (interface, opened) in self.plan.interfaces.iter().zip(interfaces::open(&self.plan, &self.replay, &output.ports())?) {
+        let mut exchanged = Vec::new();
+        for (interface, (opened, filters)) in self.plan.interfaces.iter().zip(interfaces::open(&self.plan, &self.replay, &output.ports())?)
+        {
             let publishing = self.plan.publishing(interface, &publishers, who)?;
-            captures.push((interface, publishing, opened));
+            captures.push((interface, publishing, opened, filters));
         }
-        let sources = captures.iter().map(|(.., opened)| opened.sources.len()).sum();
+        let sources = captures.iter().map(|(.., opened, _)| opened.sources.len()).sum();
         let mut options = output.queue();
         let division = self.plan.memory.divide(sources, options.bytes);
         if division.queue < options.bytes {
@@ -231,7 +237,7 @@ impl Job<'_> {
         (options.bytes, options.batch_bytes) = (division.queue, division.batch);
         self.metrics.set_gauge("memory.max", division.max as f64);
         let queue = queue::open(options);
-        for (interface, publishing, opened) in captures {
+        for (interface, publishing, opened, filters) in captures {
             let live = interface.file.is_none();
             workers.captures.push(format!("{} {}", if live { opened.name(interface) } else { "file" }, opened.how()));
             workers.controls.push((Arc::clone(&opened.control), live));
@@ -239,6 +245,13 @@ impl Job<'_> {
             settings.real_time = !self.replay.top_speed;
             let settings = Arc::new(settings);
             let in_force = Arc::new(InForce::new(settings.clone()));
+            exchanged.push(Exchanged {
+                control: opened.control.clone(),
+                in_force: in_force.clone(),
+                counts_flows: opened.counts_flows,
+                examines: opened.examines_before_filter(),
+                filters,
+            });
             let timeout = self.plan.general.shutdown_timeout;
             let limits = Limits { read_out: timeout / 2 + READ_OUT, publish: timeout + PUBLISH };
             for (index, source) in opened.sources.into_iter().enumerate() {
@@ -260,7 +273,7 @@ impl Job<'_> {
             workers.spawn(index, worker, self.metrics.clone())?;
         }
         log::info!("sniffer is running: {} worker(s), output {}", workers.threads.len(), output.name());
-        Ok((workers, queue))
+        Ok((workers, queue, exchanged))
     }
 
     /// Returns the function that puts a worker's records into the queue. When the queue is full, a live capture drops records. At the end
@@ -290,188 +303,3 @@ async fn end_of(view: &mut Option<oneshot::Receiver<()>>) {
 #[derive(Debug, thiserror::Error)]
 #[error("the output is gone")]
 pub struct OutputGone;
-
-/// The worker threads and what belongs to them.
-struct Workers {
-    /// For each interface its device and backend, as text for the user.
-    captures: Vec<String>,
-    /// The control of each interface, and whether the interface is a device. Empty after the workers have ended.
-    controls: Vec<(Arc<dyn Control>, bool)>,
-    threads: Vec<JoinHandle<io::Result<()>>>,
-    running: Arc<AtomicUsize>,
-    stop: Arc<AtomicBool>,
-    publishing: Vec<Arc<Publishing>>,
-}
-
-impl Workers {
-    fn spawn(&mut self, index: usize, worker: Worker, metrics: Metrics) -> io::Result<()> {
-        struct Leaving(Arc<AtomicUsize>);
-        impl Drop for Leaving {
-            fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::SeqCst);
-            }
-        }
-        let (stop, leaving) = (self.stop.clone(), Leaving(self.running.clone()));
-        let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-            let _leaving = leaving;
-            worker.run(&stop, &mut |standing| hand_over(index, standing, &metrics))
-        })?;
-        self.threads.push(thread);
-        Ok(())
-    }
-}
-
-/// Adds the totals of a worker to the counters of the process.
-fn hand_over(index: usize, standing: &Standing<'_>, metrics: &Metrics) {
-    standing.engine.counters(&mut |name, total| metrics.set_total(index, name, total));
-    metrics.set_total(index, "capture.unread", standing.unread);
-}
-
-/// The state of the main thread while the workers run.
-struct Watch {
-    workers: Workers,
-    queue: Arc<dyn Queue>,
-    counters: Arc<Counters>,
-    metrics: Metrics,
-    reporter: Option<Reporter>,
-    status: Option<Status>,
-    losses: Losses,
-    /// `shutdown_timeout`
-    timeout: Duration,
-    /// The time by which the program must have ended. `None` while the program runs without a time limit.
-    end: Option<Instant>,
-}
-
-impl Watch {
-    /// Waits until all workers have ended: at the end of the input, or after a signal.
-    async fn until_the_end(&mut self, signals: &mut Signals) -> Result<(), Error> {
-        let mut beat = tokio::time::interval(HEARTBEAT);
-        let mut looked = Instant::now();
-        let refresh = self.workers.publishing.iter().filter_map(|p| p.refresh_every()).min();
-        // A small file is processed in less than one heartbeat, so check more often at first whether the workers have ended.
-        let mut quick = tokio::time::interval(Duration::from_millis(2));
-        let started = Instant::now();
-        while self.workers.running.load(Ordering::SeqCst) > 0 {
-            if self.end.is_some_and(|end| Instant::now() >= end + LEAVING) {
-                break;
-            }
-            tokio::select! {
-                name = signals.next() => self.signal(name),
-                _ = quick.tick(), if started.elapsed() < HEARTBEAT || self.workers.stop.load(Ordering::SeqCst) => {}
-                _ = beat.tick() => {
-                    self.beat();
-                    if refresh.is_some_and(|every| looked.elapsed() >= every) {
-                        looked = Instant::now();
-                        let host_data = HostData::gather();
-                        self.workers.publishing.iter().for_each(|p| p.set_world(host_data.clone()));
-                    }
-                }
-            }
-        }
-        let mut failed = None;
-        let running = self.workers.running.load(Ordering::SeqCst);
-        for thread in self.workers.threads.drain(..) {
-            if running > 0 && !thread.is_finished() {
-                log::warn!("A worker did not end in time; what it had not published yet is lost");
-                continue;
-            }
-            match thread.join() {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => failed = Some(error.to_string()),
-                Err(_) => failed = Some("a worker ended unexpectedly".to_owned()),
-            }
-        }
-        self.collect();
-        // Detach from the interfaces now, before the queued events are delivered.
-        self.workers.controls.clear();
-        failed.map_or(Ok(()), |error| Err(error.into()))
-    }
-
-    /// The first signal starts an orderly end, a second one ends all waiting.
-    fn signal(&mut self, name: &str) {
-        if self.workers.stop.load(Ordering::SeqCst) {
-            log::warn!("Received {name} again, not waiting any longer");
-            self.end_at(Instant::now());
-        } else {
-            log::info!("Received {name}, stopping");
-            self.stop();
-        }
-    }
-
-    /// Makes the workers end: capture stops, and the workers process the packets that were captured until now.
-    fn stop(&mut self) {
-        self.end_at(Instant::now() + self.timeout + GRACE);
-        // A filter that matches nothing lets the capture buffers run empty. Detaching now would lose the buffers and counters.
-        if let Ok(nothing) = Filters::new(&FilterSpec::default()) {
-            for control in self.workers.controls.iter().filter(|(_, live)| *live).map(|(control, _)| control) {
-                if let Err(error) = control.set_filter(&nothing) {
-                    log::debug!("capture goes on until the workers have ended: {error}");
-                }
-            }
-        }
-        self.workers.stop.store(true, Ordering::SeqCst);
-    }
-
-    fn end_at(&mut self, end: Instant) {
-        self.end = Some(end);
-        self.queue.limit_waits(end);
-    }
-
-    /// Delivers the queued events within the time for shutdown. A second signal ends the wait.
-    async fn drain(&mut self, delivery: &mut (impl Future<Output = ()> + Unpin), signals: &mut Signals) {
-        self.queue.close();
-        if self.end.is_none() && !self.timeout.is_zero() {
-            self.end = Some(Instant::now() + self.timeout);
-        }
-        loop {
-            tokio::select! {
-                () = &mut *delivery => break,
-                () = sleep_until(self.end) => break,
-                name = signals.next() => self.signal(name),
-            }
-        }
-        self.collect();
-        match losses::summary(&self.metrics.snapshot(), self.queue.stats().events as u64) {
-            None => log::info!("All enqueued events have been published"),
-            Some(lost) => log::warn!("{lost}"),
-        }
-        if let Some(reporter) = &self.reporter {
-            reporter.finish(Instant::now());
-        }
-    }
-
-    fn beat(&mut self) {
-        self.collect();
-        self.losses.warnings(&self.metrics.snapshot(), Instant::now()).iter().for_each(|warning| log::warn!("{warning}"));
-        if let Some(reporter) = &mut self.reporter {
-            reporter.tick(Instant::now());
-        }
-        if let Some(status) = &mut self.status {
-            status(&self.metrics.snapshot(), &self.workers.captures);
-        }
-    }
-
-    fn collect(&self) {
-        let total = |name: &'static str, total| self.metrics.set_total(0, name, total);
-        let gauge = |name: &'static str, value| self.metrics.set_gauge(name, value);
-        self.counters.each(total, gauge);
-        self.queue.stats().each(total, gauge);
-        for (interface, (control, _)) in self.workers.controls.iter().enumerate() {
-            // A failure is not reported: the next call may succeed.
-            let Ok(stats) = control.stats() else { continue };
-            let total = |name, total| self.metrics.set_total(interface, name, total);
-            total("capture.seen", stats.seen);
-            total("capture.matched", stats.matched());
-            total("capture.unmatched", stats.unmatched);
-            total("capture.shunted", stats.shunted);
-            total("capture.copied", stats.copied);
-            total("capture.copied_bytes", stats.copied_bytes);
-            total("capture.lost", stats.lost);
-            total("capture.lost_by_interface", stats.lost_by_interface);
-            total("capture.duplicates", stats.duplicates);
-            total("capture.headers", stats.headers);
-            total("flows.uncounted", stats.uncounted);
-            total("capture.verdicts_not_entered", stats.not_entered);
-        }
-    }
-}

@@ -50,7 +50,7 @@ pub fn watch(flags: &WatchFlags) -> Result<bool, Error> {
     // With `--json` the console output prints the documents; without it no documents are printed.
     let publish = flags.json;
     let (metrics, reporter, connections) = (Metrics::default(), None, None);
-    let job = Job { plan, replay, paths: &paths, keeps_data: false, metrics, reporter, publish, connections, status, view };
+    let job = Job { plan, replay, paths: &paths, keeps_data: false, metrics, reporter, publish, connections, status, view, origin: None };
     let result = job.run(output);
     let dropped = screen.counts().dropped;
     match result {

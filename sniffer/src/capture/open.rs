@@ -66,6 +66,12 @@ pub struct Capture {
 }
 
 impl Capture {
+    /// Whether the eBPF programs examine each packet before a generated filter or after a user's one, so that neither can be exchanged for
+    /// the other.
+    pub fn examines_before_filter(&self) -> bool {
+        self.counts_flows || self.backend == Backend::Ebpf && self.device.as_ref().is_some_and(Device::is_any)
+    }
+
     /// The name of the captured device. If the device does not exist yet, its name in the settings.
     pub fn name<'a>(&'a self, interface: &'a Interface) -> &'a str {
         self.device.as_ref().map_or(interface.device.as_str(), |device| device.name.as_str())

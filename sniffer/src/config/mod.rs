@@ -9,6 +9,7 @@
 
 mod accepted;
 mod de;
+mod difference;
 mod error;
 mod expand;
 mod general;
@@ -28,6 +29,7 @@ mod write;
 mod yaml;
 
 pub use accepted::leftover;
+pub use difference::{Difference, differences};
 pub use error::{Error, Errors};
 pub use general::{Compatibility, General, Precision};
 pub use load::{LoadOptions, Loaded, load};

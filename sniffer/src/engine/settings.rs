@@ -162,10 +162,12 @@ impl InForce {
         Self { settings: Mutex::new(settings), version: AtomicU64::new(0) }
     }
 
-    /// Replaces the settings. Each worker takes them over after its current poll.
-    pub fn replace(&self, settings: Arc<Settings>) {
-        *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = settings;
+    /// Replaces the settings, and returns the previous ones. Each worker takes the new ones over after its current poll, and holds the
+    /// previous ones until then.
+    pub fn replace(&self, settings: Arc<Settings>) -> Arc<Settings> {
+        let previous = std::mem::replace(&mut *self.settings.lock().unwrap_or_else(PoisonError::into_inner), settings);
         self.version.fetch_add(1, Ordering::Release);
+        previous
     }
 
     /// The settings, and the number of replacements. If they are replaced at the same time, the number may be the

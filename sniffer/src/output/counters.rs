@@ -49,6 +49,15 @@ counters! {
     total "libbeat.output.events.total" "Events whose sending began; an event counts again for each attempt."
 }
 
+impl Counters {
+    /// Counts the events that are being sent as failed. To be called when their senders have ended without an outcome.
+    pub(super) fn abandon(&self) {
+        let active = self.values().active() as usize;
+        self.failed.add(active);
+        self.retries.add(active);
+    }
+}
+
 impl Values {
     /// Events that are being sent: their outcome is not known yet.
     fn active(&self) -> u64 {

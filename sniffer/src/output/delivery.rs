@@ -22,7 +22,7 @@ pub struct Delivery {
     name: &'static str,
     output: Box<dyn Output>,
     queue: queue::Options,
-    common: Common,
+    pub(super) common: Common,
 }
 
 /// Finds the enabled output of the configuration and reads its settings. Opens no connection.

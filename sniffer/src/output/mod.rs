@@ -16,6 +16,7 @@ mod delivery;
 mod discard;
 pub mod drive;
 pub mod elasticsearch;
+pub mod exchange;
 mod file;
 pub mod format;
 mod hosts;
