@@ -173,3 +173,44 @@ fn protocols_ports_and_filters_are_exchanged_without_losing_a_packet() {
         }
     }
 }
+
+/// Two connections between the same ends, which the server refuses.
+const CONNECTIONS: &str = "
+import socket
+for _ in range(2):
+    s = socket.socket()
+    s.bind(('', 40000))
+    try:
+        s.connect(('192.0.2.2', 8080))
+    except ConnectionRefusedError:
+        pass
+    s.close()
+";
+
+#[test]
+fn each_connection_to_a_new_port_is_a_flow() {
+    if !may_run("each_connection_to_a_new_port_is_a_flow") {
+        return;
+    }
+    let net = Net::new();
+    for kind in ["ebpf", "af_packet", "pcap"] {
+        let home = Home::with_output("");
+        let with = |ports: &str| {
+            let more = format!("packetbeat.interfaces: {{device: v0, type: {kind}}}\npacketbeat.flows: {{timeout: 60s, period: 30s}}\n");
+            let config = config(&home, "events", &more).replace("{type: dns, ports: [53]}", &format!("{{type: http, ports: [{ports}]}}"));
+            home.write("packetbeat.yml", &config.replace("period: 100ms", "period: 1h"));
+        };
+        with("80");
+        let mut running = start_on_server(&net, &home);
+        with("80, 8080");
+        signal(running.id(), "HUP");
+        running.wait_for(IN_FORCE);
+        assert!(net.on_client("python3").args(["-c", CONNECTIONS]).status().unwrap().success());
+        let log_text = running.stop();
+        let documents = documents(&home, "events");
+        let is_last = |document: &&Value| document["flow"]["final"] == true && document["destination"]["port"] == 8080;
+        let flows = documents.iter().filter(is_last);
+        let packets: Vec<_> = flows.map(|document| (&document["source"]["packets"], &document["destination"]["packets"])).collect();
+        assert_eq!(packets, [(&Value::from(1), &Value::from(1)); 2], "{kind}: {documents:?}\n{log_text}");
+    }
+}

@@ -58,8 +58,12 @@ impl EbpfControl {
 
 impl Control for EbpfControl {
     fn set_filter(&self, filters: &Filters) -> Result<(), Error> {
-        let filters = filters.counting.as_deref().filter(|_| self.counts_flows()).map_or(filters, |counting| &counting.filters);
-        self.lock().loaded_mut().set_filter(filters).map_err(|error| Error::Setting(error.to_string()))
+        let counting = filters.counting.as_deref().filter(|_| self.counts_flows());
+        let mut attachments = self.lock();
+        let loaded = attachments.loaded_mut();
+        let set = loaded.set_filter(counting.map_or(filters, |counting| &counting.filters));
+        let set = set.and_then(|()| counting.map_or(Ok(()), |counting| loaded.set_ports(counting)));
+        set.map_err(|error| Error::Setting(error.to_string()))
     }
 
     fn apply(&self, verdicts: &[(FlowKey, Verdict)]) {

@@ -170,12 +170,17 @@ impl Loaded {
         }
         let mut flows = None;
         if let Some(counting) = counting {
-            loaded.enter_ports(ports::CLAIMED, &counting.tcp_ports)?;
-            loaded.enter_ports(ports::OUTPUTS, &counting.output_ports)?;
+            loaded.set_ports(counting)?;
             let map = loaded.fd("FLOWS")?.try_clone_to_owned().map_err(|e| Error::io("map FLOWS", e))?;
             flows = Some(KernelFlows::new(map, idle(counting), workers));
         }
         Ok((loaded, rings, flows))
+    }
+
+    /// Replaces the sets of ports that the programs read while they count flows.
+    pub fn set_ports(&self, counting: &Counting) -> Result<(), Error> {
+        self.enter_ports(ports::CLAIMED, &counting.tcp_ports)?;
+        self.enter_ports(ports::OUTPUTS, &counting.output_ports)
     }
 
     /// Sets the bits of TCP ports in an entry of the map `PORTS`.
