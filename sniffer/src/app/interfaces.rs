@@ -7,8 +7,8 @@ use crate::capture::{
     options::Replay,
 };
 
-/// Opens all interfaces, in the order of the plan, and returns them with their filters. `outputs` are the server ports of the outputs. An interface whose device does not exist is opened when the device appears; if none of
-/// the devices exists, this is an error.
+/// Opens all interfaces, in the order of the plan, and returns them with their filters. `outputs` are the server ports of the outputs. An
+/// interface whose device does not exist is opened when the device appears; if none of the devices exists, this is an error.
 ///
 /// # Errors
 /// When an interface cannot be opened, or when no device exists.

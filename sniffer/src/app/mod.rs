@@ -17,7 +17,8 @@ use crate::{
     cli::{self, Command, Invocation},
     config::{self, Loaded, Node, Paths},
     monitor::log::{CommandLine, Logger},
-    opening::{Clock, Opening},
+    net::OwnConnections,
+    opening::{Clock, Connected, Opening},
     output,
     time::Timestamp,
 };
@@ -28,6 +29,7 @@ use std::{
     io::{self, Write},
     path::Path,
     process::ExitCode,
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -103,6 +105,12 @@ impl Clock for SystemClock {
 /// The arguments for opening the outputs and processors of a configuration.
 fn opening<'a>(root: &'a Node, paths: &'a Paths) -> Opening<'a> {
     Opening { node: root, root, paths, clock: &SystemClock, live: true, fields: plan::declared_fields(), connected: None }
+}
+
+/// Opens the output of a configuration for a run. The output refreshes `connections`, those of this process, when it has connected.
+fn open_output(root: &Node, paths: &Paths, connections: Option<&Arc<OwnConnections>>) -> Result<output::Delivery, Error> {
+    let connected = connections.cloned().map(|connections| -> Connected { Arc::new(move || connections.refresh()) });
+    Ok(output::open(&Opening { connected: connected.as_ref(), ..opening(root, paths) })?)
 }
 
 /// Reads the configuration for commands other than `run`. Warnings go to stderr.

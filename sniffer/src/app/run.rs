@@ -20,9 +20,9 @@ use crate::{
         log::{CommandLine, Logger},
     },
     net::OwnConnections,
-    opening::{Clock, Connected, Opening},
+    opening::Clock,
     output::{
-        self, Delivery,
+        Delivery,
         exchange::{self, Exchange},
     },
     publish::Deliver,
@@ -71,9 +71,8 @@ pub fn run(invocation: &Invocation, flags: &RunFlags) -> Result<bool, Error> {
 
 /// The first records of the log: what runs, with which configuration, and where its files are.
 fn log_start(loaded: &config::Loaded) {
-    let files: Vec<String> = loaded.files.iter().map(|path| path.display().to_string()).collect();
     log::info!("{}", super::version());
-    log::info!("Configuration: {}", files.join(", "));
+    log::info!("Configuration: {}", config::listed(&loaded.files));
     log::info!("Data path: {}", loaded.paths.data.display());
     log::info!("Logs path: {}", loaded.paths.logs.display());
 }
@@ -84,8 +83,7 @@ fn run_logged(loaded: &config::Loaded, invocation: &Invocation, flags: &RunFlags
     plan.warnings.iter().for_each(|warning| log::warn!("{warning}"));
     // Files have no packets of this process.
     let connections = plan.is_live().then(|| Arc::new(OwnConnections::new(Box::new(sockets::own_sockets))));
-    let connected = connections.clone().map(|connections| -> Connected { Arc::new(move || connections.refresh()) });
-    let output = output::open(&Opening { connected: connected.as_ref(), ..super::opening(&loaded.root, &loaded.paths) })?;
+    let output = super::open_output(&loaded.root, &loaded.paths, connections.as_ref())?;
     let replay = Replay {
         top_speed: flags.top_speed,
         loops: flags.loops.unwrap_or(1),
@@ -248,7 +246,6 @@ impl Job<'_> {
             exchanged.push(Exchanged {
                 control: opened.control.clone(),
                 in_force: in_force.clone(),
-                counts_flows: opened.counts_flows,
                 examines: opened.examines_before_filter(),
                 filters,
             });

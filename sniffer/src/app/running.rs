@@ -174,7 +174,7 @@ impl Watch {
                 let exchanged = reload.look().await;
                 self.exchanged(exchanged);
             }
-            // Nothing is read again any more.
+            // The program ends, so there is no further look at the files.
             _ => self.reload = None,
         }
     }

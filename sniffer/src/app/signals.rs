@@ -13,7 +13,7 @@ use tokio::{
 /// Maximum number of signals that wait for the main thread. Further ones are dropped: the second one already ends every wait.
 const MOST_WAITING: usize = 8;
 
-/// A signal, as the main thread sees it.
+/// What a signal asks the main thread to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
     /// The signal with this name ends the program.
@@ -25,7 +25,7 @@ pub enum Received {
 /// Receives SIGINT, SIGTERM and SIGHUP.
 pub struct Signals {
     ends: mpsc::Receiver<&'static str>,
-    /// Holds one request: several that arrive before the first is served are one.
+    /// Has room for one request, so several SIGHUPs that arrive before the first is served cause one reload.
     reloads: mpsc::Receiver<()>,
 }
 

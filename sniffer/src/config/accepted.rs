@@ -1,7 +1,7 @@
 //! Settings of Packetbeat that no module of this program reads. Settings whose effect a user would miss cause a warning; the others are
 //! accepted silently.
 
-use super::{Node, Unknown, nearest::nearest};
+use super::{Node, Unknown, is_within, nearest::nearest};
 use std::collections::HashMap;
 
 /// Settings that are accepted silently, because ignoring them loses nothing. An entry covers everything below it.
@@ -117,19 +117,18 @@ pub fn leftover(root: &Node) -> Vec<String> {
     let (top, elsewhere) = (root.names(), known_settings(root));
     let unknown: Vec<(Unknown, String)> =
         root.unknown().into_iter().map(|setting| (setting.clone(), instead(&top, &elsewhere, &setting))).collect();
-    let within = |key: &str, section: &str| key == section || key.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'));
     let mut warned: Vec<&str> = Vec::new();
     let elasticsearch = root.get("output.elasticsearch");
     let uses_elasticsearch = !elasticsearch.is_unset() && !is(&elasticsearch.get("enabled"), false) || !root.get("cloud.id").is_unset();
-    let is_unused = |key: &str| !uses_elasticsearch && OF_ELASTICSEARCH.iter().any(|section| within(key, section));
+    let is_unused = |key: &str| !uses_elasticsearch && OF_ELASTICSEARCH.iter().any(|section| is_within(key, section));
     for (setting, instead) in &unknown {
         // The unknown setting may contain the section, or lie inside it.
         let mut found = false;
         for &(section, switch) in NOT_YET {
-            if !within(&setting.key, section) && !within(section, &setting.key) {
+            if !is_within(&setting.key, section) && !is_within(section, &setting.key) {
                 continue;
             }
-            found |= within(&setting.key, section);
+            found |= is_within(&setting.key, section);
             let node = root.get(section);
             let on = match switch {
                 Switch::Enabled => is(&node.get("enabled"), true),
@@ -141,7 +140,7 @@ pub fn leftover(root: &Node) -> Vec<String> {
                 warnings.push(node.error("not supported yet, ignored").0);
             }
         }
-        let silent = |key: &str| is_unused(key) || SILENT.iter().any(|section| within(key, section));
+        let silent = |key: &str| is_unused(key) || SILENT.iter().any(|section| is_within(key, section));
         if found || silent(&setting.key) {
             continue;
         }
@@ -151,14 +150,14 @@ pub fn leftover(root: &Node) -> Vec<String> {
             .iter()
             .map(|&(s, _)| s)
             .chain(SILENT.iter().chain(OF_ELASTICSEARCH).copied())
-            .any(|section| within(section, &setting.key));
+            .any(|section| is_within(section, &setting.key));
         if !holds {
             warnings.push(format!("{setting}{instead}"));
             continue;
         }
         for (path, leaf) in node.leaves() {
             let key = format!("{}.{path}", setting.key);
-            if !silent(&key) && !NOT_YET.iter().any(|&(section, _)| within(&key, section)) {
+            if !silent(&key) && !NOT_YET.iter().any(|&(section, _)| is_within(&key, section)) {
                 let advice = advice(&key).unwrap_or_default();
                 warnings.push(leaf.error(format!("unknown setting, ignored{advice}")).0);
             }

@@ -19,6 +19,11 @@ pub fn differences(before: &Node, now: &Node) -> Vec<Difference> {
     found
 }
 
+/// Whether the dotted key `key` is `section`, or the key of a setting in it.
+pub fn is_within(key: &str, section: &str) -> bool {
+    key.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
 /// `None` stands for a setting that is not there.
 fn compare(before: Option<&Node>, now: Option<&Node>, found: &mut Vec<Difference>) {
     let (before, now) = (before.filter(|node| !node.is_unset()), now.filter(|node| !node.is_unset()));
@@ -29,7 +34,7 @@ fn compare(before: Option<&Node>, now: Option<&Node>, found: &mut Vec<Difference
     let is_list = |node: Option<&Node>| node.is_some_and(Node::is_list);
     let is_map = |node: Option<&Node>| node.is_none_or(Node::is_map);
     if is_list(before) || is_list(now) {
-        let (old, new) = (listed(before), listed(now));
+        let (old, new) = (items(before), items(now));
         if old.len() == new.len() && old.iter().chain(&new).all(Node::is_map) {
             return old.iter().zip(&new).for_each(|(old, new)| compare(Some(old), Some(new), found));
         }
@@ -50,7 +55,7 @@ fn compare(before: Option<&Node>, now: Option<&Node>, found: &mut Vec<Difference
 }
 
 /// The items of a list. Any other value is a list of one.
-fn listed(node: Option<&Node>) -> Vec<Node> {
+fn items(node: Option<&Node>) -> Vec<Node> {
     match node.map(|node| (node, node.structure())) {
         Some((_, Held::List(items))) => items.clone(),
         Some((node, _)) => vec![node.clone()],

@@ -102,8 +102,7 @@ fn load_with(options: &LoadOptions, program: &Path, lookup: &dyn Fn(&str) -> Opt
         files.push(path);
     }
     // Errors about the whole configuration have the place of the root, so it names all files.
-    let names: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
-    root.place = Place { file: Some(names.join(", ").into()), line: 0 };
+    root.place = Place { file: Some(listed(&files).into()), line: 0 };
     root.merge(settings);
     legacy::protocols(&mut root);
 
@@ -160,6 +159,11 @@ fn path_settings(root: &Raw, lookup: &dyn Fn(&str) -> Option<String>) -> Result<
     let node = Node::freeze(only, String::new());
     let at = |key: &str| Ok(node.get("path").get(key).read::<Option<PathBuf>>()?.filter(|path| !path.as_os_str().is_empty()));
     Ok(PathSettings { home: at("home")?, config: at("config")?, data: at("data")?, logs: at("logs")? })
+}
+
+/// The paths of files, as text for the user.
+pub fn listed(files: &[PathBuf]) -> String {
+    files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -29,10 +29,10 @@ mod write;
 mod yaml;
 
 pub use accepted::leftover;
-pub use difference::{Difference, differences};
+pub use difference::{Difference, differences, is_within};
 pub use error::{Error, Errors};
 pub use general::{Compatibility, General, Precision};
-pub use load::{LoadOptions, Loaded, load};
+pub use load::{LoadOptions, Loaded, listed, load};
 pub use node::{Node, Unknown};
 pub use paths::{DataDir, Paths};
 pub use protocols::{KnownProtocol, PortRange, Ports, ProtocolConfig, read_protocols};

@@ -12,8 +12,8 @@ use std::{
 /// A file that has changed is read again only when it did not change for this long (or for `reload.period`, if that is shorter), because it
 /// may still be written.
 const SETTLES: Duration = Duration::from_secs(1);
-/// Largest part of a file that is compared, in bytes. No file of the configuration may be larger.
-const MOST: u64 = 16 << 20;
+/// Number of bytes at the start of a file that are compared. Configurations are far shorter; a change behind these bytes is not found.
+const COMPARED: u64 = 16 << 20;
 
 /// The files of a configuration.
 pub struct Files {
@@ -26,7 +26,8 @@ pub struct Files {
 struct Watched {
     path: PathBuf,
     stamp: Option<Stamp>,
-    /// Digest of the content that was used last, or tried last; `None` if the file did not exist.
+    /// Digest of the content when the configuration was read last, whether that configuration was accepted or refused. `None` if the
+    /// file did not exist.
     used: Option<u64>,
     /// Digest of the content that the last look found.
     found: Option<u64>,
@@ -87,7 +88,7 @@ impl Files {
             (false, ..) => Look::Gone(gone),
             (true, true, _) => Look::Same,
             (true, false, true) => Look::Changing,
-            // A file that another one refers to may be gone for a moment, while both are replaced.
+            // While several files are replaced, one of them may be missing for a moment.
             (true, false, false) if self.watched.iter().any(|file| file.stamp.is_none()) => Look::Changing,
             (true, false, false) => Look::Changed(changed),
         }
@@ -137,7 +138,7 @@ impl Watched {
 }
 
 fn digest(path: &PathBuf) -> io::Result<u64> {
-    let (mut file, mut hasher, mut part) = (File::open(path)?.take(MOST), DefaultHasher::new(), [0; 16 << 10]);
+    let (mut file, mut hasher, mut part) = (File::open(path)?.take(COMPARED), DefaultHasher::new(), [0; 16 << 10]);
     loop {
         match file.read(&mut part)? {
             0 => return Ok(hasher.finish()),

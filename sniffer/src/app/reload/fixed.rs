@@ -1,6 +1,6 @@
 //! Which settings can be exchanged while the program runs. A change of any other setting is refused.
 
-use crate::config::{self, Node, differences};
+use crate::config::{self, Node, differences, is_within};
 
 /// Settings that are exchanged while the program runs. An entry covers everything below it.
 const EXCHANGED: &[&str] = &[
@@ -27,9 +27,6 @@ const EXCHANGED: &[&str] = &[
     "packetbeat.interfaces.internal_networks",
 ];
 
-/// The first part of the key of a setting in [`EXCHANGED`] that is not exchanged, and its last part.
-const QUEUE_OF_OUTPUT: (&str, &str) = ("output.", "queue");
-
 /// Refuses changes of settings that cannot be exchanged. All modules must have read both configurations: settings that none of them
 /// has read have no effect and may change.
 ///
@@ -39,7 +36,7 @@ pub fn check(before: &Node, now: &Node) -> Result<(), config::Error> {
     let unknown: Vec<String> = before.unknown().into_iter().chain(now.unknown()).map(|unknown| unknown.key).collect();
     let refused = differences(before, now)
         .into_iter()
-        .find(|difference| !is_exchanged(&difference.key) && !unknown.iter().any(|unknown| is_below(&difference.key, unknown)));
+        .find(|difference| !is_exchanged(&difference.key) && !unknown.iter().any(|unknown| is_within(&difference.key, unknown)));
     match refused {
         None => Ok(()),
         Some(difference) => Err(difference.node.error("cannot be changed while the program runs; restart it for this change")),
@@ -47,14 +44,10 @@ pub fn check(before: &Node, now: &Node) -> Result<(), config::Error> {
 }
 
 fn is_exchanged(key: &str) -> bool {
-    let of_queue =
-        key.strip_prefix(QUEUE_OF_OUTPUT.0).and_then(|rest| rest.split('.').nth(1)).is_some_and(|name| name == QUEUE_OF_OUTPUT.1);
-    !of_queue && EXCHANGED.iter().any(|exchanged| is_below(key, exchanged))
-}
-
-/// Whether a key is `above` or below it.
-fn is_below(key: &str, above: &str) -> bool {
-    key.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    // `output.NAME.queue` stands for the setting `queue`, which is not exchanged.
+    let mut parts = key.split('.');
+    let is_queue = parts.next() == Some("output") && parts.nth(1) == Some("queue");
+    !is_queue && EXCHANGED.iter().any(|exchanged| is_within(key, exchanged))
 }
 
 #[cfg(test)]

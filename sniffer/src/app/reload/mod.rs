@@ -15,8 +15,7 @@ use crate::{
     enrich::HostData,
     monitor::log::{CommandLine, Logger},
     net::OwnConnections,
-    opening::{Connected, Opening},
-    output::{self, Delivery, exchange::Exchange},
+    output::{Delivery, exchange::Exchange},
     publish::Publishing,
 };
 use files::{Files, Look};
@@ -89,11 +88,9 @@ pub struct Exchanged {
     pub control: Arc<dyn Control>,
     /// The settings of its workers.
     pub in_force: Arc<InForce>,
-    /// Whether the kernel counts its flows.
-    pub counts_flows: bool,
     /// Whether the eBPF programs examine its packets before a generated filter, or after a user's one.
     pub examines: bool,
-    /// The filter in force.
+    /// The filter in force. It has `counting` if the kernel counts the flows of this interface.
     pub filters: Filters,
 }
 
@@ -103,7 +100,7 @@ pub struct Reload {
     files: Files,
     plan: Plan,
     who: Who,
-    /// Whether a file is read at the speed of its timestamps.
+    /// Whether capture files are read at the speed at which they were captured.
     real_time: bool,
     connections: Option<Arc<OwnConnections>>,
     /// The server ports of the output, and of the one before, whose connections may still be open.
@@ -118,7 +115,7 @@ pub struct Start {
     pub plan: Plan,
     /// The identity in documents.
     pub who: Who,
-    /// Whether a file is read at the speed of its timestamps.
+    /// Whether capture files are read at the speed at which they were captured.
     pub real_time: bool,
     /// The connections of this process; see [`super::run::Job::connections`].
     pub connections: Option<Arc<OwnConnections>>,
@@ -161,10 +158,10 @@ impl Reload {
         match self.files.look(Instant::now()) {
             Look::Same | Look::Changing => None,
             Look::Gone(gone) => {
-                log::warn!("{}: the file is gone; the running configuration stays in force", shown(&gone));
+                log::warn!("{}: the file is gone; the running configuration stays in force", config::listed(&gone));
                 None
             }
-            Look::Changed(changed) => self.now(&format!("{} changed", shown(&changed))).await,
+            Look::Changed(changed) => self.now(&format!("{} changed", config::listed(&changed))).await,
         }
     }
 
@@ -194,9 +191,7 @@ impl Reload {
         let loaded = config::load(&self.origin.load)?;
         let root = &loaded.root;
         let plan = Plan::read(root, self.origin.file.as_deref(), Some(&self.plan))?;
-        let connected = self.connections.clone().map(|connections| -> Connected { Arc::new(move || connections.refresh()) });
-        let opening = Opening { connected: connected.as_ref(), ..super::opening(root, &loaded.paths) };
-        let output = output::open(&opening)?;
+        let output = super::open_output(root, &loaded.paths, self.connections.as_ref())?;
         Logger::open(&root.get("logging"), &CommandLine::default())?;
         Options::read(root)?;
         let host_data = HostData::gather();
@@ -221,7 +216,7 @@ impl Reload {
         let mut settings = Vec::new();
         let pairs = self.plan.interfaces.iter().zip(&plan.interfaces);
         for (((publishing, of_workers, mut filters), exchanged), (old, new)) in opened.into_iter().zip(&self.interfaces).zip(pairs) {
-            filters.counting = filters.counting.take().filter(|_| exchanged.counts_flows);
+            filters.counting = filters.counting.take().filter(|_| exchanged.filters.counting.is_some());
             check_order(exchanged, &filters, old, new)?;
             settings.push((publishing, of_workers, filters));
         }
@@ -241,11 +236,11 @@ impl Reload {
         while before.iter().any(|settings| Arc::strong_count(settings) > 1) && Instant::now() < limit {
             sleep(LOOK_AGAIN).await;
         }
-        let set = |done: usize| {
-            let mut new = self.interfaces.iter().zip(&settings).enumerate().skip(done);
-            new.try_for_each(|(place, (interface, (.., filters)))| interface.control.set_filter(filters).map_err(|error| (place, error)))
-        };
-        if let Err((failed, error)) = set(0) {
+        let refused = self.interfaces.iter().zip(&settings).enumerate().find_map(|(place, (interface, (.., filters)))| {
+            let error = interface.control.set_filter(filters).err()?;
+            Some((place, error))
+        });
+        if let Some((failed, error)) = refused {
             for (place, (interface, settings)) in self.interfaces.iter().zip(before).enumerate() {
                 interface.in_force.replace(settings);
                 if place < failed
@@ -282,8 +277,4 @@ fn check_order(exchanged: &Exchanged, filters: &Filters, before: &Interface, now
     let interface = if filters.user.is_some() { now } else { before };
     let message = "cannot be added or removed while the kernel counts flows or recognises packets on several devices; restart the program";
     Err(interface.node.get("bpf_filter").error(message))
-}
-
-fn shown(files: &[PathBuf]) -> String {
-    files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }

@@ -13,7 +13,7 @@ use super::{
     shared,
 };
 use crate::{
-    config::Error,
+    config::{Error, is_within},
     enrich::HostData,
     event::tree::Tree,
     opening::{Clock, Opening},
@@ -102,7 +102,7 @@ impl fmt::Debug for Processes {
 fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
     let options = AddProcessMetadata::read(opening.node)?;
     let _ = options.ignore_missing;
-    let is_known = |name: &str| FIELDS.iter().any(|field| is_below(field, name));
+    let is_known = |name: &str| FIELDS.iter().any(|field| is_within(field, name));
     if let Some(name) = options.include_fields.iter().find(|name| !is_known(name)) {
         return Err(opening.node.get("include_fields").error(format!("there is no field `{name}`; the fields are {}", FIELDS.join(", "))));
     }
@@ -122,11 +122,6 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
     Ok(shared(Processes { options, look_ups, clock: opening.clock }))
 }
 
-/// Whether `field` is the field `name` or lies in it.
-fn is_below(field: &str, name: &str) -> bool {
-    field.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-}
-
 /// A number, or a text with a number.
 fn pid(value: &Value) -> Option<u32> {
     match value {
@@ -138,7 +133,7 @@ fn pid(value: &Value) -> Option<u32> {
 impl Processes {
     fn wants(&self, field: &str) -> bool {
         let AddProcessMetadata { include_fields, restricted_fields, .. } = &self.options;
-        (include_fields.is_empty() || include_fields.iter().any(|name| is_below(field, name)))
+        (include_fields.is_empty() || include_fields.iter().any(|name| is_within(field, name)))
             && (*restricted_fields || field != "process.env")
     }
 
