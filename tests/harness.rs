@@ -65,16 +65,23 @@ impl Home {
 
     /// The documents written so far. An incomplete line is left out.
     pub fn documents_so_far(&self) -> Vec<Value> {
-        self.lines().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        self.documents_in("")
+    }
+
+    /// The documents written so far to the files whose names begin with `name`. An incomplete line is left out.
+    pub fn documents_in(&self, name: &str) -> Vec<Value> {
+        self.lines(name).lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     /// All documents, in order. Panics on a line that is not JSON.
     pub fn documents(&self) -> Vec<Value> {
-        self.lines().lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e} in {line}"))).collect()
+        self.lines("").lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e} in {line}"))).collect()
     }
 
-    fn lines(&self) -> String {
+    /// The text of the files whose names begin with `name`.
+    fn lines(&self, name: &str) -> String {
         let mut files: Vec<_> = fs::read_dir(self.path().join("out")).map(|d| d.flatten().map(|e| e.path()).collect()).unwrap_or_default();
+        files.retain(|path| path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(name)));
         files.sort();
         files.iter().map(|f| fs::read_to_string(f).unwrap()).collect()
     }
