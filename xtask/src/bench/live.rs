@@ -154,11 +154,14 @@ fn generate(size: usize, percent: u32) -> io::Result<Vec<u8>> {
 
 /// Two network namespaces connected by a veth pair whose ends are both named `v0`. Dropping it removes them.
 pub struct Net {
+    /// The namespace that sends.
     pub sender: String,
+    /// The namespace in which the program captures.
     pub receiver: String,
 }
 
 impl Net {
+    /// Makes the namespaces and the pair.
     pub fn new() -> Result<Self, String> {
         let name = |end: &str| format!("snbench{}{end}", std::process::id());
         let net = Self { sender: name("s"), receiver: name("r") };
@@ -180,6 +183,7 @@ impl Net {
         Ok(net)
     }
 
+    /// The command that runs `program` in a namespace.
     // This uses nsenter, because `ip netns exec` mounts a new /sys, which hides bpffs.
     pub fn on(&self, ns: &str, program: &Path) -> Command {
         let mut command = Command::new("nsenter");
@@ -198,11 +202,13 @@ impl Drop for Net {
 
 /// A running program whose log is read. Dropping it kills the program.
 pub struct Running {
+    /// The process.
     pub child: Child,
     lines: mpsc::Receiver<String>,
 }
 
 impl Running {
+    /// Starts the program and reads its log in the background.
     pub fn start(command: &mut Command) -> Result<Self, String> {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(|e| e.to_string())?;
         let (sender, lines) = mpsc::channel();
@@ -212,6 +218,7 @@ impl Running {
         Ok(Self { child, lines })
     }
 
+    /// Waits until the program writes a line that contains `text`.
     pub fn wait_for(&self, text: &str) -> Outcome {
         let (start, mut last) = (Instant::now(), String::new());
         while let Ok(line) = self.lines.recv_timeout(PATIENCE.saturating_sub(start.elapsed())) {

@@ -67,8 +67,12 @@ pub fn cost(scratch: &Scratch, program: &Path, args: &[&str]) -> Result<Cost, St
 /// Resident memory of a running process that is not mapped from a file, in MB. `None` after its end.
 fn anonymous_so_far(pid: u32) -> Option<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let kilobytes: f64 = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?.trim().strip_suffix(" kB")?.parse().ok()?;
-    Some(kilobytes / 1024.0)
+    Some(kilobytes(&status, "RssAnon:")? as f64 / 1024.0)
+}
+
+/// The number in the line of `text` that begins with `name`, such as `VmHWM:     1234 kB` in `/proc/PID/status`.
+pub fn kilobytes(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
 }
 
 /// User and system time of a running process so far, in seconds with a resolution of 0.01.

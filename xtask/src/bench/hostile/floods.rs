@@ -1,5 +1,5 @@
-//! The inputs of `bench hostile memory` and `bench hostile live`: traffic that makes the program hold as much as it can, with ordinary HTTP transactions in
-//! between. To add a case, add an entry to [`CASES`].
+//! The inputs of `bench hostile memory` and `bench hostile live`: traffic that makes the program hold as much as it can, with ordinary HTTP
+//! transactions in between. To add a case, add an entry to [`CASES`].
 
 use super::{capture::CaptureFile, requests::REQUESTS};
 use crate::pcap::{

@@ -2,16 +2,16 @@
 //! is that of `bench hostile memory`; the rings of the capture are not counted, because `buffer_size_mb` limits them.
 
 use super::{
-    capture,
-    floods::{CASES, Case, Flood},
-    memory::{BOUND, PROTOCOLS, reported},
+    floods::{CASES, Case},
+    memory::{BOUND, Prepared, prepare, take_reported},
 };
 use crate::bench::{
     Scratch,
     live::{Net, Running, total_metrics},
     may_capture,
+    measure::kilobytes,
 };
-use std::{fs, io, path::Path};
+use std::{fs, path::Path};
 
 /// Nanoseconds between two frames, of the first attempt and of the later ones. A case is repeated more slowly if capture lost packets, because
 /// a transaction whose packets were never captured says nothing about the flood.
@@ -73,16 +73,10 @@ fn measure(scratch: &Scratch, program: &Path, case: &Case) -> Result<Row, String
 }
 
 fn attempt(scratch: &Scratch, program: &Path, case: &Case, step: u64) -> Result<Row, String> {
-    let (path, events, home) = (scratch.path("live.pcap"), scratch.path("events"), scratch.path("home"));
-    scratch.remove(&events);
-    let failed = |e: io::Error| format!("{}: {e}", path.display());
-    let mut flood = Flood::new(capture::create(&path, step).map_err(failed)?);
-    let expected = (case.write)(&mut flood).map_err(failed)?;
-    flood.capture.finish().map_err(failed)?;
-    let output = format!("output.file: {{path: {}, filename: events, rotate_every_kb: 4000000, permissions: 0600}}\n", events.display());
-    let config = scratch.write("live.yml", [OPTIONS, PROTOCOLS, case.options, &output].concat().as_bytes())?;
+    let Prepared { capture: path, events, config, expected } = prepare(scratch, case, step, OPTIONS)?;
     let net = Net::new()?;
-    let sniffer = Running::start(net.on(&net.receiver, program).arg("-e").arg("-c").arg(config).arg("--path.home").arg(home))?;
+    let sniffer =
+        Running::start(net.on(&net.receiver, program).arg("-e").arg("-c").arg(config).arg("--path.home").arg(scratch.path("home")))?;
     sniffer.wait_for("sniffer is running")?;
     let sent = net.on(&net.sender, Path::new("tcpreplay")).args(["-q", "-i", "v0"]).arg(&path).output();
     let sent = sent.map_err(|e| format!("tcpreplay: {e}"))?;
@@ -93,9 +87,7 @@ fn attempt(scratch: &Scratch, program: &Path, case: &Case, step: u64) -> Result<
     let peak = peak(sniffer.child.id())?;
     let capture = total_metrics(&sniffer.stop()?)?["capture"].clone();
     let lost = ["lost", "lost_by_interface", "unread"].iter().filter_map(|name| capture[name].as_u64()).sum();
-    let reported = reported(&events).map_err(|e| format!("{}: {e}", events.display()));
-    scratch.remove(&events);
-    Ok(Row { step, lost, reported: reported?, expected, peak })
+    Ok(Row { step, lost, reported: take_reported(scratch, &events)?, expected, peak })
 }
 
 /// The peak resident memory of a process in bytes, without the rings of a capture.
@@ -116,11 +108,6 @@ fn rings(smaps: &str) -> u64 {
         }
     }
     sum
-}
-
-/// The number in the line of `text` that begins with `name`, such as `VmHWM:     1234 kB`.
-fn kilobytes(text: &str, name: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::bench::{Scratch, measure};
 use std::{
     fs::File,
     io::{self, BufRead, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// The default of `memory.max`, in bytes.
@@ -19,7 +19,7 @@ pub const BOUND: f64 = BUDGET * 1.1 + 32e6;
 /// Maximum length in bytes of the document of an ordinary transaction. This check does not read longer documents into memory.
 const LONGEST: usize = 16 << 10;
 
-pub const PROTOCOLS: &str = r#"packetbeat.protocols:
+const PROTOCOLS: &str = r#"packetbeat.protocols:
 - {type: icmp, enabled: true}
 - {type: amqp, ports: [5672]}
 - {type: cassandra, ports: [9042], send_request: true, send_response: true}
@@ -74,26 +74,49 @@ struct Row {
 }
 
 fn measure(scratch: &Scratch, program: &Path, case: &Case) -> Result<Row, String> {
-    let (path, events, home) = (scratch.path("memory.pcap"), scratch.path("events"), scratch.path("home"));
-    scratch.remove(&events);
-    let failed = |e: io::Error| format!("{}: {e}", path.display());
-    let mut flood = Flood::new(capture::create(&path, capture::STEP).map_err(failed)?);
-    let expected = (case.write)(&mut flood).map_err(failed)?;
-    flood.capture.finish().map_err(failed)?;
-    let input = path.metadata().map_err(failed)?.len();
-    let output = format!("output.file: {{path: {}, filename: events, rotate_every_kb: 4000000, permissions: 0600}}\n", events.display());
-    let text = [PROTOCOLS, "logging.metrics.enabled: false\n", case.options, &output].concat();
-    let config = scratch.write("memory.yml", text.as_bytes())?;
+    let Prepared { capture: path, events, config, expected } = prepare(scratch, case, capture::STEP, "logging.metrics.enabled: false\n")?;
+    let input = path.metadata().map_err(|e| format!("{}: {e}", path.display()))?.len();
+    let home = scratch.path("home");
     let (config, capture, home) = (config.to_string_lossy(), path.to_string_lossy(), home.to_string_lossy());
     let cost = measure::cost(scratch, program, &["-e", "-t", "-I", &*capture, "-c", &*config, "--path.home", &*home]);
     scratch.remove(&path);
-    let reported = reported(&events).map_err(|e| format!("{}: {e}", events.display()));
+    Ok(Row { input, reported: take_reported(scratch, &events)?, expected, peak: cost?.memory })
+}
+
+/// The files of a case.
+pub struct Prepared {
+    /// The capture with the flood.
+    pub capture: PathBuf,
+    /// The folder to which the program writes its documents.
+    pub events: PathBuf,
+    /// The configuration.
+    pub config: PathBuf,
+    /// The number of ordinary transactions in the capture.
+    pub expected: usize,
+}
+
+/// Writes the capture of a case, with `step` nanoseconds between two frames, and its configuration, which begins with `options`.
+pub fn prepare(scratch: &Scratch, case: &Case, step: u64, options: &str) -> Result<Prepared, String> {
+    let (capture, events) = (scratch.path("flood.pcap"), scratch.path("events"));
     scratch.remove(&events);
-    Ok(Row { input, reported: reported?, expected, peak: cost?.memory })
+    let failed = |e: io::Error| format!("{}: {e}", capture.display());
+    let mut flood = Flood::new(capture::create(&capture, step).map_err(failed)?);
+    let expected = (case.write)(&mut flood).map_err(failed)?;
+    flood.capture.finish().map_err(failed)?;
+    let output = format!("output.file: {{path: {}, filename: events, rotate_every_kb: 4000000, permissions: 0600}}\n", events.display());
+    let config = scratch.write("flood.yml", [options, PROTOCOLS, case.options, &output].concat().as_bytes())?;
+    Ok(Prepared { capture, events, config, expected })
+}
+
+/// Counts the documents of ordinary transactions in the files of a folder, and removes the folder.
+pub fn take_reported(scratch: &Scratch, events: &Path) -> Result<usize, String> {
+    let count = reported(events).map_err(|e| format!("{}: {e}", events.display()));
+    scratch.remove(events);
+    count
 }
 
 /// Counts the documents of ordinary transactions in the files of a folder.
-pub fn reported(folder: &Path) -> io::Result<usize> {
+fn reported(folder: &Path) -> io::Result<usize> {
     let mut count = 0;
     for entry in folder.read_dir()? {
         let mut file = BufReader::new(File::open(entry?.path())?);
