@@ -1,5 +1,5 @@
-//! The configuration from the user's side: how the program reads forms that Packetbeat accepts, what it reports about mistakes, and where
-//! the log goes.
+//! The configuration from the user's side: forms of the configuration that Packetbeat accepts, messages about mistakes,
+//! and the destination of the log.
 
 use crate::harness::{Home, assert_success, tests};
 use serde_json::{Value, json};
@@ -130,7 +130,7 @@ fn the_log_begins_with_what_runs_and_says_when_it_is_ready() {
     assert!(ready.is_some() && unknown.is_some() && unknown < ready, "{messages:#?}");
 }
 
-/// What `test config` and `run` say about mistakes: file and line, the wrong key, and what to write.
+/// Messages of `test config` and `run` about mistakes contain file and line, the wrong key, and advice.
 #[test]
 fn mistakes_are_named() {
     const CONSOLE: &str = "output.console.enabled: true\n";
@@ -178,6 +178,73 @@ fn mistakes_are_named() {
         let output = home.command(&["test", "config"]).output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && text.contains(expected), "{expected}\nis not in\n{text}");
+    }
+}
+
+/// All wrong values are named with one attempt, several in one section too, and none that is only missing because another is wrong.
+#[test]
+fn all_mistakes_are_named_at_once() {
+    let text = "packetbeat.protocols:\n- type: http\n  ports: [80, x]\n  max_message_size: many\n\
+                processors:\n- nosuch: {}\n- rename: {fields: 5}\n- neither: {}\n\
+                output.redis:\n  hosts: {a: b}\n  db: none\n";
+    let home = Home::with_output(text);
+    for args in [&["test", "config"][..], &["-e", "-t", "-I", "x.pcap"]] {
+        let output = home.command(args).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let all = stderr.split("Exiting: ").last().unwrap_or_default();
+        let lines: Vec<&str> =
+            all.lines().filter_map(|line| line.rsplit_once("packetbeat.yml:")?.1.split_once(':').map(|(at, _)| at)).collect();
+        let mut sorted = lines.clone();
+        sorted.sort_unstable_by_key(|line| line.parse::<u32>().unwrap_or_default());
+        assert_eq!(sorted, ["3", "4", "6", "7", "8", "10", "11"], "{args:?}\n{stderr}");
+        assert!(!output.status.success(), "{args:?}");
+    }
+}
+
+/// `watch` obeys the configuration and says so when nothing of it is seen. Settings that only matter for documents cause no warning.
+#[test]
+fn watch_with_a_configuration() {
+    let home = Home::new(
+        "packetbeat.protocols:\n- {type: redis, ports: [6379]}\nlogging.level: debug\nqueue.mem.events: 32\nsetup.kibana.host: x\n",
+    );
+    let output = home.command(&["watch", "-r", &capture().display().to_string()]).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+    let first = format!("{}, 1 protocol on 1 port (-v lists them), times UTC\n0 transactions\n", capture().display());
+    assert!(stderr.starts_with(&first) && !stderr.contains("warning"), "{stderr}");
+    assert!(stderr.contains(": tcp 80, ") && stderr.contains("looks like http.\nTo see it, add this to packetbeat.protocols"), "{stderr}");
+    let home = Home::new("packetbeat.protocols:\n- {type: http, ports: [80]}\nprocesors: []\n");
+    let output = home.command(&["watch", "-r", &capture().display().to_string()]).output().unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(stdout.contains(" http ") && stderr.contains("\n1 transaction, "), "{stdout}\n{stderr}");
+    assert!(stderr.contains("packetbeat.yml:3: procesors: unknown setting, ignored; did you mean `processors`?"), "{stderr}");
+}
+
+/// Without rights, the program says so in the style of a person's terminal, and names the commands that help. Arguments are not lost.
+#[test]
+fn missing_rights_are_explained() {
+    let home = Home::new("packetbeat.interfaces.device: lo\n");
+    for args in [&["watch", "-i", "lo"][..], &["watch", "-i", "lo", "--json"], &["-i", "lo"]] {
+        let mut command = std::process::Command::new("setpriv");
+        command.args(["--reuid", "65534", "--clear-groups", "--bounding-set", "-all", "--"]).arg(env!("CARGO_BIN_EXE_sniffer")).args(args);
+        let Ok(output) = command.current_dir(home.path()).output() else {
+            println!("SKIPPED: setpriv is not installed");
+            return;
+        };
+        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        if stderr.contains("setpriv:") {
+            println!("SKIPPED: only root may become another user: {stderr}");
+            return;
+        }
+        if args.first() == Some(&"-i") {
+            assert!(stderr.contains("tip: it is a flag of a command: `sniffer watch -i`"), "{args:?}\n{stderr}");
+            continue;
+        }
+        let typed = args.join(" ");
+        for expected in [format!("sniffer {typed}\n"), "sudo setcap cap_net_raw,".to_owned(), "\n  sudo ".to_owned()] {
+            assert!(stderr.contains(&expected), "{args:?}: {expected}\nis not in\n{stderr}");
+        }
+        assert!(stdout.is_empty() && !stderr.contains("{\"") && !output.status.success(), "{args:?}\n{stdout}\n{stderr}");
     }
 }
 

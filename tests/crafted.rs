@@ -18,7 +18,7 @@ const SERVER: u8 = 2;
 fn ipv4(from: u8, protocol: u8, fragment: u16, payload: &[u8]) -> Vec<u8> {
     let mut packet = vec![0x45, 0];
     packet.extend((20 + payload.len() as u16).to_be_bytes());
-    packet.extend([0, 7]); // the same identification for all fragments
+    packet.extend([0, 7]); // All fragments have the same identification.
     packet.extend(fragment.to_be_bytes());
     packet.extend([64, protocol, 0, 0, 10, 0, 0, from, 10, 0, 0, 3 - from]);
     packet.extend(payload);
@@ -69,7 +69,7 @@ struct Tcp {
 
 impl Tcp {
     fn open() -> Self {
-        let mut tcp = Self { next: [u32::MAX - 10, 1000], packets: vec![] }; // the client's numbers wrap
+        let mut tcp = Self { next: [u32::MAX - 10, 1000], packets: vec![] }; // The sequence numbers of the client wrap.
         tcp.segment(CLIENT, 2, b"");
         tcp.segment(SERVER, 18, b"");
         tcp.segment(CLIENT, 16, b"");

@@ -83,7 +83,7 @@ impl Drop for Blocked {
 
 /// Starts the program in the server's namespace. The program runs until the value is dropped or stopped.
 pub fn start_on_server(net: &Net, home: &Home) -> Running {
-    let program = home.command(&["-e"]);
+    let program = home.live();
     let mut running = Running::start(net.on_server(&program.get_program().to_string_lossy()).args(program.get_args()));
     running.wait_for("sniffer is running");
     running
@@ -106,7 +106,7 @@ fn send_datagrams(net: &Net, port: &str, step: &str, count: u32, content: &str) 
     assert!(python.args(["-c", DATAGRAMS, "192.0.2.2", port, step, &count.to_string(), content]).status().unwrap().success());
 }
 
-/// Sends DNS queries that nobody answers.
+/// Sends DNS queries that no server answers.
 fn send_queries(net: &Net, count: u32) {
     send_datagrams(net, "53", "0", count, "12340100000100000000000001610000010001");
 }
@@ -138,7 +138,7 @@ fn a_stopped_reader_of_the_events_does_not_delay_the_end() {
 
 #[test]
 fn a_stopped_reader_of_the_log_does_not_delay_the_end() {
-    // Each event gives a line: its processor fails.
+    // Each event causes one line in the log, because its processor fails.
     let home = Home::new(&format!(
         "{DNS}logging.level: debug\nprocessors: [{{convert: {{fields: [{{from: dns.question.name, type: integer}}]}}}}]\n"
     ));

@@ -22,7 +22,7 @@ pub fn captures() -> Vec<PathBuf> {
     captures
 }
 
-/// The configuration that a capture is read with, without `name` and output.
+/// The configuration with which a capture is read, without `name` and output.
 pub fn options(capture: &Path) -> String {
     let own = [capture.with_extension("yml"), capture.with_file_name("golden.yml")].into_iter().find(|path| path.exists());
     own.map_or_else(|| OPTIONS.to_owned(), |path| fs::read_to_string(path).unwrap())

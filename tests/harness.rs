@@ -7,6 +7,15 @@ use std::{
     process::{Command, Output},
 };
 
+/// The unprivileged user that live tests run the program as: name, user id, group id.
+pub const UNPRIVILEGED: (&str, u32, u32) = ("nobody", 65534, 65534);
+
+/// Whether this process is root.
+pub fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
 /// The program under test.
 pub fn sniffer() -> Command {
     Command::new(env!("CARGO_BIN_EXE_sniffer"))
@@ -36,12 +45,16 @@ impl Home {
         home
     }
 
-    /// Writes a file with mode 0600, because the program refuses a configuration that others may write.
+    /// Writes a file that others than its owner may not write, because the program refuses such a configuration. The unprivileged user of
+    /// [`Home::live`] may read it.
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
         use std::os::unix::fs::PermissionsExt;
         let path = self.path().join(name);
         fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        if is_root() {
+            std::os::unix::fs::chown(&path, None, Some(UNPRIVILEGED.2)).unwrap();
+        }
         path
     }
 
@@ -55,6 +68,17 @@ impl Home {
         let mut command = sniffer();
         // Set the time zone, because some documents contain local times.
         command.env("TZ", "UTC").args(args).arg("--path.home").arg(self.path()).arg("-c").arg(self.path().join("packetbeat.yml"));
+        command
+    }
+
+    /// The program for a live capture. As root, it runs as an unprivileged user, and a system call that is not in its list ends it. All live
+    /// tests use this function.
+    pub fn live(&self) -> Command {
+        let mut command = self.command(&["-e", "-E", "seccomp.default_action=kill_process"]);
+        if is_root() {
+            std::os::unix::fs::chown(self.path(), Some(UNPRIVILEGED.1), Some(UNPRIVILEGED.2)).unwrap();
+            command.args(["--user", UNPRIVILEGED.0]);
+        }
         command
     }
 

@@ -57,7 +57,7 @@ fn capture(
     traffic: impl FnOnce(&mut Running),
 ) -> (BTreeMap<String, usize>, String) {
     let home = Home::new(config);
-    let program = home.command(&["-e"]);
+    let program = home.live();
     let mut command = net.on_server(&program.get_program().to_string_lossy());
     let mut running = Running::start(command.args(program.get_args()));
     running.wait_for("sniffer is running");
@@ -224,7 +224,7 @@ fn live_a_missing_device_is_waited_for() {
     assert!(log_text.contains("device later: there is no such device") && log_text.contains("later: the device is there"), "{log_text}");
 
     let home = Home::new(&interfaces(["later1", "later2"]));
-    let program = home.command(&["-e"]);
+    let program = home.live();
     let output = net.on_server(&program.get_program().to_string_lossy()).args(program.get_args()).output().unwrap();
     let log_text = String::from_utf8_lossy(&output.stderr);
     assert!(
@@ -254,7 +254,7 @@ with socket.create_server(('0.0.0.0', int(sys.argv[1]))) as s:
 ";
 
 /// The TCP counter `name` of the kernel for one network namespace, from the `Tcp:` lines of /proc/net/snmp. `cat` runs in this namespace.
-fn tcp_counter(mut cat: Command, name: &str) -> u64 {
+pub fn tcp_counter(mut cat: Command, name: &str) -> u64 {
     let output = cat.arg("/proc/net/snmp").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<Vec<&str>> = text.lines().filter(|l| l.starts_with("Tcp:")).map(|l| l.split(' ').collect()).collect();
@@ -284,7 +284,7 @@ fn live_flows_count_segments_that_were_joined() {
             "name: live\npacketbeat.flows: {{timeout: 60s, period: -1s}}\npacketbeat.shutdown_timeout: 10s\n\
              packetbeat.interfaces: {{device: v0, type: ebpf, hook: {hook}, buffer_size_mb: 64}}\n"
         ));
-        let program = home.command(&["-e"]);
+        let program = home.live();
         let mut running = Running::start(net.on_server(&program.get_program().to_string_lossy()).args(program.get_args()));
         running.wait_for("sniffer is running");
         let mut receiver = Running::start(net.on_server("python3").args(["-c", RECEIVER, PORT]));

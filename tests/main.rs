@@ -4,13 +4,27 @@
 
 mod configuration;
 mod crafted;
+mod doctor;
 mod ending;
+mod endpoint;
 mod golden;
 mod harness;
+mod joined;
 mod live;
+mod logging;
+mod migrate;
+mod mirror;
 mod net;
+mod outage;
 mod own;
+mod packaging;
+mod privileges;
 mod probes;
+mod publishing;
 mod reload;
 mod replay;
 mod servers;
+mod service;
+mod setup;
+mod shunt;
+mod watch;

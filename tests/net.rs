@@ -25,6 +25,11 @@ pub fn may_run(test: &str) -> bool {
     root
 }
 
+fn ip(args: &str) {
+    let output = Command::new("ip").args(args.split(' ')).output().unwrap();
+    assert!(output.status.success(), "ip {args}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// Two namespaces: a client with 192.0.2.1 and fd00::1, a server with 192.0.2.2 and fd00::2, each on its interface `v0`.
 pub struct Net {
     client: String,
@@ -38,13 +43,15 @@ impl Net {
         let number = NUMBER.fetch_add(1, Ordering::SeqCst);
         let name = |end: &str| format!("snf{}{end}{number}", std::process::id());
         let net = Self { client: name("c"), server: name("s") };
-        let ip = |args: &str| {
-            let output = Command::new("ip").args(args.split(' ')).output().unwrap();
-            assert!(output.status.success(), "ip {args}: {}", String::from_utf8_lossy(&output.stderr));
-        };
-        let Self { client, server } = &net;
-        ip(&format!("netns add {client}"));
-        ip(&format!("netns add {server}"));
+        ip(&format!("netns add {}", net.client));
+        ip(&format!("netns add {}", net.server));
+        net.connect();
+        net
+    }
+
+    /// Creates the veth pair.
+    pub fn connect(&self) {
+        let Self { client, server } = self;
         ip(&format!("-n {client} link add v0 mtu 9000 type veth peer name v0 mtu 9000 netns {server}"));
         for (ns, last) in [(client, 1), (server, 2)] {
             ip(&format!("-n {ns} addr add 192.0.2.{last}/24 dev v0"));
@@ -54,9 +61,13 @@ impl Net {
         }
         // GRO is needed: without GRO and without native XDP, frames sent from packet sockets do not reach all hooks.
         for ns in [client, server] {
-            let _ = net.command(ns, "ethtool").args(["-K", "v0", "gro", "on"]).output();
+            let _ = self.command(ns, "ethtool").args(["-K", "v0", "gro", "on"]).output();
         }
-        net
+    }
+
+    /// Removes the veth pair.
+    pub fn disconnect(&self) {
+        ip(&format!("-n {} link del v0", self.server));
     }
 
     /// A command that runs in the client's namespace.
@@ -125,8 +136,8 @@ impl Running {
         self.seen.last().map_or("", String::as_str)
     }
 
-    /// Sends SIGTERM, waits for the program to end, and returns everything that it wrote to stderr. Fails if the program ended with an
-    /// error.
+    /// Sends SIGTERM, waits for the program to end, and returns everything that it wrote to stderr. The function fails if the program ended
+    /// with an error.
     pub fn stop(mut self) -> String {
         let _ = Command::new("kill").arg(self.child.id().to_string()).status();
         self.ended()

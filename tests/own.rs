@@ -1,4 +1,5 @@
-//! The program's own requests to its output are not reported, those of other programs to the same server are, over every backend.
+//! Tests with every backend that the program's own requests to its output are not reported, and that requests of other
+//! programs to the same server are. Its requests to Kibana are not reported either.
 
 use crate::{
     harness::Home,
@@ -6,8 +7,8 @@ use crate::{
 };
 use std::{collections::BTreeMap, fs, path::Path};
 
-/// A stand-in for Elasticsearch. Arguments: the version of HTTP (with 1.0 each connection ends after one response), and a file for the paths
-/// in the documents that it gets, a line each.
+/// A Python script that acts as Elasticsearch. Arguments: the version of HTTP (with 1.0 each connection ends after one response), and a
+/// file to which it writes the paths in the documents, one per line. The flows are written to a file with `.flows` added to its name.
 const SERVER: &str = r#"
 import gzip, json, socket, sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,6 +32,8 @@ class Handler(BaseHTTPRequestHandler):
                     if document["type"] == "http":
                         print(document.get("url", {}).get("path"), file=file)
                     elif document.get("flow", {}).get("final"):
+                        with open(sys.argv[2] + ".flows", "a") as flows:
+                            print(json.dumps(document), file=flows)
                         print("flow to", document["destination"]["port"], file=file)
         data = json.dumps(answer).encode()
         self.send_response(200)
@@ -51,7 +54,7 @@ print("listening", file=sys.stderr, flush=True)
 server.serve_forever()
 "#;
 
-/// How often each line is in the file.
+/// Returns how often each line occurs in the file.
 fn lines(path: &Path) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     fs::read_to_string(path).unwrap_or_default().lines().for_each(|line| *counts.entry(line.to_owned()).or_default() += 1);
@@ -76,7 +79,7 @@ fn live_requests_of_others_to_the_server_of_the_output_are_reported() {
         let seen = seen.path().join("seen");
         let mut server = Running::start(net.on_server("python3").args(["-c", SERVER, version]).arg(&seen));
         server.wait_for("listening");
-        // The flows of a connection end one second after its last packet.
+        // A flow ends one second after the last packet of its connection.
         let home = Home::with_output(&format!(
             "packetbeat.interfaces: {{device: lo, type: {kind}}}\n\
              packetbeat.protocols: [{{type: http, ports: [9200]}}]\n\
@@ -86,7 +89,7 @@ fn live_requests_of_others_to_the_server_of_the_output_are_reported() {
              queue.mem: {{flush.min_events: 1, flush.timeout: 0.1s}}\n\
              output.elasticsearch: {{hosts: ['http://{host}:9200'], proxy_disable: true, idle_connection_timeout: 1s}}\n"
         ));
-        let program = home.command(&["-e"]);
+        let program = home.live();
         let mut running = Running::start(net.on_server(&program.get_program().to_string_lossy()).args(program.get_args()));
         running.wait_for("sniffer is running");
         let mut expected = BTreeMap::new();
@@ -100,6 +103,43 @@ fn live_requests_of_others_to_the_server_of_the_output_are_reported() {
             until("the documents arrive", || lines(&seen).values().sum::<usize>() >= 2 * round);
         }
         let log_text = running.stop();
-        assert_eq!(lines(&seen), expected, "{kind}, {version}, output {host}, others {others}; log:\n{log_text}");
+        let flows = fs::read_to_string(seen.with_extension("flows")).unwrap_or_default();
+        assert_eq!(lines(&seen), expected, "{kind}, {version}, output {host}, others {others}; flows:\n{flows}\nlog:\n{log_text}");
+    }
+}
+
+/// Kibana is not among the servers of the output. It becomes available while packets are captured.
+#[test]
+fn live_requests_to_kibana_are_not_reported() {
+    if !may_run("live_requests_to_kibana_are_not_reported") {
+        return;
+    }
+    for kind in ["ebpf", "af_packet"] {
+        let net = Net::new();
+        let home = Home::new(&format!(
+            "packetbeat.interfaces: {{device: lo, type: {kind}}}\n\
+             packetbeat.protocols: [{{type: http, ports: [9200]}}]\n\
+             packetbeat.flows: {{timeout: 1s, period: -1s}}\n\
+             packetbeat.shutdown_timeout: 10s\n\
+             queue.mem: {{flush.min_events: 1, flush.timeout: 0.1s}}\n\
+             setup.kibana.host: 127.0.0.1:9200\n\
+             setup.dashboards: {{enabled: true, retry: {{enabled: true, interval: 200ms}}}}\n"
+        ));
+        let program = home.command(&["-e"]);
+        let mut running = Running::start(net.on_server(&program.get_program().to_string_lossy()).args(program.get_args()));
+        running.wait_for("sniffer is running");
+        let seen = home.path().join("seen");
+        let mut server = Running::start(net.on_server("python3").args(["-c", SERVER, "HTTP/1.1"]).arg(&seen));
+        server.wait_for("listening");
+        running.wait_for("dashboards are not loaded");
+        let url = "http://127.0.0.1:9200/mine";
+        let curl = net.on_server("curl").args(["-gsf", "--noproxy", "*", "--max-time", "20", "-o", "/dev/null", url]).status().unwrap();
+        assert!(curl.success(), "{kind}: {curl}");
+        until("the request of another program is reported", || home.documents_so_far().iter().any(|d| d["url"]["path"] == "/mine"));
+        let log_text = running.stop();
+        let documents = home.documents();
+        let paths: Vec<&str> =
+            documents.iter().filter(|d| d["type"] == "http").map(|d| d["url"]["path"].as_str().unwrap_or_default()).collect();
+        assert_eq!(paths, ["/mine"], "{kind}; log:\n{log_text}");
     }
 }

@@ -6,12 +6,12 @@ use crate::{
     net::{Net, Running, may_run, until},
 };
 use serde_json::Value;
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, io::Write, process::Stdio};
 
 const IN_FORCE: &str = "The new configuration is in force";
 const KEPT: &str = "The running configuration stays in force";
 
-/// A configuration whose events go to the file `name` and have the tag `name`.
+/// A configuration whose events are written to the file `name` and have the tag `name`.
 fn config(home: &Home, name: &str, more: &str) -> String {
     format!(
         "packetbeat.protocols: [{{type: dns, ports: [53]}}]\nreload: {{enabled: true, period: 100ms}}\ntags: [{name}]\n\
@@ -59,6 +59,27 @@ fn a_changed_file_is_read_and_a_wrong_one_changes_nothing() {
 }
 
 #[test]
+fn a_changed_secret_is_read() {
+    let home = Home::with_output("");
+    let add = |name: &str, value: &str| {
+        let mut command = home.command(&["keystore", "add", name, "--stdin", "--force"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(value.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success(), "{name}");
+    };
+    home.write("packetbeat.yml", &config(&home, "out", "").replace("[out]", "['${TAG}', common]"));
+    add("TAG", "before");
+    let mut running = start(&home);
+    let tagged = |tag: &str| home.documents_in("out").iter().any(|document| document["tags"][0] == tag);
+    until("events have the first secret", || tagged("before"));
+    add("TAG", "after");
+    running.wait_for("packetbeat.keystore changed: the configuration is read again");
+    running.wait_for(IN_FORCE);
+    until("events have the second secret", || tagged("after"));
+    running.stop();
+}
+
+#[test]
 fn what_waits_goes_to_the_new_output() {
     let home = Home::with_output("");
     home.write(
@@ -71,7 +92,7 @@ fn what_waits_goes_to_the_new_output() {
     home.write("packetbeat.yml", &config(&home, "file", "queue.mem: {events: 64, flush.min_events: 1}").replace(", period: 100ms", ""));
     signal(running.id(), "HUP");
     running.wait_for(IN_FORCE);
-    // The events that waited were made before, so they have no tag.
+    // The waiting events were made before the configuration with the tags was in force.
     until("waiting events", || home.documents_in("file").iter().any(|document| document["tags"].is_null()));
     until("new events", || home.documents_in("file").iter().any(|document| document["tags"][0] == "file"));
     running.stop();
@@ -133,7 +154,7 @@ fn protocols_ports_and_filters_are_exchanged_without_losing_a_packet() {
             home.write("packetbeat.yml", &config.replace("period: 100ms", "period: 1h"));
         };
         let filter = ", bpf_filter: 'udp port 53 or udp port 5353'";
-        // While the kernel counts flows, a filter of the user's can be exchanged for another one only.
+        // While the kernel counts flows, a user's filter can be replaced only by another user's filter.
         let filters = if flows.is_empty() { ["", filter] } else { ["", ""] };
         with("53", "", "t0");
         let mut running = start_on_server(&net, &home);
@@ -166,7 +187,7 @@ fn protocols_ports_and_filters_are_exchanged_without_losing_a_packet() {
     }
 }
 
-/// Two connections between the same ends, which the server refuses.
+/// Makes two connections between the same ends. The server refuses both.
 const CONNECTIONS: &str = "
 import socket
 for _ in range(2):

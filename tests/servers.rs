@@ -1,9 +1,10 @@
 //! Tests against real servers. `cargo xtask test-servers` downloads and starts Elasticsearch and Kafka, and builds a Beats input
-//! (`servers/`). The variables `SNIFFER_TEST_*` contain addresses, and the commands that stop and start the servers. These tests run one at a
+//! and an OpenTelemetry collector (`servers/`). The variables `SNIFFER_TEST_*` contain addresses, and the commands that stop and start the servers. These tests run one at a
 //! time, because some of them stop the server. Redis comes from the system's packages, and its tests are among the ordinary ones.
 
 mod kafka;
 mod logstash;
+mod otlp;
 mod redis;
 
 use crate::{
@@ -32,7 +33,7 @@ struct Server {
 }
 
 impl Server {
-    /// Starts the server if it is not running: an earlier test may have failed after stopping it.
+    /// Starts the server if it is not running: an earlier test that failed may have stopped it.
     fn up() -> Self {
         let server = Self { url: required_variable("SNIFFER_TEST_ELASTICSEARCH") };
         server.start();
@@ -74,6 +75,33 @@ fn shell(variable: &str) {
     let command = required_variable(variable);
     let status = Command::new("sh").args(["-c", &command]).stdin(Stdio::null()).status().unwrap();
     assert!(status.success(), "`{command}`: {status}");
+}
+
+/// The process of a server that a test starts and stops. Dropping the value ends the process.
+#[derive(Default)]
+struct ServerProcess(Option<Child>);
+
+impl ServerProcess {
+    fn start(&mut self, command: &mut Command) {
+        self.0 = Some(command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    }
+
+    fn stop(&mut self) {
+        if let Some(mut process) = self.0.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        signal(self.0.as_ref().unwrap().id(), name);
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        self.stop();
+    }
 }
 
 /// The program running in the background. Dropping the value kills the program.
@@ -121,7 +149,7 @@ impl Drop for Running {
     }
 }
 
-/// Makes a raw-IP pcap file with `count` DNS queries and their responses, each for a different name, with `gap` between the queries.
+/// Makes a raw-IP pcap file with `count` DNS queries and their responses, each for a different name. `gap` is the time between the queries.
 fn questions(count: u32, gap: Duration) -> Vec<u8> {
     let mut file = [0xa1b2_c3d4u32.to_le_bytes(), [2, 0, 4, 0], [0; 4], [0; 4], 65_535u32.to_le_bytes(), 101u32.to_le_bytes()].concat();
     for n in 0..count {
@@ -178,7 +206,7 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap().port()
 }
 
-/// Makes an authority (`ca`), and a server's and a client's certificate by it (`srv`, for localhost, and `cli`).
+/// Makes an authority (`ca`), and two certificates that it signs: one for the server (`srv`, for localhost) and one for the client (`cli`).
 fn certificates(folder: &Path) {
     let script = "set -e
         new='openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2'

@@ -1,4 +1,4 @@
-//! Numbers and lengths of protocol headers for both halves, and the limits of how many headers each half decodes.
+//! Numbers and lengths of protocol headers, and how many headers of a frame the eBPF programs and user space decode.
 
 /// EtherTypes (<https://www.iana.org/assignments/ieee-802-numbers>).
 pub mod ethertype {
@@ -60,13 +60,13 @@ pub mod protocol {
 pub mod length {
     /// Ethernet II: two addresses and the EtherType.
     pub const ETHERNET: usize = 14;
-    /// A VLAN tag: its EtherType and TCI. Its TCI and the EtherType behind it are as long.
+    /// A VLAN tag: TPID and TCI, two bytes each.
     pub const VLAN: usize = 4;
     /// Linux cooked capture v1.
     pub const LINUX_SLL: usize = 16;
     /// Linux cooked capture v2.
     pub const LINUX_SLL2: usize = 20;
-    /// The address family of BSD loopback.
+    /// BSD loopback: the address family.
     pub const NULL: usize = 4;
     /// IPv4 without options.
     pub const IPV4: usize = 20;
@@ -82,20 +82,20 @@ pub mod length {
     pub const ICMP_ERROR: usize = 8;
 }
 
-/// Limits of the number of headers. They are lower in the kernel, which only chooses a worker, and where the verifier
-/// bounds the size of the loops.
+/// How many headers of a frame are decoded. The limits of the eBPF programs are lower than those of user space, because
+/// the verifier follows every iteration of their loops.
 pub mod limit {
-    /// All headers of a frame, in user space. More do not occur in practice: a frame with sixteen VLAN tags and eight
-    /// IP headers has 33, because every IP header but the first also counts as a tunnel.
+    /// Headers of all kinds in a frame, in user space. A frame with sixteen VLAN tags and eight IP headers has 33, because every IP header
+    /// except the first also counts as a tunnel header. Frames with more headers do not occur in practice.
     pub const HEADERS: usize = 40;
-    /// Extension headers behind one IPv6 header, in user space. RFC 8200 has six kinds, of which only one may occur
+    /// Extension headers after one IPv6 header, in user space. RFC 8200 defines six kinds, and only one kind may occur
     /// twice.
     pub const IPV6_EXTENSIONS: usize = 8;
-    /// VLAN tags, in the kernel. Frames with more tags all go to the same worker.
+    /// VLAN tags of a frame, in the kernel. All frames with more tags go to the first worker.
     pub const KERNEL_VLAN_TAGS: u32 = 4;
-    /// IP headers, in the kernel, including the one in an ICMP error: IP in IP twice, or once with an ICMP error
-    /// inside.
+    /// IP headers of a frame, in the kernel. The header of the packet that an ICMP error quotes is one of them. Three
+    /// headers are IP in IP twice, or an ICMP error in a tunnel.
     pub const KERNEL_IP_HEADERS: u32 = 3;
-    /// Extension headers behind one IPv6 header, in the kernel.
+    /// Extension headers after one IPv6 header, in the kernel.
     pub const KERNEL_IPV6_EXTENSIONS: u32 = 4;
 }

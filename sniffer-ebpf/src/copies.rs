@@ -1,8 +1,10 @@
-//! Recognises copies of a packet on several interfaces: a packet that crosses a bridge, a veth pair and a network card is
-//! seen on each of them. Each direction of a flow has an owner: the interface that saw its first packet. A packet on the
-//! owner is never a copy. A packet on another interface is a copy if the same content was just seen elsewhere, or if it
-//! is part of a merged packet that the owner saw. So a packet that was seen once is not dropped if the packets of a
-//! direction alternate between interfaces.
+//! Recognises copies of a packet on several interfaces. A packet that crosses a bridge, a veth pair and a network card is
+//! seen on each of these interfaces.
+//!
+//! Each direction of a flow has an owner: the interface that saw the direction's first packet. A packet on the owner is
+//! never a copy. A packet on another interface is a copy in two cases: an interface saw a packet with the same content
+//! less than a second ago, or the owner saw the packet as part of a packet that the kernel had merged (GRO, GSO).
+//! Therefore no packet is dropped when the packets of a direction alternate between interfaces, as on a bond.
 
 use crate::{
     head::View,
@@ -12,29 +14,31 @@ use crate::{
 use aya_ebpf::bindings::BPF_ANY;
 use sniffer_common::{contents, length, protocol};
 
-/// How long a content is remembered, in milliseconds: longer than a packet waits between two interfaces.
+/// How long the content of a packet is remembered, in milliseconds. A packet passes from one interface to the next in less time.
 const CONTENT_MS: u32 = 1000;
-/// An owner that has been silent for this many nanoseconds loses its direction to the next interface.
+/// After this many nanoseconds without a packet on the owner, the next interface with a packet becomes the owner.
 const SILENT_NS: u64 = 1_000_000_000;
 
-/// Whether the packet was already seen on another interface.
+/// Whether another interface has already seen the packet. If the packet is not a copy, the function remembers its content.
 #[inline(always)]
 pub fn is_copy(parsed: &Parsed, head: View, ifindex: u32, time: u64) -> bool {
     let direction = direction(parsed);
     let now = (time >> 20) as u32; // about a millisecond
     let (content, sequence, data) = content(parsed, head, direction);
     let Some(slot) = CONTENTS.get_ptr_mut((content as u32) & (contents::SLOTS - 1)) else { return false };
-    // SAFETY: a value of the map. A race with another CPU makes a copy count as a packet at worst.
+    // SAFETY: the map returned the pointer, and the values of an array map exist as long as the program. If another CPU writes the value at
+    // the same time, a copy may be reported as a packet of its own.
     let before = unsafe { *slot };
     let fresh = Content { content, ifindex, time: now };
     let Some(owner) = OWNERS.get_ptr_mut(&direction) else {
         let owner = Owner { last: time, ifindex, merged_from: 0, merged_until: 0, reserved: 0 };
         let _ = OWNERS.insert(&direction, &owner, BPF_ANY.into());
-        // SAFETY: as above.
+        // SAFETY: `slot` points to a value of the array map, see the read of `before`.
         unsafe { *slot = fresh };
         return false;
     };
-    // SAFETY: as above.
+    // SAFETY: both pointers point to values of maps. The memory of a removed value of `OWNERS` stays valid until the program ends; at worst
+    // it is already used for another direction.
     unsafe {
         if (*owner).ifindex != ifindex {
             if before.content == content && before.ifindex != ifindex && now.wrapping_sub(before.time) <= CONTENT_MS {
@@ -61,22 +65,22 @@ pub fn is_copy(parsed: &Parsed, head: View, ifindex: u32, time: u64) -> bool {
     false
 }
 
-/// A hash of the direction: both ends, in the order of sender and receiver, and the protocol.
+/// A hash that identifies the direction of a flow: addresses, ports, protocol, and which end is the sender.
 #[inline(always)]
 fn direction(parsed: &Parsed) -> u64 {
-    let double = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low);
+    let join = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low);
     let mut hash = u64::from(parsed.side) ^ u64::from(parsed.protocol) << 8;
     for [a, b, c, d] in parsed.key.addresses {
-        hash = mix(hash ^ double(a, b));
+        hash = mix(hash ^ join(a, b));
         if parsed.key.version == 6 {
-            hash = mix(hash ^ double(c, d));
+            hash = mix(hash ^ join(c, d));
         }
     }
-    mix(hash ^ double(u32::from(parsed.key.ports[0]), u32::from(parsed.key.ports[1])))
+    mix(hash ^ join(u32::from(parsed.key.ports[0]), u32::from(parsed.key.ports[1])))
 }
 
-/// A hash of what distinguishes the packet from others of its direction; and for TCP the sequence number and the bytes
-/// of data.
+/// A hash that distinguishes the packet from other packets of its direction. For a TCP segment the function also returns the sequence
+/// number and the number of data bytes, for other packets two zeros.
 #[inline(always)]
 fn content(parsed: &Parsed, head: View, direction: u64) -> (u64, u32, u32) {
     let at = parsed.transport_at;
@@ -84,7 +88,8 @@ fn content(parsed: &Parsed, head: View, direction: u64) -> (u64, u32, u32) {
     if parsed.tcp_flags != 0 {
         let sequence = u32::from_be(parsed.sequence);
         let data = parsed.payload.saturating_sub((head.byte(at + 12) >> 4) * 4);
-        // The length is left out, because one interface may see segments that another one sees merged.
+        // The length of the data is not part of the hash, because another interface may see the segment merged with the
+        // next ones. A segment without data is identified by acknowledgement number, window and flags.
         let other = if data == 0 {
             u64::from(head.word(at + 8)) << 32 | u64::from(head.be16(at + 14)) << 8 | u64::from(parsed.tcp_flags)
         } else {
@@ -93,7 +98,8 @@ fn content(parsed: &Parsed, head: View, direction: u64) -> (u64, u32, u32) {
         return (mix(mix(direction ^ id ^ u64::from(sequence) << 24) ^ other), sequence, data);
     }
     let mut hash = mix(direction ^ id ^ u64::from(parsed.payload));
-    // The checksum of UDP is left out: the network card may compute it later.
+    // The UDP header is not part of the hash, because the network card may compute the checksum after one of the
+    // interfaces saw the packet.
     let skip = if parsed.protocol == u32::from(protocol::UDP) { length::UDP as u32 } else { 0 };
     for place in [0, 8] {
         if at + skip + place + 8 <= head.end && skip + place + 8 <= parsed.payload {
@@ -103,7 +109,7 @@ fn content(parsed: &Parsed, head: View, direction: u64) -> (u64, u32, u32) {
     (hash, 0, 0)
 }
 
-/// The finalizer of murmur3 for 64 bits.
+/// The finalizer of MurmurHash3 for 64 bits.
 #[inline(always)]
 fn mix(mut h: u64) -> u64 {
     h ^= h >> 33;

@@ -1,4 +1,4 @@
-//! Counts packets in the flow table.
+//! Counts packets in the kernel's flow table (the map `FLOWS`).
 
 use crate::{
     head::Work,
@@ -12,7 +12,8 @@ use sniffer_common::{
     ports, protocol,
 };
 
-/// Completes the key of a TCP flow on a port that a protocol claims: each connection is a flow.
+/// Adds the connection number to the key of a TCP packet on a port that a protocol parser uses. Each connection on such
+/// ports is a flow of its own.
 #[inline(always)]
 pub fn number_connection(parsed: &mut Parsed, time: u64) {
     if parsed.key.transport == protocol::TCP && has_port(ports::CLAIMED, parsed.key.ports) {
@@ -21,12 +22,13 @@ pub fn number_connection(parsed: &mut Parsed, time: u64) {
     }
 }
 
-/// Counts a packet. Returns false if it must be counted in user space: there is no room for the flow, the flow is idle
-/// and may be removed at any time, the Ethernet addresses differ from those of the flow, or the packet may belong to a
-/// connection of this program to an output.
+/// Counts a packet in its flow. Returns false if user space must count the packet, for one of these reasons: the table is
+/// full; the flow is idle, so user space may remove it at any time; the packet's Ethernet addresses are not those of the
+/// flow; the packet has the port of an output, so it may belong to a connection of this program, which is not counted.
 #[inline(always)]
 pub fn count(work: *mut Work, time: u64) -> bool {
-    // SAFETY: the work of this CPU.
+    // SAFETY: `work` points to the value of this CPU in the per-CPU array `WORK`. No other program uses the value meanwhile, see
+    // [`crate::head::load`].
     let (parsed, value) = unsafe { (&(*work).parsed, &mut (*work).value) };
     if OUTPUTS.load() != 0 && parsed.key.transport == protocol::TCP && has_port(ports::OUTPUTS, parsed.key.ports) {
         return false;
@@ -43,14 +45,15 @@ pub fn count(work: *mut Work, time: u64) -> bool {
     if FLOWS.insert(&parsed.key, &*value, BPF_NOEXIST.into()).is_ok() {
         return true;
     }
-    // Another CPU inserted the flow meanwhile, or there is no room.
+    // The table is full, or another CPU has just inserted the flow.
     FLOWS.get_ptr_mut(&parsed.key).is_some_and(|value| add(value, parsed, time))
 }
 
+/// Adds a packet to a flow of the table. Returns false in the cases that [`count`] documents.
 #[inline(always)]
 fn add(value: *mut FlowValue, parsed: &Parsed, time: u64) -> bool {
-    // SAFETY: a value of the map. Other CPUs change it, too; sums are atomic, and a race between the other fields leaves
-    // the value of one of two packets that were seen at the same time.
+    // SAFETY: `value` points to a value of the hash map, whose memory stays valid until the program ends (RCU). Other CPUs change the value
+    // at the same time: counters are added to atomically, and each of the other fields keeps the value that one of the CPUs wrote.
     unsafe {
         let last = (*value).last;
         if time.saturating_sub(last) > u64::from(FLOW_IDLE_MS.load()) * 1_000_000 {
@@ -76,7 +79,7 @@ fn add(value: *mut FlowValue, parsed: &Parsed, time: u64) -> bool {
     true
 }
 
-/// Copies the addresses word by word, because the compiler calls a function to move an array.
+/// Copies the addresses word by word. For the copy of an array the compiler would call a function, which needs stack.
 #[inline(always)]
 fn set_macs(side: &mut FlowSide, macs: &[u32; 3]) {
     let [a, b, c] = *macs;
@@ -90,13 +93,14 @@ fn differ(a: &[u32; 3], b: &[u32; 3]) -> bool {
     (a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) != 0
 }
 
-/// Adds to a value that other CPUs change, too. `core` has no atomic addition for this target.
+/// Adds to a value that other CPUs change at the same time. The addition is written in assembler, because `core` has no atomic addition for
+/// this target.
 ///
 /// # Safety
-/// `to` must be a value of a map.
+/// `to` must point to a value of a map.
 #[inline(always)]
 unsafe fn atomic_add(to: *mut u64, amount: u64) {
-    // SAFETY: guaranteed by the caller and checked by the verifier.
+    // SAFETY: the caller guarantees that `to` points to a value of a map, and the verifier refuses a program that writes elsewhere.
     unsafe { core::arch::asm!("lock *(u64 *)({to} + 0) += {amount}", to = in(reg) to, amount = in(reg) amount, options(nostack)) };
 }
 
@@ -106,21 +110,22 @@ fn has_port(set: u32, ports: [u16; 2]) -> bool {
     let Some(set) = PORTS.get_ptr(set) else { return false };
     let has = |port: u16| {
         let port = u16::from_be(port);
-        // SAFETY: the array has 1024 words.
+        // SAFETY: the map returned the pointer to an array of 1024 words with 64 bits each, and the index `port >> 6` is less than 1024.
         unsafe { *(*set).as_ptr().add(usize::from(port >> 6)) >> (port & 63) & 1 != 0 }
     };
     has(ports[0]) || has(ports[1])
 }
 
-/// The number of the connection that a segment belongs to. A SYN with another sequence number than the SYN before opens
-/// a new connection.
+/// The number of the connection that a segment belongs to. A SYN opens a new connection, unless it has the sequence number
+/// of the connection's SYN and so repeats it.
 #[inline(always)]
 fn connection(parsed: &Parsed, time: u64) -> u64 {
     let key = &parsed.key;
     let opened_at = if parsed.tcp_flags & (SYN | ACK) == SYN { 1 << 32 | u64::from(parsed.sequence) } else { 0 };
     let known = CONNECTIONS.get_ptr(key);
     if let Some(known) = known {
-        // SAFETY: a value of the map, which is replaced as a whole.
+        // SAFETY: the map returned the pointer, and its memory stays valid until the program ends (RCU). A value of this map is never
+        // changed in place but replaced as a whole.
         let known = unsafe { *known };
         if opened_at == 0 || known.opened_at == opened_at {
             return known.number;
@@ -130,7 +135,7 @@ fn connection(parsed: &Parsed, time: u64) -> u64 {
     if CONNECTIONS.insert(key, &Connection { number: time, opened_at }, flags.into()).is_ok() {
         return time;
     }
-    // Another CPU saw another packet of the connection first.
-    // SAFETY: as above.
+    // Another CPU has just inserted the connection.
+    // SAFETY: the map returned the pointer, and its memory stays valid until the program ends (RCU).
     CONNECTIONS.get_ptr(key).map_or(0, |known| unsafe { (*known).number })
 }

@@ -1,91 +1,105 @@
-//! Maps and globals that the programs share with each other and with user space. The loader sets sizes that depend on
-//! the machine.
+//! Maps and global variables that the programs share with each other and with user space. Sizes that depend on the machine or the
+//! configuration are placeholders here: user space sets them before it creates the maps.
 
 use crate::head::Work;
 use aya_ebpf::{
     Global,
+    bindings::BPF_F_NO_PREALLOC,
     btf_maps::{Array, ArrayOfMaps, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
     macros::btf_map,
 };
 use sniffer_common::{
     Counters, MAX_SNAPLEN, MAX_WORKERS, RecordHeader,
     flow::{Connection, FlowKey, FlowValue, FragmentKey, counting},
-    link, ports, slot,
+    link, ports,
+    shunt::{self, Shunt, ShuntKey},
+    shunting, slot,
 };
 
-/// Placeholder ring of the smallest size that every page size allows; user space inserts larger ones.
+/// The type of the rings. The size of 64 KiB is a placeholder that is valid with every page size; user space inserts larger rings.
 pub type Ring = RingBuf<RecordHeader, 65536>;
 
 /// The rings, indexed by worker.
 #[btf_map]
 pub static RINGS: ArrayOfMaps<Ring, { MAX_WORKERS as usize }> = ArrayOfMaps::new();
 
-/// The packet that a CPU works on.
+/// The packet that each CPU processes.
 #[btf_map]
 pub static WORK: PerCpuArray<Work, 1> = PerCpuArray::new();
 
-/// Indexed by worker: the number of pending bytes at which its sleeping reader is to be woken, or [`sniffer_common::AWAKE`]. The
-/// reader sets it before it sleeps; the program that wakes the reader sets it to `AWAKE`.
+/// Indexed by worker: how many unread bytes its ring must contain until a program wakes the sleeping reader, or
+/// [`sniffer_common::AWAKE`]. The reader sets the value before it sleeps. The program that wakes the reader sets `AWAKE`.
 #[btf_map]
 pub static WAKE_AT: Array<u32, 1> = Array::new();
 
-/// The counters of each CPU.
+/// The capture counters of each CPU.
 #[btf_map]
 pub static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
 
-/// Interfaces without a link header; used if [`LINK`] is `BY_INTERFACE` and the content of a frame does not tell.
+/// Keys are the indices of the interfaces without a link header. The map is used if [`LINK`] is `BY_INTERFACE` and the frame itself does
+/// not show whether it has one.
 #[btf_map]
 pub static RAW_IP: HashMap<u32, u32, 1024> = HashMap::new();
 
-/// The flow table. User space sets the number of entries.
+/// The flow table.
 #[btf_map]
 pub static FLOWS: HashMap<FlowKey, FlowValue, 1> = HashMap::new();
 
-/// The TCP connections on ports that a protocol claims. The key is that of the flow with the connection number 0.
+/// The TCP connections on ports that a protocol parser uses. The key is a flow's key whose `connection` is 0.
 #[btf_map]
 pub static CONNECTIONS: LruHashMap<FlowKey, Connection, 64> = LruHashMap::new();
 
-/// The ports in the first fragments of datagrams (sender, receiver; network byte order).
+/// The connections of which segments are not copied. Only user space adds entries.
+#[btf_map]
+pub static SHUNTS: HashMap<ShuntKey, Shunt, { shunt::ENTRIES as usize }, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+
+/// Not 0 if [`SHUNTS`] may have entries.
+#[btf_map]
+pub static SHUNTED: Array<u32, 1> = Array::new();
+
+/// The ports of sender and receiver in network byte order, from the first fragment of each datagram.
 #[btf_map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, [u16; 2], 64> = LruHashMap::new();
 
-/// Sets of TCP ports with one bit for each port, by [`sniffer_common::ports`].
+/// Sets of TCP ports with one bit for each port, indexed by [`sniffer_common::ports`].
 #[btf_map]
 pub static PORTS: Array<[u64; 1024], { ports::COUNT as usize }> = Array::new();
 
-/// The owner of each direction of a flow, by a hash of the direction; see [`crate::copies`].
+/// The owner of each direction of a flow, see [`crate::copies`]. The key is a hash of the direction.
 #[btf_map]
 pub static OWNERS: LruHashMap<u64, Owner, 64> = LruHashMap::new();
 
-/// The packets that were seen last, by a hash of their content.
+/// The packets that were seen last, indexed by the low bits of a hash of their content.
 #[btf_map]
 pub static CONTENTS: Array<Content, 1> = Array::new();
 
-/// The interface that owns a direction.
+/// The interface that owns a direction of a flow, see [`crate::copies`].
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Owner {
-    /// Time of its last packet in nanoseconds.
+    /// Time of the direction's last packet on this interface in nanoseconds.
     pub last: u64,
     pub ifindex: u32,
-    /// Sequence numbers of the last packet that the kernel had merged from several segments.
+    /// Sequence number of the first byte in the last packet that the kernel had merged from several segments.
     pub merged_from: u32,
+    /// Sequence number after the last byte of that packet.
     pub merged_until: u32,
     pub reserved: u32,
 }
 
-/// A packet that was seen.
+/// A packet that an interface has seen.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Content {
+    /// A hash of the content.
     pub content: u64,
     pub ifindex: u32,
-    /// When, in units of 2^20 nanoseconds.
+    /// Time of the packet in units of 2^20 nanoseconds.
     pub time: u32,
 }
 
-// One table per hook and direction: the kernel requires that all programs of a table have the same type, and the
-// `capture` program of each table knows its direction.
+// There is one jump table for each hook and direction. The kernel requires that all programs of a table have the same
+// type, and the direction is a constant in each `capture` program.
 #[btf_map]
 pub static JUMP_XDP: Jump = ProgramArray::new();
 #[btf_map]
@@ -107,6 +121,12 @@ pub static LINK: Global<u32> = Global::new(link::ETHERNET as u32);
 pub static LOOPBACK: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static COUNTING: Global<u32> = Global::new(counting::OFF);
+#[unsafe(no_mangle)]
+pub static SHUNTING: Global<u32> = Global::new(shunting::OFF);
+#[unsafe(no_mangle)]
+pub static TRACK_VLANS: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+pub static DROP_MATCHES: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static FLOW_IDLE_MS: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]

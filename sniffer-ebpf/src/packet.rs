@@ -1,4 +1,4 @@
-//! Access to a packet, for each type of context.
+//! Reads packets and their metadata from the contexts of the program types.
 
 use aya_ebpf::{
     EbpfContext,
@@ -17,14 +17,15 @@ pub trait Packet: EbpfContext {
     fn ifindex(&self) -> u32;
     /// TPID and TCI of the VLAN tag in the metadata.
     fn tag(&self) -> Option<(u16, u16)>;
-    /// Number of packets on the wire, and payload bytes in each of them; 0 if not known.
+    /// For a packet that the kernel merged or has not yet split (GRO, GSO): the number of packets on the wire, and the
+    /// payload bytes of each of them. 0 if the kernel does not know the number.
     fn segments(&self) -> (u16, u16);
-    /// Whether the frame begins with an IP header instead of an Ethernet header, as far as its content tells; `None` if
-    /// both are possible. Used on `any`.
+    /// Whether the frame begins with an IP header and not with an Ethernet header. `None` if both are possible. The value is used when all
+    /// interfaces are captured (`any`).
     fn begins_with_ip(&self) -> Option<bool> {
         None
     }
-    /// Copies the first `len` bytes, including fragments of a nonlinear packet.
+    /// Copies the first `len` bytes of the frame, including fragments of a nonlinear packet.
     ///
     /// # Safety
     /// `to` must have room for `len` bytes.
@@ -44,13 +45,13 @@ impl Packet for Xdp {
 
     #[inline(always)]
     fn len(&self) -> u32 {
-        // SAFETY: the context of an XDP program.
+        // SAFETY: the kernel calls XDP programs with a valid `xdp_md`, and only their entry functions make this type.
         unsafe { bpf_xdp_get_buff_len(self.0) as u32 }
     }
 
     #[inline(always)]
     fn ifindex(&self) -> u32 {
-        // SAFETY: the context of an XDP program.
+        // SAFETY: the kernel calls XDP programs with a valid `xdp_md`, and only their entry functions make this type.
         unsafe { (*self.0).ingress_ifindex }
     }
 
@@ -66,7 +67,7 @@ impl Packet for Xdp {
 
     #[inline(always)]
     unsafe fn copy(&self, to: *mut u8, len: u64) -> Result<(), ()> {
-        // SAFETY: guaranteed by the caller and checked by the verifier.
+        // SAFETY: the caller guarantees that `to` has room for `len` bytes, and the verifier checks it.
         if unsafe { bpf_xdp_load_bytes(self.0, 0, to.cast(), len as u32) } == 0 { Ok(()) } else { Err(()) }
     }
 }
@@ -95,19 +96,19 @@ impl<const HOOK: u8> Packet for Skb<HOOK> {
 
     #[inline(always)]
     fn len(&self) -> u32 {
-        // SAFETY: the context of a program that is given an sk_buff.
+        // SAFETY: the kernel calls programs of these types with a valid `__sk_buff`, and only their entry functions make this type.
         unsafe { (*self.0).len }
     }
 
     #[inline(always)]
     fn ifindex(&self) -> u32 {
-        // SAFETY: as above.
+        // SAFETY: the context is valid, see `len`.
         unsafe { (*self.0).ifindex }
     }
 
     #[inline(always)]
     fn tag(&self) -> Option<(u16, u16)> {
-        // SAFETY: as above.
+        // SAFETY: the context is valid, see `len`.
         unsafe {
             if (*self.0).vlan_present == 0 {
                 return None;
@@ -118,7 +119,7 @@ impl<const HOOK: u8> Packet for Skb<HOOK> {
 
     #[inline(always)]
     fn segments(&self) -> (u16, u16) {
-        // SAFETY: as above. Both are 16 bits wide in the kernel.
+        // SAFETY: the context is valid, see `len`. Both fields are 16 bits wide in the kernel, so no bits are lost.
         unsafe { ((*self.0).gso_segs as u16, (*self.0).gso_size as u16) }
     }
 
@@ -128,11 +129,11 @@ impl<const HOOK: u8> Packet for Skb<HOOK> {
             return None;
         }
         let mut header = [0u8; length::ETHERNET];
-        // SAFETY: the array has this length.
+        // SAFETY: the array has the length that is passed, and the context is valid, see `len`.
         if unsafe { bpf_skb_load_bytes(self.0.cast(), 0, header.as_mut_ptr().cast(), length::ETHERNET as u32) } != 0 {
             return None;
         }
-        // SAFETY: as above. The kernel knows the EtherType of every packet, also where no Ethernet header has it.
+        // SAFETY: the context is valid, see `len`. The kernel sets the EtherType also for packets without an Ethernet header.
         let ethertype = u16::from_be(unsafe { (*self.0).protocol } as u16);
         match (header[0] >> 4, ethertype) {
             (4, ethertype::IPV4) | (6, ethertype::IPV6) if u16::from_be_bytes([header[12], header[13]]) == ethertype => None,
@@ -143,7 +144,7 @@ impl<const HOOK: u8> Packet for Skb<HOOK> {
 
     #[inline(always)]
     unsafe fn copy(&self, to: *mut u8, len: u64) -> Result<(), ()> {
-        // SAFETY: guaranteed by the caller and checked by the verifier.
+        // SAFETY: the caller guarantees that `to` has room for `len` bytes, and the verifier checks it.
         if unsafe { bpf_skb_load_bytes(self.0.cast(), 0, to.cast(), len as u32) } == 0 { Ok(()) } else { Err(()) }
     }
 }
@@ -153,7 +154,7 @@ impl Socket {
     #[inline(always)]
     pub fn direction(&self) -> u8 {
         const PACKET_OUTGOING: u32 = 4;
-        // SAFETY: as above.
+        // SAFETY: the context is valid, see `len`.
         if unsafe { (*self.0).pkt_type } == PACKET_OUTGOING { direction::EGRESS } else { direction::INGRESS }
     }
 }

@@ -1,5 +1,5 @@
-//! Finds the flow of a packet: the same key, counts and Ethernet addresses that the decoder of user space finds. Packets
-//! with headers that this module does not know are counted in user space.
+//! Parses a packet to find its flow. Key, counts and Ethernet addresses are the same as in user space, which counts the
+//! packets that this module cannot parse.
 
 use crate::{
     head::{self, IP_AT, Work},
@@ -10,19 +10,22 @@ use sniffer_common::{
     ethertype,
     flow::{FlowKey, FragmentKey, icmp, key_flag},
     length, limit, link, protocol,
+    shunt::is_greater,
 };
 
-/// A packet of a flow.
+/// The headers of a packet, as far as counting and the recognition of copies need them.
 #[repr(C)]
 pub struct Parsed {
+    /// Key of the flow, without the connection number.
     pub key: FlowKey,
-    /// Number of bytes on the wire.
+    /// Number of bytes on the wire, in all segments.
     pub bytes: u64,
-    /// Index in the key of the sender.
+    /// Index of the sender in the key.
     pub side: u32,
-    /// The Ethernet addresses, as the frame begins; 0 if they do not belong to the key.
+    /// The Ethernet addresses in the form of [`sniffer_common::flow::FlowSide::macs`]; 0 if the frame has no Ethernet header, or if
+    /// Ethernet addresses do not identify flows.
     pub macs: [u32; 3],
-    /// See [`sniffer_common::flow::FlowSide::icmp`].
+    /// The ICMP message of the packet in the form of [`sniffer_common::flow::FlowSide::icmp`]; 0 for other packets.
     pub icmp: u32,
     /// Number of packets on the wire.
     pub packets: u32,
@@ -32,22 +35,24 @@ pub struct Parsed {
     pub transport_at: u32,
     /// Length of the IP payload on the wire.
     pub payload: u32,
-    /// Identification of the IPv4 packet or the fragment; 0 for other IPv6 packets.
+    /// The identification field of the IPv4 header or of the IPv6 fragment header; 0 without such a header.
     pub id: u32,
-    /// The sequence number of a TCP segment in network byte order, and its flags plus [`TCP_KNOWN`]; 0 for other packets
-    /// and incomplete headers.
+    /// The sequence number of a TCP segment in network byte order; 0 for other packets and incomplete headers.
     pub sequence: u32,
+    /// The flags of a TCP segment plus [`TCP_KNOWN`]; 0 for other packets and incomplete headers.
     pub tcp_flags: u32,
 }
 
 /// TCP flags.
+pub const FIN: u32 = 1;
 pub const SYN: u32 = 2;
+pub const RST: u32 = 4;
 pub const ACK: u32 = 16;
-/// Added to the flags of a segment.
+/// Is set in [`Parsed::tcp_flags`] of every TCP segment, so that a segment without flags differs from the value 0 of other packets.
 pub const TCP_KNOWN: u32 = 1 << 8;
 
-/// Finds the flow of the packet whose head was loaded, in [`Work::parsed`]. Returns 0 if the packet has to be counted in
-/// user space. The verifier checks a global function once, not at each call.
+/// Parses the head that [`head::load`] copied, and writes the result to [`Work::parsed`]. Returns 0 if user space has to
+/// count the packet. The function is global and not inlined, so that the verifier checks it once and not at each call.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn find_flow() -> u32 {
@@ -58,7 +63,8 @@ pub extern "C" fn find_flow() -> u32 {
 #[inline(always)]
 fn parse(work: *mut Work) -> Option<()> {
     let head = head::view(work);
-    // SAFETY: the work of this CPU.
+    // SAFETY: `work` points to the value of this CPU in the per-CPU array `WORK`. No other program uses the value meanwhile, see
+    // [`crate::head::load`].
     let work = unsafe { &mut *work };
     let (link, frame_len) = (work.link as u8, work.wire_len);
     let (parsed, datagram) = (&mut work.parsed, &mut work.datagram);
@@ -66,7 +72,7 @@ fn parse(work: *mut Work) -> Option<()> {
     (key.vlans, key.vlan_count, key.transport, key.flags, key.connection) = ([0; 2], 0, 0, 0, 0);
     let mut wire_len = frame_len;
     if work.tag != 0 {
-        // A stripped tag was on the wire.
+        // The tag in the metadata was part of the frame on the wire.
         wire_len += length::VLAN as u32;
         push_vlan(key, work.tag);
     }
@@ -96,7 +102,7 @@ fn parse(work: *mut Work) -> Option<()> {
     if head.byte(at) >> 4 != version {
         return None;
     }
-    // Bytes of the frame from the IP header on.
+    // Bytes of the frame from the IP header to the end.
     let from_ip = frame_len.saturating_sub(at - head.start);
     let (source, destination, number, mut transport_at, payload, id, fragment, later_fragment);
     if version == 4 {
@@ -167,7 +173,8 @@ fn parse(work: *mut Work) -> Option<()> {
                 *datagram = FragmentKey { addresses: [source, destination], id, vlans: parsed.key.vlans, protocol: u32::from(number) };
             }
             if later_fragment {
-                // SAFETY: an entry that is replaced meanwhile gives the ports of another datagram at worst.
+                // SAFETY: the memory of the value stays valid until the program ends (RCU). If another CPU replaces the entry at the same
+                // time, the ports may be those of another datagram.
                 let ports = unsafe { FRAGMENTS.get(&*datagram) }?;
                 (from, to, parsed.key.transport) = (ports[0], ports[1], number);
             } else if payload >= 4 {
@@ -193,9 +200,9 @@ fn parse(work: *mut Work) -> Option<()> {
             let v6 = if number == protocol::ICMP6 { icmp::V6 } else { 0 };
             parsed.icmp = icmp::SEEN | v6 | head.be16(transport_at);
         }
-        // The packet inside identifies the flow.
+        // The inner packet of a tunnel identifies the flow, and this module does not parse tunnels.
         protocol::IPV4 | protocol::IPV6 => return None,
-        // Extension headers that are not skipped above.
+        // The header is an extension header that the loop above does not skip, or there are more extension headers than the limit allows.
         protocol::HOP_BY_HOP
         | protocol::ROUTING
         | protocol::DESTINATION_OPTIONS
@@ -212,9 +219,9 @@ fn parse(work: *mut Work) -> Option<()> {
     }
     let (segments, size) = (work.segments, work.segment_size);
     if segments > 1 || segments == 0 && size != 0 {
-        // Each segment is a packet with its own copy of the headers.
+        // On the wire, each segment is a packet with its own copy of the headers.
         let data = payload.saturating_sub(transport_header);
-        // Written so that the compiler sees that nothing can panic.
+        // With this the compiler knows that the division cannot panic.
         let size = size.max(1);
         let count = if segments != 0 { segments } else { (data.saturating_add(size - 1) / size).max(1) };
         parsed.packets = count;
@@ -227,20 +234,9 @@ fn parse(work: *mut Work) -> Option<()> {
     Some(())
 }
 
+/// Adds a VLAN tag to the key, which keeps the ids of the innermost two.
 #[inline(always)]
 fn push_vlan(key: &mut FlowKey, tci: u32) {
     key.vlans = [key.vlans[1], tci as u16 & 0x0fff];
     key.vlan_count += 1;
-}
-
-/// Whether the first end is greater than the second one. Any total order will do.
-#[inline(always)]
-fn is_greater(a: &[u32; 4], a_port: u16, b: &[u32; 4], b_port: u16) -> bool {
-    let double = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low);
-    let (high_a, high_b) = (double(a[0], a[1]), double(b[0], b[1]));
-    if high_a != high_b {
-        return high_a > high_b;
-    }
-    let (low_a, low_b) = (double(a[2], a[3]), double(b[2], b[3]));
-    if low_a != low_b { low_a > low_b } else { a_port > b_port }
 }

@@ -1,6 +1,6 @@
-//! Chooses the worker of a packet by a hash of its innermost address pair. The hash is the same for both directions, so
-//! fragments and ICMP errors reach the worker of their flow. A fragment is hashed by the addresses of its own IP
-//! header, because only the first fragment contains the headers inside.
+//! Chooses the worker of a packet by a hash of the addresses in its innermost IP header. Both directions of a flow, its
+//! fragments, and ICMP errors about its packets have the same hash and so reach the same worker. Of a fragmented tunnel
+//! packet the outer IP header is hashed, because only the first fragment contains the inner header.
 
 use crate::{
     head::{self, IP_AT, View},
@@ -8,23 +8,25 @@ use crate::{
 };
 use sniffer_common::{ethertype, length, limit, link, protocol};
 
-/// The worker of the frame whose head was loaded.
+/// The worker of the packet whose head [`head::load`] copied.
 #[inline(always)]
 pub fn choose() -> u32 {
     let workers = WORKERS.load();
     if workers <= 1 { 0 } else { ((u64::from(hash_addresses()) * u64::from(workers)) >> 32) as u32 }
 }
 
-/// The hash of the frame whose head was loaded. The verifier checks a global function once, not at each call.
+/// The address hash of the packet whose head [`head::load`] copied. The function is global and not inlined, so that the
+/// verifier checks it once and not at each call.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn hash_addresses() -> u32 {
     let Some(work) = WORK.get_ptr(0) else { return 0 };
-    // SAFETY: the work of this CPU.
+    // SAFETY: `work` points to the value of this CPU in the per-CPU array `WORK`, which exists as long as the program.
     address_hash(head::view(work), unsafe { (*work).link } as u8)
 }
 
-/// The finalizer of murmur3: every bit of an address affects the hash, also if hosts differ only in the last byte.
+/// The finalizer of MurmurHash3, by which every bit of an address affects every bit of the hash. Hosts that differ only in the last byte
+/// therefore reach different workers.
 #[inline(always)]
 fn mix(mut h: u32) -> u32 {
     h ^= h >> 16;
@@ -34,12 +36,14 @@ fn mix(mut h: u32) -> u32 {
     h ^ h >> 16
 }
 
+/// The hash of the IPv6 address at offset `at`.
 #[inline(always)]
-fn words4(head: View, at: u32) -> u32 {
+fn hash_ipv6(head: View, at: u32) -> u32 {
     let a = head.word(at) ^ head.word(at + 4).rotate_left(8);
     mix(a ^ head.word(at + 8).rotate_left(16) ^ head.word(at + 12).wrapping_mul(0x9e37_79b1))
 }
 
+/// The hash of the innermost addresses that the limits allow to reach; 0 without an IP header.
 #[inline(always)]
 fn address_hash(head: View, link: u8) -> u32 {
     let mut at = IP_AT;
@@ -58,8 +62,9 @@ fn address_hash(head: View, link: u8) -> u32 {
     }
     let mut hash = 0;
     for _ in 0..limit::KERNEL_IP_HEADERS {
-        let Some((level, inner)) = ip(head, at) else { break };
-        // Mix again: the low bits of the combined hash of two addresses alone would leave workers idle.
+        let Some((level, inner)) = ip_header(head, at) else { break };
+        // The combined hash is mixed once more, because the combined hashes of two addresses alone are distributed unevenly and leave
+        // workers idle.
         hash = mix(level);
         let Some(next) = inner else { break };
         at = next;
@@ -67,9 +72,10 @@ fn address_hash(head: View, link: u8) -> u32 {
     hash
 }
 
-/// The hash of the addresses in the IP header at `at`, and the offset of the IP header inside it, if there is one.
+/// Returns the hash of the addresses in the IP header at offset `at`, and the offset of the next IP header: that of the packet in a tunnel,
+/// or of the packet that an ICMP error quotes.
 #[inline(always)]
-fn ip(head: View, at: u32) -> Option<(u32, Option<u32>)> {
+fn ip_header(head: View, at: u32) -> Option<(u32, Option<u32>)> {
     match head.byte(at) >> 4 {
         4 if at + length::IPV4 as u32 <= head.end => {
             let hash = mix(head.word(at + 12)) ^ mix(head.word(at + 16));
@@ -78,8 +84,8 @@ fn ip(head: View, at: u32) -> Option<(u32, Option<u32>)> {
             let inner = match head.byte(at + 9) as u8 {
                 _ if fragment => None,
                 protocol::IPV4 | protocol::IPV6 => Some(inside),
-                // The ICMP errors (destination unreachable, source quench, redirect, time exceeded, parameter problem):
-                // 8 bytes, then the packet that caused the error.
+                // ICMP errors: destination unreachable, source quench, redirect, time exceeded, parameter problem. The
+                // header of 8 bytes is followed by the packet that caused the error.
                 protocol::ICMP if matches!(head.byte(inside), 3 | 4 | 5 | 11 | 12) && inside < head.end => {
                     Some(inside + length::ICMP_ERROR as u32)
                 }
@@ -88,7 +94,7 @@ fn ip(head: View, at: u32) -> Option<(u32, Option<u32>)> {
             Some((hash, inner))
         }
         6 if at + length::IPV6 as u32 <= head.end => {
-            let hash = words4(head, at + 8) ^ words4(head, at + 24);
+            let hash = hash_ipv6(head, at + 8) ^ hash_ipv6(head, at + 24);
             let (mut next, mut inside) = (head.byte(at + 6) as u8, at + length::IPV6 as u32);
             for _ in 0..limit::KERNEL_IPV6_EXTENSIONS {
                 if !matches!(next, protocol::HOP_BY_HOP | protocol::ROUTING | protocol::DESTINATION_OPTIONS) {
@@ -99,7 +105,7 @@ fn ip(head: View, at: u32) -> Option<(u32, Option<u32>)> {
             }
             let inner = match next {
                 protocol::IPV4 | protocol::IPV6 => Some(inside),
-                // ICMPv6 errors have types below 128.
+                // ICMPv6 errors have types below 128. They quote the packet after a header of 8 bytes, like ICMP errors.
                 protocol::ICMP6 if head.byte(inside) < 128 && inside < head.end => Some(inside + length::ICMP_ERROR as u32),
                 _ => None,
             };

@@ -1,5 +1,6 @@
-//! The cost per event of each processor, with the options of its example in the documentation, and of what all of them share: making the
-//! tree of an event and writing it. `cargo bench -p sniffer --bench processors -- NAME` runs those whose name contains `NAME`.
+//! Measures the cost per event of each processor, with the options of its example in the documentation. It also measures the cost that all
+//! processors share: making the tree of an event and writing it. `cargo bench -p sniffer --bench processors -- NAME` runs the benchmarks
+//! whose name contains `NAME`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a benchmark that cannot be set up ends")]
 
@@ -59,11 +60,13 @@ fn processor(bencher: Bencher<'_, '_>, name: &'static str) {
     let kind = PROCESSORS.iter().find(|kind| kind.name == name).unwrap();
     let root = Node::parse(&format!("- {name}:\n    {}", kind.example.replace('\n', "\n    "))).unwrap();
     let paths = Paths::below(Path::new("/nonexistent"));
-    let opening = Opening { node: &root, root: &root, paths: &paths, clock: &Noon, live: true, fields: TRANSACTION, connected: None };
+    let opening =
+        Opening { node: &root, root: &root, paths: &paths, clock: &Noon, live: true, fields: TRANSACTION, connections: None, shared: None };
     let mut lists = Lists::default();
     let steps = lists.open(&opening);
     lists.finish().unwrap();
-    // Behind a step, no processor is applied at start.
+    // A chain applies its first processors once, at start, if they need no event. After this step, which needs an
+    // event, the measured processor runs on every event.
     let first = [Step::Add(Constants::default())];
     let (facts, host_data) = (Facts::default(), HostData::gather());
     let chain = Chain::build(&facts, &host_data).processors(&first).processors(&steps).finish(true).unwrap();
@@ -74,11 +77,12 @@ fn processor(bencher: Bencher<'_, '_>, name: &'static str) {
     });
 }
 
-/// What a chain costs as soon as one processor runs on each event: parsing the written document to a tree, and writing it again.
+/// Measures the cost of a chain as soon as one processor runs on each event: parsing the written document to a tree,
+/// and writing it again.
 #[divan::bench]
 fn building_and_writing_the_tree(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| {
         let mut tree = tree();
-        black_box(serde_json::to_vec(tree.finish()).unwrap())
+        black_box(serde_json::to_vec(&tree.finish()).unwrap())
     });
 }

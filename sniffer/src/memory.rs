@@ -16,7 +16,7 @@ const PER_WORKER: usize = 64_000_000;
 /// The smallest allowed `memory.max`. A smaller limit could not hold a single message of ten megabytes.
 const LEAST: u64 = 32_000_000;
 
-/// `memory`
+/// The settings `memory`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// `memory.max` in bytes. `None` means the default, which depends on the number of workers.
@@ -26,11 +26,11 @@ pub struct Options {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Given {
-    #[serde(deserialize_with = "some_bytes")]
+    #[serde(deserialize_with = "optional_size")]
     max: Option<u64>,
 }
 
-fn some_bytes<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+fn optional_size<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     config::bytes::deserialize(deserializer).map(Some)
 }
 
@@ -91,7 +91,7 @@ pub enum Kind {
     Datagram,
     /// A datagram of which fragments are missing.
     Fragments,
-    /// A flow.
+    /// A flow that is counted and not yet reported for the last time.
     Flow,
     /// A document that is larger than the share allows.
     Document,
@@ -101,7 +101,7 @@ pub enum Kind {
 #[derive(Clone, Debug)]
 pub struct Share {
     bytes: usize,
-    /// A bit for each [`Kind`].
+    /// Which warnings were logged: a bit for each [`Kind`].
     warned: Arc<AtomicU32>,
 }
 
@@ -129,22 +129,22 @@ impl Share {
         self.state() / 2
     }
 
-    /// Bytes for datagrams that are reassembled from fragments.
+    /// Maximum number of bytes of the datagrams that are reassembled from fragments.
     pub fn fragments(&self) -> usize {
         (self.state() / 16).min(8 << 20)
     }
 
-    /// Bytes that plugins may hold before they have to evict data in favour of connections.
+    /// Number of bytes that plugins may always hold. When memory must be freed, plugins that hold more evict data before connections are evicted.
     pub fn plugins(&self) -> usize {
         self.state() / 8
     }
 
-    /// Bytes of one document.
+    /// Maximum number of bytes of one document.
     pub fn document(&self) -> usize {
         (self.bytes / 5).min(32 << 20)
     }
 
-    /// When a batch has this many bytes, it is handed to the queue, even if it has fewer records than a full batch. Larger batches are not
+    /// Number of bytes at which a batch is handed to the queue, even if it has fewer records than a full batch. Larger batches are not
     /// faster.
     pub fn batch(&self) -> usize {
         (self.bytes / 64).min(128 << 10)

@@ -5,9 +5,14 @@
 use crate::{
     config::{Node, Paths},
     event::Field,
+    net::OwnConnections,
     time::Timestamp,
 };
-use std::sync::Arc;
+use std::{
+    any::Any,
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
 
 /// The time of day. Only `app` reads the system clock; other modules get a `Clock`.
 pub trait Clock: Send + Sync {
@@ -15,9 +20,25 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
 }
 
-/// Called by an output while it opens a connection and when the connection is open, so that the program knows the connection as its own
-/// and does not report it, even if it ends at once.
-pub type Connected = Arc<dyn Fn() + Send + Sync>;
+/// Objects that several processors of a configuration share, by name. An object lives as long as a processor has it, so the processors of a
+/// configuration that was read again find the object of the previous ones.
+#[derive(Debug, Default)]
+pub struct SharedObjects(Mutex<HashMap<String, Weak<dyn Any + Send + Sync>>>);
+
+impl SharedObjects {
+    /// Returns the object with this name. If no processor has one, `make` makes it. Objects of different types need different names.
+    pub fn get<T: Send + Sync + 'static>(&self, name: &str, make: impl FnOnce() -> T) -> Arc<T> {
+        let mut objects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Ok(object)) = objects.get(name).and_then(Weak::upgrade).map(Arc::downcast) {
+            return object;
+        }
+        objects.retain(|_, object| object.strong_count() > 0);
+        let object = Arc::new(make());
+        let any: Arc<dyn Any + Send + Sync> = object.clone();
+        objects.insert(name.to_owned(), Arc::downgrade(&any));
+        object
+    }
+}
 
 /// The parameters that a factory needs to open one configured output or processor.
 #[derive(Clone, Copy)]
@@ -28,18 +49,29 @@ pub struct Opening<'a> {
     pub root: &'a Node,
     /// The folders of configuration, data and logs.
     pub paths: &'a Paths,
-    /// Whether packets are captured live. Then no processor may wait for anything.
+    /// Whether packets are captured live. If so, no processor may wait.
     pub live: bool,
     /// The time of day.
     pub clock: &'static dyn Clock,
     /// Every field that documents can have, with its type. Each name occurs once. Processors may add other fields.
     pub fields: &'a [Field],
-    /// See [`Connected`]. `None` if the program does not capture on a device.
-    pub connected: Option<&'a Connected>,
+    /// The connections of this process, which are not reported; `None` if the program does not capture on a device. An output or
+    /// processor calls [`Opening::expect`] for each port of a server; an output lists the connections again when it has opened one, so
+    /// that the connection is known even if it ends at once.
+    pub connections: Option<&'a Arc<OwnConnections>>,
+    /// The objects that the processors of the configuration share; `None` if each processor has its own.
+    pub shared: Option<&'a Arc<SharedObjects>>,
 }
 
 impl<'a> Opening<'a> {
-    /// The same opening with `node` as the settings.
+    /// Announces that connections to this port of a server will be opened, so that they are known as this program's own.
+    pub fn expect(&self, port: u16) {
+        if let Some(connections) = self.connections {
+            connections.expect(port);
+        }
+    }
+
+    /// Returns the same parameters with `node` as the settings.
     #[must_use]
     pub fn at<'b>(&self, node: &'b Node) -> Opening<'b>
     where
@@ -65,11 +97,21 @@ pub(crate) mod testing {
     }
 
     static PATHS: LazyLock<Paths> = LazyLock::new(|| Paths::below(Path::new("/nonexistent")));
+    static SHARED: LazyLock<Arc<SharedObjects>> = LazyLock::new(Arc::default);
     static EPOCH: Fixed = Fixed(Timestamp(0));
 
-    /// An opening with `root` as the settings, paths that do not exist, a clock at the Unix epoch, and only the fields of every
-    /// transaction.
+    /// Makes parameters with `root` as the settings, paths that do not exist, a clock at the Unix epoch, and only those fields that every
+    /// transaction has.
     pub fn opening(root: &Node) -> Opening<'_> {
-        Opening { node: root, root, paths: &PATHS, clock: &EPOCH, live: true, fields: TRANSACTION, connected: None }
+        Opening {
+            node: root,
+            root,
+            paths: &PATHS,
+            clock: &EPOCH,
+            live: true,
+            fields: TRANSACTION,
+            connections: None,
+            shared: Some(&SHARED),
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Rotated files. When the current file is full or too old, a new one begins, and the oldest files are removed. The names are Packetbeat's:
 //! `NAME-YYYYMMDD.ndjson`, then `NAME-YYYYMMDD-1.ndjson` and so on. The events of the file output and the log use them. Nothing is
-//! buffered: each call writes once.
+//! buffered, so each call writes once.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -45,7 +45,7 @@ impl Options {
 /// Checks that `name` can be the beginning of a file name.
 ///
 /// # Errors
-/// What is wrong with the name.
+/// The reason why `name` cannot be one.
 pub fn check_name(name: &str) -> Result<(), String> {
     match name {
         "" => Err("is empty".into()),
@@ -68,12 +68,12 @@ pub struct Rotator {
 struct Current {
     file: File,
     path: PathBuf,
-    /// Device and inode, to notice that the file at `path` was removed or replaced.
+    /// Device and inode of the file. They show whether the file at `path` was removed or replaced.
     identity: (u64, u64),
     size: u64,
     begun: SystemTime,
-    /// Whether nothing was written to the file yet. Older files are removed only after the first write, so that on a full disk empty files
-    /// do not replace full ones.
+    /// Whether nothing was written to the file yet. Older files are removed only after the first write. Otherwise empty files would replace
+    /// full ones when the disk is full.
     is_new: bool,
 }
 
@@ -204,7 +204,7 @@ fn create(options: &Options) -> io::Result<Current> {
         let path = options.folder.join(format!("{}-{day}{suffix}.ndjson", options.name));
         match OpenOptions::new().append(true).create_new(true).mode(options.permissions).open(&path) {
             Ok(file) => {
-                // The umask reduces the mode given at creation, so the mode is set again.
+                // The mode is set again, because the umask reduces the mode that is given at creation.
                 file.set_permissions(fs::Permissions::from_mode(options.permissions))?;
                 return Current::new(file, path);
             }
@@ -230,7 +230,7 @@ fn files(options: &Options) -> Vec<PathBuf> {
     files.into_iter().map(|(_, _, path)| path).collect()
 }
 
-/// Removes files beyond the number to keep: first the empty ones, which a full disk left behind, then the oldest.
+/// Removes files beyond the number to keep: first the empty ones, which a full disk causes, then the oldest.
 fn remove_oldest(options: &Options, current: &Path) {
     let mut others = files(options);
     others.retain(|path| path != current);

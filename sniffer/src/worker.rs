@@ -17,7 +17,7 @@ use std::{
 
 /// How long a poll may wait for a packet. Stop requests, timers and incomplete batches are delayed by at most this time.
 const WAIT: Duration = Duration::from_millis(100);
-/// Maximum time for counting the packets that were not read out of the capture buffer at the end.
+/// Maximum time for counting the packets that are left in the capture buffer at the end and are not processed.
 const COUNT: Duration = Duration::from_millis(100);
 /// Interval of counter reports.
 const REPORT: Duration = Duration::from_secs(1);
@@ -35,6 +35,8 @@ pub struct Worker {
     limits: Limits,
     /// Packets that were in the capture buffer at the end and were not read.
     unread: u64,
+    /// How often the source was polled.
+    polls: u64,
 }
 
 /// How long a worker may take once it is told to stop.
@@ -47,11 +49,13 @@ pub struct Limits {
 }
 
 /// The state of a worker, for counter reports.
-pub struct Standing<'a> {
+pub struct WorkerState<'a> {
     /// The engine's counters.
     pub engine: &'a Engine,
     /// Packets that were in the capture buffer at the end and were not read.
     pub unread: u64,
+    /// How often the source was polled.
+    pub polls: u64,
 }
 
 impl Worker {
@@ -64,7 +68,12 @@ impl Worker {
         live: bool,
         limits: Limits,
     ) -> Self {
-        Self { source, control, engine, settings, version: 0, live, limits, unread: 0 }
+        Self { source, control, engine, settings, version: 0, live, limits, unread: 0, polls: 0 }
+    }
+
+    /// Whether the source is a device.
+    pub const fn is_live(&self) -> bool {
+        self.live
     }
 
     /// Runs until the source ends or `stop` is set, reads out the capture buffer of a device, then finishes the engine. Calls `report`
@@ -72,7 +81,7 @@ impl Worker {
     ///
     /// # Errors
     /// The error of the source. The packets before the error have been processed.
-    pub fn run(mut self, stop: &AtomicBool, report: &mut dyn FnMut(&Standing<'_>)) -> io::Result<()> {
+    pub fn run(mut self, stop: &AtomicBool, report: &mut dyn FnMut(&WorkerState<'_>)) -> io::Result<()> {
         let mut reported = Instant::now();
         // While no packet arrives, the packet time advances from the last packet by the monotonic clock, because the wall
         // clock may be set.
@@ -98,9 +107,13 @@ impl Worker {
                 }
                 engine.frame(&frame);
             });
+            self.polls += 1;
             match polled {
                 Ok(Polled::Frames(0)) => {}
-                Ok(Polled::Frames(_)) => known = (self.engine.now(), Instant::now()),
+                Ok(Polled::Frames(_)) => {
+                    known = (self.engine.now(), Instant::now());
+                    self.engine.processed(wall_clock);
+                }
                 Ok(Polled::Idle) => {
                     if self.live {
                         self.engine.advance(known.0.after(known.1.elapsed()));
@@ -161,10 +174,10 @@ impl Worker {
         }
     }
 
-    fn report(&mut self, report: &mut dyn FnMut(&Standing<'_>)) {
-        // Errors are ignored: the counters that were not read now are included in the next update.
+    fn report(&mut self, report: &mut dyn FnMut(&WorkerState<'_>)) {
+        // Errors are ignored: the next update includes the counters that were not read now.
         let _ = self.source.update_stats();
-        report(&Standing { engine: &self.engine, unread: self.unread });
+        report(&WorkerState { engine: &self.engine, unread: self.unread, polls: self.polls });
     }
 }
 
@@ -239,7 +252,7 @@ mod tests {
         control: Arc<Recording>,
         stop: &AtomicBool,
     ) -> (io::Result<()>, Vec<u64>) {
-        let engine = Engine::new(in_force.get().0, Box::new(|_| ())).unwrap();
+        let engine = Engine::new(in_force.get().0, Box::new(|_| ())).unwrap().with_shunts(control.clone());
         let limits = Limits { read_out: read_out.unwrap_or_default(), publish: Duration::from_secs(600) };
         let worker = Worker::new(Box::new(Scripted(steps.into())), control, engine, in_force, read_out.is_some(), limits);
         let mut totals = Vec::new();

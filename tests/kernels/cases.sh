@@ -32,6 +32,7 @@ hosts() {
 servers() {
     mkdir -p /srv /var/log/nginx /var/lib/nginx
     head -c 100000 /dev/zero | tr '\0' x >/srv/large
+    head -c 20000000 /dev/zero >/srv/unwanted
     cat >/etc/nginx.conf <<'C'
 error_log stderr; pid /run/nginx.pid; user root; events {}
 http { access_log off; server { listen 80; listen [::]:80 ipv6only=on; root /srv; location /n/ { return 200 "fine\n"; } } }
@@ -114,6 +115,19 @@ run "auto, any, flows" "socket filter" any auto auto -E packetbeat.flows.timeout
 grep -q 'cannot count flows' /tmp/log && echo "CASE|auto, any, flows counted in the kernel|WRONG||||"
 run "af_packet, any" af_packet any af_packet auto
 run "pcap, any" pcap any pcap auto
+# Bodies that nobody wants stay in the kernel.
+for hook in xdp tc socket; do
+    start vb ebpf $hook
+    client curl -sS -o /dev/null http://10.7.0.2/unwanted -o /dev/null http://10.7.0.2/n/1
+    traffic 10.7.0.2 fd07::2 client
+    until_ 20 [ "$(count http)" -ge $((COUNT * 2 + 2)) ]
+    kill "$pid"; wait "$pid"
+    shunted=$(grep -h -o '"shunted":[0-9]*' /tmp/log | tail -1)
+    bodies=$(cat /tmp/out/events* | grep -c '"bytes":20000000')
+    result=ok; { [ -n "$shunted" ] && [ "$bodies" = 1 ]; } || result="WRONG: $shunted, $bodies bodies"
+    echo "CASE|ebpf $hook, shunts|$result|$(method)|||$(warnings)"
+done
+
 run "auto, lo" "socket filter" lo auto auto
 run "ebpf xdp, lo" "$xdp_lo" lo ebpf xdp
 run "ebpf tc, lo" "$tcx" lo ebpf tc

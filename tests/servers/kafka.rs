@@ -1,7 +1,10 @@
 //! Tests of `output.kafka` against a real broker.
 
 use super::{COUNT, Running, names, queries_to, required_variable, shell, signal, wait_until};
-use std::{collections::BTreeSet, fs, path::PathBuf, process::Command, time::Duration};
+use std::{collections::BTreeSet, fmt::Write as _, fs, path::PathBuf, process::Command, time::Duration};
+
+/// How often a topic is read until one reading succeeds.
+const READS: u32 = 5;
 
 /// The broker that `kafka.sh` runs.
 struct Kafka {
@@ -10,7 +13,7 @@ struct Kafka {
 }
 
 impl Kafka {
-    /// Starts the broker if it is not running: an earlier test may have failed after stopping it.
+    /// Starts the broker if it is not running: an earlier test that failed may have stopped it.
     fn up() -> Self {
         let port = required_variable("SNIFFER_TEST_KAFKA_PORT").parse().unwrap();
         let kafka = Self { folder: required_variable("SNIFFER_TEST_KAFKA_FOLDER").into(), port };
@@ -30,18 +33,28 @@ impl Kafka {
         signal(fs::read_to_string(self.folder.join("pid")).unwrap().trim().parse().unwrap(), name);
     }
 
-    /// What kcat prints for each message of a topic.
+    /// The output of kcat for each message of a topic; empty if the broker has no such topic. Where kcat fails for another reason, for
+    /// example because the broker did not answer in time, it is started again, up to [`READS`] times.
     fn messages(&self, topic: &str, format: &str) -> String {
         let broker = format!("127.0.0.1:{}", self.port);
-        let read = Command::new("kcat").args(["-b", &broker, "-C", "-t", topic, "-e", "-q", "-o", "beginning", "-f", format]).output();
-        String::from_utf8_lossy(&read.unwrap().stdout).into_owned()
+        let mut failures = String::new();
+        for _ in 0..READS {
+            let read = Command::new("kcat").args(["-b", &broker, "-C", "-t", topic, "-e", "-q", "-o", "beginning", "-f", format]).output();
+            let read = read.unwrap();
+            let said = String::from_utf8_lossy(&read.stderr);
+            if read.status.success() || said.contains("Unknown topic") {
+                return String::from_utf8_lossy(&read.stdout).into_owned();
+            }
+            writeln!(failures, "{}: {said}", read.status).unwrap();
+        }
+        panic!("kcat cannot read topic {topic}:\n{failures}");
     }
 
     fn names(&self, topic: &str) -> (BTreeSet<String>, usize) {
         names(&self.messages(topic, "%s\n"))
     }
 
-    /// Settings for the listener with SASL and TLS.
+    /// Settings for a connection to the broker's listener with SASL and TLS.
     fn secured(&self, mechanism: &str, password: &str) -> String {
         let (port, ca) = (self.port + 1, self.folder.join("ca.pem"));
         format!(
@@ -95,7 +108,11 @@ fn servers_kafka_reads_every_codec_and_halves_what_is_too_large() {
         let status = running.wait(60);
         let (names, messages) = kafka.names(&topic);
         assert!(status.success() && (names.len(), messages) == (200, 200), "{codec}: {status}, {messages} messages:\n{}", running.log());
-        let described = kafka.messages(&topic, "%k %h %p\n");
+        let mut described = String::new();
+        wait_until("all messages with their keys, headers and partitions", || {
+            described = kafka.messages(&topic, "%k %h %p\n");
+            described.lines().count() >= messages
+        });
         let partitions: BTreeSet<&str> = described.lines().filter_map(|line| line.rsplit(' ').next()).collect();
         assert_eq!(partitions.len(), 3, "keys choose the partition: {partitions:?}");
         assert!(described.lines().any(|line| line.starts_with("n0007.test h=1,h=2 ")), "{described}");
@@ -113,7 +130,7 @@ fn servers_kafka_refuses_credentials_and_events_that_are_too_large() {
         running.wait_for("authentication: ", 30);
         assert!(!running.log().contains("wrong-one"), "the password is in the log:\n{}", running.log());
     }
-    // Each event alone is larger than the broker accepts, or than the option says.
+    // Each event alone is larger than the broker accepts, or than the option allows.
     for (limit, why) in [(1_000_000, "the event alone is larger than the broker accepts"), (2000, "larger than max_message_bytes (2000)")] {
         let topic = format!("large-{limit}-{}", std::process::id());
         let large = "x".repeat(30_000);

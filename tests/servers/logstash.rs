@@ -1,55 +1,31 @@
 //! Tests of `output.logstash` against a Beats input made of Elastic's own server library (`lumberjack/`).
 
-use super::{COUNT, Running, certificates, free_port, names, queries_to, required_variable, signal, wait_until};
-use std::{
-    collections::BTreeSet,
-    fs,
-    net::TcpStream,
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use super::{COUNT, Running, ServerProcess, certificates, free_port, names, queries_to, required_variable, wait_until};
+use std::{collections::BTreeSet, fs, net::TcpStream, path::Path, process::Command, time::Duration};
 
 /// The server. Dropping the value ends it.
 struct Input<'a> {
     folder: &'a Path,
     port: u16,
-    process: Option<Child>,
+    process: ServerProcess,
 }
 
 impl<'a> Input<'a> {
     fn new(folder: &'a Path) -> Self {
-        Self { folder, port: free_port(), process: None }
+        Self { folder, port: free_port(), process: ServerProcess::default() }
     }
 
     fn start(&mut self, args: &[&str]) {
         let mut command = Command::new(required_variable("SNIFFER_TEST_LUMBERJACK"));
         command.args(["-bind", &format!("127.0.0.1:{}", self.port), "-out"]).arg(self.folder.join("events")).args(args);
-        self.process = Some(command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        self.process.start(&mut command);
         wait_until("the server", || TcpStream::connect(("127.0.0.1", self.port)).is_ok());
     }
 
-    fn stop(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            let _ = process.kill();
-            let _ = process.wait();
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        signal(self.process.as_ref().unwrap().id(), name);
-    }
-
-    /// The names of the questions that arrived. A line that was not finished when the server was killed is left out.
+    /// The names of the questions that arrived. An incomplete line, which the killed server left, is left out.
     fn names(&self) -> (BTreeSet<String>, usize) {
         let text = fs::read_to_string(self.folder.join("events")).unwrap_or_default();
         names(&text.lines().filter(|line| line.ends_with('}')).map(|line| format!("{line}\n")).collect::<String>())
-    }
-}
-
-impl Drop for Input<'_> {
-    fn drop(&mut self) {
-        self.stop();
     }
 }
 
@@ -64,20 +40,20 @@ fn servers_logstash_stops_starts_is_slow_and_hangs_and_no_event_is_lost() {
     running.wait_for("Failed to connect to the output", 30);
     input.start(&[]);
     wait_until("the first events", || input.names().1 > 0);
-    input.stop();
+    input.process.stop();
     running.wait_for("Failed to", 30);
     let before = input.names().1;
-    // Each acknowledgement comes after the time limit. In between the server says that it is working.
+    // Each acknowledgement comes after the time limit. Before that, the server reports that it is still working.
     input.start(&["-delay", "1500ms"]);
     wait_until("events of the slow server", || input.names().1 > before + 20);
     assert!(!running.log().contains("silent"), "a slow server is not silent:\n{}", running.log());
-    input.stop();
+    input.process.stop();
     let before = input.names().1;
     input.start(&[]);
     wait_until("events of the quick server", || input.names().1 > before);
-    input.signal("STOP");
+    input.process.signal("STOP");
     running.wait_for("Logstash is silent for `timeout`", 30);
-    input.signal("CONT");
+    input.process.signal("CONT");
     let status = running.wait(90);
     let (names, events) = input.names();
     println!("{events} events for {} of {COUNT} questions", names.len());

@@ -1,12 +1,13 @@
-//! Tests of `output.redis` against a real redis-server, which each test starts, stops, slows and lets refuse.
+//! Tests of `output.redis` against a real redis-server. Each test starts its server; some stop it, slow it down, or
+//! make it refuse commands.
 
-use super::{COUNT, Running, certificates, free_port, names, queries_to, wait_until};
+use super::{COUNT, Running, ServerProcess, certificates, free_port, names, queries_to, wait_until};
 use std::{
     collections::BTreeSet,
     fs,
     net::TcpStream,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -17,7 +18,7 @@ struct Redis<'a> {
     port: u16,
     /// Arguments of redis-server and of redis-cli.
     args: [Vec<String>; 2],
-    process: Option<Child>,
+    process: ServerProcess,
 }
 
 impl<'a> Redis<'a> {
@@ -25,24 +26,17 @@ impl<'a> Redis<'a> {
         let port = free_port();
         let server = format!("--port {port} --dir {} --appendonly yes --appendfsync always --save", folder.display());
         let server = server.split(' ').map(str::to_owned).chain([String::new()]).collect();
-        Self { folder, port, args: [server, Vec::new()], process: None }
+        Self { folder, port, args: [server, Vec::new()], process: ServerProcess::default() }
     }
 
     fn start(&mut self) {
         let log = fs::File::create(self.folder.join("redis.log")).unwrap();
         let process = Command::new("redis-server").args(&self.args[0]).stdout(log).stdin(Stdio::null()).spawn();
-        self.process = Some(process.expect("redis-server is not installed; `cargo xtask test` installs it"));
+        self.process = ServerProcess(Some(process.expect("redis-server is not installed; `cargo xtask test` installs it")));
         let until = Instant::now() + Duration::from_secs(20);
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() || !self.ask(&["PING"]).contains("PONG") {
             assert!(Instant::now() < until, "{}", fs::read_to_string(self.folder.join("redis.log")).unwrap());
             sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn stop(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            let _ = process.kill();
-            let _ = process.wait();
         }
     }
 
@@ -51,15 +45,9 @@ impl<'a> Redis<'a> {
         String::from_utf8_lossy(&answer.stdout).into_owned()
     }
 
-    /// The names of all questions in the list, and the number of its entries.
+    /// Returns the names of all questions in the list, and the number of entries of the list.
     fn names(&self, list: &str) -> (BTreeSet<String>, usize) {
         names(&self.ask(&["--raw", "LRANGE", list, "0", "-1"]))
-    }
-}
-
-impl Drop for Redis<'_> {
-    fn drop(&mut self) {
-        self.stop();
     }
 }
 
@@ -78,7 +66,7 @@ fn a_real_redis_stops_starts_refuses_and_is_slow_and_no_event_is_lost() {
     running.wait_for("established, version", 30);
     wait_until("the first events", || redis.names("events").1 > 0);
     let before = redis.names("events").1;
-    redis.stop();
+    redis.process.stop();
     running.wait_for("Failed to publish", 30);
     redis.start();
     wait_until("events after the restart", || redis.names("events").1 > before);

@@ -1,6 +1,6 @@
-//! `build-ebpf`: builds the eBPF programs and writes the object to `sniffer-ebpf/object/`, where `cargo build` expects it. The object is
-//! committed, so that only those who change the eBPF programs need a BPF toolchain. The file beside the object contains the hash of the
-//! sources, the hash of the object and the compiler's version.
+//! `build-ebpf`: builds the eBPF programs and writes their objects to `sniffer-ebpf/object/`, where `cargo build` expects them. The objects
+//! are committed, so that only those who change the eBPF programs need a BPF toolchain. The file beside the objects contains the hash of the
+//! sources, the hashes of the objects and the compiler's version.
 
 use crate::{
     Outcome,
@@ -13,11 +13,13 @@ use std::{
     process::Command,
 };
 
-const OBJECT: &str = "sniffer-ebpf/object/sniffer.bpf.o";
+/// The objects: the program that cargo builds, and the file it becomes.
+const OBJECTS: [(&str, &str); 2] = [("sniffer-ebpf", "sniffer.bpf.o"), ("sniffer-processes", "processes.bpf.o")];
+const FOLDER: &str = "sniffer-ebpf/object";
 const HASHES: &str = "sniffer-ebpf/object/sniffer.bpf.hashes";
 const TARGET: &str = "bpfel-unknown-none";
 const LINKER_VERSION: &str = "0.13.0";
-/// Debian's compiler, and its `core` library for BPF.
+/// Debian's Rust compiler, and the `core` library for BPF that Debian ships.
 const DEBIAN_PACKAGES: &[Package] = &[("rustc-web", DEBIAN_RUSTC), ("libstd-rust-web-dev-bpf", DEBIAN_CORE)];
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CORE: &str = "/usr/lib/rustlib/bpfel-unknown-none";
@@ -30,8 +32,8 @@ struct Toolchain {
     build_std: bool,
 }
 
-/// Builds the object and installs it. With `--check` it compares the object with the committed one instead. With `--debug` it builds an
-/// object that logs (aya-log), to `target/sniffer-debug.bpf.o`.
+/// Builds the objects and installs them. With `--check` it compares them with the committed ones instead. With `--debug` it builds an
+/// object for capture that logs (aya-log), to `target/sniffer-debug.bpf.o`.
 pub fn build_ebpf(arguments: &[String]) -> Outcome {
     let (mut check, mut debug) = (false, false);
     for argument in arguments {
@@ -47,37 +49,51 @@ pub fn build_ebpf(arguments: &[String]) -> Outcome {
     let built = build(&root, &toolchain, debug)?;
     if debug {
         let path = root.join("target/sniffer-debug.bpf.o");
-        fs::create_dir_all(root.join("target")).and_then(|()| fs::write(&path, &built)).map_err(|e| format!("{}: {e}", path.display()))?;
+        let [capture, _] = built;
+        fs::create_dir_all(root.join("target")).and_then(|()| fs::write(&path, capture)).map_err(|e| format!("{}: {e}", path.display()))?;
         println!("{}: to use this object, set SNIFFER_BPF_OBJECT to its path and run a debug build of sniffer", path.display());
         return Ok(());
     }
     let compiler = output(Command::new(&toolchain.rustc).arg("--version"))?;
-    let hashes = format!("sources {}\nobject {}\ncompiler {}\n", sources_hash(&root)?, hex(&Sha256::digest(&built)), compiler.trim());
-    let (object, hash_file) = (root.join(OBJECT), root.join(HASHES));
+    let hashes = format!("{}compiler {}\n", hashes(&root, &built)?, compiler.trim());
+    let (folder, hash_file) = (root.join(FOLDER), root.join(HASHES));
     if !check {
-        fs::create_dir_all(object.parent().unwrap_or(&root)).map_err(|e| e.to_string())?;
-        fs::write(&object, &built).map_err(|e| format!("{}: {e}", object.display()))?;
-        fs::write(&hash_file, hashes).map_err(|e| format!("{}: {e}", hash_file.display()))?;
-        println!("{}: {} bytes", object.display(), built.len());
-        return Ok(());
+        fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
+        for ((_, file), built) in OBJECTS.iter().zip(&built) {
+            let path = folder.join(file);
+            fs::write(&path, built).map_err(|e| format!("{}: {e}", path.display()))?;
+            println!("{}: {} bytes", path.display(), built.len());
+        }
+        return fs::write(&hash_file, hashes).map_err(|e| format!("{}: {e}", hash_file.display()));
     }
     let committed = fs::read_to_string(&hash_file).map_err(|e| format!("{}: {e}", hash_file.display()))?;
     if committed.lines().last() != hashes.lines().last() {
         println!(
-            "the sources build; the committed object was built by another compiler, so the bytes are not compared:\n{committed}{hashes}"
+            "the sources build; the committed objects were built by another compiler, so the bytes are not compared:\n{committed}{hashes}"
         );
         return Ok(());
     }
-    if committed != hashes || fs::read(&object).ok().as_deref() != Some(&built[..]) {
+    if committed != hashes || self::committed(&root) != built {
         return Err(format!(
-            "{OBJECT} differs from what its sources build to; run `cargo xtask build-ebpf` and commit\n{committed}{hashes}"
+            "the objects in {FOLDER} differ from what their sources build to; run `cargo xtask build-ebpf` and commit\n{committed}{hashes}"
         ));
     }
-    println!("{OBJECT} is identical to what its sources build to");
+    println!("the objects in {FOLDER} are identical to what their sources build to");
     Ok(())
 }
 
-fn build(root: &Path, toolchain: &Toolchain, debug: bool) -> Result<Vec<u8>> {
+/// The committed objects; one that cannot be read is empty.
+fn committed(root: &Path) -> [Vec<u8>; 2] {
+    OBJECTS.map(|(_, file)| fs::read(root.join(FOLDER).join(file)).unwrap_or_default())
+}
+
+/// The lines of the file of hashes, without the compiler.
+fn hashes(root: &Path, objects: &[Vec<u8>; 2]) -> Result<String> {
+    let lines = OBJECTS.iter().zip(objects).map(|((_, file), object)| format!("{file} {}\n", hex(&Sha256::digest(object))));
+    Ok(format!("sources {}\n{}", sources_hash(root)?, lines.collect::<String>()))
+}
+
+fn build(root: &Path, toolchain: &Toolchain, debug: bool) -> Result<[Vec<u8>; 2]> {
     let sysroot = PathBuf::from(output(Command::new(&toolchain.rustc).args(["--print", "sysroot"]))?.trim());
     let mut flags =
         vec!["--cfg=bpf_target_arch=\"x86_64\"".to_owned(), "-Cdebuginfo=2".into(), "-Clink-arg=--btf".into(), "-Ctarget-cpu=v3".into()];
@@ -105,10 +121,14 @@ fn build(root: &Path, toolchain: &Toolchain, debug: bool) -> Result<Vec<u8>> {
         command.args(["--features", "log"]);
     }
     succeed(&mut command)?;
-    let linked = crate_dir.join("target").join(TARGET).join("release/sniffer-ebpf");
-    let stripped = crate_dir.join("target/sniffer.bpf.o");
-    strip(&linked, &stripped)?;
-    fs::read(&stripped).map_err(|e| format!("{}: {e}", stripped.display()))
+    let mut built = [const { Vec::new() }; 2];
+    for ((program, file), built) in OBJECTS.iter().zip(&mut built) {
+        let linked = crate_dir.join("target").join(TARGET).join("release").join(program);
+        let stripped = crate_dir.join("target").join(file);
+        strip(&linked, &stripped)?;
+        *built = fs::read(&stripped).map_err(|e| format!("{}: {e}", stripped.display()))?;
+    }
+    Ok(built)
 }
 
 /// Removes DWARF but keeps BTF. Uses the objcopy of the rustup toolchain, or an installed llvm-objcopy.
@@ -127,7 +147,7 @@ fn strip(from: &Path, to: &Path) -> Result<()> {
     succeed(Command::new(tool).env("LD_LIBRARY_PATH", sysroot.join("lib")).arg("--strip-debug").arg(from).arg(to))
 }
 
-/// Finds or installs a compiler. Prefers Debian's, because the committed object is built with it; otherwise takes a
+/// Finds or installs a compiler. Debian's compiler is preferred, because the committed object is built with it. Otherwise the verb takes a
 /// rustup toolchain with `rust-src`.
 fn toolchain() -> Result<Toolchain> {
     if let Some(found) = find_toolchain() {
@@ -182,24 +202,23 @@ fn linker(root: &Path) -> Result<()> {
     ]))
 }
 
-/// Checks that the committed object was built from the sources beside it, by hash.
+/// Checks that the committed objects were built from the sources beside them, by hash.
 pub fn is_fresh() -> Outcome {
-    let hashes = fs::read_to_string(project().join(HASHES)).unwrap_or_default();
-    let object = fs::read(project().join(OBJECT)).unwrap_or_default();
-    let want = format!("sources {}\nobject {}\n", sources_hash(&project())?, hex(&Sha256::digest(&object)));
-    if hashes.starts_with(&want) {
+    let have = fs::read_to_string(project().join(HASHES)).unwrap_or_default();
+    let want = hashes(&project(), &committed(&project()))?;
+    if have.starts_with(&want) {
         Ok(())
     } else {
         Err(format!(
-            "{OBJECT} was not built from the current sources; run `cargo xtask build-ebpf` and commit the result\nwant\n{want}have\n{hashes}"
+            "the objects in {FOLDER} were not built from the current sources; run `cargo xtask build-ebpf` and commit the result\nwant\n{want}have\n{have}"
         ))
     }
 }
 
-/// The hash of the names and contents of all files that the object is built from.
+/// The hash of the names and contents of all files that the objects are built from.
 fn sources_hash(root: &Path) -> Result<String> {
     let mut files: Vec<PathBuf> = ["sniffer-ebpf/Cargo.toml", "sniffer-ebpf/Cargo.lock"].iter().map(|file| root.join(file)).collect();
-    for dir in ["sniffer-ebpf/src", "sniffer-common/src"] {
+    for dir in ["sniffer-ebpf/src", "sniffer-ebpf/src/processes", "sniffer-common/src"] {
         let entries = fs::read_dir(root.join(dir)).map_err(|e| format!("{dir}: {e}"))?;
         files.extend(entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "rs")));
     }
@@ -245,7 +264,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_committed_object_was_built_from_these_sources() {
+    fn the_committed_objects_were_built_from_these_sources() {
         is_fresh().unwrap();
     }
 }

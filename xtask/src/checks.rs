@@ -14,8 +14,8 @@ pub fn check(title: impl Into<String>, run: impl FnOnce() -> Outcome + 'static) 
     Check { title: title.into(), run: Box::new(run) }
 }
 
-/// Runs `checks` in order and stops at the first failure. Prints a line before and after each check, and a table of times
-/// at the end.
+/// Runs `checks` in order and stops at the first failure. The function prints a line before and after each check, and a table of times at
+/// the end.
 ///
 /// # Errors
 /// The error of the check that failed, with its title.

@@ -28,6 +28,8 @@ const CARGO_FUZZ_VERSION: &str = "0.13.2";
 const TIMEOUT: u32 = 10;
 /// Memory limit in megabytes, to find inputs that exhaust memory. The corpus and libFuzzer's tables need about 100.
 const MEGABYTES: u32 = 1024;
+/// Parts into which the compiler divides a crate. cargo-fuzz's default of 1 compiles the largest crate on a single core.
+const CODEGEN_UNITS: &str = "16";
 /// Largest input in bytes: enough for several messages and some limits. Longer inputs are slower and find less.
 const LONGEST: u32 = 4096;
 
@@ -97,7 +99,8 @@ fn targets() -> Result<Vec<String>, String> {
 fn build() -> Outcome {
     cargo_tool("fuzz", CARGO_FUZZ_VERSION, "builds the fuzz targets")?;
     // Do not use sanitizers: they need a nightly compiler, and find errors in `unsafe` code, which the parsers do not contain.
-    let mut build = outside_workspace(cargo_with_tools(&["fuzz", "build", "--fuzz-dir", FOLDER, "--sanitizer", "none"]));
+    let arguments = ["fuzz", "build", "--fuzz-dir", FOLDER, "--sanitizer", "none", "--codegen-units", CODEGEN_UNITS];
+    let mut build = outside_workspace(cargo_with_tools(&arguments));
     // Coverage instrumentation is an unstable compiler option.
     build.env("RUSTC_BOOTSTRAP", "1");
     run_command(&mut build)

@@ -3,8 +3,8 @@
 use crate::{
     Outcome, build_ebpf,
     checks::{self, Check, check},
-    layers,
-    setup::{BUILD, cargo, cargo_tool, cargo_with_tools, ensure, outside_workspace, run_command},
+    docs, layers,
+    setup::{BUILD, cargo, cargo_tool, cargo_with_tools, ensure, outside_workspace, run_command, target_folder},
 };
 
 /// Crates that are not members of the workspace. The `Cargo.toml` of the workspace gives the reason.
@@ -22,11 +22,12 @@ pub fn lint(args: &[String]) -> Outcome {
     checks::run(all())
 }
 
-/// The checks, fastest first.
+/// The checks. The fastest ones come first.
 pub fn all() -> Vec<Check> {
     let mut checks = vec![
         check("rustfmt", format),
         check("layers: who uses whom", || layers::layers(&[])),
+        check("docs: table of contents and links", docs::check),
         check("eBPF object: built from the sources beside it", build_ebpf::is_fresh),
         check("cargo-deny: licences, sources and bans", || deny(&["bans", "licenses", "sources"])),
         check("clippy, workspace", || {
@@ -56,14 +57,17 @@ fn clippy_ebpf() -> Outcome {
     run_command(&mut clippy)
 }
 
-/// Runs Clippy on the fuzz targets. Building them builds libFuzzer, which needs a C++ compiler.
+/// Runs Clippy on the fuzz targets. Building them builds libFuzzer, which needs a C++ compiler. They use the target folder of the workspace,
+/// where Clippy has just checked the dependencies that both have.
 fn clippy_fuzz() -> Outcome {
     ensure(&[("g++", "c++")])?;
     let mut clippy = outside_workspace(cargo(&["clippy", "--all-targets", "--locked"]));
+    clippy.env("CARGO_TARGET_DIR", target_folder());
     run_command(clippy.args(["--manifest-path", "tests/fuzz/Cargo.toml", "--", "-D", "warnings"]))
 }
 
-/// Runs `cargo deny check` with these checks on all dependencies of the program and of the eBPF programs.
+/// Runs `cargo deny check` for all dependencies of the program and of the eBPF programs. `kinds`: the names of the
+/// checks.
 fn deny(kinds: &[&str]) -> Outcome {
     cargo_tool("deny", DENY_VERSION, "checks the licences and sources of all dependencies")?;
     ["Cargo.toml", "sniffer-ebpf/Cargo.toml"].iter().try_for_each(|manifest| {

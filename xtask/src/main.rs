@@ -4,6 +4,7 @@
 mod bench;
 mod build_ebpf;
 mod checks;
+mod docs;
 mod fuzz;
 mod golden;
 mod imports;
@@ -12,15 +13,17 @@ mod layers;
 mod layers_page;
 mod lint;
 mod new_protocol;
+mod package;
 mod pcap;
 mod run;
 mod setup;
 mod test;
+mod test_queue;
 mod test_servers;
 
 use std::process::ExitCode;
 
-/// Result of a verb. The error is a message that says what went wrong and what to do.
+/// Result of a verb. The error is a message with the cause and a remedy.
 type Outcome = Result<(), String>;
 
 /// Name and description of a verb, and the function that runs it with the remaining arguments.
@@ -34,6 +37,22 @@ const VERBS: &[Verb] = &[
     ),
     ("test", "install missing packages, and run all checks except those of test-servers", test::test),
     ("test-servers", "download Elasticsearch and Kafka, and run the tests that need a real server", test_servers::test_servers),
+    (
+        "test-queue",
+        "run the fault test of the disk queue: 10000 kills, or --kills N; --outage SECONDS takes the server of an output away for this time instead, under 2000 events per second",
+        test_queue::test_queue,
+    ),
+    (
+        "docs",
+        "check the links of the documentation, and make a site of it in target/docs; --write updates its table of contents",
+        docs::docs,
+    ),
+    (
+        "package",
+        "build the program and make deb, rpm, tar archive, container image, list of components and checksums in target/package; --debug packages the program of \
+         the tests; --check builds twice, compares the packages, and installs one",
+        package::package,
+    ),
     ("lint", "run the fast checks of test: formatting, layers, clippy, documentation, licences", lint::lint),
     ("advisories", "check the dependencies for known vulnerabilities (needs the network)", lint::advisories),
     (
@@ -74,6 +93,12 @@ fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let verb = args.next().unwrap_or_default();
     let rest: Vec<String> = args.collect();
+    if let (Some((name, what, _)), [help]) = (VERBS.iter().find(|(name, ..)| *name == verb), rest.as_slice())
+        && matches!(help.as_str(), "--help" | "-h")
+    {
+        println!("usage: cargo xtask {name}\n\n  {what}");
+        return ExitCode::SUCCESS;
+    }
     let Some((_, _, run)) = VERBS.iter().find(|(name, ..)| *name == verb) else {
         eprintln!("usage: cargo xtask VERB\n");
         VERBS.iter().for_each(|(name, what, _)| eprintln!("  {name:<13} {what}"));

@@ -28,7 +28,7 @@ pub mod flags {
 pub struct Tcp {
     pub seq: u32,
     pub ack: u32,
-    /// A combination of [`flags`].
+    /// The flags that are set, a combination of [`flags`].
     pub flags: u8,
 }
 
@@ -38,7 +38,7 @@ pub struct Fragment {
     pub id: u16,
     /// Whether another fragment follows.
     pub more: bool,
-    /// In units of eight bytes.
+    /// The offset of the fragment, in units of eight bytes.
     pub offset: u16,
 }
 
@@ -84,7 +84,7 @@ impl<W: Write> Capture<W> {
         self.ipv4(from.0, to.0, IpNumber::UDP, Fragment::default(), &[&header.to_bytes(), payload])
     }
 
-    /// Writes a packet. `payload`: what follows the IPv4 header, in parts.
+    /// Writes a packet. `payload`: the parts of the data after the IPv4 header.
     pub fn ipv4(
         &mut self,
         source: [u8; 4],
@@ -109,7 +109,7 @@ impl<W: Write> Capture<W> {
         payload.iter().try_for_each(|part| self.out.write_all(part))
     }
 
-    /// Writes out what is buffered, and returns the writer.
+    /// Writes the buffered bytes, and returns the writer.
     pub fn finish(mut self) -> io::Result<W> {
         self.out.flush()?;
         Ok(self.out)

@@ -32,8 +32,16 @@ pub const TEST: &[Package] = &[
 ];
 
 /// Further packages needed for the benchmarks.
-pub const BENCH: &[Package] =
-    &[("ethtool", "ethtool"), ("iproute2", "ip"), ("python3", "python3"), ("tcpdump", "tcpdump"), ("tcpreplay", "tcpreplay")];
+pub const BENCH: &[Package] = &[
+    ("curl", "curl"),
+    ("ethtool", "ethtool"),
+    ("iproute2", "ip"),
+    ("nginx-light", "nginx"),
+    ("openssl", "openssl"),
+    ("python3", "python3"),
+    ("tcpdump", "tcpdump"),
+    ("tcpreplay", "tcpreplay"),
+];
 
 /// Installs the packages that are missing.
 ///
@@ -50,7 +58,8 @@ pub fn ensure(packages: &[(&str, &str)]) -> Outcome {
             "these packages are missing (Debian's names); install them, because this system has no apt-get to install them automatically: {list}"
         ));
     }
-    println!("installing {list}");
+    // Standard output belongs to the program that is then run.
+    eprintln!("installing {list}");
     let apt = |args: &[&str]| as_root("apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null()).status();
     let install: Vec<&str> = ["install", "-y", "--no-install-recommends"].into_iter().chain(missing.iter().copied()).collect();
     // A common cause of failure are missing or outdated package lists: update them and try again.
@@ -90,13 +99,14 @@ pub fn project() -> PathBuf {
     here.parent().map(Path::to_path_buf).unwrap_or(here)
 }
 
-/// Runs `command` in the root folder of the project. Prints the command; its output is not captured.
+/// Runs `command` in the root folder of the project. The function prints the command, and does not capture its output.
 ///
 /// # Errors
 /// When the command cannot be started or fails; the message has the command.
 pub fn run_command(command: &mut Command) -> Outcome {
     let shown = std::iter::once(command.get_program()).chain(command.get_args()).map(|a| a.to_string_lossy()).collect::<Vec<_>>().join(" ");
-    println!("$ {shown}");
+    // Standard output belongs to the command.
+    eprintln!("$ {shown}");
     match command.current_dir(project()).status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("`{shown}` failed ({status})")),
@@ -120,6 +130,11 @@ pub fn cargo_with_tools(args: &[&str]) -> Command {
     command
 }
 
+/// The target folder of the workspace: `CARGO_TARGET_DIR`, or `target`.
+pub fn target_folder() -> PathBuf {
+    project().join(env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from))
+}
+
 /// Removes the environment variables that cargo and the caller set for this workspace. They must not apply to a crate that is not a member
 /// of the workspace.
 pub fn outside_workspace(mut command: Command) -> Command {
@@ -135,13 +150,13 @@ pub fn cargo_tool(name: &str, version: &str, purpose: &str) -> Outcome {
     if cargo_with_tools(&[name, "--version"]).output().is_ok_and(|output| output.status.success()) {
         return Ok(());
     }
-    println!("installing cargo-{name} {version} ({purpose}); it is built from source once, which takes some minutes");
+    eprintln!("installing cargo-{name} {version} ({purpose}); it is built from source once, which takes some minutes");
     // Use a debug build: the tool runs for seconds, which does not justify minutes of optimisation.
     let mut install = outside_workspace(cargo(&["install", "--locked", "--debug", &format!("cargo-{name}@{version}")]));
     run_command(install.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_DEV_OPT_LEVEL", "1"))
 }
 
-/// The folder for what cargo installs and downloads.
+/// The folder to which cargo installs programs and downloads crates.
 pub fn cargo_home() -> Option<PathBuf> {
     env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cargo")))
 }

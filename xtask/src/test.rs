@@ -1,10 +1,10 @@
-//! `test`: all checks except those against servers that have to be downloaded.
+//! `test`: all checks except those that need downloaded servers.
 
 use crate::{
     Outcome,
     checks::{self, check},
-    lint,
-    setup::{BUILD, TEST, cargo, ensure, is_root, project, run_command},
+    lint, package,
+    setup::{BUILD, TEST, cargo, ensure, is_root, project, run_command, target_folder},
 };
 use std::process::Command;
 
@@ -23,6 +23,7 @@ pub fn test(args: &[String]) -> Outcome {
         "the tests against a real Elasticsearch, Kafka and Beats input (cargo xtask test-servers)".to_owned(),
         "fuzzing (cargo xtask fuzz)".to_owned(),
         "the template of new protocols (cargo xtask new-protocol --check)".to_owned(),
+        "reproducible builds, rpm and container image (cargo xtask package --check)".to_owned(),
         "known vulnerabilities of dependencies (cargo xtask advisories)".to_owned(),
     ];
     if !is_root() {
@@ -31,8 +32,9 @@ pub fn test(args: &[String]) -> Outcome {
     let mut checks = lint::all();
     checks.push(check("tests: build", || run_command(&mut cargo(&["test", "--workspace", "--locked", "--no-run"]))));
     checks.push(check("tests: run", || run_command(&mut cargo(&["test", "--workspace", "--locked"]))));
+    checks.push(check("package: a deb is installed, upgraded and purged", package::installs));
     if project().join(CONFORM).exists() {
-        checks.push(check("conformance with Packetbeat", || run_command(Command::new(CONFORM).arg("target/debug/sniffer"))));
+        checks.push(check("conformance with Packetbeat", || run_command(Command::new(CONFORM).arg(target_folder().join("debug/sniffer")))));
     } else {
         left_out.push(format!("conformance with Packetbeat ({CONFORM} does not exist)"));
     }

@@ -25,13 +25,13 @@ pub fn test_servers(args: &[String]) -> Outcome {
     ensure(SERVERS)?;
     // Compile before starting the servers: a compile error needs no server, and compiler and servers would slow each other down.
     run_command(&mut cargo(&["test", "--package", "sniffer", "--lib", "--test", "integration", "--locked", "--no-run"]))?;
-    let lumberjack = Lumberjack::build()?;
+    let (lumberjack, collector) = (Built::build("lumberjack")?, Built::build("collector")?);
     let (elasticsearch, kafka) = (Server::start("elasticsearch")?, Server::start("kafka")?);
     let prepared = |mut command: Command| {
         let host = format!("127.0.0.1:{}", elasticsearch.port);
         command.env("SNIFFER_TEST_ELASTICSEARCH", format!("http://elastic:changeme@{host}"));
         command.env("SNIFFER_TEST_KAFKA_PORT", kafka.port.to_string()).env("SNIFFER_TEST_KAFKA_FOLDER", &kafka.folder);
-        command.env("SNIFFER_TEST_LUMBERJACK", &lumberjack.0);
+        command.env("SNIFFER_TEST_LUMBERJACK", &lumberjack.0).env("SNIFFER_TEST_COLLECTOR", &collector.0);
         for server in [&elasticsearch, &kafka] {
             let [stop, start] = server.commands();
             let variable = |what: &str| format!("SNIFFER_TEST_{}_{what}", server.name.to_uppercase());
@@ -47,7 +47,8 @@ pub fn test_servers(args: &[String]) -> Outcome {
     run_command(prepared(cargo(&program)).args(["--", "--ignored", "--nocapture", "--test-threads=1"]))
 }
 
-/// A running server. Dropping the value stops and removes the server; if this process is killed, the server's script does that.
+/// A running server. Dropping the value stops and removes the server. If this process is killed, the server's script
+/// stops and removes it.
 struct Server {
     name: &'static str,
     script: PathBuf,
@@ -80,18 +81,18 @@ impl Drop for Server {
     }
 }
 
-/// The built Beats input. Dropping the value removes it.
-struct Lumberjack(PathBuf);
+/// A server that was built from `tests/servers/NAME`. Dropping the value removes it.
+struct Built(PathBuf);
 
-impl Lumberjack {
-    fn build() -> Result<Self, String> {
-        let built = Self(env::temp_dir().join(format!("sniffer-lumberjack-{}", process::id())));
-        run_command(Command::new("go").args(["build", "-C", "tests/servers/lumberjack", "-o"]).arg(&built.0).arg("."))?;
+impl Built {
+    fn build(name: &str) -> Result<Self, String> {
+        let built = Self(env::temp_dir().join(format!("sniffer-{name}-{}", process::id())));
+        run_command(Command::new("go").args(["build", "-C", &format!("tests/servers/{name}"), "-o"]).arg(&built.0).arg("."))?;
         Ok(built)
     }
 }
 
-impl Drop for Lumberjack {
+impl Drop for Built {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
     }

@@ -12,9 +12,9 @@ pub(super) struct Ids {
 
 impl Ids {
     /// Assigns an id to each configured protocol in `entries` (name and settings), and returns the ids in the order of `entries`. A
-    /// protocol gets the id of an earlier protocol with the same name and the same settings. If there is none, it gets the id of an earlier
-    /// protocol with the same name that no other entry has taken, so that the number of ids does not grow each time settings change.
-    /// Otherwise it gets a new id.
+    /// protocol gets the id of an earlier protocol with the same name and the same settings. If there is no such protocol, it gets an id
+    /// that an earlier protocol with the same name had and that no other entry has taken, so that the number of ids does not grow each time
+    /// settings change. If there is no such id either, it gets a new id.
     pub fn assign(&mut self, entries: &[(&'static str, Node)]) -> Vec<PublisherId> {
         let mut taken = vec![false; self.known.len()];
         let mut ids: Vec<Option<usize>> = vec![None; entries.len()];

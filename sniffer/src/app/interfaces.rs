@@ -16,14 +16,16 @@ pub fn open(plan: &Plan, replay: &Replay, outputs: &[u16]) -> Result<Vec<(Captur
     let (mut captures, mut missing) = (Vec::new(), Vec::new());
     for interface in &plan.interfaces {
         let mut filters = plan.filters(interface, outputs)?;
-        if replay.dump.is_some() && filters.counting.take().is_some() {
-            log::info!("{}: every packet is copied for the dump, so the kernel does not count flows", interface.device);
+        let mut settings = interface.clone();
+        if replay.dump.is_some() && interface.file.is_none() {
+            (filters.counting, settings.shunt) = (None, false);
+            log::info!("{}: every packet is copied for the dump, so the kernel does not count flows and `shunt` is off", interface.device);
         }
-        let opened = match open::open(interface, replay, &filters) {
+        let opened = match open::open(&settings, replay, &filters) {
             Err(error) if error.is_missing() => {
                 missing.push((interface, error));
                 filters.counting = None;
-                captures.push((open::wait_for(interface, replay, &filters).map_err(|e| e.at(interface))?, filters));
+                captures.push((open::wait_for(&settings, replay, &filters).map_err(|e| e.at(interface))?, filters));
                 continue;
             }
             opened => opened.map_err(|e| e.at(interface))?,

@@ -11,6 +11,7 @@ pub struct Losses {
     events: Warning,
     packets: Warning,
     uncounted: Warning,
+    missing: Warning,
 }
 
 /// State of the warnings about one counter of losses.
@@ -24,7 +25,7 @@ struct Warning {
 
 impl Warning {
     /// Returns how much the counter grew since the last warning, if a warning is due at `now`. `total`: the current value of the counter.
-    fn newly(&mut self, total: u64, now: Instant) -> Option<u64> {
+    fn increase_to_report(&mut self, total: u64, now: Instant) -> Option<u64> {
         if total <= self.reported || self.due.is_some_and(|due| now < due) {
             return None;
         }
@@ -36,25 +37,29 @@ impl Warning {
 impl Losses {
     /// Makes the state at start, when nothing is lost yet.
     pub fn new() -> Self {
-        Self { events: Warning::default(), packets: Warning::default(), uncounted: Warning::default() }
+        let [events, packets, uncounted, missing] = Default::default();
+        Self { events, packets, uncounted, missing }
     }
 
     /// Returns the warnings that are due at `now`. The first loss causes a warning at once. Later losses are summed up in at most one
     /// warning every ten seconds.
     pub fn warnings(&mut self, counters: &Snapshot, now: Instant) -> Vec<String> {
-        let events = self.events.newly(total(counters, "libbeat.pipeline.events.dropped"), now).map(|n| {
-            format!("{n} events were dropped because the queue is full: the output is slower than the traffic (queue.mem.events is the size of the queue)")
+        let events = self.events.increase_to_report(total(counters, "libbeat.pipeline.events.dropped"), now).map(|n| {
+            format!("{n} events were dropped because the queue is full: the output is slower than the traffic (queue.mem.events or queue.disk.max_size is the size of the queue)")
         });
-        let packets = self.packets.newly(total(counters, "capture.lost"), now).map(|n| {
+        let packets = self.packets.increase_to_report(total(counters, "capture.lost"), now).map(|n| {
             format!("{n} packets were lost because the capture buffer is full (packetbeat.interfaces.buffer_size_mb is its size)")
         });
-        let uncounted = self.uncounted.newly(total(counters, "flows.uncounted"), now).map(|n| {
+        let uncounted = self.uncounted.increase_to_report(total(counters, "flows.uncounted"), now).map(|n| {
             format!(
                 "{n} packets are missing in their flows, because the kernel could not count them and the capture buffer is full \
                  (packetbeat.flows.kernel_flows is the number of flows that the kernel counts)"
             )
         });
-        events.into_iter().chain(packets).chain(uncounted).collect()
+        let missing = self.missing.increase_to_report(total(counters, "queue.disk.missing"), now).map(|n| {
+            format!("{n} events of the disk queue are lost, because they could not be read (other lines of the log name the files)")
+        });
+        events.into_iter().chain(packets).chain(uncounted).chain(missing).collect()
     }
 }
 
@@ -65,6 +70,7 @@ pub fn summary(counters: &Snapshot, left: u64) -> Option<String> {
     let parts = [
         (of("libbeat.pipeline.events.dropped"), "events were dropped because the queue was full"),
         (of("libbeat.output.events.dropped"), "events were refused by the output"),
+        (of("queue.disk.missing"), "events could not be read from the disk queue"),
         (left, "events could not be delivered in time"),
         (of("flows.unreported"), "flows were not reported"),
         (of("capture.lost"), "packets were lost because the capture buffer was full"),
@@ -119,6 +125,7 @@ mod tests {
         for (name, left) in [
             ("libbeat.pipeline.events.dropped", 0),
             ("libbeat.output.events.dropped", 0),
+            ("queue.disk.missing", 0),
             ("flows.unreported", 0),
             ("capture.lost", 0),
             ("flows.uncounted", 0),

@@ -10,32 +10,36 @@ use crate::{
     config::{self, Compatibility, General, KnownProtocol, Node, ProtocolConfig},
     engine::{ClaimedPorts, Configured, Own, Settings},
     enrich::HostData,
-    event::{Field, Summary, TRANSACTION},
+    event::{Field, PROCESS, Summary, TRANSACTION},
     flow, memory,
     net::Transport,
-    opening::Opening,
+    opening::{Opening, SharedObjects},
+    process,
     protocols::{PROTOCOLS, Protocol},
     publish::{Identity, Publisher, PublisherId, Publishers, Publishing},
+    view::units::counted,
 };
 use std::{
     path::Path,
     sync::{Arc, LazyLock},
 };
 
-/// How this process and its host identify themselves in documents.
-pub struct Who {
-    /// `agent.id`
+/// The names and ids of this process and its host in documents.
+pub struct AgentAndHost {
+    /// The value of the field `agent.id`.
     pub id: String,
-    /// `agent.ephemeral_id`
+    /// The value of the field `agent.ephemeral_id`.
     pub ephemeral_id: String,
     /// Addresses, networks and names of this host.
     pub host_data: HostData,
+    /// State that processors share by name. It is kept when the configuration is read again.
+    pub shared: Arc<SharedObjects>,
 }
 
-impl Who {
-    /// An empty identity, for commands that check a configuration and publish nothing.
-    pub fn nobody() -> Self {
-        Self { id: String::new(), ephemeral_id: String::new(), host_data: HostData::default() }
+impl AgentAndHost {
+    /// Makes an empty identity, for commands that check a configuration and publish nothing.
+    pub fn empty() -> Self {
+        Self { id: String::new(), ephemeral_id: String::new(), host_data: HostData::default(), shared: Arc::default() }
     }
 }
 
@@ -47,9 +51,10 @@ struct Planned {
 }
 
 impl Planned {
-    fn publisher(&self) -> Publisher {
+    /// `processes`: the fields that name processes, if documents have them.
+    fn publisher(&self, processes: &'static [Field]) -> Publisher {
         let Protocol { name, fields, summary, .. } = *self.protocol;
-        Publisher { id: self.id, dataset: name, fields: [TRANSACTION, fields], summary, settings: self.config.node.clone() }
+        Publisher { id: self.id, dataset: name, fields: [TRANSACTION, fields, processes], summary, settings: self.config.node.clone() }
     }
 }
 
@@ -57,8 +62,10 @@ impl Planned {
 pub struct Plan {
     /// Settings of the whole program.
     pub general: General,
-    /// `memory`
+    /// The settings `memory`.
     pub memory: memory::Options,
+    /// The settings `packetbeat.procs`.
+    pub procs: process::Options,
     /// The interfaces to capture on, at least one.
     pub interfaces: Vec<Interface>,
     /// Warnings about the configuration, to be written to the log.
@@ -74,10 +81,11 @@ impl Plan {
     /// when the configuration is read again; protocols keep the ids that they have in this plan.
     ///
     /// # Errors
-    /// When a value is invalid. The error names file, line, key and what is allowed.
+    /// When a value is invalid. The error names file, line, key and the allowed values.
     pub fn read(root: &Node, file: Option<&Path>, before: Option<&Self>) -> Result<Self, config::Error> {
         let general = General::read(root)?;
         let memory = memory::Options::read(root)?;
+        let procs = process::Options::read(root)?;
         let names: Vec<_> = PROTOCOLS.iter().map(|p| KnownProtocol { name: p.name, once: p.ports.is_empty() }).collect();
         let (protocols, warnings) = config::read_protocols(root, &names)?;
         let known = |config: ProtocolConfig| PROTOCOLS.iter().find(|p| p.name == config.name).map(|p| (*p, config));
@@ -86,6 +94,9 @@ impl Plan {
         let given = ids.assign(&protocols.iter().map(|(protocol, config)| (protocol.name, config.node.clone())).collect::<Vec<_>>());
         let protocols = given.into_iter().zip(protocols).map(|(id, (protocol, config))| Planned { id, protocol, config }).collect();
         let mut interfaces = options::read(&root.get("packetbeat.interfaces"))?;
+        if general.max_procs > 0 {
+            interfaces.iter_mut().for_each(|interface| interface.limit_workers(general.max_procs));
+        }
         if let Some(file) = file {
             interfaces.truncate(1);
             interfaces.iter_mut().for_each(|interface| interface.file = Some(file.to_owned()));
@@ -94,7 +105,7 @@ impl Plan {
         // Flows are reported when the section `packetbeat.flows` exists, even if it has no settings.
         let there = root.get("packetbeat").contains("flows");
         let flows = if there { Some(flow::options::Options::read(&flows)?).filter(|flows| flows.enabled) } else { None };
-        Ok(Self { general, memory, interfaces, warnings, protocols, ids, flows, root: root.clone() })
+        Ok(Self { general, memory, procs, interfaces, warnings, protocols, ids, flows, root: root.clone() })
     }
 
     /// The whole configuration.
@@ -125,42 +136,53 @@ impl Plan {
         settings.strict = self.is_strict(interface);
         settings.publish_timeout = self.general.publish_timeout;
         settings.track_vlans = interface.track_vlans;
-        settings.own = own.filter(|own| interface.file.is_none() && !own.ports.is_empty()).cloned();
+        settings.own = own.filter(|_| interface.file.is_none()).cloned();
         settings
     }
 
-    /// Opens the publishers of all interfaces: one for each protocol in the order of the configuration, then one for flows. `metadata`:
-    /// the value of `@metadata.beat` in the documents of the output, if they contain `@metadata`.
+    /// Opens the publishers of all interfaces: one for each protocol in the order of the configuration, then one for flows. `metadata`: the
+    /// value of `@metadata.beat` in the documents of the output, if they contain `@metadata`.
     ///
     /// # Errors
-    /// When a processor or a condition is wrong; names file, line and key.
-    pub fn publishers(&self, opening: &Opening<'_>, who: &Who, metadata: Option<&str>) -> Result<Arc<Publishers>, config::Error> {
-        let mut publishers: Vec<Publisher> = self.protocols.iter().map(Planned::publisher).collect();
+    /// When a processor or a condition is wrong. The error names file, line and key.
+    pub fn publishers(
+        &self,
+        opening: &Opening<'_>,
+        agent: &AgentAndHost,
+        metadata: Option<&str>,
+    ) -> Result<Arc<Publishers>, config::Error> {
+        let processes = if self.procs.enabled && self.is_live() { PROCESS } else { &[] };
+        let mut publishers: Vec<Publisher> = self.protocols.iter().map(|planned| planned.publisher(processes)).collect();
         if self.flows.is_some() {
             let settings = self.root.get("packetbeat.flows");
             publishers.push(Publisher {
                 id: PublisherId::FLOWS,
                 dataset: "flow",
-                fields: [flow::FIELDS, &[]],
+                fields: [flow::FIELDS, &[], processes],
                 summary: Summary::HEAD,
                 settings,
             });
         }
-        let (id, ephemeral_id, metadata) = (who.id.clone(), who.ephemeral_id.clone(), metadata.map(str::to_owned));
+        let (id, ephemeral_id, metadata) = (agent.id.clone(), agent.ephemeral_id.clone(), metadata.map(str::to_owned));
         let identity = Identity { name: self.name(), id, ephemeral_id, metadata };
-        Publishers::open(identity, &Opening { live: self.is_live(), ..*opening }, &publishers)
+        Publishers::open(identity, &Opening { live: self.is_live(), shared: Some(&agent.shared), ..*opening }, &publishers)
     }
 
     /// Returns the publishers of one interface: first the publishers of its protocols, then the publisher of flows.
     ///
     /// # Errors
     /// When an entry of `internal_networks` is not a network.
-    pub fn publishing(&self, interface: &Interface, publishers: &Arc<Publishers>, who: &Who) -> Result<Arc<Publishing>, config::Error> {
+    pub fn publishing(
+        &self,
+        interface: &Interface,
+        publishers: &Arc<Publishers>,
+        agent: &AgentAndHost,
+    ) -> Result<Arc<Publishing>, config::Error> {
         let flows = self.flows.as_ref().map(|_| PublisherId::FLOWS);
         let active: Vec<PublisherId> = self.on(interface).map(|planned| planned.id).chain(flows).collect();
         // Packetbeat uses the internal networks of the first interface for all interfaces.
         let networks = self.interfaces.first().map(|first| first.internal_networks.as_slice()).unwrap_or_default();
-        Publishing::new(publishers.clone(), &active, &self.root, networks, who.host_data.clone())
+        Publishing::new(publishers.clone(), &active, &self.root, networks, agent.host_data.clone())
     }
 
     /// Returns the filter of an interface: the user's expression if there is one, otherwise the filter that the configured protocols need.
@@ -202,11 +224,41 @@ impl Plan {
             })),
             _ => None,
         };
-        Ok(Filters { counting, ..compile(&spec)? })
+        Ok(Filters { counting, flows: self.flows.is_some(), ..compile(&spec)? })
+    }
+
+    /// The protocols and the number of ports, for a person; with `details` also one line for each protocol.
+    pub fn watched(&self, details: bool) -> String {
+        let shown = |ports: &config::Ports| match ports.any {
+            true => "any port".to_owned(),
+            false => ports.ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+        };
+        let of = |planned: &Planned| ports_of(planned.protocol, &planned.config);
+        let number: usize =
+            self.protocols.iter().flat_map(|planned| of(planned).ranges).map(|range| usize::from(range.last - range.first) + 1).sum();
+        let protocols = counted(self.protocols.len() as u64, "protocol");
+        let ports = match self.protocols.iter().any(|planned| of(planned).any) {
+            true => "any port".to_owned(),
+            false => counted(number as u64, "port"),
+        };
+        let mut text = format!("{protocols} on {ports}");
+        if !details {
+            text.push_str(" (-v lists them)");
+            return text;
+        }
+        for planned in &self.protocols {
+            text.push_str(&format!("\n  {:<10} {}", planned.protocol.name, shown(&of(planned))));
+        }
+        text
+    }
+
+    /// Whether a protocol has the port.
+    pub fn is_watched(&self, port: u16) -> bool {
+        self.protocols.iter().any(|planned| ports_of(planned.protocol, &planned.config).contains(port))
     }
 
     /// `name`, or the host name when it is not set.
-    fn name(&self) -> String {
+    pub fn name(&self) -> String {
         let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned());
         self.general.name.clone().or_else(|| host().ok()).unwrap_or_default()
     }
@@ -219,7 +271,7 @@ impl Plan {
 /// Every field that documents can have or that a protocol reserves, each once, for the index template.
 pub fn declared_fields() -> &'static [Field] {
     static FIELDS: LazyLock<Vec<Field>> = LazyLock::new(|| {
-        let lists = [TRANSACTION, flow::FIELDS].into_iter().chain(PROTOCOLS.iter().map(|protocol| protocol.fields));
+        let lists = [TRANSACTION, flow::FIELDS, PROCESS].into_iter().chain(PROTOCOLS.iter().map(|protocol| protocol.fields));
         let mut fields: Vec<Field> = lists.flatten().copied().collect();
         fields.sort_by_key(|field| field.name);
         fields.dedup_by_key(|field| field.name);

@@ -3,8 +3,10 @@
 
 use super::{
     Error,
+    collector::{Arrived, Collector},
     losses::{self, Losses},
     reload::Reload,
+    service::{Progress, Service},
     signals::{Received, Signals, sleep_until},
     view::Status,
 };
@@ -15,10 +17,9 @@ use crate::{
     },
     enrich::HostData,
     monitor::{Metrics, Reporter},
-    output::counters::Counters,
     publish::Publishing,
     queue::Queue,
-    worker::{Standing, Worker},
+    worker::{Worker, WorkerState},
 };
 use std::{
     io,
@@ -38,14 +39,18 @@ pub const LEAVING: Duration = Duration::from_millis(100);
 /// How often the program collects the counters of workers, queue and output, and checks whether a report is due.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 
-/// The worker threads and what belongs to them.
+/// The worker threads, their captures and their controls.
 pub struct Workers {
-    /// For each interface its device and backend, as text for the user.
+    /// For each interface its device and backend, as text for the user: `any (eBPF: eth0, lo)`.
     pub captures: Vec<String>,
-    /// The control of each interface, and whether the interface is a device. Empty after the workers have ended.
+    /// The control of each interface, and whether the interface is a device. The list is empty after the workers have ended.
     pub controls: Vec<(Arc<dyn Control>, bool)>,
     /// The worker threads.
     pub threads: Vec<JoinHandle<io::Result<()>>>,
+    /// What the workers report about packets.
+    pub arrived: Arc<Arrived>,
+    /// How often the workers of devices have polled, for the watchdog of the service manager.
+    pub progress: Arc<Progress>,
     /// Number of workers that have not ended.
     pub running: Arc<AtomicUsize>,
     /// Set when the workers have to stop.
@@ -60,16 +65,26 @@ impl Workers {
     /// # Errors
     /// When the thread cannot be started.
     pub fn spawn(&mut self, index: usize, worker: Worker, metrics: Metrics) -> io::Result<()> {
-        struct Leaving(Arc<AtomicUsize>);
+        struct Leaving(Arc<AtomicUsize>, Arc<Progress>, usize);
         impl Drop for Leaving {
             fn drop(&mut self) {
+                self.1.ended(self.2);
                 self.0.fetch_sub(1, Ordering::SeqCst);
             }
         }
-        let (stop, leaving) = (self.stop.clone(), Leaving(self.running.clone()));
+        let (stop, arrived, progress) = (self.stop.clone(), self.arrived.clone(), self.progress.clone());
+        let leaving = Leaving(self.running.clone(), self.progress.clone(), index);
+        // A worker of a file may wait for the output as long as the output needs.
+        let live = worker.is_live();
         let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
             let _leaving = leaving;
-            worker.run(&stop, &mut |standing| hand_over(index, standing, &metrics))
+            worker.run(&stop, &mut |state| {
+                hand_over(index, state, &metrics);
+                arrived.take(index, state);
+                if live {
+                    progress.polled(index, state.polls);
+                }
+            })
         })?;
         self.threads.push(thread);
         Ok(())
@@ -77,30 +92,32 @@ impl Workers {
 }
 
 /// Adds the totals of a worker to the counters of the process.
-fn hand_over(index: usize, standing: &Standing<'_>, metrics: &Metrics) {
-    standing.engine.counters(&mut |name, total| metrics.set_total(index, name, total));
-    metrics.set_total(index, "capture.unread", standing.unread);
+fn hand_over(index: usize, state: &WorkerState<'_>, metrics: &Metrics) {
+    state.engine.counters(&mut |name, total| metrics.set_total(index, name, total));
+    metrics.set_total(index, "capture.unread", state.unread);
 }
 
 /// The state of the main thread while the workers run.
 pub struct Watch {
-    /// The workers.
+    /// The workers, each with its thread.
     pub workers: Workers,
     /// The queue in front of the output.
     pub queue: Arc<dyn Queue>,
-    /// The counters of the output.
-    pub counters: Arc<Counters>,
     /// The counters of the process.
     pub metrics: Metrics,
+    /// Collects the counters of all parts of the program.
+    pub collector: Arc<Collector>,
     /// Writes the counters to the log.
     pub reporter: Option<Reporter>,
-    /// See [`super::run::Job::status`].
+    /// The function that shows the status, see [`super::run::Job::status`].
     pub status: Option<Status>,
+    /// The connection to the service manager.
+    pub service: Service,
     /// The warnings about losses.
     pub losses: Losses,
     /// Reads the configuration again; `None` without `reload.enabled`.
     pub reload: Option<Reload>,
-    /// `shutdown_timeout`
+    /// The setting `packetbeat.shutdown_timeout`: the time limit for processing captured packets and queued documents when the program ends.
     pub timeout: Duration,
     /// The time by which the program must have ended. `None` while the program runs without a time limit.
     pub end: Option<Instant>,
@@ -114,7 +131,8 @@ impl Watch {
     pub async fn until_the_end(&mut self, signals: &mut Signals) -> Result<(), Error> {
         let mut beat = tokio::time::interval(HEARTBEAT);
         let mut looked = Instant::now();
-        // A small file is processed in less than one heartbeat, so check more often at first whether the workers have ended.
+        // A small file is processed in less time than the interval of this loop. At first the loop therefore checks more often whether the
+        // workers have ended.
         let mut quick = tokio::time::interval(Duration::from_millis(2));
         let started = Instant::now();
         while self.workers.running.load(Ordering::SeqCst) > 0 {
@@ -128,11 +146,12 @@ impl Watch {
                 () = sleep_until(next_look), if next_look.is_some() => self.look().await,
                 _ = quick.tick(), if started.elapsed() < HEARTBEAT || self.workers.stop.load(Ordering::SeqCst) => {}
                 _ = beat.tick() => {
-                    self.beat();
+                    self.service.beat();
+                    self.collect_and_report();
                     if refresh.is_some_and(|every| looked.elapsed() >= every) {
                         looked = Instant::now();
                         let host_data = HostData::gather();
-                        self.workers.publishing.iter().for_each(|p| p.set_world(host_data.clone()));
+                        self.workers.publishing.iter().for_each(|p| p.set_host_data(host_data.clone()));
                     }
                 }
             }
@@ -141,7 +160,7 @@ impl Watch {
         let running = self.workers.running.load(Ordering::SeqCst);
         for thread in self.workers.threads.drain(..) {
             if running > 0 && !thread.is_finished() {
-                log::warn!("A worker did not end in time; what it had not published yet is lost");
+                log::warn!("A worker did not end in time; the events that it had not published are lost");
                 continue;
             }
             match thread.join() {
@@ -150,8 +169,12 @@ impl Watch {
                 Err(_) => failed = Some("a worker ended unexpectedly".to_owned()),
             }
         }
-        self.collect();
         // Detach from the interfaces now, before the queued events are delivered.
+        self.collector.detach();
+        // A file may end before the first report.
+        if let Some(status) = &mut self.status {
+            status(&self.collector.collect());
+        }
         self.workers.controls.clear();
         failed.map_or(Ok(()), |error| Err(error.into()))
     }
@@ -171,21 +194,23 @@ impl Watch {
     async fn look(&mut self) {
         match &mut self.reload {
             Some(reload) if self.end.is_none() => {
+                self.metrics.add("libbeat.config.scans", 1);
                 let exchanged = reload.look().await;
                 self.exchanged(exchanged);
             }
-            // The program ends, so there is no further look at the files.
+            // The program ends, so its configuration files are no longer watched.
             _ => self.reload = None,
         }
     }
 
     fn exchanged(&mut self, publishing: Option<Vec<Arc<Publishing>>>) {
         if let Some(publishing) = publishing {
+            self.metrics.add("libbeat.config.reloads", 1);
             self.workers.publishing = publishing;
         }
     }
 
-    /// The first signal starts an orderly end, a second one ends all waiting.
+    /// The first signal starts an orderly end of the program. A second signal ends all waiting.
     fn signal(&mut self, name: &str) {
         if self.workers.stop.load(Ordering::SeqCst) {
             log::warn!("Received {name} again, not waiting any longer");
@@ -196,8 +221,10 @@ impl Watch {
         }
     }
 
-    /// Makes the workers end: capture stops, and the workers process the packets that were captured until now.
+    /// Makes the workers end: capture stops, and the workers process the packets that were captured before.
     pub fn stop(&mut self) {
+        self.service.stopping();
+        self.collector.ending();
         self.end_at(Instant::now() + self.timeout + GRACE);
         // A filter that matches nothing lets the capture buffers run empty. Detaching now would lose the buffers and counters.
         if let Ok(nothing) = Filters::new(&FilterSpec::default()) {
@@ -215,61 +242,48 @@ impl Watch {
         self.queue.limit_waits(end);
     }
 
-    /// Delivers the queued events within the time for shutdown. A second signal ends the wait.
+    /// Delivers the queued events within the time for shutdown. A second signal ends this wait.
     pub async fn drain(&mut self, delivery: &mut (impl Future<Output = ()> + Unpin), signals: &mut Signals) {
         self.queue.close();
         if self.end.is_none() && !self.timeout.is_zero() {
             self.end = Some(Instant::now() + self.timeout);
         }
+        let mut beat = tokio::time::interval(HEARTBEAT);
         loop {
             tokio::select! {
                 () = &mut *delivery => break,
                 () = sleep_until(self.end) => break,
+                _ = beat.tick() => self.service.beat(),
                 received = signals.next() => self.received(received).await,
             }
         }
-        self.collect();
-        match losses::summary(&self.metrics.snapshot(), self.queue.stats().events as u64) {
+        let stats = self.queue.stats();
+        let left = if stats.is_kept { 0 } else { stats.events as u64 };
+        let for_next_run = stats.is_kept && stats.events > 0;
+        if for_next_run {
+            log::info!("{} events are in the disk queue; the next run of the program delivers them", stats.events);
+        }
+        match losses::summary(&self.collector.collect(), left) {
+            None if for_next_run => {}
             None => log::info!("All enqueued events have been published"),
             Some(lost) => log::warn!("{lost}"),
         }
+        if let Some(status) = &mut self.status {
+            status(&self.collector.collect());
+        }
         if let Some(reporter) = &self.reporter {
-            reporter.finish(Instant::now());
+            reporter.finish(&self.collector.collect(), Instant::now());
         }
     }
 
-    fn beat(&mut self) {
-        self.collect();
-        self.losses.warnings(&self.metrics.snapshot(), Instant::now()).iter().for_each(|warning| log::warn!("{warning}"));
+    fn collect_and_report(&mut self) {
+        let counters = self.collector.collect();
+        self.losses.warnings(&counters, Instant::now()).iter().for_each(|warning| log::warn!("{warning}"));
         if let Some(reporter) = &mut self.reporter {
-            reporter.tick(Instant::now());
+            reporter.tick(&counters, Instant::now());
         }
         if let Some(status) = &mut self.status {
-            status(&self.metrics.snapshot(), &self.workers.captures);
-        }
-    }
-
-    fn collect(&self) {
-        let total = |name: &'static str, total| self.metrics.set_total(0, name, total);
-        let gauge = |name: &'static str, value| self.metrics.set_gauge(name, value);
-        self.counters.each(total, gauge);
-        self.queue.stats().each(total, gauge);
-        for (interface, (control, _)) in self.workers.controls.iter().enumerate() {
-            // A failure is not reported: the next call may succeed.
-            let Ok(stats) = control.stats() else { continue };
-            let total = |name, total| self.metrics.set_total(interface, name, total);
-            total("capture.seen", stats.seen);
-            total("capture.matched", stats.matched());
-            total("capture.unmatched", stats.unmatched);
-            total("capture.shunted", stats.shunted);
-            total("capture.copied", stats.copied);
-            total("capture.copied_bytes", stats.copied_bytes);
-            total("capture.lost", stats.lost);
-            total("capture.lost_by_interface", stats.lost_by_interface);
-            total("capture.duplicates", stats.duplicates);
-            total("capture.headers", stats.headers);
-            total("flows.uncounted", stats.uncounted);
-            total("capture.verdicts_not_entered", stats.not_entered);
+            status(&counters);
         }
     }
 }

@@ -10,10 +10,11 @@ use tokio::{
     sync::mpsc,
 };
 
-/// Maximum number of signals that wait for the main thread. Further ones are dropped: the second one already ends every wait.
+/// Maximum number of signals that wait for the main thread. Further signals are dropped. This loses nothing, because the second signal
+/// already ends every wait.
 const MOST_WAITING: usize = 8;
 
-/// What a signal asks the main thread to do.
+/// The request to the main thread that a signal makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
     /// The signal with this name ends the program.
@@ -38,11 +39,13 @@ struct Senders {
 }
 
 impl Signals {
-    /// Installs the signal handlers, so that a signal does not end the process at once. Each signal ends the program in order, as in
-    /// Packetbeat; with `hangup_reloads` SIGHUP does not. If the process still runs `longest` after the first signal that ends the program,
-    /// it is ended with exit code 1: the main thread may be blocked, for example by the reader of standard error or by a name server.
+    /// Installs the signal handlers, so that a signal does not end the process at once. Each signal ends the program in
+    /// order, as in Packetbeat; with `hangup_reloads` SIGHUP does not. If the process still runs `longest` after the
+    /// first signal that ends the program, the process is ended with exit code 1. This is necessary if the main thread
+    /// is blocked, for example by the reader of standard error or by a name server.
     ///
     /// # Errors
+    ///
     /// When the signal handlers or the thread cannot be set up.
     pub fn new(longest: Duration, hangup_reloads: bool) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -1,29 +1,37 @@
-//! What a run shows to a person besides its output: every event, and the status. `watch` uses it.
+//! A view of a run, which shows every event and the status to a person, in addition to the output. `watch` uses it.
 
 use crate::{monitor::Snapshot, publish::observer::Observer};
 use std::sync::{Arc, atomic::AtomicBool};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// Creates the observer of one worker.
 pub type NewObserver = Box<dyn Fn(Watched<'_>) -> Box<dyn Observer>>;
+
+/// Takes the descriptions of the captures.
+pub type Started = Box<dyn Fn(&[String])>;
 
 /// A view (the lines of `watch`) that receives every event, in addition to the output.
 pub struct View {
     /// Called once for each worker.
     pub observer: NewObserver,
+    /// Called before the workers start, with the descriptions of the captures: `any (eBPF: eth0, lo)`.
+    pub started: Started,
+    /// Notified when the person asks for the end.
+    pub quit: Arc<Notify>,
     /// Called when all workers have ended.
     pub finish: Box<dyn FnOnce()>,
-    /// Completes when the view has ended: its reader has gone, or, after `finish`, everything was shown.
+    /// Completes when the view has ended: its reader is gone, or, after `finish`, everything was shown.
     pub ended: oneshot::Receiver<()>,
 }
 
 /// The worker that an observer is made for.
 pub struct Watched<'a> {
-    /// The source is live and does not wait: events that cannot be shown in time are dropped.
+    /// Whether the source is a live capture. A live capture does not wait: events that cannot be shown in time are
+    /// dropped.
     pub live: bool,
     /// Set when the worker has to stop.
     pub stop: &'a Arc<AtomicBool>,
 }
 
-/// Shows the status: called every half second with the counters and the descriptions of the captures.
-pub type Status = Box<dyn FnMut(&Snapshot, &[String])>;
+/// Receives the counters every half second, and at the end.
+pub type Status = Box<dyn FnMut(&Snapshot)>;

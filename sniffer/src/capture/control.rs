@@ -2,11 +2,11 @@
 //! Frames come from [`super::Source`], not from here.
 
 use super::{Error, filter::Filters};
-use crate::net::{FlowDelta, FlowKey, Verdict};
+use crate::net::{FlowDelta, FlowKey, Shunted, Verdict};
 use std::ops::AddAssign;
 
 /// There is one control per interface, shared by its workers and the main thread. No call waits for packets. Every backend has a control,
-/// which ignores what the backend cannot do (a file cannot apply verdicts), so the callers need no special case per backend.
+/// which ignores calls that the backend does not support (a file cannot apply verdicts), so the callers need no special case per backend.
 pub trait Control: Send + Sync {
     /// Replaces the filter. Every packet is tested by either the old or the new filter. A backend whose handle belongs to a worker
     /// (libpcap, file) switches at that worker's next poll; all others switch before this method returns. A device that does not exist now
@@ -17,11 +17,16 @@ pub trait Control: Send + Sync {
     fn set_filter(&self, filters: &Filters) -> Result<(), Error>;
 
     /// Tells the backend which traffic need not be copied any more. A verdict that cannot be entered is counted in
-    /// [`DeviceStats::not_entered`]; it is not an error.
+    /// [`DeviceStats::not_entered`]; it is not an error. A call with an empty list lets the backend forget verdicts about
+    /// connections that are silent.
     fn apply(&self, verdicts: &[(FlowKey, Verdict)]);
 
-    /// Hands over what the kernel counted of the flows of a worker. A call reads a part of the kernel's table, so that it
-    /// is short; each flow is read about once a second. With `end` the call reads the whole table.
+    /// What the backend knows of a connection with a verdict. The time is that of the wall clock.
+    fn shunted(&self, key: &FlowKey) -> Option<Shunted>;
+
+    /// Hands over the counts of a worker's flows that the kernel has collected. A call reads a part of the kernel's
+    /// table, so that the call is short. Each flow is read about once a second. With `end` the call reads the whole
+    /// table.
     ///
     /// # Errors
     /// When the kernel cannot deliver the table.
@@ -37,7 +42,7 @@ pub trait Control: Send + Sync {
 /// Packet counters of one interface since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeviceStats {
-    /// Packets at the hook or socket. With `AF_PACKET` and libpcap only packets that passed the filter, because the kernel
+    /// Packets at the hook or socket. With `AF_PACKET` and libpcap these are only the packets that passed the filter, because the kernel
     /// counts no others.
     pub seen: u64,
     /// Packets that the filter rejected.
@@ -56,9 +61,9 @@ pub struct DeviceStats {
     pub lost_by_interface: u64,
     /// Packets already seen on another interface; not included in [`Self::seen`].
     pub duplicates: u64,
-    /// Heads of packets that were handed to a worker for counting, because the kernel could not count the packet.
+    /// Packets whose head was handed to a worker for counting, because the kernel could not count the packet.
     pub headers: u64,
-    /// Packets on the wire that are missing in their flow, because there was no room for the head either.
+    /// Packets on the wire that no flow contains: the kernel could not count them, and there was no room for the head.
     pub uncounted: u64,
     /// Verdicts that the backend could not enter.
     pub not_entered: u64,
@@ -97,7 +102,8 @@ impl AddAssign for DeviceStats {
 }
 
 impl DeviceStats {
-    /// Packets that passed the filter, whether they were copied or lost.
+    /// Packets that passed the filter and packets that were not tested because of a verdict. It does not matter whether they were shunted,
+    /// copied or lost.
     pub fn matched(&self) -> u64 {
         self.seen.saturating_sub(self.unmatched).saturating_sub(self.unreadable)
     }
@@ -112,13 +118,15 @@ pub mod recording {
     /// One call of a method of [`Control`].
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub enum Call {
-        /// [`Control::set_filter`], with the text of the filter expression.
+        /// A call of [`Control::set_filter`], with the text of the filter expression.
         SetFilter(String),
-        /// [`Control::apply`]
+        /// A call of [`Control::apply`], with its verdicts.
         Apply(Vec<(FlowKey, Verdict)>),
-        /// [`Control::drain_flows`], with the worker and whether it is the end.
+        /// A call of [`Control::shunted`].
+        Shunted(FlowKey),
+        /// A call of [`Control::drain_flows`], with the worker and whether the input has ended.
         DrainFlows(usize, bool),
-        /// [`Control::stats`]
+        /// A call of [`Control::stats`].
         Stats,
     }
 
@@ -127,9 +135,11 @@ pub mod recording {
     pub struct Answers {
         /// The flows that the next call of [`Control::drain_flows`] hands over. Later calls do not hand them over again.
         pub flows: Vec<FlowDelta>,
-        /// Returned by [`Control::stats`].
+        /// The answer that [`Control::shunted`] returns.
+        pub shunted: Option<Shunted>,
+        /// The counters that [`Control::stats`] returns.
         pub stats: DeviceStats,
-        /// [`Control::set_filter`] fails with this message.
+        /// The message with which [`Control::set_filter`] fails; `None` if it succeeds.
         pub refuses_filters: Option<String>,
     }
 
@@ -146,7 +156,7 @@ pub mod recording {
             std::mem::take(&mut *lock(&self.calls))
         }
 
-        /// Changes the answers.
+        /// Changes the results that the calls return.
         pub fn answers(&self, change: impl FnOnce(&mut Answers)) {
             change(&mut lock(&self.answers));
         }
@@ -168,6 +178,11 @@ pub mod recording {
 
         fn apply(&self, verdicts: &[(FlowKey, Verdict)]) {
             self.called(Call::Apply(verdicts.to_vec()));
+        }
+
+        fn shunted(&self, key: &FlowKey) -> Option<Shunted> {
+            self.called(Call::Shunted(*key));
+            lock(&self.answers).shunted
         }
 
         fn drain_flows(&self, worker: usize, end: bool, each: &mut dyn FnMut(&FlowDelta)) -> Result<(), Error> {

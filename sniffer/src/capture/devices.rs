@@ -13,21 +13,22 @@ pub struct Device {
     pub name: String,
     /// The kernel's interface index; 0 for `any`.
     pub ifindex: u32,
-    /// Whether it is a loopback device, on which every packet is seen twice.
+    /// Whether the device is a loopback device, on which every packet is seen twice.
     pub loopback: bool,
     /// Whether the device has an address other than a link-local one. A device with such an address carries the host's own traffic.
     pub has_address: bool,
-    /// The header that its frames begin with; `None` for `any`, where it differs per frame.
+    /// The header that frames of the device begin with; `None` for the device `any`, where the header differs per
+    /// frame.
     pub link: Option<Link>,
 }
 
 impl Device {
-    /// Whether this is `any`, all devices at once.
+    /// Whether this is the device `any`, which stands for all devices at once.
     pub fn is_any(&self) -> bool {
         self.ifindex == 0
     }
 
-    /// Whether its frames begin with an IP header, without a link header.
+    /// Whether the device's frames begin with an IP header, without a link header.
     pub fn is_raw_ip(&self) -> bool {
         self.link.is_some_and(|link| link != Link::Ethernet)
     }
@@ -71,7 +72,7 @@ pub fn list() -> Result<Vec<DeviceEntry>, Error> {
         .collect())
 }
 
-/// The lines of `sniffer devices`: `0: eth0 (No description available) (192.0.2.2 fd00::2)`.
+/// The lines that `sniffer devices` prints: `0: eth0 (No description available) (192.0.2.2 fd00::2)`.
 pub fn text(devices: &[DeviceEntry]) -> String {
     devices.iter().enumerate().fold(String::new(), |mut text, (index, device)| {
         // Writing to a string does not fail.
@@ -100,10 +101,11 @@ pub fn resolve(wanted: &str) -> Result<Device, Error> {
     describe(&name)
 }
 
-/// Finds a device again that was found before. It keeps its index when it is renamed. A device that was deleted and made again
-/// has a new index and is found by its name, or by the default route if that is what `wanted` names.
+/// Finds a device again that was found before. A renamed device keeps its index. A device that was deleted and made
+/// again has a new index; it is found by its name, or by the default route if `wanted` names the default route.
 ///
 /// # Errors
+///
 /// When there is no such device now.
 pub fn find_again(before: &Device, wanted: &str) -> Result<Device, Error> {
     if is_route(wanted) || before.is_any() {
@@ -172,7 +174,7 @@ fn default_route(wanted: &str, v4: bool, v6: bool) -> Result<String, Error> {
     })
 }
 
-/// `RTF_UP` and `RTF_REJECT` of `linux/route.h`.
+/// The flags `RTF_UP` and `RTF_REJECT` of a route (`linux/route.h`).
 const UP: u32 = 1;
 const REJECT: u32 = 0x200;
 

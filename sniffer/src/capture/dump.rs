@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-/// Snap length in the file header: the largest that any backend captures.
+/// Snap length in the file header: the largest snap length of any backend.
 const SNAPLEN: u32 = 262_144;
 
 /// The open dump file, shared by all workers.
@@ -82,7 +82,7 @@ impl Dump {
         self.output.write_all(rest)
     }
 
-    /// A write error, such as a full disk, must not end the capture: it is logged once, and the dump stops.
+    /// Handles a write error, such as a full disk. The error must not end the capture: it is logged once, and the dump stops.
     fn note_result(&mut self, result: io::Result<()>) {
         if let Err(error) = result
             && !std::mem::replace(&mut self.failed, true)

@@ -10,15 +10,15 @@ pub enum Error {
     File {
         /// The file as the user named it.
         path: String,
-        /// What is wrong with it.
+        /// The problem with the file.
         reason: String,
     },
-    /// A device that does not exist or does not support what was requested.
+    /// A device that does not exist, or does not support the requested operation.
     #[error("device {device}: {reason}")]
     Device {
         /// The device as the user named it.
         device: String,
-        /// What is wrong with it.
+        /// The problem with the device.
         reason: String,
     },
     /// A device or route that does not exist now.
@@ -26,7 +26,7 @@ pub enum Error {
     Missing {
         /// The device as the user named it.
         device: String,
-        /// What is missing.
+        /// Which device or route is missing.
         reason: String,
     },
     /// An invalid setting of `packetbeat.interfaces`.

@@ -22,11 +22,13 @@ pub(super) fn without_vlans(expression: &str) -> Option<String> {
     (plain.len() < expression.len()).then_some(plain)
 }
 
-/// Keywords that test the link header or headers between it and the IP header, or that shift all offsets after them.
+/// Keywords that test the link header or a header between the link header and the IP header, or that shift all offsets
+/// after them.
 const SHIFTS: [&str; 6] = ["vlan", "mpls", "pppoed", "pppoes", "geneve", "vxlan"];
 
-/// Whether an expression tests the link header, tags or labels. Such an expression is written for the frame as it is, so it is not
-/// applied behind VLAN tags. Neither is an expression with `protochain`, because it compiles to a loop.
+/// Whether an expression tests the link header, tags or labels. Such an expression refers to the whole frame, so it is
+/// not applied to the headers after VLAN tags. An expression with `protochain` is not applied there either, because it
+/// compiles to a loop.
 pub(super) fn reads_link_header(expression: &str) -> bool {
     let words: Vec<&str> =
         expression.split(|c: char| c.is_whitespace() || "()!&|<>=".contains(c)).filter(|word| !word.is_empty()).collect();
@@ -36,8 +38,9 @@ pub(super) fn reads_link_header(expression: &str) -> bool {
 }
 
 /// Extends an expression to frames with one or two VLAN tags: such a frame matches if it matches without its tags. An
-/// expression with a negation (`not tcp port 22`) would match every tagged frame, so it is applied only where no further
-/// tag follows. The tests for tags read fixed offsets, because the keyword `vlan` would shift all offsets behind it.
+/// expression with a negation (`not tcp port 22`) would match every tagged frame, so it is applied only where no
+/// further tag follows. The tests for tags read fixed offsets, because the keyword `vlan` would shift all offsets after
+/// it.
 pub(super) fn through_tags(expression: &str) -> String {
     let untagged = |at: u32| format!("not (ether[{at}:2] = 0x8100 or ether[{at}:2] = 0x88a8 or ether[{at}:2] = 0x9100)");
     let (first, second) = (untagged(12), untagged(16));

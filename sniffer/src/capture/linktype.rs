@@ -5,7 +5,7 @@ use super::Link;
 
 /// The link of a `LINKTYPE_` or `DLT_` number; `None` for link types that are not supported.
 ///
-/// Raw IP has three numbers: 101 in files, 12 and 14 where a program wrote its own system's `DLT_RAW`.
+/// Raw IP has three numbers: files should have 101, but some programs write the `DLT_RAW` of their own system, which is 12 or 14.
 pub fn from_number(number: u32) -> Option<Link> {
     Some(match number {
         1 => Link::Ethernet,

@@ -11,7 +11,7 @@ use std::{
 /// Pause between two attempts to reopen a device.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The default route that the user named instead of a device, and the device that it leads to now.
+/// The default route, if the user named it instead of a device, and the device that it leads to now.
 struct Route {
     wanted: String,
     every: Duration,
@@ -34,7 +34,8 @@ impl Live {
         Self { name: name.to_owned(), open, current: Some(current), retry_at: Instant::now(), route: None }
     }
 
-    /// Looks up the route `wanted` once per `every` and moves to its device. `device` is where it leads now.
+    /// Looks up the route `wanted` once per `every` and moves to the route's device. `device` is the route's device at
+    /// the start.
     #[must_use]
     pub fn following(mut self, wanted: &str, device: &str, every: Duration) -> Self {
         let next = Instant::now() + every;

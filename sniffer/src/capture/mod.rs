@@ -19,6 +19,7 @@ pub mod options;
 pub mod replay;
 pub mod sockets;
 pub mod tally;
+pub mod trial;
 pub mod unfiltered;
 pub mod waiting;
 pub mod wrapper;
@@ -67,8 +68,8 @@ pub struct StrippedTag {
 pub enum Segments {
     /// The number of packets, at least 1.
     Count(u32),
-    /// The payload bytes of each packet; the number of packets is payload / size, rounded up, at least 1. Drivers of
-    /// virtual machines report only this size.
+    /// The payload bytes of each packet. The number of packets is the payload of the frame divided by this size, rounded up, and at least
+    /// 1. Drivers of virtual machines report only this size.
     OfSize(u32),
 }
 
@@ -88,8 +89,7 @@ pub struct Frame<'a> {
     pub link: Link,
     /// The captured bytes.
     pub data: &'a [u8],
-    /// Length of the frame on the wire in bytes, without `tag`. Larger than `data.len()` when the frame was cut to the
-    /// snap length.
+    /// Length of the frame on the wire in bytes, without `tag`. It is larger than `data.len()` when the frame was cut to the snap length.
     pub wire_len: u32,
     /// The outermost VLAN tag, when the kernel or the card removed it from `data`.
     pub tag: Option<StrippedTag>,
@@ -97,20 +97,20 @@ pub struct Frame<'a> {
     pub ifindex: u32,
     /// How many packets on the wire the frame stands for.
     pub segments: Segments,
-    /// What is still to be done with the frame.
+    /// What user space still has to do with the frame.
     pub task: Task,
 }
 
 /// What user space does with a frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Task {
-    /// Parse the packet, and count it in its flow.
+    /// User space parses the packet, and counts it in its flow.
     #[default]
     ParseAndCount,
-    /// Parse the packet. The kernel has counted it.
+    /// User space parses the packet. The kernel has already counted it.
     Parse,
-    /// Count the packet in its flow, because the kernel could not. Only the first bytes were captured. The flow's key has
-    /// this connection number.
+    /// User space counts the packet in its flow, because the kernel could not. Only the first bytes were captured. The flow's key has this
+    /// connection number.
     Count(Option<u64>),
 }
 
@@ -125,21 +125,22 @@ pub enum Polled {
     Ended,
 }
 
-/// A stream of frames, owned by one worker. The buffer behind a [`Frame`] goes back to the kernel when `each` returns.
-/// Other threads talk to the interface through [`control::Control`]. A source that wraps another source implements
+/// A stream of frames, owned by one worker. The memory of a [`Frame`] returns to the kernel when `each` returns. Other
+/// threads use the interface through [`control::Control`]. A source that wraps another source implements
 /// [`wrapper::Wrapper`] instead of this trait.
 pub trait Source: Send {
-    /// Hands over the frames that are ready, up to a limit of the backend. Waits at most `wait` when none is ready.
+    /// Hands over the frames that are ready, up to a limit of the backend. If none is ready, the method waits at most `wait`.
     ///
     /// # Errors
     /// When the device is gone, or when the file cannot be read further. Frames already handed over stay valid results.
     fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(Frame<'_>)) -> io::Result<Polled>;
 
-    /// Adds what this source counted since the last call to the sum that [`control::Control::stats`] returns. The
-    /// worker calls it about once a second and before it ends, because some counters can be read only by the thread
-    /// that owns the source.
+    /// Adds the counts of this source since the last call to the sum that [`control::Control::stats`] returns. The
+    /// worker calls this function about once a second and before the worker ends, because some counters can be read
+    /// only by the thread that owns the source.
     ///
     /// # Errors
+    ///
     /// When the kernel cannot deliver the counters.
     fn update_stats(&mut self) -> io::Result<()>;
 }

@@ -24,7 +24,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// What delivers the packets of an interface.
+/// The way in which the packets of an interface are captured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
     /// This program's own eBPF programs.
@@ -63,18 +63,37 @@ pub struct Capture {
     pub hooks: Option<String>,
     /// Whether flows are counted in the kernel, and read with [`Control::drain_flows`].
     pub counts_flows: bool,
+    /// Whether the backend acts on verdicts ([`Control::apply`]).
+    pub shunts: bool,
 }
 
 impl Capture {
-    /// Whether the eBPF programs examine each packet before a generated filter or after a user's one, so that neither can be exchanged for
-    /// the other.
+    /// Whether the eBPF programs count packets or recognise copies. They do so before a generated filter and after a
+    /// user's filter, so neither of these filters can replace the other.
     pub fn examines_before_filter(&self) -> bool {
         self.counts_flows || self.backend == Backend::Ebpf && self.device.as_ref().is_some_and(Device::is_any)
     }
 
-    /// The name of the captured device. If the device does not exist yet, its name in the settings.
+    /// The name of the captured device. If the device does not exist yet, this is its name in the settings.
     pub fn name<'a>(&'a self, interface: &'a Interface) -> &'a str {
         self.device.as_ref().map_or(interface.device.as_str(), |device| device.name.as_str())
+    }
+
+    /// The captured device and the capture method, for a person: `any (eBPF: eth0, lo)`, `eth0 (af_packet)`; the path of a file.
+    pub fn shown(&self, interface: &Interface) -> String {
+        if let Some(file) = &interface.file {
+            return file.display().to_string();
+        }
+        let method = match (self.backend, &self.hooks) {
+            (Backend::Ebpf, Some(hooks)) if self.device.as_ref().is_some_and(Device::is_any) => {
+                let devices: Vec<&str> = hooks.split(", ").filter_map(|hook| hook.split_once(": ")).map(|(device, _)| device).collect();
+                format!("eBPF: {}", devices.join(", "))
+            }
+            (Backend::Ebpf, _) => "eBPF".to_owned(),
+            (Backend::Pcap, _) => "libpcap".to_owned(),
+            (backend, _) => backend.name().to_owned(),
+        };
+        format!("{} ({method})", self.name(interface))
     }
 
     /// The capture method, for messages: `ebpf (eth0: tc)`.
@@ -84,11 +103,11 @@ impl Capture {
     }
 }
 
-/// Checks what can be checked without opening anything: the filter expression, and that a device named by number or
-/// route exists.
+/// Checks an interface without opening it: the filter expression, and that a device named by number or route exists.
 ///
 /// # Errors
-/// What is wrong, for the output of `sniffer test config`.
+///
+/// The mistake, for the output of `sniffer test config`.
 pub fn check(interface: &Interface, expression: &str) -> Result<(), Error> {
     if !expression.trim().is_empty() {
         compile::for_link(expression, Link::Ethernet)?;
@@ -121,9 +140,10 @@ pub fn open(interface: &Interface, replay: &Replay, filters: &Filters) -> Result
 /// When the dump file cannot be made.
 pub fn wait_for(interface: &Interface, replay: &Replay, filters: &Filters) -> Result<Capture, Error> {
     let dump = replay.dump.as_deref().map(Dump::create).transpose()?;
-    let opened = interface.clone();
+    // The workers must know when they start whether a backend acts on verdicts.
+    let opened = Interface { shunt: false, ..interface.clone() };
     let open = move |filters: &Filters| {
-        // The workers count flows themselves: whether a backend counts them must be known when they start.
+        // The workers must know when they start whether the backend counts flows. As no backend is open yet, the workers count them.
         let capture = open_device(&opened, &Filters { counting: None, ..filters.clone() })?;
         Ok(waiting::Opened { how: capture.how(), sources: capture.sources, control: capture.control })
     };
@@ -134,7 +154,7 @@ pub fn wait_for(interface: &Interface, replay: &Replay, filters: &Filters) -> Re
         Kind::Pcap => Backend::Pcap,
         _ => Backend::Ebpf,
     };
-    Ok(Capture { sources, control, backend, device: None, hooks: None, counts_flows: false })
+    Ok(Capture { sources, control, backend, device: None, hooks: None, counts_flows: false, shunts: false })
 }
 
 fn wrapped(source: Box<dyn Source>, replay: &Replay, dump: Option<&Arc<Mutex<Dump>>>) -> Box<dyn Source> {
@@ -164,6 +184,7 @@ fn open_file(path: &Path, filters: &Filters, replay: &Replay) -> Result<Capture,
         device: None,
         hooks: None,
         counts_flows: false,
+        shunts: false,
     })
 }
 
@@ -172,7 +193,11 @@ type Attempt<'a> = (Backend, &'a dyn Fn() -> Result<Capture, Error>);
 
 fn open_device(interface: &Interface, filters: &Filters) -> Result<Capture, Error> {
     let device = devices::resolve(&interface.device)?;
-    let ebpf: Attempt<'_> = (Backend::Ebpf, &|| with_any_filter(&device, filters, |filters| open_ebpf(interface, &device, filters)));
+    let ebpf: Attempt<'_> = (Backend::Ebpf, &|| {
+        let open = |filters: &Filters| open_ebpf(interface, &device, filters);
+        // Without the filter in the kernel every packet would be dropped.
+        if interface.drops_matches() { open(filters) } else { with_any_filter(&device, filters, open) }
+    });
     let afpacket: Attempt<'_> =
         (Backend::AfPacket, &|| with_any_filter(&device, filters, |filters| open_afpacket(interface, &device, filters)));
     let libpcap: Attempt<'_> = (Backend::Pcap, &|| open_libpcap(interface, &device, filters));
@@ -180,6 +205,8 @@ fn open_device(interface: &Interface, filters: &Filters) -> Result<Capture, Erro
         Kind::Ebpf => &[ebpf],
         Kind::AfPacket => &[afpacket],
         Kind::Pcap => &[libpcap],
+        // Only eBPF programs can drop packets.
+        Kind::Auto | Kind::PfRing | Kind::Dpdk if interface.drops_matches() => &[ebpf],
         Kind::Auto | Kind::PfRing | Kind::Dpdk => &[ebpf, afpacket, libpcap],
     };
     first_that_works(&device.name, attempts)
@@ -191,15 +218,15 @@ fn with_any_filter(device: &Device, filters: &Filters, open: impl Fn(&Filters) -
     let (capture, here) = match open(filters) {
         Ok(capture) => (capture, None),
         Err(error) if filters.is_everything() => return Err(error),
-        Err(error) => match open(&Filters::default()) {
+        Err(error) => match open(&Filters { flows: filters.flows, ..Filters::default() }) {
             Ok(capture) => (capture, Some(error)),
             Err(_) => return Err(error),
         },
     };
     let opened = (capture.sources, capture.control);
-    let (sources, control) = unfiltered::stepping(&device.name, opened, here.as_ref().map(|_| filters))?;
+    let (sources, control) = unfiltered::with_fallback(&device.name, opened, here.as_ref().map(|_| filters))?;
     if let Some(error) = here {
-        unfiltered::say(&device.name, filters, &error);
+        unfiltered::log_fallback(&device.name, filters, &error);
     }
     Ok(Capture { sources, control, ..capture })
 }
@@ -234,8 +261,8 @@ fn open_ebpf(interface: &Interface, device: &Device, filters: &Filters) -> Resul
         Ok::<_, ebpf::Error>(opened)
     });
     let (sources, control) = opened.map_err(|error| Error::device(&device.name, error))?;
-    let (hooks, counts_flows) = (Some(control.hooks().join(", ")), control.counts_flows());
-    Ok(Capture { sources, control, backend: Backend::Ebpf, device: Some(device.clone()), hooks, counts_flows })
+    let (hooks, counts_flows, shunts) = (Some(control.hooks().join(", ")), control.counts_flows(), control.shunts());
+    Ok(Capture { sources, control, backend: Backend::Ebpf, device: Some(device.clone()), hooks, counts_flows, shunts })
 }
 
 fn open_afpacket(interface: &Interface, device: &Device, filters: &Filters) -> Result<Capture, Error> {
@@ -251,7 +278,15 @@ fn open_afpacket(interface: &Interface, device: &Device, filters: &Filters) -> R
         live(interface, device, Box::new(source), again)
     });
     let sources = sources.collect();
-    Ok(Capture { sources, control, backend: Backend::AfPacket, device: Some(device.clone()), hooks: None, counts_flows: false })
+    Ok(Capture {
+        sources,
+        control,
+        backend: Backend::AfPacket,
+        device: Some(device.clone()),
+        hooks: None,
+        counts_flows: false,
+        shunts: false,
+    })
 }
 
 fn open_libpcap(interface: &Interface, device: &Device, filters: &Filters) -> Result<Capture, Error> {
@@ -260,7 +295,7 @@ fn open_libpcap(interface: &Interface, device: &Device, filters: &Filters) -> Re
     let opener = Arc::clone(&control);
     let again = move |device: &Device| opener.open(device).map(|source| Box::new(source) as Box<dyn Source>);
     let sources = vec![live(interface, device, source, again)];
-    Ok(Capture { sources, control, backend: Backend::Pcap, device: Some(device.clone()), hooks: None, counts_flows: false })
+    Ok(Capture { sources, control, backend: Backend::Pcap, device: Some(device.clone()), hooks: None, counts_flows: false, shunts: false })
 }
 
 /// Wraps a source so that it survives the loss of its device. If the setting names the default route, the source also follows the route
@@ -294,7 +329,15 @@ mod tests {
         let fails: &dyn Fn() -> Result<Capture, Error> = &|| Err(Error::device("lo", "no"));
         let works: &dyn Fn() -> Result<Capture, Error> = &|| {
             let control = Arc::new(Recording::default());
-            Ok(Capture { sources: Vec::new(), control, backend: Backend::AfPacket, device: None, hooks: None, counts_flows: false })
+            Ok(Capture {
+                sources: Vec::new(),
+                control,
+                backend: Backend::AfPacket,
+                device: None,
+                hooks: None,
+                counts_flows: false,
+                shunts: false,
+            })
         };
         let ladder = |attempts: [&dyn Fn() -> Result<Capture, Error>; 3]| {
             let [first, second, third] = attempts;

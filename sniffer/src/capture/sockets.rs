@@ -1,5 +1,5 @@
-//! Lists the connected TCP sockets of this process. Asks the kernel about each descriptor of the process, because `/proc/net/tcp` would
-//! list the connections of the whole host, which may be very many.
+//! Lists the connected TCP sockets of this process. The function asks the kernel about each descriptor of the process, because
+//! `/proc/net/tcp` would list the connections of the whole host, which may be very many.
 #![allow(unsafe_code)] // System calls that the standard library does not wrap.
 
 use crate::net::own::Socket;
@@ -12,10 +12,10 @@ use std::{
 
 /// Maximum number of descriptors that are examined. The program opens a few hundred at most.
 const MAX_DESCRIPTORS: usize = 16 << 10;
-/// `SO_PEERNAME` of `asm-generic/socket.h`: the address of the other end. In contrast to `getpeername`, it is known as soon as the SYN
-/// is sent.
+/// The socket option `SO_PEERNAME` (`asm-generic/socket.h`): the address of the other end. In contrast to
+/// `getpeername`, it is known as soon as the SYN is sent.
 const SO_PEERNAME: c_int = 28;
-/// `SO_COOKIE` of `asm-generic/socket.h`.
+/// The socket option `SO_COOKIE` (`asm-generic/socket.h`).
 const SO_COOKIE: c_int = 57;
 /// Bytes of an address of IPv4 and its port.
 const SOCKADDR_IN: usize = size_of::<libc::sockaddr_in>();
@@ -37,8 +37,8 @@ pub fn own_sockets() -> io::Result<Vec<Socket>> {
     Ok(sockets)
 }
 
-/// The connection of a descriptor; `None` if it is not a connected TCP socket. Another thread may close the descriptor or open it
-/// again at any time: then the result is that of another socket of this process, or none.
+/// The connection of a descriptor; `None` if the descriptor is not a connected TCP socket. Another thread may close the
+/// descriptor or open it again at any time: then the result is that of another socket of this process, or `None`.
 fn connection(fd: RawFd) -> Option<Socket> {
     let protocol = option::<4>(fd, libc::SO_PROTOCOL).map(c_int::from_ne_bytes);
     if !matches!(protocol, Some(libc::IPPROTO_TCP | libc::IPPROTO_MPTCP)) {
@@ -47,7 +47,7 @@ fn connection(fd: RawFd) -> Option<Socket> {
     let cookie = u64::from_ne_bytes(option::<8>(fd, SO_COOKIE)?);
     let mut name = [0; SOCKADDR_IN6];
     let mut length = SOCKADDR_IN6 as socklen_t;
-    // SAFETY: the kernel writes at most `length` bytes to `name`; both live for the call.
+    // SAFETY: the kernel writes at most `length` bytes to `name`, and `length` is its size. Both live until the call returns.
     let result = unsafe { libc::getsockname(fd, name.as_mut_ptr().cast::<libc::sockaddr>(), &raw mut length) };
     if result < 0 {
         return None;
@@ -61,11 +61,12 @@ fn connection(fd: RawFd) -> Option<Socket> {
     Some(Socket { local, remote: remote?, cookie })
 }
 
-/// The value of a socket option of at most `N` bytes; `None` if the descriptor has no such option. Bytes beyond its length are 0.
+/// The value of a socket option that has at most `N` bytes; `None` if the descriptor has no such option. The bytes after the end of the
+/// value are 0.
 fn option<const N: usize>(fd: RawFd, name: c_int) -> Option<[u8; N]> {
     let mut value = [0; N];
     let mut length = N as socklen_t;
-    // SAFETY: the kernel writes at most `length` bytes to `value`; both live for the call.
+    // SAFETY: the kernel writes at most `length` bytes to `value`, and `length` is its size. Both live until the call returns.
     let result = unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, name, value.as_mut_ptr().cast::<c_void>(), &raw mut length) };
     (result == 0).then_some(value)
 }

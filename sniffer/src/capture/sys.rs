@@ -12,7 +12,7 @@ use std::{
 /// Result of [`wait_readable`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ready {
-    /// There are data to read, or the other end is closed and a read reports that.
+    /// There is data to read, or the other end is closed and a read reports that.
     Readable,
     /// No data arrived within the wait, or a signal interrupted the wait.
     TimedOut,
@@ -24,7 +24,7 @@ pub(super) enum Ready {
 pub(super) fn wait_readable(fd: BorrowedFd<'_>, wait: Duration) -> io::Result<Ready> {
     let millis = i32::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
     let mut polled = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    // SAFETY: one pollfd, alive for the call; the descriptor is borrowed and so is open.
+    // SAFETY: the pointer is to one `pollfd`, which lives for the call. The descriptor is borrowed, so it is open.
     match unsafe { libc::poll(&mut polled, 1, millis) } {
         0 => Ok(Ready::TimedOut),
         count if count > 0 && polled.revents & (libc::POLLERR | libc::POLLNVAL) != 0 => Ok(Ready::Failed),
@@ -61,7 +61,7 @@ pub(super) fn attached_filter(socket: BorrowedFd<'_>) -> io::Result<Vec<libc::so
     // for which libc has a constant.
     let get = |program: &mut [libc::sock_filter]| {
         let mut len = u32::try_from(program.len()).unwrap_or(u32::MAX);
-        // SAFETY: the kernel writes `len` instructions at most, and nothing when it is 0.
+        // SAFETY: `program` has room for `len` instructions, and the kernel writes at most that many. It writes nothing when `len` is 0.
         let result = unsafe {
             libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, program.as_mut_ptr().cast(), &raw mut len)
         };
@@ -80,7 +80,7 @@ pub(super) fn attached_filter(socket: BorrowedFd<'_>) -> io::Result<Vec<libc::so
 /// When there is no interface of that name.
 pub(super) fn interface_index(name: &str) -> io::Result<u32> {
     let name = CString::new(name).map_err(io::Error::other)?;
-    // SAFETY: a string that ends with a zero, alive for the call.
+    // SAFETY: `name` is a string that ends with a zero byte, and lives for the call.
     match unsafe { libc::if_nametoindex(name.as_ptr()) } {
         0 => Err(io::Error::last_os_error()),
         index => Ok(index),
@@ -106,8 +106,36 @@ pub(super) fn interface_name(ifindex: u32) -> io::Result<String> {
 /// # Errors
 /// When there is no interface of that name.
 pub(super) fn hardware_type(name: &str) -> io::Result<u16> {
+    // SAFETY: `ifreq` consists of integers and pointers that may be null, for which all bytes zero are valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    interface_request(name, libc::SIOCGIFHWADDR, &mut request)?;
+    // SAFETY: the ioctl above fills this member of the union.
+    Ok(unsafe { request.ifr_ifru.ifru_hwaddr.sa_family })
+}
+
+/// Whether an interface removes the VLAN tag of incoming frames and passes it on as metadata (`rx-vlan-offload` of ethtool).
+///
+/// # Errors
+/// When there is no interface of that name, or the kernel refuses.
+pub(super) fn strips_vlan_tags(name: &str) -> io::Result<bool> {
+    /// `struct ethtool_value` of `linux/ethtool.h`.
+    #[repr(C)]
+    struct EthtoolValue {
+        command: u32,
+        data: u32,
+    }
+    const ETHTOOL_GFLAGS: u32 = 0x25;
+    const ETH_FLAG_RXVLAN: u32 = 1 << 8;
+    let mut flags = EthtoolValue { command: ETHTOOL_GFLAGS, data: 0 };
     // SAFETY: all bytes zero is a valid `ifreq`.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_ifru.ifru_data = (&raw mut flags).cast();
+    interface_request(name, libc::SIOCETHTOOL, &mut request)?;
+    Ok(flags.data & ETH_FLAG_RXVLAN != 0)
+}
+
+/// Calls an ioctl for the interface `name`, whose argument is `request`.
+fn interface_request(name: &str, command: libc::Ioctl, request: &mut libc::ifreq) -> io::Result<()> {
     // One byte must stay zero to end the name.
     if name.len() >= request.ifr_name.len() {
         return Err(io::Error::from_raw_os_error(libc::ENODEV));
@@ -120,12 +148,11 @@ pub(super) fn hardware_type(name: &str) -> io::Result<u16> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: a new descriptor, which nothing else owns.
+    // SAFETY: `socket` returned this descriptor and nothing else owns it.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-    // SAFETY: SIOCGIFHWADDR reads the name and writes the address of an `ifreq`, which lives for the call.
-    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFHWADDR, &raw mut request) } < 0 {
+    // SAFETY: the callers use ioctls that read and write an `ifreq`, and what it points to, which lives for the call.
+    if unsafe { libc::ioctl(socket.as_raw_fd(), command, std::ptr::from_mut(request)) } < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: that ioctl fills this member of the union.
-    Ok(unsafe { request.ifr_ifru.ifru_hwaddr.sa_family })
+    Ok(())
 }

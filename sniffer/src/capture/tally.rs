@@ -7,7 +7,7 @@ use super::{
     control::{Control, DeviceStats},
     filter::Filters,
 };
-use crate::net::{FlowDelta, FlowKey, Verdict};
+use crate::net::{FlowDelta, FlowKey, Shunted, Verdict};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The sum of the counters. The sources of an interface add to it, and the control of the interface reads it.
@@ -65,6 +65,10 @@ impl<T: FilterOnlyControl> Control for T {
 
     fn apply(&self, verdicts: &[(FlowKey, Verdict)]) {
         self.tally().not_entered(verdicts.len());
+    }
+
+    fn shunted(&self, _: &FlowKey) -> Option<Shunted> {
+        None
     }
 
     fn drain_flows(&self, _: usize, _: bool, _: &mut dyn FnMut(&FlowDelta)) -> Result<(), Error> {

@@ -25,7 +25,7 @@ pub fn in_a_network(name: &str, test: fn()) {
         return;
     }
     let done = thread::spawn(move || {
-        // SAFETY: no pointers; only this thread moves.
+        // SAFETY: the call takes no pointers. It moves only this thread to a new namespace.
         assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0, "{}", io::Error::last_os_error());
         make_veth();
         run("ip link set lo up");
@@ -36,7 +36,7 @@ pub fn in_a_network(name: &str, test: fn()) {
     }
 }
 
-/// Makes the veth pair. Its devices have no addresses, so only the test's packets are on it.
+/// Makes the veth pair. Its devices have no addresses, so only the test's packets are on the pair.
 pub fn make_veth() {
     run("ip link add va mtu 9000 type veth peer name vb mtu 9000");
     for device in ["va", "vb"] {
@@ -56,13 +56,13 @@ pub fn run(command: &str) {
 /// Makes a tun device that exists as long as the file is open.
 pub fn tun(name: &str) -> File {
     let file = File::options().read(true).write(true).open("/dev/net/tun").unwrap();
-    // SAFETY: all bytes zero is a valid `ifreq`.
+    // SAFETY: `ifreq` consists of integers and pointers that may be null, for which all bytes zero are valid.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
         *to = from as libc::c_char;
     }
     request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as i16;
-    // SAFETY: TUNSETIFF reads an `ifreq`.
+    // SAFETY: TUNSETIFF reads an `ifreq`, which lives for the call.
     assert_eq!(unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw const request) }, 0, "{}", io::Error::last_os_error());
     file
 }
@@ -83,7 +83,7 @@ impl Sender {
         send(self.socket.as_fd(), self.ifindex, frame)
     }
 
-    /// Sends one frame, and tries again until there is room in the send buffer.
+    /// Sends one frame. If there is no room in the send buffer, the function tries again until there is.
     pub fn send(&self, frame: &[u8]) {
         while let Err(error) = self.try_send(frame) {
             assert!(matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::EAGAIN)), "{error}");
@@ -92,7 +92,7 @@ impl Sender {
 }
 
 fn send(socket: BorrowedFd<'_>, ifindex: u32, frame: &[u8]) -> io::Result<()> {
-    // SAFETY: all bytes zero is a valid `sockaddr_ll`.
+    // SAFETY: `sockaddr_ll` consists of integers, for which all bytes zero are valid.
     let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
     address.sll_family = libc::AF_PACKET as u16;
     address.sll_ifindex = ifindex as i32;

@@ -6,7 +6,7 @@ use super::{
     filter::Filters,
     wrapper::Wrapper,
 };
-use crate::net::{FlowDelta, FlowKey, Verdict};
+use crate::net::{FlowDelta, FlowKey, Shunted, Verdict};
 use std::{
     io,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
@@ -30,7 +30,7 @@ pub struct Opened {
 /// Opens the interface with a filter.
 pub type Open = Box<dyn Fn(&Filters) -> Result<Opened, Error> + Send>;
 
-/// The control of a waiting interface. After the device was opened it hands every call to the control of the backend.
+/// The control of a waiting interface. After the device was opened, every call goes to the control of the backend.
 pub struct WaitingControl {
     name: String,
     state: Mutex<State>,
@@ -61,7 +61,7 @@ impl WaitingControl {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A source of the opened device, for one worker. Tries to open the device if it is time to.
+    /// A source of the opened device, for one worker. If the next attempt is due, the function first tries to open the device.
     fn take(&self) -> Option<Box<dyn Source>> {
         let mut state = self.lock();
         let now = Instant::now();
@@ -70,11 +70,11 @@ impl WaitingControl {
                 Ok(Opened { sources, control, how }) => {
                     log::info!("{}: the device is there; capturing with {how}", self.name);
                     state.sources = sources;
-                    let _ = self.opened.set(control); // empty until now
+                    let _ = self.opened.set(control); // the cell is empty until here
                 }
                 Err(error) if error.is_missing() => state.next = now + RETRY,
                 Err(error) => {
-                    log::warn!("{error}; tried again in a minute");
+                    log::warn!("{error}; opening the device is tried again in a minute");
                     state.next = now + 60 * RETRY;
                 }
             }
@@ -97,6 +97,10 @@ impl Control for WaitingControl {
         if let Some(control) = self.opened.get() {
             control.apply(verdicts);
         }
+    }
+
+    fn shunted(&self, key: &FlowKey) -> Option<Shunted> {
+        self.opened.get()?.shunted(key)
     }
 
     fn drain_flows(&self, worker: usize, end: bool, each: &mut dyn FnMut(&FlowDelta)) -> Result<(), Error> {

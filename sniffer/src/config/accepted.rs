@@ -1,39 +1,32 @@
 //! Settings of Packetbeat that no module of this program reads. Settings whose effect a user would miss cause a warning; the others are
 //! accepted silently.
 
-use super::{Node, Unknown, is_within, nearest::nearest};
+use super::{Node, Unknown, is_within};
+use crate::nearest::nearest;
 use std::collections::HashMap;
 
 /// Settings that are accepted silently, because ignoring them loses nothing. An entry covers everything below it.
 const SILENT: &[&str] = &[
-    // Sandboxing, tracing and feature switches of Packetbeat.
-    "seccomp",
+    // Settings for feature switches of Packetbeat.
     "features",
     "migration",
-    "instrumentation",
-    // Fields that Packetbeat accepts and does not use either.
+    // Fields that Packetbeat accepts but does not use either.
     "packetbeat.procs.max_proc_read_freq",
     "packetbeat.procs.refresh_pids_freq",
     // Windows only.
     "packetbeat.npcap",
-    // Kibana is not set up by this program, and ingest pipelines belong to x-pack.
-    "setup.kibana",
-    "setup.dashboards",
+    // Ingest pipelines belong to x-pack.
     "packetbeat.overwrite_pipelines",
-    // The keystore of Packetbeat is not read.
-    "keystore",
     // The content of events is never logged, and the log is always ECS JSON.
-    "logging.event_data",
     "logging.ecs",
     "logging.json",
     "logging.metrics.namespaces",
-    "logging.to_syslog",
 ];
 
 /// Sections outside `output` that only the Elasticsearch output reads. They are accepted silently when another output is configured.
 const OF_ELASTICSEARCH: &[&str] = &["setup.template", "setup.ilm", "setup.dsl", "cloud"];
 
-/// Settings that users write at the wrong path or under the name of another Beat or version, and the advice about what to write instead.
+/// Settings that users write at the wrong path or under the name of another Beat or version, and the advice for each.
 const INSTEAD: &[(&str, &str)] = &[
     ("packetbeat.inputs", "`packetbeat.interfaces` says where to capture, `packetbeat.protocols` what to report"),
     ("packetbeat.input", "`packetbeat.interfaces` says where to capture, `packetbeat.protocols` what to report"),
@@ -47,23 +40,12 @@ const INSTEAD: &[(&str, &str)] = &[
 ];
 
 /// Sections that this program does not support, and the condition under which Packetbeat would apply them.
-const NOT_YET: &[(&str, Switch)] = &[
-    ("http", Switch::Enabled),
-    ("monitoring", Switch::Enabled),
-    ("instrumentation", Switch::Enabled),
-    ("packetbeat.procs", Switch::Enabled),
-    ("setup.dashboards", Switch::Enabled),
-    ("features.fqdn", Switch::Enabled),
-    ("logging.to_syslog", Switch::True),
-    ("setup.dsl", Switch::There),
-];
+const NOT_YET: &[(&str, Switch)] = &[("http.pprof", Switch::Enabled), ("features.fqdn", Switch::Enabled), ("setup.dsl", Switch::There)];
 
 #[derive(Clone, Copy)]
 enum Switch {
-    /// `enabled: true` below it.
+    /// The setting has `enabled: true` below it.
     Enabled,
-    /// The setting itself is `true`.
-    True,
     /// The setting is present.
     There,
 }
@@ -110,7 +92,7 @@ fn known_settings(root: &Node) -> HashMap<String, String> {
     settings
 }
 
-/// Warnings for settings that no module has read. To be called after all modules have read their part.
+/// Returns warnings for settings that no module has read. The function must be called after all modules have read their part.
 pub fn leftover(root: &Node) -> Vec<String> {
     let mut warnings = Vec::new();
     // Collect the unknown settings and the suggestions for them first, because every look-up below marks a setting as known.
@@ -132,7 +114,6 @@ pub fn leftover(root: &Node) -> Vec<String> {
             let node = root.get(section);
             let on = match switch {
                 Switch::Enabled => is(&node.get("enabled"), true),
-                Switch::True => is(&node, true),
                 Switch::There => !node.is_null(),
             };
             if on && !is_unused(section) && !warned.contains(&section) {
@@ -174,14 +155,8 @@ mod tests {
     #[test]
     fn unread_settings_cause_warnings() {
         for (yaml, want) in [
-            ("seccomp.enabled: false", &[][..]),
-            ("setup.kibana:", &[]),
-            ("http.enabled: false", &[]),
-            ("http: {enabled: true, port: 1}", &["line 1: http: not supported yet, ignored"]),
-            ("setup: {kibana.host: x, dashboards.enabled: false, nonsense: 1}", &["line 1: setup.nonsense: unknown setting, ignored"]),
-            ("setup.dashboards.enabled: true", &["line 1: setup.dashboards: not supported yet, ignored"]),
-            ("monitoring: {enabled: 'yes'}", &["line 1: monitoring: not supported yet, ignored"]),
-            ("packetbeat.procs: {enabled: false, monitored: []}", &[]),
+            ("migration.6_to_7.enabled: true", &[][..]),
+            ("http: {pprof.enabled: true}", &["line 1: http.pprof: not supported yet, ignored"]),
             ("\n\nfoo: {bar: 1, baz: 2}", &["line 3: foo: unknown setting, ignored"]),
             ("https: 1", &["line 1: https: unknown setting, ignored"]),
             ("setup: {template.settings.index.number_of_shards: 1, ilm.enabled: true, dsl.enabled: true}\ncloud.auth: x", &[]),

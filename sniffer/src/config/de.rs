@@ -1,13 +1,13 @@
 //! Deserialises a [`Node`] with serde, with go-ucfg's lenient conversions: text to numbers and numbers to text, a single value to a list of
-//! one, no value to the default. Error messages say what is allowed.
+//! one, no value to the default. Error messages name the allowed values.
 
 use super::{
     error::Error,
-    nearest::nearest,
     node::{Held, Node},
     secrets,
     tree::Style,
 };
+use crate::nearest::nearest;
 use serde::de::{self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor};
 use std::fmt;
 
@@ -175,7 +175,7 @@ macro_rules! whole {
 impl<'de> Deserializer<'de> for &Node {
     type Error = DeError;
 
-    /// For types that accept any value (`serde_json::Value`). Everything below is data and marked as known.
+    /// Deserialises into a type that accepts any value (`serde_json::Value`). All settings below this one are data and are marked as known.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
         self.accept();
         let value = match self.held() {

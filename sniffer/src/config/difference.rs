@@ -12,7 +12,7 @@ pub struct Difference {
 }
 
 /// Returns the settings in which `now` differs from `before`, in the order written. The order of keys, and whether a list of one item is
-/// written as a list, make no difference. Does not mark any key as known.
+/// written as a list, make no difference. The function marks no key as known.
 pub fn differences(before: &Node, now: &Node) -> Vec<Difference> {
     let mut found = Vec::new();
     compare(Some(before), Some(now), &mut found);
@@ -49,7 +49,7 @@ fn compare(before: Option<&Node>, now: Option<&Node>, found: &mut Vec<Difference
         }
         return;
     }
-    // Items of lists have their number in the key.
+    // The key of an item of a list contains the item's number.
     let key: Vec<&str> = shown.key().split('.').filter(|part| part.parse::<usize>().is_err()).collect();
     found.push(Difference { key: key.join("."), node: shown.clone() });
 }

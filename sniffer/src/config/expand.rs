@@ -1,8 +1,8 @@
 //! Replaces variables: `${NAME}`, `${NAME:default}`, `${NAME:+alternative}` (used when the variable is set), `${NAME:?message}` (an error
-//! when the variable is not set). A name is looked up first among the other settings, then with `lookup` (keystore, environment). In every
+//! when the variable is not set). A name is looked up first among the other settings, then in the keystore and in the environment ([`Outside`]). In every
 //! text `$$` stands for `$`, and `$}` for `}`.
 //!
-//! The syntax is read by `template`; this module looks up names and decides what kind of value the result is.
+//! The syntax is read by `template`; this module looks up names and decides the kind of the result.
 
 use super::{
     error::Error,
@@ -19,14 +19,22 @@ const MAX_EXPANDED: usize = 1 << 20;
 /// Maximum number of references that are resolved in one configuration. References inside a referenced setting count each time.
 const MAX_RESOLVED: usize = 100_000;
 
+/// The source of values that are not settings.
+pub(super) struct Outside<'a> {
+    /// The value of a secret or of an environment variable.
+    pub value: &'a dyn Fn(&str) -> Option<String>,
+    /// Whether the value comes from the keystore.
+    pub is_secret: &'a dyn Fn(&str) -> bool,
+}
+
 /// Replaces the variables and escape sequences in all scalars. A variable that cannot be resolved becomes [`Value::Broken`], an error only
 /// for the module that reads it.
 ///
 /// # Errors
 /// When one of the limits above is exceeded.
-pub(super) fn expand(root: &mut Raw, lookup: &dyn Fn(&str) -> Option<String>) -> Result<(), Error> {
+pub(super) fn expand(root: &mut Raw, outside: &Outside<'_>) -> Result<(), Error> {
     let before = root.clone();
-    let mut all = Expander { root: &before, lookup, bytes: 0, resolved: 0 };
+    let mut all = Expander { root: &before, outside, bytes: 0, resolved: 0 };
     all.walk(root, 0);
     if all.bytes > MAX_EXPANDED || all.resolved > MAX_RESOLVED {
         return Err(Error(format!(
@@ -38,7 +46,7 @@ pub(super) fn expand(root: &mut Raw, lookup: &dyn Fn(&str) -> Option<String>) ->
 
 struct Expander<'a> {
     root: &'a Raw,
-    lookup: &'a dyn Fn(&str) -> Option<String>,
+    outside: &'a Outside<'a>,
     bytes: usize,
     resolved: usize,
 }
@@ -77,20 +85,20 @@ impl Expander<'_> {
                 return Ok(found);
             }
             if !matches!(choice, Some(Choice::Alternative(_))) && self.is_set_outside(&name) {
-                style = Style::Variable;
+                style = if (self.outside.is_secret)(&name) { Style::Secret } else { Style::Variable };
             }
         }
         let text = self.text(&pieces, depth)?;
         Ok(match overrides::whole_quoted(&text) {
-            Some(inner) => Value::Scalar(inner, Style::Quoted),
-            None if text.trim() == "null" => Value::Null,
-            None => Value::Scalar(text.trim().to_owned(), style),
+            Some(inner) if style != Style::Secret => Value::Scalar(inner, Style::Quoted),
+            _ if text.trim() == "null" => Value::Null,
+            _ => Value::Scalar(text.trim().to_owned(), style),
         })
     }
 
     /// Whether the keystore or the environment has a value that is not empty.
     fn is_set_outside(&self, name: &str) -> bool {
-        (self.lookup)(name).is_some_and(|value| !value.is_empty())
+        (self.outside.value)(name).is_some_and(|value| !value.is_empty())
     }
 
     /// The value of another setting, with its own variables replaced.
@@ -103,7 +111,7 @@ impl Expander<'_> {
 
     fn text(&mut self, pieces: &[Piece], depth: usize) -> Result<String, String> {
         if depth > MAX_REFERENCES {
-            return Err(format!("variables in variables, more than {MAX_REFERENCES} levels deep"));
+            return Err(format!("variables are nested more than {MAX_REFERENCES} levels deep"));
         }
         let mut out = String::new();
         for piece in pieces {
@@ -128,7 +136,7 @@ impl Expander<'_> {
         if name.is_empty() {
             return Err("a variable without a name: `${}`".into());
         }
-        let outside = (self.lookup)(&name);
+        let outside = (self.outside.value)(&name);
         if let Some(Choice::Alternative(pieces)) = choice {
             let is_set = self.root.at(&name).is_some_and(|raw| raw.value != Value::Null) || outside.is_some_and(|value| !value.is_empty());
             return if is_set { self.text(pieces, depth + 1) } else { Ok(String::new()) };

@@ -178,7 +178,7 @@ fn the_last_value_of_a_repeated_key_is_used() {
         ("v: {b: [1, 2]}\nv.b: [3]", json!({"b": [3]}), vec![twice("v.b", 1, 2)]),
         ("v: [{a: 1, a: 2}]", json!([{"a": 2}]), vec![twice("a", 1, 1)]),
         ("v: 1\nv:", json!(null), vec![twice("v", 1, 2)]),
-        // Packetbeat refuses these two.
+        // Packetbeat refuses the following two configurations.
         ("v: 1\nv.b: 2", json!({"b": 2}), vec![twice("v.b", 1, 2)]),
         ("v.b: 2\nv: 1", json!(1), vec![twice("v", 1, 2)]),
         // Parts of one section are no repetition.

@@ -17,15 +17,16 @@ pub struct General {
     pub fields_under_root: bool,
     /// `max_procs`: number of cores to use; 0: all.
     pub max_procs: usize,
-    /// `timestamp.precision`
+    /// `timestamp.precision`: the number of fractional digits of times in documents.
     pub precision: Precision,
     /// `packetbeat.ignore_outgoing`: drop events of requests that this host sends.
     pub ignore_outgoing: bool,
     /// `packetbeat.shutdown_timeout`: how long shutdown waits for queued events to be delivered.
     pub shutdown_timeout: Duration,
-    /// `packetbeat.publish_timeout`
+    /// `packetbeat.publish_timeout`: the longest time-out that expires at the end of a file, see
+    /// [`crate::engine::Settings::publish_timeout`].
     pub publish_timeout: Duration,
-    /// `packetbeat.compatibility`
+    /// `packetbeat.compatibility`: how capture files are read.
     pub compatibility: Compatibility,
 }
 
@@ -42,14 +43,14 @@ pub enum Precision {
     Nanosecond,
 }
 
-/// How capture files are read where Packetbeat's result depends on the wall clock.
+/// How capture files are read if the result of Packetbeat depends on the wall clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compatibility {
-    /// The result is the one that live capture would have given. Timers run on packet time.
+    /// Gives the result that live capture of the same packets has. Timers run on packet time.
     #[default]
     Corrected,
-    /// The result is the one that Packetbeat gives.
+    /// Gives the result that Packetbeat has.
     Strict,
 }
 
@@ -82,29 +83,14 @@ struct Packetbeat {
     compatibility: Compatibility,
 }
 
-/// The kinds of queues. Packetbeat's `queue.spool` is gone since version 8.
-const QUEUES: &[&str] = &["mem", "disk"];
-
 impl General {
     /// Reads the settings from the root of the configuration.
     ///
     /// # Errors
-    /// When a value is invalid. The error names file, line, key and what is allowed.
+    /// When a value is invalid. The error names file, line, key and the allowed values.
     pub fn read(root: &Node) -> Result<Self, Error> {
         let top: Top = root.read()?;
-        let queues = root.get("queue").keys();
-        if let Some((name, node)) = queues.iter().find(|(name, _)| !QUEUES.contains(&name.as_str())) {
-            return Err(node.error(format!("unrecognized queue type '{name}'; there are {}", QUEUES.join(", "))));
-        }
-        if let [_, .., (_, last)] = queues.as_slice() {
-            let names: Vec<String> = queues.iter().map(|(name, node)| format!("{name} ({})", node.place())).collect();
-            return Err(last.error(format!("more than one namespace configured accessing 'queue': {}; keep one", names.join(", "))));
-        }
-        // `get` marks the keys of the path `queue.disk` as known, but not the keys below it.
-        let disk = root.get("queue.disk");
-        if !disk.is_null() {
-            return Err(disk.error("the disk queue is not supported yet; use `queue.mem`"));
-        }
+        refuse_instrumentation(&root.get("instrumentation"))?;
         Ok(Self {
             name: top.name.filter(|name| !name.is_empty()),
             tags: top.tags,
@@ -117,6 +103,19 @@ impl General {
             publish_timeout: top.packetbeat.publish_timeout,
             compatibility: top.packetbeat.compatibility,
         })
+    }
+}
+
+/// Refuses to trace the program with an APM server, which Packetbeat's `instrumentation.enabled` does.
+fn refuse_instrumentation(node: &Node) -> Result<(), Error> {
+    let enabled = node.get("enabled");
+    node.accept();
+    match enabled.read::<Option<bool>>()? {
+        Some(true) => Err(enabled.error(
+            "this program does not send traces of itself to an APM server; write `instrumentation.enabled: false`, and see the HTTP \
+             endpoint (`http.enabled`) for its metrics",
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -143,7 +142,7 @@ mod tests {
         let unknown: Vec<_> = root.unknown().iter().map(ToString::to_string).collect();
         assert_eq!(
             unknown,
-            ["line 6: packetbeat.other: unknown setting, ignored", "line 7: queue.mem: unknown setting, ignored"],
+            ["line 6: packetbeat.other: unknown setting, ignored", "line 7: queue: unknown setting, ignored"],
             "what others read is theirs to know"
         );
         assert_eq!(General::read(&Node::default()).unwrap(), General::default());
@@ -163,14 +162,19 @@ mod tests {
             ),
             ("fields: 1", "line 1: fields: expected a map (`key: value`), got `1`"),
             ("tags: {a: 1}", "line 1: tags: expected a text, got a map"),
-            ("\nqueue.spool.file.size: 1GB", "line 2: queue.spool: unrecognized queue type 'spool'; there are mem, disk"),
-            (
-                "queue.mem.events: 64\nqueue.disk.max_size: 1GB",
-                "line 2: queue.disk: more than one namespace configured accessing 'queue': mem (line 1), disk (line 2); keep one",
-            ),
-            ("queue.disk.max_size: 1GB", "line 1: queue.disk: the disk queue is not supported yet; use `queue.mem`"),
         ] {
             assert_eq!(General::read(&Node::parse(yaml).unwrap()).unwrap_err().0, want, "{yaml}");
         }
+    }
+
+    #[test]
+    fn instrumentation_is_refused_when_it_is_enabled() {
+        let read = |yaml: &str| General::read(&Node::parse(yaml).unwrap()).map(drop).map_err(|e| e.to_string());
+        for accepted in ["instrumentation:", "instrumentation: {enabled: false, hosts: [x]}", "instrumentation.hosts: [x]"] {
+            assert_eq!(read(accepted), Ok(()), "{accepted}");
+        }
+        let error = read("name: n\ninstrumentation: {hosts: [x], enabled: true}").unwrap_err();
+        assert!(error.starts_with("line 2: instrumentation.enabled: this program does not send traces of itself"), "{error}");
+        assert!(read("instrumentation.enabled: maybe").unwrap_err().starts_with("line 1: instrumentation.enabled: "));
     }
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use serde_yaml::Value as Yaml;
 
-/// Packetbeat 1.x: the old key and the current one.
+/// Keys of Packetbeat 1.x, each with the current key.
 const MOVED: &[(&str, &str)] = &[
     ("interfaces", "packetbeat.interfaces"),
     ("procs", "packetbeat.procs"),
@@ -24,7 +24,7 @@ const MOVED: &[(&str, &str)] = &[
     ("runoptions", ""),
 ];
 
-/// Packetbeat 1.x: keys of outputs that were removed or renamed.
+/// Keys of outputs in Packetbeat 1.x that were removed (an empty text) or renamed.
 const OUTPUT: &[(&str, &str)] = &[("save_topology", ""), ("tls", "ssl"), ("path_format", "")];
 
 /// Converts the 1.x form of one file to the current form. `root` must have nested maps only, no dotted keys.
@@ -100,7 +100,7 @@ fn protocol_list(map: &Raw) -> Raw {
     let Value::Map(entries) = &map.value else { return map.clone() };
     let item = |(name, options): &(String, Raw)| {
         if name.parse::<usize>().is_ok() {
-            // An item of the list form, where both forms are used.
+            // The items of the list form are kept if both forms are used.
             return options.clone();
         }
         let kind = ("type".to_owned(), Raw::new(Value::Scalar(name.clone(), Style::Plain), &options.place));

@@ -2,7 +2,9 @@
 
 use super::{
     error::{Error, Place},
-    expand, legacy,
+    expand::{self, Outside},
+    keystore::Location,
+    legacy,
     node::Node,
     overrides,
     paths::{PathSettings, Paths, program_folder},
@@ -10,37 +12,53 @@ use super::{
     tree::{self, Raw, Value},
     write, yaml,
 };
-use std::path::{Path, PathBuf};
+use std::{
+    cell::RefCell,
+    path::{Path, PathBuf},
+};
 
 /// The file that is read when `-c` is not given.
 const DEFAULT_FILE: &str = "packetbeat.yml";
+/// The keystore in `path.data` that is read when `keystore.path` is not set.
+const DEFAULT_KEYSTORE: &str = "packetbeat.keystore";
 
 /// The command line's flags about the configuration.
 #[derive(Clone, Debug)]
 pub struct LoadOptions {
-    /// The files of `-c`, in order. If there are none, `packetbeat.yml` is read.
+    /// The files of `-c`, in order. If there are none, `packetbeat.yml` is read, or `built_in`.
     pub files: Vec<PathBuf>,
+    /// The configuration that is used if there is no `-c`, in place of `packetbeat.yml`.
+    pub built_in: Option<String>,
     /// The settings of `-E`, in order.
     pub settings: Vec<String>,
-    /// `--path.home`
+    /// The flag `--path.home`.
     pub home: Option<PathBuf>,
-    /// `--path.config`
+    /// The flag `--path.config`.
     pub config: Option<PathBuf>,
-    /// `--path.data`
+    /// The flag `--path.data`.
     pub data: Option<PathBuf>,
-    /// `--path.logs`
+    /// The flag `--path.logs`.
     pub logs: Option<PathBuf>,
-    /// `--strict.perms`
+    /// The flag `--strict.perms`.
     pub strict_perms: bool,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { files: Vec::new(), settings: Vec::new(), home: None, config: None, data: None, logs: None, strict_perms: true }
+        Self {
+            files: Vec::new(),
+            built_in: None,
+            settings: Vec::new(),
+            home: None,
+            config: None,
+            data: None,
+            logs: None,
+            strict_perms: true,
+        }
     }
 }
 
-/// The configuration.
+/// The configuration after all files and flags are merged.
 #[derive(Debug)]
 pub struct Loaded {
     /// The root of the merged configuration.
@@ -49,7 +67,7 @@ pub struct Loaded {
     pub warnings: Vec<String>,
     /// The `path.*` settings.
     pub paths: Paths,
-    /// The files that were read.
+    /// The files that were read: those of the settings, and the keystore if there is one.
     pub files: Vec<PathBuf>,
     /// The tree before variables were replaced, for `export config`.
     raw: Raw,
@@ -70,15 +88,64 @@ impl Loaded {
     }
 }
 
-/// Reads all files, merges them and replaces variables, which are looked up in the process's environment.
+/// Reads all files, merges them and replaces variables, which are looked up in the keystore and then in the process's environment.
 ///
 /// # Errors
-/// When the configuration cannot be read or is invalid. The error names file, line and key.
+/// When the configuration or the keystore cannot be read or is invalid. The error names file, line and key.
 pub fn load(options: &LoadOptions) -> Result<Loaded, Error> {
-    load_with(options, &program_folder(), &|name| std::env::var(name).ok())
+    load_with(options, &program_folder(), &environment)
+}
+
+/// Reads all files, and returns where the keystore is. The keystore itself is not read, and variables in other settings may be undefined.
+///
+/// # Errors
+/// When the configuration cannot be read, or `keystore.path` is invalid.
+pub fn keystore_location(options: &LoadOptions) -> Result<Location, Error> {
+    Ok(merged(options, &program_folder(), &environment)?.keystore)
+}
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The configuration before variables are replaced.
+struct Merged {
+    root: Raw,
+    warnings: Vec<String>,
+    paths: Paths,
+    files: Vec<PathBuf>,
+    keystore: Location,
 }
 
 fn load_with(options: &LoadOptions, program: &Path, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Error> {
+    let Merged { mut root, warnings, paths, mut files, keystore: location } = merged(options, program, lookup)?;
+    let keystore = location.read()?;
+    files.extend(keystore.is_some().then_some(location.path));
+    let keystore = keystore.unwrap_or_default();
+    let unusable = RefCell::new(None);
+    let lookup = |name: &str| match keystore.get(name) {
+        Some(Ok(value)) => Some(value.to_owned()),
+        Some(Err(error)) => {
+            unusable.replace(Some(error));
+            None
+        }
+        None => lookup(name),
+    };
+    let raw = root.clone();
+    expand::expand(&mut root, &Outside { value: &lookup, is_secret: &|name| keystore.contains(name) })?;
+    if let Some(error) = unusable.into_inner() {
+        return Err(error);
+    }
+    let root = Node::freeze(root, String::new());
+    for key in ["home", "config", "data", "logs"] {
+        root.get("path").get(key).accept();
+    }
+    root.get("keystore").get("path").accept();
+    Ok(Loaded { root, warnings, paths, files, raw })
+}
+
+/// Reads the files, merges them with `-E`, and resolves the paths. `lookup` has the variables that `path` and `keystore` may use.
+fn merged(options: &LoadOptions, program: &Path, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Merged, Error> {
     let mut warnings = Vec::new();
     let mut settings = Raw::empty();
     for setting in &options.settings {
@@ -92,8 +159,15 @@ fn load_with(options: &LoadOptions, program: &Path, lookup: &dyn Fn(&str) -> Opt
     let config = given.resolve(program).config;
 
     let default = [PathBuf::from(DEFAULT_FILE)];
-    let named = if options.files.is_empty() { &default[..] } else { &options.files[..] };
     let mut root = Raw::empty();
+    let named = match &options.built_in {
+        Some(text) if options.files.is_empty() => {
+            root.merge(file(text, "the built-in configuration", &mut warnings)?);
+            &[]
+        }
+        _ if options.files.is_empty() => &default[..],
+        _ => &options.files[..],
+    };
     let mut files = Vec::new();
     for name in named {
         let path = find(name, &config)?;
@@ -111,13 +185,23 @@ fn load_with(options: &LoadOptions, program: &Path, lookup: &dyn Fn(&str) -> Opt
     for (key, path) in [("home", &paths.home), ("config", &paths.config), ("data", &paths.data), ("logs", &paths.logs)] {
         *root.child_mut("path", &place).child_mut(key, &place) = Raw::text(path.to_string_lossy(), &place);
     }
-    let raw = root.clone();
-    expand::expand(&mut root, lookup)?;
-    let root = Node::freeze(root, String::new());
-    for key in ["home", "config", "data", "logs"] {
-        root.get("path").get(key).accept();
+    let path = keystore_path(&root, lookup)?.unwrap_or_else(|| paths.data.join(DEFAULT_KEYSTORE));
+    let keystore = Location { path, strict: options.strict_perms };
+    Ok(Merged { root, warnings, paths, files, keystore })
+}
+
+/// `keystore.path`; relative to the working directory, as in Packetbeat.
+fn keystore_path(root: &Raw, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Option<PathBuf>, Error> {
+    let Some(section) = root.child("keystore") else { return Ok(None) };
+    let mut only = Raw::empty();
+    only.put("keystore", section.clone());
+    // `${path.data}` is a usual part of this setting.
+    if let Some(path) = root.child("path") {
+        only.put("path", path.clone());
     }
-    Ok(Loaded { root, warnings, paths, files, raw })
+    expand::expand(&mut only, &Outside { value: lookup, is_secret: &|_| false })?;
+    let path = Node::freeze(only, String::new()).get("keystore").get("path").read::<Option<PathBuf>>()?;
+    Ok(path.filter(|path| !path.as_os_str().is_empty()))
 }
 
 /// The tree of one file, converted to the current form.
@@ -150,12 +234,18 @@ fn find(name: &Path, config: &Path) -> Result<PathBuf, Error> {
     )))
 }
 
+/// Whether a configuration without `-c` fails because there is no `packetbeat.yml`.
+pub fn default_file_is_missing(options: &LoadOptions) -> bool {
+    let flags = PathSettings { home: options.home.clone(), config: options.config.clone(), ..PathSettings::default() };
+    options.files.is_empty() && find(Path::new(DEFAULT_FILE), &flags.resolve(&program_folder()).config).is_err()
+}
+
 /// The `path.*` settings of a tree, with variables replaced.
 fn path_settings(root: &Raw, lookup: &dyn Fn(&str) -> Option<String>) -> Result<PathSettings, Error> {
     let Some(path) = root.child("path") else { return Ok(PathSettings::default()) };
     let mut only = Raw::empty();
     only.put("path", path.clone());
-    expand::expand(&mut only, lookup)?;
+    expand::expand(&mut only, &Outside { value: lookup, is_secret: &|_| false })?;
     let node = Node::freeze(only, String::new());
     let at = |key: &str| Ok(node.get("path").get(key).read::<Option<PathBuf>>()?.filter(|path| !path.as_os_str().is_empty()));
     Ok(PathSettings { home: at("home")?, config: at("config")?, data: at("data")?, logs: at("logs")? })

@@ -1,3 +1,6 @@
+//! Tests of loading the configuration: merging of sources, variables, limits, errors with their place, old forms, and
+//! configurations of users.
+
 use super::{LoadOptions, Loaded, load_with};
 use crate::{
     config::{Error, General, KnownProtocol, Node, leftover, read_protocols},
@@ -9,7 +12,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-/// A directory that goes when the test ends.
+/// A directory that is removed when the value is dropped.
 struct Dir(PathBuf);
 
 impl Dir {
@@ -265,7 +268,7 @@ fn known() -> Vec<KnownProtocol> {
 fn read_as_the_program_does(root: &Node) -> Vec<String> {
     General::read(root).unwrap();
     let (_, warnings) = read_protocols(root, &known()).unwrap();
-    for key in ["packetbeat.interfaces", "packetbeat.flows", "processors", "output", "setup.template", "packetbeat.protocols"] {
+    for key in ["packetbeat.interfaces", "packetbeat.flows", "processors", "output", "setup", "packetbeat.protocols"] {
         root.get(key).accept();
     }
     warnings.into_iter().chain(leftover(root)).collect()
@@ -308,4 +311,40 @@ fn a_configuration_cut_anywhere_does_not_panic() {
             let _ = load_all(&[&format!("x: \"{}\"", text[..cut].replace(['"', '\\'], ""))], &[], &[]);
         }
     }
+}
+
+#[test]
+fn secrets_come_before_the_environment_and_are_taken_as_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("packetbeat.yml");
+    let settings = "keystore.path: ${DIR}/my.keystore\na: ${A}\nb: ${B}\nmixed: <${A}>\nsetting: ${name}\nname: own\nothers: ${OTHER}\n";
+    std::fs::write(&file, settings).unwrap();
+    let location = crate::config::keystore::Location { path: dir.path().join("my.keystore"), strict: true };
+    location.create().unwrap();
+    let options = LoadOptions { files: vec![file], strict_perms: false, ..LoadOptions::default() };
+    let shown = dir.path().display().to_string();
+    let lookup = |name: &str| match name {
+        "DIR" => Some(shown.clone()),
+        "A" => Some("environment".into()),
+        "OTHER" => Some("x,y".into()),
+        _ => None,
+    };
+    for secret in ["\"quoted\"", "'quoted'", "[1, 2]", "a,b", "{a: b}", "${B} $$", "x: y # z", "pässwörd ☃"] {
+        location
+            .update(|keystore| {
+                ["A", "B", "name"].into_iter().for_each(|name| keystore.set(name, secret));
+                Ok(())
+            })
+            .unwrap();
+        let root = load_with(&options, Path::new("/program"), &lookup).unwrap().root;
+        let read = |key: &str| root.get(key).read::<serde_json::Value>().unwrap();
+        for (key, want) in [("a", secret.to_owned()), ("b", secret.to_owned()), ("setting", "own".into())] {
+            assert_eq!(read(key), serde_json::Value::from(want), "{key} with {secret}");
+        }
+        assert_eq!(root.get("mixed").read::<String>().unwrap(), format!("<{secret}>"));
+        assert_eq!(read("others"), serde_json::json!(["x", "y"]), "a variable of the environment may be a list");
+    }
+    std::fs::write(&location.path, "v2").unwrap();
+    let error = load_with(&options, Path::new("/program"), &lookup).unwrap_err().0;
+    assert!(error.contains("my.keystore has the version v2"), "{error}");
 }

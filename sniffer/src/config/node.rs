@@ -1,4 +1,4 @@
-//! [`Node`]: a value of the configuration with its file and line. It records whether any module has read it.
+//! [`Node`]: a value of the configuration with its file and line. A node records whether any module has read its value.
 
 use super::{
     error::{Error, Place},
@@ -55,9 +55,9 @@ pub struct Unknown {
     pub key: String,
     /// The last part of the key.
     pub(super) name: String,
-    /// Where it was written.
+    /// The place in the configuration where the setting was written.
     place: Place,
-    /// The map that it is in.
+    /// The map that contains the setting.
     pub(super) parent: Node,
 }
 
@@ -130,7 +130,7 @@ impl Node {
     /// type is expected (`timeout: "${TIMEOUT:}"`).
     ///
     /// # Errors
-    /// When a value is invalid. The error names file, line, key and what is allowed.
+    /// When a value is invalid. The error names file, line, key and the allowed values.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
         self.0.asked.store(true, Relaxed);
         // Only the type that is being read knows whether an empty text is a valid value. If the type refuses an empty text, the setting is
@@ -165,8 +165,8 @@ impl Node {
         }
     }
 
-    /// Returns the value at a dotted path below this node. If there is none, returns a null node with that path as its key. Marks the keys
-    /// on the path as known, but not the keys below the path.
+    /// Returns the value at a dotted path below this node. If there is none, returns a null node with that path as its key. The method
+    /// marks the keys on the path as known, but not the keys below the path.
     pub fn get(&self, path: &str) -> Self {
         let mut at = self.clone();
         for name in path.split('.') {
@@ -189,7 +189,7 @@ impl Node {
         at
     }
 
-    /// Returns the node at a dotted path, if there is one. Does not mark any key as known.
+    /// Returns the node at a dotted path, if there is one. The function marks no key as known.
     fn find(&self, path: &str) -> Option<Self> {
         path.split('.').try_fold(self.clone(), |at, name| match at.structure() {
             Held::Map(entries) => entries.iter().find(|(key, _)| key == name).map(|(_, node)| node.clone()),
@@ -202,7 +202,7 @@ impl Node {
         matches!(self.structure(), Held::Map(entries) if entries.iter().any(|(key, _)| key == name))
     }
 
-    /// The keys and values of a map in the order written; empty for other values. Marks the keys as known.
+    /// The keys and values of a map in the order written; empty for other values. The method marks the keys as known.
     pub fn entries(&self) -> impl Iterator<Item = (&str, &Self)> {
         let entries = match self.structure() {
             Held::Map(entries) => entries.as_slice(),
@@ -215,7 +215,7 @@ impl Node {
     }
 
     /// The keys and values of a map that are set, without marking them as known.
-    pub(super) fn keys(&self) -> Vec<(String, Self)> {
+    pub fn keys(&self) -> Vec<(String, Self)> {
         match self.structure() {
             Held::Map(entries) => entries.iter().filter(|(_, node)| !node.is_unset()).cloned().collect(),
             _ => Vec::new(),
@@ -230,16 +230,33 @@ impl Node {
             return self.clone();
         }
         self.0.asked.store(true, Relaxed);
-        let rest = entries.iter().filter(|(key, _)| key != name).cloned().collect();
+        self.with_entries(entries.iter().filter(|(key, _)| key != name).cloned().collect())
+    }
+
+    /// This map with the entries of `base` whose keys it does not have. `base` if this node is not set; a value that is no map is returned
+    /// unchanged.
+    #[must_use]
+    pub fn over(&self, base: &Self) -> Self {
+        if self.is_unset() {
+            return base.clone();
+        }
+        let (Held::Map(own), Held::Map(of_base)) = (self.structure(), base.structure()) else { return self.clone() };
+        self.0.asked.store(true, Relaxed);
+        let missing = of_base.iter().filter(|(key, _)| !own.iter().any(|(other, node)| other == key && !node.is_unset()));
+        let set = own.iter().filter(|(_, node)| !node.is_unset());
+        self.with_entries(set.chain(missing).cloned().collect())
+    }
+
+    /// A map at the place of this node.
+    fn with_entries(&self, entries: Vec<(String, Self)>) -> Self {
+        self.with_value(Held::Map(entries))
+    }
+
+    /// A node at the place of this node, with another value.
+    pub(super) fn with_value(&self, value: Held) -> Self {
         let (key, place) = (self.0.key.clone(), self.0.place.clone());
-        Self(Arc::new(Inner {
-            key,
-            place,
-            value: Held::Map(rest),
-            asked: AtomicBool::new(true),
-            names: Mutex::default(),
-            unset: AtomicBool::new(false),
-        }))
+        let (asked, unset) = (AtomicBool::new(true), AtomicBool::new(false));
+        Self(Arc::new(Inner { key, place, value, asked, names: Mutex::default(), unset }))
     }
 
     /// The items of a list. A single value is a list of one; `a,b` from a variable or the command line is a list of two.
@@ -280,14 +297,28 @@ impl Node {
         }
     }
 
+    /// Whether a map below this node, at any depth, has this key.
+    pub fn mentions(&self, key: &str) -> bool {
+        match self.structure() {
+            Held::Map(entries) => entries.iter().any(|(name, node)| name == key || node.mentions(key)),
+            Held::List(items) => items.iter().any(|node| node.mentions(key)),
+            _ => false,
+        }
+    }
+
     /// The dotted path from the root, empty at the root.
     pub fn key(&self) -> &str {
         &self.0.key
     }
 
-    /// File and line: `packetbeat.yml:12`.
+    /// The file and line of the value, for messages: `packetbeat.yml:12`.
     pub fn place(&self) -> String {
         self.0.place.to_string()
+    }
+
+    /// The line of the value, counted from 1; 0 if it does not come from a file.
+    pub fn line(&self) -> usize {
+        self.0.place.line
     }
 
     /// Whether the value is missing or `~`.
@@ -304,7 +335,7 @@ impl Node {
         matches!(&self.0.value, Held::Scalar(text, _) if text.is_empty())
     }
 
-    /// The value. If it is a text that can also be parsed as a list or a map, this is the list or map.
+    /// Returns the value. A text that can also be parsed as a list or a map is returned as that list or map.
     pub(super) fn structure(&self) -> &Held {
         match &self.0.value {
             Held::Either(_, node) => &node.0.value,
@@ -312,12 +343,12 @@ impl Node {
         }
     }
 
-    /// Whether it is a map, empty or not.
+    /// Whether the value is a map, empty or not.
     pub fn is_map(&self) -> bool {
         matches!(self.structure(), Held::Map(_))
     }
 
-    /// Whether it is a list, empty or not.
+    /// Whether the value is a list, empty or not.
     pub fn is_list(&self) -> bool {
         matches!(self.structure(), Held::List(_))
     }
@@ -345,7 +376,7 @@ impl Node {
         }
     }
 
-    /// Marks everything below as known, for values that are free-form data or deliberately not read.
+    /// Marks this node and all nodes below it as known, for values that are free-form data or deliberately not read.
     pub fn accept(&self) {
         self.0.asked.store(true, Relaxed);
         match self.structure() {

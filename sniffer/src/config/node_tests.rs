@@ -1,3 +1,5 @@
+//! Tests of [`Node`]: conversions of values, missing values, errors, and the record of keys that no module has read.
+
 use super::Node;
 use crate::config::{bytes, duration, duration_option, duration_signed};
 use serde::Deserialize;
@@ -202,4 +204,24 @@ fn places() {
 fn shared_between_threads() {
     fn sync<T: Send + Sync>() {}
     sync::<Node>();
+}
+
+#[test]
+fn entries_of_one_map_over_those_of_another() {
+    let root = Node::parse("own: {a: 1, b: , ssl: {x: 1}}\nbase: {a: 2, b: 3, c: 4, ssl: {y: 2}}\ntext: t\nnothing:").unwrap();
+    let json = |node: &Node| node.read::<serde_json::Value>().unwrap();
+    let [own, base, text, nothing] = ["own", "base", "text", "nothing"].map(|key| root.get(key));
+    assert_eq!(json(&own.over(&base)), serde_json::json!({"a": 1, "ssl": {"x": 1}, "b": 3, "c": 4}));
+    assert_eq!((json(&nothing.over(&base)), json(&text.over(&base))), (json(&base), json(&text)));
+    let error = own.over(&base).get("c").error("wrong").to_string();
+    assert_eq!(error, "line 2: base.c: wrong", "an entry keeps its place");
+}
+
+#[test]
+fn a_key_is_found_at_any_depth_without_marking_it_as_known() {
+    let root = Node::parse("a: 1\nlist: [{x: 1}, [{if: {}, then: [{deep: {}}]}]]\ntext: deeper").unwrap();
+    for (key, expected) in [("a", true), ("x", true), ("deep", true), ("deeper", false), ("1", false)] {
+        assert_eq!(root.mentions(key), expected, "{key}");
+    }
+    assert_eq!(root.unknown().len(), 3, "{:?}", root.unknown());
 }

@@ -50,7 +50,7 @@ pub(super) struct PathSettings {
 }
 
 impl PathSettings {
-    /// Returns these settings, with the ones that are not set taken from `other`.
+    /// Returns these settings. Settings without a value are taken from `other`.
     pub fn or(&self, other: &Self) -> Self {
         let pick = |a: &Option<PathBuf>, b: &Option<PathBuf>| a.clone().or_else(|| b.clone());
         Self {
@@ -75,7 +75,7 @@ impl PathSettings {
     }
 }
 
-/// The data directory, locked by this process until this is dropped.
+/// The data directory, locked by this process until the value is dropped.
 #[derive(Debug)]
 pub struct DataDir {
     /// `agent.id`: the same at every start.

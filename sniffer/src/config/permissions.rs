@@ -13,11 +13,11 @@ use std::{
 /// # Errors
 /// When the file cannot be read, is too large, or, with `strict`, is owned or writable by another user.
 pub(super) fn read(path: &Path, strict: bool) -> Result<String, Error> {
-    /// Greatest size of a file. Large configurations have some hundred KiB.
+    /// Maximum size of a file. Large configurations have some hundred KiB.
     const MAX_BYTES: u64 = 8 << 20;
     let shown = path.display();
     let file = File::open(path).map_err(|e| Error(format!("{shown}: cannot be read: {e}")))?;
-    // The metadata of the open file, because the file at the path may be replaced in between.
+    // The check uses the metadata of the open file, because the file at the path may have been replaced since it was opened.
     let about = file.metadata().map_err(|e| Error(format!("{shown}: cannot be read: {e}")))?;
     if about.is_dir() {
         return Err(Error(format!("{shown}: is a directory, not a configuration file")));
@@ -42,6 +42,16 @@ pub(super) fn read(path: &Path, strict: bool) -> Result<String, Error> {
 fn check(about: &Metadata, user: Option<u32>) -> Result<(), (String, String)> {
     owned(about.uid(), user)?;
     writable(about.mode())
+}
+
+/// Refuses a file with secrets that other users may read or write. The error has the reason, and the command that
+/// corrects the permissions; the caller appends the name of the file to the command.
+pub(super) fn private(about: &Metadata) -> Result<(), (String, String)> {
+    if about.mode() & 0o077 != 0 {
+        let why = format!("may be read or written by others than its owner (mode {:04o})", about.mode() & 0o7777);
+        return Err((why, "chmod go-rwx".into()));
+    }
+    Ok(())
 }
 
 fn owned(owner: u32, user: Option<u32>) -> Result<(), (String, String)> {

@@ -1,6 +1,7 @@
 //! The list `packetbeat.protocols`: the options that all protocols have. Each protocol reads its own options from [`ProtocolConfig::node`].
 
-use super::{Error, Node, nearest::nearest};
+use super::{Error, Node};
+use crate::nearest::nearest;
 use serde::{
     Deserialize, Deserializer,
     de::{self, Visitor},
@@ -19,19 +20,19 @@ pub struct KnownProtocol {
 /// A configured protocol.
 #[derive(Clone, Debug)]
 pub struct ProtocolConfig {
-    /// `type`
+    /// The option `type`: the name of the protocol.
     pub name: String,
-    /// `enabled`
+    /// The option `enabled`: whether the protocol is parsed.
     pub enabled: bool,
-    /// `ports`; `None` when not set.
+    /// The option `ports`; `None` if it is not set.
     pub ports: Option<Ports>,
-    /// `interface.device`: the only interface that the protocol is captured on.
+    /// The option `interface.device`: the only interface that the protocol is captured on.
     pub device: Option<String>,
-    /// `index`: the index of its events.
+    /// The option `index`: the index of the protocol's events.
     pub index: Option<String>,
-    /// `tags` of its events.
+    /// The option `tags`: the tags of the protocol's events.
     pub tags: Vec<String>,
-    /// `fields` of its events.
+    /// The option `fields`: fields that are added to the protocol's events.
     pub fields: serde_json::Map<String, serde_json::Value>,
     /// Put `fields` at the top of the document.
     pub fields_under_root: bool,
@@ -53,7 +54,7 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Whether a port is among them.
+    /// Whether `port` is one of the ports.
     pub fn contains(&self, port: u16) -> bool {
         self.any || self.ranges.iter().any(|r| r.first <= port && port <= r.last)
     }
@@ -66,6 +67,15 @@ pub struct PortRange {
     pub first: u16,
     /// The highest port.
     pub last: u16,
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.first, self.last) {
+            (first, last) if first == last => write!(f, "{first}"),
+            (first, last) => write!(f, "{first}-{last}"),
+        }
+    }
 }
 
 enum Port {
@@ -137,10 +147,11 @@ struct Interface {
     device: Option<String>,
 }
 
-/// Reads the list. `known`: the protocols of the program. Also returns entries that are not enabled, and warnings.
+/// Reads the list. `known`: the protocols of the program. The result has also the entries that are not enabled. The function also returns
+/// warnings.
 ///
 /// # Errors
-/// When a value is invalid. The error names file, line, key and what is allowed.
+/// When a value is invalid. The error names file, line, key and the allowed values.
 pub fn read_protocols(root: &Node, known: &[KnownProtocol]) -> Result<(Vec<ProtocolConfig>, Vec<String>), Error> {
     let list = root.get("packetbeat.protocols");
     let (mut protocols, mut warnings) = (Vec::<ProtocolConfig>::new(), Vec::new());
@@ -149,7 +160,7 @@ pub fn read_protocols(root: &Node, known: &[KnownProtocol]) -> Result<(Vec<Proto
             continue;
         }
         let Kind { r#type: Some(name) } = node.read()? else {
-            return Err(node.error("`type` is missing: which protocol is it?"));
+            return Err(node.error("`type` is missing; write the name of a protocol"));
         };
         let Some(kind) = known.iter().find(|known| known.name == name) else {
             node.accept();
@@ -252,7 +263,7 @@ mod tests {
             ("[{type: dns, ports: 70000}]", format!("line 1: packetbeat.protocols.0.ports: {port}, got `70000`")),
             ("[{type: dns, ports: [9-8]}]", format!("line 1: packetbeat.protocols.0.ports.0: {port}, got `9-8`")),
             ("[{type: dns, ports: [0]}]", format!("line 1: packetbeat.protocols.0.ports.0: {port}, got `0`")),
-            ("[{ports: [1]}]", "line 1: packetbeat.protocols.0: `type` is missing: which protocol is it?".into()),
+            ("[{ports: [1]}]", "line 1: packetbeat.protocols.0: `type` is missing; write the name of a protocol".into()),
             ("[dns]", "line 1: packetbeat.protocols.0: expected a map (`key: value`), got `dns`".into()),
             ("[{type: dns, enabled: maybe}]", "line 1: packetbeat.protocols.0.enabled: expected `true` or `false`, got `maybe`".into()),
             (

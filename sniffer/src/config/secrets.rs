@@ -1,4 +1,5 @@
-//! Which values of a configuration are secrets, and how they are shown: as `***`. Used for `export config` and for error messages.
+//! Which values of a configuration are secrets, and how they are shown: as `***`. `export config` and error messages show them in this
+//! form.
 
 use super::tree::{Raw, Style, Value};
 use std::borrow::Cow;
@@ -22,7 +23,7 @@ fn plain(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase).collect()
 }
 
-/// Whether the value of a setting is a secret. `key`: its dotted key or only the last part of it.
+/// Whether the value of a setting is a secret. `key`: the dotted key of the setting, or only the last part of the key.
 pub(super) fn is_secret(key: &str) -> bool {
     let mut parts = key.rsplit('.').skip_while(|part| part.parse::<usize>().is_ok()).map(plain);
     let Some(last) = parts.next() else { return false };

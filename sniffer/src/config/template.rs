@@ -1,7 +1,7 @@
 //! The syntax of variables in a text: `${NAME}`, `${NAME:default}`, `${NAME:+alternative}`, `${NAME:?message}`, and the escape sequences
 //! `$$` and `$}`. This module does not look up names.
 
-/// Greatest nesting of variables inside variables (`${A:${B:${C}}}`). Bounds the stack of the recursive parser.
+/// Maximum nesting of variables inside variables (`${A:${B:${C}}}`). It bounds the stack of the recursive parser.
 const MAX_NESTED: usize = 16;
 
 /// A part of a text.
@@ -9,11 +9,11 @@ const MAX_NESTED: usize = 16;
 pub(super) enum Piece {
     /// Literal text, its escape sequences already replaced.
     Text(String),
-    /// `${…}`
+    /// A reference to a variable, `${…}`.
     Variable {
         /// The name, which may contain variables.
         name: Vec<Piece>,
-        /// What follows the `:`.
+        /// The part after the `:`.
         choice: Option<Choice>,
     },
 }
@@ -84,7 +84,7 @@ impl Input<'_> {
     /// Reads a variable, its `${` already consumed.
     fn variable(&mut self) -> Result<Piece, String> {
         if self.depth >= MAX_NESTED {
-            return Err(format!("variables in variables, more than {MAX_NESTED} levels deep"));
+            return Err(format!("variables are nested more than {MAX_NESTED} levels deep"));
         }
         self.depth += 1;
         let name = self.pieces(&[':', '}'])?;

@@ -2,8 +2,8 @@
 
 use super::error::{Error, Place};
 
-/// Greatest nesting of maps and lists, parts of dotted keys included. Trees are walked recursively, so this bounds the stack. Packetbeat's
-/// own settings have up to 8 levels.
+/// Maximum nesting of maps and lists, parts of dotted keys included. Trees are walked recursively, so this bounds the
+/// stack. Packetbeat's own settings have up to 8 levels.
 pub(super) const MAX_DEPTH: usize = 64;
 
 /// How a scalar was written. This decides how it may be converted.
@@ -13,14 +13,18 @@ pub(super) enum Style {
     Plain,
     /// In quotes, or a block scalar: a text, unless the setting expects another type.
     Quoted,
-    /// From the command line, or from a text that contains variables: like plain, and parsed when the setting expects a list (`a,b`, `[a,
-    /// b]`) or a map (`{a: b}`).
+    /// A text from the command line, or one that contains variables. It is read like a plain scalar, and parsed when the setting expects a
+    /// list (`a,b`, `[a, b]`) or a map (`{a: b}`).
     Given,
-    /// The value of one variable and nothing else: like [`Style::Given`], but never a map, because passwords may begin with a brace.
+    /// A text that consists of one variable. It is read like [`Style::Given`], but never as a map, because passwords may begin with a
+    /// brace.
     Variable,
+    /// A text that consists of one secret of the keystore. It is read like a plain scalar, but never as a list or a map, because passwords
+    /// may contain commas, brackets and quotes.
+    Secret,
 }
 
-/// A value and where it was written.
+/// A value, and the place where it was written.
 #[derive(Clone, PartialEq)]
 pub(super) struct Raw {
     pub value: Value,
@@ -32,9 +36,9 @@ pub(super) enum Value {
     Null,
     Scalar(String, Style),
     List(Vec<Raw>),
-    /// In the order written.
+    /// The entries of the map in the order written.
     Map(Vec<(String, Raw)>),
-    /// A variable that could not be resolved: an error for the module that reads it.
+    /// A variable that could not be resolved. The module that reads it gets an error.
     Broken(String),
 }
 
@@ -188,14 +192,14 @@ fn join_at(map: &mut Raw, keys: &[&str], value: Raw, whole: &str, warnings: &mut
     let place = value.place.clone();
     match &map.value {
         Value::Map(_) => {}
-        // The file has `protocols.http: …` after `protocols: [ … ]`.
+        // The file has `protocols: [ … ]`, and `protocols.http: …` after it.
         Value::List(_) => {
             let below = keys.iter().rev().fold(value, |value, key| Raw::new(Value::Map(vec![((*key).to_owned(), value)]), &place));
             return join(map, below, whole, warnings);
         }
         Value::Null => map.value = Value::Map(Vec::new()),
         Value::Scalar(..) | Value::Broken(_) => {
-            warnings.push(twice(whole, &map.place, &place));
+            warnings.push(duplicate_warning(whole, &map.place, &place));
             *map = Raw::new(Value::Map(Vec::new()), &place);
         }
     }
@@ -223,14 +227,14 @@ fn join(old: &mut Raw, new: Raw, key: &str, warnings: &mut Vec<String>) {
         (Value::Null, value) => *old = Raw { value, place: new.place },
         (_, Value::Null) => {}
         (_, value) => {
-            warnings.push(twice(key, &old.place, &new.place));
+            warnings.push(duplicate_warning(key, &old.place, &new.place));
             *old = Raw { value, place: new.place };
         }
     }
 }
 
 /// Returns the warning about a setting that is written twice in one file.
-pub(super) fn twice(key: &str, first: &Place, second: &Place) -> String {
+pub(super) fn duplicate_warning(key: &str, first: &Place, second: &Place) -> String {
     let message = match (first.line, second.line) {
         (0, _) => format!("{key}: is written twice; the last value is used"),
         (first, second) => format!("{key}: is written twice; the value in line {second} is used, the one in line {first} is ignored"),

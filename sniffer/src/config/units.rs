@@ -36,7 +36,7 @@ pub fn nanoseconds(text: &str) -> Option<i128> {
         sum = sum.checked_add((number * unit).round() as i128)?;
         rest = tail;
     }
-    // The range of Go's durations: 292 years.
+    // The range is that of Go's durations: 292 years.
     (sum <= i128::from(i64::MAX)).then_some(sum * sign)
 }
 
@@ -135,7 +135,7 @@ pub mod duration {
     }
 }
 
-/// Optional durations; to be used with `#[serde(default)]`.
+/// Optional durations. The field also needs `#[serde(default)]`.
 pub mod duration_option {
     use super::{Deserializer, Duration, Optional, UNSIGNED};
 

@@ -28,7 +28,7 @@ struct Open {
     nodes: usize,
 }
 
-/// Parses the first document of a text, an empty document as an empty map. Also returns warnings.
+/// Parses the first document of a text, an empty document as an empty map. The function also returns warnings.
 ///
 /// # Errors
 /// When the text is not valid YAML or too large. The error names file and line.
@@ -202,7 +202,7 @@ impl Reader {
                     let raw = Raw { value: raw.value, place: Place { line, ..raw.place } };
                     match open.seen.get(&key).and_then(|&index| entries.get_mut(index)) {
                         Some((_, earlier)) => {
-                            self.warnings.push(tree::twice(&key, &earlier.place, &raw.place));
+                            self.warnings.push(tree::duplicate_warning(&key, &earlier.place, &raw.place));
                             *earlier = raw;
                         }
                         None => {

@@ -25,7 +25,7 @@ const MAX_LENGTH: u32 = 65_535;
 /// Maximum number of bytes of all incomplete datagrams together. A fragment with a large offset allocates up to 64 KiB, so
 /// `MAX_DATAGRAMS` alone does not bound the memory.
 const MAX_BYTES: usize = 8 << 20;
-/// How long a datagram waits for its missing fragments, in packet time; the same number as in Packetbeat.
+/// How long a datagram waits for its missing fragments, in packet time. Packetbeat waits for the same time.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
 /// Result of [`Fragments::add`].
@@ -37,7 +37,7 @@ pub(super) enum AddResult {
     Complete(u8),
 }
 
-/// Totals since start.
+/// Totals since the decoder was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counters {
     pub reassembled: u64,
@@ -135,7 +135,7 @@ pub(super) struct Fragments {
     begun: u64,
     /// Sum of [`Datagram::held`] over all datagrams.
     bytes: usize,
-    /// Upper limit of `bytes`.
+    /// The maximum of `bytes`.
     limit: usize,
     whole: Vec<u8>,
     /// The beginnings of datagrams that were dropped since the last [`Fragments::next_beginning`], at most [`MAX_DATAGRAMS`].
@@ -169,7 +169,7 @@ impl Fragments {
         }
     }
 
-    /// Bytes allocated.
+    /// Number of allocated bytes.
     pub fn held(&self) -> usize {
         self.bytes
             + self.beginning_bytes
@@ -293,7 +293,7 @@ impl Fragments {
 }
 
 impl Datagram {
-    /// Bytes allocated.
+    /// Number of allocated bytes.
     fn held(&self) -> usize {
         let ranges = if self.ranges.spilled() { self.ranges.capacity() * size_of::<(u32, u32)>() } else { 0 };
         self.data.capacity() + ranges
@@ -369,7 +369,7 @@ impl Datagram {
             return None;
         }
         let known = self.length.or_else(|| self.ranges.last().map(|last| last.1)).unwrap_or(end);
-        // A UDP header has the length of the datagram.
+        // The length of this datagram is not known. For UDP the maximum is used, because the UDP header has the actual length.
         let wire = if self.protocol == protocol::UDP && self.length.is_none() { MAX_LENGTH } else { known };
         let mut data = self.data;
         data.truncate(end as usize);

@@ -79,8 +79,8 @@ fn check_version(data: &[u8], version: u8) -> Result<(), Undecoded> {
     if data.first().ok_or(Undecoded::IpTruncated)? >> 4 == version { Ok(()) } else { Err(Undecoded::IpMalformed) }
 }
 
-/// Skips the extension headers at the start of the payload, up to and including a fragment header that belongs to a
-/// fragment. Also called for a reassembled datagram, whose first fragment may begin with more extension headers.
+/// Skips the extension headers at the start of the payload, up to and including a fragment header that belongs to a fragment. The function
+/// is also called for a reassembled datagram, whose first fragment may begin with more extension headers.
 #[inline]
 pub(super) fn extensions(packet: &mut IpPacket<'_>) -> Result<(), Undecoded> {
     for _ in 0..IPV6_EXTENSIONS {
@@ -124,7 +124,7 @@ fn extension_length(payload: &[u8]) -> Result<usize, Undecoded> {
     payload.get(1).map(|&units| usize::from(units)).ok_or(Undecoded::IpTruncated)
 }
 
-/// Cuts `data` to `wire` bytes; what follows is padding.
+/// Cuts `data` to `wire` bytes; the bytes after them are padding.
 #[inline]
 pub(super) fn cut(data: &[u8], wire: u32) -> &[u8] {
     data.get(..wire as usize).unwrap_or(data)

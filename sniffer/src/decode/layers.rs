@@ -21,7 +21,7 @@ use sniffer_common::{length, limit, protocol};
 pub(super) fn decode<'a>(fragments: &'a mut [Fragments], frame: &Frame<'a>) -> Result<Packet<'a>, Undecoded> {
     let mut packet = Packet {
         time: frame.time,
-        // A stripped tag was on the wire, so it counts. Flows then have the same byte counts on every backend.
+        // The bytes of a stripped tag count, because the tag was on the wire. Flows then have the same byte counts on every backend.
         wire_len: if frame.tag.is_some() { frame.wire_len.saturating_add(length::VLAN as u32) } else { frame.wire_len },
         segments: frame.segments,
         ifindex: frame.ifindex,
@@ -37,7 +37,7 @@ pub(super) fn decode<'a>(fragments: &'a mut [Fragments], frame: &Frame<'a>) -> R
     }
     match headers(fragments, frame, &mut packet) {
         Ok(()) => Ok(packet),
-        // If an earlier header was decoded, the packet is returned with what is known.
+        // If an earlier header was decoded, the packet is returned with the headers decoded until now.
         Err(reason) if reason != Undecoded::NotIp && (packet.ips.count() > 0 || packet.macs.is_some()) => {
             packet.undecoded = Some(reason);
             Ok(packet)
@@ -96,16 +96,27 @@ fn headers<'a>(fragments: &'a mut [Fragments], frame: &Frame<'a>, packet: &mut P
     }
 }
 
-/// Decodes the beginning of a datagram whose other fragments are missing. `None` if its protocol is neither UDP nor ICMP, or if not
-/// even the transport header was captured.
+/// Decodes the beginning of a datagram whose other fragments are missing. Returns `None` if its protocol is none of
+/// TCP, UDP and ICMP, or if the captured part does not contain the transport header.
+///
+/// A TCP segment is returned as if it ended where its captured bytes end. The missing rest is then a hole in the stream
+/// like any other: a retransmission may fill the hole, and the sequence numbers of later segments show its length. A
+/// FIN is removed, because it belongs to the end of the segment, whose position is not known.
 pub(super) fn beginning(of: &Beginning) -> Option<Packet<'_>> {
     let payload = Remaining { data: &of.data, wire: of.wire };
     let mut ip_packet = IpPacket { addresses: of.addresses(), protocol: of.protocol, payload, fragment: None };
     if !ip_packet.addresses.is_v4() {
         ip::extensions(&mut ip_packet).ok().filter(|()| ip_packet.fragment.is_none())?;
     }
-    if !matches!(ip_packet.protocol, protocol::UDP | protocol::ICMP | protocol::ICMP6) {
+    if !matches!(ip_packet.protocol, protocol::TCP | protocol::UDP | protocol::ICMP | protocol::ICMP6) {
         return None;
+    }
+    if ip_packet.protocol == protocol::TCP {
+        ip_packet.payload.wire = ip_packet.payload.data.len() as u32;
+    }
+    let mut layer4 = transport::decode(ip_packet.protocol, ip_packet.payload).ok()?;
+    if let Layer4::Tcp(tcp) = &mut layer4 {
+        tcp.flags = tcp.flags.without_fin();
     }
     let mut packet = Packet {
         time: of.time,
@@ -115,7 +126,7 @@ pub(super) fn beginning(of: &Beginning) -> Option<Packet<'_>> {
         macs: None,
         realm: of.realm(),
         ips: Ips::default(),
-        layer4: transport::decode(ip_packet.protocol, ip_packet.payload).ok()?,
+        layer4,
         fragment: None,
         undecoded: None,
     };
@@ -141,7 +152,7 @@ fn reassemble<'a>(
             if !addresses.is_v4() {
                 ip::extensions(&mut whole)?;
                 if whole.fragment.is_some() {
-                    return Err(Undecoded::IpMalformed); // a fragment header inside a reassembled datagram
+                    return Err(Undecoded::IpMalformed); // The fragment is the content of a reassembled datagram.
                 }
             }
             Ok(Some(whole))

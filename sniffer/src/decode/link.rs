@@ -69,7 +69,7 @@ fn by_family(rest: &mut Remaining<'_>) -> Result<Next, Undecoded> {
     let bytes = *rest.data.first_chunk().ok_or(Undecoded::LinkTruncated)?;
     rest.skip(length::NULL);
     let little = u32::from_le_bytes(bytes);
-    // Families are small numbers; read in the wrong byte order they are large.
+    // Families are small numbers. A family that is read in the wrong byte order is a large number.
     let family = if little > 0xffff { u32::from_be_bytes(bytes) } else { little };
     Ok(match family {
         2 => Next::Ipv4,

@@ -45,7 +45,8 @@ const UNDECODED: [(Undecoded, &str); 6] = [
     (Undecoded::TransportMalformed, "decode.transport_malformed"),
 ];
 
-/// Levels of fragments inside fragments that are reassembled: those of a tunnel and those of the packets in it.
+/// Number of nested levels of fragments that are reassembled: the fragments of a tunnel, and the fragments of the
+/// packets in the tunnel.
 const FRAGMENT_LEVELS: usize = 2;
 
 /// Decodes frames and reassembles fragments. One per worker.
@@ -84,7 +85,7 @@ impl Decoder {
     #[inline]
     pub fn decode<'a>(&'a mut self, frame: &Frame<'a>) -> Result<Packet<'a>, Undecoded> {
         let result = layers::decode(&mut self.fragments, frame);
-        // By reference, because moving a packet has a measurable cost.
+        // The packet is passed by reference, because moving a packet has a measurable cost.
         match &result {
             Ok(Packet { layer4: Layer4::Fragment, .. }) => self.incomplete += 1,
             Ok(Packet { undecoded: None, .. }) => {}
@@ -98,7 +99,7 @@ impl Decoder {
     }
 
     /// Calls `each` with the beginnings of the datagrams whose missing fragments did not arrive in time until `now`, or which were dropped
-    /// to limit the memory. Only UDP and ICMP; the flows of the fragments are known from the fragments themselves.
+    /// to limit the memory. Only beginnings of TCP, UDP and ICMP are passed. Flows do not need them: each fragment is counted on its arrival.
     pub fn beginnings(&mut self, now: Timestamp, each: &mut dyn FnMut(&Packet<'_>)) {
         for level in &mut self.fragments {
             while let Some(beginning) = level.next_beginning(now) {
@@ -112,7 +113,7 @@ impl Decoder {
     /// Like [`Decoder::decode`], but a fragment always yields [`Layer4::Fragment`], and nothing is counted.
     ///
     /// # Errors
-    /// As [`Decoder::decode`].
+    /// The errors of [`Decoder::decode`].
     pub fn decode_without_reassembly<'a>(frame: &Frame<'a>) -> Result<Packet<'a>, Undecoded> {
         layers::decode(&mut [], frame)
     }

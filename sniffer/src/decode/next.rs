@@ -55,7 +55,7 @@ pub(super) enum Tunnel {
     Ipv6InIp,
 }
 
-/// The contents of a tunnel's header.
+/// What the header of a tunnel says.
 pub(super) struct TunnelHeader {
     /// The key that identifies the network of the packet inside.
     pub key: TunnelKey,

@@ -70,7 +70,8 @@ impl Packet<'_> {
         self.count_segments()
     }
 
-    /// Bytes after the transport header on the wire, of which fewer may be captured. The whole length where that header is not known.
+    /// Number of bytes on the wire after the transport header; fewer may be captured. If the packet has no such header,
+    /// the length of the frame.
     #[inline]
     pub fn wire_payload(&self) -> u32 {
         match self.layer4 {
@@ -166,7 +167,7 @@ fn v6(bytes: &[u8]) -> IpAddr {
     <[u8; 16]>::try_from(bytes).map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |b| IpAddr::V6(Ipv6Addr::from(b)))
 }
 
-/// The IP headers of a packet. Keeps the last two of each family.
+/// The addresses of the IP headers of a packet. The last two headers of each family are kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Ips<'a> {
     /// Number of IP headers in the packet.
@@ -305,7 +306,8 @@ pub struct Tcp<'a> {
     pub flags: TcpFlags,
     /// Number of bytes that the sender is ready to receive: the value in the header, without scaling.
     pub window: u16,
-    /// The window scale option (RFC 7323, a power of two). Read in segments with SYN only; elsewhere it means nothing.
+    /// The window scale option (RFC 7323, a power of two). Only segments with SYN have it; in other segments it is
+    /// ignored.
     pub window_scale: Option<u8>,
     /// The captured data.
     pub payload: &'a [u8],
@@ -323,6 +325,11 @@ impl TcpFlags {
     #[inline]
     pub fn fin(self) -> bool {
         self.0 & 0x01 != 0
+    }
+
+    /// The same flags without FIN, for a segment whose end was not captured.
+    pub fn without_fin(self) -> Self {
+        Self(self.0 & !0x01)
     }
 
     /// SYN: sequence numbers start here.

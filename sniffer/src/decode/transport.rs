@@ -1,5 +1,5 @@
-//! Decodes the transport header: TCP (RFC 9293), UDP (RFC 768), and the type and code of ICMP (RFC 792, RFC 4443). TCP
-//! options are ignored.
+//! Decodes the transport header: TCP (RFC 9293), UDP (RFC 768), and the type and code of ICMP (RFC 792, RFC 4443). Of
+//! the TCP options only the window scale of a SYN is read.
 
 use super::{Icmp, Layer4, OtherPayload, Ports, Tcp, TcpFlags, Udp, Undecoded, ip::cut, next::Remaining};
 use etherparse::{TcpHeaderSlice, UdpHeaderSlice};
@@ -63,7 +63,7 @@ fn window_scale(mut options: &[u8]) -> Option<u8> {
             [] | [END, ..] => return None,
             [NO_OPERATION, ref rest @ ..] => rest,
             [WINDOW_SCALE, 3, scale, ..] => return Some(scale),
-            // The length includes the bytes of kind and length.
+            // The length of an option includes the bytes of its kind and its length.
             [_, length, ..] if length >= 2 => options.get(usize::from(length)..)?,
             _ => return None,
         };

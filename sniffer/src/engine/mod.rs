@@ -18,6 +18,8 @@ use crate::{
     config,
     decode::Decoder,
     memory::Share,
+    net::Traffic,
+    process::Processes,
     publish::{Deliver, Sink, observer::Observer},
     time::{ClockSteps, Timestamp},
 };
@@ -32,7 +34,7 @@ pub struct Engine {
     timeline: Timeline,
     /// The steps of the wall clock while a device is captured. All times in the engine are steady times.
     steps: ClockSteps,
-    /// Number of these steps.
+    /// Number of steps of the wall clock until now.
     clock_steps: u64,
     /// The steady time when the clock was last read.
     read_at: Timestamp,
@@ -40,9 +42,10 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Makes an engine. It passes its records to `deliver`.
+    /// Makes an engine, which passes its records to `deliver`.
     ///
     /// # Errors
+    ///
     /// An error in a protocol's options.
     pub fn new(settings: Arc<Settings>, deliver: Deliver) -> Result<Self, config::Error> {
         let sink = Sink::new(settings.publishing.clone(), deliver);
@@ -62,7 +65,29 @@ impl Engine {
         self.pipeline.show(observer);
     }
 
-    /// Sets the share of `memory.max`. Must be called before the first frame.
+    /// Names the processes at the ends of transactions and flows from now on. Not for files, whose packets are not those of this host now.
+    pub fn name_processes(&mut self, processes: Arc<Processes>) {
+        self.pipeline.name_processes(processes);
+    }
+
+    /// Counts the packets for protocols from now on. [`Engine::traffic`] returns the counts.
+    pub fn count_traffic(&mut self) {
+        self.pipeline.traffic = Some(Box::default());
+    }
+
+    /// The packets for protocols; `None` if they are not counted.
+    pub fn traffic(&self) -> Option<&Traffic> {
+        self.pipeline.traffic.as_deref()
+    }
+
+    /// Records that all frames until now have been processed when the wall clock is at `wall`.
+    pub fn processed(&mut self, wall: impl FnOnce() -> Timestamp) {
+        if let Some(traffic) = &mut self.pipeline.traffic {
+            traffic.processed(wall().since(self.timeline.now()));
+        }
+    }
+
+    /// Sets the share of `memory.max`. This method must be called before the first frame.
     #[must_use]
     pub fn with_share(self, share: &Share) -> Self {
         Self { decoder: Decoder::with_share(share), pipeline: self.pipeline.with_share(share), ..self }
@@ -89,8 +114,8 @@ impl Engine {
         }
     }
 
-    /// Compares the wall clock with the steady time, both read now. If the wall clock was set, timers go on as if it was not; documents
-    /// have the times of the wall clock. Only for devices, whose frames have wall-clock times.
+    /// Compares the wall clock with the steady time, both read now. If the wall clock was set, timers run as if it had not been set, and
+    /// documents have the new time of the wall clock. The function is only for devices, whose frames have wall-clock times.
     pub fn observe_clock(&mut self, steady: Timestamp, wall: Timestamp) {
         self.read_at = steady;
         let Some(step) = self.steps.observe(steady, wall) else { return };
@@ -103,7 +128,8 @@ impl Engine {
         }
     }
 
-    /// Whether a frame's time differs so much from the wall clock when that was last read, that the clock may have been set since.
+    /// Whether the time of a frame differs so much from the last reading of the wall clock that the clock may have been
+    /// set since that reading.
     #[inline]
     pub fn is_unexpected(&self, frame: &Frame<'_>) -> bool {
         const EXPECTED: u64 = 1_000_000_000;
@@ -143,7 +169,7 @@ impl Engine {
         self.pipeline.advance(now);
     }
 
-    /// Passes on what was captured of datagrams whose other fragments did not arrive until `now`.
+    /// Passes on the captured parts of datagrams whose other fragments did not arrive until `now`.
     fn incomplete_datagrams(&mut self, now: Timestamp) {
         let Self { decoder, pipeline, .. } = self;
         decoder.beginnings(now, &mut |packet| pipeline.incomplete_datagram(packet));
@@ -176,16 +202,23 @@ impl Engine {
             if let Ok(packet) = &Decoder::decode_without_reassembly(frame) {
                 self.pipeline.head(packet, connection);
             }
-        // By reference, because moving a packet has a measurable cost.
+        // The packet is passed by reference, because moving a packet has a measurable cost.
         } else if let Ok(packet) = &self.decoder.decode(frame) {
             self.pipeline.packet(packet, frame.task);
         }
     }
 
-    /// The kernel counts the flows of this engine, which is that of the worker with this index on its interface.
+    /// Tells the engine that the kernel counts its flows. `worker` is the index of the engine's worker on its
+    /// interface, `lag` the longest delay of the counts.
     #[must_use]
     pub fn with_kernel_flows(self, worker: usize, lag: Duration) -> Self {
         Self { pipeline: self.pipeline.with_kernel_flows(worker, lag), ..self }
+    }
+
+    /// `control` acts on verdicts: segments that no parser needs are not copied any more.
+    #[must_use]
+    pub fn with_shunts(self, control: Arc<dyn Control>) -> Self {
+        Self { pipeline: self.pipeline.with_shunts(control), ..self }
     }
 
     /// Called between two polls: passes verdicts to capture and, at the interval of flow reports, reports the flows

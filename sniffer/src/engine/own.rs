@@ -1,6 +1,6 @@
-//! Recognises the packets of the program's own connections to its outputs, so that they are not reported. They are recognised by the
-//! sockets of this process, not by the addresses of the outputs: other programs on this host may talk to the same servers, and a name
-//! may lead to another address at any time.
+//! Recognises the packets of the program's own connections to its outputs, so that they are not reported. They are
+//! recognised by the sockets of this process, not by the addresses of the outputs: other programs on this host may use
+//! the same servers, and a name may resolve to another address at any time.
 
 use crate::net::{FlowDelta, OwnConnections, Transport, own::Ends};
 use hashbrown::HashMap;
@@ -9,14 +9,17 @@ use std::{
     sync::Arc,
 };
 
-/// Maximum number of connections to ports of outputs whose owner is remembered. When there are more, they are forgotten and their owners
-/// are looked up again.
+/// Maximum number of connections to ports of outputs whose owner is remembered. Beyond this number, all owners are
+/// forgotten and looked up again.
 const MAX_DECIDED: usize = 4096;
 
-/// How the program's own connections are recognised.
+/// Maximum number of times that the sockets are listed between two polls. Segments other than SYNs cause only the first listing.
+const MAX_LISTINGS: u8 = 8;
+
+/// The data by which the program's own connections are recognised.
 #[derive(Clone)]
 pub struct Own {
-    /// The server ports of the outputs. Connections without one of these ports are not examined.
+    /// The server ports of the outputs. Connections without one of these ports, or of those announced in `connections`, are not examined.
     pub ports: Vec<u16>,
     /// The addresses of this host.
     pub local: Vec<IpAddr>,
@@ -28,19 +31,25 @@ impl Own {
     /// Whether a segment with these ports may belong to a connection of this process.
     #[inline]
     pub(super) fn has_port(&self, source: u16, destination: u16) -> bool {
-        self.ports.iter().any(|port| *port == source || *port == destination)
+        self.is_server(source) || self.is_server(destination)
+    }
+
+    /// Whether this program connects to servers with this port.
+    #[inline]
+    fn is_server(&self, port: u16) -> bool {
+        self.connections.expects(port) || self.ports.contains(&port)
     }
 
     /// Whether one end is this host and the other end has a port of an output.
     fn may_be(&self, a: SocketAddr, b: SocketAddr) -> bool {
         let is_local = |ip: IpAddr| ip.is_loopback() || self.local.contains(&ip);
         let [a, b] = [a, b].map(|end| (end.ip().to_canonical(), end.port()));
-        let leads = |from: (IpAddr, u16), to: (IpAddr, u16)| self.ports.contains(&to.1) && is_local(from.0);
+        let leads = |from: (IpAddr, u16), to: (IpAddr, u16)| self.is_server(to.1) && is_local(from.0);
         leads(a, b) || leads(b, a)
     }
 }
 
-/// Who a connection belongs to.
+/// The owner of a connection.
 #[derive(Clone, Copy)]
 enum Owner {
     /// This process; the socket with this cookie.
@@ -53,14 +62,14 @@ enum Owner {
 #[derive(Default)]
 pub(super) struct Owners {
     decided: HashMap<Ends, Owner, foldhash::fast::RandomState>,
-    /// Whether the sockets were listed since the last poll.
-    listed: bool,
+    /// How often the sockets were listed since the last poll.
+    listings: u8,
 }
 
 impl Owners {
-    /// Called between two polls: from now on the sockets may be listed again, once.
+    /// The worker calls this function between two polls. The sockets may then be listed again, [`MAX_LISTINGS`] times until the next call.
     pub(super) fn next_poll(&mut self) {
-        self.listed = false;
+        self.listings = 0;
     }
 
     /// Whether a segment belongs to a connection of this process. `opens`: it is a SYN without ACK.
@@ -75,7 +84,7 @@ impl Owners {
         if self.decided.len() >= MAX_DECIDED {
             self.forget();
         }
-        let owner = self.decide(own, (source, destination), ends, before);
+        let owner = self.decide(own, (source, destination), opens, before);
         match owner {
             Some(owner) => self.decided.insert(ends, owner),
             None => self.decided.remove(&ends),
@@ -99,10 +108,11 @@ impl Owners {
         }
     }
 
-    /// Finds the owner of a connection. Called for its first segment, and again if the connection belonged to another owner and the set
-    /// of sockets has changed since then. Returns `None` if the owner is not known before the next poll.
+    /// Finds the owner of a connection. The function is called for the first segment, and again if the connection belonged to another owner
+    /// and the set of sockets has changed since then. Returns `None` if the owner is not known before the next poll.
     #[cold]
-    fn decide(&mut self, own: &Own, (source, destination): (SocketAddr, SocketAddr), ends: Ends, before: Option<Owner>) -> Option<Owner> {
+    fn decide(&mut self, own: &Own, (source, destination): (SocketAddr, SocketAddr), opens: bool, before: Option<Owner>) -> Option<Owner> {
+        let ends = Ends::new(source, destination);
         // The version is read first: if the set changes in between, the connection is examined again.
         let version = own.connections.version();
         let found = own.connections.find(&ends);
@@ -114,8 +124,10 @@ impl Owners {
             _ => {}
         }
         // Either the connection is unknown, or the ends of a known one are used again, maybe by another process.
-        let first = !std::mem::replace(&mut self.listed, true);
-        if first {
+        // A socket is listed from the moment before it sends its SYN, but a listing that is older than the SYN does not have it.
+        let lists = self.listings < if opens { MAX_LISTINGS } else { 1 };
+        if lists {
+            self.listings += 1;
             own.connections.refresh();
         }
         let version = own.connections.version();
@@ -123,7 +135,7 @@ impl Owners {
             Some((cookie, true)) => Some(Owner::Own(cookie)),
             // The socket was opened and closed since the look-up above.
             Some((cookie, false)) if !matches!(before, Some(Owner::Own(known)) if known == cookie) => Some(Owner::Own(cookie)),
-            _ if first => Some(Owner::Other(version)),
+            _ if lists => Some(Owner::Other(version)),
             // The sockets were listed earlier in this poll, possibly before this connection was opened.
             _ => None,
         }

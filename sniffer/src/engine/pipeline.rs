@@ -7,7 +7,8 @@ use crate::{
     decode::{Layer4, Packet, Tcp},
     flow::table::FlowTable,
     memory::{Kind, Share},
-    net::{Direction, FlowDelta, Peers},
+    net::{Direction, FlowDelta, FlowKey, Peers, Traffic},
+    process::Processes,
     protocols::Probe,
     publish::{PublisherId, Sink, observer::Observer},
     stream::{Env, Plugins, Streams, Totals, plugins::Call, ports::PortSet},
@@ -21,7 +22,8 @@ use std::{
 /// Timers are checked whenever packet time has advanced by this much. It is the precision of all time-outs.
 const TICK: Duration = Duration::from_millis(50);
 
-/// After this number of packets, the memory that flows hold is measured again. In between it grows by at most one flow per packet.
+/// After this number of packets, the memory that flows hold is measured again. In between the memory grows by at most
+/// one flow per packet.
 const PACKETS_PER_MEASUREMENT: u32 = 64;
 
 /// Interval at which parts of the kernel's flow table are read.
@@ -36,7 +38,8 @@ pub(super) struct Pipeline {
     plugins: Plugins,
     /// The protocols of datagrams on ports that several protocols share.
     conversations: Conversations,
-    /// TCP ports that no protocol claims any more, kept as long as connections are open that began when one did.
+    /// TCP ports that a protocol claimed before the settings were replaced and that no protocol claims now. They are kept while connections
+    /// from that time are open.
     pub(super) given_up: Option<PortSet>,
     streams: Streams,
     totals: Totals,
@@ -52,13 +55,17 @@ pub(super) struct Pipeline {
     /// The index of the worker and the delay of the counts, if the kernel counts flows.
     kernel_flows: Option<(usize, Duration)>,
     owners: Owners,
+    /// The counts of the packets for protocols; `None` if they are not counted.
+    pub(super) traffic: Option<Box<Traffic>>,
+    /// The control of the interface, if it acts on verdicts.
+    shunts: Option<Arc<dyn Control>>,
     /// Packets of the program's own connections.
     own_packets: u64,
     /// Requests in datagrams that were dropped because plugins held too many bytes.
     evicted_datagrams: u64,
     /// The worker's share of the memory.
     share: Share,
-    /// Bytes that connections and plugins may hold. Measured every [`PACKETS_PER_MEASUREMENT`] packets and at every tick,
+    /// Bytes that connections and plugins may hold. The number is measured every [`PACKETS_PER_MEASUREMENT`] packets and at every tick,
     /// because it depends on the memory that flows hold.
     room: usize,
     /// Packets since `room` was measured.
@@ -84,6 +91,8 @@ impl Pipeline {
             drain_failures: 0,
             kernel_flows: None,
             owners: Owners::default(),
+            traffic: None,
+            shunts: None,
             own_packets: 0,
             evicted_datagrams: 0,
             share,
@@ -92,7 +101,7 @@ impl Pipeline {
         })
     }
 
-    /// See [`super::Engine::with_share`].
+    /// Sets the worker's share of the memory, see [`super::Engine::with_share`].
     pub(super) fn with_share(self, share: &Share) -> Self {
         Self {
             streams: Streams::with_share(share.clone()),
@@ -103,11 +112,16 @@ impl Pipeline {
         }
     }
 
-    /// See [`super::Engine::with_kernel_flows`].
+    /// Tells the pipeline that the kernel counts flows, see [`super::Engine::with_kernel_flows`].
     pub(super) fn with_kernel_flows(mut self, worker: usize, lag: Duration) -> Self {
         self.kernel_flows = Some((worker, lag));
         self.set_lag();
         self
+    }
+
+    /// Sets the control that acts on verdicts, see [`super::Engine::with_shunts`].
+    pub(super) fn with_shunts(self, control: Arc<dyn Control>) -> Self {
+        Self { shunts: Some(control), ..self }
     }
 
     fn set_lag(&mut self) {
@@ -116,7 +130,7 @@ impl Pipeline {
         }
     }
 
-    /// See [`super::Engine::replace_settings`].
+    /// Replaces the settings, see [`super::Engine::replace_settings`].
     pub(super) fn replace_settings(&mut self, settings: Arc<Settings>) -> Result<(), config::Error> {
         let opened = settings.open_changed(&self.settings)?;
         let before = std::mem::replace(&mut self.settings, settings);
@@ -151,6 +165,10 @@ impl Pipeline {
         self.sink.show(observer);
     }
 
+    pub(super) fn name_processes(&mut self, processes: Arc<Processes>) {
+        self.sink.name_processes(processes);
+    }
+
     /// Sets the steps of the wall clock. Returns whether no worker of the interface has logged a step before.
     pub(super) fn set_clock_steps(&mut self, steps: &ClockSteps) -> bool {
         self.sink.set_clock_steps(steps);
@@ -163,7 +181,7 @@ impl Pipeline {
 
     pub(super) fn packet(&mut self, packet: &Packet<'_>, task: Task) {
         if self.is_own(packet, task) {
-            // A packet that the kernel has not counted comes once more, to be counted.
+            // A packet that the kernel could not count is delivered a second time, to be counted.
             self.own_packets += u64::from(task != Task::Parse);
             return;
         }
@@ -179,9 +197,14 @@ impl Pipeline {
         self.keep_within_share();
     }
 
-    /// Handles what was captured of a datagram whose other fragments are missing. Its flow was counted with each fragment.
+    /// Handles the captured parts of a datagram whose other fragments are missing. The datagram's flow was counted with
+    /// each fragment.
     pub(super) fn incomplete_datagram(&mut self, packet: &Packet<'_>) {
-        self.datagram(packet);
+        match packet.layer4 {
+            Layer4::Tcp(_) if self.is_own(packet, Task::Parse) => {}
+            Layer4::Tcp(tcp) => drop(self.segment(packet, &tcp)),
+            _ => self.datagram(packet),
+        }
         self.keep_within_share();
     }
 
@@ -190,6 +213,9 @@ impl Pipeline {
         match packet.layer4 {
             Layer4::Udp(udp) if !udp.payload.is_empty() => {
                 if let Some(claim) = self.settings.udp().claim(udp.source, udp.destination, None) {
+                    if let Some(traffic) = &mut self.traffic {
+                        traffic.datagram(packet.time, packet.wire_payload());
+                    }
                     let dir = if claim.to_server { Direction::ToServer } else { Direction::ToClient };
                     let recognises =
                         |&id: &PublisherId| self.plugins.protocol(id).is_some_and(|p| (p.probe)(dir, udp.payload) == Probe::Yes);
@@ -242,7 +268,8 @@ impl Pipeline {
     #[inline(never)]
     fn is_own_segment(&mut self, packet: &Packet<'_>, tcp: &Tcp<'_>, task: Task) -> bool {
         let (Some(own), Some((_, source, destination))) = (&self.settings.own, packet.ends()) else { return false };
-        // The head of the same SYN came before and was examined. By now the socket may be closed.
+        // With `Task::Parse` the head of this SYN was examined earlier, when it was counted. The socket may be closed
+        // by now.
         let opens = tcp.flags.syn() && !tcp.flags.ack() && task != Task::Parse;
         self.owners.is_own(own, source, destination, opens)
     }
@@ -254,7 +281,7 @@ impl Pipeline {
 
     /// Evicts requests of plugins and connections until the worker holds at most its share of the memory. Fragments
     /// have their own part of the share, and flows get at most half. Of the rest, plugins may always use their own
-    /// part, and connections get what remains.
+    /// part, and connections get the remainder.
     #[inline]
     fn keep_within_share(&mut self) {
         self.packets += 1;
@@ -291,6 +318,9 @@ impl Pipeline {
             None if self.given_up.as_ref().is_some_and(|ports| ports.has(tcp.source) || ports.has(tcp.destination)) => None,
             claim => Some(claim?),
         };
+        if let Some(traffic) = &mut self.traffic {
+            traffic.segment(packet.time, tcp.flags.0, tcp.wire_payload);
+        }
         let (_, source, destination) = packet.ends()?;
         self.with_streams(packet.time, |streams, env| streams.segment(source, destination, packet.realm, claim, tcp, env))
     }
@@ -355,16 +385,18 @@ impl Pipeline {
         self.keep_within_share();
     }
 
-    /// See [`super::Engine::exchange`].
+    /// Exchanges verdicts and counts with capture, see [`super::Engine::exchange`].
     pub(super) fn exchange(&mut self, control: &dyn Control) {
         self.owners.next_poll();
-        self.verdicts.apply(control);
+        if self.shunts.is_some() {
+            self.verdicts.apply(control, self.now);
+        }
         if self.kernel_flows.is_some() && self.now.since(self.drained) >= DRAIN.as_nanos() as u64 {
             self.drain_flows(control, false);
         }
     }
 
-    /// Adds what the kernel has counted to the flows. `end`: the input has ended.
+    /// Adds the kernel's counts to the flows. `end`: the input has ended.
     fn drain_flows(&mut self, control: &dyn Control, end: bool) {
         let (Some(flows), Some((worker, _))) = (&mut self.flows, self.kernel_flows) else { return };
         let (now, sink) = (self.now, &mut self.sink);
@@ -396,7 +428,6 @@ impl Pipeline {
         }
         self.with_streams(self.now, Streams::finish);
         self.plugins.end_all(most, self.now, &mut self.sink);
-        self.verdicts.apply(control);
         self.drain_flows(control, true);
         if let Some(flows) = &mut self.flows {
             flows.finish(self.now, &mut self.sink, PublisherId::FLOWS, goes_on);
@@ -425,12 +456,14 @@ impl Pipeline {
 
     fn with_streams<T>(&mut self, now: Timestamp, f: impl FnOnce(&mut Streams, &mut Env<'_>) -> T) -> T {
         let verdicts = &mut self.verdicts;
+        let shunted = self.shunts.as_ref().map(|control| |key: &FlowKey| control.shunted(key));
         let mut env = Env {
             now,
             sink: &mut self.sink,
             plugins: &self.plugins,
             ports: self.settings.tcp(),
             verdicts: &mut |key, verdict| verdicts.push(key, verdict),
+            shunted: shunted.as_ref().map(|shunted| shunted as _),
             track_vlans: self.settings.track_vlans,
             totals: &mut self.totals,
             strict: self.settings.strict,

@@ -23,7 +23,7 @@ use std::{
 /// The ports that a configured protocol claims.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClaimedPorts {
-    /// Ports and ranges, including both ends.
+    /// Single ports and ranges of ports. A range includes both ends.
     pub ports: Vec<Range>,
     /// Also claim the ports that no protocol claims.
     pub any: bool,
@@ -34,7 +34,7 @@ pub struct ClaimedPorts {
 pub struct Configured {
     /// The publisher id, which stays the same when the configuration is read again.
     pub id: PublisherId,
-    /// The protocol.
+    /// The declaration of the protocol.
     pub protocol: &'static Protocol,
     /// The options of the protocol.
     pub options: Node,
@@ -48,7 +48,7 @@ pub struct Settings {
     pub publishing: Arc<Publishing>,
     /// `packetbeat.flows`; `None` if flows are off.
     pub flows: Option<options::Options>,
-    /// Whether `packetbeat.compatibility` is `strict` and the source is a file.
+    /// Whether the configuration has `packetbeat.compatibility: strict` and the source is a file.
     pub strict: bool,
     /// A file is read at the speed of its timestamps. Then time-outs expire as in live capture, even if `strict` is set.
     pub real_time: bool,
@@ -57,7 +57,8 @@ pub struct Settings {
     pub publish_timeout: Duration,
     /// The interface option `track_vlans`: VLAN ids are part of the key of connections.
     pub track_vlans: bool,
-    /// How the program's own connections to its outputs are recognised, whose packets are counted but not reported; `None` for files.
+    /// The data by which the program's own connections to its outputs are recognised; `None` for files. Packets of
+    /// these connections are counted but not reported.
     pub own: Option<Own>,
     /// Which warnings about ignored segments were logged.
     pub(super) warned: Warned,
@@ -96,8 +97,7 @@ impl Settings {
         }
     }
 
-    /// Whether time-outs expire. In Packetbeat they run on the wall clock, so that none expires while it reads a file at top
-    /// speed.
+    /// Whether time-outs expire. Packetbeat's time-outs run on the wall clock, so none expires while Packetbeat reads a file at top speed.
     pub(super) fn has_timers(&self) -> bool {
         !self.strict || self.real_time
     }
@@ -130,6 +130,17 @@ impl Settings {
         self.protocols.iter().any(|p| p.id == id)
     }
 
+    /// The ports of the protocols on a transport, sorted: each a number, a range (`8000..8010`), or `any`.
+    pub fn ports(&self, transport: Transport) -> Vec<String> {
+        let carried = || self.protocols.iter().filter(|p| p.protocol.transports.contains(&transport));
+        let mut ranges: Vec<Range> = carried().flat_map(|p| p.claimed.ports.iter().copied()).collect();
+        ranges.sort_unstable();
+        ranges.dedup();
+        let text = |(first, last): Range| if first == last { first.to_string() } else { format!("{first}..{last}") };
+        let any = carried().any(|p| p.claimed.any).then(|| "any".to_owned());
+        ranges.into_iter().map(text).chain(any).collect()
+    }
+
     /// The protocols that claim each TCP port.
     #[inline]
     pub(super) fn tcp(&self) -> &PortMap {
@@ -152,7 +163,7 @@ impl Settings {
 /// The settings in force on an interface. The main thread replaces them; workers check for new ones between two polls.
 pub struct InForce {
     settings: Mutex<Arc<Settings>>,
-    /// Number of replacements. With it, a worker checks for new settings by loading one number.
+    /// Number of replacements. A worker loads this one number to check for new settings.
     version: AtomicU64,
 }
 
@@ -162,7 +173,7 @@ impl InForce {
         Self { settings: Mutex::new(settings), version: AtomicU64::new(0) }
     }
 
-    /// Replaces the settings, and returns the previous ones. Each worker takes the new ones over after its current poll, and holds the
+    /// Replaces the settings, and returns the previous ones. Each worker takes over the new settings after its current poll, and holds the
     /// previous ones until then.
     pub fn replace(&self, settings: Arc<Settings>) -> Arc<Settings> {
         let previous = std::mem::replace(&mut *self.settings.lock().unwrap_or_else(PoisonError::into_inner), settings);

@@ -18,6 +18,7 @@ use crate::{
     flow::{self, options},
     net::{FlowKey, FlowRecord, Realm, Transport, Verdict, Vlans},
     opening::testing::opening,
+    process::Ends,
     protocols::PROTOCOLS,
     publish::{
         HostData, Identity, Publisher, PublisherId, Publishers, Publishing,
@@ -43,7 +44,7 @@ fn settings(entries: &[Entry<'_>], flows: Option<&str>) -> Settings {
     let mut publishers = vec![Publisher {
         id: PublisherId::FLOWS,
         dataset: "flow",
-        fields: [flow::FIELDS, &[]],
+        fields: [flow::FIELDS, &[], &[]],
         summary: Summary::HEAD,
         settings: Node::default(),
     }];
@@ -54,7 +55,7 @@ fn settings(entries: &[Entry<'_>], flows: Option<&str>) -> Settings {
         publishers.push(Publisher {
             id,
             dataset: protocol.name,
-            fields: [TRANSACTION, protocol.fields],
+            fields: [TRANSACTION, protocol.fields, &[]],
             summary: protocol.summary,
             settings: options.clone(),
         });
@@ -72,7 +73,7 @@ fn settings(entries: &[Entry<'_>], flows: Option<&str>) -> Settings {
 
 struct Bench {
     engine: Engine,
-    control: Recording,
+    control: Arc<Recording>,
     documents: Arc<Mutex<Vec<Value>>>,
     now: u64,
     /// VLAN tags (TCI) of the next frames. If empty, frames have no Ethernet header either.
@@ -85,8 +86,14 @@ impl Bench {
         let seen = documents.clone();
         let parsed = move |record: &crate::publish::Record| serde_json::from_slice(&record.body).unwrap();
         let deliver = Box::new(move |batch: Vec<crate::publish::Record>| seen.lock().unwrap().extend(batch.iter().map(parsed)));
+        let control = Arc::new(Recording::default());
         let engine = Engine::new(Arc::new(settings), deliver).unwrap();
-        Self { engine, control: Recording::default(), documents, now: 1000 * SECOND, tags: Vec::new() }
+        Self { engine, control, documents, now: 1000 * SECOND, tags: Vec::new() }
+    }
+
+    /// The control acts on verdicts.
+    fn shunting(self) -> Self {
+        Self { engine: self.engine.with_shunts(self.control.clone()), ..self }
     }
 
     fn replace(&mut self, settings: Settings) {
@@ -154,7 +161,7 @@ impl Bench {
 
     /// Calls `Engine::exchange`. Returns the calls that the control has received since the previous call of this method.
     fn control_calls(&mut self) -> Vec<Call> {
-        self.engine.exchange(&self.control);
+        self.engine.exchange(&*self.control);
         self.control.take()
     }
 
@@ -179,21 +186,25 @@ const PONG: &[u8] = b"+PONG\r\n";
 
 #[test]
 fn a_parser_that_is_done_or_gives_up_is_a_verdict() {
-    let mut b = Bench::new(settings(&[(1, "http", "{}", &[80]), (2, "amqp", "{}", &[5672])], None));
+    let mut b = Bench::new(settings(&[(1, "http", "{}", &[80]), (2, "amqp", "{}", &[5672])], None)).shunting();
+    b.control_calls();
     b.tcp(4000, 80, true, ACK, 0, b"GET /ws HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n");
     b.tcp(4000, 80, false, ACK, 0, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n");
-    assert_eq!(b.control_calls(), [Call::Apply(vec![(key(4000, 80), Verdict::Shunt)])]);
+    let shunt = Verdict::Shunt { at: [Some(61), Some(77)] };
+    assert_eq!(b.control_calls(), [Call::Apply(vec![(key(4000, 80), shunt)])]);
     assert_eq!(b.control_calls(), [], "only once");
     b.tcp(4001, 5672, true, ACK, 0, b"AMQP\x03\x01\0\0");
     b.tcp(4002, 5672, true, ACK, 0, b"AMQP\x03\x01\0\0");
-    let both = vec![(key(4001, 5672), Verdict::Shunt), (key(4002, 5672), Verdict::Shunt)];
-    assert_eq!(b.control_calls(), [Call::Apply(both)], "all of one poll in one call");
+    let shunt = Verdict::Shunt { at: [Some(8), Some(0)] };
+    assert_eq!(b.control_calls(), [Call::Apply(vec![(key(4001, 5672), shunt), (key(4002, 5672), shunt)])], "all of one poll in one call");
     assert_eq!((b.counter("verdicts.shunt"), b.counter("tcp.done_with"), b.counter("tcp.given_up")), (Some(3), Some(1), Some(2)));
+    assert_eq!((b.counter("http.shunted"), b.counter("amqp.shunted")), (Some(1), Some(2)));
 }
 
 #[test]
 fn a_long_body_is_a_verdict_on_its_sequence_numbers() {
-    let mut b = Bench::new(settings(&[(1, "http", "{}", &[80])], None));
+    let mut b = Bench::new(settings(&[(1, "http", "{}", &[80])], None)).shunting();
+    b.control_calls();
     let head = b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n";
     b.tcp(4000, 80, true, ACK, 0, b"GET / HTTP/1.1\r\n\r\n");
     b.tcp(4000, 80, false, ACK, 5, &[&head[..], &[b'x'; 1000]].concat());
@@ -208,14 +219,18 @@ fn a_long_body_is_a_verdict_on_its_sequence_numbers() {
 fn a_tls_handshake_that_is_over_is_a_verdict() {
     use crate::capture::{Polled, Source, file::FileSource};
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/protocols/tls/tls13.pcap");
-    let mut b = Bench::new(settings(&[(1, "tls", "{}", &[24434])], None));
+    let mut b = Bench::new(settings(&[(1, "tls", "{}", &[24434])], None)).shunting();
     let mut file = FileSource::open(&path, Arc::default()).unwrap();
     while file.poll(Duration::ZERO, &mut |frame| b.engine.frame(&frame)).unwrap() != Polled::Ended {}
     let calls = b.control_calls();
-    let [Call::Apply(verdicts)] = &calls[..] else { panic!("{calls:?} for {:?} frames", b.counter("capture.frames")) };
-    let connections = b.counter("tcp.connections").unwrap() as usize;
-    assert_eq!((verdicts.len(), b.counter("tcp.done_with")), (connections, Some(connections as u64)), "{verdicts:?}");
-    assert!(connections > 0 && verdicts.iter().all(|(_, verdict)| *verdict == Verdict::Shunt), "{verdicts:?}");
+    let verdicts = calls.iter().rev().find_map(|call| if let Call::Apply(verdicts) = call { Some(verdicts) } else { None });
+    let verdicts = verdicts.unwrap_or_else(|| panic!("{calls:?} for {:?} frames", b.counter("capture.frames")));
+    let connections = b.counter("tcp.connections").unwrap();
+    let of = |is: fn(&Verdict) -> bool| verdicts.iter().filter(|(_, verdict)| is(verdict)).count() as u64;
+    let (shunts, lifts) = (of(|v| matches!(v, Verdict::Shunt { at: [Some(_), Some(_)] })), of(|v| *v == Verdict::Lift));
+    assert!(connections > 0, "{verdicts:?}");
+    assert_eq!((shunts, lifts, verdicts.len() as u64), (connections, connections, 2 * connections), "each ends: {verdicts:?}");
+    assert_eq!((b.counter("tcp.done_with"), b.counter("tls.shunted")), (Some(connections), Some(connections)));
 }
 
 #[test]
@@ -322,7 +337,7 @@ impl Observer for Realms {
         self.0.lock().unwrap().push((of.protocol.to_owned(), of.realm.vlans));
     }
 
-    fn flow(&mut self, of: &FlowRecord) {
+    fn flow(&mut self, of: &FlowRecord, _: &Ends) {
         let (_, vlan) = of.key.parts(false).vlans();
         self.0.lock().unwrap().push(("flow".to_owned(), vlan.map_or(Vlans::default(), |inner| Vlans { count: 1, outer: 0, inner })));
     }
@@ -388,7 +403,7 @@ fn one_wrong_time_moves_no_timers() {
         let mut times: Vec<u64> = (10_000..10_100).collect();
         wrong.iter().for_each(|&(at, time)| times[at] = time);
         let (mut b, mut got) = requests_at(&times);
-        b.engine.finish(&b.control);
+        b.engine.finish(&*b.control);
         got.extend(b.documents());
         let count = |what: &str| got.iter().filter(|d| d.starts_with(what)).count();
         (count("dns"), count("flow"), b.counter("time.steps"))
@@ -405,7 +420,7 @@ fn timers_go_on_after_the_clock_was_set() {
         let times: Vec<u64> = bases.into_iter().flat_map(|base| base..base + 20).collect();
         let (mut b, got) = requests_at(&times);
         let count = |what: &str, got: &[String]| got.iter().filter(|d| d.starts_with(what)).count();
-        // All but the last ones have timed out: transactions after 10 s, flows after 5 s.
+        // All requests and flows except the last ones have timed out: transactions after 10 s, flows after 5 s.
         assert!((45..=50).contains(&count("dns", &got)), "{bases:?}: {} transactions", count("dns", &got));
         assert!((50..=56).contains(&count("flow", &got)), "{bases:?}: {} flows", count("flow", &got));
         b.at(11);

@@ -1,6 +1,7 @@
-//! The packet time, on which all timers run. It follows the timestamps of the frames and does not go back by itself. If
-//! the clock of the capturing machine is set, the timestamps make a step. This module decides whether a timestamp is a
-//! step, a single wrong time, or that of a frame that arrived late.
+//! The packet time, on which all timers run. The packet time follows the timestamps of the frames, and does not go back
+//! unless the clock of the capturing machine was set back. When the clock is set, the timestamps make a step. This
+//! module decides for each timestamp whether it is a step, a single wrong time, or the time of a frame that arrived
+//! late.
 
 use crate::{
     capture::{Frame, Link, Segments, StrippedTag, Task},
@@ -82,7 +83,7 @@ impl Timeline {
     }
 
     /// Returns the waiting frame, if there is one, with the time that results from the next known time `next` (`None`:
-    /// the end of the input). It must be processed before anything at `next`.
+    /// the end of the input). The frame must be processed before anything at `next`.
     pub(super) fn release(&mut self, next: Option<Timestamp>) -> Option<Waiting> {
         let mut waiting = self.waiting.take()?;
         if next.is_some_and(|next| next.after(LATE) < waiting.time) {

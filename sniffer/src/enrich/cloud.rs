@@ -1,5 +1,5 @@
-//! Detects the cloud provider of this machine from its firmware (DMI, `/sys/class/dmi/id`). Does not query metadata
-//! services, which would send packets from machines that are in no cloud.
+//! Detects the cloud provider of this machine from its firmware (DMI, `/sys/class/dmi/id`). This module does not query metadata services,
+//! because then a machine outside a cloud would send such packets, too.
 
 use crate::event::tree::Object;
 use serde_json::json;

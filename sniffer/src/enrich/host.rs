@@ -1,15 +1,16 @@
 //! Data about this host: `/etc/os-release` (os-release(5)), names from the kernel, interfaces.
 
 use crate::event::{text::Mac, tree::Object};
+use nix::net::if_::InterfaceFlags;
 use serde_json::json;
-use std::{fs, net::IpAddr, path::Path};
+use std::{collections::BTreeMap, fs, net::IpAddr, path::Path};
 
 /// A network interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interface {
     /// The kernel's interface index.
     pub index: u32,
-    /// Whether it is a loopback interface.
+    /// Whether the interface is a loopback interface.
     pub loopback: bool,
     /// Addresses of the interface.
     pub addresses: Vec<IpAddr>,
@@ -17,30 +18,28 @@ pub struct Interface {
     pub mac: Vec<u8>,
 }
 
-/// The interfaces of this host, sorted by index. They come from libpcap's list, which needs neither privileges nor `unsafe` code here.
+/// The interfaces of this host, sorted by index. They are those of the process's own network namespace, also where `/sys` shows another one.
 pub fn interfaces() -> Vec<Interface> {
-    let devices = pcap::Device::list().unwrap_or_else(|error| {
-        log::warn!("reading the addresses of this host failed: {error}");
-        Vec::new()
-    });
-    let mut all: Vec<Interface> = devices
-        .into_iter()
-        .filter_map(|device| {
-            let sys = Path::new("/sys/class/net").join(&device.name);
-            // Skip libpcap's pseudo devices (`any`, `nflog`), which the kernel does not have.
-            let index = fs::read_to_string(sys.join("ifindex")).ok()?.trim().parse().ok()?;
-            let mac = fs::read_to_string(sys.join("address")).map(|text| parse_mac(text.trim())).unwrap_or_default();
-            let addresses = device.addresses.iter().map(|address| address.addr).collect();
-            Some(Interface { index, loopback: device.flags.is_loopback(), addresses, mac })
-        })
-        .collect();
+    let mut all: BTreeMap<String, Interface> = BTreeMap::new();
+    let entries = nix::ifaddrs::getifaddrs().inspect_err(|error| log::warn!("reading the addresses of this host failed: {error}"));
+    for entry in entries.into_iter().flatten() {
+        // The name of an IPv4 address is its label, which is the name of the interface and optionally `:` and a word.
+        let name = entry.interface_name.split(':').next().unwrap_or_default();
+        let interface = all.entry(name.to_owned()).or_default();
+        interface.loopback |= entry.flags.contains(InterfaceFlags::IFF_LOOPBACK);
+        let Some(address) = entry.address else { continue };
+        if let Some(link) = address.as_link_addr() {
+            interface.index = u32::try_from(link.ifindex()).unwrap_or_default();
+            interface.mac = link.addr().filter(|mac| mac.iter().any(|&byte| byte != 0)).map(Vec::from).unwrap_or_default();
+        } else if let Some(v4) = address.as_sockaddr_in() {
+            interface.addresses.push(v4.ip().into());
+        } else if let Some(v6) = address.as_sockaddr_in6() {
+            interface.addresses.push(v6.ip().into());
+        }
+    }
+    let mut all: Vec<Interface> = all.into_values().collect();
     all.sort_by_key(|interface| interface.index);
     all
-}
-
-fn parse_mac(text: &str) -> Vec<u8> {
-    let bytes: Option<Vec<u8>> = text.split(':').map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
-    bytes.filter(|bytes| bytes.iter().any(|&b| b != 0)).unwrap_or_default()
 }
 
 /// The data for `add_host_metadata`.
@@ -145,10 +144,27 @@ mod tests {
     }
 
     #[test]
+    fn interfaces_of_this_machine() {
+        let all = interfaces();
+        let loopback: Vec<&Interface> = all.iter().filter(|interface| interface.loopback).collect();
+        assert!(matches!(loopback.as_slice(), [lo] if lo.index == 1 && lo.mac.is_empty()), "{all:?}");
+        assert!(loopback[0].addresses.contains(&IpAddr::from([127, 0, 0, 1])), "{all:?}");
+        let mac = |name: &str| fs::read_to_string(format!("/sys/class/net/{name}/address")).unwrap();
+        for entry in fs::read_dir("/sys/class/net").unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let index: u32 = fs::read_to_string(format!("/sys/class/net/{name}/ifindex")).unwrap().trim().parse().unwrap();
+            let found = all.iter().find(|interface| interface.index == index).unwrap_or_else(|| panic!("{name}: {all:?}"));
+            if !found.mac.is_empty() {
+                assert_eq!(Mac(&found.mac).to_string().replace('-', ":").to_lowercase(), mac(&name).trim(), "{name}");
+            }
+        }
+    }
+
+    #[test]
     fn addresses_but_no_loopback() {
         let lo = Interface { index: 1, loopback: true, addresses: vec!["127.0.0.1".parse().unwrap()], mac: vec![] };
         let eth =
-            Interface { index: 2, loopback: false, addresses: vec!["192.0.2.1".parse().unwrap()], mac: parse_mac("02:42:ac:11:00:02") };
+            Interface { index: 2, loopback: false, addresses: vec!["192.0.2.1".parse().unwrap()], mac: vec![0x02, 0x42, 0xac, 0x11, 0, 2] };
         let host = Host::gather("/nonexistent", &[lo, eth]);
         assert_eq!((host.ip, host.mac), (vec!["192.0.2.1".to_owned()], vec!["02-42-AC-11-00-02".to_owned()]));
     }

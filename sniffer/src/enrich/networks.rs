@@ -34,7 +34,7 @@ impl Networks {
     /// Parses a list of names of address classes and of networks in CIDR notation.
     ///
     /// # Errors
-    /// When a word is neither a class nor a network; the message lists what is allowed.
+    /// When a word is neither a class nor a network; the message lists the allowed names.
     pub fn parse<T: AsRef<str>>(words: &[T]) -> Result<Self, String> {
         let parse = |word: &str| match NAMES.iter().find(|(name, _)| *name == word) {
             Some((_, matches)) => Ok(Network::Named(*matches)),

@@ -1,12 +1,15 @@
 //! The constant part of a publisher's documents. [`Constants`] holds the fields that are the same for every event: identity, tags, and
-//! fields that processors add. It is computed once, in the order in which they would be applied to an event. [`Prepared`] is the same data
-//! as JSON text. This text is merged into an event while the event is written.
+//! fields that processors add. The constants are computed once. Identity, tags and processors are applied to them in the same order as they
+//! would be applied to an event. [`Prepared`] is the same data as JSON text. This text is merged into an event while the event is written.
 
-use super::tree::{Object, TIMESTAMP, merge};
+use super::{
+    json,
+    tree::{Object, TIMESTAMP, merge},
+};
 use serde_json::{Value, value::RawValue};
 use std::collections::BTreeMap;
 
-/// What the constants determine about one field.
+/// The effect of the constants on one field.
 #[derive(Clone, Debug, PartialEq)]
 enum Part {
     /// A value. With `overwrite` it replaces a value that the event has; otherwise the event's value is kept.
@@ -53,9 +56,8 @@ impl Part {
 pub struct Constants(BTreeMap<String, Part>);
 
 impl Constants {
-    /// Adds `layer`; objects are merged. With `overwrite` its values replace those of the event and of earlier layers,
-    /// otherwise they are used only if the field is missing.
-    /// The time of the event is not replaced.
+    /// Adds `layer`; objects are merged. With `overwrite` its values replace those of the event and of earlier layers. Without `overwrite`
+    /// they are used only if the field is missing. The time of the event is not replaced.
     pub fn add(&mut self, layer: &Object, overwrite: bool) {
         if layer.contains_key(TIMESTAMP) {
             let rest = layer.iter().filter(|(key, _)| *key != TIMESTAMP).map(|(key, value)| (key.clone(), value.clone())).collect();
@@ -174,7 +176,7 @@ fn apply(level: &BTreeMap<String, Part>, event: &mut Object) {
 fn prepare(level: &BTreeMap<String, Part>) -> Result<Prepared, serde_json::Error> {
     let mut prepared = Prepared::default();
     for (key, part) in level {
-        let alone = part.alone().map(|value| serde_json::value::to_raw_value(&value)).transpose()?;
+        let alone = part.alone().map(|value| json::raw(&value)).transpose()?;
         let merge = match part {
             Part::Leaf { overwrite, .. } => Merge::Leaf { overwrite: *overwrite },
             Part::Object { inner, .. } => Merge::Object(prepare(inner)?),

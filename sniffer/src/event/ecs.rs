@@ -1,9 +1,13 @@
 //! Writes a transaction as an ECS document, from its [`Head`], the two ends of its conversation and the fields of its
 //! protocol.
 
-use super::{Head, Text};
+use super::{
+    Head, Text,
+    process::{MainProcess, ProcessFields, Shape},
+};
 use crate::{
     net::{Direction, Peers},
+    process::Ends,
     time::{TimeText, Timestamp},
 };
 use serde::{
@@ -12,13 +16,15 @@ use serde::{
 };
 use std::net::{IpAddr, SocketAddr};
 
-/// Parameters of documents that do not depend on the transaction.
+/// What the protocol does not know of a transaction, and the form of its document.
 #[derive(Clone, Copy, Debug)]
-pub struct Writing {
+pub struct Writing<'a> {
     /// Number of fractional digits of timestamps: 3, 6 or 9.
     pub digits: u8,
-    /// `network.direction`
+    /// The value of the field `network.direction`.
     pub direction: &'static str,
+    /// The processes that the document names.
+    pub processes: &'a Ends,
 }
 
 /// A complete transaction document, without the constants that processors add.
@@ -38,6 +44,8 @@ pub struct Whole<'a, B> {
     related: Related<'a>,
     #[serde(skip_serializing_if = "Error::is_empty")]
     error: Error<'a>,
+    #[serde(flatten)]
+    process: MainProcess<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,16 +64,18 @@ pub struct Whole<'a, B> {
 
 impl<'a, B: Serialize> Whole<'a, B> {
     /// Makes the document of `head` and `body` for a transaction between `peers`.
-    pub fn new(peers: &'a Peers, head: &'a Head<'a>, body: &'a B, writing: Writing) -> Self {
+    pub fn new(peers: &'a Peers, head: &'a Head<'a>, body: &'a B, writing: Writing<'a>) -> Self {
         let start = head.start.or(head.end).unwrap_or_default();
         let (from, to) = (peers.sender(head.from), peers.receiver(head.from));
-        let source = Side { end: from, domain: Text(head.source_domain.as_bytes()), bytes: head.source_bytes };
-        let destination = Side { end: to, domain: head.destination_domain, bytes: head.destination_bytes };
+        let source = Side { end: from, domain: Text(head.source_domain.as_bytes()), bytes: head.source_bytes, process: None };
+        let destination = Side { end: to, domain: head.destination_domain, bytes: head.destination_bytes, process: None };
         let (client, server) = match head.from {
             Direction::ToServer => (source, destination),
             Direction::ToClient => (destination, source),
         };
         let time = |t: Timestamp| t.text(writing.digits);
+        let Ends { source: from_process, destination: to_process } = writing.processes;
+        let process = |process| ProcessFields::of_end(process, Shape::Transaction, writing.digits);
         Self {
             timestamp: time(start),
             kind: head.dataset,
@@ -84,8 +94,8 @@ impl<'a, B: Serialize> Whole<'a, B> {
                 sequence: head.sequence,
                 original: head.original,
             },
-            source,
-            destination,
+            source: Side { process: from_process.as_deref().map(process), ..source },
+            destination: Side { process: to_process.as_deref().map(process), ..destination },
             client,
             server,
             network: Network {
@@ -105,6 +115,7 @@ impl<'a, B: Serialize> Whole<'a, B> {
                 user: Distinct(head.related_users),
             },
             error: Error { message: Notes(head.notes) },
+            process: MainProcess::of(writing.processes, Shape::Transaction, writing.digits, head.names_user),
             method: head.method,
             path: head.path,
             resource: head.resource,
@@ -142,12 +153,13 @@ struct Event<'a> {
 }
 
 /// One end of a transaction, as it is written to `source`, `destination`, `client` and `server`: `ip`, and if known
-/// `port`, `domain` and `bytes`.
+/// `port`, `domain`, `bytes` and, in `source` and `destination`, `process`.
 #[derive(Clone, Copy, Debug)]
 pub struct Side<'a> {
     end: SocketAddr,
     domain: Text<'a>,
     bytes: u64,
+    process: Option<ProcessFields<'a>>,
 }
 
 impl Serialize for Side<'_> {
@@ -162,6 +174,9 @@ impl Serialize for Side<'_> {
         }
         if self.bytes != 0 {
             map.serialize_entry("bytes", &self.bytes)?;
+        }
+        if let Some(process) = &self.process {
+            map.serialize_entry("process", process)?;
         }
         map.end()
     }

@@ -10,11 +10,10 @@ pub struct Field {
     pub name: &'static str,
     /// The type of the values. A list of such values is also allowed.
     pub kind: Kind,
-    /// Options of the protocol. The field can appear only if at least one of them is set. Empty if the field needs no
-    /// option.
+    /// Options of the protocol. The field can appear only if at least one of them is set. The list is empty if the field needs no option.
     pub needs: &'static [&'static str],
-    /// The name is reserved in the index template for other programs that write to the same index. Documents of this
-    /// program do not have the field.
+    /// The name is reserved in the index template for other programs that write to the same index. The documents of this program do not
+    /// have the field.
     pub reserved: bool,
 }
 

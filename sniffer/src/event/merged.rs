@@ -110,8 +110,8 @@ impl<'a, S: Serializer> Serializer for Merger<'a, S> {
     }
 }
 
-/// What to do with the next value, decided when its key was serialized (serde serializes keys and values of maps in
-/// separate calls).
+/// How the next value is written. This is decided when the key of the value is serialized, because serde serializes keys and values of maps
+/// in separate calls.
 #[derive(Clone, Copy)]
 enum At {
     /// Write the event's value.

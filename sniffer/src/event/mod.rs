@@ -5,9 +5,11 @@ pub mod constants;
 mod ecs;
 pub mod fields;
 pub mod format;
+pub mod json;
 mod key;
 mod merged;
 mod pick;
+mod process;
 pub mod raw;
 pub mod summary;
 pub mod text;
@@ -17,7 +19,8 @@ pub use ecs::{Side, Whole, Writing};
 pub use fields::{Field, Kind, TRANSACTION};
 pub use merged::Merged;
 pub use pick::Picked;
-pub use summary::Summary;
+pub use process::{MainProcess, PROCESS, ProcessFields, Shape};
+pub use summary::{Details, Summary};
 pub use text::Text;
 
 use crate::{net::Direction, time::Timestamp};
@@ -51,7 +54,7 @@ pub enum Status {
 pub struct Head<'a> {
     /// `type` and `event.dataset`: the protocol's name.
     pub dataset: &'static str,
-    /// `status`
+    /// The field `status`.
     pub status: Status,
     /// The direction of the request: its sender is `source`, its receiver is `destination`. `client` and `server` are
     /// copies of these two ends; [`crate::net::Peers`] determines which is which.
@@ -65,45 +68,45 @@ pub struct Head<'a> {
     pub source_bytes: u64,
     /// Application bytes sent by `destination`.
     pub destination_bytes: u64,
-    /// `source.domain`
+    /// The field `source.domain`.
     pub source_domain: &'a str,
-    /// `destination.domain`
+    /// The field `destination.domain`.
     pub destination_domain: Text<'a>,
-    /// Top-level `method`
+    /// The field `method`.
     pub method: Option<Text<'a>>,
-    /// Top-level `path`
+    /// The field `path`.
     pub path: Option<Text<'a>>,
-    /// Top-level `resource`
+    /// The field `resource`.
     pub resource: Option<Text<'a>>,
-    /// Top-level `query`
+    /// The field `query`.
     pub query: Option<Text<'a>>,
-    /// Top-level `request`, only with `send_request`
+    /// The field `request`. It is set only with the option `send_request`.
     pub request: Option<Text<'a>>,
-    /// Top-level `response`, only with `send_response`
+    /// The field `response`. It is set only with the option `send_response`.
     pub response: Option<Text<'a>>,
-    /// `error.message`: a string if there is one note, a list if there are several.
+    /// The field `error.message`: a string if there is one note, a list if there are several.
     pub notes: &'a [&'a str],
-    /// `event.category`
+    /// The field `event.category`.
     pub categories: &'static [&'static str],
-    /// `event.type`
+    /// The field `event.type`.
     pub types: &'static [&'static str],
-    /// `event.action`
+    /// The field `event.action`.
     pub action: &'a str,
-    /// `event.outcome`
+    /// The field `event.outcome`.
     pub outcome: &'a str,
-    /// `event.reason`
+    /// The field `event.reason`.
     pub reason: Text<'a>,
-    /// `event.sequence`
+    /// The field `event.sequence`.
     pub sequence: Option<u64>,
-    /// `event.original`
+    /// The field `event.original`.
     pub original: Option<Text<'a>>,
-    /// `network.protocol`; the dataset by default; left out if empty.
+    /// The field `network.protocol`: the dataset by default. If empty, the field is left out.
     pub protocol: &'a str,
-    /// `network.application`
+    /// The field `network.application`.
     pub application: &'a str,
-    /// `network.iana_number`
+    /// The field `network.iana_number`.
     pub iana_number: &'a str,
-    /// `network.forwarded_ip`
+    /// The field `network.forwarded_ip`.
     pub forwarded_ip: Option<IpAddr>,
     /// Addresses in `related.ip` before source and destination.
     pub related_ips_first: &'a [IpAddr],
@@ -113,6 +116,8 @@ pub struct Head<'a> {
     pub related_hosts: &'a [Text<'a>],
     /// `related.user`; duplicates and empty ones are removed.
     pub related_users: &'a [Text<'a>],
+    /// Whether the protocol's fields contain `user.id` or `user.name`. Then the user of the process is below `process`.
+    pub names_user: bool,
 }
 
 impl Head<'_> {
@@ -150,6 +155,7 @@ impl Head<'_> {
             related_ips: &[],
             related_hosts: &[],
             related_users: &[],
+            names_user: false,
         }
     }
 }

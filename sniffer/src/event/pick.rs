@@ -60,7 +60,7 @@ type Wanted = SmallVec<[(usize, &'static str); 16]>;
 /// Serializer of one value.
 struct Picker<'a> {
     wanted: Wanted,
-    /// Index of the field whose value this is.
+    /// Index of the field whose value is being serialized.
     leaf: Option<usize>,
     into: &'a mut Picked,
 }

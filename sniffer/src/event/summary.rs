@@ -1,4 +1,5 @@
-//! The declaration of how a protocol's events are summarized in one line for people. This module does not hold the summary of an event.
+//! The declaration of the formats by which an event of a protocol is summarised in one line for people. This module does not contain the
+//! summaries themselves.
 
 /// The strings of an event's summary, each as a list of formats.
 ///
@@ -14,6 +15,69 @@ pub struct Summary {
     pub query: &'static [&'static str],
     /// The result in the protocol's terms; empty if `status` is sufficient.
     pub result: &'static [&'static str],
+    /// The names of the fields that views show for this protocol in particular.
+    pub details: Details<'static>,
+}
+
+/// What views show of one protocol in particular: the names of the fields in a [`Summary`], the values in the summary of an event. A value
+/// is empty if the event does not have the field.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Details<'a> {
+    /// Nothing.
+    #[default]
+    None,
+    /// A request of HTTP.
+    Http {
+        /// The host that the client asked for: a name or an address, without a port.
+        host: &'a str,
+    },
+    /// A DNS query.
+    Dns {
+        /// The name that was asked for.
+        name: &'a str,
+        /// The type of the wanted records: `A`, `AAAA`, …
+        kind: &'a str,
+        /// The response code: `NOERROR`, `NXDOMAIN`, …
+        code: &'a str,
+    },
+    /// A TLS handshake.
+    Tls {
+        /// The name of the server that the client asked for (SNI, RFC 6066).
+        server_name: &'a str,
+        /// The version of TLS or SSL as a number: `1.2`.
+        version: &'a str,
+        /// The name of the cipher suite.
+        cipher: &'a str,
+        /// The time at which the server's certificate ends, in the form of RFC 3339.
+        certificate_end: &'a str,
+    },
+}
+
+impl<'a> Details<'a> {
+    /// Replaces each text by what `of` returns for it.
+    pub fn map<'b>(self, of: impl Fn(&'a str) -> &'b str) -> Details<'b> {
+        match self {
+            Self::None => Details::None,
+            Self::Http { host } => Details::Http { host: of(host) },
+            Self::Dns { name, kind, code } => Details::Dns { name: of(name), kind: of(kind), code: of(code) },
+            Self::Tls { server_name, version, cipher, certificate_end } => Details::Tls {
+                server_name: of(server_name),
+                version: of(version),
+                cipher: of(cipher),
+                certificate_end: of(certificate_end),
+            },
+        }
+    }
+
+    /// All texts in the order of declaration. A missing text is empty.
+    pub fn texts(self) -> [&'a str; 4] {
+        match self {
+            Self::None => [""; 4],
+            Self::Http { host } => [host, "", "", ""],
+            Self::Dns { name, kind, code } => [name, kind, code, ""],
+            Self::Tls { server_name, version, cipher, certificate_end } => [server_name, version, cipher, certificate_end],
+        }
+    }
 }
 
 impl Summary {
@@ -23,12 +87,14 @@ impl Summary {
         resource: &["{resource}"],
         query: &["{query}", "{event.action}", "{method} {resource}", "{method}", "{resource}"],
         result: &[],
+        details: Details::None,
     };
 
-    /// The names of all fields in the formats, each once.
+    /// The names of all fields in the formats and the details, each once.
     pub fn fields(&self) -> Vec<&'static str> {
         let formats = [self.method, self.resource, self.query, self.result];
         let mut names: Vec<_> = formats.into_iter().flatten().flat_map(|format| parts(format)).filter_map(|(_, field)| field).collect();
+        names.extend(self.details.texts().into_iter().filter(|name| !name.is_empty()));
         names.sort_unstable();
         names.dedup();
         names

@@ -6,13 +6,14 @@
 
 use super::raw;
 use crate::time::Timestamp;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 
 /// A JSON object.
 pub type Object = Map<String, Value>;
 
-/// What is known about a field.
+/// The value of a field, as far as it is known.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Known<'a> {
     /// The field has this value.
@@ -25,7 +26,7 @@ pub enum Known<'a> {
 
 /// A source of field values: an event, or the fields that all events of a publisher have in common.
 pub trait Fields {
-    /// What is known about the field with this dotted name.
+    /// The value of the field with this dotted name, as far as it is known.
     fn field(&self, name: &str) -> Known<'_>;
 }
 
@@ -58,13 +59,13 @@ pub enum FieldError {
     /// A value that is no time was written to `@timestamp`.
     #[error("value is not a timestamp")]
     NotATime,
-    /// `@metadata` itself was named, instead of a field in it.
+    /// The name is `@metadata` itself, and not a field in it.
     #[error("accessing \"@metadata\" key directly is not supported, try nested keys")]
     Metadata,
 }
 
 impl FieldError {
-    /// Whether the field is missing. False if a part of its path exists and is not an object.
+    /// Whether the field is missing. The result is false if a part of its path exists and is not an object.
     pub fn is_missing(&self) -> bool {
         *self == Self::Missing
     }
@@ -82,12 +83,12 @@ impl Tree {
         raw::to_text(bytes).into()
     }
 
-    /// The fields as the document has them: bytes that are not UTF-8 are replaced.
-    pub fn finish(&mut self) -> &Object {
+    /// The fields as the document has them: bytes that are not UTF-8 are replaced, and `@timestamp` is first.
+    pub fn finish(&mut self) -> Document<'_> {
         if std::mem::take(&mut self.holds_raw) {
             raw::replace(&mut self.fields);
         }
-        &self.fields
+        Document(&self.fields)
     }
 
     /// The value of the field with this dotted name.
@@ -100,10 +101,10 @@ impl Tree {
         self.get(name).is_some()
     }
 
-    /// The value of the field with this dotted name.
+    /// Returns the value of the field with this dotted name.
     ///
     /// # Errors
-    /// When there is no such field. Says whether it is missing, or lies below a value that is not an object.
+    /// When there is no such field. The error says whether the field is missing, or lies below a value that is not an object.
     pub fn fetch(&self, name: &str) -> Result<&Value, FieldError> {
         if name == METADATA {
             return Err(FieldError::Metadata);
@@ -192,6 +193,17 @@ impl Tree {
         if self.time != saved.time {
             self.set_time(saved.time);
         }
+    }
+}
+
+/// The fields of a document in the order in which they are written: `@timestamp`, then the others by name.
+#[derive(Debug)]
+pub struct Document<'a>(&'a Object);
+
+impl Serialize for Document<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let time = self.0.get_key_value(TIMESTAMP);
+        serializer.collect_map(time.into_iter().chain(self.0.iter().filter(|(key, _)| *key != TIMESTAMP)))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The amounts that packets add to the counts of their flow.
+//! The packets and bytes that one packet or delta adds to the counts of its flow.
 
 use crate::{
     decode::{Layer4, Packet},

@@ -10,7 +10,7 @@ use std::{collections::VecDeque, time::Duration};
 
 /// Maximum number of incomplete datagrams whose counts are kept, equal to the maximum number of datagrams that are reassembled at a time.
 const MAX_DATAGRAMS: usize = 512;
-/// How long the counts wait in packet time: a little longer than fragments wait for reassembly.
+/// How long the counts wait, in packet time. Fragments wait a little less for their reassembly.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
 /// Identifies a datagram: the key of its flow without ports, whether it goes in the reversed direction, and its identification field.
@@ -18,7 +18,7 @@ type Datagram = (SmallVec<[u8; 64]>, bool, u32);
 
 /// The fragments of one datagram.
 struct Pending {
-    /// The flow to which they are added if the datagram is never completed.
+    /// The flow to which the counts are added if the datagram is never completed.
     key: Key,
     counted: Counted,
     number: u64,

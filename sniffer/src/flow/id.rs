@@ -89,7 +89,7 @@ impl Key {
         Self::new(&of, ports, delta.connection, delta.macs.is_some())
     }
 
-    /// The key of the flow that a fragment belongs to: with the ports of its datagram, or without ports where they are unknown.
+    /// The key of the flow that a fragment belongs to. It has the ports of its datagram if they are known, otherwise no ports.
     pub fn of_fragment(packet: &Packet<'_>, ports: Option<Ports>, ethernet: bool) -> Self {
         Self::new(&Conversation::of(packet), ports.and_then(with_bit), None, ethernet)
     }
@@ -151,7 +151,7 @@ impl Key {
         match vlans.count {
             0 => {}
             1 => self.put(&inner),
-            // The third id takes the place of the first, the fourth that of the second, and so on, as for IP addresses.
+            // The third id takes the place of the first, the fourth that of the second, and so on, as IP addresses do.
             count => {
                 let (first, second) = if count.is_multiple_of(2) { (outer, inner) } else { (inner, outer) };
                 self.put(&first);

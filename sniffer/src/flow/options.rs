@@ -4,9 +4,9 @@ use crate::config::{self, Node};
 use serde::{Deserialize, Deserializer, de};
 use std::{fmt, time::Duration};
 
-/// The default of `kernel_flows`. With the rings and the map of connections it fits into 64 MB of locked memory.
+/// The default of `kernel_flows`. A table of this size, the rings and the map of connections together fit into 64 MB of locked memory.
 const DEFAULT_KERNEL_FLOWS: u32 = 1 << 16;
-/// The largest `kernel_flows`: 3.7 GB.
+/// The largest value of `kernel_flows`. A table of this size takes 3.7 GB.
 const MAX_KERNEL_FLOWS: u32 = 1 << 24;
 
 /// `packetbeat.flows`, except for the settings that the publisher reads (`index`, `keep_null`, `fields`,
@@ -14,7 +14,7 @@ const MAX_KERNEL_FLOWS: u32 = 1 << 24;
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(default)]
 pub struct Options {
-    /// Whether flows are counted and reported. True by default if the section exists.
+    /// Whether flows are counted and reported. The default is true if the section exists.
     pub enabled: bool,
     /// A flow ends when it has been idle for this time; at least 1 s.
     #[serde(with = "config::duration")]
@@ -24,10 +24,12 @@ pub struct Options {
     pub period: Option<Duration>,
     /// Reports contain the counts since the previous report instead of those since the start.
     pub enable_delta_flow_reports: bool,
-    /// Flows are not distinguished by Ethernet addresses.
+    /// Whether Ethernet addresses do not distinguish flows.
     pub allow_mismatched_eth: bool,
-    /// Most flows that the kernel counts on an interface; 0 counts all flows in user space. A flow takes about 220 bytes of
-    /// locked memory.
+    /// Whether reports name processes, if `packetbeat.procs` is enabled.
+    pub processes: bool,
+    /// Maximum number of flows that the kernel counts on an interface; 0 counts all flows in user space. A flow takes
+    /// about 220 bytes of locked memory.
     pub kernel_flows: u32,
 }
 
@@ -39,6 +41,7 @@ impl Default for Options {
             period: Some(Duration::from_secs(10)),
             enable_delta_flow_reports: false,
             allow_mismatched_eth: false,
+            processes: true,
             kernel_flows: DEFAULT_KERNEL_FLOWS,
         }
     }

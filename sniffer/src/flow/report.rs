@@ -1,7 +1,9 @@
 //! Makes the document of a flow, with Packetbeat's fields.
 
 use crate::{
+    event::{MainProcess, ProcessFields, Shape},
     net::{CommunityId, Count, FlowRecord, LastIcmp, Parts, Transport},
+    process::{Conversation, Ends},
     publish::{PublisherId, Sink},
     time::{TimeText, Timestamp},
 };
@@ -18,8 +20,20 @@ pub(super) enum Reason {
     Ended,
 }
 
+/// A report that is due.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Due {
+    pub reason: Reason,
+    /// The time of the report.
+    pub now: Timestamp,
+    pub publisher: PublisherId,
+    /// Whether the report names the processes at the flow's ends, if documents name processes.
+    pub processes: bool,
+}
+
 /// Emits the document of `flow`. `subtracted` are the counts of the previous report if reports are deltas, otherwise 0.
-pub(super) fn emit(flow: &FlowRecord, subtracted: [Count; 2], reason: Reason, now: Timestamp, sink: &mut Sink, publisher: PublisherId) {
+pub(super) fn emit(flow: &FlowRecord, subtracted: [Count; 2], due: Due, sink: &mut Sink) {
+    let Due { reason, now, publisher, processes } = due;
     let parts = flow.key.parts(flow.reversed);
     let (first, second) = if flow.reversed { (1, 0) } else { (0, 1) };
     let macs = flow.macs.get(first).copied().flatten();
@@ -34,6 +48,9 @@ pub(super) fn emit(flow: &FlowRecord, subtracted: [Count; 2], reason: Reason, no
     let (there, back) = (count(first), count(second));
     let (source_port, destination_port) = parts.ports().unwrap_or_default();
     let (transport, community) = transport(&parts, icmp);
+    let ends = conversation(&parts, sink.wall(flow.start)).and_then(|conversation| sink.ends(&conversation, processes));
+    let named = if processes { sink.shown(ends.as_ref()) } else { &Ends::NONE };
+    let process = |process| ProcessFields::of_end(process, Shape::Flow, digits);
     let document = Document {
         kind: "flow",
         event: Event {
@@ -47,8 +64,14 @@ pub(super) fn emit(flow: &FlowRecord, subtracted: [Count; 2], reason: Reason, no
             duration: flow.end.since(flow.start),
         },
         flow: FlowFields { id: parts.id(macs), is_final: ended, vlan: Vlan::of(&parts) },
-        source: Side::new(macs.map(|m| m.0), parts.ips().map(|ip| ip.0), source_port, there),
-        destination: Side::new(macs.map(|m| m.1), parts.ips().map(|ip| ip.1), destination_port, back),
+        source: Side::new(macs.map(|m| m.0), parts.ips().map(|ip| ip.0), source_port, there, named.source.as_deref().map(process)),
+        destination: Side::new(
+            macs.map(|m| m.1),
+            parts.ips().map(|ip| ip.1),
+            destination_port,
+            back,
+            named.destination.as_deref().map(process),
+        ),
         network: Network {
             version: version(parts.headers()),
             transport: transport.map(Transport::name),
@@ -56,8 +79,22 @@ pub(super) fn emit(flow: &FlowRecord, subtracted: [Count; 2], reason: Reason, no
             bytes: there.bytes.saturating_add(back.bytes),
             packets: there.packets.saturating_add(back.packets),
         },
+        process: MainProcess::of(named, Shape::Flow, digits, false),
     };
-    sink.emit_flow(publisher, sink.wall(now), flow, &document);
+    sink.emit_flow(publisher, sink.wall(now), (flow, ends.as_ref().unwrap_or(&Ends::NONE)), &document);
+}
+
+/// The ends of a flow whose packets have ports. `time`: the wall-clock time of its first packet.
+fn conversation(parts: &Parts<'_>, time: Timestamp) -> Option<Conversation> {
+    let (source, destination) = parts.innermost()?;
+    let (from, to) = parts.ports()?;
+    Some(Conversation {
+        transport: parts.transport()?,
+        source: SocketAddr::new(address(source)?, from),
+        destination: SocketAddr::new(address(destination)?, to),
+        tunnelled: parts.is_tunnelled(),
+        time,
+    })
 }
 
 /// The transport, and the community id of the ends. For ICMP both come from the last message of the end that began the
@@ -99,9 +136,11 @@ struct Document<'a> {
     kind: &'a str,
     event: Event<'a>,
     flow: FlowFields,
-    source: Side,
-    destination: Side,
+    source: Side<'a>,
+    destination: Side<'a>,
     network: Network<'a>,
+    #[serde(flatten)]
+    process: MainProcess<'a>,
 }
 
 #[derive(Serialize)]
@@ -144,7 +183,7 @@ impl Vlan {
 }
 
 #[derive(Serialize)]
-struct Side {
+struct Side<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     mac: Option<Mac>,
     #[serde(skip_serializing_if = "Ips::is_empty")]
@@ -155,11 +194,20 @@ struct Side {
     packets: u64,
     #[serde(skip_serializing_if = "is_zero_u64")]
     bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    process: Option<ProcessFields<'a>>,
 }
 
-impl Side {
-    fn new<'a>(mac: Option<[u8; 6]>, ips: impl Iterator<Item = &'a [u8]>, port: u16, count: Count) -> Self {
-        Self { mac: mac.map(Mac), ip: Ips(ips.filter_map(address).collect()), port, packets: count.packets, bytes: count.bytes }
+impl<'a> Side<'a> {
+    fn new<'b>(
+        mac: Option<[u8; 6]>,
+        ips: impl Iterator<Item = &'b [u8]>,
+        port: u16,
+        count: Count,
+        process: Option<ProcessFields<'a>>,
+    ) -> Self {
+        let ip = Ips(ips.filter_map(address).collect());
+        Self { mac: mac.map(Mac), ip, port, packets: count.packets, bytes: count.bytes, process }
     }
 }
 
@@ -174,7 +222,7 @@ fn is_zero_u64(n: &u64) -> bool {
     *n == 0
 }
 
-/// Serialized as a text if it is one address, otherwise as a list.
+/// A list that is serialised as a text if it has one address, otherwise as a list.
 struct Ips(SmallVec<[IpAddr; 4]>);
 
 impl Ips {
@@ -196,7 +244,7 @@ impl Serialize for Ips {
     }
 }
 
-/// Serialized as ECS requires: upper case, with dashes.
+/// A hardware address, serialised as ECS requires: in upper case and with dashes.
 struct Mac([u8; 6]);
 
 impl Serialize for Mac {

@@ -11,7 +11,7 @@ use super::{
     fragments::Fragments,
     id::Key,
     options::Options,
-    report::{self, Reason},
+    report::{self, Due, Reason},
     timer::{Expiry, Sweep},
 };
 use crate::{
@@ -27,14 +27,14 @@ use std::{hash::BuildHasher, time::Duration};
 /// Maximum number of flows of a worker, if the worker's share of `memory.max` allows as many. Packetbeat has no limit and grows
 /// during a port scan.
 pub const MAX_FLOWS: usize = 1 << 18;
-/// Maximum number of ended flows that wait for [`FlowTable::report`]; further ones are lost and counted. The engine calls it before
-/// that.
+/// Maximum number of ended flows that wait for [`FlowTable::report`]. Further flows are lost and counted. The engine calls `report` before
+/// this happens.
 const MAX_ENDED: usize = 1 << 14;
 /// Maximum number of flows examined to find an idle one to evict. If all were busy since their last check, the last one examined is
 /// evicted.
 const MAX_CANDIDATES: usize = 16;
 
-/// Number of flows that are reported at the end of the input before it is checked again whether there is time for more.
+/// At the end of the input, the time limit is checked again after this number of reported flows.
 const FLOWS_PER_LOOK: usize = 256;
 
 /// A flow of the table.
@@ -62,7 +62,7 @@ impl Flow {
 /// times and spare capacity.
 const PER_FLOW: usize = size_of::<Option<Flow>>() * 5 / 4 + 48;
 
-/// Totals since start.
+/// Totals since the table was made.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counters {
     created: u64,
@@ -77,7 +77,7 @@ pub struct FlowTable {
     options: Options,
     /// No flow ends before the input ends (`packetbeat.compatibility: strict`).
     strict: bool,
-    /// See [`FlowTable::set_lag`].
+    /// Maximum delay of the kernel's counts, see [`FlowTable::set_lag`].
     lag: Duration,
     max_flows: usize,
     hasher: foldhash::fast::RandomState,
@@ -86,7 +86,7 @@ pub struct FlowTable {
     flows: Vec<Option<Flow>>,
     /// Indices of the empty entries of `flows`.
     free_places: Vec<u32>,
-    /// When to check whether a flow has been idle for the time-out.
+    /// The times at which flows are checked for the time-out.
     expiry: Expiry,
     /// Which flows are due for a periodic report; `None` if flows are reported only when they end.
     sweep: Option<Sweep>,
@@ -161,7 +161,7 @@ impl FlowTable {
         self.ended.len() >= MAX_ENDED / 2
     }
 
-    /// Adds what was counted to the flow with this key.
+    /// Adds `delta` to the flow with this key.
     #[inline]
     fn add(&mut self, key: &Key, counted: &Counted) {
         let macs = counted.macs;
@@ -263,15 +263,16 @@ impl FlowTable {
         }
     }
 
-    /// Reports what is due at `now`: the greatest packet time, or the clock's time while no packet arrives.
+    /// Reports the flows that are due at `now`, which is the greatest packet time, or the clock's time while no packet arrives.
     pub fn report(&mut self, now: Timestamp, sink: &mut Sink, publisher: PublisherId) {
-        let delta = self.options.enable_delta_flow_reports;
+        let (delta, processes) = (self.options.enable_delta_flow_reports, self.options.processes);
+        let due = |reason| Due { reason, now, publisher, processes };
         while let Some((key, counted)) = self.fragments.expired(now) {
             self.add(&key, &counted);
         }
         for flow in std::mem::take(&mut self.ended) {
             self.counters.reports += 1;
-            report::emit(&flow.record, subtracted(&flow, delta), Reason::Ended, now, sink, publisher);
+            report::emit(&flow.record, subtracted(&flow, delta), due(Reason::Ended), sink);
         }
         if self.strict {
             return;
@@ -279,35 +280,35 @@ impl FlowTable {
         let known_until = Timestamp(now.0.saturating_sub(nanos(self.lag)));
         while let Some(place) = self.expiry.pop_before(known_until) {
             let Some(flow) = self.flows.get(place as usize).and_then(Option::as_ref) else { continue };
-            let due = flow.record.end.after(self.options.timeout);
+            let expires = flow.record.end.after(self.options.timeout);
             // `>=` ensures that no flow is due at the greatest possible time, at which no later packet can arrive.
-            if due >= known_until {
-                self.expiry.push(due, place);
+            if expires >= known_until {
+                self.expiry.push(expires, place);
             } else if let Some(flow) = self.remove(place) {
                 self.counters.expired += 1;
                 self.counters.reports += 1;
-                report::emit(&flow.record, subtracted(&flow, delta), Reason::Ended, now, sink, publisher);
+                report::emit(&flow.record, subtracted(&flow, delta), due(Reason::Ended), sink);
             }
         }
         let Some(sweep) = &mut self.sweep else { return };
         for range in sweep.due(now, self.flows.len()) {
             for flow in self.flows.get_mut(range).unwrap_or_default().iter_mut().flatten() {
                 self.counters.reports += 1;
-                report::emit(&flow.record, subtracted(flow, delta), Reason::Period, now, sink, publisher);
+                report::emit(&flow.record, subtracted(flow, delta), due(Reason::Period), sink);
                 flow.reported = flow.record.counts;
             }
         }
     }
 
-    /// Adds what the kernel has counted of a flow. Returns the same as [`FlowTable::packet`].
+    /// Adds the kernel's counts of a flow. Returns the same as [`FlowTable::packet`].
     pub fn add_delta(&mut self, delta: &FlowDelta) -> bool {
         let FlowDelta { count, start, end, macs, icmp, .. } = *delta;
         self.add(&Key::of_delta(delta), &Counted { count, start, end, macs, icmp });
         self.ended.len() >= MAX_ENDED / 2
     }
 
-    /// Expects that counts arrive up to `lag` late, because the kernel counts and its table is read at intervals: a flow
-    /// expires only that much after its time-out.
+    /// Sets the maximum delay of counts. If the kernel counts, its table is read only at intervals, so a flow expires
+    /// `lag` after its time-out.
     pub fn set_lag(&mut self, lag: Duration) {
         self.lag = lag;
     }
@@ -316,7 +317,8 @@ impl FlowTable {
     /// the table. Calls `goes_on` after every `FLOWS_PER_LOOK` flows; once that returns false, the remaining flows are
     /// counted but not reported.
     pub fn finish(&mut self, now: Timestamp, sink: &mut Sink, publisher: PublisherId, goes_on: &mut dyn FnMut() -> bool) {
-        let delta = self.options.enable_delta_flow_reports;
+        let (delta, processes) = (self.options.enable_delta_flow_reports, self.options.processes);
+        let due = |reason| Due { reason, now, publisher, processes };
         while let Some((key, counted)) = self.fragments.pop() {
             self.add(&key, &counted);
         }
@@ -334,7 +336,7 @@ impl FlowTable {
                 continue;
             }
             self.counters.reports += 1;
-            report::emit(&flow.record, subtracted(&flow, delta), Reason::Ended, now, sink, publisher);
+            report::emit(&flow.record, subtracted(&flow, delta), due(Reason::Ended), sink);
         }
     }
 

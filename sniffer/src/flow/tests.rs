@@ -1,3 +1,5 @@
+//! Tests of the flow table: keys and `flow.id`, expiry and periodic reports in packet time, and eviction.
+
 use super::*;
 use crate::{
     capture::{Frame, Link, Segments},

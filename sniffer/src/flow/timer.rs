@@ -3,16 +3,15 @@
 use crate::time::Timestamp;
 use std::{cmp::Reverse, collections::BinaryHeap, ops::Range, time::Duration};
 
-/// When to check whether a flow has been idle for the time-out. Has one entry per flow, with its index in the table.
-/// When an entry is due and the flow had packets since then, the flow gets a new entry, so counting a packet needs no
-/// update here.
+/// The times at which flows are checked for the time-out. Each flow has one entry with its index in the table. When an entry is due and the
+/// flow has had packets since the entry was made, the flow gets a new entry. Counting a packet therefore needs no update here.
 #[derive(Default)]
 pub(super) struct Expiry {
     heap: BinaryHeap<Reverse<(Timestamp, u32)>>,
 }
 
 impl Expiry {
-    /// Bytes allocated.
+    /// Number of allocated bytes.
     pub fn held(&self) -> usize {
         self.heap.capacity() * size_of::<Reverse<(Timestamp, u32)>>()
     }
@@ -48,7 +47,7 @@ impl Sweep {
         Self { period: u64::try_from(period.as_nanos()).unwrap_or(u64::MAX).max(1), since: None, position: 0 }
     }
 
-    /// Starts again as before the first call, because the table is now empty and the packet time may have gone back.
+    /// Restarts the rounds, as before the first call, because the table is now empty and the packet time may have gone back.
     pub fn restart(&mut self) {
         (self.since, self.position) = (None, 0);
     }

@@ -73,7 +73,7 @@ impl Metrics {
         self.lock().part(NOBODY, name, |part| *part = part.saturating_add(n));
     }
 
-    /// Sets a gauge.
+    /// Sets the gauge `name` to its present value.
     pub fn set_gauge(&self, name: &str, value: f64) {
         let mut state = self.lock();
         if let Some(gauge) = state.gauges.get_mut(name) {
@@ -86,13 +86,27 @@ impl Metrics {
     /// The current counters and gauges.
     pub fn snapshot(&self) -> Snapshot {
         let state = self.lock();
-        let sum = |parts: &Vec<(usize, u64)>| parts.iter().fold(0u64, |sum, part| sum.saturating_add(part.1));
-        Snapshot { totals: state.totals.iter().map(|(name, parts)| (name.clone(), sum(parts))).collect(), gauges: state.gauges.clone() }
+        let sum = |parts: &[(usize, u64)]| parts.iter().fold(0u64, |sum, part| sum.saturating_add(part.1));
+        let mut snapshot = Snapshot { totals: BTreeMap::new(), gauges: state.gauges.clone() };
+        for (name, parts) in &state.totals {
+            if is_level(name) {
+                snapshot.gauges.insert(name.clone(), sum(parts) as f64);
+            } else {
+                snapshot.totals.insert(name.clone(), sum(parts));
+            }
+        }
+        snapshot
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether the number is a gauge: its totals are what a contributor has at the moment (open connections, flows, bytes held), and may
+/// decrease.
+fn is_level(name: &str) -> bool {
+    matches!(name, "tcp.open" | "flows.active") || name.ends_with(".held")
 }
 
 impl Snapshot {
@@ -152,6 +166,19 @@ mod tests {
             json!({"http": {"unmatched_responses": 5}, "libbeat": {"pipeline": {"queue": {"filled": {"pct": 0.5}}}}})
         );
         assert_eq!(first.tree()["libbeat"]["output"]["events"]["acked"], 4);
+    }
+
+    #[test]
+    fn levels_are_gauges() {
+        let metrics = Metrics::default();
+        metrics.set_total(0, "tcp.open", 3);
+        metrics.set_total(1, "tcp.open", 4);
+        metrics.set_total(1, "dns.held", 9);
+        metrics.set_total(1, "tcp.connections", 9);
+        let first = metrics.snapshot();
+        assert_eq!((first.gauges["tcp.open"], first.gauges["dns.held"], first.totals.len()), (7.0, 9.0, 1));
+        metrics.set_total(1, "tcp.open", 1);
+        assert_eq!(metrics.snapshot().since(&first).tree(), json!({"tcp": {"open": 4}, "dns": {"held": 9}}));
     }
 
     #[test]

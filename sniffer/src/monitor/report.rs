@@ -1,11 +1,10 @@
 //! Writes the counters to the log: periodically the changes, and at the end all totals.
 
-use super::{Metrics, ReportOptions as Options, Snapshot, log::Logger};
+use super::{ReportOptions as Options, Snapshot, log::Logger};
 use std::time::Instant;
 
 /// Writes the counters to the log. It reads no clock: the caller passes the time.
 pub struct Reporter {
-    metrics: Metrics,
     logger: Logger,
     options: Options,
     start: Instant,
@@ -15,10 +14,10 @@ pub struct Reporter {
 
 impl Reporter {
     /// Makes a reporter whose first report is due one period after `now`. The period is in the logger's settings.
-    pub fn new(metrics: Metrics, logger: Logger, now: Instant) -> Self {
+    pub fn new(logger: Logger, now: Instant) -> Self {
         let options = logger.metrics();
         let due = now + options.period;
-        Self { metrics, logger, options, start: now, last: Snapshot::default(), due }
+        Self { logger, options, start: now, last: Snapshot::default(), due }
     }
 
     /// When the next report is due; `None` if reports are off.
@@ -26,30 +25,29 @@ impl Reporter {
         (self.options.enabled && !self.options.period.is_zero()).then_some(self.due)
     }
 
-    /// Writes the changes since the last report, if a report is due at `now`.
-    pub fn tick(&mut self, now: Instant) {
+    /// Writes the changes since the last report, if a report is due at `now`. `counters`: the counters now.
+    pub fn tick(&mut self, counters: &Snapshot, now: Instant) {
         if self.due().is_none_or(|due| now < due) {
             return;
         }
         // After a suspension of the machine, missed reports are not written.
         self.due = (self.due + self.options.period).max(now);
-        let snapshot = self.metrics.snapshot();
-        let changed = snapshot.since(&self.last);
+        let changed = counters.since(&self.last);
         let seconds = self.options.period.as_secs_f64();
         let message = match changed.totals.is_empty() {
             true => format!("No non-zero metrics in the last {seconds}s"),
             false => format!("Non-zero metrics in the last {seconds}s"),
         };
         self.write(&message, &changed);
-        self.last = snapshot;
+        self.last = counters.clone();
     }
 
     /// Writes all totals and the uptime.
-    pub fn finish(&self, now: Instant) {
+    pub fn finish(&self, counters: &Snapshot, now: Instant) {
         if !self.options.enabled {
             return;
         }
-        self.write("Total metrics", &self.metrics.snapshot());
+        self.write("Total metrics", counters);
         self.logger.write(log::Level::Info, "monitoring", &format!("Uptime: {:.3}s", now.duration_since(self.start).as_secs_f64()), None);
     }
 
@@ -62,7 +60,10 @@ impl Reporter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::Node, monitor::log::CommandLine};
+    use crate::{
+        config::Node,
+        monitor::{Metrics, log::CommandLine},
+    };
     use std::time::Duration;
 
     #[test]
@@ -74,12 +75,12 @@ mod tests {
             &CommandLine { folder: folder.clone(), ..CommandLine::default() },
         );
         let (metrics, start) = (Metrics::default(), Instant::now());
-        let mut reporter = Reporter::new(metrics.clone(), logger.unwrap(), start);
+        let mut reporter = Reporter::new(logger.unwrap(), start);
         for (second, count) in [(9, 1), (10, 5), (19, 6), (20, 8), (30, 8)] {
             metrics.set_total(0, "packets.seen", count);
-            reporter.tick(start + Duration::from_secs(second));
+            reporter.tick(&metrics.snapshot(), start + Duration::from_secs(second));
         }
-        reporter.finish(start + Duration::from_secs(31));
+        reporter.finish(&metrics.snapshot(), start + Duration::from_secs(31));
         let file = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
         let lines: Vec<(String, serde_json::Value)> = std::fs::read_to_string(file)
             .unwrap()

@@ -9,7 +9,7 @@ use std::{
 
 /// A community id, version 1: `1:` and the base64 form of 20 bytes of SHA-1.
 ///
-/// <https://github.com/corelight/community-id-spec>. Implemented here because the existing library has an incompatible
+/// <https://github.com/corelight/community-id-spec>. The scheme is implemented here, because the existing library has an incompatible
 /// licence.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct CommunityId([u8; 30]);

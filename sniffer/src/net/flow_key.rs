@@ -17,7 +17,7 @@ const TUNNELS: usize = 16;
 /// innermost header; the indices of the outer IPv4, the inner IPv4, the outer IPv6 and the inner IPv6 header
 /// ([`ABSENT`] if there is none).
 pub const HEAD: usize = 8;
-/// Size of the largest key that is stored without an allocation: IPv6 addresses, ports and something more.
+/// Size of the largest key that is stored without an allocation: IPv6 addresses, ports, and four more bytes.
 const INLINE: usize = HEAD + 32 + 4 + 4;
 
 /// Bits in the first byte of the head.
@@ -39,10 +39,10 @@ pub mod bit {
 /// The value in the [`HEAD`] of a key that takes the place of an index if there is no such IP header.
 pub const ABSENT: u8 = 0xff;
 
-/// The bytes that identify a flow, the same for all its packets: the head; the VLAN ids; the tunnel keys; the address
-/// pair of each IP header (without an IP header, the Ethernet address pair); the port pair; the connection number. In
-/// the first pair whose values differ, the smaller value comes first, and all other pairs have the same order of ends,
-/// so both directions have the same key. Numbers are little-endian, addresses in network byte order.
+/// The bytes that identify a flow: the head; the VLAN ids; the tunnel keys; the address pair of each IP header (without an IP header, the
+/// Ethernet address pair); the port pair; the connection number. In the first pair whose values differ, the smaller value comes first, and
+/// all other pairs have the same order of ends, so the packets of both directions have the same key. Numbers are little-endian, addresses
+/// in network byte order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredKey(SmallVec<[u8; INLINE]>);
 
@@ -120,7 +120,7 @@ impl<'a> Parts<'a> {
         self.bits & bit::UDP != 0
     }
 
-    /// The transport that the ports are of; `None` without ports.
+    /// The transport protocol that the ports belong to; `None` without ports.
     pub fn transport(&self) -> Option<Transport> {
         match self.bits {
             bits if bits & bit::TCP != 0 => Some(Transport::Tcp),
@@ -128,6 +128,11 @@ impl<'a> Parts<'a> {
             bits if bits & bit::SCTP != 0 => Some(Transport::Sctp),
             _ => None,
         }
+    }
+
+    /// Whether the packets came through a tunnel that has a key.
+    pub fn is_tunnelled(&self) -> bool {
+        !self.tunnels.is_empty()
     }
 
     /// The sender's and the receiver's port.

@@ -1,5 +1,5 @@
-//! Network terms used by both halves of the program (reading the wire, writing documents): the peers of a conversation,
-//! community ids, realms, flow records, verdicts and the connections of this process. Depends only on `time`.
+//! Network terms used by both halves of the program (reading the wire, writing documents): the peers of a conversation, community ids,
+//! realms, flow records, counts of arrived packets, verdicts and the connections of this process. This module uses only `time`.
 
 mod community_id;
 pub mod flow_key;
@@ -7,6 +7,7 @@ pub mod own;
 mod peers;
 mod realm;
 mod record;
+mod traffic;
 mod transport;
 mod verdict;
 
@@ -16,5 +17,6 @@ pub use own::OwnConnections;
 pub use peers::{Direction, Peers};
 pub use realm::{Realm, TunnelKey, Vlans};
 pub use record::{Count, FlowDelta, FlowRecord, LastIcmp};
+pub use traffic::{Arrivals, Traffic};
 pub use transport::Transport;
-pub use verdict::{FlowKey, Verdict};
+pub use verdict::{FlowKey, Shunted, Verdict};

@@ -11,6 +11,9 @@ use std::{
     },
 };
 
+/// Number of words of a set with one bit for each port.
+const WORDS: usize = 1 << 10;
+
 /// Maximum number of closed connections that are remembered. Their packets may not have been processed yet. The number is small, because
 /// another process may use the same ends later.
 const MAX_CLOSED: usize = 64;
@@ -38,7 +41,7 @@ impl Ends {
     }
 }
 
-/// Lists the connected TCP sockets of this process.
+/// A function that lists the connected TCP sockets of this process.
 pub type List = Box<dyn Fn() -> io::Result<Vec<Socket>> + Send + Sync>;
 
 /// The TCP connections of this process, shared by all workers and the outputs.
@@ -48,6 +51,8 @@ pub struct OwnConnections {
     /// Number of changes of the set of sockets.
     version: AtomicU64,
     failed: AtomicBool,
+    /// The ports of servers that connections are opened to, one bit for each. Ports are never removed.
+    ports: Box<[AtomicU64; WORDS]>,
 }
 
 #[derive(Default)]
@@ -77,13 +82,33 @@ impl Known {
 impl OwnConnections {
     /// Makes an empty set, which [`OwnConnections::refresh`] fills with the result of `list`.
     pub fn new(list: List) -> Self {
-        Self { list, known: Mutex::default(), version: AtomicU64::new(0), failed: AtomicBool::new(false) }
+        Self {
+            list,
+            known: Mutex::default(),
+            version: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
+            ports: Box::new([const { AtomicU64::new(0) }; WORDS]),
+        }
     }
 
-    /// Lists the sockets again. Closed ones stay known, up to a limit. An output calls this when it has opened a connection, so that a
-    /// connection is known even if it ends before its packets are processed.
+    /// Announces that a connection to this port of a server will be opened. It must be called before the connection is opened, so that its
+    /// first packet is examined, too.
+    pub fn expect(&self, port: u16) {
+        if let Some(word) = self.ports.get(usize::from(port / 64)) {
+            word.fetch_or(1 << (port % 64), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether connections to this port were announced.
+    #[inline]
+    pub fn expects(&self, port: u16) -> bool {
+        self.ports.get(usize::from(port / 64)).is_some_and(|word| word.load(Ordering::Relaxed) >> (port % 64) & 1 == 1)
+    }
+
+    /// Lists the sockets again. Closed sockets stay known, up to a limit. An output calls this function when it has opened a connection, so
+    /// that a connection is known even if it ends before its packets are processed.
     pub fn refresh(&self) {
-        // Concurrent calls wait for each other, so that an earlier list does not replace a later one.
+        // Concurrent calls wait for each other, so that an earlier list of connections does not replace a later one.
         let mut known = self.known();
         let listed = match (self.list)() {
             Ok(listed) => listed,
@@ -161,6 +186,14 @@ mod tests {
             assert!(own.known().sockets.len() <= 2 + MAX_CLOSED);
         }
         assert_eq!(own.find(&ends(4999)), Some((4999, true)));
+    }
+
+    #[test]
+    fn announced_ports() {
+        let own = OwnConnections::new(Box::new(|| Ok(Vec::new())));
+        let ports = [0, 63, 64, 9092, 65_535];
+        ports.iter().for_each(|port| own.expect(*port));
+        assert_eq!((0..=u16::MAX).filter(|port| own.expects(*port)).collect::<Vec<_>>(), ports);
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Direction {
     }
 }
 
-/// The two ends of a conversation. Cheap to clone, so that each pending request can have its own copy.
+/// The two ends of a conversation. A clone is cheap, so that each pending request can have its own copy.
 #[derive(Clone, Debug)]
 pub struct Peers {
     /// The end that sends requests.
@@ -86,7 +86,7 @@ impl Peers {
         std::mem::swap(&mut self.client, &mut self.server);
     }
 
-    /// The community id of the conversation. Computed at the first call.
+    /// The community id of the conversation. It is computed at the first call.
     pub fn community_id(&self) -> &CommunityId {
         self.community.get_or_init(|| match self.icmp {
             Some((kind, code)) => CommunityId::icmp(self.client.ip(), self.server.ip(), self.transport, kind, code),

@@ -1,7 +1,7 @@
 //! The network to which a packet's addresses belong, identified by the packet's VLAN ids and tunnel keys. Different
 //! networks may use the same addresses; their realms differ.
 
-/// The VLAN ids of a packet (12 bits each). Keeps the innermost two.
+/// The ids of the innermost two VLAN tags of a packet (12 bits each), and the number of all tags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Vlans {
     /// Number of tags in the packet.
@@ -22,8 +22,8 @@ impl Vlans {
     }
 }
 
-/// The network that a tunnel header identifies: the kind of tunnel in the upper 32 bits, its key (VNI, GRE key, label)
-/// in the lower ones. 0, the default, means no tunnel or a tunnel without a key (IP in IP).
+/// The network that a tunnel header identifies: the kind of tunnel in the upper 32 bits, the tunnel's key (VNI, GRE
+/// key, label) in the lower 32 bits. 0, the default, means no tunnel or a tunnel without a key (IP in IP).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TunnelKey(pub u64);
 

@@ -6,7 +6,7 @@ use super::{
     flow_key::{MacPair, StoredKey},
 };
 use crate::time::Timestamp;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Number of packets and bytes in one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub struct FlowRecord {
     pub icmp: [Option<LastIcmp>; 2],
 }
 
-/// What the kernel counted of one direction of a flow since it was last read.
+/// The packets of one direction of a flow that the kernel has counted since the previous read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowDelta {
     /// The VLAN ids.
@@ -67,7 +67,7 @@ pub struct FlowDelta {
     pub icmp: Option<LastIcmp>,
     /// Packets and bytes.
     pub count: Count,
-    /// Not after the first of the packets, and not before the last one of the flow that was read before.
+    /// A time between the last packet of the flow in the previous read and the first of these packets.
     pub start: Timestamp,
     /// Time of the last packet of the flow.
     pub end: Timestamp,
@@ -96,9 +96,23 @@ impl FlowRecord {
         }
     }
 
-    /// Whether a packet with these Ethernet addresses takes the same route as earlier packets of its direction. If
-    /// there were no earlier packets, whether it takes the reverse route of the other direction. True for a packet
-    /// without Ethernet addresses.
+    /// The addresses and ports of source and destination, those of the innermost addresses. Port 0 for transports without ports; `None`
+    /// for a flow without IP addresses.
+    pub fn ends(&self) -> Option<[SocketAddr; 2]> {
+        let parts = self.key.parts(self.reversed);
+        let (source_port, destination_port) = parts.ports().unwrap_or_default();
+        let (source, destination) = parts.innermost()?;
+        Some([SocketAddr::new(address(source)?, source_port), SocketAddr::new(address(destination)?, destination_port)])
+    }
+
+    /// What the source and what the destination sent.
+    pub fn by_end(&self) -> [Count; 2] {
+        let [first, second] = self.counts;
+        if self.reversed { [second, first] } else { [first, second] }
+    }
+
+    /// Whether a packet with these Ethernet addresses takes the same route as earlier packets of its direction. If there were no earlier
+    /// packets, whether it takes the reverse route of the other direction. The result is true for a packet without Ethernet addresses.
     #[inline]
     pub fn same_route(&self, direction: usize, macs: Option<MacPair>) -> bool {
         let Some((source, destination)) = macs else { return true };
@@ -108,4 +122,8 @@ impl FlowRecord {
             (None, None) => true,
         }
     }
+}
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = || <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from);
+    v4().or_else(|| <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from))
 }

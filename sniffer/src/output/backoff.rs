@@ -7,14 +7,15 @@ use std::{
     time::Duration,
 };
 
-/// The longest wait unless the user sets one. Packetbeat's default is 60 s. With that, a server that was unreachable for a minute receives
-/// nothing for another half minute on average, while the queue drops events.
+/// The longest wait unless the user sets another. Packetbeat's default is 60 s. With 60 s, a server that was unreachable for a minute would
+/// receive nothing for another half minute on average, while the queue drops events.
 const DEFAULT_MAX: Duration = Duration::from_secs(15);
 
-/// The shortest wait, whatever the user sets. Without it, a server that fails at once would be asked thousands of times a second.
+/// The shortest wait, whatever the user sets. Without this limit, the program would send thousands of requests per second to a server that
+/// refuses each at once.
 const FLOOR: Duration = Duration::from_millis(100);
 
-/// `backoff`
+/// The settings `backoff` of an output.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(default)]
 pub struct Options {
@@ -32,7 +33,7 @@ impl Default for Options {
     }
 }
 
-/// The state of the backoff: the wait after the next failure.
+/// The state of the backoff: how long to wait after the next failure.
 #[derive(Debug)]
 pub(super) struct Backoff {
     options: Options,

@@ -1,5 +1,5 @@
-//! Runs writes that may block (a pipe that nobody reads, a stopped terminal) on another thread, so that the main thread still receives
-//! signals and can end in time.
+//! Runs writes that may block (a pipe without an active reader, a stopped terminal) on another thread, so that the main thread still
+//! receives signals and can end in time.
 
 use super::Error;
 

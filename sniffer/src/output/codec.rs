@@ -1,10 +1,12 @@
 //! How outputs write an event as text: the JSON document unchanged, indented, or with `<`, `>` and `&` escaped; or a format string.
 
 use super::format::Format;
-use crate::publish::Record;
+use crate::{publish::Record, time::Timestamp};
+use jiff::tz::TimeZone;
 use serde::Deserialize;
+use std::borrow::Cow;
 
-/// `codec`
+/// The settings `codec` of an output.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Options {
@@ -16,9 +18,11 @@ pub(super) struct Options {
 #[serde(default)]
 struct Json {
     pretty: bool,
-    /// Packetbeat documents `escape_html`, and reads `escapehtml`.
+    /// The option `escape_html`, as Packetbeat documents it; Packetbeat itself reads `escapehtml`.
     #[serde(alias = "escapehtml")]
     escape_html: bool,
+    /// Whether `@timestamp` is written in the local time zone, with its offset.
+    localtime: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -32,7 +36,12 @@ pub(super) const MISSING_FIELD: &str = "the format string asks for a field that 
 /// The configured codec.
 #[derive(Clone, Debug)]
 pub(super) enum Codec {
-    Json { pretty: bool, escape_html: bool },
+    /// The codec `json`. It has a time zone for `@timestamp` if that is not UTC.
+    Json {
+        pretty: bool,
+        escape_html: bool,
+        zone: Option<TimeZone>,
+    },
     Format(Format),
 }
 
@@ -43,14 +52,15 @@ impl Codec {
             (_, Some(format)) => Ok(Self::Format(Format::parse(&format.string)?)),
             (json, None) => {
                 let json = json.unwrap_or_default();
-                Ok(Self::Json { pretty: pretty || json.pretty, escape_html: json.escape_html })
+                let zone = json.localtime.then(TimeZone::system);
+                Ok(Self::Json { pretty: pretty || json.pretty, escape_html: json.escape_html, zone })
             }
         }
     }
 
-    /// Whether a line is the document as it is.
+    /// Whether the codec writes the document unchanged.
     pub(super) fn is_plain(&self) -> bool {
-        matches!(self, Self::Json { pretty: false, escape_html: false })
+        matches!(self, Self::Json { pretty: false, escape_html: false, zone: None })
     }
 
     /// Appends the record as one line. Returns `false`, without appending, when the record lacks a field that the format string names.
@@ -66,29 +76,45 @@ impl Codec {
     /// names.
     pub(super) fn write(&self, record: &Record, out: &mut Vec<u8>) -> bool {
         match self {
-            Self::Json { pretty: false, escape_html: false } => out.extend_from_slice(&record.body),
-            Self::Json { pretty, escape_html } => {
-                let from = out.len();
-                if *pretty {
-                    indent(&record.body, out)
-                } else {
-                    out.extend_from_slice(&record.body)
+            Self::Json { pretty: false, escape_html: false, zone: None } => out.extend_from_slice(&record.body),
+            Self::Json { pretty, escape_html, zone } => {
+                let mut body = Cow::Borrowed(&*record.body);
+                if let Some(local) = zone.as_ref().and_then(|zone| in_zone(&body, zone)) {
+                    body = Cow::Owned(local);
                 }
                 if *escape_html {
-                    let escaped = escape(&out[from..]);
-                    out.truncate(from);
-                    out.extend_from_slice(&escaped);
+                    body = Cow::Owned(escape(&body));
                 }
+                if *pretty { indent(&body, out) } else { out.extend_from_slice(&body) }
             }
             Self::Format(format) => {
-                let event =
+                let mut event =
                     if format.needs_event() { serde_json::from_slice(&record.body).unwrap_or_default() } else { serde_json::Value::Null };
+                // As in Packetbeat, the format string of a codec cannot name metadata.
+                event.as_object_mut().map(|event| event.remove("@metadata"));
                 let Some(text) = format.line(record.route.time, &event, map) else { return false };
                 out.extend_from_slice(text.as_bytes());
             }
         }
         true
     }
+}
+
+/// The document with `@timestamp` in this time zone. `None` if the document does not begin with `@timestamp`.
+fn in_zone(body: &[u8], zone: &TimeZone) -> Option<Vec<u8>> {
+    const BEFORE: &[u8] = b"{\"@timestamp\":\"";
+    let rest = body.strip_prefix(BEFORE)?;
+    let (time, tail) = rest.split_at_checked(rest.iter().position(|byte| *byte == b'"')?)?;
+    let time = std::str::from_utf8(time).ok()?;
+    let digits = time.split_once('.').map_or(0, |(_, fraction)| fraction.trim_end_matches('Z').len());
+    let at = jiff::Timestamp::from_nanosecond(i128::from(Timestamp::parse(time)?.0)).ok()?.to_zoned(zone.clone());
+    let local = at.strftime(match digits {
+        0 => "%Y-%m-%dT%H:%M:%S%:z",
+        1..=3 => "%Y-%m-%dT%H:%M:%S.%3f%:z",
+        4..=6 => "%Y-%m-%dT%H:%M:%S.%6f%:z",
+        _ => "%Y-%m-%dT%H:%M:%S.%9f%:z",
+    });
+    Some([BEFORE, local.to_string().as_bytes(), tail].concat())
 }
 
 /// The text of a map in a format string: JSON with sorted keys, and escaped as in Packetbeat.
@@ -183,5 +209,25 @@ mod tests {
         let shown = written(r#"{"format":{"string":"%{[m]}"}}"#, r#"{"m":{"b":"<&>","a":[1]}}"#);
         assert_eq!(shown.as_deref(), Some("{\"a\":[1],\"b\":\"\\u003c\\u0026\\u003e\"}\n"));
         assert_eq!(written(r#"{"format":{"string":"%{[nothing]}"}}"#, body), None);
+        let metadata = r#"{"@metadata":{"beat":"packetbeat"},"a":1}"#;
+        assert_eq!(written(r#"{"format":{"string":"%{[@metadata.beat]:none}%{[a]}"}}"#, metadata).as_deref(), Some("none1\n"));
+    }
+
+    #[test]
+    fn times_in_a_time_zone() {
+        let zone = TimeZone::get("America/Phoenix").unwrap();
+        for (body, expected) in [
+            (r#"{"@timestamp":"2015-03-31T02:52:59.704Z","a":1}"#, Some(r#"{"@timestamp":"2015-03-30T19:52:59.704-07:00","a":1}"#)),
+            (r#"{"@timestamp":"2015-03-31T02:52:59.704621000Z"}"#, Some(r#"{"@timestamp":"2015-03-30T19:52:59.704621000-07:00"}"#)),
+            (r#"{"@timestamp":"2015-03-31T02:52:59.704621Z"}"#, Some(r#"{"@timestamp":"2015-03-30T19:52:59.704621-07:00"}"#)),
+            (r#"{"@timestamp":"yesterday"}"#, None),
+            (r#"{"@timestamp":""#, None),
+            (r#"{"a":1}"#, None),
+        ] {
+            assert_eq!(in_zone(body.as_bytes(), &zone).map(|local| String::from_utf8(local).unwrap()).as_deref(), expected, "{body}");
+        }
+        let local = written(r#"{"json":{"localtime":true}}"#, r#"{"@timestamp":"2015-03-31T11:52:59.704Z"}"#).unwrap();
+        let zoned: jiff::Timestamp = local.split('"').nth(3).unwrap().parse().unwrap();
+        assert_eq!((zoned.as_millisecond(), local.contains('Z')), (1_427_802_779_704, false), "{local}");
     }
 }

@@ -1,35 +1,36 @@
-//! A layer around the connector of the HTTP client, which calls [`Connected`] for each connection.
+//! A layer around the connector of the HTTP client, which lists the program's own connections again for each connection that is opened.
 
-use crate::opening::Connected;
+use crate::net::OwnConnections;
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 use tower_layer::Layer;
 use tower_service::Service;
 
-/// The layer.
+/// The `tower` layer that makes a [`Connector`].
 #[derive(Clone)]
-pub(super) struct Noting(pub Connected);
+pub(super) struct ConnectedLayer(pub Arc<OwnConnections>);
 
 /// The connector with the layer.
 #[derive(Clone)]
 pub(super) struct Connector<S> {
     inner: S,
-    connected: Connected,
+    connections: Arc<OwnConnections>,
 }
 
 /// A connection that is being opened.
 pub(super) struct Connecting<F> {
     inner: Pin<Box<F>>,
-    connected: Connected,
+    connections: Arc<OwnConnections>,
 }
 
-impl<S> Layer<S> for Noting {
+impl<S> Layer<S> for ConnectedLayer {
     type Service = Connector<S>;
 
     fn layer(&self, inner: S) -> Connector<S> {
-        Connector { inner, connected: self.0.clone() }
+        Connector { inner, connections: self.0.clone() }
     }
 }
 
@@ -43,18 +44,18 @@ impl<S: Service<R>, R> Service<R> for Connector<S> {
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        Connecting { inner: Box::pin(self.inner.call(request)), connected: self.connected.clone() }
+        Connecting { inner: Box::pin(self.inner.call(request)), connections: self.connections.clone() }
     }
 }
 
 impl<F: Future> Future for Connecting<F> {
     type Output = F::Output;
 
-    /// Each step of the connector is followed by a call of [`Connected`]: a connection whose TLS handshake fails is closed when the last
-    /// step returns.
+    /// The connections are listed after each step of the connector, because a connection whose TLS handshake fails is already closed when the
+    /// last step returns.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let result = self.inner.as_mut().poll(cx);
-        (self.connected)();
+        self.connections.refresh();
         result
     }
 }

@@ -1,14 +1,11 @@
-//! Connections of outputs that have a protocol of their own on TCP: name resolution, SOCKS5 proxy, TLS, and time limits.
+//! Connections of outputs that do not use HTTP: name resolution, SOCKS5 proxy, TLS, and time limits.
 
-use super::{
-    Error, Peer, hosts,
-    http::with_causes,
-    probe::Probe,
-    tls::{self, Reloading},
-};
+use super::{Error, Peer, hosts, http::with_causes, probe::Probe};
 use crate::{
     config,
-    opening::{Connected, Opening},
+    net::OwnConnections,
+    opening::Opening,
+    tls::{self, Reloading},
 };
 use reqwest::Url;
 use rustls::pki_types::ServerName;
@@ -41,12 +38,12 @@ struct Options {
 #[derive(Clone)]
 pub(super) struct Dialer {
     proxy: Option<Proxy>,
-    /// `None`: connections are not encrypted unless the host's scheme says so.
+    /// Whether a connection uses TLS if the host has no scheme.
     uses_tls: bool,
     verifies: bool,
     tls: Arc<Reloading>,
     timeout: Duration,
-    connected: Option<Connected>,
+    connections: Option<Arc<OwnConnections>>,
 }
 
 #[derive(Clone, Debug)]
@@ -78,7 +75,14 @@ impl Dialer {
         let tls = Reloading::new(&options.ssl, uses_tls || always_tls, &[]).map_err(|why| node.error(why))?;
         let proxy =
             if options.proxy_url.is_empty() { None } else { Some(proxy(&options).map_err(|why| node.get("proxy_url").error(why))?) };
-        Ok(Self { proxy, uses_tls, verifies: options.ssl.verifies(), tls: Arc::new(tls), timeout, connected: opening.connected.cloned() })
+        Ok(Self {
+            proxy,
+            uses_tls,
+            verifies: options.ssl.verifies(),
+            tls: Arc::new(tls),
+            timeout,
+            connections: opening.connections.cloned(),
+        })
     }
 
     /// The proxy, whose traffic is left out of the capture like that of the hosts.
@@ -99,7 +103,7 @@ impl Dialer {
     pub(super) async fn dial(&self, to: &Peer, tls: Option<bool>) -> Result<Connection, Error> {
         let opening = async {
             let stream = self.connect(to).await.map_err(|e| format!("connecting: {e}"))?;
-            // Batches are written at once, so waiting for more data only delays them.
+            // The algorithm of Nagle is switched off: a batch is written at once, so waiting for more data would only delay it.
             let _ = stream.set_nodelay(true);
             if !tls.unwrap_or(self.uses_tls) {
                 return Ok(Box::new(stream) as Connection);
@@ -108,16 +112,22 @@ impl Dialer {
             let stream = TlsConnector::from(self.tls.config()).connect(name, stream).await;
             stream.map(|stream| Box::new(stream) as Connection).map_err(|e| format!("TLS: {}", with_causes(&e)))
         };
-        within(self.timeout, opening).await.map_err(|_| "no connection within `timeout`".to_owned()).flatten().map_err(|why: String| {
-            let Peer { host, port } = to;
-            Error::Unreachable(format!("{host}:{port}: {why}").into())
-        })
+        with_time_limit(self.timeout, opening).await.map_err(|_| "no connection within `timeout`".to_owned()).flatten().map_err(
+            |why: String| {
+                let Peer { host, port } = to;
+                Error::Unreachable(format!("{host}:{port}: {why}").into())
+            },
+        )
     }
 
     async fn tcp(&self, to: &Peer) -> io::Result<TcpStream> {
+        // The port may be none that is configured: Kafka names the addresses of its brokers.
+        if let Some(connections) = &self.connections {
+            connections.expect(to.port);
+        }
         let stream = TcpStream::connect((to.host.as_str(), to.port)).await?;
-        if let Some(connected) = &self.connected {
-            connected();
+        if let Some(connections) = &self.connections {
+            connections.refresh();
         }
         Ok(stream)
     }
@@ -156,11 +166,11 @@ fn proxy(options: &Options) -> Result<Proxy, String> {
 ///
 /// # Errors
 /// When the time is over.
-pub(super) async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, tokio::time::error::Elapsed> {
+pub(super) async fn with_time_limit<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, tokio::time::error::Elapsed> {
     if limit.is_zero() { Ok(work.await) } else { tokio::time::timeout(limit, work).await }
 }
 
-/// Number of bytes that are written within one time limit.
+/// Number of bytes to which one time limit applies when they are written.
 const CHUNK: usize = 64 << 10;
 
 /// Writes all bytes. `limit` applies to each 64 KiB, so that a slow server has time for a large batch; 0: no limit.
@@ -169,17 +179,17 @@ const CHUNK: usize = 64 << 10;
 /// [`Error::Broken`] when writing fails or the time is over.
 pub(super) async fn write(stream: &mut (impl AsyncWrite + Unpin + ?Sized), bytes: &[u8], limit: Duration) -> Result<(), Error> {
     for chunk in bytes.chunks(CHUNK) {
-        timely(limit, "writing", stream.write_all(chunk)).await?;
+        io_with_time_limit(limit, "writing", stream.write_all(chunk)).await?;
     }
-    timely(limit, "writing", stream.flush()).await
+    io_with_time_limit(limit, "writing", stream.flush()).await
 }
 
 /// Waits for `work` for at most `limit`; 0: without a limit. `what` names the work in errors.
 ///
 /// # Errors
 /// [`Error::Broken`] when the work fails or the time is over.
-pub(super) async fn timely<T>(limit: Duration, what: &str, work: impl Future<Output = io::Result<T>>) -> Result<T, Error> {
-    match within(limit, work).await {
+pub(super) async fn io_with_time_limit<T>(limit: Duration, what: &str, work: impl Future<Output = io::Result<T>>) -> Result<T, Error> {
+    match with_time_limit(limit, work).await {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(error)) => Err(Error::Broken(format!("{what}: {error}").into())),
         Err(_) => Err(Error::Broken(format!("{what}: no progress within `timeout`").into())),

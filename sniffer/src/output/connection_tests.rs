@@ -17,7 +17,8 @@ async fn listener() -> (TcpListener, Peer) {
     (listener, Peer { host: "127.0.0.1".into(), port })
 }
 
-/// A SOCKS5 server (RFC 1928, RFC 1929) for one connection. Returns the request's address as bytes, and what the client sent after it.
+/// A SOCKS5 server (RFC 1928, RFC 1929) for one connection. Returns the request's address as bytes, and the bytes that
+/// the client sent after the request.
 async fn socks(listener: TcpListener, password: bool, code: u8) -> (Vec<u8>, Vec<u8>) {
     let (mut stream, _) = listener.accept().await.unwrap();
     let mut head = [0; 2];
@@ -74,10 +75,10 @@ async fn time_limits_and_closed_connections() {
     let mut open = plain.dial(&peer, None).await.unwrap();
     let (accepted, _) = listener.accept().await.unwrap();
     assert!(!is_closed(&mut open).await);
-    let never = timely(Duration::from_millis(10), "reading", open.read_u8()).await.unwrap_err();
+    let never = io_with_time_limit(Duration::from_millis(10), "reading", open.read_u8()).await.unwrap_err();
     assert_eq!(never, Error::Broken("reading: no progress within `timeout`".into()));
     drop(accepted);
-    timely(Duration::from_secs(5), "reading", open.read_u8()).await.unwrap_err();
+    io_with_time_limit(Duration::from_secs(5), "reading", open.read_u8()).await.unwrap_err();
     assert!(is_closed(&mut open).await);
     let encrypted =
         Dialer::read(&opening(&Node::parse("{ssl: {verification_mode: none}}").unwrap()), false, Duration::from_millis(50)).unwrap();

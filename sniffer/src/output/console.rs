@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
 };
 
-/// `output.console`
+/// The output `console`, for the list of outputs.
 pub(super) const OUTPUT: OutputKind = OutputKind { name: "console", open, is_implied: is_never_implied };
 
 #[derive(Deserialize, Default)]
@@ -54,7 +54,7 @@ struct Printer {
     may_block: bool,
 }
 
-/// Whether a write to standard output can wait for a reader: not if it is a file or `/dev/null`.
+/// Whether a write to standard output can wait for a reader. A write to a file or to `/dev/null` cannot.
 fn may_block() -> bool {
     let stdout = std::io::stdout();
     let kind = stdout.as_fd().try_clone_to_owned().and_then(|fd| File::from(fd).metadata()).map(|metadata| metadata.file_type());

@@ -1,4 +1,4 @@
-//! The counters of an output. The output's workers add to them, and the monitor reads them.
+//! The counters of an output. The output's senders add to them, and `app` reads them.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -21,8 +21,8 @@ macro_rules! counters {
                 Values { $($field: self.$field.get(),)* }
             }
 
-            /// Calls `total` with name and value of each counter, and `gauge` with name and value of each gauge. For events,
-            /// total = acked + failed + dropped + active.
+            /// Calls `total` with name and value of each counter, and `gauge` with name and value of each gauge. The counters of events
+            /// satisfy total = acked + failed + dropped + active.
             pub fn each(&self, mut total: impl FnMut(&'static str, u64), mut gauge: impl FnMut(&'static str, f64)) {
                 let values = self.values();
                 $(total($name, values.$field);)*
@@ -40,17 +40,18 @@ counters! {
     dead_letter "libbeat.output.events.dead_letter" "Events refused and stored in the dead letter index."
     toomany "libbeat.output.events.toomany" "Events refused because the server is busy (429)."
     batches "libbeat.output.events.batches" "Batches taken from the queue."
+    splits "libbeat.output.batches.split" "Batches that were too large for the server, and sent in halves."
     retries "libbeat.pipeline.events.retry" "Events sent again."
     write_bytes "libbeat.output.write.bytes" "Bytes written."
     write_errors "libbeat.output.write.errors" "Failed writes and requests."
     read_bytes "libbeat.output.read.bytes" "Bytes of the responses."
     read_errors "libbeat.output.read.errors" "Responses that were incomplete or could not be read."
-    // Read last, because an event counts here before it counts as acked, failed or dropped.
+    // This counter is read last, because an event is counted here before it is counted as acked, failed or dropped.
     total "libbeat.output.events.total" "Events whose sending began; an event counts again for each attempt."
 }
 
 impl Counters {
-    /// Counts the events that are being sent as failed. To be called when their senders have ended without an outcome.
+    /// Counts the events that are being sent as failed. The caller must make sure that their senders have ended without an outcome.
     pub(super) fn abandon(&self) {
         let active = self.values().active() as usize;
         self.failed.add(active);
@@ -70,7 +71,7 @@ impl Values {
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Adds `n`.
+    /// Adds `n` to the counter.
     pub fn add(&self, n: usize) {
         self.0.fetch_add(n as u64, Relaxed);
     }

@@ -1,10 +1,16 @@
 //! Opens the one output that the configuration names, and runs its senders on the queue.
 
 use super::{
-    OUTPUTS, Output, OutputKind,
+    Output, OutputKind,
     counters::Counters,
-    drive::{Common, drive},
+    drive::{Telemetry, drive},
+    elasticsearch::{self, Monitoring},
+    measured::Measured,
+    monitored::Monitored,
     notices::Notices,
+    otlp::Metrics,
+    selected::selected,
+    sending::{By, Sending},
 };
 use crate::{
     config::{self, Node},
@@ -22,114 +28,25 @@ pub struct Delivery {
     name: &'static str,
     output: Box<dyn Output>,
     queue: queue::Options,
-    pub(super) common: Common,
+    /// The settings from which `queue` was read.
+    queue_settings: Node,
+    monitoring: Option<Monitoring>,
+    metrics: Option<Metrics>,
+    pub(super) telemetry: Telemetry,
 }
 
-/// Finds the enabled output of the configuration and reads its settings. Opens no connection.
+/// Finds the enabled output of the configuration and reads its settings. The function opens no connection.
 ///
 /// # Errors
 /// When no output or more than one is enabled, or a setting is wrong.
 pub fn open(opening: &Opening<'_>) -> Result<Delivery, config::Error> {
-    let root = opening.root;
-    let outputs = root.get("output");
-    let mut enabled = enabled(&outputs)?;
-    for kind in OUTPUTS {
-        if (kind.is_implied)(root)? && enabled.is_empty() {
-            enabled.push((kind.name.to_owned(), outputs.get(kind.name)));
-        }
-    }
-    let (name, node) = match enabled.as_slice() {
-        [] => return Err(none_defined(root, &outputs)),
-        [only] => only,
-        several => return Err(several_defined(&outputs, several)),
-    };
-    let Some(OutputKind { name, open, .. }) = OUTPUTS.iter().find(|kind| kind.name == name) else {
-        let known: Vec<&str> = OUTPUTS.iter().map(|kind| kind.name).collect();
-        return Err(node.error(format!("output type {name} undefined; there are {}", known.join(", "))));
-    };
-    misplaced_settings(root, &outputs, node)?;
-    // Outputs that are switched off are not read.
-    outputs.entries().filter(|(other, _)| other != name).for_each(|(_, other)| other.accept());
-    let output = open(&opening.at(node))?;
-    let queue = queue::Options::read(root, node, output.queue())?;
-    Ok(Delivery { name, output, queue, common: Common::default() })
-}
-
-/// Returns the enabled outputs. If any output has settings, these are the outputs with settings; otherwise those of which only the name is
-/// written (`output.console:`).
-fn enabled(outputs: &Node) -> Result<Vec<(String, Node)>, config::Error> {
-    if !outputs.is_unset() && !outputs.is_map() {
-        return Err(outputs.error("expected the name of an output and its settings, for example `output.elasticsearch.hosts`"));
-    }
-    let (mut enabled, mut empty) = (Vec::new(), Vec::new());
-    for (name, node) in outputs.entries() {
-        if node.is_unset() {
-            empty.push((name.to_owned(), node.clone()));
-        } else if !is_output(name) && !node.is_map() {
-            // This is a setting without an output, see `misplaced_settings`.
-        } else if node.get("enabled").read::<Option<bool>>()?.unwrap_or(true) {
-            enabled.push((name.to_owned(), node.clone()));
-        }
-    }
-    if enabled.is_empty() {
-        empty.retain(|(name, _)| is_output(name));
-        enabled = empty;
-    }
-    Ok(enabled)
-}
-
-fn is_output(name: &str) -> bool {
-    OUTPUTS.iter().any(|kind| kind.name == name)
-}
-
-fn several_defined(outputs: &Node, several: &[(String, Node)]) -> config::Error {
-    let names: Vec<String> = several.iter().map(|(name, node)| format!("{name} ({})", node.place())).collect();
-    let at = several.last().map_or(outputs, |(_, node)| node);
-    at.error(format!(
-        "more than one namespace configured accessing 'output': {}; keep one, or switch the others off with `enabled: false`",
-        names.join(", ")
-    ))
-}
-
-/// Returns the error when no output is switched on. The error names a setting that looks like an output at the wrong path.
-fn none_defined(root: &Node, outputs: &Node) -> config::Error {
-    let message = "no outputs are defined, please define one under the output section";
-    let below = [root.get("packetbeat.output"), root.get("packetbeat.outputs"), root.get("outputs")];
-    let misplaced = below.into_iter().find(|node| !node.is_null());
-    if let Some(node) = misplaced {
-        let name = node.entries().next().map_or("console", |(name, _)| name).to_owned();
-        return node.error(format!("{message}: outputs belong below `output` at the top level; write `output.{name}`"));
-    }
-    if let Some(kind) = OUTPUTS.iter().find(|kind| root.contains(kind.name)) {
-        let node = root.get(kind.name);
-        return node.error(format!("{message}: an output belongs below `output`; write `output.{}`", kind.name));
-    }
-    if let Some((name, node)) = outputs.entries().find(|(name, node)| !is_output(name) && !node.is_map() && !node.is_null()) {
-        return node
-            .error(format!("{message}: `{name}` is a setting of an output; write `output.NAME.{name}`, with the name of the output"));
-    }
-    match outputs.entries().next() {
-        Some((name, node)) => node.error(format!("{message}: output.{name} is switched off")),
-        None => root.error(message),
-    }
-}
-
-/// Refuses settings that are beside the output instead of below it, if there are no settings below the output. Otherwise a wrong
-/// indentation would send events to the default host.
-fn misplaced_settings(root: &Node, outputs: &Node, output: &Node) -> Result<(), config::Error> {
-    if !output.is_unset() {
-        return Ok(());
-    }
-    let key = output.key();
-    let beside = outputs.entries().find(|(name, node)| *name != "enabled" && !is_output(name) && !node.is_map() && !node.is_null());
-    let wrong = |name: &str, node: &Node| Err(node.error(format!("`{name}` belongs below `{key}`; indent it, or write `{key}.{name}`")));
-    if let Some((name, node)) = beside {
-        return wrong(name, node);
-    }
-    match ["hosts", "path"].into_iter().find(|name| root.contains(name) && !root.get(name).is_map()) {
-        Some(name) => wrong(name, &root.get(name)),
-        None => Ok(()),
-    }
+    let (OutputKind { name, open, .. }, node) = selected(opening.root)?;
+    let output = open(&opening.at(&node))?;
+    let queue = queue::Options::read(opening.root, &node, output.queue(), opening.paths)?;
+    let queue_settings = queue::Options::settings(opening.root, &node);
+    let monitoring = Monitoring::read(opening, (*name == elasticsearch::NAME).then_some(&node))?;
+    let metrics = Metrics::read(opening)?;
+    Ok(Delivery { name, output, queue, queue_settings, monitoring, metrics, telemetry: Telemetry::default() })
 }
 
 impl Delivery {
@@ -148,14 +65,46 @@ impl Delivery {
         self.queue.clone()
     }
 
-    /// The output's counters. They are updated while the output runs.
-    pub fn counters(&self) -> Arc<Counters> {
-        self.common.counters.clone()
+    /// The section of the configuration that describes the queue, at the top level or below the output.
+    pub fn queue_settings(&self) -> &Node {
+        &self.queue_settings
     }
 
-    /// The ports of all servers and proxies that the output may connect to, sorted and without duplicates.
+    /// Sets what `monitoring` sends, for this output and for those that follow it in a run.
+    pub fn monitor(&mut self, source: Arc<dyn Monitored>) {
+        self.telemetry.monitored = Some(source);
+    }
+
+    /// Sets what `otlp.metrics` sends, for this output and for those that follow it in a run.
+    pub fn measure(&mut self, source: Arc<dyn Measured>) {
+        self.telemetry.measured = Some(source);
+    }
+
+    /// Maximum number of series that `otlp.metrics` sends; `None` unless it is enabled.
+    pub fn max_series(&self) -> Option<usize> {
+        self.metrics.as_ref().map(Metrics::max_series)
+    }
+
+    /// Whether `monitoring` is enabled.
+    pub fn has_monitoring(&self) -> bool {
+        self.monitoring.is_some()
+    }
+
+    /// The output's counters. They are updated while the output runs.
+    pub fn counters(&self) -> Arc<Counters> {
+        self.telemetry.counters.clone()
+    }
+
+    /// Which output sends, and how long its batches take. Updated while the output runs.
+    pub fn sending(&self) -> Arc<Sending> {
+        self.telemetry.sending.clone()
+    }
+
+    /// The ports of all servers and proxies that the output, `monitoring` and `otlp.metrics` may connect to, sorted and without duplicates.
     pub fn ports(&self) -> Vec<u16> {
-        let mut ports: Vec<u16> = self.output.peers().iter().map(|peer| peer.port).collect();
+        let of_monitoring = self.monitoring.iter().flat_map(Monitoring::peers);
+        let of_metrics = self.metrics.iter().flat_map(Metrics::peers);
+        let mut ports: Vec<u16> = self.output.peers().into_iter().chain(of_monitoring).chain(of_metrics).map(|peer| peer.port).collect();
         ports.sort_unstable();
         ports.dedup();
         ports
@@ -166,9 +115,23 @@ impl Delivery {
     pub async fn run(self, queue: Arc<dyn Queue>) {
         let options = self.output.options();
         let mut workers = tokio::task::JoinSet::new();
-        let at_end = FlushAtEnd(self.common.notices.clone());
-        for sender in self.output.senders(&self.common.counters) {
-            workers.spawn(drive(sender, queue.clone(), options, self.common.clone()));
+        let at_end = FlushAtEnd(self.telemetry.notices.clone());
+        // Outputs without a server take batches of any size.
+        let has_limit = options.bulk_max_size > 0 && !self.output.peers().is_empty();
+        let cluster_uuid = self.output.cluster_uuid();
+        let senders = self.output.senders(&self.telemetry.counters);
+        let batch_size = has_limit.then_some(options.bulk_max_size);
+        self.telemetry.sending.begin(By { name: self.name, batch_size, senders: senders.len(), cluster_uuid });
+        let mut monitoring = Box::pin(monitor(self.monitoring, self.telemetry.monitored.clone()));
+        let measuring = self.metrics.as_ref().zip(self.telemetry.measured.as_ref());
+        let mut metrics = Box::pin(async {
+            match measuring {
+                Some((metrics, source)) => metrics.run(source).await,
+                None => std::future::pending().await,
+            }
+        });
+        for sender in senders {
+            workers.spawn(drive(sender, queue.clone(), options, self.telemetry.clone()));
         }
         let mut second = tokio::time::interval(Duration::from_secs(1));
         loop {
@@ -179,8 +142,19 @@ impl Delivery {
                     None => break,
                 },
                 _ = second.tick() => at_end.0.flush(false),
+                () = &mut monitoring => {}
+                () = &mut metrics => {}
             }
         }
+        if let Some((metrics, source)) = measuring {
+            metrics.finish(source).await;
+        }
+    }
+
+    /// Whether the output has a server that [`Self::test`] can try.
+    pub fn is_testable(&self) -> bool {
+        // The future does nothing until it is polled.
+        self.output.test(&mut io::sink()).is_some()
     }
 
     /// `test output`: tries each step of connecting and writes the results to `out`. Returns whether all steps succeeded.
@@ -196,7 +170,15 @@ impl Delivery {
     }
 }
 
-/// Logs what was counted and not logged yet, also when delivery is cancelled.
+/// Sends the documents of `monitoring`, if it is enabled. Never completes.
+async fn monitor(monitoring: Option<Monitoring>, source: Option<Arc<dyn Monitored>>) {
+    if let (Some(monitoring), Some(source)) = (monitoring, source) {
+        monitoring.run(source).await;
+    }
+    std::future::pending().await
+}
+
+/// Logs the counts that are not logged yet when it is dropped, also when delivery is cancelled.
 struct FlushAtEnd(Arc<Notices>);
 
 impl Drop for FlushAtEnd {
@@ -208,7 +190,7 @@ impl Drop for FlushAtEnd {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::opening::testing;
+    use crate::{opening::testing, output::OUTPUTS};
 
     fn opened(config: &str) -> Result<Delivery, String> {
         open(&testing::opening(&Node::parse(config).unwrap())).map_err(|e| e.to_string())
@@ -241,7 +223,7 @@ mod tests {
             ("output: {elasticsearch: {hosts: ['localhost:9200']}}", Ok("elasticsearch")),
             ("cloud: {id: 'a:ZXhhbXBsZS5pbyRhYmM='}", Ok("elasticsearch")),
             ("{cloud: {id: 'a:ZXhhbXBsZS5pbyRhYmM='}, output: {discard: {}}}", Ok("discard")),
-            ("{cloud: {auth: 'a:b'}, output: {discard: {}}}", Err("cloud.auth: only with cloud.id")),
+            ("{cloud: {auth: 'a:b'}, output: {discard: {}}}", Err("cloud.auth needs cloud.id")),
         ] {
             match (opened(config).map(|o| o.name()), expected) {
                 (Ok(name), Ok(wanted)) => assert_eq!(name, wanted, "{config}"),

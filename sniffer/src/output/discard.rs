@@ -4,7 +4,7 @@ use super::{Error, Output, OutputKind, Sender, Sent, counters::Counters, drive, 
 use crate::{config, opening::Opening, publish::Record, queue::BoxFuture};
 use std::sync::Arc;
 
-/// `output.discard`
+/// The output `discard`, for the list of outputs.
 pub(super) const OUTPUT: OutputKind = OutputKind { name: "discard", open, is_implied: is_never_implied };
 
 struct Discard(drive::Options);

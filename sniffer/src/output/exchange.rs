@@ -1,4 +1,5 @@
-//! Runs the output of the program, and exchanges it for another one between two batches. What waits in the queue goes to the new output.
+//! Runs the output of the program, and exchanges it for another one between two batches. Records that wait in the queue
+//! go to the new output.
 
 use super::Delivery;
 use crate::{
@@ -15,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-/// How long the batches that an output is sending when it is exchanged may take. Afterwards they are sent again, by the new output.
+/// How long the batches that an output is sending when it is exchanged may take. After this time the new output sends them again.
 const LAST_BATCHES: Duration = Duration::from_secs(3);
 
 /// Hands the next output over to [`run`]. If several are handed over before one of them runs, only the last one runs.
@@ -29,7 +30,7 @@ struct Shared {
 }
 
 impl Exchange {
-    /// Makes `output` the one that delivers from now on.
+    /// Hands over `output`, which delivers the records from now on.
     pub fn put(&self, output: Delivery) {
         *self.0.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(output);
         self.0.changed.notify_one();
@@ -50,43 +51,44 @@ impl Exchange {
     }
 }
 
-/// Delivers the records of the queue with `output`, and after each exchange with the next one, until the queue is closed and empty, or the
-/// output cannot continue. The counters of the first output count what all of them deliver.
+/// Delivers the records of the queue with `output`, and after each exchange with the next output, until the queue is
+/// closed and empty, or an output cannot continue. The counters of the first output count the deliveries of all these
+/// outputs.
 pub async fn run(mut output: Delivery, queue: Arc<dyn Queue>, exchange: Exchange) {
-    let common = output.common.clone();
+    let telemetry = output.telemetry.clone();
     loop {
         let (stop, stopped) = watch::channel(false);
-        let mut running = Box::pin(output.run(Arc::new(Until { queue: queue.clone(), stopped })));
+        let mut running = Box::pin(output.run(Arc::new(ExchangeableQueue { queue: queue.clone(), stopped })));
         output = tokio::select! {
             () = &mut running => return,
             next = exchange.next() => next,
         };
         stop.send_replace(true);
         if timeout(LAST_BATCHES, &mut running).await.is_err() {
-            log::warn!("The previous output does not end: {LAST_BATCHES:?} are over. What it was sending is sent again by the new one");
+            log::warn!("The previous output did not finish its batches within {LAST_BATCHES:?}; the new output sends them again");
         }
         drop(running);
-        common.counters.abandon();
+        telemetry.counters.abandon();
         output = exchange.take().unwrap_or(output);
-        output.common = common.clone();
+        output.telemetry = telemetry.clone();
         log::info!("Events go to the output {} of the new configuration", output.name());
     }
 }
 
-/// The queue as an output sees it that may be exchanged: it ends for that output when it is stopped.
-struct Until {
+/// The queue for an output that may be exchanged. For this output the queue ends when the output is stopped.
+struct ExchangeableQueue {
     queue: Arc<dyn Queue>,
     stopped: watch::Receiver<bool>,
 }
 
-/// Waits until the output is stopped. If the sender is gone, the output is not stopped any more.
+/// Waits until the output is stopped. If the sender was dropped, the output is never stopped.
 async fn stop(mut stopped: watch::Receiver<bool>) {
     if stopped.wait_for(|stopped| *stopped).await.is_err() {
         std::future::pending::<()>().await;
     }
 }
 
-impl Queue for Until {
+impl Queue for ExchangeableQueue {
     fn push(&self, records: Vec<Record>, full: WhenFull) -> usize {
         self.queue.push(records, full)
     }
@@ -107,6 +109,10 @@ impl Queue for Until {
 
     fn give_back(&self, unsettled: Vec<(Sequence, Record)>) {
         self.queue.give_back(unsettled);
+    }
+
+    fn postpone(&self, records: &[Range<Sequence>], may_take: bool) -> bool {
+        self.queue.postpone(records, may_take)
     }
 
     fn limit_waits(&self, until: Instant) {

@@ -20,8 +20,8 @@ use crate::{
 use serde::Deserialize;
 use std::{io, sync::Arc, time::Duration};
 
-/// Number of bytes that are gathered before a write, for documents that do not lie one behind the other. Larger writes are not faster, and a
-/// batch can be as large as the whole queue.
+/// Number of bytes that are gathered before a write, for documents that are not contiguous in memory. Larger writes are
+/// not faster, and a batch can be as large as the whole queue.
 const AT_ONCE: usize = 128 << 10;
 
 #[derive(Deserialize)]
@@ -44,7 +44,7 @@ impl Default for Options {
     }
 }
 
-/// `output.file`
+/// The output `file`, for the list of outputs.
 pub(super) const OUTPUT: OutputKind = OutputKind { name: "file", open, is_implied: is_never_implied };
 
 struct Files {
@@ -69,7 +69,7 @@ impl Files {
         }
         rotate::check_name(&options.filename).map_err(|why| node.get("filename").error(why))?;
         if options.path.is_empty() {
-            return Err(node.error("path: missing; the folder to write to"));
+            return Err(node.error("path is missing; write the folder for the files of events"));
         }
         let folder = Format::parse(&options.path)
             .map_err(|why| node.error(format!("path: {why}")))?
@@ -108,7 +108,7 @@ struct Writer {
     rotator: Rotator,
     codec: Codec,
     counters: Arc<Counters>,
-    /// Buffers that are used again for every batch.
+    /// Buffers for documents and their lines. They are used again for every batch.
     text: Vec<u8>,
     ends: Vec<usize>,
 }
@@ -162,7 +162,7 @@ impl Writer {
             ends.clear();
             let lines = if self.codec.is_plain() { body::lines(rest) } else { None };
             let text = match lines {
-                // The documents are written from where they are.
+                // The documents are contiguous in memory and are written without a copy.
                 Some((text, count)) => {
                     ends.extend(rest.iter().take(count).scan(0, |end, record| {
                         *end += record.body.len() + 1;
@@ -270,7 +270,7 @@ mod tests {
     fn wrong_settings() {
         for (config, expected) in [
             ("{path: /x, number_of_files: 1}", "number_of_files: 1 is not between 2 and 1024"),
-            ("{filename: x}", "path: missing"),
+            ("{filename: x}", "path is missing"),
             ("{path: /x, filename: a/b}", "line 1: filename: 'a/b' contains '/'"),
             ("{path: /x, filename: ''}", "line 1: filename: is empty"),
             ("{path: '/x/%{[a]}'}", "only dates"),

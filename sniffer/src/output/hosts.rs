@@ -9,7 +9,7 @@ use reqwest::Url;
 pub struct Peer {
     /// A host name, or an IP address without brackets.
     pub host: String,
-    /// The port.
+    /// The TCP port of the server.
     pub port: u16,
 }
 
@@ -21,10 +21,10 @@ impl Peer {
     }
 }
 
-/// Parses the entries of `hosts` of an output whose hosts have neither credentials nor a path. `scheme` is the only one that is supported.
+/// Parses the entries of `hosts` of an output whose hosts have neither credentials nor a path. `scheme` is the only supported scheme.
 ///
 /// # Errors
-/// When an entry is not an address; names file, line and key.
+/// When an entry is not an address. The error names file, line and key.
 pub(super) fn peers(node: &Node, hosts: &Texts, scheme: &str, port: u16) -> Result<Vec<Peer>, config::Error> {
     let peer = |text: &String| {
         let url = address(text, scheme, &[scheme], port)?;
@@ -45,7 +45,8 @@ pub(super) fn address(host: &str, scheme: &str, schemes: &[&str], port: u16) -> 
     let authority = text.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default());
     let has_port = authority.rsplit(']').next().is_some_and(|tail| tail.rsplit('@').next().is_some_and(|end| end.contains(':')));
     if !has_port {
-        url.set_port(Some(port)).map_err(|()| format!("hosts: '{}' has no room for a port", without_credentials(host)))?;
+        url.set_port(Some(port))
+            .map_err(|()| format!("hosts: '{}' cannot have a port; write HOST:PORT or a URL", without_credentials(host)))?;
     }
     Ok(url)
 }
@@ -68,7 +69,7 @@ pub(super) fn take_credentials(url: &mut Url) -> Option<(String, String)> {
     }
     let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
     let credentials = (decode(url.username()), decode(url.password().unwrap_or_default()));
-    // The calls fail only for URLs that cannot have a user; the function has already returned for those.
+    // The calls fail only for URLs that cannot have a user. For such URLs the function has already returned.
     let _ = url.set_username("").and_then(|()| url.set_password(None));
     Some(credentials)
 }
@@ -92,7 +93,7 @@ impl Rotation {
     }
 }
 
-/// The hosts of each worker. With `loadbalance` every host has `workers` workers, and the workers of other hosts take over the
+/// Divides the hosts among workers. With `loadbalance` every host has `workers` workers, and the workers of other hosts take over the
 /// batches of a host that fails. Without `loadbalance` there are `workers` workers in total, which use the first host as long as it
 /// responds.
 pub(super) fn rotations(hosts: usize, loadbalance: bool, workers: usize) -> Vec<Rotation> {

@@ -2,13 +2,12 @@
 
 use super::{
     Error, Peer, Reason,
-    connecting::Noting,
+    connecting::ConnectedLayer,
     hosts::without_credentials,
     proxy::{self, Environment},
     shapes::Scalar,
-    tls,
 };
-use crate::opening::Connected;
+use crate::{net::OwnConnections, tls};
 use reqwest::{
     Client, Proxy, RequestBuilder, StatusCode, Url,
     header::{HeaderMap, HeaderName, HeaderValue},
@@ -22,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-/// Maximum number of bytes of a response. The responses to an output's requests are shorter.
+/// Maximum number of bytes of a response. All responses to an output's requests are shorter.
 const MAX_ANSWER: usize = 64 << 20;
 
 /// Maximum number of bytes of a response that the log quotes, at debug level.
@@ -40,13 +39,16 @@ pub(super) struct Options {
     proxy_disable: bool,
     proxy_headers: BTreeMap<String, Scalar>,
     pub ssl: tls::Options,
+    /// Whether requests are made with HTTP/2 instead of HTTP/1.1. The server must support it: there is no negotiation without TLS.
+    #[serde(skip)]
+    pub is_http2: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let (timeout, idle_connection_timeout) = (Duration::from_secs(90), Duration::from_secs(3));
         let (proxy_url, proxy_headers, ssl) = (String::new(), BTreeMap::new(), tls::Options::default());
-        Self { timeout, idle_connection_timeout, proxy_url, proxy_disable: false, proxy_headers, ssl }
+        Self { timeout, idle_connection_timeout, proxy_url, proxy_disable: false, proxy_headers, ssl, is_http2: false }
     }
 }
 
@@ -54,7 +56,7 @@ impl Default for Options {
 pub(super) struct Clients {
     options: Options,
     headers: HeaderMap,
-    connected: Option<Connected>,
+    connections: Option<Arc<OwnConnections>>,
     tls: Arc<tls::Reloading>,
     current: Mutex<(Arc<rustls::ClientConfig>, Client)>,
 }
@@ -68,11 +70,11 @@ impl Clients {
         options: Options,
         headers: HeaderMap,
         tls: Arc<tls::Reloading>,
-        connected: Option<Connected>,
+        connections: Option<Arc<OwnConnections>>,
     ) -> Result<Self, String> {
         let config = tls.config();
-        let client = options.client((*config).clone(), headers.clone(), connected.as_ref())?;
-        Ok(Self { options, headers, connected, tls, current: Mutex::new((config, client)) })
+        let client = options.client((*config).clone(), headers.clone(), connections.as_ref())?;
+        Ok(Self { options, headers, connections, tls, current: Mutex::new((config, client)) })
     }
 
     /// The client for the next request.
@@ -80,7 +82,7 @@ impl Clients {
         let config = self.tls.config();
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if !Arc::ptr_eq(&current.0, &config)
-            && let Ok(client) = self.options.client((*config).clone(), self.headers.clone(), self.connected.as_ref())
+            && let Ok(client) = self.options.client((*config).clone(), self.headers.clone(), self.connections.as_ref())
         {
             *current = (config, client);
         }
@@ -89,26 +91,31 @@ impl Clients {
 }
 
 impl Options {
-    /// The application protocols that the client offers in a TLS handshake.
+    /// The application protocols that a client for HTTP/1.1 offers in a TLS handshake.
     pub(super) const PROTOCOLS: &[&[u8]] = &[b"http/1.1"];
 
-    fn client(&self, tls: rustls::ClientConfig, headers: HeaderMap, connected: Option<&Connected>) -> Result<Client, String> {
+    /// The application protocols that this client offers in a TLS handshake.
+    pub(super) fn protocols(&self) -> &'static [&'static [u8]] {
+        if self.is_http2 { &[b"h2"] } else { Self::PROTOCOLS }
+    }
+
+    fn client(&self, tls: rustls::ClientConfig, headers: HeaderMap, connections: Option<&Arc<OwnConnections>>) -> Result<Client, String> {
         // Always pass a TLS configuration. Without one reqwest needs a process-wide crypto provider, and none is installed.
         let mut builder = Client::builder()
             .tls_backend_preconfigured(tls)
             .default_headers(headers)
             .redirect(Policy::none())
             .pool_idle_timeout(self.idle_connection_timeout)
-            .tcp_nodelay(true)
-            .http1_only();
+            .tcp_nodelay(true);
+        builder = if self.is_http2 { builder.http2_prior_knowledge() } else { builder.http1_only() };
         // 0 means no limit.
         if !self.timeout.is_zero() {
             builder = builder.timeout(self.timeout).connect_timeout(self.timeout);
         }
         // reqwest would use a proxy of the environment for loopback addresses, too.
         builder = builder.no_proxy();
-        if let Some(connected) = connected {
-            builder = builder.connector_layer(Noting(connected.clone()));
+        if let Some(connections) = connections {
+            builder = builder.connector_layer(ConnectedLayer(connections.clone()));
         }
         if self.proxy_disable {
             return builder.build().map_err(|e| with_causes(&e));
@@ -154,15 +161,16 @@ pub(super) fn header_map(headers: &BTreeMap<String, Scalar>) -> Result<HeaderMap
         .collect()
 }
 
-/// Status and body of a response.
+/// A response.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub status: StatusCode,
+    pub headers: HeaderMap,
     pub body: Vec<u8>,
 }
 
 impl Answer {
-    /// Why a request that contains no events failed: `what`, the status, and the server's reason if it gives one.
+    /// Returns why a request that contains no events failed: `what`, the status, and the server's reason if it gives one.
     pub(super) fn why(&self, what: &str) -> Reason {
         let reason = serde_json::from_slice::<serde_json::Value>(&self.body).ok();
         let reason = reason.as_ref().and_then(|body| body.pointer("/error/reason").or_else(|| body.get("error"))).and_then(|r| r.as_str());
@@ -172,7 +180,8 @@ impl Answer {
         }
     }
 
-    /// Why a request that contains events failed. The server's text may quote them, so only the type of the error is in the summary.
+    /// Returns why a request that contains events failed. The server's text may quote events, so the summary has only the type of the
+    /// error.
     pub(super) fn refusal(&self, what: &str) -> Reason {
         let answer = serde_json::from_slice::<serde_json::Value>(&self.body).unwrap_or_default();
         let kind = answer.pointer("/error/type").and_then(|kind| kind.as_str()).map(kind_of_error).unwrap_or_default();
@@ -191,17 +200,17 @@ pub(super) async fn send(request: RequestBuilder) -> Result<Answer, Error> {
         if error.is_connect() { Error::Unreachable(why) } else { Error::Broken(why) }
     };
     let mut response = request.send().await.map_err(failed)?;
-    let (status, mut body) = (response.status(), Vec::new());
+    let (status, headers, mut body) = (response.status(), response.headers().clone(), Vec::new());
     while let Some(chunk) = response.chunk().await.map_err(failed)? {
         if body.len() + chunk.len() > MAX_ANSWER {
             return Err(Error::Broken(format!("an answer of more than {MAX_ANSWER} bytes").into()));
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status, body })
+    Ok(Answer { status, headers, body })
 }
 
-/// The type of a server's error, for the log; empty if it does not look like one.
+/// The type of a server's error, for the log; empty if the text does not look like the name of a type.
 pub(super) fn kind_of_error(kind: &str) -> &str {
     let is_name = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'.' | b'-');
     if kind.len() <= 80 && kind.bytes().all(is_name) { kind } else { "" }
@@ -227,11 +236,11 @@ pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Returns what the user can do about an error of the connection whose text names only a library's finding.
+/// Returns the advice about an error of the connection whose text contains only what a library reports.
 fn advice(text: &str) -> Option<&'static str> {
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
     if has(&["InvalidContentType"]) {
-        Some("the server does not speak TLS there: write http:// in `hosts`")
+        Some("the server does not speak TLS there: write http:// in `hosts`, or `ssl.enabled: false` if hosts have no scheme")
     } else if has(&["CaUsedAsEndEntity", "UnknownIssuer"]) {
         Some(
             "the authority of the server's certificate is not trusted: name its file in `ssl.certificate_authorities` (a self-signed certificate itself)",

@@ -1,12 +1,15 @@
-//! The outputs: they deliver the records of the queue to Elasticsearch, files or standard output. Only this module and the queue use an
-//! async runtime.
+//! The outputs. They deliver the records of the queue to Elasticsearch, Logstash, Kafka, Redis,
+//! OpenTelemetry collectors, files or standard output. Only this module
+//! and the queue use an async runtime.
 //!
 //! An output is a folder or a file, and one line in [`OUTPUTS`]. The rest of the program uses its [`Output`]. Each [`Sender`] of an output
 //! sends a batch once. [`drive`](fn@drive::drive) does batching, retry, backoff and acknowledgement for all outputs. This module also
 //! contains the parts that outputs share: hosts and the rotation over them, selectors, format strings, codecs, TLS and an HTTP client.
 
+mod authorization;
 pub mod backoff;
 mod blocking;
+mod cloud;
 mod codec;
 mod connecting;
 mod connection;
@@ -17,24 +20,36 @@ mod discard;
 pub mod drive;
 pub mod elasticsearch;
 pub mod exchange;
+mod fields;
 mod file;
 pub mod format;
 mod hosts;
 mod http;
 mod kafka;
+pub mod kibana;
 mod logstash;
+mod measured;
+mod monitored;
 mod notices;
+mod otlp;
+#[cfg(test)]
+mod page_tests;
 mod probe;
 mod proxy;
 mod redis;
 mod select;
+mod selected;
 mod sender;
+pub mod sending;
 mod shapes;
-mod tls;
+#[cfg(test)]
+mod testing;
 
 pub use delivery::{Delivery, open};
-pub use drive::{Common, drive};
+pub use drive::{Telemetry, drive};
 pub use hosts::Peer;
+pub use measured::{Measured, Measurement};
+pub use monitored::Monitored;
 pub use sender::{Error, Outcome, Reason, Sender, Sent};
 
 use crate::{
@@ -49,14 +64,22 @@ use std::{
 };
 
 /// Every output that the configuration can name.
-pub const OUTPUTS: &[&OutputKind] =
-    &[&console::OUTPUT, &discard::OUTPUT, &elasticsearch::OUTPUT, &file::OUTPUT, &kafka::OUTPUT, &logstash::OUTPUT, &redis::OUTPUT];
+pub const OUTPUTS: &[&OutputKind] = &[
+    &console::OUTPUT,
+    &discard::OUTPUT,
+    &elasticsearch::OUTPUT,
+    &file::OUTPUT,
+    &kafka::OUTPUT,
+    &logstash::OUTPUT,
+    &otlp::OUTPUT,
+    &redis::OUTPUT,
+];
 
 /// Name and factory of an output, for an entry of [`OUTPUTS`].
 pub struct OutputKind {
     /// The output's key below `output`.
     pub name: &'static str,
-    /// Reads the output's settings. Opens no connection. Errors name file, line and key.
+    /// Reads the output's settings. It opens no connection. Errors name file, line and key.
     pub open: fn(&Opening<'_>) -> Result<Box<dyn Output>, config::Error>,
     /// Whether a setting outside `output` selects this output (`cloud.id`). Returns an error when that setting is wrong.
     pub is_implied: fn(&Node) -> Result<bool, config::Error>,
@@ -64,7 +87,7 @@ pub struct OutputKind {
 
 /// An output with its settings, before it runs.
 pub trait Output: Send + Sync {
-    /// Size of batches and how they are retried.
+    /// The size of batches, and when a batch is sent again.
     fn options(&self) -> drive::Options;
 
     /// Default size of the queue in front of this output.
@@ -82,6 +105,11 @@ pub trait Output: Send + Sync {
         Vec::new()
     }
 
+    /// The id of the cluster that the output is connected to.
+    fn cluster_uuid(&self) -> sending::ClusterId {
+        sending::ClusterId::default()
+    }
+
     /// The senders, one for each worker of the output: `worker` per host, or several for a connection that carries several batches at once.
     fn senders(self: Box<Self>, counters: &Arc<Counters>) -> Vec<Box<dyn Sender>>;
 
@@ -92,7 +120,8 @@ pub trait Output: Send + Sync {
     }
 }
 
-/// Refuses Kerberos, which Packetbeat has for some outputs. It would be wrong to connect without the configured authentication.
+/// Refuses Kerberos, which Packetbeat supports for some outputs. Without this refusal the program would connect without the configured
+/// authentication.
 fn refuse_kerberos(node: &Node) -> Result<(), config::Error> {
     #[derive(serde::Deserialize, Default)]
     #[serde(default)]

@@ -1,7 +1,8 @@
-//! Log lines about deliveries that fail: the first of its kind at once, then one line with the number of events every ten seconds. A server
-//! that refuses everything must not fill the log.
+//! Log lines about deliveries that fail. The first failure of a kind is logged at once. After that, one line every ten seconds has the
+//! number of events, so that a server that refuses everything does not fill the log.
 
 use super::Reason;
+use crate::{monitor::log::EVENT_DATA, publish::Record};
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
@@ -12,17 +13,20 @@ use tokio::time::Instant;
 /// The shortest time between two lines of the same kind.
 pub(super) const EVERY: Duration = Duration::from_secs(10);
 
+/// Maximum number of bytes of an event in the log of dropped events.
+const MOST_OF_EVENT: usize = 64 << 10;
+
 /// Maximum number of kinds. Further kinds are logged as one kind.
 const MOST: usize = 32;
 
-/// What happened.
+/// The kind of event that a log line is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Subject {
     /// No connection could be made. The number in the line is the number of attempts.
     NotConnected,
-    /// A batch could not be sent; its events are kept.
+    /// A batch could not be sent. Its events are kept.
     NotSent,
-    /// Events were not accepted now; they are sent again.
+    /// The server did not accept the events now. They are sent again.
     SentAgain,
     /// Events were dropped.
     Dropped,
@@ -47,6 +51,16 @@ impl Subject {
     }
 }
 
+/// Writes an event that is dropped to the log of events (`logging.event_data`), with the server's own text.
+pub(super) fn log_dropped(record: &Record, why: &Reason) {
+    if !log::log_enabled!(target: EVENT_DATA, log::Level::Warn) {
+        return;
+    }
+    let shown = record.body.get(..MOST_OF_EVENT).unwrap_or(&record.body);
+    let detail = why.detail.as_deref().map(|detail| format!(" ({detail})")).unwrap_or_default();
+    log::warn!(target: EVENT_DATA, "Cannot publish event {}: {why}{detail}", String::from_utf8_lossy(shown));
+}
+
 /// The notices of all workers of an output.
 #[derive(Debug, Default)]
 pub struct Notices(Mutex<BTreeMap<(Subject, String), Pending>>);
@@ -58,8 +72,8 @@ struct Pending {
 }
 
 impl Notices {
-    /// Logs that this happened to `count` events. If the last such line is less than ten seconds old, only adds to the number for the
-    /// next line.
+    /// Logs that a failure of this kind happened to `count` events. If the last line of this kind is less than ten seconds old, the
+    /// function only adds to the number for the next line.
     pub(super) fn add(&self, subject: Subject, count: usize, why: &Reason) {
         if let Some(detail) = &why.detail {
             log::debug!("{}: {detail}", subject.line(count, &why.summary));
@@ -89,7 +103,7 @@ impl Notices {
         }
     }
 
-    /// Logs what was counted since the last lines. Called every second, and with `all` at the end.
+    /// Logs the counts since the last lines. The caller calls it every second, and with `all` at the end.
     pub(super) fn flush(&self, all: bool) {
         for (subject, line) in self.due(all) {
             log::log!(subject.level(), "{line}");

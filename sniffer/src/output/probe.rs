@@ -1,6 +1,7 @@
 //! `test output`: tries every step of connecting and prints a result for each, so that the failing step is visible.
 
-use super::{Peer, Sender, http::with_causes, tls::Reloading};
+use super::{Peer, Sender, http::with_causes};
+use crate::tls::Reloading;
 use rustls::{ClientConnection, pki_types::ServerName};
 use std::{
     io::{self, Write},
@@ -8,10 +9,10 @@ use std::{
     time::Duration,
 };
 
-/// The limit of each step if the output has none. A probe needs one, because it blocks.
+/// The time limit of each step if the output has none. A probe needs a limit, because the user waits for its result.
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// What is printed to.
+/// The destination of the printed results.
 pub(super) type Out<'a> = &'a mut (dyn Write + Send);
 
 /// The connection to one host.
@@ -19,7 +20,7 @@ pub(super) struct Probe<'a> {
     pub(super) peer: &'a Peer,
     /// Whether the connection goes through a proxy.
     pub(super) proxied: bool,
-    /// The TLS configuration, and whether the certificate is verified; `None`: no TLS.
+    /// The TLS configuration, and whether the certificate is verified; `None` without TLS.
     pub(super) tls: Option<(&'a Reloading, bool)>,
     pub(super) timeout: Duration,
 }
@@ -83,10 +84,11 @@ impl Probe<'_> {
         Ok(version.replace('_', "."))
     }
 
-    /// Tries one host of an output: the steps of [`Self::connect`], then what the output's sender does when it connects. Returns whether
-    /// all steps succeeded.
+    /// Tries one host of an output: first the steps of [`Self::connect`], then the steps of the output's sender when it
+    /// connects. Returns whether all steps succeeded.
     ///
     /// # Errors
+    ///
     /// When `out` cannot be written.
     pub(super) async fn run(&self, name: &str, sender: &mut dyn Sender, out: Out<'_>) -> io::Result<bool> {
         writeln!(out, "{name}: {}:{}...\n  connection...", self.peer.host, self.peer.port)?;

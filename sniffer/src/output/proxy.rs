@@ -22,7 +22,7 @@ enum Exception {
     All,
     Network(ipnet::IpNet),
     Address(IpAddr, Option<u16>),
-    /// A domain with all that is below it. `itself`: whether the domain itself is meant, too.
+    /// A domain and its subdomains. `itself`: whether the domain itself is meant, too.
     Domain {
         name: String,
         itself: bool,
@@ -64,7 +64,7 @@ impl Environment {
     }
 }
 
-/// The server of a proxy's URL, whose scheme may be missing. A URL without a port leads to the port of its scheme.
+/// The server of a proxy's URL, whose scheme may be missing. Without a port in the URL, the port is that of the scheme.
 pub(super) fn peer(text: &str) -> Option<Peer> {
     Peer::of(&address(text)?, SOCKS)
 }

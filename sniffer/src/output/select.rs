@@ -49,7 +49,7 @@ impl Selector {
     /// Reads the list of rules below `node`. `default` is the name when no rule matches.
     ///
     /// # Errors
-    /// When a rule has no name, or a format string or condition is wrong; names file, line and key.
+    /// When a rule has no name, or a format string or condition is wrong. The error names file, line and key.
     pub(super) fn read(node: &Node, keys: Keys, default: Option<&str>) -> Result<Self, config::Error> {
         let format = |text: &str| Format::parse(text).map(|format| format.fold(KNOWN));
         let rules = node.get(keys.list).items().iter().map(|item| rule(item, keys)).collect::<Result<Vec<_>, _>>()?;

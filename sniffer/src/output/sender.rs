@@ -3,10 +3,10 @@
 use crate::{publish::Record, queue::BoxFuture};
 use std::fmt;
 
-/// One worker of an output, with its connection or file. It sends one batch at a time; several senders may share a connection.
+/// A sender of an output, with its connection or file. It sends one batch at a time; several senders may share a connection.
 pub trait Sender: Send {
-    /// Connects. Called before the first batch and again after [`Error::Unreachable`] and [`Error::Broken`]. When it fails, an output with
-    /// several hosts tries the next host at the next call.
+    /// Connects. The method is called before the first batch and again after [`Error::Unreachable`] and [`Error::Broken`]. When it fails,
+    /// an output with several hosts tries the next host at the next call.
     fn connect(&mut self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(std::future::ready(Ok(())))
     }
@@ -47,8 +47,8 @@ pub enum Error {
     /// No server responds, or the server cannot accept anything now. The batch is sent again without a limit.
     #[error("{0}")]
     Unreachable(Reason),
-    /// The batch was sent, but the response is missing: the connection broke or the response did not come in time. The batch is sent again
-    /// without a limit. If that happens again and again, smaller batches are sent.
+    /// The batch was sent, but the response is missing: the connection broke or the response did not come in time. The
+    /// batch is sent again without a limit. If this happens repeatedly, smaller batches are sent.
     #[error("{0}")]
     Broken(Reason),
     /// The batch is too large for the server. It is sent in halves; a record that is too large alone is dropped.
@@ -64,7 +64,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The reason.
+    /// The reason of the error.
     pub fn reason(&self) -> &Reason {
         let (Self::Unreachable(why) | Self::Broken(why) | Self::TooLarge(why) | Self::Refused(why) | Self::Gone(why)) = self;
         why
@@ -87,7 +87,7 @@ impl Reason {
         Self { summary: summary.into(), detail: (!detail.is_empty()).then_some(detail) }
     }
 
-    /// The same reason with words in front of the summary.
+    /// The same reason with a text in front of the summary.
     #[must_use]
     pub fn prefixed(self, words: &str) -> Self {
         Self { summary: format!("{words}: {}", self.summary), ..self }

@@ -1,17 +1,10 @@
-//! Types of settings that several outputs share: texts, lists of texts, permission bits.
+//! Types of settings that several outputs share: permission bits and numbers.
 
 use crate::config::Node;
+pub(crate) use crate::config::{Scalar, Texts};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-/// One text or a list of texts.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
-pub(crate) struct Texts(pub Vec<String>);
-
-/// A text; numbers and booleans are converted to text.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
-pub(crate) struct Scalar(pub String);
-
-/// Permission bits: `0600`.
+/// Reads permission bits such as `0600`.
 pub(crate) fn permissions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     let text = String::deserialize(deserializer)?;
     crate::rotate::permissions(&text).ok_or_else(|| D::Error::custom("expected permission bits such as 0600"))

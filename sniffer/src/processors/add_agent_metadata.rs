@@ -1,15 +1,7 @@
 //! `add_agent_metadata`: adds the data that Elastic Agent adds to the events of its inputs.
 
-use super::{AtStart, Decision, Factory, Facts, ProcessorKind, Shared, options::options, shared};
-use crate::{
-    config::Error,
-    enrich::HostData,
-    event::{
-        constants::Constants,
-        tree::{Object, Tree},
-    },
-    opening::Opening,
-};
+use super::{Factory, ProcessorKind, kit::AddConstant, options::options, shared};
+use crate::{config::Error, event::tree::Object, opening::Opening};
 use serde_json::{Value, json};
 
 pub(super) const KIND: ProcessorKind = ProcessorKind {
@@ -27,20 +19,20 @@ options! {
         input_id: String = String::new(),
         /// The id of the stream, for `@metadata.stream_id`.
         stream_id: String = String::new(),
-        /// The data stream.
+        /// The data stream of the events.
         data_stream: DataStream,
-        /// The agent.
+        /// The Elastic Agent that runs the input.
         elastic_agent: ElasticAgent,
     }
 }
 
 options! {
     struct DataStream {
-        /// The dataset, also for `event.dataset`.
+        /// The dataset of the data stream, also written to `event.dataset`.
         dataset: String = String::new(),
-        /// The namespace.
+        /// The namespace of the data stream.
         namespace: String = String::new(),
-        /// The type.
+        /// The type of the data stream.
         r#type: String = String::new(),
     }
 }
@@ -55,9 +47,6 @@ options! {
         snapshot: bool = false,
     }
 }
-
-#[derive(Debug)]
-struct Metadata(Object);
 
 fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
     let AddAgentMetadata { input_id, stream_id, data_stream, elastic_agent } = AddAgentMetadata::read(opening.node)?;
@@ -74,17 +63,5 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
     add("data_stream", vec![("dataset", json!(dataset)), ("namespace", json!(namespace)), ("type", json!(r#type))]);
     let ElasticAgent { id, version, snapshot } = elastic_agent;
     add("elastic_agent", vec![("id", json!(id)), ("version", json!(version)), ("snapshot", json!(snapshot))]);
-    Ok(shared(Metadata(fields)))
-}
-
-impl Shared for Metadata {
-    fn apply_at_start(&self, constants: &mut Constants, _: &Facts, _: &HostData) -> AtStart {
-        constants.add(&self.0, true);
-        AtStart::Done
-    }
-
-    fn run(&self, event: &mut Tree, _: &HostData) -> Decision {
-        event.merge(&self.0);
-        Decision::Keep
-    }
+    Ok(shared(AddConstant(fields)))
 }

@@ -1,13 +1,14 @@
 //! `add_fields` and `add_labels`: add constant fields to every event, and overwrite existing ones.
 
-use super::{AtStart, Decision, Factory, Facts, ProcessorKind, Shared, kit, options::options, shared};
+use super::{
+    Factory, ProcessorKind,
+    kit::{self, AddConstant},
+    options::options,
+    shared,
+};
 use crate::{
     config::Error,
-    enrich::HostData,
-    event::{
-        constants::Constants,
-        tree::{Object, Tree, expand_dots},
-    },
+    event::tree::{Object, expand_dots},
     opening::Opening,
 };
 use serde_json::Value;
@@ -30,7 +31,7 @@ pub(super) const LABELS: ProcessorKind = ProcessorKind {
 
 options! {
     struct AddFields {
-        /// The fields. Nulls and empty objects at the first level are left out.
+        /// The fields that are added, with their values. Nulls and empty objects at the first level are left out.
         fields: Object,
         /// The object that the fields are added to. If it is empty, they are added to the document itself.
         target: String = "fields".to_owned(),
@@ -39,25 +40,22 @@ options! {
 
 options! {
     struct AddLabels {
-        /// The labels.
+        /// The labels with their values.
         labels: Object,
     }
 }
 
-#[derive(Debug)]
-struct Constant(Object);
-
 fn open_fields(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
     let AddFields { mut fields, target } = AddFields::read(opening.node)?;
     fields.retain(|_, value| !is_nothing(value));
-    Ok(shared(Constant(if fields.is_empty() { fields } else { nest_under(&target, without_empty_objects(fields)) })))
+    Ok(shared(AddConstant(if fields.is_empty() { fields } else { nest_under(&target, without_empty_objects(fields)) })))
 }
 
 fn open_labels(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
     let AddLabels { labels } = AddLabels::read(opening.node)?;
     let mut flat = Object::new();
     flatten("", &labels.into(), &mut flat);
-    Ok(shared(Constant(Object::from_iter([("labels".to_owned(), flat.into())]))))
+    Ok(shared(AddConstant(Object::from_iter([("labels".to_owned(), flat.into())]))))
 }
 
 /// Packetbeat's configuration has neither nulls nor empty objects at the first level of a map.
@@ -101,17 +99,5 @@ pub(crate) fn nest_under(target: &str, fields: Object) -> Object {
     match expand_dots(Object::from_iter([(target.to_owned(), fields.into())]).into()) {
         Value::Object(object) => object,
         _ => Object::new(),
-    }
-}
-
-impl Shared for Constant {
-    fn apply_at_start(&self, constants: &mut Constants, _: &Facts, _: &HostData) -> AtStart {
-        constants.add(&self.0, true);
-        AtStart::Done
-    }
-
-    fn run(&self, event: &mut Tree, _: &HostData) -> Decision {
-        event.merge(&self.0);
-        Decision::Keep
     }
 }

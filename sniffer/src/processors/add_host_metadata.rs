@@ -35,7 +35,7 @@ options! {
         cache: Cache = Cache::FIVE_MINUTES,
         /// The name of this host, instead of its own name, for `host.name`.
         name: String = String::new(),
-        /// The place of this host, for `host.geo`.
+        /// The location of this host, for `host.geo`.
         geo: Option<Geo> = None,
         /// Replaces a `host` of the event that has more fields than `name`.
         replace_fields: bool = true,

@@ -44,7 +44,7 @@ struct Ids {
     clock: &'static dyn Clock,
     /// Distinguishes the ids of this processor from those of other processors and processes.
     node: [u8; 6],
-    /// The number of the next id. Ids of the same millisecond differ in it.
+    /// The number of the next id. It distinguishes ids of the same millisecond.
     next: AtomicU32,
 }
 

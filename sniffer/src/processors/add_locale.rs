@@ -37,7 +37,7 @@ enum Format {
     Abbreviation,
 }
 
-/// The offset changes with daylight saving time.
+/// The time zone is read for each event, because the offset changes with daylight saving time.
 const INTERVAL: Duration = Duration::from_secs(60);
 
 fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {

@@ -34,7 +34,7 @@ options! {
         netinfo: NetInfo = NetInfo::ON,
         /// How often the data are read.
         cache: Cache = Cache::FIVE_MINUTES,
-        /// The place of this host, for `observer.geo`.
+        /// The location of this host, for `observer.geo`.
         geo: Option<Geo> = None,
     }
 }

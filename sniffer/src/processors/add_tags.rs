@@ -20,9 +20,9 @@ pub(super) const KIND: ProcessorKind = ProcessorKind {
 options! {
     #[derive(Debug)]
     struct AddTags {
-        /// The tags.
+        /// The tags that are appended.
         tags: Vec<Option<String>>,
-        /// The list.
+        /// The field with the list of tags. Without this option, the tags are appended to `tags`.
         target: String = String::new(),
     }
 }

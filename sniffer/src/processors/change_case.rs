@@ -36,7 +36,7 @@ options! {
         values: Vec<String> = Vec::new(),
         /// A missing field is not an error.
         ignore_missing: bool = false,
-        /// The first error undoes the changes. If false, the processor goes on with the next field.
+        /// If true, the first error undoes the changes. If false, the processor goes on with the next field.
         fail_on_error: bool = true,
         /// Accepted without effect: the whole name is always changed.
         alter_full_field: bool = false,
@@ -51,7 +51,7 @@ struct Configured {
 
 fn open(opening: &Opening<'_>, change: fn(&str) -> String) -> Result<Box<dyn Factory>, Error> {
     let options = ChangeCase::read(opening.node)?;
-    // The option has no effect in Packetbeat either.
+    // Packetbeat accepts this option without effect, too.
     let _ = options.alter_full_field;
     Ok(shared(Configured { options, change }))
 }
@@ -72,7 +72,7 @@ fn first_level(object: &Object, name: &str) -> Vec<String> {
 impl Configured {
     /// Changes each key on the path `name` in an object. Returns false if there is no such field.
     fn change_path(&self, object: &mut Object, name: &str, whole: &str) -> Result<bool, String> {
-        // As everywhere, a key that contains dots is found before nested keys.
+        // As in all other look-ups of fields, a key that contains dots takes precedence over nested keys.
         let matches = find(object, name);
         let (key, matches, rest) = match name.split_once('.') {
             Some((first, rest)) if matches.is_empty() => (first, find(object, first), Some(rest)),

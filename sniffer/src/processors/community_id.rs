@@ -93,7 +93,7 @@ const PROTOCOLS: [(&str, u8); 14] = [
     ("sctp", 132),
 ];
 
-/// The number of the protocol that a name or a number means.
+/// Converts the name or the number of a protocol to its number.
 fn protocol(value: &Value) -> Option<u8> {
     match value {
         Value::String(text) => {

@@ -24,13 +24,13 @@ pub(super) const KIND: ProcessorKind = ProcessorKind {
 options! {
     #[derive(Debug)]
     struct Convert {
-        /// The conversions.
+        /// The conversions of fields, made one after the other.
         fields: Vec<Conversion>,
         /// A name for this processor in the log.
         tag: String = String::new(),
         /// A missing field is not an error.
         ignore_missing: bool = false,
-        /// The first error undoes the changes. If false, the processor goes on with the next field.
+        /// If true, the first error undoes the changes. If false, the processor goes on with the next field.
         fail_on_error: bool = true,
         /// `copy` keeps the field `from`, `rename` removes it.
         mode: Mode = Mode::Copy,
@@ -42,9 +42,9 @@ options! {
     struct Conversion {
         /// The field that is read.
         from: String,
-        /// The field that is written. Without it, the field itself is replaced.
+        /// The field that is written. Without this option, the field itself is replaced.
         to: String = String::new(),
-        /// `integer` (32 bits), `long`, `float` (32 bits), `double`, `string`, `boolean` or `ip`. Without it, the value stays as it is.
+        /// `integer` (32 bits), `long`, `float` (32 bits), `double`, `string`, `boolean` or `ip`. Without this option, the value stays as it is.
         r#type: Option<Type> = None,
     }
 }
@@ -142,7 +142,7 @@ fn float(value: &Value) -> Option<f64> {
     }
 }
 
-/// The number with the shortest text that means this float of 32 bits.
+/// The number with the shortest text that stands for this float of 32 bits.
 fn shortest(float: f32) -> Option<Value> {
     Number::from_f64(float.to_string().parse().ok()?).map(Into::into)
 }

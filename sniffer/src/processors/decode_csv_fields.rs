@@ -32,7 +32,7 @@ options! {
         overwrite_keys: bool = false,
         /// A missing field is not an error.
         ignore_missing: bool = false,
-        /// The first error undoes the changes. If false, the processor goes on with the next field.
+        /// If true, the first error undoes the changes. If false, the processor goes on with the next field.
         fail_on_error: bool = true,
     }
 }
@@ -60,21 +60,8 @@ struct Configured {
 
 fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
     let options = DecodeCsv::read(opening.node)?;
-    let mut fields = Vec::new();
-    flatten("", &options.fields, &mut fields).map_err(|error| opening.node.get("fields").error(error))?;
+    let fields = kit::field_pairs(&options.fields).map_err(|error| opening.node.get("fields").error(error))?;
     Ok(shared(Configured { options, fields }))
-}
-
-fn flatten(prefix: &str, object: &Object, fields: &mut Vec<(String, String)>) -> Result<(), String> {
-    for (key, value) in object {
-        let name = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-        match value {
-            Value::Object(inner) => flatten(&name, inner, fields)?,
-            Value::String(target) => fields.push((name, target.clone())),
-            other => return Err(format!("{name}: expected the name of a field, got `{}`", kit::print(other))),
-        }
-    }
-    Ok(())
 }
 
 /// The values of the first line that is not empty; `None` if there is none. A quote inside a value without quotes is kept, and a missing

@@ -20,7 +20,7 @@ pub(super) const KIND: ProcessorKind = ProcessorKind {
 options! {
     #[derive(Debug)]
     struct DecodeDuration {
-        /// The field.
+        /// The field with the text of the duration. The number replaces the text.
         field: String,
         /// The unit of the number: `milliseconds`, `seconds`, `minutes` or `hours`. Any other word means milliseconds.
         format: String,
@@ -37,7 +37,7 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
 
 impl DecodeDuration {
     fn decode(&self, text: &str) -> Option<Value> {
-        // The configuration takes a bare number as seconds. The text of a duration has a unit, except for 0.
+        // A bare number in the configuration means seconds. In an event the text of a duration must have a unit, except for 0.
         if !text.ends_with(|c: char| c.is_ascii_alphabetic()) && text != "0" {
             return None;
         }

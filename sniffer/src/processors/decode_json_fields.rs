@@ -24,11 +24,11 @@ pub(super) const KIND: ProcessorKind = ProcessorKind {
 options! {
     #[derive(Debug)]
     struct DecodeJson {
-        /// The fields.
+        /// The fields with the texts.
         fields: Vec<String>,
         /// The number of levels: with 2, texts in the result that are JSON are parsed too.
         max_depth: Depth = Depth(1),
-        /// The field for the result. Without it, the field itself is replaced; if it is empty, the result is merged into the document.
+        /// The field for the result. Without this option, the field itself is replaced; if it is empty, the result is merged into the document.
         target: Option<String> = None,
         /// Parses the texts in lists too.
         process_array: bool = false,
@@ -110,7 +110,7 @@ impl DecodeJson {
             }
         };
         if let Some(id) = take_id(&mut value, &self.document_id) {
-            // `@metadata` is an object, or there is none.
+            // Writing a field of `@metadata` cannot fail, because `@metadata` is an object or does not exist.
             let _ = event.put("@metadata._id", id);
         }
         if self.expand_keys
@@ -136,7 +136,7 @@ impl DecodeJson {
     fn add_error(&self, event: &mut Tree, message: String, of: Option<(&str, String)>) {
         let data = of.into_iter().flat_map(|(field, data)| [("error.data", data), ("error.field", field.to_owned())]);
         for (name, text) in [("error.message", message), ("error.type", "json".to_owned())].into_iter().chain(data) {
-            // If `error` is not an object, the message is only in the log.
+            // If `error` is not an object, the message is written only to the log.
             let _ = event.put(name, text.into());
         }
     }
@@ -157,7 +157,7 @@ impl DecodeJson {
     }
 }
 
-/// Turns whole numbers beyond 64 bits with a sign into floats: an index has no larger type of whole numbers.
+/// Converts whole numbers that do not fit into 64 bits with a sign to floats, because an index has no larger type of whole numbers.
 fn floats_for_large(value: &mut Value) {
     match value {
         Value::Number(number) if number.as_i64().is_none() && number.is_u64() => {

@@ -29,7 +29,7 @@ options! {
     struct DecodeXml {
         /// The field with the text.
         field: String = "message".to_owned(),
-        /// The field for the result. Without it, the field itself is replaced; if it is empty, the result is merged into the document.
+        /// The field for the result. Without this option, the field itself is replaced; if it is empty, the result is merged into the document.
         target_field: Option<String> = None,
         /// Replaces fields that exist.
         overwrite_keys: bool = true,
@@ -152,7 +152,7 @@ fn parse(text: &str, to_lower: bool) -> Result<Object, String> {
     }
 }
 
-/// Adds text to the innermost element. As in Packetbeat, text behind an inner element replaces the text before it.
+/// Adds text to the innermost element. As in Packetbeat, text after an inner element replaces the text before it.
 fn add_text(open: &mut [Element], text: &str) {
     let Some(element) = open.last_mut() else { return };
     if element.text_is_old {

@@ -7,7 +7,7 @@ use std::{borrow::Cow, sync::Arc};
 pub struct Destination {
     /// Index, data stream, topic or list: `@metadata.index`, or else `@metadata.raw_index`.
     pub target: Option<Arc<str>>,
-    /// Ingest pipeline: `@metadata.pipeline`.
+    /// The ingest pipeline, `@metadata.pipeline`.
     pub pipeline: Option<Arc<str>>,
     /// Identifier and operation, which few events have.
     pub document: Option<Box<Document>>,
@@ -16,14 +16,14 @@ pub struct Destination {
 /// The document that an event becomes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Document {
-    /// `@metadata._id`
+    /// The id of the document, `@metadata._id`.
     pub id: Option<String>,
-    /// `@metadata.op_type`
+    /// The operation of the output, `@metadata.op_type`.
     pub operation: Option<String>,
 }
 
 impl Destination {
-    /// The destination of an event with these fields. Texts that are equal to those of `self` are shared with it.
+    /// Returns the destination of an event with these fields. Texts that are equal to those of `self` are shared with `self`.
     pub(super) fn of<'a>(&self, field: impl Fn(&str) -> Option<Cow<'a, str>>) -> Self {
         let text = |name: &str| field(name).filter(|text| !text.is_empty());
         let shared = |text: Option<Cow<'_, str>>, known: &Option<Arc<str>>| match (text, known) {

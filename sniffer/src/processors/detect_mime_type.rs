@@ -46,7 +46,7 @@ impl Shared for DetectMimeType {
     }
 }
 
-/// Number of leading bytes searched for magic numbers; office documents need this many.
+/// Number of leading bytes in which magic numbers are searched. Office documents need this many.
 const HEADER: usize = 8192;
 /// Number of leading bytes that decide between text and binary data.
 const SNIFFED: usize = 512;
@@ -105,8 +105,8 @@ fn is_html(text: &[u8]) -> bool {
     })
 }
 
-/// Whether the text looks like one XML element: it begins with a start tag and ends with the matching end tag. Does not
-/// parse it.
+/// Whether the text looks like one XML element: it begins with a start tag and ends with the matching end tag. The function does not parse
+/// the XML.
 fn is_xml(text: &[u8]) -> bool {
     let Some(rest) = text.strip_prefix(b"<") else { return false };
     let length = rest.iter().position(|b| !(b.is_ascii_alphanumeric() || b":_-.".contains(b))).unwrap_or(rest.len());

@@ -21,7 +21,7 @@ pub(super) const KIND: ProcessorKind = ProcessorKind {
 options! {
     #[derive(Debug)]
     struct ExtractArray {
-        /// The list.
+        /// The field with the list.
         field: String,
         /// The fields to write, each with the number of the item.
         mappings: Object,
@@ -31,7 +31,7 @@ options! {
         ignore_missing: bool = false,
         /// Leaves out empty texts, lists and objects, and nulls.
         omit_empty: bool = false,
-        /// The first error undoes the changes. If false, the processor goes on with the next item.
+        /// If true, the first error undoes the changes. If false, the processor goes on with the next item.
         fail_on_error: bool = true,
     }
 }
@@ -39,7 +39,7 @@ options! {
 #[derive(Debug)]
 struct Configured {
     options: ExtractArray,
-    /// Fields with the number of their item.
+    /// Names of fields, each with the number of the item that the field gets.
     mappings: Vec<(String, usize)>,
 }
 

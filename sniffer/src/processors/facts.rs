@@ -1,4 +1,5 @@
-//! What is known in advance about all events of a publisher: which fields they can have, and which fields have constant values.
+//! Facts about all events of a publisher that are known at start: which fields they can have, and which fields have
+//! constant values.
 
 use crate::event::Field;
 use serde_json::Value;

@@ -139,7 +139,7 @@ impl Fingerprint {
                 Ok(value @ Value::Object(_)) => {
                     return Err(format!("cannot compute fingerprint using non-scalar field [{name}] of type {}", kind(value)));
                 }
-                // The exact time of the event.
+                // The hash uses the exact time of the event, and not the text of `@timestamp`.
                 Ok(_) if name == TIMESTAMP => kit::time_text(event),
                 Ok(value) => kit::print(value),
                 Err(error) if error.is_missing() && self.ignore_missing => continue,

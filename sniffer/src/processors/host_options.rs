@@ -6,22 +6,22 @@ use serde::{Deserialize, Deserializer, de};
 use std::time::Duration;
 
 options! {
-    /// A place.
+    /// The location of a host: the option `geo`.
     #[derive(Debug)]
     pub(super) struct Geo {
         /// The name of the place.
         name: String = String::new(),
         /// Latitude and longitude, `'40.7128, -74.0060'`.
         location: Location = Location(String::new()),
-        /// The continent.
+        /// The name of the continent.
         continent_name: String = String::new(),
         /// The code of the country (ISO 3166-1).
         country_iso_code: String = String::new(),
-        /// The region.
+        /// The name of the region.
         region_name: String = String::new(),
         /// The code of the region (ISO 3166-2).
         region_iso_code: String = String::new(),
-        /// The city.
+        /// The name of the city.
         city_name: String = String::new(),
     }
 }

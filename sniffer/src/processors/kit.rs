@@ -1,9 +1,14 @@
-//! What several processors share: pairs of field names, messages in the event, undoing changes, values as Packetbeat prints them.
+//! Code that several processors share: pairs of field names, messages in the event, undoing changes, values as
+//! Packetbeat prints them.
 
-use super::{Decision, Facts, options::options};
+use super::{AtStart, Decision, Facts, Shared, options::options};
 use crate::{
     config,
-    event::{constants::Constants, tree::Tree},
+    enrich::HostData,
+    event::{
+        constants::Constants,
+        tree::{Object, Tree},
+    },
 };
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -32,6 +37,44 @@ impl FromTo {
     }
 }
 
+/// The pairs in an option such as `fields: {source.ip: source.domain}`: the field that is read, and the field that is written. The first can
+/// also be written as nested objects.
+///
+/// # Errors
+/// When a value is neither an object nor a text.
+pub(super) fn field_pairs(option: &Object) -> Result<Vec<(String, String)>, String> {
+    fn add(prefix: &str, object: &Object, pairs: &mut Vec<(String, String)>) -> Result<(), String> {
+        for (key, value) in object {
+            let name = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+            match value {
+                Value::Object(inner) => add(&name, inner, pairs)?,
+                Value::String(target) => pairs.push((name, target.clone())),
+                other => return Err(format!("{name}: expected the name of a field, got `{}`", print(other))),
+            }
+        }
+        Ok(())
+    }
+    let mut pairs = Vec::new();
+    add("", option, &mut pairs)?;
+    Ok(pairs)
+}
+
+/// A processor that adds the same fields to every event.
+#[derive(Debug)]
+pub(super) struct AddConstant(pub(super) Object);
+
+impl Shared for AddConstant {
+    fn apply_at_start(&self, constants: &mut Constants, _: &Facts, _: &HostData) -> AtStart {
+        constants.add(&self.0, true);
+        AtStart::Done
+    }
+
+    fn run(&self, event: &mut Tree, _: &HostData) -> Decision {
+        event.merge(&self.0);
+        Decision::Keep
+    }
+}
+
 /// A duration of the configuration, such as `5m`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span(pub(super) Duration);
@@ -49,10 +92,11 @@ pub(super) fn report(event: &mut Tree, message: String) {
     let _ = event.put("error.message", message.into());
 }
 
-/// Edits an event once for each of `items`. With `undo` (the option `fail_on_error`) the first error ends the processor and undoes its
-/// changes of the fields `names`; without it the next item follows.
+/// Edits an event once for each of `items`. With `undo` (the option `fail_on_error`) the first error ends the processor
+/// and undoes its changes of the fields `names`; without `undo` the next item follows.
 ///
 /// # Errors
+///
 /// The first error, with `undo` only.
 pub(super) fn edit_each<'a, T>(
     event: &mut Tree,
@@ -61,7 +105,7 @@ pub(super) fn edit_each<'a, T>(
     names: impl Fn(&'a T) -> [&'a str; 2],
     edit: impl Fn(&mut Tree, &'a T) -> Result<(), String>,
 ) -> Result<(), String> {
-    // A single edit that fails has changed nothing.
+    // A single edit needs no undoing, because an edit that fails has changed nothing.
     let mut saved = (undo && items.len() > 1).then(|| event.save(items.iter().flat_map(names)));
     for item in items {
         if let Err(error) = edit(event, item) {
@@ -131,7 +175,7 @@ fn print_float(float: f64) -> String {
     float.to_string()
 }
 
-/// JSON in which `<`, `>` and `&` are escaped.
+/// Writes JSON in which `<`, `>` and `&` are escaped.
 fn escaped_json(value: &Value) -> String {
     let text = value.to_string();
     if !text.contains(['<', '>', '&', '\u{2028}', '\u{2029}']) {

@@ -44,7 +44,7 @@ pub(super) enum Part {
     Abbreviation,
 }
 
-/// How the reference time writes the parts; a longer text comes before a shorter one that it begins with.
+/// The texts that stand for the parts in a layout. If a text begins with another one, the longer text comes first.
 const REFERENCE: &[(&str, Part)] = &[
     ("January", Part::LongMonthName),
     ("Jan", Part::MonthName),
@@ -84,7 +84,7 @@ impl From<String> for Layout {
         }
         let (mut parts, mut rest) = (Vec::new(), layout.as_str());
         while let Some(first) = rest.chars().next() {
-            // A fraction: a point or comma, and zeros or nines that no other digit follows.
+            // A fraction begins with a point or comma, followed by zeros or nines, after which no other digit follows.
             let digits = rest.get(first.len_utf8()..).unwrap_or_default();
             let fill = digits.chars().next().filter(|c| matches!(first, '.' | ',') && matches!(c, '0' | '9'));
             if let Some(fill) = fill {
@@ -130,14 +130,14 @@ const MONTHS: [&str; 12] =
     ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
 const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
-/// A number of `min` to `max` digits at the beginning of a text, and what is behind it.
+/// A number of `min` to `max` digits at the beginning of a text, and the rest of the text.
 fn digits(text: &str, min: usize, max: usize) -> Option<(i32, &str)> {
     let count = text.bytes().take(max).take_while(u8::is_ascii_digit).count();
     let (number, rest) = text.split_at_checked(count).filter(|_| count >= min)?;
     Some((number.parse().ok()?, rest))
 }
 
-/// The place in `names` of the name that a text begins with, by its first three letters or completely.
+/// The index in `names` of the name that a text begins with. Either the first three letters of the name or the whole name count.
 fn named<'a>(text: &'a str, names: &[&str], long: bool) -> Option<(i8, &'a str)> {
     (1..).zip(names).find_map(|(place, name)| {
         let wanted = if long { name } else { name.get(..3)? };
@@ -157,7 +157,7 @@ fn offset(text: &str, with_z: bool) -> Option<(TimeZone, &str)> {
 }
 
 impl Layout {
-    /// Parses a text. Parts that the layout does not have come from `zone` and, without a year, from the year of `now`.
+    /// Parses a text. Parts that the layout does not have come from `zone`. A layout without a year has the year of `now`.
     pub(super) fn parse(&self, text: &str, zone: &TimeZone, now: Timestamp) -> Option<Timestamp> {
         match self {
             Self::Unix => {
@@ -201,7 +201,7 @@ fn parse(parts: &[Part], text: &str, zone: &TimeZone, now: Timestamp) -> Option<
 }
 
 impl Found {
-    /// Reads one part from the beginning of a text, and returns what is behind it.
+    /// Reads one part from the beginning of a text, and returns the rest of the text.
     fn read<'a>(&mut self, part: &Part, text: &'a str) -> Option<&'a str> {
         let small = |text: &'a str| {
             let (number, rest) = digits(text.strip_prefix(' ').unwrap_or(text), 1, 2)?;
@@ -238,7 +238,7 @@ impl Found {
             Part::Second => {
                 let (second, behind) = small(text)?;
                 self.second = second;
-                // A fraction is accepted behind the seconds also if the layout has none.
+                // A fraction is accepted after the seconds even if the layout has none.
                 rest = match behind.strip_prefix(['.', ',']).filter(|fraction| fraction.starts_with(|c: char| c.is_ascii_digit())) {
                     Some(fraction) => self.fraction(fraction)?,
                     None => behind,

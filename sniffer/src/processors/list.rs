@@ -8,7 +8,7 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 
-/// Processors of Packetbeat that this program does not have, and what the user can do instead.
+/// Processors of Packetbeat that this program does not have, and the advice for each.
 const REFUSED: &[(&str, &str)] = &[
     ("add_cloudfoundry_metadata", "this processor is part of Elastic's licensed distribution; remove it"),
     ("add_nomad_metadata", "this processor is part of Elastic's licensed distribution; remove it"),
@@ -16,7 +16,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("translate_sid", "this processor translates Windows SIDs and needs Windows; remove it"),
 ];
 
-/// Processors whose unknown settings cause a warning instead of an error, because Packetbeat starts with them.
+/// Processors of which unknown settings cause a warning instead of an error, because Packetbeat starts with such settings.
 const LENIENT: &[&str] = &[
     "add_agent_metadata",
     "add_cloud_metadata",
@@ -24,10 +24,12 @@ const LENIENT: &[&str] = &[
     "add_formatted_index",
     "add_host_metadata",
     "add_id",
+    "add_kubernetes_metadata",
     "add_locale",
     "add_observer_metadata",
     "add_process_metadata",
     "append",
+    "cache",
     "community_id",
     "convert",
     "copy_fields",
@@ -40,10 +42,11 @@ const LENIENT: &[&str] = &[
     "registered_domain",
     "rename",
     "replace",
+    "translate_ldap_attribute",
     "truncate_fields",
 ];
 
-/// The settings of a processor without those that it does not have, if it is one of [`LENIENT`]. Each of them causes a warning.
+/// For a processor in [`LENIENT`], returns its settings without the unknown ones. Each unknown setting causes a warning.
 fn known_options(kind: &ProcessorKind, mut settings: Node) -> Node {
     if !LENIENT.contains(&kind.name) {
         return settings;
@@ -85,7 +88,7 @@ pub enum Step {
 
 #[cfg(test)]
 impl Step {
-    /// A step that runs a test's processor without a condition.
+    /// Makes a step that runs a processor of a test without a condition.
     pub fn of(factory: impl Factory + 'static) -> Self {
         Self::Run { when: None, factory: Arc::new(factory) }
     }
@@ -100,8 +103,8 @@ pub struct Lists {
 }
 
 impl Lists {
-    /// Opens the list at `opening.node`; an absent node is an empty list. Entries with errors are left out;
-    /// [`Lists::finish`] returns the errors.
+    /// Opens the list at `opening.node`; a missing node is an empty list. Entries with errors are left out, and [`Lists::finish`] returns
+    /// the errors.
     pub fn open(&mut self, opening: &Opening<'_>) -> Vec<Step> {
         opening.node.items().iter().filter_map(|entry| self.step(&opening.at(entry))).collect()
     }

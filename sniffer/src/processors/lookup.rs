@@ -1,7 +1,7 @@
-//! Look-ups that take time, made by threads in the background: bounded in number and time, with a cache of their results.
+//! Look-ups that take time, made by threads in the background. They are bounded in number and time, and a cache has their results.
 //!
-//! While packets are captured live, an event never waits: it goes on without the result, and later events find it in the cache. While a
-//! capture file is read, nothing is lost by waiting, and every event gets its result.
+//! While packets are captured live, an event never waits: it is processed without the result, and later events find the result in the
+//! cache. While a capture file is read, events wait for their result, because no packet is lost meanwhile.
 
 use crate::{opening::Opening, time::Timestamp};
 use hashbrown::{HashMap, HashSet};
@@ -22,7 +22,7 @@ const MAX_PENDING: usize = 1000;
 /// Makes one look-up. Returns the result and how long it is valid.
 pub(super) type LookUp<K, V> = Box<dyn Fn(&K) -> (V, Duration) + Send + Sync>;
 
-/// How look-ups are made.
+/// The limits of look-ups.
 pub(super) struct Limits {
     /// The name of the processor, for threads and warnings.
     pub(super) name: &'static str,
@@ -45,13 +45,13 @@ pub(super) struct LookUps<K, V> {
 
 struct Shared<K, V> {
     state: Mutex<State<K, V>>,
-    /// Signals a new result.
+    /// Notified when a result was added.
     changed: Condvar,
 }
 
 struct State<K, V> {
     results: Expiring<K, V>,
-    /// Look-ups that were asked for and have no result yet.
+    /// Number of look-ups that were requested and have no result yet.
     pending: HashSet<K>,
 }
 
@@ -83,7 +83,13 @@ impl<K: Clone + Eq + Hash + Send + 'static, V: Clone + Send + 'static> LookUps<K
         Ok(Self { shared, queue, limits, live: opening.live, has_warned: AtomicBool::new(false) })
     }
 
-    /// The result for `key`. If it is not known, it is looked up in the background; the answer is then `None`, unless a capture file is read.
+    /// Whether the result for `key` is in the cache.
+    pub(super) fn is_known(&self, key: &K, now: Timestamp) -> bool {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner).results.get(key, now).is_some()
+    }
+
+    /// The result for `key`. An unknown key is looked up in the background; the result is then `None`, unless a capture
+    /// file is read.
     pub(super) fn get(&self, key: &K, now: Timestamp) -> Option<V> {
         let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(result) = state.results.get(key, now) {
@@ -105,7 +111,7 @@ impl<K: Clone + Eq + Hash + Send + 'static, V: Clone + Send + 'static> LookUps<K
         let waiting = |state: &mut State<K, V>| state.pending.contains(key);
         let waited = self.shared.changed.wait_timeout_while(state, self.limits.wait, waiting);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        // The result may have expired at once (a TTL of 0).
+        // The result may have expired already (a TTL of 0), and is then used once.
         state.results.entries.get(key).map(|(result, _)| result.clone())
     }
 }
@@ -126,7 +132,8 @@ impl<K: Eq + Hash, V> Expiring<K, V> {
         self.entries.get(key).filter(|(_, expires)| *expires > now).map(|(value, _)| value)
     }
 
-    /// Adds a value. If there are too many, those that have expired are removed, or else a tenth: those that expire first.
+    /// Adds a value. If there are too many entries, the expired ones are removed. If none has expired, the tenth that
+    /// expires first is removed.
     pub(super) fn insert(&mut self, key: K, value: V, now: Timestamp, expires: Timestamp) {
         if self.entries.len() >= self.capacity && !self.entries.contains_key(&key) {
             self.entries.retain(|_, (_, expires)| *expires > now);

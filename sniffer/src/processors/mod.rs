@@ -1,7 +1,7 @@
-//! Processors edit events before they are published. Each is a file here and an entry in [`PROCESSORS`].
+//! Processors edit events before they are published. Each processor is a file here and an entry in [`PROCESSORS`].
 //!
-//! A configured processor is opened once, as a [`Factory`]; each worker runs an instance of its own, a [`Processor`].
-//! [`list`] reads the processor lists of the configuration; [`chain`] compiles them for the events of one publisher.
+//! A configured processor is opened once, as a [`Factory`]; each worker runs an instance of its own, a [`Processor`]. [`list`] reads the
+//! processor lists of the configuration; [`chain`] compiles them for the events of one publisher.
 
 mod add_agent_metadata;
 mod add_cloud_metadata;
@@ -17,6 +17,7 @@ mod add_observer_metadata;
 mod add_process_metadata;
 mod add_tags;
 mod append;
+mod cache;
 pub mod chain;
 mod change_case;
 mod community_id;
@@ -55,12 +56,15 @@ mod rate_limit;
 mod registered_domain;
 mod rename;
 mod replace;
+mod reports;
+mod script;
 mod syslog;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 mod timestamp;
+mod translate_ldap_attribute;
 mod truncate_fields;
 mod urldecode;
 mod zone;
@@ -72,6 +76,7 @@ pub use facts::Facts;
 pub use instances::Instances;
 pub use list::{Lists, Step};
 pub use options::OptionInfo;
+pub use reports::{REPORTS, Reported, Reports};
 
 use crate::{
     config::Error,
@@ -81,16 +86,16 @@ use crate::{
 };
 use std::{fmt, sync::Arc, time::Duration};
 
-/// A kind of processor.
+/// A processor that the configuration can name: its name, its options, and the function that opens it.
 #[derive(Debug)]
 pub struct ProcessorKind {
     /// The name in the configuration.
     pub name: &'static str,
-    /// What the processor does, for its page in the documentation.
+    /// The purpose of the processor, for its page in the documentation.
     pub about: &'static str,
     /// Options of an example, in YAML.
     pub example: &'static str,
-    /// The options. The options of an object come as a list of their own, with the path of the object and a dot in front.
+    /// The options. If an option is an object, a separate list has the options in it, with the path of the object and a dot in front.
     pub options: &'static [(&'static str, &'static [OptionInfo])],
     /// Reads the options in `Opening::node`; an unknown option is an error.
     pub open: fn(&Opening<'_>) -> Result<Box<dyn Factory>, Error>,
@@ -113,6 +118,7 @@ pub const PROCESSORS: &[ProcessorKind] = &[
     add_process_metadata::KIND,
     add_tags::KIND,
     append::KIND,
+    cache::KIND,
     community_id::KIND,
     convert::KIND,
     copy_fields::KIND,
@@ -137,8 +143,10 @@ pub const PROCESSORS: &[ProcessorKind] = &[
     registered_domain::KIND,
     rename::KIND,
     replace::KIND,
+    script::KIND,
     syslog::KIND,
     timestamp::KIND,
+    translate_ldap_attribute::KIND,
     truncate_fields::KIND,
     change_case::UPPERCASE,
     urldecode::KIND,
@@ -147,9 +155,9 @@ pub const PROCESSORS: &[ProcessorKind] = &[
 /// A configured processor: its options, and the data that its instances share (a rate limit, a cache, an API client). There is one factory
 /// per configured processor in the process.
 pub trait Factory: fmt::Debug + Send + Sync {
-    /// Applies the processor once, at start, if it needs no event: edits the fields that all events of a publisher have
-    /// in common. Called again when `host_data` has changed.
-    fn apply_at_start(&self, _constants: &mut Constants, _facts: &Facts, _world: &HostData) -> AtStart {
+    /// Applies the processor at start if it needs no event: it then edits the fields that all events of a publisher have in common. The
+    /// function is called again when `host_data` has changed.
+    fn apply_at_start(&self, _constants: &mut Constants, _facts: &Facts, _host_data: &HostData) -> AtStart {
         AtStart::PerEvent
     }
 
@@ -168,11 +176,11 @@ pub trait Processor: Send {
     fn run(&mut self, event: &mut Tree, host_data: &HostData) -> Decision;
 }
 
-/// A processor of which all workers share one object: it has no state, or synchronizes its state itself. `Arc<T>` is
-/// both its factory and its instance.
+/// A processor of which all workers share one object. The object has no state, or synchronises its state itself. `Arc<T>` is both its
+/// factory and its instance.
 pub trait Shared: fmt::Debug + Send + Sync + 'static {
     /// See [`Factory::apply_at_start`].
-    fn apply_at_start(&self, _constants: &mut Constants, _facts: &Facts, _world: &HostData) -> AtStart {
+    fn apply_at_start(&self, _constants: &mut Constants, _facts: &Facts, _host_data: &HostData) -> AtStart {
         AtStart::PerEvent
     }
 

@@ -20,11 +20,11 @@ pub(super) const KIND: ProcessorKind = ProcessorKind {
 options! {
     #[derive(Debug)]
     struct MoveFields {
-        /// The object whose fields are moved. Without it, the fields of the document.
+        /// The object whose fields are moved. Without this option, the fields of the document are moved.
         from: String = String::new(),
-        /// The fields that are moved, as their names inside `from`. Without it, all of them.
+        /// The fields that are moved, as their names inside `from`. Without this option, all of them are moved.
         fields: Vec<String> = Vec::new(),
-        /// Fields that stay, as their names inside `from`.
+        /// Fields that are not moved, named without `from`.
         exclude: Vec<String> = Vec::new(),
         /// The text before the new name of each field.
         to: String,

@@ -1,16 +1,17 @@
-//! The options of processors: [`options!`] declares them once, for reading them and for the pages in `docs/processors`.
+//! The options of processors. [`options!`] declares the options, from which the code that reads them and the pages in `docs/processors` are
+//! made.
 
 use crate::config::{Error, Errors, Node};
 use serde::de::{self, DeserializeOwned};
 
-/// What the documentation says about one option.
+/// The documentation of one option.
 #[derive(Clone, Copy, Debug)]
 pub struct OptionInfo {
     /// The name in the configuration.
     pub name: &'static str,
     /// The default, as Rust writes it; `None` if the option is required.
     pub default: Option<&'static str>,
-    /// What the option means.
+    /// The meaning of the option.
     pub about: &'static str,
 }
 
@@ -78,7 +79,7 @@ pub(super) fn plain(name: &str) -> &str {
     name.trim_start_matches("r#")
 }
 
-/// Reads options one by one to find all errors.
+/// Reads options one by one, so that all errors are found and not only the first.
 pub(super) struct Reading<'a> {
     node: &'a Node,
     errors: Errors,
@@ -86,7 +87,7 @@ pub(super) struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    /// Begins with the options that do not exist.
+    /// Begins with the errors for options that do not exist.
     pub(super) fn new(node: &'a Node, known: &[OptionInfo]) -> Self {
         let mut reading = Self { node, errors: Errors::default(), any: false };
         let names: Vec<String> = known.iter().map(|option| format!("`{}`", plain(option.name))).collect();
@@ -110,7 +111,7 @@ impl<'a> Reading<'a> {
         self.errors.take(result);
     }
 
-    /// All errors that were found; `first` if the options are valid one by one.
+    /// Returns all errors that were found. If every option is valid by itself, returns `first`.
     pub(super) fn errors_or(self, first: Error) -> Error {
         if !self.any || !self.node.is_map() {
             return first;

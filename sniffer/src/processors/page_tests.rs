@@ -1,6 +1,7 @@
-//! The pages in `docs/processors`: made from the descriptions and the options that the processors declare.
+//! Makes the pages in `docs/processors` from the descriptions and options that the processors declare, and compares them with the committed
+//! ones.
 //!
-//! `cargo xtask golden --accept` writes them.
+//! `cargo xtask golden --accept` writes the pages.
 
 use super::{PROCESSORS, ProcessorKind, options, testing::errors};
 use std::{fmt::Write, fs, path::Path};
@@ -10,13 +11,21 @@ fn default(rust: &str) -> String {
     let plain = rust.trim_end_matches(".to_owned()").trim();
     let quoted = plain.trim_matches('"');
     match plain {
-        "None" | "String::new()" | "Value::Null" | "Location(String::new())" => "not set".to_owned(),
+        "None"
+        | "String::new()"
+        | "Value::Null"
+        | "Location(String::new())"
+        | "Entries"
+        | "Texts::default()"
+        | "tls::Options::default()" => "not set".to_owned(),
         "Vec::new()" => "`[]`".to_owned(),
         "Zone::local()" => "`Local`".to_owned(),
         "Zone(jiff::tz::TimeZone::UTC)" => "`UTC`".to_owned(),
         "Separator(',')" => "`,`".to_owned(),
         "Depth(1)" => "`1`".to_owned(),
         text if text.starts_with('"') => format!("`{quoted}`"),
+        // A group of options, whose own defaults are listed.
+        text if text.contains(" { ") => "see below".to_owned(),
         text => match duration(text) {
             Some(text) => format!("`{text}`"),
             None if text.contains("::") => match text.rsplit_once("::") {
@@ -31,14 +40,14 @@ fn default(rust: &str) -> String {
     }
 }
 
-/// `Span(Duration::from_secs(5))` as `5s`.
+/// Writes a duration of the declaration as the configuration does: `Span(Duration::from_secs(5))` becomes `5s`.
 fn duration(rust: &str) -> Option<String> {
     let inner = rust.strip_prefix("Span(Duration::from_")?.strip_suffix("))")?;
     let (unit, number) = inner.split_once('(')?;
     Some(format!("{}{}", number.replace('_', ""), if unit == "secs" { "s" } else { "ms" }))
 }
 
-/// `TokenBucket` as `token_bucket`.
+/// Writes the name of a variant as the configuration does: `TokenBucket` becomes `token_bucket`.
 fn snake(name: &str) -> String {
     let mut text = String::new();
     for (at, c) in name.chars().enumerate() {

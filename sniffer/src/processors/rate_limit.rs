@@ -1,6 +1,11 @@
 //! `rate_limit`: drops events beyond a rate.
 
-use super::{Decision, Factory, ProcessorKind, Shared, options::options, shared};
+use super::{
+    Decision, Factory, ProcessorKind, Shared,
+    options::options,
+    reports::{self, Counting, Reported},
+    shared,
+};
 use crate::{
     config::Error,
     enrich::HostData,
@@ -13,12 +18,15 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::{
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 pub(super) const KIND: ProcessorKind = ProcessorKind {
     name: "rate_limit",
-    about: "Drops events beyond a rate, and counts them as `filtered`. The rate is that of the whole process. With `fields`, it applies to each \
+    about: "Drops events beyond a rate, and counts them as `filtered` and in `processor.rate_limit.NUMBER.dropped`. The rate is that of the whole process. With `fields`, it applies to each \
             combination of values of these fields; up to 10,000 combinations are remembered, and the one that was seen longest ago is \
             forgotten first.",
     example: "limit: 1000/m\nfields: [source.ip]",
@@ -59,7 +67,7 @@ options! {
 #[serde(try_from = "String")]
 struct Rate {
     number: f64,
-    /// The unit in nanoseconds.
+    /// The unit of time, in nanoseconds.
     unit: f64,
 }
 
@@ -92,6 +100,17 @@ struct Limiter {
     options: RateLimit,
     clock: &'static dyn Clock,
     buckets: Mutex<HashMap<Box<str>, Bucket>>,
+    dropped: Arc<Dropped>,
+}
+
+/// The number of events that the limit dropped.
+#[derive(Default)]
+struct Dropped(AtomicU64);
+
+impl Counting for Dropped {
+    fn each(&self, add: &mut dyn FnMut(&str, Reported)) {
+        add("dropped", Reported::Count(self.0.load(Ordering::Relaxed)));
+    }
 }
 
 impl fmt::Debug for Limiter {
@@ -103,11 +122,13 @@ impl fmt::Debug for Limiter {
 fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
     let mut options = RateLimit::read(opening.node)?;
     options.fields.sort();
-    Ok(shared(Limiter { options, clock: opening.clock, buckets: Mutex::default() }))
+    let dropped = Arc::default();
+    reports::add(opening, "rate_limit", None, &dropped);
+    Ok(shared(Limiter { options, clock: opening.clock, buckets: Mutex::default(), dropped }))
 }
 
-/// Removes a tenth of the buckets: those that were used longest ago. Makes room in one pass over all of them, so that a flood of new values
-/// costs each event little.
+/// Removes a tenth of the buckets: those that were used longest ago. One pass makes room for many new buckets, so that a flood of new
+/// values has a low cost per event.
 fn evict(buckets: &mut HashMap<Box<str>, Bucket>) {
     let mut times: Vec<Timestamp> = buckets.values().map(|bucket| bucket.filled).collect();
     let nth = times.len() / 10;
@@ -122,7 +143,7 @@ fn evict(buckets: &mut HashMap<Box<str>, Bucket>) {
 }
 
 impl Limiter {
-    /// The values of the fields, which name the bucket. A missing field counts as an empty text.
+    /// The values of the fields. They identify the bucket of an event. A missing field counts as an empty text.
     fn key(&self, event: &Tree) -> String {
         let mut key = String::new();
         for field in &self.options.fields {
@@ -156,7 +177,11 @@ impl Limiter {
 
 impl Shared for Limiter {
     fn run(&self, event: &mut Tree, _: &HostData) -> Decision {
-        if self.allows(self.key(event), self.clock.now()) { Decision::Keep } else { Decision::Drop }
+        if self.allows(self.key(event), self.clock.now()) {
+            return Decision::Keep;
+        }
+        self.dropped.0.fetch_add(1, Ordering::Relaxed);
+        Decision::Drop
     }
 }
 
@@ -170,7 +195,7 @@ mod tests {
     fn limiter(limit: &str, burst_multiplier: f64) -> Limiter {
         let algorithm = Algorithm { token_bucket: TokenBucket { burst_multiplier } };
         let options = RateLimit { limit: limit.to_owned().try_into().unwrap(), fields: Vec::new(), algorithm };
-        Limiter { options, clock: &CLOCK, buckets: Mutex::default() }
+        Limiter { options, clock: &CLOCK, buckets: Mutex::default(), dropped: Arc::default() }
     }
 
     #[test]

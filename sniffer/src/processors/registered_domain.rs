@@ -50,7 +50,8 @@ fn split(name: &str) -> Option<[&str; 3]> {
     if name.split('.').any(str::is_empty) || name.parse::<std::net::IpAddr>().is_ok() {
         return None;
     }
-    // The list is in lower case. The parts keep the case of the name; lower case has the same length in ASCII.
+    // The look-up uses the name in lower case, because the list is in lower case. The result keeps the case of the name: in ASCII, a text
+    // has the same length in lower case.
     let lower = name.to_ascii_lowercase();
     let registered = psl::List.domain(lower.as_bytes())?.as_bytes().len();
     let at = name.len().checked_sub(registered)?;

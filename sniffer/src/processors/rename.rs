@@ -24,7 +24,7 @@ options! {
         fields: Vec<FromTo>,
         /// A missing field is not an error.
         ignore_missing: bool = false,
-        /// The first error undoes the changes. If false, the processor goes on with the next field.
+        /// If true, the first error undoes the changes. If false, the processor goes on with the next field.
         fail_on_error: bool = true,
     }
 }
@@ -43,7 +43,7 @@ impl Rename {
             Err(error) if self.ignore_missing && error.is_missing() => return Ok(()),
             Err(error) => return Err(not_fetched(from, error)),
         }
-        // Remove before inserting, so that `a` can be renamed to `a.b`.
+        // The field is removed before the new one is inserted, so that `a` can be renamed to `a.b`.
         let Some(value) = event.remove(from) else { return Err(format!("could not delete key: {from}, key not found")) };
         match event.put(to, value.clone()) {
             Ok(()) => Ok(()),

@@ -34,7 +34,7 @@ options! {
         fields: Vec<Replacement>,
         /// A missing field is not an error.
         ignore_missing: bool = false,
-        /// The first error undoes the changes. If false, the processor goes on with the next field.
+        /// If true, the first error undoes the changes. If false, the processor goes on with the next field.
         fail_on_error: bool = true,
     }
 }
@@ -44,9 +44,9 @@ options! {
     struct Replacement {
         /// The field that is changed.
         field: String,
-        /// The pattern.
+        /// The regular expression that is searched in the text of the field.
         pattern: Pattern,
-        /// The text that replaces what the pattern matches.
+        /// The text that replaces every match of the pattern.
         replacement: String,
     }
 }

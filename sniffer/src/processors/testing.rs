@@ -39,7 +39,8 @@ impl Running {
         let mut lists = Lists::default();
         let steps = lists.open(&Opening { live, ..opening(&Node::parse(yaml).unwrap_or_else(|error| panic!("{yaml}\n{error}"))) });
         lists.finish().unwrap_or_else(|error| panic!("{yaml}\n{error}"));
-        // Behind a step, all processors run on each event: none is applied at start.
+        // A chain applies its first processors only once, at start, if they need no event. After this step, which needs an event, all
+        // processors run on every event.
         let first = [Step::Add(Constants::default())];
         let chain = Chain::build(&Facts::default(), &host_data).processors(&first).processors(&steps).finish(true).unwrap();
         Self { chain, instances: Instances::default(), host_data }
@@ -51,6 +52,6 @@ impl Running {
         let time = fields.get("@timestamp").and_then(Value::as_str).and_then(Timestamp::parse).unwrap_or_default();
         let mut tree = Tree::new(fields, time, 3);
         self.chain.run(&mut tree, &self.host_data, &mut self.instances)?;
-        Some(tree.finish().clone().into())
+        serde_json::to_value(tree.finish()).ok()
     }
 }

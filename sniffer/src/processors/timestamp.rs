@@ -23,15 +23,15 @@ pub(super) const KIND: ProcessorKind = ProcessorKind {
 options! {
     #[derive(Debug)]
     struct Options {
-        /// The field.
+        /// The field that the time is read from.
         field: String,
-        /// The field for the time.
+        /// The field that the time is written to.
         target_field: String = "@timestamp".to_owned(),
-        /// The layouts.
+        /// The layouts that the time can have, tried in this order.
         layouts: Vec<Layout>,
         /// The time zone of texts that have none: a name, an offset, `UTC`, or `Local` for that of this host.
         timezone: Zone = Zone(jiff::tz::TimeZone::UTC),
-        /// Texts that must fit a layout, checked at start.
+        /// Texts that must fit a layout. They are checked at start.
         test: Vec<String> = Vec::new(),
         /// A missing field is not logged.
         ignore_missing: bool = false,
@@ -82,7 +82,7 @@ impl Shared for Configured {
     fn run(&self, event: &mut Tree, _: &HostData) -> Decision {
         let Options { field, target_field, ignore_missing, ignore_failure, id, .. } = &self.options;
         let result = match event.get(field) {
-            // Times stay times, whatever the layouts are.
+            // The time of the event is not a text, so the layouts do not apply to it.
             Some(_) if field == TIMESTAMP => Ok(Some(event.time)),
             Some(value) => {
                 match value.as_str().filter(|_| ["event.start", "event.end"].contains(&field.as_str())).and_then(Timestamp::parse) {

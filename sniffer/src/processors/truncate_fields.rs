@@ -17,11 +17,11 @@ pub(super) const KIND: ProcessorKind = ProcessorKind {
 options! {
     #[derive(Debug)]
     struct TruncateFields {
-        /// The fields.
+        /// The fields whose texts are shortened.
         fields: Vec<String>,
-        /// Maximum number of bytes. Either this or `max_characters` is needed.
+        /// The maximum number of bytes. Either `max_bytes` or `max_characters` is needed.
         max_bytes: Option<usize> = None,
-        /// Maximum number of characters.
+        /// The maximum number of characters.
         max_characters: Option<usize> = None,
         /// A missing field is not an error.
         ignore_missing: bool = false,

@@ -30,7 +30,7 @@ options! {
         fields: Vec<FromTo>,
         /// A missing field is not an error.
         ignore_missing: bool = false,
-        /// The first error undoes the changes. If false, the processor goes on with the next field.
+        /// If true, the first error undoes the changes. If false, the processor goes on with the next field.
         fail_on_error: bool = true,
     }
 }

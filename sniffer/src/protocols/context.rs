@@ -1,19 +1,20 @@
-//! The context of a parser call: information about the moment, and what the parser may do (report, count, set a timer).
+//! The context of a parser call: information about the packet and the connection, and the functions that the parser may
+//! call (report, count, set a timer).
 
 use crate::{
     event::Head,
     net::Peers,
-    publish::{PublisherId, Sink},
+    publish::{PublisherId, Sink, TooLarge},
     time::Timestamp,
 };
 use serde::Serialize;
 use std::collections::VecDeque;
 
-/// How many of the bytes that a parser skipped were captured. Counts the bytes that the last
-/// [`super::Progress::Consumed`] of this direction declared unwanted beyond its data.
+/// How many of the bytes that a parser skipped were on the wire. These are the bytes that the last [`super::Progress::Consumed`] of this
+/// direction declared unwanted beyond its data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Skipped {
-    /// Number of bytes that were captured.
+    /// Number of bytes that were captured, or that capture did not copy because the parser does not want them.
     pub seen: u64,
     /// Number of bytes that were missing in the capture.
     pub lost: u64,
@@ -55,18 +56,18 @@ impl Times {
         after.checked_sub(1).and_then(|i| self.parts.get(i)).map(|&(_, time)| time)
     }
 
-    /// Bytes allocated.
+    /// Number of allocated bytes.
     pub fn held(&self) -> usize {
         self.parts.capacity() * size_of::<(u64, Timestamp)>()
     }
 }
 
-/// What a parser or plugin can read and do during one call.
+/// The context of one call of a parser or plugin: the information that it can read, and the actions that it can take.
 pub struct Context<'a> {
     now: Timestamp,
     peers: &'a mut Peers,
     skipped: Skipped,
-    /// `None` if all data was on the wire at `now`.
+    /// The times of the parts of the data; `None` if all data was on the wire at `now`.
     times: Option<&'a Times>,
     publisher: PublisherId,
     sink: &'a mut Sink,
@@ -141,14 +142,14 @@ impl<'a> Context<'a> {
         self.skipped
     }
 
-    /// Whether `packetbeat.compatibility: strict` is set and a file is read. Then a request or response that waits
-    /// for its counterpart when the connection ends is dropped, not reported. At a FIN the parser must drop it. At
-    /// any other end the engine does not call the parser.
+    /// Whether `packetbeat.compatibility: strict` is set and a file is read. In this case a request without a response, or a response
+    /// without a request, is dropped when the connection ends, and not reported. At a FIN the parser must drop them. At any other end the
+    /// engine does not call the parser.
     pub fn strict(&self) -> bool {
         self.strict
     }
 
-    /// Bytes at the end of the datagram that were on the wire and not captured, because of the capture length.
+    /// Number of bytes at the end of the datagram that were on the wire but were not captured, because of the snap length.
     pub fn missing(&self) -> u32 {
         self.missing
     }
@@ -166,6 +167,19 @@ impl<'a> Context<'a> {
     /// Reports a transaction between the ends of this conversation.
     pub fn emit<B: Serialize>(&mut self, head: &Head<'_>, body: &B) {
         self.sink.emit(self.publisher, self.peers, head, body);
+    }
+
+    /// Reports a transaction whose document may be too large; see [`Sink::try_emit`].
+    ///
+    /// # Errors
+    /// When the document is larger than [`Context::document_limit`]. Then nothing was reported, and the caller reports a smaller document.
+    pub fn try_emit<B: Serialize>(&mut self, head: &Head<'_>, body: &B) -> Result<(), TooLarge> {
+        self.sink.try_emit(self.publisher, self.peers, head, body)
+    }
+
+    /// Maximum number of bytes of one document.
+    pub fn document_limit(&self) -> usize {
+        self.sink.document_limit()
     }
 
     /// Reports a transaction of another conversation that a plugin has remembered.
@@ -190,7 +204,7 @@ impl<'a> Context<'a> {
         self.wake = Some(self.wake.map_or(time, |earlier| earlier.min(time)));
     }
 
-    /// The earliest time set with [`Context::wake_at`].
+    /// The earliest time that was set with [`Context::wake_at`]; `None` if no time was set.
     pub fn wake(&self) -> Option<Timestamp> {
         self.wake
     }

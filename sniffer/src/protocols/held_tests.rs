@@ -24,7 +24,7 @@ pub struct Conversation {
     pub keeps: usize,
 }
 
-/// Messages of the given protocol. DHCPv4 and SIP keep no requests.
+/// Returns the messages of a protocol. DHCPv4 and SIP are missing, because they keep no requests.
 fn conversation(protocol: &str) -> Option<Conversation> {
     let c = |request, response, keeps| Some(Conversation { request, response, keeps });
     match protocol {
@@ -77,7 +77,7 @@ fn conversation(protocol: &str) -> Option<Conversation> {
             |n| nfs(&[u32::from(n), 1, 0, 0, 0, 0, 0].map(u32::to_be_bytes).concat()),
             200,
         ),
-        // The conversation is one handshake: a hello, and the alert in response.
+        // The conversation of TLS is one handshake: a hello, and the alert in response.
         "tls" => c(
             |n| match n {
                 0 => [&[22, 3, 1, 3, 0xff, 1, 0, 3, 0xfb, 3, 3], &[7; 32][..], &[0, 3, 0xd2], &[0x13; 978], &[1, 0, 0, 0]].concat(),
@@ -225,7 +225,7 @@ fn compare_with_allocated(protocol: &Protocol, what: &str, request: fn(u16) -> V
     (!within).then(|| format!("{}, {what}: says {held} bytes, has allocated {allocated}", protocol.name))
 }
 
-/// The shortest request of a protocol. Most of the memory that it costs is not for its bytes.
+/// The shortest request of a protocol. Its bytes are only a small part of the memory that it costs.
 fn short(protocol: &str) -> Option<fn(u16) -> Vec<u8>> {
     Some(match protocol {
         "amqp" => |_| b"\x01\0\x01\0\0\0\x0d\0\x32\0\x0a\0\0\x01q\0\0\0\0\0\xce".to_vec(),

@@ -77,11 +77,11 @@ pub struct Protocol {
     /// Decides whether a connection is of this protocol, on a port that several protocols share or that none claims.
     /// Gets the first bytes of one direction.
     pub probe: fn(Direction, &[u8]) -> Probe,
-    /// Every field that its events can have in addition to [`crate::event::TRANSACTION`], with its type. A condition
-    /// on any other field is evaluated once at start. The index template has these types, and the field tables in
-    /// `docs/protocols` are generated from them.
+    /// Every field that the protocol's events can have in addition to [`crate::event::TRANSACTION`], with its type. A
+    /// condition on any other field is evaluated once at start. The index template has these types, and the field
+    /// tables in `docs/protocols` are generated from them.
     pub fields: &'static [Field],
-    /// How its events are summarized in one line.
+    /// How the protocol's events are summarized in one line.
     pub summary: Summary,
 }
 
@@ -98,7 +98,7 @@ impl Protocol {
     }
 }
 
-/// Result of a [`Protocol::probe`].
+/// The result of a [`Protocol::probe`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probe {
     /// The data is of this protocol.
@@ -138,11 +138,11 @@ pub trait Plugin: Send {
     /// Handles a UDP datagram, or an ICMP message from its first byte on.
     fn on_datagram(&mut self, _dir: Direction, _data: &[u8], _cx: &mut Context<'_>) {}
 
-    /// Called when the timer set with [`Context::wake_at`] is due. `cx.peers()` is unspecified here: emit with
+    /// Called when the timer set with [`Context::wake_at`] is due. `cx.peers()` has no addresses in this call, so events are reported with
     /// [`Context::emit_for`].
     fn on_timer(&mut self, _cx: &mut Context<'_>) {}
 
-    /// Called at the end, when no more packets will come. Pending requests must be reported now.
+    /// Called at the end, when no more packets will come. The plugin must report its pending requests in this call.
     fn on_end(&mut self, _cx: &mut Context<'_>) {}
 
     /// How long a request in a datagram waits for its response; `None` if such requests do not wait.
@@ -155,14 +155,14 @@ pub trait Plugin: Send {
         self.time_out()
     }
 
-    /// Called when the plugins of this worker hold too many bytes. Drops the request that has waited longest, and
-    /// reports it as a request without a response. Returns false if no request waits.
+    /// Drops the request that has waited longest, and reports it as a request without a response. The method is called when the plugins of
+    /// this worker hold too many bytes. Returns false if no request waits.
     fn evict(&mut self, _cx: &mut Context<'_>) -> bool {
         false
     }
 
-    /// Bytes allocated for conversations, in addition to its own `size_of`, counted as in [`StreamParser::held`]. Does
-    /// not include the bytes of its parsers.
+    /// Bytes allocated for conversations, in addition to the plugin's `size_of`, counted as in [`StreamParser::held`].
+    /// The parsers that the plugin made for TCP connections are not included.
     fn held(&self) -> usize;
 }
 
@@ -171,8 +171,12 @@ pub trait StreamParser: Send {
     /// Handles data. `data` starts at the first byte of this direction that is not consumed, and is never empty.
     fn on_data(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress;
 
-    /// Handles a gap: `lost` bytes are missing before the next data of this direction. Unconsumed data before the gap
-    /// has been dropped. Not called if [`Progress::Consumed`] declared all of the missing bytes unwanted.
+    /// Says that the SYN of this direction was not captured: the first data may begin inside a message. The method is called before the
+    /// first data of the direction.
+    fn on_join(&mut self, _dir: Direction) {}
+
+    /// Handles a gap: `lost` bytes are missing before the next data of this direction. Unconsumed data before the gap has been dropped. The
+    /// method is not called if [`Progress::Consumed`] declared all of the missing bytes unwanted.
     fn on_gap(&mut self, dir: Direction, lost: u64, cx: &mut Context<'_>) -> Recovery;
 
     /// Called when this direction ends, at most once per direction. `Reset`, `Idle`, `EndOfInput` and `Evicted` are
@@ -195,13 +199,12 @@ pub trait StreamParser: Send {
         false
     }
 
-    /// Bytes allocated by the parser, in addition to its own `size_of`: capacity, not length, including queues and
-    /// their contents. Called after each packet, so it must take constant time: the queues of [`kit`] keep the sum of
-    /// their contents.
+    /// Bytes allocated by the parser, in addition to its own `size_of`, by capacity and not by length, including queues and their contents.
+    /// The method is called after each packet, so it must take constant time: the queues of [`kit`] keep the sum of their contents.
     fn held(&self) -> usize;
 }
 
-/// What a parser did with its data.
+/// The result of a parser call: how much data the parser consumed, and when it must be called again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// The parser has consumed `bytes`. It is not called again before `need` more bytes than the remaining ones are
@@ -215,9 +218,9 @@ pub enum Progress {
         /// Number of bytes needed in addition to the unconsumed data.
         need: usize,
     },
-    /// The parser has consumed `bytes`. It is not called again before the following data contains `end` or has `most`
-    /// bytes. Used for messages whose length is determined only by their end. The engine continues the search where
-    /// it stopped, so that data in small segments is searched only once.
+    /// The parser has consumed `bytes`. It is not called again before the following data contains `end` or has `most` bytes. This is for
+    /// messages whose length is determined only by their end. The engine continues the search where it stopped, so that data in small
+    /// segments is searched only once.
     Search {
         /// Number of consumed bytes, counted from the start of the data.
         bytes: usize,
@@ -226,7 +229,8 @@ pub enum Progress {
         /// The parser is called even without `end` when there are this many bytes after the consumed ones.
         most: usize,
     },
-    /// The parser needs no more data of this connection, in either direction, so capture may stop to copy it.
+    /// The parser needs no more data of this connection, in either direction, so capture may stop copying the
+    /// connection's packets.
     Done,
     /// The data is not of this protocol or cannot be parsed. The connection is not analysed further, and is counted.
     GiveUp,

@@ -1,5 +1,4 @@
-//! The field tables of `docs/protocols`: generates them from the declarations, and checks the fields that the pages
-//! mention.
+//! Generates the field tables of `docs/protocols` from the declarations, and checks the fields that the pages mention.
 //!
 //! `cargo xtask golden --accept` writes the tables.
 

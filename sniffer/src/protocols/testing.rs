@@ -5,6 +5,7 @@ use super::{Close, Plugin, Progress, Protocol, Recovery, StreamParser, declarati
 use crate::{
     config::Node,
     decode::{Tcp, TcpFlags},
+    memory::Share,
     net::{Direction, Peers, Realm, Transport, Verdict},
     publish::{PublisherId, Sink},
     stream::{Env, Plugins, Streams, Totals, Warned, pending::Outcome, plugins::Call, ports::PortMap},
@@ -22,7 +23,7 @@ pub use Direction::{ToClient, ToServer};
 const TESTED: PublisherId = PublisherId(1);
 /// The id of the protocol to which the protocol under test may hand over connections.
 const NEXT: PublisherId = PublisherId(2);
-/// The protocol to which others hand over connections.
+/// A protocol to which other protocols hand over connections.
 const HANDED_OVER_TO: &str = "tls";
 /// A time in seconds after which every connection counts as idle.
 const IDLE: u64 = 3601;
@@ -89,6 +90,14 @@ impl Harness {
         }
     }
 
+    /// Documents have at most this number of bytes.
+    #[must_use]
+    pub fn with_document_limit(self, bytes: usize) -> Self {
+        let share = Share::new(5 * bytes);
+        assert_eq!(share.document(), bytes);
+        Self { sink: self.sink.with_share(share), ..self }
+    }
+
     /// Begins in the middle of a connection, without a handshake.
     #[must_use]
     pub fn joined(mut self) -> Self {
@@ -111,6 +120,7 @@ impl Harness {
                 plugins,
                 ports: &PORTS,
                 verdicts,
+                shunted: Some(&|_| None),
                 track_vlans: false,
                 totals,
                 strict: false,
@@ -182,6 +192,13 @@ impl Harness {
             self.segment(dir, 0x18, &[], wire as u32);
             lost -= wire;
         }
+        self
+    }
+
+    /// Bytes are sent and acknowledged that capture does not copy because of a verdict.
+    pub fn shunt(&mut self, dir: Direction, bytes: u32) -> &mut Self {
+        self.next[dir.index()] = self.next[dir.index()].wrapping_add(bytes);
+        self.segment(dir.reverse(), 0x10, &[], 0);
         self
     }
 
@@ -282,7 +299,7 @@ pub type Script<'a> = &'a [(Direction, &'a [u8])];
 enum Damage {
     /// The connection is not damaged.
     None,
-    /// In this piece, the bytes from the second number up to the third are missing.
+    /// A gap: the index of the piece, and the range of the missing bytes in the piece (start, end).
     Gap(usize, usize, usize),
 }
 
@@ -319,10 +336,10 @@ fn without_times(mut events: Vec<Value>) -> Vec<Value> {
     events
 }
 
-/// Checks that the documents do not depend on how TCP divides the data. Each piece is divided in two at every byte, and all
-/// data is also sent byte by byte. The documents must be the same except for their times. Also checks that the parser does
-/// not panic if a piece is missing, if the capture begins at a later piece, or if one of the first 300 bytes of a piece is
-/// changed, and that [`resyncs`] succeeds. Returns the documents.
+/// Checks that the documents do not depend on how TCP divides the data. Each piece is divided in two at every byte, and all data is also
+/// sent byte by byte. The documents must be the same except for their times. The function also checks that the parser does not panic if a
+/// piece is missing, if the capture begins at a later piece, or if one of the first 300 bytes of a piece is changed, and that [`resyncs`]
+/// succeeds. Returns the documents.
 #[track_caller]
 pub fn every_cut(protocol: &'static Protocol, yaml: &str, script: Script<'_>) -> Vec<Value> {
     let events = every_cut_only(protocol, yaml, script);
@@ -332,8 +349,8 @@ pub fn every_cut(protocol: &'static Protocol, yaml: &str, script: Script<'_>) ->
     events
 }
 
-/// [`every_cut`] for a script of which the parser does not find the next message after a gap; `why` is the reason. Fails
-/// if the parser finds it.
+/// [`every_cut`] for a script of which the parser does not find the next message after a gap; `why` is the reason. The check fails if the
+/// parser finds it.
 #[track_caller]
 pub fn every_cut_without_resync(protocol: &'static Protocol, yaml: &str, script: Script<'_>, why: &str) -> Vec<Value> {
     let events = every_cut_only(protocol, yaml, script);
@@ -374,9 +391,9 @@ fn every_cut_only(protocol: &'static Protocol, yaml: &str, script: Script<'_>) -
             }
             let mut pieces = script.to_vec();
             pieces[i].1 = &data[..at];
-            play(protocol, yaml, &pieces, false, Damage::None); // the end of the piece is missing
+            play(protocol, yaml, &pieces, false, Damage::None); // The end of the piece is missing.
             pieces[i].1 = &data[at..];
-            play(protocol, yaml, &pieces[i..], true, Damage::None); // a start in the middle of a message
+            play(protocol, yaml, &pieces[i..], true, Damage::None); // The capture begins in the middle of a message.
         }
     }
     whole
@@ -389,7 +406,8 @@ fn every_cut_only(protocol: &'static Protocol, yaml: &str, script: Script<'_>) -
 /// middle of a piece. Scripts whose rounds have different documents even without a gap are not checked.
 fn resyncs(protocol: &'static Protocol, yaml: &str, script: Script<'_>) -> Result<(), String> {
     let repeated = |damage: Damage, skip: usize, joined: usize| {
-        let mut h = Harness::new(protocol, yaml).joined();
+        let mut h = Harness::new(protocol, yaml);
+        h.opened = skip < script.len();
         let mut reports = Vec::new();
         for round in 0..4 {
             if round == 0 && skip < script.len() {

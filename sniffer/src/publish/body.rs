@@ -1,5 +1,5 @@
-//! The document of a record. The documents of a batch lie one behind the other in a buffer that their records share, so that
-//! a document is neither allocated nor copied on its own.
+//! The document of a record. The documents of a batch are stored one after the other in one buffer, which their records
+//! share. Therefore no document needs an allocation or a copy of its own.
 
 use super::Record;
 use std::{
@@ -11,7 +11,7 @@ use std::{
 /// A document is copied into a buffer of its own by [`Body::detach`] if its buffer is at least this many times as large.
 const MUCH_LARGER: usize = 4;
 
-/// A document, as a range of a buffer. Dereferences to the bytes of the document.
+/// A document, as a range of a buffer. It dereferences to the bytes of the document.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Body {
     buffer: Arc<Vec<u8>>,
@@ -19,13 +19,13 @@ pub struct Body {
 }
 
 impl Body {
-    /// The document in `range` of `buffer`.
+    /// Makes the document that is in `range` of `buffer`.
     pub(super) fn new(buffer: Arc<Vec<u8>>, range: Range<usize>) -> Self {
         Self { buffer, range }
     }
 
-    /// Copies the document if its buffer is much larger. For a document that is kept longer than the others of its batch, so that it
-    /// does not hold their memory.
+    /// Copies the document to a buffer of its size if its buffer is much larger. This is for a document that is kept longer than the other
+    /// documents of its batch, so that it does not hold their memory.
     pub fn detach(&mut self) {
         if self.buffer.len() / MUCH_LARGER > self.range.len() {
             *self = Self::from(&**self);
@@ -38,8 +38,8 @@ impl Body {
     }
 }
 
-/// The documents of the first of `records` as lines, as many as lie one behind the other in one buffer, and their number. `None` if not
-/// even the first one is followed by a line feed.
+/// Returns the documents of the first records as lines, and their number. As many records are taken as have their documents one after the
+/// other in one buffer. `None` if not even the first document is followed by a line feed.
 pub fn lines(records: &[Record]) -> Option<(&[u8], usize)> {
     let first = &records.first()?.body;
     let more = records.windows(2).take_while(|pair| matches!(pair, [a, b] if a.body.is_followed_by(&b.body))).count();

@@ -3,12 +3,12 @@
 
 use crate::{
     enrich::HostData,
-    event::{Merged, tree::Tree},
+    event::{Merged, json, tree::Tree},
     processors::{Chain, Destination, Instances},
     time::Timestamp,
 };
 use serde::Serialize;
-use std::io;
+use std::io::{self, Write as _};
 
 /// Capacity of a buffer after its first write, if the limit allows it.
 const LEAST_CAPACITY: usize = 1024;
@@ -33,11 +33,11 @@ pub enum Encoded {
     TooLarge,
 }
 
-/// A buffer for a document. When the document becomes longer than the limit, the rest of it is discarded. A limit is needed because text of
-/// control characters is six times as long in JSON. Writing never fails, because the JSON writer is measurably slower if it has to handle
-/// errors of the buffer.
+/// A buffer for a document. When the document becomes longer than the limit, the rest of it is discarded. A limit is needed because a text
+/// of control characters is six times as long in JSON. Writing never fails, because the JSON writer is measurably slower if it has to
+/// handle errors of the buffer.
 pub struct Bounded<'a> {
-    /// Only a write that needs more capacity checks the limit.
+    /// The limit is checked only when a write needs more capacity.
     buffer: &'a mut Vec<u8>,
     /// Where the document begins in `buffer`.
     from: usize,
@@ -72,15 +72,43 @@ impl<'a> Bounded<'a> {
         true
     }
 
-    /// Writes `value` as JSON, in place of what was written before.
+    /// Replaces the content of the buffer with `value` as JSON.
     fn write_json<T: Serialize>(&mut self, value: &T) -> Result<(), Encoded> {
         self.buffer.truncate(self.from);
-        match serde_json::to_writer(&mut *self, value) {
+        let written = json::write(&mut *self, value);
+        self.escape_separators();
+        match written {
             _ if self.exceeded => Err(Encoded::TooLarge),
             Ok(()) => Ok(()),
             Err(_) => Err(Encoded::Failed),
         }
     }
+}
+
+impl Bounded<'_> {
+    /// Writes U+2028 and U+2029 as escapes, as Packetbeat does, because JavaScript and some readers of lines take them for the end of a
+    /// line. They are rare, so the finished document is searched for them.
+    fn escape_separators(&mut self) {
+        let Some((first, _)) = separator(self.document()) else { return };
+        let tail = self.buffer.split_off(self.from + first);
+        let mut rest = tail.as_slice();
+        while let Some((at, escape)) = separator(rest) {
+            let (before, after) = rest.split_at(at);
+            // Writing to this buffer never fails.
+            let _ = self.write_all(before).and_then(|()| self.write_all(escape));
+            rest = after.get(3..).unwrap_or_default();
+        }
+        let _ = self.write_all(rest);
+    }
+}
+
+/// Where the first U+2028 or U+2029 is, and its escape.
+fn separator(text: &[u8]) -> Option<(usize, &'static [u8])> {
+    memchr::memmem::find_iter(text, b"\xe2\x80").find_map(|at| match text.get(at + 2)? {
+        0xa8 => Some((at, &b"\\u2028"[..])),
+        0xa9 => Some((at, b"\\u2029")),
+        _ => None,
+    })
 }
 
 impl io::Write for Bounded<'_> {
@@ -102,7 +130,7 @@ impl io::Write for Bounded<'_> {
     }
 }
 
-/// What processors need besides the event.
+/// The data that processors need besides the event.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// The publisher's processing.
@@ -115,7 +143,7 @@ pub struct Context<'a> {
     pub digits: u8,
 }
 
-/// Appends `event` to `buffer`. If it is not written, something else may have been appended.
+/// Appends `event` to `buffer`. If the event cannot be written, a part of it may have been appended.
 pub fn encode<E: Serialize>(event: &E, context: Context<'_>, instances: &mut Instances, buffer: &mut Bounded<'_>) -> Encoded {
     let Context { chain, time, .. } = context;
     if !chain.prepared.is_empty() {
@@ -136,8 +164,8 @@ pub fn encode<E: Serialize>(event: &E, context: Context<'_>, instances: &mut Ins
     }
 }
 
-/// Edits the document in `buffer` as a tree. `merge`: the constants have not been merged yet. The tree is made by parsing the written JSON.
-/// This costs about as much as building a tree from the event, and event types then need only one serialization.
+/// Edits the document in `buffer` as a tree. `merge`: whether the constants must still be merged. The tree is made by parsing the written
+/// JSON. This costs about as much as building a tree from the event, and event types then need only one serialization.
 fn edit(context: Context<'_>, instances: &mut Instances, buffer: &mut Bounded<'_>, merge: bool) -> Encoded {
     let Context { chain, host_data, time, digits } = context;
     let Ok(fields) = serde_json::from_slice(buffer.document()) else { return Encoded::Failed };
@@ -146,7 +174,7 @@ fn edit(context: Context<'_>, instances: &mut Instances, buffer: &mut Bounded<'_
         chain.constants().apply(&mut tree.fields);
     }
     let Some(destination) = chain.run(&mut tree, host_data, instances) else { return Encoded::Dropped };
-    match buffer.write_json(tree.finish()) {
+    match buffer.write_json(&tree.finish()) {
         Ok(()) => Encoded::Written { destination, time: tree.time, edited: Some(tree) },
         Err(failure) => failure,
     }

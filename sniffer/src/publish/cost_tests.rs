@@ -51,7 +51,7 @@ struct Answer<'a> {
     data: std::net::IpAddr,
 }
 
-/// CPU time of this thread in nanoseconds. The time of other threads is not included.
+/// CPU time of this thread in nanoseconds. It does not include the time of other threads.
 fn on_cpu() -> u64 {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     stat.split(' ').next().unwrap().parse().unwrap()
@@ -115,7 +115,7 @@ fn cost_of_an_event() {
     measure("slow, one field renamed", &format!("{STOCK}\n  - rename: {{fields: [{{from: status, to: state}}]}}"), "{}");
     let start = on_cpu();
     for _ in 0..100_000 {
-        let whole = Whole::new(&peers, &head, &body, Writing { digits: 3, direction: "unknown" });
+        let whole = Whole::new(&peers, &head, &body, Writing { digits: 3, direction: "unknown", processes: &Ends::NONE });
         black_box(serde_json::to_writer(std::io::sink(), black_box(&whole)).is_ok());
     }
     println!("the event's own fields to nowhere: {} ns", (on_cpu() - start) / 100_000);

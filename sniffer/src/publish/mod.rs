@@ -20,12 +20,13 @@ use crate::{
     event::{Head, Whole, Writing},
     memory::{self, Share},
     net::{FlowRecord, Peers},
+    process::{Conversation, Ends, Lookup, Processes},
     processors::{Chain, Instances},
     time::{ClockSteps, TimeText, Timestamp},
 };
 use body::Body;
 use codec::{Bounded, Encoded};
-use observer::{Kept, Observer, Observing};
+use observer::{About, Kept, Observer, Observing};
 use serde::Serialize;
 use std::{ops::Range, sync::Arc};
 
@@ -37,6 +38,10 @@ pub struct Record {
     /// The document, as JSON.
     pub body: Body,
 }
+
+/// A document is larger than [`Sink::document_limit`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLarge;
 
 /// Number of records that are delivered at once. Fewer are delivered if they have many bytes ([`Share::batch`]). Waking the output for
 /// every record would cost more than producing the record.
@@ -71,6 +76,8 @@ pub struct Sink {
     none: Chain,
     at_once: bool,
     observing: Option<Observing>,
+    /// Finds the processes at the ends of transactions and flows; `None` if none are named.
+    processes: Option<Lookup>,
     share: Share,
     /// The steps of the wall clock, by which times in documents differ from those in transactions.
     steps: ClockSteps,
@@ -97,6 +104,7 @@ impl Sink {
             none,
             at_once: false,
             observing: None,
+            processes: None,
             share: Share::default(),
             steps: ClockSteps::default(),
         };
@@ -116,32 +124,88 @@ impl Sink {
         Self { at_once: true, ..Self::new(Arc::new(Publishing::bare()), each) }
     }
 
-    /// From now on also reports each event to `observer`.
+    /// Reports each further event to `observer`, too.
     pub fn show(&mut self, observer: Box<dyn Observer>) {
         let mut observing = Observing::new(observer);
         observing.prepare(&self.publishing, &self.state);
         self.observing = Some(observing);
     }
 
-    /// Emits a transaction.
-    pub fn emit<B: Serialize>(&mut self, publisher: PublisherId, peers: &Peers, head: &Head<'_>, body: &B) {
-        let direction = self.state.directions.of(peers.sender(head.from).ip(), peers.receiver(head.from).ip());
-        if self.publishing.ignore_outgoing && direction == "egress" {
-            return self.count(publisher, "ignored_outgoing");
-        }
-        let on_wall = self.on_wall(head);
-        let head = on_wall.as_ref().unwrap_or(head);
-        let whole = Whole::new(peers, head, body, Writing { digits: self.publishing.digits, direction });
-        let kept = self.write(publisher, head.start.or(head.end).unwrap_or_default(), &whole);
-        if let (Some(kept), Some(observing)) = (kept, &mut self.observing) {
-            let written = self.batch.last().and_then(|(_, range)| self.buffer.get(range.clone())).unwrap_or_default();
-            observing.transaction(publisher, (peers, head), &whole, (kept, written));
-        }
-        self.deliver_full_batch();
+    /// From now on also names the processes at the ends of transactions and flows.
+    pub fn name_processes(&mut self, processes: Arc<Processes>) {
+        self.processes = Some(Lookup::new(processes));
     }
 
-    /// The head with the times that the wall clock showed, if the clock was set. The duration does not change.
-    fn on_wall<'a>(&self, head: &Head<'a>) -> Option<Head<'a>> {
+    /// The processes at the ends of a conversation. `None` if neither documents nor the observer name them. `shown`: whether the document
+    /// names them, unless no document does.
+    pub fn ends(&mut self, conversation: &Conversation, shown: bool) -> Option<Ends> {
+        let processes = self.processes.as_mut()?;
+        let wanted = self.observing.is_some() || shown && processes.are_shown();
+        wanted.then(|| processes.ends(conversation))
+    }
+
+    /// Those of `ends` that a document names.
+    pub fn shown<'a>(&self, ends: Option<&'a Ends>) -> &'a Ends {
+        ends.filter(|_| self.processes.as_ref().is_some_and(Lookup::are_shown)).unwrap_or(&Ends::NONE)
+    }
+
+    /// Emits a transaction.
+    pub fn emit<B: Serialize>(&mut self, publisher: PublisherId, peers: &Peers, head: &Head<'_>, body: &B) {
+        if self.try_emit(publisher, peers, head, body).is_err() {
+            self.drop_too_large(publisher);
+        }
+    }
+
+    /// Maximum number of bytes of one document.
+    pub fn document_limit(&self) -> usize {
+        self.share.document()
+    }
+
+    /// Emits a transaction whose document may be too large.
+    ///
+    /// # Errors
+    /// When the document is larger than [`Sink::document_limit`]. Then nothing was emitted or counted, and the caller emits a smaller
+    /// document.
+    pub fn try_emit<B: Serialize>(&mut self, publisher: PublisherId, peers: &Peers, head: &Head<'_>, body: &B) -> Result<(), TooLarge> {
+        let direction = self.state.directions.of(peers.sender(head.from).ip(), peers.receiver(head.from).ip());
+        if self.publishing.ignore_outgoing && direction == "egress" {
+            self.count(publisher, "ignored_outgoing");
+            return Ok(());
+        }
+        let with_wall_times = self.with_wall_times(head);
+        let head = with_wall_times.as_ref().unwrap_or(head);
+        let time = head.start.or(head.end).unwrap_or_default();
+        let ends = self.ends_of(peers, head, time);
+        let processes = self.shown(ends.as_ref());
+        let whole = Whole::new(peers, head, body, Writing { digits: self.publishing.digits, direction, processes });
+        let kept = self.write(publisher, time, &whole)?;
+        if let (Some(kept), Some(observing)) = (kept, &mut self.observing) {
+            let written = self.batch.last().and_then(|(_, range)| self.buffer.get(range.clone())).unwrap_or_default();
+            let about = About { peers, head, processes: ends.as_ref().unwrap_or(&Ends::NONE) };
+            observing.transaction(publisher, &about, &whole, (kept, written));
+        }
+        self.deliver_full_batch();
+        Ok(())
+    }
+
+    /// Counts a document that is dropped because it is too large.
+    fn drop_too_large(&mut self, publisher: PublisherId) {
+        self.count(publisher, "too_large");
+        self.share.warn_once(memory::Kind::Document);
+    }
+
+    /// The processes at the ends of a transaction.
+    #[inline]
+    fn ends_of(&mut self, peers: &Peers, head: &Head<'_>, time: Timestamp) -> Option<Ends> {
+        self.processes.as_ref()?;
+        let (source, destination) = (peers.sender(head.from), peers.receiver(head.from));
+        let tunnelled = peers.realm.is_tunnelled();
+        self.ends(&Conversation { transport: peers.transport, source, destination, tunnelled, time }, true)
+    }
+
+    /// The head with the times of the wall clock instead of steady times, if the clock was set. The duration does not
+    /// change.
+    fn with_wall_times<'a>(&self, head: &Head<'a>) -> Option<Head<'a>> {
         let first = head.start.or(head.end).filter(|_| !self.steps.is_empty())?;
         let ahead = self.steps.ahead(first);
         let shift = |time: Timestamp| time.shifted(ahead);
@@ -153,18 +217,25 @@ impl Sink {
         self.steps.clone_from(steps);
     }
 
-    /// The time at which the wall clock showed `wall`. `now`: the current time.
+    /// The steady time at which the wall clock showed `wall`. `now`: the current steady time.
     pub fn steady(&self, wall: Timestamp, now: Timestamp) -> Timestamp {
         if self.steps.is_empty() { wall } else { self.steps.steady(wall, now) }
     }
 
-    /// What the wall clock showed at a time.
+    /// The wall-clock time at a steady time.
     pub fn wall(&self, time: Timestamp) -> Timestamp {
         self.steps.wall(time)
     }
 
     /// Emits a flow. `time` becomes `@timestamp`, so `document` must not contain `@timestamp`. `document` must not contain any key twice.
-    pub fn emit_flow<D: Serialize>(&mut self, publisher: PublisherId, time: Timestamp, record: &FlowRecord, document: &D) {
+    /// `processes`: those at its ends, for the observer.
+    pub fn emit_flow<D: Serialize>(
+        &mut self,
+        publisher: PublisherId,
+        time: Timestamp,
+        (record, processes): (&FlowRecord, &Ends),
+        document: &D,
+    ) {
         #[derive(Serialize)]
         struct Dated<'a, D> {
             #[serde(rename = "@timestamp")]
@@ -173,12 +244,16 @@ impl Sink {
             document: &'a D,
         }
         let timestamp = time.text(self.publishing.digits);
-        let kept = self.write(publisher, time, &Dated { timestamp, document });
+        let kept = self.write(publisher, time, &Dated { timestamp, document }).unwrap_or_else(|TooLarge| {
+            self.drop_too_large(publisher);
+            None
+        });
         if let (Some(_), Some(observing)) = (kept, &mut self.observing) {
             if self.steps.is_empty() {
-                observing.flow(record);
+                observing.flow(record, processes);
             } else {
-                observing.flow(&FlowRecord { start: self.steps.wall(record.start), end: self.steps.wall(record.end), ..record.clone() });
+                let (start, end) = (self.steps.wall(record.start), self.steps.wall(record.end));
+                observing.flow(&FlowRecord { start, end, ..record.clone() }, processes);
             }
         }
         self.deliver_full_batch();
@@ -245,11 +320,11 @@ impl Sink {
     }
 
     /// Writes a document. Returns `None` when there is no observer or the event is not published.
-    fn write<D: Serialize>(&mut self, publisher: PublisherId, time: Timestamp, document: &D) -> Option<Kept> {
+    fn write<D: Serialize>(&mut self, publisher: PublisherId, time: Timestamp, document: &D) -> Result<Option<Kept>, TooLarge> {
         let chain = self.state.chain(publisher).or_else(|| retired_chain(&self.retired, publisher)).unwrap_or(&self.none);
         if chain.drops_all {
             self.count(publisher, "filtered");
-            return None;
+            return Ok(None);
         }
         let from = self.buffer.len();
         if from == 0 {
@@ -262,17 +337,17 @@ impl Sink {
             Encoded::Written { destination, time, edited } => {
                 self.batch.push((Route { destination, time }, from..self.buffer.len()));
                 self.buffer.push(b'\n');
-                return self.observing.as_ref().map(|observing| observing.kept(publisher, edited));
+                return Ok(self.observing.as_ref().map(|observing| observing.kept(publisher, edited)));
             }
             Encoded::Dropped => self.count(publisher, "filtered"),
             Encoded::Failed => self.count(publisher, "not_encoded"),
             Encoded::TooLarge => {
-                self.count(publisher, "too_large");
-                self.share.warn_once(memory::Kind::Document);
+                self.buffer.truncate(from);
+                return Err(TooLarge);
             }
         }
         self.buffer.truncate(from);
-        None
+        Ok(None)
     }
 
     fn deliver_full_batch(&mut self) {
@@ -291,5 +366,7 @@ fn retired_chain(retired: &[(PublisherId, Arc<settings::State>)], publisher: Pub
 mod cost_tests;
 #[cfg(test)]
 mod observer_tests;
+#[cfg(test)]
+mod process_tests;
 #[cfg(test)]
 mod tests;

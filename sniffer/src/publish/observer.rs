@@ -4,12 +4,14 @@ use super::{
     PublisherId,
     settings::{Publishing, State},
 };
+pub use crate::event::Details;
 use crate::{
     event::{
         Head, Picked, Summary, summary,
         tree::{Object, Tree},
     },
     net::{Direction, FlowRecord, Peers, Realm, Transport},
+    process::Ends,
     processors::Chain,
     time::Timestamp,
 };
@@ -26,17 +28,17 @@ pub trait Observer: Send {
     /// Receives a transaction.
     fn transaction(&mut self, of: &Transaction<'_>);
 
-    /// Receives a flow when its report is due, with everything counted since its first packet. Changes that processors
-    /// make to the report's document are not visible here.
-    fn flow(&mut self, of: &FlowRecord);
+    /// Receives a flow when its report is due, with everything counted since its first packet, and the processes at its ends. Changes that
+    /// processors make to the report's document are not visible here.
+    fn flow(&mut self, of: &FlowRecord, processes: &Ends);
 }
 
 /// The summary of one transaction. A field that a processor removed from the event is empty, `None` or 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transaction<'a> {
-    /// `type`: the protocol's name.
+    /// The value of `type`: the protocol's name.
     pub protocol: &'a str,
-    /// The network that the addresses belong to. Contains VLAN ids only with `track_vlans`.
+    /// The network that the addresses belong to. It contains VLAN ids only with `track_vlans`.
     pub realm: Realm,
     /// The transport protocol.
     pub transport: Transport,
@@ -68,8 +70,20 @@ pub struct Transaction<'a> {
     pub result: &'a str,
     /// The result in the terms that all protocols use: `OK`, `Error`, …
     pub status: &'a str,
+    /// What this protocol's events have in particular.
+    pub details: Details<'a>,
     /// Notes about the transaction (`error.message`).
     pub notes: &'a [&'a str],
+    /// The processes at both ends, whether or not the document names them, and whatever processors do with its fields.
+    pub processes: &'a Ends,
+}
+
+/// What is known about a transaction besides its document.
+#[derive(Clone, Copy)]
+pub(super) struct About<'a> {
+    pub(super) peers: &'a Peers,
+    pub(super) head: &'a Head<'a>,
+    pub(super) processes: &'a Ends,
 }
 
 /// The source from which the summary of an event is read.
@@ -82,7 +96,7 @@ pub(super) enum Kept {
     Edited(Tree),
 }
 
-/// Fields that are part of the summary for every protocol.
+/// Fields that every summary has, whatever the protocol.
 const COMMON: [&str; 10] = [
     "type",
     "source.ip",
@@ -109,7 +123,7 @@ pub(super) struct Observing {
 struct Reader {
     summary: Summary,
     picked: Picked,
-    /// See [`Kept::AsEmitted`].
+    /// Whether the summary can be read from the event as it was emitted, see [`Kept::AsEmitted`].
     as_emitted: bool,
 }
 
@@ -130,7 +144,7 @@ impl Observing {
         Self { observer, readers: Vec::new(), texts: String::new() }
     }
 
-    /// Prepares the readers. Called before the first event, and whenever constants or processors have changed.
+    /// Prepares the readers. The method is called before the first event, and whenever constants or processors have changed.
     pub(super) fn prepare(&mut self, publishing: &Publishing, state: &State) {
         for (id, summary) in publishing.summaries() {
             if self.readers.len() <= id.index() {
@@ -155,7 +169,7 @@ impl Observing {
     pub(super) fn transaction<E: Serialize>(
         &mut self,
         publisher: PublisherId,
-        (peers, head): (&Peers, &Head<'_>),
+        about: &About<'_>,
         event: &E,
         (kept, written): (Kept, &[u8]),
     ) {
@@ -163,7 +177,7 @@ impl Observing {
         let left = match kept {
             Kept::AsEmitted => {
                 reader.picked.fill(event);
-                return self.show(publisher, peers, head, None);
+                return self.show(publisher, about, None);
             }
             Kept::Edited(tree) => tree,
             Kept::Merged => match serde_json::from_slice::<Object>(written) {
@@ -173,12 +187,13 @@ impl Observing {
             },
         };
         reader.picked.fill(&left.fields);
-        self.show(publisher, peers, head, Some(&left));
+        self.show(publisher, about, Some(&left));
     }
 
     /// Passes the summary of a transaction to the observer. `left` is the event after constants and processors, if they change a field of
     /// the summary.
-    fn show(&mut self, publisher: PublisherId, peers: &Peers, head: &Head<'_>, left: Option<&Tree>) {
+    fn show(&mut self, publisher: PublisherId, about: &About<'_>, left: Option<&Tree>) {
+        let About { peers, head, processes } = *about;
         let Some(Some(Reader { summary, picked, .. })) = self.readers.get(publisher.index()) else { return };
         self.texts.clear();
         let mut made = |formats: &'static [&'static str]| {
@@ -206,7 +221,9 @@ impl Observing {
             query: text(query),
             result: text(result),
             status: picked.get("status"),
+            details: summary.details.map(|name| picked.get(name)),
             notes: head.notes,
+            processes,
         };
         let notes;
         if let Some(left) = left {
@@ -225,8 +242,8 @@ impl Observing {
         self.observer.transaction(&transaction);
     }
 
-    pub(super) fn flow(&mut self, record: &FlowRecord) {
-        self.observer.flow(record);
+    pub(super) fn flow(&mut self, record: &FlowRecord, processes: &Ends) {
+        self.observer.flow(record, processes);
     }
 }
 

@@ -1,7 +1,8 @@
-//! Tests of what an observer receives: events as they were emitted, and events that constants and processors changed.
+//! Tests of the events that an observer receives: events as they were emitted, and events that constants and processors
+//! changed.
 
 use super::{
-    observer::{Observer, Transaction},
+    observer::{Details, Observer, Transaction},
     *,
 };
 use crate::{
@@ -27,8 +28,8 @@ impl Observer for Recording {
         self.0.lock().unwrap().push(format!("{of:?}"));
     }
 
-    fn flow(&mut self, of: &FlowRecord) {
-        self.0.lock().unwrap().push(format!("{of:?}"));
+    fn flow(&mut self, of: &FlowRecord, processes: &Ends) {
+        self.0.lock().unwrap().push(format!("{of:?} {processes:?}"));
     }
 }
 
@@ -45,14 +46,14 @@ fn sink(processors: &str, of_http: &str) -> (Sink, Shown) {
         Publisher {
             id: HTTP,
             dataset: "http",
-            fields: [TRANSACTION, http.fields],
+            fields: [TRANSACTION, http.fields, &[]],
             summary: http.summary,
             settings: Node::parse(of_http).unwrap(),
         },
         Publisher {
             id: PublisherId::FLOWS,
             dataset: "flow",
-            fields: [flow::FIELDS, &[]],
+            fields: [flow::FIELDS, &[], &[]],
             summary: Summary::HEAD,
             settings: Node::default(),
         },
@@ -108,10 +109,12 @@ fn unchanged() -> Transaction<'static> {
         destination_bytes: 34,
         method: "GET",
         resource: "/a\u{fffd}",
-        query: "GET x.org/a\u{fffd}",
+        query: "GET /a\u{fffd} x.org",
         result: "404",
         status: "Client Error",
+        details: Details::Http { host: "x.org" },
         notes: &["first", "second"],
+        processes: &Ends::NONE,
     }
 }
 
@@ -151,8 +154,8 @@ fn an_event_whose_request_the_server_sends() {
 #[test]
 fn removed_and_renamed_fields_are_not_shown() {
     let gone = |processors: &str, expected: Transaction<'_>| {
-        // If these processors are the only ones, they are compiled to constants that are merged while writing. After a step that runs on
-        // each event, they are steps too.
+        // If all processors are constant, they are compiled to constants that are merged while writing. After a step
+        // that runs on each event, they are steps too.
         let steps = format!("[drop_event: {{when: {{equals: {{method: POST}}}}}}, {processors}]");
         for processors in [&format!("[{processors}]"), &steps] {
             assert_eq!(shown(processors), [format!("{expected:?}")], "{processors}");
@@ -184,6 +187,7 @@ fn removed_and_renamed_fields_are_not_shown() {
             method: "",
             resource: "",
             query: "",
+            details: Details::Http { host: "" },
             result: "",
             notes: &[],
             ..all
@@ -202,7 +206,7 @@ fn events_that_are_not_published_are_not_shown() {
 fn changed_settings_apply_while_the_program_runs() {
     let http = PROTOCOLS.iter().find(|p| p.name == "http").unwrap();
     let settings = Node::default();
-    let publisher = Publisher { id: HTTP, dataset: "http", fields: [TRANSACTION, http.fields], summary: http.summary, settings };
+    let publisher = Publisher { id: HTTP, dataset: "http", fields: [TRANSACTION, http.fields, &[]], summary: http.summary, settings };
     let root = Node::parse("processors: [add_host_metadata: {geo: {name: here}}]").unwrap();
     let publishing = publishing(&root, &[publisher]);
     let seen = Shown::default();
@@ -211,7 +215,7 @@ fn changed_settings_apply_while_the_program_runs() {
     sink.emit(HTTP, &peers(), &head(), &body());
     let mut host_data = HostData::default();
     host_data.host.ip = vec!["192.0.2.1".into()];
-    publishing.set_world(host_data);
+    publishing.set_host_data(host_data);
     sink.flush();
     sink.emit(HTTP, &peers(), &head(), &body());
     let expected = format!("{:?}", unchanged());
@@ -222,9 +226,11 @@ fn changed_settings_apply_while_the_program_runs() {
 fn flows_that_are_published() {
     let record =
         FlowRecord::new(StoredKey::new(&[2, 0, 1, 0, 255, 0, 255, 255, 10, 0, 0, 1, 10, 0, 0, 2, 1, 0, 2, 0]), false, Timestamp(5));
-    for (processors, expected) in [("[]", vec![format!("{record:?}")]), ("[drop_event: {when: {equals: {type: flow}}}]", vec![])] {
+    for (processors, expected) in
+        [("[]", vec![format!("{record:?} {:?}", Ends::NONE)]), ("[drop_event: {when: {equals: {type: flow}}}]", vec![])]
+    {
         let (mut sink, shown) = sink(processors, "{}");
-        sink.emit_flow(PublisherId::FLOWS, Timestamp(9), &record, &json!({"type": "flow"}));
+        sink.emit_flow(PublisherId::FLOWS, Timestamp(9), (&record, &Ends::NONE), &json!({"type": "flow"}));
         assert_eq!(*shown.lock().unwrap(), expected, "{processors}");
     }
 }

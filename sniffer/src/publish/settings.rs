@@ -43,10 +43,10 @@ pub struct Identity {
 pub struct Publisher {
     /// The id of the publisher.
     pub id: PublisherId,
-    /// The value of `type` and `event.dataset` in its events.
+    /// The value of `type` and `event.dataset` in the publisher's events.
     pub dataset: &'static str,
-    /// The fields that its events can have, in two lists. One list may be empty. If both lists are empty, the fields are not known.
-    pub fields: [&'static [Field]; 2],
+    /// The fields that the publisher's events can have, in several lists. If all lists are empty, the fields are not known.
+    pub fields: [&'static [Field]; 3],
     /// How an observer's summary of a transaction is made.
     pub summary: Summary,
     /// The publisher's section of the configuration: `index`, `pipeline`, `fields`, `fields_under_root`, `tags`, `processors`,
@@ -63,7 +63,7 @@ struct Labels {
     tags: Vec<Value>,
 }
 
-/// Further settings of one publisher.
+/// Further settings of a publisher.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Own {
@@ -183,7 +183,7 @@ pub struct Publishing {
 pub(super) struct State {
     pub(super) host_data: HostData,
     pub(super) directions: Directions,
-    /// Indexed by [`PublisherId`].
+    /// The chains of all publishers, indexed by [`PublisherId`].
     chains: Vec<Option<Chain>>,
 }
 
@@ -241,7 +241,7 @@ impl Publishing {
 
     /// Applies changed data about the host: compiles the chains again. Every sink uses the new chains from its next flush on and keeps its
     /// processor instances. The caller passes the result of [`HostData::gather`] at the interval [`Publishing::refresh_every`].
-    pub fn set_world(&self, host_data: HostData) {
+    pub fn set_host_data(&self, host_data: HostData) {
         if self.state().0.host_data == host_data {
             return;
         }

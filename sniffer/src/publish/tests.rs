@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     config::{self, Node},
-    event::{Summary, TRANSACTION, tree::Tree},
+    event::{PROCESS, Summary, TRANSACTION, tree::Tree},
     flow,
     net::{Direction, StoredKey, Transport},
     opening::testing::opening,
@@ -68,7 +68,11 @@ fn identity(metadata: bool) -> Identity {
 }
 
 fn opened(root: &str, own: &[(&'static str, &str)], metadata: bool) -> Result<Arc<Publishers>, config::Error> {
-    let fields = |dataset: &str| PROTOCOLS.iter().find(|p| p.name == dataset).map_or([flow::FIELDS, &[]], |p| [TRANSACTION, p.fields]);
+    // Documents can name processes if the configuration mentions a field of a process.
+    let processes = if root.contains("process.") { PROCESS } else { &[] };
+    let fields = |dataset: &str| {
+        PROTOCOLS.iter().find(|p| p.name == dataset).map_or([flow::FIELDS, &[], processes], |p| [TRANSACTION, p.fields, processes])
+    };
     let summary = |dataset: &str| PROTOCOLS.iter().find(|p| p.name == dataset).map_or(Summary::HEAD, |p| p.summary);
     let publisher = |((dataset, yaml), id): (&(&'static str, &str), u32)| Publisher {
         id: PublisherId(id),
@@ -218,8 +222,8 @@ processors:
     assert_eq!(records[0].route.destination.target.as_deref(), Some("base"));
 }
 
-/// Applying processors at start and running them per event give the same documents. A step without effect forces the processors to run per
-/// event.
+/// Processors that are applied at start and processors that run per event give the same documents. A step without effect forces the
+/// processors to run per event.
 #[test]
 fn merged_text_and_edited_tree_agree() {
     let force = "{rename: {fields: [{from: no.such, to: other}], ignore_missing: true}}";
@@ -247,6 +251,19 @@ fn merged_text_and_edited_tree_agree() {
             document(&Seen::new(&all).emit(0, &head("dns"), &body)[0].body)
         };
         assert_eq!(run(processors.to_owned(), true), run(format!("{force}, {processors}"), false), "{processors}");
+    }
+}
+
+/// With and without a tree, `@timestamp` is the first field, and U+2028 and U+2029 are escapes.
+#[test]
+fn the_text_of_documents() {
+    for processors in ["[]", "[{rename: {fields: [{from: no.such, to: other}], ignore_missing: true}}]"] {
+        let mut seen = Seen::new(&publishing(&format!("processors: {processors}"), &[("dns", "{}")], true));
+        let body = json!({"dns": {"a": "\u{2028}\u{2027}–\u{2029}\u{2028}", "b": "€\u{20a8}"}});
+        let records = seen.emit(0, &head("dns"), &body);
+        let text = std::str::from_utf8(&records[0].body).unwrap();
+        assert!(text.starts_with(r#"{"@timestamp":"2001-"#), "{text}");
+        assert!(text.contains("\"dns\":{\"a\":\"\\u2028\u{2027}–\\u2029\\u2028\",\"b\":\"€\u{20a8}\"}"), "{text}");
     }
 }
 
@@ -306,7 +323,7 @@ fn directions_precision_and_ignored_outgoing_transactions() {
     // The host gets another address and name.
     let mut later = host_data();
     later.addresses = vec!["10.0.0.5".parse().unwrap()];
-    all.set_world(later);
+    all.set_host_data(later);
     seen.sink.flush();
     let doc = document(&seen.between("10.0.0.1:1", "8.8.8.8:53", 0, &head("dns"), &Nothing {})[0].body);
     assert_eq!(doc["network"]["direction"], "outbound");
@@ -318,12 +335,12 @@ fn changed_host_metadata_is_prepared_again() {
     let mut seen = Seen::new(&all);
     let mut later = host_data();
     later.host.ip = vec!["192.0.2.1".into()];
-    all.set_world(later);
+    all.set_host_data(later);
     seen.sink.flush();
     assert_eq!(document(&seen.emit(0, &head("dns"), &Nothing {})[0].body)["host"]["ip"], json!(["192.0.2.1"]));
 }
 
-/// Writes two numbers into each event: how many events this instance has seen, and how many all instances have seen.
+/// Writes two numbers into each event: how many events this instance has processed, and how many all instances have processed.
 #[derive(Debug, Default)]
 struct Numbering {
     instances: Arc<AtomicU64>,
@@ -367,7 +384,7 @@ fn each_sink_has_its_own_instances_and_they_share_the_factory() {
     assert_eq!(numbers(&mut one, 1, "http"), Some(json!([2, 2])), "publishers of one sink share the instance");
     assert_eq!(numbers(&mut other, 0, "dns"), Some(json!([1, 3])));
     // Instances survive a new compilation of the chains.
-    publishing.set_world(HostData::default());
+    publishing.set_host_data(HostData::default());
     one.sink.flush();
     assert_eq!(numbers(&mut one, 0, "dns"), Some(json!([3, 4])));
     assert_eq!(numbers(&mut other, 1, "http"), Some(json!([2, 5])), "before its flush");
@@ -399,7 +416,7 @@ fn documents_of_flows() {
     let mut seen = Seen::new(&publishing(STOCK, &[("flow", "{}")], false));
     let record = FlowRecord::new(StoredKey::new(&[]), false, Timestamp(0));
     let time = Timestamp(1_000_000_000_000_000_000);
-    seen.sink.emit_flow(PublisherId(0), time, &record, &json!({"type": "flow", "network": {"bytes": 1}}));
+    seen.sink.emit_flow(PublisherId(0), time, (&record, &Ends::NONE), &json!({"type": "flow", "network": {"bytes": 1}}));
     seen.sink.flush();
     let doc = document(&seen.records.try_recv().unwrap()[0].body);
     assert_eq!(
@@ -424,11 +441,11 @@ fn records_come_in_batches() {
 
 #[test]
 fn errors_name_line_and_entry_of_all_lists() {
-    let root = "processors:\n- drop_event: ~\n- script: {lang: javascript}";
+    let root = "processors:\n- drop_event: ~\n- nosuch: {field: a}";
     let own = "type: dns\nprocessors:\n- drop_fields: {field: a}";
     let error = opened(root, &[("dns", own)], true).unwrap_err().to_string();
     let lines: Vec<&str> = error.lines().collect();
-    assert!(lines[0].starts_with("line 3: processors.1.script: this processor is not supported"), "{error}");
+    assert!(lines[0].starts_with("line 3: processors.1.nosuch: this processor is not supported"), "{error}");
     assert!(lines[1].starts_with("line 3: processors.0.drop_fields.field: unknown setting `field`"), "{error}");
     assert_eq!(lines.len(), 2, "{error}");
     let publishers = opened("{}", &[], true).unwrap();

@@ -10,12 +10,25 @@ pub struct Batch {
     /// The sequence numbers of `records`, in the same order.
     sequences: Runs,
     records: Vec<Record>,
+    is_again: bool,
 }
 
 impl Batch {
     /// A batch taken from `queue`. `sequences` are the sequence numbers of `records`, in the same order.
     pub fn new(queue: Arc<dyn Queue>, sequences: Runs, records: Vec<Record>) -> Self {
-        Self { queue, sequences, records }
+        Self { queue, sequences, records, is_again: false }
+    }
+
+    /// Sets whether the queue took the records back before. See [`Queue::postpone`].
+    #[must_use]
+    pub fn again(mut self, is_again: bool) -> Self {
+        self.is_again = is_again;
+        self
+    }
+
+    /// Whether the queue took the records back before, because they could not be sent then.
+    pub fn is_again(&self) -> bool {
+        self.is_again
     }
 
     /// The records that are not settled yet.
@@ -23,9 +36,16 @@ impl Batch {
         &self.records
     }
 
-    /// Prepares the records for a long wait: they no longer hold the documents of other records in memory.
-    pub fn detach(&mut self) {
+    /// Prepares the records for a long wait: they no longer hold the documents of other records in memory, and do not count as being sent.
+    /// Returns `None` if the queue took them back to hand them out later, which it does only if `may_take` is set.
+    #[must_use]
+    pub fn postpone(mut self, may_take: bool) -> Option<Self> {
+        if self.queue.postpone(self.sequences.ranges(), may_take) {
+            self.records.clear();
+            return None;
+        }
         self.records.iter_mut().for_each(|record| record.body.detach());
+        Some(self)
     }
 
     /// The sequence numbers of [`Batch::records`], in the same order.
@@ -51,7 +71,7 @@ impl Batch {
         }
         let [(sequences, records), moved] = parts;
         (self.sequences, self.records) = (sequences, records);
-        Self { queue: self.queue.clone(), sequences: moved.0, records: moved.1 }
+        Self { queue: self.queue.clone(), sequences: moved.0, records: moved.1, is_again: self.is_again }
     }
 
     /// Adds the records of another batch of the same queue.

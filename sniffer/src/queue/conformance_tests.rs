@@ -14,7 +14,7 @@ pub struct Limits {
     pub bytes: usize,
 }
 
-/// Large enough for every test that is not about limits.
+/// A size that is large enough for every test that is not about limits.
 const ROOMY: Limits = Limits { events: 100_000, bytes: 256 << 20 };
 
 /// Opens an empty queue.
@@ -118,7 +118,7 @@ pub fn settled_in_any_order(open: Open<'_>) {
             let finished = queue.finished();
             tokio::pin!(finished);
             assert!(waits(&mut finished).await, "{settled} of 30 are settled");
-            // Settle every other record, then the rest.
+            // Settle every second record, then the remaining ones.
             batches[place].settle(|i| i % 2 == 1);
             assert_eq!(batches[place].records().len(), 5);
             batches[place].settle_all();
@@ -364,7 +364,7 @@ pub fn many_producers_and_consumers_settle_each_record_once(open: Open<'_>) {
                     let mut turn = consumer;
                     while let Some(mut batch) = queue.clone().next(5 + consumer).await {
                         turn += 1;
-                        // Settle all records, every other one, or none. Then give back the rest.
+                        // Settle all records, every second one, or none. Then give back the remaining ones.
                         let is_settled = |i: usize| turn.is_multiple_of(3) || (turn % 3 == 1 && i.is_multiple_of(2));
                         let done: Vec<usize> =
                             numbers(batch.records()).into_iter().enumerate().filter(|(i, _)| is_settled(*i)).map(|(_, n)| n).collect();

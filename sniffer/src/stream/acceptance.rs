@@ -1,22 +1,20 @@
-//! Decides which segments of a connection are accepted, as far as a passive listener can tell: RFC 9293 section 3.10.7,
-//! and RFC 5961 against forged segments. Uses the sequence numbers, acknowledgements and windows of both ends, and
-//! ignores the data.
+//! Decides which segments of a connection are accepted, as far as a passive listener can tell: RFC 9293 section 3.10.7, and RFC 5961
+//! against forged segments. This module uses the sequence numbers, acknowledgements and windows of both ends, and ignores the data.
 //!
-//! A wrong decision does not last: if both ends continue at other sequence numbers than expected, [`Judgement::Resync`]
-//! follows them.
+//! A wrong decision does not last: if both ends continue at other sequence numbers than expected, [`Judgement::Resync`] follows them.
 
 use super::reassembly::{Reassembler, ahead};
 use crate::decode::Tcp;
 
-/// The smallest window in bytes that is assumed for an end: the largest window without scaling.
-/// Also assumed for an end whose window was not captured.
+/// The smallest window in bytes that is assumed for an end: the largest window without scaling. It is also assumed for an end whose window
+/// was not captured.
 const LEAST_REACH: u32 = u16::MAX as u32;
-/// The largest window scale (RFC 7323 section 2.3). Assumed if the SYNs were not captured.
+/// The largest window scale (RFC 7323 section 2.3). It is assumed if the SYNs were not captured.
 const LARGEST_SCALE: u8 = 14;
 /// Maximum number of SYNs with different sequence numbers that are remembered per end until one of them is acknowledged.
 const MOST_CANDIDATES: usize = 4;
 
-/// What to do with a segment.
+/// How a segment is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judgement {
     /// Accept the segment's acknowledgement, data and FIN.
@@ -42,7 +40,7 @@ pub enum Reason {
     Syn,
     /// A FIN that is not at the end of the data.
     Fin,
-    /// No acknowledgement, outside of the handshake.
+    /// The segment has no acknowledgement, and it is not part of the handshake.
     WithoutAck,
     /// An acknowledgement of bytes that were never sent, or that were acknowledged long ago.
     Acknowledgement,
@@ -59,6 +57,18 @@ pub struct Reopening {
     pub syn: u32,
     /// The sequence number of the SYN-ACK that answered the SYN.
     pub answer: Option<u32>,
+}
+
+/// The ranges that the parser does not need, each by the sequence number after its end.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Skips {
+    /// The range of the direction of the segment.
+    pub own: Option<u32>,
+    /// The range of the opposite direction.
+    pub other: Option<u32>,
+    /// Whether capture copies few segments of the ranges, so that the position of a direction in its range is only known from
+    /// acknowledgements.
+    pub shunts: bool,
 }
 
 /// The possible first sequence numbers of one end. One of them is the valid one.
@@ -104,7 +114,7 @@ impl Candidates {
 struct Stray {
     first: u32,
     next: u32,
-    /// Whether the other end acknowledged some of these segments.
+    /// Whether the other end acknowledged some of the recorded segments.
     acknowledged: bool,
 }
 
@@ -112,7 +122,7 @@ struct Stray {
 /// [`Reassembler`].
 #[derive(Debug, Default)]
 struct End {
-    /// The possible first sequence numbers of this end. Empty once the valid one is known.
+    /// The possible first sequence numbers of this end. The list is empty once the valid one is known.
     candidates: Candidates,
     /// The sequence number of the SYN accepted last.
     syn: Option<u32>,
@@ -121,11 +131,11 @@ struct End {
     /// The largest window that this end advertised, in bytes; 0 before its first segment.
     window: u32,
     stray: Option<Stray>,
-    /// An acknowledgement beyond what the other end is known to have sent.
+    /// An acknowledgement of bytes that the other end is not known to have sent.
     odd_ack: Option<u32>,
 }
 
-/// What is known of both ends of a connection. Halves are numbered as in the connection.
+/// The known state of both ends of a connection. Halves are numbered as in the connection.
 #[derive(Debug, Default)]
 pub struct Acceptance {
     ends: [End; 2],
@@ -154,16 +164,8 @@ impl Acceptance {
     }
 
     /// Decides about a segment of `half`. `own` reassembles the direction of the segment, `other`
-    /// the opposite direction. `skipped_to` is the sequence number at the end of the range of this
-    /// direction that capture does not copy because of a verdict.
-    pub fn judge(
-        &mut self,
-        half: usize,
-        segment: &Tcp<'_>,
-        own: &mut Reassembler,
-        other: &mut Reassembler,
-        skipped_to: Option<u32>,
-    ) -> Judgement {
+    /// the opposite direction.
+    pub fn judge(&mut self, half: usize, segment: &Tcp<'_>, own: &mut Reassembler, other: &mut Reassembler, skips: Skips) -> Judgement {
         let [a, b] = &mut self.ends;
         let (me, peer) = if half == 0 { (a, b) } else { (b, a) };
         let flags = segment.flags;
@@ -177,7 +179,8 @@ impl Acceptance {
             };
         }
         if flags.rst() {
-            return if resets(segment, (me, own), (peer, other)) { Judgement::Reset } else { Judgement::Ignore(Reason::Reset) };
+            let counts = resets(segment, (me, own), (peer, other), skips);
+            return if counts { Judgement::Reset } else { Judgement::Ignore(Reason::Reset) };
         }
         if !flags.ack() {
             return Judgement::Ignore(Reason::WithoutAck);
@@ -186,11 +189,11 @@ impl Acceptance {
             let length = stray.next.wrapping_sub(stray.first);
             stray.acknowledged |= (1..=length).contains(&segment.ack.wrapping_sub(stray.first));
         }
-        if !me.is_in_window(segment, own, peer, skipped_to) {
+        if !me.is_in_window(segment, own, peer, skips.own) {
             let follows = segment.wire_payload > 0 && me.strays(segment, peer.window > 0);
             return if follows { Judgement::Resync } else { Judgement::Ignore(Reason::OutOfWindow) };
         }
-        if !me.acknowledges(segment.ack, peer, other) {
+        if !me.acknowledges(segment.ack, peer, other, skips.other.filter(|_| skips.shunts)) {
             return Judgement::Ignore(Reason::Acknowledgement);
         }
         if segment.wire_payload > 0 {
@@ -198,6 +201,11 @@ impl Acceptance {
         }
         me.advertise(segment.window, shift(me.scale, peer.scale));
         Judgement::Take
+    }
+
+    /// How far from its next sequence number the other end may send to a half, in bytes.
+    pub fn reach(&self, half: usize) -> u32 {
+        self.ends.get(half).map_or(LEAST_REACH, End::reach)
     }
 
     /// Initialises both ends with the sequence numbers of the SYN and the SYN-ACK in `reopening`.
@@ -257,24 +265,27 @@ impl End {
             return peer.syn.is_none();
         };
         let near = |to: u32| ahead(segment.seq, to).unsigned_abs() <= reach;
-        // Capture does not copy the bytes before `skipped_to`.
+        // Segments before `skipped_to` may be missing, because the parser does not need them.
         near(front)
             || skipped_to.is_some_and(|to| ahead(to, front) > 0 && (near(to) || (0..ahead(to, front)).contains(&ahead(segment.seq, front))))
     }
 
-    /// Notes that the first byte of this end has the sequence number `first`, which decides which SYN is the valid
-    /// one.
+    /// Records that the first byte of this end has the sequence number `first`. This shows which SYN is the valid one.
     fn settle(&mut self, first: u32, own: &mut Reassembler) {
         own.begin(first);
         (self.candidates, self.syn) = (Candidates::default(), Some(first.wrapping_sub(1)));
     }
 
-    /// Whether the acknowledgement of a segment of this end fits what the other end is known to have sent.
-    fn acknowledges(&mut self, ack: u32, peer: &mut Self, other: &mut Reassembler) -> bool {
+    /// Whether the acknowledgement of a segment of this end covers only bytes that the other end is known to have sent.
+    /// Capture does not copy the bytes of the other end before `skipped_to`.
+    fn acknowledges(&mut self, ack: u32, peer: &mut Self, other: &mut Reassembler, skipped_to: Option<u32>) -> bool {
         let reach = self.reach();
         let fits = if peer.candidates.is_empty() {
             match (other.next(), other.front()) {
-                (Some(_), Some(front)) => ahead(ack, front).unsigned_abs() <= reach,
+                (Some(_), Some(front)) => {
+                    let skipped = skipped_to.map_or(0, |to| ahead(to, front));
+                    ahead(ack, front).unsigned_abs() <= reach || skipped > 0 && (0..=skipped).contains(&ahead(ack, front))
+                }
                 // The other direction is not captured.
                 _ => true,
             }
@@ -385,7 +396,7 @@ fn syn_ack(
 }
 
 impl End {
-    /// Accepts a SYN. If `open`, a later SYN of this end may turn out to be the valid one.
+    /// Accepts a SYN. If `open` is true, a later SYN of this end may turn out to be the valid one.
     fn synchronize(&mut self, segment: &Tcp<'_>, own: &mut Reassembler, open: bool) {
         let first = segment.seq.wrapping_add(1);
         self.syn = self.syn.or(Some(segment.seq));
@@ -400,10 +411,17 @@ impl End {
     }
 }
 
-/// Whether a reset is at exactly the next sequence number of its direction. An end that has sent nothing yet resets a
-/// SYN with the sequence number 0 and an acknowledgement of the SYN (RFC 9293 section 3.10.7.1).
-fn resets(segment: &Tcp<'_>, (me, own): (&End, &Reassembler), (peer, other): (&End, &Reassembler)) -> bool {
+/// Whether a reset is at exactly the next sequence number of its direction. In a range that capture does not copy, the next
+/// number is known to within a window. An end that has sent nothing yet resets a SYN with the sequence number 0 and an
+/// acknowledgement of the SYN (RFC 9293 section 3.10.7.1).
+fn resets(segment: &Tcp<'_>, (me, own): (&End, &Reassembler), (peer, other): (&End, &Reassembler), skips: Skips) -> bool {
     let seq = segment.seq;
+    if let (Some(front), Some(to), true) = (own.front(), skips.own, skips.shunts)
+        && ahead(to, front) > 0
+        && seq.wrapping_sub(front) <= peer.reach()
+    {
+        return true;
+    }
     if !me.candidates.is_empty() {
         return me.candidates.all().contains(&seq);
     }

@@ -1,5 +1,5 @@
-//! The first segment of a direction if it has one byte and the beginning of the connection was not captured. The byte is
-//! data or a keep-alive (RFC 9293 section 3.8.4); the next segment shows which.
+//! The first segment of a direction, in case it has one byte and the beginning of the connection was not captured. The byte is data or a
+//! keep-alive (RFC 9293 section 3.8.4); the next segment shows which.
 
 use crate::{decode::Tcp, time::Timestamp};
 use std::time::Duration;
@@ -10,11 +10,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// A single byte that is data or a keep-alive.
 #[derive(Debug)]
 pub(super) struct Alone {
-    /// Its sequence number.
+    /// The sequence number of the byte.
     pub seq: u32,
     /// The byte; `None` if it was not captured.
     pub byte: Option<u8>,
-    /// When it was on the wire.
+    /// The capture time of the segment.
     pub time: Timestamp,
 }
 

@@ -11,8 +11,7 @@ impl Bench {
         self.calls();
     }
 
-    /// Whether the table has the connection of client `c`. Sends an acknowledgement without data,
-    /// which opens no connection.
+    /// Whether the table has the connection of client `c`. The function sends an acknowledgement without data, which opens no connection.
     fn knows(&mut self, c: u16) -> bool {
         let claim = Some(Claim { set: 1, to_server: false });
         self.raw(Realm::default(), claim, c, false, TcpFlags(ACK), 1, b"", 0).is_some()
@@ -50,7 +49,7 @@ fn live_connections_are_evicted_in_the_order_of_last_use_and_remembered_ones_las
     }
     b.data(1, 2, b"again");
     b.established(10, b"a"); // evicts connection 2
-    b.established(11, b"a"); // evicts connection 3, although it is large
+    b.established(11, b"a"); // This segment evicts connection 3, although connection 3 is large.
     assert_eq!((0..12).filter(|c| b.knows(*c)).collect::<Vec<_>>(), [0, 1, 4, 5, 6, 7, 10, 11]);
     assert_eq!(b.evicted(), [0, 2, 0]);
 }

@@ -1,5 +1,5 @@
-//! Warnings about TCP segments that are ignored. Every ignored segment is counted; the first one of each kind is also logged, with its
-//! connection and what to do. `acceptance` decides which segments are ignored.
+//! Warnings about TCP segments that are ignored. Every ignored segment is counted; the first one of each kind is also
+//! logged, with its connection and a remedy. `acceptance` decides which segments are ignored.
 
 use super::acceptance::Reason;
 use std::{

@@ -6,8 +6,8 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-/// The key of a connection. Addresses are in network byte order; an IPv4 address is followed by zeros. Comparing and hashing
-/// these arrays costs a fraction of what it costs with [`SocketAddr`].
+/// The key of a connection. Addresses are in network byte order; an IPv4 address is followed by zeros. Comparing and
+/// hashing these arrays costs a fraction of the same operations on [`SocketAddr`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Key {
     /// The addresses, that of the lower end first.

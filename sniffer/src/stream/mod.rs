@@ -1,7 +1,8 @@
-//! TCP connections. `acceptance` decides which segments are accepted, `ignored` warns of the others, [`reassembly`] puts them in order, [`pending`]
-//! keeps bytes that a parser has not consumed, [`connection`] holds a connection and its parser, [`Streams`] is the
-//! table of a worker's connections, and `order` their order of eviction. [`ports`], [`probe`] and [`plugins`] select
-//! the protocol. Datagrams and flows are handled elsewhere.
+//! TCP connections. `acceptance` decides which segments are accepted, and `ignored` warns of ignored segments.
+//! [`reassembly`] puts the accepted segments in order, and [`pending`] keeps bytes that a parser has not consumed.
+//! [`connection`] holds a connection and its parser. [`Streams`] is the table of a worker's connections, and `order`
+//! their order of eviction. [`ports`], [`probe`] and [`plugins`] select the protocol. Datagrams and flows are handled
+//! elsewhere.
 
 mod acceptance;
 mod alone;
@@ -23,13 +24,16 @@ pub use plugins::Plugins;
 pub use table::Streams;
 
 use crate::{
-    net::{FlowKey, Verdict},
+    net::{FlowKey, Shunted, Verdict},
     publish::Sink,
     time::Timestamp,
 };
 use ports::PortMap;
 
-/// What a connection needs to handle a segment or a timer.
+/// Returns what capture knows of a connection with a verdict.
+pub type LookUp<'a> = dyn Fn(&FlowKey) -> Option<Shunted> + 'a;
+
+/// The environment in which a connection handles a segment or a timer.
 pub struct Env<'a> {
     /// The time of the packet or of the timer.
     pub now: Timestamp,
@@ -41,11 +45,14 @@ pub struct Env<'a> {
     pub ports: &'a PortMap,
     /// Receives the verdicts.
     pub verdicts: &'a mut dyn FnMut(FlowKey, Verdict),
+    /// Returns what capture knows of a connection with a verdict; the time is that of the wall clock. `None` if capture does not act
+    /// on verdicts; then none are made.
+    pub shunted: Option<&'a LookUp<'a>>,
     /// Whether VLAN ids are part of the key of connections.
     pub track_vlans: bool,
-    /// Counters.
+    /// The counters of the worker's connections.
     pub totals: &'a mut Totals,
-    /// See [`crate::protocols::Context::strict`].
+    /// The value of [`crate::protocols::Context::strict`].
     pub strict: bool,
     /// Whether the timers of parsers fire.
     pub timers: bool,
@@ -91,7 +98,7 @@ totals! {
     early = "tcp.early",
     /// Holes between segments that were never filled.
     gaps = "tcp.gaps",
-    /// Bytes of those holes.
+    /// Bytes in holes that were never filled.
     gap_bytes = "tcp.gap_bytes",
     /// Connections given up because their parser could not continue after a gap.
     dropped_because_of_gaps = "tcp.dropped_because_of_gaps",
@@ -105,7 +112,7 @@ totals! {
     ignored_fins = "tcp.ignored_fins",
     /// Segments without acknowledgement, outside of the handshake.
     without_ack = "tcp.without_ack",
-    /// Segments with an acknowledgement that does not fit what the other end sent.
+    /// Segments with an acknowledgement that does not fit the bytes that the other end sent.
     bad_ack = "tcp.bad_ack",
     /// Segments outside the window.
     out_of_window = "tcp.out_of_window",

@@ -1,19 +1,20 @@
 //! The order in which connections are evicted: a linked list of table indices for each [`Class`], ordered by last use,
-//! with the number of entries and their bytes. Every operation takes constant time. Does not decide what is evicted.
+//! with the number of entries and their bytes. Every operation takes constant time. `engine` decides how many bytes are
+//! evicted.
 
 /// The class of a connection for eviction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
-    /// Packets of only one side were captured, or no data.
+    /// Only packets of one side were captured, or no data was captured.
     HalfOpen,
     /// Data was captured, and the connection holds few bytes.
     Small,
     /// The connection holds many bytes: see [`Class::LARGE`].
     Large,
-    /// Idle, and kept because its parser has state.
+    /// An idle connection, kept because its parser has state.
     Remembered,
-    /// Ended, and kept for a while so that late retransmissions do not open a new connection.
-    Over,
+    /// The connection has ended. It is kept for a while so that late retransmissions do not open a new connection.
+    Ended,
 }
 
 impl Class {
@@ -23,7 +24,7 @@ impl Class {
     const COUNT: usize = 5;
 }
 
-/// Marks the end of a list.
+/// The index that marks the end of a list.
 const NONE: u32 = u32::MAX;
 
 #[derive(Clone, Copy)]
@@ -41,9 +42,9 @@ struct List {
     bytes: usize,
 }
 
-/// See the module documentation.
+/// The order in which connections are evicted.
 pub(super) struct Order {
-    /// One per table index; `None` if the index is in no list.
+    /// One entry per table index; `None` if the index is in no list.
     links: Vec<Option<Link>>,
     lists: [List; Class::COUNT],
 }
@@ -55,7 +56,8 @@ impl Default for Order {
 }
 
 impl Order {
-    /// Appends `at`, which is in no list, to a list as the newest entry. It holds `bytes`.
+    /// Appends the connection `at`, which is in no list, to a list as the newest entry. `bytes`: the bytes that the
+    /// connection holds.
     pub fn insert(&mut self, at: usize, class: Class, bytes: usize) {
         let Ok(place) = u32::try_from(at) else { return };
         if self.links.len() <= at {
@@ -74,7 +76,7 @@ impl Order {
         }
     }
 
-    /// Removes `at`, which holds `bytes`, from its list.
+    /// Removes the connection `at`, which holds `bytes`, from its list.
     pub fn remove(&mut self, at: usize, bytes: usize) {
         let Some(link) = self.links.get_mut(at).and_then(Option::take) else { return };
         let list = &mut self.lists[link.class as usize];
@@ -94,7 +96,8 @@ impl Order {
         }
     }
 
-    /// Moves `at` to the newest end of the list of `class`, after a use. It held `before` bytes and now holds `after`.
+    /// Moves the connection `at` to the newest end of the list of `class`, after a use. The connection held `before`
+    /// bytes and now holds `after`.
     #[inline]
     pub fn touch(&mut self, at: usize, class: Class, before: usize, after: usize) {
         let list = &mut self.lists[class as usize];
@@ -106,7 +109,7 @@ impl Order {
         }
     }
 
-    /// Updates the bytes of `at` without moving it.
+    /// Updates the bytes of the connection `at` without moving it.
     pub fn resize(&mut self, at: usize, before: usize, after: usize) {
         if let Some(link) = self.links.get(at).copied().flatten() {
             let list = &mut self.lists[link.class as usize];

@@ -9,7 +9,7 @@ use crate::{
 /// The bytes of one direction of a TCP connection that the parser has not consumed yet.
 #[derive(Debug, Default)]
 pub struct Pending {
-    /// `None` as long as the parser has consumed all bytes at once.
+    /// The kept bytes; `None` as long as the parser has consumed all bytes at once.
     kept: Option<Box<Kept>>,
     /// Number of further bytes that the parser does not want.
     skip: u64,
@@ -53,7 +53,7 @@ impl Kept {
 /// The condition under which the parser is called again.
 #[derive(Clone, Copy, Debug)]
 enum Wait {
-    /// There are at least this many unconsumed bytes.
+    /// The number of unconsumed bytes is at least this.
     Bytes(usize),
     /// The unconsumed bytes contain `end`, or are at least `most`. The first `searched` of them do not contain `end`.
     End { end: End, most: usize, searched: usize },
@@ -89,8 +89,8 @@ pub enum Outcome {
 }
 
 impl Pending {
-    /// Maximum number of bytes kept for one direction while a message is incomplete. The same limit as in Packetbeat. The largest
-    /// message that a parser needs as a whole is far smaller, because bodies are skipped or consumed in parts.
+    /// Maximum number of bytes kept for one direction while a message is incomplete. Packetbeat has the same limit. The largest message
+    /// that a parser needs as a whole is far smaller, because bodies are skipped or consumed in parts.
     pub const MOST_KEPT: usize = 10 << 20;
 
     /// Passes the next in-order bytes to the parser.
@@ -143,8 +143,8 @@ impl Pending {
         if outcome == Outcome::Continue { self.check_size() } else { outcome }
     }
 
-    /// Handles a gap of `lost` bytes. Returns how many of the lost bytes the parser wanted, and what happened to skipped
-    /// bytes. If the parser wanted any of the lost bytes, the kept bytes are dropped.
+    /// Handles a gap of `lost` bytes. Returns how many of the lost bytes the parser wanted, and the skipped bytes. If
+    /// the parser wanted any of the lost bytes, the kept bytes are dropped.
     pub fn gap(&mut self, lost: u64) -> (u64, Skipped) {
         let unwanted = self.skip.min(lost);
         self.skip -= unwanted;
@@ -156,7 +156,14 @@ impl Pending {
         (lost - unwanted, std::mem::take(&mut self.skipped))
     }
 
-    /// What happened to skipped bytes so far, for the end of the direction.
+    /// Handles bytes that the parser does not want and that capture did not copy.
+    pub fn pass(&mut self, bytes: u64) {
+        let bytes = self.skip.min(bytes);
+        self.skip -= bytes;
+        self.skipped.seen += bytes;
+    }
+
+    /// How many of the skipped bytes were captured and how many were lost so far. The connection asks for this at the end of the direction.
     pub fn skipped(&self) -> Skipped {
         self.skipped
     }
@@ -172,7 +179,7 @@ impl Pending {
         self.kept.as_ref().map_or(0, |kept| kept.buffer.len() - kept.start)
     }
 
-    /// Bytes allocated.
+    /// Number of allocated bytes.
     pub fn held(&self) -> usize {
         self.kept.as_ref().map_or(0, |kept| size_of::<Kept>() + kept.buffer.capacity() + kept.times.held())
     }
@@ -258,6 +265,13 @@ mod tests {
         assert_eq!(record(&mut p, b"cd", 1, Progress::Done).len(), 0);
         assert_eq!(p.gap(4), (0, Skipped { seen: 2, lost: 4 }));
         assert_eq!(record(&mut p, b"xxnext", 1, Progress::consumed(4)), [(b"next".to_vec(), Skipped { seen: 4, lost: 4 })]);
+        record(&mut p, b"ab", 1, Progress::Consumed { bytes: 10, need: 0 });
+        p.pass(5);
+        assert_eq!((p.to_skip(), p.skipped()), (3, Skipped { seen: 5, lost: 0 }));
+        p.gap(3);
+        p.pass(5);
+        assert_eq!((p.to_skip(), p.skipped()), (0, Skipped { seen: 5, lost: 3 }), "no more than the parser does not want");
+        record(&mut p, b"x", 1, Progress::consumed(1));
         assert_eq!(p.gap(5), (5, Skipped::default()));
     }
 

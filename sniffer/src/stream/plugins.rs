@@ -21,7 +21,7 @@ pub struct Plugins {
 
 struct Entry {
     protocol: &'static Protocol,
-    /// `None` if the protocol is no longer configured. The entry remains, because its counters still need a name.
+    /// The plugin; `None` if the protocol is no longer configured. The entry remains, because its counters still need a name.
     plugin: Option<Box<dyn Plugin>>,
     /// When the plugin's timer is due.
     wake: Option<Timestamp>,
@@ -37,14 +37,14 @@ pub struct Call<'a> {
     pub peers: Peers,
     /// Receives the events.
     pub sink: &'a mut Sink,
-    /// See [`Context::strict`].
+    /// The value of [`Context::strict`].
     pub strict: bool,
-    /// See [`Context::missing`].
+    /// The value of [`Context::missing`].
     pub missing: u32,
 }
 
 impl Plugins {
-    /// Adds a configured protocol. Replaces the one with the same id.
+    /// Adds a configured protocol. It replaces the one with the same id.
     pub fn insert(&mut self, id: PublisherId, protocol: &'static Protocol, plugin: Box<dyn Plugin>) {
         let place = id.index();
         if self.entries.len() <= place {

@@ -3,7 +3,7 @@
 
 use crate::publish::PublisherId;
 
-/// The index of the empty set.
+/// The index of the empty set in `sets`.
 const UNCLAIMED: u16 = 0;
 
 /// For one transport, the configured protocols that claim each port.
@@ -44,7 +44,7 @@ impl PortMap {
         usize::from(self.by_port[usize::from(port)])
     }
 
-    /// The configured protocols of a set.
+    /// Returns the protocols of the set with the index `set`.
     pub fn get(&self, set: usize) -> &[PublisherId] {
         self.sets.get(set).map_or(&[], Vec::as_slice)
     }
@@ -58,7 +58,7 @@ impl PortMap {
     }
 }
 
-/// What the two ports of a packet determine.
+/// The protocols that claim a packet by its ports, and the direction of the packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// The set of protocols that claim the packet; see [`PortMap::get`].
@@ -98,7 +98,7 @@ impl PortMap {
     }
 }
 
-/// A set of ports.
+/// A set of ports with one bit for each port.
 pub struct PortSet(Box<[u64]>);
 
 impl PortSet {

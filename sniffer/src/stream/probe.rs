@@ -1,5 +1,5 @@
-//! Detects the protocol of a connection on a port that several protocols share or that none claims. It is a parser that
-//! hands the connection over to the protocol that recognises the first bytes.
+//! Detects the protocol of a connection on a port that several protocols share or that no protocol claims. The prober
+//! is a parser that hands the connection over to the protocol that recognises the first bytes.
 
 use crate::{
     net::Direction,
@@ -10,10 +10,10 @@ use crate::{
 const MOST_LOOKED_AT: usize = 4096;
 /// Maximum number of bytes of one direction that are passed to the candidates when every segment is examined; bytes that are
 /// examined repeatedly count each time. Beyond this limit the candidates are asked only when the number of bytes has
-/// doubled, so that a connection in tiny segments costs no more than others.
+/// doubled, so that a connection in tiny segments costs no more than other connections.
 const MOST_ASKED: usize = 64 << 10;
 
-/// See the module documentation.
+/// The protocols that a connection may still have.
 pub struct Prober {
     candidates: Vec<&'static Protocol>,
     /// For each direction, the number of bytes passed to the candidates, see [`MOST_ASKED`].

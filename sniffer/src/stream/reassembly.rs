@@ -1,13 +1,12 @@
-//! Reassembles one direction of a TCP connection: takes segments in any order, and returns bytes in order and gaps of
-//! known length. Uses sequence numbers (RFC 9293 section 3.4) and times, and ignores the contents.
-//! `acceptance` decides which segments are passed to it.
+//! Reassembles one direction of a TCP connection: takes segments in any order, and returns bytes in order and gaps of known length. This
+//! module uses sequence numbers (RFC 9293 section 3.4) and times, and ignores the contents. `acceptance` decides which segments are passed
+//! to it.
 //!
-//! An early segment is held until the missing bytes before it, the hole, arrive. A hole becomes a gap if it will not be
-//! filled:
+//! An early segment is held until the missing bytes before it, the hole, arrive. A hole becomes a gap if it will not be filled:
 //! - the receiver has acknowledged bytes after it, so the bytes were on the wire and the capture missed them;
 //! - no more early segments can be held;
-//! - the time limit has passed and the receiver is not captured. A captured receiver that does not acknowledge the hole
-//!   still waits for the bytes, so this code waits too.
+//! - the time limit has passed and the receiver is not captured. A captured receiver that does not acknowledge the hole still waits for the
+//!   bytes, so this code waits too.
 
 use crate::time::Timestamp;
 use std::{collections::VecDeque, time::Duration};
@@ -26,10 +25,12 @@ const ACKNOWLEDGED_HOLE: Duration = Duration::from_millis(20);
 /// A piece of the output, in order.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Piece<'a> {
-    /// The next bytes, and when they were on the wire.
+    /// The next bytes, and their capture time.
     Data(&'a [u8], Timestamp),
     /// This number of bytes was on the wire but not captured.
     Gap(u64),
+    /// This number of bytes was on the wire, and capture did not copy them because no parser needs them.
+    Skipped(u64),
 }
 
 /// How a segment arrived, for the counters.
@@ -58,7 +59,7 @@ pub struct Reassembler {
     end: Option<u32>,
     /// Whether a FIN was forgotten because bytes after it were delivered.
     has_invalid_fin: bool,
-    /// `None` as long as no segment was early, which is so in most connections.
+    /// The early segments; `None` as long as no segment was early, which is so in most connections.
     held: Option<Box<Held>>,
 }
 
@@ -67,9 +68,9 @@ pub struct Reassembler {
 struct Held {
     /// Ordered by sequence number, none of them before the next byte.
     early: VecDeque<Early>,
-    /// Captured bytes of all of them.
+    /// Number of captured bytes of all early segments.
     bytes: usize,
-    /// Since when the receiver has acknowledged bytes in or after the first of them.
+    /// Since when the receiver has acknowledged bytes in or after the first early segment.
     covered: Option<Timestamp>,
 }
 
@@ -126,8 +127,8 @@ impl Reassembler {
         }
     }
 
-    /// Takes a segment like [`Reassembler::segment`] if no early segments are held and the segment has the next byte. Returns
-    /// its new bytes that were captured, and the number of those that were not, which follow them.
+    /// Takes a segment like [`Reassembler::segment`] if no early segments are held and the segment has the next byte.
+    /// Returns the new captured bytes of the segment, and the number of new bytes after them that were not captured.
     #[inline]
     pub fn take_in_order<'d>(&mut self, seq: u32, data: &'d [u8], wire: u32) -> Option<(&'d [u8], u64)> {
         self.next.get_or_insert(seq);
@@ -188,7 +189,7 @@ impl Reassembler {
         self.held.as_ref()?.covered
     }
 
-    /// Does what [`Reassembler::acknowledged`] does if there are no early segments.
+    /// Has the effect of [`Reassembler::acknowledged`] in the case that there are no early segments.
     pub fn note_acknowledged(&mut self, ack: u32) {
         (self.acked, self.receiver_heard) = (Some(ack), true);
     }
@@ -248,6 +249,20 @@ impl Reassembler {
         out(Piece::Gap(u64::from(lost)));
     }
 
+    /// Advances to `seq`, which is ahead of the next byte, because capture does not copy the bytes before it.
+    pub fn skip_to(&mut self, seq: u32, out: &mut dyn FnMut(Piece<'_>)) {
+        let bytes = self.next.map_or(0, |next| seq.wrapping_sub(next));
+        self.advance(seq);
+        out(Piece::Skipped(u64::from(bytes)));
+        self.drain(out);
+    }
+
+    /// Continues at `seq` without a gap. This is for a direction that no parser reads.
+    pub fn follow(&mut self, seq: u32) {
+        self.forget();
+        (self.next, self.delivered, self.acked, self.end) = (Some(seq), true, None, None);
+    }
+
     /// Bytes allocated for early segments.
     pub fn held(&self) -> usize {
         self.held
@@ -275,7 +290,7 @@ impl Reassembler {
         }
     }
 
-    /// Notes whether the receiver's last acknowledgement, received at or before `now`, reaches the first early segment.
+    /// Records whether the receiver's last acknowledgement, received at or before `now`, reaches the first early segment.
     fn cover(&mut self, now: Timestamp) {
         let Some(held) = &mut self.held else { return };
         let reaches = held.early.front().zip(self.acked).is_some_and(|(first, acked)| ahead(acked, first.seq) >= 0);
@@ -294,8 +309,9 @@ impl Reassembler {
         true
     }
 
-    /// Advances past a segment that begins at or before the next byte. Returns its new bytes and the number of those that
-    /// were not captured; `None` if there are no new bytes or the segment begins after the next byte.
+    /// Advances past a segment that begins at or before the next byte. Returns the new captured bytes of the segment,
+    /// and the number of new bytes after them that were not captured; `None` if there are no new bytes or the segment
+    /// begins after the next byte.
     #[inline]
     fn take<'d>(&mut self, seq: u32, data: &'d [u8], wire: u32) -> Option<(&'d [u8], u64)> {
         let old = self.next.unwrap_or(seq).wrapping_sub(seq);
@@ -308,7 +324,7 @@ impl Reassembler {
         Some((fresh, missing))
     }
 
-    /// Sets the next expected sequence number. A FIN that was noted at a lower sequence number is invalid and forgotten.
+    /// Sets the next expected sequence number. A FIN that was recorded at a lower sequence number is invalid and forgotten.
     fn advance(&mut self, next: u32) {
         (self.next, self.delivered) = (Some(next), true);
         if self.end.is_some_and(|end| ahead(next, end) > 0) {

@@ -1,3 +1,5 @@
+//! Tests of the reassembly: order of segments, holes and gaps, SYN and FIN, and limits.
+
 use super::*;
 
 /// Runs `(seq, data)` segments through a reassembler and formats the output: bytes as they are, gaps as `<n>`.
@@ -5,7 +7,7 @@ fn play(start: u32, segments: &[(u32, &[u8])]) -> String {
     let (mut order, mut out) = (Reassembler::default(), String::new());
     let mut write = |piece: Piece<'_>| match piece {
         Piece::Data(data, _) => out += std::str::from_utf8(data).unwrap(),
-        Piece::Gap(n) => out += &format!("<{n}>"),
+        Piece::Gap(n) | Piece::Skipped(n) => out += &format!("<{n}>"),
     };
     order.begin(start);
     for (seq, data) in segments {
@@ -34,6 +36,24 @@ fn overlaps_and_repetitions() {
     assert_eq!(play(10, &[(4, b"ef"), (2, b"cdef"), (4, b"ef"), (0, b"abc")]), "abcdef");
     assert_eq!(play(10, &[(0, b"ab"), (1, b"b"), (2, b"cd")]), "abcd"); // a keep-alive with its byte
     assert_eq!(play(10, &[(3, b"d"), (8, b"i")]), "<3>d<4>i");
+}
+
+#[test]
+fn early_segments_behind_skipped_bytes_are_delivered() {
+    for start in [0, u32::MAX - 5, 1 << 31] {
+        let at = |n: u32| start.wrapping_add(n);
+        let (mut order, mut pieces) = (Reassembler::default(), Vec::new());
+        let mut out = |piece: Piece<'_>| pieces.push(format!("{piece:?}"));
+        order.begin(start);
+        for (seq, data) in [(3, &b"de"[..]), (8, b"ijk"), (20, b"u")] {
+            order.segment(at(seq), data, data.len() as u32, Timestamp(0), &mut out);
+        }
+        order.skip_to(at(9), &mut out);
+        assert_eq!((order.next(), order.has_early()), (Some(at(11)), true));
+        order.follow(at(11) ^ 1 << 31);
+        assert_eq!((order.next(), order.front(), order.has_early()), (Some(at(11) ^ 1 << 31), Some(at(11) ^ 1 << 31), false));
+        assert_eq!(pieces, ["Skipped(9)", "Data([106, 107], Timestamp(0))"]);
+    }
 }
 
 #[test]
@@ -106,7 +126,7 @@ fn pieces(f: impl FnOnce(&mut Reassembler, &mut dyn FnMut(Piece<'_>))) -> Vec<St
     f(&mut order, &mut |piece| {
         out.push(match piece {
             Piece::Data(data, _) => String::from_utf8_lossy(data).into_owned(),
-            Piece::Gap(n) => format!("<{n}>"),
+            Piece::Gap(n) | Piece::Skipped(n) => format!("<{n}>"),
         });
     });
     out

@@ -6,8 +6,8 @@ mod verdicts;
 use super::{plugins::Plugins, ports::Claim, ports::PortMap, *};
 use crate::{
     decode::{Tcp, TcpFlags},
-    net::{Direction, FlowKey, Realm, Transport, TunnelKey, Verdict},
-    protocols::{Close, Context, PROTOCOLS, Plugin, Progress, Recovery, StreamParser},
+    net::{Direction, FlowKey, Realm, Shunted, Transport, TunnelKey, Verdict},
+    protocols::{Close, Context, PROTOCOLS, Plugin, Progress, Recovery, Skipped, StreamParser},
     publish::PublisherId,
 };
 use std::{
@@ -16,13 +16,14 @@ use std::{
 };
 
 const SYN: u8 = 0x02;
+const SYN_ACK: u8 = 0x12;
 const FIN: u8 = 0x11;
 const RST: u8 = 0x14;
 /// The flags ACK and PSH, as in segments with data.
 const ACK: u8 = 0x18;
 const SECOND: u64 = 1_000_000_000;
 
-/// The recorded calls, in order.
+/// The calls that were recorded, in order.
 type Calls = Arc<Mutex<Vec<String>>>;
 
 /// Makes parsers that are controlled by their data.
@@ -64,7 +65,11 @@ impl StreamParser for Obedient {
     fn on_data(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
         let text = String::from_utf8_lossy(data).into_owned();
         let shown = if text.len() > 20 { format!("{} bytes", text.len()) } else { text.clone() };
-        self.note(&format!("{}{shown}", if dir == Direction::ToServer { '>' } else { '<' }));
+        let skipped = match cx.skipped() {
+            Skipped { seen: 0, lost: 0 } => String::new(),
+            Skipped { seen, lost } => format!(" after {seen} and {lost} lost"),
+        };
+        self.note(&format!("{}{shown}{skipped}", if dir == Direction::ToServer { '>' } else { '<' }));
         let (word, number) = text.split_once(' ').map_or((text.as_str(), 0), |(word, n)| (word, n.parse().unwrap_or(0)));
         match word {
             "done" => return Progress::Done,
@@ -87,8 +92,9 @@ impl StreamParser for Obedient {
         if self.fragile { Recovery::GiveUp } else { Recovery::Resume }
     }
 
-    fn on_close(&mut self, dir: Direction, why: Close, _cx: &mut Context<'_>) {
-        self.note(&format!("{}{why:?}", if dir == Direction::ToServer { '>' } else { '<' }));
+    fn on_close(&mut self, dir: Direction, why: Close, cx: &mut Context<'_>) {
+        let skipped = if cx.skipped().seen > 0 { format!(" after {}", cx.skipped().seen) } else { String::new() };
+        self.note(&format!("{}{why:?}{skipped}", if dir == Direction::ToServer { '>' } else { '<' }));
     }
 
     fn on_timer(&mut self, cx: &mut Context<'_>) {
@@ -115,6 +121,12 @@ struct Bench {
     totals: Totals,
     calls: Calls,
     verdicts: Vec<(FlowKey, Verdict)>,
+    /// The acknowledgement of the next segments.
+    ack: u32,
+    /// Whether capture acts on verdicts.
+    acts_on_verdicts: bool,
+    /// What capture knows of every connection.
+    shunted: Option<Shunted>,
     now: u64,
     strict: bool,
     track_vlans: bool,
@@ -136,6 +148,9 @@ impl Bench {
             totals: Totals::default(),
             calls,
             verdicts: Vec::new(),
+            ack: 0,
+            acts_on_verdicts: true,
+            shunted: None,
             now: SECOND,
             strict: false,
             track_vlans: false,
@@ -150,6 +165,7 @@ impl Bench {
             plugins: &self.plugins,
             ports: &self.ports,
             verdicts: &mut |key, verdict| verdicts.push((key, verdict)),
+            shunted: if self.acts_on_verdicts { Some(&|_| self.shunted) } else { None },
             track_vlans: self.track_vlans,
             totals: &mut self.totals,
             strict: self.strict,
@@ -183,7 +199,7 @@ impl Bench {
             source: source.port(),
             destination: destination.port(),
             seq,
-            ack: 0,
+            ack: self.ack,
             flags,
             window: u16::MAX,
             window_scale: None,
@@ -392,7 +408,7 @@ fn a_hole_is_a_gap_after_its_time() {
     b.raw(Realm::default(), None, 2, true, TcpFlags(ACK), 7, b"", 5);
     b.data(2, 12, b"ignored");
     assert_eq!(b.calls(), ["http2 >fragile", "http2 gap 5"]);
-    assert_eq!((b.totals.dropped_because_of_gaps, b.verdicts()), (1, vec![Verdict::Shunt]));
+    assert_eq!((b.totals.dropped_because_of_gaps, b.verdicts()), (1, vec![Verdict::Shunt { at: [Some(12), Some(0)] }]));
 }
 
 #[test]
@@ -404,7 +420,7 @@ fn hand_overs_are_limited() {
     // Unread data is passed at once from one parser to the next.
     b.data(2, 0, b"over 1");
     assert_eq!(b.calls(), ["http2 >over 1", "redis2 >over 1", "redis3 >over 1", "redis4 >over 1", "redis5 >over 1"]);
-    assert_eq!((b.totals.done_with, b.verdicts()), (1, vec![Verdict::Shunt]));
+    assert_eq!((b.totals.done_with, b.verdicts()), (1, vec![Verdict::Shunt { at: [Some(6), Some(0)] }]));
     b.data(2, 6, b"ignored");
     assert_eq!(b.calls(), [""; 0]);
 }

@@ -1,14 +1,16 @@
 //! [`Timestamp`]: the time at which a frame was on the wire. All modules below the worker use only this time and read
 //! no clock.
 
+mod durations;
 mod steps;
 
+pub use durations::Durations;
 pub use steps::ClockSteps;
 
 use serde::{Serialize, Serializer};
 use std::time::Duration;
 
-/// Nanoseconds since the Unix epoch. Unsigned, because capture files hold times up to the year 2106.
+/// A time in nanoseconds since the Unix epoch. It is unsigned, because capture files hold times up to the year 2106.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub u64);
 
@@ -36,8 +38,8 @@ impl Timestamp {
         steps::shifted(self, nanos)
     }
 
-    /// Returns the text form for documents, `2024-02-29T12:00:00.123Z` (UTC). It has at most `digits` (3, 6 or 9) fractional digits: zeros
-    /// at the end are left out, but never the first three digits.
+    /// Returns the text form for documents, `2024-02-29T12:00:00.123Z` (UTC). It has at most `digits` (3, 6 or 9) fractional digits. Three
+    /// zeros at the end are left out, and three more before them; the first three digits stay.
     pub fn text(self, digits: u8) -> TimeText {
         TimeText::new(self, digits)
     }
@@ -71,9 +73,9 @@ impl TimeText {
         text.put(17, 2, of_day % 60);
         text.put(20, 9, nanos);
         let mut end = 20 + usize::from(digits.clamp(1, 9));
-        // Like Packetbeat, leave out zeros at the end, but never the first three digits.
-        while end > 23 && text.bytes[end - 1] == b'0' {
-            end -= 1;
+        // Like Packetbeat, leave out zeros at the end in groups of three, but never the first three digits.
+        while end > 23 && text.bytes[end - 3..end] == *b"000" {
+            end -= 3;
         }
         text.bytes[end] = b'Z';
         text.len = end as u8 + 1;
@@ -87,7 +89,7 @@ impl TimeText {
         }
     }
 
-    /// The text.
+    /// Returns the time as text, for instance `2024-01-02T03:04:05.678Z`.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or_default()
     }
@@ -99,8 +101,9 @@ impl Serialize for TimeText {
     }
 }
 
-/// Converts a number of days since 1970-01-01 to year, month and day in the Gregorian calendar. The calculation uses eras of 400 years,
-/// which all have the same number of days. Its year begins in March, so that the leap day is the last day of the year.
+/// Converts a number of days since 1970-01-01 to year, month and day in the Gregorian calendar. The calculation uses
+/// eras of 400 years, which all have the same number of days. Its years begin in March, so that the leap day is the
+/// last day of a year.
 fn civil_from_days(days: u64) -> (u64, u64, u64) {
     let z = days + 719_468;
     let (era, of_era) = (z / 146_097, z % 146_097);
@@ -124,14 +127,16 @@ mod tests {
         for (nanos, digits, text) in [
             (638_957_000, 9, "638957"),
             (638_957_000, 6, "638957"),
-            (638_950_000, 6, "63895"),
+            (638_950_000, 6, "638950"),
+            (978_530_000, 9, "978530"),
+            (123_456_700, 9, "123456700"),
             (914_000_000, 9, "914"),
             (914_000_000, 6, "914"),
             (900_000_000, 9, "900"),
             (0, 9, "000"),
             (1, 9, "000000001"),
             (1, 6, "000"),
-            (100_000, 6, "0001"),
+            (100_000, 6, "000100"),
             (638_957_000, 3, "638"),
         ] {
             let shown = Timestamp(951_827_696_000_000_000 + nanos).text(digits);

@@ -3,7 +3,7 @@
 use super::Timestamp;
 use std::time::Duration;
 
-/// A change of the wall clock by less than this is no step: the times of frames and of the clock may differ that much.
+/// A smaller change of the wall clock is not a step, because the times of frames and of the clock may differ by this much.
 const LEAST_STEP: Duration = Duration::from_secs(1);
 /// Maximum number of steps that are remembered.
 const MAX_STEPS: usize = 16;

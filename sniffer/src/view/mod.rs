@@ -1,5 +1,13 @@
-//! Views for people while the program runs: observers of events, and the screen that prints their text. This module does not use documents
-//! or outputs.
+//! Views for people while the program runs: observers of events, and the text that they show. This module does not use documents or outputs.
 
-pub mod lines;
-pub mod screen;
+pub mod filter;
+pub mod fold;
+pub mod histogram;
+pub mod inbox;
+pub mod model;
+#[cfg(test)]
+pub mod testing;
+pub mod text;
+pub mod top;
+pub mod units;
+pub mod watch;

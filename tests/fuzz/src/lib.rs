@@ -4,7 +4,7 @@ pub mod drive;
 
 use std::{env, process, sync::OnceLock};
 
-/// Returns the target in `FUZZ_TARGET`, one of [`drive::targets`]. Ends the process if the name is unknown.
+/// Returns the target in `FUZZ_TARGET`, one of [`drive::targets`]. The function ends the process if the name is unknown.
 pub fn target() -> &'static str {
     static TARGET: OnceLock<&str> = OnceLock::new();
     TARGET.get_or_init(|| {

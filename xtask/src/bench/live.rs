@@ -49,8 +49,7 @@ struct Measured {
     lost: u64,
 }
 
-/// Measures all backends with all packet sizes and shares of matching packets. Prints ratios to the two backends
-/// without eBPF.
+/// Measures all backends with all packet sizes and shares of matching packets. The function prints ratios to the two backends without eBPF.
 pub fn run(scratch: &Scratch) -> Outcome {
     if !may_capture() {
         return Ok(());
@@ -202,7 +201,7 @@ impl Drop for Net {
 
 /// A running program whose log is read. Dropping it kills the program.
 pub struct Running {
-    /// The process.
+    /// The process of the program.
     pub child: Child,
     lines: mpsc::Receiver<String>,
 }

@@ -1,4 +1,4 @@
-//! Runs a program and measures its CPU time and peak memory. Also describes the machine.
+//! Runs a program and measures its CPU time and peak memory. This module also describes the machine.
 
 use super::Scratch;
 use std::{

@@ -1,16 +1,17 @@
-//! `bench`: measures CPU and memory of live capture, of replays, and of each protocol's events on this machine, and prints them. It neither
-//! passes nor fails, because times on a shared machine prove nothing; only [`hostile`] has bounds. Files and network namespaces that it
-//! makes are removed at the end, also after an error.
+//! `bench`: measures CPU and memory of live capture, of replays, and of each protocol's events on this machine, and prints them. It has no
+//! bounds and cannot fail, because times on a shared machine prove nothing; only [`hostile`] has bounds. The verb removes the files and
+//! network namespaces that it makes, also after an error.
 
 mod compare;
 mod hostile;
 mod live;
 mod measure;
 mod replay;
+mod shunts;
 
 use crate::{
     Outcome,
-    setup::{BENCH, BUILD, cargo, ensure, is_root, project, run_command},
+    setup::{BENCH, BUILD, cargo, ensure, is_root, run_command, target_folder},
 };
 use std::{
     fs,
@@ -21,15 +22,15 @@ use std::{
 type Part = (&'static str, fn(&Scratch) -> Outcome);
 
 /// The parts, in the order of execution.
-const PARTS: &[Part] = &[("live", live::run), ("replay", replay::run), ("protocols", replay::protocols)];
+const PARTS: &[Part] = &[("live", live::run), ("shunts", shunts::run), ("replay", replay::run), ("protocols", replay::protocols)];
 
-/// Pairs of runs of `--against` if `--runs` is not given.
+/// Number of pairs of runs with `--against`, if `--runs` is not given.
 const RUNS: usize = 7;
 
 /// The parsed command line.
 #[derive(Debug, PartialEq)]
 struct Options {
-    /// The parts to run. Empty means all parts.
+    /// The parts to run. An empty list means all parts.
     parts: Vec<String>,
     against: Option<PathBuf>,
     runs: usize,
@@ -57,7 +58,7 @@ fn options(args: &[String]) -> Result<Options, String> {
     }
     match (&options.against, runs) {
         (None, Some(_)) => return Err("--runs can only be used with --against".into()),
-        (Some(_), _) if options.parts.iter().any(|part| part == "live") => {
+        (Some(_), _) if options.parts.iter().any(|part| part == "live" || part == "shunts") => {
             return Err("--against compares replays: of files, not live".into());
         }
         (_, runs) => options.runs = runs.unwrap_or(RUNS),
@@ -97,7 +98,7 @@ pub fn bench(args: &[String]) -> Outcome {
 
 /// The release binary of this checkout.
 fn program() -> PathBuf {
-    project().join("target/release/sniffer")
+    target_folder().join("release/sniffer")
 }
 
 /// A folder for files of the measurements. Dropping it removes the folder.
@@ -105,7 +106,7 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new() -> Result<Self, String> {
-        let path = project().join(format!("target/bench-{}", std::process::id()));
+        let path = target_folder().join(format!("bench-{}", std::process::id()));
         fs::create_dir_all(&path).map_err(|e| format!("{}: {e}", path.display()))?;
         Ok(Self(path))
     }

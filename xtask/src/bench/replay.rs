@@ -1,5 +1,5 @@
-//! Replays big captures from files, and compares the cost with tcpdump and Suricata on the same file. Also measures the
-//! cost of each protocol's events.
+//! Replays big captures from files, and compares the cost with tcpdump and Suricata on the same file. This module also measures the cost of
+//! each protocol's events.
 
 use super::{Scratch, measure, measure::Cost, program};
 use crate::{
@@ -22,7 +22,7 @@ const CAPTURES: &str = "../shared/conformance/captures";
 const MEGABYTES: (&str, &str) = ("200", "20");
 /// Number of copies of the small captures that overlap in time.
 const CONCURRENT: &str = "40";
-/// Runs per measurement. The cheapest run counts, because other processes can only add to the cost.
+/// Number of runs per measurement. The result is that of the cheapest run, because other processes can only add to the cost.
 const RUNS: usize = 3;
 /// A pcap file header without packets.
 const EMPTY: &[u8] = &[0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0];

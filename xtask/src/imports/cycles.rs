@@ -7,7 +7,7 @@
 use super::source::{Path, Source};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The files of a crate, by path below `src`, with what they import outside of tests.
+/// The files of a crate, by path below `src`, with their imports outside of tests.
 pub type Files = BTreeMap<String, Source>;
 
 /// A use of one file by another.

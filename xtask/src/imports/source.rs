@@ -14,7 +14,7 @@ pub struct Path {
     pub line: usize,
 }
 
-/// What the layer checks need to know about a file.
+/// The parts of a file that the layer checks need.
 #[derive(Debug, Default)]
 pub struct Source {
     /// Every path of two or more segments, and the paths of one segment in `use` declarations.

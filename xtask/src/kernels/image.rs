@@ -47,7 +47,7 @@ pub fn root(folder: &Path, program: &Path) -> Result<PathBuf, String> {
         copy(&path, &root.join("bin").join(name))?;
         libraries.extend(needed(&path)?);
     }
-    // Debug information is nine tenths of the program.
+    // The program is copied without its debug information, which is nine tenths of the file.
     run(Command::new("strip").arg("-o").arg(root.join("bin/sniffer")).arg(program))?;
     libraries.extend(needed(program)?);
     for library in libraries {
@@ -82,7 +82,7 @@ pub fn with_modules(programs: &Path, kernel: &Kernel, folder: &Path) -> Result<P
     for module in MODULES {
         let mut command = Command::new("/sbin/modprobe");
         command.arg("-d").arg(&kernel.root).args(["-S", &kernel.version, "--show-depends", module]);
-        // A kernel without the module has it built in, or cases without it.
+        // A module that is not listed is built into the kernel, or the kernel lacks it.
         let listed = run(&mut command).unwrap_or_default();
         files.extend(listed.lines().filter_map(|line| line.strip_prefix("insmod ")).map(|path| PathBuf::from(path.trim())));
     }
@@ -104,7 +104,8 @@ pub fn with_modules(programs: &Path, kernel: &Kernel, folder: &Path) -> Result<P
     }
     let modules = stage.join("lib/modules").join(&kernel.version);
     for list in ["modules.builtin", "modules.order"] {
-        let _ = fs::copy(kernel.root.join("lib/modules").join(&kernel.version).join(list), modules.join(list)); // depmod warns without them
+        // Without these files depmod prints a warning.
+        let _ = fs::copy(kernel.root.join("lib/modules").join(&kernel.version).join(list), modules.join(list));
     }
     run(Command::new("/sbin/depmod").arg("-b").arg(&stage).arg(&kernel.version))?;
     let modules = pack(&stage, &folder.join("modules.cpio"))?;

@@ -9,17 +9,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Longest time of a machine. The emulated processor is some twenty times slower than a real one.
+/// Maximum running time of a machine. The emulated processor is some twenty times slower than a real one.
 const PATIENCE: Duration = Duration::from_secs(45 * 60);
 
-/// Boots the kernel and returns what the machine wrote to its console, which is also in the file `console`.
+/// Boots the kernel and returns the text on the machine's console, which is also in the file `console`.
 ///
 /// # Errors
+///
 /// When qemu cannot be started or the machine does not end in time.
 pub fn run(kernel: &Kernel, image: &Path, console: &Path) -> Result<String, String> {
     let failed = |e: std::io::Error| format!("{}: {e}", console.display());
     let mut qemu = Command::new("qemu-system-x86_64");
-    // Not KVM: a nested one does not execute every instruction, and the machine then hangs.
+    // KVM is not used: a nested KVM does not execute every instruction, and the machine then hangs.
     qemu.args(["-machine", "accel=tcg", "-cpu", "max", "-m", "1500", "-smp", "2", "-nographic", "-no-reboot", "-nodefaults"]);
     qemu.args(["-serial", "stdio", "-append", "console=ttyS0 quiet panic=-1"]).arg("-kernel").arg(&kernel.image).arg("-initrd").arg(image);
     qemu.stdin(Stdio::null()).stdout(File::create(console).map_err(failed)?);

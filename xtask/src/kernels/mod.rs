@@ -1,5 +1,5 @@
-//! `kernels`: boots other kernels in a virtual machine and captures there in every way. The kernels are Debian's packages; qemu
-//! emulates the processor, which takes some minutes per kernel.
+//! `kernels`: boots other kernels in a virtual machine, and tests every backend and hook there. The kernels are
+//! Debian's packages; qemu emulates the processor, which takes some minutes per kernel.
 
 mod image;
 mod machine;
@@ -8,7 +8,7 @@ mod table;
 
 use crate::{
     Outcome,
-    setup::{BUILD, Package, cargo, ensure, project, run_command},
+    setup::{BUILD, Package, cargo, ensure, run_command, target_folder},
 };
 use packages::Release;
 use std::path::PathBuf;
@@ -38,7 +38,8 @@ const RELEASES: &[Release] = &[
     Release { name: "trixie-backports", kernel: "newest", security: false },
 ];
 
-/// Boots the kernels named in `args` (`5.10`, `newest`), or all, and prints what each capture saw. `--program FILE` uses a built program.
+/// Boots the kernels named in `args` (`5.10`, `newest`), or all, and prints the result of each capture. `--program
+/// FILE` uses a built program.
 pub fn kernels(args: &[String]) -> Outcome {
     let mut program: Option<PathBuf> = None;
     let mut wanted = Vec::new();
@@ -58,10 +59,10 @@ pub fn kernels(args: &[String]) -> Outcome {
         Some(program) => program,
         None => {
             run_command(&mut cargo(&["build", "--package", "sniffer", "--locked"]))?;
-            project().join("target/debug/sniffer")
+            target_folder().join("debug/sniffer")
         }
     };
-    let folder = project().join("target/kernels");
+    let folder = target_folder().join("kernels");
     let root = image::root(&folder, &program)?;
     let (mut cases, mut wrong) = (Vec::new(), 0);
     for release in wanted {

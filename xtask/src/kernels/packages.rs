@@ -9,11 +9,11 @@ use std::{
 
 /// A Debian release.
 pub struct Release {
-    /// Its name in the archive.
+    /// The package's name in the archive.
     pub name: &'static str,
-    /// The version of its kernel, for the user.
+    /// The version of the package's kernel, for the user.
     pub kernel: &'static str,
-    /// Whether its updates are in the archive of security updates.
+    /// Whether updates of the package are in the archive of security updates.
     pub security: bool,
 }
 
@@ -27,7 +27,7 @@ pub struct Kernel {
     pub root: PathBuf,
 }
 
-/// The kernel for cloud machines is smaller and has every module that capture needs.
+/// The kernel for cloud machines is used, because it is smaller and has every module that capture needs.
 const METAPACKAGE: &str = "linux-image-cloud-amd64";
 const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 

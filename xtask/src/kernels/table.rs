@@ -1,6 +1,6 @@
-//! The cases that a virtual machine reports, and the table of them.
+//! The results that a virtual machine reports, and the table of them.
 
-/// One case: how was captured, and what was seen.
+/// The result of one way to capture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Case {
     name: String,
@@ -12,7 +12,7 @@ pub struct Case {
 }
 
 impl Case {
-    /// Whether it saw what it should.
+    /// Whether the capture had the expected results.
     pub fn is_right(&self) -> bool {
         self.result == "ok"
     }

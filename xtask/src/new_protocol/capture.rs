@@ -6,7 +6,7 @@ use crate::pcap::{
 };
 use std::io;
 
-/// The messages in order: 0 is sent by the client, 1 by the server.
+/// The messages in order. The number is the sender: 0 for the client, 1 for the server.
 const CONVERSATION: &[(usize, &[u8])] = &[(0, b"GET a\r\n"), (1, b"OK 1\r\n"), (0, b"GET b\r\n"), (1, b"ERR no such b\r\n")];
 
 /// Addresses and ports of client and server.

@@ -3,10 +3,11 @@
 //! all tests. The author then rewrites it for the real protocol.
 
 mod capture;
+mod dependencies;
 
 use crate::{
     Outcome, layers,
-    setup::{BUILD, cargo, ensure, project},
+    setup::{BUILD, cargo, ensure, project, target_folder},
 };
 use std::{
     fs,
@@ -120,12 +121,13 @@ fn with_protocol(text: &str, name: &str) -> Option<String> {
 /// Creates a protocol in a copy of the checkout and runs formatting, layers, clippy and the tests of protocols there.
 fn check() -> Outcome {
     ensure(BUILD)?;
-    let copy = project().join("target/new-protocol");
+    let copy = target_folder().join("new-protocol");
     let _ = fs::remove_dir_all(&copy);
     copy_checkout(&copy)?;
     create(&copy, "demo")?;
     // Build in a separate target folder. If two checkouts share one, cargo confuses their packages.
-    let target = project().join("target/new-protocol-build");
+    let target = target_folder().join("new-protocol-build");
+    dependencies::link(&target_folder(), &target)?;
     let in_copy = |args: &[&str]| {
         let mut command = cargo(args);
         command.current_dir(&copy).env("CARGO_TARGET_DIR", &target);

@@ -9,10 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A file that has changed is read again only when it did not change for this long (or for `reload.period`, if that is shorter), because it
-/// may still be written.
+/// A changed file is read again only when it has not changed for this long (or for `reload.period`, if that is shorter), because another
+/// program may still be writing it.
 const SETTLES: Duration = Duration::from_secs(1);
-/// Number of bytes at the start of a file that are compared. Configurations are far shorter; a change behind these bytes is not found.
+/// Number of bytes at the start of a file that are compared. Configurations are far shorter. A change after these bytes
+/// is not found.
 const COMPARED: u64 = 16 << 20;
 
 /// The files of a configuration.
@@ -33,7 +34,7 @@ struct Watched {
     found: Option<u64>,
 }
 
-/// What changes when a file is written or replaced.
+/// Metadata of a file, which changes when the file is written or replaced.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     device: u64,
@@ -50,14 +51,14 @@ pub enum Look {
     Same,
     /// A file has changed since the last look and may still be written.
     Changing,
-    /// These files have another content, which did not change between two looks.
+    /// These files have another content than the one in force. The new content was the same at the last two looks.
     Changed(Vec<PathBuf>),
-    /// These files do not exist or cannot be read. They were there at the last look.
+    /// These files existed at the last look, and now do not exist or cannot be read.
     Gone(Vec<PathBuf>),
 }
 
 impl Files {
-    /// Watches `files`. `period`: the time between two looks.
+    /// Makes the watcher of `files`. `period`: the time between two looks.
     pub fn new(files: impl IntoIterator<Item = PathBuf>, period: Duration, now: Instant) -> Self {
         let watched = files.into_iter().map(Watched::new).collect();
         Self { watched, period, next: now + period }
@@ -94,8 +95,8 @@ impl Files {
         }
     }
 
-    /// Records that the configuration is about to be read: later changes are changes of the present content. Must be called before the
-    /// files are read, so that a change in between is found.
+    /// Records that the configuration is about to be read: from now on, a change is a difference from the present content. The function
+    /// must be called before the files are read, so that a change during the reading is found.
     pub fn used(&mut self) {
         for file in &mut self.watched {
             file.observe();

@@ -43,6 +43,19 @@ pub fn check(before: &Node, now: &Node) -> Result<(), config::Error> {
     }
 }
 
+/// Refuses another queue. The sections are those that describe the queue, at the top level or below the output. The new output may be
+/// of another kind, so that its section `queue` is not compared with the one before by [`check`].
+///
+/// # Errors
+/// Names the section with its place.
+pub fn check_queue(before: &Node, now: &Node) -> Result<(), config::Error> {
+    if before.is_unset() && now.is_unset() || before.has_same_content(now) {
+        return Ok(());
+    }
+    let changed = if now.is_unset() { before } else { now };
+    Err(changed.error("the queue cannot be changed while the program runs; restart it for this change"))
+}
+
 fn is_exchanged(key: &str) -> bool {
     // `output.NAME.queue` stands for the setting `queue`, which is not exchanged.
     let mut parts = key.split('.');
@@ -53,6 +66,24 @@ fn is_exchanged(key: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_queue_is_refused_wherever_it_is_written() {
+        let section = |yaml: &str| Node::parse(yaml).unwrap().get("q.queue");
+        for (before, now, is_refused) in [
+            ("{}", "{}", false),
+            ("{}", "q: {queue: }", false),
+            ("q: {queue.mem.events: 64}", "q: {queue: {mem: {events: 64}}}", false),
+            ("q: {queue.mem.events: 64}", "q: {queue.mem.events: 65}", true),
+            ("q: {queue.mem.events: 64}", "q: {queue.disk.max_size: 20MB}", true),
+            ("q: {queue.mem.events: 64}", "{}", true),
+            ("{}", "q: {queue.disk.max_size: 20MB}", true),
+        ] {
+            let result = check_queue(&section(before), &section(now)).map_err(|error| error.to_string());
+            let expected = "line 1: q.queue: the queue cannot be changed while the program runs; restart it for this change";
+            assert_eq!(result, if is_refused { Err(expected.to_owned()) } else { Ok(()) }, "{before} -> {now}");
+        }
+    }
 
     #[test]
     fn what_can_be_exchanged() {

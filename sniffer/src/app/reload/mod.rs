@@ -1,20 +1,24 @@
 //! Reads the configuration again while the program runs, and puts it in force: protocols, filters, processors, fields and the output. A
-//! configuration that is wrong, or that changes a setting which cannot be exchanged, leaves everything as it is.
+//! wrong configuration has no effect, and neither has one that changes a setting which cannot be exchanged.
 
 mod files;
 mod fixed;
 
 use super::{
     Error,
-    plan::{Plan, Who},
+    plan::{AgentAndHost, Plan},
+    privileges::Seccomp,
+    setup,
 };
 use crate::{
     capture::{control::Control, filter::Filters, options::Interface},
     config::{self, LoadOptions, Node, duration},
+    endpoint,
     engine::{InForce, Own, Settings},
     enrich::HostData,
     monitor::log::{CommandLine, Logger},
     net::OwnConnections,
+    opening::Opening,
     output::{Delivery, exchange::Exchange},
     publish::Publishing,
 };
@@ -27,17 +31,17 @@ use std::{
 };
 use tokio::time::sleep;
 
-/// Shortest `reload.period`.
+/// Minimum of the setting `reload.period`.
 const SHORTEST_PERIOD: Duration = Duration::from_millis(100);
-/// How long the workers may take to take over new settings, before the filters are replaced nevertheless. A worker of a file may wait for
-/// room in the queue.
+/// How long the main thread waits for the workers to take over new settings. After that it replaces the filters nevertheless, because a
+/// worker of a file may be waiting for room in the queue.
 const TAKEN_OVER: Duration = Duration::from_secs(1);
-/// Time between two looks whether the workers have taken over new settings.
+/// How often the main thread checks whether the workers have taken over new settings.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// Settings on which the output depends.
 const OF_OUTPUT: &[&str] = &["output", "cloud", "setup", "name"];
 
-/// `reload`
+/// The settings `reload`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Options {
@@ -58,7 +62,7 @@ impl Options {
     /// Reads the section `reload`.
     ///
     /// # Errors
-    /// When a value is wrong; names file, line and key.
+    /// When a value is wrong. The error names file, line and key.
     pub fn read(root: &Node) -> Result<Self, config::Error> {
         let node = root.get("reload");
         let options: Self = node.read()?;
@@ -78,32 +82,34 @@ pub struct Origin {
     pub file: Option<PathBuf>,
     /// The files of the configuration.
     pub files: Vec<PathBuf>,
-    /// `reload`
+    /// The settings `reload` of the configuration in force.
     pub options: Options,
 }
 
 /// An interface whose settings and filter are exchanged.
 pub struct Exchanged {
-    /// The control of its capture.
+    /// The control of the interface's capture.
     pub control: Arc<dyn Control>,
-    /// The settings of its workers.
+    /// The settings of the interface's workers.
     pub in_force: Arc<InForce>,
-    /// Whether the eBPF programs examine its packets before a generated filter, or after a user's one.
+    /// Whether the eBPF programs examine the interface's packets before a generated filter, or after a user's filter.
     pub examines: bool,
     /// The filter in force. It has `counting` if the kernel counts the flows of this interface.
     pub filters: Filters,
 }
 
-/// What is in force, and what is needed to replace it.
+/// The running configuration, and everything that is needed to replace it.
 pub struct Reload {
     origin: Origin,
     files: Files,
     plan: Plan,
-    who: Who,
+    agent: AgentAndHost,
     /// Whether capture files are read at the speed at which they were captured.
     real_time: bool,
     connections: Option<Arc<OwnConnections>>,
-    /// The server ports of the output, and of the one before, whose connections may still be open.
+    /// The section `queue` that the queue was made from.
+    queue: Node,
+    /// The server ports of the current output, and of the previous output, whose connections may still be open.
     ports: [Vec<u16>; 2],
     interfaces: Vec<Exchanged>,
     exchange: Exchange,
@@ -114,11 +120,13 @@ pub struct Start {
     /// The plan in force.
     pub plan: Plan,
     /// The identity in documents.
-    pub who: Who,
+    pub agent: AgentAndHost,
     /// Whether capture files are read at the speed at which they were captured.
     pub real_time: bool,
     /// The connections of this process; see [`super::run::Job::connections`].
     pub connections: Option<Arc<OwnConnections>>,
+    /// The section `queue` of the configuration.
+    pub queue: Node,
     /// The server ports of the output.
     pub ports: Vec<u16>,
     /// The interfaces in the order of the plan.
@@ -135,16 +143,16 @@ struct Prepared {
     /// `None` if the settings of the output did not change.
     output: Option<Delivery>,
     ports: [Vec<u16>; 2],
-    /// For each interface.
+    /// Publishing, worker settings and filter of each interface.
     settings: Vec<(Arc<Publishing>, Arc<Settings>, Filters)>,
 }
 
 impl Reload {
     /// Begins to watch the files of the configuration.
     pub fn new(origin: Origin, start: Start) -> Self {
-        let Start { plan, who, real_time, connections, ports, interfaces, exchange } = start;
+        let Start { plan, agent, real_time, connections, queue, ports, interfaces, exchange } = start;
         let files = Files::new(origin.files.iter().cloned(), origin.options.period, Instant::now());
-        Self { origin, files, plan, who, real_time, connections, ports: [ports, Vec::new()], interfaces, exchange }
+        Self { origin, files, plan, agent, real_time, connections, queue, ports: [ports, Vec::new()], interfaces, exchange }
     }
 
     /// When the files must be looked at again.
@@ -152,8 +160,8 @@ impl Reload {
         self.files.next()
     }
 
-    /// Looks whether a file of the configuration has changed. If so, puts its settings in force. Returns the publishing of each interface
-    /// if it was exchanged.
+    /// Checks whether a file of the configuration has changed, and then puts its settings in force. Returns the
+    /// publishing of each interface if it was exchanged.
     pub async fn look(&mut self) -> Option<Vec<Arc<Publishing>>> {
         match self.files.look(Instant::now()) {
             Look::Same | Look::Changing => None,
@@ -165,8 +173,8 @@ impl Reload {
         }
     }
 
-    /// Reads the configuration and puts it in force. `why` is for the log. Returns the publishing of each interface, or `None` when the
-    /// running configuration stays in force.
+    /// Reads the configuration and puts its settings in force. `why` is the reason, for the log. Returns the publishing
+    /// of each interface, or `None` when the running configuration stays in force.
     pub async fn now(&mut self, why: &str) -> Option<Vec<Arc<Publishing>>> {
         log::info!("{why}: the configuration is read again");
         self.files.used();
@@ -186,7 +194,7 @@ impl Reload {
         }
     }
 
-    /// Reads and checks everything. Changes nothing.
+    /// Reads and checks a whole configuration without changing anything.
     fn prepare(&self) -> Result<Prepared, Error> {
         let loaded = config::load(&self.origin.load)?;
         let root = &loaded.root;
@@ -194,9 +202,15 @@ impl Reload {
         let output = super::open_output(root, &loaded.paths, self.connections.as_ref())?;
         Logger::open(&root.get("logging"), &CommandLine::default())?;
         Options::read(root)?;
+        endpoint::Options::read(root)?;
+        Seccomp::read(root)?;
+        setup::loader(&super::opening(root, &loaded.paths))?;
         let host_data = HostData::gather();
-        let who = Who { id: self.who.id.clone(), ephemeral_id: self.who.ephemeral_id.clone(), host_data: host_data.clone() };
-        let publishers = plan.publishers(&super::opening(root, &loaded.paths), &who, output.metadata())?;
+        let AgentAndHost { id, ephemeral_id, shared, .. } = &self.agent;
+        let (id, ephemeral_id, shared) = (id.clone(), ephemeral_id.clone(), shared.clone());
+        let agent = AgentAndHost { id, ephemeral_id, host_data: host_data.clone(), shared };
+        let opening = Opening { connections: self.connections.as_ref(), ..super::opening(root, &loaded.paths) };
+        let publishers = plan.publishers(&opening, &agent, output.metadata())?;
         let before = self.plan.root();
         let same_output = OF_OUTPUT.iter().all(|key| before.get(key).has_same_content(&root.get(key)));
         let ports = if same_output { self.ports.clone() } else { [output.ports(), self.ports.concat()] };
@@ -206,13 +220,14 @@ impl Reload {
         let own = self.connections.clone().map(|connections| Own { ports: known.clone(), local: host_data.addresses.clone(), connections });
         let mut opened = Vec::new();
         for interface in &plan.interfaces {
-            let publishing = plan.publishing(interface, &publishers, &who)?;
+            let publishing = plan.publishing(interface, &publishers, &agent)?;
             let mut settings = plan.settings(interface, publishing.clone(), own.as_ref());
             settings.real_time = self.real_time;
             settings.open()?;
             opened.push((publishing, Arc::new(settings), plan.filters(interface, &known)?));
         }
         fixed::check(before, root)?;
+        fixed::check_queue(&self.queue, output.queue_settings())?;
         let mut settings = Vec::new();
         let pairs = self.plan.interfaces.iter().zip(&plan.interfaces);
         for (((publishing, of_workers, mut filters), exchanged), (old, new)) in opened.into_iter().zip(&self.interfaces).zip(pairs) {
@@ -225,14 +240,15 @@ impl Reload {
         Ok(Prepared { plan, files: loaded.files, host_data, output: (!same_output).then_some(output), ports, settings })
     }
 
-    /// Puts a configuration in force, on all interfaces or on none: first the settings of the workers, then the filters, so that a
-    /// packet which only the new filter matches finds the protocol that claims it.
+    /// Puts a configuration in force, on all interfaces or on none. The settings of the workers come first, then the
+    /// filters, so that a packet that only the new filter matches finds the protocol that claims it.
     async fn put_in_force(&mut self, prepared: Prepared) -> Result<Vec<Arc<Publishing>>, Error> {
         let Prepared { plan, files, host_data, output, ports, settings } = prepared;
         let before: Vec<_> =
             self.interfaces.iter().zip(&settings).map(|(interface, (_, new, _))| interface.in_force.replace(new.clone())).collect();
         let limit = Instant::now() + TAKEN_OVER;
-        // Each worker holds the settings that it uses.
+        // Each worker holds a reference to the settings that it uses. More than one reference means that a worker still
+        // uses the old settings.
         while before.iter().any(|settings| Arc::strong_count(settings) > 1) && Instant::now() < limit {
             sleep(LOOK_AGAIN).await;
         }
@@ -263,13 +279,13 @@ impl Reload {
             self.exchange.put(output);
         }
         self.files.replace(files);
-        (self.plan, self.ports, self.who.host_data) = (plan, ports, host_data);
+        (self.plan, self.ports, self.agent.host_data) = (plan, ports, host_data);
         Ok(publishing)
     }
 }
 
-/// Refuses a `bpf_filter` where there was none, and the reverse, if the eBPF programs examine packets before a generated filter and after a
-/// user's one: the programs are loaded for one of both.
+/// Refuses to add a `bpf_filter` or to remove one, if the eBPF programs count packets or recognise copies. The programs do so before a
+/// generated filter, but after a user's filter, and this choice is fixed when the programs are loaded.
 fn check_order(exchanged: &Exchanged, filters: &Filters, before: &Interface, now: &Interface) -> Result<(), config::Error> {
     if !exchanged.examines || exchanged.filters.user.is_some() == filters.user.is_some() {
         return Ok(());

@@ -21,7 +21,7 @@ pub struct AfPacketControl {
     tally: Arc<Tally>,
 }
 
-/// Locked while a device is opened and while the filter is replaced, so no socket misses a new filter. Not locked per
+/// The lock is held while a device is opened and while the filter is replaced, so that no socket misses a new filter. It is not taken per
 /// packet.
 struct State {
     filters: Filters,
@@ -30,7 +30,7 @@ struct State {
 
 /// A socket and the filter attached to it.
 struct AttachedSocket {
-    /// The socket, which its source owns. The socket closes when the source is dropped.
+    /// The socket. Its source owns it, and the socket closes when the source is dropped.
     socket: Weak<Socket>,
     device: Device,
     filter: Arc<SocketFilter>,

@@ -53,17 +53,15 @@ impl SocketFilter {
         let expression = filters.text.as_str();
         let ethernet = |device: &str| libpcap::live_program(device, snaplen, expression);
         let raw_ip = || -> Result<libpcap::Instructions, Error> {
-            let program = match &filters.raw_ip {
-                Some(program) => program.clone(),
-                None => compile::for_link_without_tags(expression, Link::RawIp)?,
-            };
-            Ok(program.instructions().iter().map(|i| (i.code, i.jt, i.jf, i.k)).collect())
+            let expression = if filters.raw_ip.is_some() { filters.text_raw_ip.as_str() } else { expression };
+            let program = compile::classic_without_tags(expression, Link::RawIp)?;
+            Ok(program.iter().map(|i| (i.code, i.jt, i.jf, i.k)).collect())
         };
         match device.link {
             Some(Link::Ethernet) => ethernet(&device.name).map(Self::Classic),
             Some(_) => raw_ip().map(Self::Classic),
             None => {
-                // An expression about Ethernet headers matches no frame that has none: return 0.
+                // An expression about Ethernet headers does not match frames without one: the program returns 0.
                 let raw_ip = raw_ip().unwrap_or_else(|_| vec![(0x06, 0, 0, 0)]);
                 Ok(Self::by_link(&ethernet("lo")?, &raw_ip))
             }

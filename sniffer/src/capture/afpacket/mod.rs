@@ -28,13 +28,13 @@ pub struct Config {
     pub device: String,
     /// Index of the device; 0 for all devices.
     pub ifindex: u32,
-    /// Whether it is a loopback device, on which every packet is seen twice.
+    /// Whether the device is a loopback device, on which every packet is seen twice.
     pub loopback: bool,
-    /// Bytes captured per packet, at most.
+    /// Maximum number of captured bytes per packet.
     pub snaplen: u32,
     /// Size of the ring in bytes.
     pub ring_bytes: u64,
-    /// Whether to capture packets addressed to other hosts. Ignored when `ifindex` is 0.
+    /// Whether to capture packets addressed to other hosts. The value is ignored when `ifindex` is 0.
     pub promiscuous: bool,
 }
 
@@ -54,7 +54,7 @@ impl Config {
 
 /// A source: one socket with its ring.
 pub struct AfPacket {
-    /// Shared with the control, which replaces the filter on it.
+    /// The socket. It is shared with the control, which replaces the socket's filter.
     socket: Arc<Socket>,
     ring: Ring,
     config: Config,
@@ -96,7 +96,7 @@ pub fn open(
     Ok((sources, group))
 }
 
-/// Adds to an error the step that failed and what may help.
+/// Adds to an error the step that failed, and a remedy.
 fn with_context(step: &str, error: io::Error) -> io::Error {
     let help = match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => " (this needs root, or the capability CAP_NET_RAW)",

@@ -26,7 +26,7 @@ pub(super) struct Ring {
     next: usize,
 }
 
-// SAFETY: the mapping belongs to this value alone; nothing about it is tied to a thread.
+// SAFETY: only this value has the address of the mapping, and the mapping can be used from every thread of the process.
 unsafe impl Send for Ring {}
 
 impl Ring {
@@ -34,7 +34,8 @@ impl Ring {
     /// [`super::socket::Socket::ring`] requested.
     pub(super) fn map(socket: BorrowedFd<'_>, block_size: usize, blocks: usize) -> io::Result<Self> {
         let len = block_size * blocks;
-        // SAFETY: a new mapping of a descriptor that is open; the kernel refuses a length that is not its ring's.
+        // SAFETY: the call makes a new mapping and changes no existing one. The descriptor is open, and the kernel refuses a length that is
+        // not that of the ring.
         let base = unsafe { libc::mmap(null_mut(), len, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, socket.as_raw_fd(), 0) };
         match NonNull::new(base.cast::<u8>()) {
             Some(start) if base != libc::MAP_FAILED => Ok(Self { base: start, block_size, blocks, next: 0 }),
@@ -43,12 +44,12 @@ impl Ring {
     }
 
     fn status(&self) -> &AtomicU32 {
-        // SAFETY: `next` is below `blocks`, so this word is inside the mapping, which lives as long as `self`; blocks are aligned to pages.
-        // Kernel and program touch it with atomic accesses only.
+        // SAFETY: `next` is below `blocks`, so the word is inside the mapping, which lives as long as `self`. Blocks begin at page
+        // boundaries, so the word is aligned. The kernel and this program access the word only atomically.
         unsafe { AtomicU32::from_ptr(self.base.as_ptr().add(self.next * self.block_size + STATUS).cast()) }
     }
 
-    /// The next block that the kernel has released to user space. Dropping it returns it to the kernel.
+    /// The next block that the kernel has released to user space. Dropping the block returns it to the kernel.
     pub(super) fn next(&mut self) -> Option<Block<'_>> {
         // Acquire: the kernel's writes before it released the block are visible.
         (self.status().load(Ordering::Acquire) & libc::TP_STATUS_USER != 0).then(|| Block { ring: self })
@@ -57,7 +58,7 @@ impl Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        // SAFETY: this mapping was made in `map` and nothing borrows from it any more.
+        // SAFETY: `map` made the mapping with this address and length. Every borrow of it also borrows this value, so none is left.
         unsafe { libc::munmap(self.base.as_ptr().cast(), self.block_size * self.blocks) };
     }
 }
@@ -78,8 +79,9 @@ impl Drop for Block<'_> {
 impl Block<'_> {
     fn bytes(&self) -> &[u8] {
         let at = self.ring.next * self.ring.block_size;
-        // SAFETY: inside the mapping. While the status says that user space owns the block, the kernel does not write
-        // to it. The status word itself is not part of the slice, which begins at `PACKETS`, after it.
+        // SAFETY: `next` is below `blocks`, so the bytes are inside the mapping. While the status says that user space owns the block, the
+        // kernel does not write to it. The slice begins at `PACKETS`, after the status word, so the status word can change while the slice
+        // exists.
         unsafe { slice::from_raw_parts(self.ring.base.as_ptr().add(at + PACKETS), self.ring.block_size - PACKETS) }
     }
 
@@ -109,7 +111,7 @@ pub(super) struct Packet<'a> {
     pub nanos: u32,
     /// Bytes on the wire, without a stripped VLAN tag.
     pub wire_len: u32,
-    /// `TP_STATUS_` bits.
+    /// The `TP_STATUS_` bits of the packet.
     pub status: u32,
     pub vlan_tci: u16,
     pub vlan_tpid: u16,
@@ -118,7 +120,7 @@ pub(super) struct Packet<'a> {
     pub ifindex: u32,
     /// `ARPHRD_` number of the interface.
     pub hardware: u16,
-    /// `PACKET_HOST`, `PACKET_OUTGOING` and so on.
+    /// The packet type: `PACKET_HOST`, `PACKET_OUTGOING` or another one of `linux/if_packet.h`.
     pub direction: u8,
     /// The captured bytes, from the link header on.
     pub data: &'a [u8],

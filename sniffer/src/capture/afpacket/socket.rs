@@ -39,12 +39,12 @@ impl Socket {
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: a new descriptor, which nothing else owns.
+        // SAFETY: `socket` returned this descriptor and nothing else owns it.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
     fn set<T: Copy>(&self, level: i32, option: i32, value: &T) -> io::Result<()> {
-        // SAFETY: the kernel reads `size_of::<T>()` bytes, all of them `value`'s; `T` is plain data of `repr(C)`.
+        // SAFETY: the kernel reads `size_of::<T>()` bytes at `value`, which is a reference to a `T`. `T` is plain data of `repr(C)`.
         let result = unsafe { libc::setsockopt(self.0.as_raw_fd(), level, option, (&raw const *value).cast(), size_of::<T>() as u32) };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
@@ -94,18 +94,17 @@ impl Socket {
 
     /// Starts to receive from one interface, or from all of them if `ifindex` is 0.
     pub(super) fn bind(&self, ifindex: u32) -> io::Result<()> {
-        // SAFETY: all bytes zero is a valid `sockaddr_ll`.
+        // SAFETY: `sockaddr_ll` consists of integers, for which all bytes zero are valid.
         let mut address: libc::sockaddr_ll = unsafe { zeroed() };
         address.sll_family = libc::AF_PACKET as u16;
         address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
         address.sll_ifindex = ifindex.cast_signed();
-        // SAFETY: a `sockaddr_ll` and its size.
+        // SAFETY: the pointer is to a `sockaddr_ll` that lives until the call returns, and the length is its size.
         let result = unsafe { libc::bind(self.0.as_raw_fd(), (&raw const address).cast(), size_of_val(&address) as u32) };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Makes the interface promiscuous. The kernel counts the sockets that ask for it, and drops the request when this
-    /// one closes.
+    /// Sets the interface promiscuous. The kernel ends the promiscuous mode when the last socket that set it is closed.
     pub(super) fn promiscuous(&self, ifindex: u32) -> io::Result<()> {
         let request = libc::packet_mreq {
             mr_ifindex: ifindex.cast_signed(),
@@ -116,7 +115,7 @@ impl Socket {
         self.set(libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &request)
     }
 
-    /// Excludes packets that this host sends. On loopback these packets are seen a second time as incoming packets. Needs Linux 4.20.
+    /// Excludes packets that this host sends. On loopback these packets are seen a second time as incoming packets. This needs Linux 4.20.
     pub(super) fn ignore_outgoing(&self) -> io::Result<()> {
         self.set(libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &1_i32)
     }
@@ -151,10 +150,10 @@ impl Socket {
 
     /// Whether the interface that the socket was bound to no longer exists.
     pub(super) fn is_orphaned(&self) -> io::Result<bool> {
-        // SAFETY: all bytes zero is a valid `sockaddr_ll`.
+        // SAFETY: `sockaddr_ll` consists of integers, for which all bytes zero are valid.
         let mut address: libc::sockaddr_ll = unsafe { zeroed() };
         let mut len = size_of_val(&address) as u32;
-        // SAFETY: the kernel writes at most `len` bytes into `address`.
+        // SAFETY: the kernel writes at most `len` bytes to `address`, and `len` is its size.
         if unsafe { libc::getsockname(self.0.as_raw_fd(), (&raw mut address).cast(), &mut len) } < 0 {
             return Err(io::Error::last_os_error());
         }

@@ -10,6 +10,7 @@ use super::{
 use crate::capture::{
     devices::Device,
     options::{HookSetting, Interface},
+    sys::strips_vlan_tags,
 };
 use aya::programs::{
     LinkOrder, Program, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode,
@@ -33,7 +34,7 @@ struct AttachedPrograms {
     links: Vec<Link>,
     /// Packet sockets that hold a socket filter or promiscuous mode, and the jump table of a short socket filter.
     sockets: Vec<OwnedFd>,
-    /// Whether it was said that another filter is in front of one of the clsact filters.
+    /// Whether the program has already logged that another filter precedes one of its clsact filters.
     is_behind: bool,
 }
 
@@ -44,7 +45,7 @@ enum Link {
 }
 
 impl Attachments {
-    /// Starts with nothing attached.
+    /// Makes the value for loaded programs that are not attached yet.
     pub fn new(loaded: Loaded) -> Self {
         Self { loaded, attached: Vec::new(), clsact: Clsact::default() }
     }
@@ -69,11 +70,17 @@ impl Attachments {
 
     /// Like [`Self::attach`]; with `clsact` set it uses clsact even where the kernel has tcx.
     pub fn attach_with(&mut self, device: &Device, interface: &Interface, clsact: bool) -> Result<(), Error> {
+        let drops = interface.drops_matches();
+        if drops && device.has_address && !interface.on_match_force {
+            let reason =
+                "it has an address, so `on_match: drop` would drop the host's own packets; remove on_match, or set on_match_force: true";
+            return Err(Error::Interface { name: device.name.clone(), reason: reason.to_owned() });
+        }
         let Self { loaded, clsact: owned, .. } = self;
         if !device.is_any() {
             owned.remove_stale(device);
         }
-        let mut attachment = Attachment { loaded, owned, device, links: Vec::new(), sockets: Vec::new(), clsact };
+        let mut attachment = Attachment { loaded, owned, device, links: Vec::new(), sockets: Vec::new(), clsact, drops };
         let done = attachment.hook(interface.hook).and_then(|how| {
             if interface.promiscuous() && !device.is_any() && !device.loopback {
                 let socket = sys::packet_socket().map_err(|e| Error::io("a packet socket", e))?;
@@ -108,7 +115,7 @@ impl Attachments {
         }
     }
 
-    /// Attaches the programs of `device` again if somebody deleted the qdisc or the filters that hold them, and warns once if another
+    /// Attaches the programs of `device` again if another program deleted the qdisc or the filters that hold them, and warns once if another
     /// filter was put in front of them. Only clsact needs this: links and sockets belong to this process.
     pub fn check(&mut self, device: &Device) -> Result<(), Error> {
         let Self { loaded, attached, clsact } = self;
@@ -128,7 +135,7 @@ impl Attachments {
                 }
                 Place::Missing => {
                     attach_to_clsact(clsact, device, *point, loaded)?;
-                    log::warn!("{}: the TC program was removed by somebody; it is attached again", device.name);
+                    log::warn!("{}: another program removed the TC program; it is attached again", device.name);
                 }
             }
         }
@@ -154,6 +161,11 @@ fn attach_to_clsact(clsact: &mut Clsact, device: &Device, point: AttachPoint, lo
 /// Whether XDP programs of this kernel can read frames that consist of several fragments (Linux 5.18).
 fn xdp_reads_every_frame() -> bool {
     sys::kernel_version() >= (5, 18)
+}
+
+/// Whether the device removes VLAN tags, which XDP programs then cannot see. If the kernel does not say, it does not.
+fn strips_tags(device: &Device) -> bool {
+    strips_vlan_tags(&device.name).unwrap_or(false)
 }
 
 fn side(point: AttachPoint) -> Side {
@@ -183,10 +195,12 @@ struct Attachment<'a> {
     sockets: Vec<OwnedFd>,
     /// Use clsact, as on kernels without tcx.
     clsact: bool,
+    /// Captured packets are dropped, so a packet socket, which gets copies of packets, is not enough.
+    drops: bool,
 }
 
 impl Attachment<'_> {
-    /// Detaches what was attached until now.
+    /// Detaches the attached programs.
     fn detach(&mut self) {
         detach_links(self.loaded, self.owned, self.device.ifindex, std::mem::take(&mut self.links));
         self.sockets.clear();
@@ -201,7 +215,22 @@ impl Attachment<'_> {
                 wrong("XDP needs one interface with an Ethernet header; use `hook: auto`")
             }
             HookSetting::Tc if device.is_any() => wrong("TC needs one interface; use `hook: auto` or `hook: socket`"),
+            // On an interface that only receives mirrored packets, what XDP costs the host's own traffic does not matter.
+            HookSetting::Auto if self.drops && !device.is_raw_ip() && !strips_tags(device) => {
+                self.hook(HookSetting::Xdp).or_else(|error| {
+                    log::warn!("{}: {error}; using TC", device.name);
+                    self.detach();
+                    self.tc_both()
+                })
+            }
             HookSetting::Xdp => {
+                if strips_tags(device) {
+                    log::warn!(
+                        "{0}: the card removes VLAN tags before XDP sees the packets, so packets of all VLANs look untagged; \
+                         `ethtool -K {0} rxvlan off` avoids this",
+                        device.name
+                    );
+                }
                 let mode = match self.xdp(XdpMode::Driver) {
                     Ok(()) => "native XDP",
                     Err(native) => match self.xdp(XdpMode::Skb) {
@@ -228,7 +257,7 @@ impl Attachment<'_> {
     /// Replaces the programs by a socket filter if the qdisc of the device does not take them.
     fn or_socket(&mut self, done: Result<String, Error>) -> Result<String, Error> {
         match done {
-            Err(error @ Error::Qdisc { .. }) => {
+            Err(error @ Error::Qdisc { .. }) if !self.drops => {
                 self.detach();
                 log::warn!("{error}; using a packet socket");
                 self.socket()
@@ -270,8 +299,8 @@ impl Attachment<'_> {
         Ok(by.to_owned())
     }
 
-    /// Attaches the TC program through tcx, or through clsact if the kernel has no tcx. The program becomes the first one, so that the
-    /// verdicts of other programs do not hide packets from it.
+    /// Attaches the TC program through tcx, or through clsact if the kernel has no tcx. The program becomes the first one of its hook, so
+    /// that the verdicts of other programs do not hide packets from it.
     fn tc(&mut self, point: AttachPoint) -> Result<&'static str, Error> {
         let name = &self.device.name;
         let side = if point == AttachPoint::TcIn { TcAttachType::Ingress } else { TcAttachType::Egress };
@@ -297,7 +326,7 @@ impl Attachment<'_> {
         let name = &self.device.name;
         let socket = sys::packet_socket().map_err(|e| Error::io("a packet socket", e))?;
         let Program::SocketFilter(program) = self.loaded.load_programs(AttachPoint::Socket)? else { return Err(wrong_program_type()) };
-        // Attach before binding: the socket would queue packets that arrive before it has a filter.
+        // Attach the filter before binding: otherwise the socket would queue packets before it has a filter.
         let what = || format!("attaching a socket filter to {name}");
         match program.attach(&socket) {
             Ok(_) => {}

@@ -1,5 +1,5 @@
-//! Attaches TC programs through clsact, on kernels without tcx: adds the qdisc where there is none, puts the program before all other
-//! filters, tells whether it is still there, and removes what killed runs left behind.
+//! Attaches TC programs through clsact, on kernels without tcx. This module adds the qdisc if the interface has none, puts the program
+//! before all other filters, checks whether the program is still attached, and removes the filters of killed runs.
 
 use super::{
     error::Error,
@@ -10,12 +10,12 @@ use std::{io, os::fd::BorrowedFd};
 
 pub(super) use super::qdisc::Place;
 
-/// What this process did with clsact qdiscs.
+/// The clsact qdiscs and filters of this process.
 #[derive(Default)]
 pub(super) struct Clsact {
-    /// The mark of this process on its filters; made when the first filter is attached.
+    /// The name that the filters of this process carry; made when the first filter is attached.
     owner: Option<Owner>,
-    /// Interfaces whose clsact qdisc this program added, or another run of it that did not remove it.
+    /// Interfaces whose clsact qdisc was added by this process or by a killed run of the program.
     ours: Vec<u32>,
 }
 
@@ -33,7 +33,7 @@ impl Clsact {
         let failed = |e| Error::io(format!("adding a clsact qdisc to {}", device.name), e);
         match qdisc::kind(device.ifindex).map_err(failed)?.as_deref() {
             Some("clsact") => {}
-            // Its egress side does not exist: the kernel would attach both programs to the ingress side.
+            // An ingress qdisc has no egress side: the kernel would attach both programs to the ingress side.
             Some(other) => {
                 return Err(Error::Qdisc { name: device.name.clone(), reason: format!("it has a qdisc of kind `{other}`, not `clsact`") });
             }
@@ -57,7 +57,7 @@ impl Clsact {
         })
     }
 
-    /// How the program of one side stands among the filters of `device`.
+    /// The place of the program among the filters of one side of `device`.
     pub fn place(&mut self, device: &Device, side: Side) -> Result<Place, Error> {
         let place = qdisc::place(device.ifindex, side, self.owner()?);
         place.map_err(|e| Error::io(format!("reading the filters of {}", device.name), e))
@@ -74,14 +74,15 @@ impl Clsact {
             Ok(0) => {}
             Ok(count) => {
                 log::warn!("{}: removed {count} TC programs of a run that did not end properly", device.name);
-                // That run has added the qdisc. It is deleted at the end unless others use it.
+                // A killed run that left filters has also added the qdisc. The qdisc is deleted at the end, unless
+                // other programs use it.
                 self.ours.push(device.ifindex);
             }
             Err(error) => log::debug!("{}: programs of earlier runs: {error}", device.name),
         }
     }
 
-    /// Deletes the clsact qdiscs that this program added, unless others use them by now.
+    /// Deletes the clsact qdiscs that this program added, unless other programs use them by now.
     pub fn delete_unused(&mut self) {
         for ifindex in std::mem::take(&mut self.ours) {
             if let Err(error) = qdisc::delete_unused_clsact(ifindex) {

@@ -1,5 +1,5 @@
-//! Errors of the kernel while eBPF programs are loaded and attached. The messages say what would help, because `auto` writes them to the
-//! log.
+//! Errors of the kernel while eBPF programs are loaded and attached. The messages name a remedy, because the backend
+//! `auto` writes them to the log.
 
 use super::sys;
 use std::io;
@@ -36,7 +36,7 @@ pub enum Error {
         /// The kernel's error.
         reason: String,
     },
-    /// The interface does not exist or does not support what was requested.
+    /// The interface does not exist, or does not support the requested operation.
     #[error("interface {name}: {reason}")]
     Interface {
         /// The interface as the user named it.
@@ -49,7 +49,7 @@ pub enum Error {
     Qdisc {
         /// The interface.
         name: String,
-        /// What is in the way.
+        /// Why the program does not see every packet.
         reason: String,
     },
     /// The filter cannot be run in the kernel.

@@ -1,6 +1,6 @@
-//! Reads the flow table of the kernel and deletes the flows from it that have been idle. A pass over the table takes
-//! place every second, in parts that are short enough for a worker between two polls. Reports are made in user space, so
-//! the kernel's table needs room only for the flows that had packets in the last seconds.
+//! Reads the flow table of the kernel and deletes idle flows from the table. A pass over the table starts every second.
+//! It is divided into parts, each short enough for a worker to do between two polls. Flows are reported in user space,
+//! so the kernel's table needs room only for the flows that had packets in the last seconds.
 
 use super::sys;
 use crate::{
@@ -20,15 +20,16 @@ use zerocopy::IntoBytes;
 
 /// Interval between the starts of two passes over the table.
 const PASS_EVERY: Duration = Duration::from_secs(1);
-/// Most entries that a call reads, except at the end.
+/// Maximum number of entries that a call reads, except at the end.
 const PART: usize = 2048;
-/// How much longer than the idle time of the programs a flow must have been idle before it is deleted, in nanoseconds.
-/// Programs that found the flow when it was not idle yet have ended by then.
+/// A flow is deleted when it has been idle for the idle time of the programs plus this margin, in nanoseconds. By then
+/// every program that found the flow when it was not idle yet has ended.
 const MARGIN_NS: u64 = 500_000_000;
-/// Maximum number of deltas that wait for a worker. Further ones are read again in the next pass.
+/// Maximum number of deltas that wait for a worker. If more flows have changed, they are read again in the next pass.
 const MAX_WAITING: usize = 1 << 16;
 
-/// The latest time at which a packet that the kernel counted is in the deltas: two passes and the parts of one.
+/// Maximum time from the moment when the kernel counts a packet until the packet is in the deltas: two intervals between passes, and the
+/// duration of one pass.
 pub const LAG: Duration = Duration::from_millis(2500);
 
 /// The flow table of the kernel, shared by the workers of an interface.
@@ -52,7 +53,7 @@ struct Pass {
     values: Vec<FlowValue>,
 }
 
-/// What was handed over of a flow.
+/// The counts of a flow that were already handed over.
 #[derive(Clone, Copy, Default)]
 struct Known {
     counts: [Count; 2],
@@ -60,7 +61,8 @@ struct Known {
 }
 
 impl KernelFlows {
-    /// `map` is the map `FLOWS`; `idle` is the setting of the programs.
+    /// Makes the reader of the flow table. `map` is the map `FLOWS`; `idle` is the idle time after which the programs no longer change a
+    /// flow.
     pub fn new(map: OwnedFd, idle: Duration, workers: usize) -> Self {
         let pass = Pass {
             map,
@@ -74,14 +76,14 @@ impl KernelFlows {
         Self { pass: Mutex::new(pass), waiting: (0..workers).map(|_| Mutex::default()).collect() }
     }
 
-    /// See [`crate::capture::control::Control::drain_flows`].
+    /// Hands over the deltas of a worker, see [`crate::capture::control::Control::drain_flows`].
     pub fn drain(&self, worker: usize, end: bool, each: &mut dyn FnMut(&FlowDelta)) -> io::Result<()> {
         if end {
             let mut pass = lock(&self.pass);
             pass.cursor = None;
             while self.part(&mut pass)? {}
         } else {
-            // If another worker reads the table, there is nothing to do.
+            // If another worker is reading the table, this one has nothing to do.
             let pass = match self.pass.try_lock() {
                 Ok(pass) => Some(pass),
                 Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
@@ -141,7 +143,7 @@ impl KernelFlows {
     }
 }
 
-/// What was counted since `before`, first of the end that sent the first packet.
+/// The packets counted since `before`. The first element belongs to the end that sent the first packet of the flow.
 fn deltas(key: &FlowKey, value: &FlowValue, before: Known, to_wall: u64) -> impl Iterator<Item = FlowDelta> {
     let opener = usize::from(value.opener != 0);
     let wall = |boot: u64| Timestamp(boot.wrapping_add(to_wall));

@@ -4,7 +4,9 @@
 use super::{
     error::Error,
     flows::KernelFlows,
+    program::load_filter,
     raw_ip::RawIp,
+    shunts::Shunts,
     sys,
     waker::{Ring, Waker},
 };
@@ -22,7 +24,7 @@ use aya::{
     maps::{Array, Map, MapData, PerCpuArray, RingBuf},
     programs::{Program, ProgramFd},
 };
-use sniffer_common::{Counters, MAX_SNAPLEN, MAX_WORKERS, contents, copies, flow::counting, link, ports, setting, slot};
+use sniffer_common::{Counters, MAX_SNAPLEN, MAX_WORKERS, contents, copies, flow::counting, link, ports, setting, shunting, slot};
 use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     time::Duration,
@@ -34,18 +36,18 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_
 /// Bytes pending in a ring at which the kernel ends a short sleep of its reader. A wake-up for every record would cost a
 /// third of the packet rate and several times the CPU.
 pub(super) const WAKE_AT: usize = 256 << 10;
-/// Smallest ring in bytes: it holds several records of the largest size.
+/// Smallest ring in bytes. It holds several records of the largest size.
 const MIN_RING: usize = 256 << 10;
-/// Datagrams whose fragments are on the wire at the same time.
+/// Number of fragmented datagrams whose ports the programs remember.
 const FRAGMENTS: u32 = 4096;
-/// Directions of flows of which the interface is remembered on `any`.
+/// Number of directions of flows whose owner the programs remember on `any`.
 const OWNERS: u32 = 1 << 16;
 /// Longest time for which an idle flow stays in the kernel's table. The table of user space keeps it longer.
 const MAX_IDLE: Duration = Duration::from_secs(10);
-/// Largest ring in bytes: the kernel counts positions in a ring with 32 bits.
+/// Largest ring in bytes. The kernel counts positions in a ring with 32 bits.
 const MAX_RING: usize = 1 << 30;
 
-/// [`Counters`] as an array, which aya can read from a map.
+/// [`Counters`] in the form of an array, because aya can read arrays of integers from a map.
 type CounterWords = [u64; size_of::<Counters>() / size_of::<u64>()];
 
 /// A place where programs can be attached. Each has its own entry, filter and capture program and its own jump table,
@@ -80,7 +82,7 @@ impl AttachPoint {
         let (kind, context, no_match) = match self {
             Self::Xdp => (sys::XDP, ebpf::ContextKind::Xdp, 2),                 // XDP_PASS
             Self::TcIn | Self::TcOut => (sys::TC, ebpf::ContextKind::Tc, -1),   // TCX_NEXT, TC_ACT_UNSPEC
-            Self::Socket => (sys::SOCKET_FILTER, ebpf::ContextKind::Socket, 0), // 0: the packet is not queued on the socket
+            Self::Socket => (sys::SOCKET_FILTER, ebpf::ContextKind::Socket, 0), // the kernel does not queue the packet on the socket
         };
         AttachParts { entry, capture, table, kind, context, no_match, outgoing: self == Self::TcOut }
     }
@@ -98,13 +100,12 @@ pub(super) struct Loaded {
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
 }
 
-/// What [`Loaded::new`] makes.
-pub(super) type Parts = (Loaded, Vec<Ring>, Option<KernelFlows>);
+/// The result of [`Loaded::new`]: the object, the rings (one per worker), the flow table and the map of shunts.
+pub(super) type Parts = (Loaded, Vec<Ring>, Option<KernelFlows>, Option<Shunts>);
 
 impl Loaded {
-    /// Loads the maps and sets the globals; [`Self::load_programs`] loads programs. With `counts`
-    /// the programs count flows, if `filters` has the settings for that. Also returns the rings, one per worker, and the
-    /// flow table.
+    /// Loads the maps and sets the globals; [`Self::load_programs`] loads programs. With `counts` the programs count flows, if `filters`
+    /// has the settings for counting. The function also returns the rings (one per worker), the flow table and the map of shunts.
     pub fn new(interface: &Interface, device: &Device, filters: &Filters, counts: bool) -> Result<Parts, Error> {
         sys::raise_memlock();
         let workers = interface.workers().clamp(1, MAX_WORKERS as usize);
@@ -138,6 +139,15 @@ impl Loaded {
             true if filters.user.is_some() => copies::AFTER_FILTER,
             true => copies::BEFORE_FILTER,
         };
+        // If flows are counted in user space, every packet is copied.
+        let shunts = interface.shunt && (counting.is_some() || !filters.flows);
+        // Shunts are applied before the filter only if packets are examined there anyway.
+        let shunting = match shunts {
+            false => shunting::OFF,
+            true if when == counting::BEFORE_FILTER || several == copies::BEFORE_FILTER => shunting::BEFORE_FILTER,
+            true => shunting::AFTER_FILTER,
+        };
+        let (track_vlans, drops) = (u32::from(interface.track_vlans), u32::from(interface.drops_matches()));
         let mut loader = EbpfLoader::new();
         loader
             .override_global(setting::SNAPLEN, &snaplen, true)
@@ -146,6 +156,9 @@ impl Loaded {
             .override_global(setting::LOOPBACK, &loopback, true)
             .override_global(setting::COUNTING, &when, true)
             .override_global(setting::FLOW_IDLE_MS, &idle_ms, true)
+            .override_global(setting::SHUNTING, &shunting, true)
+            .override_global(setting::TRACK_VLANS, &track_vlans, true)
+            .override_global(setting::DROP_MATCHES, &drops, true)
             .override_global(setting::ETHERNET_FLOWS, &ethernet, true)
             .override_global(setting::OUTPUTS, &outputs, true)
             .override_global(setting::SEVERAL_INTERFACES, &several, true)
@@ -174,7 +187,14 @@ impl Loaded {
             let map = loaded.fd("FLOWS")?.try_clone_to_owned().map_err(|e| Error::io("map FLOWS", e))?;
             flows = Some(KernelFlows::new(map, idle(counting), workers));
         }
-        Ok((loaded, rings, flows))
+        let shunts = shunts.then(|| loaded.shunts()).transpose()?;
+        Ok((loaded, rings, flows, shunts))
+    }
+
+    /// The maps of shunts.
+    fn shunts(&self) -> Result<Shunts, Error> {
+        let copy = |name: &str| self.fd(name)?.try_clone_to_owned().map_err(|e| Error::io(format!("map {name}"), e));
+        Ok(Shunts::new(copy("SHUNTS")?, copy("SHUNTED")?))
     }
 
     /// Replaces the sets of ports that the programs read while they count flows.
@@ -277,13 +297,11 @@ impl Loaded {
         if filter.is_everything() {
             return Ok([None, None]);
         }
-        let wrong = |reason: String| Error::Filter { text: filter.text.clone(), reason };
         let on_match = OnMatch::TailCall { table: self.table(parts)?.as_raw_fd(), slot: slot::CAPTURE };
         let make = |program: &Option<cbpf::Program>, tags: bool| {
             let nothing = cbpf::Program::nothing();
             let target = Target { context: parts.context, tags, on_match, no_match: parts.no_match, outgoing: parts.outgoing };
-            let insns = ebpf::compile(program.as_ref().unwrap_or(&nothing), &target).map_err(|e| wrong(e.to_string()))?;
-            sys::load(parts.kind, &insns, "filter").map(Some).map_err(|e| Error::io(format!("loading the filter `{}`", filter.text), e))
+            load_filter(program.as_ref().unwrap_or(&nothing), &target, parts.kind, &filter.text).map(Some)
         };
         Ok([make(&filter.ethernet, true)?, make(&filter.raw_ip, false)?])
     }
@@ -312,8 +330,8 @@ impl Loaded {
     }
 }
 
-/// How long an idle flow stays in the kernel's table: less than the time-out, so that no flow of the kernel's table spans
-/// two flows.
+/// How long an idle flow stays in the kernel's table. This is shorter than the flow time-out, so that the kernel never
+/// counts the packets of two successive flows in one entry.
 fn idle(counting: &Counting) -> Duration {
     MAX_IDLE.min(counting.timeout / 2)
 }
@@ -369,7 +387,7 @@ fn logger(ebpf: &mut Ebpf) -> Option<aya_log::EbpfLogger<&'static dyn log::Log>>
     if !cfg!(debug_assertions) || ebpf.map("AYA_LOGS").is_none() {
         return None;
     }
-    aya_log::EbpfLogger::init(ebpf).inspect_err(|error| log::warn!("opening the log of the eBPF programs: {error}")).ok()
+    aya_log::EbpfLogger::init(ebpf).inspect_err(|error| log::warn!("the log of the eBPF programs cannot be opened: {error}")).ok()
 }
 
 fn missing_part(name: &str) -> Error {

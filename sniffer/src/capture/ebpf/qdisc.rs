@@ -1,5 +1,6 @@
-//! The clsact qdisc and the filters in it, through which TC programs are attached on kernels without tcx. A clsact filter outlives the
-//! process that made it, so each carries the name of its [`Owner`], and filters of owners that do not run any more are removed.
+//! The clsact qdisc and the filters in it, through which TC programs are attached on kernels without tcx. A clsact
+//! filter outlives the process that made it. Therefore each filter carries the name of its [`Owner`], and filters of
+//! owners that have ended are removed.
 
 use super::netlink::{self, Request, TcMessage, ask};
 use aya_obj::generated::{TC_H_CLSACT, TC_H_MAJ_MASK, TC_H_MIN_EGRESS, TC_H_MIN_INGRESS};
@@ -19,13 +20,13 @@ use std::{
 
 /// The handle of every clsact or ingress qdisc.
 const CLSACT_HANDLE: u32 = TC_H_CLSACT & TC_H_MAJ_MASK;
-/// Attributes of `linux/rtnetlink.h` and `linux/pkt_cls.h`.
+/// Types of netlink attributes (`linux/rtnetlink.h`, `linux/pkt_cls.h`).
 const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
 const TCA_BPF_FD: u16 = 6;
 const TCA_BPF_NAME: u16 = 7;
 const TCA_BPF_FLAGS: u16 = 8;
-/// The program's return value is the verdict about the packet.
+/// The program's return value decides about the packet.
 const TCA_BPF_FLAG_ACT_DIRECT: u32 = 1;
 /// The first priority. The kernel gives filters that ask for none a priority of 0x8000 and more.
 const FIRST: u32 = 1;
@@ -62,7 +63,7 @@ impl Owner {
         Ok(Self { name, _socket: socket })
     }
 
-    /// Whether the owner with this name runs. If this cannot be found out, it is taken to run.
+    /// Whether the owner with this name runs. If this is unknown, the owner is assumed to run.
     fn runs(name: &str) -> bool {
         SocketAddr::from_abstract_name(name).and_then(|address| UnixDatagram::bind_addr(&address)).is_err()
     }
@@ -128,18 +129,18 @@ fn filters(ifindex: u32, side: Side) -> io::Result<Vec<Filter>> {
     }
 }
 
-/// How a filter of this process stands among the others.
+/// The place of this process's filter among the filters of one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// It sees every packet first.
+    /// The filter sees every packet first.
     First,
-    /// Another filter sees packets before it and may hide them from it.
+    /// Another filter sees packets first and may hide them from this one.
     Behind,
-    /// It does not exist.
+    /// The filter does not exist.
     Missing,
 }
 
-/// The place of the owner's filter on one side.
+/// Where the filter of `owner` is among the filters of one side of an interface.
 pub(super) fn place(ifindex: u32, side: Side, owner: &Owner) -> io::Result<Place> {
     let filters = filters(ifindex, side)?;
     Ok(match filters.iter().position(|filter| filter.name == owner.name) {
@@ -154,7 +155,7 @@ pub(super) fn place(ifindex: u32, side: Side, owner: &Owner) -> io::Result<Place
 /// # Errors
 /// The kernel's error, or `AlreadyExists` with a description of the filter that cannot be preceded.
 pub(super) fn attach_first(ifindex: u32, side: Side, program: BorrowedFd<'_>, owner: &Owner) -> io::Result<()> {
-    // A program is added at the head of the list of its priority, but a priority has only one kind of filters.
+    // The kernel adds a program at the head of the list of its priority. All filters of a priority must be of one kind.
     if let Some(other) =
         filters(ifindex, side)?.iter().find(|f| f.priority() <= FIRST && (f.kind != "bpf" || f.protocol() != every_protocol()))
     {
@@ -191,7 +192,7 @@ pub(super) fn detach(ifindex: u32, owner: &Owner) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes the filters that processes which do not run any more left on an interface. Returns their number.
+/// Removes the filters that ended processes left on an interface. Returns their number.
 pub(super) fn remove_stale(ifindex: u32) -> io::Result<usize> {
     let mut removed = 0;
     for side in Side::BOTH {
@@ -207,7 +208,7 @@ pub(super) fn remove_stale(ifindex: u32) -> io::Result<usize> {
 pub(super) fn delete_unused_clsact(ifindex: u32) -> io::Result<()> {
     for side in Side::BOTH {
         if !filters(ifindex, side)?.is_empty() {
-            return Err(io::Error::other("others have filters in it"));
+            return Err(io::Error::other("other programs have filters in it"));
         }
     }
     let message = TcMessage { ifindex, handle: CLSACT_HANDLE, parent: TC_H_CLSACT, info: 0 };

@@ -9,8 +9,8 @@ use aya::maps::{HashMap, Map};
 pub(super) struct RawIp(Vec<u32>);
 
 impl RawIp {
-    /// Makes the map equal to the interfaces that exist now. The programs tell the packets of an interface that is not in the map yet by
-    /// their content, which is wrong only for packets from 8.0.0.0/16 and a few IPv6 addresses.
+    /// Makes the map equal to the interfaces that exist now. Until a new interface is in the map, the programs decide by the content of a
+    /// packet whether it has a link header. This is wrong only for packets from 8.0.0.0/16 and a few IPv6 addresses.
     pub fn follow(&mut self, map: &mut Map) {
         let now = raw_ip_interfaces();
         if now == self.0 {
@@ -18,7 +18,7 @@ impl RawIp {
         }
         let Ok(mut map) = HashMap::<_, u32, u32>::try_from(map) else { return };
         for ifindex in self.0.iter().filter(|ifindex| !now.contains(ifindex)) {
-            let _ = map.remove(ifindex); // it is not there if the map was full
+            let _ = map.remove(ifindex); // the entry is missing if the map was full
         }
         for ifindex in &now {
             if let Err(error) = map.insert(ifindex, 1, 0) {

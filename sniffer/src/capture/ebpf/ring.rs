@@ -22,9 +22,9 @@ use zerocopy::FromBytes;
 
 /// Maximum number of records per call of `poll`, so that the worker can also handle timers and signals.
 const BATCH: usize = 1024;
-/// Longest sleep while packets arrive. It collects packets, because a wake-up costs the kernel more than a packet; it ends
-/// early when [`super::loaded::WAKE_AT`] bytes are pending. After a sleep in which no packet arrived, the next one is as
-/// long as the caller allows, and the first packet ends it.
+/// Longest sleep while packets arrive. During the sleep packets collect in the ring, because a wake-up costs the kernel
+/// more than a packet. The sleep ends early when [`super::loaded::WAKE_AT`] bytes are pending. After a sleep in which
+/// no packet arrived, the reader sleeps as long as the caller allows, and the first packet ends the sleep.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How often the offset between boot time and wall clock is measured again (the wall clock may be set or slewed), and how often the device
 /// is checked.
@@ -33,7 +33,7 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct RingSource {
     ring: RingBuf<MapData>,
     waker: Waker,
-    /// Whether the last sleep ended without a packet.
+    /// Whether no packet arrived during the last sleep.
     quiet: bool,
     control: Arc<EbpfControl>,
     watch: Option<Watch>,
@@ -93,7 +93,7 @@ impl Source for RingSource {
     }
 }
 
-/// Parses a record of the ring; `None` if it is truncated. `boot_to_wall` in nanoseconds.
+/// Parses a record of the ring; `None` if it is truncated. `boot_to_wall` is the difference from the time since boot to wall-clock time, in nanoseconds.
 fn frame(record: &[u8], boot_to_wall: u64) -> Option<Frame<'_>> {
     // Native byte order: the eBPF program wrote the record on this machine.
     let (header, data) = RecordHeader::read_from_prefix(record).ok()?;
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_that_lie() {
+    fn records_shorter_than_their_header_says_are_rejected() {
         let whole = record(RecordHeader { captured: 4, ..RecordHeader::default() }, b"data");
         for cut in 0..whole.len() {
             assert!(frame(&whole[..cut], 0).is_none(), "{cut} bytes of {}", whole.len());

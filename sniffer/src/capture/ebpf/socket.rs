@@ -1,10 +1,10 @@
 //! Generated socket filters: the filter for the packet sockets of the `AF_PACKET` backend, and a short filter that calls a long one.
 
-use super::{error::Error, sys};
+use super::{error::Error, program::load_filter, sys};
 use crate::capture::filter::{
     Filters,
     cbpf::Program,
-    ebpf::{self, ContextKind, OnMatch, Target},
+    ebpf::{ContextKind, OnMatch, Target, compile},
 };
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -22,15 +22,15 @@ pub fn socket_filter(filter: &Filters, raw_ip: bool, snaplen: u32) -> Result<Opt
     let program = if raw_ip { &filter.raw_ip } else { &filter.ethernet }.as_ref().unwrap_or(&nothing);
     let keep = i32::try_from(snaplen).unwrap_or(i32::MAX);
     let target = Target { context: ContextKind::Socket, tags: !raw_ip, on_match: OnMatch::Return(keep), no_match: 0, outgoing: false };
-    let insns = ebpf::compile(program, &target).map_err(|e| Error::Filter { text: filter.text.clone(), reason: e.to_string() })?;
     sys::raise_memlock();
-    sys::load(sys::SOCKET_FILTER, &insns, "filter").map(Some).map_err(|e| Error::io("loading the socket filter", e))
+    load_filter(program, &target, sys::SOCKET_FILTER, &filter.text).map(Some)
 }
 
-/// Loads a short socket filter that calls `program`, which is too long to be attached itself. Also returns its jump table: the kernel
-/// empties the table when its last descriptor is closed, so it must stay open as long as the filter is attached.
+/// Loads a short socket filter that calls `program`, which is too long to be attached itself. The function also returns the filter's jump
+/// table. The kernel empties the table when its last descriptor is closed, so the table must stay open as long as the filter is attached.
 ///
 /// # Errors
+///
 /// When `bpf(2)` refuses the table or the filter.
 pub fn calling(program: BorrowedFd<'_>) -> Result<(OwnedFd, OwnedFd), Error> {
     const WHAT: &str = "loading a socket filter that calls another";
@@ -38,6 +38,6 @@ pub fn calling(program: BorrowedFd<'_>) -> Result<(OwnedFd, OwnedFd), Error> {
     sys::set_slot(table.as_fd(), 0, program).map_err(|e| Error::io(WHAT, e))?;
     let on_match = OnMatch::TailCall { table: table.as_raw_fd(), slot: 0 };
     let target = Target { context: ContextKind::Socket, tags: false, on_match, no_match: 0, outgoing: false };
-    let insns = ebpf::compile(&Program::everything(), &target).map_err(|e| Error::Kernel { what: WHAT.into(), reason: e.to_string() })?;
+    let insns = compile(&Program::everything(), &target, &[]).map_err(|e| Error::Kernel { what: WHAT.into(), reason: e.to_string() })?;
     Ok((sys::load(sys::SOCKET_FILTER, &insns, "call").map_err(|e| Error::io(WHAT, e))?, table))
 }

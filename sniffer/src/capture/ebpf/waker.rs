@@ -1,11 +1,11 @@
-//! A worker's ring together with what wakes its reader. The reader itself is in `ring`.
+//! A worker's ring, and the waker: it tells the eBPF programs when to wake the reader of the ring. The reader itself is in `ring`.
 
 use crate::capture::sys::wait_readable;
 use aya::maps::{Array, MapData, RingBuf};
 use sniffer_common::AWAKE;
 use std::{io, os::fd::BorrowedFd, time::Duration};
 
-/// A worker's ring, and what wakes its reader.
+/// A worker's ring, and the waker of its reader.
 pub(super) struct Ring {
     pub ring: RingBuf<MapData>,
     pub waker: Waker,
@@ -13,10 +13,10 @@ pub(super) struct Ring {
 
 /// Tells the programs when to wake the reader of a ring.
 pub(super) struct Waker {
-    /// The map `WAKE_AT`.
+    /// The map `WAKE_AT`: the number of pending bytes at which a program wakes the reader of a ring.
     pub map: Array<MapData, u32>,
     worker: u32,
-    /// Pending bytes that end a short sleep.
+    /// The number of pending bytes at which a short sleep ends.
     pub when_busy: u32,
 }
 

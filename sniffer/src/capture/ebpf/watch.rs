@@ -1,5 +1,6 @@
-//! Watches the device of an interface: attaches the programs again when the device comes back or somebody removed them, and moves them to
-//! another device when a default route moves. On `any` it keeps the list of devices without a link header. The ring buffers and the newest filter, which is in the jump tables, stay as they are.
+//! Watches the device of an interface. Attaches the programs again when the device comes back, or when the programs
+//! were removed, and moves them to another device when a default route moves. On `any` it keeps the list of devices
+//! without a link header up to date. The ring buffers, and the newest filter in the jump tables, do not change.
 
 use super::control::EbpfControl;
 use crate::capture::{
@@ -17,12 +18,12 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// `device` is the device that the settings resolve to now.
+    /// Makes the watcher. `device` is the device that the settings resolve to now.
     pub fn new(interface: &Interface, device: &Device) -> Self {
         Self { interface: interface.clone(), device: device.clone(), gone: false, route_at: Instant::now() }
     }
 
-    /// Checks the device; to be called about once a second.
+    /// Checks the device. The worker calls this function about once a second.
     pub fn look(&mut self, control: &EbpfControl, now: Instant) {
         if self.device.is_any() {
             control.lock().loaded_mut().follow_raw_ip();

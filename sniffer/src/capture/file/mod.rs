@@ -1,8 +1,8 @@
 //! Capture files: pcap and pcapng, read through one buffer of fixed size. Frames are borrowed from that buffer.
 //!
-//! Does not use libpcap, which copies every packet, cannot read a file with several link types and reads seconds as
-//! signed. Does not map the file, because that costs a page fault per four kilobytes and a signal (SIGBUS) when the
-//! file is truncated meanwhile.
+//! This module does not use libpcap, which copies every packet, cannot read a file with several link types, and reads seconds as signed
+//! numbers. It does not map the file into memory, because a mapping costs a page fault per four kilobytes, and a signal (SIGBUS) if another
+//! program truncates the file.
 
 mod control;
 mod pcap;
@@ -17,7 +17,7 @@ use pcapng::PcapNg;
 use std::{fs::File, io, path::Path, sync::Arc, time::Duration};
 use window::{Filled, Window};
 
-/// Largest frame in bytes: libpcap's limit for the link types that are read here (its `MAXIMUM_SNAPLEN`).
+/// Largest frame in bytes. This is libpcap's limit (`MAXIMUM_SNAPLEN`) for the link types that this module reads.
 const MAX_FRAME: usize = 262_144;
 /// Number of times that one poll may refill the buffer without finding a packet. The limit lets timers run while a file without packets is
 /// read.
@@ -29,7 +29,7 @@ struct Parsed {
     /// Bytes consumed; may exceed the bytes in the buffer when a skipped block is larger.
     consumed: u64,
     frames: usize,
-    /// Captured bytes of those frames.
+    /// Number of captured bytes in the frames handed over.
     bytes: u64,
     /// Why the input cannot be read beyond `consumed`; `None` when it can.
     broken: Option<String>,

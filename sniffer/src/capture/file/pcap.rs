@@ -1,5 +1,5 @@
-//! The classic pcap format, draft-ietf-opsawg-pcap: a file header of 24 bytes, then records. Parses bytes into frames;
-//! does no I/O.
+//! The classic pcap format, draft-ietf-opsawg-pcap: a file header of 24 bytes, then records. This module parses bytes into frames and does
+//! no I/O.
 
 use super::{MAX_FRAME, Parsed};
 use crate::{

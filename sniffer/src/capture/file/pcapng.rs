@@ -1,8 +1,7 @@
-//! The pcapng format, draft-ietf-opsawg-pcapng: sections of blocks, in either byte order, each with its own interfaces.
-//! Parses bytes into frames; does no I/O.
+//! The pcapng format, draft-ietf-opsawg-pcapng: sections of blocks, in either byte order, each with its own interfaces. This module parses
+//! bytes into frames and does no I/O.
 //!
-//! Reads only the blocks that are needed for packets. Other types (name resolution, statistics, secrets, unknown ones)
-//! are skipped.
+//! It reads only the blocks that are needed for packets. Other types (name resolution, statistics, secrets, unknown ones) are skipped.
 
 use super::{MAX_FRAME, Parsed, window::CAPACITY};
 use crate::{

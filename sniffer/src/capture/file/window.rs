@@ -15,11 +15,11 @@ pub(super) const CAPACITY: usize = 512 << 10;
 /// Result of [`Window::fill`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Filled {
-    /// Bytes were added.
+    /// Bytes were added to the window.
     More,
     /// A pipe delivered nothing within the wait, or a signal interrupted the read.
     TimedOut,
-    /// The input ended.
+    /// The input has ended.
     End,
 }
 
@@ -30,7 +30,7 @@ pub(super) struct Window {
     bytes: Box<[u8]>,
     start: usize,
     end: usize,
-    /// Bytes still to be discarded before the next record: the rest of a block larger than the buffer.
+    /// Bytes that are still to be discarded before the next record. They are the rest of a block that is larger than the buffer.
     skip: u64,
     /// Position of `start` in the input, in bytes.
     offset: u64,

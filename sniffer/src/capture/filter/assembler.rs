@@ -1,10 +1,10 @@
-//! Assembles eBPF instructions with symbolic jump labels (RFC 9669; the numbers are those of `linux/bpf.h`).
-//! Independent of filters.
+//! Assembles eBPF instructions with symbolic jump labels (RFC 9669; the numbers are those of `linux/bpf.h`). This module knows nothing of
+//! filters.
 
 use aya_obj::generated::{
     BPF_ABS, BPF_ADD, BPF_ALU, BPF_ALU64, BPF_B, BPF_CALL, BPF_DW, BPF_END, BPF_EXIT, BPF_H, BPF_IMM, BPF_IND, BPF_JA, BPF_JEQ, BPF_JGE,
-    BPF_JGT, BPF_JLE, BPF_JMP, BPF_JMP32, BPF_JNE, BPF_K, BPF_LD, BPF_LDX, BPF_MEM, BPF_MOV, BPF_NEG, BPF_PSEUDO_MAP_FD, BPF_ST, BPF_STX,
-    BPF_TO_BE, BPF_W, BPF_X, bpf_func_id,
+    BPF_JGT, BPF_JLE, BPF_JMP, BPF_JMP32, BPF_JNE, BPF_K, BPF_LD, BPF_LDX, BPF_MEM, BPF_MOV, BPF_NEG, BPF_PSEUDO_MAP_FD,
+    BPF_PSEUDO_MAP_VALUE, BPF_ST, BPF_STX, BPF_TO_BE, BPF_W, BPF_X, bpf_func_id,
 };
 use std::{collections::HashMap, hash::Hash};
 
@@ -130,9 +130,9 @@ impl Comparison {
 /// The second operand of an operation or a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RightOperand {
-    /// A constant.
+    /// A constant of the instruction.
     Constant(i32),
-    /// A register.
+    /// The value of a register.
     Reg(Reg),
 }
 
@@ -146,7 +146,7 @@ impl RightOperand {
     }
 }
 
-/// The program is longer than a jump can span. Holds its number of instructions.
+/// The program, which has this number of instructions, is longer than a jump can span.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the filter compiles to {0} instructions, more than an eBPF jump can span; shorten the expression")]
 pub struct TooLong(usize);
@@ -222,14 +222,14 @@ impl<L: Copy + Eq + Hash> Assembler<L> {
         self.push(BPF_ST | BPF_MEM | size.code(), base, R0, off, value);
     }
 
-    /// R0 = the bytes of the packet at `offset`; the context is in R6. Beyond the end of the packet the program ends
-    /// and returns 0. Overwrites R1 to R5.
+    /// R0 = the bytes of the packet at `offset`; the context is in R6. Beyond the end of the packet the program ends and returns 0. The
+    /// instruction overwrites R1 to R5.
     pub fn load_absolute(&mut self, size: Size, offset: u32) {
         self.push(BPF_LD | BPF_ABS | size.code(), R0, R0, 0, offset as i32);
     }
 
-    /// R0 = the bytes of the packet at the offset in register `at`; the context is in R6. Beyond the end of the packet
-    /// the program ends and returns 0. Overwrites R1 to R5.
+    /// R0 = the bytes of the packet at the offset in register `at`; the context is in R6. Beyond the end of the packet the program ends and
+    /// returns 0. The instruction overwrites R1 to R5.
     pub fn load_indirect(&mut self, size: Size, at: Reg) {
         self.push(BPF_LD | BPF_IND | size.code(), R0, at, 0, 0);
     }
@@ -238,6 +238,12 @@ impl<L: Copy + Eq + Hash> Assembler<L> {
     pub fn load_map(&mut self, dst: Reg, descriptor: i32) {
         self.push(BPF_LD | BPF_IMM | BPF_DW, dst, Reg(BPF_PSEUDO_MAP_FD as u8), 0, descriptor);
         self.push(0, R0, R0, 0, 0); // second half of the 64-bit immediate
+    }
+
+    /// `dst` = the address of the byte at `offset` in the value of the array with this file descriptor, which has one entry.
+    pub fn load_map_value(&mut self, dst: Reg, descriptor: i32, offset: u32) {
+        self.push(BPF_LD | BPF_IMM | BPF_DW, dst, Reg(BPF_PSEUDO_MAP_VALUE as u8), 0, descriptor);
+        self.push(0, R0, R0, 0, offset as i32); // second half of the 64-bit immediate
     }
 
     /// Calls a helper with the arguments in R1 to R5; the result is in R0.

@@ -4,13 +4,13 @@
 use super::{
     assembler::R0,
     cbpf::Program,
-    ebpf::{ContextKind, Insn, OnMatch, Target, TestConditions, compile, compile_as},
+    ebpf::{ContextKind, Insn, OnMatch, SetMap, Target, TestConditions, compile, compile_as, table_of},
 };
 use crate::capture::{
     Link, StrippedTag,
     ebpf::sys::{self, ProgramKind},
 };
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 const EXPRESSIONS: &[&str] = &[
     "tcp port 80",
@@ -182,7 +182,7 @@ pub(super) fn packets() -> Vec<Vec<u8>> {
     let mut big = whole[0].clone();
     big.resize(2500, 0);
     all.push(big);
-    // xorshift, so that the mutations are the same in every run.
+    // The random numbers (xorshift) are the same in every run, and so are the mutations.
     let mut state = 0x1234_5678_9abc_def1_u64;
     for n in 0..130 {
         let mut frame = all[n * 7 % all.len()].clone();
@@ -200,7 +200,7 @@ pub(super) fn packets() -> Vec<Vec<u8>> {
 
 const HIT: i32 = 1;
 
-/// For a kind of context: the program type, the return value for no match, and how many leading bytes a test run removes
+/// For a kind of context: the program type, the return value for a frame that does not match, and how many leading bytes a test run removes
 /// before the program sees the frame.
 fn kind(context: ContextKind) -> (ProgramKind, i32, usize) {
     match context {
@@ -226,17 +226,90 @@ pub(crate) fn privileged(test: &str) -> bool {
 fn load(context: ContextKind, program: &Program, forced: TestConditions) -> OwnedFd {
     let (kind, no_match, _) = kind(context);
     let target = Target { context, tags: false, on_match: OnMatch::Return(HIT), no_match, outgoing: false };
-    let insns = compile_as(program, &target, forced).unwrap();
+    let tables = program.sets().iter().map(|set| table_of(set).unwrap());
+    let (descriptors, maps): (Vec<OwnedFd>, Vec<SetMap>) = tables
+        .map(|(layout, bytes)| {
+            let descriptor = sys::table(&bytes).unwrap();
+            let map = SetMap { descriptor: descriptor.as_raw_fd(), layout };
+            (descriptor, map)
+        })
+        .unzip();
+    let insns = compile_as(program, &target, &maps, forced).unwrap();
+    assert_eq!(descriptors.len(), maps.len());
     sys::load(kind, &insns, "filter").unwrap_or_else(|error| panic!("{context:?} {forced:?}: {error}"))
 }
 
-#[test]
-fn compiler_interpreter_and_libpcap_agree() {
-    if !privileged("compiler_interpreter_and_libpcap_agree") {
-        return;
-    }
+/// Expressions with lists that become sets.
+fn expressions_with_lists() -> Vec<String> {
+    let list = |values: &[String], or: &str| values.join(or);
+    let all = |test: &str, values: &[&str]| values.iter().map(|value| format!("{test}{value}")).collect::<Vec<_>>();
+    let ports = ["80", "1000", "8080", "9001", "9002", "9003", "9004", "9005", "9006", "3306"];
+    let hosts: Vec<String> = (0..300).map(|n| format!("host 172.16.{}.{}", n / 250, n % 250 + 1)).chain(["host 10.0.0.1".into()]).collect();
+    let nets = ["10.1.0.0/16", "192.168.3.0/24", "224.0.0.0/4", "172.16.0.0/12", "8.8.0.0/16", "9.0.0.0/8", "11.0.0.0/8", "12.0.0.0/7"];
+    let ipv6 = ["fe80::1", "fe80::2", "fe80::3", "2001:db8::1", "2001:db8::2", "2001:db8:1::1", "fd00::7", "ff02::2", "::1", "::"];
+    let nets6 = ["fe80::/10", "fe80::1/128", "2001:db8::/32", "ff00::/9", "fd00::/8", "2002::/16", "2001:db8:1::/48", "3000::/33"];
+    let (tcp, udp, both) = (all("tcp port ", &ports), all("udp port ", &ports), all("port ", &ports));
+    let (v4, v6, v6nets) = (list(&hosts, " or "), list(&all("host ", &ipv6), " or "), list(&all("net ", &nets6), " or "));
+    vec![
+        list(&tcp, " or "),
+        format!("{} or {} or port 53 or icmp or icmp6", list(&tcp, " or "), list(&udp, " || ")),
+        format!("{} or portrange 8000-8100 or portrange 8050-8070", list(&both, " or ")),
+        list(&all("src port ", &ports), " or "),
+        list(&all("dst or src port ", &ports), " or "),
+        list(&all("src and dst port ", &ports), " or "),
+        format!("port {}", ports.join(" or ")),
+        format!("tcp dst port ({})", ports.join(" or ")),
+        format!("not port ({}) and ip", ports.join(" or ")),
+        v4.clone(),
+        list(&all("src net ", &nets), " or "),
+        format!("{} or {v4}", list(&all("net ", &nets), " or ")),
+        format!("tcp and not ({v4})"),
+        format!(
+            "ip and {}",
+            list(
+                &all("not dst host ", &["1.1.1.1", "1.1.1.2", "1.1.1.3", "1.1.1.4", "1.1.1.5", "1.1.1.6", "224.0.0.5", "192.168.3.4"]),
+                " and "
+            )
+        ),
+        // Two sets are tested for the same value on one path, or a set and a single value.
+        format!(
+            "({v4}) and not ({})",
+            list(&all("host ", &["192.168.3.4", "10.0.0.1", "1.1.1.3", "1.1.1.4", "1.1.1.5", "1.1.1.6", "1.1.1.7", "1.1.1.8"]), " or ")
+        ),
+        format!("({v4}) and not host 10.0.0.1"),
+        format!("({v4}) and host 192.168.3.4"),
+        format!("({}) and ({})", list(&both, " or "), list(&all("port ", &["443", "8080", "40000", "1", "2", "3", "4", "5"]), " or ")),
+        format!("({}) and not port 80", list(&both, " or ")),
+        format!("({}) and tcp[2:2] = 80", list(&tcp, " or ")),
+        v6.clone(),
+        list(&all("src host ", &ipv6), " or "),
+        list(&all("ip6 dst host ", &["ff02::1", "fe80::1", "::2", "::3", "::4", "::5", "::6", "::7"]), " or "),
+        v6nets.clone(),
+        format!("{v6} or {v6nets} or {v4} or {}", list(&udp, " or ")),
+        format!("ip6 and not ({v6})"),
+        // `and` and `or` have the same precedence.
+        format!("{} and host 10.0.0.1 or udp", list(&both, " or ")),
+        format!("udp or host 10.0.0.1 and {}", list(&both, " or ")),
+        format!("ether src 00:11:22:33:44:55 and ({})", list(&both, " or ")),
+        format!("({}) and not vlan", list(&both, " or ")),
+        format!("port http or {} or port domain", list(&both, " or ")),
+        format!("!(port 22) && ({})", list(&both, " or ")),
+        format!("(ip[6:2] & 0x1fff != 0 and (ip[9] = 6 or ip[9] = 17)) or {}", list(&tcp, " or ")),
+    ]
+}
+
+/// Runs programs on every packet, in every form that the eBPF compiler can make.
+struct Comparison {
+    packets: Vec<Vec<u8>>,
+    runs: usize,
+    hits: usize,
+    wrong: Vec<String>,
+}
+
+impl Comparison {
     const TAG: StrippedTag = StrippedTag { tpid: 0x8100, tci: 7 };
-    let forms = [
+    /// The context, whether the slow variant is forced, and the tag in the metadata.
+    const FORMS: [(ContextKind, bool, bool); 8] = [
         (ContextKind::Xdp, false, false),
         (ContextKind::Xdp, true, false),
         (ContextKind::Tc, false, false),
@@ -246,30 +319,30 @@ fn compiler_interpreter_and_libpcap_agree() {
         (ContextKind::Socket, false, false),
         (ContextKind::Socket, false, true),
     ];
-    let (packets, expressions) = (packets(), expressions());
-    assert!(packets.len() >= 500 && expressions.len() >= 50, "{} packets, {} expressions", packets.len(), expressions.len());
-    let (mut runs, mut hits, mut wrong) = (0, 0, Vec::new());
-    for (n, text) in expressions.iter().enumerate() {
-        // Programs that libpcap did not optimise contain more kinds of instructions.
-        let optimized = n % 3 != 0;
-        let Ok(program) = Program::compile_with(text, Link::Ethernet, optimized) else { panic!("libpcap does not take `{text}`") };
+
+    fn new() -> Self {
+        Self { packets: packets(), runs: 0, hits: 0, wrong: Vec::new() }
+    }
+
+    /// Compares `program` with libpcap's program for `text`.
+    fn compare(&mut self, text: &str, program: &Program, optimized: bool) {
         let libpcap = pcap::Capture::dead(pcap::Linktype::ETHERNET).unwrap().compile(text, optimized).unwrap();
         let mut want = [Vec::new(), Vec::new()];
-        for frame in &packets {
-            for (tag, want) in [None, Some(TAG)].into_iter().zip(&mut want) {
+        for frame in &self.packets {
+            for (tag, want) in [None, Some(Self::TAG)].into_iter().zip(&mut want) {
                 let whole = if tag.is_some() { with_tags(frame, &[[0x81, 0, 0, 7]]) } else { frame.clone() };
                 let (ours, theirs) = (program.matches(frame, frame.len() as u32, tag), libpcap.filter(&whole));
                 if ours != theirs {
-                    wrong.push(format!("`{text}` tag {tag:?}: interpreter {ours}, libpcap {theirs}: {frame:02x?}"));
+                    self.wrong.push(format!("`{text}` tag {tag:?}: interpreter {ours}, libpcap {theirs}: {frame:02x?}"));
                 }
                 want.push(theirs);
             }
         }
-        for (context, slow, tagged) in forms {
-            let loaded = load(context, &program, TestConditions { slow, tag: tagged.then_some(0x8100_0007) });
+        for (context, slow, tagged) in Self::FORMS {
+            let loaded = load(context, program, TestConditions { slow, tag: tagged.then_some(0x8100_0007) });
             let front = kind(context).2;
             let mut padded = vec![0; front];
-            for (frame, want) in packets.iter().zip(&want[usize::from(tagged)]) {
+            for (frame, want) in self.packets.iter().zip(&want[usize::from(tagged)]) {
                 padded.truncate(front);
                 padded.extend_from_slice(frame);
                 let got = match sys::test_run(loaded.as_fd(), &padded, 1) {
@@ -278,17 +351,58 @@ fn compiler_interpreter_and_libpcap_agree() {
                     Err(_) if context == ContextKind::Tc && frame.len() < 54 => continue,
                     Err(error) => panic!("{context:?} {} bytes: {error}", frame.len()),
                 };
-                runs += 1;
-                hits += usize::from(got);
+                self.runs += 1;
+                self.hits += usize::from(got);
                 if got != *want {
-                    wrong.push(format!("`{text}` {context:?} slow {slow} tagged {tagged}: compiler {got}, libpcap {want}: {frame:02x?}"));
+                    let form = format!("{context:?} slow {slow} tagged {tagged}");
+                    self.wrong.push(format!("`{text}` {form}: compiler {got}, libpcap {want}: {frame:02x?}"));
                 }
             }
         }
     }
-    assert!(wrong.is_empty(), "{} of {runs} differ\n{}", wrong.len(), wrong[..wrong.len().min(10)].join("\n"));
-    assert!(hits > runs / 20, "{hits} of {runs} match: too few to tell");
-    println!("{} expressions, {} packets, {runs} runs in the kernel, {hits} matches, no difference", expressions.len(), packets.len());
+
+    fn finish(self) {
+        let Self { packets, runs, hits, wrong } = self;
+        assert!(wrong.is_empty(), "{} of {runs} differ\n{}", wrong.len(), wrong[..wrong.len().min(10)].join("\n"));
+        assert!(hits > runs / 20, "{hits} of {runs} match: too few to tell");
+        println!("{} packets, {runs} runs in the kernel, {hits} matches, no difference", packets.len());
+    }
+}
+
+#[test]
+fn compiler_interpreter_and_libpcap_agree() {
+    if !privileged("compiler_interpreter_and_libpcap_agree") {
+        return;
+    }
+    let (mut comparison, expressions) = (Comparison::new(), expressions());
+    let (packets, texts) = (comparison.packets.len(), expressions.len());
+    assert!(packets >= 500 && texts >= 50, "{packets} packets, {texts} expressions");
+    for (n, text) in expressions.iter().enumerate() {
+        // Programs that libpcap did not optimise contain more kinds of instructions.
+        let optimized = n % 3 != 0;
+        let Ok(program) = Program::compile_with(text, Link::Ethernet, optimized) else { panic!("libpcap does not take `{text}`") };
+        comparison.compare(text, &program, optimized);
+    }
+    comparison.finish();
+}
+
+#[test]
+fn programs_with_sets_and_libpcap_agree() {
+    if !privileged("programs_with_sets_and_libpcap_agree") {
+        return;
+    }
+    let mut comparison = Comparison::new();
+    // libpcap's program reads both ports for the first value of a list and ends if one is missing. A set is compared with the first port
+    // before the second is read, so a frame that ends between the two can match.
+    comparison.packets.retain(|frame| frame.len() >= 38);
+    for text in expressions_with_lists() {
+        let program = super::compile(&text, Link::Ethernet).unwrap();
+        let lists = !text.contains("src and dst");
+        assert_eq!(!program.sets().is_empty(), lists, "sets in `{text}`");
+        assert!(program.ops().len() < 200, "{} instructions: `{text}`", program.ops().len());
+        comparison.compare(&text, &program, false);
+    }
+    comparison.finish();
 }
 
 /// Compiles as capture does: with the branch for a tag in the metadata, and with a tail call on a match.
@@ -303,10 +417,13 @@ fn a_match_calls_the_program_in_the_jump_table() {
         let table = sys::prog_array(2).unwrap();
         let called = [Insn::mov_constant(R0, HIT), Insn::exit()];
         let called = sys::load(kind, &called, "called").unwrap();
-        let on_match = OnMatch::TailCall { table: std::os::fd::AsRawFd::as_raw_fd(&table), slot: 1 };
-        let filter =
-            sys::load(kind, &compile(&program, &Target { context, tags: true, on_match, no_match, outgoing: false }).unwrap(), "filter")
-                .unwrap();
+        let on_match = OnMatch::TailCall { table: table.as_raw_fd(), slot: 1 };
+        let filter = sys::load(
+            kind,
+            &compile(&program, &Target { context, tags: true, on_match, no_match, outgoing: false }, &[]).unwrap(),
+            "filter",
+        )
+        .unwrap();
         let frame = [vec![0; front], ipv4(6, &l4(1, 80, true, b""), 0, 0, [[1; 4], [2; 4]])].concat();
         assert_eq!(sys::test_run(filter.as_fd(), &frame, 1).unwrap().0, no_match as u32, "{context:?}: the table is empty");
         sys::set_slot(table.as_fd(), 1, called.as_fd()).unwrap();

@@ -8,6 +8,9 @@
 mod assembler;
 pub mod cbpf;
 pub mod ebpf;
+mod sets;
+
+pub use sets::{compile, is_optimized};
 
 use super::{
     Link,
@@ -45,25 +48,26 @@ impl Ports {
     }
 }
 
-/// What a filter does with frames that carry VLAN tags.
+/// How a filter treats frames that carry VLAN tags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Vlans {
-    /// The expression decides, as pcap-filter(7) says: without the keyword `vlan` the expression does not match packets behind a VLAN
-    /// tag.
+    /// The expression decides, as pcap-filter(7) says: without the keyword `vlan` the expression does not match packets
+    /// with a VLAN tag.
     #[default]
     AsWritten,
-    /// A frame with one or two tags matches if it matches without them. A user's expression that reads the link header or
-    /// names tags itself is used as it is.
+    /// A frame with one or two tags matches if it matches without them. A user's expression that reads the link header
+    /// or names tags itself is not changed.
     Match,
-    /// A frame with a tag does not match (`with_vlans: false`). A user's expression that names tags is used as it is.
+    /// A frame with a tag does not match (`with_vlans: false`). A user's expression that names tags is not changed.
     Reject,
 }
 
-/// Longest expression, in bytes, that is repeated for tagged frames in the text for libpcap's compiler for live devices. Its
-/// optimiser takes a second for this length and minutes for the tenfold. libpcap sees most tags stripped anyway.
+/// Longest expression, in bytes, that is repeated for tagged frames in the text for libpcap's compiler for live devices. Its optimiser
+/// takes a second for an expression of this length, and minutes for one that is ten times as long. Without the repetition hardly any frame
+/// is missed, because libpcap sees most frames without their tags.
 const MOST_REPEATED: usize = 2000;
 
-/// What the filter has to match.
+/// The packets that the filter has to match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FilterSpec {
     /// Ports of the protocols, in the order of registration.
@@ -79,7 +83,7 @@ pub struct FilterSpec {
 }
 
 impl FilterSpec {
-    /// The pcap-filter(7) expression for frames with an Ethernet header; empty if it matches everything.
+    /// The pcap-filter(7) expression for frames with an Ethernet header; empty if the filter matches everything.
     pub fn expression(&self) -> String {
         let plain = self.expression_raw_ip();
         match self.vlans {
@@ -101,16 +105,16 @@ impl FilterSpec {
     /// The program for frames with an Ethernet header.
     fn ethernet(&self, text: &str) -> Result<Program, Error> {
         if self.vlans != Vlans::Match || self.is_as_written() {
-            return Program::compile(text, Link::Ethernet);
+            return compile(text, Link::Ethernet);
         }
-        let program = Program::compile(&self.expression_raw_ip(), Link::Ethernet)?;
+        let program = compile(&self.expression_raw_ip(), Link::Ethernet)?;
         Ok(program.behind_tags().unwrap_or_else(|| {
             log::info!("the filter is so long that it is not applied behind VLAN tags that are in the frame");
             program
         }))
     }
 
-    /// The expression for frames that begin with an IP header, which have no VLAN tags.
+    /// The expression for frames that begin with an IP header. Such frames have no VLAN tags.
     pub fn expression_raw_ip(&self) -> String {
         if let Some(user_expression) = &self.user_expression {
             return user_expression.clone();
@@ -135,7 +139,7 @@ impl FilterSpec {
             terms.push("icmp or icmp6".into());
         }
         if terms.is_empty() {
-            // Match nothing. libpcap has no keyword for that, but no frame is shorter than one byte.
+            // The filter matches nothing. libpcap has no keyword for that, but no frame is shorter than one byte.
             return "less 1".into();
         }
         terms.extend(self.fragments());
@@ -163,7 +167,7 @@ impl FilterSpec {
     }
 }
 
-/// One filter in the forms that the backends need. If both programs are `None`, it matches everything.
+/// One filter in the forms that the backends need. If both programs are `None`, the filter matches everything.
 #[derive(Clone, Debug, Default)]
 pub struct Filters {
     /// The expression for frames with an Ethernet header, for messages and for libpcap's compiler for live devices.
@@ -173,14 +177,17 @@ pub struct Filters {
     /// The program for frames with an Ethernet header.
     pub ethernet: Option<Program>,
     /// The program for frames that begin with an IP header. `None` while `ethernet` is set: the expression tests
-    /// headers that such frames do not have (`ether`, `vlan`), and none of them matches.
+    /// headers that such frames do not have (`ether`, `vlan`), so no such frame matches.
     pub raw_ip: Option<Program>,
-    /// The user's `bpf_filter`, if there is one. Only this part is applied to files: the port map does what a generated
-    /// filter would do, at a lower cost.
+    /// The user's `bpf_filter`, if there is one. Capture files are filtered with this part only: the port map decides
+    /// the same as a generated filter, at a lower cost.
     pub user: Option<String>,
-    /// How a backend that can counts flows in the kernel. [`Counting::filters`] is then in force instead of this filter,
-    /// which also matches what only flows need.
+    /// The settings for counting flows in the kernel, for a backend that supports it. In such a backend
+    /// [`Counting::filters`] replaces this filter, which also matches packets that only flows need.
     pub counting: Option<Arc<Counting>>,
+    /// Whether flows are on. If the backend does not count them, it has to copy every packet that matches, so that user space
+    /// can count it.
+    pub flows: bool,
 }
 
 /// The settings for counting flows in the kernel. A backend that cannot count captures everything that flows need
@@ -195,7 +202,7 @@ pub struct Counting {
     /// The ranges of server ports of this program's outputs. TCP packets on them are counted in user space, which knows the
     /// program's own connections.
     pub output_ports: Vec<(u16, u16)>,
-    /// Most flows in the kernel's table; at least 1.
+    /// Maximum number of flows in the kernel's table; at least 1.
     pub entries: u32,
     /// A flow ends when it has been idle for this time.
     pub timeout: Duration,
@@ -215,12 +222,11 @@ impl Filters {
         }
         let ethernet = Some(spec.ethernet(&text)?);
         let text_raw_ip = spec.expression_raw_ip();
-        let raw_ip =
-            Program::compile(&text_raw_ip, Link::RawIp).ok().or_else(|| Program::compile(&without_vlans(&text_raw_ip)?, Link::RawIp).ok());
-        Ok(Self { text, text_raw_ip, ethernet, raw_ip, user: spec.user_expression.clone(), counting: None })
+        let raw_ip = compile(&text_raw_ip, Link::RawIp).ok().or_else(|| compile(&without_vlans(&text_raw_ip)?, Link::RawIp).ok());
+        Ok(Self { text, text_raw_ip, ethernet, raw_ip, user: spec.user_expression.clone(), ..Self::default() })
     }
 
-    /// Compiles an expression that is used as it is.
+    /// Compiles an expression without changing it.
     ///
     /// # Errors
     /// When libpcap refuses the expression.

@@ -100,7 +100,7 @@ fn a_users_expression_behind_tags() {
     assert_eq!(written.expression(), "vlan 7 and tcp");
 }
 
-/// The program that is made for tagged frames equals libpcap's program for the same expression.
+/// The program that [`super::cbpf`] makes for tagged frames equals libpcap's program for the same expression.
 #[test]
 fn the_program_behind_tags_and_the_expression_agree() {
     let generated = FilterSpec { vlans: Vlans::Match, ..packetbeats() };
@@ -123,14 +123,14 @@ fn the_program_behind_tags_and_the_expression_agree() {
     assert!(matches > 200, "{matches}");
     let hosts = (0..400).map(|n| format!("host 10.0.{}.{}", n / 250, n % 250 + 1)).collect::<Vec<_>>().join(" or ");
     let long = Program::compile(&hosts, Link::Ethernet).unwrap();
-    assert_eq!(long.behind_tags(), None, "{} instructions", long.instructions().len());
+    assert_eq!(long.behind_tags(), None, "{} instructions", long.ops().len());
 }
 
 #[test]
 fn a_program_that_is_too_long_for_the_kernel() {
     let hosts = (0..300).map(|n| format!("host 10.0.{}.{}", n / 250, n % 250 + 1)).collect::<Vec<_>>().join(" or ");
     let program = Program::compile_with(&hosts, Link::Ethernet, false).unwrap();
-    assert!(program.instructions().len() > cbpf::MAX_INSTRUCTIONS, "{}", program.instructions().len());
+    assert!(program.ops().len() > cbpf::MAX_INSTRUCTIONS, "{}", program.ops().len());
     assert_eq!(program.only_in_user_space(), Some("it has more than 4096 instructions"));
     let frame = ipv4(0, 6, &[], [1, 2]);
     assert!(program.matches(&frame, frame.len() as u32, None), "10.0.0.1 is in the list");

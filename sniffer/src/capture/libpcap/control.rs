@@ -29,7 +29,7 @@ impl LibpcapControl {
         Self { interface: interface.clone(), filter: Slot::new(Expression::of(filters)), link: Mutex::default(), tally: Arc::default() }
     }
 
-    /// Opens `device` with the newest filter. Called again when the device comes back.
+    /// Opens `device` with the newest filter. It is called again when the device comes back.
     ///
     /// # Errors
     /// libpcap's message, with the device's name.

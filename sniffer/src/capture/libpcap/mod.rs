@@ -12,7 +12,7 @@ use super::{
     control::DeviceStats,
     devices::Device,
     expression::without_vlans,
-    filter::Filters,
+    filter::{Filters, is_optimized},
     linktype,
     options::Interface,
     slot::{Reader, Slot},
@@ -43,7 +43,7 @@ pub struct Libpcap {
     filter: Reader<Expression>,
     /// Whether the kernel runs the filter. libpcap runs it in user space where the kernel refused it.
     in_kernel: bool,
-    /// Packets with earlier times arrived before the filter was attached.
+    /// The time when the filter was attached. Packets with earlier times passed the previous filter and are left out.
     not_before: Timestamp,
     /// Frames handed over since the last [`Source::update_stats`], and their captured bytes.
     copied: u64,
@@ -57,7 +57,7 @@ pub struct Libpcap {
 #[derive(Clone, Debug)]
 pub struct Expression {
     ethernet: String,
-    /// For all other headers, for which libpcap refuses the keyword `vlan`.
+    /// The expression for all other headers. It has no `vlan` alternatives, because libpcap refuses that keyword there.
     other: String,
 }
 
@@ -85,7 +85,7 @@ pub struct Config {
     pub device: String,
     /// Index of the device; 0 for all devices.
     pub ifindex: u32,
-    /// Bytes captured per packet, at most.
+    /// Maximum number of captured bytes per packet.
     pub snaplen: u32,
     /// Size of the buffer in bytes.
     pub buffer_bytes: u64,
@@ -138,8 +138,8 @@ impl Libpcap {
         let number = capture.get_datalink().0;
         let link = u32::try_from(number).ok().and_then(linktype::from_number);
         let link = link.ok_or_else(|| Error::device(&config.device, linktype::unsupported(number.unsigned_abs())))?;
-        // libpcap applies a new filter also to the packets in its buffer, which fails for a program about the kernel's
-        // metadata. Such a program is attached directly, and packets from before are left out by their time.
+        // libpcap applies a new filter also to the packets in its buffer. It cannot do this for a program that reads the kernel's metadata.
+        // Such a program is attached to the socket directly, and packets from before that time are left out.
         let metadata = program::instructions(&program).filter(|program| program::reads_metadata(program));
         let metadata = metadata.and_then(|program| program::for_socket(&program, link));
         let not_before = match metadata {
@@ -228,13 +228,13 @@ fn compiled(capture: &Capture<Active>, expression: &Expression) -> Result<(Strin
              packets with more tags are not captured"
         );
     }
-    match capture.compile(text, true) {
+    match capture.compile(text, is_optimized(text)) {
         Ok(program) => Ok((text.clone(), program)),
         Err(error) => {
             // Frames without an Ethernet header cannot carry a tag, so libpcap refuses the keyword `vlan` for them. On
             // `any` the kernel strips the first tag, and the rest of the expression matches the frame without it.
             let plain = without_vlans(text).filter(|_| !tags).ok_or(error)?;
-            let program = capture.compile(&plain, true)?;
+            let program = capture.compile(&plain, is_optimized(&plain))?;
             Ok((plain, program))
         }
     }

@@ -1,7 +1,7 @@
 //! Classic programs that libpcap compiles for live devices, and their conversion to the form that the kernel's sockets
 //! need.
 
-use crate::capture::{Error, Link};
+use crate::capture::{Error, Link, filter::is_optimized};
 use pcap::Capture;
 
 /// Instructions of a classic program: code, jump if true, jump if false, operand.
@@ -15,9 +15,9 @@ pub type Instructions = Vec<(u16, u8, u8, u32)>;
 pub fn live_program(device: &str, snaplen: u32, expression: &str) -> Result<Instructions, Error> {
     let failed = |error: pcap::Error| Error::device(device, format!("libpcap: {error}"));
     let snaplen = i32::try_from(snaplen).unwrap_or(i32::MAX);
-    // libpcap generates loads of that metadata only for an open device. The buffer is the smallest possible.
+    // libpcap generates loads of the tag in the metadata only for an open device. The buffer is the smallest possible.
     let capture = Capture::from_device(device).and_then(|c| c.snaplen(snaplen).buffer_size(1 << 17).open()).map_err(failed)?;
-    let program = capture.compile(expression, true).map_err(failed)?;
+    let program = capture.compile(expression, is_optimized(expression)).map_err(failed)?;
     instructions(&program).ok_or_else(|| Error::device(device, "libpcap returned a filter program that cannot be read"))
 }
 
@@ -33,8 +33,8 @@ pub(super) fn instructions(program: &pcap::BpfProgram) -> Option<Instructions> {
     program.get_instructions().iter().map(one).collect()
 }
 
-/// Whether a program loads what only the kernel knows of a packet, such as its direction. libpcap cannot run it on packets
-/// that are in its buffer.
+/// Whether a program loads metadata that only the kernel has, such as the packet's direction. libpcap cannot run such a
+/// program on packets that are in its buffer.
 pub(super) fn reads_metadata(program: &[(u16, u8, u8, u32)]) -> bool {
     /// `BPF_LD` with `BPF_ABS`, of any size.
     const LOAD: u16 = 0x20;
@@ -45,7 +45,7 @@ pub(super) fn reads_metadata(program: &[(u16, u8, u8, u32)]) -> bool {
 /// the kernel do not have it: offsets decrease by its length, and loads of its fields become ancillary loads of the
 /// kernel's metadata, as in libpcap's `fix_offset`. `None` if a field has no ancillary load.
 pub(super) fn for_socket(program: &[(u16, u8, u8, u32)], link: Link) -> Option<Vec<libc::sock_filter>> {
-    /// Modes of an instruction code (`linux/bpf_common.h`). `BPF_LD` and `BPF_LDX` with one of these read the frame.
+    /// Modes of an instruction code (`linux/bpf_common.h`). A `BPF_LD` or `BPF_LDX` instruction with one of these modes reads the frame.
     const LOADS: [u16; 3] = [0x20, 0x40, 0xa0]; // BPF_ABS, BPF_IND, BPF_MSH
     let (header, fields): (u32, &[(u32, libc::c_int)]) = match link {
         Link::LinuxSll => (16, &[(0, libc::SKF_AD_PKTTYPE), (14, libc::SKF_AD_PROTOCOL)]),

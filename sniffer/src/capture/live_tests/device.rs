@@ -1,4 +1,4 @@
-//! Devices that go down, are deleted and are created again.
+//! Tests with devices that go down, are deleted and are created again.
 
 use super::*;
 use crate::capture::control::DeviceStats;
@@ -15,6 +15,13 @@ fn a_device_goes_down_and_comes_back() {
         run("ip link set va down");
         assert_eq!(collect(&mut sources, 0, |_| Some(())).len(), 0);
         run("ip link set va up");
+        // The peer transmits some time after the device is up, so packets are sent until one is captured.
+        let end = Instant::now() + Duration::from_secs(5);
+        while collect(&mut sources, 0, |_| Some(())).is_empty() {
+            assert!(Instant::now() < end, "no packet after the device was up again");
+            send_all("vb", &frames[..1]);
+        }
+        collect(&mut sources, 0, |_| Some(()));
         send_all("vb", &frames);
         assert_eq!(collect(&mut sources, 50, |_| Some(())).len(), 50);
         run("ip link del va");
@@ -85,7 +92,7 @@ fn a_renamed_device_is_followed() {
             for command in ["ip link set va down", "ip link set va name renamed", "ip link set renamed up"] {
                 run(command);
             }
-            // The backend notices the new name within a second. Before that it may be that nothing is captured.
+            // The backend notices the new name within a second. Until then it may capture nothing.
             until_one_arrives(&mut sources, &name, || send_all("vb", &frame));
             let end = Instant::now() + Duration::from_millis(1500);
             while Instant::now() < end {
@@ -137,7 +144,7 @@ fn a_device_made_later_is_seen_on_any() {
             run("ip link set tun8 up");
             let ifindex = devices::resolve("tun8").unwrap().ifindex;
             let raw = udp(&[], 2, WANTED, 40)[14..].to_vec();
-            // From 8.0.0.0/16, whose packets look like Ethernet frames until the device is entered in the list.
+            // A packet from 8.0.0.0/16. It looks like an Ethernet frame until the device is entered in the list.
             let mut like_ethernet = raw.clone();
             like_ethernet[12..16].copy_from_slice(&[8, 0, 1, 2]);
             tun.write_all(&raw).unwrap();

@@ -1,8 +1,8 @@
-//! Expressions that not every kernel program can decide: words about metadata, loops, and long lists.
+//! Tests of filter expressions that the kernel cannot run on every backend: tests of metadata, loops, and long lists.
 
 use super::*;
 
-/// Frames in both directions of `va`; the port that it sends to tells a frame's direction.
+/// Destination ports of the frames that the tests send: `IN` of frames that `va` receives, `OUT` of frames that `va` sends.
 const IN: u16 = WANTED;
 const OUT: u16 = OTHER;
 
@@ -30,7 +30,7 @@ fn direction_and_interface_decide_on_every_backend() {
                 assert_eq!(directions(&mut capture, expected.len()), expected, "{expression} on {name}");
             }
         }
-        // On `any` both devices see each frame: eBPF reports it once.
+        // On `any` both devices see each frame, and eBPF reports the frame once.
         for kind in [Kind::Ebpf, Kind::AfPacket, Kind::Pcap] {
             let mut capture = opened(&interface("any", kind), &Filters::from_text(&format!("inbound and udp and ifindex {va}")).unwrap());
             assert_eq!(directions(&mut capture, 1), [IN], "{kind:?} on any");
@@ -62,7 +62,7 @@ fn what_the_kernel_does_not_run_is_filtered_in_user_space() {
             assert_eq!(counted(seen), counted(expected.clone()), "{name}");
             let stats = stats(&mut capture.sources, capture.control.as_ref());
             assert_eq!(stats.copied, expected.len() as u64, "{name}: {stats:?}");
-            // Another filter, which the kernel runs, and back.
+            // Replace the filter by one that the kernel runs, and then by the first filter again.
             for (filter, expected) in [(Filters::from_text("udp dst port 9999").unwrap(), 1), (filters.clone(), expected.len())] {
                 capture.control.set_filter(&filter).unwrap();
                 collect(&mut capture.sources, 0, |_| Some(()));

@@ -1,4 +1,4 @@
-//! Replacing the filter while packets flow, on every backend.
+//! Tests that replace the filter while packets flow, on every backend.
 
 use super::*;
 use crate::capture::{
@@ -77,7 +77,7 @@ fn refused() -> Filters {
     let load = Instruction { code: 0x40, jt: 0, jf: 0, k: 1 };
     let mut program = vec![load; 4095];
     program.push(Instruction { code: 0x06, jt: 0, jf: 0, k: 65_535 });
-    let program = Some(Program::new(program).unwrap());
+    let program = Some(Program::new(&program).unwrap());
     let text = "port eighty three".to_owned();
     Filters { user: Some(text.clone()), text_raw_ip: text.clone(), text, ethernet: program.clone(), raw_ip: program, ..Filters::default() }
 }
@@ -158,7 +158,7 @@ fn tagged_frames_are_alike_on_every_backend() {
                     let at = 36 + 4 * tags;
                     Some((tags, u16::from_be_bytes([frame[at], frame[at + 1]])))
                 });
-                // `vlan` shifts by one tag, so it matches UDP behind one tag, and does not look at ports.
+                // `vlan` shifts the offsets by one tag, so the expression matches UDP after one tag, whatever the port.
                 let right = seen.iter().all(|(tags, port)| if what == "a user's with tags" { *tags == 1 } else { *port == WANTED });
                 assert!(seen.len() == expected && right, "{what} on {name}: {seen:?}");
             }

@@ -1,15 +1,15 @@
 //! The settings of `packetbeat.interfaces`, and the checks of their values.
 
-use super::Error;
+use super::{Error, devices};
 use crate::config::{self, duration, duration_option};
 use serde::Deserialize;
 use std::{path::PathBuf, time::Duration};
 
-/// Largest snap length in bytes; larger settings are reduced to it (libpcap's own limit).
+/// Largest snap length in bytes, which is libpcap's own limit. Larger settings are reduced to it.
 const MAX_SNAPLEN: u32 = 262_144;
-/// Largest value of `workers`: more than any machine can use. Each worker has its own ring.
+/// Largest value of `workers`, which is more than any machine can use. Each worker has its own ring.
 const MAX_WORKERS: usize = 1024;
-/// Largest `buffer_size_mb`, for all rings of an interface together. The kernel cannot map that much in one call.
+/// Largest `buffer_size_mb`, for all rings of an interface together. The kernel could not map so much memory in one call anyway.
 const MAX_BUFFER_MB: u64 = 65_536;
 
 /// How packets are captured (`type`).
@@ -36,7 +36,8 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HookSetting {
-    /// TC, because XDP resets the link on many drivers, limits the MTU and undoes GRO. A packet socket on `any` and loopback.
+    /// On a device TC is used, because XDP resets the link on many drivers, limits the MTU and undoes GRO. On `any` and on the loopback
+    /// device a packet socket is used.
     #[default]
     Auto,
     /// XDP for incoming packets, TC for outgoing ones.
@@ -45,6 +46,18 @@ pub enum HookSetting {
     Tc,
     /// A packet socket with a socket filter.
     Socket,
+}
+
+/// What becomes of incoming packets that the filter matches (`packetbeat.interfaces.on_match`, an option that Packetbeat does
+/// not have).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnMatch {
+    /// The host gets them, as without this program.
+    #[default]
+    Pass,
+    /// They are dropped after they were captured. For an interface that only receives mirrored packets.
+    Drop,
 }
 
 /// One entry of `packetbeat.interfaces`.
@@ -56,7 +69,7 @@ pub struct Interface {
     /// How packets are captured.
     #[serde(rename = "type")]
     pub kind: Kind,
-    /// Bytes captured per packet, at most.
+    /// Maximum number of captured bytes per packet.
     pub snaplen: u32,
     /// Megabytes of all rings of this interface together.
     pub buffer_size_mb: u64,
@@ -85,6 +98,13 @@ pub struct Interface {
     pub file: Option<PathBuf>,
     /// Where the eBPF programs are attached (not in Packetbeat).
     pub hook: HookSetting,
+    /// Whether segments of TCP connections that no parser needs stay in the kernel, where they are only counted (not in
+    /// Packetbeat). Only eBPF can do that.
+    pub shunt: bool,
+    /// What becomes of incoming packets that the filter matches (not in Packetbeat).
+    pub on_match: OnMatch,
+    /// Allows [`OnMatch::Drop`] on an interface that has an address (not in Packetbeat).
+    pub on_match_force: bool,
     /// Number of worker threads for this interface (not in Packetbeat); one per core when not set.
     pub workers: Option<usize>,
     /// The configuration node that this entry was read from. Errors take file and line from it.
@@ -109,6 +129,9 @@ impl Default for Interface {
             internal_networks: Vec::new(),
             file: None,
             hook: HookSetting::Auto,
+            shunt: true,
+            on_match: OnMatch::Pass,
+            on_match_force: false,
             workers: None,
             node: config::Node::default(),
         }
@@ -116,6 +139,12 @@ impl Default for Interface {
 }
 
 impl Interface {
+    /// Uses at most `cores` workers, unless the setting `workers` says how many.
+    pub fn limit_workers(&mut self, cores: usize) {
+        let limited = self.workers().min(cores.max(1));
+        self.workers.get_or_insert(limited);
+    }
+
     /// Number of workers of this interface. A file and a libpcap capture have one; otherwise the setting, or one per
     /// core.
     pub fn workers(&self) -> usize {
@@ -140,6 +169,26 @@ impl Interface {
         matches!(self.kind, Kind::Auto | Kind::PfRing | Kind::Dpdk)
     }
 
+    /// Whether incoming packets that the filter matches are dropped.
+    pub fn drops_matches(&self) -> bool {
+        self.on_match == OnMatch::Drop
+    }
+
+    /// Refuses settings with which packets cannot be dropped, or with which the host would lose its own packets.
+    fn check_drop(&self) -> Result<(), String> {
+        let wrong = |what: &str| Err(format!("on_match: drop needs {what}"));
+        if self.file.is_some() || self.device == "any" || devices::is_route(&self.device) {
+            return wrong("a device that only receives mirrored packets; name one");
+        }
+        if matches!(self.kind, Kind::AfPacket | Kind::Pcap) {
+            return wrong("type ebpf, because other types get copies of packets");
+        }
+        if self.hook == HookSetting::Socket {
+            return wrong("hook xdp or tc, because a packet socket gets copies of packets");
+        }
+        Ok(())
+    }
+
     /// Limits numbers to their range and refuses settings that contradict each other.
     fn checked(mut self) -> Result<Self, String> {
         if self.snaplen == 0 {
@@ -154,6 +203,9 @@ impl Interface {
         }
         if self.fanout_group.is_some() && matches!(self.kind, Kind::Pcap | Kind::Ebpf) {
             return Err("fanout_group needs type af_packet".to_owned());
+        }
+        if self.drops_matches() {
+            self.check_drop()?;
         }
         if self.poll_default_route.is_some_and(|every| every < Duration::from_secs(1)) {
             self.poll_default_route = Some(Duration::from_secs(1));
@@ -258,11 +310,21 @@ mod tests {
         // 24 MB shared by three workers: 8 MB each, which is a power of two already.
         assert_eq!(one[0].ring_bytes(), 8 << 20);
         assert!(!one[0].track_vlans && parsed("{track_vlans: true}").unwrap()[0].track_vlans);
+        assert!(one[0].shunt && !parsed("{shunt: false}").unwrap()[0].shunt);
+        assert!(!one[0].drops_matches());
         let two = parsed(
             "[{device: eth0, type: af_packet, fanout_group: 7, buffer_size_mb: 100, workers: 1}, {device: eth1, type: pcap, workers: 4}]",
         );
         let two = two.unwrap();
         assert_eq!((two[0].fanout_group, two[0].ring_bytes()), (Some(7), 128 << 20));
+        let mut limited = two.clone();
+        limited[1].kind = Kind::Ebpf;
+        limited[1].workers = None;
+        limited.iter_mut().for_each(|interface| interface.limit_workers(1));
+        assert_eq!((limited[0].workers(), limited[1].workers()), (1, 1));
+        let mut configured = one.clone();
+        configured[0].limit_workers(2);
+        assert_eq!(configured[0].workers(), 3, "the setting of the interface applies");
         assert_eq!((two[1].kind, two[1].workers()), (Kind::Pcap, 1), "libpcap cannot share a device");
         for kind in ["pf_ring", "dpdk"] {
             assert!(parsed(&format!("{{type: {kind}}}")).unwrap()[0].is_auto());
@@ -286,5 +348,26 @@ mod tests {
             let error = parsed(text).map(|_| ()).unwrap_err();
             assert!(error.contains(expected), "{text}: {error:?} lacks {expected:?}");
         }
+    }
+
+    #[test]
+    fn packets_can_be_dropped_only_by_programs_at_a_device() {
+        for good in ["device: eth0", "{device: eth0, type: ebpf, hook: xdp}", "{device: eth0, hook: tc, on_match_force: true}"] {
+            let text = format!("{{on_match: drop, {}}}", good.trim_matches(['{', '}']));
+            assert!(parsed(&text).unwrap()[0].drops_matches(), "{text}");
+        }
+        for (bad, why) in [
+            ("device: any", "only receives mirrored packets"),
+            ("snaplen: 100", "only receives mirrored packets"),
+            ("device: default_route_ipv4", "only receives mirrored packets"),
+            ("device: eth0, file: a.pcap", "only receives mirrored packets"),
+            ("device: eth0, type: af_packet", "type ebpf"),
+            ("device: eth0, type: pcap", "type ebpf"),
+            ("device: eth0, hook: socket", "hook xdp or tc"),
+        ] {
+            let error = parsed(&format!("{{on_match: drop, {bad}}}")).unwrap_err();
+            assert!(error.contains("on_match: drop needs") && error.contains(why), "{bad}: {error}");
+        }
+        assert!(parsed("{device: eth0, on_match: reject}").unwrap_err().contains("on_match"));
     }
 }

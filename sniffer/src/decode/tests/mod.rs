@@ -1,3 +1,5 @@
+//! Tests of the decoder: every kind of header, lengths that contradict each other, and malformed or truncated frames.
+
 mod fragments;
 
 use super::*;
@@ -203,8 +205,7 @@ fn lengths() {
     assert_eq!(decoded(&cut), format!("{head} tcp 12345>80 seq 256 ack 512 flags 0x18 \"xxx\" of 500"));
     let cut = Frame { wire_len: whole.len() as u32, ..frame(Link::Ethernet, &whole[..57]) };
     assert_eq!(decoded(&cut), "TransportTruncated");
-    // A packet that the network card will split has 0 in its length field. Tested for IPv4 and
-    // IPv6, also with a stripped tag.
+    // A packet that the network card will split has 0 in its length field. This is tested for IPv4 and IPv6, also with a stripped tag.
     let mut large = ethernet(&[], 0x0800, &v4((1, 2), 6, &tcp(b"large")));
     large[16..18].fill(0);
     let expected = "tcp 12345>80 seq 256 ack 512 flags 0x18 \"large\" of 5";

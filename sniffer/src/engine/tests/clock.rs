@@ -39,7 +39,7 @@ impl Device {
     }
 }
 
-/// The documents of the type `kind`.
+/// Returns the documents of the type `kind`.
 fn of<'a>(kind: &str, documents: &'a [Value]) -> Vec<&'a Value> {
     documents.iter().filter(|d| d["type"] == kind).collect()
 }

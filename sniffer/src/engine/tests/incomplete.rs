@@ -24,7 +24,7 @@ struct Lossy {
 
 impl Lossy {
     fn new(v6: bool) -> Self {
-        let settings = settings(&[(1, "dns", "{}", &[53]), (2, "icmp", "{}", &[])], Some("{}"));
+        let settings = settings(&[(1, "dns", "{}", &[53]), (2, "icmp", "{}", &[]), (3, "http", "{}", &[80])], Some("{}"));
         Self { bench: Bench::new(settings), v6 }
     }
 
@@ -85,7 +85,7 @@ fn a_response_whose_other_fragments_are_missing_is_read_as_far_as_it_goes() {
             (vec![96..answer.len(), 0..64], 64, 2),
             (vec![0..64, 64..96, 96..answer.len()], 48, 1),
         ] {
-            // Time goes on by itself, or with the next packet, or the input ends.
+            // Time advances without packets or with the next packet, or the input ends.
             for end in ["idle", "packet", "end"] {
                 let mut l = Lossy::new(v6);
                 l.ask();
@@ -157,4 +157,94 @@ fn flows_count_each_fragment_once() {
     let flows: Vec<&Value> = documents.iter().filter(|d| d["type"] == "flow").collect();
     let packets = |flow: &Value| flow["network"]["packets"].as_u64().unwrap_or_default();
     assert_eq!((flows.len(), flows.iter().map(|flow| packets(flow)).sum::<u64>()), (1, 2), "{flows:#?}");
+}
+
+/// A TCP segment between port 4000 of the client and port 80 of the server.
+fn tcp(to_server: bool, seq: u32, ack: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let ports = if to_server { [4000_u16, 80] } else { [80, 4000] };
+    let numbers = [seq, ack].map(u32::to_be_bytes).concat();
+    [&ports.map(u16::to_be_bytes).concat()[..], &numbers, &[0x50, flags, 0xff, 0xff, 0, 0, 0, 0], payload].concat()
+}
+
+/// A TCP connection, with the next sequence numbers of client and server.
+struct Exchange {
+    l: Lossy,
+    seq: [u32; 2],
+}
+
+impl Exchange {
+    fn whole(&mut self, to_server: bool, flags: u8, payload: &[u8]) {
+        let (from, to) = if to_server { (0, 1) } else { (1, 0) };
+        let segment = tcp(to_server, self.seq[from], self.seq[to], flags, payload);
+        self.l.fragment(to_server, 6, &segment, 0..segment.len(), segment.len());
+        self.seq[from] += payload.len() as u32 + u32::from(flags & 0x03 != 0);
+    }
+
+    fn ask(&mut self, path: &str) {
+        self.whole(true, ACK, format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+    }
+}
+
+#[test]
+fn a_tcp_segment_whose_other_fragments_are_missing_is_read_as_far_as_it_goes() {
+    let response = [&b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n"[..], &[b'x'; 2000]].concat();
+    let length = response.len() + 20;
+    for v6 in [false, true] {
+        // Fragments, and how many bytes of the first one were captured.
+        for (parts, captured) in [
+            (std::iter::once(0..1400).collect(), 1400),
+            (vec![0..1400, 1400..1600], 1400),
+            (vec![0..1400, 1600..length], 1400),
+            (vec![1600..length, 0..1400], 1400),
+            (vec![0..1400, 1400..length], 100),
+        ] {
+            for flags in [ACK, FIN] {
+                for retransmitted in [false, true] {
+                    let mut e = Exchange { l: Lossy::new(v6), seq: [1000, 5000] };
+                    e.whole(true, SYN, b"");
+                    e.whole(false, SYN | ACK, b"");
+                    e.ask("/first");
+                    let segment = tcp(false, e.seq[1], e.seq[0], flags, &response);
+                    for part in &parts {
+                        let captured = if part.start == 0 { captured } else { part.len() };
+                        e.l.fragment(false, 6, &segment, part.clone(), captured);
+                    }
+                    if retransmitted {
+                        e.whole(false, flags, &response);
+                    } else {
+                        e.seq[1] += response.len() as u32 + u32::from(flags == FIN);
+                    }
+                    // A connection that the server has closed has no second response.
+                    let expected = if flags == FIN {
+                        e.whole(true, FIN, b"");
+                        1
+                    } else {
+                        e.ask("/second");
+                        e.whole(false, ACK, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+                        2
+                    };
+                    for second in 2..10 {
+                        e.l.bench.at(second);
+                    }
+                    e.l.bench.engine.finish(&Recording::default());
+                    let events = e.l.events();
+                    let of = format!("{parts:?}, {captured}, flags {flags:#x}, IPv6 {v6}, retransmitted {retransmitted}: {events:#?}");
+                    assert_eq!(events.len(), expected, "{of}");
+                    assert_eq!(
+                        (&events[0]["url"]["path"], &events[0]["http"]["response"]["status_code"]),
+                        (&"/first".into(), &200.into()),
+                        "{of}"
+                    );
+                    assert_eq!(events[0]["error"].is_null(), retransmitted, "{of}");
+                    if let Some(second) = events.get(1) {
+                        assert_eq!(
+                            (&second["url"]["path"], &second["status"], &second["error"]),
+                            (&"/second".into(), &"OK".into(), &Value::Null),
+                            "{of}"
+                        );
+                    }
+                }
+            }
+        }
+    }
 }

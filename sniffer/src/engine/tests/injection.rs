@@ -132,7 +132,7 @@ impl Bench {
 
     /// Paths and status of all reported transactions.
     fn paths(&mut self) -> Vec<String> {
-        self.engine.finish(&self.control);
+        self.engine.finish(&*self.control);
         let documents = std::mem::take(&mut *self.documents.lock().unwrap());
         documents.iter().map(|d| format!("{} {}", d["url"]["path"].as_str().unwrap_or("-"), d["status"].as_str().unwrap_or("-"))).collect()
     }
@@ -165,7 +165,7 @@ fn next(at: usize) -> [u32; 2] {
         let all = conversation();
         let last = all.iter().take(at).rfind(|s| s.to_server == to_server);
         let after = |s: &Segment| s.seq.wrapping_add(s.data.len() as u32 + u32::from(s.flags & 3 != 0));
-        // The end has not sent its SYN yet: takes the sequence number of that SYN.
+        // The end has not sent its SYN yet: use the sequence number of the end's SYN.
         last.map_or_else(|| all.iter().find(|s| s.to_server == to_server).map_or(0, |s| s.seq.wrapping_add(1)), after)
     };
     [end(true), end(false)]
@@ -304,8 +304,8 @@ fn far(lost: u32) -> (Vec<String>, Bench) {
 fn a_connection_is_followed_over_any_loss() {
     for lost in [1000, 70_000, 10_000_000, 1 << 30, 3 << 30] {
         let (got, b) = far(lost);
-        // If more bytes than the window are lost, the next transaction is not reported: it only
-        // shows the new sequence numbers of both ends.
+        // The loss of more bytes than the window costs one more transaction, whose segments only show the new sequence
+        // numbers of both ends.
         let want: &[&str] = if lost < WINDOW {
             &["/good/0 OK", "/good/1 OK", "/good/2 OK", "/good/3 OK"]
         } else {

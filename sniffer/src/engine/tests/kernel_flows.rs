@@ -1,4 +1,5 @@
-//! Flows that the kernel counts: how their counts are added, and that the reports are those of the table of user space.
+//! Tests of flows that the kernel counts: how the kernel's counts are added, and whether the reports equal those of
+//! flows counted in user space.
 
 use super::*;
 use crate::{
@@ -32,11 +33,11 @@ fn flows_counted_in_the_kernel_are_reported_like_others() {
         start: Timestamp(start),
         end: Timestamp(start + end * SECOND),
     };
-    b.engine.exchange(&b.control);
+    b.engine.exchange(&*b.control);
     assert_eq!(b.control_calls(), [Call::DrainFlows(3, false)]);
     b.control.answers(|answers| answers.flows = vec![delta(2, 0), delta(3, 1)]);
     b.at(1);
-    b.engine.exchange(&b.control);
+    b.engine.exchange(&*b.control);
     b.at(20);
     b.engine.flush();
     let reports = |b: &Bench| -> Vec<(Option<bool>, Option<u64>)> {
@@ -44,17 +45,17 @@ fn flows_counted_in_the_kernel_are_reported_like_others() {
     };
     let periodic = reports(&b);
     assert!(!periodic.is_empty() && periodic.iter().all(|report| *report == (Some(false), Some(5))), "{periodic:?}");
-    // Timed out after 31 s, but the kernel's counts may be 2 s late.
+    // The flow timed out after 31 s, but the kernel's counts may be 2 s late.
     b.at(12);
     b.control.answers(|answers| answers.flows = vec![delta(1, 30)]);
-    b.engine.exchange(&b.control);
-    b.engine.finish(&b.control);
+    b.engine.exchange(&*b.control);
+    b.engine.finish(&*b.control);
     assert_eq!(reports(&b).last(), Some(&(Some(true), Some(6))), "the late count is in the same flow");
     assert_eq!(b.control.take().last(), Some(&Call::DrainFlows(3, true)));
 
     let mut b = Bench::new(settings(&[(1, "redis", "{}", &[6379])], Some("{}")));
     b.at(100);
-    b.engine.finish(&b.control);
+    b.engine.finish(&*b.control);
     assert_eq!(b.control.take(), [], "the kernel counts no flows");
 }
 
@@ -82,7 +83,7 @@ fn a_head_is_only_counted() {
         let connections = if task == Task::Parse { 1 } else { 0 };
         assert_eq!((b.counter("tcp.connections"), b.counter("flows.created")), (Some(connections), Some(1)), "{task:?}");
     }
-    b.engine.finish(&b.control);
+    b.engine.finish(&*b.control);
     let id = BASE64_STANDARD_NO_PAD.decode(b.documents.lock().unwrap()[0]["flow"]["id"].as_str().unwrap()).unwrap();
     assert!(id.ends_with(&7_u64.to_le_bytes()), "{id:?}: the connection number of the head is the last part of the id");
 }
@@ -149,7 +150,8 @@ impl Side {
         let mut reports = BTreeMap::new();
         for mut document in self.documents.lock().unwrap().drain(..).filter(|document| document["type"] == "flow") {
             let id = BASE64_STANDARD_NO_PAD.decode(document["flow"]["id"].as_str().unwrap()).unwrap();
-            // The number of a TCP connection, whose bit is set in the second byte, is not the same.
+            // The id of a flow ends with the number of the flow's TCP connection if a bit in the second byte is set.
+            // This number differs between the two runs, so it is left out.
             let id = if id[1] & 8 != 0 { &id[..id.len() - 8] } else { &id[..] };
             document["flow"]["id"] = Value::from(format!("{id:x?}"));
             let parts = ["flow", "source", "destination", "network"].map(|part| document[part].to_string());
@@ -233,8 +235,8 @@ fn a_full_table_loses_no_count() {
     in_a_network("a_full_table_loses_no_count", || compare(HookSetting::Tc, None, 2, &frames(CAPTURES)));
 }
 
-/// Floods rings that are too small. The counters must say what became of every packet, and every packet must be in a flow or in
-/// `flows.uncounted`.
+/// Floods rings that are too small. The counters must account for every packet, and every packet must be in a flow or
+/// in `flows.uncounted`.
 fn add_up(hook: HookSetting, user_expression: Option<&str>, entries: u32) {
     const PACKETS: usize = 20_000;
     const FLOWS: u16 = 100;

@@ -18,6 +18,11 @@ struct Host {
 
 impl Host {
     fn new(flows: Option<&str>) -> Self {
+        Self::with_ports(flows, &[9200, SERVER])
+    }
+
+    /// An engine whose output has servers on these ports.
+    fn with_ports(flows: Option<&str>, ports: &[u16]) -> Self {
         let (sockets, listed): (Arc<Mutex<Vec<Socket>>>, Arc<AtomicUsize>) = Default::default();
         let (shown, counted) = (sockets.clone(), listed.clone());
         let connections = Arc::new(OwnConnections::new(Box::new(move || {
@@ -26,7 +31,7 @@ impl Host {
         })));
         let mut settings = settings(&[(1, "redis", "{}", &[SERVER])], flows);
         let local = vec!["10.0.0.1".parse().unwrap()];
-        settings.own = Some(Own { ports: vec![9200, SERVER], local, connections: connections.clone() });
+        settings.own = Some(Own { ports: ports.to_vec(), local, connections: connections.clone() });
         Self { bench: Bench::new(settings), sockets, connections, listed }
     }
 
@@ -46,7 +51,7 @@ impl Host {
     }
 
     fn next_poll(&mut self) {
-        self.bench.engine.exchange(&self.bench.control);
+        self.bench.engine.exchange(&*self.bench.control);
     }
 
     /// Number of documents since the last call, and number of own packets since the start.
@@ -80,6 +85,23 @@ fn flows_of_own_connections_are_not_reported() {
     h.syn(4000);
     h.talk(4000);
     assert_eq!((h.seen(), h.bench.counter("flows.active")), ((0, 3), Some(0)));
+}
+
+/// The brokers of a Kafka cluster, Kibana and the servers of processors have ports that the output's settings do not contain.
+#[test]
+fn own_connections_to_a_port_that_was_announced() {
+    let mut h = Host::with_ports(Some("{}"), &[]);
+    h.has(&[(4000, 7)]);
+    h.talk(4000);
+    assert_eq!((h.seen(), h.lists(), h.bench.counter("flows.active")), ((1, 0), 0, Some(1)), "the port is not announced");
+    h.connections.expect(SERVER);
+    h.has(&[(4001, 8)]);
+    for port in [4001, 4002] {
+        h.next_poll();
+        h.syn(port);
+        h.talk(port);
+    }
+    assert_eq!((h.seen(), h.bench.counter("flows.active")), ((1, 3), Some(2)), "another program talks to the same server");
 }
 
 #[test]
@@ -134,26 +156,42 @@ fn a_connection_that_ended_before_its_packets_are_read() {
 }
 
 #[test]
-fn sockets_are_listed_at_most_once_per_poll_and_only_for_ports_of_outputs() {
+fn sockets_are_listed_a_few_times_per_poll_and_only_for_ports_of_outputs() {
     let mut h = Host::new(None);
     for port in 4000..4100 {
         h.syn(port);
         h.talk(port);
     }
-    assert_eq!((h.seen().0, h.lists()), (100, 1));
-    // A socket that was opened after the listing is recognised from the next poll on.
+    assert_eq!((h.seen().0, h.lists()), (100, 8));
+    // A socket that was opened after the last listing is recognised from the next poll on.
     h.has(&[(4200, 7)]);
     h.syn(4200);
     h.next_poll();
     h.talk(4200);
-    assert_eq!((h.seen(), h.lists()), ((0, 2), 2));
+    assert_eq!((h.seen(), h.lists()), ((0, 2), 9));
+    // Segments other than SYNs cause one listing.
+    h.next_poll();
+    for port in 5000..5100 {
+        h.talk(port);
+    }
+    assert_eq!((h.seen().0, h.lists()), (100, 10));
     for _ in 0..10 {
         h.next_poll();
         // The ports are not those of an output, or the client is not this host.
         h.bench.tcp(4000, 6380, true, SYN, 0, b"");
         h.bench.tcp(SERVER, 6380, false, SYN, 0, b"");
     }
-    assert_eq!((h.seen(), h.lists()), ((0, 2), 2));
+    assert_eq!((h.seen(), h.lists()), ((0, 2), 10));
+}
+
+#[test]
+fn an_own_connection_is_recognised_although_another_one_was_opened_in_the_same_poll() {
+    let mut h = Host::new(Some("{}"));
+    h.syn(4001);
+    h.has(&[(4000, 7)]);
+    h.syn(4000);
+    h.talk(4000);
+    assert_eq!((h.seen().1, h.bench.counter("flows.active")), (3, Some(1)));
 }
 
 #[test]

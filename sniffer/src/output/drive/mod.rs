@@ -1,12 +1,14 @@
-//! The delivery loop of all outputs: takes batches from the queue, sends them, settles what was delivered, and sends the rest again. The
-//! output's [`Sender`] implements how a batch is sent.
+//! The delivery loop of all outputs: takes batches from the queue, sends them, settles the delivered records, and sends
+//! the other records again. The output's [`Sender`] implements how a batch is sent.
 //!
-//! What was not delivered is one of four kinds:
-//! - The event is the cause: it is sent again at most `max_retries` times, then dropped and counted.
-//! - The event's target cannot accept it now: it waits beside the others (`waiting`) and is sent again without a limit.
-//! - The server cannot accept anything now: the batch goes back to the queue, where another worker may take it, and this worker waits.
-//! - The response is missing: the batch goes back to the queue as well, and if that repeats, batches become smaller (`window`) until the
-//!   event that is the cause is alone.
+//! If records were not delivered, the next step depends on the cause:
+//! - The event is the cause: the event is sent again at most `max_retries` times, then dropped and counted.
+//! - The event's target cannot accept the event now: the event waits (`waiting`) while newer events are sent, and is
+//!   sent again without a limit.
+//! - The server cannot accept anything now: the batch goes back to the queue, where another worker may take it, and
+//!   this worker waits.
+//! - The response is missing: the batch goes back to the queue as well. If this repeats, batches become smaller
+//!   (`window`), until the event that is the cause is sent alone.
 
 mod waiting;
 mod window;
@@ -15,7 +17,10 @@ use super::{
     Error, Outcome, Reason, Sender, Sent,
     backoff::{self, Backoff},
     counters::Counters,
-    notices::{Notices, Subject},
+    measured::Measured,
+    monitored::Monitored,
+    notices::{Notices, Subject, log_dropped},
+    sending::Sending,
     shapes,
 };
 use crate::{
@@ -28,7 +33,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use waiting::{Group, Waiting};
 use window::Window;
 
-/// Size of batches and how they are retried.
+/// The size of batches, and when a batch is sent again.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(default)]
 pub struct Options {
@@ -54,32 +59,38 @@ impl Options {
     /// Reads the options of an output without a server. Nothing refuses its events, so retries have no limit.
     ///
     /// # Errors
-    /// When a value is wrong; names file, line and key.
+    /// When a value is wrong. The error names file, line and key.
     pub(super) fn without_refusals(node: &Node) -> Result<Self, config::Error> {
         Ok(Self { max_retries: -1, ..node.read()? })
     }
 
-    /// Whether an event that was refused so often is sent again.
+    /// Whether an event that was refused `refusals` times is sent again.
     fn allows(&self, refusals: u32) -> bool {
         self.max_retries < 0 || i64::from(refusals) <= self.max_retries
     }
 }
 
-/// What the workers of an output share.
-#[derive(Clone, Debug, Default)]
-pub struct Common {
+/// Counters and log lines, which the workers of an output share.
+#[derive(Clone, Default)]
+pub struct Telemetry {
     /// The counters of the output.
     pub counters: Arc<Counters>,
     /// The log lines of the output.
     pub notices: Arc<Notices>,
+    /// Which output sends, and how long its batches take.
+    pub sending: Arc<Sending>,
+    /// What `monitoring` sends.
+    pub monitored: Option<Arc<dyn Monitored>>,
+    /// What `otlp.metrics` sends.
+    pub measured: Option<Arc<dyn Measured>>,
 }
 
 /// Delivers the records of the queue with one sender, until the queue is closed and every record is settled. When the future is dropped
 /// earlier, unsettled records go back to the queue.
-pub async fn drive(mut sender: Box<dyn Sender>, queue: Arc<dyn Queue>, options: Options, common: Common) {
+pub async fn drive(mut sender: Box<dyn Sender>, queue: Arc<dyn Queue>, options: Options, telemetry: Telemetry) {
     let mut worker = Worker {
         options,
-        common,
+        telemetry,
         backoff: Backoff::new(options.backoff),
         window: Window::new(options.bulk_max_size, options.slow_start),
         waiting: Waiting::new(options.backoff),
@@ -87,7 +98,7 @@ pub async fn drive(mut sender: Box<dyn Sender>, queue: Arc<dyn Queue>, options: 
     };
     loop {
         tokio::select! {
-            // Return also while no server is reachable, once no record is left to deliver.
+            // The loop also ends while no server is reachable, if no record is left to deliver.
             () = queue.finished() => return,
             () = worker.connect(&mut *sender) => {}
         }
@@ -112,16 +123,16 @@ enum Stopped {
     ForGood(Reason),
 }
 
-/// Records to send.
+/// Records that a worker sends.
 struct Work {
     batch: Batch,
-    /// The group from which the records come; `None` for records from the queue.
+    /// The group of waiting records from which these come; `None` for records that were not sent before.
     group: Option<Group>,
 }
 
 struct Worker {
     options: Options,
-    common: Common,
+    telemetry: Telemetry,
     backoff: Backoff,
     window: Window,
     waiting: Waiting,
@@ -132,13 +143,13 @@ struct Worker {
 impl Worker {
     async fn connect(&mut self, sender: &mut dyn Sender) {
         while let Err(error) = sender.connect().await {
-            self.common.notices.add(Subject::NotConnected, 1, error.reason());
+            self.telemetry.notices.add(Subject::NotConnected, 1, error.reason());
             self.waiting.give_back();
             sleep(self.backoff.after_failure()).await;
         }
     }
 
-    /// Waits for records from the queue, or until records that wait here are due.
+    /// Waits for records from the queue, or until records in `waiting` are due.
     async fn next(&mut self, queue: &Arc<dyn Queue>) -> Option<Work> {
         loop {
             let (due, pause, max) = (self.waiting.due(), self.pause, self.window.size());
@@ -159,15 +170,17 @@ impl Worker {
                 () = until(pause) => self.pause = None,
                 () = queue.finished(), if pause.is_some() => return None,
                 batch = queue.clone().next(max), if pause.is_none() => {
-                    self.common.counters.batches.add(1);
-                    return batch.map(|batch| Work { batch, group: None });
+                    self.telemetry.counters.batches.add(1);
+                    // Records that the queue took back form a group. If the server still accepts none of them, only this group waits, and
+                    // other records are sent.
+                    return batch.map(|batch| Work { group: batch.is_again().then(Group::default), batch });
                 }
             }
         }
     }
 
-    /// Sends the records once; in parts if they are too many for the server. Returns an error when the server is not reachable; the records
-    /// that were not sent then go back to the queue.
+    /// Sends the records once. They are sent in parts if they are too many for the server. Returns an error when the server is not
+    /// reachable; the records that were not sent then go back to the queue.
     async fn deliver(&mut self, sender: &mut dyn Sender, Work { batch, group }: Work) -> Result<(), Stopped> {
         // A stack of the parts that are not sent yet, with the next one on top. Each halving adds one part, so there are at most
         // log2(records) + 1 parts.
@@ -175,16 +188,20 @@ impl Worker {
         let mut succeeded = false;
         while let Some(mut batch) = parts.pop() {
             let count = batch.records().len();
-            self.common.counters.total.add(count);
-            let outcomes = match sender.send(batch.records()).await {
+            self.telemetry.counters.total.add(count);
+            let began = std::time::Instant::now();
+            let sent = sender.send(batch.records()).await;
+            self.telemetry.sending.sent(std::time::Instant::now(), began.elapsed());
+            let outcomes = match sent {
                 Ok(Sent::All) => {
-                    self.common.counters.acked.add(count);
+                    self.telemetry.counters.acked.add(count);
                     batch.settle_all();
                     Vec::new()
                 }
                 Ok(Sent::Each(outcomes)) => outcomes,
                 Err(Error::TooLarge(_) | Error::Refused(_)) if count > 1 => {
                     self.again(count);
+                    self.telemetry.counters.splits.add(1);
                     let second = batch.split_off(count / 2);
                     parts.extend([second, batch]);
                     continue;
@@ -194,7 +211,7 @@ impl Worker {
                 Err(Error::Gone(why)) => return Err(Stopped::ForGood(why)),
                 Err(error @ (Error::Unreachable(_) | Error::Broken(_))) => {
                     let unsent = count + parts.iter().map(|batch| batch.records().len()).sum::<usize>();
-                    self.common.notices.add(Subject::NotSent, unsent, error.reason());
+                    self.telemetry.notices.add(Subject::NotSent, unsent, error.reason());
                     self.again(count);
                     let alone = matches!(error, Error::Broken(_)) && self.window.broke(count);
                     if alone || group.is_some_and(|group| group.alone) {
@@ -229,6 +246,11 @@ impl Worker {
             give_up(&mut outcomes);
         }
         self.count(&outcomes);
+        for (record, outcome) in batch.records().iter().zip(&outcomes) {
+            if let Outcome::Rejected(why) = outcome {
+                log_dropped(record, why);
+            }
+        }
         let is = |place: usize, test: fn(&Outcome) -> bool| outcomes.get(place).is_some_and(test);
         let refused = batch.partition(|place| is(place, |outcome| matches!(outcome, Outcome::Retry(_))));
         let mut open = outcomes.iter().filter(|outcome| !matches!(outcome, Outcome::Retry(_)));
@@ -244,12 +266,12 @@ impl Worker {
 
     /// Counts records that are sent again.
     fn again(&self, count: usize) {
-        self.common.counters.failed.add(count);
-        self.common.counters.retries.add(count);
+        self.telemetry.counters.failed.add(count);
+        self.telemetry.counters.retries.add(count);
     }
 
     fn count(&self, outcomes: &[Outcome]) {
-        let counters = &self.common.counters;
+        let counters = &self.telemetry.counters;
         let (mut again, mut dropped) = (Tally::default(), Tally::default());
         for outcome in outcomes {
             match outcome {
@@ -268,12 +290,12 @@ impl Worker {
         }
         counters.dropped.add(dropped.total());
         self.again(again.total());
-        again.report(Subject::SentAgain, &self.common.notices);
-        dropped.report(Subject::Dropped, &self.common.notices);
+        again.report(Subject::SentAgain, &self.telemetry.notices);
+        dropped.report(Subject::Dropped, &self.telemetry.notices);
     }
 }
 
-/// Events of a batch, counted by reason. There are few reasons; the first eight are kept apart.
+/// Events of a batch, counted by reason. There are few reasons: the first eight are counted separately, all others together.
 #[derive(Default)]
 struct Tally<'a>(Vec<(&'a Reason, usize)>);
 

@@ -54,11 +54,11 @@ async fn run(answers: Vec<Answer>, options: Options) -> (Vec<String>, Arc<Counte
     queue.push((b'a'..=b'h').map(|b| Record { body: [b].into(), ..Record::default() }).collect(), WhenFull::Drop);
     queue.close();
     let script = Script::new(answers);
-    let common = Common::default();
-    drive(Box::new(script.clone()), queue.clone(), options, common.clone()).await;
+    let telemetry = Telemetry::default();
+    drive(Box::new(script.clone()), queue.clone(), options, telemetry.clone()).await;
     let sent = script.sent.lock().unwrap().iter().map(|s| String::from_utf8(s.clone()).unwrap()).collect();
-    assert_adds_up(&common.counters, 0);
-    (sent, common.counters, queue)
+    assert_adds_up(&telemetry.counters, 0);
+    (sent, telemetry.counters, queue)
 }
 
 /// Asserts that total = acked + failed + dropped + active.
@@ -75,12 +75,12 @@ fn options(bulk_max_size: usize, max_retries: i64) -> Options {
     Options { bulk_max_size, max_retries, ..Options::default() }
 }
 
-/// Answers each send by what the batch contains.
+/// Answers each send according to the content of the batch.
 fn always(answer: fn(&[Record]) -> Result<Sent, Error>) -> Vec<Answer> {
     (0..1000).map(|_| Answer::Send(answer)).collect()
 }
 
-/// The outcome of each record, by its letter.
+/// Returns the outcome of each record, by its letter.
 fn each(batch: &[Record], outcome: fn(u8) -> Outcome) -> Result<Sent, Error> {
     Ok(Sent::Each(batch.iter().map(|record| outcome(record.body[0])).collect()))
 }
@@ -132,15 +132,15 @@ async fn records_that_are_not_accepted_now_do_not_delay_others() {
     queue.push((b'a'..=b'h').map(|b| Record { body: [b].into(), ..Record::default() }).collect(), WhenFull::Drop);
     queue.close();
     let script = Script::new(always(poison));
-    let common = Common::default();
-    let endless = drive(Box::new(script.clone()), queue.clone(), options(2, 0), common.clone());
+    let telemetry = Telemetry::default();
+    let endless = drive(Box::new(script.clone()), queue.clone(), options(2, 0), telemetry.clone());
     assert!(tokio::time::timeout(Duration::from_secs(100), endless).await.is_err(), "b is never given up");
     let sent = script.sent.lock().unwrap();
     let others = [b"ab".to_vec(), b"cd".to_vec(), b"ef".to_vec(), b"gh".to_vec()];
     assert_eq!(sent[..4], others, "the others do not wait for b");
     assert!(sent[4..].iter().all(|batch| batch == b"b") && sent.len() < 30, "with growing waits: {}", sent.len());
-    assert_eq!((common.counters.acked.get(), queue.stats().events), (7, 1));
-    assert_adds_up(&common.counters, 0);
+    assert_eq!((telemetry.counters.acked.get(), queue.stats().events), (7, 1));
+    assert_adds_up(&telemetry.counters, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -173,20 +173,20 @@ async fn a_record_that_breaks_connections_holds_up_no_other() {
     queue.push((b'a'..=b'h').map(|b| Record { body: [b].into(), ..Record::default() }).collect(), WhenFull::Drop);
     queue.close();
     let script = Script::new(always(breaks));
-    let common = Common::default();
-    let endless = drive(Box::new(script.clone()), queue.clone(), options(8, 0), common.clone());
+    let telemetry = Telemetry::default();
+    let endless = drive(Box::new(script.clone()), queue.clone(), options(8, 0), telemetry.clone());
     assert!(tokio::time::timeout(Duration::from_secs(600), endless).await.is_err(), "c is never given up");
-    assert_eq!((common.counters.acked.get(), common.counters.dropped.get(), queue.stats().events), (7, 0, 1));
+    assert_eq!((telemetry.counters.acked.get(), telemetry.counters.dropped.get(), queue.stats().events), (7, 0, 1));
     let sent = script.sent.lock().unwrap();
     assert!(sent.iter().filter(|batch| batch.len() > 1 && batch.contains(&b'c')).count() < 20, "{sent:?}");
-    assert_adds_up(&common.counters, 0);
+    assert_adds_up(&telemetry.counters, 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn ends_when_the_queue_is_closed_and_empty_while_no_server_is_reachable() {
     let queue = queue::open(queue::Options::default());
     let script = Script::new((0..100_000).map(|_| Answer::Connect(false)));
-    let running = tokio::spawn(drive(Box::new(script), queue.clone(), Options::default(), Common::default()));
+    let running = tokio::spawn(drive(Box::new(script), queue.clone(), Options::default(), Telemetry::default()));
     tokio::task::yield_now().await;
     queue.close();
     tokio::time::timeout(Duration::from_secs(5), running).await.unwrap().unwrap();
@@ -198,7 +198,7 @@ async fn cancelled_delivery_gives_records_back() {
         let queue = queue::open(queue::Options::default());
         queue.push(vec![Record { body: [1].into(), ..Record::default() }], WhenFull::Drop);
         queue.close();
-        let delivery = drive(Box::new(Script::new(answers)), queue.clone(), Options::default(), Common::default());
+        let delivery = drive(Box::new(Script::new(answers)), queue.clone(), Options::default(), Telemetry::default());
         let cut = tokio::time::timeout(Duration::from_secs(60), delivery).await;
         assert!(cut.is_err());
         assert_eq!(queue.stats().events, 1);

@@ -1,5 +1,6 @@
-//! Records of a worker that are sent again later, beside newer ones. They stay handed out by the queue, so the limits of the queue bound
-//! them. Records that were refused equally often form a group, which is sent together.
+//! The records of a worker that are sent again later, while newer records are sent. They stay handed out by the queue, so the limits of the
+//! queue bound them; a disk queue takes them back if many wait. Records that were refused equally often form a group, which is sent
+//! together.
 
 use crate::{
     output::backoff::{self, Backoff},
@@ -8,7 +9,7 @@ use crate::{
 use std::collections::BTreeMap;
 use tokio::time::Instant;
 
-/// Which records form a group.
+/// What the records of a group have in common.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Group {
     /// Each record is sent alone, because the connection broke whenever it was sent.
@@ -34,12 +35,13 @@ impl Waiting {
         Self { groups: BTreeMap::new(), backoff }
     }
 
-    /// Adds records to a group. If it is empty, it is due after the first wait.
-    pub(super) fn add(&mut self, group: Group, mut batch: Batch) {
+    /// Adds records to a group. If the group was empty, it becomes due after the first wait. If too many records wait, the queue takes back
+    /// those whose refusals are not counted.
+    pub(super) fn add(&mut self, group: Group, batch: Batch) {
         if batch.records().is_empty() {
             return;
         }
-        batch.detach();
+        let Some(batch) = batch.postpone(group == Group::default()) else { return };
         match self.groups.get_mut(&group) {
             Some(members) => members.batch.append(batch),
             None => {
@@ -55,8 +57,8 @@ impl Waiting {
         self.groups.values().map(|members| members.due).min()
     }
 
-    /// Takes at most `max` records of the group that is due first. The rest of the group waits longer, until [`Waiting::settled`] says that
-    /// the attempt succeeded.
+    /// Takes at most `max` records of the group that is due first. The other records of the group wait until [`Waiting::settled`] says that
+    /// the attempt succeeded, or until the next wait is over.
     pub(super) fn take(&mut self, max: usize) -> Option<(Group, Batch)> {
         let group = *self.groups.iter().min_by_key(|(_, members)| members.due)?.0;
         let members = self.groups.get_mut(&group)?;
@@ -67,7 +69,7 @@ impl Waiting {
         Some((group, batch))
     }
 
-    /// Records the result of an attempt with records of the group: after a success its other records are due at once.
+    /// Records the result of an attempt with records of a group. After a success the other records of the group are due at once.
     pub(super) fn settled(&mut self, group: Group, succeeded: bool) {
         let Some(members) = self.groups.get_mut(&group) else { return };
         if members.batch.records().is_empty() {

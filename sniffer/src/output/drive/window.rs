@@ -1,11 +1,11 @@
-//! The size of the next batch. It is reduced when connections break, so that an event that breaks them is sent alone in the end, and with
-//! `slow_start` it begins small.
+//! The size of the next batch. The size is reduced when connections break, so that an event that breaks connections is sent alone in the
+//! end. With `slow_start` the first batches are small.
 
 /// The size of the first batch with `slow_start`.
 const SLOW: usize = 10;
 
-/// Number of consecutive broken connections after which batches become smaller. A single one is ordinary, for example because the server
-/// was restarted.
+/// Number of consecutive broken connections after which batches become smaller. A single broken connection is ordinary, for example because
+/// the server was restarted.
 const BREAKS: u32 = 2;
 
 /// The largest size of the next batch.
@@ -27,13 +27,13 @@ impl Window {
         self.size
     }
 
-    /// Notes that the server answered a batch.
+    /// Records that the server answered a batch.
     pub(super) fn answered(&mut self) {
         self.size = self.size.saturating_mul(2).min(self.max);
         self.breaks = 0;
     }
 
-    /// Notes that the connection broke while a batch of `count` records was sent. Returns whether this has repeatedly happened and the
+    /// Records that the connection broke while a batch of `count` records was sent. Returns whether this has repeatedly happened and the
     /// batch was a single record.
     pub(super) fn broke(&mut self, count: usize) -> bool {
         self.breaks = self.breaks.saturating_add(1);

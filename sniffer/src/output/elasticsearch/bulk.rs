@@ -15,7 +15,7 @@ use std::{
     io::{self, Write as _},
 };
 
-/// Path and query of the request. `filter_path` reduces the response to the parts that are read.
+/// Path and query of the request. `filter_path` reduces the response to the parts that this module reads.
 pub(super) const PATH: &str = "_bulk?filter_path=errors%2Citems.%2A.error%2Citems.%2A.status%2Citems.%2A.failure_store";
 
 /// Selects index and pipeline of each record and writes the lines of the request.
@@ -44,7 +44,7 @@ struct Place<'a> {
     pipeline: Option<&'a str>,
 }
 
-/// Appends the line that says what to do with a document.
+/// Appends the line with the operation for a document.
 fn action(operation: Operation, place: &Place<'_>, out: &mut Vec<u8>) {
     // Writing to memory does not fail, and none of these types refuses to be serialized.
     let _ = serde_json::to_writer(&mut *out, &BTreeMap::from([(operation, place)]));
@@ -55,7 +55,7 @@ impl Lines {
     /// Appends the lines of one record.
     ///
     /// # Errors
-    /// When the record has no index, or lacks the identifier of the document that it deletes. Nothing is appended then.
+    /// When the record has no index, or lacks the identifier of the document that it deletes. In this case nothing is appended.
     pub(super) fn write(&self, record: &Record, out: &mut Vec<u8>) -> Result<(), Reason> {
         let to = &record.route.destination;
         let index = name(to.target.as_deref(), &self.index, record).ok_or_else(|| self.index.missing("index", record))?;
@@ -89,8 +89,8 @@ fn name<'a>(own: Option<&'a str>, selector: &'a Selector, record: &Record) -> Op
     Some(if name.chars().any(char::is_uppercase) { Cow::Owned(name.to_lowercase()) } else { name })
 }
 
-/// Appends the lines of a dead letter: the refused document as text, with the status and the server's error. No pipeline of the event
-/// applies to it.
+/// Appends the lines of a dead letter: the refused document as text, with the status and the server's error. The event's ingest pipeline is
+/// not applied to a dead letter.
 pub(super) fn dead_letter(index: &str, record: &Record, status: u16, why: &Reason, out: &mut Vec<u8>) {
     action(Operation::Create, &Place { _index: index, _id: None, pipeline: None }, out);
     let error = why.detail.as_deref().unwrap_or(&why.summary);
@@ -110,12 +110,12 @@ pub(super) fn compress(body: &[u8], level: u32) -> io::Result<Vec<u8>> {
 
 #[derive(Deserialize)]
 struct Answer<'a> {
-    /// The field is required: a response without it does not come from Elasticsearch but, for example, from a proxy.
+    /// The field is required, because a response without it does not come from Elasticsearch but, for example, from a proxy.
     #[serde(borrow)]
     items: Vec<Entry<'a>>,
 }
 
-/// `{"create": {"status": 201}}`, whatever the name of the operation.
+/// An item such as `{"create": {"status": 201}}`. The name of the operation is not read.
 struct Entry<'a>(Item<'a>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Entry<'a> {
@@ -141,7 +141,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Entry<'a> {
 #[derive(Deserialize)]
 struct Item<'a> {
     status: u16,
-    /// A map in today's servers, a text in older ones and in gateways.
+    /// The error of an item. Today's servers send a map, older servers and gateways a text.
     #[serde(default, borrow)]
     error: Option<&'a RawValue>,
 }
@@ -203,7 +203,8 @@ fn result(item: &Item<'_>) -> ItemResult {
         409 => Outcome::Duplicate,
         _ if NOT_NOW.contains(&kind) => Outcome::Later(why()),
         401 | 403 | 408 | 425 | 429 => Outcome::Later(why()),
-        // A failing ingest pipeline is a 500, and may fail for this event only. A missing index may be created in the meantime.
+        // A failing ingest pipeline has the status 500, although it may fail for this event only. A missing index may be created in the
+        // meantime.
         404 | 500 | 501 => Outcome::Retry(why()),
         500.. => Outcome::Later(why()),
         _ => Outcome::Rejected(why()),

@@ -1,4 +1,4 @@
-//! The settings of `output.elasticsearch`, its presets, `cloud.*`, and the forms of `hosts`.
+//! The settings of `output.elasticsearch`, its presets, and the forms of `hosts`.
 
 use crate::{
     config::{self, Node},
@@ -8,7 +8,6 @@ use crate::{
     },
     queue,
 };
-use base64::Engine as _;
 use reqwest::Url;
 use serde::Deserialize;
 use std::{collections::BTreeMap, time::Duration};
@@ -97,7 +96,7 @@ pub(super) struct DeadLetter {
 }
 
 impl Options {
-    /// Reads the settings and applies the preset. Also returns the queue's defaults, which the preset determines.
+    /// Reads the settings and applies the preset. The function also returns the queue's defaults, which the preset determines.
     pub(super) fn read(node: &Node) -> Result<(Self, queue::Options), config::Error> {
         let mut options: Self = node.read()?;
         options.http = node.read()?;
@@ -133,43 +132,10 @@ impl Options {
         Ok((options, queue))
     }
 
-    /// Size of batches and how they are retried.
+    /// The size of batches, and when a batch is sent again.
     pub(super) fn drive(&self) -> drive::Options {
         drive::Options { bulk_max_size: self.bulk_max_size, max_retries: self.max_retries, backoff: self.backoff, slow_start: false }
     }
-}
-
-/// The host and credentials that `cloud.id` and `cloud.auth` contain.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Cloud {
-    pub(super) host: String,
-    pub(super) auth: Option<(String, String)>,
-}
-
-/// Reads `cloud.*`. `cloud.id` is `NAME:BASE64`; decoded, the text is `DOMAIN[:PORT]$ELASTICSEARCH[:PORT]$KIBANA`.
-///
-/// # Errors
-/// When `cloud.id` or `cloud.auth` has another form.
-pub(super) fn cloud(root: &Node) -> Result<Option<Cloud>, config::Error> {
-    let text = |key: &str| shapes::at(root, key).map(|node| node.read::<Scalar>()).transpose();
-    let (id, auth) = (text("cloud.id")?, text("cloud.auth")?);
-    let auth = match &auth {
-        None => None,
-        Some(auth) => Some(auth.0.split_once(':').ok_or_else(|| root.error("cloud.auth: expected USER:PASSWORD"))?),
-    };
-    let Some(Scalar(id)) = id.filter(|id| !id.0.is_empty()) else {
-        return if auth.is_some() { Err(root.error("cloud.auth: only with cloud.id")) } else { Ok(None) };
-    };
-    let wrong = || root.error("cloud.id: not in the form that the cloud console shows");
-    let encoded = id.rsplit(':').next().unwrap_or_default();
-    let decoded =
-        base64::engine::general_purpose::STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(wrong)?;
-    let mut parts = decoded.split('$');
-    let (domain, elasticsearch) = parts.next().zip(parts.next().filter(|part| !part.is_empty())).ok_or_else(wrong)?;
-    let (domain, default_port) = domain.split_once(':').unwrap_or((domain, "443"));
-    let (name, port) = elasticsearch.split_once(':').unwrap_or((elasticsearch, default_port));
-    let auth = auth.map(|(user, password)| (user.to_owned(), password.to_owned()));
-    Ok(Some(Cloud { host: format!("https://{name}.{domain}:{port}"), auth }))
 }
 
 /// The base URL of an entry of `hosts`. Missing scheme, port (9200) and path are filled in.
@@ -225,15 +191,5 @@ mod tests {
         assert!(options("{preset: fast}").unwrap_err().contains("throughput"));
         let o = options("{non_indexable_policy: {dead_letter_index: {index: dead}}}").unwrap();
         assert!(matches!(o.non_indexable_policy, Some(Policy::DeadLetterIndex(d)) if d.index == "dead"));
-    }
-
-    #[test]
-    fn cloud_ids() {
-        let id = base64::engine::general_purpose::STANDARD.encode("eu.example.io$abc$kib");
-        let root = Node::parse(&format!("cloud: {{id: 'name:{id}', auth: 'u:p:w'}}")).unwrap();
-        let expected = Cloud { host: "https://abc.eu.example.io:443".into(), auth: Some(("u".into(), "p:w".into())) };
-        assert_eq!(cloud(&root).unwrap(), Some(expected));
-        assert!(cloud(&Node::parse("cloud: {id: 'x:!!'}").unwrap()).is_err());
-        assert_eq!(cloud(&Node::default()).unwrap(), None);
     }
 }

@@ -1,5 +1,5 @@
-//! Creates what Elasticsearch needs before the first event: lifecycle policy, index template and data stream. Uses the same requests in the
-//! same order as Packetbeat, so that the same privileges suffice.
+//! Creates the objects that Elasticsearch needs before the first event: lifecycle policy, index template and data stream. This module sends
+//! the same requests in the same order as Packetbeat, so that the same privileges suffice.
 
 use super::{
     Shared,
@@ -175,6 +175,11 @@ impl Setup {
         self
     }
 
+    /// Whether a lifecycle policy that exists stays as it is.
+    pub(super) fn keeps_policy(&self) -> bool {
+        self.policy.as_ref().is_some_and(|policy| policy.check_exists && !policy.overwrite)
+    }
+
     /// `export template`: the index template as JSON; empty when `setup.template.enabled` is `false`.
     pub fn template_text(&self) -> String {
         self.template.as_ref().map(|template| pretty(&template.body)).unwrap_or_default()
@@ -200,6 +205,8 @@ fn file(root: &Node, key: &str, path: &str) -> Result<Value, config::Error> {
 pub(super) struct Server {
     #[serde(default)]
     pub version: Version,
+    #[serde(default)]
+    pub cluster_uuid: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -207,12 +214,48 @@ pub(super) struct Server {
 pub(super) struct Version {
     pub number: String,
     pub build_flavor: String,
-    /// `opensearch`; Elasticsearch does not have this key.
+    /// The name of the distribution: `opensearch`. Elasticsearch does not send this key.
     pub distribution: String,
 }
 
+impl Server {
+    fn is_serverless(&self) -> bool {
+        self.version.build_flavor == "serverless"
+    }
+
+    fn is_opensearch(&self) -> bool {
+        !self.version.distribution.is_empty()
+    }
+
+    /// Whether the server lacks Elastic's licensed modules.
+    fn is_open_source(&self) -> bool {
+        self.is_opensearch() || self.version.build_flavor == "oss"
+    }
+}
+
+impl Template {
+    /// Returns the template without the parts that the server does not support.
+    fn body_for(&self, server: &Server, has_lifecycle: bool) -> Value {
+        let mut body = self.body.clone();
+        if let Some(index) = body.pointer_mut("/template/settings/index").and_then(Value::as_object_mut) {
+            if !has_lifecycle {
+                index.remove("lifecycle");
+            }
+            if server.is_serverless() {
+                for key in ["codec", "number_of_shards", "number_of_replicas"] {
+                    index.remove(key);
+                }
+            }
+        }
+        if server.is_open_source() {
+            template::for_open_source(&mut body);
+        }
+        body
+    }
+}
+
 impl Shared {
-    /// `GET /`
+    /// Requests version and distribution of the server (`GET /`).
     pub(super) async fn server(&self, host: usize) -> Result<Server, Error> {
         let answer = self.ask(host, Method::GET, "", None).await?;
         if !answer.status.is_success() {
@@ -232,50 +275,18 @@ impl Shared {
         Err(Error::Unreachable(format!("its version {number} is older than {}, and allow_older_versions is off", super::VERSION).into()))
     }
 
-    /// Creates policy, template and data stream if they are missing.
-    pub(super) async fn set_up(&self, host: usize, server: &Server) -> Result<(), Error> {
-        let serverless = server.version.build_flavor == "serverless";
+    /// Creates policy, template and data stream if they are missing. `replace`: a template that exists is replaced.
+    pub(super) async fn set_up(&self, host: usize, server: &Server, replace: bool) -> Result<(), Error> {
         // The answer is not used. Packetbeat sends this request, and proxies may expect it.
         let _ = self.ask(host, Method::GET, "_license?human=false", None).await?;
-        let mut has_lifecycle = !serverless && server.version.distribution.is_empty();
-        if let Some(policy) = self.setup.policy.as_ref().filter(|_| !serverless) {
-            let path = format!("_ilm/policy/{}", policy.name);
-            if has_lifecycle {
-                // OpenSearch, and builds of Elasticsearch without `_ilm`, refuse this request.
-                let status = if policy.check_exists && !policy.overwrite {
-                    self.ask(host, Method::GET, &path, None).await?.status
-                } else {
-                    StatusCode::NOT_FOUND
-                };
-                match status {
-                    StatusCode::NOT_FOUND => {
-                        self.put(host, &path, Some(&policy.body)).await?;
-                        log::info!("Index lifecycle policy {} loaded", policy.name);
-                    }
-                    StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED | StatusCode::INTERNAL_SERVER_ERROR => has_lifecycle = false,
-                    status if status.is_success() => {}
-                    status => return Err(Error::Unreachable(format!("{path}: {status}").into())),
-                }
-            }
-            if !has_lifecycle && !self.warned_no_lifecycle.swap(true, Ordering::Relaxed) {
-                log::warn!(
-                    "The server has no index lifecycle management (_ilm), as OpenSearch; it is left out. `setup.ilm.enabled: false` says so"
-                );
-            }
-        }
+        let has_lifecycle = match &self.setup.policy {
+            Some(policy) if !server.is_serverless() => self.set_up_policy(host, server, policy).await?,
+            _ => !server.is_serverless() && !server.is_opensearch(),
+        };
         let Some(template) = &self.setup.template else { return Ok(()) };
         let path = format!("_index_template/{}", template.name);
-        if template.overwrite || self.is_missing(host, Method::HEAD, &path).await? {
-            let mut body = template.body.clone();
-            if !has_lifecycle && let Some(index) = body.pointer_mut("/template/settings/index").and_then(Value::as_object_mut) {
-                index.remove("lifecycle");
-            }
-            if serverless && let Some(index) = body.pointer_mut("/template/settings/index").and_then(Value::as_object_mut) {
-                for key in ["codec", "number_of_shards", "number_of_replicas"] {
-                    index.remove(key);
-                }
-            }
-            self.put(host, &path, Some(&body)).await?;
+        if self.is_missing(host, Method::HEAD, &path).await? || template.overwrite || replace {
+            self.put(host, &path, Some(&template.body_for(server, has_lifecycle))).await?;
             log::info!("Index template {} loaded", template.name);
         }
         let path = format!("_data_stream/{}", template.name);
@@ -288,6 +299,49 @@ impl Shared {
             }
         }
         Ok(())
+    }
+
+    /// Creates the policy if it is missing. Returns whether the server has index lifecycle management. OpenSearch says in the answer to
+    /// `GET /` that it is OpenSearch; builds of Elasticsearch without `_ilm` refuse the request.
+    async fn set_up_policy(&self, host: usize, server: &Server, policy: &Policy) -> Result<bool, Error> {
+        if server.is_opensearch() {
+            self.say_once(
+                "The server is OpenSearch, which has no index lifecycle management (ILM): no policy is set up. An Index State Management policy \
+                 for the data stream can roll its indices over and delete them; `setup.ilm.enabled: false` avoids this message",
+            );
+            return Ok(false);
+        }
+        if self.no_lifecycle.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        let path = format!("_ilm/policy/{}", policy.name);
+        let status = if policy.check_exists && !policy.overwrite {
+            self.ask(host, Method::GET, &path, None).await?.status
+        } else {
+            StatusCode::NOT_FOUND
+        };
+        match status {
+            StatusCode::NOT_FOUND => {
+                self.put(host, &path, Some(&policy.body)).await?;
+                log::info!("Index lifecycle policy {} loaded", policy.name);
+                Ok(true)
+            }
+            StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED | StatusCode::INTERNAL_SERVER_ERROR => {
+                self.say_once(
+                    "The server has no index lifecycle management (_ilm): no policy is set up; `setup.ilm.enabled: false` avoids this message",
+                );
+                Ok(false)
+            }
+            status if status.is_success() => Ok(true),
+            status => Err(Error::Unreachable(format!("{path}: {status}").into())),
+        }
+    }
+
+    /// Logs a warning that the server has no index lifecycle management, but only once.
+    fn say_once(&self, warning: &str) {
+        if !self.no_lifecycle.swap(true, Ordering::Relaxed) {
+            log::warn!("{warning}");
+        }
     }
 
     async fn is_missing(&self, host: usize, method: Method, path: &str) -> Result<bool, Error> {
@@ -305,7 +359,7 @@ impl Shared {
     }
 
     async fn ask(&self, host: usize, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, Error> {
-        let mut request = self.request(host, method, path)?;
+        let mut request = self.servers.request(host, method, path)?;
         if let Some(body) = body {
             request = request.header("Content-Type", "application/json").body(body.to_string());
         }

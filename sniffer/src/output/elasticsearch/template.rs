@@ -1,12 +1,11 @@
-//! Builds the index template and the lifecycle policy. The types of the fields that protocols and flows write come from their
-//! declarations; the types of fields that only processors add come from the table in `fields.txt`. Every other field becomes a keyword.
+//! Builds the index template and the lifecycle policy from the list of fields. A field that is not in the list becomes a keyword.
 //! <https://www.elastic.co/docs/manage-data/data-store/templates>
 
-use crate::event::{Field, Kind};
+use crate::{
+    event::{Field, Kind},
+    output::fields::{default_fields, indexed},
+};
 use serde_json::{Map, Value, json};
-
-/// One `FIELD TYPE` per line. Nested names are dotted; `#` starts a comment.
-const FIELDS: &str = include_str!("fields.txt");
 
 /// Keywords longer than this many characters are stored in the document, but not indexed.
 const LONGEST_KEYWORD: u32 = 1024;
@@ -16,35 +15,32 @@ const LONGEST_KEYWORD: u32 = 1024;
 pub(super) struct Settings {
     pub pattern: String,
     pub priority: u64,
-    /// `setup.template.settings.index`, dotted or nested.
+    /// The settings `setup.template.settings.index`, with dotted or nested keys.
     pub index: Map<String, Value>,
-    /// `setup.template.settings._source`
+    /// The setting `setup.template.settings._source`.
     pub source: Map<String, Value>,
-    /// `setup.template.append_fields`: name and type.
+    /// The setting `setup.template.append_fields`: name and type of each field.
     pub append: Vec<(String, String)>,
     /// The name of the lifecycle policy; `None` without a policy.
     pub policy: Option<String>,
     /// Whether the template is for a data stream.
     pub data_stream: bool,
-    /// The version in `_meta`.
+    /// The version that the template has in `_meta`.
     pub version: &'static str,
 }
 
 /// The body of `PUT _index_template/…` for documents with these fields.
 pub(super) fn template(settings: &Settings, fields: &[Field]) -> Value {
     let mut properties = Map::new();
-    let declared = fields.iter().map(|field| (field.name, field.kind.name()));
+    let indexed = indexed(fields).into_iter().map(|field| (field.name, field.kind));
     let appended = settings.append.iter().map(|(name, kind)| (name.as_str(), kind.as_str()));
-    for (name, kind) in table().chain(declared).chain(appended) {
-        insert(&mut properties, name, field(kind));
+    for (name, kind) in indexed.chain(appended) {
+        insert(&mut properties, name, mapping(kind));
     }
     let mut index = json!({
-        "codec": "best_compression",
         "mapping": {"total_fields": {"limit": 12500}},
         "max_docvalue_fields_search": 200,
-        "query": {"default_field": ["message", "type", "status", "method", "path", "query", "resource", "params", "request", "response",
-            "error.message", "url.full", "url.domain", "url.path", "user_agent.original", "dns.question.name", "client.domain",
-            "server.domain", "source.domain", "destination.domain", "tls.client.server_name", "agent.name", "host.name", "tags", "fields.*"]},
+        "query": {"default_field": default_fields().collect::<Vec<_>>()},
         "refresh_interval": "5s",
     });
     if let Some(policy) = &settings.policy {
@@ -78,46 +74,82 @@ pub(super) fn policy() -> Value {
     json!({"policy": {"phases": {"hot": {"actions": {"rollover": {"max_age": "30d", "max_primary_shard_size": "50gb"}}}}}})
 }
 
-/// The rules for fields without a type of their own: values in objects whose keys come from the traffic, and all other texts, become
-/// keywords.
+/// Objects that processors fill, with keys from outside.
+const OPEN: &[&str] = &[
+    "labels",
+    "container.labels",
+    "fields",
+    "docker.container.labels",
+    "kubernetes.labels.*",
+    "kubernetes.annotations.*",
+    "kubernetes.selectors.*",
+];
+
+/// Rules for fields without a type of their own. Values in objects whose keys come from outside become keywords, and so do all other texts.
 fn dynamic(fields: &[Field]) -> Value {
     let keyword = json!({"ignore_above": LONGEST_KEYWORD, "type": "keyword"});
-    // There is one rule for every simple type; otherwise the type in the first document would apply to all. Objects (cookies, tables) stay
-    // objects.
-    let types = ["string", "long", "double", "boolean"];
-    let rule = |path: &str, kind: &str| json!({format!("{path}_{kind}"): {"mapping": keyword, "match_mapping_type": kind, "path_match": format!("{path}.*")}});
+    // There is one rule for every simple type. Without it, the type in the first document would apply to all documents. Objects (cookies,
+    // tables) stay objects. The rule for texts has Packetbeat's name.
+    let types = [("string", ""), ("long", "_long"), ("double", "_double"), ("boolean", "_boolean")];
+    let rule = |path: &str, (kind, ending): (&str, &str)| {
+        let pattern = format!("{}.*", path.trim_end_matches(".*"));
+        json!({format!("{path}{ending}"): {"mapping": keyword, "match_mapping_type": kind, "path_match": pattern}})
+    };
     let open = fields.iter().filter(|field| field.kind == Kind::KeywordObject).map(|field| field.name);
-    let paths = ["labels", "fields"].into_iter().chain(open);
+    let paths = OPEN.iter().copied().chain(open);
     let mut rules: Vec<Value> = paths.flat_map(|path| types.into_iter().map(move |kind| rule(path, kind))).collect();
     rules.push(json!({"strings_as_keyword": {"mapping": keyword, "match_mapping_type": "string"}}));
     Value::Array(rules)
 }
 
-/// The lines of [`FIELDS`].
-fn table<'a>() -> impl Iterator<Item = (&'a str, &'a str)> {
-    FIELDS.lines().filter_map(|line| line.split('#').next()?.trim().split_once(' ')).map(|(name, kind)| (name, kind.trim()))
+/// The mapping of a kind. Only types that Elasticsearch and OpenSearch have in every edition are used for fields of documents: a `wildcard`
+/// is a keyword, and `match_only_text` is `text`.
+fn mapping(kind: &str) -> Value {
+    if let Some(path) = kind.strip_prefix("alias:") {
+        return json!({"type": "alias", "path": path});
+    }
+    let (kind, words) = kind.split_once('+').map_or((kind, false), |(kind, _)| (kind, true));
+    let mut mapping = match kind {
+        "keyword" | "wildcard" => json!({"type": "keyword", "ignore_above": LONGEST_KEYWORD}),
+        "letter" => json!({"type": "keyword", "ignore_above": 1}),
+        "binary" => json!({"type": "keyword", "ignore_above": LONGEST_KEYWORD, "index": false, "doc_values": false}),
+        "text" | "match_only_text" => json!({"type": "text", "norms": false}),
+        "unindexed_long" => json!({"type": "long", "index": false, "doc_values": false}),
+        "scaled_float" => json!({"type": "scaled_float", "scaling_factor": 1000}),
+        other => json!({"type": other}),
+    };
+    if words {
+        mapping["fields"] = json!({"text": {"type": "text", "norms": false}});
+    }
+    mapping
 }
 
-fn field(kind: &str) -> Value {
-    match kind {
-        "keyword" => json!({"type": "keyword", "ignore_above": LONGEST_KEYWORD}),
-        "text" => json!({"type": "text", "norms": false}),
-        "wildcard" => json!({"type": "wildcard", "ignore_above": LONGEST_KEYWORD}),
-        // A keyword that also has a full-text index.
-        "keyword+text" => json!({"type": "keyword", "ignore_above": LONGEST_KEYWORD, "fields": {"text": {"type": "match_only_text"}}}),
-        "wildcard+text" => json!({"type": "wildcard", "fields": {"text": {"type": "match_only_text"}}}),
-        // Stored in the document, not searchable.
-        "stored" => json!({"type": "object", "enabled": false}),
-        "binary" => json!({"type": "keyword", "index": false, "doc_values": false}),
-        other => json!({"type": other}),
+/// Replaces the types that servers without Elastic's licensed modules refuse: OpenSearch, and the open-source edition of Elasticsearch.
+pub(super) fn for_open_source(template: &mut Value) {
+    match template {
+        Value::Object(map) => {
+            let kind = map.get("type").and_then(Value::as_str).map(str::to_owned);
+            match kind.as_deref() {
+                Some("flattened") => map.insert("type".into(), "object".into()),
+                Some("constant_keyword") => map.insert("type".into(), "keyword".into()),
+                _ => None,
+            };
+            map.values_mut().for_each(for_open_source);
+        }
+        Value::Array(list) => list.iter_mut().for_each(for_open_source),
+        _ => {}
     }
 }
 
 fn insert(properties: &mut Map<String, Value>, name: &str, field: Value) {
     match name.split_once('.') {
-        None => {
-            properties.insert(name.into(), field);
-        }
+        None => match (properties.get_mut(name), field) {
+            // A part of this object is already in the mapping.
+            (Some(Value::Object(known)), Value::Object(field)) => known.extend(field),
+            (_, field) => {
+                properties.insert(name.into(), field);
+            }
+        },
         Some((first, rest)) => {
             let parent = properties.entry(first).or_insert_with(|| json!({}));
             if let Value::Object(parent) = parent
@@ -151,7 +183,7 @@ fn merge(old: &mut Map<String, Value>, new: &Map<String, Value>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{event::TRANSACTION, flow, protocols::PROTOCOLS};
+    use crate::event::TRANSACTION;
 
     fn settings() -> Settings {
         let index = serde_json::from_str(r#"{"number_of_shards": 1, "mapping.total_fields.limit": 5}"#).unwrap();
@@ -174,7 +206,14 @@ mod tests {
         for (path, expected) in [
             ("/template/mappings/properties/source/properties/ip/type", json!("ip")),
             ("/template/mappings/properties/@timestamp/type", json!("date")),
-            ("/template/mappings/properties/url/properties/full/type", json!("wildcard")),
+            ("/template/mappings/properties/url/properties/full/type", json!("keyword")),
+            ("/template/mappings/properties/url/properties/full/fields/text", json!({"type": "text", "norms": false})),
+            ("/template/mappings/properties/agent/properties/hostname", json!({"type": "alias", "path": "agent.name"})),
+            ("/template/mappings/properties/dns/properties/answers/type", json!("object")),
+            ("/template/mappings/properties/dns/properties/answers/properties/ttl/type", json!("long")),
+            ("/template/mappings/properties/kubernetes/properties/labels/properties/*/type", json!("object")),
+            ("/template/settings/index/query/default_field/0", json!("message")),
+            ("/template/settings/index/query/default_field/326", json!("fields.*")),
             ("/template/mappings/properties/event/properties/duration/type", json!("long")),
             ("/template/mappings/properties/mine/properties/own/type", json!("long")),
             ("/template/settings/index/number_of_shards", json!(1)),
@@ -182,38 +221,25 @@ mod tests {
             ("/template/settings/index/lifecycle/name", json!("packetbeat")),
             ("/priority", json!(150)),
             ("/data_stream", json!({})),
-            ("/template/mappings/dynamic_templates/8/x.headers_string/path_match", json!("x.headers.*")),
+            ("/template/mappings/dynamic_templates/28/x.headers/path_match", json!("x.headers.*")),
+            ("/template/mappings/dynamic_templates/16/kubernetes.labels.*/path_match", json!("kubernetes.labels.*")),
         ] {
             assert_eq!(template.pointer(path), Some(&expected), "{path}");
         }
     }
 
     #[test]
-    fn the_table_of_fields_is_valid() {
-        let kinds = [
-            "keyword",
-            "text",
-            "match_only_text",
-            "keyword+text",
-            "wildcard+text",
-            "object",
-            "ip",
-            "long",
-            "date",
-            "boolean",
-            "float",
-            "geo_point",
-        ];
-        let declared = PROTOCOLS.iter().flat_map(|protocol| protocol.fields).chain(TRANSACTION).chain(flow::FIELDS);
-        let mut seen: std::collections::BTreeSet<&str> = declared.map(|field| field.name).collect();
-        for (name, kind) in table() {
-            assert!(kinds.contains(&kind), "unknown type: {name} {kind}");
-            assert!(seen.insert(name), "twice, or declared by who writes it: {name}");
-        }
-        for name in &seen {
-            for (at, _) in name.match_indices('.') {
-                assert!(!seen.contains(&name[..at]), "{name} is below a field");
-            }
-        }
+    fn servers_without_licensed_modules() {
+        let mut template = template(&settings(), TRANSACTION);
+        let at = |template: &Value, field: &str| {
+            let path = format!("/template/mappings/properties/{}", field.replace('.', "/properties/"));
+            template.pointer(&path).cloned().unwrap_or_else(|| panic!("{field}"))
+        };
+        assert_eq!(at(&template, "elf.exports"), json!({"type": "flattened"}));
+        assert_eq!(at(&template, "data_stream.type"), json!({"type": "constant_keyword"}));
+        for_open_source(&mut template);
+        assert_eq!(at(&template, "elf.exports"), json!({"type": "object"}));
+        assert_eq!(at(&template, "data_stream.type"), json!({"type": "keyword"}));
+        assert_eq!(at(&template, "bytes_in"), json!({"type": "alias", "path": "source.bytes"}));
     }
 }

@@ -1,19 +1,23 @@
 //! Tests of the Elasticsearch output against a fake server whose responses each test prescribes.
 
+mod monitoring;
 mod real;
 
 use super::*;
 use crate::{
     event::TRANSACTION,
     opening::testing::opening,
-    output::{Delivery, open},
+    output::{
+        Delivery, open,
+        testing::{Fake, Log, request},
+    },
     publish::Record,
     queue::{Queue, WhenFull},
 };
 use serde_json::{Value, json};
-use std::{io::Read, sync::Mutex};
+use std::io::Read;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
 };
 
@@ -43,19 +47,6 @@ enum Reply {
 /// Elasticsearch without data.
 type Answering = dyn Fn(&Asked, Option<usize>) -> Option<Reply> + Send + Sync;
 
-/// An HTTP server whose responses the test prescribes.
-struct Fake {
-    port: u16,
-    asked: Arc<Mutex<Vec<Asked>>>,
-    accepting: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for Fake {
-    fn drop(&mut self) {
-        self.accepting.abort();
-    }
-}
-
 fn created(asked: &Asked) -> Reply {
     Reply::Status(200, json!({"errors": false, "items": vec![json!({"create": {"status": 201}}); asked.documents().len()]}))
 }
@@ -65,26 +56,15 @@ fn statuses(list: &[u16]) -> Reply {
     Reply::Status(200, json!({"errors": true, "items": list.iter().map(item).collect::<Vec<_>>()}))
 }
 
-impl Fake {
-    /// `answer` answers bulk requests.
+impl Fake<Asked> {
+    /// Starts a server. `answer` makes the responses to bulk requests.
     async fn start(answer: impl Fn(&Asked, usize) -> Reply + Send + Sync + 'static) -> Self {
         Self::start_with(move |asked, bulk| bulk.map(|bulk| answer(asked, bulk))).await
     }
 
     async fn start_with(answer: impl Fn(&Asked, Option<usize>) -> Option<Reply> + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (port, asked) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(Vec::new())));
-        let (answer, log): (Arc<Answering>, _) = (Arc::new(answer), asked.clone());
-        let accepting = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, answer.clone(), log.clone()));
-            }
-        });
-        Self { port, asked, accepting }
-    }
-
-    fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().unwrap().clone()
+        let answer: Arc<Answering> = Arc::new(answer);
+        Self::listen(move |stream, _, log| serve(stream, answer.clone(), log)).await
     }
 
     fn bulks(&self) -> Vec<Asked> {
@@ -92,23 +72,10 @@ impl Fake {
     }
 }
 
-async fn serve(mut stream: TcpStream, answer: Arc<Answering>, log: Arc<Mutex<Vec<Asked>>>) {
+async fn serve(mut stream: TcpStream, answer: Arc<Answering>, log: Log<Asked>) {
     let mut buffer = Vec::new();
-    loop {
-        let head_end = loop {
-            if let Some(at) = buffer.windows(4).position(|w| w == b"\r\n\r\n") {
-                break at + 4;
-            }
-            if stream.read_buf(&mut buffer).await.unwrap_or(0) == 0 {
-                return;
-            }
-        };
-        let head = String::from_utf8(buffer[..head_end].to_vec()).unwrap().to_lowercase();
-        let length: usize = head.lines().find_map(|l| l.strip_prefix("content-length: ")).map_or(0, |n| n.parse().unwrap());
-        while buffer.len() < head_end + length {
-            stream.read_buf(&mut buffer).await.unwrap();
-        }
-        let raw: Vec<u8> = buffer.drain(..head_end + length).skip(head_end).collect();
+    while let Some((head, raw)) = request(&mut stream, &mut buffer).await {
+        let head = head.to_lowercase();
         let mut body = String::new();
         if head.contains("content-encoding: gzip") {
             flate2::read::GzDecoder::new(&raw[..]).read_to_string(&mut body).unwrap();
@@ -207,22 +174,26 @@ async fn requests_as_they_are_sent() {
     assert_eq!(bulk.body.lines().next(), Some(r#"{"create":{"_index":"packetbeat-9.6.0","pipeline":"pipe"}}"#));
 }
 
-/// OpenSearch names itself in its response; builds of Elasticsearch without `_ilm` refuse the request for the policy in different ways.
+/// OpenSearch gives its name in its response. Builds of Elasticsearch without `_ilm` refuse the request for the policy, in different ways.
+/// The output asks neither of them again when the connection was lost.
 #[tokio::test]
 async fn a_server_without_lifecycle_management() {
-    for (distribution, status, asks) in [("opensearch", 400, false), ("", 400, true), ("", 405, true), ("", 500, true)] {
+    for (distribution, status, questions) in [("opensearch", 400, 0), ("", 400, 1), ("", 405, 1), ("", 500, 1)] {
         let fake = Fake::start_with(move |asked, bulk| match asked.path.as_str() {
             "/" => Some(Reply::Status(200, json!({"version": {"number": "2.9.0", "distribution": distribution}}))),
             path if path.starts_with("/_ilm") => Some(Reply::Status(status, json!({"error": "no handler found for uri"}))),
-            _ => bulk.map(|_| created(asked)),
+            _ => bulk.map(|bulk| if bulk < 2 { Reply::Status(503, json!({})) } else { created(asked) }),
         })
         .await;
         let (counters, _) = deliver(output(&format!("['http://127.0.0.1:{}']", fake.port), ""), 2).await;
         assert_eq!(counters.acked.get(), 2, "{distribution} {status}");
         let all = fake.asked();
-        assert_eq!(all.iter().any(|asked| asked.path.starts_with("/_ilm")), asks, "{distribution} {status}");
+        assert_eq!(all.iter().filter(|asked| asked.path == "/").count(), 3, "the server is asked who it is for each connection");
+        assert_eq!(all.iter().filter(|asked| asked.path.starts_with("/_ilm")).count(), questions, "{distribution} {status}");
         let template = all.iter().find(|asked| asked.method == "PUT" && asked.path.starts_with("/_index_template")).unwrap();
         assert!(!template.body.contains("lifecycle"), "{}", template.body);
+        let is_licensed = ["flattened", "constant_keyword"].map(|kind| template.body.contains(&format!(r#""type":"{kind}""#)));
+        assert_eq!(is_licensed, [distribution.is_empty(); 2], "types that only Elastic has: {distribution} {status}");
     }
 }
 

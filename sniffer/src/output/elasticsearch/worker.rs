@@ -4,6 +4,7 @@
 use super::{
     Shared,
     bulk::{self, ItemResult},
+    setup::Server,
 };
 use crate::{
     output::{Error, Outcome, Reason, Sender, Sent, counters::Counters, hosts::Rotation},
@@ -12,7 +13,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// A worker and the hosts it uses.
+/// A sender and its hosts.
 pub(super) struct Worker {
     shared: Arc<Shared>,
     hosts: Rotation,
@@ -21,7 +22,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// A worker that uses these hosts, one at a time.
+    /// Makes a sender that uses these hosts, one at a time.
     pub(super) fn new(shared: Arc<Shared>, hosts: Rotation, counters: Arc<Counters>) -> Self {
         Self { shared, hosts, counters, body: Vec::new() }
     }
@@ -61,10 +62,10 @@ impl Worker {
         match answer.status.as_u16() {
             200..300 => {}
             413 => return Err(Error::TooLarge("413".into())),
-            // The content is the cause.
+            // With these statuses the server refuses the content of the request.
             400 | 406 | 411 | 414..=417 | 422 | 431 => return Err(Error::Refused(answer.refusal("_bulk"))),
-            // The events are not the cause: the server is overloaded, a proxy cannot reach it, it is not the server at all (a redirect,
-            // 404), or credentials are wrong and may be corrected.
+            // The events are not the cause of the refusal: the server is overloaded, a proxy cannot reach it, another
+            // program answered (a redirect, 404), or credentials are wrong and may be corrected.
             _ => return Err(Error::Unreachable(answer.refusal("_bulk"))),
         }
         bulk::read(&answer.body, count).map_err(|why| {
@@ -74,7 +75,7 @@ impl Worker {
     }
 
     /// Stores refused records in the dead letter index, if one is configured. Records that cannot be stored are sent again at most
-    /// `max_retries` times, like all that the server refuses.
+    /// `max_retries` times, as all records that the server refuses.
     async fn store(&self, letters: &Letters, batch: &[Record], outcomes: &mut [Outcome]) {
         let Some(index) = &self.shared.dead_letter_index else { return };
         let mut body = Vec::new();
@@ -107,7 +108,8 @@ impl Worker {
         }
     }
 
-    /// Checks that the current host is an Elasticsearch of a supported version, and sets it up. Moves to the next host on failure.
+    /// Checks that the current host is an Elasticsearch of a supported version, and sets it up. If this fails, the sender moves to the next
+    /// host.
     async fn prepare_host(&mut self) -> Result<(), Error> {
         let (shared, host) = (self.shared.clone(), self.hosts.current());
         let server = shared.server(host).await;
@@ -115,16 +117,18 @@ impl Worker {
             Ok(server) => {
                 let _one = shared.setting_up.lock().await;
                 match shared.check_version(server) {
-                    Ok(()) => shared.set_up(host, server).await,
+                    Ok(()) => shared.set_up(host, server, false).await,
                     older => older,
                 }
             }
             Err(error) => Err(error.clone()),
         };
-        let url = shared.hosts.get(host).map_or("", |host| host.url.as_str());
+        let url = shared.servers.url(host);
         match ready {
             Ok(()) => {
-                log::info!("Connection to {url} established, version {}", server.map(|s| s.version.number).unwrap_or_default());
+                let Server { version, cluster_uuid } = server.unwrap_or_default();
+                log::info!("Connection to {url} established, version {}", version.number);
+                shared.cluster_uuid.set(cluster_uuid);
                 Ok(())
             }
             Err(error) => {
@@ -134,7 +138,7 @@ impl Worker {
         }
     }
 
-    /// Moves to the next host when this one cannot be used.
+    /// Moves to the next host, because the current one cannot be used.
     async fn send_or_move(&mut self, batch: &[Record]) -> Result<Sent, Error> {
         self.send_batch(batch).await.inspect_err(|error| {
             if matches!(error, Error::Unreachable(_) | Error::Broken(_)) {
@@ -144,10 +148,10 @@ impl Worker {
     }
 }
 
-/// The status of a dead letter that the server has not seen.
+/// The status of a dead letter about a record that was never sent to the server.
 const BAD_REQUEST: u16 = 400;
 
-/// The places of records that are refused, with the status.
+/// The refused records: the index of each in the batch, and its HTTP status.
 #[derive(Default)]
 struct Letters(Vec<(usize, u16)>);
 

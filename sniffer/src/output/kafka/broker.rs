@@ -6,7 +6,7 @@ use super::{
 };
 use crate::output::{
     Error, Peer,
-    connection::{Connection, timely, write},
+    connection::{Connection, io_with_time_limit, write},
 };
 use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::{
@@ -20,7 +20,7 @@ use tokio::io::AsyncReadExt;
 /// Maximum length of a response.
 const MAX_RESPONSE: usize = 16 << 20;
 
-/// Newest versions that are used. Newer ones name topics by identifiers instead of names.
+/// Newest versions of requests that this program uses. In newer versions topics have identifiers instead of names.
 const NEWEST: &[(i16, i16)] =
     &[(kafka_protocol::messages::ApiKey::Produce as i16, 12), (kafka_protocol::messages::ApiKey::Metadata as i16, 12)];
 
@@ -78,7 +78,7 @@ impl Broker {
         proof.verify(&last).map_err(refused)
     }
 
-    /// Sends a message of the SASL mechanism and returns the broker's.
+    /// Sends a message of the SASL mechanism and returns the broker's message.
     async fn token(&mut self, bytes: Vec<u8>) -> Result<Bytes, Error> {
         let answer = self.request(&SaslAuthenticateRequest::default().with_auth_bytes(bytes.into())).await?;
         if answer.error_code == 0 {
@@ -88,7 +88,7 @@ impl Broker {
         Err(Error::Unreachable(format!("authentication: {} {text}", name(answer.error_code)).trim_end().into()))
     }
 
-    /// The newest version of a request that both sides speak.
+    /// The newest version of a request that both the broker and this program support.
     fn version<R: Request>(&self) -> Result<i16, Error> {
         let newest = NEWEST.iter().find(|(key, _)| *key == R::KEY).map_or(i16::MAX, |(_, version)| *version);
         let ours = VersionRange { min: R::VERSIONS.min, max: R::VERSIONS.max.min(newest) };
@@ -99,7 +99,7 @@ impl Broker {
     /// Sends a request and reads the response.
     ///
     /// # Errors
-    /// [`Error::Broken`] when the connection fails. It can no longer be used then.
+    /// [`Error::Broken`] when the connection fails. The connection can no longer be used then.
     pub(super) async fn request<R: Request>(&mut self, request: &R) -> Result<R::Response, Error> {
         let version = self.version::<R>()?;
         self.exchange(request, version).await
@@ -139,12 +139,12 @@ impl Broker {
     /// Reads the response to the request that was written last.
     pub(super) async fn response<R: Request>(&mut self, version: i16) -> Result<R::Response, Error> {
         let invalid = |error: &dyn std::fmt::Display| Error::Broken(format!("this is not a response of Kafka: {error}").into());
-        let length = timely(self.timeout, "reading the response", self.stream.read_u32()).await? as usize;
+        let length = io_with_time_limit(self.timeout, "reading the response", self.stream.read_u32()).await? as usize;
         if length > MAX_RESPONSE {
             return Err(invalid(&format_args!("{length} bytes")));
         }
         let mut bytes = vec![0; length];
-        timely(self.timeout, "reading the response", self.stream.read_exact(&mut bytes)).await?;
+        io_with_time_limit(self.timeout, "reading the response", self.stream.read_exact(&mut bytes)).await?;
         let mut bytes = Bytes::from(bytes);
         let header = ResponseHeader::decode(&mut bytes, R::Response::header_version(version)).map_err(|e| invalid(&e))?;
         if header.correlation_id != self.last {

@@ -1,4 +1,4 @@
-//! What is known of a Kafka cluster: its brokers, and the leaders of the partitions of the topics in use.
+//! The known state of a Kafka cluster: its brokers, and the leaders of the partitions of the topics in use.
 
 use super::{Shared, broker::Broker};
 use crate::output::{Error, Peer, hosts::Rotation};
@@ -19,14 +19,14 @@ const MOST_TOPICS: usize = 10_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Topic {
     pub(super) error: i16,
-    /// The leaders by the number of the partition; `None`: the partition has none now.
+    /// The leader of each partition, indexed by the number of the partition; `None` for a partition that has no leader now.
     pub(super) leaders: Vec<Option<i32>>,
 }
 
-/// The cluster as a worker sees it, with its connections.
+/// The state of the cluster as one worker knows it, with the worker's connections.
 pub(super) struct Cluster {
     shared: Arc<Shared>,
-    /// The configured hosts, which are asked first.
+    /// The configured hosts. The first request for the brokers goes to one of them.
     hosts: Rotation,
     brokers: BTreeMap<i32, Peer>,
     connections: BTreeMap<i32, Broker>,
@@ -54,7 +54,7 @@ impl Cluster {
         match asked.await {
             Ok(answer) => {
                 log::info!("Connection to kafka {}:{} established, {} brokers", peer.host, peer.port, answer.brokers.len());
-                self.learn(&answer);
+                self.update_metadata(&answer);
                 Ok(())
             }
             Err(error) => {
@@ -93,7 +93,7 @@ impl Cluster {
             }
             let request = metadata(missing.iter().map(|name| name.as_str()));
             let answer = self.ask_any(&request).await?;
-            self.learn(&answer);
+            self.update_metadata(&answer);
             (self.outdated, self.asked) = (false, Instant::now());
             let unknown = |name: &&String| self.topics.get(*name).is_none_or(|topic| !is_ready(topic) && is_temporary(topic.error));
             if attempt >= options.retry.max || !topics.iter().any(|name| unknown(&name)) {
@@ -107,7 +107,7 @@ impl Cluster {
     /// Asks a broker that can be reached.
     async fn ask_any(&mut self, request: &MetadataRequest) -> Result<MetadataResponse, Error> {
         let mut ids: Vec<i32> = self.brokers.keys().copied().collect();
-        // Brokers with an open connection first.
+        // Brokers with an open connection are asked first.
         ids.sort_by_key(|id| !self.connections.contains_key(id));
         let mut last = Error::Unreachable("no broker is known".into());
         for id in ids {
@@ -125,7 +125,7 @@ impl Cluster {
         Err(Error::Unreachable(last.reason().clone()))
     }
 
-    fn learn(&mut self, answer: &MetadataResponse) {
+    fn update_metadata(&mut self, answer: &MetadataResponse) {
         let peer = |broker: &kafka_protocol::messages::metadata_response::MetadataResponseBroker| {
             Some((broker.node_id.0, Peer { host: broker.host.as_str().to_owned(), port: u16::try_from(broker.port).ok()? }))
         };
@@ -145,12 +145,12 @@ impl Cluster {
         }
     }
 
-    /// What is known of a topic.
+    /// Returns what is known about a topic.
     pub(super) fn topic(&self, name: &str) -> Option<&Topic> {
         self.topics.get(name)
     }
 
-    /// The connection to a broker. Opens it if there is none, or if the broker closed it while it was idle.
+    /// Returns the connection to a broker. The function opens it if there is none, or if the broker closed it while it was idle.
     pub(super) async fn broker(&mut self, id: i32) -> Result<&mut Broker, Error> {
         let closed = match self.connections.get_mut(&id) {
             Some(broker) => broker.is_closed().await,
@@ -183,7 +183,7 @@ fn metadata<'a>(topics: impl IntoIterator<Item = &'a str>) -> MetadataRequest {
     MetadataRequest::default().with_topics(Some(topics)).with_allow_auto_topic_creation(true)
 }
 
-/// Whether the broker says that the topic may be there soon: it is being created, or its leaders are being elected.
+/// Whether the error means that the topic may be usable soon: it is being created, or its leaders are being elected.
 fn is_temporary(code: i16) -> bool {
     kafka_protocol::ResponseError::try_from_code(code).is_none_or(|error| error.is_retriable())
 }

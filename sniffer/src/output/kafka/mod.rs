@@ -33,11 +33,11 @@ use std::{
 };
 use worker::Worker;
 
-/// `output.kafka`
+/// The output `kafka`, for the list of outputs.
 pub(super) const OUTPUT: OutputKind = OutputKind { name: "kafka", open, is_implied: is_never_implied };
 
 const TOPIC: Keys = Keys { list: "topics", name: "topic", ignores_case: false };
-/// `output.kafka` has no option with a list of keys.
+/// The name of the list of keys: `output.kafka` has no such option.
 const KEY: Keys = Keys { list: "", name: "key", ignores_case: false };
 
 struct Kafka {
@@ -121,7 +121,7 @@ impl Output for Kafka {
     }
 
     fn senders(self: Box<Self>, counters: &Arc<Counters>) -> Vec<Box<dyn Sender>> {
-        // Every worker connects to all brokers; the hosts only serve to find the brokers.
+        // Every worker connects to all brokers, so hosts are not divided among workers. The hosts only serve to find the brokers.
         let rotations = rotations(self.shared.hosts.len(), false, self.workers);
         let sender = |hosts| Box::new(Worker::new(self.shared.clone(), hosts, counters.clone())) as Box<dyn Sender>;
         rotations.into_iter().map(sender).collect()

@@ -39,7 +39,8 @@ pub(super) struct Options {
     pub(super) metadata: Metadata,
     pub(super) codec: codec::Options,
     version: Option<Scalar>,
-    /// Settings of Sarama's internals, which have no equal here: accepted without effect.
+    /// Settings of the internals of Sarama (the Kafka client of Beats), for which there is no equivalent here. They are accepted without
+    /// effect.
     #[serde(rename = "bulk_flush_frequency")]
     _bulk_flush_frequency: Option<Scalar>,
     #[serde(rename = "channel_buffer_size")]
@@ -77,7 +78,7 @@ impl Default for Options {
     }
 }
 
-/// An entry of `headers`.
+/// An entry of the setting `headers`.
 #[derive(Deserialize)]
 pub(super) struct Header {
     pub(super) key: String,
@@ -91,7 +92,7 @@ struct Sasl {
     mechanism: String,
 }
 
-/// `metadata`
+/// The settings `metadata`: how the leaders of partitions are found.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(default)]
 pub(super) struct Metadata {
@@ -110,7 +111,7 @@ impl Default for Metadata {
     }
 }
 
-/// `metadata.retry`
+/// The settings `metadata.retry`: how often a topic that is being created is asked for again.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(default)]
 pub(super) struct Retry {
@@ -146,7 +147,7 @@ impl Options {
     /// Reads the settings.
     ///
     /// # Errors
-    /// When a value is wrong; names file, line and key.
+    /// When a value is wrong. The error names file, line and key.
     pub(super) fn read(node: &Node) -> Result<Self, config::Error> {
         let options: Self = node.read()?;
         if options.hosts.0.is_empty() {
@@ -191,7 +192,7 @@ impl Options {
     }
 }
 
-/// Whether a version of Kafka exists. Its value has no effect, because brokers say which versions they speak.
+/// Whether a version of Kafka exists. Its value has no effect, because brokers report the versions that they support.
 fn is_version(text: &str) -> bool {
     let parts: Option<Vec<u32>> = text.split('.').map(|part| part.parse().ok()).collect();
     match parts.as_deref() {

@@ -22,7 +22,8 @@ pub(super) struct Partitioner {
 
 #[derive(Clone, Debug)]
 enum Mode {
-    /// By the key, or by these fields. `random`: messages without them get a random partition, otherwise the first.
+    /// The hash of the message's key or of these fields determines the partition. A message without key and fields gets
+    /// a random partition if `random` is set, otherwise the first partition.
     Hash {
         fields: Vec<String>,
         random: bool,
@@ -62,7 +63,7 @@ impl Default for Groups {
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Common {
+struct ModeOptions {
     reachable_only: bool,
 }
 
@@ -74,7 +75,7 @@ impl Partitioner {
     pub(super) fn read(node: &Node) -> Result<Self, config::Error> {
         let entries: Vec<(String, Node)> = node.entries().map(|(name, node)| (name.to_owned(), node.clone())).collect();
         let (mode, common) = match entries.as_slice() {
-            [] => (Mode::Hash { fields: Vec::new(), random: true }, Common::default()),
+            [] => (Mode::Hash { fields: Vec::new(), random: true }, ModeOptions::default()),
             [(name, node)] => {
                 let group = || -> Result<usize, config::Error> {
                     match node.read::<Groups>()?.group_events {
@@ -136,14 +137,14 @@ impl Partitioner {
     }
 }
 
-/// The hash of the values of all fields; `None` when one is missing, or is not a text, a number or a truth value.
+/// The hash of the values of all fields; `None` when a field is missing, or is not a text, a number or a boolean.
 fn hash_of(fields: &[String], event: &Value) -> Option<u32> {
     let mut parts = Vec::new();
     for field in fields {
         parts.push(match lookup(event, field)? {
             Value::String(text) => text.as_bytes().to_vec(),
             Value::Bool(value) => vec![u8::from(*value)],
-            // As Go writes an integer of 64 bits, little-endian.
+            // A number is hashed in the form in which Go writes an integer of 64 bits, little-endian.
             Value::Number(number) => match (number.as_i64(), number.as_u64()) {
                 (Some(number), _) => number.to_le_bytes().to_vec(),
                 (_, Some(number)) => number.to_le_bytes().to_vec(),
@@ -161,7 +162,8 @@ fn fnv(parts: &[impl AsRef<[u8]>]) -> u32 {
     bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
-/// Random numbers from the keys of the standard library's hasher, which are random. They choose partitions and need no other quality.
+/// Returns random numbers that come from the keys of the standard library's hasher. They only choose partitions, so their quality is
+/// sufficient.
 #[derive(Clone, Debug)]
 struct Random {
     state: RandomState,
@@ -191,7 +193,7 @@ mod tests {
         Partitioner::read(&Node::parse(yaml).unwrap()).map_err(|e| e.to_string())
     }
 
-    /// The partitions are those that Packetbeat chose.
+    /// The expected partitions are those that Packetbeat chose.
     #[test]
     fn hashes_like_sarama() {
         let mut by_key = partitioner("{}").unwrap();

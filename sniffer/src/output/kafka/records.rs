@@ -1,21 +1,21 @@
 //! Batches of records in Kafka's format version 2, and their compression. <https://kafka.apache.org/documentation/#recordbatch>
 //!
-//! The library for Kafka's messages has an encoder, too. It keeps headers in a map, which loses a header that is given twice.
+//! The encoder of the library for Kafka's messages is not used: it keeps headers in a map, which loses a header that is given twice.
 
 use flate2::{Compression as Level, write::GzEncoder};
 use serde::Deserialize;
 use std::io::{self, Write};
 
-/// A message.
+/// A Kafka message: one event.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Message<'a> {
-    /// Milliseconds since 1970.
+    /// The time of the message, in milliseconds since 1970.
     pub(super) time: i64,
     pub(super) key: Option<&'a [u8]>,
     pub(super) value: &'a [u8],
 }
 
-/// `compression`
+/// The setting `compression`: how the messages are compressed.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Compression {
@@ -26,36 +26,36 @@ pub(super) enum Compression {
     Zstd,
 }
 
-/// How batches are written.
+/// The format of batches.
 #[derive(Clone, Debug)]
 pub(super) struct Format {
     pub(super) compression: Compression,
-    /// The level of gzip.
+    /// The level of gzip compression.
     pub(super) level: u32,
-    /// Headers of every message.
+    /// Headers that every message gets.
     pub(super) headers: Vec<(String, String)>,
 }
 
-/// Bytes of a batch before its records.
+/// Number of bytes of a batch before its records.
 const HEAD: usize = 61;
 
-/// Most bytes of a record besides key, value and headers: seven numbers of variable length.
+/// Maximum number of bytes of a record besides key, value and headers: seven numbers of variable length.
 const RECORD: usize = 40;
 
-/// Bytes of the batch from its beginning to the field after the checksum.
+/// Number of bytes of a batch from its beginning to the end of the checksum field.
 const UNCHECKED: usize = 21;
 
 /// Uncompressed bytes of one block of snappy.
 const SNAPPY_BLOCK: usize = 32 << 10;
 
 impl Format {
-    /// Most bytes that a message adds to a batch, before compression.
+    /// Maximum number of bytes that a message adds to a batch, before compression.
     pub(super) fn size(&self, message: &Message<'_>) -> usize {
         let headers: usize = self.headers.iter().map(|(key, value)| key.len() + value.len() + 10).sum();
         RECORD + message.key.map_or(0, <[u8]>::len) + message.value.len() + headers
     }
 
-    /// Most bytes of a batch with this single message, before compression.
+    /// Maximum number of bytes of a batch with this single message, before compression.
     pub(super) fn size_alone(&self, message: &Message<'_>) -> usize {
         HEAD + self.size(message)
     }
@@ -135,7 +135,8 @@ impl Format {
     }
 }
 
-/// The framing of Java's snappy library, which brokers and clients expect: a head, and blocks with their lengths.
+/// Compresses with snappy, in the framing of Java's snappy library, which brokers and clients expect: a header, and blocks with their
+/// lengths.
 fn snappy(plain: &[u8]) -> io::Result<Vec<u8>> {
     let mut out = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01".to_vec();
     let mut encoder = snap::raw::Encoder::new();
@@ -174,7 +175,7 @@ mod tests {
     use kafka_protocol::records::{Compression as Codec, RecordBatchDecoder};
     use std::io::Read;
 
-    /// Undoes the compression with the libraries' decoders.
+    /// Decompresses with the decoders of the libraries.
     fn plain(codec: Codec, bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         match codec {

@@ -8,7 +8,7 @@ use ring::{
 use serde::Deserialize;
 use std::num::NonZeroU32;
 
-/// `sasl.mechanism`
+/// The setting `sasl.mechanism`: how the client proves its password.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 pub(super) enum Mechanism {
     #[serde(rename = "PLAIN")]
@@ -19,11 +19,11 @@ pub(super) enum Mechanism {
     ScramSha512,
 }
 
-/// Most rounds that a server may ask for. More would block the program.
+/// Maximum number of rounds that a server may ask for. More rounds would block the program.
 const MOST_ROUNDS: u32 = 1_000_000;
 
 impl Mechanism {
-    /// The name in the protocol.
+    /// The mechanism's name in the protocol.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Plain => "PLAIN",
@@ -42,7 +42,7 @@ pub(super) fn plain(user: &str, password: &str) -> Vec<u8> {
 pub(super) struct Scram {
     algorithms: Algorithms,
     password: String,
-    /// The first message without its head.
+    /// The client's first message without its header (`client-first-message-bare` in RFC 5802).
     first: String,
     nonce: String,
 }
@@ -54,7 +54,7 @@ struct Algorithms {
     digest: &'static digest::Algorithm,
 }
 
-/// The client's last message, and the proof that the server must answer with.
+/// Returns the client's last message, and the proof with which the server must answer.
 #[derive(Debug)]
 pub(super) struct Proof {
     pub(super) message: String,
@@ -120,7 +120,8 @@ impl Proof {
     /// Verifies the server's last message, which proves that the server knows the password, too.
     ///
     /// # Errors
-    /// When it does not.
+    ///
+    /// When the proof is missing or wrong.
     pub(super) fn verify(&self, server: &str) -> Result<(), String> {
         let signature = server.split(',').find_map(|part| part.strip_prefix("v=")).and_then(|text| STANDARD.decode(text).ok());
         match signature {
@@ -134,7 +135,7 @@ impl Proof {
 mod tests {
     use super::*;
 
-    /// The exchange of RFC 7677, section 3.
+    /// The example exchange of RFC 7677, section 3.
     #[test]
     fn scram_sha_256() {
         let scram = Scram::with_nonce(Mechanism::ScramSha256, "user", "pencil", "rOprNGfwEbeRWgbNEkqO".into()).unwrap();

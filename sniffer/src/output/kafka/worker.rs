@@ -20,7 +20,7 @@ use std::{
     sync::Arc,
 };
 
-/// A worker with its view of the cluster.
+/// A sender with what it knows of the cluster.
 pub(super) struct Worker {
     shared: Arc<Shared>,
     counters: Arc<Counters>,
@@ -45,7 +45,7 @@ impl Prepared {
     }
 }
 
-/// A part of the batch that becomes one batch of a partition.
+/// The records of the batch that are sent to a partition as one batch of Kafka.
 type Part = Vec<Prepared>;
 
 /// The parts for one broker, by topic and partition. The first part of each partition is sent first, so that the order is kept.
@@ -57,7 +57,7 @@ impl Worker {
         Self { shared, counters, cluster, partitioner }
     }
 
-    /// Prepares the records. Sets the outcome of those that cannot be sent.
+    /// Prepares the records, and sets the outcome of those that cannot be sent.
     fn prepare(&self, batch: &[Record], outcomes: &mut [Outcome]) -> Vec<Prepared> {
         let shared = &self.shared;
         let mut prepared = Vec::with_capacity(batch.len());
@@ -83,10 +83,11 @@ impl Worker {
         prepared
     }
 
-    /// Chooses the partitions. Returns the parts for each broker. Sets the outcome of records whose topic or partition cannot be used now.
+    /// Chooses the partitions, and returns the parts for each broker. The function sets the outcome of records whose topic or partition
+    /// cannot be used now.
     fn distribute(&mut self, batch: &[Record], prepared: Vec<Prepared>, outcomes: &mut [Outcome]) -> BTreeMap<i32, Parts> {
         let mut brokers: BTreeMap<i32, Parts> = BTreeMap::new();
-        // The bytes of the last part of each partition.
+        // The number of bytes in the last part of each partition.
         let mut sizes: BTreeMap<(String, i32), usize> = BTreeMap::new();
         let mut set = |place: usize, outcome: Outcome| {
             if let Some(slot) = outcomes.get_mut(place) {
@@ -179,7 +180,7 @@ impl Worker {
         }
     }
 
-    /// Writes the request for a broker. Returns the version of the response; `None`: the broker sends none.
+    /// Writes the request for a broker. Returns the version of the response; `None` if the broker sends no response.
     async fn write(&mut self, id: i32, round: &[Part]) -> Result<Option<i16>, Error> {
         let mut topics: BTreeMap<&str, Vec<PartitionProduceData>> = BTreeMap::new();
         for part in round {
@@ -202,7 +203,7 @@ impl Worker {
         Ok((self.shared.required_acks != 0).then_some(version))
     }
 
-    /// Reads the response: the code of each partition.
+    /// Reads the response, which has an error code for each partition.
     async fn read(&mut self, id: i32, version: Option<i16>) -> Result<BTreeMap<(String, i32), i16>, Error> {
         let Some(version) = version else { return Ok(BTreeMap::new()) };
         let broker = self.cluster.connected(id).ok_or_else(|| Error::Broken("not connected".into()))?;
@@ -246,7 +247,7 @@ impl Worker {
         delivered
     }
 
-    /// Records that a broker failed: its records are sent later, to whichever broker is the leader then.
+    /// Records that a broker failed. Its records are sent later, to the broker that is the leader then.
     fn fail(&mut self, id: i32, parts: &mut Parts, round: Vec<Part>, error: &Error, outcomes: &mut [Outcome]) {
         self.cluster.disconnect(id);
         let rest = std::mem::take(parts).into_values().flatten();
@@ -258,16 +259,16 @@ impl Worker {
     }
 }
 
-/// UNKNOWN_TOPIC_OR_PARTITION
+/// Kafka's error code UNKNOWN_TOPIC_OR_PARTITION.
 const UNKNOWN_TOPIC: i16 = 3;
 
-/// The broker's answer does not mention the partition.
+/// An internal code: the broker's answer does not mention the partition.
 const NO_ANSWER: i16 = -1;
 
-/// MESSAGE_TOO_LARGE and RECORD_LIST_TOO_LARGE
+/// Kafka's error codes MESSAGE_TOO_LARGE and RECORD_LIST_TOO_LARGE.
 const TOO_LARGE: [i16; 2] = [10, 18];
 
-/// The outcome that an error code means; `None`: no error.
+/// The outcome that an error code means; `None` if the code means success.
 fn outcome(code: i16) -> Option<Outcome> {
     if code == 0 {
         return None;

@@ -4,7 +4,7 @@
 use super::wire;
 use crate::output::{
     Error, Reason,
-    connection::{Connection, within, write},
+    connection::{Connection, with_time_limit, write},
 };
 use std::{
     collections::VecDeque,
@@ -59,7 +59,7 @@ struct Window {
 pub(super) struct Done {
     /// How many documents the server has processed, from the first one on.
     pub(super) acknowledged: usize,
-    /// Why the others are not acknowledged.
+    /// The reason why the other documents of the window are not acknowledged.
     pub(super) failed: Option<Reason>,
 }
 
@@ -68,7 +68,7 @@ impl Windows {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the use of the connection. The windows that are open end with what is acknowledged so far.
+    /// Ends the use of the connection. The open windows end with the documents acknowledged so far.
     fn fail(&self, why: Reason) {
         let mut state = self.lock();
         for window in state.open.drain(..) {
@@ -77,7 +77,7 @@ impl Windows {
         state.failed.get_or_insert(why);
     }
 
-    /// Takes an acknowledgement. Returns whether it is progress.
+    /// Handles an acknowledgement. Returns whether it acknowledges further documents.
     fn acknowledge(&self, number: u32) -> Result<bool, Reason> {
         let mut state = self.lock();
         let Some(first) = state.open.front_mut() else {
@@ -173,9 +173,9 @@ async fn read(mut reader: ReadHalf<Connection>, windows: Arc<Windows>, timeout: 
         let limit = if windows.is_idle() { Duration::ZERO } else { timeout };
         let read = reader.read(frame.get_mut(filled..).unwrap_or_default());
         let count = tokio::select! {
-            // A window was written: the time limit begins anew.
+            // A window was written, so the time limit begins anew.
             () = windows.written.notified() => continue,
-            read = within(limit, read) => match read {
+            read = with_time_limit(limit, read) => match read {
                 Ok(Ok(0)) => return windows.fail("Logstash closed the connection".into()),
                 Ok(Ok(count)) => count,
                 Ok(Err(error)) => return windows.fail(format!("waiting for the acknowledgement: {error}").into()),

@@ -27,10 +27,10 @@ use std::{
 };
 use worker::{Link, Worker};
 
-/// `output.logstash`
+/// The output `logstash`, for the list of outputs.
 pub(super) const OUTPUT: OutputKind = OutputKind { name: "logstash", open, is_implied: is_never_implied };
 
-/// Maximum of `pipelining`.
+/// Maximum of the setting `pipelining`.
 const MOST_WINDOWS: usize = 64;
 
 /// The settings of `output.logstash` that no shared part reads.

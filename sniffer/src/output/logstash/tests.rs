@@ -4,18 +4,21 @@ use super::*;
 use crate::{
     config::Node,
     opening::testing::opening,
-    output::{Delivery, open},
+    output::{
+        Delivery, open,
+        testing::{Fake, Log},
+    },
     publish::Record,
     queue::{self, WhenFull},
 };
 use flate2::read::ZlibDecoder;
-use std::{io::Read, sync::Mutex};
+use std::io::Read;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
 
-/// What the server does with a window.
+/// The server's reply to a window.
 #[derive(Clone, Copy, Debug)]
 enum Reply {
     /// Acknowledges the documents with these numbers, one after the other.
@@ -29,41 +32,16 @@ enum Reply {
     Nonsense,
 }
 
-/// Makes the reply to a window. The number is that of the windows before it.
+/// A function that makes the reply to a window. The number is the number of earlier windows.
 type Answering = dyn Fn(&[String], usize) -> Reply + Send + Sync;
 
-/// The windows that arrived, each with the number of its connection.
-type Windows = Arc<Mutex<Vec<(usize, Vec<String>)>>>;
+/// A window that arrived: the number of its connection, and the documents.
+type Window = (usize, Vec<String>);
 
-struct Fake {
-    port: u16,
-    windows: Windows,
-    accepting: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for Fake {
-    fn drop(&mut self) {
-        self.accepting.abort();
-    }
-}
-
-impl Fake {
+impl Fake<Window> {
     async fn start(answer: impl Fn(&[String], usize) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (port, windows) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(Vec::new())));
-        let (answer, log): (Arc<Answering>, _) = (Arc::new(answer), windows.clone());
-        let accepting = tokio::spawn(async move {
-            for connection in 0.. {
-                let Ok((stream, _)) = listener.accept().await else { return };
-                let (answer, log) = (answer.clone(), log.clone());
-                tokio::spawn(async move { serve(stream, connection, answer, log).await });
-            }
-        });
-        Self { port, windows, accepting }
-    }
-
-    fn windows(&self) -> Vec<(usize, Vec<String>)> {
-        self.windows.lock().unwrap().clone()
+        let answer: Arc<Answering> = Arc::new(answer);
+        Self::listen(move |stream, connection, log| serve(stream, connection, answer.clone(), log)).await
     }
 }
 
@@ -101,7 +79,7 @@ async fn window(stream: &mut TcpStream) -> Option<Vec<String>> {
     Some(documents)
 }
 
-async fn serve(mut stream: TcpStream, connection: usize, answer: Arc<Answering>, log: Windows) {
+async fn serve(mut stream: TcpStream, connection: usize, answer: Arc<Answering>, log: Log<Window>) {
     while let Some(documents) = window(&mut stream).await {
         let number = log.lock().unwrap().len();
         log.lock().unwrap().push((connection, documents.clone()));
@@ -154,28 +132,28 @@ async fn windows_as_packetbeat_sends_them() {
     for more in ["", ", compression_level: 0", ", compression_level: 9, pipelining: 0", ", bulk_max_size: 0, ttl: 1h"] {
         let fake = Fake::start(|_, _| Reply::All).await;
         let counters = deliver(output(&format!("['127.0.0.1:{}']", fake.port), more), 3).await;
-        assert_eq!(fake.windows(), [(0, texts(0..3))], "{more}");
+        assert_eq!(fake.asked(), [(0, texts(0..3))], "{more}");
         assert_eq!((counters.acked.get(), counters.failed.get()), (3, 0));
     }
     let fake = Fake::start(|_, _| Reply::All).await;
     deliver(output(&format!("['127.0.0.1:{}']", fake.port), ", escape_html: true"), 1).await;
-    assert_eq!(fake.windows(), [(0, vec![r#"{"n":"\u003c0\u003e"}"#.to_owned()])]);
+    assert_eq!(fake.asked(), [(0, vec![r#"{"n":"\u003c0\u003e"}"#.to_owned()])]);
 }
 
 #[tokio::test]
 async fn slow_start_begins_with_small_windows() {
     let fake = Fake::start(|_, _| Reply::All).await;
     deliver(output(&format!("['127.0.0.1:{}']", fake.port), ", slow_start: true, pipelining: 0, bulk_max_size: 64"), 200).await;
-    let sizes: Vec<usize> = fake.windows().iter().map(|(_, window)| window.len()).collect();
+    let sizes: Vec<usize> = fake.asked().iter().map(|(_, window)| window.len()).collect();
     assert_eq!(sizes, [10, 20, 40, 64, 64, 2]);
 }
 
 #[tokio::test]
 async fn several_windows_are_on_their_way_and_share_a_connection() {
-    // The first window is acknowledged only when the second has arrived.
+    // The server acknowledges the first window only when the second one has arrived.
     let fake = Fake::start(|_, n| if n == 0 { Reply::Silence } else { Reply::Acknowledge(&[2, 2]) }).await;
     let counters = deliver(output(&format!("['127.0.0.1:{}']", fake.port), ", bulk_max_size: 2, pipelining: 2"), 4).await;
-    assert_eq!(fake.windows(), [(0, texts(0..2)), (0, texts(2..4))]);
+    assert_eq!(fake.asked(), [(0, texts(0..2)), (0, texts(2..4))]);
     assert_eq!((counters.acked.get(), counters.failed.get()), (4, 0));
 }
 
@@ -183,11 +161,11 @@ async fn several_windows_are_on_their_way_and_share_a_connection() {
 async fn acknowledged_documents_are_not_sent_again() {
     let fake = Fake::start(|_, n| if n == 0 { Reply::Close(2) } else { Reply::All }).await;
     let counters = deliver(output(&format!("['127.0.0.1:{}']", fake.port), ""), 5).await;
-    assert_eq!(fake.windows(), [(0, texts(0..5)), (1, texts(2..5))]);
+    assert_eq!(fake.asked(), [(0, texts(0..5)), (1, texts(2..5))]);
     assert_eq!((counters.acked.get(), counters.failed.get(), counters.total.get()), (5, 3, 8));
     let fake = Fake::start(|_, _| Reply::Acknowledge(&[0, 1, 0, 3, 3, 5])).await;
     let counters = deliver(output(&format!("['127.0.0.1:{}']", fake.port), ""), 5).await;
-    assert_eq!((counters.acked.get(), counters.failed.get(), fake.windows().len()), (5, 0, 1), "the window moves");
+    assert_eq!((counters.acked.get(), counters.failed.get(), fake.asked().len()), (5, 0, 1), "the window moves");
 }
 
 #[tokio::test]
@@ -218,7 +196,7 @@ async fn a_connection_that_is_closed_while_idle_or_too_old_is_replaced_without_a
             // The end of the connection is noticed by the task that reads from it.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        assert_eq!(fake.windows().iter().map(|(connection, _)| *connection).collect::<Vec<_>>(), [0, 1, 2, 3], "{ttl}");
+        assert_eq!(fake.asked().iter().map(|(connection, _)| *connection).collect::<Vec<_>>(), [0, 1, 2, 3], "{ttl}");
     }
 }
 

@@ -35,7 +35,7 @@ fn numbered(documents: &[&[u8]], out: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-/// Appends the head of a frame: version, type and a number.
+/// Appends the header of a frame: version, type and a number.
 fn frame(kind: u8, number: usize, out: &mut Vec<u8>) -> io::Result<()> {
     out.extend_from_slice(&[VERSION, kind]);
     out.extend_from_slice(&length(number)?);

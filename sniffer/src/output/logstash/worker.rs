@@ -31,8 +31,8 @@ impl Link {
         Self { shared, counters, state: State { hosts, channel: None }.into() }
     }
 
-    /// The open connection. Opens one if there is none, or if the last one was closed while it was idle or is older than `ttl`. Windows
-    /// that are still on their way through the last one end there.
+    /// Returns the open connection. The function opens one if there is none, or if the last one was closed while it was idle or is older
+    /// than `ttl`. Windows that were written to the last connection are completed there.
     async fn channel(&self) -> Result<Arc<Channel>, Error> {
         let mut state = self.state.lock().await;
         if let Some(channel) = state.channel.as_ref().filter(|channel| !channel.is_over()) {

@@ -25,7 +25,7 @@ use std::{
 };
 use worker::Worker;
 
-/// `output.redis`
+/// The output `redis`, for the list of outputs.
 pub(super) const OUTPUT: OutputKind = OutputKind { name: "redis", open, is_implied: is_never_implied };
 
 const KEYS: Keys = Keys { list: "keys", name: "key", ignores_case: false };
@@ -67,7 +67,7 @@ impl Default for Options {
     }
 }
 
-/// `datatype`
+/// The setting `datatype`: whether documents are appended to a list or published to a channel.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 enum DataType {

@@ -9,7 +9,7 @@ const MAX_LINE: usize = 64 << 10;
 /// Maximum length of a string of a reply. The longest expected one is that of INFO.
 const MAX_STRING: usize = 16 << 20;
 
-/// A reply. Arrays are no reply to the commands that are sent.
+/// A reply of the server. Arrays are not supported, because no command that this program sends has one as its reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reply {
     Text(String),

@@ -4,53 +4,37 @@ use super::*;
 use crate::{
     config::Node,
     opening::testing::opening,
-    output::{Delivery, connection::is_closed, open},
+    output::{
+        Delivery,
+        connection::is_closed,
+        open,
+        testing::{Fake, Log},
+    },
     publish::Record,
     queue::{self, WhenFull},
 };
-use std::sync::Mutex;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
 };
 
-/// Makes the reply to a command; the number is that of the commands before it. `None`: the server closes the connection; it does so after
-/// a reply that ends with `CLOSE`, too.
+/// A function that makes the reply to a command. The number is the number of earlier commands. The server closes the
+/// connection if the reply is `None`, and after a reply that ends with `CLOSE`.
 type Answering = dyn Fn(&[String], usize) -> Option<String> + Send + Sync;
 
-struct Fake {
-    port: u16,
-    commands: Arc<Mutex<Vec<String>>>,
-    accepting: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for Fake {
-    fn drop(&mut self) {
-        self.accepting.abort();
-    }
-}
-
-impl Fake {
+impl Fake<String> {
     async fn start(answer: impl Fn(&[String], usize) -> Option<String> + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (port, commands) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(Vec::new())));
-        let (answer, log): (Arc<Answering>, _) = (Arc::new(answer), commands.clone());
-        let accepting = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, answer.clone(), log.clone()));
-            }
-        });
-        Self { port, commands, accepting }
+        let answer: Arc<Answering> = Arc::new(answer);
+        Self::listen(move |stream, _, log| serve(stream, answer.clone(), log)).await
     }
 
-    /// The commands that arrived, without those of the introduction.
+    /// The commands that arrived, without those that begin a connection.
     fn sent(&self) -> Vec<String> {
-        let all = self.commands.lock().unwrap().clone();
-        all.into_iter().filter(|command| command.starts_with("RPUSH") || command.starts_with("PUBLISH")).collect()
+        self.asked().into_iter().filter(|command| command.starts_with("RPUSH") || command.starts_with("PUBLISH")).collect()
     }
 }
 
-async fn serve(stream: TcpStream, answer: Arc<Answering>, log: Arc<Mutex<Vec<String>>>) {
+async fn serve(stream: TcpStream, answer: Arc<Answering>, log: Log<String>) {
     let mut stream = BufReader::new(stream);
     loop {
         let mut head = String::new();
@@ -122,7 +106,7 @@ async fn commands_as_packetbeat_sends_them() {
     ] {
         let fake = Fake::start(|words, _| fine(words)).await;
         let counters = deliver(output(&format!("['{userinfo}127.0.0.1:{}']", fake.port), &more.replace("timeout: 0,", "")), TWO).await;
-        assert_eq!(fake.commands.lock().unwrap().join("|"), expected, "{more}");
+        assert_eq!(fake.asked().join("|"), expected, "{more}");
         assert_eq!((counters.acked.get(), counters.failed.get()), (2, 0));
     }
 }

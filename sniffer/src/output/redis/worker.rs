@@ -7,7 +7,7 @@ use super::{
 use crate::{
     output::{
         Error, Outcome, Reason, Sender, Sent, codec,
-        connection::{Connection, is_closed, timely, write},
+        connection::{Connection, io_with_time_limit, is_closed, write},
         counters::Counters,
         hosts::Rotation,
     },
@@ -17,7 +17,7 @@ use crate::{
 use std::sync::Arc;
 use tokio::io::BufReader;
 
-/// A worker and the hosts it uses, one at a time.
+/// A sender and its hosts, which it uses one at a time.
 pub(super) struct Worker {
     shared: Arc<Shared>,
     hosts: Rotation,
@@ -29,7 +29,7 @@ pub(super) struct Worker {
 #[derive(Default)]
 struct Pipeline {
     bytes: Vec<u8>,
-    /// How many of the records that are sent belong to each command, in order.
+    /// The number of records of each command, in the order of the commands.
     records: Vec<usize>,
 }
 
@@ -55,7 +55,7 @@ impl Worker {
         }
     }
 
-    /// Connects, authenticates and selects the database. Also returns the version of the server for the log.
+    /// Connects, authenticates and selects the database. The function also returns the version of the server for the log.
     async fn introduce(&self) -> Result<(BufReader<Connection>, String), Error> {
         let shared = &self.shared;
         let host = shared.hosts.get(self.hosts.current()).ok_or_else(|| Error::Unreachable("no such host".into()))?;
@@ -72,7 +72,8 @@ impl Worker {
         }
         let mut version = String::new();
         if shared.datatype == DataType::List && shared.key.constant().is_some() {
-            // For the log only, as in Packetbeat. A user who may only append gets an error here, which is ignored.
+            // The reply of INFO is only for the log, as in Packetbeat. A user who has only the right to append gets an error, which is
+            // ignored.
             let info = self.ask(&mut stream, &["INFO"], &at).await.unwrap_or_default();
             version =
                 info.lines().find_map(|line| line.strip_prefix("redis_version:")).map(|v| format!(", version {v}")).unwrap_or_default();
@@ -84,14 +85,14 @@ impl Worker {
     async fn ask(&self, stream: &mut BufReader<Connection>, words: &[&str], at: &str) -> Result<String, Error> {
         let name = words.first().copied().unwrap_or_default();
         write(stream, &resp::command(words), self.shared.timeout).await?;
-        match timely(self.shared.timeout, name, resp::read(stream)).await? {
+        match io_with_time_limit(self.shared.timeout, name, resp::read(stream)).await? {
             Reply::Text(text) => Ok(text),
             Reply::Number(number) => Ok(number.to_string()),
             Reply::Error(text) => Err(Error::Unreachable(format!("{at}: {name}: {text}").into())),
         }
     }
 
-    /// Writes the commands for the records. Sets the outcome of records that cannot be sent.
+    /// Writes the commands for the records, and sets the outcome of records that cannot be sent.
     fn pipeline(&self, batch: &[Record], outcomes: &mut [Outcome]) -> Pipeline {
         let (shared, mut pipeline, mut value) = (&self.shared, Pipeline::default(), Vec::new());
         let name: &[u8] = if shared.datatype == DataType::List { b"RPUSH" } else { b"PUBLISH" };
@@ -130,7 +131,7 @@ impl Worker {
     async fn send_batch(&mut self, batch: &[Record]) -> Result<Sent, Error> {
         let mut outcomes = vec![Outcome::Delivered; batch.len()];
         let pipeline = self.pipeline(batch, &mut outcomes);
-        // The connection is put back only when every reply was read, also if this future is dropped.
+        // The connection is put back only when every reply was read. If this future is dropped earlier, the connection is closed.
         let mut connection = self.connection.take();
         if let Some(stream) = &mut connection
             && is_closed(stream.get_mut()).await
@@ -147,7 +148,7 @@ impl Worker {
         self.counters.write_errors.add(usize::from(failed.is_some()));
         for &count in &pipeline.records {
             let reply = match failed {
-                None => timely(timeout, "reading the reply", resp::read(&mut stream)).await,
+                None => io_with_time_limit(timeout, "reading the reply", resp::read(&mut stream)).await,
                 Some(_) => break,
             };
             match reply {
@@ -177,8 +178,8 @@ impl Worker {
     }
 }
 
-/// Why a command was refused. No event is the cause: the server has no memory left, is read-only or loading, the user has no rights, or the
-/// key holds another type.
+/// Why a command was refused. No event is the cause: the server has no memory left, is read-only or is loading its data, the user lacks
+/// rights, or the key has a value of another type.
 fn refusal(text: &str) -> Reason {
     let code: String = text.chars().take_while(|c| c.is_ascii_uppercase()).take(40).collect();
     Reason::with_detail(format!("the server refuses the command: {code}"), text)

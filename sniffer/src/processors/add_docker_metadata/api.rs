@@ -1,6 +1,11 @@
 //! The API of the Docker daemon: `GET /containers/ID/json`.
 
-use crate::{event::tree::Object, processors::http_get};
+use crate::{
+    event::tree::Object,
+    processors::http_get,
+    tls::{self, Reloading},
+};
+use rustls::{ClientConnection, Stream, pki_types::ServerName};
 use serde_json::{Value, json};
 use std::{
     net::{TcpStream, ToSocketAddrs},
@@ -16,8 +21,13 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// The address of a daemon.
 enum Address {
     Unix(PathBuf),
-    Tcp(String),
+    /// `HOST` or `HOST:PORT`, and the configuration of TLS.
+    Tcp(String, Option<Box<Reloading>>),
 }
+
+/// The port of a daemon that is named without a port, without and with TLS.
+const PORT: u16 = 2375;
+const TLS_PORT: u16 = 2376;
 
 /// A Docker daemon.
 pub(super) struct Daemon {
@@ -27,17 +37,33 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    /// Reads the address.
+    /// Reads the address. `ssl`: the settings of TLS, if any are set.
     ///
     /// # Errors
-    /// When the scheme is not supported.
-    pub(super) fn new(host: &str, dedot: bool) -> Result<Self, String> {
+    /// When the scheme is not supported, or a certificate or key cannot be read.
+    pub(super) fn new(host: &str, dedot: bool, ssl: Option<&tls::Options>) -> Result<Self, String> {
+        let secure = |ssl: &tls::Options| Reloading::new(ssl, true, &[]).map(Box::new);
         let address = match host.split_once("://") {
             Some(("unix", path)) => Address::Unix(path.into()),
-            Some(("tcp" | "http", address)) => Address::Tcp(address.trim_end_matches('/').to_owned()),
-            _ => return Err(format!("`{host}` is not supported; write unix://PATH, tcp://HOST:PORT or http://HOST:PORT")),
+            Some(("http", address)) => Address::Tcp(address.trim_end_matches('/').to_owned(), None),
+            Some(("tcp", address)) => Address::Tcp(address.trim_end_matches('/').to_owned(), ssl.map(secure).transpose()?),
+            Some(("https", address)) => {
+                Address::Tcp(address.trim_end_matches('/').to_owned(), Some(secure(ssl.unwrap_or(&tls::Options::default()))?))
+            }
+            _ => {
+                return Err(format!(
+                    "host: `{host}` is not supported; write unix://PATH, tcp://HOST:PORT, http://HOST:PORT or https://HOST:PORT"
+                ));
+            }
         };
         Ok(Self { address, dedot, has_warned: AtomicBool::new(false) })
+    }
+
+    /// The TCP port of the daemon; `None` for a Unix socket.
+    pub(super) fn port(&self) -> Option<u16> {
+        let Address::Tcp(host, tls) = &self.address else { return None };
+        let default = if tls.is_some() { TLS_PORT } else { PORT };
+        if has_port(host) { host.rsplit_once(':')?.1.parse().ok() } else { Some(default) }
     }
 
     /// The fields of the container with this id; `None` if there is no such container or the daemon cannot be asked.
@@ -71,17 +97,22 @@ impl Daemon {
                 stream.set_read_timeout(Some(TIMEOUT)).and_then(|()| stream.set_write_timeout(Some(TIMEOUT))).map_err(text)?;
                 http_get::get(&mut stream, "docker", path)
             }
-            Address::Tcp(host) => {
-                let with_port = if host.contains(':') { host.clone() } else { format!("{host}:2375") };
+            Address::Tcp(host, tls) => {
+                let port = if tls.is_some() { TLS_PORT } else { PORT };
+                let with_port = if has_port(host) { host.clone() } else { format!("{host}:{port}") };
                 let address = with_port.to_socket_addrs().map_err(text)?.next().ok_or_else(|| format!("{host} has no address"))?;
                 let mut stream = TcpStream::connect_timeout(&address, TIMEOUT).map_err(|error| format!("{host}: {error}"))?;
                 stream.set_read_timeout(Some(TIMEOUT)).and_then(|()| stream.set_write_timeout(Some(TIMEOUT))).map_err(text)?;
-                http_get::get(&mut stream, host, path)
+                let Some(tls) = tls else { return http_get::get(&mut stream, host, path) };
+                let name = with_port.rsplit_once(':').map_or(&*with_port, |(name, _)| name).trim_matches(['[', ']']).to_owned();
+                let name = ServerName::try_from(name).map_err(|error| format!("{host}: {error}"))?;
+                let mut session = ClientConnection::new(tls.config(), name).map_err(|error| format!("{host}: {error}"))?;
+                http_get::get(&mut Stream::new(&mut session, &mut stream), host, path)
             }
         }
     }
 
-    /// The fields of a container that the API describes.
+    /// The fields of a container in the daemon's response.
     fn fields(&self, container: &Value) -> Option<Object> {
         let mut fields = json!({
             "id": container.get("Id")?.as_str()?,
@@ -100,4 +131,9 @@ impl Daemon {
         }
         Some(Object::from_iter([("container".to_owned(), fields)]))
     }
+}
+
+/// Whether an address has a port. An IPv6 address with a port is in brackets.
+fn has_port(host: &str) -> bool {
+    host.rsplit_once(':').is_some_and(|(name, port)| !port.contains(']') && (!name.contains(':') || name.ends_with(']')))
 }

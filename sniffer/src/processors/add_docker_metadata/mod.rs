@@ -14,15 +14,17 @@ use super::{
     shared,
 };
 use crate::{
-    config::Error,
+    config::{Error, Texts},
     enrich::HostData,
     event::{
         constants::Constants,
         tree::{Object, Tree},
     },
     opening::{Clock, Opening},
+    tls,
 };
 use api::Daemon;
+use serde::Deserialize;
 use serde_json::Value;
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -32,15 +34,17 @@ pub(super) const KIND: ProcessorKind = ProcessorKind {
             process whose id is in a field. While packets are captured, an event never waits for the Docker daemon: it goes on without the data, \
             and later events get them. A daemon that is not there is asked again after some seconds.",
     example: "host: unix:///var/run/docker.sock\nmatch_fields: [system.container.id]\nlabels.dedot: true",
-    options: &[("", AddDockerMetadata::OPTIONS), ("labels.", Labels::OPTIONS)],
+    options: &[("", AddDockerMetadata::OPTIONS), ("ssl.", Ssl::OPTIONS), ("labels.", Labels::OPTIONS)],
     open,
 };
 
 options! {
     #[derive(Debug)]
     struct AddDockerMetadata {
-        /// The address of the daemon: `unix://PATH`, `tcp://HOST:PORT` or `http://HOST:PORT`.
+        /// The address of the daemon: `unix://PATH`, `tcp://HOST:PORT`, `http://HOST:PORT` or `https://HOST:PORT`. With `ssl`, `tcp` is TLS.
         host: String = "unix:///var/run/docker.sock".to_owned(),
+        /// The certificates of TLS.
+        ssl: Ssl = Ssl::default(),
         /// Fields with the id of a container.
         match_fields: Vec<String> = Vec::new(),
         /// Fields with the id of a process.
@@ -65,6 +69,42 @@ options! {
 }
 
 options! {
+    #[derive(Debug, Default)]
+    struct Ssl {
+        /// A PEM file with the authority of the daemon's certificate. Without it, the authorities of the system are trusted.
+        certificate_authority: String = String::new(),
+        /// The same as `certificate_authority`, for one or more files.
+        certificate_authorities: Texts = Texts::default(),
+        /// A PEM file with the client's certificate.
+        certificate: String = String::new(),
+        /// A PEM file with the key of the client's certificate.
+        key: String = String::new(),
+        /// `none` accepts every certificate of the daemon.
+        verification_mode: Verification = Verification::Full,
+    }
+}
+
+/// Whether the daemon's certificate is verified.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Verification {
+    #[default]
+    Full,
+    None,
+}
+
+impl Ssl {
+    /// The settings of TLS; `None` if none is set.
+    fn options(&self) -> Option<tls::Options> {
+        let mut authorities = self.certificate_authorities.0.clone();
+        authorities.extend(Some(self.certificate_authority.clone()).filter(|file| !file.is_empty()));
+        let verifies = self.verification_mode == Verification::Full;
+        let is_set = !authorities.is_empty() || !self.certificate.is_empty() || !self.key.is_empty() || !verifies;
+        is_set.then(|| tls::Options::of(authorities, self.certificate.clone(), self.key.clone(), verifies))
+    }
+}
+
+options! {
     #[derive(Debug)]
     struct Labels {
         /// Replaces dots in the names of labels by underscores.
@@ -79,16 +119,16 @@ const ABSENT: Duration = Duration::from_secs(10);
 /// The longest time that an event of a capture file waits.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// By what a container is looked up.
+/// A key by which a container is looked up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum By {
+enum LookupKey {
     Container(String),
     Process(u32),
 }
 
 struct Containers {
     options: AddDockerMetadata,
-    look_ups: LookUps<By, Option<Arc<Object>>>,
+    look_ups: LookUps<LookupKey, Option<Arc<Object>>>,
     clock: &'static dyn Clock,
 }
 
@@ -100,19 +140,23 @@ impl fmt::Debug for Containers {
 
 fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
     let options = AddDockerMetadata::read(opening.node)?;
-    // These options have no effect.
+    // These options are read but have no effect.
     let _ = (options.match_source, options.match_source_index, options.match_short_id);
-    let daemon = Daemon::new(&options.host, options.labels.dedot).map_err(|error| opening.node.error(format!("host: {error}")))?;
+    let daemon =
+        Daemon::new(&options.host, options.labels.dedot, options.ssl.options().as_ref()).map_err(|error| opening.node.error(error))?;
+    if let Some(port) = daemon.port() {
+        opening.expect(port);
+    }
     let reader = proc::Reader {
         root: PathBuf::from(&options.hostfs),
         prefixes: options.cgroup_prefixes.clone(),
         pattern: options.cgroup_regex.clone().map(|pattern| pattern.0),
     };
     let valid = options.cleanup_timeout.0;
-    let look_up = move |by: &By| {
+    let look_up = move |by: &LookupKey| {
         let id = match by {
-            By::Container(id) => Some(id.clone()),
-            By::Process(pid) => reader.container_of(*pid),
+            LookupKey::Container(id) => Some(id.clone()),
+            LookupKey::Process(pid) => reader.container_of(*pid),
         };
         match id.and_then(|id| daemon.container(&id)) {
             Some(container) => (Some(Arc::new(container)), valid),
@@ -126,12 +170,13 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
 }
 
 impl Containers {
-    /// What the fields of an event say about its container, in the order in which it is tried.
-    fn clues(&self, event: &Tree) -> Vec<By> {
-        let ids = self.options.match_fields.iter().filter_map(|name| event.get(name)?.as_str().map(|id| By::Container(id.to_owned())));
+    /// The keys by which the container of an event is looked up, in the order in which they are tried.
+    fn lookup_keys(&self, event: &Tree) -> Vec<LookupKey> {
+        let ids =
+            self.options.match_fields.iter().filter_map(|name| event.get(name)?.as_str().map(|id| LookupKey::Container(id.to_owned())));
         let pids = self.options.match_pids.iter().filter_map(|name| {
             let pid = event.get(name).and_then(Value::as_u64)?;
-            u32::try_from(pid).ok().map(By::Process)
+            u32::try_from(pid).ok().map(LookupKey::Process)
         });
         ids.chain(pids).collect()
     }
@@ -145,7 +190,7 @@ impl Shared for Containers {
 
     fn run(&self, event: &mut Tree, _: &HostData) -> Decision {
         let now = self.clock.now();
-        if let Some(container) = self.clues(event).iter().find_map(|by| self.look_ups.get(by, now).flatten()) {
+        if let Some(container) = self.lookup_keys(event).iter().find_map(|by| self.look_ups.get(by, now).flatten()) {
             event.merge(&container);
         }
         Decision::Keep

@@ -1,13 +1,19 @@
-//! `add_docker_metadata` against a daemon of the test, which speaks the API of Docker.
+//! Tests `add_docker_metadata` against a daemon that the test runs, which speaks the API of Docker.
 
 use crate::processors::testing::{Running, errors};
+use rustls::{
+    RootCertStore, ServerConfig, ServerConnection, StreamOwned,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::WebPkiClientVerifier,
+};
 use serde_json::{Value, json};
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     os::unix::net::UnixListener,
     path::Path,
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -18,7 +24,7 @@ use std::{
 
 const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-/// Answers one request as a daemon with one container does.
+/// Answers one request as a daemon that has one container.
 fn serve(mut stream: impl Read + Write) {
     let mut reader = BufReader::new(&mut stream);
     let mut line = String::new();
@@ -118,4 +124,67 @@ fn a_live_event_does_not_wait_and_a_missing_daemon_harms_nothing() {
 fn wrong_addresses_are_refused() {
     let error = errors("- add_docker_metadata: {host: 'ssh://x'}").unwrap();
     assert!(error.starts_with("line 1: 0.add_docker_metadata.host: `ssh://x` is not supported"), "{error}");
+}
+
+/// Makes an authority (`ca`), another one (`other`), and certificates of the daemon (`srv`, for 127.0.0.1) and of a client (`cli`). `None` if
+/// openssl is not installed.
+fn certificates() -> Option<tempfile::TempDir> {
+    let folder = tempfile::tempdir().unwrap();
+    let script = "set -e
+        new='openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2'
+        for ca in ca other; do $new -subj /CN=$ca -keyout $ca.key -out $ca.pem; done
+        for end in srv cli; do $new -subj /CN=$end -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE \
+            -CA ca.pem -CAkey ca.key -keyout $end.key -out $end.pem; done";
+    let made = Command::new("sh").args(["-c", script]).current_dir(folder.path()).output();
+    if made.as_ref().is_ok_and(|made| made.status.success()) {
+        return Some(folder);
+    }
+    println!("SKIPPED: openssl is not installed, or cannot make the certificates");
+    None
+}
+
+/// A daemon that requires a client certificate.
+fn tls_daemon(folder: &Path) -> SocketAddr {
+    let read = |name: &str| CertificateDer::from_pem_file(folder.join(name)).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(read("ca.pem")).unwrap();
+    let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().unwrap();
+    let key = PrivateKeyDer::from_pem_file(folder.join("srv.key")).unwrap();
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = Arc::new(config.with_client_cert_verifier(clients).with_single_cert(vec![read("srv.pem")], key).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut session, mut stream) = (ServerConnection::new(config.clone()).unwrap(), stream.unwrap());
+            while session.is_handshaking() && session.complete_io(&mut stream).is_ok() {}
+            if !session.is_handshaking() {
+                serve(StreamOwned::new(session, stream));
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn a_daemon_is_asked_over_tls() {
+    let Some(folder) = certificates() else { return };
+    let address = tls_daemon(folder.path());
+    let path = folder.path().display();
+    let client = format!("certificate: '{path}/cli.pem', key: '{path}/cli.key'");
+    for (scheme, ssl, is_found) in [
+        ("tcp", format!("certificate_authority: '{path}/ca.pem', {client}"), true),
+        ("https", format!("certificate_authorities: ['{path}/other.pem', '{path}/ca.pem'], {client}"), true),
+        ("tcp", format!("verification_mode: none, {client}"), true),
+        ("tcp", format!("certificate_authority: '{path}/other.pem', {client}"), false),
+        ("https", client.clone(), false),
+        ("http", format!("certificate_authority: '{path}/ca.pem', {client}"), false),
+    ] {
+        let yaml = format!("- add_docker_metadata: {{host: '{scheme}://{address}', match_fields: [c], ssl: {{{ssl}}}}}");
+        let got = Running::open_with(&yaml, false).run(&json!({"c": ID})).unwrap();
+        assert_eq!(got.get("container").is_some(), is_found, "{yaml}: {got}");
+    }
+    let error = errors("- add_docker_metadata: {host: 'tcp://a', ssl: {certificate_authority: /nonexistent}}").unwrap();
+    assert!(error.contains("/nonexistent"), "{error}");
 }

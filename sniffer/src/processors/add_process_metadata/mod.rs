@@ -36,9 +36,9 @@ options! {
     struct AddProcessMetadata {
         /// The fields with the id of a process. The first one whose process exists is used.
         match_pids: Vec<String>,
-        /// The object that the fields are added to. Without it, they are added to the document itself.
+        /// The object that the fields are added to. Without this option, they are added to the document itself.
         target: String = String::new(),
-        /// The fields that are added, such as `process.name` or `process`. Without it, all of them.
+        /// The fields that are added, such as `process.name` or `process`. Without this option, all of them are added.
         include_fields: Vec<String> = Vec::new(),
         /// Replaces fields that exist.
         overwrite_keys: bool = false,

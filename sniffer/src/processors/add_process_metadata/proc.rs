@@ -1,4 +1,4 @@
-//! Reads what proc(5) says about a process.
+//! Reads the data of a process from the files below `/proc` (proc(5)).
 
 use crate::time::Timestamp;
 use base64::prelude::{BASE64_STANDARD_NO_PAD, Engine};
@@ -133,7 +133,8 @@ impl Reader {
     /// The time at which a process was started.
     fn start(&self, folder: &Path) -> Option<Timestamp> {
         let stat = read(&folder.join("stat"))?;
-        // The name of the program is in parentheses and can contain any characters. The start is the 20th word behind it.
+        // The name of the program is in parentheses and can contain any characters. The start time is the 20th word
+        // after the name.
         let ticks: u64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
         let boot = read(&self.root.join("proc/stat"))?;
         let boot: u64 = boot.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;

@@ -1,4 +1,4 @@
-//! `add_process_metadata` on the process of the test, and on folders that look like proc(5).
+//! Tests `add_process_metadata` on the process of the test, and on folders that look like proc(5).
 
 use crate::processors::testing::{Running, errors};
 use serde_json::{Value, json};

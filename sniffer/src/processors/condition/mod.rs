@@ -39,7 +39,7 @@ pub enum Test {
     Range(Vec<(Bound, f64)>),
     /// The field exists.
     Exists,
-    /// Nothing passes the test: the field is a time, and the test is for a text.
+    /// Nothing passes the test, because the field is a time and the test is for a text.
     Never,
     /// The value is an address in one of these networks, or a list with such an address.
     Network(Networks),
@@ -48,13 +48,13 @@ pub enum Test {
 /// The comparison of a value with a bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
-    /// `gt`
+    /// `gt`: the value is greater.
     Greater,
-    /// `gte`
+    /// `gte`: the value is greater or equal.
     GreaterOrEqual,
-    /// `lt`
+    /// `lt`: the value is less.
     Less,
-    /// `lte`
+    /// `lte`: the value is less or equal.
     LessOrEqual,
 }
 
@@ -94,7 +94,7 @@ impl Test {
         match self {
             Self::Equals(Value::Number(wanted)) => value.as_number().is_some_and(|n| as_integer(n) == as_integer(wanted)),
             Self::Equals(wanted) => value == wanted,
-            // As in Packetbeat, an empty text is contained only in a list that has an empty text.
+            // An empty text is contained only in a list that has an empty text, as in Packetbeat.
             Self::Contains(part) if part.is_empty() => value.as_array().is_some_and(|list| list.iter().any(|item| item == "")),
             Self::Contains(part) => any_string(value, |text| text.contains(part)),
             Self::Matches(regex) => any_string(value, |text| regex.is_match(text)),

@@ -1,5 +1,5 @@
-//! Conditions: which values each kind accepts, which configurations are refused and with which line, and what is
-//! decided without an event.
+//! Tests of conditions: which values each kind accepts, which configurations are refused and with which line, and which
+//! results are known without an event.
 
 use super::*;
 use crate::{config::Node, event::tree::Tree};

@@ -13,7 +13,7 @@ pub(super) struct Tokenizer {
     keys: Vec<Key>,
 }
 
-/// One key and the delimiter behind it.
+/// One key and the delimiter after it.
 #[derive(Debug)]
 struct Key {
     name: String,
@@ -30,15 +30,15 @@ struct Key {
 enum Role {
     /// The part is a field.
     Field,
-    /// The part is left out, but can be the name of another.
+    /// The part is not written to the event. It can be the name of another part.
     Skip,
-    /// The part is appended to those of the same key, in the order of the numbers.
+    /// The part is appended to earlier parts with the same key, in the order of the numbers.
     Append(usize),
     /// The part is the value of a field whose name is the part of the key with the same name.
     Value,
 }
 
-/// One part of a text.
+/// A key with its value: one part of a text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Part {
     pub(super) name: String,
@@ -104,7 +104,7 @@ fn data_type(name: &str) -> Result<Type, String> {
 }
 
 impl Tokenizer {
-    /// Splits a text; `None` if it does not fit.
+    /// Splits a text; `None` if the text does not match.
     pub(super) fn split(&self, text: &str) -> Option<Vec<Part>> {
         let mut rest = text.strip_prefix(self.prefix.as_str())?;
         let mut texts = Vec::with_capacity(self.keys.len());

@@ -1,5 +1,7 @@
 //! A stub resolver (RFC 1034, section 5.3.1): asks name servers over UDP, TCP or TLS (RFC 7858), and waits for the answer.
 
+use super::counts::Counts;
+use crate::opening::Clock;
 use domain::{
     base::{Message, MessageBuilder, Name, ParsedName, Rtype, iana::Rcode},
     rdata::AllRecordData,
@@ -15,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-/// What is looked up.
+/// The kind of record that is looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Reverse,
@@ -74,17 +76,22 @@ impl Client {
         Ok(Self { kind, servers, timeout: timeout.max(Duration::from_millis(1)), tls })
     }
 
+    /// The name servers, in the order in which they are asked.
+    pub(super) fn servers(&self) -> &[SocketAddr] {
+        &self.servers
+    }
+
     /// The longest time that a look-up takes.
     pub(super) fn longest(&self) -> Duration {
-        // UDP, then connecting, sending and receiving over TCP.
+        // One attempt consists of a query over UDP, and of connecting, sending and receiving over TCP.
         self.timeout.saturating_mul(u32::try_from(self.servers.len()).unwrap_or(u32::MAX)).saturating_mul(4)
     }
 
-    /// Looks up an address or a name. Returns the answer and its TTL.
+    /// Looks up an address or a name. Returns the answer and its TTL. Counts the answers of the name servers in `counts`.
     ///
     /// # Errors
     /// When no name server has an answer.
-    pub(super) fn look_up(&self, text: &str) -> Result<(Vec<String>, Duration), String> {
+    pub(super) fn look_up(&self, text: &str, counts: &Counts, clock: &dyn Clock) -> Result<(Vec<String>, Duration), String> {
         let name = match self.kind {
             Kind::Reverse => reverse(text.parse().map_err(|_| format!("`{text}` is no address"))?),
             _ => text.trim_end_matches('.').to_owned(),
@@ -106,9 +113,17 @@ impl Client {
         let query = question.finish();
         let mut last = String::new();
         for server in &self.servers {
+            let start = clock.now();
             match self.ask(*server, &query, id) {
-                Ok(response) => return answer(&response),
-                Err(error) => last = format!("{server}: {error}"),
+                Ok(response) => {
+                    let answer = answer(&response);
+                    counts.answered(server.ip(), Some(clock.now().since(start)), answer.is_ok());
+                    return answer;
+                }
+                Err(error) => {
+                    counts.answered(server.ip(), None, false);
+                    last = format!("{server}: {error}");
+                }
             }
         }
         Err(last)

@@ -1,6 +1,7 @@
 //! `dns`: looks up the names of addresses, and records of names.
 
 mod client;
+mod counts;
 #[cfg(test)]
 mod tests;
 
@@ -9,7 +10,7 @@ use super::{
     kit::Span,
     lookup::{Limits, LookUps},
     options::options,
-    shared,
+    reports, shared,
 };
 use crate::{
     config::Error,
@@ -21,6 +22,7 @@ use crate::{
     opening::{Clock, Opening},
 };
 use client::{Client, Kind};
+use counts::Counts;
 use serde::Deserialize;
 use serde_json::Value;
 use std::{fmt, sync::Arc, time::Duration};
@@ -51,7 +53,7 @@ options! {
         action: Action = Action::Append,
         /// `udp` (TCP if the answer is truncated) or `tls`.
         transport: Transport = Transport::Udp,
-        /// The name servers, with or without a port, tried in this order. Without it, those of `/etc/resolv.conf`.
+        /// The name servers, with or without a port, tried in this order. Without this option, those of `/etc/resolv.conf` are used.
         nameservers: Vec<String> = Vec::new(),
         /// The longest time to wait for one name server.
         timeout: Span = Span(Duration::from_millis(500)),
@@ -143,6 +145,7 @@ struct Resolver {
     fields: Vec<(String, String)>,
     look_ups: LookUps<String, Answer>,
     clock: &'static dyn Clock,
+    counts: Arc<Counts>,
 }
 
 impl fmt::Debug for Resolver {
@@ -153,22 +156,25 @@ impl fmt::Debug for Resolver {
 
 fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
     let options = Dns::read(opening.node)?;
-    let mut fields = Vec::new();
-    flatten("", &options.fields, &mut fields).map_err(|error| opening.node.get("fields").error(error))?;
+    let fields = kit::field_pairs(&options.fields).map_err(|error| opening.node.get("fields").error(error))?;
     let (SuccessCache { enabled: _, capacity: most, min_ttl }, FailureCache { enabled: _, capacity: failures, ttl }) =
         (&options.success_cache, &options.failure_cache);
-    // These options have no effect.
+    // These options are read but have no effect.
     let _ = (options.success_cache.enabled, options.failure_cache.enabled, most.initial);
     let (client, min_ttl, ttl) =
         (Client::new(options.r#type, options.transport == Transport::Tls, &options.nameservers, options.timeout.0), min_ttl.0, ttl.0);
     let client = client.map_err(|error| opening.node.error(error))?;
+    client.servers().iter().for_each(|server| opening.expect(server.port()));
+    let counts = Arc::new(Counts::new(client.servers()));
+    reports::add(opening, "dns", None, &counts);
+    let (of_servers, clock) = (counts.clone(), opening.clock);
     let limits = Limits {
         name: "dns",
         threads: THREADS,
         capacity: most.max.max(failures.max).min(MAX_CAPACITY),
         wait: client.longest() + Duration::from_secs(1),
     };
-    let look_up = move |name: &String| match client.look_up(name) {
+    let look_up = move |name: &String| match client.look_up(name, &of_servers, clock) {
         Ok((answer, valid)) => (Some(answer.into()), valid.max(min_ttl)),
         Err(error) => {
             log::debug!("dns: {name}: {error}");
@@ -177,26 +183,16 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
     };
     let look_ups = LookUps::start(opening, limits, Box::new(look_up))
         .map_err(|error| opening.node.error(format!("starting a thread for look-ups failed: {error}")))?;
-    Ok(shared(Resolver { options, fields, look_ups, clock: opening.clock }))
-}
-
-fn flatten(prefix: &str, object: &Object, fields: &mut Vec<(String, String)>) -> Result<(), String> {
-    for (key, value) in object {
-        let name = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-        match value {
-            Value::Object(inner) => flatten(&name, inner, fields)?,
-            Value::String(target) => fields.push((name, target.clone())),
-            other => return Err(format!("{name}: expected the name of a field, got `{}`", kit::print(other))),
-        }
-    }
-    Ok(())
+    Ok(shared(Resolver { options, fields, look_ups, clock, counts }))
 }
 
 impl Resolver {
     /// Looks up one field. Returns false if there is no answer.
     fn look_up(&self, event: &mut Tree, from: &str, to: &str) -> bool {
         let Some(Value::String(text)) = event.get(from) else { return true };
-        let Some(answer) = self.look_ups.get(text, self.clock.now()) else { return true };
+        let now = self.clock.now();
+        self.counts.asked(self.look_ups.is_known(text, now));
+        let Some(answer) = self.look_ups.get(text, now) else { return true };
         let Some(answer) = answer else { return false };
         let texts: Vec<Value> = answer.iter().map(|text| text.as_str().into()).collect();
         let existing = match self.options.action {

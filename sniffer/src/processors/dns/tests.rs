@@ -1,4 +1,4 @@
-//! `dns` against a name server of the test on loopback.
+//! Tests `dns` against a name server that the test runs on loopback.
 
 use crate::processors::testing::{Running, errors};
 use domain::{

@@ -18,7 +18,7 @@ pub(super) struct Message<'a> {
     pub(super) text: Option<&'a str>,
 }
 
-/// Whether a message has a version behind its priority, so that it is RFC 5424.
+/// Whether a version follows the priority of a message, so that the message is RFC 5424.
 pub(super) fn has_version(text: &str) -> bool {
     let behind = text.strip_prefix('<').and_then(|rest| rest.split_once('>')).map(|(_, behind)| behind);
     behind.is_some_and(|behind| {
@@ -54,7 +54,8 @@ impl<'a> Input<'a> {
         self.word(what).map(|word| (word != "-").then_some(word))
     }
 
-    /// The priority in angle brackets. Returns the error of a number that is too large, because the message behind it can still be read.
+    /// The priority in angle brackets. Returns the error of a number that is too large, because the rest of the message
+    /// can still be read.
     fn priority(&mut self, message: &mut Message<'a>) -> Result<Option<String>, String> {
         let inside = self.rest.strip_prefix('<').and_then(|rest| rest.split_once('>'));
         let Some((digits, rest)) = inside.filter(|(digits, _)| matches!(digits.len(), 1..=3)) else {
@@ -78,7 +79,7 @@ fn to_timestamp(time: jiff::Timestamp) -> Option<Timestamp> {
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// A time such as `Oct 11 22:14:15` at the beginning of a text, in the year of `now`, and the text behind it.
+/// A time such as `Oct 11 22:14:15` at the beginning of a text, in the year of `now`, and the rest of the text.
 fn short_time<'a>(text: &'a str, zone: &TimeZone, now: Timestamp) -> Option<(Timestamp, &'a str)> {
     let (month, rest) = text.split_at_checked(3)?;
     let month = MONTHS.iter().position(|name| *name == month)? + 1;
@@ -189,7 +190,7 @@ fn structured_data(input: &mut Input<'_>) -> Result<Object, String> {
     Ok(data)
 }
 
-/// The text before the closing quote, without escapes, and what is behind the quote.
+/// The text before the closing quote, without escapes, and the rest after the quote.
 fn quoted(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut characters = text.char_indices();

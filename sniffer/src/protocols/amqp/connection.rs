@@ -4,9 +4,9 @@ use super::{
     Amqp,
     event::{self, Answer, Message, Request},
     messages::{IncompleteMessage, MessageState, Messages},
-    methods::{self, By, Role},
+    methods::{self, Role, SentBy},
     waiting::Waiting,
-    wire::{self, FRAME_END, FRAME_HEAD, Fields, Frame, Kind, Sought},
+    wire::{self, FRAME_END, FRAME_HEAD, Fields, Frame, Kind, SearchResult},
 };
 use crate::{
     net::Direction,
@@ -31,7 +31,7 @@ enum Place {
     Lost,
 }
 
-/// See the module documentation.
+/// The parser of one connection.
 pub struct Connection {
     amqp: Arc<Amqp>,
     places: [Place; 2],
@@ -53,7 +53,7 @@ impl StreamParser for Connection {
     }
 
     fn on_gap(&mut self, dir: Direction, lost: u64, cx: &mut Context<'_>) -> Recovery {
-        // After a gap inside a body, no more of the body's text is kept. The end of the frame is still known.
+        // After a gap inside a body, the text after the gap is not kept. The end of the frame is still known.
         if let Place::Body { channel, left } = &mut self.places[dir.index()]
             && *left >= lost
         {
@@ -124,14 +124,14 @@ impl Connection {
                 }
                 Place::End { .. } => self.lose(dir, cx),
                 Place::Lost => match wire::seek(rest) {
-                    Sought::At(n) => {
+                    SearchResult::At(n) => {
                         self.places[dir.index()] = Place::Frame;
                         at += n;
                     }
-                    Sought::Perhaps(n, need) => {
+                    SearchResult::Perhaps(n, need) => {
                         return if self.goes_on(n) { Progress::Consumed { bytes: (at + n) as u64, need } } else { Progress::GiveUp };
                     }
-                    Sought::Nowhere(n) => return if self.goes_on(n) { Progress::consumed(at + n) } else { Progress::GiveUp },
+                    SearchResult::Nowhere(n) => return if self.goes_on(n) { Progress::consumed(at + n) } else { Progress::GiveUp },
                 },
                 Place::Frame if rest[0] == b'A' => {
                     let header = wire::PROTOCOL_HEADER;
@@ -142,7 +142,7 @@ impl Connection {
                         // A server that does not support the client's version responds with a protocol header of its
                         // own. Otherwise only the client sends a protocol header.
                         if self.found_frame == [false; 2] {
-                            dir = self.set_sender(By::Client, dir, cx);
+                            dir = self.set_sender(SentBy::Client, dir, cx);
                         }
                         self.found(dir);
                         at += header.len();
@@ -209,11 +209,11 @@ impl Connection {
     }
 
     /// Notes that the sender of `dir` is the side `by`. Returns the corrected direction.
-    fn set_sender(&mut self, by: By, dir: Direction, cx: &mut Context<'_>) -> Direction {
+    fn set_sender(&mut self, by: SentBy, dir: Direction, cx: &mut Context<'_>) -> Direction {
         let right = match by {
-            By::Client => Direction::ToServer,
-            By::Server => Direction::ToClient,
-            By::Either => return dir,
+            SentBy::Client => Direction::ToServer,
+            SentBy::Server => Direction::ToClient,
+            SentBy::Either => return dir,
         };
         if !mem::replace(&mut self.certain, true) && dir != right {
             cx.flip();
@@ -234,9 +234,9 @@ impl Connection {
         };
         *dir = self.set_sender(method.by, *dir, cx);
         let right = match method.by {
-            By::Client => *dir == Direction::ToServer,
-            By::Server => *dir == Direction::ToClient,
-            By::Either => true,
+            SentBy::Client => *dir == Direction::ToServer,
+            SentBy::Server => *dir == Direction::ToClient,
+            SentBy::Either => true,
         };
         if !right {
             cx.count("malformed");
@@ -256,7 +256,7 @@ impl Connection {
                 let gets = (method.class, method.id) == methods::BASIC_GET_OK;
                 let asked = if gets { self.answered(method, dir, channel, cx) } else { None };
                 if gets && asked.is_none() {
-                    cx.count("unmatched_responses"); // the message is still reported, because it was captured
+                    cx.count("unmatched_responses"); // The message is still reported, because it was captured.
                 }
                 if let Some(content) = wire::content(next, channel) {
                     let size = wire::body_size(content.header).unwrap_or(0);

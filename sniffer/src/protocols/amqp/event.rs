@@ -34,7 +34,7 @@ pub struct Request<'a> {
     pub args: Cow<'a, [u8]>,
     /// Packet time of the request's first byte.
     pub time: Timestamp,
-    /// Whether data was lost since then, by direction.
+    /// Whether data was lost since the request was captured, by direction.
     pub gaps: [bool; 2],
 }
 
@@ -78,7 +78,7 @@ pub struct Message<'a> {
     /// Size of the complete body.
     pub size: u64,
     pub time: Timestamp,
-    /// The basic.get to which it responds.
+    /// The basic.get that the message is the response to.
     pub asked: Option<Request<'static>>,
 }
 
@@ -168,10 +168,11 @@ pub fn message(amqp: &Amqp, message: &Message<'_>, cx: &mut Context<'_>) -> Opti
     if amqp.options.parse_headers && fields.properties(message.header).is_none() {
         cx.count("malformed");
     }
-    let published = method.by == methods::By::Client;
+    let published = method.by == methods::SentBy::Client;
     let body = if amqp.wants_body(method) { body_text(message, &fields) } else { String::new() };
     let (name, action) =
         if (method.class, method.id) == methods::BASIC_GET_OK { ("basic.get", "amqp.basic.get") } else { (method.name(), method.action) };
+    let user = Text(fields.text("user-id"));
     let asked = message.asked.as_ref();
     let mut asked_for = String::new();
     if let Some(asked) = asked.filter(|_| amqp.common.send_request) {
@@ -190,9 +191,9 @@ pub fn message(amqp: &Amqp, message: &Message<'_>, cx: &mut Context<'_>) -> Opti
         request: amqp.common.send_request.then_some(Text(request.as_bytes())),
         response: amqp.common.send_response.then_some(Text(response.as_bytes())),
         action,
+        names_user: !user.is_empty(),
         ..Head::new("amqp")
     };
-    let user = Text(fields.text("user-id"));
     cx.emit(&head, &Body { amqp: InZone(&fields, &amqp.zone), user });
     Some(())
 }

@@ -15,7 +15,7 @@ const SPARE: usize = 16;
 /// Maximum number of bytes kept of all incomplete messages.
 const MOST_HELD: usize = 16 << 20;
 
-/// An incomplete message.
+/// A message of which the method was received, and the content header or a part of the body was not.
 pub struct IncompleteMessage {
     pub dir: Direction,
     pub channel: u16,
@@ -23,7 +23,7 @@ pub struct IncompleteMessage {
     pub args: Vec<u8>,
     /// Packet time of the method's first byte.
     pub time: Timestamp,
-    /// The basic.get to which it responds.
+    /// The basic.get that the message is the response to.
     pub asked: Option<Request<'static>>,
     /// Number of bytes of the body that are needed.
     pub wanted: usize,
@@ -32,7 +32,7 @@ pub struct IncompleteMessage {
     /// The size of the body, known after the header.
     size: Option<u64>,
     seen: u64,
-    /// Whether no more of the body is kept.
+    /// Whether the rest of the body is not kept, because a part of it was lost.
     cut: bool,
 }
 
@@ -58,14 +58,14 @@ impl Held for IncompleteMessage {
 
 /// The state of a message at the end of a frame.
 pub enum MessageState {
-    /// There is no message, or it is incomplete.
+    /// The response has no message, or the message is incomplete.
     Incomplete,
     Complete(Box<IncompleteMessage>),
     /// The frames of the message are inconsistent.
     Malformed,
 }
 
-/// See the module documentation.
+/// The incomplete messages of a connection.
 #[derive(Default)]
 pub struct Messages {
     coming: Vec<IncompleteMessage>,
@@ -96,7 +96,7 @@ impl Messages {
         }
     }
 
-    /// Bytes allocated.
+    /// Number of allocated bytes.
     pub fn held(&self) -> usize {
         self.coming.capacity() * size_of::<IncompleteMessage>() + self.bytes
     }

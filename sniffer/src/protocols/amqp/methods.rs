@@ -4,7 +4,7 @@
 
 /// The side that sends a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum By {
+pub enum SentBy {
     Client,
     Server,
     Either,
@@ -15,7 +15,7 @@ pub enum By {
 pub enum Role {
     /// A request; the response is a method of the same class with one of these ids.
     Request(&'static [u16]),
-    /// A response.
+    /// A response to a request.
     Response,
     /// A method without a response.
     NoResponse,
@@ -38,7 +38,7 @@ pub enum Arg {
     ExchangeType,
     /// A long string.
     Long(&'static str),
-    /// A long string that is not shown, because it is secret.
+    /// A long string that is not shown, because it contains a secret.
     Secret,
     U8(&'static str),
     U16(&'static str),
@@ -52,14 +52,14 @@ pub enum Arg {
     Arguments,
 }
 
-/// A method.
+/// A method of AMQP, with the information that events need.
 #[derive(Debug)]
 pub struct Method {
-    /// `amqp.class.method`, as in `event.action`.
+    /// The value of `event.action`, in the form `amqp.class.method`.
     pub action: &'static str,
     pub class: u16,
     pub id: u16,
-    pub by: By,
+    pub by: SentBy,
     pub role: Role,
     pub args: &'static [Arg],
     /// The arguments shown after the name in `request`.
@@ -98,7 +98,7 @@ macro_rules! methods {
             Some(match (class, id) {
                 $(($class, $id) => {
                     const METHOD: &Method = &Method {
-                        action: concat!("amqp.", $name), class: $class, id: $id, by: By::$by, role: $role, args: $args, text: $text, hidden: $hidden,
+                        action: concat!("amqp.", $name), class: $class, id: $id, by: SentBy::$by, role: $role, args: $args, text: $text, hidden: $hidden,
                     };
                     METHOD
                 })*

@@ -15,11 +15,11 @@ mod wire;
 use super::{CommonOptions, Plugin, Probe, Protocol, kit::shared::Shared};
 use crate::{config, net::Direction};
 use jiff::tz::TimeZone;
-use methods::{By, Method};
+use methods::{Method, SentBy};
 use serde::Deserialize;
 use wire::{Frame, Kind};
 
-/// See the module documentation.
+/// The protocol `amqp`.
 pub const PROTOCOL: Protocol = Protocol::over_tcp("amqp", &[5672], open, probe, fields::FIELDS);
 
 /// Maximum number of bytes of a body that are kept, whatever `max_body_length` says.
@@ -55,7 +55,7 @@ pub struct Amqp {
 
 impl Amqp {
     fn wants_body(&self, method: &Method) -> bool {
-        if method.by == By::Client { self.common.send_request } else { self.common.send_response }
+        if method.by == SentBy::Client { self.common.send_request } else { self.common.send_response }
     }
 
     /// Number of bytes of the body that are shown.

@@ -1,3 +1,5 @@
+//! Tests of the state machine: pairing per channel, messages in several frames, gaps, and limits.
+
 use super::*;
 use crate::protocols::{
     Close,
@@ -160,7 +162,7 @@ fn after_a_gap_frames_are_found_again() {
         .server(&declared(2, "e"));
     assert_eq!(lines(&h.events()), ["10.0.0.1 queue.declare | queue.declare e | OK | OK"]);
     assert_eq!((h.counted("unmatched_requests"), h.counted("unmatched_responses")), (2, 1));
-    // A request was possibly lost too. The response may belong to that request.
+    // A request may have been lost, too. The response may belong to that request.
     h.client(&declare(1, "f")).gap(ToServer, 10).gap(ToClient, 10).server(&declared(1, "g"));
     assert_eq!((h.events().len(), h.counted("unmatched_requests"), h.counted("unmatched_responses")), (0, 3, 2));
 }

@@ -16,7 +16,7 @@ const MOST: usize = 1024;
 /// Maximum number of bytes of the arguments of all waiting methods.
 const MOST_HELD: usize = 4 << 20;
 
-/// See the module documentation.
+/// The requests of a connection that wait for their responses.
 pub struct Waiting {
     /// The waiting methods of all channels and both directions.
     pub requests: Backlog<Request<'static>>,

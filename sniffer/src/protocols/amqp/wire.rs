@@ -10,7 +10,7 @@ use super::{
 use crate::{event::Text, protocols::kit::reader::Reader};
 use smallvec::SmallVec;
 
-/// The first bytes from a client.
+/// The first bytes that a client sends.
 pub const PROTOCOL_HEADER: &[u8; 8] = b"AMQP\0\0\x09\x01";
 /// The last byte of a frame.
 pub const FRAME_END: u8 = 0xce;
@@ -75,7 +75,7 @@ pub fn method_in(payload: &[u8]) -> Option<(&'static Method, &[u8])> {
 
 /// Result of the search for a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sought {
+pub enum SearchResult {
     /// A method frame begins at this offset.
     At(usize),
     /// A method frame may begin at this offset; this number of further bytes is needed to decide.
@@ -84,13 +84,13 @@ pub enum Sought {
     Nowhere(usize),
 }
 
-/// Searches for a method frame with a known method and a correct end marker. Does not search for other frames, because
-/// they are useless without their method.
-pub fn seek(data: &[u8]) -> Sought {
+/// Searches for a method frame with a known method and a correct end marker. The function does not search for other frames, because they
+/// are useless without their method.
+pub fn seek(data: &[u8]) -> SearchResult {
     for at in memchr::memchr_iter(1, data) {
         let rest = &data[at..];
         if rest.len() < FRAME_HEAD + 4 {
-            return Sought::Perhaps(at, FRAME_HEAD + 4 - rest.len());
+            return SearchResult::Perhaps(at, FRAME_HEAD + 4 - rest.len());
         }
         let Some(head) = Frame::head(rest).filter(|head| head.size <= LARGEST_SOUGHT) else { continue };
         if method_in(&rest[FRAME_HEAD..]).is_none() {
@@ -98,20 +98,20 @@ pub fn seek(data: &[u8]) -> Sought {
         }
         let end = FRAME_HEAD + head.size as usize;
         match rest.get(end) {
-            Some(&FRAME_END) => return Sought::At(at),
+            Some(&FRAME_END) => return SearchResult::At(at),
             Some(_) => {}
-            None => return Sought::Perhaps(at, end + 1 - rest.len()),
+            None => return SearchResult::Perhaps(at, end + 1 - rest.len()),
         }
     }
-    Sought::Nowhere(data.len())
+    SearchResult::Nowhere(data.len())
 }
 
 /// A complete message directly after its method frame.
 pub struct Content<'a> {
-    /// The payload of its header frame.
+    /// The payload of the message's header frame.
     pub header: &'a [u8],
     pub body: &'a [u8],
-    /// Bytes of all its frames on the wire, including the header and the end octet of each.
+    /// Bytes of the header frame and the body frame on the wire, including the frame header and the end octet of each.
     pub len: usize,
 }
 
@@ -305,10 +305,10 @@ mod tests {
     #[test]
     fn the_beginning_of_a_frame_is_found() {
         let before = [&b"\x01\x01\x00\x01\0\0\0\x04\0\x3c\0\x50\0 body\xce"[..], ACK].concat();
-        assert_eq!(seek(&before), Sought::At(before.len() - ACK.len()));
-        assert_eq!(seek(&ACK[..20]), Sought::Perhaps(0, 1));
-        assert_eq!(seek(&ACK[..5]), Sought::Perhaps(0, 6));
-        assert_eq!(seek(b"nothing of it"), Sought::Nowhere(13));
+        assert_eq!(seek(&before), SearchResult::At(before.len() - ACK.len()));
+        assert_eq!(seek(&ACK[..20]), SearchResult::Perhaps(0, 1));
+        assert_eq!(seek(&ACK[..5]), SearchResult::Perhaps(0, 6));
+        assert_eq!(seek(b"nothing of it"), SearchResult::Nowhere(13));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Parses the bodies of responses to the fields of documents. Nothing is copied.
+//! Parses the bodies of responses into the fields of documents. The fields borrow from the body.
 //!
 //! native_protocol_v3.spec, _v4.spec and _v5.spec, section 4.2.
 
@@ -14,7 +14,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-/// The contents of a response. What cannot be parsed is left out.
+/// The contents of a response. Parts that cannot be parsed are left out.
 #[derive(Debug, Default, Serialize)]
 pub struct Answer<'a> {
     /// The header, if it is reported.

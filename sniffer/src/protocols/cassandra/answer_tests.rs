@@ -1,3 +1,5 @@
+//! Tests of the parsed bodies of responses: results, errors, logins, and hostile lengths.
+
 use super::*;
 use serde_json::{Value, json};
 

@@ -31,7 +31,7 @@ pub const MOST_HELD: usize = 4 << 20;
 /// Capacity in bytes of the decompression buffers that is kept between messages.
 const KEPT_ROOM: usize = 256 << 10;
 
-/// See the module documentation.
+/// The parser of one connection.
 pub struct Connection {
     plugin: Arc<Cassandra>,
     /// The two directions of the connection.
@@ -54,7 +54,7 @@ pub struct Connection {
 #[derive(Clone, Copy)]
 struct Envelope<'a> {
     header: Header,
-    /// The captured part of the body; may be incomplete.
+    /// The captured part of the body, which may be incomplete.
     body: &'a [u8],
     /// Whether the envelope was in a segment. Its body is then not compressed separately.
     segmented: bool,
@@ -67,6 +67,10 @@ impl StreamParser for Connection {
         let progress = self.read(dir, data, cx);
         timers::arm(cx, self.waiting.due());
         progress
+    }
+
+    fn on_join(&mut self, dir: Direction) {
+        self.sides[dir.index()].join();
     }
 
     fn on_gap(&mut self, dir: Direction, _lost: u64, cx: &mut Context<'_>) -> Recovery {
@@ -217,7 +221,7 @@ impl Connection {
                     };
                     let envelope = Envelope { header, body, segmented: false, time: cx.time_at(at) };
                     if !self.envelope(&mut dir, envelope, cx) {
-                        // The data here is not a message. The next message may begin one byte later.
+                        // No message begins at this byte. The next message may begin one byte later.
                         at += 1;
                         if self.sides[dir.index()].pass_over(1) == Recovery::GiveUp {
                             return Progress::GiveUp;

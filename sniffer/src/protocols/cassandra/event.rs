@@ -14,7 +14,7 @@ use serde::Serialize;
 
 /// A request that waits for its response.
 pub struct Request {
-    /// The header of its envelope.
+    /// The header of the request's envelope.
     pub header: Header,
     /// The text of a QUERY.
     pub query: Option<Box<[u8]>>,

@@ -43,7 +43,7 @@ struct Details<'a> {
     function: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     arg_types: Option<Strings<'a>>,
-    /// Serialized as a list of numbers.
+    /// A list of bytes that is serialised as a list of numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
     stmt_id: Option<&'a [u8]>,
 }

@@ -17,15 +17,18 @@ mod side;
 mod wire;
 
 use super::{Plugin, Probe, Protocol, kit::shared::Shared};
-use crate::{config, net::Direction};
+use crate::{config, event::Summary, net::Direction};
 use connection::Connection;
 use serde::Deserialize;
 use side::{Side, Unit};
 use std::time::Duration;
 use wire::{Compression, Op};
 
-/// See the module documentation.
-pub const PROTOCOL: Protocol = Protocol::over_tcp("cassandra", &[9042], open, probe, fields::FIELDS);
+/// The protocol `cassandra`.
+pub const PROTOCOL: Protocol = Protocol {
+    summary: Summary { query: &["{query}", "{cassandra.request.headers.op}", "{cassandra.response.headers.op}"], ..Summary::HEAD },
+    ..Protocol::over_tcp("cassandra", &[9042], open, probe, fields::FIELDS)
+};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]

@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 /// Maximum number of levels of nested types: real schemas use a handful.
 const DEEPEST: usize = 32;
 
-/// The result, by kind.
+/// The contents of a RESULT, of which one member is set according to its kind.
 #[derive(Debug, Default, Serialize)]
 pub struct Outcome<'a> {
     #[serde(rename = "type")]
@@ -58,7 +58,7 @@ impl<'a> Outcome<'a> {
 #[derive(Debug, Serialize)]
 struct Rows<'a> {
     meta: Metadata<'a>,
-    /// Absent if the descriptions of the columns cannot be parsed completely.
+    /// The number of rows; absent if the descriptions of the columns cannot be parsed completely.
     #[serde(skip_serializing_if = "Option::is_none")]
     num_rows: Option<i32>,
 }
@@ -82,7 +82,7 @@ impl<'a> Prepared<'a> {
     fn read(version: u8, r: &mut Reader<'a>) -> Option<Self> {
         let prepared_id = Uuid(short_bytes(r)?.try_into().unwrap_or_default());
         if version >= 5 {
-            short_bytes(r)?; // skip the id of the result's metadata
+            short_bytes(r)?; // This skips the id of the result's metadata.
         }
         let (req_meta, whole) = Metadata::read(Some(version), r)?;
         let resp_meta = whole.and_then(|()| Metadata::read(None, r)).map(|(meta, _)| meta);
@@ -163,9 +163,9 @@ impl<'a> Metadata<'a> {
     }
 }
 
-/// Skips the `[option]` that is the type of a column. Not recursive: keeps the number of remaining types per level.
+/// Skips the `[option]` that is the type of a column. The function is not recursive: it keeps the number of remaining types per level.
 fn skip_type(r: &mut Reader<'_>) -> Option<()> {
-    // For each level, the number of remaining types, and whether a field name precedes each.
+    // The entry of each level has the number of remaining types, and whether a field name precedes each of them.
     let mut levels = smallvec::SmallVec::<[(u16, bool); 8]>::new();
     levels.push((1, false));
     while let Some(level) = levels.last_mut() {

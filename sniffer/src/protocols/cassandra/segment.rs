@@ -72,7 +72,7 @@ impl Segment {
         let word = little_endian(fields);
         let payload = (word & 0x1_ffff) as usize;
         let (plain, flag) = if lz4 { ((word >> 17 & 0x1_ffff) as usize, 34) } else { (0, 17) };
-        // A payload without a decompressed length is not compressed.
+        // A payload whose decompressed length is 0 is not compressed.
         let (compressed, plain) = if plain == 0 { (false, payload) } else { (true, plain) };
         Some(Self { self_contained: word >> flag & 1 != 0, plain, compressed, payload, header: size + 3 })
     }

@@ -1,4 +1,5 @@
-//! One direction of a connection: finds the next message and its form. Does not pair or report.
+//! One direction of a connection: finds the next message and its form. This module does not pair requests with responses, and does not
+//! report events.
 
 use super::{
     segment::Segment,
@@ -12,7 +13,7 @@ use crate::{
     time::Timestamp,
 };
 
-/// Number of bytes that decide whether an envelope begins here: its header, and the start of its body.
+/// Number of bytes that show whether an envelope begins at a place: its header, and the start of its body.
 const ENOUGH: usize = HEADER + 4;
 
 /// The kind of the next bytes.
@@ -31,10 +32,12 @@ pub enum Unit {
 /// The form of the messages in this direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Form {
-    /// Unknown; a message begins here.
+    /// The form is not known. A message begins at the next byte.
     #[default]
     Unknown,
-    /// Unknown; the start of a message is unknown too.
+    /// The form is not known. A message may begin at the next byte, because the capture began here.
+    Joined,
+    /// Neither the form nor the start of a message is known.
     Searching,
     /// Envelopes without segments: v3 and v4.
     Envelopes,
@@ -42,7 +45,7 @@ enum Form {
     Segments { lz4: bool },
 }
 
-/// See the module documentation.
+/// The state of one direction of a connection.
 #[derive(Debug, Default)]
 pub struct Side {
     form: Form,
@@ -67,6 +70,10 @@ impl Side {
                 None => Unit::Junk(1),
             },
             Form::Unknown => here(data, true),
+            Form::Joined => match here(data, true) {
+                Unit::Envelope(header) if header.length > LONGEST_FOUND => Unit::Junk(1),
+                unit => unit,
+            },
             Form::Searching => {
                 for at in (0..data.len()).filter(|at| may_begin(&data[*at..])) {
                     match here(&data[at..], false) {
@@ -99,6 +106,11 @@ impl Side {
         self.search.passed(n)
     }
 
+    /// Notes that the first data may begin inside a message.
+    pub fn join(&mut self) {
+        self.form = Form::Joined;
+    }
+
     /// Notes that the start of the next message is unknown.
     pub fn lose(&mut self) {
         self.form = Form::Searching;
@@ -124,8 +136,8 @@ impl Side {
     }
 }
 
-/// Whether the first three bytes may be the start of a message: the version of an envelope, or the unused high bits of
-/// a segment's lengths. Avoids most of the work in a long search.
+/// Whether the first three bytes may be the start of a message: the version of an envelope, or the unused high bits of a segment's lengths.
+/// This test avoids most of the work in a long search.
 fn may_begin(data: &[u8]) -> bool {
     let zero = |at: usize, bits: u8| data.get(at).is_none_or(|byte| byte & bits == 0);
     data.first().is_some_and(|version| matches!(version & 0x7f, 3..=5)) || zero(2, 0xfc) || zero(4, 0xf8)
@@ -174,7 +186,8 @@ impl Held for Assembly {
 }
 
 impl Assembly {
-    /// Starts with the first part, which has the header. The envelope is reported as soon as `wanted` bytes are there.
+    /// Starts with the first part, which has the header. The envelope is reported as soon as `wanted` bytes of it have
+    /// arrived.
     pub fn new(header: Header, wanted: usize, first: &[u8], time: Timestamp) -> Self {
         let mut part = Self { header, time, reported: false, left: header.total(), wanted, bytes: Vec::new() };
         part.add(first);

@@ -1,3 +1,5 @@
+//! Tests of the state machine: pairing by stream id, segments of v5, compression, gaps, and limits.
+
 use super::{
     connection::{MOST_HELD, MOST_READ},
     wire::{COMPRESSED, HEADER},

@@ -20,6 +20,9 @@ const MOST_GROWTH: usize = 255;
 /// Maximum number of options of a STARTUP: drivers send up to ten.
 const MOST_OPTIONS: u16 = 64;
 
+/// Longest name in bytes of an option or of an event; those of servers and drivers have up to twenty.
+const LONGEST_NAME: u16 = 128;
+
 /// Flag: the body is compressed.
 pub const COMPRESSED: u8 = 0x01;
 /// Flag: a response begins with a tracing id.
@@ -108,7 +111,7 @@ impl Op {
         )
     }
 
-    /// Whether v5 also sends this operation outside of segments, before the connection is set up.
+    /// Whether version 5 sends this operation also outside of segments, before the connection is set up.
     fn before_agreement(self) -> bool {
         matches!(self, Self::STARTUP | Self::OPTIONS | Self::READY | Self::AUTHENTICATE | Self::SUPPORTED | Self::ERROR)
     }
@@ -121,11 +124,11 @@ pub struct Header {
     pub version: u8,
     /// Whether the server sent the envelope.
     pub response: bool,
-    /// Flags: see [`COMPRESSED`] and the others.
+    /// The flags, such as [`COMPRESSED`].
     pub flags: u8,
     /// The stream id, which pairs a response with its request; -1 (65535) in events.
     pub stream: u16,
-    /// The operation.
+    /// The operation of the envelope.
     pub op: Op,
     /// Length of the body in bytes.
     pub length: u32,
@@ -159,8 +162,8 @@ impl Header {
         self.version < 5 || self.op.before_agreement()
     }
 
-    /// Whether the body starts as that of this operation must. Used for a header without other evidence. Examines up to
-    /// four bytes.
+    /// Whether the body starts as a body of this operation must. This test is for a header without other evidence. It examines up to four
+    /// bytes.
     pub fn begins_well(&self, body: &[u8]) -> bool {
         let mut r = Reader::new(body);
         let (short, long) = (r.u16(), Reader::new(body).u32());
@@ -174,7 +177,12 @@ impl Header {
         match self.op {
             Op::READY | Op::OPTIONS => self.length == 0,
             Op::ERROR => self.length >= 6 && long.is_some_and(|code| code <= 0x2500),
-            Op::STARTUP | Op::SUPPORTED | Op::REGISTER => short.is_some_and(|n| n <= MOST_OPTIONS && within(2, Some(u32::from(n) * 2))),
+            Op::STARTUP | Op::SUPPORTED | Op::REGISTER => {
+                // A list of names: their number, and the length of the first one.
+                let (names, first) = (short.unwrap_or(u16::MAX), r.u16());
+                let begins = first.is_some_and(|length| (1..=LONGEST_NAME).contains(&length)) || names == 0 && self.length == 2;
+                names <= MOST_OPTIONS && begins && within(2, Some(u32::from(names) * 2))
+            }
             Op::QUERY | Op::PREPARE => within(4, long),
             Op::RESULT => long.is_some_and(|kind| (1..=5).contains(&kind)),
             Op::EVENT => self.stream == u16::MAX && within(2, short.map(u32::from)),

@@ -11,7 +11,7 @@ use serde::{
 };
 use std::{fmt::Display, net::Ipv4Addr};
 
-/// The fields in addition to the common ones.
+/// The fields of this protocol in addition to those that all transactions have.
 #[derive(Serialize)]
 pub struct Body<'a> {
     /// The object `dhcpv4`.
@@ -57,7 +57,7 @@ impl Serialize for Fields<'_> {
 
 struct Options<'a>(&'a Message<'a>);
 
-/// Text options: the key, the number, and whether trailing NULs are removed.
+/// Options with a text: the key in documents, the number of the option, and whether trailing NULs are removed.
 const TEXTS: [(&str, u8, bool); 5] = [
     ("class_identifier", 60, false),
     ("domain_name", 15, false),
@@ -163,7 +163,7 @@ impl Serialize for Unknown {
     }
 }
 
-/// Serializes the displayed text of a value.
+/// A value that is serialised as the text in which it is displayed.
 struct Shown<D>(D);
 
 impl<D: Display> Serialize for Shown<D> {

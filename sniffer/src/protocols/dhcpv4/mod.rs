@@ -31,7 +31,7 @@ pub const PROTOCOL: Protocol = Protocol {
         if magic == Some(&wire::MAGIC) { Probe::Yes } else { Probe::No }
     },
     fields: fields::FIELDS,
-    summary: Summary::HEAD,
+    summary: Summary { query: &["{dhcpv4.option.message_type}"], ..Summary::HEAD },
 };
 
 struct Dhcp;
@@ -67,7 +67,7 @@ impl Plugin for Dhcp {
         cx.emit(&head, &Body { dhcpv4: Fields(&message) });
     }
 
-    /// No requests are kept.
+    /// The plugin holds nothing, because no requests are kept.
     fn held(&self) -> usize {
         0
     }

@@ -1,8 +1,7 @@
 //! Parses DHCPv4 messages: the fixed part (RFC 2131) and the options (RFC 2132; overload and concatenation: RFC 3396).
 //!
-//! Uses [`Reader`], not dhcproto: dhcproto's owned form refuses a complete message because of one option with an
-//! unusual length and drops the bytes of unknown options; its borrowed form trusts `hlen` and does not tell whether
-//! there was an End option.
+//! This module uses [`Reader`] and not dhcproto: dhcproto's owned form refuses a complete message because of one option with an unusual
+//! length and drops the bytes of unknown options; its borrowed form trusts `hlen` and does not tell whether there was an End option.
 
 use crate::protocols::kit::reader::Reader;
 use std::{borrow::Cow, net::Ipv4Addr};

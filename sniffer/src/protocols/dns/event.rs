@@ -21,7 +21,7 @@ use std::{
 /// point to one long name would become a document of 9 MB.
 pub const MOST_SHOWN: usize = 1000;
 
-/// The fields in addition to the common ones.
+/// The fields of this protocol in addition to those that all transactions have.
 #[derive(Serialize)]
 pub struct Body<'a> {
     /// The object `dns`.
@@ -172,7 +172,7 @@ impl<'a> Domain<'a> {
         let after_dot = |text: &'a str| text.split_once('.').map_or("", |(_, rest)| rest);
         match psl::List.domain(name.as_bytes()) {
             Some(domain) => {
-                // The library only splits at dots, so both offsets are within the name.
+                // The library splits names only at dots, so both offsets are positions of whole characters in the name.
                 let at = name.len() - domain.as_bytes().len();
                 let registered = name.get(at..).unwrap_or_default();
                 let subdomain = name.get(..at.saturating_sub(1)).unwrap_or_default();
@@ -187,8 +187,8 @@ impl<'a> Domain<'a> {
     }
 }
 
-/// Whether a record is shown in the list of its section. False for EDNS, which has its own field, and for address
-/// records without an address.
+/// Whether a record is shown in the list of its section. The result is false for EDNS, which has its own field, and for address records
+/// without an address.
 fn is_shown(record: &Record<'_>) -> bool {
     match record.data {
         Rdata::Opt(_) => false,

@@ -15,7 +15,7 @@ use super::{
     kit::{backlog::Limits, held::Held, matcher::Matcher, timers},
 };
 use crate::{
-    event::Summary,
+    event::{Details, Summary},
     net::{Direction, Transport},
 };
 use serde::Deserialize;
@@ -47,6 +47,7 @@ pub const PROTOCOL: Protocol = Protocol {
     summary: Summary {
         query: &["{dns.question.type} {dns.question.name}", "{dns.question.type}"],
         result: &["{dns.response_code}"],
+        details: Details::Dns { name: "dns.question.name", kind: "dns.question.type", code: "dns.response_code" },
         ..Summary::HEAD
     },
 };

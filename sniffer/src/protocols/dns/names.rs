@@ -4,7 +4,7 @@
 use serde::{Serialize, Serializer};
 use std::fmt;
 
-/// A number, written as its name or, without one, as a number.
+/// A number with an optional name. It is written as the name, or as digits if it has no name.
 #[derive(Clone, Copy, Debug)]
 pub struct Named(pub Option<&'static str>, pub u32);
 

@@ -26,12 +26,12 @@ impl Serialize for Opt<'_> {
         let mut unknown = None;
         let Rdata::Opt(options) = record.data else { return serializer.serialize_map(Some(0))?.end() };
         let mut r = Reader::new(options);
-        // At most as many iterations as options fit into the record.
+        // The loop has at most as many iterations as options fit into the record.
         while let (Some(code), Some(length)) = (r.u16(), r.u16()) {
             let Some(data) = r.take(length.into()) else { break };
             match known.get_mut(usize::from(code)) {
                 Some(place) if code != 0 => *place = Some(data),
-                // Known options that are not shown (UPDATE-LEASE and others).
+                // The option is known, but documents do not show it (UPDATE-LEASE and others).
                 _ if matches!(code, 11 | 12 | 15 | 18 | 19) => (),
                 _ => unknown = Some((code, data)),
             }

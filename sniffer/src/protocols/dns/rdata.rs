@@ -28,7 +28,7 @@ pub enum Rdata<'a> {
     Srv([u16; 3], Name<'a>),
     /// SOA: primary server, mailbox; serial, refresh, retry, expire, minimum.
     Soa(Name<'a>, Name<'a>, [u32; 5]),
-    /// TXT: strings, each preceded by its length.
+    /// TXT: a sequence of strings, each preceded by its length.
     Txt(&'a [u8]),
     Dnskey {
         flags: u16,
@@ -89,7 +89,7 @@ pub struct Compressed {
     names: u8,
 }
 
-/// The types of RFC 1035 and some early later ones whose parts are not shown but that may contain compressed names.
+/// The types of RFC 1035 and of other early RFCs whose parts are not shown but that may contain compressed names.
 fn compressed(rtype: u16) -> Compressed {
     let (fixed, strings, names) = match rtype {
         3 | 4 | 7 | 8 | 9 | 23 | 30 | 39 => (0, 0, 1), // MD, MF, MB, MG, MR, NSAP-PTR, NXT, DNAME

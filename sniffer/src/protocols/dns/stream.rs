@@ -20,15 +20,15 @@ const MOST_WAITING: usize = 256;
 /// Length in bytes of the length field before a message.
 const PREFIX: usize = 2;
 
-/// Whether the position in a direction is known to be between messages.
+/// What is known about the position in a direction relative to the messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Sync {
     /// Nothing was captured yet.
     #[default]
     Unknown,
-    /// The last message ended here.
+    /// A message ended here, so the next one begins here.
     AtMessage,
-    /// Data was missing or was not DNS.
+    /// Data was missing or was not DNS, so the start of the next message is unknown.
     Lost,
 }
 
@@ -114,7 +114,8 @@ impl Stream {
         side.sync = Sync::Lost;
         side.begun = false;
         if dir == Direction::ToClient {
-            // The query with this id, or otherwise the oldest query, because nearly all responses arrive in order.
+            // The lost response is assumed to be that of the query with this id, or otherwise of the oldest query, because nearly all
+            // responses arrive in order.
             let named = header.and_then(|header| self.waiting.take(&header.id));
             if let Some(query) = named.or_else(|| self.waiting.pop()) {
                 self.reporter.unanswered(cx, &query, note);
@@ -132,8 +133,8 @@ impl Stream {
         timers::arm(cx, self.waiting.due());
     }
 
-    /// Handles data in which no message was found, and continues the search with the next data. Gives up if too many
-    /// bytes were searched.
+    /// Handles data in which no message was found, and continues the search with the next data. The parser gives up if too many bytes were
+    /// searched.
     fn search_on(&mut self, dir: Direction, rest: &[u8], bytes: usize, cx: &mut Context<'_>) -> Progress {
         let header = rest.get(PREFIX..).and_then(Header::read);
         if self.sides[dir.index()].sync == Sync::Unknown {

@@ -11,7 +11,7 @@ const QUERY: u16 = 0x0100;
 const RESPONSE: u16 = 0x8180;
 const ALL: &str = "{send_request: true, send_response: true, include_authorities: true, include_additionals: true}";
 
-/// `example.com`, type A, class IN.
+/// The question for `example.com`, type A, class IN.
 const QUESTION: &[u8] = b"\x07example\x03com\0\0\x01\0\x01";
 
 fn with_question(id: u16, bits: u16, question: &[u8], sections: [&[&[u8]]; 3]) -> Vec<u8> {

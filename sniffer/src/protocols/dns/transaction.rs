@@ -1,4 +1,4 @@
-//! Reports a query and its response as one event, and keeps queries until then. Used for UDP and TCP.
+//! Reports a query and its response as one event, and keeps queries until then. The same code serves UDP and TCP.
 
 use super::{
     Options,

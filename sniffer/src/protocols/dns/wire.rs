@@ -23,7 +23,7 @@ const SHORTEST_RECORD: usize = 11;
 /// this is not DNS.
 const MOST_QUESTIONS: usize = 8;
 
-/// A compression pointer to the end of the header.
+/// A compression pointer to offset 12, the end of the header, where the first question begins.
 const TO_QUESTION: [u8; 2] = [0xc0, HEADER as u8];
 
 /// The type of the pseudo-record of EDNS.
@@ -73,7 +73,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// Parses the first four bytes of `data`, if they are there.
+    /// Parses the first four bytes of `data`. Returns `None` if `data` is shorter.
     pub fn read(data: &[u8]) -> Option<Self> {
         let [a, b, c, d] = *data.first_chunk()?;
         Some(Self { id: u16::from_be_bytes([a, b]), bits: u16::from_be_bytes([c, d]) })
@@ -120,14 +120,14 @@ impl Header {
     }
 }
 
-/// A question.
+/// A record of the question section.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
-    /// The name.
+    /// The name that the question is about.
     pub name: Name<'a>,
-    /// The type.
+    /// The type that the question is about.
     pub rtype: u16,
-    /// The class.
+    /// The class that the question is about.
     pub class: u16,
 }
 
@@ -142,16 +142,15 @@ impl<'a> Question<'a> {
 pub struct Record<'a> {
     /// The name of the record.
     pub owner: Name<'a>,
-    /// Whether this is the name of the first question. Detected by the pointer to it that nearly every response
-    /// contains.
+    /// Whether this is the name of the first question. It is detected by the pointer that nearly every response contains in its place.
     pub is_asked: bool,
-    /// The type.
+    /// The data of the record.
     pub rtype: u16,
     /// The class; for OPT the size of UDP messages.
     pub class: u16,
     /// TTL in seconds; for OPT further flags.
     pub ttl: u32,
-    /// The data.
+    /// The data of the record.
     pub data: Rdata<'a>,
 }
 
@@ -188,7 +187,7 @@ pub struct Message<'a> {
     pub header: Header,
     /// The first question.
     pub question: Option<Question<'a>>,
-    /// Further questions, although servers answer only one.
+    /// Further questions. They are rare, because servers answer only one.
     more_questions: Vec<Question<'a>>,
     records: Vec<Record<'a>>,
     /// Ends of the answer and authority sections in the list of records.
@@ -236,7 +235,7 @@ impl<'a> Message<'a> {
         // Whether the start of the next record is unknown.
         let mut unframed = fault.is_some();
         for (count, end) in sections.into_iter().zip(&mut ends) {
-            // At most as many iterations as records fit into the message, because a fault ends the loop.
+            // The loop has at most as many iterations as records fit into the message, because a fault ends the loop.
             for _ in 0..count {
                 if unframed {
                     break;
@@ -281,8 +280,8 @@ impl<'a> Message<'a> {
         self.octets.get(..self.questions_end).unwrap_or_default()
     }
 
-    /// Whether the data is accepted as DNS without a matching query: it is more than a header, and if it is incomplete,
-    /// its header is plausible and its question is there. `length` is its length on the wire.
+    /// Whether the data is accepted as DNS without a matching query. The data must be longer than a header. Incomplete
+    /// data must also have a plausible header and a complete question. `length` is the length of the data on the wire.
     pub fn is_acceptable(&self, length: usize) -> bool {
         let length = u16::try_from(length).unwrap_or(u16::MAX);
         match self.fault {
@@ -306,7 +305,7 @@ impl<'a> Message<'a> {
         self.records.get(self.ends[1]..).unwrap_or_default()
     }
 
-    /// EDNS, if the message has it.
+    /// The EDNS record, if the message has one.
     pub fn edns(&self) -> Option<&Record<'a>> {
         self.additionals().iter().find(|r| r.rtype == OPT)
     }
@@ -318,8 +317,8 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Whether `data` may be the beginning of a message of `length` bytes. Used to find the next message after a gap, and
-/// to recognise DNS. `None` if more bytes are needed.
+/// Whether `data` may be the beginning of a message of `length` bytes. The function serves to find the next message after a gap, and to
+/// recognise DNS. `None` if more bytes are needed.
 pub fn plausible(length: u16, data: &[u8]) -> Option<bool> {
     if usize::from(length) < HEADER {
         return Some(false);
@@ -327,7 +326,8 @@ pub fn plausible(length: u16, data: &[u8]) -> Option<bool> {
     let header = data.first_chunk::<HEADER>()?;
     let count = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
     let bits = count(2);
-    // Known operations, the reserved bit is zero, at most one question, and no more records than the length allows.
+    // A plausible header has a known operation, a reserved bit of zero, at most one question, and no more records than the length
+    // allows.
     let records = usize::from(count(6)) + usize::from(count(8)) + usize::from(count(10));
     let known = matches!(bits >> 11 & 0x0f, 0 | 1 | 2 | 4 | 5 | 6) && bits & 0x0040 == 0;
     Some(known && count(4) <= 1 && records * SHORTEST_RECORD <= usize::from(length) - HEADER)

@@ -7,9 +7,9 @@ use std::io::{self, Read};
 /// Largest window of a zstd body: 8 MiB, the limit of RFC 9659.
 const ZSTD_WINDOW_LOG: u32 = 23;
 
-/// Number of members of a gzip body that are decoded whatever its length, and the number of bytes that allow another one.
+/// Number of members of a gzip body that are always decoded, whatever the length of the body.
 const FREE_MEMBERS: usize = 64;
-/// See [`FREE_MEMBERS`].
+/// Number of compressed bytes that allow one further member, see [`FREE_MEMBERS`].
 const BYTES_OF_MEMBER: usize = 256;
 
 /// The error of a body that could not be decoded.
@@ -46,9 +46,8 @@ pub fn decode(coding: &str, data: &[u8], most: usize) -> Result<Option<Vec<u8>>,
     }
 }
 
-/// The beginning of a text that takes at most `most` bytes as a JSON string. A control character takes six bytes
-/// there, and a byte that is not UTF-8 becomes U+FFFD, which takes three. A compressed body of a few bytes may
-/// contain megabytes of such bytes.
+/// Returns the beginning of a text that takes at most `most` bytes as a JSON string. A control character takes six bytes in JSON, and a
+/// byte that is not UTF-8 becomes U+FFFD, which takes three. A compressed body of a few bytes may contain megabytes of such bytes.
 pub fn shown(text: &[u8], most: usize) -> &[u8] {
     const LONGEST: usize = 6;
     if text.len().saturating_mul(LONGEST) <= most {
@@ -174,7 +173,7 @@ mod tests {
         assert_eq!((short.reason.as_str(), short.partial.len()), ("body truncated due to size limitation", 2000));
         let many = decode("gzip", &[&line[..], &empty.repeat(50_000)].concat(), 1 << 20).unwrap_err();
         assert_eq!((many.reason.as_str(), many.partial.len()), ("gzip: too many members", 1800));
-        // The number of gzip members is not limited if the members have content.
+        // The number of gzip members is not limited as long as the members have content.
         let random: Vec<u8> = (0..600_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
         let stored = packed!(GzEncoder, &random).repeat(2000);
         assert_eq!(decode("gzip", &stored, 2 << 20).map(|body| body.map(|b| b.len())), Ok(Some(600 * 2000)));

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     event::{Head, Status, Text},
     protocols::Context,
+    publish::TooLarge,
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use smallvec::SmallVec;
@@ -80,6 +81,8 @@ fn is_default_port(port: &u16) -> bool {
 struct Side<'a> {
     message: &'a Message,
     settings: &'a Settings,
+    /// See [`write`].
+    most: usize,
 }
 
 impl Serialize for Side<'_> {
@@ -103,7 +106,7 @@ impl Serialize for Side<'_> {
         let kept = if m.keep == Keep::No { 0 } else { m.body.len() as u64 };
         let bytes = if kept == 0 || m.too_large { m.body_bytes } else { kept };
         if bytes > 0 {
-            let content = if m.keep == Keep::Send { shown_body(m, self.settings) } else { Cow::default() };
+            let content = if m.keep == Keep::Send { shown_body(m, self.settings, self.most) } else { Cow::default() };
             map.serialize_entry("body", &Content { bytes, content: Text(&content) })?;
         }
         map.serialize_entry("headers", &Headers(self))?;
@@ -186,21 +189,24 @@ fn user(authorization: &[u8]) -> Option<Vec<u8>> {
     Some(plain)
 }
 
-/// Writes the text of a message for `request` or `response`.
-fn write_message(out: &mut Vec<u8>, m: &Message, settings: &Settings) {
+/// Appends the text of a message for `request` or `response`, at most `most` bytes of JSON text.
+fn write_message(out: &mut Vec<u8>, m: &Message, settings: &Settings, most: usize) {
+    let from = out.len();
     out.extend_from_slice(m.get(m.raw));
     if m.keep == Keep::Send {
-        out.extend_from_slice(&shown_body(m, settings));
+        out.extend_from_slice(&shown_body(m, settings, most));
     }
+    let shown = body::shown(out.get(from..).unwrap_or_default(), most).len();
+    out.truncate(from + shown);
 }
 
 /// The limit for the length of a body as JSON text is at least this number of bytes.
 const ALWAYS_SHOWN: usize = 1 << 20;
 
 /// The kept body with hidden values masked. A control character takes up to six bytes as JSON text, so the body is
-/// cut to `max_message_size` or [`ALWAYS_SHOWN`] bytes of JSON text, whichever is larger.
-fn shown_body<'a>(m: &'a Message, settings: &Settings) -> Cow<'a, [u8]> {
-    let most = settings.options.max_message_size.max(ALWAYS_SHOWN);
+/// cut to `max_message_size` or [`ALWAYS_SHOWN`] bytes of JSON text, whichever is larger, but to at most `most` bytes.
+fn shown_body<'a>(m: &'a Message, settings: &Settings, most: usize) -> Cow<'a, [u8]> {
+    let most = settings.options.max_message_size.max(ALWAYS_SHOWN).min(most);
     if !settings.hides_any() {
         return body::shown(&m.body, most).into();
     }
@@ -221,8 +227,31 @@ fn is_form(m: &Message) -> bool {
     memchr::memmem::find(&m.get(m.content_type).to_ascii_lowercase(), b"urlencoded").is_some()
 }
 
-/// Reports the exchange. `scratch` is a buffer for the texts built here.
+/// The share of a document that each long text gets if they do not fit together. There are six: the parameters are in
+/// two fields, each body in one, and each message in one. Two shares remain for everything else.
+const SHARES: usize = 8;
+
+/// Reports the exchange. If the document is too large, long texts are cut to a part of what fits. `scratch` is a buffer
+/// for the texts built here.
 pub fn emit(exchange: Exchange<'_>, settings: &Settings, scratch: &mut Vec<u8>, cx: &mut Context<'_>) {
+    if write(exchange, settings, None, scratch, cx).is_err() {
+        cx.count("shortened");
+        let most = cx.document_limit() / SHARES;
+        // With a limit, the result is always `Ok`.
+        let _ = write(exchange, settings, Some(most), scratch, cx);
+    }
+}
+
+/// Reports the exchange, with at most `limit` bytes of each long text. Without a limit, returns an error if the document is
+/// too large; nothing was reported then.
+fn write(
+    exchange: Exchange<'_>,
+    settings: &Settings,
+    limit: Option<usize>,
+    scratch: &mut Vec<u8>,
+    cx: &mut Context<'_>,
+) -> Result<(), TooLarge> {
+    let most = limit.unwrap_or(usize::MAX);
     let Exchange { request, response, response_missing } = exchange;
     scratch.clear();
     let port = cx.peers().server.port();
@@ -255,6 +284,8 @@ pub fn emit(exchange: Exchange<'_>, settings: &Settings, scratch: &mut Vec<u8>, 
         ends[0] = scratch.len();
         let form = if m.keep != Keep::No && is_form(m) { &m.body[..] } else { &[] };
         url::write_parameters(scratch, target.query, form, |name| settings.hides(name));
+        // Parameters are ASCII text without characters that JSON escapes.
+        scratch.truncate(ends[0].saturating_add(most));
         ends[1] = scratch.len();
         if !domain.is_empty() {
             url::write_full(scratch, domain, url_port, &path);
@@ -265,7 +296,7 @@ pub fn emit(exchange: Exchange<'_>, settings: &Settings, scratch: &mut Vec<u8>, 
         }
         ends[2] = scratch.len();
         if settings.common.send_request {
-            write_message(scratch, m, settings);
+            write_message(scratch, m, settings, most);
         }
 
         match address(domain) {
@@ -299,7 +330,7 @@ pub fn emit(exchange: Exchange<'_>, settings: &Settings, scratch: &mut Vec<u8>, 
         head.end = Some(m.start);
         head.destination_bytes = m.bytes;
         if settings.common.send_response {
-            write_message(scratch, m, settings);
+            write_message(scratch, m, settings, most);
         }
         if m.lost {
             notes.push("Packet loss while capturing the response");
@@ -315,6 +346,9 @@ pub fn emit(exchange: Exchange<'_>, settings: &Settings, scratch: &mut Vec<u8>, 
         notes.push("Packet loss while capturing the response");
     }
     ends[4] = scratch.len();
+    if limit.is_some() {
+        notes.push("Long texts are cut off because of memory.max");
+    }
 
     let text = |i: usize| Text(scratch.get(if i == 0 { 0 } else { ends[i - 1] }..ends[i]).unwrap_or_default());
     head.query = request.map(|_| text(0));
@@ -325,13 +359,14 @@ pub fn emit(exchange: Exchange<'_>, settings: &Settings, scratch: &mut Vec<u8>, 
     head.related_hosts = &hosts;
     let users = [Text(name.as_deref().unwrap_or_default())];
     head.related_users = &users;
+    head.names_user = name.as_ref().is_some_and(|name| !name.is_empty());
     let extension = memchr::memrchr(b'.', &path).and_then(|n| path.get(n + 1..)).unwrap_or_default();
     let agent = request.map(|m| Text(m.get(m.user_agent))).filter(|text| !text.is_empty());
     let body = Body {
         http: Http {
             version: request.map_or("", |m| m.version),
-            request: request.map(|message| Side { message, settings }),
-            response: response.map(|message| Side { message, settings }),
+            request: request.map(|message| Side { message, settings, most }),
+            response: response.map(|message| Side { message, settings, most }),
         },
         url: request.map(|_| Url {
             full: text(2),
@@ -345,5 +380,9 @@ pub fn emit(exchange: Exchange<'_>, settings: &Settings, scratch: &mut Vec<u8>, 
         user_agent: agent.map(|original| UserAgent { original }),
         user_name: Text(name.as_deref().unwrap_or_default()),
     };
+    if limit.is_none() {
+        return cx.try_emit(&head, &body);
+    }
     cx.emit(&head, &body);
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! Masks values in forms of type `multipart/form-data` (RFC 7578). Does not report the parts.
+//! Masks values in forms of type `multipart/form-data` (RFC 7578). This module does not report the parts of the form.
 
 use std::borrow::Cow;
 
@@ -80,7 +80,7 @@ mod tests {
             let body = |value: &str| part("a", "1") + &part(name, value) + &part("b", "2") + "--AB--\r\n";
             assert_eq!(masked(&body("q\r\nr")), body("xxxxx"));
             assert_eq!(masked(&body("")), body("xxxxx"));
-            // The end of the body is missing.
+            // This case handles a body whose end is missing.
             let cut = |value: &str| part("a", "1") + part(name, value).trim_end();
             assert_eq!(masked(&cut("q")), cut("xxxxx"));
         }

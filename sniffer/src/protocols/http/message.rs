@@ -30,7 +30,7 @@ pub enum Keep {
 /// How the end of a body is determined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// There is no body.
+    /// The message has no body.
     None,
     /// The body has this number of bytes.
     Length(u64),
@@ -134,7 +134,7 @@ impl Message {
         if earlier.is_empty() {
             return self.put_lower(value);
         }
-        // Longer lists occur only in hostile input.
+        // Longer lists occur only in hostile input, so their further values are left out.
         if earlier.len() > 256 { list } else { self.put_lower(&[&earlier[..], b",", value].concat()) }
     }
 
@@ -188,7 +188,8 @@ impl Message {
             13 if is("authorization") && of_request && !options.redact_authorization && !settings.redacts(name) && settings.sends(name) => {
                 self.authorization = self.put(value);
             }
-            // If there are several, they are equal or the message is malformed. Values above i64::MAX are invalid.
+            // Several Content-Length headers must be equal, otherwise the message is malformed. Values above i64::MAX
+            // are invalid.
             14 if is("content-length") && self.length.is_none() => {
                 let first = value.split(|&b| b == b',').next().unwrap_or_default();
                 self.length =
@@ -320,7 +321,7 @@ fn write_raw(out: &mut Vec<u8>, raw: &[u8], of_request: bool, settings: &Setting
         out.extend_from_slice(raw);
         return;
     }
-    let mut hidden = None; // whether the header of a folded line is hidden
+    let mut hidden = None; // whether the header to which a folded line belongs is hidden
     let mut in_query = false;
     for (i, line) in raw.split_inclusive(|&b| b == b'\n').enumerate() {
         let end = line.trim_ascii_end().len();

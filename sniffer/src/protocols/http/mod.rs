@@ -10,15 +10,26 @@ mod url;
 mod wire;
 
 use super::{CommonOptions, Plugin, Probe, Protocol, kit::shared::Shared};
-use crate::{config, event::Summary, net::Direction};
+use crate::{
+    config,
+    event::{Details, Summary},
+    net::Direction,
+};
 use serde::Deserialize;
 
 /// The protocol `http`.
 pub const PROTOCOL: Protocol = Protocol {
     summary: Summary {
         resource: &["{url.path}"],
-        query: &["{method} {destination.domain}{url.path}", "{query}"],
+        query: &[
+            "{method} {url.path}?{url.query} {destination.domain}",
+            "{method} {url.path} {destination.domain}",
+            "{method} {url.path}?{url.query}",
+            "{method} {url.path}",
+            "{query}",
+        ],
         result: &["{http.response.status_code}"],
+        details: Details::Http { host: "destination.domain" },
         ..Summary::HEAD
     },
     ..Protocol::over_tcp("http", &[80, 8080, 8000, 5000, 8002], open, probe, fields::FIELDS)
@@ -121,7 +132,7 @@ fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
 }
 
 fn probe(_: Direction, data: &[u8]) -> Probe {
-    // Either side may be the client, because the capture may begin with a response.
+    // Packets to and from the port are examined as those of either side, because the capture may begin with a response.
     match wire::is_http(data) {
         Some(true) => Probe::Yes,
         Some(false) => Probe::No,
@@ -129,6 +140,8 @@ fn probe(_: Direction, data: &[u8]) -> Probe {
     }
 }
 
+#[cfg(test)]
+mod large_tests;
 #[cfg(test)]
 mod malformed_tests;
 #[cfg(test)]

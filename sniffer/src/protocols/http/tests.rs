@@ -277,7 +277,7 @@ fn unanswered_requests_are_reported_in_time() {
     assert_eq!(brief(&h.events()), [""; 0]);
     h.at(3000);
     assert_eq!(brief(&h.events()), ["Error GET /a - 33/- Unmatched request"]);
-    // The response to the first request arrives after the time-out; that of the next request is in time.
+    // The response to the first request arrives after the time-out. The response to the next request arrives in time.
     h.at(3500).server(OK).server(OK).at(9000);
     assert_eq!(brief(&h.events()), ["Error - 200 -/69 Unmatched response", "OK GET /b 200 19/69"]);
     // The time-out does not run while the request or the response is being sent.
@@ -345,7 +345,7 @@ fn coded_and_oversized_bodies() {
 
 #[test]
 fn hostile_input_is_bounded() {
-    // The header section has no end.
+    // The header section does not end.
     let mut h = Harness::new(&PROTOCOL, "max_message_size: 65536");
     h.client(b"GET / HTTP/1.1\r\n");
     for _ in 0..2000 {

@@ -1,4 +1,4 @@
-//! Request targets, hosts and parameters (RFC 9112, 3.2; RFC 3986; forms as in the URL standard). Works on text only;
+//! Request targets, hosts and parameters (RFC 9112, 3.2; RFC 3986; forms as in the URL standard). This module works only on text and
 //! resolves no names.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
@@ -123,7 +123,7 @@ pub fn write_full(out: &mut Vec<u8>, host: &[u8], port: u16, path: &[u8]) {
         out.push(b':');
         out.extend_from_slice(itoa::Buffer::new().format(port).as_bytes());
     }
-    // `*` means the server itself, not a path (RFC 9112, 3.3).
+    // The target `*` means the server itself and not a path (RFC 9112, 3.3).
     if path != b"*" {
         if !path.is_empty() && !path.starts_with(b"/") {
             out.push(b'/');
@@ -156,7 +156,7 @@ pub fn write_parameters(out: &mut Vec<u8>, query: &[u8], form: &[u8], hidden: im
     }
     let both = pairs(query).map(|p| (p, false)).chain(pairs(form).map(|p| (p, true)));
     let mut all: Vec<_> = both.map(|((name, value), of_form)| (name, of_form, value)).collect();
-    all.sort_by(|a, b| a.0.cmp(&b.0)); // stable: values of the same name keep their order
+    all.sort_by(|a, b| a.0.cmp(&b.0)); // The sort is stable, so values of the same name keep their order.
     let mut first = true;
     for group in all.chunk_by(|a, b| a.0 == b.0) {
         let formed = group.iter().any(|p| p.1);
@@ -200,7 +200,7 @@ pub fn write_masked_urls(out: &mut Vec<u8>, text: &[u8], mut in_query: bool, hid
     const BEHIND_VALUE: &[u8] = b"& \t\r\n\"<>";
     let mut rest = text;
     while !rest.is_empty() {
-        // In each iteration, `rest` begins where a parameter name may begin.
+        // At the start of each iteration, `rest` begins where a parameter name may begin.
         let end = rest.iter().position(|b| *b == b'=' || BEFORE_NAME.contains(b)).unwrap_or(rest.len());
         let (name, behind) = rest.split_at(end);
         out.extend_from_slice(name);

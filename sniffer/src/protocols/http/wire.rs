@@ -1,9 +1,8 @@
-//! Parses header sections of HTTP/1 messages (RFC 9112), and finds where the next message may begin. Does not parse
-//! bodies or interpret headers.
+//! Parses header sections of HTTP/1 messages (RFC 9112), and finds where the next message may begin. This module does not parse bodies or
+//! interpret headers.
 //!
-//! `httparse` parses well-formed header sections. Those that it refuses but that servers and clients accept (folded
-//! lines, NUL or a bare CR in a value, other versions, spaces in targets, very many headers) are parsed by the lenient
-//! functions below.
+//! `httparse` parses well-formed header sections. The lenient functions below parse sections that `httparse` refuses but that servers and
+//! clients accept: folded lines, NUL or a bare CR in a value, other versions, spaces in targets, very many headers.
 
 use httparse::{Header, ParserConfig, Status};
 use std::mem::MaybeUninit;
@@ -286,8 +285,8 @@ pub fn begins(data: &[u8], role: Role) -> Option<bool> {
     }
 }
 
-/// Whether `data` begins like a message of this side. The header section may then be longer than
-/// [`MOST_DOUBTFUL_HEAD`]. Takes constant time.
+/// Whether `data` begins like a message of this side. The header section may then be longer than [`MOST_DOUBTFUL_HEAD`]. The function takes
+/// constant time.
 pub fn may_be_long(data: &[u8], role: Role) -> bool {
     match role {
         Role::Request => METHODS.iter().any(|m| data.starts_with(m)),
@@ -319,7 +318,7 @@ pub fn is_http(data: &[u8]) -> Option<bool> {
             _ if data.starts_with(b"CONNECT ") => {}
             _ if target.len() < 8 && (b"https://".starts_with(target) || b"http://".starts_with(target)) => {}
             _ if target.starts_with(b"http://") || target.starts_with(b"https://") => {}
-            // Other targets are rare: the complete line is needed.
+            // Other targets are rare. To recognise them, the complete line is needed.
             _ => return if data.len() < LONG_LINE { None } else { Some(false) },
         },
         _ => return Some(false),

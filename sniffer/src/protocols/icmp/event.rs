@@ -3,14 +3,14 @@
 use super::wire::Message;
 use serde::{Serialize, Serializer};
 
-/// The fields in addition to the common ones.
+/// The fields of this protocol in addition to those that all transactions have.
 #[derive(Serialize)]
 pub struct Body {
     /// The object `icmp`.
     pub icmp: Fields,
 }
 
-/// Version, request and response.
+/// The contents of the fields: the version of ICMP, the request and the response.
 #[derive(Serialize)]
 pub struct Fields {
     version: u8,

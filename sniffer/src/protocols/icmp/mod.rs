@@ -55,7 +55,7 @@ struct Request {
     key: Key,
 }
 
-/// A request owns nothing on the heap.
+/// A pending request owns no memory on the heap.
 impl Held for Request {
     fn held(&self) -> usize {
         0

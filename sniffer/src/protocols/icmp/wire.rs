@@ -9,7 +9,7 @@ use std::fmt;
 pub struct Message {
     /// Whether the message is ICMPv6.
     pub v6: bool,
-    /// The type.
+    /// The type of the ICMP message.
     pub kind: u8,
     /// The code within the type.
     pub code: u8,

@@ -67,7 +67,7 @@ impl<T: Waits> Backlog<T> {
         self.bytes.saturating_add(more) <= self.limits.bytes
     }
 
-    /// Removes the oldest item if there is no room for `item`. Call it until it returns `None`, then push.
+    /// Removes the oldest item if there is no room for `item`. The caller repeats the call until it returns `None`, and then pushes `item`.
     pub fn evict_for(&mut self, item: &T) -> Option<T> {
         if self.has_room_for(item) { None } else { self.pop() }
     }
@@ -78,7 +78,7 @@ impl<T: Waits> Backlog<T> {
         Some(self.removed(item))
     }
 
-    /// Puts an item that [`Backlog::pop`] returned back to the front. It is never refused, because it had room before.
+    /// Puts an item that [`Backlog::pop`] returned back to the front. The queue never refuses it, because it had room before.
     pub fn put_back(&mut self, item: T) {
         self.bytes += item.held();
         self.items.push_front(item);
@@ -115,7 +115,7 @@ impl<T: Waits> Backlog<T> {
         item
     }
 
-    /// Removes the oldest item if its timeout has passed at `now`. Call it until it returns `None`.
+    /// Removes the oldest item if its timeout has passed at `now`. The caller repeats the call until it returns `None`.
     pub fn expired(&mut self, now: Timestamp) -> Option<T> {
         if self.due().is_some_and(|due| due <= now) { self.pop() } else { None }
     }

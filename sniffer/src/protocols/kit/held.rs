@@ -22,15 +22,15 @@ pub fn clear_text(text: &mut String) {
 
 /// A value that reports how much memory it has allocated.
 pub trait Held {
-    /// Bytes that the value owns on the heap: capacity, not length. Its own `size_of` is counted by its owner. Must
-    /// take constant time, so a `Vec` whose elements own memory needs a sum that is kept up to date (see
+    /// Bytes that the value owns on the heap: the capacity of its buffers and not their length. Its owner counts the value's own `size_of`.
+    /// The method must take constant time, so a `Vec` whose elements own memory needs a sum that is kept up to date (see
     /// [`super::backlog::Backlog`]).
     ///
     /// Memory that several values share is counted by each of them, so the sum may be too large but never too small.
     fn held(&self) -> usize;
 }
 
-/// Applies to elements that own nothing on the heap.
+/// The elements own nothing on the heap, so only the capacity of the vector counts.
 impl<T: Copy> Held for Vec<T> {
     fn held(&self) -> usize {
         self.capacity() * size_of::<T>()

@@ -16,8 +16,8 @@ const SPARE: usize = 64;
 #[derive(Debug)]
 pub struct Matcher<K, V> {
     entries: HashMap<K, Entry<V>, foldhash::fast::RandomState>,
-    /// `(due, number, key)`, the oldest first. The entry of a request that was taken remains here; it is recognised by
-    /// its number.
+    /// The entries `(due, number, key)`, the oldest first. The entry of a request that was taken remains here; the number shows that it is
+    /// outdated.
     order: VecDeque<(Timestamp, u64, K)>,
     limits: Limits,
     next: u64,
@@ -38,8 +38,8 @@ impl<K: Hash + Eq + Clone, V: Held> Matcher<K, V> {
         Self { entries: HashMap::default(), order: VecDeque::new(), limits, next: 0, bytes: 0 }
     }
 
-    /// Adds `value` under `key`, waiting from `now` on. Returns the evicted request: the one with the same key, or the
-    /// oldest if there are too many. Does not enforce the limit in bytes: call [`Matcher::evict_for`] before.
+    /// Adds `value` under `key`, waiting from `now` on. Returns the evicted request: the one with the same key, or the oldest if there are
+    /// too many. The function does not enforce the limit in bytes: the caller calls [`Matcher::evict_for`] before.
     #[must_use = "the evicted request must be reported or counted"]
     pub fn insert(&mut self, key: K, value: V, now: Timestamp) -> Option<V> {
         let number = self.next;
@@ -66,7 +66,7 @@ impl<K: Hash + Eq + Clone, V: Held> Matcher<K, V> {
         self.bytes.saturating_add(more) <= self.limits.bytes
     }
 
-    /// Removes the oldest request if the limit in bytes leaves no room for `value`. Call it until it returns `None`.
+    /// Removes the oldest request if the limit in bytes leaves no room for `value`. The caller repeats the call until it returns `None`.
     pub fn evict_for(&mut self, value: &V) -> Option<V> {
         if self.has_bytes(value.held()) { None } else { self.pop() }
     }
@@ -92,7 +92,7 @@ impl<K: Hash + Eq + Clone, V: Held> Matcher<K, V> {
         ItemMut::new(self.entries.get_mut(key).map(|entry| &mut entry.value), &mut self.bytes)
     }
 
-    /// Removes the oldest request if its timeout has passed at `now`. Call it until it returns `None`.
+    /// Removes the oldest request if its timeout has passed at `now`. The caller repeats the call until it returns `None`.
     pub fn expired(&mut self, now: Timestamp) -> Option<V> {
         loop {
             let (due, number, key) = self.order.front()?;
@@ -108,7 +108,7 @@ impl<K: Hash + Eq + Clone, V: Held> Matcher<K, V> {
         }
     }
 
-    /// When the oldest request expires, for a timer. May be too early if that request was answered, but never too late.
+    /// When the oldest request expires, for a timer. The time may be too early if that request was answered, but never too late.
     pub fn due(&self) -> Option<Timestamp> {
         if self.entries.is_empty() { None } else { self.order.front().map(|(due, _, _)| *due) }
     }

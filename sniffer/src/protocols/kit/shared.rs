@@ -6,7 +6,7 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 
-/// Handles a datagram; the first argument is the options of the protocol.
+/// The type of a function that handles a datagram. Its first argument has the options of the protocol.
 type OnDatagram<T> = fn(&T, Direction, &[u8], &mut Context<'_>);
 
 /// A plugin whose only state is its options. `T` is the type of the options, `P` the parser of one connection.
@@ -49,7 +49,7 @@ impl<T: Send + Sync, P: StreamParser + 'static> Plugin for Shared<T, P> {
         self.time_out
     }
 
-    /// The size of the options does not depend on traffic.
+    /// The plugin holds no bytes that depend on traffic: the size of the options does not change.
     fn held(&self) -> usize {
         0
     }

@@ -56,14 +56,14 @@ impl Header {
         let status = self.request || !status_name(self.status).is_empty();
         let extras: &[usize] = match (self.request, self.opcode) {
             (false, _) => &[0, 4],
-            // Set, Add, Replace, and their quiet variants.
+            // These opcodes are Set, Add, Replace, and their quiet variants.
             (true, 0x01..=0x03 | 0x11..=0x13) => &[8],
             // Increment, Decrement.
             (true, 0x05 | 0x06 | 0x15 | 0x16) => &[20],
-            // Verbosity, Touch, and Get and touch.
+            // These opcodes are Verbosity, Touch, and Get and touch.
             (true, 0x1b..=0x1e | 0x23 | 0x24) => &[4],
             (true, FLUSH | FLUSH_Q) => &[0, 4],
-            // Get, Delete, Quit, No-op, Version, Append, Prepend, Stat.
+            // These opcodes are Get, Delete, Quit, No-op, Version, Append, Prepend and Stat.
             (true, 0x00 | 0x04 | 0x07 | 0x09..=0x0f | 0x10 | 0x14 | 0x17 | 0x19 | 0x1a) => &[0],
             (true, _) => &[0, 4, 8, 20],
         };

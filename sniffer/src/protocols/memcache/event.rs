@@ -19,7 +19,7 @@ pub struct Pair<'a> {
     pub response: Option<&'a Message>,
 }
 
-/// The keys of both fields contain a dot, as in Packetbeat.
+/// The object `memcache`. The keys of both fields contain a dot, as in Packetbeat.
 #[derive(Serialize)]
 struct Body<'a> {
     #[serde(rename = "event.action", skip_serializing_if = "str::is_empty")]

@@ -31,7 +31,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The text of `type`, and of `event.action`.
+    /// The text of the kind in the fields `type` and `event.action`.
     pub fn names(self) -> (&'static str, &'static str) {
         match self {
             Self::Unknown => ("UNKNOWN", "memcache.unknown"),
@@ -62,7 +62,7 @@ pub struct Message {
     /// Length of the message on the wire in bytes.
     pub size: u64,
     pub binary: bool,
-    /// The responses that the request can have.
+    /// Which responses the request can have.
     pub ask: Ask,
     /// The command; empty if nothing was parsed yet.
     pub command: &'static str,
@@ -97,7 +97,7 @@ pub struct Message {
     pub opaque: Option<u64>,
     /// The vbucket of a binary request, or the status of a binary response.
     pub status: u16,
-    /// There are extras that are shorter than the opcode requires.
+    /// The message has extras that are shorter than the opcode requires.
     pub short_extras: bool,
     /// A part of the message is missing in the capture.
     pub lost: bool,

@@ -114,13 +114,17 @@ struct Connection(Session);
 
 impl StreamParser for Connection {
     fn on_data(&mut self, mut dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
-        if !self.0.known && self.0.pending.is_empty() && speaker(data) == Some(dir.reverse()) {
+        if !self.0.known && self.0.pending.is_empty() && first_sender(data) == Some(dir.reverse()) {
             cx.flip();
             dir = dir.reverse();
         }
         let progress = self.0.on_data(dir, data, cx);
         self.wake(cx);
         progress
+    }
+
+    fn on_join(&mut self, dir: Direction) {
+        self.0.on_join(dir);
     }
 
     fn on_gap(&mut self, dir: Direction, lost: u64, cx: &mut Context<'_>) -> Recovery {
@@ -152,9 +156,8 @@ impl Connection {
     }
 }
 
-/// The direction of the first bytes of a connection; `None` if they do not show it. A complete line or header is
-/// needed.
-fn speaker(data: &[u8]) -> Option<Direction> {
+/// The direction of the first bytes of a connection; `None` if these bytes do not show it. A complete line or header is needed.
+fn first_sender(data: &[u8]) -> Option<Direction> {
     match data.first()? {
         &binary::REQUEST => binary::Header::read(data, true).filter(|h| h.certain()).map(|_| Direction::ToServer),
         &binary::RESPONSE => binary::Header::read(data, false).filter(|h| h.certain()).map(|_| Direction::ToClient),
@@ -216,7 +219,7 @@ fn probe(_: Direction, data: &[u8]) -> Probe {
         // Servers of other protocols also send lines that begin with an upper-case word. The line is rejected unless only memcached can
         // have sent it.
         Some(b'A'..=b'Z') if memchr::memchr(b'\n', data).is_some_and(|end| !proves_memcached(&data[..end])) => Probe::No,
-        _ if speaker(data).is_some() => Probe::Yes,
+        _ if first_sender(data).is_some() => Probe::Yes,
         Some(b'a'..=b'z') if memchr::memchr(b'\n', data).is_none() => {
             let begins = |name: &&str| name.as_bytes().starts_with(data) || data.starts_with(name.as_bytes());
             if data.len() < 4096 && COMMANDS.iter().any(begins) { Probe::More(1) } else { Probe::No }

@@ -1,5 +1,6 @@
-//! Pairs responses with requests. Text protocol: in the order of the requests, if a response fits its request. Binary
-//! protocol: by opaque and opcode. Whether a quiet request got no response is known when a later one is answered.
+//! Pairs responses with requests. In the text protocol, responses come in the order of the requests, and a response
+//! must fit its request. In the binary protocol, opaque and opcode identify the request. That a quiet request got no
+//! response is known when a later request is answered.
 
 use super::{
     Memcache,
@@ -32,6 +33,12 @@ impl Session {
     /// Handles a complete request.
     pub(super) fn asked(&mut self, cx: &mut Context<'_>) {
         let mut request = std::mem::take(&mut self.asks.message);
+        if self.skipped && !self.binary {
+            cx.count("unmatched_requests");
+            request.reset();
+            self.asks.message = request;
+            return;
+        }
         if self.pending.is_empty() {
             self.lost = false;
             if !self.binary {
@@ -42,7 +49,7 @@ impl Session {
         if request.noreply == Some(true) || request.ask == Ask::Nothing || quits {
             self.report(Some(&request), None, &[], cx);
             request.reset();
-            self.asks.message = request; // to reuse its buffers
+            self.asks.message = request; // keeps the buffers for the next message
             return;
         }
         if !self.pending.has_bytes(request.held()) {
@@ -81,7 +88,7 @@ impl Session {
                     self.watched |= request.ask == Ask::Watch && reply.command == "OK";
                     self.report(Some(&request), Some(&reply), &[], cx);
                     if self.pending.is_empty() && self.asks.message.command.is_empty() && request.text.capacity() <= 4096 {
-                        self.asks.message = request; // to reuse its buffers
+                        self.asks.message = request; // keeps the buffers for the next message
                         self.asks.message.reset();
                     }
                 }

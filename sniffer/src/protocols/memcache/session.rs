@@ -1,5 +1,5 @@
-//! A conversation of one client with one server, in either protocol: parses the data of both sides. `pairing.rs` pairs
-//! responses with requests. Used for a TCP connection, and for one request id over UDP.
+//! A conversation of one client with one server, in either protocol: parses the data of both sides. `pairing.rs` pairs responses with
+//! requests. A conversation is a TCP connection, or one request id over UDP.
 
 use super::{
     Memcache,
@@ -21,13 +21,12 @@ use std::sync::Arc;
 /// Longest line in bytes; a `get` of a thousand long keys fits. memcached's own limit is lower.
 const LONGEST_LINE: usize = 256 << 10;
 
-/// See the module documentation.
+/// The state of one conversation.
 pub struct Session {
     pub(super) plugin: Arc<Memcache>,
     /// Whether notes are reported; not over UDP.
     pub(super) notes: bool,
-    /// Whether the protocol is binary. Determined by the first byte of the data, again for each data until a message
-    /// was parsed.
+    /// Whether the protocol is binary. The first byte of the data determines this, again at each call until a message was parsed.
     pub(super) binary: bool,
     /// Whether a message was parsed.
     pub(super) known: bool,
@@ -41,6 +40,11 @@ pub struct Session {
     pub(super) late: u32,
     /// Whether the server sends log lines from here on.
     pub(super) watched: bool,
+    /// Whether the beginning of the client's direction was not captured.
+    joined: bool,
+    /// Whether a request was skipped at the start of the capture, and the server has sent nothing since. The next response is
+    /// that of the skipped request (text protocol).
+    pub(super) skipped: bool,
     /// The search for a known message, in both directions.
     search: Resync,
 }
@@ -50,7 +54,7 @@ pub struct Session {
 pub struct Side {
     pub(super) message: Message,
     body: Option<Body>,
-    /// Whether it is uncertain that a message begins at the next byte.
+    /// Whether it is uncertain if a message begins at the next byte.
     unsure: bool,
 }
 
@@ -66,7 +70,7 @@ impl Side {
 
 /// A value that is being read.
 struct Body {
-    /// Number of remaining bytes.
+    /// Number of bytes of the value that are still to be read.
     left: u64,
     /// Number of bytes of the line end after the value.
     tail: u8,
@@ -75,12 +79,12 @@ struct Body {
     shown: bool,
 }
 
-/// How parsing continues.
+/// What follows after a part of the data was parsed.
 enum Step {
     Took(usize),
-    /// This number of further bytes is needed.
+    /// The parser must be called again after this number of further bytes.
     Need(usize),
-    /// The end of a line is needed.
+    /// The parser must be called again at the end of a line.
     NeedLine,
     /// All data was consumed, and this number of further bytes is not needed.
     Skip(u64),
@@ -102,11 +106,13 @@ impl Session {
             lost: false,
             late: 0,
             watched: false,
+            joined: false,
+            skipped: false,
             search: Resync::default(),
         }
     }
 
-    /// Bytes allocated.
+    /// Number of allocated bytes.
     pub fn held(&self) -> usize {
         self.pending.held() + self.asks.message.held() + self.answers.message.held()
     }
@@ -122,6 +128,9 @@ impl Session {
     pub fn on_data(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
         if cx.skipped().lost > 0 {
             self.side(dir).message.lost = true;
+        }
+        if dir == Direction::ToClient {
+            self.skipped = false;
         }
         if !self.known {
             self.binary = matches!(data.first(), Some(&(binary::REQUEST | binary::RESPONSE)));
@@ -145,6 +154,12 @@ impl Session {
             }
         }
         Progress::consumed(at)
+    }
+
+    /// Notes that the first data of a side may begin inside a message.
+    pub fn on_join(&mut self, dir: Direction) {
+        self.side(dir).unsure = true;
+        self.joined |= dir == Direction::ToServer;
     }
 
     /// Handles a gap. A gap inside a value only causes a note. Any other gap drops the current message, and the
@@ -182,8 +197,11 @@ impl Session {
         Recovery::Resume
     }
 
-    fn hunt(&mut self, dir: Direction, bytes: usize, cx: &mut Context<'_>) -> Step {
+    fn search_on(&mut self, dir: Direction, bytes: usize, cx: &mut Context<'_>) -> Step {
         self.side(dir).unsure = true;
+        if dir == Direction::ToServer && self.joined && !self.known {
+            (self.skipped, self.lost) = (true, true);
+        }
         cx.count("skipped_parts");
         match self.search.passed(bytes) {
             Recovery::Resume => Step::Took(bytes),
@@ -273,8 +291,9 @@ impl Session {
             return Step::Done;
         }
         let Some(end) = memchr::memchr(b'\n', rest) else {
-            let text = self.known || rest.iter().take(64).all(|b| (b' '..=b'~').contains(b) || *b == b'\r');
-            return if text && rest.len() <= LONGEST_LINE { Step::NeedLine } else { self.hunt(dir, rest.len(), cx) };
+            // After a start inside a value there may be no further line end, even in the binary protocol.
+            let text = self.known || !self.side(dir).unsure && rest.iter().take(64).all(|b| (b' '..=b'~').contains(b) || *b == b'\r');
+            return if text && rest.len() <= LONGEST_LINE { Step::NeedLine } else { self.search_on(dir, rest.len(), cx) };
         };
         let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
         match dir {
@@ -310,7 +329,7 @@ impl Session {
                     return Step::GiveUp;
                 }
             }
-            Line::Unknown => return self.hunt(Direction::ToServer, n, cx),
+            Line::Unknown => return self.search_on(Direction::ToServer, n, cx),
         }
         Step::Took(n)
     }
@@ -342,12 +361,12 @@ impl Session {
             Line::Unknown if begun => {
                 (m.command, m.kind) = before;
                 m.lost = true;
-                return self.hunt(Direction::ToClient, n, cx);
+                return self.search_on(Direction::ToClient, n, cx);
             }
             Line::Unknown => {
                 m.reset();
                 if self.answers.unsure || front != Some(Ask::Unknown) || !plausible(line) {
-                    return self.hunt(Direction::ToClient, n, cx);
+                    return self.search_on(Direction::ToClient, n, cx);
                 }
                 (m.time, m.size, m.command, m.kind) = (time, n as u64, "UNKNOWN", Kind::Unknown);
                 m.line = Some(m.keep(line));
@@ -367,7 +386,7 @@ impl Session {
         let unsure = self.side(dir).unsure || !self.known;
         let Some(header) = Header::read(rest, request).filter(|header| !unsure || header.certain()) else {
             let next = memchr::memchr(magic, rest.get(1..).unwrap_or_default()).map_or(rest.len(), |n| n + 1);
-            return self.hunt(dir, next, cx);
+            return self.search_on(dir, next, cx);
         };
         let (needed, whole) = header.needed();
         if rest.len() < needed {

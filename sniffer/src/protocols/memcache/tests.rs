@@ -1,3 +1,5 @@
+//! Tests of the state machine: text and binary protocol, meta commands, values, gaps, time-outs, and datagrams.
+
 use super::*;
 use crate::protocols::testing::{Harness, ToClient, ToServer, every_cut};
 use serde_json::{Value, json};

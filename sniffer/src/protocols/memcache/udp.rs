@@ -54,7 +54,7 @@ struct Transaction {
 /// The datagrams of one message.
 #[derive(Default)]
 struct Assembly {
-    /// When the first of them arrived.
+    /// The capture time of the first waiting datagram.
     since: Option<Timestamp>,
     next: u16,
     early: BTreeMap<u16, Box<[u8]>>,
@@ -85,7 +85,7 @@ impl Udp {
 
     pub fn on_datagram(&mut self, mut dir: Direction, data: &[u8], cx: &mut Context<'_>) {
         let Some((header, part)) = Header::read(data) else { return cx.count("malformed") };
-        if header.number == 0 && super::speaker(part) == Some(dir.reverse()) {
+        if header.number == 0 && super::first_sender(part) == Some(dir.reverse()) {
             cx.flip();
             dir = dir.reverse();
         }
@@ -120,7 +120,7 @@ impl Udp {
         timers::arm(cx, self.waiting.due());
     }
 
-    /// Bytes allocated.
+    /// Number of allocated bytes.
     pub fn held(&self) -> usize {
         self.waiting.held()
     }
@@ -177,7 +177,7 @@ impl Transaction {
             return (true, early); // a duplicate
         }
         let mut going = side.feed(session, peers, dir, part, since, cx);
-        side.next += 1; // at most `total`, which is an u16
+        side.next += 1; // The number is at most `total`, which is a `u16`.
         while let Some(part) = side.early.remove(&side.next) {
             early = early.saturating_sub(part.len());
             side.early_bytes = side.early_bytes.saturating_sub(part.len());
@@ -198,7 +198,7 @@ impl Transaction {
 }
 
 impl Assembly {
-    /// Passes the next in-order bytes to the session. False if they are not memcache.
+    /// Passes the next in-order bytes to the session. Returns false if they are not memcache.
     fn feed(&mut self, to: &mut Session, peers: &mut Peers, dir: Direction, part: &[u8], since: Timestamp, cx: &mut Context<'_>) -> bool {
         let skip = usize::try_from(self.skip).unwrap_or(usize::MAX).min(part.len());
         self.skip -= skip as u64;

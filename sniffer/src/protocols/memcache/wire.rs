@@ -4,10 +4,10 @@
 
 use super::message::{Kind, Message};
 
-/// The kind of a request; it decides which responses it can have.
+/// The kind of a request, which determines the possible responses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ask {
-    /// An unknown command.
+    /// A command that this module does not know.
     #[default]
     Unknown,
     Load,
@@ -23,7 +23,7 @@ pub enum Ask {
     /// The response is `OK`, followed by log lines until the connection ends.
     Watch,
     Version,
-    /// There is no response.
+    /// The server sends no response.
     Nothing,
     MetaGet,
     MetaSet,
@@ -42,7 +42,7 @@ pub enum Line {
     Value(u64),
     /// More lines of the same response follow.
     More,
-    /// The line is unknown.
+    /// The line is not one that the protocol defines.
     Unknown,
 }
 
@@ -64,7 +64,7 @@ impl<'a> Iterator for Words<'a> {
     }
 }
 
-/// Parses a text that is only a decimal number.
+/// Parses a text that consists of a decimal number and nothing else.
 pub fn number(word: &[u8]) -> Option<u64> {
     if word.is_empty() || word.len() > 20 {
         return None;
@@ -211,7 +211,7 @@ fn meta(mut words: Words<'_>, m: &mut Message) -> Option<Line> {
         let before = words.0;
         size = words.next().and_then(number);
         if size.is_none() {
-            words.0 = before; // in the first form of the command the length was one of the flags
+            words.0 = before; // In the first form of the command the length was one of the flags.
         }
     }
     keep_args(words.0, m);
@@ -297,7 +297,7 @@ fn lru_crawler(mut words: Words<'_>, m: &mut Message) -> Option<Line> {
     Some(Line::Whole)
 }
 
-/// The kind of an unknown line of the client. `watch` is not reported, but changes what the server sends.
+/// The kind of an unknown line of the client. `watch` is not reported, but changes which lines the server sends.
 pub fn unknown(line: &[u8]) -> Ask {
     if line == b"watch" || line.starts_with(b"watch ") { Ask::Watch } else { Ask::Unknown }
 }

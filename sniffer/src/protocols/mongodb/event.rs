@@ -16,7 +16,7 @@ use serde::Serialize;
 /// Maximum number of bytes of an error's text.
 const MOST_ERROR: usize = 16 << 10;
 
-/// A reply.
+/// A server's reply to a request.
 pub struct Reply<'a> {
     /// Packet time of the reply's first byte.
     pub time: Timestamp,
@@ -24,7 +24,7 @@ pub struct Reply<'a> {
     pub bytes: u64,
     /// The contents of the reply; `None` if they cannot be parsed.
     pub message: Option<Message<'a>>,
-    /// Whether only a part of it was read.
+    /// Whether only a part of the message was read.
     pub cut: bool,
 }
 

@@ -9,12 +9,12 @@ use std::{borrow::Cow, io::Read};
 pub const MOST: usize = 1 << 20;
 /// Maximum number of bytes of a snappy message, because snappy can only be decompressed completely.
 const MOST_SNAPPY: usize = 4 << 20;
-/// 2^23 bytes: the largest window of a zstd decoder. The usual levels of servers and drivers need less.
+/// The largest window of a zstd decoder: 2^23 bytes. The usual levels of servers and drivers need less.
 const ZSTD_WINDOW: u32 = 23;
 
 /// The contents of an OP_COMPRESSED.
 pub struct Inner<'a> {
-    /// The operation.
+    /// The operation of the compressed message.
     pub op: i32,
     /// The message after its header.
     pub data: Cow<'a, [u8]>,
@@ -22,7 +22,8 @@ pub struct Inner<'a> {
     pub cut: bool,
 }
 
-/// Decompresses what follows the header of an OP_COMPRESSED, which may be cut. `None` if that is not possible.
+/// Decompresses the data after the header of an OP_COMPRESSED message. `cut`: the end of the data is missing. Returns
+/// `None` if the data cannot be decompressed.
 pub fn unpack(data: &[u8], cut: bool) -> Option<Inner<'_>> {
     let mut r = Reader::new(data);
     let (op, size, how) = (r.i32_le()?, usize::try_from(r.u32_le()?).ok()?, r.u8()?);
@@ -44,14 +45,14 @@ pub fn unpack(data: &[u8], cut: bool) -> Option<Inner<'_>> {
         _ => return None,
     };
     let cut = cut || data.len() < size;
-    // There is no output: the data is not in this format.
+    // Without output, the data is not in this format.
     (size == 0 || !data.is_empty()).then_some(Inner { op, data, cut })
 }
 
-/// Decompresses what is there, up to `size` and up to [`MOST`]; stops at an error.
+/// Decompresses the captured data, up to `size` and up to [`MOST`] bytes; stops at an error.
 fn beginning(decoder: impl Read, size: usize) -> Vec<u8> {
     let most = size.min(MOST);
-    // No memory is reserved for the size that the sender claims.
+    // Memory is not reserved for `size`, because the sender can claim any size.
     let mut out = Vec::with_capacity(most.min(64 << 10));
     let _ = decoder.take(most as u64).read_to_end(&mut out);
     out

@@ -1,5 +1,5 @@
-//! Writes BSON as JSON text directly into a buffer: extended types in Packetbeat's form, keys sorted. Builds no tree.
-//! Depth, fields and length are limited, and the rest is left out.
+//! Writes BSON as JSON text directly into a buffer: extended types in Packetbeat's form, keys sorted. No tree is built. Depth, number of
+//! fields and length are limited, and what exceeds a limit is left out.
 
 use super::wire::documents;
 use crate::time::Timestamp;

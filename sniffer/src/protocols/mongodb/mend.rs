@@ -7,7 +7,7 @@ use memchr::memchr;
 /// Maximum number of levels of nested documents, as many as a server allows.
 const DEEPEST: usize = 100;
 
-/// Repairs the beginning of what follows the header of a message; `None` if that is not possible.
+/// Repairs the captured beginning of a message after its header. Returns `None` if that is not possible.
 pub fn message(op: i32, start: &[u8]) -> Option<Vec<u8>> {
     let mut out = start.to_vec();
     match op {

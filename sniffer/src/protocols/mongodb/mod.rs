@@ -27,13 +27,13 @@ use std::{
 };
 use wire::{HEADER, Header, Message, flag, op};
 
-/// See the module documentation.
+/// The protocol `mongodb`.
 pub const PROTOCOL: Protocol = Protocol::over_tcp("mongodb", &[27017], open, probe, fields::FIELDS);
 
 /// Maximum number of waiting requests of a connection. Drivers send one at a time; a proxy may have a few.
 const MOST_WAITING: usize = 1000;
-/// Maximum number of bytes of the texts of these requests. Beyond that the complete text of a request is dropped, and
-/// then the oldest request.
+/// Maximum number of bytes of the texts of the waiting requests. Beyond this limit the complete text of a request is
+/// dropped, and then the oldest request.
 const MOST_HELD: usize = 4 << 20;
 /// Number of bytes that are examined to decide whether a message begins at a position of the stream.
 const DECIDING_BYTES: usize = 25;
@@ -53,15 +53,15 @@ impl Default for Options {
     }
 }
 
-/// The plugin.
+/// The plugin of MongoDB.
 struct Mongo {
     common: CommonOptions,
     options: Options,
     unknown: UnknownCodes,
 }
 
-/// The unknown operation codes that were logged, each once. If there are more than fit here, the data is not MongoDB,
-/// and they are not logged.
+/// The unknown operation codes that were logged, each once. Their number is limited: data with more unknown codes is
+/// not MongoDB, and further codes are not logged.
 #[derive(Default)]
 struct UnknownCodes(Mutex<Vec<i32>>);
 
@@ -100,7 +100,7 @@ fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
     Ok(Box::new(Shared::new(mongo, Connection::new).with_time_out(time_out)))
 }
 
-/// The header is sufficient to recognise a message, because three of its four numbers have few valid values.
+/// The length of a header is sufficient to recognise a message, because three of its four numbers have few valid values.
 fn probe(dir: Direction, data: &[u8]) -> Probe {
     match Header::read(data) {
         Some(h) if dir == Direction::ToServer && h.op == op::REPLY => Probe::No,
@@ -130,6 +130,9 @@ impl StreamParser for Connection {
     fn on_data(&mut self, mut dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
         let mut at = 0;
         while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
+            if !self.begun && matches!(rest, [0x16, 3, 0..=4, _, _, 1 | 2, ..]) {
+                return Progress::HandOver { bytes: at as u64, to: "tls" };
+            }
             if self.lost[dir.index()] {
                 let Some(begin) = self.find(rest) else {
                     let passed = rest.len().saturating_sub(DECIDING_BYTES - 1);
@@ -146,9 +149,6 @@ impl StreamParser for Connection {
                 if Header::possible(rest) {
                     return Progress::Consumed { bytes: at as u64, need: HEADER - rest.len() };
                 }
-                if !self.begun && matches!(rest, [0x16, 3, 0..=4, _, _, 1 | 2, ..]) {
-                    return Progress::HandOver { bytes: at as u64, to: "tls" };
-                }
                 if let Some(code) = wire::unknown_operation(rest) {
                     self.plugin.unknown.log(code);
                 }
@@ -163,6 +163,10 @@ impl StreamParser for Connection {
             at += header.length;
         }
         Progress::Consumed { bytes: at as u64, need: HEADER }
+    }
+
+    fn on_join(&mut self, dir: Direction) {
+        self.lost[dir.index()] = true;
     }
 
     fn on_gap(&mut self, dir: Direction, _lost: u64, _cx: &mut Context<'_>) -> Recovery {
@@ -255,8 +259,8 @@ impl Connection {
         real
     }
 
-    /// The direction of a message. Determined by the operation, or by the id to which it replies, until it is certain;
-    /// `None` if the message contradicts that.
+    /// The direction of a message. Until it is certain which side is the client, the operation or the id to which the message replies
+    /// determines the direction. `None` if the message contradicts what is certain.
     fn direction(&mut self, dir: Direction, op: i32, to: i32) -> Option<Direction> {
         let (real, certain) = match op {
             op::MSG if self.settled => (dir, true),
@@ -338,6 +342,9 @@ impl Connection {
                 op::REPLY => first < 16 && self.waiting.contains(&header.to),
                 op::QUERY => first < 256 && window.get(HEADER + 4).is_some_and(u8::is_ascii_graphic),
                 op::COMPRESSED => matches!(first, 1 | 2001..=2013) && matches!(window.get(HEADER + 8), Some(0..=3)),
+                op::KILL_CURSORS => {
+                    first == 0 && header.to == 0 && header.length as u64 == HEADER as u64 + 8 + 8 * u64::from(at(HEADER + 4))
+                }
                 _ => first == 0 && header.to == 0 && window.get(HEADER + 4).is_some_and(u8::is_ascii_graphic),
             }
         })

@@ -1,4 +1,4 @@
-//! A request while it waits for its reply: the texts of its event.
+//! A request that waits for its reply, with the texts of its event.
 
 use super::{
     Mongo,
@@ -10,7 +10,7 @@ use crate::{event::Text, protocols::kit::held::Held, time::Timestamp};
 use bson::{RawBsonRef, RawDocument, raw::RawElement};
 use std::time::Duration;
 
-/// Maximum number of bytes of one text (selector, fields). More is not readable in one line.
+/// Maximum number of bytes of one text (selector, fields). A longer text is not readable in one line.
 const MOST_TEXT: usize = 64 << 10;
 /// Fields that contain the data of a command. They are left out of `query`. Packetbeat leaves out only the first of
 /// them.
@@ -24,10 +24,10 @@ const SECRETS: &[&str] = &["payload", "pwd", "speculativeAuthenticate"];
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Span(usize, usize);
 
-/// See the module documentation.
+/// A request that waits for its reply.
 #[derive(Debug, Default)]
 pub struct Request {
-    /// The id to which its reply refers.
+    /// The id of the request, which its reply contains.
     pub id: i32,
     /// Packet time of the request's first byte.
     pub time: Timestamp,
@@ -120,7 +120,7 @@ impl Request {
         Some(r)
     }
 
-    /// The text of `span`.
+    /// The text in the range `span`.
     pub fn at(&self, span: Span) -> Text<'_> {
         self.text.get(span.0..span.1).unwrap_or_default().into()
     }
@@ -248,7 +248,7 @@ impl Request {
         let command = first.key().as_str();
         let target = match first.value().ok() {
             Some(RawBsonRef::String(target)) => Some(target),
-            // `explain` contains the command.
+            // The value of `explain` is the command that is explained.
             Some(RawBsonRef::Document(inner)) => inner.iter_elements().next().and_then(Result::ok).and_then(|e| text(&e)),
             Some(RawBsonRef::Int64(cursor)) if command == "getMore" => {
                 self.cursor = Some(cursor);

@@ -1,3 +1,5 @@
+//! Tests of the state machine: pairing by request id, several replies, compression, legacy operations, and limits.
+
 use super::*;
 use crate::protocols::testing::{Harness, ToClient, ToServer, every_cut};
 use bson::{Document, doc};

@@ -9,7 +9,7 @@ use crate::protocols::kit::reader::Reader;
 use bson::RawDocument;
 use smallvec::SmallVec;
 
-/// Length of a header in bytes.
+/// Length of a message header in bytes.
 pub const HEADER: usize = 16;
 /// `maxMessageSizeBytes` of all servers: a longer message is invalid.
 pub const LONGEST: usize = 48_000_000;
@@ -29,7 +29,7 @@ pub mod op {
     pub const GET_MORE: i32 = 2005;
     pub const DELETE: i32 = 2006;
     pub const KILL_CURSORS: i32 = 2007;
-    /// Used between the servers of a cluster of version 3.2 to 4.0; known so that it can be skipped.
+    /// The servers of a cluster of version 3.2 to 4.0 use this operation among themselves. It is known so that it can be skipped.
     pub const COMMAND: i32 = 2010;
     pub const COMMAND_REPLY: i32 = 2011;
     pub const COMPRESSED: i32 = 2012;
@@ -40,9 +40,9 @@ pub mod op {
 pub mod flag {
     /// The message ends with a CRC-32C.
     pub const CHECKSUM_PRESENT: u32 = 1;
-    /// No reply is expected, or another reply follows.
+    /// In a request: no reply is expected. In a reply: another reply to the same request follows.
     pub const MORE_TO_COME: u32 = 2;
-    /// A message with an unknown bit among these must be rejected. Only the two above are assigned.
+    /// A message with an unknown bit among these must be rejected. Only the two bits above are assigned.
     pub const REQUIRED: u32 = 0xffff;
 }
 
@@ -55,7 +55,7 @@ pub struct Header {
     pub id: i32,
     /// The id of the message to which it replies.
     pub to: i32,
-    /// See [`op`].
+    /// The operation, see [`op`].
     pub op: i32,
 }
 
@@ -69,7 +69,7 @@ impl Header {
         known.then_some(Self { length, id, to, op })
     }
 
-    /// Whether `data`, which is too short, may be the beginning of a header.
+    /// Whether `data`, which is shorter than a header, may be the beginning of one.
     pub fn possible(data: &[u8]) -> bool {
         data.len() < HEADER && data.get(3).is_none_or(|&most| usize::from(most) <= LONGEST >> 24)
     }
@@ -86,24 +86,24 @@ pub fn unknown_operation(data: &[u8]) -> Option<i32> {
 /// The contents of a message.
 #[derive(Debug)]
 pub enum Message<'a> {
-    /// OP_MSG
+    /// An OP_MSG.
     Msg(Msg<'a>),
-    /// OP_QUERY
+    /// An OP_QUERY.
     Query {
-        /// Bit 6 requests all replies at once.
+        /// The flags. Bit 6 requests all replies at once.
         flags: u32,
-        /// The collection, as `database.collection`.
+        /// The name of the collection, as `database.collection`.
         name: &'a [u8],
         /// Number of documents to skip.
         skip: i32,
         /// Number of documents to return.
         number: i32,
-        /// The query.
+        /// The query document.
         document: &'a RawDocument,
         /// The fields to return.
         fields: Option<&'a RawDocument>,
     },
-    /// OP_REPLY
+    /// An OP_REPLY.
     Reply {
         /// The id of the cursor for further documents.
         cursor: i64,
@@ -114,37 +114,37 @@ pub enum Message<'a> {
         /// The documents, see [`documents`].
         documents: &'a [u8],
     },
-    /// OP_GET_MORE
+    /// An OP_GET_MORE.
     GetMore {
-        /// The collection, as `database.collection`.
+        /// The name of the collection, as `database.collection`.
         name: &'a [u8],
         /// Number of documents to return.
         number: i32,
         /// The cursor of the previous reply.
         cursor: i64,
     },
-    /// OP_INSERT
+    /// An OP_INSERT.
     Insert {
-        /// The collection, as `database.collection`.
+        /// The name of the collection, as `database.collection`.
         name: &'a [u8],
     },
-    /// OP_UPDATE
+    /// An OP_UPDATE.
     Update {
-        /// The collection, as `database.collection`.
+        /// The name of the collection, as `database.collection`.
         name: &'a [u8],
-        /// The selector.
+        /// The document that selects the documents to change.
         selector: &'a RawDocument,
-        /// The update.
+        /// The document with the changes.
         update: &'a RawDocument,
     },
-    /// OP_DELETE
+    /// An OP_DELETE.
     Delete {
-        /// The collection, as `database.collection`.
+        /// The name of the collection, as `database.collection`.
         name: &'a [u8],
-        /// The selector.
+        /// The document that selects the documents to delete.
         selector: &'a RawDocument,
     },
-    /// OP_KILL_CURSORS
+    /// An OP_KILL_CURSORS.
     KillCursors,
     /// The legacy OP_MSG, which contains only a text.
     OldMsg(&'a [u8]),
@@ -152,10 +152,10 @@ pub enum Message<'a> {
     Other,
 }
 
-/// An OP_MSG.
+/// The contents of an OP_MSG.
 #[derive(Debug)]
 pub struct Msg<'a> {
-    /// See [`flag`].
+    /// The flags of the message, see [`flag`].
     pub flags: u32,
     /// The command or the reply.
     pub body: &'a RawDocument,
@@ -166,7 +166,7 @@ pub struct Msg<'a> {
 /// The names of arrays and the documents in them, see [`documents`].
 pub type Sequences<'a> = SmallVec<[(&'a str, &'a [u8]); 2]>;
 
-/// Parses what follows the header; `None` if it is malformed.
+/// Parses the data after a message's header. Returns `None` if the data is malformed.
 pub fn message(op: i32, data: &[u8]) -> Option<Message<'_>> {
     let mut r = Reader::new(data);
     Some(match op {
@@ -213,7 +213,7 @@ fn msg(data: &[u8]) -> Option<Msg<'_>> {
     if flags & flag::REQUIRED & !(flag::CHECKSUM_PRESENT | flag::MORE_TO_COME) != 0 {
         return None;
     }
-    // The checksum is not verified: TCP has one, and a capture may be cut.
+    // The checksum is not verified, because TCP has one, and the capture may have cut the message.
     let end = if flags & flag::CHECKSUM_PRESENT == 0 { 0 } else { 4 };
     let mut r = Reader::new(r.rest().get(..r.remaining().checked_sub(end)?)?);
     let (mut body, mut sequences) = (None, Sequences::new());
@@ -230,7 +230,7 @@ fn msg(data: &[u8]) -> Option<Msg<'_>> {
                     sequences.push((name, documents));
                 }
             }
-            // A token that servers use among themselves.
+            // The section is a token that servers use among themselves.
             Some(2) => drop(document(&mut r)?),
             Some(_) => return None,
         }
@@ -238,7 +238,7 @@ fn msg(data: &[u8]) -> Option<Msg<'_>> {
     Some(Msg { flags, body: body?, sequences })
 }
 
-/// The next document; its end is checked, its elements are not.
+/// The next document. Its end is checked, but not its elements.
 fn document<'a>(r: &mut Reader<'a>) -> Option<&'a RawDocument> {
     let length = i32::from_le_bytes(*r.rest().first_chunk()?);
     RawDocument::from_bytes(r.take(usize::try_from(length).ok()?)?).ok()
@@ -255,7 +255,7 @@ pub fn documents(data: &[u8]) -> impl Iterator<Item = &RawDocument> {
 mod tests {
     use super::*;
 
-    /// `{"a": 1}`
+    /// The document `{"a": 1}`.
     const DOC: &[u8] = b"\x0c\0\0\0\x10a\0\x01\0\0\0\0";
 
     #[test]

@@ -2,14 +2,15 @@
 
 /// Decompressed bytes that each captured byte allows. zlib cannot compress better than 1,032 to 1; zstd can.
 const BYTES: i64 = 1032;
-/// Decompressed bytes that are allowed beforehand: one packet of the greatest length.
+/// Decompressed bytes that are allowed before any byte is captured: one packet of the greatest length.
 const MOST_BYTES: i64 = 16 << 20;
-/// Commands that each captured byte allows. A client that pipelines commands sends several bytes for each.
+/// Number of commands that each captured byte allows. A client that pipelines commands sends several bytes per command.
 const COMMANDS: i64 = 1;
-/// Commands that are allowed beforehand.
+/// Commands that are allowed before any byte is captured.
 const MOST_COMMANDS: i64 = 1024;
 
-/// The work that one direction of a connection may still cause. What the last piece took too much is missing later.
+/// The work that one direction of a connection may still cause. Work beyond the allowance is subtracted from the
+/// allowance of later bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
     bytes: i64,
@@ -23,7 +24,7 @@ impl Default for Allowance {
 }
 
 impl Allowance {
-    /// Adds what a number of captured bytes allows.
+    /// Adds the work that a number of captured bytes allows.
     pub fn captured(&mut self, bytes: usize) {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         self.bytes = self.bytes.saturating_add(bytes.saturating_mul(BYTES)).min(MOST_BYTES);

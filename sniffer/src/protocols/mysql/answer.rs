@@ -1,6 +1,5 @@
-//! Parses the server's packets of one response, from the first to the last. A response has one or several results
-//! with columns and rows, with or without EOF packets. The packets themselves show where the response ends. Does not
-//! depend on the connection.
+//! Parses the server's packets of one response, from the first to the last. A response has one or several results with columns and rows,
+//! with or without EOF packets. The packets themselves show where the response ends. This module does not depend on the connection.
 
 use super::{
     columns::{Columns, LONGEST_TABLES},
@@ -42,7 +41,7 @@ pub enum Ask {
     ChangeUser,
 }
 
-/// What client and server have negotiated, as far as it is known.
+/// The options that client and server have negotiated, as far as they are known.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Agreed {
     /// The negotiated capabilities (see [`caps`]); `None` if the start of the connection was not captured.
@@ -60,7 +59,7 @@ impl Agreed {
 /// Limits of the kept rows.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Number of rows.
+    /// Number of rows received.
     pub rows: usize,
     /// Maximum number of bytes of each row.
     pub row_length: usize,
@@ -77,7 +76,7 @@ enum State {
     Columns(u64),
     /// An EOF packet or the first row follows.
     ColumnsEnd,
-    /// Rows follow, and then the end.
+    /// Rows follow, and then the end of the result.
     Rows,
     /// The description of a prepared statement follows: the definitions of its parameters and of its columns. If `eof` is
     /// true, one of these lists has just ended, and an EOF packet may follow.
@@ -88,20 +87,20 @@ enum State {
     File,
 }
 
-/// How a response continues.
+/// The effect of a packet on the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterPacket {
-    /// Another packet follows.
+    /// Another packet of the response follows.
     More,
     /// The packet was the last one of the response.
     Finished,
-    /// The server requests a file.
+    /// The packet requests a file from the client.
     File,
     /// The packet does not belong to a response of this kind.
     Malformed,
 }
 
-/// A response.
+/// The parser of one response, and the parsed data.
 #[derive(Debug, Default)]
 pub struct Answer {
     state: State,
@@ -228,7 +227,7 @@ impl Answer {
     fn failure(&mut self, payload: &[u8]) -> AfterPacket {
         let Some(failure) = wire::error(payload) else { return AfterPacket::Malformed };
         if failure.code == 0xffff {
-            return AfterPacket::More; // MariaDB's report of the progress of an ALTER TABLE
+            return AfterPacket::More; // The packet is MariaDB's report of the progress of an ALTER TABLE.
         }
         let mut text = failure.state.to_vec();
         if !text.is_empty() {
@@ -384,7 +383,7 @@ impl Answer {
             return Some(if params == 0 && columns == 0 { AfterPacket::Finished } else { AfterPacket::More });
         }
         if eof {
-            agreed.no_eof = Some(true); // an EOF packet should have come before this packet
+            agreed.no_eof = Some(true); // The server should have sent an EOF packet before this packet.
         }
         let column = wire::column(payload)?;
         let (params, columns) = match (params, columns) {

@@ -87,7 +87,7 @@ impl Connection {
                 self.phase = Phase::Commands;
                 self.position[0] = Position::Packet;
                 if !self.pending.is_empty() {
-                    // Commands between the waiting ones and this one may be missing.
+                    // Other commands between the waiting ones and this one may be missing.
                     cx.count("unmatched_requests");
                     self.lose_answers(cx);
                     self.position[0] = Position::after(header);
@@ -108,7 +108,7 @@ impl Connection {
             let time = when.at(at, cx);
             self.position[0] = Position::after(header);
             if matches!(first, command::BINLOG_DUMP | command::BINLOG_DUMP_GTID) {
-                return Progress::Done; // the server sends the binary log for a replica from here on
+                return Progress::Done; // From here on the server sends the binary log for a replica.
             }
             self.search.found();
             self.command(header, payload, time, cx);
@@ -162,7 +162,7 @@ impl Connection {
         let mut new = match first {
             command::QUIT => return,
             command::STMT_CLOSE => return self.statements.remove(id),
-            command::STMT_SEND_LONG_DATA => return self.statements.send_ahead(body, self.making()),
+            command::STMT_SEND_LONG_DATA => return self.statements.send_ahead(body, self.is_preparing()),
             command::QUERY => {
                 let mut text = std::mem::take(&mut self.spare);
                 text.extend_from_slice(wire::query(body));
@@ -213,16 +213,16 @@ impl Connection {
     }
 
     /// Whether a PREPARE waits for its response.
-    fn making(&self) -> bool {
+    fn is_preparing(&self) -> bool {
         self.pending.iter().any(|c| c.kind == Kind::Prepare)
     }
 
     /// Handles an EXECUTE: its query is known from the statement, which may still be waiting for its PREPARE.
     fn execute(&mut self, new: &mut Command, payload: &[u8]) {
-        let making = self.making();
+        let is_preparing = self.is_preparing();
         let (time, timeout) = (new.time, self.plugin.options.statement_timeout);
-        let late = making && new.id == u32::MAX;
-        if (late || !self.statements.execute(new, payload, time, timeout)) && making {
+        let late = is_preparing && new.id == u32::MAX;
+        if (late || !self.statements.execute(new, payload, time, timeout)) && is_preparing {
             new.text = payload.to_vec();
         }
     }

@@ -28,7 +28,7 @@ const LAST: u32 = u32::MAX;
 /// The kind of event of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A query.
+    /// A query: the text of a statement.
     Query,
     /// The preparation of a statement.
     Prepare,
@@ -93,7 +93,7 @@ impl Command {
     }
 }
 
-/// The statement is not counted here: [`Statements`] counts it, and many commands may execute the same one.
+/// The text of the statement is not counted here: [`Statements`] counts it, and many commands may execute the same statement.
 impl Held for Command {
     fn held(&self) -> usize {
         self.text.held() + self.params.held()
@@ -106,7 +106,7 @@ impl Waits for Command {
     }
 }
 
-/// Whether the first bytes are text.
+/// Whether the first bytes look like text.
 fn is_text(text: &[u8]) -> bool {
     text.iter().take(16).all(|b| matches!(b, b'\t' | b'\n' | b'\r' | b' '..))
 }
@@ -173,7 +173,7 @@ pub struct Statements {
 }
 
 impl Statements {
-    /// Remembers a statement. It is forgotten when it was not used for `timeout`.
+    /// Remembers a statement. A statement that was not used for `timeout` is forgotten.
     pub fn insert(&mut self, prepared: wire::Prepared, sql: &[u8], columns: Option<Columns>, now: Timestamp, timeout: Duration) {
         if now >= self.sweep {
             self.sweep = now.after(timeout);
@@ -231,7 +231,7 @@ impl Statements {
         self.last = None;
     }
 
-    /// Notes that commands may be missing, and drops what they may have changed.
+    /// Notes that commands may be missing, and drops the state that they may have changed.
     pub fn doubt(&mut self) {
         self.last = None;
         self.ahead.clear();
@@ -277,7 +277,7 @@ impl Statements {
         }
     }
 
-    /// Bytes allocated.
+    /// Number of allocated bytes.
     pub fn held(&self) -> usize {
         let known = self.known.len() * size_of::<(u32, Statement)>() + self.bytes;
         // There are few values sent in advance, so a sum over all of them is cheap.

@@ -1,5 +1,5 @@
-//! One connection: the waiting commands, and what both sides have negotiated. `client` handles the client's direction,
-//! `server` the server's.
+//! One connection: the waiting commands, and the capabilities that both sides have negotiated. `client` handles the
+//! client's direction, `server` the server's.
 
 use super::{
     Mysql,
@@ -55,7 +55,7 @@ impl When {
     }
 }
 
-/// See the module documentation.
+/// The parser of one connection.
 pub struct Connection {
     pub(super) plugin: Arc<Mysql>,
     pub(super) phase: Phase,
@@ -65,7 +65,7 @@ pub struct Connection {
     /// The response to the first waiting command.
     pub(super) answer: Answer,
     pub(super) statements: Statements,
-    /// What the next packet of each direction is.
+    /// The meaning of the next packet of each direction.
     pub(super) position: [Position; 2],
     pub(super) doubt: Doubt,
     /// The search for the next command.
@@ -74,11 +74,13 @@ pub struct Connection {
     pub(super) packed: Option<Box<[Side; 2]>>,
     /// The work that each direction may cause while the connection is compressed.
     pub(super) allowed: [Allowance; 2],
-    /// Number of commands so far, wrapping.
+    /// Number of commands until now. The counter wraps.
     pub(super) commands: u32,
     pub(super) scratch: Vec<u8>,
     /// The buffer of the last query, for reuse.
     pub(super) spare: Vec<u8>,
+    /// Whether the beginning of the server's direction was not captured.
+    pub(super) joined: bool,
 }
 
 impl StreamParser for Connection {
@@ -96,11 +98,15 @@ impl StreamParser for Connection {
             dir
         };
         let progress = self.packets(dir, data, When::Plain, cx);
-        // The capture began later, and compression is detected only now.
+        // The capture began after the handshake, and compression is detected only now.
         if self.packed.is_some() && dir == Direction::ToServer && matches!(progress, Progress::Consumed { bytes: 0, .. }) {
             return self.unpack(dir, data, cx);
         }
         progress
+    }
+
+    fn on_join(&mut self, dir: Direction) {
+        self.joined |= dir == Direction::ToClient;
     }
 
     fn on_gap(&mut self, dir: Direction, lost: u64, cx: &mut Context<'_>) -> Recovery {
@@ -192,6 +198,7 @@ impl Connection {
         Self {
             plugin,
             phase: Phase::Unknown,
+            joined: false,
             agreed: Agreed::default(),
             pending: Backlog::new(limits),
             answer: Answer::default(),

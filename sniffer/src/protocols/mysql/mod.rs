@@ -1,6 +1,6 @@
-//! MySQL and MariaDB: queries and prepared statements with their responses, compressed or not, pipelined or not. The
-//! negotiated capabilities are taken from the handshake, or otherwise from the packets. Not reported: logins, pings and
-//! similar commands, data for replicas and cursors. TLS is handed over to its parser.
+//! MySQL and MariaDB: queries and prepared statements with their responses, compressed or not, pipelined or not. The negotiated
+//! capabilities are taken from the handshake, or otherwise from the packets. Logins, pings and similar commands, data for replicas, and
+//! cursors are not reported. TLS is handed over to its parser.
 //!
 //! "Client/Server Protocol" of MySQL's source documentation; "Client/Server Protocol" of MariaDB's knowledge base.
 
@@ -31,7 +31,7 @@ use serde::Deserialize;
 use std::time::Duration;
 use wire::Header;
 
-/// See the module documentation.
+/// The protocol `mysql`.
 pub const PROTOCOL: Protocol = Protocol {
     summary: Summary { result: &["{mysql.error_message}"], ..Summary::HEAD },
     ..Protocol::over_tcp("mysql", &[3306, 3307], open, probe, fields::FIELDS)
@@ -42,7 +42,7 @@ pub const PROTOCOL: Protocol = Protocol {
 struct Options {
     /// Number of rows in `response`.
     max_rows: usize,
-    /// Number of bytes of each of these rows.
+    /// Maximum number of bytes of a row in `response`.
     max_row_length: usize,
     /// How long an unused prepared statement is remembered, in packet time.
     #[serde(with = "config::duration")]

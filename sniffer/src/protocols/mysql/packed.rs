@@ -1,8 +1,8 @@
-//! The compressed form of a connection: packets that each contain a piece of the stream, compressed with zlib or zstd,
-//! or uncompressed. Decompressed incrementally, so that no packet is buffered.
+//! The compressed form of a connection: packets that each contain a piece of the stream, compressed with zlib or zstd, or uncompressed. The
+//! pieces are decompressed incrementally, so that no packet is buffered.
 //!
-//! "Compressed Packet" of MySQL's source documentation. The algorithm is recognised from the first byte, so it need not
-//! be known. flate2 and zstd are the usual libraries for these formats.
+//! "Compressed Packet" of MySQL's source documentation. The algorithm is recognised from the first byte, so it need not be known. flate2
+//! and zstd are the usual libraries for these formats.
 
 use super::wire::{Header, command};
 use crate::{
@@ -25,7 +25,7 @@ const ZLIB_STATE: usize = 48 << 10;
 const ZSTD_STATE: usize = 256 << 10;
 
 enum Decoder {
-    /// The algorithm is determined by the first byte of the payload.
+    /// The algorithm is not known yet. The first byte of the payload determines it.
     Unknown,
     Stored,
     Zlib(Box<Decompress>),

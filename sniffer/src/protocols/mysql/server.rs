@@ -20,7 +20,9 @@ impl Connection {
                 self.doubt = Doubt::Answered(when.at(at, cx));
                 return Progress::consumed(data.len());
             }
-            let may_greet = self.phase != Phase::Joined && b"\0\0\x0a".iter().zip(rest.iter().skip(2)).all(|(a, b)| a == b);
+            // A greeting does not begin with a segment of a few bytes; the end of a response may be as short.
+            let too_short = self.joined && rest.len() <= HEADER;
+            let may_greet = self.phase != Phase::Joined && !too_short && b"\0\0\x0a".iter().zip(rest.iter().skip(2)).all(|(a, b)| a == b);
             if self.phase.is_unknown() && !may_greet {
                 self.phase = Phase::Joined;
                 return Progress::consumed(data.len());
@@ -50,7 +52,7 @@ impl Connection {
                     self.position = [Position::Packet; 2];
                 }
                 Phase::Login { .. } => {
-                    // Other packets are part of the login.
+                    // All other packets are part of the login.
                     if matches!(first, 0 | 0xff) {
                         self.phase = Phase::Commands;
                         if first == 0 && self.agreed.caps.is_some_and(|c| c & (caps::COMPRESS | caps::ZSTD) != 0) {

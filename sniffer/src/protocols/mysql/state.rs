@@ -1,4 +1,4 @@
-//! Three state machines of a connection, which each packet advances.
+//! Three state machines of a connection. Each packet advances one or several of them.
 
 use super::wire::{self, Header};
 use crate::time::Timestamp;
@@ -6,7 +6,7 @@ use crate::time::Timestamp;
 /// The phase of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Nothing was parsed yet.
+    /// Nothing of the connection was parsed yet.
     Unknown,
     /// Nothing was parsed yet, but the server has sent data, so no greeting will follow.
     Joined,
@@ -47,8 +47,7 @@ impl Position {
         if header.len > 0 { Self::File } else { Self::Packet }
     }
 
-    /// The state after the server has requested a file. Stays unknown if the start of the client's packets is
-    /// unknown.
+    /// The state after the server has requested a file. It stays unknown if the start of the client's packets is unknown.
     pub fn file_wanted(self) -> Self {
         if self == Self::Lost { Self::Lost } else { Self::File }
     }

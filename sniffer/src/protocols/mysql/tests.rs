@@ -1,3 +1,6 @@
+//! Tests of the state machine: recorded connections, results with and without EOF packets, gaps, compression, and
+//! limits.
+
 use super::{packed::Side, *};
 use crate::protocols::{
     Close,
@@ -427,7 +430,7 @@ fn a_compressed_packet_that_is_malformed_or_has_a_gap_costs_only_its_own_command
                 h.now += 1;
                 h.server(&reply);
                 let events = h.events().len();
-                // The answer in round 2 may belong to a command within the gap.
+                // In round 2 the answer may belong to a command within the gap.
                 assert!(events == 1 || matches!(round, 1 | 2), "{damage}, round {round}: {events} events, {:?}", h.state);
             }
             assert_eq!(h.counted("malformed"), u64::from(damage == "malformed"), "{damage}");
@@ -464,7 +467,7 @@ fn work_is_bounded_by_the_captured_bytes() {
         let (captured, refused) = (20 * flood.len() as u64, h.counted("unmatched_requests"));
         assert!(refused < captured + 10_000, "{refused} pings of {captured} captured bytes were handled");
         assert!((19..=20).contains(&h.counted("over_compressed")), "{}", h.counted("over_compressed"));
-        // The connection goes on with the next command.
+        // The connection continues with the next command.
         h.now += 1;
         h.server(&packed_packet(1, &result(true, &[b"\x011"]), how));
         h.events();

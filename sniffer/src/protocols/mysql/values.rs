@@ -12,9 +12,9 @@ const MOST_PARAMS: usize = 4096;
 /// The form of dates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// As the server writes them in text rows: `2017-07-28 01:02:03`.
+    /// The form that the server uses in text rows: `2017-07-28 01:02:03`.
     Text,
-    /// As Packetbeat writes parameters: `2017/7/28 1:2:3`, without the parts that were not sent.
+    /// The form that Packetbeat uses for parameters: `2017/7/28 1:2:3`, without the parts that were not sent.
     Param,
 }
 
@@ -122,12 +122,12 @@ impl Held for List {
     }
 }
 
-/// What is known about a statement's parameters.
+/// The known properties of a statement's parameters.
 #[derive(Clone, Debug, Default)]
 pub struct Signature {
     /// Number of parameters.
     pub count: usize,
-    /// Types, and whether they are unsigned, from the last EXECUTE that contained them.
+    /// The types of the parameters, and whether they are unsigned, from the last EXECUTE that contained types.
     pub types: Vec<(u8, bool)>,
 }
 

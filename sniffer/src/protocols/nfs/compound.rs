@@ -1,5 +1,5 @@
-//! Determines the main operation of a COMPOUND of NFS version 4 (RFC 7530, RFC 8881, RFC 7862). Skips the arguments of
-//! the operations before it, which only select or query a file.
+//! Determines the main operation of a COMPOUND of NFS version 4 (RFC 7530, RFC 8881, RFC 7862). It skips the arguments of the operations
+//! before the main one, which only select or query a file.
 
 use super::{names, wire::opaque};
 use crate::protocols::kit::reader::Reader;
@@ -29,7 +29,7 @@ pub fn read(r: &mut Reader<'_>, whole: bool) -> Option<Compound> {
     Some(Compound { minor_version, tag, opcode: main_operation(r, count, whole)? })
 }
 
-/// The first operation other than those that only select or query a file; the last operation if there is no other.
+/// The first operation that does more than select or query a file; the last operation if there is no such operation.
 /// Each operation takes at least four bytes, so the data bounds the loop.
 fn main_operation(r: &mut Reader<'_>, count: u32, whole: bool) -> Option<&'static str> {
     let mut name = names::ILLEGAL;
@@ -57,17 +57,17 @@ enum Arguments {
 
 fn skip(operation: u32, r: &mut Reader<'_>) -> Arguments {
     let whole = match operation {
-        // GETFH, LOOKUPP, PUTPUBFH, PUTROOTFH, RESTOREFH, SAVEFH, ILLEGAL
+        // These operations have no arguments: GETFH, LOOKUPP, PUTPUBFH, PUTROOTFH, RESTOREFH, SAVEFH, ILLEGAL.
         10 | 16 | 23 | 24 | 31 | 32 | 10044 => Some(()),
         // GETATTR: a bitmap
         9 => bitmap(r),
-        // LOOKUP, SECINFO: a name; PUTFH: a file handle
+        // LOOKUP and SECINFO have a name as argument; PUTFH has a file handle.
         15 | 22 | 33 => opaque(r).map(drop),
         // NVERIFY, VERIFY: attributes
         17 | 37 => bitmap(r).and_then(|()| opaque(r)).map(drop),
-        // RENEW: a client id
+        // RENEW has a client id as argument.
         30 => r.skip(8),
-        // SEQUENCE: session, sequence, slot, highest slot, whether to cache
+        // SEQUENCE has these arguments: session, sequence, slot, highest slot, and whether to cache.
         53 => r.skip(32),
         _ => return Arguments::Main,
     };

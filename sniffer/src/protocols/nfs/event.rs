@@ -18,7 +18,7 @@ pub struct Asked {
     pub call: Call,
     /// Packet time of the call's first byte.
     pub time: Timestamp,
-    /// Length in bytes, without record marks.
+    /// Length of the call in bytes, without record marks.
     pub bytes: u64,
     /// The two ends.
     pub peers: Peers,
@@ -35,7 +35,7 @@ impl Held for Asked {
 pub struct Answer<'a> {
     pub reply: &'a Reply<'a>,
     pub time: Timestamp,
-    /// Length in bytes, without record marks.
+    /// Length of the reply in bytes, without record marks.
     pub bytes: u64,
 }
 
@@ -158,6 +158,7 @@ pub fn emit(asked: &Asked, answer: Option<&Answer<'_>>, scratch: &mut String, cx
             4 => "nfsv4",
             _ => "nfs",
         },
+        names_user: call.unix.is_some(),
         ..Head::new("nfs")
     };
     let body = Body {

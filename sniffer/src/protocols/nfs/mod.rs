@@ -26,7 +26,7 @@ use std::{hash::Hash, net::SocketAddr, time::Duration};
 use stream::Stream;
 use wire::{Call, Message};
 
-/// See the module documentation.
+/// The protocol `nfs`.
 pub const PROTOCOL: Protocol = Protocol {
     name: "nfs",
     ports: &[2049],
@@ -57,7 +57,7 @@ impl Default for Options {
 }
 
 fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
-    // Requests and responses have no text, but the options are checked.
+    // NFS documents have no text of requests and responses, but these options are checked nevertheless.
     let _: CommonOptions = node.read()?;
     let timeout = node.read::<Options>()?.transaction_timeout;
     Ok(Box::new(Nfs { timeout, calls: Calls::new(timeout, MOST_WAITING) }))

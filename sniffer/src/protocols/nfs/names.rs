@@ -1,7 +1,7 @@
 //! The names in documents of procedures, operations and statuses: from RFC 1813, RFC 7530, RFC 8881 and RFC 7862, with
 //! Packetbeat's prefix for statuses.
 
-/// The name of an unknown number.
+/// The name that documents have for an unknown number.
 pub const ILLEGAL: &str = "ILLEGAL";
 
 /// The names of the procedures of version 3. The first has the number 0.

@@ -20,7 +20,8 @@ use std::time::Duration;
 /// Maximum number of waiting calls of one connection. Linux has 128 by default, and at most 65536.
 const MOST_WAITING: usize = 4 << 10;
 
-/// Maximum number of bytes that are searched at once. After a wrong match, the search continues behind it.
+/// Maximum number of bytes that are searched at once. After a false match, the search continues after the matched
+/// bytes.
 const WINDOW: usize = 4 << 10;
 
 #[derive(Default)]
@@ -36,7 +37,7 @@ struct Side {
     time: Timestamp,
 }
 
-/// A connection.
+/// The state of an NFS connection over TCP.
 pub struct Stream {
     calls: Calls<u32>,
     sides: [Side; 2],
@@ -45,7 +46,7 @@ pub struct Stream {
     tls: bool,
 }
 
-/// What to do with the rest of the data.
+/// How the parser continues with the rest of the data.
 enum Step {
     /// The data up to this offset is read. The offset may be after the end of the data, which means that the following
     /// bytes are not needed.
@@ -91,8 +92,8 @@ impl Stream {
         let wanted = (length as usize).min(limit.saturating_sub(side.head.len()));
         let whole = body.len() >= wanted;
         let seen = body.get(..wanted).unwrap_or(body);
-        // Before the first NFS message, more of a record with several fragments is checked: after a start inside a message,
-        // other numbers look like lengths of long fragments.
+        // Before the first NFS message, more bytes of a record with several fragments are checked. After a start inside a message, other
+        // numbers look like the lengths of long fragments.
         let checked = if self.proven { wire::START } else { wire::CERTAIN_START };
         let unchecked = side.begun || !last && !self.proven;
         if unchecked && side.head.len() < checked {
@@ -108,7 +109,7 @@ impl Stream {
             }
         }
         if last && !side.begun {
-            // The first fragment is usually enough.
+            // One fragment usually has all bytes that are parsed.
             match wire::read(seen, whole) {
                 None if !whole => return Step::More(wanted - body.len()),
                 message => self.message(dir, message, length.into(), cx.time_at(at), cx),
@@ -216,6 +217,10 @@ impl StreamParser for Stream {
         };
         self.calls.wake(cx);
         progress
+    }
+
+    fn on_join(&mut self, dir: Direction) {
+        self.lose(dir);
     }
 
     fn on_gap(&mut self, dir: Direction, _lost: u64, _cx: &mut Context<'_>) -> Recovery {

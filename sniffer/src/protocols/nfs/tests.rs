@@ -1,3 +1,5 @@
+//! Tests of the state machine: records and fragments, pairing by transaction id, gaps, datagrams, and callbacks.
+
 use super::{PROTOCOL, wire::tests::*};
 use crate::protocols::{
     Close,
@@ -105,10 +107,10 @@ fn a_start_inside_the_zeros_of_a_file_is_no_record() {
 
 #[test]
 fn calls_without_replies() {
-    let mut h = Harness::new(&PROTOCOL, "{}");
-    h.client(&record(&lookup(1))).at(59_000);
+    let mut h = Harness::new(&PROTOCOL, "{transaction_timeout: 30s}");
+    h.client(&record(&lookup(1))).at(29_000);
     assert_eq!(h.events().len(), 0);
-    h.at(60_001);
+    h.at(30_001);
     let events = h.events();
     assert_eq!(lines(&events), ["00000001 LOOKUP - NO_REPLY"]);
     assert_eq!((&events[0]["rpc"]["status"], h.counted("unmatched_requests")), (&json!(null), 1));
@@ -125,7 +127,7 @@ fn datagrams() {
     h.datagram(ToServer, &lookup(2)).at(5001);
     assert_eq!(lines(&h.events()), ["00000001 LOOKUP NFS_OK OK", "00000002 LOOKUP - NO_REPLY"]);
     assert_eq!((h.counted("retransmitted_requests"), h.counted("malformed")), (1, 1));
-    // It is unknown which port is the server's until the call is parsed.
+    // Until the call is parsed, the server's port is unknown.
     h.datagram(ToClient, &lookup(3));
     h.at(11_000);
     assert_eq!(h.events()[0]["source"]["ip"], "10.0.0.2");

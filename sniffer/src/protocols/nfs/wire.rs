@@ -62,7 +62,7 @@ pub struct Call {
     pub xid: u32,
     /// The version of the program.
     pub version: u32,
-    /// The procedure.
+    /// The number of the called procedure.
     pub procedure: u32,
     /// The flavour of the credentials.
     pub flavor: u32,
@@ -106,14 +106,14 @@ impl Reply<'_> {
     }
 }
 
-/// A message.
+/// An RPC message.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Message<'a> {
     /// A call of NFS.
     Call(Call),
     /// A call of another program, for instance the client's callback service.
     OtherProgram,
-    /// A reply.
+    /// A reply to a call.
     Reply(Reply<'a>),
 }
 
@@ -224,7 +224,7 @@ pub fn plausible(data: &[u8]) -> Option<bool> {
         return Some(false);
     }
     if (length as usize) < START {
-        return Some(!last); // the first fragment may be very short
+        return Some(!last); // The first fragment of a record may be very short.
     }
     let message = data.get(MARK..)?;
     let short_call = last && length < SHORTEST_CALL && message.get(4..8) == Some(&CALL.to_be_bytes());
@@ -275,7 +275,7 @@ pub fn find(data: &[u8], awaited: impl Fn(u32) -> bool) -> Option<usize> {
     let begins = |at: usize| {
         let begin = at.checked_sub(8)?;
         let record = data.get(begin..)?;
-        (mark(record)?.0 && plausible(record) != Some(false)).then_some(begin)
+        (plausible(record) != Some(false)).then_some(begin)
     };
     let call = positions(data, &ASKS).find_map(begins);
     let reply = positions(data, &ANSWERS).find_map(|at| {
@@ -286,7 +286,7 @@ pub fn find(data: &[u8], awaited: impl Fn(u32) -> bool) -> Option<usize> {
     [call, reply].into_iter().flatten().min()
 }
 
-/// All positions of `pattern` in `data`. They may overlap: a transaction id can look like the pattern's first bytes.
+/// All positions of `pattern` in `data`. The occurrences may overlap: a transaction id can look like the first bytes of the pattern.
 fn positions<'a>(data: &'a [u8], pattern: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
     let (finder, mut from) = (memmem::Finder::new(pattern), 0);
     std::iter::from_fn(move || {
@@ -300,7 +300,7 @@ fn positions<'a>(data: &'a [u8], pattern: &'a [u8]) -> impl Iterator<Item = usiz
 pub mod tests {
     use super::*;
 
-    /// Numbers as big-endian words.
+    /// Writes numbers as big-endian words.
     pub fn words(words: &[u32]) -> Vec<u8> {
         words.iter().flat_map(|w| w.to_be_bytes()).collect()
     }

@@ -1,7 +1,7 @@
 //! Handles the messages of the server. `statements` applies them to the waiting statements.
 
 use super::{
-    connection::{Connection, Step, Unit, What},
+    connection::{Connection, Step, StepKind, Unit},
     state::Turn,
     statements::REQUEST_LOST,
     wire::{self, Frame, HEAD, Opening, READY, Start},
@@ -27,7 +27,7 @@ impl Connection {
         if let (Some(asked), Some(&answer)) = (self.awaiting, data.first()) {
             match (asked, answer) {
                 (Opening::Ssl, b'S') => return Progress::HandOver { bytes: 1, to: "tls" },
-                (Opening::Gss, b'G') => return Progress::Done, // the connection is encrypted from here on
+                (Opening::Gss, b'G') => return Progress::Done, // The connection is encrypted from here on.
                 (_, b'N') => at = 1,
                 _ => {}
             }
@@ -129,7 +129,7 @@ impl Connection {
             return;
         }
         self.turn = Turn::Server;
-        while matches!(self.pending.front(), Some(Step { what: What::CopyDone, .. })) {
+        while matches!(self.pending.front(), Some(Step { what: StepKind::CopyDone, .. })) {
             self.pending.pop();
         }
         let Some(front) = self.pending.front() else {
@@ -142,34 +142,34 @@ impl Connection {
         // A request after the response to earlier steps (a Parse and a Flush) is a separate exchange with its own time
         // and bytes.
         let later = self.unit.answered.is_some_and(|answered| answered < front.start);
-        if later || matches!(front.what, What::Query { .. }) && self.unit.start.is_some() {
+        if later || matches!(front.what, StepKind::Query { .. }) && self.unit.start.is_some() {
             self.unit = Unit { about: self.unit.about.take(), ..Unit::default() };
         }
         self.unit.answered.get_or_insert(time);
         let length = frame.length;
         match (frame.kind, &front.what) {
             (b'E', _) => self.fail(wire::failure(body), length, cx),
-            (b'1', What::Parse { .. }) | (b'2', What::Bind { .. }) | (b'3', What::Close { .. }) => self.confirm(),
-            (b't', What::Describe { .. }) => self.unit.response += length,
-            (b'T' | b'n', What::Describe { .. }) => {
+            (b'1', StepKind::Parse { .. }) | (b'2', StepKind::Bind { .. }) | (b'3', StepKind::Close { .. }) => self.confirm(),
+            (b't', StepKind::Describe { .. }) => self.unit.response += length,
+            (b'T' | b'n', StepKind::Describe { .. }) => {
                 self.unit.response += length;
                 self.described(if frame.kind == b'T' { body } else { &[] });
             }
-            (b'T', What::Query { .. } | What::Gap) => {
+            (b'T', StepKind::Query { .. } | StepKind::Gap) => {
                 self.unit.response += length;
                 self.result(body);
             }
-            (b'D', What::Query { .. }) if !self.answer.described => self.lose_track(0, cx),
-            (b'D', What::Query { .. } | What::Execute { .. } | What::Gap) => {
+            (b'D', StepKind::Query { .. }) if !self.answer.described => self.lose_track(0, cx),
+            (b'D', StepKind::Query { .. } | StepKind::Execute { .. } | StepKind::Gap) => {
                 self.unit.response += length;
                 self.row(body);
             }
-            (b'C' | b'I' | b's', What::Query { .. } | What::Execute { .. }) => {
+            (b'C' | b'I' | b's', StepKind::Query { .. } | StepKind::Execute { .. }) => {
                 self.unit.response += length;
                 self.begin();
                 self.complete(frame.kind, body, cx);
             }
-            (b'C' | b's', What::Gap) => {
+            (b'C' | b's', StepKind::Gap) => {
                 self.unit.response += length;
                 if let Some(about) = self.unit.about.take() {
                     self.report(&about, None, &[REQUEST_LOST], cx);
@@ -178,14 +178,14 @@ impl Connection {
                 }
                 self.next_statement();
             }
-            (b'G' | b'H' | b'W', What::Query { .. } | What::Execute { .. }) => {
+            (b'G' | b'H' | b'W', StepKind::Query { .. } | StepKind::Execute { .. }) => {
                 self.unit.response += length;
                 self.answer.described = true;
                 if frame.kind != b'H' {
                     self.copy_in();
                 }
             }
-            (_, What::Gap | What::Other) => {}
+            (_, StepKind::Gap | StepKind::Other) => {}
             _ => self.lose_track(0, cx),
         }
     }

@@ -31,9 +31,10 @@ use std::{sync::Arc, time::Duration};
 pub const MOST_PENDING: usize = 20_000;
 /// Maximum number of bytes of text of the waiting steps.
 pub const MOST_HELD: usize = 4 << 20;
-/// Maximum number of remembered statements of a connection, and their bytes. Drivers cache a few hundred.
+/// Maximum number of remembered statements of a connection, and maximum total of their bytes. Drivers cache a few
+/// hundred.
 const MOST_STATEMENTS: (usize, usize) = (1000, 1 << 20);
-/// Maximum number of portals in a transaction, and their bytes.
+/// Maximum number of portals in a transaction, and maximum total of their bytes.
 const MOST_PORTALS: (usize, usize) = (100, 1 << 20);
 
 /// A message of the client to which the server responds.
@@ -43,13 +44,13 @@ pub struct Step {
     pub start: Timestamp,
     /// Length of the message in bytes.
     pub bytes: u64,
-    /// What the message requests.
-    pub what: What,
+    /// The kind of the message, with its contents.
+    pub what: StepKind,
 }
 
-/// The kind of a [`Step`].
+/// The message of the client that a [`Step`] stands for.
 #[derive(Debug)]
-pub enum What {
+pub enum StepKind {
     /// A simple query; the number counts its statements that were completed.
     Query { text: Box<[u8]>, parts: Parts, answered: usize },
     /// Parse: defines a name for a statement.
@@ -68,21 +69,21 @@ pub enum What {
     Other,
     /// The end of a COPY, sent before the server accepted it.
     CopyDone,
-    /// Bytes of the client are missing here.
+    /// A mark: bytes of the client are missing here.
     Gap,
 }
 
 impl Step {
     /// Whether the response ends with a ReadyForQuery.
     pub fn ends(&self) -> bool {
-        matches!(self.what, What::Query { .. } | What::Sync | What::Other | What::Gap)
+        matches!(self.what, StepKind::Query { .. } | StepKind::Sync | StepKind::Other | StepKind::Gap)
     }
 
     /// Number of statements of the step that are not reported if the step is dropped.
     pub fn unanswered(&self) -> usize {
         match &self.what {
-            What::Query { parts, answered, .. } => parts.len().saturating_sub(*answered),
-            What::Execute { .. } => 1,
+            StepKind::Query { parts, answered, .. } => parts.len().saturating_sub(*answered),
+            StepKind::Execute { .. } => 1,
             _ => 0,
         }
     }
@@ -91,12 +92,12 @@ impl Step {
 impl Held for Step {
     fn held(&self) -> usize {
         match &self.what {
-            What::Query { text, parts, .. } => text.held() + parts.held(),
-            What::Parse { name, sql } => name.held() + sql.held(),
-            What::Bind { portal, statement, formats } => portal.held() + statement.held() + formats.held(),
-            What::Describe { name, .. } | What::Close { name, .. } => name.held(),
-            What::Execute { portal } => portal.held(),
-            What::Sync | What::Other | What::CopyDone | What::Gap => 0,
+            StepKind::Query { text, parts, .. } => text.held() + parts.held(),
+            StepKind::Parse { name, sql } => name.held() + sql.held(),
+            StepKind::Bind { portal, statement, formats } => portal.held() + statement.held() + formats.held(),
+            StepKind::Describe { name, .. } | StepKind::Close { name, .. } => name.held(),
+            StepKind::Execute { portal } => portal.held(),
+            StepKind::Sync | StepKind::Other | StepKind::CopyDone | StepKind::Gap => 0,
         }
     }
 }
@@ -122,7 +123,7 @@ pub struct Unit {
     pub about: Option<Prepared>,
 }
 
-/// See the module documentation.
+/// The parser of one connection.
 pub struct Connection {
     pub(super) plugin: Arc<Pgsql>,
     /// Whether the next byte of a direction is the first of a message.
@@ -192,6 +193,15 @@ impl Connection {
         self.pairing = self.pairing.lost(u32::try_from(awaited).unwrap_or(u32::MAX).saturating_add(more));
     }
 
+    /// Notes that a part of a request is missing. Its response comes before those of the next requests.
+    fn lose_request(&mut self, cx: &mut Context<'_>) {
+        self.turn = self.turn.asks().0;
+        self.suspect = true;
+        if self.pending.push(Step { start: cx.now(), bytes: 0, what: StepKind::Gap }).is_some() {
+            self.lose_track(1, cx);
+        }
+    }
+
     /// Clears the state of the current response.
     pub(super) fn start_over(&mut self) {
         self.unit = Unit::default();
@@ -238,7 +248,7 @@ impl Connection {
         let other = dir.reverse();
         let opening = wire::opening(data);
         if dir == Direction::ToClient && matches!(opening, Err(1..)) {
-            // The start of a connection with confused roles, or the middle of a message of the server.
+            // The data is the start of a connection with confused roles, or the middle of a message of the server.
             return None;
         }
         let opens = opening != Err(0);
@@ -272,7 +282,10 @@ impl StreamParser for Connection {
         let Some(dir) = self.resolve_direction(dir, data, cx) else { return Progress::Consumed { bytes: 0, need: 1 } };
         if !self.proven && self.awaiting.is_none() && !begins(dir, data) {
             // The capture began in the middle of a message of this side.
-            self.aligned[dir.index()] = false;
+            let first = std::mem::replace(&mut self.aligned[dir.index()], false);
+            if first && dir == Direction::ToServer {
+                self.lose_request(cx);
+            }
         }
         match dir {
             Direction::ToServer => self.on_requests(data, cx),
@@ -286,13 +299,7 @@ impl StreamParser for Connection {
             // Data of a COPY is missing, or the pairing is unknown already: the waiting requests stay as they are.
             Direction::ToServer if self.mode == Mode::CopyIn || self.pairing.is_lost() => {}
             Direction::ToServer if self.pending.iter().filter(|step| step.ends()).count() > 1 => self.lose_track(1, cx),
-            Direction::ToServer => {
-                self.turn = self.turn.asks().0;
-                self.suspect = true;
-                if self.pending.push(Step { start: cx.now(), bytes: 0, what: What::Gap }).is_some() {
-                    self.lose_track(1, cx);
-                }
-            }
+            Direction::ToServer => self.lose_request(cx),
             Direction::ToClient => {
                 self.tail.clear();
                 self.report_partial(cx);

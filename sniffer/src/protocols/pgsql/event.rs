@@ -27,9 +27,9 @@ pub struct Statement<'a> {
     pub rows: u64,
     /// The result as text.
     pub text: &'a [u8],
-    /// The error.
+    /// The error that the server reported.
     pub failure: Option<wire::Failure<'a>>,
-    /// See [`Head::notes`].
+    /// Notes about the statement, see [`Head::notes`].
     pub notes: &'a [&'a str],
 }
 
@@ -85,11 +85,11 @@ pub enum Formats {
     Described,
     /// The formats in the Bind: no format (all columns are text), one for all columns, or one for each.
     Bound(smallvec::SmallVec<[bool; 8]>),
-    /// Unknown, because the Bind was too long.
+    /// The formats are unknown, because the Bind was too long to be buffered.
     Unknown,
 }
 
-/// What is known about the columns of a result.
+/// The known properties of the columns of a result.
 #[derive(Debug, Default)]
 pub struct Columns {
     /// Number of columns.
@@ -222,7 +222,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Capacity in bytes of a buffer that is kept: a large result must not hold its memory for the rest of the
+    /// Capacity in bytes of a buffer that is kept for the next response. A large result must not hold its memory for the rest of the
     /// connection.
     const KEPT: usize = 64 << 10;
 

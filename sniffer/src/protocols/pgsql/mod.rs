@@ -1,8 +1,8 @@
-//! PostgreSQL: statements and their results, of simple and extended queries, pipelined or not. Not reported: messages
-//! that are not statements (login, cancel requests, function calls, replication), and a Parse that succeeds.
+//! PostgreSQL: statements and their results, of simple and extended queries, pipelined or not. Messages that are not statements (login,
+//! cancel requests, function calls, replication) and a Parse that succeeds are not reported.
 //!
-//! PostgreSQL manual, "Frontend/Backend Protocol" (chapter 55), version 3. The library `postgres-protocol` is not used:
-//! it reads complete messages from its own buffers, and only those that a client receives.
+//! PostgreSQL manual, "Frontend/Backend Protocol" (chapter 55), version 3. The library `postgres-protocol` is not used: it reads complete
+//! messages from its own buffers, and only those that a client receives.
 
 mod answers;
 mod connection;
@@ -20,7 +20,7 @@ use super::{CommonOptions, Plugin, Probe, Protocol, kit::shared::Shared};
 use crate::{config, event::Summary, net::Direction};
 use serde::Deserialize;
 
-/// See the module documentation.
+/// The protocol `pgsql`.
 pub const PROTOCOL: Protocol = Protocol {
     summary: Summary { result: &["{pgsql.error_message}"], ..Summary::HEAD },
     ..Protocol::over_tcp("pgsql", &[5432], open, probe, fields::FIELDS)

@@ -8,23 +8,23 @@ use std::{collections::VecDeque, sync::Arc};
 /// A name given by the client; the empty name is the unnamed statement or portal.
 pub type Name = Box<[u8]>;
 
-/// A parsed statement.
+/// A prepared statement.
 #[derive(Clone, Debug)]
 pub struct Prepared {
     /// The text of the statement.
     pub sql: Arc<[u8]>,
-    /// Whether its Parse was captured.
+    /// Whether the statement's Parse was captured.
     pub known: bool,
-    /// The columns of its result, if it was described.
+    /// The columns of the statement's result, if the statement was described.
     pub columns: Option<Arc<Columns>>,
 }
 
 /// A portal: a statement with its parameters.
 #[derive(Clone, Debug)]
 pub struct Portal {
-    /// The statement.
+    /// The prepared statement of the portal.
     pub prepared: Prepared,
-    /// The formats of its rows.
+    /// The formats of the portal's rows.
     pub formats: Formats,
 }
 
@@ -40,13 +40,14 @@ impl Held for Portal {
     }
 }
 
-/// See the module documentation.
+/// The named and the unnamed values of one kind (statements or portals).
 #[derive(Debug)]
 pub struct Named<V> {
     /// The unnamed value, which is used most and needs no lookup.
     unnamed: Option<V>,
     entries: HashMap<Name, (u64, V), foldhash::fast::RandomState>,
-    /// Names, the oldest first. A name that was removed or replaced remains here; it is recognised by its number.
+    /// The names in the order of their definition, the oldest first. A name that was removed or replaced remains here; its number shows
+    /// that the entry is outdated.
     order: VecDeque<(u64, Name)>,
     next: u64,
     /// Bytes of all names and values.
@@ -85,12 +86,13 @@ impl<V: Held> Named<V> {
         }
     }
 
-    /// Whether there are no names. The unnamed value is not counted: it lasts until the next statement.
+    /// Whether there are no named values. The unnamed value is not counted, because it lasts only until the next
+    /// statement.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Bytes allocated.
+    /// Number of allocated bytes.
     pub fn held(&self) -> usize {
         let order = self.order.capacity() * size_of::<(u64, Name)>();
         // The names in `order` are copies.

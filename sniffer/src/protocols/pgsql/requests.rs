@@ -1,7 +1,7 @@
 //! Handles the messages of the client.
 
 use super::{
-    connection::{Connection, Step, What, is_tls},
+    connection::{Connection, Step, StepKind, is_tls},
     event::{self, Formats},
     sql,
     state::{Asked, Mode, Pairing},
@@ -28,7 +28,7 @@ impl Connection {
         let mut at = 0;
         while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
             if !self.aligned[0] {
-                // Parsing resumes at a segment that consists of messages from its first byte on.
+                // After a gap, parsing resumes at a segment that consists of messages from its first byte on.
                 if at > 0 || wire::chain(Direction::ToServer, rest).is_none_or(|whole| whole == 0 && rest.len() < HEAD) {
                     return self.pass_over(rest.len(), data.len());
                 }
@@ -60,7 +60,7 @@ impl Connection {
                 Start::Message(frame) => frame,
                 Start::More(need) => return Progress::Consumed { bytes: at as u64, need },
                 Start::Nonsense => {
-                    self.misunderstood(cx);
+                    self.on_invalid_bytes(cx);
                     return self.pass_over(rest.len(), data.len());
                 }
             };
@@ -75,7 +75,7 @@ impl Connection {
                 return Progress::Consumed { bytes: at as u64, need: wanted - rest.len() };
             };
             if self.request(frame, &message[HEAD..], cx.time_at(at), cx).is_none() {
-                self.misunderstood(cx);
+                self.on_invalid_bytes(cx);
                 return Progress::consumed(data.len());
             }
             self.found();
@@ -88,7 +88,7 @@ impl Connection {
     }
 
     /// Handles invalid bytes in the same way as missing bytes.
-    fn misunderstood(&mut self, cx: &mut Context<'_>) {
+    fn on_invalid_bytes(&mut self, cx: &mut Context<'_>) {
         use crate::protocols::StreamParser;
         if self.proven {
             cx.count("malformed");
@@ -103,7 +103,7 @@ impl Connection {
             Opening::Startup => {
                 self.found();
                 self.awaiting = None;
-                self.wait(Step { start, bytes: length as u64, what: What::Other }, cx);
+                self.wait(Step { start, bytes: length as u64, what: StepKind::Other }, cx);
             }
         }
         None
@@ -119,7 +119,7 @@ impl Connection {
                 if memchr::memchr(0, text).is_some() {
                     return None;
                 }
-                What::Query { text: text.into(), parts: sql::split(text), answered: 0 }
+                StepKind::Query { text: text.into(), parts: sql::split(text), answered: 0 }
             }
             b'P' => {
                 let name = r.until(0)?;
@@ -129,7 +129,7 @@ impl Connection {
                     None => return None,
                 };
                 let sql = text.get(event::trimmed(text)).unwrap_or_default();
-                What::Parse { name: name.into(), sql: sql.into() }
+                StepKind::Parse { name: name.into(), sql: sql.into() }
             }
             b'B' => {
                 let bind = wire::bind(body)?;
@@ -138,7 +138,7 @@ impl Connection {
                     Some(_) => Formats::Described,
                     None => Formats::Unknown,
                 };
-                What::Bind { portal: bind.portal.into(), statement: bind.statement.into(), formats }
+                StepKind::Bind { portal: bind.portal.into(), statement: bind.statement.into(), formats }
             }
             b'D' | b'C' => {
                 let kind = r.u8()?;
@@ -148,12 +148,12 @@ impl Connection {
                     _ => return None,
                 };
                 let name = r.until(0)?.into();
-                if frame.kind == b'D' { What::Describe { portal, name } } else { What::Close { portal, name } }
+                if frame.kind == b'D' { StepKind::Describe { portal, name } } else { StepKind::Close { portal, name } }
             }
-            b'E' => What::Execute { portal: r.until(0)?.into() },
+            b'E' => StepKind::Execute { portal: r.until(0)?.into() },
             b'S' if self.mode == Mode::CopyIn => return Some(()),
-            b'S' => What::Sync,
-            b'F' => What::Other,
+            b'S' => StepKind::Sync,
+            b'F' => StepKind::Other,
             b'd' | b'c' | b'f' => {
                 self.copied = self.copied.saturating_add(frame.length);
                 match frame.kind {
@@ -162,7 +162,7 @@ impl Connection {
                         self.mode = Mode::Statements;
                         return Some(());
                     }
-                    _ => What::CopyDone,
+                    _ => StepKind::CopyDone,
                 }
             }
             b'H' => {
@@ -171,7 +171,7 @@ impl Connection {
                 }
                 return Some(());
             }
-            _ => return Some(()), // messages without a response, for example passwords and Terminate
+            _ => return Some(()), // These messages get no response, for example passwords and Terminate.
         };
         self.ask(Step { start, bytes: frame.length, what }, cx);
         Some(())
@@ -179,7 +179,7 @@ impl Connection {
 
     /// Adds the step to the waiting ones, unless it is known that its response cannot be paired.
     fn ask(&mut self, step: Step, cx: &mut Context<'_>) {
-        if self.pairing == Pairing::Unseen && self.pending.is_empty() && matches!(step.what, What::Sync | What::CopyDone) {
+        if self.pairing == Pairing::Unseen && self.pending.is_empty() && matches!(step.what, StepKind::Sync | StepKind::CopyDone) {
             // The step belongs to a request that was not captured. The response to that request ends with one ReadyForQuery, and the step
             // gets no other.
             return;
@@ -197,7 +197,7 @@ impl Connection {
             }
         }
         if self.mode == Mode::SkipToSync {
-            if !matches!(step.what, What::Sync) {
+            if !matches!(step.what, StepKind::Sync) {
                 return self.unanswered(&step, cx);
             }
             self.mode = Mode::Statements;
@@ -205,7 +205,7 @@ impl Connection {
         let (turn, first) = self.turn.asks();
         self.turn = turn;
         if first && std::mem::take(&mut self.suspect) {
-            self.drop_pending(cx); // the client sends a new request, so the earlier ones were answered
+            self.drop_pending(cx); // The client sends a new request, so the server has answered the earlier requests.
         }
         self.wait(step, cx);
     }

@@ -1,8 +1,7 @@
-//! Splits SQL statements as PostgreSQL's lexer does: a `;` inside quotes, comments, parentheses or the body of a
-//! function does not end a statement. Not a parser of SQL.
+//! Splits SQL statements as PostgreSQL's lexer does: a `;` inside quotes, comments, parentheses or the body of a function does not end a
+//! statement. This module is not a parser of SQL.
 //!
-//! PostgreSQL manual, "Lexical Structure" (chapter 4.1), "CREATE FUNCTION" (`BEGIN ATOMIC … END`), "CREATE RULE" (`DO
-//! ALSO (…; …)`).
+//! PostgreSQL manual, "Lexical Structure" (chapter 4.1), "CREATE FUNCTION" (`BEGIN ATOMIC … END`), "CREATE RULE" (`DO ALSO (…; …)`).
 
 use smallvec::SmallVec;
 
@@ -12,11 +11,11 @@ const MOST_STATEMENTS: usize = 10_000;
 /// The range of each statement in the text, without surrounding white space.
 pub type Parts = SmallVec<[(usize, usize); 1]>;
 
-/// The statements in `text`. Those that consist only of comments are left out, as in the server, unless there is no
-/// other.
+/// The statements in `text`. As in the server, statements that consist only of comments are left out, unless there are
+/// no others.
 pub fn split(text: &[u8]) -> Parts {
     let mut parts = Parts::new();
-    // Nearly always there is one statement, with or without a `;` after it, which needs no lexing.
+    // Nearly every text is one statement, with or without a final `;`. Such a text needs no lexing.
     let one = memchr::memchr(b';', text).is_none_or(|first| text.get(first + 1..).is_none_or(|rest| rest.trim_ascii().is_empty()));
     if one {
         push(&mut parts, text, 0, memchr::memchr(b';', text).unwrap_or(text.len()));
@@ -63,8 +62,8 @@ struct Lexer<'a> {
 }
 
 impl Lexer<'_> {
-    /// Moves past the next `;` that ends a statement; returns its position (or the end of the text), and whether
-    /// there was more than comments before it.
+    /// Moves past the next `;` that ends a statement. Returns the position of the `;` (or the end of the text), and
+    /// whether the statement contains more than comments.
     fn statement(&mut self, last: bool) -> (usize, bool) {
         let (mut words, mut depth, mut body, mut begin) = (false, 0u32, 0u32, false);
         while let Some(&byte) = self.text.get(self.at) {
@@ -108,7 +107,7 @@ impl Lexer<'_> {
         (self.text.len(), words)
     }
 
-    /// Skips an identifier or keyword; a `$` in it begins no quote.
+    /// Skips an identifier or keyword. A `$` within the word begins no quote.
     fn word(&mut self) -> &[u8] {
         let rest = self.text.get(self.at..).unwrap_or_default();
         let n = rest.iter().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$' | 0x80..)).count();

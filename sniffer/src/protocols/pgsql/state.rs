@@ -1,6 +1,6 @@
-//! Three state machines of a connection, which each message advances.
+//! Three state machines of a connection. Each message advances one or several of them.
 
-/// The state of the client, if it affects what the server reads.
+/// The client's state, as far as the parser of the server's messages needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// The client sends statements.
@@ -51,7 +51,7 @@ pub enum Pairing {
     Lost(u32),
 }
 
-/// What happens to a request.
+/// The effect of a request on the pairing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// The request waits for its response.
@@ -63,7 +63,7 @@ pub enum Asked {
 }
 
 impl Pairing {
-    /// Whether responses are ignored.
+    /// Whether the pairing is unknown, so that responses are ignored.
     pub fn is_lost(self) -> bool {
         matches!(self, Self::Lost(_))
     }

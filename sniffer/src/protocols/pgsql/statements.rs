@@ -1,7 +1,8 @@
-//! Applies the server's responses to the waiting statements: confirmed, described, completed or failed.
+//! Applies the server's responses to the waiting statements. A response confirms, describes or completes a statement, or reports its
+//! failure.
 
 use super::{
-    connection::{Connection, Step, Unit, What},
+    connection::{Connection, Step, StepKind, Unit},
     event::{self, Columns, Formats, Statement, write_row},
     named::{Portal, Prepared},
     state::{Mode, Turn},
@@ -18,13 +19,13 @@ const UNKNOWN: &str = "The actual query being used is unknown";
 impl Connection {
     /// Handles the server's start of a COPY. The server does not respond to Syncs sent before the end of the COPY.
     pub(super) fn copy_in(&mut self) {
-        let end = self.pending.iter().position(|step| matches!(step.what, What::CopyDone));
+        let end = self.pending.iter().position(|step| matches!(step.what, StepKind::CopyDone));
         self.mode = if end.is_none() { Mode::CopyIn } else { self.mode.copy_ended() };
         let end = end.unwrap_or(self.pending.len());
         let mut at = 0;
         self.pending.retain(|step| {
             at += 1;
-            at - 1 > end || !matches!(step.what, What::Sync | What::CopyDone)
+            at - 1 > end || !matches!(step.what, StepKind::Sync | StepKind::CopyDone)
         });
     }
 
@@ -34,18 +35,18 @@ impl Connection {
         self.unit.start.get_or_insert(step.start);
         self.unit.request += step.bytes;
         match step.what {
-            What::Parse { name, sql } => {
+            StepKind::Parse { name, sql } => {
                 let prepared = Prepared { sql, known: true, columns: None };
                 self.unit.about = Some(prepared.clone());
                 self.statements.insert(name, prepared);
             }
-            What::Bind { portal, statement, formats } => {
+            StepKind::Bind { portal, statement, formats } => {
                 let prepared = self.prepared(&statement);
                 self.unit.about = Some(prepared.clone());
                 self.portals.insert(portal, Portal { prepared, formats });
             }
-            What::Close { portal: true, name } => self.portals.remove(&name),
-            What::Close { portal: false, name } => self.statements.remove(&name),
+            StepKind::Close { portal: true, name } => self.portals.remove(&name),
+            StepKind::Close { portal: false, name } => self.statements.remove(&name),
             _ => {}
         }
     }
@@ -60,7 +61,7 @@ impl Connection {
 
     /// Handles the columns of a described statement or portal.
     pub(super) fn described(&mut self, body: &[u8]) {
-        let Some(Step { start, bytes, what: What::Describe { portal, name } }) = self.pending.pop() else { return };
+        let Some(Step { start, bytes, what: StepKind::Describe { portal, name } }) = self.pending.pop() else { return };
         self.unit.start.get_or_insert(start);
         self.unit.request += bytes;
         let columns = Columns::read(body, self.plugin.common.send_response).map(Arc::new);
@@ -85,7 +86,7 @@ impl Connection {
 
     /// Starts the result of an Execute, if it has not started.
     pub(super) fn begin(&mut self) {
-        let Some(Step { what: What::Execute { portal }, .. }) = self.pending.front() else { return };
+        let Some(Step { what: StepKind::Execute { portal }, .. }) = self.pending.front() else { return };
         if std::mem::replace(&mut self.answer.described, true) {
             return;
         }
@@ -126,8 +127,8 @@ impl Connection {
         }
         let notes: &[&str] = if self.answer.lost { &[RESPONSE_LOST] } else { &[] };
         match self.pending.pop() {
-            Some(step @ Step { what: What::Query { .. }, .. }) => self.complete_query(step, None, notes, cx),
-            Some(Step { start, bytes, what: What::Execute { portal } }) => {
+            Some(step @ Step { what: StepKind::Query { .. }, .. }) => self.complete_query(step, None, notes, cx),
+            Some(Step { start, bytes, what: StepKind::Execute { portal } }) => {
                 self.unit.start.get_or_insert(start);
                 self.unit.request += bytes + self.sync_bytes(0);
                 let portal = self.portals.get(&portal).map(|portal| portal.prepared.clone());
@@ -145,7 +146,7 @@ impl Connection {
     /// Handles the completion or failure of the next statement of a simple query. The query remains until a
     /// ReadyForQuery.
     fn complete_query(&mut self, mut step: Step, failure: Option<Failure<'_>>, notes: &[&str], cx: &mut Context<'_>) {
-        if let What::Query { text, parts, answered } = &mut step.what {
+        if let StepKind::Query { text, parts, answered } = &mut step.what {
             self.unit.start = Some(step.start);
             self.unit.request = step.bytes;
             match parts.get(*answered) {
@@ -167,7 +168,7 @@ impl Connection {
 
     /// Number of bytes of the step at `at` if it is a Sync, otherwise 0.
     fn sync_bytes(&self, at: usize) -> u64 {
-        self.pending.get(at).filter(|step| matches!(step.what, What::Sync)).map_or(0, |step| step.bytes)
+        self.pending.get(at).filter(|step| matches!(step.what, StepKind::Sync)).map_or(0, |step| step.bytes)
     }
 
     /// Handles an ErrorResponse: the current statement has failed, and nothing more is executed before the next Sync.
@@ -176,16 +177,16 @@ impl Connection {
         self.mode = self.mode.copy_ended();
         let Some(step) = self.pending.pop() else { return };
         match &step.what {
-            What::Query { .. } => {
+            StepKind::Query { .. } => {
                 let notes: &[&str] = if self.answer.lost { &[RESPONSE_LOST] } else { &[] };
                 self.complete_query(step, Some(failure), notes, cx);
                 self.next_statement();
                 return;
             }
-            // An implicit COMMIT has failed.
-            What::Sync | What::Gap => {
+            // The implicit COMMIT of the query has failed.
+            StepKind::Sync | StepKind::Gap => {
                 self.unit.request += step.bytes;
-                let notes: &[&str] = if matches!(step.what, What::Gap) { &[REQUEST_LOST] } else { &[] };
+                let notes: &[&str] = if matches!(step.what, StepKind::Gap) { &[REQUEST_LOST] } else { &[] };
                 self.unit.start.get_or_insert(step.start);
                 match self.last.take().or(self.unit.about.take()) {
                     Some(about) => self.report(&about, Some(failure), notes, cx),
@@ -194,7 +195,7 @@ impl Connection {
                 self.pending.put_back(step);
                 return self.next_statement();
             }
-            What::Other | What::CopyDone => {
+            StepKind::Other | StepKind::CopyDone => {
                 cx.count("unmatched_responses");
                 self.pending.put_back(step);
                 return self.next_statement();
@@ -205,26 +206,26 @@ impl Connection {
         self.unit.request += step.bytes;
         let of_portal = |name: &[u8]| self.portals.get(name).map(|portal| portal.prepared.clone());
         let about = match &step.what {
-            What::Parse { sql, .. } => Some(Prepared { sql: Arc::clone(sql), known: true, columns: None }),
-            What::Bind { statement, .. } => Some(self.prepared(statement)),
-            What::Execute { portal } => of_portal(portal),
-            What::Describe { portal: true, name } => of_portal(name),
-            What::Describe { portal: false, name } => Some(self.prepared(name)),
+            StepKind::Parse { sql, .. } => Some(Prepared { sql: Arc::clone(sql), known: true, columns: None }),
+            StepKind::Bind { statement, .. } => Some(self.prepared(statement)),
+            StepKind::Execute { portal } => of_portal(portal),
+            StepKind::Describe { portal: true, name } => of_portal(name),
+            StepKind::Describe { portal: false, name } => Some(self.prepared(name)),
             _ => None,
         };
         // The rest of the statement, up to its Execute, belongs to the request; later steps before the Sync were not
         // executed.
-        let (mut mine, mut others) = (!matches!(step.what, What::Execute { .. }), false);
+        let (mut mine, mut others) = (!matches!(step.what, StepKind::Execute { .. }), false);
         self.mode = Mode::SkipToSync;
         while let Some(next) = self.pending.front() {
-            if matches!(next.what, What::Sync | What::Gap) {
+            if matches!(next.what, StepKind::Sync | StepKind::Gap) {
                 self.mode = Mode::Statements;
                 break;
             }
             let Some(next) = self.pending.pop() else { break };
             if mine {
                 self.unit.request += next.bytes;
-                mine = !matches!(next.what, What::Execute { .. });
+                mine = !matches!(next.what, StepKind::Execute { .. });
             } else {
                 others = true;
                 self.unanswered(&next, cx);
@@ -270,8 +271,8 @@ impl Connection {
         self.begin();
         let notes = &[RESPONSE_LOST];
         match self.pending.pop() {
-            Some(step @ Step { what: What::Query { .. }, .. }) => self.complete_query(step, None, notes, cx),
-            Some(Step { start, bytes, what: What::Execute { portal } }) => {
+            Some(step @ Step { what: StepKind::Query { .. }, .. }) => self.complete_query(step, None, notes, cx),
+            Some(Step { start, bytes, what: StepKind::Execute { portal } }) => {
                 self.unit.start.get_or_insert(start);
                 self.unit.request += bytes + self.sync_bytes(0);
                 if let Some(about) = self.portals.get(&portal).map(|portal| portal.prepared.clone()) {

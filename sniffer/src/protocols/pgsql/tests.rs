@@ -1,3 +1,5 @@
+//! Tests of the state machine: simple and extended queries, pipelines, COPY, gaps, and limits.
+
 use super::*;
 use crate::protocols::{
     Close,

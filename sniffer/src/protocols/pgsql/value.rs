@@ -1,9 +1,8 @@
-//! Converts column values in binary format to the text that the server would have sent. Supports common types; of
-//! others the bytes are written in hexadecimal.
+//! Converts column values in binary format to the text that the server would have sent. Common types are supported; the bytes of other
+//! types are written in hexadecimal.
 //!
-//! The layouts are those of the types' `…send` functions; for the text see PostgreSQL manual, "Data Types" (chapter 8).
-//! The text differs from the server's only if that depends on the session: times with a zone are written in UTC,
-//! `bytea` as `\x…`, dates in ISO style.
+//! The layouts are those of the types' `…send` functions; for the text see PostgreSQL manual, "Data Types" (chapter 8). The text differs
+//! from the server's only if that depends on the session: times with a zone are written in UTC, `bytea` as `\x…`, dates in ISO style.
 
 use crate::{event::text::Hex, protocols::kit::reader::Reader};
 use std::{
@@ -38,7 +37,7 @@ fn hex(out: &mut Vec<u8>, value: &[u8]) {
 }
 
 fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    let _ = out.write_fmt(text); // writing to a vector does not fail
+    let _ = out.write_fmt(text); // A write to a vector does not fail.
 }
 
 fn typed(out: &mut Vec<u8>, oid: u32, value: &[u8]) -> Option<()> {
@@ -46,7 +45,7 @@ fn typed(out: &mut Vec<u8>, oid: u32, value: &[u8]) -> Option<()> {
     match oid {
         16 => out.push(if r.u8()? == 0 { b'f' } else { b't' }),
         17 => hex(out, value),
-        // char, name, text, json, xml, unknown, bpchar, varchar, void
+        // These types are char, name, text, json, xml, unknown, bpchar, varchar and void.
         18 | 19 | 25 | 114 | 142 | 705 | 1042 | 1043 | 2278 => out.extend_from_slice(value),
         20 => put(out, format_args!("{}", r.i64()?)),
         21 => put(out, format_args!("{}", r.i16()?)),
@@ -94,8 +93,8 @@ fn typed(out: &mut Vec<u8>, oid: u32, value: &[u8]) -> Option<()> {
         1700 => numeric(out, &mut r)?,
         2950 => uuid(out, r.array()?),
         3802 => out.extend_from_slice(value.strip_prefix(&[1])?),
-        // Array types: _bool, _int2, _int4, _text, _varchar, _int8, _float4, _float8, _timestamp, _date, _timestamptz, _numeric, _uuid,
-        // _jsonb, …
+        // These types are arrays: _bool, _int2, _int4, _text, _varchar, _int8, _float4, _float8, _timestamp, _date, _timestamptz, _numeric,
+        // _uuid, _jsonb and others.
         199 | 1000..=1002 | 1005..=1009 | 1014..=1016 | 1021 | 1022 | 1028 | 1115 | 1182 | 1183 | 1185 | 1231 | 2951 | 3807 => {
             array(out, &mut r)?
         }
@@ -282,7 +281,7 @@ fn array(out: &mut Vec<u8>, r: &mut Reader<'_>) -> Option<()> {
         _ => return None,
     };
     if dimensions == 1 {
-        r.skip(4)?; // skip the lower bound
+        r.skip(4)?; // This skips the lower bound of the array.
     }
     out.push(b'{');
     let mut element = Vec::new();

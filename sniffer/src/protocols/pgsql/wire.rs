@@ -19,7 +19,7 @@ const MOST_COLUMNS: u16 = 1664;
 /// The header of a message: its first five bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// The type.
+    /// The type byte of the message.
     pub kind: u8,
     /// The length, including the header.
     pub length: u64,
@@ -35,10 +35,10 @@ impl Frame {
     }
 }
 
-/// What some data begins with.
+/// The result of parsing a message header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// A message.
+    /// A valid header of a message.
     Message(Frame),
     /// This number of further bytes is needed to decide.
     More(usize),
@@ -161,9 +161,9 @@ pub fn columns<'a>(body: &'a [u8], mut each: impl FnMut(Column<'a>)) -> Option<u
     let count = r.u16().filter(|&n| n <= MOST_COLUMNS)?;
     for _ in 0..count {
         let name = r.until(0)?;
-        r.skip(6)?; // skip table and column numbers
+        r.skip(6)?; // This skips the numbers of table and column.
         let oid = r.u32()?;
-        r.skip(6)?; // skip size and modifier of the type
+        r.skip(6)?; // This skips the size and the modifier of the type.
         each(Column { name, oid, format: r.u16()? });
     }
     Some(count)
@@ -198,9 +198,9 @@ impl<'a> Iterator for Values<'a> {
 /// A Bind, without its parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bind<'a> {
-    /// The portal that it defines.
+    /// The portal that the Bind defines.
     pub portal: &'a [u8],
-    /// The statement.
+    /// The name of the prepared statement.
     pub statement: &'a [u8],
     /// The formats of the result columns, two bytes each: none (all text), one for all columns, or one for each; `None`
     /// if unknown, because the message is longer than `body`.

@@ -11,7 +11,7 @@ use crate::{
 };
 use serde::Serialize;
 
-/// Commands whose name has two words. Packetbeat has the first four; the others are of later servers.
+/// Commands whose name has two words. Packetbeat has the first four; the others were added by later servers.
 const CONTAINERS: &[&[u8]] = &[
     b"CLIENT",
     b"CONFIG",

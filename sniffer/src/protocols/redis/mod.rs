@@ -22,7 +22,7 @@ use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
 use wire::{Kind, Message, Reader, Step, Style};
 
-/// See the module documentation.
+/// The protocol `redis`.
 pub const PROTOCOL: Protocol = Protocol {
     summary: Summary { result: &["{redis.error}"], ..Summary::HEAD },
     ..Protocol::over_tcp("redis", &[6379], open, probe, fields::FIELDS)
@@ -54,7 +54,7 @@ fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
     Ok(Box::new(Shared::new(Redis { common: node.read()?, options: node.read()? }, Connection::new)))
 }
 
-/// A RESP array of bulk strings is a request; replies alone are not sufficient evidence.
+/// An array of bulk strings is recognised as a request. Replies alone are not sufficient evidence of the protocol.
 fn probe(dir: Direction, data: &[u8]) -> Probe {
     let digits = data.iter().skip(1).take_while(|b| b.is_ascii_digit()).count();
     let after = data.get(1 + digits..).unwrap_or_default();
@@ -66,7 +66,7 @@ fn probe(dir: Direction, data: &[u8]) -> Probe {
     }
 }
 
-/// What the server sends without a request.
+/// The messages that the server sends without a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     /// The server sends nothing without a request.
@@ -75,6 +75,18 @@ enum Mode {
     Subscribed,
     /// A line for each command of any client (MONITOR).
     Monitoring,
+}
+
+/// What is known of the position in the client's data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Entry {
+    /// A command begins where the last one ended.
+    Known,
+    /// The capture began in the middle of the connection, and no command was found yet. The rest of a command may look like
+    /// an inline command.
+    Unknown,
+    /// Like `Unknown`, but the last byte was a line end. If the server sends next, an inline command may follow.
+    AfterLine,
 }
 
 struct Connection {
@@ -88,6 +100,10 @@ struct Connection {
     lost: bool,
     /// Whether a part of the current reply is missing.
     damaged: bool,
+    /// The position in the client's data.
+    entry: Entry,
+    /// Whether the rest of a command was skipped at the start of the capture, and the server has sent nothing since.
+    skipped: bool,
     mode: Mode,
     /// Whether the client turned replies off.
     silent: bool,
@@ -102,6 +118,14 @@ impl StreamParser for Connection {
         match dir {
             Direction::ToServer => self.on_requests(data, cx),
             Direction::ToClient => self.on_replies(data, cx),
+        }
+    }
+
+    fn on_join(&mut self, dir: Direction) {
+        // A client that has read a reply sends the beginning of a command.
+        let replied = self.started[Direction::ToClient.index()] != Timestamp::default();
+        if dir == Direction::ToServer && !replied {
+            self.entry = Entry::Unknown;
         }
     }
 
@@ -154,6 +178,8 @@ impl Connection {
             pending: Backlog::new(limits),
             lost: false,
             damaged: false,
+            entry: Entry::Known,
+            skipped: false,
             mode: Mode::Asking,
             silent: false,
             skips: false,
@@ -174,6 +200,21 @@ impl Connection {
 
     fn on_requests(&mut self, data: &[u8], cx: &mut Context<'_>) -> Progress {
         let (mut at, mut line) = (0, false);
+        if self.entry != Entry::Known {
+            let (skipped, certain) = wire::first_array(data);
+            self.skipped |= skipped > 0;
+            if !certain {
+                if let Some(last) = skipped.checked_sub(1) {
+                    self.entry = if data.get(last) == Some(&b'\n') { Entry::AfterLine } else { Entry::Unknown };
+                }
+                return Progress::consumed(skipped);
+            }
+            self.entry = Entry::Known;
+            if self.skipped {
+                self.lose_track(cx); // The next reply is that of the skipped command.
+            }
+            at = skipped;
+        }
         while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
             if self.requests.at_start() {
                 self.started[0] = cx.time_at(at);
@@ -213,8 +254,8 @@ impl Connection {
         if line { wait(at) } else { Progress::consumed(at) }
     }
 
-    /// Parses an inline command: words and a line end. Returns its length, 0 if it is incomplete, or `None` if it is
-    /// something else.
+    /// Parses an inline command: words and a line end. Returns the command's length, 0 if the command is incomplete, or
+    /// `None` if the data is not an inline command.
     fn inline(&mut self, data: &[u8], cx: &mut Context<'_>) -> Option<usize> {
         let printable = data.iter().take_while(|b| matches!(b, b' '..=b'~' | b'\t' | b'\r' | 0x80..)).count();
         let Some(end) = data.get(printable) else { return (printable <= wire::LONGEST_LINE).then_some(0) };
@@ -229,7 +270,7 @@ impl Connection {
     fn request(&mut self, message: Message, cx: &mut Context<'_>) {
         let damaged = std::mem::take(&mut self.damaged);
         let Some(mut request) = Request::new(message, self.started[0]) else { return };
-        if self.pending.is_empty() && self.replies.at_start() {
+        if self.pending.is_empty() && self.replies.at_start() && !self.skipped {
             self.lost = false;
         }
         match request.method.as_slice() {
@@ -258,6 +299,10 @@ impl Connection {
 
     fn on_replies(&mut self, data: &[u8], cx: &mut Context<'_>) -> Progress {
         let (mut at, mut line) = (0, false);
+        self.skipped = false;
+        if self.entry == Entry::AfterLine {
+            self.entry = Entry::Known;
+        }
         while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
             if self.lost {
                 return Progress::consumed(data.len());
@@ -286,7 +331,7 @@ impl Connection {
 
     fn reply(&mut self, reply: &Message, cx: &mut Context<'_>) {
         let damaged = std::mem::take(&mut self.damaged);
-        if self.unasked(reply) {
+        if self.is_unrequested(reply) {
             return cx.count("pushes");
         }
         let Some(request) = self.pending.pop() else { return cx.count("unmatched_responses") };
@@ -302,7 +347,7 @@ impl Connection {
 
     /// Whether the message has no request: a message of a channel, a further confirmation of a command for several
     /// channels, or a line of MONITOR.
-    fn unasked(&self, reply: &Message) -> bool {
+    fn is_unrequested(&self, reply: &Message) -> bool {
         let first = if reply.aggregate { self.first_word(reply) } else { &[] };
         let confirms = [&b"subscribe"[..], b"unsubscribe", b"psubscribe", b"punsubscribe", b"ssubscribe", b"sunsubscribe"].contains(&first);
         let asked = || self.pending.front().is_some_and(|r| r.method.eq_ignore_ascii_case(first));

@@ -1,3 +1,5 @@
+//! Tests of the state machine: pairing of commands with replies, messages without a command, gaps, and limits.
+
 use super::*;
 use crate::protocols::testing::{Harness, Script, ToClient, ToServer, every_cut, every_cut_without_resync};
 use serde_json::{Value, json};

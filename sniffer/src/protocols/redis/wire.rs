@@ -1,9 +1,9 @@
-//! Parses RESP2 and RESP3 incrementally: takes the bytes of a direction and returns the text of one message after the
-//! other. Does not distinguish commands.
+//! Parses RESP2 and RESP3 incrementally: takes the bytes of a direction and returns the text of one message after the other. This module
+//! does not distinguish commands.
 //!
-//! <https://redis.io/docs/latest/develop/reference/protocol-spec/>. The crate `redis-protocol` is not used: it recurses
-//! as deep as the sender likes, and parses a message from its start again with every segment. Streamed forms (`$?`,
-//! `*?`) are not parsed, because no server sends them.
+//! <https://redis.io/docs/latest/develop/reference/protocol-spec/>. The crate `redis-protocol` is not used: it recurses as deep as the
+//! sender likes, and parses a message from its start again with every segment. Streamed forms (`$?`, `*?`) are not parsed, because no
+//! server sends them.
 
 use crate::protocols::kit::held::Held;
 use smallvec::SmallVec;
@@ -15,6 +15,27 @@ const DEEPEST: usize = 32;
 pub const LONGEST_LINE: usize = 64 << 10;
 /// Number of words of a request whose positions are kept: a command of two words, and the first argument.
 const WORDS: usize = 3;
+
+/// Returns the offset of the first array of strings that begins at the start of `data` or after a line end, and whether enough of the array
+/// is there to be certain. Returns the length of `data` if there is no such array.
+pub fn first_array(data: &[u8]) -> (usize, bool) {
+    const STRING: &[u8] = b"\r\n$";
+    let mut at = 0;
+    while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
+        if let Some(count) = rest.strip_prefix(b"*") {
+            let digits = count.iter().take_while(|b| b.is_ascii_digit()).count();
+            let after = count.get(digits..).unwrap_or_default();
+            if digits > 0 && after.starts_with(STRING) {
+                return (at, true);
+            }
+            if (digits > 0 || after.is_empty()) && digits < 10 && STRING.starts_with(after) {
+                return (at, false);
+            }
+        }
+        at += memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
+    }
+    (data.len(), false)
+}
 
 /// How the values of a message are joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +61,7 @@ pub enum Kind {
 /// A complete message.
 #[derive(Debug, Default)]
 pub struct Message {
-    /// The kind of its top-level value.
+    /// The kind of the message's top-level value.
     pub kind: Kind,
     /// Whether the top-level value is an aggregate.
     pub aggregate: bool,
@@ -53,7 +74,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// The `n`-th value of the top level, if it is one of the first few.
+    /// The `n`-th value of the top level, if it is one of the first few, whose positions are kept.
     pub fn word(&self, n: usize) -> Option<&[u8]> {
         self.words.get(n).and_then(|&(from, to)| self.text.get(from..to))
     }
@@ -263,7 +284,7 @@ impl Reader {
             self.message.words.push((self.word, self.message.text.len()));
         }
         match self.levels.last_mut() {
-            Some(level) => level.left -= 1, // `left` is not 0, because finished levels have been removed
+            Some(level) => level.left -= 1, // `left` is not 0, because levels without remaining values have been removed.
             None => self.whole = true,
         }
         self.close_levels();

@@ -380,6 +380,7 @@ pub fn emit(found: &Found<'_>, sip: &Sip, cx: &mut Context<'_>) {
         related_ips_first: owner.as_slice(),
         related_hosts: &hosts,
         related_users: &users,
+        names_user: !user.is_empty(),
         ..Head::new("sip")
     };
     cx.emit_for(&peers, &head, &Body { sip: fields, user: User { name: user } });

@@ -48,13 +48,13 @@ impl Default for Options {
     }
 }
 
-/// The plugin.
+/// The plugin of SIP.
 pub struct Sip {
     options: Options,
 }
 
 fn open(node: &config::Node) -> Result<Box<dyn Plugin>, config::Error> {
-    Ok(Box::new(Shared::new(Sip { options: node.read()? }, Connection).with_datagrams(on_datagram)))
+    Ok(Box::new(Shared::new(Sip { options: node.read()? }, Connection::new).with_datagrams(on_datagram)))
 }
 
 fn probe(_dir: Direction, data: &[u8]) -> Probe {
@@ -75,14 +75,32 @@ fn after_line_ends(data: &[u8]) -> &[u8] {
 fn on_datagram(sip: &Sip, dir: Direction, data: &[u8], cx: &mut Context<'_>) {
     let raw = after_line_ends(data);
     if raw.is_empty() || raw == [0] {
-        return; // a keep-alive for firewalls and NAT
+        return; // Such data is a keep-alive for firewalls and NAT.
     }
     let body = wire::head_end(raw).unwrap_or(raw.len());
     event::emit(&Found { dir, raw, body, time: cx.now() }, sip, cx);
 }
 
-/// The parser of a connection: parses messages one after the other; keeps nothing between them.
-struct Connection(Arc<Sip>);
+/// The parser of a connection: parses messages one after the other.
+struct Connection {
+    sip: Arc<Sip>,
+    /// Whether the first data of a direction may begin inside a message. The rest of a method looks like a method, so only
+    /// a known one is accepted.
+    joined: [bool; 2],
+}
+
+impl Connection {
+    fn new(sip: Arc<Sip>) -> Self {
+        Self { sip, joined: [false; 2] }
+    }
+
+    fn may_begin(&self, dir: Direction, line: &[u8]) -> bool {
+        match wire::start_line(line.trim_ascii_end()) {
+            Some(wire::Start::Request { method, .. }) => !self.joined[dir.index()] || wire::is_known(method),
+            start => start.is_some(),
+        }
+    }
+}
 
 impl StreamParser for Connection {
     fn on_data(&mut self, dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
@@ -94,7 +112,7 @@ impl StreamParser for Connection {
                 return Progress::consumed(at);
             }
             if let Some(line) = memchr::memchr(b'\n', rest)
-                && wire::start_line(rest[..line].trim_ascii_end()).is_none()
+                && !self.may_begin(dir, &rest[..line])
             {
                 // This line belongs to a message whose start was not captured. Parsing continues at the next line.
                 cx.count("skipped_lines");
@@ -116,12 +134,17 @@ impl StreamParser for Connection {
             let Some(raw) = rest.get(..kept) else {
                 return Progress::Consumed { bytes: at as u64, need: kept - rest.len() };
             };
-            event::emit(&Found { dir, raw, body, time: cx.time_at(at) }, &self.0, cx);
+            event::emit(&Found { dir, raw, body, time: cx.time_at(at) }, &self.sip, cx);
+            self.joined[dir.index()] = false;
             if whole > rest.len() {
                 return Progress::Consumed { bytes: (at as u64).saturating_add(whole as u64), need: 1 };
             }
             at += whole;
         }
+    }
+
+    fn on_join(&mut self, dir: Direction) {
+        self.joined[dir.index()] = true;
     }
 
     fn on_gap(&mut self, _dir: Direction, _lost: u64, _cx: &mut Context<'_>) -> Recovery {
@@ -130,7 +153,6 @@ impl StreamParser for Connection {
 
     fn on_close(&mut self, _dir: Direction, _why: Close, _cx: &mut Context<'_>) {}
 
-    /// Nothing is kept between calls.
     fn held(&self) -> usize {
         0
     }

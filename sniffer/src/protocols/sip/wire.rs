@@ -17,18 +17,41 @@ pub enum Start<'a> {
         method: &'a [u8],
         /// The URI, as sent.
         uri: &'a [u8],
-        /// The part after `SIP/`.
+        /// The version: the part after `SIP/`.
         version: &'a [u8],
     },
     /// A status line, for example `SIP/2.0 200 OK`.
     Response {
-        /// The part after `SIP/`.
+        /// The version: the part after `SIP/`.
         version: &'a [u8],
         /// The status code.
         code: u16,
         /// The reason phrase, as sent.
         phrase: &'a [u8],
     },
+}
+
+/// The methods of the IANA registry (SIP Methods).
+const METHODS: [&[u8]; 14] = [
+    b"ACK",
+    b"BYE",
+    b"CANCEL",
+    b"INFO",
+    b"INVITE",
+    b"MESSAGE",
+    b"NOTIFY",
+    b"OPTIONS",
+    b"PRACK",
+    b"PUBLISH",
+    b"REFER",
+    b"REGISTER",
+    b"SUBSCRIBE",
+    b"UPDATE",
+];
+
+/// Whether `method` is a registered one.
+pub fn is_known(method: &[u8]) -> bool {
+    METHODS.contains(&method)
 }
 
 /// Parses a start line (without its line end).
@@ -49,7 +72,7 @@ pub fn head_end(data: &[u8]) -> Option<usize> {
     memchr::memmem::find(data, b"\r\n\r\n").map(|at| at + 4)
 }
 
-/// The headers of a message, in order; names as sent.
+/// The headers of a message, in order. Their names are kept as they were sent.
 #[derive(Debug, Default)]
 pub struct Headers<'a>(Vec<(&'a [u8], &'a [u8])>);
 
@@ -137,7 +160,7 @@ pub fn number(text: &[u8]) -> Option<u64> {
 pub struct Uri<'a> {
     /// The complete URI.
     pub original: &'a [u8],
-    /// `sip`, `sips`, `tel`, …
+    /// The scheme: `sip`, `sips`, `tel`, …
     pub scheme: &'a [u8],
     /// The user, without the password.
     pub username: &'a [u8],

@@ -84,7 +84,7 @@ impl Connection {
         Self { plugin, sides: Default::default(), waiting: Backlog::new(limits), scratch: String::new() }
     }
 
-    /// Starts a message. Its header has `length` bytes, including that of the frame.
+    /// Starts a message. `length`: the length of its header, including the header of the frame.
     fn begin(
         &mut self,
         dir: &mut Direction,
@@ -116,7 +116,7 @@ impl Connection {
         };
         let mut limits = self.plugin.limits();
         if !asks && !self.plugin.options.capture_reply {
-            // Only the end of the reply, and whether it is an exception, are needed.
+            // Of the reply, only its end and whether it is an exception are needed.
             limits = Limits { string: 0, collection: 0, ..limits };
         }
         self.sides[dir.index()].current = Some(Current {
@@ -182,7 +182,7 @@ impl Connection {
             cx.count("too_many_fields");
         }
         if matches!(kind, Kind::Call | Kind::Oneway) != (dir == Direction::ToServer) {
-            // A call in the wrong direction while others wait.
+            // This is a call in the wrong direction while others wait.
             return cx.count("malformed");
         }
         if matches!(kind, Kind::Call | Kind::Oneway) {
@@ -267,7 +267,7 @@ impl Connection {
                 (n, need)
             }
             (_, Some(left)) => {
-                // The frame ends before its message, or contains none.
+                // The frame ends before its message, or the frame contains no message.
                 cx.count("malformed");
                 (left, 0)
             }
@@ -312,7 +312,7 @@ impl StreamParser for Connection {
                         cx.count("malformed");
                     }
                     side.lost = true;
-                    // A message may begin with the newest segment.
+                    // The newest segment may begin with a message.
                     let next = if here < earlier && earlier < data.len() { earlier } else { data.len() };
                     if side.search.passed(next - here) == Recovery::GiveUp {
                         self.flush(cx);
@@ -324,7 +324,7 @@ impl StreamParser for Connection {
         }
         self.sides[dir.index()].left_over = (data.len() as u64).saturating_sub(at);
         self.wake(cx);
-        // Called again with the next bytes, so that the number of unconsumed bytes is known.
+        // The parser must be called again with the next bytes, so that the number of unconsumed bytes is known.
         Progress::Consumed { bytes: at, need: 1 }
     }
 

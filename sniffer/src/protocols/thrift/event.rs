@@ -54,14 +54,14 @@ impl Waits for Asked {
     }
 }
 
-/// A reply.
+/// A captured reply.
 pub struct Answer {
     pub values: Values,
     /// Whether the reply is an error of the server (TApplicationException), not of the method.
     pub exception: bool,
     pub time: Timestamp,
     pub bytes: u64,
-    /// Whether a part of it is missing.
+    /// Whether a part of the message is missing.
     pub damaged: bool,
 }
 

@@ -4,7 +4,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-/// Largest file in bytes that is read. Those of large companies have about 100 KiB.
+/// Maximum size of a file that is read, in bytes. Files of large companies have about 100 KiB.
 pub const LONGEST_FILE: u64 = 4 << 20;
 
 /// A method of a service.
@@ -59,10 +59,10 @@ impl Idl {
     }
 
     fn service(&mut self, tokens: &mut Tokens<'_>) -> Result<(), String> {
-        let service = tokens.must()?.to_owned();
-        while tokens.must()? != "{" {}
+        let service = tokens.require()?.to_owned();
+        while tokens.require()? != "{" {}
         loop {
-            let mut token = tokens.must()?;
+            let mut token = tokens.require()?;
             match token {
                 "}" => return Ok(()),
                 "," | ";" => continue,
@@ -74,17 +74,17 @@ impl Idl {
             }
             let oneway = matches!(token, "oneway" | "async");
             if oneway {
-                token = tokens.must()?;
+                token = tokens.require()?;
             }
             let name = tokens.after_type(token)?.to_owned();
-            if tokens.must()? != "(" {
+            if tokens.require()? != "(" {
                 return Err(format!("`(` is missing after `{name}`"));
             }
             let params = fields(tokens)?;
             let mut throws = Vec::new();
             if tokens.peek()? == Some("throws") {
-                tokens.must()?;
-                if tokens.must()? != "(" {
+                tokens.require()?;
+                if tokens.require()? != "(" {
                     return Err("`(` is missing after `throws`".into());
                 }
                 throws = fields(tokens)?;
@@ -103,7 +103,7 @@ impl Idl {
 fn fields(tokens: &mut Tokens<'_>) -> Result<Vec<(i16, String)>, String> {
     let (mut fields, mut implicit) = (Vec::new(), 0i16);
     loop {
-        let mut token = tokens.must()?;
+        let mut token = tokens.require()?;
         match token {
             ")" => return Ok(fields),
             "," | ";" => continue,
@@ -112,7 +112,7 @@ fn fields(tokens: &mut Tokens<'_>) -> Result<Vec<(i16, String)>, String> {
                 continue;
             }
             "=" => {
-                if matches!(tokens.must()?, "{" | "[") {
+                if matches!(tokens.require()?, "{" | "[") {
                     tokens.pass_over()?;
                 }
                 continue;
@@ -121,10 +121,10 @@ fn fields(tokens: &mut Tokens<'_>) -> Result<Vec<(i16, String)>, String> {
         }
         let id = match token.parse() {
             Ok(id) => {
-                if tokens.must()? != ":" {
+                if tokens.require()? != ":" {
                     return Err(format!("`:` is missing after `{id}`"));
                 }
-                token = tokens.must()?;
+                token = tokens.require()?;
                 id
             }
             Err(_) => {
@@ -133,7 +133,7 @@ fn fields(tokens: &mut Tokens<'_>) -> Result<Vec<(i16, String)>, String> {
             }
         };
         if matches!(token, "required" | "optional") {
-            token = tokens.must()?;
+            token = tokens.require()?;
         }
         fields.push((id, tokens.after_type(token)?.to_owned()));
     }
@@ -184,7 +184,7 @@ impl<'a> Tokens<'a> {
         ahead.next()
     }
 
-    fn must(&mut self) -> Result<&'a str, String> {
+    fn require(&mut self) -> Result<&'a str, String> {
         self.next()?.ok_or_else(|| "the file ends too early".into())
     }
 
@@ -192,13 +192,13 @@ impl<'a> Tokens<'a> {
     fn after_type(&mut self, _token: &str) -> Result<&'a str, String> {
         let mut depth = 0usize;
         loop {
-            match self.must()? {
+            match self.require()? {
                 "<" => depth += 1,
                 ">" => depth = depth.saturating_sub(1),
                 "(" => self.pass_over()?,
                 _ if depth > 0 => {}
                 // An annotation of the type, for example `list<i32> cpp_type "std::list"`.
-                "cpp_type" => drop(self.must()?),
+                "cpp_type" => drop(self.require()?),
                 name if name.starts_with(|c: char| c.is_alphanumeric() || c == '_') => return Ok(name),
                 other => return Err(format!("a name is missing before `{other}`")),
             }
@@ -209,7 +209,7 @@ impl<'a> Tokens<'a> {
     fn pass_over(&mut self) -> Result<(), String> {
         let mut depth = 1usize;
         while depth > 0 {
-            match self.must()? {
+            match self.require()? {
                 "(" | "{" | "[" => depth += 1,
                 ")" | "}" | "]" => depth -= 1,
                 _ => {}

@@ -23,7 +23,7 @@ use std::fs;
 use text::Limits;
 use wire::Begin;
 
-/// See the module documentation.
+/// The protocol `thrift`.
 pub const PROTOCOL: Protocol = Protocol::over_tcp("thrift", &[9090], open, probe, fields::FIELDS);
 
 /// The transport. Accepted without effect, because it is recognised for each message.
@@ -33,7 +33,7 @@ enum Carrier {
     #[default]
     Socket,
     Framed,
-    /// Packetbeat does not have this value.
+    /// Headers (THeader). Packetbeat does not have this value.
     Header,
 }
 
@@ -43,7 +43,7 @@ enum Carrier {
 enum Writing {
     #[default]
     Binary,
-    /// Packetbeat does not have this value.
+    /// The compact protocol. Packetbeat does not have this value.
     Compact,
 }
 
@@ -78,7 +78,7 @@ impl Default for Options {
     }
 }
 
-/// The plugin.
+/// The plugin of Thrift.
 struct Thrift {
     common: CommonOptions,
     options: Options,

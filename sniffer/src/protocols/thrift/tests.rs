@@ -1,3 +1,5 @@
+//! Tests of the state machine: framed and unframed calls, one-way calls, several outstanding calls, and gaps.
+
 use super::PROTOCOL;
 use crate::protocols::{
     Close,

@@ -3,7 +3,7 @@
 use crate::event::text::Hex;
 use std::fmt::Write;
 
-/// Limits of what is shown.
+/// Limits of the text in events.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Maximum number of bytes of a string.
@@ -46,7 +46,7 @@ fn escaped(out: &mut String, c: char) {
         '\x0b' => out.write_str("\\v"),
         ' '..='~' => out.write_char(c),
         '\0'..='\x7f' => write!(out, "\\x{:02x}", u32::from(c)),
-        // Tested after another character, so that combining marks are not escaped.
+        // The character is tested after another one, so that combining marks are not escaped.
         _ if !format!("x{c}").escape_debug().skip(1).eq(std::iter::once(c)) => match u32::from(c) {
             n @ ..=0xffff => write!(out, "\\u{n:04x}"),
             n => write!(out, "\\U{n:08x}"),

@@ -37,7 +37,7 @@ struct Open {
     full: bool,
 }
 
-/// The progress of reading.
+/// How much of the struct was read.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
     /// The values are complete and end after this number of bytes of the data.
@@ -211,7 +211,7 @@ impl Values {
         if length > LONGEST_STRING {
             return Err(Unread::Invalid);
         }
-        let length = length as usize; // below a limit that fits `usize`
+        let length = length as usize; // The value is below a limit that fits into `usize`.
         let wanted = if self.shown() { length.min(self.limits.string) } else { 0 };
         let bytes = need(r, wanted, |r| r.take(wanted))?;
         if self.shown() {
@@ -318,7 +318,7 @@ mod tests {
     fn of(encoding: Encoding, limits: Limits, data: &[u8]) -> String {
         let mut values = Values::new(encoding, limits, None);
         assert_eq!(values.read(data), Step::Whole(data.len()), "{}", values.text);
-        // The values are also read byte by byte.
+        // The test also passes the values byte by byte.
         let (mut again, mut at) = (Values::new(encoding, limits, None), 0);
         for end in 1..=data.len() {
             match again.read(data.get(at..end).unwrap_or_default()) {

@@ -25,7 +25,7 @@ pub enum Encoding {
 /// The type of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A call.
+    /// A call that has a reply.
     Call,
     /// A reply, which may be a declared exception.
     Reply,
@@ -135,9 +135,9 @@ fn head(data: &[u8]) -> Found<'_> {
 }
 
 /// Why no header could be parsed: the number of missing bytes, or `None` if the data is not a header.
-type Lack = Option<usize>;
+type MissingBytes = Option<usize>;
 
-fn strict<'a>(r: &mut Reader<'a>) -> Result<Head<'a>, Lack> {
+fn strict<'a>(r: &mut Reader<'a>) -> Result<Head<'a>, MissingBytes> {
     let version = need(r, 4, Reader::u32)?;
     let kind = kind(version & 0xff).filter(|_| version & 0xff00 == 0).ok_or(None)?;
     let length = need(r, 4, Reader::u32)?;
@@ -148,7 +148,7 @@ fn strict<'a>(r: &mut Reader<'a>) -> Result<Head<'a>, Lack> {
 
 /// Parses a header of the old binary protocol, in which no version precedes the name. The length and the letters of
 /// the name must be sufficient to recognise it.
-fn old<'a>(r: &mut Reader<'a>) -> Result<Head<'a>, Lack> {
+fn old<'a>(r: &mut Reader<'a>) -> Result<Head<'a>, MissingBytes> {
     let length = need(r, 4, Reader::u32)?;
     let name = name(r, length.into())?;
     let kind = kind(need(r, 1, Reader::u8)?.into()).ok_or(None)?;
@@ -156,7 +156,7 @@ fn old<'a>(r: &mut Reader<'a>) -> Result<Head<'a>, Lack> {
     Ok(Head { kind, encoding: Encoding::Binary, name, sequence })
 }
 
-fn compact<'a>(r: &mut Reader<'a>) -> Result<Head<'a>, Lack> {
+fn compact<'a>(r: &mut Reader<'a>) -> Result<Head<'a>, MissingBytes> {
     need(r, 1, Reader::u8)?;
     let version = need(r, 1, Reader::u8)?;
     let kind = kind(u32::from(version >> 5)).filter(|_| version & 0x1f == 1).ok_or(None)?;
@@ -166,12 +166,12 @@ fn compact<'a>(r: &mut Reader<'a>) -> Result<Head<'a>, Lack> {
     Ok(Head { kind, encoding: Encoding::Compact, name, sequence: sequence as u32 as i32 })
 }
 
-fn need<'a, T>(r: &mut Reader<'a>, bytes: usize, read: impl FnOnce(&mut Reader<'a>) -> Option<T>) -> Result<T, Lack> {
+fn need<'a, T>(r: &mut Reader<'a>, bytes: usize, read: impl FnOnce(&mut Reader<'a>) -> Option<T>) -> Result<T, MissingBytes> {
     let lacking = bytes.saturating_sub(r.remaining());
     read(r).ok_or(Some(lacking))
 }
 
-fn name<'a>(r: &mut Reader<'a>, length: u64) -> Result<&'a [u8], Lack> {
+fn name<'a>(r: &mut Reader<'a>, length: u64) -> Result<&'a [u8], MissingBytes> {
     let length = usize::try_from(length).ok().filter(|n| (1..=LONGEST_NAME).contains(n)).ok_or(None)?;
     let seen = r.rest().get(..length).unwrap_or(r.rest());
     if !seen.iter().all(|b| b.is_ascii_graphic() || *b >= 0x80) {
@@ -185,7 +185,7 @@ fn kind(number: u32) -> Option<Kind> {
 }
 
 /// Reads a number with seven bits per byte, the lowest bits first. `Some(Err)` if the number is too long.
-pub fn varint(r: &mut Reader<'_>) -> Option<Result<u64, Lack>> {
+pub fn varint(r: &mut Reader<'_>) -> Option<Result<u64, MissingBytes>> {
     let mut value = 0u64;
     for shift in (0..70).step_by(7) {
         let byte = r.u8()?;

@@ -1,5 +1,5 @@
-//! One connection, from its first bytes to the report of its handshake. Parses the records of both directions, and
-//! keeps the contents of messages in a [`Handshake`].
+//! One connection, from its first bytes to the report of its handshake. It parses the records of both directions, and keeps the contents of
+//! messages in a [`Handshake`].
 
 use super::{
     Tls,
@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// Maximum number of bytes of a handshake message that is kept; longer ones (up to 16 MiB are allowed) are skipped. Certificate
 /// chains have a few KiB, those with post-quantum signatures some tens of KiB.
 const LONGEST_MESSAGE: usize = 128 << 10;
-/// Maximum number of messages of one side: a handshake has a handful, so more of them are not a handshake.
+/// Maximum number of messages of one side. A handshake has about ten messages, so a side with more messages does not use TLS.
 const MOST_MESSAGES: u32 = 64;
 /// Maximum number of alerts that are kept. No alert should follow a fatal alert.
 const MOST_ALERTS: usize = 16;
@@ -47,7 +47,7 @@ struct Side {
     protected: bool,
 }
 
-/// See the module documentation.
+/// The parser of one connection.
 pub struct Connection {
     plugin: Arc<Tls>,
     /// The states of the client and of the server.
@@ -59,9 +59,9 @@ pub struct Connection {
     retrying: bool,
     /// The client may send data before the server's hello.
     early_data: bool,
-    /// Whether there was a fatal alert.
+    /// Whether a fatal alert was captured.
     failed: bool,
-    /// The handshake was reported, or there is nothing to report.
+    /// Whether the handshake was reported, or cannot be reported.
     over: bool,
     /// Number of sides that have closed.
     closed: u8,
@@ -190,7 +190,7 @@ impl Connection {
         }
     }
 
-    /// Reports the known part of the handshake, if there is any. Nothing is reported after it.
+    /// Reports the known part of the handshake, if there is any. Afterwards nothing more is reported.
     fn report(&mut self, established: bool, cx: &mut Context<'_>) {
         if !self.over && self.seen.is_known() {
             event::emit(&self.seen, established, &self.plugin.options, cx);
@@ -336,7 +336,7 @@ impl Connection {
                     continue;
                 }
             }
-            // The message is incomplete: use the part that is there.
+            // The message is incomplete: its captured beginning is used.
             let mut partial = std::mem::take(&mut side.partial);
             let take = |partial: &mut Vec<u8>, data: &mut &[u8], upto: usize| {
                 let (now, later) = data.split_at(upto.saturating_sub(partial.len()).min(data.len()));

@@ -30,7 +30,7 @@ pub struct Handshake {
     pub chains: [Vec<u8>; 2],
     /// Whether key exchange messages were captured (up to TLS 1.2).
     pub keys_exchanged: bool,
-    /// Whether the server asked for a certificate (up to 1.2).
+    /// Whether the server asked for a certificate (up to TLS 1.2).
     pub certificate_requested: bool,
     /// The status in the stapled OCSP response.
     pub ocsp: Option<u8>,
@@ -38,7 +38,7 @@ pub struct Handshake {
     pub alerts: Vec<(Direction, u8, u8)>,
     /// Time of the first hello.
     pub start: Option<Timestamp>,
-    /// Time of the last handshake message, or of what ended the handshake.
+    /// Time of the message or error that ended the handshake.
     pub end: Option<Timestamp>,
 }
 
@@ -216,7 +216,7 @@ fn pem(der: &[u8]) -> String {
     text
 }
 
-/// Whether a session is resumed, and how: a pre-shared key of 1.3, a session id or a ticket.
+/// How a session is resumed: by a pre-shared key of TLS 1.3, a session id or a ticket. The text is empty if the session is not resumed.
 fn resumption(client: Option<&Hello<'_>>, server: Option<&Hello<'_>>, keys_exchanged: bool) -> &'static str {
     let (Some(client), Some(server)) = (client, server) else { return "" };
     if wire::is_13(server.settled_version()) {

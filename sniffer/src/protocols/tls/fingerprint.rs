@@ -10,7 +10,8 @@ use md5::{Digest, Md5};
 use sha2::Sha256;
 use std::fmt::{self, Write};
 
-/// Writes numbers separated by the character, in hexadecimal if the last field is true. GREASE is left out.
+/// Writes numbers with a separator between them (the second field), in hexadecimal if the last field is true. GREASE is
+/// left out.
 struct Joined<I>(I, char, bool);
 
 impl<I: Iterator<Item = u16> + Clone> fmt::Display for Joined<I> {

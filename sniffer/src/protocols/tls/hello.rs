@@ -1,4 +1,4 @@
-//! The form of a hello in `tls.detailed`: decoded extensions by name, and a list of the others.
+//! The form of a hello in `tls.detailed`: decoded extensions by name, and a list of the other extensions.
 
 use super::{
     names::{self, Name, is_grease},
@@ -83,7 +83,7 @@ impl Serialize for Extensions<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         let mut others: Vec<Name> = vec![];
-        let mut shown = 0u64; // bit mask by number: a key must not be written twice
+        let mut shown = 0u64; // a bit for each written extension, because a key must not be written twice
         for (number, value) in self.hello.extensions().filter(|e| !is_grease(e.0)) {
             let Some(key) = key(number) else {
                 others.push(number.to_string().into());

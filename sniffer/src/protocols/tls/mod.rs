@@ -1,9 +1,7 @@
-//! TLS over TCP: one event per connection for its handshake, reported when the handshake ends or fails. Data after the
-//! handshake is ignored. SSL 3.0 to TLS 1.3: RFC 8446, RFC 5246, RFC 6066. Plain text before the handshake (STARTTLS)
-//! is skipped.
+//! TLS over TCP: one event per connection for its handshake, reported when the handshake ends or fails. Data after the handshake is
+//! ignored. SSL 3.0 to TLS 1.3: RFC 8446, RFC 5246, RFC 6066. Plain text before the handshake (STARTTLS) is skipped.
 //!
-//! Not supported: anything encrypted (certificates of 1.3, alerts after the hellos), QUIC, DTLS, hellos in SSL 2.0
-//! format.
+//! Encrypted messages (certificates of 1.3, alerts after the hellos), QUIC, DTLS, and hellos in the format of SSL 2.0 are not supported.
 
 mod connection;
 mod event;
@@ -16,7 +14,11 @@ mod wire;
 mod x509;
 
 use super::{CommonOptions, Plugin, Probe, Protocol, kit::shared::Shared};
-use crate::{config, event::Summary, net::Direction};
+use crate::{
+    config,
+    event::{Details, Summary},
+    net::Direction,
+};
 use serde::Deserialize;
 use wire::message;
 
@@ -25,6 +27,12 @@ pub const PROTOCOL: Protocol = Protocol {
     summary: Summary {
         resource: &["{tls.client.server_name}"],
         query: &["{tls.client.server_name} {tls.cipher}", "{tls.client.server_name}", "{tls.cipher}"],
+        details: Details::Tls {
+            server_name: "tls.client.server_name",
+            version: "tls.version",
+            cipher: "tls.cipher",
+            certificate_end: "tls.server.not_after",
+        },
         ..Summary::HEAD
     },
     ..Protocol::over_tcp("tls", &[443, 993, 995, 5223, 8443, 8883, 9243], open, probe, fields::FIELDS)

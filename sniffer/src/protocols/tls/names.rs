@@ -27,7 +27,7 @@ const KNOWN_CIPHERS: &[(u16, u16)] = &[
     (0xcca8, 0xccae), (0xd001, 0xd003), (0xd005, 0xd005), (0xfefe, 0xfeff), (0xffe0, 0xffe1),
 ];
 
-/// A cipher suite.
+/// The name of a cipher suite.
 pub fn cipher(number: u16) -> Name {
     // Numbers that are or were used without being registered.
     let name = match number {
@@ -56,7 +56,7 @@ pub fn cipher(number: u16) -> Name {
     name.into()
 }
 
-/// A compression method.
+/// The name of a compression method.
 pub fn compression(number: u8) -> Name {
     match number {
         0 => "NULL".into(),
@@ -66,7 +66,7 @@ pub fn compression(number: u8) -> Name {
     }
 }
 
-/// A group (curve) of the key exchange.
+/// The name of a group (curve) of the key exchange.
 pub fn group(number: u16) -> Name {
     #[rustfmt::skip]
     const FROM_1: [&str; 30] = [
@@ -91,7 +91,7 @@ pub fn group(number: u16) -> Name {
     name.into()
 }
 
-/// A signature algorithm.
+/// The name of a signature algorithm.
 pub fn signature(number: u16) -> Name {
     let name = match number {
         0x0201 => "rsa_pkcs1_sha1",
@@ -112,7 +112,7 @@ pub fn signature(number: u16) -> Name {
     name.into()
 }
 
-/// A format of points on a curve.
+/// The name of a format of points on a curve.
 pub fn point_format(number: u8) -> Name {
     match number {
         0 => "uncompressed".into(),
@@ -122,7 +122,7 @@ pub fn point_format(number: u8) -> Name {
     }
 }
 
-/// A type of certificate.
+/// The name of a type of certificate.
 pub fn certificate_type(number: u8) -> Name {
     match number {
         0 => "X.509".into(),
@@ -143,7 +143,7 @@ pub fn fragment_length(number: u8) -> Name {
     }
 }
 
-/// The status of an OCSP response (RFC 6960 section 4.2.1).
+/// The name of the status of an OCSP response (RFC 6960 section 4.2.1).
 pub fn ocsp_status(number: u8) -> Name {
     match number {
         0 => "successful".into(),
@@ -156,7 +156,7 @@ pub fn ocsp_status(number: u8) -> Name {
     }
 }
 
-/// The severity of an alert.
+/// The name of the severity of an alert.
 pub fn severity(number: u8) -> Name {
     match number {
         1 => "warning".into(),
@@ -165,7 +165,7 @@ pub fn severity(number: u8) -> Name {
     }
 }
 
-/// The description of an alert.
+/// The name of the description of an alert.
 pub fn alert(number: u8) -> Name {
     let name = match number {
         0 => "close_notify",

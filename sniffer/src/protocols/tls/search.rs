@@ -1,7 +1,7 @@
-//! Finds the first record: at the first byte, or after a conversation in plain text (STARTTLS and similar commands in
-//! SMTP, POP3, IMAP, FTP, XMPP …) or after a known binary message (LDAP, PROXY protocol, PostgreSQL, RDP, AMQP). Other
-//! binary data is not TLS, even if it contains a hello, because other protocols carry their own TLS handshakes (OpenVPN
-//! over TCP).
+//! Finds the first record: at the first byte, after a conversation in plain text, or after a known binary message.
+//! Plain text comes before TLS in STARTTLS and similar commands (SMTP, POP3, IMAP, FTP, XMPP …), a binary message in
+//! LDAP, PROXY protocol, PostgreSQL, RDP and AMQP. Other binary data is not TLS, even if it contains a hello, because
+//! other protocols carry their own TLS handshakes (OpenVPN over TCP).
 
 use super::wire::{self, message, record};
 use crate::protocols::Probe;
@@ -17,7 +17,7 @@ pub enum Search {
     Found(usize, u8),
     /// A record may begin at this offset; this number of further bytes is needed to decide.
     More(usize, usize),
-    /// There is no record in these bytes.
+    /// These bytes contain no record.
     Nothing,
     /// No handshake will be found, because the data is already encrypted (the handshake was not captured) or is of another
     /// binary protocol.
@@ -80,7 +80,7 @@ fn sequence(data: &[u8], head: usize, length: usize, whole: impl Fn(usize) -> Pr
     }
 }
 
-/// Text in any encoding contains no NUL.
+/// Whether the bytes are a text. A text in any encoding contains no NUL.
 fn is_text(data: &[u8]) -> bool {
     memchr::memchr(0, data).is_none()
 }

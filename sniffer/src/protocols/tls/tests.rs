@@ -1,3 +1,5 @@
+//! Tests of handshakes: full, resumed and failed ones, with plain text before them, and with hostile lengths.
+
 use super::{wire::Hello, *};
 use crate::net::Direction;
 use crate::protocols::Close;
@@ -36,7 +38,7 @@ const RETRY: [u8; 32] = [
     0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
 ];
 
-/// A full handshake of 1.2, up to the encrypted Finished of both sides.
+/// A full handshake of TLS 1.2, up to the encrypted Finished of both sides.
 fn old() -> Vec<(Direction, Vec<u8>)> {
     let hello = record(22, &client_hello(&[], &[NAME, (35, b"")]));
     let answer =
@@ -100,8 +102,8 @@ fn resumed_by_id_and_by_ticket() {
     }
 }
 
-/// A handshake of 1.3 with a HelloRetryRequest and a pre-shared key; only the server sends a ChangeCipherSpec, which
-/// has no effect.
+/// A handshake of TLS 1.3 with a HelloRetryRequest and a pre-shared key. Only the server sends a ChangeCipherSpec,
+/// which has no effect.
 fn new(finished: usize) -> Vec<(Direction, Vec<u8>)> {
     let server = |random, list| record(22, &server_hello(random, &[], [0x13, 1], list));
     vec![
@@ -130,7 +132,8 @@ fn hello_retry_is_one_event_with_the_first_hello() {
 
 #[test]
 fn only_a_message_as_long_as_an_alert_is_one() {
-    // 19: an alert; 25: an empty Certificate with a tag of 16 bytes; 17: one with a tag of 8 bytes; 45 and 53: Finished.
+    // 19 bytes are an alert. 25 bytes are an empty Certificate with a tag of 16 bytes, and 17 bytes one with a tag of 8
+    // bytes. 45 and 53 bytes are a Finished.
     for (length, status) in [(19, "Error"), (17, "OK"), (25, "OK"), (45, "OK"), (53, "OK"), (1000, "OK")] {
         let mut h = Harness::new(&PROTOCOL, "{}");
         for (dir, data) in new(length) {

@@ -7,13 +7,13 @@ use crate::protocols::{Probe, kit::reader::Reader};
 
 /// Content types of records.
 pub mod record {
-    /// The following records of this direction are encrypted (except in 1.3, where this record has no effect).
+    /// A ChangeCipherSpec: the following records of this direction are encrypted. In TLS 1.3 this record has no effect.
     pub const CHANGE_CIPHER_SPEC: u8 = 20;
     /// An alert: severity and description, one byte each.
     pub const ALERT: u8 = 21;
     /// Handshake messages: several in one record, or one across several records.
     pub const HANDSHAKE: u8 = 22;
-    /// Application data; in 1.3 all encrypted data.
+    /// Application data. In TLS 1.3 all encrypted data has this type.
     pub const APPLICATION_DATA: u8 = 23;
     /// A heartbeat (RFC 6520).
     pub const HEARTBEAT: u8 = 24;
@@ -253,7 +253,7 @@ pub fn protocols(value: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
     Some(std::iter::from_fn(move || list8(&mut names)))
 }
 
-/// The certificates of a chain (up to 1.2), the holder's first.
+/// The certificates of a chain (up to TLS 1.2), the holder's first.
 pub fn certificates(body: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut r = Reader::new(body.get(3..).unwrap_or_default());
     std::iter::from_fn(move || {

@@ -161,7 +161,7 @@ fn key_algorithm(id: &str) -> &'static str {
     }
 }
 
-/// The size of the key in bits: that of the RSA modulus, of DSA's prime, or of the curve's field.
+/// The size of the key in bits: the size of the RSA modulus, of DSA's prime, or of the curve's field.
 fn key_size(key: &SubjectPublicKeyInfo<'_>) -> Option<usize> {
     let bits = |number: &[u8]| {
         let zeros = number.iter().take_while(|b| **b == 0).count();
@@ -209,7 +209,7 @@ impl Name {
             match (ORDER.iter().position(|(known, _)| *known == id), text) {
                 (Some(place), Some(text)) => {
                     if place < 2 {
-                        values[place].clear(); // only the last value of this attribute is used
+                        values[place].clear(); // Only the last value of this attribute is used.
                     }
                     values[place].push(text.into_owned());
                 }

@@ -45,7 +45,8 @@ impl Held {
     /// Accepts records while there is room. An empty queue also accepts a single record that is larger than the limit in bytes.
     pub(super) fn accept(&mut self, records: &mut IntoIter<Record>) {
         while let Some(next) = records.as_slice().first() {
-            let bytes = self.stats.bytes.saturating_add(size(next));
+            let size = size(next);
+            let bytes = self.stats.bytes.saturating_add(size);
             let has_room = self.stats.events < self.stats.max_events && (self.stats.events == 0 || bytes <= self.max_bytes);
             if !has_room {
                 return;
@@ -54,12 +55,14 @@ impl Held {
             self.stats.events += 1;
             self.stats.bytes = bytes;
             self.stats.added += 1;
+            self.stats.added_bytes += size as u64;
             self.next = self.next.after(1);
             self.fresh.push_back(record);
         }
     }
 
-    /// Returns how many of the next records can be handed out: at most `max`, with at most `bytes` together. The first record always fits.
+    /// Returns how many of the next records can be handed out: at most `max`, and with at most `bytes` together. The first record is always
+    /// handed out, whatever its size.
     fn fitting(&self, max: usize, bytes: usize) -> usize {
         let mut sum = 0_usize;
         let fits = |record: &&Record| {
@@ -89,6 +92,7 @@ impl Held {
         let mut sizes = records.iter().map(size);
         for run in sequences.ranges() {
             let sizes: Vec<usize> = sizes.by_ref().take(run.end.distance(run.start)).collect();
+            self.stats.consumed_bytes += sizes.iter().sum::<usize>() as u64;
             self.taken.insert(run.start, Taken { open: sizes.len(), sizes });
         }
         drop(sizes);
@@ -108,7 +112,7 @@ impl Held {
     /// Takes back records that were handed out. Other records are dropped, because they are already settled.
     pub(super) fn give_back(&mut self, unsettled: Vec<(Sequence, Record)>) {
         for (sequence, mut record) in unsettled {
-            // It may wait longer than the other records of its batch.
+            // The record may wait longer than the other records of its batch.
             record.body.detach();
             if self.no_longer_taken(&(sequence..sequence.after(1))).0 == 1 {
                 self.returned.insert(sequence, record);

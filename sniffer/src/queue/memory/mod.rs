@@ -58,7 +58,7 @@ impl State {
 /// The result of [`Memory::take`].
 enum Found {
     Batch(Batch),
-    /// There are not enough records yet. Try again when woken, or at this time.
+    /// The queue has not enough records yet. Try again when woken, or at this time.
     TooLittle(Option<Instant>),
     Ended,
 }
@@ -179,6 +179,10 @@ impl Queue for Memory {
         state.flush = true;
         drop(state);
         self.ready.notify_one();
+    }
+
+    fn postpone(&self, _: &[Range<Sequence>], _: bool) -> bool {
+        false
     }
 
     fn limit_waits(&self, until: std::time::Instant) {

@@ -10,7 +10,7 @@ mod every_queue {
 
     conformance!(|limits: super::super::super::conformance_tests::Limits| -> Arc<dyn Queue> {
         let flush = Flush { min_events: 1, timeout: Duration::ZERO };
-        Arc::new(Memory::new(Options { events: limits.events, bytes: limits.bytes, batch_bytes: usize::MAX, flush }))
+        Arc::new(Memory::new(Options { events: limits.events, bytes: limits.bytes, batch_bytes: usize::MAX, flush, disk: None }))
     });
 }
 
@@ -24,6 +24,7 @@ fn queue(events: usize, min_events: usize, timeout: u64) -> Arc<Memory> {
         bytes: 1 << 20,
         batch_bytes: usize::MAX,
         flush: Flush { min_events, timeout: Duration::from_secs(timeout) },
+        disk: None,
     }))
 }
 
@@ -68,6 +69,7 @@ async fn a_full_or_closed_queue_and_records_given_back_do_not_wait() {
         bytes: 3 * (super::super::OVERHEAD + 1),
         batch_bytes: usize::MAX,
         flush: Flush { min_events: 50, timeout: Duration::from_secs(60) },
+        disk: None,
     };
     let full = Arc::new(Memory::new(small));
     assert_eq!(full.push(records(5), WhenFull::Drop), 2);

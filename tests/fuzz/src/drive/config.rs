@@ -51,17 +51,18 @@ pub fn run(data: &[u8]) {
         .map(|protocol| Publisher {
             id: PublisherId(1),
             dataset: "dns",
-            fields: [TRANSACTION, &[]],
+            fields: [TRANSACTION, &[], &[]],
             summary: Summary::HEAD,
             settings: protocol.node.clone(),
         })
         .collect();
-    let opening = Opening { node: root, root, paths: &loaded.paths, clock: &Epoch, live: true, fields: TRANSACTION, connected: None };
+    let opening =
+        Opening { node: root, root, paths: &loaded.paths, clock: &Epoch, live: true, fields: TRANSACTION, connections: None, shared: None };
     short(Publishers::open(Identity::default(), &opening, &publishers));
     config::leftover(root);
 }
 
-/// Returns the value, or `None` for an error. Checks that the error message is neither empty nor too long.
+/// Returns the value, or `None` for an error. The function checks that the error message is neither empty nor too long.
 fn short<T>(result: Result<T, config::Error>) -> Option<T> {
     result.map_err(|error| assert!(!error.0.is_empty() && error.0.len() < LONGEST_ERROR, "an error of {} bytes", error.0.len())).ok()
 }

@@ -110,7 +110,8 @@ impl Drop for Scratch {
     }
 }
 
-/// Maximum length of a document in bytes. Protocols limit what they copy from a message, also after decompression.
+/// Maximum length of a document in bytes. Protocols limit the length of the parts that they copy from a message, also
+/// after decompression.
 const LONGEST_DOCUMENT: usize = 4 << 20;
 
 /// Counts documents and checks that they are JSON.

@@ -217,6 +217,7 @@ impl Player {
                 plugins: &self.plugins,
                 ports: self.ports,
                 verdicts: &mut check,
+                shunted: Some(&|_| None),
                 track_vlans: false,
                 totals,
                 strict: false,

@@ -47,12 +47,13 @@ impl Model {
                 }
                 self.at = end;
             }
+            Piece::Skipped(bytes) => panic!("{bytes} bytes were skipped, which nobody asked for"),
         }
     }
 }
 
-/// Checks that bytes are delivered in order, once and unchanged. Checks that a reported gap contains no byte that arrived before the gap
-/// was reported.
+/// Checks that bytes are delivered in order, once and unchanged. The function also checks that a reported gap contains no byte that arrived
+/// before the gap was reported.
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
     let isn = input.word();

@@ -25,14 +25,14 @@ pub fn create(path: &Path, step: u64) -> io::Result<CaptureFile> {
 
 /// A connection between a client and [`SERVER`], with the next sequence number of each.
 pub struct Connection {
-    /// The client, then the server.
+    /// The address of the client, then that of the server.
     ends: [End; 2],
-    /// By the index in `ends`.
+    /// The next sequence number of each end, by the index in `ends`.
     next: [u32; 2],
 }
 
 impl Connection {
-    /// Writes the handshake of a new client with `port` of the server. `number` selects the client's address.
+    /// Writes the handshake of a new client with the server's `port`. The client's address is derived from `number`.
     pub fn open(capture: &mut CaptureFile, number: u32, port: u16) -> io::Result<Self> {
         let [_, a, b, c] = number.to_be_bytes();
         let mut connection = Self { ends: [([10, a, b, c], 40_000), (SERVER, port)], next: [1000, 5000] };

@@ -60,7 +60,7 @@ const PROTOCOLS: &[(&str, u16, &str)] = &[
     ("sip", 5060, ""),
 ];
 
-/// The case that the others are compared with: an HTTP body that is skipped.
+/// The case with which the other cases are compared: an HTTP body that is skipped.
 pub const BODY: Case = Case {
     name: "HTTP body, skipped",
     port: 80,

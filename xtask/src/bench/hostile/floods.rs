@@ -25,7 +25,7 @@ pub struct Case {
     pub name: &'static str,
     /// All options except the options of protocols, as text of a configuration file.
     pub options: &'static str,
-    /// Whether `bench hostile live` sends it too.
+    /// Whether `bench hostile live` sends this flood, too.
     pub live: bool,
     /// Writes the input and returns how many ordinary transactions it contains.
     pub write: fn(&mut Flood) -> io::Result<usize>,
@@ -69,7 +69,7 @@ pub struct Flood {
     ordinary: usize,
 }
 
-/// Source and destination, header and payload.
+/// A TCP segment: source and destination, header and payload.
 type Segment = ([End; 2], Tcp, Vec<u8>);
 
 /// A connection of an attack: address and next sequence numbers.
@@ -139,7 +139,7 @@ impl Flood {
         self.finish()
     }
 
-    /// Writes the handshake of a client of an attack.
+    /// Writes the handshake of an attacking client.
     fn connect(&mut self, number: usize, port: u16) -> io::Result<Client> {
         let mut client = Client { address: address(10, number), port, next: [1000, 5000] };
         self.send(&mut client, 0, SYN, b"")?;

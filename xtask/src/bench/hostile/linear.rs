@@ -10,7 +10,7 @@ use std::path::Path;
 
 /// Number of segments in the longer input of a pair. The shorter input has half as many.
 const SEGMENTS: usize = 400_000;
-/// Runs per measurement. The cheapest run counts, because other processes can only add to the cost.
+/// Number of runs per measurement. The result is that of the cheapest run, because other processes can only add to the cost.
 const RUNS: usize = 3;
 /// Maximum ratio of the cost of a segment to the cost of a segment of a skipped HTTP body.
 const MOST_TIMES_A_BODY: f64 = 3.0;

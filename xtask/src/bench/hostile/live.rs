@@ -13,11 +13,11 @@ use crate::bench::{
 };
 use std::{fs, path::Path};
 
-/// Nanoseconds between two frames, of the first attempt and of the later ones. A case is repeated more slowly if capture lost packets, because
-/// a transaction whose packets were never captured says nothing about the flood.
+/// Nanoseconds between two frames: the first value for the first attempt, the others for later attempts. A case is repeated more slowly if
+/// capture lost packets, because a transaction whose packets were never captured says nothing about the flood.
 const STEPS: &[u64] = &[25_000, 50_000];
 
-/// Two workers; after the signal the rings are read out and every document is written.
+/// Options of the program: two workers, and enough time after the signal to read out the rings and write every document.
 const OPTIONS: &str = "packetbeat.interfaces: {device: v0, workers: 2, buffer_size_mb: 64}\npacketbeat.shutdown_timeout: 10s\n";
 
 /// Prints the table; returns the rows that exceed the bound, or in which ordinary transactions are missing.
@@ -60,7 +60,7 @@ struct Row {
     peak: f64,
 }
 
-/// Measures with the first of [`STEPS`] at which capture loses nothing, or with the last.
+/// Measures with the first of [`STEPS`] at which capture loses nothing, or with the last of them.
 fn measure(scratch: &Scratch, program: &Path, case: &Case) -> Result<Row, String> {
     let mut last = Err("no rate to send with".to_owned());
     for step in STEPS {

@@ -1,5 +1,5 @@
-//! `bench hostile memory`: traffic that makes the program hold as many bytes as possible. The peak memory must stay below
-//! `memory.max` plus what the program itself needs, and the ordinary transactions in the traffic must be reported.
+//! `bench hostile memory`: traffic that makes the program hold as many bytes as possible. The peak memory must stay
+//! below `memory.max` plus the program's own memory, and the ordinary transactions in the traffic must be reported.
 
 use super::{
     capture,
@@ -89,7 +89,7 @@ pub struct Prepared {
     pub capture: PathBuf,
     /// The folder to which the program writes its documents.
     pub events: PathBuf,
-    /// The configuration.
+    /// The configuration file of the program.
     pub config: PathBuf,
     /// The number of ordinary transactions in the capture.
     pub expected: usize,

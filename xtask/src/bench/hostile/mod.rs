@@ -26,7 +26,7 @@ const PARTS: &[Part] = &[("linear", linear::run), ("memory", memory::run), ("liv
 /// The parsed command line.
 #[derive(Debug, Default, PartialEq)]
 struct Options {
-    /// The parts to run. Empty means all parts.
+    /// The parts to run. An empty list means all parts.
     parts: Vec<String>,
     /// A program to measure instead of the release build of this checkout.
     program: Option<PathBuf>,

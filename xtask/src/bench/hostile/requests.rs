@@ -1,15 +1,15 @@
-//! Requests that a client may send without waiting for responses, as short as each protocol allows.
+//! Requests that a client may send without waiting for responses. Each is as short as its protocol allows.
 
 /// Requests of a protocol.
 pub struct Requests {
     pub name: &'static str,
     /// The server's port.
     pub port: u16,
-    /// How many of these requests a parser keeps.
+    /// Maximum number of these requests that a parser keeps.
     pub most: usize,
-    /// About how many bytes a parser holds for each request.
+    /// Approximate number of bytes that a parser holds for each request.
     pub holds: usize,
-    /// The request with that number.
+    /// Makes the request with this number.
     pub make: fn(usize) -> Vec<u8>,
 }
 

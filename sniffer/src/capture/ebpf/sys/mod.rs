@@ -1,12 +1,13 @@
-//! System calls of the eBPF backend that aya does not offer: `bpf(2)`, packet sockets, clocks. This module does not depend on what the eBPF
-//! programs do.
+//! System calls of the eBPF backend that aya does not offer: commands of `bpf(2)`, packet sockets, clocks. This module
+//! does not know the programs of `sniffer-ebpf`.
 #![allow(unsafe_code)] // system calls that neither aya nor the standard library wraps
 
 mod bpf;
 mod packet_socket;
 
 pub use bpf::{
-    ProgramKind, SOCKET_FILTER, TC, XDP, clear_slot, delete, load, lookup_batch, prog_array, ring_buffer, set, set_slot, test_run,
+    ProgramKind, SOCKET_FILTER, TC, XDP, clear_slot, delete, load, lookup, lookup_batch, prog_array, ring_buffer, set, set_slot, table,
+    test_run,
 };
 pub use packet_socket::{attach_filter, bind, packet_socket, promiscuous};
 
@@ -14,14 +15,15 @@ use std::{ffi::CStr, io};
 
 /// Index and name of every interface.
 pub fn interfaces() -> io::Result<Vec<(u32, String)>> {
-    // SAFETY: no arguments; the list is freed below.
+    // SAFETY: the call takes no arguments. The code below frees the list that it returns.
     let list = unsafe { libc::if_nameindex() };
     if list.is_null() {
         return Err(io::Error::last_os_error());
     }
     let mut all = Vec::new();
     let mut entry = list;
-    // SAFETY: the list ends with an index of 0, and its names are strings.
+    // SAFETY: the list is not null. It ends with an index of 0, every name before that is a string that ends with a zero byte, and the list
+    // is freed once, after its last use.
     unsafe {
         while (*entry).if_index != 0 {
             all.push(((*entry).if_index, CStr::from_ptr((*entry).if_name).to_string_lossy().into_owned()));
@@ -34,24 +36,25 @@ pub fn interfaces() -> io::Result<Vec<(u32, String)>> {
 
 /// Whether the process runs as root (effective user id 0).
 pub fn is_root() -> bool {
-    // SAFETY: no arguments.
+    // SAFETY: the call takes no arguments and cannot fail.
     unsafe { libc::geteuid() == 0 }
 }
 
 fn clock(id: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the call only writes to `time`. It cannot fail for the clocks that this module uses.
+    // SAFETY: the kernel only writes to `time`, which lives for the call. The call cannot fail for the clocks that this module uses.
     unsafe { libc::clock_gettime(id, &raw mut time) };
     (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
 }
 
-/// Nanoseconds since boot, including suspended time.
+/// Nanoseconds since boot, including the time in suspend (`CLOCK_BOOTTIME`).
 pub fn boot_time() -> u64 {
     clock(libc::CLOCK_BOOTTIME)
 }
 
-/// The offset in nanoseconds to add (wrapping) to a boot time to get the wall-clock time. Takes three readings and uses
-/// the one that took the least time, because it was interrupted the least.
+/// The difference in nanoseconds between wall-clock time and [`boot_time`]; added (wrapping) to a boot time, it gives the
+/// wall-clock time. The clocks are read three times. The fastest reading is used, because an interruption between the
+/// clocks makes a reading slower and less exact.
 pub fn boot_to_wall() -> u64 {
     let reading = || {
         let before = boot_time();
@@ -62,23 +65,23 @@ pub fn boot_to_wall() -> u64 {
     [reading(), reading(), reading()].into_iter().min_by_key(|(took, _)| *took).map_or(0, |(_, offset)| offset)
 }
 
-/// Removes the limit of locked memory: kernels before 5.11 count BPF maps against it.
+/// Removes the limit of locked memory, against which kernels before 5.11 count BPF maps.
 pub fn raise_memlock() {
     let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
-    // SAFETY: `limit` is only read. A failure is ignored: newer kernels need no limit, and on older ones loading the
-    // maps fails with its own error.
+    // SAFETY: the kernel only reads `limit`, which lives for the call. A failure is ignored: on newer kernels the limit does not matter,
+    // and on older ones the maps cannot be created, which is an error of its own.
     unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
 }
 
-/// The limit of locked memory in bytes, if this kernel counts BPF maps against it.
+/// The limit of locked memory in bytes. `None` if there is no limit, or if the kernel does not count BPF maps against it.
 pub fn memlock() -> Option<u64> {
     let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: 0 };
-    // SAFETY: the call only writes to `limit`.
+    // SAFETY: the kernel only writes to `limit`, which lives for the call.
     unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) };
     Some(limit.rlim_cur).filter(|bytes| *bytes != libc::RLIM_INFINITY && kernel_version() < (5, 11))
 }
 
-/// Major and minor number of the kernel's version; zeros if it cannot be read.
+/// Major and minor number of the kernel's version; zeros if the version cannot be read.
 pub fn kernel_version() -> (u32, u32) {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));

@@ -1,4 +1,5 @@
-//! TC programs in a clsact qdisc, as on kernels before 6.6: other programs' filters and qdiscs, and what killed runs left behind.
+//! Tests of TC programs in a clsact qdisc, as on kernels before 6.6. Other programs have filters and qdiscs on the same device, or killed
+//! runs left filters behind.
 
 use super::*;
 use crate::capture::ebpf::{
@@ -15,22 +16,22 @@ fn qdiscs() -> String {
 /// Captures on `vb` through clsact.
 fn capture() -> (Vec<Box<dyn Source>>, Arc<EbpfControl>) {
     let (interface, device) = (on("vb", HookSetting::Tc), devices::resolve("vb").unwrap());
-    let (loaded, rings, _) = Loaded::new(&interface, &device, &wanted(false), false).unwrap();
+    let (loaded, rings, ..) = Loaded::new(&interface, &device, &wanted(false), false).unwrap();
     let mut attachments = Attachments::new(loaded);
     attachments.attach_with(&device, &interface, true).unwrap();
-    let control = Arc::new(EbpfControl::new(attachments, None));
+    let control = Arc::new(EbpfControl::new(attachments, None, None));
     let sources = rings.into_iter().map(|ring| -> Box<dyn Source> { Box::new(RingSource::new(ring, Arc::clone(&control), None)) });
     (sources.collect(), control)
 }
 
-/// Sends one packet in each direction and fails if the capture does not see exactly these.
+/// Sends one packet in each direction, and fails if the capture sees other packets than these two.
 fn sees_both(sources: &mut [Box<dyn Source>], what: &str) {
     send_all("va", &[udp(&[], 7, WANTED, 40)]);
     send_all("vb", &[udp(&[], 8, WANTED, 40)]);
     assert_eq!(collect(sources, 2, |_| Some(())).len(), 2, "{what}: {:?}", names(interface_index("vb").unwrap()));
 }
 
-/// A program that accepts every packet, so that the filters behind it do not see it (`TC_ACT_OK`).
+/// A program that accepts every packet (`TC_ACT_OK`), so that later filters do not see it.
 fn accepts() -> std::os::fd::OwnedFd {
     load(TC, &[Insn { code: 0xb7, ..Insn::default() }, Insn { code: 0x95, ..Insn::default() }], "other").unwrap()
 }

@@ -155,8 +155,8 @@ fn on_any_no_packet_is_lost_that_was_seen_once() {
             run(&format!("ip link set {device} up"));
         }
         let (mut sources, control) = open(&on("any", HookSetting::Auto), &Filters::from_text("udp port 9999").unwrap()).unwrap();
-        // Each pair shows a frame twice. Requests alternate between the pairs, as on a bond, and answers come over the second pair
-        // (an asymmetric route).
+        // A frame crosses both devices of a pair, so it is seen twice. Requests alternate between the pairs, as on a
+        // bond. Answers come over the second pair, as with an asymmetric route.
         let mut want = Vec::new();
         for length in 40..60 {
             let (request, answer) = (udp(&[], 7, WANTED, length), udp(&[], WANTED, 7, length));

@@ -1,4 +1,4 @@
-//! The number of segments in a record, for packets that the kernel merged (GRO) or has not yet split (GSO).
+//! Tests of the number of segments in a record, for packets that the kernel merged (GRO) or has not yet split (GSO).
 #![allow(unsafe_code)] // a packet socket that sends unsplit segments
 
 use super::*;
@@ -6,7 +6,7 @@ use crate::capture::Segments;
 use std::{io, os::fd::AsRawFd};
 
 /// Sends a TCP segment with `payload` bytes that the device is to split into segments of `size` bytes.
-fn send_uncut(device: &str, payload: usize, size: u16) {
+fn send_unsplit(device: &str, payload: usize, size: u16) {
     let segment = [&[0, 9, 0, 80, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 1, 0, 0, 0, 0, 0][..], &vec![b'x'; payload]].concat();
     let frame = [&[2, 0, 0, 0, 0, 0xbb, 2, 0, 0, 0, 0, 0xaa, 8, 0][..], &ipv4(6, 0, [[10, 77, 0, 1], [10, 77, 1, 2]], &segment)].concat();
     // `virtio_net_hdr`: flags (checksum needed), type (TCP over IPv4), header length, segment size, checksum start and
@@ -17,12 +17,12 @@ fn send_uncut(device: &str, payload: usize, size: u16) {
     message.extend(frame);
     let socket = sys::packet_socket().unwrap();
     let on = 1_i32;
-    // SAFETY: an open socket, and an option of four bytes that lives as long as the call.
+    // SAFETY: the socket is open, and the option has four bytes and lives for the call.
     let result = unsafe {
         libc::setsockopt(socket.as_raw_fd(), libc::SOL_PACKET, libc::PACKET_VNET_HDR, (&raw const on).cast(), size_of_val(&on) as u32)
     };
     assert_eq!(result, 0, "PACKET_VNET_HDR: {}", io::Error::last_os_error());
-    // SAFETY: all bytes zero is a valid `sockaddr_ll`.
+    // SAFETY: `sockaddr_ll` consists of integers, for which all bytes zero are valid.
     let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
     address.sll_family = libc::AF_PACKET as u16;
     address.sll_ifindex = interface_index(device).unwrap() as i32;
@@ -44,7 +44,7 @@ fn a_record_says_how_many_segments_it_is() {
             let sent = if hook == HookSetting::Tc { Segments::OfSize(1000) } else { Segments::Count(3) };
             for (device, expected) in [("va", sent), ("vb", Segments::Count(3))] {
                 let (mut sources, _control) = open(&on(device, hook), &Filters::default()).unwrap();
-                send_uncut("va", 2500, 1000);
+                send_unsplit("va", 2500, 1000);
                 send_all("va", &[udp(&[], 7, WANTED, 40)]);
                 let mut have = collect(&mut sources, 2, |frame| Some((frame.wire_len, frame.segments)));
                 have.sort_by_key(|frame| frame.0);

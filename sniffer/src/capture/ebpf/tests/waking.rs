@@ -1,4 +1,4 @@
-//! When the reader of a ring sleeps and what wakes it.
+//! Tests when the reader of a ring sleeps and when it is woken.
 
 use super::*;
 use sniffer_common::AWAKE;
@@ -28,7 +28,7 @@ fn a_sleeping_reader_is_woken_once() {
     in_a_network("a_sleeping_reader_is_woken_once", || {
         const PENDING: u32 = 100_000;
         let (interface, device) = (Interface { workers: Some(1), ..on("vb", HookSetting::Tc) }, devices::resolve("vb").unwrap());
-        let (loaded, mut rings, _) = Loaded::new(&interface, &device, &Filters::default(), false).unwrap();
+        let (loaded, mut rings, ..) = Loaded::new(&interface, &device, &Filters::default(), false).unwrap();
         let mut attachments = Attachments::new(loaded);
         attachments.attach(&device, &interface).unwrap();
         let map = &mut rings[0].waker.map;

@@ -21,7 +21,7 @@ const SIZE: u32 = 0x18;
 const MODE: u32 = 0xe0;
 /// Mask of the code of arithmetic and comparisons: the bits of the operation.
 const OPERATION: u32 = 0xf0;
-/// Mask of the code of a return: the bits that say what it returns.
+/// Mask of the code of a return: the bits that select the source of the returned value.
 const RETURNED: u32 = 0x18;
 /// Return value A (`BPF_A`, which `linux/bpf_common.h` does not define for eBPF).
 const RETURN_A: u32 = 0x10;

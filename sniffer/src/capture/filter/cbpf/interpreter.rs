@@ -1,10 +1,10 @@
 //! Runs a classic BPF program on a frame. A VLAN tag in the metadata is read as if it were in the frame.
 
-use super::{Alu, LoadFrom, MEMORY, Op, Operand, Program, Register, ReturnValue, Test};
+use super::{Alu, Key, LoadFrom, MEMORY, Op, Operand, Program, Register, ReturnValue, Test};
 use crate::capture::StrippedTag;
 
-/// Steps that a program with loops may take besides the number of its instructions: `protochain` needs some twenty for
-/// each extension header, and a packet has few of them.
+/// Steps that a program with loops may take in addition to the number of its instructions. `protochain` needs some twenty steps for each
+/// extension header, and a packet has few extension headers.
 const MAX_STEPS: usize = 4096;
 
 impl Program {
@@ -16,14 +16,15 @@ impl Program {
     /// The return value of the program; `None` if a load outside the frame or a division by zero ended it.
     fn run(&self, frame: View<'_>) -> Option<u32> {
         let (mut a, mut x, mut memory, mut pc) = (0u32, 0u32, [0u32; MEMORY], 0usize);
-        // Bounded for programs with loops; others end before.
+        // Only a program with loops can reach the limit.
         for _ in 0..self.ops.len().saturating_add(MAX_STEPS) {
             let op = *self.ops.get(pc)?;
             pc += 1;
             match op {
                 Op::Load { to, from } => {
                     let value = match from {
-                        // Not known here; callers refuse such programs.
+                        // The interpreter does not know the type and the interface of a packet. Callers refuse programs
+                        // that read these.
                         LoadFrom::PacketType | LoadFrom::Interface => return None,
                         LoadFrom::Constant(k) => k,
                         LoadFrom::Memory(slot) => *memory.get(slot)?,
@@ -47,6 +48,13 @@ impl Program {
                         Test::Set => a & with != 0,
                     };
                     pc = if holds { yes } else { no };
+                }
+                Op::Member { key, set, yes, no } => {
+                    let value = match key {
+                        Key::A => u128::from(a),
+                        Key::Ipv6At(offset) => frame.load_ipv6(offset)?,
+                    };
+                    pc = if self.sets.get(set)?.contains(value) { yes } else { no };
                 }
                 Op::Return(ReturnValue::Constant(k)) => return Some(k),
                 Op::Return(ReturnValue::A) => return Some(a),
@@ -104,6 +112,10 @@ impl View<'_> {
             };
         }
         (offset..end).try_fold(0u32, |value, at| Some(value << 8 | u32::from(self.byte(at)?)))
+    }
+
+    fn load_ipv6(self, offset: u32) -> Option<u128> {
+        (0..4).try_fold(0, |address, word| Some(address << 32 | u128::from(self.load(offset.checked_add(4 * word)?, 4)?)))
     }
 
     fn byte(self, at: u32) -> Option<u8> {

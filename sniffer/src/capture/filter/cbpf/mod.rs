@@ -4,16 +4,19 @@
 //! The machine is that of libpcap's `bpf_filter` and of the kernel's `Documentation/networking/filter.rst`: an
 //! accumulator A, an index register X, sixteen words of memory, and forward jumps only. A load outside the frame ends
 //! the program without a match. libpcap also makes programs that the kernel does not run, because they have loops
-//! (`protochain`) or are too long; the interpreter runs them.
+//! (`protochain`) or are too long; the interpreter runs them. One instruction is not libpcap's: [`Op::Member`] looks up a value in a set.
 
 mod decode;
 mod interpreter;
+mod set;
 mod tags;
+
+pub use set::{Set, Values};
 
 use crate::capture::Link;
 use aya_obj::generated::{
-    BPF_ADD, BPF_AND, BPF_DIV, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JSET, BPF_K, BPF_LSH, BPF_MAXINSNS, BPF_MOD, BPF_MUL, BPF_OR, BPF_RET,
-    BPF_RSH, BPF_SUB, BPF_XOR,
+    BPF_ADD, BPF_AND, BPF_DIV, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JSET, BPF_LSH, BPF_MAXINSNS, BPF_MOD, BPF_MUL, BPF_OR, BPF_RSH, BPF_SUB,
+    BPF_XOR,
 };
 use decode::decode;
 use pcap::{Capture, Linktype};
@@ -45,7 +48,7 @@ pub enum Error {
     /// libpcap refused the expression.
     #[error("filter `{text}`: {reason}")]
     Expression {
-        /// The expression.
+        /// The filter expression that was refused.
         text: String,
         /// libpcap's message.
         reason: String,
@@ -63,7 +66,7 @@ pub enum Error {
 /// A register of the classic machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Register {
-    /// The accumulator.
+    /// The accumulator A.
     A,
     /// The index register.
     X,
@@ -72,7 +75,7 @@ pub enum Register {
 /// The operand of a load. Sizes are 1, 2 or 4 bytes; frames are read in big-endian order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoadFrom {
-    /// A constant.
+    /// A constant of the instruction.
     Constant(u32),
     /// The word of memory with this index.
     Memory(usize),
@@ -106,7 +109,7 @@ pub enum LoadFrom {
 /// The second operand of arithmetic and comparisons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operand {
-    /// The constant.
+    /// The constant of the instruction.
     K(u32),
     /// The index register.
     X,
@@ -172,11 +175,27 @@ pub enum Op {
         yes: usize,
         no: usize,
     },
+    /// Continues at `yes` if the set with this index contains the key, otherwise at `no`.
+    Member {
+        key: Key,
+        set: usize,
+        yes: usize,
+        no: usize,
+    },
     Return(ReturnValue),
     /// Copies the other register to `to`.
     Move {
         to: Register,
     },
+}
+
+/// The value that is looked up in a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// The accumulator: a port or an IPv4 address. The look-up does not change it.
+    A,
+    /// The 16 bytes of the frame at this offset: an IPv6 address. The accumulator is undefined afterwards.
+    Ipv6At(u32),
 }
 
 /// The return value of a program: 0 means that the frame does not match.
@@ -190,9 +209,10 @@ pub enum ReturnValue {
 /// A checked program: every jump, memory index and offset is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
-    raw: Vec<Instruction>,
     ops: Vec<Op>,
-    /// Why the kernel does not run it.
+    /// The sets that [`Op::Member`] looks up.
+    sets: Vec<Set>,
+    /// Why the kernel does not run the program; `None` if it does.
     user_space: Option<&'static str>,
 }
 
@@ -202,21 +222,38 @@ impl Program {
     /// # Errors
     /// When the program is empty or too long, or an instruction is not classic BPF or is a Linux extension (a negative
     /// offset) other than packet type and interface.
-    pub fn new(raw: Vec<Instruction>) -> Result<Self, Error> {
+    pub fn new(raw: &[Instruction]) -> Result<Self, Error> {
         if raw.is_empty() || raw.len() > MAX_INTERPRETED {
             return Err(Error::Instruction { at: raw.len(), what: "a program has 1 to 1048576 instructions" });
         }
         let ops = raw.iter().enumerate().map(|(at, instruction)| decode(at, *instruction, raw.len())).collect::<Result<Vec<_>, _>>()?;
-        let loops = ops.iter().enumerate().any(|(at, op)| matches!(op, Op::Jump { to } if *to <= at));
-        let user_space = match raw.len() {
-            _ if loops => Some("it has a loop, which the kernel does not run"),
-            MAX_INSTRUCTIONS.. if raw.len() > MAX_INSTRUCTIONS => Some("it has more than 4096 instructions"),
-            _ => None,
-        };
         match ops.last() {
-            Some(Op::Return(_)) => Ok(Self { raw, ops, user_space }),
+            Some(Op::Return(_)) => Ok(Self::of(ops, Vec::new())),
             _ => Err(Error::Instruction { at: raw.len() - 1, what: "the last instruction does not return" }),
         }
+    }
+
+    fn of(ops: Vec<Op>, sets: Vec<Set>) -> Self {
+        let loops = ops.iter().enumerate().any(|(at, op)| matches!(op, Op::Jump { to } if *to <= at));
+        let user_space = match ops.len() {
+            _ if loops => Some("it has a loop, which the kernel does not run"),
+            MAX_INSTRUCTIONS.. if ops.len() > MAX_INSTRUCTIONS => Some("it has more than 4096 instructions"),
+            _ => None,
+        };
+        Self { ops, sets, user_space }
+    }
+
+    /// A program whose instructions look up `sets`. `None` if an instruction names a set that does not exist, or continues outside the
+    /// program.
+    pub(super) fn with_sets(ops: Vec<Op>, sets: Vec<Set>) -> Option<Self> {
+        let len = ops.len();
+        let valid = ops.iter().all(|op| match *op {
+            Op::Member { set, yes, no, .. } => set < sets.len() && yes < len && no < len,
+            Op::Branch { yes, no, .. } => yes < len && no < len,
+            Op::Jump { to } => to < len,
+            _ => true,
+        });
+        (valid && matches!(ops.last(), Some(Op::Return(_)))).then(|| Self::of(ops, sets))
     }
 
     /// The program that matches no frame.
@@ -230,11 +267,7 @@ impl Program {
     }
 
     fn constant(k: u32) -> Self {
-        Self {
-            raw: vec![Instruction { code: (BPF_RET | BPF_K) as u16, jt: 0, jf: 0, k }],
-            ops: vec![Op::Return(ReturnValue::Constant(k))],
-            user_space: None,
-        }
+        Self { ops: vec![Op::Return(ReturnValue::Constant(k))], sets: Vec::new(), user_space: None }
     }
 
     /// Compiles the pcap-filter(7) expression `text` with libpcap, for frames that begin with `link`.
@@ -250,23 +283,7 @@ impl Program {
     /// # Errors
     /// When libpcap refuses the expression.
     pub fn compile_with(text: &str, link: Link, optimize: bool) -> Result<Self, Error> {
-        let refused = |e: pcap::Error| Error::Expression { text: text.to_owned(), reason: e.to_string() };
-        let linktype = match link {
-            Link::Ethernet => Linktype::ETHERNET,
-            Link::RawIp => Linktype(12), // DLT_RAW: libpcap's compiler wants it, not the 101 of capture files
-            Link::LinuxSll => Linktype::LINUX_SLL,
-            Link::LinuxSll2 => Linktype::LINUX_SLL2,
-            Link::Null => Linktype::NULL,
-        };
-        let dead = Capture::dead(linktype).map_err(refused)?;
-        let program = dead.compile(text, optimize).map_err(refused)?;
-        let raw: Option<Vec<_>> = program.get_instructions().iter().map(|i| instruction(&i.to_string())).collect();
-        Self::new(raw.ok_or(Error::Instruction { at: 0, what: "libpcap returned it in an unknown text form" })?)
-    }
-
-    /// The instructions as the kernel and libpcap encode them.
-    pub fn instructions(&self) -> &[Instruction] {
-        &self.raw
+        Self::new(&instructions(text, link, optimize)?)
     }
 
     /// Why the kernel does not run this program; `None` if it does.
@@ -274,7 +291,7 @@ impl Program {
         self.user_space
     }
 
-    /// Whether the program reads what only the kernel knows of a packet: its direction or its interface.
+    /// Whether the program reads metadata that only the kernel has: the packet's direction or interface.
     pub fn reads_metadata(&self) -> bool {
         self.ops.iter().any(|op| matches!(op, Op::Load { from: LoadFrom::PacketType | LoadFrom::Interface, .. }))
     }
@@ -283,6 +300,31 @@ impl Program {
     pub fn ops(&self) -> &[Op] {
         &self.ops
     }
+
+    /// The sets that the instructions look up.
+    pub fn sets(&self) -> &[Set] {
+        &self.sets
+    }
+}
+
+/// Compiles the pcap-filter(7) expression `text` with libpcap, for frames that begin with `link`. Returns the instructions as the kernel and
+/// libpcap encode them.
+///
+/// # Errors
+/// When libpcap refuses the expression.
+pub fn instructions(text: &str, link: Link, optimize: bool) -> Result<Vec<Instruction>, Error> {
+    let refused = |e: pcap::Error| Error::Expression { text: text.to_owned(), reason: e.to_string() };
+    let linktype = match link {
+        Link::Ethernet => Linktype::ETHERNET,
+        Link::RawIp => Linktype(12), // DLT_RAW: libpcap's compiler requires this number; capture files have 101
+        Link::LinuxSll => Linktype::LINUX_SLL,
+        Link::LinuxSll2 => Linktype::LINUX_SLL2,
+        Link::Null => Linktype::NULL,
+    };
+    let dead = Capture::dead(linktype).map_err(refused)?;
+    let program = dead.compile(text, optimize).map_err(refused)?;
+    let raw: Option<Vec<_>> = program.get_instructions().iter().map(|i| instruction(&i.to_string())).collect();
+    raw.ok_or(Error::Instruction { at: 0, what: "libpcap returned it in an unknown text form" })
 }
 
 /// Parses an instruction from the text that the `pcap` crate gives: code, jt, jf and k in decimal.
@@ -319,7 +361,7 @@ mod tests {
             (vec![load(0x20, 0)], "does not return"),
         ];
         for (raw, want) in cases {
-            let got = Program::new(raw.clone()).unwrap_err().to_string();
+            let got = Program::new(&raw).unwrap_err().to_string();
             assert!(got.contains(want), "{raw:?}: want `{want}`, have `{got}`");
         }
     }

@@ -1,5 +1,5 @@
-//! Compiles the loads of the classic program, for each form: from a fixed or computed offset, across a VLAN tag in the
-//! metadata, and of the frame's length.
+//! Compiles the loads of a classic program: loads from a fixed offset, loads from a computed offset, and loads of the frame's length. A
+//! load may lie before, in or after a VLAN tag that is in the metadata.
 
 use super::{A, Access, CTX, Compiler, ContextKind, DATA, END, FP, Form, Label, TAG, X, memory, sk_buff, xdp_md};
 use crate::capture::filter::{
@@ -8,17 +8,16 @@ use crate::capture::filter::{
 };
 use aya_obj::generated::{BPF_ADD, BPF_AND, BPF_LSH, BPF_OR, BPF_RSH, bpf_func_id};
 
-// Offsets on the stack, below `TAG`.
-/// Buffer into which a helper call copies packet bytes.
+// Offset on the stack, below `TAG`: the buffer into which a helper call copies packet bytes.
 const BUFFER: i16 = -80;
-/// Saves A while R0, the register of A, holds the result of a call.
+/// Offset on the stack: A is saved here while R0, the register of A, holds the result of a call.
 const SAVED: i16 = -88;
 
 /// Types of packets (`linux/if_packet.h`).
 const PACKET_HOST: u32 = 0;
 const PACKET_OUTGOING: u32 = 4;
 
-/// Largest offset that is read: the verifier tracks packet pointers up to this, and no frame is longer.
+/// Largest offset that is read: the verifier tracks packet pointers up to this offset, and no frame is longer.
 const MAX_OFFSET: u32 = 0xffff;
 /// Offset in the frame at which the tag in the metadata is read: after the two MAC addresses.
 const TAG_START: u32 = 12;
@@ -115,7 +114,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// Loads `size` bytes of the tag, which are followed by `behind` more bytes of it.
+    /// Loads `size` bytes of the tag, which are followed by `behind` more bytes of the tag.
     fn load_tag(&mut self, dst: Reg, behind: u32, size: u32) {
         self.asm.load(Size::Word, dst, FP, TAG);
         if behind > 0 {
@@ -139,7 +138,8 @@ impl Compiler<'_> {
             self.load_packet_at_r2(form, pc, size);
             return true;
         }
-        // The offset is known only at run time, and so is whether it lies before, in or after the tag.
+        // The offset is known only at run time, so the program itself tests whether it lies before, in or after the
+        // tag.
         let (behind, before, done) = (self.new_local(), self.new_local(), self.new_local());
         self.asm.jump_if(Comparison::GreaterOrEqual, R2, RightOperand::Constant(TAG_END as i32), behind);
         self.asm.jump_if(Comparison::LessOrEqual, R2, RightOperand::Constant(TAG_START as i32 - size as i32), before);

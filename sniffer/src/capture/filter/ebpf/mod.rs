@@ -12,6 +12,10 @@
 //! form; this file has the rest.
 
 mod loads;
+mod members;
+mod tables;
+
+pub use tables::{Layout, Table, table_of};
 
 pub use super::assembler::{Insn, TooLong};
 
@@ -58,8 +62,17 @@ pub struct Target {
     pub on_match: OnMatch,
     /// The return value for a frame that does not match.
     pub no_match: i32,
-    /// Whether the program sees outgoing packets only, as TC on egress. The kernel has not marked them as outgoing there.
+    /// Whether the program sees only outgoing packets, as on TC egress. There the kernel has not marked the packets as outgoing.
     pub outgoing: bool,
+}
+
+/// The map of a set of the program.
+#[derive(Clone, Debug)]
+pub struct SetMap {
+    /// File descriptor of an array with one entry.
+    pub descriptor: i32,
+    /// The layout of the entry, which [`table_of`] gave with its bytes.
+    pub layout: Layout,
 }
 
 /// Why a program cannot be compiled.
@@ -68,7 +81,7 @@ pub enum Error {
     /// A jump would be too long.
     #[error(transparent)]
     TooLong(#[from] TooLong),
-    /// The kernel does not run such a program.
+    /// The kernel does not run a program with loops or too many instructions.
     #[error("{0}")]
     UserSpace(&'static str),
 }
@@ -80,11 +93,10 @@ const DATA: Reg = R8;
 const END: Reg = R9;
 const FP: Reg = R10;
 
-// Offsets on the stack, below the frame pointer: the classic memory, then these.
-/// The tag in the metadata, TPID and TCI, as one 32-bit number.
+// Offset on the stack, below the classic memory: the tag in the metadata, TPID and TCI, as one 32-bit number.
 const TAG: i16 = -72;
 
-/// Fields of `struct __sk_buff` (`linux/bpf.h`), offsets in bytes.
+/// Offsets of the fields of `struct __sk_buff` (`linux/bpf.h`) in bytes.
 mod sk_buff {
     pub const LEN: i16 = 0;
     pub const PKT_TYPE: i16 = 4;
@@ -96,7 +108,7 @@ mod sk_buff {
     pub const DATA_END: i16 = 80;
 }
 
-/// Fields of `struct xdp_md` (`linux/bpf.h`), offsets in bytes.
+/// Offsets of the fields of `struct xdp_md` (`linux/bpf.h`) in bytes.
 mod xdp_md {
     pub const DATA: i16 = 0;
     pub const DATA_END: i16 = 4;
@@ -132,20 +144,22 @@ enum Label {
 
 struct Compiler<'a> {
     program: &'a Program,
+    /// The maps of the program's sets.
+    maps: &'a [SetMap],
     context: ContextKind,
-    /// See [`Target::outgoing`].
+    /// Whether the program sees outgoing packets only, see [`Target::outgoing`].
     outgoing: bool,
     asm: Assembler<Label>,
     /// Number of [`Label::Local`] labels that were made until now.
     locals: usize,
 }
 
-/// Compiles `program` for `target`.
+/// Compiles `program` for `target`. `maps` are those of the program's sets, in their order.
 ///
 /// # Errors
 /// When the program has loops, or is too long for the kernel or for eBPF jumps.
-pub fn compile(program: &Program, target: &Target) -> Result<Vec<Insn>, Error> {
-    compile_as(program, target, TestConditions::default())
+pub fn compile(program: &Program, target: &Target, maps: &[SetMap]) -> Result<Vec<Insn>, Error> {
+    compile_as(program, target, maps, TestConditions::default())
 }
 
 /// Conditions that tests force because a test run cannot produce them.
@@ -157,11 +171,11 @@ pub(super) struct TestConditions {
     pub tag: Option<u32>,
 }
 
-pub(super) fn compile_as(program: &Program, target: &Target, forced: TestConditions) -> Result<Vec<Insn>, Error> {
+pub(super) fn compile_as(program: &Program, target: &Target, maps: &[SetMap], forced: TestConditions) -> Result<Vec<Insn>, Error> {
     if let Some(reason) = program.only_in_user_space() {
         return Err(Error::UserSpace(reason));
     }
-    let mut compiler = Compiler { program, context: target.context, outgoing: target.outgoing, asm: Assembler::new(), locals: 0 };
+    let mut compiler = Compiler { program, maps, context: target.context, outgoing: target.outgoing, asm: Assembler::new(), locals: 0 };
     compiler.emit_program(target, forced);
     Ok(compiler.asm.resolve_jumps()?)
 }
@@ -211,7 +225,7 @@ impl Compiler<'_> {
                     self.asm.load_map(R2, table);
                     self.asm.constant(R3, slot);
                     self.asm.call(bpf_func_id::BPF_FUNC_tail_call);
-                    // Returns here only if the slot is empty or the tail-call limit is reached.
+                    // The code after the call runs only if the slot is empty or the tail-call limit is reached.
                 }
                 OnMatch::Return(value) => self.asm.return_constant(value),
             }
@@ -308,6 +322,13 @@ impl Compiler<'_> {
                     self.asm.jump(Label::Pc(form, no));
                 }
                 [Some(yes), Some(no)]
+            }
+            Op::Member { key, set, yes, no } => {
+                if self.emit_member(form, pc, key, set, [yes, no], bound) {
+                    [Some(yes), Some(no)]
+                } else {
+                    [None; 2]
+                }
             }
             Op::Return(value) => {
                 match value {

@@ -9,6 +9,10 @@ use crate::{
     },
 };
 
+/// A body without a length that has this number of bytes ends with the connection. A shorter one may be the next response,
+/// if the server omitted the length of an empty body.
+const CERTAIN_BODY: u64 = 64 << 10;
+
 impl Parser {
     pub(super) fn step(&mut self, dir: Direction, rest: &[u8], at: usize, cx: &mut Context<'_>) -> Step {
         let most = self.settings.options.max_message_size;
@@ -16,7 +20,7 @@ impl Parser {
             State::Head => self.head(dir, rest, at, cx),
             State::Seek => self.seek(dir, rest, at, cx),
             State::Length(left) => {
-                if at == 0 && self.body_never_came(dir, rest) {
+                if at == 0 && self.body_is_absent(dir, rest) {
                     self.complete(dir, cx);
                     return Step::Took(0);
                 }
@@ -80,8 +84,11 @@ impl Parser {
                     self.complete(dir, cx);
                     return Step::Took(0);
                 }
-                self.with_current(dir, |m| m.take_body(rest, most));
-                Step::Took(rest.len())
+                let skips = self.with_current(dir, |m| {
+                    m.take_body(rest, most);
+                    !m.collects() && m.body_bytes >= CERTAIN_BODY
+                });
+                if skips == Some(true) { Step::Skip(u64::MAX) } else { Step::Took(rest.len()) }
             }
         }
     }
@@ -89,7 +96,7 @@ impl Parser {
     /// Whether a new message begins where the announced body should begin. This happens if the server refused the
     /// request before the client sent the body (RFC 9110, 10.1.1), and with the response to a HEAD that was not
     /// captured.
-    pub(super) fn body_never_came(&mut self, dir: Direction, rest: &[u8]) -> bool {
+    pub(super) fn body_is_absent(&mut self, dir: Direction, rest: &[u8]) -> bool {
         let role = role(dir);
         let possible = match (dir, &self.response) {
             (ToServer, response) => {

@@ -18,7 +18,7 @@ impl Parser {
         if blank > 0 {
             return Step::Took(blank);
         }
-        // What follows a CONNECT or an upgrade request depends on the response.
+        // Whether the data after a CONNECT or an upgrade request is HTTP depends on the response.
         if dir == ToServer && self.waiting.back().is_some_and(|w| w.connect && w.whole && w.request.is_some()) {
             return Step::Wait;
         }
@@ -32,7 +32,7 @@ impl Parser {
                 return Step::Stop(Progress::Done);
             }
         }
-        if let Some(step) = self.who_asks(dir, rest) {
+        if let Some(step) = self.detect_roles(dir, rest) {
             return step;
         }
         let scanned = self.sides[dir.index()].scanned;
@@ -47,7 +47,7 @@ impl Parser {
     }
 
     /// Before the first message, detects whether client and server must be swapped.
-    pub(super) fn who_asks(&self, dir: Direction, rest: &[u8]) -> Option<Step> {
+    pub(super) fn detect_roles(&self, dir: Direction, rest: &[u8]) -> Option<Step> {
         if self.known {
             return None;
         }
@@ -69,10 +69,10 @@ impl Parser {
         Step::Wait
     }
 
-    /// Called when the data is not a header section. Starts the search for the next one.
+    /// Handles data that is not a header section: starts the search for the next header section.
     pub(super) fn lose(&mut self, dir: Direction, cx: &mut Context<'_>) -> Step {
         cx.count("lost_sync");
-        self.adrift(dir, false);
+        self.lose_position(dir, false);
         // The search must not start at the same byte again.
         self.passed_over(dir, 1)
     }
@@ -91,7 +91,7 @@ impl Parser {
 
     /// The start of the next message of this side is unknown, because bytes are missing in the capture (`gap`) or
     /// malformed.
-    pub(super) fn adrift(&mut self, dir: Direction, gap: bool) {
+    pub(super) fn lose_position(&mut self, dir: Direction, gap: bool) {
         let side = self.side(dir);
         side.state = State::Seek;
         side.scanned = 0;

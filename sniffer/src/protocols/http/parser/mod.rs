@@ -27,17 +27,17 @@ use std::sync::Arc;
 enum State {
     /// A header section.
     Head,
-    /// Unknown: the parser searches for the next header section.
+    /// The meaning is unknown. The parser searches for the next header section.
     Seek,
-    /// This number of bytes of a body.
+    /// This number of bytes of a body follow.
     Length(u64),
-    /// The size of a chunk.
+    /// The size of a chunk follows.
     Chunk,
-    /// This number of bytes of a chunk, including the line end after it.
+    /// This number of bytes of a chunk follow, including the line end after the chunk.
     Data(u64),
-    /// The trailer lines after the last chunk.
+    /// The trailer lines after the last chunk follow.
     Trailer,
-    /// A body that ends with the connection.
+    /// A body follows that ends with the connection.
     UntilClose,
 }
 
@@ -63,7 +63,7 @@ impl Default for Side {
 /// A request that waits for its response.
 #[derive(Debug)]
 struct Waiting {
-    /// `None` if the request was already reported without its response, which may still arrive.
+    /// The request; `None` if it was already reported without its response, which may still arrive.
     request: Option<Box<Message>>,
     /// The request was sent completely.
     whole: bool,
@@ -94,7 +94,7 @@ impl Waits for Waiting {
     }
 }
 
-/// A connection.
+/// The parser of one connection.
 pub struct Parser {
     settings: Arc<Settings>,
     sides: [Side; 2],
@@ -111,7 +111,7 @@ pub struct Parser {
     scratch: Vec<u8>,
 }
 
-/// What to do next with the current data.
+/// How the parser continues with the current data.
 enum Step {
     Took(usize),
     /// Skip all current data and this number of bytes after it.
@@ -185,8 +185,7 @@ impl StreamParser for Parser {
     fn on_data(&mut self, mut dir: Direction, data: &[u8], cx: &mut Context<'_>) -> Progress {
         self.pass_skipped(dir, cx.skipped());
         let mut at = 0;
-        // Every iteration consumes bytes or ends, except those that only change the state (to a header section, or to
-        // the other direction).
+        // Every iteration consumes bytes, ends the loop, or only changes the state (to a header section, or to the other direction).
         while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
             match self.step(dir, rest, at, cx) {
                 Step::Took(n) => at += n,
@@ -207,6 +206,13 @@ impl StreamParser for Parser {
         }
         self.arm(cx);
         Progress::consumed(at.min(data.len()))
+    }
+
+    fn on_join(&mut self, dir: Direction) {
+        // The rest of a method looks like a method, for instance `ET / HTTP/1.1`. Therefore only a known method is accepted here.
+        if dir == ToServer {
+            self.side(dir).state = State::Seek;
+        }
     }
 
     fn on_gap(&mut self, dir: Direction, lost: u64, cx: &mut Context<'_>) -> Recovery {
@@ -237,7 +243,7 @@ impl StreamParser for Parser {
             State::Head | State::Seek => beyond = lost,
         }
         if beyond > 0 {
-            self.adrift(dir, true);
+            self.lose_position(dir, true);
         }
         self.arm(cx);
         Recovery::Resume

@@ -74,7 +74,7 @@ impl Parser {
             self.settle_loss(message.start, cx);
         }
         if matches!(message.status, 100 | 102..=199) {
-            self.recycle(message); // an interim response (1xx): further responses follow
+            self.recycle(message); // After an interim response (1xx) further responses follow.
             return Step::Took(len);
         }
         let lossy = self.sides[ToServer.index()].lossy;

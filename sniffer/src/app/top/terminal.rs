@@ -1,0 +1,115 @@
+//! The terminal: it is opened for the screens, read for keys, and given back as it was, whatever ends the program.
+
+use super::{super::watch, notices::Notices, shared::Shared};
+use crate::{
+    cli::Color,
+    view::{
+        top::{Look, Outcome, State, draw, press},
+        watch::layout::Style,
+    },
+};
+use crossterm::{
+    cursor, event,
+    event::{Event, KeyEventKind},
+    execute, terminal,
+};
+use ratatui::{Terminal, backend::CrosstermBackend};
+use std::{
+    io::{self, IsTerminal, Write},
+    panic,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// Time between two frames while no key is pressed.
+const FRAME: Duration = Duration::from_millis(250);
+/// How long the thread waits for a key before it checks whether the run has ended.
+const WAIT: Duration = Duration::from_millis(50);
+
+/// Whether standard input and output are a terminal that can show screens.
+pub fn can_show_screens() -> bool {
+    io::stdin().is_terminal() && watch::terminal::can_rewrite()
+}
+
+/// How screens look on this terminal.
+pub fn look() -> Look {
+    let Style { color, charset, ahead_of_utc } = watch::terminal::style(Color::Auto);
+    Look { color, charset, ahead_of_utc }
+}
+
+/// Gives the terminal back when it is dropped.
+struct Opened;
+
+impl Opened {
+    fn new() -> io::Result<Self> {
+        terminal::enable_raw_mode()?;
+        let opened = Self;
+        execute!(io::stdout(), terminal::EnterAlternateScreen, cursor::Hide)?;
+        Ok(opened)
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+/// Gives the terminal back as it was. A second call changes nothing.
+fn give_back() {
+    // If this fails, the terminal is gone.
+    let _ = execute!(io::stdout(), cursor::Show, terminal::LeaveAlternateScreen);
+    let _ = terminal::disable_raw_mode();
+    let _ = io::stdout().flush();
+}
+
+/// Shows the screens until the user quits or the run ends.
+///
+/// # Errors
+/// When the terminal cannot be used.
+pub fn show(shared: &Shared, notices: &Notices, mut state: State) -> io::Result<()> {
+    let opened = Opened::new()?;
+    // The message of a panic of any thread is printed when the terminal is free, and not on a screen that is then cleared.
+    let has_panicked = Arc::new(AtomicBool::new(false));
+    let (panicked, before) = (has_panicked.clone(), panic::take_hook());
+    panic::set_hook(Box::new(move |info| {
+        if !panicked.swap(true, Ordering::SeqCst) {
+            give_back();
+        }
+        before(info);
+    }));
+    let mut screen = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+    let mut drawn: Option<Instant> = None;
+    while !shared.is_quit() && !has_panicked.load(Ordering::SeqCst) {
+        if drawn.is_none_or(|drawn| drawn.elapsed() >= FRAME) {
+            let has_ended = shared.update(&mut state);
+            if has_ended && state.source.is_live {
+                break;
+            }
+            state.notice = notices.last();
+            screen.draw(|frame| {
+                let area = frame.area();
+                draw(&mut state, area, frame.buffer_mut());
+            })?;
+            drawn = Some(Instant::now());
+        }
+        if !event::poll(WAIT)? {
+            continue;
+        }
+        match event::read()? {
+            Event::Key(key) if key.kind != KeyEventKind::Release => {
+                if press(&mut state, key) == Outcome::Quit {
+                    break;
+                }
+                drawn = None;
+            }
+            Event::Resize(..) => drawn = None,
+            _ => {}
+        }
+    }
+    drop(opened);
+    Ok(())
+}

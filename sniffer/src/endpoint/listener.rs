@@ -1,0 +1,190 @@
+//! The socket on which the endpoint listens.
+
+use super::options::{At, Options};
+use crate::config;
+use std::{
+    fmt, fs, io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs},
+    os::unix::{
+        fs::{FileTypeExt, PermissionsExt},
+        net::{UnixListener, UnixStream},
+    },
+    path::{Path, PathBuf},
+};
+
+/// Mode of the file of a Unix socket: only the user of the program may connect.
+const SOCKET_MODE: u32 = 0o600;
+
+/// A socket that listens. If it is a Unix socket, its file is removed when this value is dropped.
+#[derive(Debug)]
+pub struct Listener {
+    pub(super) socket: Socket,
+    /// The file of the Unix socket; `None` for TCP.
+    _file: Option<SocketFile>,
+    at: String,
+}
+
+#[derive(Debug)]
+pub(super) enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// The file of a Unix socket, which is removed when this value is dropped.
+#[derive(Debug)]
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // An error is ignored: if the file is already gone, there is nothing to remove.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.at)
+    }
+}
+
+impl Listener {
+    /// Opens the socket.
+    ///
+    /// # Errors
+    /// When the address cannot be used. The error names file, line and key.
+    pub fn bind(options: &Options) -> Result<Self, config::Error> {
+        match &options.at {
+            At::Tcp(host, port) => {
+                let host_error = |why: String| options.node.get("host").error(why);
+                let addresses = resolve(host, *port).map_err(|e| host_error(format!("cannot resolve `{host}`: {e}")))?;
+                let socket = bind_first(&addresses).map_err(|(address, e)| match e.kind() {
+                    io::ErrorKind::AddrInUse => options
+                        .node
+                        .get("port")
+                        .error(format!("cannot listen on {address}: {e}; stop the program that listens there, or choose another port")),
+                    io::ErrorKind::PermissionDenied => options
+                        .node
+                        .get("port")
+                        .error(format!("cannot listen on {address}: {e}; ports below 1024 need privileges, choose another port")),
+                    _ => host_error(format!("cannot listen on {address}: {e}; write an address of this host")),
+                })?;
+                let at = socket.local_addr().map_or_else(|_| format!("{host}:{port}"), |address| address.to_string());
+                Ok(Self { socket: Socket::Tcp(socket), _file: None, at })
+            }
+            At::Unix(path) => {
+                let socket = bind_unix(path).map_err(|why| options.node.get("host").error(why))?;
+                Ok(Self { socket: Socket::Unix(socket), _file: Some(SocketFile(path.clone())), at: path.display().to_string() })
+            }
+        }
+    }
+
+    /// The address of a TCP socket, for tests.
+    #[cfg(test)]
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.local_addr().ok(),
+            Socket::Unix(_) => None,
+        }
+    }
+}
+
+/// Returns the addresses of a host, which are tried in this order. If a name has an IPv4 address, that address is used.
+fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    if host.is_empty() {
+        // The IPv6 socket also accepts IPv4 connections. A kernel without IPv6 refuses the socket; then the IPv4 address is used.
+        return Ok(vec![(Ipv6Addr::UNSPECIFIED, port).into(), (Ipv4Addr::UNSPECIFIED, port).into()]);
+    }
+    let mut all: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
+    all.sort_by_key(SocketAddr::is_ipv6);
+    all.truncate(1);
+    if all.is_empty() { Err(io::Error::other("it has no address")) } else { Ok(all) }
+}
+
+/// Binds to the first address that this kernel supports.
+fn bind_first(addresses: &[SocketAddr]) -> Result<TcpListener, (SocketAddr, io::Error)> {
+    let mut failed = (SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), io::ErrorKind::AddrNotAvailable.into());
+    for &address in addresses {
+        match TcpListener::bind(address) {
+            Ok(socket) => return Ok(socket),
+            Err(error) => {
+                let in_use = error.kind() == io::ErrorKind::AddrInUse;
+                failed = (address, error);
+                if in_use {
+                    break;
+                }
+            }
+        }
+    }
+    Err(failed)
+}
+
+/// Opens a Unix socket. A socket that a killed process left behind is replaced. Any other file at this path is an error and is not changed.
+fn bind_unix(path: &Path) -> Result<UnixListener, String> {
+    let shown = path.display();
+    match fs::symlink_metadata(path) {
+        Ok(there) if !there.file_type().is_socket() => {
+            return Err(format!("{shown} exists and is not a socket; name another path"));
+        }
+        Ok(_) if UnixStream::connect(path).is_ok() => {
+            return Err(format!("another program listens on {shown}; stop it, or name another path"));
+        }
+        Ok(_) => fs::remove_file(path).map_err(|e| format!("cannot replace {shown}: {e}"))?,
+        Err(_) => {}
+    }
+    let socket = UnixListener::bind(path).map_err(|e| format!("cannot listen on {shown}: {e}; name a path in a directory that exists"))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE)).map_err(|e| format!("cannot set the mode of {shown}: {e}"))?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Node;
+
+    fn bind(host: &str, port: u16) -> Result<Listener, String> {
+        let yaml = format!("http:\n  enabled: true\n  host: '{host}'\n  port: {port}\n");
+        let options = Options::read(&Node::parse(&yaml).unwrap()).unwrap().unwrap();
+        Listener::bind(&options).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_port_in_use_is_an_error_with_the_line_of_the_port() {
+        let first = bind("localhost", 0).unwrap();
+        let address = first.address().unwrap();
+        assert!(address.is_ipv4(), "{address}");
+        let error = bind("localhost", address.port()).unwrap_err();
+        assert!(error.starts_with(&format!("line 4: http.port: cannot listen on {address}: ")), "{error}");
+        let error = bind("http://192.0.2.1", 0).unwrap_err();
+        assert!(error.starts_with("line 3: http.host: cannot listen on 192.0.2.1:0: "), "{error}");
+        let error = bind("no-such-host.invalid", 0).unwrap_err();
+        assert!(error.starts_with("line 3: http.host: cannot resolve `no-such-host.invalid`: "), "{error}");
+    }
+
+    #[test]
+    fn all_addresses() {
+        let listener = bind("", 0).unwrap();
+        assert!(listener.address().unwrap().ip().is_unspecified(), "{listener}");
+    }
+
+    #[test]
+    fn a_unix_socket_replaces_only_one_that_nobody_uses() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.sock");
+        let host = format!("unix://{}", path.display());
+        let first = bind(&host, 0).unwrap();
+        let mode = fs::symlink_metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, SOCKET_MODE, "{mode:o}");
+        let error = bind(&host, 0).unwrap_err();
+        assert!(error.starts_with("line 3: http.host: another program listens on "), "{error}");
+        drop(first);
+        assert!(!path.exists(), "the socket is removed at the end");
+        drop(UnixListener::bind(&path).unwrap());
+        assert!(path.exists(), "a socket that was left behind");
+        drop(bind(&host, 0).unwrap());
+        fs::write(&path, "data").unwrap();
+        let error = bind(&host, 0).unwrap_err();
+        assert!(error.contains("exists and is not a socket") && fs::read(&path).unwrap() == b"data", "{error}");
+        let error = bind(&format!("unix://{}/none/s.sock", folder.path().display()), 0).unwrap_err();
+        assert!(error.starts_with("line 3: http.host: cannot listen on "), "{error}");
+    }
+}

@@ -1,0 +1,181 @@
+//! The state of the screens: the models, where the user is, and what is selected.
+
+use super::{
+    filtering::Filtering,
+    look::Look,
+    place::{Place, Tab},
+    rows::Shown,
+    table::{Key, Table},
+};
+use crate::{
+    process::Ends,
+    time::Timestamp,
+    view::{
+        inbox::Item,
+        model::{Model, Range},
+    },
+};
+
+/// Where the events come from.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    /// The name of this host, or of the file.
+    pub host: String,
+    /// The device and the way of capturing, as soon as they are known.
+    pub capture: String,
+    /// The number of protocols and ports.
+    pub watched: String,
+    /// Whether the source is a live capture.
+    pub is_live: bool,
+    /// A command that makes a request that is seen, for a user who sees nothing.
+    pub example: String,
+}
+
+/// The counters of the capture.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    /// Packets that were seen.
+    pub seen: u64,
+    /// Packets that the capture filter selected.
+    pub matched: u64,
+    /// Packets that were lost.
+    pub lost: u64,
+    /// Transactions and flows that the views had no room for.
+    pub skipped: u64,
+    /// All counters with their totals.
+    pub counters: Vec<(String, u64)>,
+}
+
+/// One screen of the way from a tab to what is shown.
+#[derive(Clone, Debug)]
+pub struct Level {
+    /// The screen.
+    pub place: Place,
+    /// The key of the selected row; `None`: the first row, or the last one of a list of transactions.
+    pub selected: Option<Key>,
+    /// The index of the first row that is drawn.
+    pub first: usize,
+    /// The column by which the rows are sorted, and whether the order is reversed. `None`: as the screen begins.
+    pub sort: Option<(usize, bool)>,
+}
+
+impl Level {
+    pub(super) fn new(place: Place) -> Self {
+        Self { place, selected: None, first: 0, sort: None }
+    }
+
+    /// Whether the newest row is the last one, and the screen follows it.
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self.place, Place::Tab(Tab::Tail) | Place::Operation(..))
+    }
+}
+
+/// The state of the screens.
+#[derive(Debug)]
+pub struct State {
+    /// Everything that was counted.
+    pub(super) live: Model,
+    /// What the filter selects of it.
+    pub(super) filtering: Filtering,
+    /// The model that is shown while the screen is frozen.
+    pub(super) frozen: Option<Box<Model>>,
+    /// The way to the present screen; it is never empty.
+    pub(super) levels: Vec<Level>,
+    pub(super) range: Range,
+    pub(super) with_names: bool,
+    /// Whether the list of keys is shown.
+    pub(super) shows_keys: bool,
+    /// The keys of the rows of the last drawn table.
+    pub(super) listed: Vec<Key>,
+    /// Number of rows that the last drawn table had room for.
+    pub(super) page: usize,
+    pub(super) look: Look,
+    /// Where the events come from.
+    pub source: Source,
+    /// The counters of the capture.
+    pub health: Health,
+    /// The last warning of the program.
+    pub notice: Option<String>,
+    /// Whether the source has ended.
+    pub(super) has_ended: bool,
+}
+
+impl State {
+    /// Makes the state of a run. `filter`: the text of the filter and `protocols` the names that it can contain.
+    pub fn new(source: Source, look: Look, filter: &str, protocols: Vec<&'static str>) -> Self {
+        Self {
+            live: Model::default(),
+            filtering: Filtering::new(filter, protocols),
+            frozen: None,
+            levels: vec![Level::new(Place::Tab(Tab::Services))],
+            range: if source.is_live { Range::Minutes } else { Range::All },
+            with_names: true,
+            shows_keys: false,
+            listed: Vec::new(),
+            page: 1,
+            look,
+            source,
+            health: Health::default(),
+            notice: None,
+            has_ended: false,
+        }
+    }
+
+    /// Counts what the workers reported. `now`: the present time of a live source; `None` for a file.
+    pub fn take(&mut self, items: &mut Vec<Item>, now: Option<Timestamp>) {
+        for item in items.drain(..) {
+            match item {
+                Item::Transaction(record) => {
+                    self.filtering.add(&record);
+                    self.live.add(record);
+                }
+                Item::Flow(flow) => {
+                    let (flow, ends): (_, Ends) = *flow;
+                    self.filtering.add_flow(&flow, &ends);
+                    self.live.add_flow(&flow, &ends);
+                }
+            }
+        }
+        if let Some(now) = now.filter(|_| !self.has_ended) {
+            self.live.advance(now);
+        }
+        self.filtering.advance(&self.live);
+    }
+
+    /// Says that no more events come.
+    pub fn end(&mut self) {
+        self.has_ended = true;
+    }
+
+    /// The model that is shown.
+    pub(super) fn model(&self) -> &Model {
+        self.frozen.as_deref().or(self.filtering.model()).unwrap_or(&self.live)
+    }
+
+    /// The model with everything, whatever the filter.
+    pub fn everything(&self) -> &Model {
+        &self.live
+    }
+
+    /// What rows are made from.
+    pub fn shown(&self) -> Shown<'_> {
+        let (range, with_names, look) = (self.range, self.with_names, self.look);
+        Shown { model: self.model(), range, with_names, look, counters: &self.health.counters }
+    }
+
+    /// The present screen.
+    pub(super) fn level(&self) -> Option<&Level> {
+        self.levels.last()
+    }
+
+    /// The rows of the present screen, sorted. `None` for a transaction.
+    pub(super) fn table(&self) -> Option<Table> {
+        let level = self.level()?;
+        let mut table = self.shown().table(&level.place)?;
+        if level.sort.is_some() {
+            table.sort = level.sort;
+        }
+        table.sort();
+        Some(table)
+    }
+}

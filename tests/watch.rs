@@ -1,0 +1,243 @@
+//! `watch` as a user sees it: on a pipe, and in terminals of several sizes.
+
+use crate::{
+    harness::{Home, sniffer, tests},
+    net::{Net, Running, may_run, until},
+};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+/// Runs `watch -r` on a file below `tests`, with a UTF-8 locale.
+fn watched(file: &Path, args: &[&str], variables: &[(&str, &str)]) -> (String, String) {
+    let mut command = sniffer();
+    command.args(["watch", "-r"]).arg(file).args(args).env("TZ", "UTC").env("LC_ALL", "C.UTF-8").env_remove("NO_COLOR");
+    let output: Output = command.envs(variables.iter().copied()).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    (text(&output.stdout), text(&output.stderr))
+}
+
+fn capture(name: &str) -> std::path::PathBuf {
+    tests().join(name)
+}
+
+/// Rows 12 and 14 of what new users met: local times, labelled once; and the grammar of one transaction.
+#[test]
+fn one_transaction_with_local_times() {
+    let file = capture("configs/request.pcap");
+    let (lines, others) = watched(&file, &[], &[("TZ", "Asia/Shanghai")]);
+    let lines: Vec<&str> = lines.lines().collect();
+    let [line] = lines.as_slice() else { panic!("{lines:?}") };
+    assert!(line.contains("192.0.2.10:40001 > 198.51.100.20:80") && line.contains(" GET / "), "{line}");
+    let (first, rest) = others.split_once('\n').unwrap();
+    assert!(first.ends_with(", times UTC+8") && first.contains(" protocols on "), "{first}");
+    assert!(rest.starts_with("1 transaction, 2023-11-15 06:13:20\n") && rest.contains("Packets: ") && rest.contains("\nhttp "), "{rest}");
+    let (utc, _) = watched(&file, &[], &[]);
+    let hour = |line: &str| line.get(..2).and_then(|hour| hour.parse::<u32>().ok()).unwrap();
+    assert_eq!((hour(&utc) + 8) % 24, hour(line), "{utc}{line}");
+}
+
+/// Row 13: the query of a request is shown, and what `hide_keywords` hides is hidden.
+#[test]
+fn the_query_is_shown_without_secrets() {
+    let file = capture("protocols/http");
+    let with_query =
+        fs::read_dir(file).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "pcap"));
+    let shown: String = with_query.map(|file| watched(&file, &[], &[]).0).collect();
+    assert!(shown.lines().any(|line| line.contains(" GET /") && line.contains('?')), "{shown}");
+    let home = Home::with_output("packetbeat.protocols: [{type: http, ports: [80], hide_keywords: [token]}]\noutput.console: {}\n");
+    let raw = fs::read(capture("configs/request.pcap")).unwrap();
+    // The capture has a request of `/`. Its line gets a query of the same length as the bytes that it replaces.
+    let place = raw.windows(14).position(|bytes| bytes == b"GET / HTTP/1.1").unwrap();
+    let line_end = place + raw[place..].windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap();
+    let mut request = b"GET /a?token=1 HTTP/1.0\r\n".to_vec();
+    let rest = (line_end + 2 - place).checked_sub(request.len() + 4).expect("the request is long enough");
+    request.extend(b"X: ".iter().chain(&vec![b'y'; rest - 1]).chain(b"\r\n"));
+    let mut changed = raw.clone();
+    changed[place..place + request.len()].copy_from_slice(&request);
+    let file = home.path().join("query.pcap");
+    fs::write(&file, changed).unwrap();
+    let (open, _) = watched(&file, &[], &[]);
+    assert!(open.contains(" GET /a?token=1 "), "{open}");
+    let config = home.path().join("packetbeat.yml");
+    let (hidden, _) = watched(&file, &["-c", config.to_str().unwrap()], &[]);
+    assert!(hidden.contains(" GET /a?token=xxxxx "), "{hidden}");
+}
+
+/// A pipe gets every line, without control characters, also with a hostile environment.
+#[test]
+fn a_pipe_gets_plain_lines() {
+    let file = capture("protocols/redis/resp2.pcap");
+    let (lines, others) = watched(&file, &[], &[("TERM", "xterm-256color")]);
+    assert!(lines.lines().count() > 3 && !lines.contains(|c: char| c.is_control() && c != '\n'), "{lines}");
+    assert!(others.contains(&format!("{} transactions in ", lines.lines().count())), "{others}");
+    let (ascii, _) = watched(&file, &[], &[("LC_ALL", "C"), ("LANG", "C")]);
+    assert!(ascii.is_ascii(), "{ascii}");
+    let (colored, _) = watched(&file, &["--color", "always"], &[("NO_COLOR", "1")]);
+    assert!(colored.contains("\x1b[31m!"), "{colored}");
+}
+
+/// A file without transactions says what it holds.
+#[test]
+fn redis_on_another_port() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("redis.pcap");
+    let mut bytes = fs::read(capture("protocols/redis/resp2.pcap")).unwrap();
+    for place in 0..bytes.len() - 1 {
+        if bytes[place..place + 2] == 6379u16.to_be_bytes() {
+            bytes[place..place + 2].copy_from_slice(&6380u16.to_be_bytes());
+        }
+    }
+    fs::write(&file, bytes).unwrap();
+    let (lines, others) = watched(&file, &[], &[]);
+    assert_eq!(lines, "");
+    assert!(others.contains("0 transactions\n") && others.contains("tcp 6380, ") && others.contains(", looks like redis."), "{others}");
+    let command = format!("sniffer watch -r {} -p 6380=redis\n", file.display());
+    assert!(others.ends_with(&command), "{others}");
+    for port in ["6380=redis", "any"] {
+        let (lines, _) = watched(&file, &["-p", port], &[]);
+        assert!(lines.lines().count() > 3 && lines.contains(" redis "), "-p {port}: {lines}");
+    }
+}
+
+/// A terminal made by tmux, which is removed when it is dropped.
+struct Terminal {
+    socket: String,
+    folder: tempfile::TempDir,
+}
+
+impl Terminal {
+    /// Starts `command` (of a shell) in a terminal. Its settings are written before and after. `tmux`: the command that starts tmux.
+    fn start(mut tmux: Command, (width, height): (u16, u16), command: &str) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let socket = format!("snf{}w{}", std::process::id(), NUMBER.fetch_add(1, Ordering::SeqCst));
+        let terminal = Self { socket, folder: tempfile::tempdir().unwrap() };
+        let at = |name: &str| terminal.folder.path().join(name).display().to_string();
+        let [before, new, after] = ["before", "new", "after"].map(at);
+        let script = format!("stty -g > {before}; {command}; stty -g > {new}; mv {new} {after}; exec cat");
+        let size = [width.to_string(), height.to_string()];
+        tmux.args(["-L", &terminal.socket, "-f", "/dev/null", "new-session", "-d", "-x", &size[0], "-y", &size[1], &script]);
+        tmux.env("LC_ALL", "C.UTF-8").env_remove("NO_COLOR").env_remove("TMUX");
+        let output = tmux.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        terminal
+    }
+
+    fn tmux(&self, args: &[&str]) -> String {
+        let output = Command::new("tmux").args(["-L", &self.socket]).args(args).output().unwrap();
+        assert!(output.status.success(), "tmux {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// All lines, in which lines that the terminal has wrapped are joined.
+    fn lines(&self) -> Vec<String> {
+        self.tmux(&["capture-pane", "-p", "-J", "-S", "-"]).lines().map(|line| line.trim_end().to_owned()).collect()
+    }
+
+    fn wait_for(&self, text: &str) {
+        until(&format!("{text:?} on the screen"), || self.lines().iter().any(|line| line.contains(text)));
+    }
+
+    /// Waits for the end of the command, and checks that the settings of the terminal are as before.
+    fn wait_for_the_end(&self) {
+        let file = |name: &str| fs::read_to_string(self.folder.path().join(name));
+        until("the end of the program", || file("after").is_ok());
+        assert_eq!(file("before").unwrap(), file("after").unwrap(), "the settings of the terminal");
+    }
+
+    /// Checks the lines from the first one that contains `text`.
+    fn assert_no_line_wraps_from(&self, text: &str, width: u16) {
+        for line in self.lines().iter().skip_while(|line| !line.contains(text)) {
+            assert!(line.chars().count() <= usize::from(width), "{} columns in {width}: {line}", line.chars().count());
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = Command::new("tmux").args(["-L", &self.socket, "kill-server"]).output();
+    }
+}
+
+fn has_tmux(test: &str) -> bool {
+    let has = Command::new("tmux").arg("-V").output().is_ok_and(|output| output.status.success());
+    if !has {
+        eprintln!("SKIPPED {test}: it needs tmux");
+    }
+    has
+}
+
+const SIZES: [(u16, u16); 4] = [(40, 10), (80, 24), (120, 40), (200, 60)];
+
+/// Rows 9 to 11: lines fit terminals of all sizes.
+#[test]
+fn lines_of_files_fit_every_terminal() {
+    if !has_tmux("lines_of_files_fit_every_terminal") {
+        return;
+    }
+    let program = env!("CARGO_BIN_EXE_sniffer");
+    for size in SIZES {
+        for file in ["http/nginx", "dns/dnsmasq", "pgsql/simple", "redis/resp2"] {
+            let file = capture(&format!("protocols/{file}.pcap"));
+            let command = format!("{program} watch -r {}", file.display());
+            let terminal = Terminal::start(Command::new("tmux"), size, &command);
+            terminal.wait_for_the_end();
+            terminal.wait_for("Packets: ");
+            terminal.assert_no_line_wraps_from("", size.0);
+        }
+    }
+}
+
+/// Rows 9 and 14: the status line follows the width, Space pauses, and `q` and Ctrl-C leave a clean terminal with a summary.
+#[test]
+fn a_live_terminal() {
+    if !may_run("a_live_terminal") || !has_tmux("a_live_terminal") {
+        return;
+    }
+    let net = Net::new();
+    let _server = Running::start(net.on_server("python3").args(["-m", "http.server", "80"]));
+    let request = |path: &str| {
+        let url = format!("http://192.0.2.2/{path}");
+        net.on_client("curl").args(["-s", "-o", "/dev/null", "--max-time", "2", &url]).status().is_ok_and(|status| status.success())
+    };
+    until("the server", || request("start"));
+    let program = env!("CARGO_BIN_EXE_sniffer");
+    for (size, key) in SIZES.into_iter().zip(["q", "C-c", "q", "C-c"]) {
+        let terminal = Terminal::start(net.on_client("tmux"), size, &format!("{program} watch -i v0"));
+        terminal.wait_for("Nothing yet");
+        let rest = "long/".repeat(60);
+        let shown =
+            |path: &str| until(path, || request(&format!("{path}?{rest}")) && terminal.lines().iter().any(|line| line.contains(path)));
+        shown("one");
+        terminal.assert_no_line_wraps_from("", size.0);
+        // The terminal becomes narrower, and wraps what was printed before.
+        let narrow = size.0 - 5;
+        terminal.tmux(&["resize-window", "-x", &narrow.to_string(), "-y", "9"]);
+        shown("two");
+        terminal.assert_no_line_wraps_from("two", narrow);
+        let statuses = || terminal.lines().iter().filter(|line| line.contains("/s  ") && line.contains("% errors")).count();
+        until("one status line", || statuses() == 1);
+        if narrow >= 75 {
+            terminal.tmux(&["send-keys", "Space"]);
+            terminal.wait_for("PAUSED");
+            assert!(request("hidden"));
+            terminal.wait_for("not shown");
+            let lines = terminal.lines();
+            assert!(!lines.iter().any(|line| line.contains("hidden")), "a transaction of the pause is shown: {lines:#?}");
+            terminal.tmux(&["send-keys", "Space"]);
+            until("the end of the pause", || !terminal.lines().iter().any(|line| line.contains("PAUSED")));
+        }
+        terminal.tmux(&["resize-window", "-x", &size.0.to_string(), "-y", "30"]);
+        terminal.tmux(&["send-keys", key]);
+        terminal.wait_for("Packets: ");
+        terminal.wait_for_the_end();
+        assert_eq!(statuses(), 0, "the status line is cleared: {:#?}", terminal.lines());
+        let lines = terminal.lines();
+        assert!(lines.iter().any(|line| line.contains("transactions in ")), "{lines:#?}");
+        assert!(!lines.iter().any(|line| line.contains("Nothing yet")), "an old status line is left: {lines:#?}");
+    }
+}
