@@ -170,10 +170,18 @@ impl Drop for Running {
 }
 
 /// Calls `ready` until it returns true. Panics after [`PATIENCE`], naming `what`.
-pub fn until(what: &str, mut ready: impl FnMut() -> bool) {
+pub fn until(what: &str, ready: impl FnMut() -> bool) {
+    assert!(becomes(ready), "{what}: not within {PATIENCE:?}");
+}
+
+/// Calls `ready` until it returns true, and returns true. Returns false after [`PATIENCE`].
+pub fn becomes(mut ready: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
     while !ready() {
-        assert!(start.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        if start.elapsed() >= PATIENCE {
+            return false;
+        }
         std::thread::sleep(Duration::from_millis(20));
     }
+    true
 }

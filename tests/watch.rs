@@ -2,7 +2,7 @@
 
 use crate::{
     harness::{Home, sniffer, tests},
-    net::{Net, Running, may_run, until},
+    net::{Net, PATIENCE, Running, becomes, may_run, until},
 };
 use std::{
     fs,
@@ -139,7 +139,12 @@ impl Terminal {
     }
 
     fn wait_for(&self, text: &str) {
-        until(&format!("{text:?} on the screen"), || self.lines().iter().any(|line| line.contains(text)));
+        self.until(&format!("{text:?} on the screen"), || self.lines().iter().any(|line| line.contains(text)));
+    }
+
+    /// Like [`until`], but a failure prints the screen.
+    fn until(&self, what: &str, ready: impl FnMut() -> bool) {
+        assert!(becomes(ready), "{what}: not within {PATIENCE:?}; the screen:\n{}", self.lines().join("\n"));
     }
 
     /// Waits for the end of the command, and checks that the settings of the terminal are as before.
@@ -210,8 +215,9 @@ fn a_live_terminal() {
         let terminal = Terminal::start(net.on_client("tmux"), size, &format!("{program} watch -i v0"));
         terminal.wait_for("Nothing yet");
         let rest = "long/".repeat(60);
-        let shown =
-            |path: &str| until(path, || request(&format!("{path}?{rest}")) && terminal.lines().iter().any(|line| line.contains(path)));
+        let shown = |path: &str| {
+            terminal.until(path, || request(&format!("{path}?{rest}")) && terminal.lines().iter().any(|line| line.contains(path)))
+        };
         shown("one");
         terminal.assert_no_line_wraps_from("", size.0);
         // The terminal becomes narrower, and wraps what was printed before.
@@ -220,7 +226,7 @@ fn a_live_terminal() {
         shown("two");
         terminal.assert_no_line_wraps_from("two", narrow);
         let statuses = || terminal.lines().iter().filter(|line| line.contains("/s  ") && line.contains("% errors")).count();
-        until("one status line", || statuses() == 1);
+        terminal.until("one status line", || statuses() == 1);
         if narrow >= 75 {
             terminal.tmux(&["send-keys", "Space"]);
             terminal.wait_for("PAUSED");
@@ -229,7 +235,7 @@ fn a_live_terminal() {
             let lines = terminal.lines();
             assert!(!lines.iter().any(|line| line.contains("hidden")), "a transaction of the pause is shown: {lines:#?}");
             terminal.tmux(&["send-keys", "Space"]);
-            until("the end of the pause", || !terminal.lines().iter().any(|line| line.contains("PAUSED")));
+            terminal.until("the end of the pause", || !terminal.lines().iter().any(|line| line.contains("PAUSED")));
         }
         terminal.tmux(&["resize-window", "-x", &size.0.to_string(), "-y", "30"]);
         terminal.tmux(&["send-keys", key]);

@@ -11,6 +11,9 @@ use crate::decode::Tcp;
 const LEAST_REACH: u32 = u16::MAX as u32;
 /// The largest window scale (RFC 7323 section 2.3). It is assumed if the SYNs were not captured.
 const LARGEST_SCALE: u8 = 14;
+/// How far behind the next sequence number a retransmission may be if the receiver is not captured, in bytes. This is Linux's
+/// largest receive buffer (net.ipv4.tcp_rmem) unless it was configured otherwise.
+const LARGEST_BUFFER: u32 = 32 << 20;
 /// Maximum number of SYNs with different sequence numbers that are remembered per end until one of them is acknowledged.
 const MOST_CANDIDATES: usize = 4;
 
@@ -265,8 +268,10 @@ impl End {
             return peer.syn.is_none();
         };
         let near = |to: u32| ahead(segment.seq, to).unsigned_abs() <= reach;
+        let repeats = peer.window == 0 && own.has_delivered() && front.wrapping_sub(segment.seq) <= LARGEST_BUFFER;
         // Segments before `skipped_to` may be missing, because the parser does not need them.
         near(front)
+            || repeats
             || skipped_to.is_some_and(|to| ahead(to, front) > 0 && (near(to) || (0..ahead(to, front)).contains(&ahead(segment.seq, front))))
     }
 

@@ -385,6 +385,21 @@ fn a_reset_counts_at_the_next_sequence_number_only() {
 }
 
 #[test]
+fn a_retransmission_is_no_jump_although_the_receiver_is_not_captured() {
+    let mut b = bench();
+    b.segment(1, true, SYN, 0, b"");
+    let mut send = |number: u32| {
+        b.data(1, 1 + number * 20_000, &[b'x'; 20_000]);
+        b.calls().len()
+    };
+    assert_eq!((0..10).map(&mut send).sum::<usize>(), 10);
+    assert_eq!((2..5).map(&mut send).sum::<usize>(), 0, "segments that begin 160,000 bytes behind the next byte");
+    b.data(1, 200_001, b"next");
+    assert_eq!(b.calls(), ["http1 >next"]);
+    assert_eq!((b.totals.retransmitted, b.totals.resynced, b.totals.out_of_window), (3, 0, 0));
+}
+
+#[test]
 fn early_segments_are_delivered_before_the_end() {
     let mut b = bench();
     b.segment(1, true, SYN, 0, b"");

@@ -192,7 +192,8 @@ impl Printer<'_> {
             self.text.insert_str(0, WIPE);
             let status = self.status();
             if let Some(width) = self.layout.width() {
-                self.text.push_str(&status.line(width));
+                // A line that is too long for the terminal is cut: the terminal may have become narrower after its size was read.
+                self.text.extend(["\x1b[?7l", status.line(width).as_str(), "\x1b[?7h"]);
                 // With the cursor at its start, the status line can be cleared after the terminal has wrapped it.
                 self.text.push('\r');
             }
