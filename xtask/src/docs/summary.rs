@@ -14,7 +14,7 @@ const CHAPTERS: &[(&str, &[&str])] = &[
     ("Protocols", &["protocols/"]),
     ("Outputs", &["outputs/"]),
     ("Processors", &["processors/README.md", "processors/"]),
-    ("Background", &["differences.md", "ARCHITECTURE.md"]),
+    ("Background", &["differences.md", "ARCHITECTURE.md", "web-api.md"]),
 ];
 
 const FILE: &str = "SUMMARY.md";
