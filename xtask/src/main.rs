@@ -20,6 +20,7 @@ mod setup;
 mod test;
 mod test_queue;
 mod test_servers;
+mod test_web;
 
 use std::process::ExitCode;
 
@@ -37,6 +38,11 @@ const VERBS: &[Verb] = &[
     ),
     ("test", "install missing packages, and run all checks except those of test-servers", test::test),
     ("test-servers", "download Elasticsearch and Kafka, and run the tests that need a real server", test_servers::test_servers),
+    (
+        "test-web",
+        "install Chromium and the libraries of the tests, and test the page of `sniffer web`; arguments select tests by name; --screenshots FOLDER writes pictures of all views",
+        test_web::test_web,
+    ),
     (
         "test-queue",
         "run the fault test of the disk queue: 10000 kills, or --kills N; --outage SECONDS takes the server of an output away for this time instead, under 2000 events per second",
