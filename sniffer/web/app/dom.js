@@ -15,7 +15,7 @@
  * @property {(Tree | string)[]} children
  *
  * @typedef {{tree: Tree | string, node: Node}} Drawn
- * @typedef {Tree | string | number | null | undefined | false | Child[]} Child
+ * @typedef {Tree | string | number | null | undefined | false | ReadonlyArray<any>} Child
  */
 
 const SVG = 'http://www.w3.org/2000/svg';
@@ -42,12 +42,12 @@ export function h(tag, props, ...children) {
   return { tag, props: props ?? {}, key: props?.key, children: flat };
 }
 
-/** @param {Child[]} children @param {(Tree | string)[]} flat */
+/** @param {ReadonlyArray<Child>} children @param {(Tree | string)[]} flat */
 function flatten(children, flat) {
   for (const child of children) {
     if (child === null || child === undefined || child === false || child === '') continue;
     if (Array.isArray(child)) flatten(child, flat);
-    else flat.push(typeof child === 'object' ? child : String(child));
+    else flat.push(typeof child === 'object' ? /** @type {Tree} */ (child) : String(child));
   }
 }
 

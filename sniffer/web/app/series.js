@@ -27,11 +27,12 @@ export class Series {
     if (seconds < 0) this.clear();
     const missing = Math.min(Math.max(seconds - 1, 0), SECONDS);
     this.#last = us;
+    if (this.totals.length === 0) this.totals = before(us, view.totals);
     push(this.totals, us, view.totals, missing);
     if (!view.services) return;
     for (const row of view.services.rows.slice(0, SERVICES)) {
       let list = this.services.get(row.id);
-      if (!list) this.services.set(row.id, (list = []));
+      if (!list) this.services.set(row.id, (list = before(us, row.numbers)));
       push(list, us, row.numbers, missing);
     }
     for (const [id, list] of this.services) if (list[list.length - 1]?.us !== us) push(list, us, null, missing);
@@ -44,6 +45,12 @@ export class Series {
     this.services.clear();
     this.#last = 0;
   }
+}
+
+/** The rates of the seconds before the first answer. @param {number} us @param {any} numbers @returns {Sample[]} */
+function before(us, numbers) {
+  const rates = (numbers?.seconds ?? []).slice(0, -1);
+  return rates.map((/** @type {number} */ rate, /** @type {number} */ index) => ({ us: us - (rates.length - index) * 1e6, rate, errors: null, p50: null, p95: null, bytes: null }));
 }
 
 /** @param {Sample[]} list @param {number} us @param {any} numbers @param {number} missing */

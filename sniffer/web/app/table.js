@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Tables with sorting, columns that are hidden when there is no room, and selection by keyboard. The first column leads into the row: it is a
+ * Tables with sorting, columns that are hidden when there is no room, and selection by keyboard. One column leads into the row: it is a
  * link, and only one of a table can be reached with Tab; the others with the keys of `moveIn`.
  *
  * @typedef {import('./dom.js').Child} Child
@@ -19,6 +19,7 @@ import { h } from './dom.js';
  * @property {(row: Row) => Child} cell
  * @property {(row: Row) => number | string | null | undefined} [value] What is sorted by; without it the column cannot be sorted.
  * @property {(row: Row) => string | undefined} [class]
+ * @property {boolean} [main] The column that names the row and leads into it; default: the first one.
  */
 
 /**
@@ -27,7 +28,8 @@ import { h } from './dom.js';
  * @property {string} id
  * @property {string} caption For screen readers.
  * @property {Column<Row>[]} columns
- * @property {Row[]} rows
+ * @property {Row[]} rows One with a property `note`, a text, is a line about what is missing there.
+ * @property {string} [fixed] Rows never change, and look the same while this text and `selected` do; they are not compared again.
  * @property {(row: Row) => string} rowKey Names a row; it stays the same while other numbers come.
  * @property {string | null} [sort] A column, with `-` in front for the reverse order; default: the order of `rows`.
  * @property {string} [sorted] The column by which `rows` are sorted, largest first.
@@ -51,11 +53,12 @@ export function table(table) {
   const keys = rows.map(rowKey);
   const wanted = reached.get(table.id) ?? table.selected;
   const tabbed = wanted !== undefined && wanted !== null && keys.includes(wanted) ? wanted : keys[0];
-  return h('table', { key: table.id, id: `table-${table.id}`, class: 'table', $table: table },
+  const drawn = h('table', { key: table.id, id: `table-${table.id}`, class: 'table', $table: table },
     h('caption', { class: 'unseen' }, table.caption),
     h('thead', null, h('tr', null, columns.map((column) => head(table, column)))),
-    h('tbody', null, rows.map((row, index) => line(table, row, keys[index], keys[index] === tabbed))),
-    table.footer && h('tfoot', null, h('tr', null, h('td', { colspan: columns.length }, table.footer))));
+    h('tbody', null, rows.map((row, index) => line(table, row, keys[index], keys[index] === tabbed))));
+  // Not a cell over all columns: it would also count the hidden ones.
+  return h('div', { key: table.id }, drawn, table.footer && h('p', { class: 'table-foot' }, table.footer));
 }
 
 /** @template Row @param {Table<Row>} table @param {Column<Row>} column */
@@ -73,8 +76,26 @@ function head(table, column) {
     : column.title);
 }
 
-/** @template Row @param {Table<Row>} table @param {Row} row @param {string} key @param {boolean} isTabbed */
+/** Drawn rows that never change, with what else they were drawn from. @type {WeakMap<object, {from: string, tree: import('./dom.js').Tree}>} */
+const fixed = new WeakMap();
+
+/** @param {Table<any>} table @param {any} row @param {string} key @param {boolean} isTabbed */
 function line(table, row, key, isTabbed) {
+  if (table.fixed === undefined) return drawLine(table, row, key, isTabbed);
+  const from = `${table.id} ${table.fixed} ${isTabbed} ${table.selected === key}`;
+  const known = fixed.get(row);
+  if (known?.from === from) return known.tree;
+  const tree = drawLine(table, row, key, isTabbed);
+  fixed.set(row, { from, tree });
+  return tree;
+}
+
+/** @param {Table<any>} table @param {any} row @param {string} key @param {boolean} isTabbed */
+function drawLine(table, row, key, isTabbed) {
+  const main = Math.max(table.columns.findIndex((column) => column.main), 0);
+  if (typeof row.note === 'string') {
+    return h('tr', { key, class: 'note' }, table.columns.map((column, index) => h('td', { key: column.id, class: classes(column) }, index === main && row.note)));
+  }
   const open = table.onOpen && (() => table.onOpen?.(row));
   return h('tr', {
     key, class: open ? 'opens' : undefined, 'aria-current': table.selected === key ? 'true' : undefined, $row: row,
@@ -84,9 +105,9 @@ function line(table, row, key, isTabbed) {
       event.preventDefault();
       open();
     }),
-  }, table.columns.map((column, index) => h(index === 0 ? 'th' : 'td', {
-    key: column.id, scope: index === 0 ? 'row' : undefined, class: classes(column, column.class?.(row)),
-  }, index === 0 && open
+  }, table.columns.map((column, index) => h(index === main ? 'th' : 'td', {
+    key: column.id, scope: index === main ? 'row' : undefined, class: classes(column, column.class?.(row)),
+  }, index === main && open
     ? h('a', { class: 'row', href: table.href?.(row) ?? '#', tabindex: isTabbed ? '0' : '-1', onfocus: () => reached.set(table.id, key) }, column.cell(row))
     : column.cell(row))));
 }

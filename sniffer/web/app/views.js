@@ -14,7 +14,7 @@
  * @typedef {Object} Data What is drawn. While the page is paused it stays the same.
  * @property {any} view The last answer of `/api/view`, with the parts of the view; null before the first.
  * @property {Record<string, any>} answers The last answers to `asks`; undefined or null before the first.
- * @property {{rows: any[], skipped: number}} tail The last transactions, if the view has a `tail`; the newest last.
+ * @property {{rows: any[], skipped: number, seen: number}} tail The last transactions, if the view has a `tail`; the newest last.
  * @property {import('./series.js').Series} series What was in earlier answers, each second.
  *
  * @typedef {Object} View
