@@ -21,6 +21,7 @@ mod test;
 mod test_queue;
 mod test_servers;
 mod test_web;
+mod web;
 
 use std::process::ExitCode;
 
@@ -42,6 +43,11 @@ const VERBS: &[Verb] = &[
         "test-web",
         "install Chromium and the libraries of the tests, and test the page of `sniffer web`; arguments select tests by name; --screenshots FOLDER writes pictures of all views",
         test_web::test_web,
+    ),
+    (
+        "web",
+        "check the files of the page of `sniffer web`: nothing makes elements of text, no other host, all imports exist; and print what they weigh",
+        web::web,
     ),
     (
         "test-queue",

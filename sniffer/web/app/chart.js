@@ -1,5 +1,9 @@
-// Line charts over time as SVG, in device-independent pixels: texts never scale. Gaps are hatched, never drawn as zero. Not: where the values come from
-// (`History` keeps what the page has seen).
+// @ts-check
+/**
+ * Line charts over time as SVG, drawn at the size that they have, so that texts never scale. Gaps are hatched, never drawn as zero. Where the values
+ * come from is not here: `series.js` remembers them.
+ */
+import { time as clock } from './format.js';
 
 const SVG = 'http://www.w3.org/2000/svg';
 /** Room for the labels of the value axis, below for those of the time axis, and above for the title's unit. */
@@ -8,9 +12,7 @@ const RIGHT = 10;
 const TOP = 8;
 const BOTTOM = 20;
 /** Times further apart than this were not asked for: the page was hidden, paused, or the agent was off. */
-const GAP_US = 4_000_000;
-/** Values that are kept per series: five minutes of one a second. */
-const MOST_VALUES = 300;
+const GAP_US = 2_600_000;
 
 /**
  * @typedef {object} Series
@@ -35,36 +37,6 @@ export function nice(value) {
   return [1, 2, 2.5, 5, 10].map((step) => step * power).find((step) => step >= value * 0.999999) ?? value;
 }
 
-/** Time of day as HH:MM:SS in a zone. @param {number} us @param {number} zone seconds east of UTC */
-export function clock(us, zone) {
-  const date = new Date(us / 1000 + zone * 1000);
-  return Number.isNaN(date.getTime()) ? '' : date.toISOString().slice(11, 19);
-}
-
-/** Where the values of a moving axis are: keeps times and values of the last minutes. */
-export class History {
-  constructor() {
-    /** @type {number[]} */
-    this.times_us = [];
-    /** @type {Record<string, (number | null)[]>} */
-    this.values = {};
-  }
-
-  /** Adds the values of one time; a time that is not after the last one is ignored. @param {number} us @param {Record<string, number | null>} values */
-  push(us, values) {
-    const last = this.times_us.at(-1);
-    if (last !== undefined && us <= last) return;
-    const names = new Set([...Object.keys(this.values), ...Object.keys(values)]);
-    for (const name of names) {
-      const list = (this.values[name] ??= Array(this.times_us.length).fill(null));
-      list.push(values[name] ?? null);
-      if (list.length > MOST_VALUES) list.shift();
-    }
-    this.times_us.push(us);
-    if (this.times_us.length > MOST_VALUES) this.times_us.shift();
-  }
-}
-
 /** The pieces of a line between the gaps: lists of indices. @param {number[]} times @param {(number | null)[]} values */
 function pieces(times, values) {
   /** @type {number[][]} */
@@ -80,8 +52,8 @@ function pieces(times, values) {
 
 /**
  * A chart. `update` draws; `element` is a `figure`. With the keyboard (left, right, Home, End) or the pointer, a time is chosen, whose values are written above.
- * @param {{title: string, format: (value: number) => string, height?: number, most?: number, chosen?: (from_us: number, to_us: number) => void}} options
- *   `most`: the largest value of the axis at least; `chosen` is called with a range that was drawn with the pointer.
+ * @param {{title: string, format: (value: number) => string, height?: number, most?: number}} options
+ *   `most`: the largest value of the axis at least
  */
 export function chart({ title, format, height = 132, most = 0 }) {
   const element = document.createElement('figure');

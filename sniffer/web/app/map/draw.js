@@ -1,3 +1,4 @@
+// @ts-check
 // Draws the map: nodes and edges as SVG, with pan and zoom by pointer and keyboard. Text is never below 12 px, so that what does not fit is reached by
 // panning. Not: which nodes there are (graph.js) and where (layout.js).
 
@@ -19,6 +20,8 @@ const ZOOM = { least: 12 / 13, most: 2.5, step: 1.25 };
 const PAN = 80;
 /** A pointer that moves less than this clicks. */
 const CLICK_PX = 4;
+/** From this share of errors on, in percent, a node or edge is marked. */
+const MARKED = 1;
 
 const ICONS = {
   caller: 'M7 1.5a2.6 2.6 0 1 1 0 5.2a2.6 2.6 0 0 1 0-5.2M1.8 12.5c0-3 2.2-4.6 5.2-4.6s5.2 1.6 5.2 4.6',
@@ -30,10 +33,10 @@ const ICONS = {
 const share = ({ count, errors }) => (count > 0 ? (100 * errors) / count : 0);
 
 /**
- * @param {{formats: Formats, activate: (id: string) => void, hide: (id: string) => void, key: (event: KeyboardEvent) => void}} options
- *   `activate`: a node was clicked, or Enter pressed; `hide`: `x`; `key`: keys that the map does not use
+ * @param {{formats: Formats, activate: (id: string) => void, hide: (id: string) => void}} options
+ *   `activate`: a node was clicked, or Enter pressed; `hide`: `x`
  */
-export function drawing({ formats, activate, hide, key }) {
+export function drawing({ formats, activate, hide }) {
   const root = svg('svg', { class: 'map', role: 'group', 'aria-roledescription': 'map' });
   const view = svg('g');
   const [edgeLayer, nodeLayer] = [svg('g', { 'aria-hidden': 'true' }), svg('g')];
@@ -128,9 +131,9 @@ export function drawing({ formats, activate, hide, key }) {
       const [node, place] = [graph.nodes.get(id), places.get(id)];
       if (!node || !place) continue;
       const bad = share(node);
-      const [name, errors] = [formats.text(node.name), node.errors > 0 && bad >= 0.05 ? `!${formats.percent(bad)}` : ''];
+      const [name, errors] = [formats.text(node.name), bad >= MARKED ? `!${formats.percent(bad)}` : bad >= 0.05 ? formats.percent(bad) : ''];
       part.element.setAttribute('transform', `translate(${x(place)} ${y(place)})`);
-      part.element.classList.toggle('failing', bad >= 1);
+      part.element.classList.toggle('failing', bad >= MARKED);
       part.element.classList.toggle('in-focus', id === focus);
       part.element.classList.toggle('folded', node.folded > 0);
       write(part.name, cut(name, BOX.width - 40, '600 14px'));
@@ -149,13 +152,13 @@ export function drawing({ formats, activate, hide, key }) {
       const [from, to] = [places.get(part.from), places.get(part.to)];
       if (!edge || !from || !to) continue;
       const bad = share(edge);
-      const thick = 1 + Math.log10(1 + Math.max(0, edge.rate)) * 1.3;
+      const thick = 1 + Math.log10(1 + Math.max(0, edge.rate)) * 1.1;
       const { path, middle, arrow } = route(from, to, { x, y, taken, box: BOX, thick });
       part.line.setAttribute('d', path);
       part.line.setAttribute('stroke-width', thick.toFixed(1));
       part.arrow.setAttribute('d', arrow);
-      part.element.classList.toggle('failing', bad >= 1);
-      write(part.label, bad >= 1 ? `!${formats.percent(bad)}` : '');
+      part.element.classList.toggle('failing', bad >= MARKED);
+      write(part.label, bad >= MARKED ? '!' : '');
       part.label.setAttribute('x', middle.x.toFixed(0));
       part.label.setAttribute('y', (middle.y + 4).toFixed(0));
     }
@@ -245,7 +248,7 @@ export function drawing({ formats, activate, hide, key }) {
     else if (press.key === '+' || press.key === '=') zoom(ZOOM.step);
     else if (press.key === '-') zoom(1 / ZOOM.step);
     else if (press.key === '0') fit();
-    else { key(press); return; }
+    else return;
     press.preventDefault();
     press.stopPropagation();
   });

@@ -1,3 +1,4 @@
+// @ts-check
 // The graph of the map, from the tables of services and edges: which nodes and edges there are, in which kind of layer, and what is folded.
 // Not: where they are drawn (layout.js).
 

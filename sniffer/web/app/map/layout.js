@@ -1,3 +1,4 @@
+// @ts-check
 // Places of the nodes on the map: a column, counted from the callers, and a row. A node keeps its place while it is on the map; only new nodes
 // are placed. Not: what is drawn (draw.js).
 

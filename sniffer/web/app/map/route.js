@@ -1,3 +1,4 @@
+// @ts-check
 // The way of an edge on the map: through free cells and between the rows, never behind another node.
 
 /** @typedef {import('./layout.js').Place} Place */
