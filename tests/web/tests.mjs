@@ -95,7 +95,7 @@ export const tests = [
     const count = () => page.$$eval('.map-node', (found) => found.length);
     const all = await count();
     await press(page, 'j', 'ArrowRight', 'ArrowDown');
-    await until(page, 'a node has the focus', () => document.activeElement?.classList.contains('map-node'));
+    await until(page, 'a node has the focus', () => document.activeElement?.classList.contains('map-button'));
     const name = await page.evaluate(() => document.activeElement.getAttribute('aria-label'));
     await press(page, 'Enter');
     await until(page, 'the neighbours', (before) => document.querySelectorAll('.map-node').length < before && /focus=/.test(location.hash), all);
@@ -115,7 +115,7 @@ export const tests = [
   ['nodes of the map stay where they are while numbers change', async (chromium, servers) => {
     const server = await servers.of();
     const { page } = await opened(chromium, server, { view: named('map') });
-    const state = () => page.$$eval('.map-node', (found) => found.map((node) => [node.getAttribute('aria-label').split(',')[0], node.getAttribute('transform')]));
+    const state = () => page.$$eval('.map-node', (found) => found.map((node) => [node.querySelector('.map-button').getAttribute('aria-label').split(',')[0], node.getAttribute('transform')]));
     const texts = () => page.$$eval('.map-numbers', (found) => found.map((text) => text.textContent).join());
     const [before, numbers] = [await state(), await texts()];
     await until(page, 'other numbers', (old) => [...document.querySelectorAll('.map-numbers')].map((text) => text.textContent).join() !== old, numbers);

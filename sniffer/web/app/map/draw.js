@@ -82,21 +82,26 @@ export function drawing({ formats, activate, hide }) {
 
   /** @param {Node} node */
   function makeNode(node) {
-    const element = svg('g', { class: `map-node kind-${node.kind}`, role: 'button', tabindex: -1 });
+    const element = svg('g', { class: `map-node kind-${node.kind}` });
+    // The texts are not within the button, whose name says the same in words.
+    const button = svg('g', { class: 'map-button', role: 'button', tabindex: -1 });
+    const texts = svg('g', { class: 'map-texts', 'aria-hidden': 'true' });
     const title = svg('title');
     const box = svg('rect', { class: 'map-box', width: BOX.width, height: BOX.height, rx: node.kind === 'caller' ? BOX.height / 2 : 6 });
     const icon = svg('path', { class: 'map-icon', d: ICONS[node.kind], transform: 'translate(11 7)' });
     const name = svg('text', { class: 'map-name', x: 31, y: 18 });
     const rate = svg('text', { class: 'map-numbers', x: 31, y: 35 });
     const errors = svg('text', { class: 'map-errors', x: BOX.width - 10, y: 35, 'text-anchor': 'end' });
-    element.append(title, box, icon, name, rate, errors);
-    element.addEventListener('click', () => { if (!moved) activate(node.id); });
-    element.addEventListener('focus', () => { current = node.id; tabStops(); highlight(node.id); reveal(node.id); });
-    element.addEventListener('blur', () => highlight(null));
+    button.append(title, box);
+    texts.append(icon, name, rate, errors);
+    element.append(button, texts);
+    button.addEventListener('click', () => { if (!moved) activate(node.id); });
+    button.addEventListener('focus', () => { current = node.id; tabStops(); highlight(node.id); reveal(node.id); });
+    button.addEventListener('blur', () => highlight(null));
     element.addEventListener('pointerenter', () => highlight(node.id));
     element.addEventListener('pointerleave', () => highlight(null));
     nodeLayer.append(element);
-    return { element, title, name, rate, errors };
+    return { element, button, title, name, rate, errors };
   }
 
   /** @param {Edge} edge */
@@ -124,7 +129,7 @@ export function drawing({ formats, activate, hide }) {
     const room = columns > 1 ? (width - 2 * PAD - BOX.width) / (columns - 1) : 0;
     pitch = Math.max(BOX.width + BOX.gap, Math.min(BOX.width + BOX.most, room));
     const height = 2 * PAD + (rows - 1) * BOX.row + BOX.height;
-    root.setAttribute('height', String(height));
+    set(root, 'height', String(height));
     match(nodes, graph.nodes, makeNode, (part) => part.element);
     match(edges, graph.edges, makeEdge, (part) => part.element);
     for (const [id, part] of nodes) {
@@ -132,7 +137,7 @@ export function drawing({ formats, activate, hide }) {
       if (!node || !place) continue;
       const bad = share(node);
       const [name, errors] = [formats.text(node.name), bad >= MARKED ? `!${formats.percent(bad)}` : bad >= 0.05 ? formats.percent(bad) : ''];
-      part.element.setAttribute('transform', `translate(${x(place)} ${y(place)})`);
+      set(part.element, 'transform', `translate(${x(place)} ${y(place)})`);
       part.element.classList.toggle('failing', bad >= MARKED);
       part.element.classList.toggle('in-focus', id === focus);
       part.element.classList.toggle('folded', node.folded > 0);
@@ -144,7 +149,7 @@ export function drawing({ formats, activate, hide }) {
         `${formats.rate(node.rate)} per second`, node.errors ? `${formats.percent(bad)} errors` : 'no errors', node.p95 === null ? '' : `95 % within ${formats.latency(node.p95)}`];
       const label = words.filter(Boolean).join(', ');
       write(part.title, label);
-      if (part.element.getAttribute('aria-label') !== label) part.element.setAttribute('aria-label', label);
+      set(part.button, 'aria-label', label);
     }
     const taken = new Set(all.map(({ column, row }) => `${column}/${row}`));
     for (const [id, part] of edges) {
@@ -154,15 +159,15 @@ export function drawing({ formats, activate, hide }) {
       const bad = share(edge);
       const thick = 1 + Math.log10(1 + Math.max(0, edge.rate)) * 1.1;
       const { path, middle, arrow } = route(from, to, { x, y, taken, box: BOX, thick });
-      part.line.setAttribute('d', path);
-      part.line.setAttribute('stroke-width', thick.toFixed(1));
-      part.arrow.setAttribute('d', arrow);
+      set(part.line, 'd', path);
+      set(part.line, 'stroke-width', thick.toFixed(1));
+      set(part.arrow, 'd', arrow);
       part.element.classList.toggle('failing', bad >= MARKED);
       write(part.label, bad >= MARKED ? '!' : '');
-      part.label.setAttribute('x', middle.x.toFixed(0));
-      part.label.setAttribute('y', (middle.y + 4).toFixed(0));
+      set(part.label, 'x', middle.x.toFixed(0));
+      set(part.label, 'y', (middle.y + 4).toFixed(0));
     }
-    root.setAttribute('aria-label', `Map of ${graph.nodes.size} nodes and ${graph.edges.size} connections. Arrow keys move, Enter shows the neighbours, x hides.`);
+    set(root, 'aria-label', `Map of ${graph.nodes.size} nodes and ${graph.edges.size} connections. Arrow keys move, Enter shows the neighbours, x hides.`);
     if (current === null || !nodes.has(current)) current = focus !== null && nodes.has(focus) ? focus : nodes.keys().next().value ?? null;
     tabStops();
     look();
@@ -170,7 +175,7 @@ export function drawing({ formats, activate, hide }) {
 
   /** Only one node is reached by Tab; arrow keys lead to the others. */
   function tabStops() {
-    for (const [id, part] of nodes) part.element.setAttribute('tabindex', id === current ? '0' : '-1');
+    for (const [id, part] of nodes) set(part.button, 'tabindex', id === current ? '0' : '-1');
   }
 
   /** Moves the view, within the limits. */
@@ -181,7 +186,7 @@ export function drawing({ formats, activate, hide }) {
     const height = Number(root.getAttribute('height'));
     camera.x = right <= width ? (width - right) / 2 : Math.max(width - right, Math.min(0, camera.x));
     camera.y = Math.max(Math.min(0, height - bottom), Math.min(0, camera.y));
-    view.setAttribute('transform', `translate(${camera.x.toFixed(1)} ${camera.y.toFixed(1)}) scale(${camera.zoom.toFixed(3)})`);
+    set(view, 'transform', `translate(${camera.x.toFixed(1)} ${camera.y.toFixed(1)}) scale(${camera.zoom.toFixed(3)})`);
   }
 
   /** @param {number} factor @param {number} [atX] @param {number} [atY] */
@@ -233,7 +238,7 @@ export function drawing({ formats, activate, hide }) {
 
   /** @param {string} id */
   function focusOn(id) {
-    /** @type {any} */ (nodes.get(id)?.element)?.focus({ preventScroll: false });
+    /** @type {any} */ (nodes.get(id)?.button)?.focus({ preventScroll: false });
   }
 
   root.addEventListener('keydown', (event) => {
@@ -313,4 +318,9 @@ export function drawing({ formats, activate, hide }) {
 /** Writes a text only if it is another one: an unchanged map costs no layout. @param {Element} element @param {string} text */
 function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
+}
+
+/** Sets an attribute only if it is another one, for the same reason. @param {Element} element @param {string} name @param {string} value */
+function set(element, name, value) {
+  if (element.getAttribute(name) !== value) element.setAttribute(name, value);
 }

@@ -23,7 +23,7 @@ export default {
     const [id, , wanted] = SHOWN.find(([name]) => name === state.own.show) ?? SHOWN[0];
     const rows = dns.rows.filter(wanted);
     const sums = total(dns.rows);
-    patch(root, h('section', { class: 'view-dns', 'aria-label': 'DNS' },
+    patch(root, h('div', null,
       figures([
         ['Queries per second', rate(sums.rate)],
         ['Failed', `${sums.errors ? '!' : ''}${percent(sums.count ? (100 * sums.errors) / sums.count : 0)}%`, sums.errors ? 'error' : ''],

@@ -16,7 +16,7 @@ export default {
     if (rows.length === 0) { patch(root, h('div', { class: 'empty' }, nothing(data, state, actions, 'flows'))); return; }
     const sum = (/** @type {(row: any) => number | null} */ of) => rows.reduce((/** @type {number} */ all, /** @type {any} */ row) => all + (of(row) ?? 0), 0);
     const most = Math.max(1, ...rows.map((/** @type {any} */ row) => (row.rates[0] ?? 0) + (row.rates[1] ?? 0)));
-    patch(root, h('section', { class: 'view-flows', 'aria-label': 'Flows' },
+    patch(root, h('div', null,
       figures([
         ['Open now', count(sum((row) => row.open))],
         ['Sent by clients', `${size(sum((row) => row.rates[0]))}/s`],

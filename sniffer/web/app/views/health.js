@@ -20,7 +20,7 @@ export default {
     const { counters } = view.health;
     const list = steps(counters, { count: view.totals.count, skipped: view.skipped });
     const losses = list.flatMap(({ items }) => items.filter(({ weight }) => weight === 'lost'));
-    patch(root, h('section', { class: 'view-health', 'aria-label': 'Health' },
+    patch(root, h('div', null,
       h('p', { class: `verdict${losses.length ? ' error' : ''}` }, losses.length
         ? `!${counted(losses.length, 'reason')} why data is missing; each is at its step.` : 'Nothing was lost between the network card and here.'),
       h('ol', { class: 'steps' }, list.map((step, n) => h('li', { key: step.title, class: `step${step.items.some(({ weight }) => weight === 'lost') ? ' losing' : ''}` },

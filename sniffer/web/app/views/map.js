@@ -111,7 +111,7 @@ export default {
       patch(root, h('div', { class: 'empty' }, nothing(data, state, actions, 'connections')));
       return;
     }
-    patch(root, h('section', { class: 'view-map', 'aria-label': 'Map' }, bar,
+    patch(root, h('div', { class: 'map-pane' }, bar,
       isTable ? connections(whole, hidden, focus, state, data, actions)
         : [h('div', { key: 'map', own: MAP, value: { graph: shown, focus, activate, hide, fresh } }), legend()]));
   },

@@ -31,7 +31,7 @@ export default {
     const shown = [['all', 'All', () => true], ['weak', 'Weak', weak], ['ending', `Certificate under ${SOON} days`, ends]];
     const [id, , wanted] = shown.find(([name]) => name === state.own.show) ?? shown[0];
     const [weakOnes, ending] = [rows.filter(weak).length, rows.filter(ends).length];
-    patch(root, h('section', { class: 'view-tls', 'aria-label': 'TLS' },
+    patch(root, h('div', null,
       figures([
         ['Handshakes per second', rate(rows.reduce((/** @type {number} */ sum, /** @type {any} */ row) => sum + row.numbers.rate, 0))],
         ['Weak version or cipher', `${weakOnes ? '!' : ''}${count(weakOnes)}`, weakOnes ? 'error' : ''],
