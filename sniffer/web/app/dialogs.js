@@ -1,9 +1,12 @@
 // @ts-check
 /** The dialogs: keys, and export. */
 import { h } from './dom.js';
+import { get } from './api.js';
 import { save } from './export.js';
 import { wire } from './format.js';
 import { KEYS, areOn, switchKeys } from './keys.js';
+import { save as savePage } from './save/file.js';
+import { saved } from './save/saved.js';
 import { parse } from './state.js';
 
 /** What became of the last export. */
@@ -45,12 +48,25 @@ function exports(state, actions) {
     outcome = await save(format, asked);
     actions.draw();
   };
+  const whole = async () => {
+    outcome = 'Asking…';
+    actions.draw();
+    try {
+      outcome = `Saved as ${await savePage(get, asked)}`;
+    } catch (error) {
+      outcome = `Not saved: ${error instanceof Error ? error.message : error}`;
+    }
+    actions.draw();
+  };
+  if (saved) return h('p', null, 'This is a saved page. The program exports transactions and pages.');
   return [
     h('p', null, 'All kept transactions', state.operation ? [' of ', h('bdi', { class: 'mono' }, wire(state.operation))] : state.service ? ' of this service' : '', state.filter ? [' that ', h('bdi', { class: 'mono' }, wire(state.filter)), ' selects'] : '', ', as a file.'),
     state.redact && h('p', { class: 'muted' }, 'Addresses, names and queries are replaced, as on the page. Without P they are not, and CSV is possible.'),
     h('p', { class: 'actions' },
       h('button', { type: 'button', class: 'button', onclick: run('ndjson') }, 'ndjson', h('span', { class: 'muted' }, ' one object a line')),
       !state.redact && h('button', { type: 'button', class: 'button', onclick: run('csv') }, 'CSV', h('span', { class: 'muted' }, ' for a spreadsheet'))),
+    h('p', null, 'All views as one HTML file, which opens in a browser without the program', state.redact ? '; addresses, names and queries are replaced.' : '. P replaces addresses, names and queries in it.'),
+    h('p', { class: 'actions' }, h('button', { type: 'button', class: 'button', onclick: whole }, 'Save as one file')),
     h('p', { role: 'status', class: 'muted' }, outcome),
   ];
 }

@@ -4,7 +4,7 @@ import { collect } from './collect.js';
 import { page } from './page.js';
 
 /**
- * Asks for everything, makes the file and hands it to the browser.
+ * Asks for everything, makes the file and hands it to the browser. Returns the name of the file.
  * @param {import('./collect.js').Get} get
  * @param {{filter: string, range: string | null, redact: boolean}} state
  */
@@ -28,4 +28,5 @@ export async function save(get, state) {
   link.click();
   // The browser has begun to read it.
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  return link.download;
 }

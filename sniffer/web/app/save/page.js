@@ -23,7 +23,7 @@ async function hash(text) {
 export async function page(data, { read, entry, styles }) {
   const script = await bundle(entry, read);
   const style = (await Promise.all(styles.map(read))).join('\n');
-  if (/<\/script|<!--/i.test(script)) throw new Error('the script of the page has a text that would end it');
+  if (/<\/script|<!-{2}/i.test(script)) throw new Error('the script of the page has a text that would end it');
   if (/<\/style/i.test(style)) throw new Error('the style of the page has a text that would end it');
   const index = await read('/');
   const policy = `default-src 'none'; script-src 'sha256-${await hash(script)}'; style-src 'sha256-${await hash(style)}'; img-src data:; base-uri 'none'; form-action 'none'; `
