@@ -26,12 +26,11 @@ const REFUSED: &[(&str, &str)] = &[
     ("DOMParser", "makes elements of text"),
     ("createContextualFragment", "makes elements of text"),
     ("setHTMLUnsafe", "makes elements of text"),
-    ("srcdoc", "makes a document of text"),
+    (".srcdoc", "makes a document of text"),
     ("eval(", "runs text"),
     ("new Function", "runs text"),
     ("createPolicy", "the page has no policy of trusted types"),
     ("document.cookie", "the token is sent as Authorization only"),
-    ("localStorage", "outlives the token; sessionStorage belongs to one tab"),
     ("WebSocket", "the page asks, so that there is no second way to secure"),
     ("https://", "the page asks no other host"),
     ("\" style=\"", "the policy refuses style attributes"),
@@ -61,7 +60,7 @@ pub fn web(args: &[String]) -> Outcome {
     if total > MOST_BYTES { Err(format!("the page has {total} bytes compressed; the limit is {MOST_BYTES}")) } else { Ok(()) }
 }
 
-/// The files below a folder by their path in it.
+/// The files below a folder by their path in it, without documentation, which is not served.
 fn files(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, String> {
     let mut found = BTreeMap::new();
     let mut folders = vec![folder.to_path_buf()];
@@ -70,7 +69,7 @@ fn files(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, String> {
             let path = entry.path();
             if path.is_dir() {
                 folders.push(path);
-            } else {
+            } else if path.extension().is_none_or(|e| e != "md") {
                 let bytes = fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
                 let name = path.strip_prefix(folder).map_err(|e| e.to_string())?;
                 found.insert(name.to_string_lossy().into_owned(), bytes);
