@@ -1,7 +1,7 @@
 // @ts-check
 /** Requests to the API, with the token, which is kept in the session of the tab. */
-
 import { answer, saved } from './save/saved.js';
+
 
 const KEPT = 'token';
 const TOKEN = /^[0-9a-f]{32}$/;
@@ -34,6 +34,24 @@ export function keepToken(token) {
 }
 
 /**
+ * A link that is opened in a new tab has no token; other tabs of this page give theirs. Only pages of the same origin hear this.
+ * @param {() => void} got A token came that this tab did not have.
+ */
+export function shareToken(got) {
+  const channel = new BroadcastChannel('sniffer');
+  channel.addEventListener('message', ({ data }) => {
+    const own = sessionStorage.getItem(KEPT);
+    if (data?.wants) {
+      if (own) channel.postMessage({ token: own });
+    } else if (!own && TOKEN.test(data?.token)) {
+      keepToken(data.token);
+      got();
+    }
+  });
+  if (!sessionStorage.getItem(KEPT)) channel.postMessage({ wants: true });
+}
+
+/**
  * Asks the API.
  * @param {string} path below `/api/`
  * @param {Record<string, any>} params Those that are null, undefined or empty are left out.
@@ -50,7 +68,7 @@ export function ask(path, params, signal) {
   return fetch(`/api/${path}?${query}`, { signal, credentials: 'omit', headers: token ? { Authorization: `Bearer ${token}` } : {} });
 }
 
-/** Asks for JSON. It never throws. @param {string} path @param {Record<string, any>} params @param {AbortSignal} [signal] @returns {Promise<Answer>} */
+/** Asks for JSON. A saved page answers from its data. It never throws. @param {string} path @param {Record<string, any>} params @param {AbortSignal} [signal] @returns {Promise<Answer>} */
 export async function get(path, params, signal) {
   if (saved) return answer(saved, path, params, signal);
   try {

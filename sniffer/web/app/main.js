@@ -1,6 +1,6 @@
 // @ts-check
 /** Starts the page: joins the state, the requests, the views and the keys. */
-import { get, keepToken, takeToken, tokenIn } from './api.js';
+import { get, keepToken, shareToken, takeToken, tokenIn } from './api.js';
 import { detailAsks, hasDetail } from './detail.js';
 import { Filter } from './filter.js';
 import { serveKeys } from './keys.js';
@@ -177,9 +177,14 @@ function draw() {
     const state = states.get();
     const data = { ...known, series };
     if (state.redact) {
-      const hide = redaction.copy;
-      drawShell(root, view(), { ...state, service: state.service && hide(state.service, 'service'), operation: state.operation && hide(state.operation, 'operation') },
-        { view: hide(data.view), answers: hide(data.answers), tail: hide(data.tail), series }, actions);
+      const { copy, original } = redaction;
+      // An operation is called `name` in the table of operations, where it is searched for.
+      const hidden = { ...state, service: state.service && copy(state.service, 'service'), operation: state.operation && copy(state.operation, 'name') };
+      drawShell(root, view(), hidden, {
+        view: copy(data.view), answers: copy({ ...data.answers }),
+        tail: { ...data.tail, rows: data.tail.rows.map((row) => (row.note === undefined ? copy(row) : row)) },
+        series: /** @type {any} */ ({ totals: series.totals, services: { get: (/** @type {string} */ id) => series.services.get(original(id)) } }),
+      }, actions);
     } else {
       drawShell(root, view(), state, data, actions);
     }
@@ -189,3 +194,8 @@ function draw() {
 serveKeys(actions, states.get, view, () => ({ ...known, series }), hasDetail);
 draw();
 loop.restart();
+shareToken(() => {
+  session.connection = 'starting';
+  draw();
+  loop.restart();
+});

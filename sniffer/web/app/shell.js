@@ -28,7 +28,7 @@ export function draw(root, view, state, data, actions) {
     h('a', { key: 'skip', class: 'skip', href: '#list', onclick: (/** @type {Event} */ event) => { event.preventDefault(); document.getElementById('list')?.focus(); } }, 'Skip to the view'),
     header(view, state, data, actions),
     h('main', { key: 'main', class: `panes${open ? ' with-detail' : ''}${stale ? ' stale' : ''}` },
-      h('section', { key: `view ${view.id}`, id: 'list', class: `pane list view-${view.id}`, tabindex: '-1', 'aria-label': view.title, own: VIEW, value: { view, state, data, actions } }),
+      h('div', { key: `view ${view.id}`, id: 'list', class: `pane list view-${view.id}`, tabindex: '-1', own: VIEW, value: { view, state, data, actions } }),
       open && h('aside', { key: 'detail', class: 'pane detail', 'aria-labelledby': 'detail' }, detail(state, data, actions))),
     h('p', { key: 'spoken', class: 'unseen', role: 'status' }, spoken(data)),
     session.dialog && dialog(session.dialog, view, state, data, actions));
@@ -119,7 +119,7 @@ function wrongFilter(state, { filter }) {
   const column = wrong.column === null ? null : Math.min(Math.max(wrong.column, 1), wrong.text.length + 1);
   return h('div', { key: 'wrong', class: 'wrong', id: 'wrong', role: 'alert' },
     column !== null && h('pre', { class: 'mono' }, h('bdi', null, wire(wrong.text)), '\n', ' '.repeat(wire(wrong.text.slice(0, column - 1)).length), h('span', { class: 'error' }, '^')),
-    h('p', null, h('span', { class: 'error' }, column === null ? '' : `Column ${column}: `), wire(wrong.error), '. ',
+    h('p', null, h('span', { class: 'error' }, column === null ? '' : `Column ${column}: `), wire(wrong.error).replace(/[^.?!]$/, '$&.'), ' ',
       h('span', { class: 'muted' }, state.filter ? `Still shown: ${wire(state.filter)}` : 'Still shown: everything')));
 }
 
@@ -153,7 +153,7 @@ function totals({ view, series }) {
   // A line of a few points is no picture.
   const line = (/** @type {(number | null | undefined)[]} */ values, /** @type {any} */ look) => (values.filter((value) => typeof value === 'number').length < 8
     ? h('span', { class: 'no-spark' }) : spark(values, look));
-  /** @param {string} title @param {import('./dom.js').Child} value @param {any} [line] */
+  /** @param {string} title @param {import('./dom.js').Child} value @param {any} [picture] */
   const total = (title, value, picture) => h('div', { key: title, class: 'total' }, h('dt', null, title), h('dd', null, value, lines && picture));
   const small = { width: 64, height: 16 };
   return h('div', { key: 'totals', class: 'totals' }, h('dl', null,

@@ -69,7 +69,7 @@ function head(table, column) {
   const descending = isBy && (column.end ? !reversed : reversed);
   const press = () => table.onSort?.(isBy && !reversed ? `-${column.id}` : column.id);
   return h('th', {
-    key: column.id, scope: 'col', class: classes(column), style: column.width ? { width: column.width } : undefined,
+    key: column.id, scope: 'col', class: classes(column, column.main ? 'main' : ''), style: column.width ? { width: column.width } : undefined,
     'aria-sort': isBy ? (descending ? 'descending' : 'ascending') : undefined, title: column.hint,
   }, column.value && table.onSort
     ? h('button', { type: 'button', class: 'sort', onclick: press }, column.title, isBy && h('span', { class: 'arrow', 'aria-hidden': 'true' }, descending ? '▾' : '▴'))
@@ -106,7 +106,7 @@ function drawLine(table, row, key, isTabbed) {
       open();
     }),
   }, table.columns.map((column, index) => h(index === main ? 'th' : 'td', {
-    key: column.id, scope: index === main ? 'row' : undefined, class: classes(column, column.class?.(row)),
+    key: column.id, scope: index === main ? 'row' : undefined, class: classes(column, [index === main && 'main', column.class?.(row)].filter(Boolean).join(' ')),
   }, index === main && open
     ? h('a', { class: 'row', href: table.href?.(row) ?? '#', tabindex: isTabbed ? '0' : '-1', onfocus: () => reached.set(table.id, key) }, column.cell(row))
     : column.cell(row))));
