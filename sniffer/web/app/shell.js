@@ -172,7 +172,7 @@ function notices(state, data, actions) {
   /** @type {import('./dom.js').Child[]} */
   const lines = [];
   if (session.failing) {
-    const since = new Date(session.failing.sinceMs - new Date().getTimezoneOffset() * 60_000).toISOString().slice(11, 19);
+    const since = time(session.failing.sinceMs * 1000, view?.zone_seconds ?? 0);
     lines.push(['No answer from the program since ', since, '. What is shown is from then. The next try is in ', duration(session.failing.retryMs * 1e6), '. Does ', h('code', null, 'sniffer web'), ' still run?']);
   }
   if (session.problem) lines.push(['The program refused the request: ', wire(session.problem), '.']);

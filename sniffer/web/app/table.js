@@ -37,6 +37,8 @@ import { h } from './dom.js';
  * @property {string | null} [selected] The key of the open row.
  * @property {(row: Row) => string} [href] Where the row leads.
  * @property {(row: Row) => void} [onOpen]
+ * @property {boolean} [startsAtEnd] The row that Tab reaches first is the last one.
+ * @property {() => void} [onReach] A row got the focus.
  * @property {(row: Row) => string | null} [filterOf] What the keys `f` and `F` add to the filter.
  * @property {Child} [footer] One line below the rows.
  * @property {Child} [empty] Shown instead of a table without rows.
@@ -52,13 +54,13 @@ export function table(table) {
   if (rows.length === 0 && table.empty) return h('div', { key: table.id, class: 'empty' }, table.empty);
   const keys = rows.map(rowKey);
   const wanted = reached.get(table.id) ?? table.selected;
-  const tabbed = wanted !== undefined && wanted !== null && keys.includes(wanted) ? wanted : keys[0];
+  const tabbed = wanted !== undefined && wanted !== null && keys.includes(wanted) ? wanted : keys[table.startsAtEnd ? keys.length - 1 : 0];
   const drawn = h('table', { key: table.id, id: `table-${table.id}`, class: 'table', $table: table },
     h('caption', { class: 'unseen' }, table.caption),
     h('thead', null, h('tr', null, columns.map((column) => head(table, column)))),
     h('tbody', null, rows.map((row, index) => line(table, row, keys[index], keys[index] === tabbed))));
   // Not a cell over all columns: it would also count the hidden ones.
-  return h('div', { key: table.id }, drawn, table.footer && h('p', { class: 'table-foot' }, table.footer));
+  return h('div', { key: table.id, class: 'table-frame' }, drawn, table.footer && h('p', { class: 'table-foot' }, table.footer));
 }
 
 /** @template Row @param {Table<Row>} table @param {Column<Row>} column */
@@ -108,7 +110,7 @@ function drawLine(table, row, key, isTabbed) {
   }, table.columns.map((column, index) => h(index === main ? 'th' : 'td', {
     key: column.id, scope: index === main ? 'row' : undefined, class: classes(column, [index === main && 'main', column.class?.(row)].filter(Boolean).join(' ')),
   }, index === main && open
-    ? h('a', { class: 'row', href: table.href?.(row) ?? '#', tabindex: isTabbed ? '0' : '-1', onfocus: () => reached.set(table.id, key) }, column.cell(row))
+    ? h('a', { class: 'row', href: table.href?.(row) ?? '#', tabindex: isTabbed ? '0' : '-1', onfocus: () => { reached.set(table.id, key); table.onReach?.(); } }, column.cell(row))
     : column.cell(row))));
 }
 
