@@ -108,6 +108,12 @@ fn is_displayed(c: char) -> bool {
     !c.is_control() && !is_invisible && !is_right_to_left
 }
 
+/// A text as a quoted field of CSV (RFC 4180). A text that a spreadsheet would read as a formula gets an apostrophe.
+pub fn csv_text(text: &str) -> String {
+    let formula = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
+    format!("\"{formula}{}\"", text.replace('"', "\"\""))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

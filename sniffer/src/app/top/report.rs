@@ -1,8 +1,11 @@
 //! One table as text for people and scripts: aligned columns, JSON, CSV or Markdown.
 
-use crate::view::top::{
-    Look, State, operations, services,
-    table::{Table, Value},
+use crate::view::{
+    text::csv_text,
+    top::{
+        Look, State, operations, services,
+        table::{Table, Value},
+    },
 };
 use serde_json::{Map, Number, Value as Json, json};
 use std::fmt::Write;
@@ -89,13 +92,10 @@ fn number(of: f64) -> Json {
     Number::from_f64((of * 1000.0).round() / 1000.0).map_or(Json::Null, Json::Number)
 }
 
-/// A field of CSV. A text that a spreadsheet would read as a formula gets an apostrophe.
+/// A field of CSV.
 fn csv(value: &Json) -> String {
     match value {
-        Json::String(text) => {
-            let formula = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
-            format!("\"{formula}{}\"", text.replace('"', "\"\""))
-        }
+        Json::String(text) => csv_text(text),
         Json::Null => String::new(),
         other => other.to_string(),
     }

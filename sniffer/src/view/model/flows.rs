@@ -138,6 +138,11 @@ impl Flows {
         self.known.values().map(|known| (&known.record, &known.processes))
     }
 
+    /// Whether there are flows beyond [`MOST_ROWS`].
+    pub fn has_rest(&self) -> bool {
+        self.rest.is_some()
+    }
+
     /// Whether no flow was reported.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()

@@ -28,7 +28,7 @@ pub use flows::{FlowRow, Flows};
 pub use kept::Kept;
 pub use operations::{Operation, Operations};
 pub use record::Record;
-pub use services::{Service, Services};
+pub use services::{Service, ServiceId, Services};
 pub use stats::{Counted, Numbers, Range, Stats};
 use std::{sync::Arc, time::Duration};
 pub use tls::{Handshake, Tls, TlsRow};

@@ -1,6 +1,7 @@
 //! Services: servers by address, port and protocol. Each has its operations.
 
 use super::{
+    Model,
     operations::Operations,
     record,
     stats::{Counted, Stats},
@@ -11,6 +12,7 @@ use crate::{
 };
 use hashbrown::HashMap;
 use std::{
+    fmt,
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
@@ -41,6 +43,44 @@ pub struct Service {
     pub operations: Operations,
 }
 
+/// What identifies a service, also in another model of the same run. Its text is `PROTOCOL/ADDRESS:PORT`, with `-` for an unknown address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceId {
+    /// Address and port.
+    pub address: Option<SocketAddr>,
+    /// The name of the protocol.
+    pub protocol: Box<str>,
+}
+
+impl ServiceId {
+    /// The identity of a service.
+    pub fn of(service: &Service) -> Self {
+        Self { address: service.address, protocol: service.protocol.clone() }
+    }
+
+    /// Reads the text form.
+    pub fn parse(text: &str) -> Option<Self> {
+        // The protocol is any text, and an address has no slash.
+        let (protocol, address) = text.rsplit_once('/')?;
+        let address = if address == "-" { None } else { Some(address.parse().ok()?) };
+        Some(Self { address, protocol: protocol.into() })
+    }
+
+    /// The place of the service in a model, and the service.
+    pub fn find<'a>(&self, model: &'a Model) -> Option<(usize, &'a Service)> {
+        model.services.find(self.address, &self.protocol)
+    }
+}
+
+impl fmt::Display for ServiceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            Some(address) => write!(f, "{}/{address}", self.protocol),
+            None => write!(f, "{}/-", self.protocol),
+        }
+    }
+}
+
 /// The services.
 #[derive(Clone, Debug, Default)]
 pub struct Services {
@@ -57,6 +97,13 @@ impl Services {
     /// All services within the limit. A service keeps its place.
     pub fn list(&self) -> &[Service] {
         &self.list
+    }
+
+    /// The service with this address and protocol, and its place.
+    pub fn find(&self, address: Option<SocketAddr>, protocol: &str) -> Option<(usize, &Service)> {
+        let protocol = self.protocols.iter().position(|known| **known == *protocol)?;
+        let place = *self.index.get(&(address, protocol))?;
+        Some((place, self.list.get(place)?))
     }
 
     /// The counts of the services beyond the limit.

@@ -182,6 +182,18 @@ impl Stats {
         }
     }
 
+    /// Number of transactions in a range that ends at `now`.
+    pub fn count(&self, range: Range, now: Timestamp) -> u64 {
+        let current = now.0 / NANOS / 60;
+        match range {
+            Range::All => self.all.count,
+            Range::Minutes => {
+                let recent = self.minutes.iter().filter(|(minute, _)| minute.saturating_add(MINUTES as u64) > current);
+                recent.map(|(_, numbers)| numbers.count).sum()
+            }
+        }
+    }
+
     /// Everything since the start.
     pub fn all(&self) -> &Numbers {
         &self.all
@@ -232,6 +244,7 @@ mod tests {
         // 6599 is in minute 109; the last five minutes begin at 6300.
         let last = stats.over(Range::Minutes, now);
         assert_eq!((last.count, last.errors), (300, 0));
+        assert_eq!((stats.count(Range::All, now), stats.count(Range::Minutes, now)), (600, 300));
         assert!(last.durations.percentile(99.0).unwrap() < 3_000_000, "the earlier durations do not count");
         assert_eq!(stats.over(Range::Minutes, at(6659)).count, 240, "minutes without transactions count too");
         assert_eq!(stats.over(Range::Minutes, at(9999)).count, 0);

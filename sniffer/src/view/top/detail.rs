@@ -2,7 +2,7 @@
 
 use super::{
     look::Tone,
-    rows::{bytes_text, is_error, nanos, result, share_text},
+    rows::{bytes_text, share_text},
     state::State,
 };
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
     publish::observer::{Details, Transaction},
     view::{
         model::{Record, record},
+        naming::{is_error, nanos, result, socket_text},
         units::Latency,
     },
 };
@@ -40,7 +41,7 @@ pub fn lines(state: &State, of: &Record) -> Vec<(String, Tone)> {
 }
 
 fn end(socket: Option<SocketAddr>, process: Option<&Arc<Process>>) -> String {
-    let address = socket.map_or_else(|| "?".to_owned(), super::rows::socket_text);
+    let address = socket.map_or_else(|| "?".to_owned(), socket_text);
     process.map_or_else(|| address.clone(), |process| format!("{address} {}[{}]", process.name, process.pid))
 }
 
@@ -49,7 +50,7 @@ fn rank(state: &State, of: &Transaction<'_>) -> Option<String> {
     let duration = of.duration?;
     let model = state.model();
     let (address, _) = record::server(of);
-    let service = model.services.list().iter().find(|service| service.address == address && *service.protocol == *of.protocol)?;
+    let service = model.services.find(address, of.protocol)?.1;
     let mut name = String::new();
     service.operations.name(of, &mut name);
     let operation = service.operations.find(&name)?;

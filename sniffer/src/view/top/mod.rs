@@ -3,7 +3,6 @@
 mod detail;
 mod draw;
 mod empty;
-mod filtering;
 mod keys;
 pub mod look;
 pub mod place;

@@ -1,28 +1,8 @@
 //! The screens: tabs, and what can be opened from them.
 
-use crate::view::model::{Model, Record, Service};
-use std::{net::SocketAddr, sync::Arc};
-
-/// What identifies a service, also in another model of the same run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServiceId {
-    /// Address and port.
-    pub address: Option<SocketAddr>,
-    /// The name of the protocol.
-    pub protocol: Box<str>,
-}
-
-impl ServiceId {
-    /// The identity of a service.
-    pub fn of(service: &Service) -> Self {
-        Self { address: service.address, protocol: service.protocol.clone() }
-    }
-
-    /// The place of the service in a model, and the service.
-    pub fn find<'a>(&self, model: &'a Model) -> Option<(usize, &'a Service)> {
-        model.services.list().iter().enumerate().find(|(_, service)| service.address == self.address && service.protocol == self.protocol)
-    }
-}
+use crate::view::model::Record;
+pub use crate::view::model::ServiceId;
+use std::sync::Arc;
 
 /// A tab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

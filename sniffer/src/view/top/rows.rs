@@ -8,17 +8,14 @@ use super::{
 use crate::{
     net::Transport,
     process::Process,
-    publish::observer::Transaction,
     time::Timestamp,
     view::{
         model::{DnsRow, FlowRow, Model, Numbers, Operation, Range, Record, Service, Stats, record},
+        naming::{self, Neighbour, is_error, nanos, result, socket_text},
         units::Size,
     },
 };
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 /// Maximum number of transactions that are listed.
 const MOST_LISTED: usize = 1000;
@@ -304,47 +301,18 @@ impl Shown<'_> {
         counters.map(row).collect()
     }
 
-    /// The best name of a service, with its port.
     pub fn service_name(&self, service: &Service) -> String {
-        match (&service.name, service.address) {
-            (Some(name), Some(address)) if self.with_names => format!("{name}:{}", address.port()),
-            (_, Some(address)) => socket_text(address),
-            (Some(name), None) => name.to_string(),
-            (None, None) => "?".to_owned(),
-        }
+        naming::service_name(service, self.with_names)
     }
 
     /// Who calls the service, and what the service's process calls, each with its rate. Empty if nobody is known.
     pub fn neighbours(&self, id: &ServiceId) -> [String; 2] {
-        let Some((place, service)) = id.find(self.model) else { return [String::new(), String::new()] };
-        let mut callers: Vec<(f64, String)> = Vec::new();
-        let mut called: Vec<(f64, String)> = Vec::new();
-        let pid = service.process.as_ref().map(|process| process.pid);
-        for edge in self.model.edges.list() {
-            let rate = edge.rate(self.range, self.model.now(), self.model.covered());
-            let client = edge.process.as_ref();
-            if edge.service == place {
-                let address = edge.client.as_ref().map(IpAddr::to_string);
-                callers.push((rate, client.map(|process| process.name.clone()).or(address).unwrap_or_default()));
-            } else if let (Some(pid), Some(client)) = (pid, client)
-                && client.pid == pid
-                && let Some(service) = self.model.services.list().get(edge.service)
-            {
-                called.push((rate, format!("{} {}", self.service_name(service), service.protocol)));
-            }
-        }
-        [("Called by", callers), ("Same process calls", called)].map(|(title, mut list)| {
-            // A program that is started for each request has one edge per process.
-            list.sort_by(|a, b| a.1.cmp(&b.1));
-            list.dedup_by(|next, kept| {
-                let is_same = next.1 == kept.1;
-                kept.0 += if is_same { next.0 } else { 0.0 };
-                is_same
-            });
-            list.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let [callers, called] = naming::neighbours(self.model, self.range, id, self.with_names);
+        [("Called by", callers), ("Same process calls", called)].map(|(title, list)| {
             let more = list.len().saturating_sub(4);
-            let names: Vec<String> =
-                list.iter().take(4).map(|(rate, name)| format!("{name} {}/s", super::table::rate_text(*rate))).collect();
+            let protocol = |of: &Neighbour<'_>| of.service.map_or_else(String::new, |service| format!(" {}", service.protocol));
+            let name = |of: &Neighbour<'_>| format!("{}{} {}/s", of.name, protocol(of), super::table::rate_text(of.rate));
+            let names: Vec<String> = list.iter().take(4).map(name).collect();
             match (names.is_empty(), more) {
                 (true, _) => String::new(),
                 (_, 0) => format!("{title} {}.", names.join(", ")),
@@ -392,26 +360,6 @@ fn certificate(end: Timestamp, now: Timestamp) -> Value {
         days @ 0..=SOON => Value::Text(format!("!{days} days"), Tone::Error),
         days => Value::text(format!("{days} days")),
     }
-}
-
-/// Whether the transaction failed.
-pub fn is_error(of: &Transaction<'_>) -> bool {
-    of.status != "OK"
-}
-
-/// The result in few characters: that of the protocol, or the status if it is a message.
-pub fn result<'a>(of: &Transaction<'a>) -> &'a str {
-    if of.result.is_empty() || of.result.len() > 7 { of.status } else { of.result }
-}
-
-/// A duration in nanoseconds.
-pub fn nanos(of: std::time::Duration) -> u64 {
-    u64::try_from(of.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// Address and port, without the port if the transport has none.
-pub fn socket_text(socket: SocketAddr) -> String {
-    if socket.port() == 0 { socket.ip().to_string() } else { socket.to_string() }
 }
 
 /// The bytes of a direction with their unit.

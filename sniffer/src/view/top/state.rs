@@ -1,20 +1,20 @@
 //! The state of the screens: the models, where the user is, and what is selected.
 
 use super::{
-    filtering::Filtering,
     look::Look,
     place::{Place, Tab},
     rows::Shown,
     table::{Key, Table},
 };
 use crate::{
-    process::Ends,
     time::Timestamp,
     view::{
+        filtering::{self, Filtering},
         inbox::Item,
         model::{Model, Range},
     },
 };
+use std::slice;
 
 /// Where the events come from.
 #[derive(Clone, Debug, Default)]
@@ -123,23 +123,8 @@ impl State {
 
     /// Counts what the workers reported. `now`: the present time of a live source; `None` for a file.
     pub fn take(&mut self, items: &mut Vec<Item>, now: Option<Timestamp>) {
-        for item in items.drain(..) {
-            match item {
-                Item::Transaction(record) => {
-                    self.filtering.add(&record);
-                    self.live.add(record);
-                }
-                Item::Flow(flow) => {
-                    let (flow, ends): (_, Ends) = *flow;
-                    self.filtering.add_flow(&flow, &ends);
-                    self.live.add_flow(&flow, &ends);
-                }
-            }
-        }
-        if let Some(now) = now.filter(|_| !self.has_ended) {
-            self.live.advance(now);
-        }
-        self.filtering.advance(&self.live);
+        let now = now.filter(|_| !self.has_ended);
+        filtering::count(items, &mut self.live, slice::from_mut(&mut self.filtering), now);
     }
 
     /// Says that no more events come.

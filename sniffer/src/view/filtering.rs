@@ -1,11 +1,13 @@
-//! The filter that the user types, and the model of what it selects. Everything is counted whatever the filter; a new filter is applied to
+//! A filter that the user gives, and the model of what it selects. Everything is counted whatever the filter; a new filter is applied to
 //! the transactions that are kept.
 
 use crate::{
     net::FlowRecord,
     process::Ends,
+    time::Timestamp,
     view::{
         filter::{Filter, Wrong},
+        inbox::Item,
         model::{Model, Record},
     },
 };
@@ -45,6 +47,11 @@ impl Filtering {
         }
     }
 
+    /// The last valid filter.
+    pub fn filter(&self) -> &Filter {
+        &self.filter
+    }
+
     /// Removes the filter.
     pub fn clear(&mut self) {
         *self = Self { protocols: std::mem::take(&mut self.protocols), ..Self::default() };
@@ -56,7 +63,7 @@ impl Filtering {
     }
 
     /// Counts a transaction if the filter selects it.
-    pub fn add(&mut self, record: &Arc<Record>) {
+    fn add(&mut self, record: &Arc<Record>) {
         if let Some(model) = &mut self.model
             && record.with(|of| self.filter.selects(of))
         {
@@ -65,7 +72,7 @@ impl Filtering {
     }
 
     /// Counts a flow if the filter selects it.
-    pub fn add_flow(&mut self, of: &FlowRecord, ends: &Ends) {
+    fn add_flow(&mut self, of: &FlowRecord, ends: &Ends) {
         if let Some(model) = &mut self.model
             && self.filter.selects_flow(of, ends)
         {
@@ -74,9 +81,31 @@ impl Filtering {
     }
 
     /// Sets the time to that of all events.
-    pub fn advance(&mut self, all: &Model) {
+    fn advance(&mut self, all: &Model) {
         if let Some(model) = &mut self.model {
             model.follow(all);
         }
     }
+}
+
+/// Counts what the workers reported: everything in `all`, and in the model of each filter what it selects. `now`: the present time of a live
+/// source; `None` for a file.
+pub fn count(items: &mut Vec<Item>, all: &mut Model, filters: &mut [Filtering], now: Option<Timestamp>) {
+    for item in items.drain(..) {
+        match item {
+            Item::Transaction(record) => {
+                filters.iter_mut().for_each(|filtering| filtering.add(&record));
+                all.add(record);
+            }
+            Item::Flow(flow) => {
+                let (flow, ends) = *flow;
+                filters.iter_mut().for_each(|filtering| filtering.add_flow(&flow, &ends));
+                all.add_flow(&flow, &ends);
+            }
+        }
+    }
+    if let Some(now) = now {
+        all.advance(now);
+    }
+    filters.iter_mut().for_each(|filtering| filtering.advance(all));
 }
