@@ -28,3 +28,4 @@ mod service;
 mod setup;
 mod shunt;
 mod watch;
+mod web;

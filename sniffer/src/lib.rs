@@ -33,4 +33,5 @@ pub mod stream;
 pub mod time;
 pub mod tls;
 pub mod view;
+pub mod web;
 pub mod worker;

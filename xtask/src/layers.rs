@@ -39,6 +39,7 @@ pub const MAY_USE: &[(&str, &[&str])] = &[
     ("engine/", &["capture", "config", "decode", "flow", "memory", "net", "process", "protocols", "publish", "stream", "time"]),
     ("view/", &["event::summary", "nearest", "net", "process", "publish::observer", "time"]),
     ("endpoint/", &["config", "monitor", "net", "process", "publish::observer", "time"]),
+    ("web/", &["config", "endpoint", "view"]),
     ("worker.rs", &["capture", "engine", "time"]),
 ];
 
@@ -51,8 +52,8 @@ pub const SHARED: &[&str] = &["protocols/kit", "output/drive", "output/fields"];
 
 /// Crates that only these files and folders may use.
 pub const CONFINED: &[(&str, &[&str])] = &[
-    ("tokio::", &["output/", "queue/", "endpoint/", "processors/add_kubernetes_metadata/", "app.rs", "app/"]),
-    ("hyper::", &["endpoint/"]),
+    ("tokio::", &["output/", "queue/", "endpoint/", "processors/add_kubernetes_metadata/", "web/", "app.rs", "app/"]),
+    ("hyper::", &["endpoint/", "web/"]),
     ("reqwest::", &["output/", "processors/add_kubernetes_metadata/"]),
     ("aya::", &["capture/ebpf/", "process/ebpf/"]),
     ("aya_obj::", &["capture/ebpf/", "capture/filter/"]),

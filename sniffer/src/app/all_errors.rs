@@ -69,6 +69,7 @@ fn others(root: &Node, paths: &Paths) -> String {
     errors.take(flow::options::Options::read(&flows));
     errors.take(reload::Options::read(root));
     errors.take(endpoint::Options::read(root));
+    errors.take(crate::web::Options::read(root));
     errors.take(Seccomp::read(root));
     errors.take(Logger::open(&root.get("logging"), &CommandLine::default()));
     let opening = opening(root, paths);

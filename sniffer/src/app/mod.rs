@@ -11,6 +11,8 @@ mod losses;
 mod measuring;
 mod migrate;
 mod monitoring;
+mod notices;
+mod page;
 mod plan;
 mod privileges;
 mod reload;
@@ -19,10 +21,12 @@ mod run;
 mod running;
 mod service;
 mod setup;
+mod shared;
 mod signals;
 mod top;
 mod view;
 mod watch;
+mod web;
 
 use crate::{
     capture::{devices, open},
@@ -87,6 +91,7 @@ fn command(invocation: &Invocation, typed: &[String]) -> Result<bool, Error> {
         Command::Doctor(flags) => return doctor::doctor(invocation, flags, typed, &mut stdout),
         Command::Watch(flags) => return watch::watch(invocation, flags),
         Command::Top(flags) => return top::top(invocation, flags),
+        Command::Web(flags) => return web::web(invocation, flags, &mut stdout),
         Command::Run(flags) => return run::run(invocation, flags),
         Command::TestConfig => {
             let loaded = loaded(invocation)?;
@@ -197,6 +202,7 @@ fn check(loaded: &Loaded) -> Result<Checked, Error> {
     Logger::open(&loaded.root.get("logging"), &CommandLine::default())?;
     reload::Options::read(&loaded.root)?;
     endpoint::Options::read(&loaded.root)?;
+    crate::web::Options::read(&loaded.root)?;
     privileges::Seccomp::read(&loaded.root)?;
     let identity = plan::AgentAndHost::empty();
     let publishers = plan.publishers(&opening(&loaded.root, &loaded.paths), &identity, None)?;

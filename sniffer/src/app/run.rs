@@ -7,6 +7,7 @@ use super::{
     losses::Losses,
     measuring::Counts,
     monitoring::Documents,
+    page::Serving,
     plan::{AgentAndHost, Plan},
     privileges::{self, Needs, Seccomp},
     reload::{self, Exchanged, Origin, Reload, Start},
@@ -14,7 +15,7 @@ use super::{
     service::Service,
     setup,
     signals::Signals,
-    view::{Status, View, Watched},
+    view::{Both, Status, View, Watched},
 };
 use crate::{
     capture::{ebpf, options::Replay, sockets},
@@ -35,9 +36,11 @@ use crate::{
     protocols::PROTOCOLS,
     publish::Deliver,
     queue::{self, Queue, WhenFull},
+    web,
     worker::{Limits, Worker},
 };
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -102,7 +105,8 @@ fn run_logged(loaded: &config::Loaded, invocation: &Invocation, flags: &RunFlags
     let endpoint = endpoint::Options::read(&loaded.root)?;
     // The port may need a privilege that is given up afterwards.
     let listener = endpoint.as_ref().and_then(listen);
-    privileges::restrict(&Needs::of(&plan, false), &seccomp)?;
+    let mut page = Serving::of_service(web::Options::read(&loaded.root)?, &plan);
+    privileges::restrict(&Needs::of(&plan, page.is_some()), &seccomp)?;
     // Files have no packets of this process.
     let connections = plan.is_live().then(|| Arc::new(OwnConnections::new(Box::new(sockets::own_sockets))));
     let output = super::open_output(&loaded.root, &loaded.paths, connections.as_ref())?;
@@ -124,6 +128,8 @@ fn run_logged(loaded: &config::Loaded, invocation: &Invocation, flags: &RunFlags
     let origin = options.enabled.then_some(Origin { load, file, files, options });
     let metrics = Metrics::default();
     let reporter = Reporter::new(logger, Instant::now());
+    let _server = page.as_mut().map(Serving::start).transpose()?;
+    let (view, _link) = page.as_ref().map(|page| page.view_of_service(&loaded.paths.data)).unzip();
     let job = Job {
         plan,
         replay,
@@ -133,8 +139,9 @@ fn run_logged(loaded: &config::Loaded, invocation: &Invocation, flags: &RunFlags
         reporter: Some(reporter),
         publish: !flags.no_publish,
         connections,
-        status: None,
-        view: None,
+        listens: page.as_ref().map(|page| page.listens.clone()).unwrap_or_default(),
+        status: page.as_ref().map(|page| page.shared.status()),
+        view,
         origin,
         listener,
         red,
@@ -172,6 +179,8 @@ pub struct Job<'a> {
     /// The connections of this process, whose packets are not reported. `None` if the output connects to no server or no device is
     /// captured.
     pub connections: Option<Arc<OwnConnections>>,
+    /// The addresses on which this process serves the page; connections to them are not reported.
+    pub listens: Vec<SocketAddr>,
     /// Receives the counters, for the status line of `watch`.
     pub status: Option<Status>,
     /// Receives each event, in addition to the output.
@@ -180,7 +189,7 @@ pub struct Job<'a> {
     pub origin: Option<Origin>,
     /// Where the HTTP endpoint listens; `None` without one.
     pub listener: Option<Listener>,
-    /// Counts the transactions by server and operation, for the HTTP endpoint and `otlp.metrics`. It is not set together with `view`.
+    /// Counts the transactions by server and operation, for the HTTP endpoint and `otlp.metrics`.
     pub red: Option<Red>,
 }
 
@@ -199,6 +208,7 @@ impl<'a> Job<'a> {
             reporter: None,
             publish: false,
             connections: None,
+            listens: Vec::new(),
             status: None,
             view: None,
             origin: None,
@@ -226,9 +236,12 @@ impl Job<'_> {
         // Install the signal handlers before the threads start, so that from here on a signal ends the program in order.
         let mut signals = Signals::new(timeout + GRACE + 2 * LEAVING, self.origin.is_some())?;
         let local = agent.host_data.addresses.clone();
-        let own = self.connections.clone().map(|connections| Own { ports: output.ports(), local, connections });
-        let (ports, exchange) = (output.ports(), Exchange::default());
-        let (workers, queue, interfaces, collector) = self.start(&output, &agent, own.as_ref())?;
+        let (listens, exchange) = (self.listens.clone(), Exchange::default());
+        let ports: Vec<u16> = output.ports().into_iter().chain(listens.iter().map(SocketAddr::port)).collect();
+        let of_outputs = output.ports();
+        let own = |connections| Own { ports: of_outputs, local, connections, listens: listens.clone() };
+        let own = self.connections.clone().map(own);
+        let (workers, queue, interfaces, collector) = self.start(&output, &agent, (own.as_ref(), &ports))?;
         let identity = self.identity(&agent)?;
         if output.has_monitoring() {
             output.monitor(Arc::new(Documents::new(identity.clone(), collector.clone(), self.metrics.clone())));
@@ -239,7 +252,8 @@ impl Job<'_> {
         let _server = self.listener.map(|listener| Server::start(listener, identity, collector.clone())).transpose()?;
         let (plan, real_time, connections) = (self.plan, !self.replay.top_speed, self.connections);
         let queue_settings = output.queue_settings().clone();
-        let start = Start { plan, agent, real_time, connections, queue: queue_settings, ports, interfaces, exchange: exchange.clone() };
+        let start =
+            Start { plan, agent, real_time, connections, listens, queue: queue_settings, ports, interfaces, exchange: exchange.clone() };
         let reload = self.origin.map(|origin| Reload::new(origin, start));
         let service = Service::ready(workers.progress.clone(), &workers.captures);
         let mut watch = Watch {
@@ -290,7 +304,7 @@ impl Job<'_> {
     }
 
     /// Opens the interfaces, divides `memory.max` among their workers and the queue, and starts the workers.
-    fn start(&self, output: &Delivery, agent: &AgentAndHost, own: Option<&Own>) -> Result<Started, Error> {
+    fn start(&self, output: &Delivery, agent: &AgentAndHost, (own, ports): (Option<&Own>, &[u16])) -> Result<Started, Error> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut workers = Workers {
             threads: Vec::new(),
@@ -309,8 +323,7 @@ impl Job<'_> {
         let processes = self.processes();
         let mut captures = Vec::new();
         let (mut exchanged, mut captured) = (Vec::new(), Vec::new());
-        for (interface, (opened, filters)) in self.plan.interfaces.iter().zip(interfaces::open(&self.plan, &self.replay, &output.ports())?)
-        {
+        for (interface, (opened, filters)) in self.plan.interfaces.iter().zip(interfaces::open(&self.plan, &self.replay, ports)?) {
             let publishing = self.plan.publishing(interface, &publishers, agent)?;
             captures.push((interface, publishing, opened, filters));
         }
@@ -367,11 +380,11 @@ impl Job<'_> {
                 if let Some(processes) = processes.as_ref().filter(|_| live) {
                     engine.name_processes(processes.clone());
                 }
-                if let Some(red) = &self.red {
-                    engine.show(red.recorder());
-                }
-                if let Some(view) = &self.view {
-                    engine.show((view.observer)(Watched { live, stop: &workers.stop }));
+                let red = self.red.as_ref().map(Red::recorder);
+                let view = self.view.as_ref().map(|view| (view.observer)(Watched { live, stop: &workers.stop }));
+                match (red, view) {
+                    (Some(red), Some(view)) => engine.show(Box::new(Both(red, view))),
+                    (one, other) => one.or(other).into_iter().for_each(|observer| engine.show(observer)),
                 }
                 ready.push(Worker::new(source, opened.control.clone(), engine, in_force.clone(), live, limits));
             }

@@ -1,6 +1,11 @@
 //! A view of a run, which shows every event and the status to a person, in addition to the output. `watch` uses it.
 
-use crate::{monitor::Snapshot, publish::observer::Observer};
+use crate::{
+    monitor::Snapshot,
+    net::FlowRecord,
+    process::Ends,
+    publish::observer::{Observer, Transaction},
+};
 use std::sync::{Arc, atomic::AtomicBool};
 use tokio::sync::{Notify, oneshot};
 
@@ -22,6 +27,21 @@ pub struct View {
     pub finish: Box<dyn FnOnce()>,
     /// Completes when the view has ended: its reader is gone, or, after `finish`, everything was shown.
     pub ended: oneshot::Receiver<()>,
+}
+
+/// Passes each event to two observers.
+pub struct Both(pub Box<dyn Observer>, pub Box<dyn Observer>);
+
+impl Observer for Both {
+    fn transaction(&mut self, of: &Transaction<'_>) {
+        self.0.transaction(of);
+        self.1.transaction(of);
+    }
+
+    fn flow(&mut self, of: &FlowRecord, processes: &Ends) {
+        self.0.flow(of, processes);
+        self.1.flow(of, processes);
+    }
 }
 
 /// The worker that an observer is made for.

@@ -169,6 +169,35 @@ pub struct TopFlags {
     pub expression: Vec<String>,
 }
 
+/// Flags of `web`.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct WebFlags {
+    /// The device to show [default: any]
+    #[arg(short = 'i', value_name = "DEVICE", conflicts_with = "file")]
+    pub device: Option<String>,
+    /// Read a capture file instead of a device; the page stays after its end
+    #[arg(short = 'r', value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Read a port for a protocol besides its usual ports; can be repeated
+    #[arg(short = 'p', value_name = "PORT=PROTOCOL", action = ArgAction::Append)]
+    pub ports: Vec<String>,
+    /// Where the page is served: HOST:PORT on loopback, or unix:///PATH [default: localhost:5067]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// Print the link to the page of the running service (`web.enabled`) and end
+    #[arg(long, conflicts_with_all = ["device", "file", "ports", "listen", "words", "expression"])]
+    pub url: bool,
+    /// Become this user before anything is opened; for starts as root
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// The filter to begin with, as for watch (http status=error slow>100ms); or the device to show
+    #[arg(value_name = "WORD")]
+    pub words: Vec<String>,
+    /// A filter of libpcap: only packets that match are captured
+    #[arg(last = true, value_name = "PCAP FILTER")]
+    pub expression: Vec<String>,
+}
+
 /// Flags of `export config`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigFlags {

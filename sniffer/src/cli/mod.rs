@@ -10,7 +10,7 @@ use crate::config::LoadOptions;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 pub use flags::{
     Color, ConfigFlags, DashboardFlags, DoctorFlags, Keystore, ManPagesFlags, MigrateFlags, PatternFlags, PolicyFlags, RunFlags,
-    SetupFlags, TemplateFlags, TopFlags, WatchFlags,
+    SetupFlags, TemplateFlags, TopFlags, WatchFlags, WebFlags,
 };
 use std::{ffi::OsString, io::Write, path::PathBuf, process::ExitCode};
 
@@ -64,6 +64,8 @@ pub enum Command {
     Watch(WatchFlags),
     /// Show screens about live traffic or a capture file.
     Top(TopFlags),
+    /// Serve the page about live traffic or a capture file.
+    Web(WebFlags),
     /// List the devices that packets can be captured on.
     Devices,
     /// Say what works on this system, and how to mend what does not.
@@ -217,6 +219,13 @@ enum Sub {
     Top {
         #[command(flatten)]
         top: TopFlags,
+        #[command(flatten)]
+        common: GlobalFlags,
+    },
+    /// Serve a page for the browser about live traffic or a capture file; needs no configuration
+    Web {
+        #[command(flatten)]
+        web: WebFlags,
         #[command(flatten)]
         common: GlobalFlags,
     },
@@ -405,6 +414,7 @@ where
         Some(Sub::Run { run, common }) => (common, Command::Run(outer.then(run))),
         Some(Sub::Watch { watch, common }) => (common, only_run(Command::Watch(watch))?),
         Some(Sub::Top { top, common }) => (common, only_run(Command::Top(top))?),
+        Some(Sub::Web { web, common }) => (common, only_run(Command::Web(web))?),
         Some(Sub::Devices(common)) => (common, only_run(Command::Devices)?),
         Some(Sub::Doctor { doctor, common }) => (common, only_run(Command::Doctor(doctor))?),
         Some(Sub::Migrate { migrate, common }) => (common, only_run(Command::Migrate(migrate))?),

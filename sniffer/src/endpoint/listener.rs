@@ -1,10 +1,10 @@
-//! The socket on which the endpoint listens.
+//! The sockets on which HTTP is served: the endpoint, and the page of `web`.
 
 use super::options::{At, Options};
 use crate::config;
 use std::{
     fmt, fs, io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs},
     os::unix::{
         fs::{FileTypeExt, PermissionsExt},
         net::{UnixListener, UnixStream},
@@ -26,7 +26,8 @@ pub struct Listener {
 
 #[derive(Debug)]
 pub(super) enum Socket {
-    Tcp(TcpListener),
+    /// A socket, and perhaps a second one with the other loopback address.
+    Tcp(TcpListener, Option<TcpListener>),
     Unix(UnixListener),
 }
 
@@ -47,43 +48,92 @@ impl fmt::Display for Listener {
     }
 }
 
+/// Why an address cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unusable {
+    /// The setting that is to be changed: `host` or `port`.
+    pub key: &'static str,
+    /// What is wrong, and what to do.
+    pub why: String,
+}
+
+impl Unusable {
+    fn host(why: String) -> Self {
+        Self { key: "host", why }
+    }
+
+    fn of(address: SocketAddr, error: &io::Error) -> Self {
+        let port = |advice: &str| Self { key: "port", why: format!("cannot listen on {address}: {error}; {advice}") };
+        match error.kind() {
+            io::ErrorKind::AddrInUse => port("stop the program that listens there, or choose another port"),
+            io::ErrorKind::PermissionDenied => port("ports below 1024 need privileges, choose another port"),
+            _ => Self::host(format!("cannot listen on {address}: {error}; write an address of this host")),
+        }
+    }
+}
+
 impl Listener {
     /// Opens the socket.
     ///
     /// # Errors
     /// When the address cannot be used. The error names file, line and key.
     pub fn bind(options: &Options) -> Result<Self, config::Error> {
-        match &options.at {
+        Self::open(&options.at).map_err(|unusable| options.node.get(unusable.key).error(unusable.why))
+    }
+
+    fn open(at: &At) -> Result<Self, Unusable> {
+        match at {
             At::Tcp(host, port) => {
-                let host_error = |why: String| options.node.get("host").error(why);
-                let addresses = resolve(host, *port).map_err(|e| host_error(format!("cannot resolve `{host}`: {e}")))?;
-                let socket = bind_first(&addresses).map_err(|(address, e)| match e.kind() {
-                    io::ErrorKind::AddrInUse => options
-                        .node
-                        .get("port")
-                        .error(format!("cannot listen on {address}: {e}; stop the program that listens there, or choose another port")),
-                    io::ErrorKind::PermissionDenied => options
-                        .node
-                        .get("port")
-                        .error(format!("cannot listen on {address}: {e}; ports below 1024 need privileges, choose another port")),
-                    _ => host_error(format!("cannot listen on {address}: {e}; write an address of this host")),
-                })?;
+                let addresses = resolve(host, *port).map_err(|e| Unusable::host(format!("cannot resolve `{host}`: {e}")))?;
+                let socket = bind_first(&addresses).map_err(|(address, e)| Unusable::of(address, &e))?;
                 let at = socket.local_addr().map_or_else(|_| format!("{host}:{port}"), |address| address.to_string());
-                Ok(Self { socket: Socket::Tcp(socket), _file: None, at })
+                Ok(Self { socket: Socket::Tcp(socket, None), _file: None, at })
             }
             At::Unix(path) => {
-                let socket = bind_unix(path).map_err(|why| options.node.get("host").error(why))?;
+                let socket = bind_unix(path).map_err(Unusable::host)?;
                 Ok(Self { socket: Socket::Unix(socket), _file: Some(SocketFile(path.clone())), at: path.display().to_string() })
             }
         }
     }
 
-    /// The address of a TCP socket, for tests.
-    #[cfg(test)]
-    pub(super) fn address(&self) -> Option<SocketAddr> {
+    /// Opens a socket that only this host can reach. `localhost` stands for both loopback addresses: a browser tries the IPv6 address
+    /// first, where otherwise another user's program could listen and get the token.
+    ///
+    /// # Errors
+    /// When the address is not one of loopback, or cannot be used.
+    pub fn open_on_loopback(at: &At) -> Result<Self, Unusable> {
+        let At::Tcp(host, port) = at else { return Self::open(at) };
+        if !host.eq_ignore_ascii_case("localhost") {
+            let addresses = if host.is_empty() { Ok(Vec::new()) } else { resolve(host, *port) };
+            let addresses = addresses.map_err(|e| Unusable::host(format!("cannot resolve `{host}`: {e}")))?;
+            return match addresses.first() {
+                Some(address) if address.ip().is_loopback() => Self::open(&At::Tcp(address.ip().to_string(), address.port())),
+                _ => Err(Unusable::host(format!(
+                    "`{host}` is not an address of loopback, and other addresses need TLS, which the page does not have yet: write localhost \
+                     or unix:///PATH, and reach it from elsewhere by `ssh -L` or a reverse proxy"
+                ))),
+            };
+        }
+        let bind = |ip: IpAddr, port: u16| {
+            let address = SocketAddr::new(ip, port);
+            TcpListener::bind(address).map_err(|error| (Unusable::of(address, &error), error.kind()))
+        };
+        let first = bind(Ipv4Addr::LOCALHOST.into(), *port).map_err(|(unusable, _)| unusable)?;
+        let port = first.local_addr().map_or(*port, |address| address.port());
+        let second = match bind(Ipv6Addr::LOCALHOST.into(), port) {
+            Ok(second) => Some(second),
+            Err((unusable, io::ErrorKind::AddrInUse)) => return Err(unusable),
+            // This host has no IPv6.
+            Err(_) => None,
+        };
+        Ok(Self { socket: Socket::Tcp(first, second), _file: None, at: format!("localhost:{port}") })
+    }
+
+    /// The addresses of TCP sockets; none for a Unix socket.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
         match &self.socket {
-            Socket::Tcp(socket) => socket.local_addr().ok(),
-            Socket::Unix(_) => None,
+            Socket::Tcp(first, second) => std::iter::once(first).chain(second).filter_map(|socket| socket.local_addr().ok()).collect(),
+            Socket::Unix(_) => Vec::new(),
         }
     }
 }
@@ -150,7 +200,7 @@ mod tests {
     #[test]
     fn a_port_in_use_is_an_error_with_the_line_of_the_port() {
         let first = bind("localhost", 0).unwrap();
-        let address = first.address().unwrap();
+        let address = first.addresses()[0];
         assert!(address.is_ipv4(), "{address}");
         let error = bind("localhost", address.port()).unwrap_err();
         assert!(error.starts_with(&format!("line 4: http.port: cannot listen on {address}: ")), "{error}");
@@ -161,9 +211,25 @@ mod tests {
     }
 
     #[test]
+    fn only_loopback() {
+        let open = |host: &str, port| Listener::open_on_loopback(&At::Tcp(host.into(), port));
+        let both = open("localhost", 0).unwrap();
+        let addresses = both.addresses();
+        assert!(addresses.iter().all(|address| address.ip().is_loopback() && address.port() == addresses[0].port()), "{addresses:?}");
+        assert_eq!(both.to_string(), format!("localhost:{}", addresses[0].port()));
+        let used = open("localhost", addresses[0].port()).unwrap_err();
+        assert!(used.key == "port" && used.why.contains("stop the program that listens there"), "{used:?}");
+        assert!(open("127.0.0.2", 0).unwrap().addresses()[0].ip().is_loopback());
+        for host in ["0.0.0.0", "::", "192.0.2.1", ""] {
+            let refused = open(host, 0).unwrap_err();
+            assert!(refused.key == "host" && refused.why.contains("is not an address of loopback"), "{host}: {refused:?}");
+        }
+    }
+
+    #[test]
     fn all_addresses() {
         let listener = bind("", 0).unwrap();
-        assert!(listener.address().unwrap().ip().is_unspecified(), "{listener}");
+        assert!(listener.addresses()[0].ip().is_unspecified(), "{listener}");
     }
 
     #[test]

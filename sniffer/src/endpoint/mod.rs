@@ -13,12 +13,14 @@ mod red;
 mod report;
 mod routes;
 mod server;
+mod service;
 #[cfg(test)]
 mod tests;
 
 pub use documents::{beat_of_monitoring, state, stats};
-pub use listener::Listener;
-pub use options::Options;
+pub use listener::{Listener, Unusable};
+pub use options::{At, Options};
 pub use red::{BOUNDS as DURATION_BOUNDS, Key, Numbers, Red};
 pub use report::{Identity, Input, Output, Report, Source};
-pub use server::Server;
+pub use server::{Limits, Server};
+pub use service::{Answer, Service};

@@ -17,7 +17,7 @@ pub struct Options {
 
 /// Where the endpoint listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum At {
+pub enum At {
     /// A host name or address, and a port. An empty host means all addresses.
     Tcp(String, u16),
     /// A Unix socket.
@@ -99,7 +99,16 @@ impl Options {
     }
 }
 
-/// Reads `http.host`: a name or an address, `http://HOST[:PORT]`, or `unix:///PATH`.
+impl At {
+    /// Reads a host: a name or an address, `http://HOST[:PORT]`, or `unix:///PATH`. `port`: the port if the host names none.
+    ///
+    /// # Errors
+    /// When the text is something else.
+    pub fn read(host: &str, port: u16) -> Result<Self, String> {
+        read_host(host, port)
+    }
+}
+
 fn read_host(host: &str, port: u16) -> Result<At, String> {
     let host = host.trim();
     if let Some(path) = host.strip_prefix("unix://") {

@@ -3,12 +3,12 @@
 use super::{
     documents, inputs, prometheus,
     report::{Identity, Report, Source},
+    service::{Answer, Service},
 };
-use http_body_util::Full;
 use hyper::{
     Response, StatusCode, Uri,
-    body::Bytes,
     header::{CONTENT_TYPE, HeaderValue, LOCATION},
+    http::request::Parts,
 };
 use serde_json::{Value, json};
 use std::{
@@ -31,9 +31,6 @@ pub(super) struct Routes {
     latest: Mutex<Option<(Instant, Arc<Report>)>>,
 }
 
-/// An answer with its whole body.
-pub(super) type Answer = Response<Full<Bytes>>;
-
 impl Routes {
     pub(super) fn new(who: Identity, source: Arc<dyn Source>) -> Self {
         Self { who, source, latest: Mutex::new(None) }
@@ -52,7 +49,7 @@ impl Routes {
     }
 
     /// Answers a request for `uri`.
-    pub(super) fn answer(&self, uri: &Uri) -> Answer {
+    fn answer_to(&self, uri: &Uri) -> Answer {
         let query = uri.query().unwrap_or_default();
         let parameter = |name: &str| {
             let of = |pair: &str| {
@@ -82,6 +79,14 @@ impl Routes {
     }
 }
 
+impl Service for Routes {
+    const NAME: &'static str = "HTTP endpoint";
+
+    async fn answer(&self, request: &Parts) -> Answer {
+        self.answer_to(&request.uri)
+    }
+}
+
 /// Answers `/healthz`: status 200 if the program works as it should, otherwise 503 and the reason.
 fn health(problem: Option<&str>) -> Answer {
     match problem {
@@ -107,7 +112,7 @@ fn redirect(status: StatusCode, to: &'static str) -> Answer {
 }
 
 fn answer(status: StatusCode, content_type: &'static str, body: String) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
+    let mut answer = Response::new(body.into());
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     answer

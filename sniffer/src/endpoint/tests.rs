@@ -92,7 +92,7 @@ impl Running {
     fn start(head_time: Duration, life: Duration) -> Self {
         let options = Options::read(&Node::parse("http: {enabled: true, port: 0}").unwrap()).unwrap().unwrap();
         let listener = Listener::bind(&options).unwrap();
-        let address = listener.address().unwrap();
+        let address = listener.addresses()[0];
         let fake = Arc::new(Fake::default());
         *fake.report.lock().unwrap() = report();
         let server = Server::start_with(listener, identity(), fake.clone(), head_time, life).unwrap();

@@ -1,6 +1,9 @@
 //! Recognises the packets of the program's own connections to its outputs, so that they are not reported. They are
 //! recognised by the sockets of this process, not by the addresses of the outputs: other programs on this host may use
 //! the same servers, and a name may resolve to another address at any time.
+//!
+//! Connections to a socket on which this process listens, the page of `web`, are recognised by its address alone: nobody else can listen
+//! there, and the connection of a client is not a socket of this process before it is accepted.
 
 use crate::net::{FlowDelta, OwnConnections, Transport, own::Ends};
 use hashbrown::HashMap;
@@ -25,13 +28,21 @@ pub struct Own {
     pub local: Vec<IpAddr>,
     /// The connections of this process.
     pub connections: Arc<OwnConnections>,
+    /// The addresses on which this process listens and whose connections are not reported.
+    pub listens: Vec<SocketAddr>,
 }
 
 impl Own {
     /// Whether a segment with these ports may belong to a connection of this process.
     #[inline]
     pub(super) fn has_port(&self, source: u16, destination: u16) -> bool {
-        self.is_server(source) || self.is_server(destination)
+        self.is_server(source) || self.is_server(destination) || self.listens.iter().any(|own| [source, destination].contains(&own.port()))
+    }
+
+    /// Whether one end is a socket on which this process listens.
+    fn is_to_listener(&self, a: SocketAddr, b: SocketAddr) -> bool {
+        let is_listener = |end: SocketAddr| self.listens.iter().any(|own| own.port() == end.port() && own.ip() == end.ip().to_canonical());
+        is_listener(a) || is_listener(b)
     }
 
     /// Whether this program connects to servers with this port.
@@ -74,6 +85,9 @@ impl Owners {
 
     /// Whether a segment belongs to a connection of this process. `opens`: it is a SYN without ACK.
     pub(super) fn is_own(&mut self, own: &Own, source: SocketAddr, destination: SocketAddr, opens: bool) -> bool {
+        if own.is_to_listener(source, destination) {
+            return true;
+        }
         let ends = Ends::new(source, destination);
         let before = self.decided.get(&ends).copied();
         match before {

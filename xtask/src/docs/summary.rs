@@ -8,7 +8,7 @@ use std::fs;
 
 /// The chapters with their pages, in the order of reading. A page that ends with `/` is a folder.
 const CHAPTERS: &[(&str, &[&str])] = &[
-    ("Begin", &["index.md", "install.md", "packetbeat.md", "cookbook.md", "watch.md", "top.md"]),
+    ("Begin", &["index.md", "install.md", "packetbeat.md", "cookbook.md", "watch.md", "top.md", "web.md"]),
     ("Run", &["doctor.md", "migrate.md", "setup.md", "keystore.md", "reload.md", "security.md", "performance.md", "troubleshooting.md"]),
     ("Observe", &["endpoint.md", "monitoring.md", "processes.md"]),
     ("Protocols", &["protocols/"]),

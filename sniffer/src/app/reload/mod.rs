@@ -21,10 +21,12 @@ use crate::{
     opening::Opening,
     output::{Delivery, exchange::Exchange},
     publish::Publishing,
+    web,
 };
 use files::{Files, Look};
 use serde::Deserialize;
 use std::{
+    net::SocketAddr,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -107,6 +109,8 @@ pub struct Reload {
     /// Whether capture files are read at the speed at which they were captured.
     real_time: bool,
     connections: Option<Arc<OwnConnections>>,
+    /// See [`super::run::Job::listens`].
+    listens: Vec<SocketAddr>,
     /// The section `queue` that the queue was made from.
     queue: Node,
     /// The server ports of the current output, and of the previous output, whose connections may still be open.
@@ -125,9 +129,11 @@ pub struct Start {
     pub real_time: bool,
     /// The connections of this process; see [`super::run::Job::connections`].
     pub connections: Option<Arc<OwnConnections>>,
+    /// See [`super::run::Job::listens`].
+    pub listens: Vec<SocketAddr>,
     /// The section `queue` of the configuration.
     pub queue: Node,
-    /// The server ports of the output.
+    /// The server ports of the output, and those of `listens`.
     pub ports: Vec<u16>,
     /// The interfaces in the order of the plan.
     pub interfaces: Vec<Exchanged>,
@@ -150,9 +156,9 @@ struct Prepared {
 impl Reload {
     /// Begins to watch the files of the configuration.
     pub fn new(origin: Origin, start: Start) -> Self {
-        let Start { plan, agent, real_time, connections, queue, ports, interfaces, exchange } = start;
+        let Start { plan, agent, real_time, connections, listens, queue, ports, interfaces, exchange } = start;
         let files = Files::new(origin.files.iter().cloned(), origin.options.period, Instant::now());
-        Self { origin, files, plan, agent, real_time, connections, queue, ports: [ports, Vec::new()], interfaces, exchange }
+        Self { origin, files, plan, agent, real_time, connections, listens, queue, ports: [ports, Vec::new()], interfaces, exchange }
     }
 
     /// When the files must be looked at again.
@@ -203,6 +209,7 @@ impl Reload {
         Logger::open(&root.get("logging"), &CommandLine::default())?;
         Options::read(root)?;
         endpoint::Options::read(root)?;
+        web::Options::read(root)?;
         Seccomp::read(root)?;
         setup::loader(&super::opening(root, &loaded.paths))?;
         let host_data = HostData::gather();
@@ -217,7 +224,8 @@ impl Reload {
         let mut known: Vec<u16> = ports.concat();
         known.sort_unstable();
         known.dedup();
-        let own = self.connections.clone().map(|connections| Own { ports: known.clone(), local: host_data.addresses.clone(), connections });
+        let (local, listens) = (host_data.addresses.clone(), self.listens.clone());
+        let own = self.connections.clone().map(|connections| Own { ports: known.clone(), local, connections, listens });
         let mut opened = Vec::new();
         for interface in &plan.interfaces {
             let publishing = plan.publishing(interface, &publishers, &agent)?;

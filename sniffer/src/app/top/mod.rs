@@ -1,15 +1,14 @@
 //! `top`: screens about live traffic or a capture file, or one table that is printed after a while. Like `watch`, it needs no configuration.
 
-mod notices;
 mod report;
-mod shared;
 mod terminal;
 
 use super::{
     Error,
+    notices::Notices,
     plan::Plan,
     run::{Job, OutputGone},
-    view::{Status, View, Watched},
+    shared::{Shared, host_name},
     watch,
 };
 use crate::{
@@ -17,17 +16,10 @@ use crate::{
     config::{self, nanoseconds},
     output,
     protocols::PROTOCOLS,
-    publish::observer::Observer,
-    view::{
-        inbox::Feeder,
-        top::{Health, Look, Source, State},
-    },
+    view::top::{Look, Source, State},
 };
-use notices::Notices;
 use report::Format;
-use shared::Shared;
 use std::{
-    fs,
     io::{self, Write},
     panic,
     path::Path,
@@ -64,7 +56,7 @@ pub fn top(invocation: &Invocation, flags: &TopFlags) -> Result<bool, Error> {
     };
     let asked = watch::asked::read_for_screens(&invocation.load, &words)?;
     let (root, paths) = (&asked.loaded.root, &asked.loaded.paths);
-    let notices = Notices::install()?;
+    let notices = Notices::install(false)?;
     let mut plan = Plan::read(root, flags.file.as_deref(), None)?;
     watch::asked::narrow(&mut plan.interfaces, asked.device.as_deref(), asked.expression.as_deref())?;
     for warning in asked.loaded.warnings.iter().chain(&plan.warnings) {
@@ -99,7 +91,9 @@ pub fn top(invocation: &Invocation, flags: &TopFlags) -> Result<bool, Error> {
         let _ = over.send(());
         result
     })?;
-    let job = Job { status: Some(status(shared.clone())), view: Some(view(&shared, ended)), ..Job::for_view(plan, paths) };
+    // The run ends when the thread of the screens does.
+    let view = shared.view(Arc::new(Notify::new()), ended, || {});
+    let job = Job { status: Some(shared.status()), view: Some(view), ..Job::for_view(plan, paths) };
     let result = job.run(output);
     shared.quit();
     // The thread gives the terminal back before it ends. It does not end if the terminal was closed while it waited for a key.
@@ -145,11 +139,7 @@ fn shows(flags: &TopFlags, can_show_screens: bool) -> Result<Shows, String> {
     }
 }
 
-fn host_name() -> String {
-    fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
-}
-
-fn file_name(path: &Path) -> String {
+pub(super) fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
@@ -160,44 +150,23 @@ fn print(shared: &Shared, mut state: State, format: Format, time: Option<Duratio
     while !has_ended {
         thread::sleep(TAKE);
         let is_over = end.is_some_and(|end| Instant::now() >= end) || shared.is_quit();
-        has_ended = shared.update(&mut state) || is_over;
+        has_ended = update(shared, &mut state) || is_over;
     }
     let mut stdout = io::stdout().lock();
     stdout.write_all(report::text(&state, format).as_bytes())?;
     stdout.flush()
 }
 
-/// Connects the workers with the inbox.
-fn view(shared: &Arc<Shared>, ended: oneshot::Receiver<()>) -> View {
-    let (feeding, captured, finished) = (shared.clone(), shared.clone(), shared.clone());
-    let observer = move |worker: Watched<'_>| -> Box<dyn Observer> {
-        let waits = (!worker.live).then(|| worker.stop.clone());
-        Box::new(Feeder::new(feeding.inbox.clone(), waits))
-    };
-    let started = move |captures: &[String]| captured.set_capture(captures.join(", "));
-    View {
-        observer: Box::new(observer),
-        started: Box::new(started),
-        // The run ends when the thread of the screens does.
-        quit: Arc::new(Notify::new()),
-        finish: Box::new(move || finished.inbox.end()),
-        ended,
+/// Brings the screens up to date. Returns whether the workers have ended.
+fn update(shared: &Shared, state: &mut State) -> bool {
+    let mut items = Vec::new();
+    let (health, capture, has_ended) = shared.take(&mut items);
+    state.take(&mut items, Shared::now(state.source.is_live));
+    (state.health, state.source.capture) = (health, capture);
+    if has_ended {
+        state.end();
     }
-}
-
-/// Keeps the counters for the screens.
-fn status(shared: Arc<Shared>) -> Status {
-    Box::new(move |counters| {
-        let of = |name: &str| counters.totals.get(name).copied().unwrap_or(0);
-        let health = Health {
-            seen: of("capture.seen"),
-            matched: of("capture.matched"),
-            lost: of("capture.lost") + of("capture.unread"),
-            skipped: 0,
-            counters: counters.totals.iter().map(|(name, total)| (name.clone(), *total)).collect(),
-        };
-        shared.set_health(health);
-    })
+    has_ended
 }
 
 #[cfg(test)]

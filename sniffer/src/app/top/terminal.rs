@@ -1,6 +1,9 @@
 //! The terminal: it is opened for the screens, read for keys, and given back as it was, whatever ends the program.
 
-use super::{super::watch, notices::Notices, shared::Shared};
+use super::{
+    super::{notices::Notices, shared::Shared, watch},
+    update,
+};
 use crate::{
     cli::Color,
     view::{
@@ -85,7 +88,7 @@ pub fn show(shared: &Shared, notices: &Notices, mut state: State) -> io::Result<
     let mut drawn: Option<Instant> = None;
     while !shared.is_quit() && !has_panicked.load(Ordering::SeqCst) {
         if drawn.is_none_or(|drawn| drawn.elapsed() >= FRAME) {
-            let has_ended = shared.update(&mut state);
+            let has_ended = update(shared, &mut state);
             if has_ended && state.source.is_live {
                 break;
             }

@@ -38,7 +38,8 @@ use terminal::Keys;
 use tokio::sync::{Notify, oneshot};
 
 /// Sections of a configuration that have no effect on `watch`: where and how documents are delivered, and the log.
-const NOT_READ: &[&str] = &["cloud", "http", "keystore", "logging", "monitoring", "output", "path", "queue", "reload", "setup"];
+pub(super) const NOT_READ: &[&str] =
+    &["cloud", "http", "keystore", "logging", "monitoring", "output", "path", "queue", "reload", "setup", "web"];
 
 /// Columns that the names of devices, or the name of a file, have at least in the first line.
 const NAMES: usize = 20;

@@ -1,10 +1,10 @@
 //! The terminal: its width and charset, whether it has colours, and its keys.
 
+use super::super::shared;
 use crate::{
     cli::Color,
     view::{text::Charset, watch::layout::Style},
 };
-use jiff::{Timestamp, tz::TimeZone};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::read,
@@ -47,8 +47,7 @@ pub fn style(color: Color) -> Style {
         Color::Auto => can_rewrite() && variable("NO_COLOR").is_none(),
     };
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(variable).unwrap_or_default();
-    let ahead_of_utc = TimeZone::system().to_offset(Timestamp::now()).seconds();
-    Style { color, charset: Charset::of_locale(&locale), ahead_of_utc }
+    Style { color, charset: Charset::of_locale(&locale), ahead_of_utc: shared::ahead_of_utc() }
 }
 
 /// The name of the zone of the shown times: `UTC+8`, `UTC-3:30`.

@@ -31,7 +31,7 @@ impl Host {
         })));
         let mut settings = settings(&[(1, "redis", "{}", &[SERVER])], flows);
         let local = vec!["10.0.0.1".parse().unwrap()];
-        settings.own = Some(Own { ports: ports.to_vec(), local, connections: connections.clone() });
+        settings.own = Some(Own { ports: ports.to_vec(), local, connections: connections.clone(), listens: Vec::new() });
         Self { bench: Bench::new(settings), sockets, connections, listed }
     }
 

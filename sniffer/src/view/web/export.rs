@@ -2,7 +2,7 @@
 
 use super::{
     parameters::{Parameters, Refused},
-    state::{Reply, State},
+    state::State,
     tail::{Row, Selection, row, write},
 };
 use crate::view::text::csv_text;
@@ -12,11 +12,14 @@ use std::io::Write;
 const COLUMNS: &str = "seq,time_us,duration_ns,protocol,client,client_port,client_process,server,server_port,process,service,operation,\
                        query,result,status,error,bytes_client,bytes_server";
 
+/// The name, the type and the content of a file.
+type File = (&'static str, &'static str, Vec<u8>);
+
 /// Answers the request.
 ///
 /// # Errors
 /// When a parameter is wrong.
-pub fn answer(state: &State, parameters: &Parameters) -> Result<Reply, Refused> {
+pub fn answer(state: &State, parameters: &Parameters) -> Result<File, Refused> {
     let is_csv = match parameters.get("format") {
         Some("ndjson") => false,
         Some("csv") => true,
@@ -40,8 +43,8 @@ pub fn answer(state: &State, parameters: &Parameters) -> Result<Reply, Refused> 
         })?;
     }
     Ok(match is_csv {
-        true => Reply::File("transactions.csv", "text/csv; charset=utf-8", out),
-        false => Reply::File("transactions.ndjson", "application/x-ndjson; charset=utf-8", out),
+        true => ("transactions.csv", "text/csv; charset=utf-8", out),
+        false => ("transactions.ndjson", "application/x-ndjson; charset=utf-8", out),
     })
 }
 

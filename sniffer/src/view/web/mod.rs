@@ -1,5 +1,6 @@
 //! The answers of the page's API (`docs/web-api.md`), made from a view model as JSON. HTTP, and who may ask, are not part of this module.
 
+mod answers;
 mod export;
 mod filters;
 mod operations;
@@ -11,5 +12,6 @@ mod tail;
 mod tests;
 mod values;
 
+pub use answers::Reply;
 pub use parameters::{Parameters, Refused};
-pub use state::{Reply, State};
+pub use state::State;

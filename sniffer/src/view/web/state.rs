@@ -1,12 +1,6 @@
 //! The state that pages are answered from: the models, and what is known about the run.
 
-use super::{
-    export,
-    filters::Filters,
-    operations, overview,
-    parameters::{Parameters, Refused},
-    tail::{self, Tail},
-};
+use super::{filters::Filters, parameters::Refused};
 use crate::{
     time::Timestamp,
     view::{
@@ -17,17 +11,6 @@ use crate::{
     },
 };
 use serde::Serialize;
-
-/// The answer to a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reply {
-    /// A JSON text.
-    Json(Vec<u8>),
-    /// New transactions, or that there are none.
-    Tail(Tail),
-    /// A file to be saved: its name, its type, its content.
-    File(&'static str, &'static str, Vec<u8>),
-}
 
 /// The state. It has no clock; one thread owns it.
 #[derive(Debug, Default)]
@@ -66,29 +49,6 @@ impl State {
     /// Number of transactions that were counted.
     pub fn added(&self) -> u64 {
         self.live.kept.added()
-    }
-
-    /// Answers a request for a path of the API.
-    ///
-    /// # Errors
-    /// When the path is not known or a parameter is wrong.
-    pub fn answer(&mut self, path: &str, parameters: &Parameters) -> Result<Reply, Refused> {
-        match path {
-            "/api/view" => overview::answer(self, parameters).map(Reply::Json),
-            "/api/operations" => operations::answer(self, parameters).map(Reply::Json),
-            "/api/tail" => tail::answer(self, parameters, None).map(Reply::Tail),
-            "/api/transaction" => tail::transaction(self, parameters).map(Reply::Json),
-            "/api/export" => export::answer(self, parameters),
-            _ => Err(Refused::new(404, "unknown path; docs/web-api.md lists the paths")),
-        }
-    }
-
-    /// Answers a held request for `/api/tail` again, after `empty`, its last answer.
-    ///
-    /// # Errors
-    /// When a parameter is wrong.
-    pub fn tail(&self, parameters: &Parameters, empty: &Tail) -> Result<Tail, Refused> {
-        tail::answer(self, parameters, Some(empty))
     }
 
     pub(super) fn json(of: &impl Serialize) -> Result<Vec<u8>, Refused> {

@@ -1,4 +1,5 @@
-//! Warnings and errors while screens are shown: the last one is shown on the screen, and all are printed when the terminal is free again.
+//! Warnings and errors while a view is shown: the view shows the last one. While screens have the terminal, all are printed when it is free
+//! again; otherwise at once.
 
 use log::{Level, LevelFilter, Log, Metadata, Record, SetLoggerError};
 use std::{
@@ -17,15 +18,17 @@ pub struct Notices(Arc<Mutex<Kept>>);
 struct Kept {
     texts: Vec<String>,
     more: usize,
+    /// Whether notices are printed at once. Then only the last one is kept.
+    at_once: bool,
 }
 
 impl Notices {
-    /// Makes the log of the program go to notices, from level warning on.
+    /// Makes the log of the program go to notices, from level warning on. `at_once`: whether each is printed at once.
     ///
     /// # Errors
     /// When the program has a log.
-    pub fn install() -> Result<Self, SetLoggerError> {
-        let notices = Self::default();
+    pub fn install(at_once: bool) -> Result<Self, SetLoggerError> {
+        let notices = Self(Arc::new(Mutex::new(Kept { at_once, ..Kept::default() })));
         log::set_boxed_logger(Box::new(notices.clone()))?;
         log::set_max_level(LevelFilter::Warn);
         Ok(notices)
@@ -59,7 +62,11 @@ impl Log for Notices {
         }
         let level = if record.level() == Level::Error { "error" } else { "warning" };
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.texts.len() < MOST_KEPT {
+        if kept.at_once {
+            kept.texts = vec![format!("{level}: {}", record.args())];
+            // If this fails, standard error is closed, and there is no other place.
+            let _ = writeln!(io::stderr(), "{level}: {}", record.args());
+        } else if kept.texts.len() < MOST_KEPT {
             kept.texts.push(format!("{level}: {}", record.args()));
         } else {
             kept.more += 1;

@@ -1,0 +1,71 @@
+//! `web`: serves a page about live traffic or a capture file. Like `top`, it needs no configuration.
+
+use super::{
+    Error,
+    notices::Notices,
+    page::{self, Serving},
+    plan::Plan,
+    privileges::{self, Needs, Seccomp},
+    run::Job,
+    shared::host_name,
+    top::file_name,
+    watch,
+};
+use crate::{
+    capture::sockets,
+    cli::{Invocation, WatchFlags, WebFlags},
+    net::OwnConnections,
+    opening::Opening,
+    output,
+    web::Options,
+};
+use std::{io::Write, sync::Arc, time::Duration};
+
+/// Serves the page until a signal arrives.
+pub fn web(invocation: &Invocation, flags: &WebFlags, stdout: &mut impl Write) -> Result<bool, Error> {
+    if flags.url {
+        let paths = super::loaded(invocation)?.paths;
+        writeln!(stdout, "{}", page::read_link(&paths.data)?)?;
+        return Ok(true);
+    }
+    let words = WatchFlags {
+        device: flags.device.clone(),
+        file: flags.file.clone(),
+        ports: flags.ports.clone(),
+        words: flags.words.clone(),
+        expression: flags.expression.clone(),
+        ..WatchFlags::default()
+    };
+    let options = Options::of_command_line(flags.listen.as_deref())?;
+    let asked = watch::asked::read_for_screens(&invocation.load, &words)?;
+    let (root, paths) = (&asked.loaded.root, &asked.loaded.paths);
+    let notices = Notices::install(true)?;
+    let mut plan = Plan::read(root, flags.file.as_deref(), None)?;
+    watch::asked::narrow(&mut plan.interfaces, asked.device.as_deref(), asked.expression.as_deref())?;
+    for warning in asked.loaded.warnings.iter().chain(&plan.warnings) {
+        log::warn!("{warning}");
+    }
+    let is_live = plan.is_live();
+    if !is_live {
+        // The page of a file stays until a signal.
+        plan.general.shutdown_timeout = Duration::ZERO;
+    }
+    // The port may need a privilege that is given up afterwards.
+    let listener = options.listen()?;
+    privileges::become_user(flags.user.as_deref(), &[])?;
+    privileges::restrict(&Needs::of(&plan, true), &Seccomp::read(root)?)?;
+    let connections = is_live.then(|| Arc::new(OwnConnections::new(Box::new(sockets::own_sockets))));
+    let output = output::open(&Opening { connections: connections.as_ref(), ..super::opening(&asked.delivery, paths) })?;
+    let host = flags.file.as_deref().map_or_else(host_name, file_name);
+    let mut serving = Serving::prepare(listener, &plan, host, options.allowed_hosts, Some(notices))?;
+    let link = serving.link.with_filter(&asked.text);
+    let server = serving.start()?;
+    let (status, view) = (serving.shared.status(), serving.view(!is_live));
+    writeln!(stdout, "{link}")?;
+    stdout.flush()?;
+    let job = Job { status: Some(status), view: Some(view), connections, listens: serving.listens.clone(), ..Job::for_view(plan, paths) };
+    watch::NOT_READ.iter().for_each(|section| root.get(section).accept());
+    let result = job.run(output);
+    drop(server);
+    result.map(|()| true)
+}
