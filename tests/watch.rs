@@ -197,6 +197,28 @@ fn lines_of_files_fit_every_terminal() {
     }
 }
 
+/// Row 3: the status line names the port of a service that no protocol has.
+#[test]
+fn a_live_terminal_names_the_port_that_is_not_watched() {
+    const TEST: &str = "a_live_terminal_names_the_port_that_is_not_watched";
+    if !may_run(TEST) || !has_tmux(TEST) {
+        return;
+    }
+    let net = Net::new();
+    let _server = Running::start(net.on_server("python3").args(["-m", "http.server", "8123"]));
+    let request = || {
+        let mut curl = net.on_client("curl");
+        curl.args(["-s", "-o", "/dev/null", "--max-time", "2", "http://192.0.2.2:8123/"]).status().is_ok_and(|status| status.success())
+    };
+    until("the server", request);
+    let terminal = Terminal::start(net.on_client("tmux"), (140, 30), &format!("{} watch -i v0", env!("CARGO_BIN_EXE_sniffer")));
+    terminal.wait_for("Nothing yet");
+    let hint = "none on a watched port  busy: port 8123  -p 8123=PROTOCOL adds it";
+    terminal.until(hint, || request() && terminal.lines().iter().any(|line| line.contains(hint)));
+    terminal.tmux(&["send-keys", "q"]);
+    terminal.wait_for_the_end();
+}
+
 /// Rows 9 and 14: the status line follows the width, Space pauses, and `q` and Ctrl-C leave a clean terminal with a summary.
 #[test]
 fn a_live_terminal() {

@@ -2,6 +2,7 @@
 //! one is named. There is one line for each transaction, on a terminal a status line below them, and a summary at the end.
 
 pub(super) mod asked;
+mod busy;
 mod contents;
 mod printer;
 pub(super) mod terminal;
@@ -26,6 +27,7 @@ use crate::{
     },
 };
 use asked::Asked;
+use busy::Busy;
 use contents::Contents;
 use printer::{Screen, Shared, WIPE};
 use std::{
@@ -69,8 +71,9 @@ pub fn watch(invocation: &Invocation, flags: &WatchFlags) -> Result<bool, Error>
     let screen = Screen { style: terminal::style(flags.color), is_terminal: io::stdout().is_terminal(), is_live, has_keys: keys.is_some() };
     let watched = plan.watched(invocation.log.verbose);
     let view = (!flags.json).then(|| view(&shared, screen, filter, watched, quit)).transpose()?;
+    let busy = Busy::new(|port| plan.is_watched(port));
     // With `--json` the console output prints the documents; without it no documents are printed.
-    let job = Job { publish: flags.json, status: (!flags.json).then(|| status(shared.clone())), view, ..Job::for_view(plan, paths) };
+    let job = Job { publish: flags.json, status: (!flags.json).then(|| status(shared.clone(), busy)), view, ..Job::for_view(plan, paths) };
     NOT_READ.iter().for_each(|section| root.get(section).accept());
     let result = job.run(output);
     drop(keys);
@@ -173,12 +176,14 @@ fn first_lines(captures: &[String], watched: &str, zone: &str, width: Option<usi
     out
 }
 
-/// Keeps the numbers of packets for the status line and the summary.
-fn status(shared: Arc<Shared>) -> Status {
+/// Keeps the numbers of packets for the status line and the summary, and the port that may be missing while no packet is on a watched port.
+fn status(shared: Arc<Shared>, mut busy: Busy) -> Status {
     Box::new(move |counters| {
         let of = |name: &str| counters.totals.get(name).copied().unwrap_or(0);
         let lost = of("capture.lost") + of("capture.unread");
-        shared.set_packets(Packets { seen: of("capture.seen"), matched: of("capture.matched"), lost });
+        let (seen, matched) = (of("capture.seen"), of("capture.matched"));
+        shared.set_packets(Packets { seen, matched, lost });
+        shared.set_busy(if seen > 0 && matched == 0 { busy.port() } else { None });
     })
 }
 

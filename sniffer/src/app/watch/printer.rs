@@ -13,7 +13,7 @@ use std::{
     io::{self, Write},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -44,6 +44,8 @@ pub struct Shared {
     pub not_printed: AtomicU64,
     /// Numbers of packets.
     packets: Mutex<Packets>,
+    /// The port of [`Shared::set_busy`]; 0: none.
+    busy: AtomicU16,
 }
 
 impl Shared {
@@ -55,6 +57,11 @@ impl Shared {
     /// The numbers of packets.
     pub fn packets(&self) -> Packets {
         *self.packets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets the port that is not watched and has most connections.
+    pub fn set_busy(&self, port: Option<u16>) {
+        self.busy.store(port.unwrap_or_default(), Ordering::Relaxed);
     }
 
     /// Number of selected events for which no line was printed.
@@ -216,6 +223,7 @@ impl Printer<'_> {
             rate: *rate,
             not_shown: self.shared.not_shown(),
             packets: self.shared.packets(),
+            busy: Some(self.shared.busy.load(Ordering::Relaxed)).filter(|port| *port > 0),
             running: self.started.elapsed(),
             is_paused: self.shared.paused.load(Ordering::Relaxed),
             has_keys: self.screen.has_keys,

@@ -15,6 +15,8 @@ pub struct Status {
     pub not_shown: u64,
     /// Numbers of packets.
     pub packets: Packets,
+    /// A TCP port of servers that no protocol has, if this host has connections to it.
+    pub busy: Option<u16>,
     /// Time since the start.
     pub running: Duration,
     /// Whether lines are held back.
@@ -84,11 +86,11 @@ impl Status {
         } else {
             format!(" for {time}")
         };
-        let (what, hint) = match (self.counts.hidden, seen, matched) {
-            (1.., ..) => (format!("{} hidden by the filter", counted(self.counts.hidden, "transaction")), ""),
-            (_, 0, _) => ("no packets".to_owned(), "`sniffer devices` lists the devices"),
-            (_, _, 0) => (format!("{}, none on a watched port", counted(seen, "packet")), "-p any recognises protocols on all ports"),
-            _ => (format!("{}, {} on watched ports", counted(seen, "packet"), Grouped(matched)), ""),
+        let (what, hints) = match (self.counts.hidden, seen, matched) {
+            (1.., ..) => (format!("{} hidden by the filter", counted(self.counts.hidden, "transaction")), Vec::new()),
+            (_, 0, _) => ("no packets".to_owned(), vec!["`sniffer devices` lists the devices".to_owned()]),
+            (_, _, 0) => (format!("{}, none on a watched port", counted(seen, "packet")), self.other_ports()),
+            _ => (format!("{}, {} on watched ports", counted(seen, "packet"), Grouped(matched)), Vec::new()),
         };
         let mut parts = vec![format!("Nothing yet{since}: {what}")];
         if self.is_paused {
@@ -97,10 +99,16 @@ impl Status {
         if lost > 0 {
             parts.push(format!("lost {}", Grouped(lost)));
         }
-        if !hint.is_empty() {
-            parts.push(hint.to_owned());
-        }
+        parts.extend(hints);
         parts
+    }
+
+    /// What to do if the traffic is on other ports. The port comes first, because a narrow terminal has no room for more.
+    fn other_ports(&self) -> Vec<String> {
+        match self.busy {
+            None => vec!["-p any recognises protocols on all ports".to_owned()],
+            Some(port) => vec![format!("busy: port {port}"), format!("-p {port}=PROTOCOL adds it, -p any adds all")],
+        }
     }
 }
 
@@ -141,6 +149,12 @@ mod tests {
         assert_eq!(none.line(79), "Nothing yet for 12s: no packets  `sniffer devices` lists the devices");
         let seen = Status { packets: Packets { seen: 8114, matched: 0, lost: 0 }, has_keys: false, ..none };
         assert_eq!(seen.line(110), "Nothing yet for 12s: 8,114 packets, none on a watched port  -p any recognises protocols on all ports");
+        let busy = Status { busy: Some(8123), ..seen };
+        assert_eq!(busy.line(80), "Nothing yet for 12s: 8,114 packets, none on a watched port  busy: port 8123");
+        assert_eq!(
+            busy.line(120),
+            "Nothing yet for 12s: 8,114 packets, none on a watched port  busy: port 8123  -p 8123=PROTOCOL adds it, -p any adds all"
+        );
         let matched = Status { packets: Packets { seen: 8114, matched: 3, lost: 2 }, running: Duration::ZERO, ..seen };
         assert_eq!(matched.line(100), "Nothing yet: 8,114 packets, 3 on watched ports  lost 2");
         let hidden = Status { counts: Counts { hidden: 1, ..Counts::default() }, ..seen };
