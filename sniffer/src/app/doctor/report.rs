@@ -201,7 +201,13 @@ impl Report {
             let mark = if interface.configured { "*" } else { "" };
             let name = format!("{mark}{}", interface.name);
             match &interface.problem {
-                Some(problem) => paragraph(f, "", &format!("{name}: {problem}"))?,
+                Some(problem) => {
+                    let lines = wrapped(&format!("{name}: {problem}"), WIDTH - 2);
+                    lines
+                        .iter()
+                        .zip(std::iter::once("").chain(std::iter::repeat("  ")))
+                        .try_for_each(|(l, indent)| writeln!(f, "{indent}{l}"))?;
+                }
                 None => writeln!(f, "{}", row(&name, &interface.ways.iter().map(WayReport::word).collect::<Vec<_>>()))?,
             }
         }
@@ -264,18 +270,32 @@ fn paragraph(f: &mut fmt::Formatter<'_>, indent: &str, text: &str) -> fmt::Resul
     wrapped(text, WIDTH - indent.len()).iter().try_for_each(|line| writeln!(f, "{indent}{line}"))
 }
 
+/// The words of a text. What is between two backticks is one word: a command that is broken cannot be copied.
+fn words(text: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    let mut is_open = false;
+    for part in text.split_whitespace() {
+        match words.last_mut().filter(|_| is_open) {
+            Some(word) => *word += &format!(" {part}"),
+            None => words.push(part.to_owned()),
+        }
+        is_open ^= part.matches('`').count() % 2 == 1;
+    }
+    words
+}
+
 /// The text in lines of at most `width` characters. A longer word has a line of its own.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = String::new();
-    for word in text.split_whitespace() {
+    for word in words(text) {
         if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
             lines.push(std::mem::take(&mut line));
         }
         if !line.is_empty() {
             line.push(' ');
         }
-        line.push_str(word);
+        line.push_str(&word);
     }
     lines.push(line);
     lines
@@ -343,6 +363,19 @@ mod tests {
         );
         assert!(text.contains("\n    sudo setcap cap_net_raw+ep /usr/bin/sniffer\n"), "{text}");
         assert!(text.ends_with("\nPackets can be captured on default_route_ipv4.\n"), "{text}");
+    }
+
+    #[test]
+    fn commands_are_not_broken() {
+        assert_eq!(
+            wrapped("Start a time service: `sudo systemctl enable --now timesyncd`, or chrony.", 46),
+            ["Start a time service:", "`sudo systemctl enable --now timesyncd`, or", "chrony."]
+        );
+        assert_eq!(wrapped("a `b c", 3), ["a", "`b c"], "a backtick that is not closed");
+        let mut report = report();
+        report.interfaces[0].problem = Some("there is no such device; the devices are ".to_owned() + &"eth0, ".repeat(20));
+        let text = report.to_string();
+        assert!(text.contains("\n*default_route_ipv4: there is no such device; the devices are eth0, eth0,\n  eth0, eth0, "), "{text}");
     }
 
     #[test]
