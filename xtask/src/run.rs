@@ -64,7 +64,28 @@ fn may_sudo() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::needs_rights;
+    use super::{here, needs_rights};
+    use crate::setup::run_command;
+    use std::{env, process::Command};
+
+    /// The test runs itself in another folder, as the verb is run there.
+    #[test]
+    fn standard_output_and_the_folder_belong_to_the_program() {
+        const MARK: &str = "XTASK_TEST_OF_RUN";
+        if env::var_os(MARK).is_some() {
+            run_command(Command::new("echo").arg("from the build")).unwrap();
+            here(&mut Command::new("pwd")).unwrap();
+            return;
+        }
+        let name = "run::tests::standard_output_and_the_folder_belong_to_the_program";
+        let mut again = Command::new(env::current_exe().unwrap());
+        let output = again.args(["--exact", name, "--nocapture"]).env(MARK, "1").current_dir("/usr").output().unwrap();
+        let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        assert!(output.status.success(), "{out}{err}");
+        assert!(out.lines().any(|line| line.ends_with("from the build")) && out.lines().any(|line| line == "/usr"), "{out}");
+        assert!(!out.contains("$ "), "{out}");
+        assert!(err.contains("$ echo from the build"), "{err}");
+    }
 
     #[test]
     fn only_live_capture_needs_rights() {

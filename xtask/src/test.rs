@@ -12,6 +12,9 @@ use std::process::Command;
 /// does not exist.
 const CONFORM: &str = "../shared/conformance/conform";
 
+/// How long the verb takes, for the person who waits. The README says the same.
+const TIME: &str = "15 minutes on two cores, of which 5 are for building the first time";
+
 /// Runs all checks, beginning with those of `lint`; stops at the first failure.
 pub fn test(args: &[String]) -> Outcome {
     if !args.is_empty() {
@@ -29,6 +32,7 @@ pub fn test(args: &[String]) -> Outcome {
     if !is_root() {
         left_out.push("live tests: they need root".into());
     }
+    println!("All checks take about {TIME}. Each one says when it begins and ends.");
     let mut checks = lint::all();
     checks.push(check("tests: build", || run_command(&mut cargo(&["test", "--workspace", "--locked", "--no-run"]))));
     checks.push(check("tests: run", || run_command(&mut cargo(&["test", "--workspace", "--locked"]))));
@@ -41,4 +45,16 @@ pub fn test(args: &[String]) -> Outcome {
     checks::run(checks)?;
     println!("\nAll checks passed. Not run: {}.", left_out.join("; "));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::setup::project;
+
+    #[test]
+    fn the_readme_says_how_long_it_takes() {
+        let readme = std::fs::read_to_string(project().join("README.md")).unwrap();
+        let words = readme.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains(super::TIME), "README.md does not say: {}", super::TIME);
+    }
 }
