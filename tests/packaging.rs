@@ -1,7 +1,7 @@
 //! The files in `packaging/` that users start from: configurations that the program accepts, the manifest for Kubernetes, and the compose file.
 //! Their schemas cannot be fetched in a test; the lists here have the required fields, and all fields that the files may use.
 
-use crate::harness::{Home, assert_success, tests};
+use crate::harness::{Home, assert_success, sniffer, tests};
 use serde::Deserialize;
 use serde_json::Value;
 use std::fs;
@@ -41,6 +41,13 @@ fn the_shipped_configuration_is_accepted() {
     let config = text("sniffer.yml");
     assert_accepted("sniffer.yml", &config);
     assert!(config.contains("\nreload.enabled: true\n"), "the unit reloads with SIGHUP");
+}
+
+#[test]
+fn the_printed_reference_is_accepted() {
+    let output = sniffer().args(["export", "reference"]).output().unwrap();
+    assert_success(&output);
+    assert_accepted("sniffer export reference", &String::from_utf8(output.stdout).unwrap());
 }
 
 #[test]

@@ -62,6 +62,7 @@ done
 state() { inside stat -c '%U:%G %a' "$1"; }
 expect() { [ "$1" = "$2" ] || fail "$3: expected '$2', got '$1'"; }
 expect "$(state /etc/sniffer/sniffer.yml)" 'root:sniffer 640' /etc/sniffer/sniffer.yml
+inside cat /etc/sniffer/sniffer.reference.yml | grep -q '^#output.kafka.topic: ' || fail "the reference is not beside the configuration"
 expect "$(state /var/lib/sniffer)" 'sniffer:sniffer 750' /var/lib/sniffer
 expect "$(state /var/log/sniffer)" 'sniffer:sniffer 750' /var/log/sniffer
 inside dpkg --verify sniffer || fail "files differ from those in the package"

@@ -15,6 +15,7 @@ mod notices;
 mod page;
 mod plan;
 mod privileges;
+mod reference;
 mod reload;
 mod rights;
 mod run;
@@ -116,6 +117,7 @@ fn command(invocation: &Invocation, typed: &[String]) -> Result<bool, Error> {
         Command::ExportDashboard(flags) => setup::export_dashboard(invocation, flags, &mut stdout)?,
         Command::ExportCompletions(shell) => stdout.write_all(&cli::manual::completions(*shell))?,
         Command::ExportManPages(flags) => man_pages(flags.dir.as_deref(), &mut stdout)?,
+        Command::ExportReference => stdout.write_all(reference::text().as_bytes())?,
         Command::Setup(flags) => setup::setup(invocation, flags, &mut stdout)?,
     }
     Ok(true)

@@ -90,6 +90,8 @@ pub enum Command {
     ExportCompletions(clap_complete::Shell),
     /// Write the man pages.
     ExportManPages(ManPagesFlags),
+    /// Print a configuration with every option.
+    ExportReference,
     /// Prepare Elasticsearch and Kibana.
     Setup(SetupFlags),
     /// Change the keystore.
@@ -254,7 +256,7 @@ enum Sub {
         #[command(subcommand)]
         what: Test,
     },
-    /// Print the configuration, what is set up in Elasticsearch and Kibana, completions or man pages
+    /// Print the configuration, all options, what is set up in Elasticsearch and Kibana, completions or man pages
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Export {
         #[command(flatten)]
@@ -340,6 +342,8 @@ enum Export {
         #[command(flatten)]
         common: GlobalFlags,
     },
+    /// Print a configuration with every option, its default and its meaning, as comments
+    Reference(GlobalFlags),
 }
 
 /// The commands of `keystore`.
@@ -428,6 +432,7 @@ where
             Export::Dashboard { dashboard, common: inner } => (common.then(inner), only_run(Command::ExportDashboard(dashboard))?),
             Export::Completions { shell, common: inner } => (common.then(inner), only_run(Command::ExportCompletions(shell))?),
             Export::ManPages { pages, common: inner } => (common.then(inner), only_run(Command::ExportManPages(pages))?),
+            Export::Reference(inner) => (common.then(inner), only_run(Command::ExportReference)?),
         },
         Some(Sub::Setup { setup, common }) => (common, only_run(Command::Setup(setup))?),
         Some(Sub::Keystore { common, what }) => {

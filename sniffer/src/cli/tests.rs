@@ -66,6 +66,7 @@ fn commands() {
         ("export ilm-policy --dir d", Command::ExportIlmPolicy(super::PolicyFlags { es_version: None, dir: Some("d".into()) })),
         ("export index-pattern --es.version 9.6.0", Command::ExportIndexPattern(super::PatternFlags { es_version: Some("9.6.0".into()) })),
         ("export completions zsh", Command::ExportCompletions(clap_complete::Shell::Zsh)),
+        ("export reference", Command::ExportReference),
         ("export man-pages --dir d", Command::ExportManPages(super::ManPagesFlags { dir: Some("d".into()) })),
         ("export dashboard --id x --folder d", {
             let flags = super::DashboardFlags { id: Some("x".into()), folder: Some("d".into()), ..Default::default() };

@@ -80,15 +80,24 @@ fn instead(top: &[String], elsewhere: &HashMap<String, String>, setting: &Unknow
     elsewhere.get(&setting.name).map(|key| format!("; did you mean `{key}`?")).unwrap_or_default()
 }
 
+/// The settings that modules have asked for: for each, its dotted path and its last part.
+fn known(root: &Node) -> impl Iterator<Item = (String, String)> {
+    root.maps().into_iter().flat_map(|map| {
+        let path = |name: &String| if map.key().is_empty() { name.clone() } else { format!("{}.{name}", map.key()) };
+        map.names().into_iter().map(|name| (path(&name), name)).collect::<Vec<_>>()
+    })
+}
+
+/// The dotted paths of the settings that modules have asked for, whether the configuration has them or not.
+#[cfg(test)]
+pub fn asked(root: &Node) -> Vec<String> {
+    known(root).map(|(path, _)| path).collect()
+}
+
 /// Maps each key that a module has asked for to the dotted path of the first setting with this key.
 fn known_settings(root: &Node) -> HashMap<String, String> {
     let mut settings = HashMap::new();
-    for map in root.maps() {
-        for name in map.names() {
-            let key = if map.key().is_empty() { name.clone() } else { format!("{}.{name}", map.key()) };
-            settings.entry(name).or_insert(key);
-        }
-    }
+    known(root).for_each(|(path, name)| _ = settings.entry(name).or_insert(path));
     settings
 }
 

@@ -31,6 +31,8 @@ mod units;
 mod write;
 mod yaml;
 
+#[cfg(test)]
+pub use accepted::asked;
 pub use accepted::leftover;
 pub use difference::{Difference, differences, is_within};
 pub use error::{Error, Errors};

@@ -15,6 +15,71 @@ pub struct OptionInfo {
     pub about: &'static str,
 }
 
+impl OptionInfo {
+    /// The name as the configuration has it.
+    pub fn plain_name(&self) -> &'static str {
+        plain(self.name)
+    }
+
+    /// The default as the pages show it, in Markdown; `None` if the option is required.
+    pub fn default_text(&self) -> Option<String> {
+        self.default.map(default)
+    }
+}
+
+/// A default of the declaration as the configuration writes it, in Markdown.
+fn default(rust: &str) -> String {
+    let plain = rust.trim_end_matches(".to_owned()").trim();
+    let quoted = plain.trim_matches('"');
+    match plain {
+        "None"
+        | "String::new()"
+        | "Value::Null"
+        | "Location(String::new())"
+        | "Entries"
+        | "Texts::default()"
+        | "tls::Options::default()" => "not set".to_owned(),
+        "Vec::new()" => "`[]`".to_owned(),
+        "Zone::local()" => "`Local`".to_owned(),
+        "Zone(jiff::tz::TimeZone::UTC)" => "`UTC`".to_owned(),
+        "Separator(',')" => "`,`".to_owned(),
+        "Depth(1)" => "`1`".to_owned(),
+        text if text.starts_with('"') => format!("`{quoted}`"),
+        // A group of options, whose own defaults are listed.
+        text if text.contains(" { ") => "see below".to_owned(),
+        text => match duration(text) {
+            Some(text) => format!("`{text}`"),
+            None if text.contains("::") => match text.rsplit_once("::") {
+                // A variant of an enum is written in lower case; another constant is a group of options, whose own defaults are listed.
+                Some((_, variant)) if variant.chars().skip(1).any(char::is_lowercase) && !variant.contains('(') => {
+                    format!("`{}`", snake(variant))
+                }
+                _ => "see below".to_owned(),
+            },
+            None => format!("`{text}`"),
+        },
+    }
+}
+
+/// Writes a duration of the declaration as the configuration does: `Span(Duration::from_secs(5))` becomes `5s`.
+fn duration(rust: &str) -> Option<String> {
+    let inner = rust.strip_prefix("Span(Duration::from_")?.strip_suffix("))")?;
+    let (unit, number) = inner.split_once('(')?;
+    Some(format!("{}{}", number.replace('_', ""), if unit == "secs" { "s" } else { "ms" }))
+}
+
+/// Writes the name of a variant as the configuration does: `TokenBucket` becomes `token_bucket`.
+fn snake(name: &str) -> String {
+    let mut text = String::new();
+    for (at, c) in name.chars().enumerate() {
+        if c.is_uppercase() && at > 0 {
+            text.push('_');
+        }
+        text.extend(c.to_lowercase());
+    }
+    text
+}
+
 /// Declares a struct of options. An option with `= …` has that default; the others are required. A null value is an option that is not set.
 /// `NAME::OPTIONS` lists the options, and `NAME::read` reads them from a [`Node`] and reports all errors at once.
 macro_rules! options {

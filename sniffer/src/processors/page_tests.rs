@@ -3,61 +3,8 @@
 //!
 //! `cargo xtask golden --accept` writes the pages.
 
-use super::{PROCESSORS, ProcessorKind, options, testing::errors};
+use super::{PROCESSORS, ProcessorKind, testing::errors};
 use std::{fmt::Write, fs, path::Path};
-
-/// A default of the declaration as the configuration writes it.
-fn default(rust: &str) -> String {
-    let plain = rust.trim_end_matches(".to_owned()").trim();
-    let quoted = plain.trim_matches('"');
-    match plain {
-        "None"
-        | "String::new()"
-        | "Value::Null"
-        | "Location(String::new())"
-        | "Entries"
-        | "Texts::default()"
-        | "tls::Options::default()" => "not set".to_owned(),
-        "Vec::new()" => "`[]`".to_owned(),
-        "Zone::local()" => "`Local`".to_owned(),
-        "Zone(jiff::tz::TimeZone::UTC)" => "`UTC`".to_owned(),
-        "Separator(',')" => "`,`".to_owned(),
-        "Depth(1)" => "`1`".to_owned(),
-        text if text.starts_with('"') => format!("`{quoted}`"),
-        // A group of options, whose own defaults are listed.
-        text if text.contains(" { ") => "see below".to_owned(),
-        text => match duration(text) {
-            Some(text) => format!("`{text}`"),
-            None if text.contains("::") => match text.rsplit_once("::") {
-                // A variant of an enum is written in lower case; another constant is a group of options, whose own defaults are listed.
-                Some((_, variant)) if variant.chars().skip(1).any(char::is_lowercase) && !variant.contains('(') => {
-                    format!("`{}`", snake(variant))
-                }
-                _ => "see below".to_owned(),
-            },
-            None => format!("`{text}`"),
-        },
-    }
-}
-
-/// Writes a duration of the declaration as the configuration does: `Span(Duration::from_secs(5))` becomes `5s`.
-fn duration(rust: &str) -> Option<String> {
-    let inner = rust.strip_prefix("Span(Duration::from_")?.strip_suffix("))")?;
-    let (unit, number) = inner.split_once('(')?;
-    Some(format!("{}{}", number.replace('_', ""), if unit == "secs" { "s" } else { "ms" }))
-}
-
-/// Writes the name of a variant as the configuration does: `TokenBucket` becomes `token_bucket`.
-fn snake(name: &str) -> String {
-    let mut text = String::new();
-    for (at, c) in name.chars().enumerate() {
-        if c.is_uppercase() && at > 0 {
-            text.push('_');
-        }
-        text.extend(c.to_lowercase());
-    }
-    text
-}
 
 fn page(kind: &ProcessorKind) -> String {
     let mut page = format!("# {}\n\n{}\n", kind.name, kind.about);
@@ -72,8 +19,8 @@ fn page(kind: &ProcessorKind) -> String {
     }
     for (path, options) in kind.options {
         for option in *options {
-            let name = options::plain(option.name);
-            let default = option.default.map_or_else(|| "required".to_owned(), default);
+            let name = option.plain_name();
+            let default = option.default_text().unwrap_or_else(|| "required".to_owned());
             let about = option.about.trim().replace('|', "\\|");
             let _ = writeln!(page, "| `{path}{name}` | {default} | {about} |");
         }

@@ -6,7 +6,7 @@ mod site;
 mod summary;
 
 use crate::{
-    Outcome,
+    Outcome, golden,
     setup::{project, target_folder},
 };
 use page::Page;
@@ -19,11 +19,15 @@ use std::{
 /// Pages outside `docs` whose links are checked, too.
 const OUTSIDE: &[&str] = &["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"];
 
-/// Checks the documentation and makes the site. `--write` also updates the table of contents.
+/// Checks the documentation and makes the site. `--write` also writes the pages that are made from the program's declarations, and the table
+/// of contents.
 pub fn docs(args: &[String]) -> Outcome {
     match args {
         [] => {}
-        [write] if write == "--write" => summary::write()?,
+        [write] if write == "--write" => {
+            golden::write_pages()?;
+            summary::write()?;
+        }
         _ => return Err("this verb takes no argument other than --write".into()),
     }
     check()?;

@@ -11,6 +11,7 @@ const CHAPTERS: &[(&str, &[&str])] = &[
     ("Begin", &["index.md", "install.md", "packetbeat.md", "cookbook.md", "watch.md", "top.md", "web.md"]),
     ("Run", &["doctor.md", "migrate.md", "setup.md", "keystore.md", "reload.md", "security.md", "performance.md", "troubleshooting.md"]),
     ("Observe", &["endpoint.md", "monitoring.md", "processes.md"]),
+    ("Options", &["options/"]),
     ("Protocols", &["protocols/"]),
     ("Outputs", &["outputs/"]),
     ("Processors", &["processors/README.md", "processors/"]),

@@ -39,6 +39,8 @@ pub fn files(about: &About, program: &Path) -> Result<Files, String> {
         files.add(*to, read(&project().join(from))?);
     }
     files.add_config("etc/sniffer/sniffer.yml", read(&project().join("packaging/sniffer.yml"))?);
+    // Not a configuration file for the package managers: an upgrade replaces it.
+    files.add("etc/sniffer/sniffer.reference.yml", run(program, &["export", "reference"])?);
     for (shell, path) in COMPLETIONS {
         files.add(*path, run(program, &["export", "completions", shell])?);
     }

@@ -5,7 +5,7 @@ use crate::config::{self, Node};
 use seccompiler::{BpfProgram, TargetArch, apply_filter_all_threads, compile_from_json};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::env::consts::ARCH;
+use std::{env::consts::ARCH, sync::LazyLock};
 
 /// The settings `seccomp.*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,10 +114,14 @@ fn target() -> Option<TargetArch> {
     ARCH.try_into().ok()
 }
 
-/// The system calls that this program uses.
+/// The system calls that this program uses. The list is made once, because a trial of each name takes tens of milliseconds together, and the
+/// settings are read at each reload.
 fn own_list() -> Vec<String> {
-    let names = allowed::NAMES.iter().map(|name| (*name).to_owned());
-    names.filter(|name| target().is_some_and(|target| exists(name, target))).collect()
+    static LIST: LazyLock<Vec<String>> = LazyLock::new(|| {
+        let names = allowed::NAMES.iter().map(|name| (*name).to_owned());
+        names.filter(|name| target().is_some_and(|target| exists(name, target))).collect()
+    });
+    LIST.clone()
 }
 
 fn exists(name: &str, target: TargetArch) -> bool {

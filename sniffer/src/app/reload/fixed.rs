@@ -56,7 +56,8 @@ pub fn check_queue(before: &Node, now: &Node) -> Result<(), config::Error> {
     Err(changed.error("the queue cannot be changed while the program runs; restart it for this change"))
 }
 
-fn is_exchanged(key: &str) -> bool {
+/// Whether a change of the setting with this dotted key is applied while the program runs.
+pub fn is_exchanged(key: &str) -> bool {
     // `output.NAME.queue` stands for the setting `queue`, which is not exchanged.
     let mut parts = key.split('.');
     let is_queue = parts.next() == Some("output") && parts.nth(1) == Some("queue");

@@ -4,6 +4,8 @@
 mod files;
 mod fixed;
 
+pub use fixed::is_exchanged;
+
 use super::{
     Error,
     plan::{AgentAndHost, Plan},
