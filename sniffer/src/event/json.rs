@@ -27,7 +27,7 @@ impl Formatter for Numbers {
 }
 
 /// Writes the shortest digits that are read as this value again.
-fn write_float<W: ?Sized + Write>(writer: &mut W, value: impl Display + LowerExp) -> io::Result<()> {
+pub(super) fn write_float<W: ?Sized + Write>(writer: &mut W, value: impl Display + LowerExp) -> io::Result<()> {
     let text = format!("{value:e}");
     let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let exponent: i32 = exponent.parse().unwrap_or_default();

@@ -11,6 +11,7 @@ mod merged;
 mod pick;
 mod process;
 pub mod raw;
+pub mod shorten;
 pub mod summary;
 pub mod text;
 pub mod tree;

@@ -17,6 +17,8 @@ mod held_tests;
 mod http;
 mod icmp;
 pub mod kit;
+#[cfg(test)]
+mod large_tests;
 mod memcache;
 mod mongodb;
 mod mysql;

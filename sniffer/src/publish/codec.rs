@@ -3,7 +3,7 @@
 
 use crate::{
     enrich::HostData,
-    event::{Merged, json, tree::Tree},
+    event::{Merged, json, shorten, tree::Tree},
     processors::{Chain, Destination, Instances},
     time::Timestamp,
 };
@@ -45,13 +45,21 @@ pub struct Bounded<'a> {
     most: usize,
     /// Whether bytes were discarded.
     exceeded: bool,
+    /// Whether long texts and lists are cut off.
+    shortens: bool,
 }
 
 impl<'a> Bounded<'a> {
     /// Appends at most `most` bytes to `buffer`, which should not have more spare capacity.
     pub fn new(buffer: &'a mut Vec<u8>, most: usize) -> Self {
         let from = buffer.len();
-        Self { buffer, from, most: from.saturating_add(most), exceeded: false }
+        Self { buffer, from, most: from.saturating_add(most), exceeded: false, shortens: false }
+    }
+
+    /// The same buffer, in which documents are shortened so that they fit.
+    #[must_use]
+    pub fn shortening(self) -> Self {
+        Self { shortens: true, ..self }
     }
 
     fn document(&self) -> &[u8] {
@@ -75,7 +83,9 @@ impl<'a> Bounded<'a> {
     /// Replaces the content of the buffer with `value` as JSON.
     fn write_json<T: Serialize>(&mut self, value: &T) -> Result<(), Encoded> {
         self.buffer.truncate(self.from);
-        let written = json::write(&mut *self, value);
+        // The escapes of separators, which are written last, can double the length.
+        let most = (self.most - self.from) / 2;
+        let written = if self.shortens { shorten::write(&mut *self, value, most) } else { json::write(&mut *self, value) };
         self.escape_separators();
         match written {
             _ if self.exceeded => Err(Encoded::TooLarge),

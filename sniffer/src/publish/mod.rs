@@ -39,6 +39,16 @@ pub struct Record {
     pub body: Body,
 }
 
+/// The note of a document whose long texts were cut off.
+pub const SHORTENED: &str = "Long texts are cut off because of memory.max";
+
+/// Whether a document is written whole, or with long texts and lists cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Size {
+    Whole,
+    Shortened,
+}
+
 /// A document is larger than [`Sink::document_limit`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLarge;
@@ -149,9 +159,22 @@ impl Sink {
         ends.filter(|_| self.processes.as_ref().is_some_and(Lookup::are_shown)).unwrap_or(&Ends::NONE)
     }
 
-    /// Emits a transaction.
+    /// Emits a transaction. If its document is larger than [`Sink::document_limit`], long texts and lists are cut off, and a note says so.
     pub fn emit<B: Serialize>(&mut self, publisher: PublisherId, peers: &Peers, head: &Head<'_>, body: &B) {
         if self.try_emit(publisher, peers, head, body).is_err() {
+            self.emit_shortened(publisher, peers, head, body);
+        }
+    }
+
+    #[cold]
+    fn emit_shortened<B: Serialize>(&mut self, publisher: PublisherId, peers: &Peers, head: &Head<'_>, body: &B) {
+        // The caller may have cut some texts itself; then the note is there already.
+        let is_noted = head.notes.contains(&SHORTENED);
+        let notes: Vec<&str> = head.notes.iter().copied().chain((!is_noted).then_some(SHORTENED)).collect();
+        if !is_noted {
+            self.count(publisher, "shortened");
+        }
+        if self.emit_as(Size::Shortened, publisher, peers, &Head { notes: &notes, ..*head }, body).is_err() {
             self.drop_too_large(publisher);
         }
     }
@@ -167,6 +190,17 @@ impl Sink {
     /// When the document is larger than [`Sink::document_limit`]. Then nothing was emitted or counted, and the caller emits a smaller
     /// document.
     pub fn try_emit<B: Serialize>(&mut self, publisher: PublisherId, peers: &Peers, head: &Head<'_>, body: &B) -> Result<(), TooLarge> {
+        self.emit_as(Size::Whole, publisher, peers, head, body)
+    }
+
+    fn emit_as<B: Serialize>(
+        &mut self,
+        size: Size,
+        publisher: PublisherId,
+        peers: &Peers,
+        head: &Head<'_>,
+        body: &B,
+    ) -> Result<(), TooLarge> {
         let direction = self.state.directions.of(peers.sender(head.from).ip(), peers.receiver(head.from).ip());
         if self.publishing.ignore_outgoing && direction == "egress" {
             self.count(publisher, "ignored_outgoing");
@@ -178,7 +212,7 @@ impl Sink {
         let ends = self.ends_of(peers, head, time);
         let processes = self.shown(ends.as_ref());
         let whole = Whole::new(peers, head, body, Writing { digits: self.publishing.digits, direction, processes });
-        let kept = self.write(publisher, time, &whole)?;
+        let kept = self.write(size, publisher, time, &whole)?;
         if let (Some(kept), Some(observing)) = (kept, &mut self.observing) {
             let written = self.batch.last().and_then(|(_, range)| self.buffer.get(range.clone())).unwrap_or_default();
             let about = About { peers, head, processes: ends.as_ref().unwrap_or(&Ends::NONE) };
@@ -244,7 +278,7 @@ impl Sink {
             document: &'a D,
         }
         let timestamp = time.text(self.publishing.digits);
-        let kept = self.write(publisher, time, &Dated { timestamp, document }).unwrap_or_else(|TooLarge| {
+        let kept = self.write(Size::Whole, publisher, time, &Dated { timestamp, document }).unwrap_or_else(|TooLarge| {
             self.drop_too_large(publisher);
             None
         });
@@ -320,7 +354,7 @@ impl Sink {
     }
 
     /// Writes a document. Returns `None` when there is no observer or the event is not published.
-    fn write<D: Serialize>(&mut self, publisher: PublisherId, time: Timestamp, document: &D) -> Result<Option<Kept>, TooLarge> {
+    fn write<D: Serialize>(&mut self, size: Size, publisher: PublisherId, time: Timestamp, document: &D) -> Result<Option<Kept>, TooLarge> {
         let chain = self.state.chain(publisher).or_else(|| retired_chain(&self.retired, publisher)).unwrap_or(&self.none);
         if chain.drops_all {
             self.count(publisher, "filtered");
@@ -332,7 +366,9 @@ impl Sink {
         }
         let most = self.share.document();
         let context = codec::Context { chain, host_data: &self.state.host_data, time, digits: self.publishing.digits };
-        let encoded = codec::encode(document, context, &mut self.instances, &mut Bounded::new(&mut self.buffer, most));
+        let bounded = Bounded::new(&mut self.buffer, most);
+        let mut bounded = if size == Size::Shortened { bounded.shortening() } else { bounded };
+        let encoded = codec::encode(document, context, &mut self.instances, &mut bounded);
         match encoded {
             Encoded::Written { destination, time, edited } => {
                 self.batch.push((Route { destination, time }, from..self.buffer.len()));

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     event::{Head, Status, Text},
     protocols::Context,
-    publish::TooLarge,
+    publish::{SHORTENED, TooLarge},
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use smallvec::SmallVec;
@@ -347,7 +347,7 @@ fn write(
     }
     ends[4] = scratch.len();
     if limit.is_some() {
-        notes.push("Long texts are cut off because of memory.max");
+        notes.push(SHORTENED);
     }
 
     let text = |i: usize| Text(scratch.get(if i == 0 { 0 } else { ends[i - 1] }..ends[i]).unwrap_or_default());
