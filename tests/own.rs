@@ -143,3 +143,67 @@ fn live_requests_to_kibana_are_not_reported() {
         assert_eq!(paths, ["/mine"], "{kind}; log:\n{log_text}");
     }
 }
+
+/// A Python script that acts as a name server: every name and every address has the name `looked.up`.
+const NAME_SERVER: &str = r#"
+import socket, sys
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("127.0.0.1", 53))
+print("listening", file=sys.stderr, flush=True)
+while True:
+    query, client = server.recvfrom(2000)
+    end = query.index(0, 12) + 5
+    answer = b"\xc0\x0c" + query[end - 4:end] + b"\0\0\0\x3c\0\x0b\x06looked\x02up\0"
+    server.sendto(query[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + query[12:end] + answer, client)
+"#;
+
+/// A Python script that asks the name server for the PTR records of the name in its argument.
+const ASK: &str = r#"
+import socket, sys
+client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+client.settimeout(20)
+client.connect(("127.0.0.1", 53))
+name = sys.argv[1].encode()
+client.send(b"\0\7\1\0\0\1\0\0\0\0\0\0" + bytes([len(name)]) + name + b"\0\0\x0c\0\1")
+client.recv(2000)
+"#;
+
+#[test]
+fn live_look_ups_of_the_dns_processor_are_not_reported() {
+    if !may_run("live_look_ups_of_the_dns_processor_are_not_reported") {
+        return;
+    }
+    for kind in ["ebpf", "af_packet", "pcap"] {
+        let net = Net::new();
+        let home = Home::new(&format!(
+            "packetbeat.interfaces: {{device: lo, type: {kind}}}\n\
+             packetbeat.protocols: [{{type: dns, ports: [53]}}]\n\
+             packetbeat.flows: {{timeout: 1s, period: -1s}}\n\
+             packetbeat.shutdown_timeout: 10s\n\
+             queue.mem: {{flush.min_events: 1, flush.timeout: 0.1s}}\n\
+             processors:\n- dns: {{type: reverse, nameservers: ['127.0.0.1'], fields: {{source.ip: source.looked_up}}}}\n"
+        ));
+        let mut server = Running::start(net.on_server("python3").args(["-c", NAME_SERVER]));
+        server.wait_for("listening");
+        let program = home.command(&["-e"]);
+        let mut running = Running::start(net.on_server(&program.get_program().to_string_lossy()).args(program.get_args()));
+        running.wait_for("sniffer is running");
+        let mut asked = Vec::new();
+        // The first event starts the look-up in the background. One of the next has its result.
+        until("an event has the name that was looked up", || {
+            let name = format!("n{}", asked.len());
+            let status = net.on_server("python3").args(["-c", ASK, &name]).status().unwrap();
+            assert!(status.success(), "{kind}: {status}");
+            asked.push(name);
+            home.documents_so_far().iter().any(|document| document["source"]["looked_up"] == "looked.up")
+        });
+        let flows = || home.documents_so_far().iter().filter(|document| document["flow"]["final"] == true).count();
+        until("the flows are reported", || flows() >= asked.len());
+        let log_text = running.stop();
+        let documents = home.documents();
+        let names: Vec<&str> =
+            documents.iter().filter(|d| d["type"] == "dns").map(|d| d["dns"]["question"]["name"].as_str().unwrap_or_default()).collect();
+        assert_eq!(names, asked, "{kind}; log:\n{log_text}");
+        assert_eq!(documents.iter().filter(|document| document["type"] == "flow").count(), asked.len(), "{kind}: {documents:?}");
+    }
+}

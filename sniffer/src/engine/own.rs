@@ -1,4 +1,4 @@
-//! Recognises the packets of the program's own connections to its outputs, so that they are not reported. They are
+//! Recognises the packets of the program's own connections to its outputs, and of its own look-ups, so that they are not reported. They are
 //! recognised by the sockets of this process, not by the addresses of the outputs: other programs on this host may use
 //! the same servers, and a name may resolve to another address at any time.
 //!
@@ -108,9 +108,19 @@ impl Owners {
 
     /// Whether packets that the kernel has counted belong to a connection of this process.
     pub(super) fn is_own_delta(&mut self, own: &Own, delta: &FlowDelta) -> bool {
-        let Some((Transport::Tcp, source, destination)) = delta.ports else { return false };
-        own.has_port(source, destination)
-            && self.is_own(own, SocketAddr::new(delta.source, source), SocketAddr::new(delta.destination, destination), false)
+        let Some((transport, source, destination)) = delta.ports else { return false };
+        let ends = || (SocketAddr::new(delta.source, source), SocketAddr::new(delta.destination, destination));
+        match transport {
+            Transport::Tcp if own.has_port(source, destination) => {
+                let (source, destination) = ends();
+                self.is_own(own, source, destination, false)
+            }
+            Transport::Udp if own.connections.may_send_datagrams(source, destination) => {
+                let (source, destination) = ends();
+                own.connections.is_own_datagram(source, destination)
+            }
+            _ => false,
+        }
     }
 
     /// Forgets the connections of other owners. If too many connections of this process remain, forgets them too.

@@ -201,7 +201,7 @@ impl Pipeline {
     /// each fragment.
     pub(super) fn incomplete_datagram(&mut self, packet: &Packet<'_>) {
         match packet.layer4 {
-            Layer4::Tcp(_) if self.is_own(packet, Task::Parse) => {}
+            Layer4::Tcp(_) | Layer4::Udp(_) if self.is_own(packet, Task::Parse) => {}
             Layer4::Tcp(tcp) => drop(self.segment(packet, &tcp)),
             _ => self.datagram(packet),
         }
@@ -256,11 +256,14 @@ impl Pipeline {
         }
     }
 
-    /// Whether a packet belongs to a connection of this process to an output.
+    /// Whether a packet belongs to a connection or a look-up of this process.
     #[inline]
     fn is_own(&mut self, packet: &Packet<'_>, task: Task) -> bool {
         match (&packet.layer4, &self.settings.own) {
             (Layer4::Tcp(tcp), Some(own)) if own.has_port(tcp.source, tcp.destination) => self.is_own_segment(packet, tcp, task),
+            (Layer4::Udp(udp), Some(own)) if own.connections.may_send_datagrams(udp.source, udp.destination) => {
+                packet.ends().is_some_and(|(_, source, destination)| own.connections.is_own_datagram(source, destination))
+            }
             _ => false,
         }
     }

@@ -2,8 +2,11 @@
 //! realms, flow records, counts of arrived packets, verdicts and the connections of this process. This module uses only `time`.
 
 mod community_id;
+pub mod connecting;
+mod ends;
 pub mod flow_key;
 pub mod own;
+mod own_datagrams;
 mod peers;
 mod realm;
 mod record;

@@ -1,18 +1,18 @@
-//! The TCP connections of this process, by which capture recognises the program's own connections to its outputs. The list comes from
-//! the operating system (`capture/sockets.rs`); nothing here depends on the addresses that an output is configured with.
+//! The sockets of this process, by which capture recognises the program's own traffic: connections to outputs and look-ups of processors. The
+//! list of TCP connections comes from the operating system (`capture/sockets.rs`); nothing here depends on the addresses that an output is
+//! configured with.
 
+pub use super::ends::Ends;
+use super::{ends::Ports, own_datagrams::Datagrams};
 use std::{
     collections::HashMap,
     io,
-    net::SocketAddr,
+    net::{SocketAddr, UdpSocket},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
-
-/// Number of words of a set with one bit for each port.
-const WORDS: usize = 1 << 10;
 
 /// Maximum number of closed connections that are remembered. Their packets may not have been processed yet. The number is small, because
 /// another process may use the same ends later.
@@ -29,30 +29,55 @@ pub struct Socket {
     pub cookie: u64,
 }
 
-/// Both ends of a connection, the lower one first, without scope ids, and IPv4-mapped addresses as IPv4.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Ends(SocketAddr, SocketAddr);
-
-impl Ends {
-    /// The ends of a connection in any order.
-    pub fn new(a: SocketAddr, b: SocketAddr) -> Self {
-        let [a, b] = [a, b].map(|end| SocketAddr::new(end.ip().to_canonical(), end.port()));
-        Self(a.min(b), a.max(b))
-    }
-}
-
 /// A function that lists the connected TCP sockets of this process.
 pub type List = Box<dyn Fn() -> io::Result<Vec<Socket>> + Send + Sync>;
 
-/// The TCP connections of this process, shared by all workers and the outputs.
+/// The sockets of this process, shared by all workers, the outputs and the processors.
 pub struct OwnConnections {
     list: List,
     known: Mutex<Known>,
     /// Number of changes of the set of sockets.
     version: AtomicU64,
     failed: AtomicBool,
-    /// The ports of servers that connections are opened to, one bit for each. Ports are never removed.
-    ports: Box<[AtomicU64; WORDS]>,
+    /// The ports of servers that connections are opened to. Ports are never removed.
+    ports: Ports,
+    datagrams: Datagrams,
+}
+
+/// A UDP socket that [`OwnDatagrams::connect`] has announced.
+pub struct OwnDatagrams {
+    socket: UdpSocket,
+    local: SocketAddr,
+    remote: SocketAddr,
+    connections: Option<Arc<OwnConnections>>,
+}
+
+impl OwnDatagrams {
+    /// Connects a socket to a server. `connections`: where its packets are announced as own traffic; `None` if nothing is captured.
+    ///
+    /// # Errors
+    /// When the server has no route.
+    pub fn connect(socket: UdpSocket, remote: SocketAddr, connections: Option<&Arc<OwnConnections>>) -> io::Result<Self> {
+        socket.connect(remote)?;
+        let local = socket.local_addr()?;
+        if let Some(connections) = connections {
+            connections.datagrams.open(local, remote);
+        }
+        Ok(Self { socket, local, remote, connections: connections.cloned() })
+    }
+
+    /// The connected socket.
+    pub fn socket(&self) -> &UdpSocket {
+        &self.socket
+    }
+}
+
+impl Drop for OwnDatagrams {
+    fn drop(&mut self) {
+        if let Some(connections) = &self.connections {
+            connections.datagrams.close(self.local, self.remote);
+        }
+    }
 }
 
 #[derive(Default)]
@@ -87,22 +112,32 @@ impl OwnConnections {
             known: Mutex::default(),
             version: AtomicU64::new(0),
             failed: AtomicBool::new(false),
-            ports: Box::new([const { AtomicU64::new(0) }; WORDS]),
+            ports: Ports::default(),
+            datagrams: Datagrams::default(),
         }
     }
 
     /// Announces that a connection to this port of a server will be opened. It must be called before the connection is opened, so that its
     /// first packet is examined, too.
     pub fn expect(&self, port: u16) {
-        if let Some(word) = self.ports.get(usize::from(port / 64)) {
-            word.fetch_or(1 << (port % 64), Ordering::Relaxed);
-        }
+        self.ports.add(port);
     }
 
     /// Whether connections to this port were announced.
     #[inline]
     pub fn expects(&self, port: u16) -> bool {
-        self.ports.get(usize::from(port / 64)).is_some_and(|word| word.load(Ordering::Relaxed) >> (port % 64) & 1 == 1)
+        self.ports.has(port)
+    }
+
+    /// Whether a datagram with these ports may be one of this process ([`OwnConnections::is_own_datagram`]).
+    #[inline]
+    pub fn may_send_datagrams(&self, source: u16, destination: u16) -> bool {
+        self.datagrams.has_port(source, destination)
+    }
+
+    /// Whether a datagram was sent or is received by a socket of this process that was announced.
+    pub fn is_own_datagram(&self, source: SocketAddr, destination: SocketAddr) -> bool {
+        self.datagrams.has(&Ends::new(source, destination))
     }
 
     /// Lists the sockets again. Closed sockets stay known, up to a limit. An output calls this function when it has opened a connection, so

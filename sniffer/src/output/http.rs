@@ -2,12 +2,14 @@
 
 use super::{
     Error, Peer, Reason,
-    connecting::ConnectedLayer,
     hosts::without_credentials,
     proxy::{self, Environment},
     shapes::Scalar,
 };
-use crate::{net::OwnConnections, tls};
+use crate::{
+    net::{OwnConnections, connecting::ConnectedLayer},
+    tls,
+};
 use reqwest::{
     Client, Proxy, RequestBuilder, StatusCode, Url,
     header::{HeaderMap, HeaderName, HeaderValue},

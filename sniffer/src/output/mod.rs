@@ -11,7 +11,6 @@ pub mod backoff;
 mod blocking;
 mod cloud;
 mod codec;
-mod connecting;
 mod connection;
 mod console;
 pub mod counters;

@@ -2,6 +2,7 @@
 
 use crate::{
     event::tree::Object,
+    net::OwnConnections,
     processors::http_get,
     tls::{self, Reloading},
 };
@@ -11,7 +12,10 @@ use std::{
     net::{TcpStream, ToSocketAddrs},
     os::unix::net::UnixStream,
     path::PathBuf,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -34,14 +38,20 @@ pub(super) struct Daemon {
     address: Address,
     dedot: bool,
     has_warned: AtomicBool,
+    connections: Option<Arc<OwnConnections>>,
 }
 
 impl Daemon {
-    /// Reads the address. `ssl`: the settings of TLS, if any are set.
+    /// Reads the address. `ssl`: the settings of TLS, if any are set. `connections`: see [`crate::opening::Opening::connections`].
     ///
     /// # Errors
     /// When the scheme is not supported, or a certificate or key cannot be read.
-    pub(super) fn new(host: &str, dedot: bool, ssl: Option<&tls::Options>) -> Result<Self, String> {
+    pub(super) fn new(
+        host: &str,
+        dedot: bool,
+        ssl: Option<&tls::Options>,
+        connections: Option<Arc<OwnConnections>>,
+    ) -> Result<Self, String> {
         let secure = |ssl: &tls::Options| Reloading::new(ssl, true, &[]).map(Box::new);
         let address = match host.split_once("://") {
             Some(("unix", path)) => Address::Unix(path.into()),
@@ -56,7 +66,7 @@ impl Daemon {
                 ));
             }
         };
-        Ok(Self { address, dedot, has_warned: AtomicBool::new(false) })
+        Ok(Self { address, dedot, has_warned: AtomicBool::new(false), connections })
     }
 
     /// The TCP port of the daemon; `None` for a Unix socket.
@@ -102,6 +112,9 @@ impl Daemon {
                 let with_port = if has_port(host) { host.clone() } else { format!("{host}:{port}") };
                 let address = with_port.to_socket_addrs().map_err(text)?.next().ok_or_else(|| format!("{host} has no address"))?;
                 let mut stream = TcpStream::connect_timeout(&address, TIMEOUT).map_err(|error| format!("{host}: {error}"))?;
+                if let Some(connections) = &self.connections {
+                    connections.refresh();
+                }
                 stream.set_read_timeout(Some(TIMEOUT)).and_then(|()| stream.set_write_timeout(Some(TIMEOUT))).map_err(text)?;
                 let Some(tls) = tls else { return http_get::get(&mut stream, host, path) };
                 let name = with_port.rsplit_once(':').map_or(&*with_port, |(name, _)| name).trim_matches(['[', ']']).to_owned();

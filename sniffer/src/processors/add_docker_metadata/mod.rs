@@ -142,8 +142,8 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
     let options = AddDockerMetadata::read(opening.node)?;
     // These options are read but have no effect.
     let _ = (options.match_source, options.match_source_index, options.match_short_id);
-    let daemon =
-        Daemon::new(&options.host, options.labels.dedot, options.ssl.options().as_ref()).map_err(|error| opening.node.error(error))?;
+    let daemon = Daemon::new(&options.host, options.labels.dedot, options.ssl.options().as_ref(), opening.connections.cloned())
+        .map_err(|error| opening.node.error(error))?;
     if let Some(port) = daemon.port() {
         opening.expect(port);
     }

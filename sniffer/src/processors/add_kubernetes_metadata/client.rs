@@ -2,10 +2,13 @@
 //! <https://kubernetes.io/docs/reference/using-api/api-concepts/>
 
 use super::access::{Access, Login};
-use crate::tls;
+use crate::{
+    net::{OwnConnections, connecting::ConnectedLayer},
+    tls,
+};
 use reqwest::{Client as Http, Proxy, RequestBuilder, Response, StatusCode, redirect::Policy};
 use serde_json::Value;
-use std::{fs, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
 /// Maximum number of bytes of a response.
 const MAX_ANSWER: usize = 64 << 20;
@@ -18,6 +21,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) struct Client {
     pub(super) access: Access,
     tls: tls::Reloading,
+    connections: Option<Arc<OwnConnections>>,
 }
 
 /// A change that a watch reports.
@@ -40,14 +44,14 @@ pub(super) enum Ended {
 }
 
 impl Client {
-    /// A client of this server.
+    /// A client of this server. `connections`: see [`crate::opening::Opening::connections`].
     ///
     /// # Errors
     /// When a certificate or key cannot be read.
-    pub(super) fn new(access: Access) -> Result<Self, String> {
+    pub(super) fn new(access: Access, connections: Option<Arc<OwnConnections>>) -> Result<Self, String> {
         let needs_tls = access.server.scheme() == "https";
         let tls = tls::Reloading::new(&access.tls, needs_tls, &[b"http/1.1"])?;
-        Ok(Self { access, tls })
+        Ok(Self { access, tls, connections })
     }
 
     /// Makes a request. Each has a connection of its own, so that replaced certificates are used and a broken connection costs nothing else.
@@ -58,6 +62,9 @@ impl Client {
             .no_proxy()
             .connect_timeout(TIMEOUT)
             .http1_only();
+        if let Some(connections) = &self.connections {
+            builder = builder.connector_layer(ConnectedLayer(connections.clone()));
+        }
         if let Some(url) = &self.access.proxy {
             builder = builder.proxy(Proxy::all(url.clone()).map_err(|error| error.to_string())?);
         }

@@ -6,7 +6,7 @@ use super::{
     metadata::{self, Filter, Indexers, Pod},
     store::{Kind, Store},
 };
-use crate::event::tree::Object;
+use crate::{event::tree::Object, net::OwnConnections};
 use hashbrown::HashSet;
 use serde_json::{Value, json};
 use std::{
@@ -72,7 +72,7 @@ pub(super) struct Following {
 
 impl Following {
     /// Starts the thread. If that fails, an error is logged and no event gets metadata.
-    pub(super) fn start(settings: Settings) -> Self {
+    pub(super) fn start(settings: Settings, connections: Option<Arc<OwnConnections>>) -> Self {
         let (stop, stopped) = oneshot::channel();
         let store = Arc::new(Store::default());
         let shared = store.clone();
@@ -84,7 +84,7 @@ impl Following {
             runtime.block_on(async {
                 tokio::select! {
                     _ = stopped => {}
-                    () = run(&settings, &shared) => {}
+                    () = run(&settings, &shared, connections) => {}
                 }
             });
         };
@@ -126,10 +126,10 @@ impl Attempts {
     }
 }
 
-async fn run(settings: &Settings, store: &Store) {
+async fn run(settings: &Settings, store: &Store, connections: Option<Arc<OwnConnections>>) {
     let mut attempts = Attempts::new("the API server");
     let (client, node) = loop {
-        let opened = match settings.way.access().and_then(Client::new) {
+        let opened = match settings.way.access().and_then(|access| Client::new(access, connections.clone())) {
             Ok(client) => discover(settings, &client).await.map(|node| (client, node)),
             Err(why) => Err(why),
         };

@@ -212,8 +212,8 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
         let settings = options.settings(way, indexers);
         let name = format!("add_kubernetes_metadata {settings:?}");
         match opening.shared {
-            Some(shared) => shared.get(&name, || Following::start(settings)),
-            None => Arc::new(Following::start(settings)),
+            Some(shared) => shared.get(&name, || Following::start(settings, opening.connections.cloned())),
+            None => Arc::new(Following::start(settings, opening.connections.cloned())),
         }
     });
     Ok(shared(Kubernetes { matchers, following, live: opening.live }))

@@ -1,7 +1,10 @@
 //! A stub resolver (RFC 1034, section 5.3.1): asks name servers over UDP, TCP or TLS (RFC 7858), and waits for the answer.
 
 use super::counts::Counts;
-use crate::opening::Clock;
+use crate::{
+    net::{OwnConnections, own::OwnDatagrams},
+    opening::Clock,
+};
 use domain::{
     base::{Message, MessageBuilder, Name, ParsedName, Rtype, iana::Rcode},
     rdata::AllRecordData,
@@ -48,14 +51,22 @@ pub(super) struct Client {
     servers: Vec<SocketAddr>,
     timeout: Duration,
     tls: Option<Arc<rustls::ClientConfig>>,
+    /// Where the sockets are announced, so that the look-ups are not reported.
+    connections: Option<Arc<OwnConnections>>,
 }
 
 impl Client {
-    /// Reads the addresses of the name servers.
+    /// Reads the addresses of the name servers. `connections`: see [`crate::opening::Opening::connections`].
     ///
     /// # Errors
     /// When an address is invalid, or there is no name server.
-    pub(super) fn new(kind: Kind, tls: bool, servers: &[String], timeout: Duration) -> Result<Self, String> {
+    pub(super) fn new(
+        kind: Kind,
+        tls: bool,
+        servers: &[String],
+        timeout: Duration,
+        connections: Option<Arc<OwnConnections>>,
+    ) -> Result<Self, String> {
         let port = if tls { 853 } else { 53 };
         let mut servers = servers.iter().map(|text| address(text, port)).collect::<Result<Vec<_>, _>>()?;
         if servers.is_empty() {
@@ -73,7 +84,7 @@ impl Client {
             Arc::new(rustls::ClientConfig::builder().with_root_certificates(store).with_no_client_auth())
         });
         // Sockets refuse a time limit of 0.
-        Ok(Self { kind, servers, timeout: timeout.max(Duration::from_millis(1)), tls })
+        Ok(Self { kind, servers, timeout: timeout.max(Duration::from_millis(1)), tls, connections })
     }
 
     /// The name servers, in the order in which they are asked.
@@ -137,8 +148,8 @@ impl Client {
             return exchange(&mut rustls::Stream::new(&mut session, &mut socket), query);
         }
         let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let socket = UdpSocket::bind((any, 0))?;
-        socket.connect(server)?;
+        let own = OwnDatagrams::connect(UdpSocket::bind((any, 0))?, server, self.connections.as_ref())?;
+        let socket = own.socket();
         socket.set_read_timeout(Some(self.timeout))?;
         socket.send(query)?;
         let mut buffer = vec![0; MAX_MESSAGE];
@@ -156,6 +167,9 @@ impl Client {
 
     fn connect(&self, server: SocketAddr) -> io::Result<TcpStream> {
         let socket = TcpStream::connect_timeout(&server, self.timeout)?;
+        if let Some(connections) = &self.connections {
+            connections.refresh();
+        }
         socket.set_read_timeout(Some(self.timeout))?;
         socket.set_write_timeout(Some(self.timeout))?;
         Ok(socket)

@@ -161,8 +161,8 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
         (&options.success_cache, &options.failure_cache);
     // These options are read but have no effect.
     let _ = (options.success_cache.enabled, options.failure_cache.enabled, most.initial);
-    let (client, min_ttl, ttl) =
-        (Client::new(options.r#type, options.transport == Transport::Tls, &options.nameservers, options.timeout.0), min_ttl.0, ttl.0);
+    let (min_ttl, ttl, connections) = (min_ttl.0, ttl.0, opening.connections.cloned());
+    let client = Client::new(options.r#type, options.transport == Transport::Tls, &options.nameservers, options.timeout.0, connections);
     let client = client.map_err(|error| opening.node.error(error))?;
     client.servers().iter().for_each(|server| opening.expect(server.port()));
     let counts = Arc::new(Counts::new(client.servers()));

@@ -1,11 +1,12 @@
 //! Asks an LDAP server for an attribute of an entry, over a connection that stays open. Blocks; it runs on the thread of the look-ups.
 
 use super::wire::{self, Reader, Search};
-use crate::tls::Reloading;
+use crate::{net::OwnConnections, tls::Reloading};
 use rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
 use std::{
     io::{ErrorKind, Read, Write},
     net::{TcpStream, ToSocketAddrs},
+    sync::Arc,
     time::Duration,
 };
 
@@ -37,6 +38,8 @@ pub(super) struct Server {
     pub(super) mapped_attribute: String,
     /// The time limit of a search.
     pub(super) limit: Duration,
+    /// Where connections are announced, so that they are not reported.
+    pub(super) connections: Option<Arc<OwnConnections>>,
 }
 
 /// An open connection.
@@ -84,6 +87,9 @@ impl Server {
             }
         }
         let socket = socket.ok_or(last)?;
+        if let Some(connections) = &self.connections {
+            connections.refresh();
+        }
         let limit = Some(self.limit.max(Duration::from_secs(1)));
         socket.set_read_timeout(limit).and_then(|()| socket.set_write_timeout(limit)).map_err(|error| failed(&error))?;
         let stream: Box<dyn Stream> = match &self.tls {

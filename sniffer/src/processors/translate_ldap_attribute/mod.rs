@@ -129,6 +129,7 @@ fn open(opening: &Opening<'_>) -> Result<Box<dyn Factory>, Error> {
         search_attribute: options.ldap_search_attribute.clone(),
         mapped_attribute: options.ldap_mapped_attribute.clone(),
         limit: Duration::from_secs(options.ldap_search_time_limit.into()),
+        connections: opening.connections.cloned(),
     };
     let is_guid = options.ldap_search_attribute.eq_ignore_ascii_case("objectGUID");
     let (connection, has_warned) = (Mutex::new(None), AtomicBool::new(false));

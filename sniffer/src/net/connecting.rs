@@ -1,6 +1,6 @@
 //! A layer around the connector of the HTTP client, which lists the program's own connections again for each connection that is opened.
 
-use crate::net::OwnConnections;
+use super::OwnConnections;
 use std::{
     pin::Pin,
     sync::Arc,
@@ -11,17 +11,17 @@ use tower_service::Service;
 
 /// The `tower` layer that makes a [`Connector`].
 #[derive(Clone)]
-pub(super) struct ConnectedLayer(pub Arc<OwnConnections>);
+pub struct ConnectedLayer(pub Arc<OwnConnections>);
 
 /// The connector with the layer.
 #[derive(Clone)]
-pub(super) struct Connector<S> {
+pub struct Connector<S> {
     inner: S,
     connections: Arc<OwnConnections>,
 }
 
 /// A connection that is being opened.
-pub(super) struct Connecting<F> {
+pub struct Connecting<F> {
     inner: Pin<Box<F>>,
     connections: Arc<OwnConnections>,
 }
