@@ -3,7 +3,7 @@
 use super::{
     Output, OutputKind,
     counters::Counters,
-    drive::{Telemetry, drive},
+    drive::{self, Telemetry, drive},
     elasticsearch::{self, Monitoring},
     measured::Measured,
     monitored::Monitored,
@@ -130,6 +130,7 @@ impl Delivery {
                 None => std::future::pending().await,
             }
         });
+        let options = drive::Options { has_others: senders.len() > 1, ..options };
         for sender in senders {
             workers.spawn(drive(sender, queue.clone(), options, self.telemetry.clone()));
         }

@@ -8,7 +8,8 @@
 //! - The server cannot accept anything now: the batch goes back to the queue, where another worker may take it, and
 //!   this worker waits.
 //! - The response is missing: the batch goes back to the queue as well. If this repeats, batches become smaller
-//!   (`window`), until the event that is the cause is sent alone.
+//!   (`window`), until the event that is the cause is sent alone. If every event breaks the connection, the server is the cause, and
+//!   the events are left to the workers of other servers.
 
 mod waiting;
 mod window;
@@ -31,7 +32,7 @@ use serde::Deserialize;
 use std::sync::Arc;
 use tokio::time::{Instant, sleep, sleep_until};
 use waiting::{Group, Waiting};
-use window::Window;
+use window::{Cause, Window};
 
 /// The size of batches, and when a batch is sent again.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
@@ -47,11 +48,14 @@ pub struct Options {
     /// Whether the first batches are small.
     #[serde(skip)]
     pub slow_start: bool,
+    /// Whether the output has other workers, which may have another server.
+    #[serde(skip)]
+    pub has_others: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { bulk_max_size: 2048, max_retries: 3, backoff: backoff::Options::default(), slow_start: false }
+        Self { bulk_max_size: 2048, max_retries: 3, backoff: backoff::Options::default(), slow_start: false, has_others: false }
     }
 }
 
@@ -92,7 +96,7 @@ pub async fn drive(mut sender: Box<dyn Sender>, queue: Arc<dyn Queue>, options: 
         options,
         telemetry,
         backoff: Backoff::new(options.backoff),
-        window: Window::new(options.bulk_max_size, options.slow_start),
+        window: Window::new(options.bulk_max_size, options.slow_start, options.has_others),
         waiting: Waiting::new(options.backoff),
         pause: None,
     };
@@ -213,8 +217,11 @@ impl Worker {
                     let unsent = count + parts.iter().map(|batch| batch.records().len()).sum::<usize>();
                     self.telemetry.notices.add(Subject::NotSent, unsent, error.reason());
                     self.again(count);
-                    let alone = matches!(error, Error::Broken(_)) && self.window.broke(count);
-                    if alone || group.is_some_and(|group| group.alone) {
+                    let cause = if matches!(error, Error::Broken(_)) { self.window.broke(count) } else { Cause::Unknown };
+                    if cause == Cause::Server {
+                        // The connection also broke with other records, so none of them is the cause.
+                        self.waiting.give_back();
+                    } else if cause == Cause::Event || group.is_some_and(|group| group.alone) {
                         self.waiting.add(Group { alone: true, ..group.unwrap_or_default() }, batch);
                     }
                     // Batches that are dropped here go back to the queue, because another worker may be able to send them.

@@ -182,6 +182,50 @@ async fn a_record_that_breaks_connections_holds_up_no_other() {
     assert_adds_up(&telemetry.counters, 0);
 }
 
+/// A sender whose server accepts connections and never answers.
+struct Silent(Duration);
+
+impl Sender for Silent {
+    fn connect(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn send<'a>(&'a mut self, _: &'a [Record]) -> BoxFuture<'a, Result<Sent, Error>> {
+        Box::pin(async {
+            sleep(self.0).await;
+            Err(Error::Broken("no answer".into()))
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_a_silent_server_holds_are_sent_to_another_one() {
+    const TIMEOUT: Duration = Duration::from_secs(90);
+    for (max, gap) in [(1, 10), (10, 1), (2048, 30), (1, 200)] {
+        let (queue, telemetry, script) = (queue::open(queue::Options::default()), Telemetry::default(), Script::default());
+        let options = Options { has_others: true, ..options(max, 3) };
+        let workers = [Box::new(Silent(TIMEOUT)) as Box<dyn Sender>, Box::new(script.clone())];
+        let workers = workers.map(|sender| tokio::spawn(drive(sender, queue.clone(), options, telemetry.clone())));
+        let mut longest = 0;
+        for number in 0..100_u8 {
+            queue.push(vec![Record { body: [number].into(), ..Record::default() }], WhenFull::Drop);
+            sleep(Duration::from_secs(gap)).await;
+            longest = longest.max(queue.stats().events);
+        }
+        queue.close();
+        for worker in workers {
+            tokio::time::timeout(4 * TIMEOUT, worker).await.unwrap_or_else(|_| panic!("{max}, {gap}: {:?}", queue.stats())).unwrap();
+        }
+        let mut sent = script.sent.lock().unwrap().concat();
+        sent.sort_unstable();
+        assert_eq!(sent, (0..100).collect::<Vec<u8>>(), "{max}, {gap}: each once");
+        assert_eq!((telemetry.counters.acked.get(), telemetry.counters.dropped.get(), queue.stats().events), (100, 0, 0), "{max}, {gap}");
+        // The silent worker holds one batch, and at most two records that may be the cause. The queue waits for more records for 10 s.
+        assert!(longest <= 30, "{max}, {gap}: {longest} records waited");
+        assert_adds_up(&telemetry.counters, 0);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn ends_when_the_queue_is_closed_and_empty_while_no_server_is_reachable() {
     let queue = queue::open(queue::Options::default());

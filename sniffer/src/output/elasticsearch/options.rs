@@ -134,7 +134,8 @@ impl Options {
 
     /// The size of batches, and when a batch is sent again.
     pub(super) fn drive(&self) -> drive::Options {
-        drive::Options { bulk_max_size: self.bulk_max_size, max_retries: self.max_retries, backoff: self.backoff, slow_start: false }
+        let Self { bulk_max_size, max_retries, backoff, .. } = *self;
+        drive::Options { bulk_max_size, max_retries, backoff, ..drive::Options::default() }
     }
 }
 

@@ -224,3 +224,22 @@ fn wrong_settings() {
         assert!(error.contains(expected), "{config}: {error}");
     }
 }
+
+#[tokio::test]
+async fn what_a_silent_host_holds_is_sent_to_another_one() {
+    // Connections to it are accepted by the kernel, and nothing answers.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    for (more, count) in [("5", 100), ("5, pipelining: 0", 100), ("5, pipelining: 5", 100), ("1", 20)] {
+        let fake = Fake::start(|_, _| Reply::All).await;
+        let hosts = format!("['127.0.0.1:{port}', '127.0.0.1:{}']", fake.port);
+        let counters = deliver(output(&hosts, &format!(", loadbalance: true, bulk_max_size: {more}")), count).await;
+        let mut arrived: Vec<String> = fake.asked().into_iter().flat_map(|(_, documents)| documents).collect();
+        arrived.sort();
+        let mut expected = texts(0..count);
+        expected.sort();
+        assert_eq!(arrived, expected, "{more}: each once");
+        let (acked, failed, total) = (counters.acked.get(), counters.failed.get(), counters.total.get());
+        assert_eq!((acked, counters.dropped.get(), total), (count as u64, 0, acked + failed), "{more}");
+    }
+}

@@ -207,3 +207,32 @@ fn wrong_settings() {
         assert!(error.contains(expected) && !error.contains("secret"), "{config}: {error}");
     }
 }
+
+#[tokio::test]
+async fn what_a_silent_host_holds_is_sent_to_another_one() {
+    let documents: Vec<String> = (100..200).map(|n| format!("{{\"m\":{n}}}")).collect();
+    let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
+    // The first host answers nothing at all, the second one no command with events.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let hangs = Fake::listen(|mut stream: TcpStream, _, _| async move {
+        let mut buffer = [0; 4096];
+        while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+            let words = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if !words.contains("RPUSH") && stream.write_all(b"+OK\r\n").await.is_err() {
+                return;
+            }
+        }
+    });
+    let hangs: Fake<String> = hangs.await;
+    for port in [silent.local_addr().unwrap().port(), hangs.port] {
+        let fake = Fake::start(|words, _| fine(words)).await;
+        let hosts = format!("['127.0.0.1:{port}', '127.0.0.1:{}']", fake.port);
+        let counters = deliver(output(&hosts, ", key: '%{[m]}', bulk_max_size: 7"), &documents).await;
+        let mut arrived = fake.sent();
+        arrived.sort();
+        let expected: Vec<String> = (100..200).map(|n| format!("RPUSH {n} {{\"m\":{n}}}")).collect();
+        assert_eq!(arrived, expected, "each once");
+        let (acked, failed, total) = (counters.acked.get(), counters.failed.get(), counters.total.get());
+        assert_eq!((acked, counters.dropped.get(), total), (100, 0, acked + failed));
+    }
+}
