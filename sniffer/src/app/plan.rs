@@ -20,6 +20,7 @@ use crate::{
     view::units::counted,
 };
 use std::{
+    fmt,
     path::Path,
     sync::{Arc, LazyLock},
 };
@@ -211,8 +212,11 @@ impl Plan {
             everything: self.flows.is_some(),
         };
         let narrow = FilterSpec { everything: false, ..spec.clone() };
-        let at = interface.bpf_filter.as_ref().map_or_else(|| interface.node.clone(), |_| interface.node.get("bpf_filter"));
-        let compile = |spec: &FilterSpec| Filters::new(spec).map_err(|e| at.error(e.to_string()));
+        let wrong = |reason: &dyn fmt::Display| match interface.bpf_filter {
+            Some(_) => interface.filter_error(reason),
+            None => interface.node.error(reason.to_string()),
+        };
+        let compile = |spec: &FilterSpec| Filters::new(spec).map_err(|error| wrong(&error));
         let counting = match &self.flows {
             Some(flows) if flows.kernel_flows > 0 && interface.file.is_none() => Some(Arc::new(Counting {
                 filters: compile(&narrow)?,

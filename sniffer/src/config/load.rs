@@ -162,7 +162,10 @@ fn merged(options: &LoadOptions, program: &Path, lookup: &dyn Fn(&str) -> Option
     let mut root = Raw::empty();
     let named = match &options.built_in {
         Some(text) if options.files.is_empty() => {
-            root.merge(file(text, "the built-in configuration", &mut warnings)?);
+            // The user did not write it, so errors about it have no place.
+            let mut built_in = file(text, "the built-in configuration", &mut warnings)?;
+            built_in.remove_places();
+            root.merge(built_in);
             &[]
         }
         _ if options.files.is_empty() => &default[..],

@@ -94,6 +94,7 @@ fn variables() {
     let env = [("HOSTS", "a:1, b:2"), ("PASSWORD", "x,y"), ("PORT", "80"), ("EMPTY", ""), ("WHICH", "PORT")];
     for (yaml, key, want) in [
         ("v: '${HOSTS}'", "v", serde_json::json!(["a:1", "b:2"])),
+        ("v: ['${HOSTS}', 'c,d']", "v", serde_json::json!(["a:1", "b:2", "c,d"])),
         ("v: '${ELSE:elasticsearch:9200}'", "v", serde_json::json!(["elasticsearch:9200"])),
         ("v: ${EMPTY:d}", "v", serde_json::json!(["d"])),
         ("v: ${NO:${PORT}}", "v", serde_json::json!(["80"])),

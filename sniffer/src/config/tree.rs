@@ -59,6 +59,16 @@ impl Raw {
         Self { value: Value::Map(Vec::new()), place: Place::default() }
     }
 
+    /// Removes the places of this value and of all values in it.
+    pub fn remove_places(&mut self) {
+        self.place = Place::default();
+        match &mut self.value {
+            Value::Map(entries) => entries.iter_mut().for_each(|(_, value)| value.remove_places()),
+            Value::List(items) => items.iter_mut().for_each(Self::remove_places),
+            Value::Null | Value::Scalar(..) | Value::Broken(_) => {}
+        }
+    }
+
     pub fn text(text: impl Into<String>, place: &Place) -> Self {
         Self::new(Value::Scalar(text.into(), Style::Quoted), place)
     }

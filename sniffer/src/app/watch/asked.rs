@@ -34,7 +34,10 @@ pub(in crate::app) fn narrow(interfaces: &mut Vec<Interface>, device: Option<&st
     if let Some(device) = device {
         let names: Vec<String> = interfaces.iter().map(|interface| interface.device.clone()).collect();
         match interfaces.as_mut_slice() {
-            [one] => device.clone_into(&mut one.device),
+            [one] => {
+                device.clone_into(&mut one.device);
+                one.typed.device = true;
+            }
             several if several.iter().any(|interface| interface.device == device) => {
                 interfaces.retain(|interface| interface.device == device)
             }
@@ -42,7 +45,10 @@ pub(in crate::app) fn narrow(interfaces: &mut Vec<Interface>, device: Option<&st
         }
     }
     if let Some(expression) = expression {
-        interfaces.iter_mut().for_each(|interface| interface.bpf_filter = Some(expression.to_owned()));
+        for interface in interfaces.iter_mut() {
+            interface.bpf_filter = Some(expression.to_owned());
+            interface.typed.filter = true;
+        }
     }
     Ok(())
 }
@@ -110,9 +116,13 @@ fn read_for(load: &LoadOptions, flags: &WatchFlags, for_screens: bool) -> Result
 fn added_ports<'a>(flags: &[&'a String], names: &[&str]) -> Result<Vec<(u16, &'a str)>, String> {
     let read = |flag: &&'a String| {
         let (port, name) = flag.split_once('=').ok_or_else(|| format!("-p {flag}: expected PORT=PROTOCOL, such as 8123=http, or any"))?;
-        let port = port.parse().map_err(|_| format!("-p {flag}: `{port}` is no port (1 to 65535)"))?;
+        let wrong = || format!("-p {flag}: `{port}` is no port (1 to 65535)");
+        let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(wrong)?;
         if !names.contains(&name) {
             return Err(format!("-p {flag}: there is no protocol `{name}`; there are {}", names.join(", ")));
+        }
+        if PROTOCOLS.iter().any(|protocol| protocol.name == name && protocol.ports.is_empty()) {
+            return Err(format!("-p {flag}: {name} has no ports; it is watched without -p"));
         }
         Ok((port, name))
     };
@@ -140,6 +150,7 @@ fn unknown(wrong: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::Error as CaptureError;
 
     fn asked(flags: WatchFlags) -> Result<Asked, String> {
         read(&LoadOptions::default(), &flags).map_err(|error| error.to_string())
@@ -185,6 +196,8 @@ mod tests {
             ("8123", "-p 8123: expected PORT=PROTOCOL"),
             ("x=http", "-p x=http: `x` is no port"),
             ("99999=http", "-p 99999=http: `99999` is no port"),
+            ("0=http", "-p 0=http: `0` is no port"),
+            ("7=icmp", "-p 7=icmp: icmp has no ports"),
             ("80=htpp", "-p 80=htpp: there is no protocol `htpp`; there are "),
         ] {
             let error = asked(WatchFlags { ports: vec![flag.into()], ..WatchFlags::default() }).err().unwrap();
@@ -234,6 +247,28 @@ mod tests {
             let error = read(&load, &WatchFlags::default()).err().unwrap().to_string();
             assert!(error.contains("expected `key=value`"), "{error}");
         }
+    }
+
+    /// The user wrote no configuration, so no error names a place in one.
+    #[test]
+    fn errors_name_what_was_typed() {
+        let flags = WatchFlags { device: Some("lo".into()), expression: vec!["tcp".into(), "prot".into()], ..WatchFlags::default() };
+        let planned = |setting: &str| {
+            let settings = if setting.is_empty() { Vec::new() } else { vec![setting.to_owned()] };
+            let asked = read(&LoadOptions { settings, ..LoadOptions::default() }, &flags).unwrap();
+            let mut plan = crate::app::plan::Plan::read(&asked.loaded.root, None, None).map_err(|error| error.to_string())?;
+            narrow(&mut plan.interfaces, asked.device.as_deref(), asked.expression.as_deref()).unwrap();
+            let interface = plan.interfaces[0].clone();
+            let missing = CaptureError::Missing { device: "lo".into(), reason: "gone".into() }.at(&interface).to_string();
+            let setting = CaptureError::Setting("filter `tcp prot`: wrong".into()).at(&interface).to_string();
+            let other = interface.node.error("wrong").to_string();
+            Ok::<_, String>([missing, setting, other])
+        };
+        let [missing, setting, other] = planned("").unwrap();
+        assert!(missing == "device lo: gone", "{missing}");
+        assert_eq!((setting.as_str(), other.as_str()), ("after --: filter `tcp prot`: wrong", "packetbeat.interfaces: wrong"));
+        let error = planned("packetbeat.interfaces.buffer_size_mb=0").unwrap_err();
+        assert!(error.contains("buffer_size_mb is 0") && !error.contains("built-in") && !error.contains(":1:"), "{error}");
     }
 
     #[test]

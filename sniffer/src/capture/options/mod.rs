@@ -3,7 +3,7 @@
 use super::{Error, devices};
 use crate::config::{self, duration, duration_option};
 use serde::Deserialize;
-use std::{path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 /// Largest snap length in bytes, which is libpcap's own limit. Larger settings are reduced to it.
 const MAX_SNAPLEN: u32 = 262_144;
@@ -110,6 +110,18 @@ pub struct Interface {
     /// The configuration node that this entry was read from. Errors take file and line from it.
     #[serde(skip)]
     pub node: config::Node,
+    /// What the command line sets of this interface.
+    #[serde(skip)]
+    pub typed: Typed,
+}
+
+/// The settings of an interface that the command line of `watch` and `top` replaces. Errors name what the user typed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Typed {
+    /// [`Interface::device`] is that of `-i` or of a word.
+    pub device: bool,
+    /// [`Interface::bpf_filter`] is the filter after `--`.
+    pub filter: bool,
 }
 
 impl Default for Interface {
@@ -134,11 +146,20 @@ impl Default for Interface {
             on_match_force: false,
             workers: None,
             node: config::Node::default(),
+            typed: Typed::default(),
         }
     }
 }
 
 impl Interface {
+    /// An error of [`Interface::bpf_filter`], with the place where the filter was written.
+    pub fn filter_error(&self, reason: &dyn fmt::Display) -> config::Error {
+        match self.typed.filter {
+            true => config::Error(format!("after --: {reason}")),
+            false => self.node.get("bpf_filter").error(reason.to_string()),
+        }
+    }
+
     /// Uses at most `cores` workers, unless the setting `workers` says how many.
     pub fn limit_workers(&mut self, cores: usize) {
         let limited = self.workers().min(cores.max(1));
@@ -268,6 +289,9 @@ impl Error {
     /// Returns the same error as an error of the configuration, with the place of the setting of `interface` that is wrong.
     pub fn at(self, interface: &Interface) -> config::Error {
         let setting = match &self {
+            // The message names the device.
+            Self::Device { .. } | Self::Missing { .. } if interface.typed.device => return config::Error(self.to_string()),
+            Self::Setting(_) if interface.bpf_filter.is_some() && interface.typed.filter => return interface.filter_error(&self),
             Self::Device { .. } | Self::Missing { .. } => "device",
             Self::Setting(_) if interface.bpf_filter.is_some() => "bpf_filter",
             Self::Setting(_) => return interface.node.error(self.to_string()),
