@@ -247,7 +247,7 @@ impl Job<'_> {
             output.monitor(Arc::new(Documents::new(identity.clone(), collector.clone(), self.metrics.clone())));
         }
         if let Some(red) = &self.red {
-            output.measure(Arc::new(Counts::new(red.clone(), SystemClock.now(), &identity)));
+            output.measure(Arc::new(Counts::new(red.clone(), self.metrics.clone(), SystemClock.now(), &identity)));
         }
         let _server = self.listener.map(|listener| Server::start(listener, identity, collector.clone())).transpose()?;
         let (plan, real_time, connections) = (self.plan, !self.replay.top_speed, self.connections);

@@ -134,6 +134,9 @@ fn counter(families: &mut Families, who: &Identity, name: &str, value: f64, kind
     if let Some((protocol, rest)) = of_protocol {
         let help = format!("The counter `PROTOCOL.{rest}`, by protocol.");
         families.add(&format!("{PREFIX}protocol_{}{end}", valid(rest)), kind, &help, &[("protocol", protocol)], value);
+    } else if let Some((kind_of, transport)) = name.strip_prefix("flows.").and_then(|rest| rest.split_once('.')) {
+        let help = format!("The {kind} `flows.{kind_of}.TRANSPORT`, by transport.");
+        families.add(&format!("{PREFIX}flows_{}{end}", valid(kind_of)), kind, &help, &[("transport", transport)], value);
     } else {
         let short = name.strip_prefix("libbeat.").unwrap_or(name);
         families.add(&format!("{PREFIX}{}{end}", valid(short)), kind, &format!("The {kind} `{name}`."), &[], value);

@@ -50,6 +50,8 @@ fn report() -> Report {
     metrics.set_total(0, "dns.unmatched_requests", 2);
     metrics.set_total(1, "http.unmatched_responses", 3);
     metrics.set_total(0, "tcp.open", 4);
+    metrics.set_total(0, "flows.bytes.tcp", 50);
+    metrics.set_total(0, "flows.active", 6);
     metrics.set_total(0, "capture.frames", 7);
     metrics.set_total(0, "libbeat.output.events.acked", 5);
     metrics.set_gauge("libbeat.pipeline.queue.filled.pct", 0.5);
@@ -208,6 +210,9 @@ fn metrics_are_in_the_format_of_prometheus() {
         "sniffer_protocol_unmatched_responses_total{protocol=\"http\"} 3",
         "# TYPE sniffer_tcp_open gauge",
         "sniffer_tcp_open 4",
+        "# TYPE sniffer_flows_bytes_total counter",
+        "sniffer_flows_bytes_total{transport=\"tcp\"} 50",
+        "sniffer_flows_active 6",
         "sniffer_output_events_acked_total 5",
         "sniffer_pipeline_queue_filled_pct 0.5",
         "sniffer_input_lost_packets_total{device=\"eth\\\"0\",input=\"af_packet\"} 1",

@@ -44,6 +44,18 @@ impl<'a> Conversation<'a> {
 }
 
 impl Key {
+    /// The transport of the flow, as a place in the list of counters by transport (`table.rs`).
+    #[inline]
+    pub fn transport(&self, is_icmp: bool) -> usize {
+        match self.bytes[0] & (bit::TCP | bit::UDP | bit::SCTP) {
+            bit::TCP => 0,
+            bit::UDP => 1,
+            bit::SCTP => 2,
+            _ if is_icmp => 3,
+            _ => 4,
+        }
+    }
+
     /// The key of the flow that a packet belongs to. `connection` is the number of its TCP connection, if it is
     /// analysed. With `ethernet` the Ethernet addresses identify the flow, too.
     #[inline]

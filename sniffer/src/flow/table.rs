@@ -62,6 +62,15 @@ impl Flow {
 /// times and spare capacity.
 const PER_FLOW: usize = size_of::<Option<Flow>>() * 5 / 4 + 48;
 
+/// The names of packets and bytes by transport: TCP, UDP, SCTP, ICMP of both versions, and all others.
+const TRANSPORTS: [(&str, &str); 5] = [
+    ("flows.packets.tcp", "flows.bytes.tcp"),
+    ("flows.packets.udp", "flows.bytes.udp"),
+    ("flows.packets.sctp", "flows.bytes.sctp"),
+    ("flows.packets.icmp", "flows.bytes.icmp"),
+    ("flows.packets.other", "flows.bytes.other"),
+];
+
 /// Totals since the table was made.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counters {
@@ -70,6 +79,8 @@ struct Counters {
     evicted: u64,
     unreported: u64,
     reports: u64,
+    /// Packets and bytes, in the order of [`TRANSPORTS`].
+    traffic: [Count; TRANSPORTS.len()],
 }
 
 /// Counts every packet and reports flows. One per worker.
@@ -164,6 +175,10 @@ impl FlowTable {
     /// Adds `delta` to the flow with this key.
     #[inline]
     fn add(&mut self, key: &Key, counted: &Counted) {
+        if let Some(traffic) = self.counters.traffic.get_mut(key.transport(counted.icmp.is_some())) {
+            traffic.packets += counted.count.packets;
+            traffic.bytes += counted.count.bytes;
+        }
         let macs = counted.macs;
         let direction = usize::from(key.reversed);
         let hash = self.hasher.hash_one(key.bytes());
@@ -353,6 +368,7 @@ impl FlowTable {
     /// Totals since start, by name.
     pub fn counters(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         let c = &self.counters;
+        let traffic = TRANSPORTS.iter().zip(&c.traffic).flat_map(|(names, count)| [(names.0, count.packets), (names.1, count.bytes)]);
         [
             ("flows.active", self.index.len() as u64),
             ("flows.created", c.created),
@@ -362,6 +378,8 @@ impl FlowTable {
             ("flows.reports", c.reports),
         ]
         .into_iter()
+        // A transport without packets has no counters.
+        .chain(traffic.filter(|(_, count)| *count > 0))
     }
 }
 

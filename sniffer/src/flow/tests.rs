@@ -228,6 +228,9 @@ fn flows_expire_by_packet_time() {
     assert_eq!(over[0]["event"]["end"], "1970-01-01T00:03:20.000Z");
     assert_eq!(bench.finish().len(), 1);
     assert_eq!((bench.counter("flows.created"), bench.counter("flows.expired"), bench.counter("flows.reports")), (4, 3, 4));
+    // All packets are TCP. Bytes and packets are counted by transport, also those of flows that have ended.
+    let traffic: Vec<_> = bench.table.counters().filter(|c| c.0.matches('.').count() == 2).collect();
+    assert!(matches!(traffic.as_slice(), [("flows.packets.tcp", 1..), ("flows.bytes.tcp", 1..)]), "{traffic:?}");
 }
 
 #[test]

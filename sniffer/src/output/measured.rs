@@ -15,6 +15,26 @@ pub trait Measured: Send + Sync {
 
     /// All counts since the counting began.
     fn transactions(&self) -> Vec<Measurement>;
+
+    /// The traffic: flows and capture. There are at most a few of each name.
+    fn traffic(&self) -> Vec<Number>;
+}
+
+/// One number about flows or capture.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Number {
+    /// The name of the metric. Numbers with the same name are adjacent.
+    pub name: &'static str,
+    /// What the metric is, in one sentence.
+    pub description: &'static str,
+    /// The unit, as UCUM writes it.
+    pub unit: &'static str,
+    /// The transport that is counted; empty: all.
+    pub transport: String,
+    /// Whether the number never decreases.
+    pub is_total: bool,
+    /// The number.
+    pub value: u64,
 }
 
 /// The counts of the transactions with one protocol, server and operation.

@@ -47,7 +47,7 @@ mod testing;
 pub use delivery::{Delivery, open};
 pub use drive::{Telemetry, drive};
 pub use hosts::Peer;
-pub use measured::{Measured, Measurement};
+pub use measured::{Measured, Measurement, Number};
 pub use monitored::Monitored;
 pub use sender::{Error, Outcome, Reason, Sender, Sent};
 

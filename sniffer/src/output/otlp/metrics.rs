@@ -11,7 +11,7 @@ use crate::{
     opening::{Clock, Opening},
     output::{
         Peer, http,
-        measured::{Measured, Measurement},
+        measured::{Measured, Measurement, Number},
         shapes::Scalar,
     },
 };
@@ -194,16 +194,39 @@ fn request(source: &dyn Measured, service_name: &str, now: u64) -> ExportMetrics
         data: Some(Data::Histogram(Histogram { data_points, aggregation_temporality: AggregationTemporality::Cumulative.into() })),
         ..Metric::default()
     };
-    let metrics = vec![
+    let mut metrics = vec![
         sum("sniffer.transactions", "Transactions.", |series| series.count),
         sum("sniffer.transaction.errors", "Transactions whose status is not OK.", |series| series.errors),
         durations,
     ];
+    let traffic = source.traffic();
+    metrics.extend(traffic.chunk_by(|a, b| a.name == b.name).filter_map(|same| of_traffic(same, start, now)));
     let scope =
         InstrumentationScope { name: "sniffer".into(), version: env!("CARGO_PKG_VERSION").into(), ..InstrumentationScope::default() };
     let scope_metrics = vec![ScopeMetrics { scope: Some(scope), metrics, ..ScopeMetrics::default() }];
     let resource = Some(Resource { attributes: resource.list, ..Resource::default() });
     ExportMetricsServiceRequest { resource_metrics: vec![ResourceMetrics { resource, scope_metrics, ..ResourceMetrics::default() }] }
+}
+
+/// The metric of numbers that have the same name.
+fn of_traffic(numbers: &[Number], start: u64, now: u64) -> Option<Metric> {
+    let Number { name, description, unit, is_total, .. } = numbers.first()?.clone();
+    let point = |number: &Number| {
+        let mut attributes = Attributes::default();
+        if !number.transport.is_empty() {
+            attributes.add("network.transport", number.transport.as_str());
+        }
+        NumberDataPoint {
+            attributes: attributes.list,
+            start_time_unix_nano: start,
+            time_unix_nano: now,
+            value: Some(Value::AsInt(i64::try_from(number.value).unwrap_or(i64::MAX))),
+            ..NumberDataPoint::default()
+        }
+    };
+    let data_points = numbers.iter().map(point).collect();
+    let data = Data::Sum(Sum { data_points, aggregation_temporality: AggregationTemporality::Cumulative.into(), is_monotonic: is_total });
+    Some(Metric { name: name.into(), description: description.into(), unit: unit.into(), data: Some(data), ..Metric::default() })
 }
 
 /// The attributes of a series.
@@ -258,6 +281,18 @@ mod tests {
             };
             vec![of("192.0.2.1:80"), of("[2001:db8::1]:80"), of("2001:db8::1"), of("other")]
         }
+
+        fn traffic(&self) -> Vec<Number> {
+            let of = |transport: &str, value| Number {
+                name: "b",
+                unit: "By",
+                transport: transport.into(),
+                is_total: true,
+                value,
+                ..Number::default()
+            };
+            vec![of("tcp", 7), of("udp", 8), Number { name: "open", value: 9, ..Number::default() }]
+        }
     }
 
     #[test]
@@ -265,7 +300,17 @@ mod tests {
         let request = request(&Fixed, "x", 9);
         let metrics = &request.resource_metrics[0].scope_metrics[0].metrics;
         let names: Vec<&str> = metrics.iter().map(|metric| metric.name.as_str()).collect();
-        assert_eq!(names, ["sniffer.transactions", "sniffer.transaction.errors", "sniffer.transaction.duration"]);
+        assert_eq!(names, ["sniffer.transactions", "sniffer.transaction.errors", "sniffer.transaction.duration", "b", "open"]);
+        for (metric, is_total, values) in [(&metrics[3], true, vec![("tcp", 7), ("udp", 8)]), (&metrics[4], false, vec![("", 9)])] {
+            let Some(Data::Sum(sum)) = &metric.data else { panic!("{metric:?}") };
+            let transport = |point: &NumberDataPoint| match point.attributes.first().and_then(|a| a.value.clone()?.value) {
+                Some(Any::StringValue(text)) => text,
+                _ => String::new(),
+            };
+            let points: Vec<_> = sum.data_points.iter().map(|point| (transport(point), point.value)).collect();
+            let values: Vec<_> = values.into_iter().map(|(name, value)| (name.to_owned(), Some(Value::AsInt(value)))).collect();
+            assert_eq!((points, sum.is_monotonic), (values, is_total), "{}", metric.name);
+        }
         let Some(Data::Sum(errors)) = &metrics[1].data else { panic!("{metrics:?}") };
         assert!(errors.is_monotonic && errors.aggregation_temporality() == AggregationTemporality::Cumulative);
         assert_eq!(errors.data_points[0].value, Some(Value::AsInt(1)));
