@@ -3,7 +3,7 @@
 import { open } from './browser.mjs';
 import { VIEWS } from './views.mjs';
 
-const MEASURED_MS = 4000;
+const MEASURED_MS = 3000;
 const CASES = [['live', 1000, 1], ['live', 6000, 1], ['live', 1000, 4], ['live', 6000, 4], ['map', 6000, 4], ['services', 6000, 4]];
 
 export const frames = CASES.map(([id, rate, slower]) => [`frames: ${id} at ${rate.toLocaleString('en')}/s${slower > 1 ? `, ${slower} times slower` : ''}`, async (chromium, servers) => {

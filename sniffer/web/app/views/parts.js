@@ -6,7 +6,7 @@ import { h } from '../dom.js';
 
 /** Large numbers with their names. @param {[string, string, string?][]} list name, text and class */
 export function figures(list) {
-  return h('dl', { class: 'tiles' }, list.map(([name, text, more]) => h('div', { key: name, class: 'tile' }, h('dt', null, name), h('dd', { class: more || undefined }, text))));
+  return h('dl', { class: 'tiles figures' }, list.map(([name, text, more]) => h('div', { key: name, class: 'tile' }, h('dt', null, name), h('dd', { class: more || undefined }, text))));
 }
 
 /** Bars whose lengths are compared with their sum. @param {string} title @param {Bar[]} list */
