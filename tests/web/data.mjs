@@ -233,10 +233,10 @@ export class Data {
   tls({ limit, filter }) {
     if (this.mode === 'empty') return this.table([], limit);
     const day = 86400 * SECOND_US;
-    const all = [['bank.example', 'TLS 1.2', 'TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA', true, 6], ['smtp.example.org', 'TLS 1.3', 'TLS_AES_256_GCM_SHA384', false, 61],
-      ['old.example', 'TLS 1.0', 'TLS_RSA_WITH_3DES_EDE_CBC_SHA', true, -3], ['cdn.example.net', 'TLS 1.3', 'TLS_AES_128_GCM_SHA256', false, 200],
-      ['registry.example', 'TLS 1.3', 'TLS_CHACHA20_POLY1305_SHA256', false, null], ['api.example', 'TLS 1.2', 'TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384', false, 28],
-      ['updates.example.com', 'TLS 1.3', 'TLS_AES_128_GCM_SHA256', false, 88]];
+    const all = [['bank.example', '1.2', 'TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA', true, 6], ['smtp.example.org', '1.3', 'TLS_AES_256_GCM_SHA384', false, 61],
+      ['old.example', '1.0', 'TLS_RSA_WITH_3DES_EDE_CBC_SHA', true, -3], ['cdn.example.net', '1.3', 'TLS_AES_128_GCM_SHA256', false, 200],
+      ['registry.example', '1.3', 'TLS_CHACHA20_POLY1305_SHA256', false, null], ['api.example', '1.2', 'TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384', false, 28],
+      ['updates.example.com', '1.3', 'TLS_AES_128_GCM_SHA256', false, 88]];
     const rows = all.map(([name, version, cipher, weak, days], n) => ({
       name: this.mode === 'hostile' ? HOSTILE[n % HOSTILE.length] : name, address: `192.0.2.${n + 9}`, port: 443, version, cipher, weak,
       certificate_end_us: days === null ? null : this.now() + days * day, numbers: this.numbers(12 / (n + 1), n === 2 ? 20 : 0, 60 + n, n, false),

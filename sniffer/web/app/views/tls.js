@@ -9,13 +9,16 @@ import { bars, choice, figures } from './parts.js';
 const DAY_US = 86_400_000_000;
 /** Certificates that end within so many days are marked. */
 const SOON = 14;
-/** Versions with known weaknesses. */
-const OLD = /^(SSL|TLS ?1\.[01]$|TLSv1(\.[01])?$)/i;
+/** Versions with known weaknesses (RFC 8996, RFC 7568). */
+const OLD = /^(SSL|TLS 1\.[01]$)/;
+
+/** `TLS 1.3` for `1.3`; the versions before TLS 1.0 are 2.0 and 3.0. @param {string} version */
+const named = (version) => (/^1\.\d$/.test(version) ? `TLS ${version}` : /^[23]\.0$/.test(version) ? `SSL ${version}` : version || 'not known');
 
 /** Days until the certificate ends; negative if it has ended, null if it was not seen. @param {any} row @param {number} now */
 const days = (row, now) => (row.certificate_end_us === null || row.certificate_end_us === undefined ? null : Math.floor((row.certificate_end_us - now) / DAY_US));
 /** @param {any} row */
-const weak = (row) => Boolean(row.weak) || OLD.test(row.version ?? '');
+const weak = (row) => Boolean(row.weak) || OLD.test(named(row.version));
 
 /** @type {import('../views.js').View} */
 export default {
@@ -45,7 +48,7 @@ export default {
         columns: [
           { id: 'name', title: 'Server', cell: (row) => h('bdi', null, row.name ? wire(row.name) : peer(row.address, row.port)), value: (row) => row.name },
           { id: 'address', title: 'Address', width: '12rem', drop: 3, cell: (row) => h('bdi', null, peer(row.address, row.port)), value: (row) => row.address },
-          { id: 'version', title: 'Version', width: '5.5rem', drop: 6, cell: (row) => `${OLD.test(row.version ?? '') ? '!' : ''}${wire(row.version)}`, value: (row) => row.version, class: (row) => (OLD.test(row.version ?? '') ? 'error' : undefined) },
+          { id: 'version', title: 'Version', width: '5.5rem', drop: 6, cell: (row) => `${OLD.test(named(row.version)) ? '!' : ''}${wire(named(row.version))}`, value: (row) => row.version, class: (row) => (OLD.test(named(row.version)) ? 'error' : undefined) },
           { id: 'cipher', title: 'Cipher', width: '19rem', drop: 2, cell: (row) => h('span', { title: wire(row.cipher) }, row.weak ? '!weak ' : '', wire(row.cipher)), value: (row) => row.cipher, class: (row) => (row.weak ? 'error' : undefined) },
           { id: 'certificate', title: 'Days left', hint: 'Days until the certificate ends', width: '6.5rem', end: true, cell: (row) => left(row, now), value: (row) => { const n = days(row, now); return n === null ? null : -n; }, class: (row) => (ends(row) ? 'error' : undefined) },
           { id: 'until', title: 'Until', width: '7rem', drop: 4, cell: (row) => date(row.certificate_end_us, view.zone_seconds), value: (row) => row.certificate_end_us },
@@ -77,7 +80,7 @@ function left(row, now) {
 function versions(rows) {
   /** @type {Map<string, number>} */
   const sums = new Map();
-  for (const row of rows) sums.set(row.version ?? 'not known', (sums.get(row.version ?? 'not known') ?? 0) + row.numbers.count);
+  for (const row of rows) sums.set(named(row.version), (sums.get(named(row.version)) ?? 0) + row.numbers.count);
   return [...sums].sort(([a], [b]) => (a < b ? 1 : -1)).slice(0, 8).map(([label, value]) => ({ label: wire(label), value, text: count(value), bad: OLD.test(label) }));
 }
 
