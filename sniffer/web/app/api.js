@@ -2,7 +2,6 @@
 /** Requests to the API, with the token, which is kept in the session of the tab. */
 import { answer, saved } from './save/saved.js';
 
-
 const KEPT = 'token';
 const TOKEN = /^[0-9a-f]{32}$/;
 

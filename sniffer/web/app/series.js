@@ -25,7 +25,8 @@ export class Series {
     // Two answers within a second, for example because the filter was changed.
     if (seconds === 0) return;
     if (seconds < 0) this.clear();
-    const missing = Math.min(Math.max(seconds - 1, 0), SECONDS);
+    // An answer that is a little late is no gap.
+    const missing = seconds > 2 ? Math.min(seconds - 1, SECONDS) : 0;
     this.#last = us;
     if (this.totals.length === 0) this.totals = before(us, view.totals);
     push(this.totals, us, view.totals, missing);

@@ -15,7 +15,7 @@ const MORE = 8;
 /** What was shown when the list was scrolled up. @type {{rows: any[], seen: number} | null} */
 let held = null;
 
-/** What the last drawing held. @type {typeof held} */
+/** What the last drawing held. @type {{rows: any[], seen: number} | null} */
 let drawnHeld = null;
 
 /** @param {Element} scroller */
