@@ -38,6 +38,7 @@ const redaction = redactor();
 const known = { view: null, answers: {}, tail: { rows: [], skipped: 0, seen: 0 } };
 
 const states = store((state, before) => {
+  takeToken();
   if (state.filter !== before.filter) filter.follow(state.filter);
   if (state.filter !== before.filter || state.range !== before.range) series.clear();
   if (state.view !== before.view || state.filter !== before.filter) known.tail = { rows: [], skipped: 0, seen: 0 };
@@ -65,7 +66,9 @@ const actions = {
   link: (change) => states.link(original(change)),
   addFilter(part, exclude = false) {
     const { filter: present } = states.get();
-    const added = exclude ? `not ${part}` : part;
+    // The server does not know the replacements.
+    const known = states.get().redact ? part.replace(/\b[a-z]+-\d+\b/g, redaction.original) : part;
+    const added = exclude ? `not ${known}` : known;
     filter.apply(present ? `${present} and ${added}` : added);
   },
   draw,

@@ -1,13 +1,15 @@
 // @ts-check
 /**
- * Remembers the numbers of the answers of `/api/view`, one sample a second, for charts over the time that the page is open. A second without an
- * answer (hidden tab, lost connection) is a gap.
+ * Remembers the numbers of the answers of `/api/view`, one sample a second, for charts over the time that the page is open. More than ten seconds
+ * without an answer (hidden tab, lost connection) are a gap.
  *
  * @typedef {{us: number, rate: number, errors: number | null, p50: number | null, p95: number | null, bytes: number | null} | null} Sample null is a gap.
  */
 
 /** Seconds that are remembered. */
 const SECONDS = 300;
+/** Rates are those of the last 10 seconds, so that a slow browser, which asks less often, still knows them. */
+const COVERED = 10;
 /** Services that are remembered; those with most transactions. */
 const SERVICES = 300;
 
@@ -25,8 +27,7 @@ export class Series {
     // Two answers within a second, for example because the filter was changed.
     if (seconds === 0) return;
     if (seconds < 0) this.clear();
-    // An answer that is a little late is no gap.
-    const missing = seconds > 2 ? Math.min(seconds - 1, SECONDS) : 0;
+    const missing = Math.min(Math.max(seconds - 1, 0), SECONDS);
     this.#last = us;
     if (this.totals.length === 0) this.totals = before(us, view.totals);
     push(this.totals, us, view.totals, missing);
@@ -56,7 +57,8 @@ function before(us, numbers) {
 
 /** @param {Sample[]} list @param {number} us @param {any} numbers @param {number} missing */
 function push(list, us, numbers, missing) {
-  for (let n = 0; n < missing; n += 1) list.push(null);
-  list.push(numbers && { us, rate: numbers.rate, errors: numbers.error_percent, p50: numbers.p50_ns, p95: numbers.p95_ns, bytes: numbers.bytes_per_second });
+  const sample = numbers && { us, rate: numbers.rate, errors: numbers.error_percent, p50: numbers.p50_ns, p95: numbers.p95_ns, bytes: numbers.bytes_per_second };
+  for (let n = missing; n > 0; n -= 1) list.push(sample && missing < COVERED ? { ...sample, us: us - n * 1e6 } : null);
+  list.push(sample);
   if (list.length > SECONDS) list.splice(0, list.length - SECONDS);
 }

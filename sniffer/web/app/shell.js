@@ -35,7 +35,8 @@ export function draw(root, view, state, data, actions) {
   const element = root.querySelector('dialog');
   if (element && !element.open) element.showModal();
   const pane = `${state.service} ${state.operation} ${state.transaction}`;
-  if (pane !== shown) {
+  // Before the first answer there is nothing that the pane could be below of.
+  if (pane !== shown && data.view) {
     shown = pane;
     if (open) {
       root.querySelector('.detail')?.scrollTo(0, 0);

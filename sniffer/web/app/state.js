@@ -72,7 +72,7 @@ export function changed(state, change) {
 
 /**
  * Holds the state, and keeps the address equal to it.
- * @param {(state: State, before: State) => void} listener Called after each change.
+ * @param {(state: State, before: State) => void} listener Called after each change, while the address may still have a token.
  */
 export function store(listener) {
   let state = parse(location.hash);
@@ -82,7 +82,12 @@ export function store(listener) {
     state = next;
     listener(state, before);
   };
-  addEventListener('popstate', () => become(parse(location.hash)));
+  addEventListener('popstate', () => {
+    const next = parse(location.hash);
+    // A link with a token was opened in this tab; `listener` takes the token.
+    become(next);
+    history.replaceState(null, '', format(next));
+  });
   return {
     get: () => state,
     /** Where a link to the changed state leads. @param {Partial<State>} change */

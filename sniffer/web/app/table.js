@@ -47,6 +47,9 @@ import { h } from './dom.js';
 /** The row of each table that Tab reaches. @type {Map<string, string>} */
 const reached = new Map();
 
+/** Room at the end, whichever column is the last that is shown. */
+const END = h('td', { key: 'end', class: 'pad' });
+
 /** @template Row @param {Table<Row>} table @returns {import('./dom.js').Tree} */
 export function table(table) {
   const { columns, rowKey } = table;
@@ -57,7 +60,7 @@ export function table(table) {
   const tabbed = wanted !== undefined && wanted !== null && keys.includes(wanted) ? wanted : keys[table.startsAtEnd ? keys.length - 1 : 0];
   const drawn = h('table', { key: table.id, id: `table-${table.id}`, class: 'table', $table: table },
     h('caption', { class: 'unseen' }, table.caption),
-    h('thead', null, h('tr', null, columns.map((column) => head(table, column)))),
+    h('thead', null, h('tr', null, columns.map((column) => head(table, column)), END)),
     h('tbody', null, rows.map((row, index) => line(table, row, keys[index], keys[index] === tabbed))));
   // Not a cell over all columns: it would also count the hidden ones.
   return h('div', { key: table.id, class: 'table-frame' }, drawn, table.footer && h('p', { class: 'table-foot' }, table.footer));
@@ -96,7 +99,7 @@ function line(table, row, key, isTabbed) {
 function drawLine(table, row, key, isTabbed) {
   const main = Math.max(table.columns.findIndex((column) => column.main), 0);
   if (typeof row.note === 'string') {
-    return h('tr', { key, class: 'note' }, table.columns.map((column, index) => h('td', { key: column.id, class: classes(column) }, index === main && row.note)));
+    return h('tr', { key, class: 'note' }, table.columns.map((column, index) => h('td', { key: column.id, class: classes(column) }, index === main && row.note)), END);
   }
   const open = table.onOpen && (() => table.onOpen?.(row));
   return h('tr', {
@@ -111,7 +114,7 @@ function drawLine(table, row, key, isTabbed) {
     key: column.id, scope: index === main ? 'row' : undefined, class: classes(column, [index === main && 'main', column.class?.(row)].filter(Boolean).join(' ')),
   }, index === main && open
     ? h('a', { class: 'row', href: table.href?.(row) ?? '#', tabindex: isTabbed ? '0' : '-1', onfocus: () => { reached.set(table.id, key); table.onReach?.(); } }, column.cell(row))
-    : column.cell(row))));
+    : column.cell(row))), END);
 }
 
 /** @param {Column<any>} column @param {string} [more] */
