@@ -11,11 +11,11 @@ packetbeat.protocols:
   - {type: dns, ports: [53]}
   - {type: http, ports: [80], include_body_for: [text]}
 ";
-const CLIENT: u8 = 1;
-const SERVER: u8 = 2;
+pub const CLIENT: u8 = 1;
+pub const SERVER: u8 = 2;
 
 /// An IPv4 packet from 10.0.0.`from` to the other host. `fragment` is the header field with the flags and the fragment offset.
-fn ipv4(from: u8, protocol: u8, fragment: u16, payload: &[u8]) -> Vec<u8> {
+pub fn ipv4(from: u8, protocol: u8, fragment: u16, payload: &[u8]) -> Vec<u8> {
     let mut packet = vec![0x45, 0];
     packet.extend((20 + payload.len() as u16).to_be_bytes());
     packet.extend([0, 7]); // All fragments have the same identification.
@@ -55,20 +55,20 @@ fn ethernet(tags: &[(u16, u16)], packet: &[u8]) -> Vec<u8> {
     frame
 }
 
-fn udp(from: u16, to: u16, data: &[u8]) -> Vec<u8> {
+pub fn udp(from: u16, to: u16, data: &[u8]) -> Vec<u8> {
     let mut datagram = [from.to_be_bytes(), to.to_be_bytes(), (8 + data.len() as u16).to_be_bytes(), [0, 0]].concat();
     datagram.extend(data);
     datagram
 }
 
 /// The IPv4 packets of a TCP connection: handshake, data of both sides, and FINs.
-struct Tcp {
+pub struct Tcp {
     next: [u32; 2],
     packets: Vec<Vec<u8>>,
 }
 
 impl Tcp {
-    fn open() -> Self {
+    pub fn open() -> Self {
         let mut tcp = Self { next: [u32::MAX - 10, 1000], packets: vec![] }; // The sequence numbers of the client wrap.
         tcp.segment(CLIENT, 2, b"");
         tcp.segment(SERVER, 18, b"");
@@ -89,12 +89,12 @@ impl Tcp {
         self.next[mine] = self.next[mine].wrapping_add(counted);
     }
 
-    fn says(mut self, from: u8, data: &[u8]) -> Self {
+    pub fn says(mut self, from: u8, data: &[u8]) -> Self {
         self.segment(from, 24, data);
         self
     }
 
-    fn close(mut self) -> Vec<Vec<u8>> {
+    pub fn close(mut self) -> Vec<Vec<u8>> {
         self.segment(CLIENT, 17, b"");
         self.segment(SERVER, 17, b"");
         self.packets
@@ -135,7 +135,7 @@ fn gists(file: &[u8]) -> Vec<String> {
     documents.iter().map(gist).collect()
 }
 
-fn ethernet_file(packets: &[Vec<u8>]) -> Vec<u8> {
+pub fn ethernet_file(packets: &[Vec<u8>]) -> Vec<u8> {
     pcap(1, &packets.iter().map(|p| ethernet(&[], p)).collect::<Vec<_>>())
 }
 

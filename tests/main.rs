@@ -27,5 +27,7 @@ mod servers;
 mod service;
 mod setup;
 mod shunt;
+mod terminal;
+mod top;
 mod watch;
 mod web;

@@ -2,13 +2,13 @@
 
 use crate::{
     harness::{Home, sniffer, tests},
-    net::{Net, PATIENCE, Running, becomes, may_run, until},
+    net::{Net, Running, may_run, until},
+    terminal::{SIZES, Terminal, has_tmux},
 };
 use std::{
     fs,
     path::Path,
     process::{Command, Output},
-    sync::atomic::{AtomicU32, Ordering},
 };
 
 /// Runs `watch -r` on a file below `tests`, with a UTF-8 locale.
@@ -103,80 +103,6 @@ fn redis_on_another_port() {
         assert!(lines.lines().count() > 3 && lines.contains(" redis "), "-p {port}: {lines}");
     }
 }
-
-/// A terminal made by tmux, which is removed when it is dropped.
-struct Terminal {
-    socket: String,
-    folder: tempfile::TempDir,
-}
-
-impl Terminal {
-    /// Starts `command` (of a shell) in a terminal. Its settings are written before and after. `tmux`: the command that starts tmux.
-    fn start(mut tmux: Command, (width, height): (u16, u16), command: &str) -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let socket = format!("snf{}w{}", std::process::id(), NUMBER.fetch_add(1, Ordering::SeqCst));
-        let terminal = Self { socket, folder: tempfile::tempdir().unwrap() };
-        let at = |name: &str| terminal.folder.path().join(name).display().to_string();
-        let [before, new, after] = ["before", "new", "after"].map(at);
-        let script = format!("stty -g > {before}; {command}; stty -g > {new}; mv {new} {after}; exec cat");
-        let size = [width.to_string(), height.to_string()];
-        tmux.args(["-L", &terminal.socket, "-f", "/dev/null", "new-session", "-d", "-x", &size[0], "-y", &size[1], &script]);
-        tmux.env("LC_ALL", "C.UTF-8").env_remove("NO_COLOR").env_remove("TMUX");
-        let output = tmux.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        terminal
-    }
-
-    fn tmux(&self, args: &[&str]) -> String {
-        let output = Command::new("tmux").args(["-L", &self.socket]).args(args).output().unwrap();
-        assert!(output.status.success(), "tmux {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// All lines, in which lines that the terminal has wrapped are joined.
-    fn lines(&self) -> Vec<String> {
-        self.tmux(&["capture-pane", "-p", "-J", "-S", "-"]).lines().map(|line| line.trim_end().to_owned()).collect()
-    }
-
-    fn wait_for(&self, text: &str) {
-        self.until(&format!("{text:?} on the screen"), || self.lines().iter().any(|line| line.contains(text)));
-    }
-
-    /// Like [`until`], but a failure prints the screen.
-    fn until(&self, what: &str, ready: impl FnMut() -> bool) {
-        assert!(becomes(ready), "{what}: not within {PATIENCE:?}; the screen:\n{}", self.lines().join("\n"));
-    }
-
-    /// Waits for the end of the command, and checks that the settings of the terminal are as before.
-    fn wait_for_the_end(&self) {
-        let file = |name: &str| fs::read_to_string(self.folder.path().join(name));
-        until("the end of the program", || file("after").is_ok());
-        assert_eq!(file("before").unwrap(), file("after").unwrap(), "the settings of the terminal");
-    }
-
-    /// Checks the lines from the first one that contains `text`.
-    fn assert_no_line_wraps_from(&self, text: &str, width: u16) {
-        for line in self.lines().iter().skip_while(|line| !line.contains(text)) {
-            assert!(line.chars().count() <= usize::from(width), "{} columns in {width}: {line}", line.chars().count());
-        }
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _ = Command::new("tmux").args(["-L", &self.socket, "kill-server"]).output();
-    }
-}
-
-fn has_tmux(test: &str) -> bool {
-    let has = Command::new("tmux").arg("-V").output().is_ok_and(|output| output.status.success());
-    if !has {
-        eprintln!("SKIPPED {test}: it needs tmux");
-    }
-    has
-}
-
-const SIZES: [(u16, u16); 4] = [(40, 10), (80, 24), (120, 40), (200, 60)];
 
 /// Rows 9 to 11: lines fit terminals of all sizes.
 #[test]

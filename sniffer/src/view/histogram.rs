@@ -44,6 +44,21 @@ impl Histogram {
         self.widen(other.least, other.greatest, other.total);
     }
 
+    /// The values that were added since `before`, an earlier copy of this histogram. Its least and greatest values are those of all.
+    #[must_use]
+    pub fn without(&self, before: &Self) -> Self {
+        let mut rest = self.clone();
+        rest.total = self.total.saturating_sub(before.total);
+        for (index, count) in rest.counts.iter_mut().enumerate() {
+            let earlier = (self.first + index).checked_sub(before.first).and_then(|place| before.counts.get(place));
+            *count = count.saturating_sub(earlier.copied().unwrap_or(0));
+        }
+        if rest.counts.iter().all(|count| *count == 0) {
+            rest.counts.clear();
+        }
+        rest
+    }
+
     /// Number of values.
     pub fn total(&self) -> u64 {
         self.total

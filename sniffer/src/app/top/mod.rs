@@ -1,5 +1,6 @@
 //! `top`: screens about live traffic or a capture file, or one table that is printed after a while. Like `watch`, it needs no configuration.
 
+mod files;
 mod report;
 mod terminal;
 

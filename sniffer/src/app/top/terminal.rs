@@ -1,13 +1,15 @@
 //! The terminal: it is opened for the screens, read for keys, and given back as it was, whatever ends the program.
 
 use super::{
-    super::{notices::Notices, shared::Shared, watch},
-    update,
+    super::{SystemClock, notices::Notices, shared::Shared, watch},
+    files, update,
 };
 use crate::{
     cli::Color,
+    opening::Clock,
     view::{
-        top::{Look, Outcome, State, draw, press},
+        top::{Look, Outcome, State, draw, export::Export, press},
+        units::counted,
         watch::layout::Style,
     },
 };
@@ -20,6 +22,7 @@ use ratatui::{Terminal, backend::CrosstermBackend};
 use std::{
     io::{self, IsTerminal, Write},
     panic,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -104,8 +107,14 @@ pub fn show(shared: &Shared, notices: &Notices, mut state: State) -> io::Result<
         }
         match event::read()? {
             Event::Key(key) if key.kind != KeyEventKind::Release => {
-                if press(&mut state, key) == Outcome::Quit {
-                    break;
+                match press(&mut state, key) {
+                    Outcome::Quit => break,
+                    Outcome::Draw => {}
+                    Outcome::Export(export) => save(&mut state, &export),
+                    Outcome::Copy(text) => {
+                        io::stdout().write_all(files::clipboard(&text).as_bytes())?;
+                        io::stdout().flush()?;
+                    }
                 }
                 drawn = None;
             }
@@ -115,4 +124,15 @@ pub fn show(shared: &Shared, notices: &Notices, mut state: State) -> io::Result<
     }
     drop(opened);
     Ok(())
+}
+
+/// Writes an export to the current folder, and says so on the screen.
+fn save(state: &mut State, export: &Export) {
+    let now = SystemClock.now().text(3);
+    // 2026-01-02T03:04:05.678Z
+    let time: String = now.as_str().chars().take(19).filter(|c| !matches!(c, '-' | ':')).collect();
+    match files::save(Path::new(""), export, &time.replace('T', "-")) {
+        Ok(path) => state.say(format!("{} in {}", counted(export.rows as u64, "row"), path.display()), false),
+        Err(error) => state.say(format!("Not exported: {error}. The file would be in the folder in which top was started."), true),
+    }
 }

@@ -71,6 +71,18 @@ impl Numbers {
         self.durations.merge(&other.durations);
     }
 
+    /// What was counted since `before`, an earlier copy of these numbers.
+    #[must_use]
+    pub fn without(&self, before: &Self) -> Self {
+        Self {
+            count: self.count.saturating_sub(before.count),
+            errors: self.errors.saturating_sub(before.errors),
+            bytes: self.bytes.saturating_sub(before.bytes),
+            nanos: self.nanos.saturating_sub(before.nanos),
+            durations: self.durations.without(&before.durations),
+        }
+    }
+
     /// The errors in percent of the transactions; 0 without transactions.
     pub fn error_percent(&self) -> f64 {
         self.errors as f64 * 100.0 / self.count.max(1) as f64

@@ -1,16 +1,17 @@
 //! Draws the present screen.
 
 use super::{
-    detail, empty,
-    keys::KEYS,
+    detail, empty, keys,
     look::{Look, Tone},
     place::{Place, TABS},
-    rows::share_text,
-    state::State,
+    prompts,
+    redact::Kind,
+    rows::{operation_text, share_text},
+    state::{Mode, State},
     table::{Key, Row, Table, Value, rate_text},
 };
 use crate::view::{
-    model::Range,
+    model::{Range, Record},
     units::{Grouped, Latency},
 };
 use ratatui::{buffer::Buffer, layout::Rect};
@@ -30,13 +31,12 @@ pub fn draw(state: &mut State, area: Rect, buffer: &mut Buffer) {
     header(state, area, buffer);
     tabs(state, area, buffer);
     let body = Rect { y: area.y + 2, height: area.height - 3, ..area };
-    if state.shows_keys {
-        keys(state, body, buffer);
+    if let Mode::Keys(first) = state.mode {
+        list_keys(state, first, body, buffer);
+    } else if let Mode::Columns(selected) = state.mode {
+        choose_columns(state, selected, body, buffer);
     } else if let Some(Place::Transaction(record)) = state.level().map(|level| level.place.clone()) {
-        for (row, text) in detail::lines(state, &record).into_iter().enumerate().take(usize::from(body.height)) {
-            line(buffer, body, row as u16, &[text], &state.look);
-        }
-        state.listed.clear();
+        transaction(state, &record, body, buffer);
     } else {
         table(state, body, buffer);
     }
@@ -62,14 +62,18 @@ fn header(state: &State, area: Rect, buffer: &mut Buffer) {
     let model = state.model();
     let all = model.stats.over(state.range, model.now());
     let rate = model.rate(&model.stats, state.range);
-    let mut way = state.source.host.clone();
+    let shown = state.shown();
+    let mut way = shown.hide(Kind::Name, &state.source.host);
     for level in state.levels.iter().skip(1) {
         let part = match &level.place {
             Place::Service(id) => id.find(model).map(|(_, service)| {
-                let process = service.process.as_ref().map_or_else(String::new, |process| format!(", {}[{}]", process.name, process.pid));
-                format!("{} ({}{process})", state.shown().service_name(service), service.protocol)
+                let process = service
+                    .process
+                    .as_ref()
+                    .map_or_else(String::new, |process| format!(", {}[{}]", shown.hide(Kind::Name, &process.name), process.pid));
+                format!("{} ({}{process})", shown.service_name(service), service.protocol)
             }),
-            Place::Operation(_, name) => Some(name.to_string()),
+            Place::Operation(_, name) => Some(operation_text(&shown, name)),
             Place::Transaction(_) => Some("transaction".to_owned()),
             Place::Tab(_) => None,
         };
@@ -91,7 +95,11 @@ fn header(state: &State, area: Rect, buffer: &mut Buffer) {
         0 => ("lost 0".to_owned(), Tone::Plain),
         lost => (format!("!lost {}", Grouped(lost)), Tone::Error),
     };
-    let range = if state.range == Range::All { "since the start" } else { "range 5m" };
+    let range = match (state.compared(), state.range) {
+        (Some(mark), _) => format!("since {}", state.look.time(mark.time()).get(..8).unwrap_or_default()),
+        (None, Range::All) => "since the start".to_owned(),
+        (None, Range::Minutes) => "range 5m".to_owned(),
+    };
     let is_tab = state.levels.len() == 1;
     let capture = if is_tab { state.source.capture.clone() } else { String::new() };
     let time = state.look.time(model.now()).get(..8).unwrap_or_default().to_owned();
@@ -103,7 +111,7 @@ fn header(state: &State, area: Rect, buffer: &mut Buffer) {
         (0, (format!("{}/s", rate_text(rate)), Tone::Plain)),
         (2, errors),
         (1, lost),
-        (5, (range.to_owned(), Tone::Dim)),
+        (if state.compared().is_some() { 2 } else { 5 }, (range, Tone::Dim)),
         (3, (time, Tone::Plain)),
     ];
     parts.retain(|(_, (text, _))| !text.is_empty());
@@ -151,29 +159,40 @@ fn tabs(state: &State, area: Rect, buffer: &mut Buffer) {
 /// The filter, what it hides, and what is wrong with it.
 fn filter_text(state: &State) -> (String, Tone) {
     let filtering = &state.filtering;
+    let text = if state.is_redacted && !filtering.is_typed && !filtering.text.is_empty() { "(redacted)" } else { &filtering.text };
     let hidden = || {
         let rate = |model: &crate::view::model::Model| model.rate(&model.stats, state.range);
         let rate = filtering.model().map_or(0.0, |shown| rate(&state.live) - rate(shown));
         format!("  (hides {}/s)", rate_text(rate))
     };
     match (&filtering.wrong, filtering.is_typed) {
-        (Some(wrong), is_typed) => (format!("/ {}{}  !{}", filtering.text, if is_typed { "_" } else { "" }, wrong.message), Tone::Error),
+        (Some(wrong), is_typed) => (format!("/ {text}{}  !{}", if is_typed { "_" } else { "" }, wrong.message), Tone::Error),
         (None, true) => (format!("/ {}_", filtering.text), Tone::Accent),
         (None, false) if filtering.text.trim().is_empty() => ("/ no filter".to_owned(), Tone::Dim),
-        (None, false) => (format!("/ {}{}", filtering.text, hidden()), Tone::Accent),
+        (None, false) => (format!("/ {text}{}", hidden()), Tone::Accent),
     }
 }
 
 /// The last line: the most important keys, as many as there is room for.
 fn footer(state: &State, area: Rect, buffer: &mut Buffer) {
     let is_tab = state.levels.len() == 1;
+    let is_transaction = state.level().is_some_and(|level| matches!(level.place, Place::Transaction(_)));
     let all: &[&str] = match (state.filtering.is_typed, is_tab) {
         (true, _) => &["Enter keep the filter", "Esc remove it", "http dns  status=error  slow>100ms  port 443  path=/pay*  \"text\""],
-        (false, true) => &["q quit", "? all keys", "Enter open", "/ filter", "s sort", "Space freeze", "r range", "n names"],
+        (false, true) => &["q quit", "? all keys", "Enter open", "/ filter", "s sort", "Space freeze", "e export", "r range", "n names"],
+        (false, false) if is_transaction => &["q quit", "? all keys", "Esc back", "y copy", "e export", "f F filter by this line"],
         (false, false) => &["q quit", "? all keys", "Esc back", "Enter open", "/ filter", "s sort", "Space freeze", "r range"],
     };
+    let last = area.height - 1;
+    if let Some(question) = prompts::question(state) {
+        return line(buffer, area, last, &[(question, Tone::Accent)], &state.look);
+    }
+    if let Some((said, is_error)) = state.said.as_ref().filter(|_| !state.filtering.is_typed) {
+        let (mark, tone) = if *is_error { ("!", Tone::Error) } else { ("", Tone::Accent) };
+        return line(buffer, area, last, &[(format!("{mark}{said}"), tone)], &state.look);
+    }
     if let Some(notice) = state.notice.as_ref().filter(|_| !state.filtering.is_typed) {
-        return line(buffer, area, area.height - 1, &[(format!("!{notice}"), Tone::Error)], &state.look);
+        return line(buffer, area, last, &[(notice_text(state, notice), Tone::Error)], &state.look);
     }
     let mut text = String::new();
     for key in all {
@@ -186,9 +205,52 @@ fn footer(state: &State, area: Rect, buffer: &mut Buffer) {
     line(buffer, area, area.height - 1, &[(text, Tone::Dim)], &state.look);
 }
 
-fn keys(state: &State, body: Rect, buffer: &mut Buffer) {
-    for (row, (key, meaning)) in KEYS.iter().enumerate() {
-        line(buffer, body, row as u16, &[(format!(" {key:<16}"), Tone::Accent), ((*meaning).to_owned(), Tone::Plain)], &state.look);
+/// A warning of the program, which can contain addresses and names.
+fn notice_text(state: &State, notice: &str) -> String {
+    if state.is_redacted { "!There is a warning; P shows it.".to_owned() } else { format!("!{notice}") }
+}
+
+/// The keys of the screen, from the one with the number `first` on.
+fn list_keys(state: &mut State, first: usize, body: Rect, buffer: &mut Buffer) {
+    let all = keys::of_screen(state).count();
+    let mut room = usize::from(body.height);
+    if all > room {
+        room -= 1;
+        let last = (first + room).min(all);
+        let text = format!(" {}-{last} of {all}; any key for {}", first + 1, if last < all { "more" } else { "the screen" });
+        line(buffer, body, body.height - 1, &[(text, Tone::Dim)], &state.look);
+    }
+    for (row, (key, meaning)) in keys::of_screen(state).skip(first).take(room).enumerate() {
+        line(buffer, body, row as u16, &[(format!(" {key:<16}"), Tone::Accent), (meaning.to_owned(), Tone::Plain)], &state.look);
+    }
+    state.page = room;
+}
+
+/// The columns of the table, of which one is selected.
+fn choose_columns(state: &State, selected: usize, body: Rect, buffer: &mut Buffer) {
+    let first = (selected + 1).saturating_sub(usize::from(body.height));
+    for (row, (index, (title, is_shown))) in prompts::columns(state).into_iter().enumerate().skip(first).enumerate() {
+        let (mark, tone) = if index == selected { (">", Tone::Accent) } else { (" ", Tone::Plain) };
+        let text = format!("{mark}[{}] {title}", if is_shown { 'x' } else { ' ' });
+        line(buffer, body, row as u16, &[(text, tone)], &state.look);
+    }
+}
+
+/// The lines of a transaction, of which one is selected.
+fn transaction(state: &mut State, record: &Record, body: Rect, buffer: &mut Buffer) {
+    let lines = detail::lines(state, record);
+    state.listed = (0..lines.len()).map(Key::Row).collect();
+    state.page = usize::from(body.height);
+    let Some(level) = state.levels.last_mut() else { return };
+    let selected = match level.selected {
+        Some(Key::Row(index)) => index.min(lines.len().saturating_sub(1)),
+        _ => 0,
+    };
+    level.first = level.first.min(selected).max((selected + 1).saturating_sub(state.page));
+    let first = level.first;
+    for (row, (index, of)) in lines.into_iter().enumerate().skip(first).take(state.page).enumerate() {
+        let mark = if index == selected { ">" } else { " " };
+        line(buffer, body, row as u16, &[(mark.to_owned(), Tone::Accent), (of.text, of.tone)], &state.look);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{
     place::{Place, Tab},
+    redact::Kind,
     state::State,
 };
 use crate::view::units::counted;
@@ -19,7 +20,7 @@ pub fn lines(state: &State) -> Vec<String> {
         let hidden = counted(count, "transaction");
         return vec![
             format!("The filter hides everything that this screen could show, of {hidden}."),
-            format!("The filter is: {}", state.filtering.text),
+            format!("The filter is: {}", if state.is_redacted { "(redacted)" } else { &state.filtering.text }),
             "Esc removes it; / changes it.".to_owned(),
         ];
     }
@@ -34,14 +35,15 @@ pub fn lines(state: &State) -> Vec<String> {
         return vec![what.to_owned()];
     }
     let (source, watched) = (&state.source, &state.source.watched);
+    let host = state.shown().hide(Kind::Name, &source.host);
     if !source.is_live && state.has_ended {
         return vec![
-            format!("{} has {seen} and no transaction of {watched}.", source.host),
+            format!("{host} has {seen} and no transaction of {watched}."),
             "If a protocol uses another port, name it: sniffer top -p PORT=PROTOCOL -r FILE".to_owned(),
         ];
     }
     if !source.is_live {
-        return vec![format!("Reading {}: {seen} until now, no transaction yet.", source.host)];
+        return vec![format!("Reading {host}: {seen} until now, no transaction yet.")];
     }
     let capture = if source.capture.is_empty() { "The capture is being opened" } else { &source.capture };
     let seconds = all.covered().as_secs();

@@ -3,6 +3,7 @@
 use super::{
     look::{Look, Tone},
     place::{Place, ServiceId, Tab},
+    redact::{Kind, Redaction},
     table::{Column, Key, Row, Table, Value, left, percent_text, right},
 };
 use crate::{
@@ -15,7 +16,10 @@ use crate::{
         units::Size,
     },
 };
-use std::sync::Arc;
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 /// Maximum number of transactions that are listed.
 const MOST_LISTED: usize = 1000;
@@ -36,6 +40,8 @@ pub struct Shown<'a> {
     pub look: Look,
     /// The counters of the program, for the screen about its health.
     pub counters: &'a [(String, u64)],
+    /// The pseudonyms that are shown instead of addresses, names and queries.
+    pub redaction: Option<&'a Redaction>,
 }
 
 const SERVICES: &[Column] = &[
@@ -116,7 +122,7 @@ const HEALTH: &[Column] = &[left("COUNTER", (28, 60), 0), right("TOTAL", 14, 0)]
 impl Shown<'_> {
     /// The rows of a screen, not sorted; the sort that the screen begins with. `None` for a transaction, which is no table.
     pub fn table(&self, place: &Place) -> Option<Table> {
-        let table = |columns, rows, sort| Some(Table { columns, rows, sort });
+        let table = |columns, rows, sort| Some(Table { columns, rows, sort, hidden: Vec::new() });
         match place {
             Place::Tab(Tab::Services) => table(SERVICES, self.services(), Some((3, false))),
             Place::Tab(Tab::Operations) => {
@@ -154,7 +160,7 @@ impl Shown<'_> {
             let [p50, p95, p99] = percentiles(&numbers);
             let rate = self.model.rate(stats, self.range);
             let mean = numbers.bytes as f64 / numbers.count.max(1) as f64;
-            let process = process.map_or("", |process| process.name.as_str());
+            let process = process.map_or_else(String::new, |process| self.hide(Kind::Name, &process.name));
             let errors = Value::Errors(numbers.error_percent());
             let per_second = Value::Spark(stats.per_second(self.model.now()).into());
             let (protocol, process) = (Value::text(protocol), Value::text(process));
@@ -184,8 +190,9 @@ impl Shown<'_> {
             let (service, rate) = (Value::text(name.as_str()), Value::Rate(self.model.rate(stats, self.range)));
             Row { key, values: vec![operation, service, rate, errors, p50, p95, p99, share, Value::text(results), per_second] }
         };
-        let one =
-            |of: &Operation| row(Key::Operation(id.clone(), of.name.clone()), Value::text(&*of.name), &of.stats, results(&of.results));
+        let one = |of: &Operation| {
+            row(Key::Operation(id.clone(), of.name.clone()), Value::text(operation_text(self, &of.name)), &of.stats, results(&of.results))
+        };
         let rest = service.operations.rest().map(|rest| row(Key::Row(0), other(), rest, String::new()));
         service.operations.list().iter().map(one).chain(rest).collect()
     }
@@ -221,13 +228,11 @@ impl Shown<'_> {
             let (result, tone) = if is_error(of) { (format!("!{result}"), Tone::Error) } else { (result.to_owned(), Tone::Plain) };
             let took = Value::Latency(of.duration.map(nanos));
             let bytes = Value::Size(of.source_bytes.saturating_add(of.destination_bytes));
-            let server = server.map(socket_text).unwrap_or_default();
+            let server = server.map(|server| self.socket(server)).unwrap_or_default();
             let [time, protocol, server] = [time.as_str(), of.protocol, &server].map(Value::text);
-            let client = Value::text(client.map(|socket| socket.ip().to_string()).unwrap_or_default());
-            Row {
-                key: Key::Record(number),
-                values: vec![time, protocol, client, server, Value::text(of.query), Value::Text(result, tone), took, bytes],
-            }
+            let client = Value::text(client.map(|socket| self.ip(socket.ip())).unwrap_or_default());
+            let query = Value::text(self.hide(Kind::Query, of.query));
+            Row { key: Key::Record(number), values: vec![time, protocol, client, server, query, Value::Text(result, tone), took, bytes] }
         })
     }
 
@@ -241,11 +246,11 @@ impl Shown<'_> {
                 None => "",
             };
             let end = |process: Option<&Arc<Process>>, address: String| match process {
-                Some(process) => format!("{address} {}", process.name),
+                Some(process) => format!("{address} {}", self.hide(Kind::Name, &process.name)),
                 None => address,
             };
-            let client = of.client.map(|socket| end(of.processes.source.as_ref(), socket.ip().to_string()));
-            let server = of.server.map(|socket| end(of.processes.destination.as_ref(), socket_text(socket)));
+            let client = of.client.map(|socket| end(of.processes.source.as_ref(), self.ip(socket.ip())));
+            let server = of.server.map(|socket| end(of.processes.destination.as_ref(), self.socket(socket)));
             let [sent, received] = of.rates;
             let total = of.counts.iter().map(|count| count.bytes).fold(0, u64::saturating_add);
             let [client, server] = [client, server].map(|name| name.map_or_else(other, Value::text));
@@ -261,23 +266,31 @@ impl Shown<'_> {
         let [_, p95, _] = percentiles(&of.numbers);
         let codes: Vec<String> = of.codes.iter().map(|(code, count)| format!("{code}:{count}")).collect();
         let asked_by = match &of.client {
-            (Some(client), Some(process)) => format!("{client} {}", process.name),
-            (Some(client), None) => client.to_string(),
+            (Some(client), Some(process)) => format!("{} {}", self.ip(*client), self.hide(Kind::Name, &process.name)),
+            (Some(client), None) => self.ip(*client),
             (None, _) => String::new(),
         };
         let (count, errors) = (Value::Count(of.numbers.count), Value::Errors(of.numbers.error_percent()));
-        let values =
-            vec![Value::text(&*of.name), Value::text(&*of.kind), count, errors, p95, Value::text(codes.join(" ")), Value::text(asked_by)];
+        let values = vec![
+            Value::text(self.hide(Kind::Name, &of.name)),
+            Value::text(&*of.kind),
+            count,
+            errors,
+            p95,
+            Value::text(codes.join(" ")),
+            Value::text(asked_by),
+        ];
         Row { key: Key::Row(index), values }
     }
 
     fn tls(&self) -> Vec<Row> {
         let rows = self.model.tls.rows().iter().enumerate().map(|(index, of)| {
-            let address = of.server.map(socket_text).unwrap_or_default();
+            let address = of.server.map(|server| self.socket(server)).unwrap_or_default();
+            let shown = self.hide(Kind::Name, &of.name);
             let name = match of.server {
                 _ if of.name.is_empty() || !self.with_names => address,
-                Some(server) => format!("{}:{}", of.name, server.port()),
-                None => of.name.to_string(),
+                Some(server) => format!("{shown}:{}", server.port()),
+                None => shown,
             };
             let weak = if of.is_weak() { ("!", Tone::Error) } else { ("", Tone::Plain) };
             let marked = |text: &str| if text.is_empty() { Value::text("") } else { Value::Text(format!("{}{text}", weak.0), weak.1) };
@@ -302,7 +315,27 @@ impl Shown<'_> {
     }
 
     pub fn service_name(&self, service: &Service) -> String {
-        naming::service_name(service, self.with_names)
+        match (self.redaction, &service.name, service.address) {
+            (None, ..) => naming::service_name(service, self.with_names),
+            (_, Some(name), Some(address)) if self.with_names => format!("{}:{}", self.hide(Kind::Name, name), address.port()),
+            (_, _, Some(address)) => self.socket(address),
+            (_, Some(name), None) => self.hide(Kind::Name, name),
+            (_, None, None) => "?".to_owned(),
+        }
+    }
+
+    /// The text, or its pseudonym if the screens are redacted.
+    pub fn hide(&self, kind: Kind, text: &str) -> String {
+        self.redaction.map_or_else(|| text.to_owned(), |redaction| redaction.of(kind, text))
+    }
+
+    fn ip(&self, address: IpAddr) -> String {
+        self.hide(Kind::Address, &address.to_string())
+    }
+
+    /// Address and port, or its pseudonym.
+    pub fn socket(&self, socket: SocketAddr) -> String {
+        self.redaction.map_or_else(|| socket_text(socket), |redaction| redaction.socket(socket))
     }
 
     /// Who calls the service, and what the service's process calls, each with its rate. Empty if nobody is known.
@@ -311,7 +344,12 @@ impl Shown<'_> {
         [("Called by", callers), ("Same process calls", called)].map(|(title, list)| {
             let more = list.len().saturating_sub(4);
             let protocol = |of: &Neighbour<'_>| of.service.map_or_else(String::new, |service| format!(" {}", service.protocol));
-            let name = |of: &Neighbour<'_>| format!("{}{} {}/s", of.name, protocol(of), super::table::rate_text(of.rate));
+            let shown = |of: &Neighbour<'_>| match of.service {
+                Some(service) => self.service_name(service),
+                None if of.name.parse::<IpAddr>().is_ok() => self.hide(Kind::Address, &of.name),
+                None => self.hide(Kind::Name, &of.name),
+            };
+            let name = |of: &Neighbour<'_>| format!("{}{} {}/s", shown(of), protocol(of), super::table::rate_text(of.rate));
             let names: Vec<String> = list.iter().take(4).map(name).collect();
             match (names.is_empty(), more) {
                 (true, _) => String::new(),
@@ -336,6 +374,11 @@ fn sorted(shown: &Shown<'_>, place: &Place) -> Option<Table> {
     let mut table = shown.table(place)?;
     table.sort();
     Some(table)
+}
+
+/// The name of an operation, or its pseudonym.
+pub fn operation_text(shown: &Shown<'_>, name: &str) -> String {
+    shown.hide(Kind::Query, name)
 }
 
 /// The name of the row with what exceeds a limit.

@@ -1,8 +1,11 @@
 //! The state of the screens: the models, where the user is, and what is selected.
 
 use super::{
+    compare::Mark,
+    export::Export,
     look::Look,
     place::{Place, Tab},
+    redact::Redaction,
     rows::Shown,
     table::{Key, Table},
 };
@@ -70,6 +73,35 @@ impl Level {
     }
 }
 
+/// What keys are for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// The screen.
+    #[default]
+    Screen,
+    /// The list of keys from this one on.
+    Keys(usize),
+    /// The form of an export is chosen.
+    Export,
+    /// What is copied is chosen.
+    Copy,
+    /// Columns are shown and hidden; the index of the selected one.
+    Columns(usize),
+}
+
+/// What follows from a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The screen has to be drawn again.
+    Draw,
+    /// The user wants to quit.
+    Quit,
+    /// The rows have to be written to a new file.
+    Export(Export),
+    /// The text has to be given to the clipboard.
+    Copy(String),
+}
+
 /// The state of the screens.
 #[derive(Debug)]
 pub struct State {
@@ -83,8 +115,18 @@ pub struct State {
     pub(super) levels: Vec<Level>,
     pub(super) range: Range,
     pub(super) with_names: bool,
-    /// Whether the list of keys is shown.
-    pub(super) shows_keys: bool,
+    /// What keys are for.
+    pub(super) mode: Mode,
+    /// The columns that the user has hidden: the title of the table's first column, and that of the column.
+    pub(super) hidden: Vec<(&'static str, &'static str)>,
+    /// The pseudonyms of this run, and whether they are shown.
+    pub(super) redaction: Redaction,
+    pub(super) is_redacted: bool,
+    /// The counts up to a mark, and whether they are compared with those since.
+    pub(super) mark: Option<Mark>,
+    pub(super) compares: bool,
+    /// What the last key did, if the screen does not show it; and whether it failed. It is shown until the next key.
+    pub(super) said: Option<(String, bool)>,
     /// The keys of the rows of the last drawn table.
     pub(super) listed: Vec<Key>,
     /// Number of rows that the last drawn table had room for.
@@ -110,7 +152,13 @@ impl State {
             levels: vec![Level::new(Place::Tab(Tab::Services))],
             range: if source.is_live { Range::Minutes } else { Range::All },
             with_names: true,
-            shows_keys: false,
+            mode: Mode::default(),
+            hidden: Vec::new(),
+            redaction: Redaction::default(),
+            is_redacted: false,
+            mark: None,
+            compares: false,
+            said: None,
             listed: Vec::new(),
             page: 1,
             look,
@@ -145,7 +193,18 @@ impl State {
     /// What rows are made from.
     pub fn shown(&self) -> Shown<'_> {
         let (range, with_names, look) = (self.range, self.with_names, self.look);
-        Shown { model: self.model(), range, with_names, look, counters: &self.health.counters }
+        let redaction = self.is_redacted.then_some(&self.redaction);
+        Shown { model: self.model(), range, with_names, look, counters: &self.health.counters, redaction }
+    }
+
+    /// The mark, if the screens compare with it.
+    pub(super) fn compared(&self) -> Option<&Mark> {
+        self.mark.as_ref().filter(|_| self.compares)
+    }
+
+    /// Shows a sentence until the next key. `is_error`: whether it says that something failed.
+    pub fn say(&mut self, text: impl Into<String>, is_error: bool) {
+        self.said = Some((text.into(), is_error));
     }
 
     /// The present screen.
@@ -153,13 +212,25 @@ impl State {
         self.levels.last()
     }
 
+    /// The index in the drawn table of the selected row.
+    pub(super) fn selected(&self) -> Option<usize> {
+        let level = self.level()?;
+        let last = self.listed.len().checked_sub(1)?;
+        let default = if level.is_list() { last } else { 0 };
+        Some(level.selected.as_ref().and_then(|key| self.listed.iter().position(|listed| listed == key)).unwrap_or(default))
+    }
+
     /// The rows of the present screen, sorted. `None` for a transaction.
     pub(super) fn table(&self) -> Option<Table> {
         let level = self.level()?;
-        let mut table = self.shown().table(&level.place)?;
+        let shown = self.shown();
+        let compared = self.compared().and_then(|mark| mark.table(&shown, &level.place));
+        let mut table = compared.or_else(|| shown.table(&level.place))?;
         if level.sort.is_some() {
             table.sort = level.sort;
         }
+        let of_table = self.hidden.iter().filter(|(first, _)| table.columns.first().is_some_and(|column| column.title == *first));
+        table.hidden = of_table.map(|(_, title)| *title).collect();
         table.sort();
         Some(table)
     }

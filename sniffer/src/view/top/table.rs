@@ -154,6 +154,8 @@ pub struct Table {
     pub rows: Vec<Row>,
     /// The index of the column by which the rows are sorted, and whether the order is reversed. `None`: the order of the rows.
     pub sort: Option<(usize, bool)>,
+    /// The titles of the columns that the user has hidden.
+    pub hidden: Vec<&'static str>,
 }
 
 impl Table {
@@ -169,7 +171,7 @@ impl Table {
     /// Draws the heading, and the rows from `first` on. The row with the key `selected` is marked.
     pub fn draw(&self, area: Rect, first: usize, selected: Option<&Key>, look: &Look, buffer: &mut Buffer) {
         // The first column is for the mark of the selected row.
-        let columns = fit(self.columns, usize::from(area.width).saturating_sub(1));
+        let columns = fit(self.columns, &self.hidden, usize::from(area.width).saturating_sub(1));
         let mut x = area.x + 1;
         for &(index, width) in &columns {
             let Some(column) = self.columns.get(index) else { continue };
@@ -197,9 +199,10 @@ impl Table {
     }
 }
 
-/// The columns that fit, each with its width. One blank is between two columns.
-fn fit(columns: &[Column], width: usize) -> Vec<(usize, usize)> {
-    let mut shown: Vec<(usize, usize)> = columns.iter().enumerate().map(|(index, column)| (index, column.width.0)).collect();
+/// The columns that fit, each with its width, without those whose titles are `hidden`. One blank is between two columns.
+fn fit(columns: &[Column], hidden: &[&str], width: usize) -> Vec<(usize, usize)> {
+    let wanted = columns.iter().enumerate().filter(|(_, column)| !hidden.contains(&column.title));
+    let mut shown: Vec<(usize, usize)> = wanted.map(|(index, column)| (index, column.width.0)).collect();
     let needed = |shown: &[(usize, usize)]| shown.iter().map(|(_, width)| width + 1).sum::<usize>().saturating_sub(1);
     let hide = |index: usize| columns.get(index).map_or(0, |column| column.hide);
     while needed(&shown) > width
@@ -240,7 +243,7 @@ mod tests {
 
     #[test]
     fn columns_are_hidden_in_their_order_before_one_is_cut() {
-        let at = |width| fit(COLUMNS, width);
+        let at = |width| fit(COLUMNS, &[], width);
         assert_eq!(at(60), [(0, 30), (1, 6), (2, 6), (3, 6)]);
         assert_eq!(at(31), [(0, 10), (1, 6), (2, 6), (3, 6)]);
         assert_eq!(at(30), [(0, 16), (1, 6), (3, 6)], "P50 goes first");
@@ -248,6 +251,7 @@ mod tests {
         assert_eq!(at(17), [(0, 10), (1, 6)]);
         assert_eq!(at(12), [(0, 5), (1, 6)], "the first column is cut if nothing can be hidden");
         assert_eq!(at(0), [(0, 0), (1, 6)]);
+        assert_eq!(fit(COLUMNS, &["RATE"], 60), [(0, 30), (2, 6), (3, 6)]);
     }
 
     #[test]
@@ -260,7 +264,8 @@ mod tests {
     #[test]
     fn numbers_descend_and_texts_ascend() {
         let row = |name: &str, rate| Row { key: Key::Row(0), values: vec![Value::text(name), Value::Rate(rate)] };
-        let mut table = Table { columns: COLUMNS, rows: vec![row("b", 1.0), row("a", 2.0), row("c", 3.0)], sort: Some((1, false)) };
+        let mut table =
+            Table { columns: COLUMNS, rows: vec![row("b", 1.0), row("a", 2.0), row("c", 3.0)], sort: Some((1, false)), hidden: vec![] };
         let order = |table: &mut Table, sort| {
             table.sort = sort;
             table.sort();

@@ -33,7 +33,7 @@ fn add(items: &mut Vec<Item>, millis: u64, micros: u64, of: Transaction<'_>) {
 }
 
 /// A minute of traffic of a shop.
-fn traffic() -> Vec<Item> {
+pub(super) fn traffic() -> Vec<Item> {
     let mut items = Vec::new();
     let web = Ends { source: process(511, "web"), destination: process(812, "gunicorn") };
     let store = Ends { source: process(812, "gunicorn"), destination: process(99, "postgres") };
@@ -74,7 +74,7 @@ fn traffic() -> Vec<Item> {
     items
 }
 
-fn state(items: Vec<Item>, look: Look) -> State {
+pub(super) fn state(items: Vec<Item>, look: Look) -> State {
     let source = Source {
         host: "web-1".into(),
         capture: "any (eBPF: eth0, lo)".into(),
@@ -91,9 +91,9 @@ fn state(items: Vec<Item>, look: Look) -> State {
     state
 }
 
-const UTF8: Look = Look { color: true, charset: Charset::Utf8, ahead_of_utc: 0 };
+pub(super) const UTF8: Look = Look { color: true, charset: Charset::Utf8, ahead_of_utc: 0 };
 
-fn screen(state: &mut State, (width, height): (u16, u16)) -> Vec<String> {
+pub(super) fn screen(state: &mut State, (width, height): (u16, u16)) -> Vec<String> {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal
         .draw(|frame| {
@@ -106,7 +106,7 @@ fn screen(state: &mut State, (width, height): (u16, u16)) -> Vec<String> {
     (0..height).map(row).collect()
 }
 
-fn keys(state: &mut State, keys: &str) {
+pub(super) fn keys(state: &mut State, keys: &str) {
     for key in keys.chars() {
         screen(state, (120, 40));
         let code = match key {
