@@ -164,12 +164,22 @@ export const tests = [
     }
     assert.deepEqual([...new Set(found)], []);
   }],
-  ['no violation of accessibility in the detail of a service', async (chromium, servers) => {
+  ['no violation of accessibility in details and dialogs', async (chromium, servers) => {
     const server = await servers.of();
-    const { page } = await open(chromium, `${server.url}&view=services&service=${encodeURIComponent(server.data.services[4].id)}`, { bypass: true });
-    await until(page, 'operations', () => document.querySelector('#table-operations a.row'));
-    assert.deepEqual(await axe(page), []);
-    await page.close();
+    const service = encodeURIComponent(server.data.services[4].id);
+    const found = [];
+    for (const [state, shows, key] of [
+      [`services&service=${service}`, '#table-operations a.row'], [`services&service=${service}&operation=${encodeURIComponent('POST /pay')}`, '.charts, h2'],
+      [`live&transaction=${server.data.latest() - 50}`, '.facts'], [`map&focus=${service}`, '.map-node.in-focus'], ['services', 'dialog[open]', '?'], ['services', 'dialog[open]', 'e'],
+    ]) {
+      const { page } = await open(chromium, `${server.url}&view=${state}`, { bypass: true });
+      await until(page, 'data', () => document.querySelector('#table-services a.row, .map-node, #table-live a.row'));
+      if (key) await press(page, key);
+      await until(page, state, (selector) => document.querySelector(selector), shows);
+      found.push(...(await axe(page)).map((text) => `${state} ${key ?? ''}: ${text}`));
+      await page.close();
+    }
+    assert.deepEqual(found, []);
   }],
   ['hostile text is text', async (chromium, servers) => {
     const server = await servers.of('hostile');

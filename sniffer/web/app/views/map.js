@@ -98,8 +98,8 @@ export default {
     const bar = h('div', { class: 'map-bar' },
       h('p', { class: 'map-says' }, focused
         ? [h('strong', { class: 'wire' }, wire(focused.name)), ` and its ${counted(shown.nodes.size - 1, 'neighbour')}`]
-        : `${counted(whole.nodes.size, 'node')}, ${counted(whole.edges.size, 'connection')}${whole.nodes.size > shown.nodes.size + hidden.length ? `; the busiest ${shown.nodes.size} are shown` : ''}`,
-      focused?.services.length ? [' ', h('a', { href: actions.link({ view: 'services', service: focused.services[0] }) }, 'Open service')] : null),
+        : `${counted(whole.nodes.size, 'node')}, ${counted(whole.edges.size, 'connection')}${whole.nodes.size > shown.nodes.size + hidden.length ? `; the busiest ${shown.nodes.size} are shown` : ''}`),
+      focused?.services.length ? h('a', { class: 'button', key: 'open', href: actions.link({ view: 'services', service: focused.services[0] }) }, 'Open service') : null,
       focus !== null && button('Show all', () => actions.go(own(state, { focus: null }))),
       hidden.length > 0 && button(`Show ${hidden.length} hidden`, () => actions.go(own(state, { hide: null }))),
       !isTable && [
