@@ -19,7 +19,7 @@ export function transactionColumns(zoneSeconds, { brief = false } = {}) {
   const columns = [
     { id: 'query', title: 'Request', main: true, cell: (row) => h('bdi', { class: 'mono', title: wire(row.query || row.operation) }, wire(row.query || row.operation)) },
     { id: 'result', title: 'Result', width: '7rem', cell: resultOf },
-    { id: 'duration', title: 'Took', width: '4.5rem', end: true, cell: durationOf },
+    { id: 'duration', title: 'Took', width: '5.25rem', end: true, cell: durationOf },
     { id: 'size', title: 'Bytes', width: '4rem', end: true, drop: brief ? 4 : 1, cell: (row) => size(row.bytes[0] + row.bytes[1]) },
     { id: 'client', title: 'Client', width: '10rem', drop: brief ? 3 : 1, cell: (row) => h('bdi', { title: peer(row.client, row.client_port) }, process(row.client_process) || wire(row.client)) },
     { id: 'at', title: 'Time', width: brief ? '6rem' : '9rem', end: brief, drop: 5, cell: (row) => time(row.time_us, zoneSeconds, !brief) },
