@@ -24,6 +24,7 @@ const PAGES: &[(&str, &str, &str)] = &[
     ("setup", "Options: setup of Elasticsearch and Kibana", "../setup.md"),
     ("logging", "Options: the log", "../troubleshooting.md"),
     ("http", "Options: the HTTP endpoint", "../endpoint.md"),
+    ("web", "Options: the page", "../web.md"),
     ("monitoring", "Options: monitoring", "../monitoring.md"),
 ];
 

@@ -26,6 +26,13 @@ pub(super) const GROUPS: &[Group] = &[
         lists: &[("", ENDPOINT)],
     },
     Group {
+        page: "web",
+        title: "The page",
+        section: "web",
+        about: "A page for the browser about what is captured; `sniffer web --url` prints the link. Not in Packetbeat.",
+        lists: &[("", WEB)],
+    },
+    Group {
         page: "monitoring",
         title: "Stack Monitoring",
         section: "monitoring",
@@ -78,6 +85,13 @@ const EVENT_DATA: &[Setting] = &[
     default("files.permissions", "0600", "Permissions of new files."),
     default("files.interval", "0s", "Age at which the next file begins; 0: only the size counts."),
     default("files.rotateonstartup", "true", "Begins a file at every start."),
+];
+
+const WEB: &[Setting] = &[
+    needed("enabled", "true", "Serves the page; the default is `false`."),
+    default("host", "localhost", "A name or address of loopback, or a Unix socket (`unix:///run/sniffer/page.sock`)."),
+    default("port", "5067", "The port."),
+    example("allowed_hosts", "[sniffer.example.org]", "Further names under which browsers reach the page, through a reverse proxy."),
 ];
 
 const ENDPOINT: &[Setting] = &[
