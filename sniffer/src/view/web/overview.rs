@@ -163,7 +163,7 @@ struct FlowText<'a> {
     open: u64,
     bytes: [u64; 2],
     rates: [f64; 2],
-    packets: [u64; 2],
+    packets: u64,
 }
 
 /// Answers the request.
@@ -284,6 +284,6 @@ fn flow(of: &FlowRow) -> FlowText<'_> {
         open: of.open,
         bytes: of.counts.map(|count| count.bytes),
         rates: of.rates.map(rounded),
-        packets: of.counts.map(|count| count.packets),
+        packets: of.counts.iter().map(|count| count.packets).fold(0, u64::saturating_add),
     }
 }
