@@ -2,15 +2,16 @@
 
 use crate::{
     crafted::{CLIENT, SERVER, Tcp, ethernet_file, ipv4, udp},
-    harness::tests,
+    harness::{Home, assert_success, sniffer, tests},
     net::until,
     terminal::{SIZES, Terminal, has_tmux},
 };
+use serde_json::Value;
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 /// The parts of the hostile path, each with what the screen shows in a UTF-8 locale.
@@ -214,8 +215,89 @@ fn rows_are_exported_and_copied() {
     terminal.wait_for("Copied ");
     let copied = || terminal.tmux(&["list-buffers", "-F", "#{buffer_sample}"]);
     terminal.until("the transaction in the clipboard", || copied().contains("@timestamp"));
-    let document: serde_json::Value = serde_json::from_str(&terminal.tmux(&["show-buffer"])).unwrap();
+    let document: Value = serde_json::from_str(&terminal.tmux(&["show-buffer"])).unwrap();
     assert_eq!(document["type"], "http", "{document}");
     terminal.press(&["q"]);
     terminal.wait_for_the_end();
+}
+
+/// The documents that the program writes for a capture file.
+fn documents(home: &Home, capture: &Path) -> PathBuf {
+    assert_success(&home.read_capture(capture));
+    let files: Vec<PathBuf> = fs::read_dir(home.path().join("out")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let [file] = files.as_slice() else { panic!("{files:?}") };
+    file.clone()
+}
+
+/// The report of `top --json`, without the numbers that depend on the time that was covered: flows also have times.
+fn report(command: &mut Command) -> (Value, String) {
+    let output = command.args(["--json"]).stdin(Stdio::null()).output().unwrap();
+    assert_success(&output);
+    let mut report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for part in ["seconds", "packets"] {
+        report.as_object_mut().unwrap().remove(part);
+    }
+    for table in ["services", "operations"] {
+        for row in report[table].as_array_mut().unwrap() {
+            let row = row.as_object_mut().unwrap();
+            for name in ["rate", "bytes_per_second"] {
+                row.remove(name);
+            }
+        }
+    }
+    (report, String::from_utf8(output.stderr).unwrap())
+}
+
+/// A report about documents is that about the capture of which they were made.
+#[test]
+fn documents_are_counted_as_their_transactions() {
+    let protocols =
+        "packetbeat.protocols: [{type: http, ports: [80, 8080, 8000, 5000, 8002]}, {type: dns, ports: [53]}, {type: pgsql, ports: [5432]}]";
+    for name in ["http/nginx", "dns/dnsmasq", "pgsql/simple"] {
+        let capture = tests().join(format!("protocols/{name}.pcap"));
+        let home = Home::new(protocols);
+        let file = documents(&home, &capture);
+        let of = |file: &Path| report(sniffer().args(["top", "-r"]).arg(file));
+        let ((expected, _), (found, _)) = (of(&capture), of(&file));
+        assert!(expected["transactions"].as_u64() > Some(0), "{name}: {expected}");
+        assert_eq!(expected, found, "{name}: the capture, and its documents");
+        // A line that is no document is named, and the others are counted.
+        let text = fs::read_to_string(&file).unwrap();
+        let (first, rest) = text.split_once('\n').unwrap();
+        let broken = home.path().join("broken.ndjson");
+        fs::write(&broken, format!("{first}\nno document\n{rest}{{\"x\"\n")).unwrap();
+        let (found, messages) = of(&broken);
+        assert_eq!(expected, found, "{name}: with lines that are no documents");
+        assert!(messages.contains("line 2 is no document: ") && messages.contains(": 2 of "), "{messages}");
+        // `watch` prints the same lines.
+        let lines = |file: &Path| {
+            let output = sniffer().args(["watch", "-r"]).arg(file).env("TZ", "UTC").output().unwrap();
+            assert_success(&output);
+            let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+            let mut lines: Vec<String> =
+                text(output.stdout).lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+            lines.sort();
+            (lines, text(output.stderr))
+        };
+        let ((expected, _), (found, summary)) = (lines(&capture), lines(&file));
+        assert_eq!(expected, found, "{name}: the lines of the capture and of its documents");
+        assert!(summary.contains(" transaction") && !summary.contains("Packets: "), "{summary}");
+    }
+}
+
+/// Standard input is a capture or documents, and keys come from the terminal.
+#[test]
+fn standard_input_is_shown() {
+    if !has_tmux("standard_input_is_shown") {
+        return;
+    }
+    let home = Home::new("packetbeat.protocols: [{type: http, ports: [80, 8080, 8000, 5000, 8002]}]");
+    let file = documents(&home, &mixed());
+    for input in [mixed(), file] {
+        let terminal = start((80, 24), &format!("cat {} |", input.display()), Path::new("-"));
+        terminal.press(&["3"]);
+        wait_for_fit(&terminal, (80, 24), " http ");
+        terminal.press(&["q"]);
+        terminal.wait_for_the_end();
+    }
 }

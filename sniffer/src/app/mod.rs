@@ -4,6 +4,7 @@
 mod all_errors;
 mod collector;
 mod doctor;
+mod documents;
 mod ids;
 mod interfaces;
 mod keystore;

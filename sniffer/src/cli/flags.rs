@@ -87,7 +87,7 @@ pub struct WatchFlags {
     /// The device to watch [default: any]
     #[arg(short = 'i', value_name = "DEVICE", conflicts_with = "file")]
     pub device: Option<String>,
-    /// Read a capture file instead of a device
+    /// Read a capture file, or documents that output.file wrote, instead of a device; - is standard input
     #[arg(short = 'r', value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// Watch a port for a protocol besides its usual ports; can be repeated. `any`: recognise all protocols on all ports
@@ -143,7 +143,7 @@ pub struct TopFlags {
     /// The device to show [default: any]
     #[arg(short = 'i', value_name = "DEVICE", conflicts_with = "file")]
     pub device: Option<String>,
-    /// Read a capture file instead of a device
+    /// Read a capture file, or documents that output.file wrote, instead of a device; - is standard input
     #[arg(short = 'r', value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// Read a port for a protocol besides its usual ports; can be repeated

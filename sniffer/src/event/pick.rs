@@ -3,7 +3,7 @@
 use super::key;
 use serde::{
     Serialize, Serializer,
-    ser::{Impossible, SerializeMap, SerializeStruct},
+    ser::{Impossible, SerializeMap, SerializeSeq, SerializeStruct},
 };
 use smallvec::SmallVec;
 use std::fmt::{self, Write};
@@ -24,7 +24,7 @@ impl Picked {
     }
 
     /// The value of a field; empty if the document does not have the field, or if its value is not a string, number or
-    /// boolean.
+    /// boolean, or a list of them. The first items of a list have a blank between them.
     pub fn get(&self, name: &str) -> &str {
         let place = self.names.iter().position(|n| *n == name).and_then(|index| self.places.get(index));
         place.and_then(|&(start, end)| self.text.get(start..end)).unwrap_or_default()
@@ -53,6 +53,9 @@ impl Picked {
 /// Maximum capacity in bytes of the buffer that is kept between documents. A buffer that became larger, for example for
 /// a long query, is freed.
 const KEPT: usize = 16 << 10;
+
+/// Maximum number of items of a list that are read.
+const MOST_ITEMS: usize = 16;
 
 /// Fields to find: the index of each in the list of names, and the part of its name below the current object.
 type Wanted = SmallVec<[(usize, &'static str); 16]>;
@@ -93,7 +96,7 @@ macro_rules! nothing {
 impl<'a> Serializer for Picker<'a> {
     type Ok = ();
     type Error = fmt::Error;
-    type SerializeSeq = Impossible<(), fmt::Error>;
+    type SerializeSeq = Listing<'a>;
     type SerializeTuple = Impossible<(), fmt::Error>;
     type SerializeTupleStruct = Impossible<(), fmt::Error>;
     type SerializeTupleVariant = Impossible<(), fmt::Error>;
@@ -107,6 +110,11 @@ impl<'a> Serializer for Picker<'a> {
 
     fn serialize_struct(self, _: &'static str, _: usize) -> Result<Picking<'a>, fmt::Error> {
         self.serialize_map(None)
+    }
+
+    fn serialize_seq(self, _: Option<usize>) -> Result<Listing<'a>, fmt::Error> {
+        let start = self.into.text.len();
+        Ok(Listing { leaf: self.leaf, start, left: MOST_ITEMS, into: self.into })
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), fmt::Error> {
@@ -156,7 +164,6 @@ impl<'a> Serializer for Picker<'a> {
         serialize_none() -> ();
         serialize_unit() -> ();
         serialize_unit_struct(&'static str) -> ();
-        serialize_seq(Option<usize>) -> Self::SerializeSeq;
         serialize_tuple(usize) -> Self::SerializeTuple;
         serialize_tuple_struct(&'static str, usize) -> Self::SerializeTupleStruct;
         serialize_tuple_variant(&'static str, u32, &'static str, usize) -> Self::SerializeTupleVariant;
@@ -187,6 +194,45 @@ impl Picking<'_> {
             // A value of an unexpected shape is skipped.
             let _ = value.serialize(Picker { wanted, leaf, into: self.into });
         }
+    }
+}
+
+/// Serializer of a list.
+struct Listing<'a> {
+    /// Index of the field whose value is the list.
+    leaf: Option<usize>,
+    /// The offset of the first item in the text.
+    start: usize,
+    /// Number of items that are still read.
+    left: usize,
+    into: &'a mut Picked,
+}
+
+impl SerializeSeq for Listing<'_> {
+    type Ok = ();
+    type Error = fmt::Error;
+
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), fmt::Error> {
+        let Some(index) = self.leaf.filter(|_| self.left > 0) else { return Ok(()) };
+        self.left -= 1;
+        let before = self.into.text.len();
+        if before > self.start {
+            self.into.text.push(' ');
+        }
+        let begin = self.into.text.len();
+        // An item of an unexpected shape is skipped.
+        let _ = value.serialize(Picker { wanted: Wanted::new(), leaf: self.leaf, into: self.into });
+        if self.into.text.len() == begin {
+            self.into.text.truncate(before);
+        }
+        if let Some(place) = self.into.places.get_mut(index) {
+            *place = (self.start, self.into.text.len());
+        }
+        Ok(())
+    }
+
+    fn end(self) -> Result<(), fmt::Error> {
+        Ok(())
     }
 }
 
@@ -281,10 +327,15 @@ mod tests {
     #[test]
     fn fields_are_found_nested_dotted_and_flattened() {
         let body = Body { redis: Reply::Error("ERR"), action: Text(b"a\xff") };
-        let document = Document { method: None, ending: Ending::Failed, http: json!({"code": 404, "list": [1], "ok": true}), body: &body };
+        let document = Document {
+            method: None,
+            ending: Ending::Failed,
+            http: json!({"code": 404, "list": [1, {"x": 2}, "b"], "ok": true}),
+            body: &body,
+        };
         let names =
             ["method", "ending", "http.code", "http.ok", "http.list", "http", "redis.error", "event.action", "http.code.x", "no.such"];
-        assert_eq!(picked(&names, &document), ["", "Failed", "404", "true", "", "", "ERR", "a\u{fffd}", "", ""]);
+        assert_eq!(picked(&names, &document), ["", "Failed", "404", "true", "1 b", "", "ERR", "a\u{fffd}", "", ""]);
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub enum Details<'a> {
         kind: &'a str,
         /// The response code: `NOERROR`, `NXDOMAIN`, …
         code: &'a str,
+        /// The first addresses of the answer, with blanks between them.
+        addresses: &'a str,
     },
     /// A TLS handshake.
     Tls {
@@ -59,7 +61,9 @@ impl<'a> Details<'a> {
         match self {
             Self::None => Details::None,
             Self::Http { host } => Details::Http { host: of(host) },
-            Self::Dns { name, kind, code } => Details::Dns { name: of(name), kind: of(kind), code: of(code) },
+            Self::Dns { name, kind, code, addresses } => {
+                Details::Dns { name: of(name), kind: of(kind), code: of(code), addresses: of(addresses) }
+            }
             Self::Tls { server_name, version, cipher, certificate_end } => Details::Tls {
                 server_name: of(server_name),
                 version: of(version),
@@ -74,7 +78,7 @@ impl<'a> Details<'a> {
         match self {
             Self::None => [""; 4],
             Self::Http { host } => [host, "", "", ""],
-            Self::Dns { name, kind, code } => [name, kind, code, ""],
+            Self::Dns { name, kind, code, addresses } => [name, kind, code, addresses],
             Self::Tls { server_name, version, cipher, certificate_end } => [server_name, version, cipher, certificate_end],
         }
     }

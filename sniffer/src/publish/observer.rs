@@ -1,5 +1,7 @@
 //! A typed summary of each event for views, so that a view does not parse JSON. This module contains neither the document nor a view.
 
+pub mod documents;
+
 use super::{
     PublisherId,
     settings::{Publishing, State},

@@ -6,6 +6,7 @@ pub mod fold;
 pub mod histogram;
 pub mod inbox;
 pub mod model;
+pub mod names;
 pub mod naming;
 #[cfg(test)]
 pub mod testing;

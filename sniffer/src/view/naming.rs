@@ -18,9 +18,9 @@ pub struct Neighbour<'a> {
     pub rate: f64,
 }
 
-/// The best name of a service, with its port. Without `with_names` its address.
-pub fn service_name(service: &Service, with_names: bool) -> String {
-    match (&service.name, service.address) {
+/// The best name of a service, with its port: the one that clients used, or the one that DNS gave its address. Without `with_names` its address.
+pub fn service_name(model: &Model, service: &Service, with_names: bool) -> String {
+    match (service.name.as_deref().or_else(|| model.names.of_end(service.address)), service.address) {
         (Some(name), Some(address)) if with_names => format!("{name}:{}", address.port()),
         (_, Some(address)) => socket_text(address),
         (Some(name), None) => name.to_string(),
@@ -44,7 +44,7 @@ pub fn neighbours<'a>(model: &'a Model, range: Range, id: &ServiceId, with_names
             && client.pid == pid
             && let Some(service) = model.services.list().get(edge.service)
         {
-            called.push(Neighbour { name: service_name(service, with_names), service: Some(service), rate });
+            called.push(Neighbour { name: service_name(model, service, with_names), service: Some(service), rate });
         }
     }
     [callers, called].map(|mut list| {

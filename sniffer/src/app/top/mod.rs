@@ -6,6 +6,7 @@ mod terminal;
 
 use super::{
     Error,
+    documents::{self, Counts, Input},
     notices::Notices,
     plan::Plan,
     run::{Job, OutputGone},
@@ -17,7 +18,7 @@ use crate::{
     config::{self, nanoseconds},
     output,
     protocols::PROTOCOLS,
-    view::top::{Look, Source, State},
+    view::top::{Health, Look, Source, State},
 };
 use report::Format;
 use std::{
@@ -46,7 +47,8 @@ enum Shows {
 
 /// Shows screens until the user quits, or prints one table.
 pub fn top(invocation: &Invocation, flags: &TopFlags) -> Result<bool, Error> {
-    let shows = shows(flags, terminal::can_show_screens())?;
+    let shows = shows(flags, terminal::can_show_screens(flags.file.as_deref()))?;
+    let documents = flags.file.as_deref().map(Input::open).transpose()?.flatten();
     let words = WatchFlags {
         device: flags.device.clone(),
         file: flags.file.clone(),
@@ -73,6 +75,7 @@ pub fn top(invocation: &Invocation, flags: &TopFlags) -> Result<bool, Error> {
         host: flags.file.as_deref().map_or_else(host_name, file_name),
         watched: plan.watched(false).replace(" (-v lists them)", ""),
         is_live,
+        unit: if documents.is_some() { "line" } else { "packet" },
         example: "curl http://127.0.0.1:8000/".to_owned(),
         ..Source::default()
     };
@@ -94,8 +97,17 @@ pub fn top(invocation: &Invocation, flags: &TopFlags) -> Result<bool, Error> {
     })?;
     // The run ends when the thread of the screens does.
     let view = shared.view(Arc::new(Notify::new()), ended, || {});
-    let job = Job { status: Some(shared.status()), view: Some(view), ..Job::for_view(plan, paths) };
-    let result = job.run(output);
+    let result = match documents {
+        Some(documents) => {
+            let counting = shared.clone();
+            let progress = move |counts: &Counts| {
+                let counters = counts.counters();
+                counting.set_health(Health { seen: counts.lines, matched: counts.transactions, counters, ..Health::default() });
+            };
+            documents::show(documents, view, Duration::ZERO, progress)
+        }
+        None => Job { status: Some(shared.status()), view: Some(view), ..Job::for_view(plan, paths) }.run(output),
+    };
     shared.quit();
     // The thread gives the terminal back before it ends. It does not end if the terminal was closed while it waited for a key.
     let limit = Instant::now() + LEAVE;
@@ -141,6 +153,9 @@ fn shows(flags: &TopFlags, can_show_screens: bool) -> Result<Shows, String> {
 }
 
 pub(super) fn file_name(path: &Path) -> String {
+    if path == Path::new("-") {
+        return "standard input".to_owned();
+    }
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 

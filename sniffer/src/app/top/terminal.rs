@@ -20,6 +20,7 @@ use crossterm::{
 };
 use ratatui::{Terminal, backend::CrosstermBackend};
 use std::{
+    fs::File,
     io::{self, IsTerminal, Write},
     panic,
     path::Path,
@@ -35,9 +36,11 @@ const FRAME: Duration = Duration::from_millis(250);
 /// How long the thread waits for a key before it checks whether the run has ended.
 const WAIT: Duration = Duration::from_millis(50);
 
-/// Whether standard input and output are a terminal that can show screens.
-pub fn can_show_screens() -> bool {
-    io::stdin().is_terminal() && watch::terminal::can_rewrite()
+/// Whether there is a terminal that can show screens, and from which keys can be read. `input`: the file that is read. If it is standard
+/// input, keys are read from the terminal of the process.
+pub fn can_show_screens(input: Option<&Path>) -> bool {
+    let has_keys = io::stdin().is_terminal() || (input == Some(Path::new("-")) && File::open("/dev/tty").is_ok());
+    has_keys && watch::terminal::can_rewrite()
 }
 
 /// How screens look on this terminal.

@@ -9,6 +9,7 @@ pub(super) mod terminal;
 
 use super::{
     Error,
+    documents::{self, Input},
     plan::Plan,
     privileges::{self, Needs, Seccomp},
     run::{Job, OutputGone},
@@ -35,6 +36,7 @@ use std::{
     path::Path,
     sync::Arc,
     thread,
+    time::Duration,
 };
 use terminal::Keys;
 use tokio::sync::{Notify, oneshot};
@@ -43,6 +45,8 @@ use tokio::sync::{Notify, oneshot};
 pub(super) const NOT_READ: &[&str] =
     &["cloud", "http", "keystore", "logging", "monitoring", "output", "path", "queue", "reload", "setup", "web"];
 
+/// How long the lines of documents that were read may take after a signal.
+const LEAVE: Duration = Duration::from_secs(1);
 /// Columns that the names of devices, or the name of a file, have at least in the first line.
 const NAMES: usize = 20;
 
@@ -50,6 +54,11 @@ const NAMES: usize = 20;
 pub fn watch(invocation: &Invocation, flags: &WatchFlags) -> Result<bool, Error> {
     let Asked { loaded, delivery, device, expression, filter, .. } = asked::read(&invocation.load, flags)?;
     let (root, paths) = (&loaded.root, &loaded.paths);
+    let documents = flags.file.as_deref().map(Input::open).transpose()?.flatten();
+    let has_documents = documents.is_some();
+    if has_documents && flags.json {
+        return Err("the file of -r has documents already; --json prints those of a capture".into());
+    }
     // A file is read too fast for a status line.
     let is_live = flags.file.is_none() && !flags.json && terminal::can_rewrite();
     // Only warnings and errors are logged unless -d asks for more, because the terminal shows transactions. -v lists the ports.
@@ -75,7 +84,10 @@ pub fn watch(invocation: &Invocation, flags: &WatchFlags) -> Result<bool, Error>
     // With `--json` the console output prints the documents; without it no documents are printed.
     let job = Job { publish: flags.json, status: (!flags.json).then(|| status(shared.clone(), busy)), view, ..Job::for_view(plan, paths) };
     NOT_READ.iter().for_each(|section| root.get(section).accept());
-    let result = job.run(output);
+    let result = match (documents, job.view) {
+        (Some(documents), Some(view)) => documents::show(documents, view, LEAVE, |_| {}),
+        (_, view) => Job { view, ..job }.run(output),
+    };
     drop(keys);
     // After an error the printing thread may not have cleared the status line.
     to_stderr(before);
@@ -85,8 +97,8 @@ pub fn watch(invocation: &Invocation, flags: &WatchFlags) -> Result<bool, Error>
         Err(error) => Err(error),
         Ok(()) => {
             if !flags.json {
-                summarise(&shared, screen);
-                if let Some(file) = flags.file.as_deref() {
+                summarise(&shared, screen, has_documents);
+                if let Some(file) = flags.file.as_deref().filter(|_| !has_documents) {
                     explain(file, &loaded, &shared, &flags.expression)?;
                 }
             }
@@ -96,9 +108,9 @@ pub fn watch(invocation: &Invocation, flags: &WatchFlags) -> Result<bool, Error>
 }
 
 /// Writes the summary.
-fn summarise(shared: &Shared, screen: Screen) {
+fn summarise(shared: &Shared, screen: Screen, has_documents: bool) {
     let (counts, packets) = (shared.feed.counts(), shared.packets());
-    let summary = Summary { tally: shared.feed.take_tally(), counts, not_shown: shared.not_shown(), packets };
+    let summary = Summary { tally: shared.feed.take_tally(), counts, not_shown: shared.not_shown(), packets, has_documents };
     let width = terminal::size().map(|(width, _)| width).filter(|_| screen.is_terminal);
     let color = screen.style.color && io::stderr().is_terminal();
     to_stderr(&summary.text(Style { color, ..screen.style }, width));

@@ -47,7 +47,12 @@ pub const PROTOCOL: Protocol = Protocol {
     summary: Summary {
         query: &["{dns.question.type} {dns.question.name}", "{dns.question.type}"],
         result: &["{dns.response_code}"],
-        details: Details::Dns { name: "dns.question.name", kind: "dns.question.type", code: "dns.response_code" },
+        details: Details::Dns {
+            name: "dns.question.name",
+            kind: "dns.question.type",
+            code: "dns.response_code",
+            addresses: "dns.resolved_ip",
+        },
         ..Summary::HEAD
     },
 };

@@ -20,7 +20,7 @@ use crate::{
     process::Ends,
     publish::observer::{Details, Transaction},
     time::Timestamp,
-    view::filter::Filter,
+    view::{filter::Filter, names::Names},
 };
 pub use dns::{Dns, DnsRow};
 pub use edges::{Edge, Edges};
@@ -50,6 +50,8 @@ pub struct Model {
     pub dns: Dns,
     /// The TLS handshakes.
     pub tls: Tls,
+    /// The names of addresses.
+    pub names: Names,
     /// The time of the first event or of the first [`Model::advance`].
     started: Option<Timestamp>,
     now: Timestamp,
@@ -79,7 +81,10 @@ impl Model {
             self.edges.add(of, &counted, service);
         }
         match of.details {
-            Details::Dns { name, kind, code } => self.dns.add(of, (name, kind, code), &counted, &mut self.name),
+            Details::Dns { name, kind, code, .. } => {
+                self.names.learn(of);
+                self.dns.add(of, (name, kind, code), &counted, &mut self.name);
+            }
             Details::Tls { server_name, version, cipher, certificate_end } => {
                 self.tls.add(of, &Handshake { name: server_name, version, cipher, certificate_end }, &counted);
             }
@@ -109,6 +114,8 @@ impl Model {
         for (of, ends) in self.flows.known().filter(|(of, ends)| filter.selects_flow(of, ends)) {
             model.flows.add(of, ends);
         }
+        // A filter selects transactions, and not what is known about addresses.
+        model.names = self.names.clone();
         model.follow(self);
         model
     }

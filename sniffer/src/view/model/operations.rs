@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn names_of_operations() {
-        let dns = Details::Dns { name: "x.org", kind: "AAAA", code: "NOERROR" };
+        let dns = Details::Dns { name: "x.org", kind: "AAAA", code: "NOERROR", addresses: "" };
         let tls = Details::Tls { server_name: "x.org", version: "", cipher: "", certificate_end: "" };
         for (of, name) in [
             (transaction(), "GET /orders"),

@@ -118,7 +118,7 @@ impl Record {
             details: match self.details {
                 Kind::None => Details::None,
                 Kind::Http => Details::Http { host: a },
-                Kind::Dns => Details::Dns { name: a, kind: b, code: c },
+                Kind::Dns => Details::Dns { name: a, kind: b, code: c, addresses: d },
                 Kind::Tls => Details::Tls { server_name: a, version: b, cipher: c, certificate_end: d },
             },
             notes: &notes,
@@ -167,7 +167,12 @@ mod tests {
             details: Details::Tls { server_name: "x.org", version: "1.3", cipher: "", certificate_end: "2026-01-02T00:00:00.000Z" },
             ..transaction()
         };
-        for details in [of.details, Details::None, Details::Http { host: "h" }, Details::Dns { name: "n", kind: "A", code: "NOERROR" }] {
+        for details in [
+            of.details,
+            Details::None,
+            Details::Http { host: "h" },
+            Details::Dns { name: "n", kind: "A", code: "NOERROR", addresses: "::1 ::2" },
+        ] {
             let of = Transaction { details, ..of };
             Record::new(&of).with(|kept| assert_eq!(*kept, of));
         }

@@ -28,7 +28,7 @@ fn mixed(index: u64) -> Record {
         _ => Transaction {
             protocol: "dns",
             destination: destination("127.0.0.53:53"),
-            details: Details::Dns { name: "api.shop.local", kind: "A", code: "NOERROR" },
+            details: Details::Dns { name: "api.shop.local", kind: "A", code: "NOERROR", addresses: "10.0.0.9" },
             ..base
         },
     })

@@ -202,3 +202,19 @@ fn the_list_of_keys_is_that_of_the_screen() {
     }
     assert!(pages[0].contains("1-6 of 16") && pages[2].contains("quit") && pages[3].contains("SERVICE"), "{}", pages.join("\n\n"));
 }
+
+#[test]
+fn a_service_has_the_name_that_dns_gave_its_address() {
+    let mut state = state(traffic(), UTF8);
+    let services = shown(&mut state);
+    assert!(
+        services.contains("api.shop.local:5432") && services.contains("api.shop:8080"),
+        "the name that clients used comes first:\n{services}"
+    );
+    keys(&mut state, "4");
+    assert!(shown(&mut state).contains("api.shop.local:8080"), "{}", shown(&mut state));
+    keys(&mut state, "/pgsql\n1");
+    assert!(shown(&mut state).contains("api.shop.local:5432"), "a filter does not select names:\n{}", shown(&mut state));
+    keys(&mut state, "n");
+    assert!(shown(&mut state).contains(">10.0.0.9:5432"), "{}", shown(&mut state));
+}

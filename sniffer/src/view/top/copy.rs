@@ -32,8 +32,10 @@ pub fn document(of: &Transaction<'_>, redaction: Option<&Redaction>) -> Json {
             host = name;
             http = json!({"request": {"method": of.method}, "response": {"status_code": of.result.parse::<u16>().ok()}});
         }
-        Details::Dns { name, kind, code } => {
-            dns = json!({"question": {"name": hide(Kind::Name, name), "type": kind}, "response_code": code});
+        Details::Dns { name, kind, code, addresses } => {
+            let addresses: Vec<String> = addresses.split_whitespace().map(|address| hide(Kind::Address, address)).collect();
+            let question = json!({"name": hide(Kind::Name, name), "type": kind});
+            dns = json!({"question": question, "response_code": code, "resolved_ip": addresses});
         }
         Details::Tls { server_name, version, cipher, certificate_end } => {
             let client = json!({"server_name": hide(Kind::Name, server_name)});

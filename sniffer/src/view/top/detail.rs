@@ -123,10 +123,11 @@ fn fields(of: &Transaction<'_>) -> Vec<Field> {
     match of.details {
         Details::None => {}
         Details::Http { host } => add("destination.domain", host, "text", Some(Kind::Name)),
-        Details::Dns { name, kind, code } => {
+        Details::Dns { name, kind, code, addresses } => {
             add("dns.question.name", name, "text", Some(Kind::Name));
             add("dns.question.type", kind, "", None);
             add("dns.response_code", code, "rcode", None);
+            add("dns.resolved_ip", addresses, "", Some(Kind::Address));
         }
         Details::Tls { server_name, version, cipher, certificate_end } => {
             add("tls.client.server_name", server_name, "text", Some(Kind::Name));

@@ -101,7 +101,12 @@ fn header(state: &State, area: Rect, buffer: &mut Buffer) {
         (None, Range::Minutes) => "range 5m".to_owned(),
     };
     let is_tab = state.levels.len() == 1;
-    let capture = if is_tab { state.source.capture.clone() } else { String::new() };
+    let capture = match &state.source {
+        _ if !is_tab => String::new(),
+        source if source.is_live => source.capture.clone(),
+        // The name of the file.
+        source => shown.hide(Kind::Name, &source.capture),
+    };
     let time = state.look.time(model.now()).get(..8).unwrap_or_default().to_owned();
     // Each part with its order of leaving; 0 stays.
     let mut parts = vec![

@@ -10,7 +10,7 @@ use crate::view::units::counted;
 /// The lines of a screen without rows.
 pub fn lines(state: &State) -> Vec<String> {
     let all = state.everything();
-    let (seen, matched) = (counted(state.health.seen, "packet"), counted(state.health.matched, "packet"));
+    let (seen, matched) = (counted(state.health.seen, state.source.unit), counted(state.health.matched, state.source.unit));
     let count = all.stats.all().count;
     let place = state.level().map(|level| &level.place);
     if matches!(place, Some(Place::Tab(Tab::Health))) {
@@ -36,6 +36,9 @@ pub fn lines(state: &State) -> Vec<String> {
     }
     let (source, watched) = (&state.source, &state.source.watched);
     let host = state.shown().hide(Kind::Name, &source.host);
+    if !source.is_live && state.has_ended && source.unit == "line" {
+        return vec![format!("{host} has {seen} and no transaction.")];
+    }
     if !source.is_live && state.has_ended {
         return vec![
             format!("{host} has {seen} and no transaction of {watched}."),

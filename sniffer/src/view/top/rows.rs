@@ -228,7 +228,7 @@ impl Shown<'_> {
             let (result, tone) = if is_error(of) { (format!("!{result}"), Tone::Error) } else { (result.to_owned(), Tone::Plain) };
             let took = Value::Latency(of.duration.map(nanos));
             let bytes = Value::Size(of.source_bytes.saturating_add(of.destination_bytes));
-            let server = server.map(|server| self.socket(server)).unwrap_or_default();
+            let server = server.map(|server| self.named(server)).unwrap_or_default();
             let [time, protocol, server] = [time.as_str(), of.protocol, &server].map(Value::text);
             let client = Value::text(client.map(|socket| self.ip(socket.ip())).unwrap_or_default());
             let query = Value::text(self.hide(Kind::Query, of.query));
@@ -250,7 +250,7 @@ impl Shown<'_> {
                 None => address,
             };
             let client = of.client.map(|socket| end(of.processes.source.as_ref(), self.ip(socket.ip())));
-            let server = of.server.map(|socket| end(of.processes.destination.as_ref(), self.socket(socket)));
+            let server = of.server.map(|socket| end(of.processes.destination.as_ref(), self.named(socket)));
             let [sent, received] = of.rates;
             let total = of.counts.iter().map(|count| count.bytes).fold(0, u64::saturating_add);
             let [client, server] = [client, server].map(|name| name.map_or_else(other, Value::text));
@@ -285,7 +285,7 @@ impl Shown<'_> {
 
     fn tls(&self) -> Vec<Row> {
         let rows = self.model.tls.rows().iter().enumerate().map(|(index, of)| {
-            let address = of.server.map(|server| self.socket(server)).unwrap_or_default();
+            let address = of.server.map(|server| self.named(server)).unwrap_or_default();
             let shown = self.hide(Kind::Name, &of.name);
             let name = match of.server {
                 _ if of.name.is_empty() || !self.with_names => address,
@@ -315,8 +315,9 @@ impl Shown<'_> {
     }
 
     pub fn service_name(&self, service: &Service) -> String {
-        match (self.redaction, &service.name, service.address) {
-            (None, ..) => naming::service_name(service, self.with_names),
+        let known = self.model.names.of_end(service.address);
+        match (self.redaction, service.name.as_deref().or(known), service.address) {
+            (None, ..) => naming::service_name(self.model, service, self.with_names),
             (_, Some(name), Some(address)) if self.with_names => format!("{}:{}", self.hide(Kind::Name, name), address.port()),
             (_, _, Some(address)) => self.socket(address),
             (_, Some(name), None) => self.hide(Kind::Name, name),
@@ -331,6 +332,15 @@ impl Shown<'_> {
 
     fn ip(&self, address: IpAddr) -> String {
         self.hide(Kind::Address, &address.to_string())
+    }
+
+    /// The name that DNS gave the address, or the address, with the port.
+    fn named(&self, socket: SocketAddr) -> String {
+        match self.model.names.of(socket.ip()).filter(|_| self.with_names) {
+            Some(name) if socket.port() == 0 => self.hide(Kind::Name, name),
+            Some(name) => format!("{}:{}", self.hide(Kind::Name, name), socket.port()),
+            None => self.socket(socket),
+        }
     }
 
     /// Address and port, or its pseudonym.

@@ -30,6 +30,8 @@ pub struct Source {
     pub watched: String,
     /// Whether the source is a live capture.
     pub is_live: bool,
+    /// What [`Health::seen`] counts: `packet` or `line`.
+    pub unit: &'static str,
     /// A command that makes a request that is seen, for a user who sees nothing.
     pub example: String,
 }

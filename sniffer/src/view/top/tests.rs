@@ -54,7 +54,12 @@ pub(super) fn traffic() -> Vec<Item> {
         }
         if index % 4 == 0 {
             let code = if index % 40 == 0 { "NXDOMAIN" } else { "NOERROR" };
-            let details = Details::Dns { name: if index % 8 == 0 { "api.shop.local" } else { "cache.shop.local" }, kind: "A", code };
+            let details = Details::Dns {
+                name: if index % 8 == 0 { "api.shop.local" } else { "cache.shop.local" },
+                kind: "A",
+                code,
+                addresses: if index % 8 == 0 { "10.0.0.9" } else { "" },
+            };
             let of = Transaction { protocol: "dns", details, result: code, query: "A api.shop.local", ..transaction() };
             let status = if code == "NOERROR" { "OK" } else { "Error" };
             add(&mut items, at + 3, 200 + index, Transaction { destination: destination("127.0.0.53:53"), status, ..of });
@@ -80,6 +85,7 @@ pub(super) fn state(items: Vec<Item>, look: Look) -> State {
         capture: "any (eBPF: eth0, lo)".into(),
         watched: "16 protocols on 41 ports".into(),
         is_live: true,
+        unit: "packet",
         example: "curl http://127.0.0.1:8000/".into(),
     };
     let mut state = State::new(source, look, "", vec!["http", "dns", "pgsql", "tls"]);

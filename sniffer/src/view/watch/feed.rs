@@ -5,8 +5,8 @@ use super::{row::Row, tally::Tally};
 use crate::{
     net::FlowRecord,
     process::Ends,
-    publish::observer::{Observer, Transaction},
-    view::filter::Filter,
+    publish::observer::{Details, Observer, Transaction},
+    view::{filter::Filter, names::Names},
 };
 use std::{
     collections::VecDeque,
@@ -61,6 +61,8 @@ struct State {
     bytes: usize,
     tally: Tally,
     counts: Counts,
+    /// The names of addresses.
+    names: Names,
     /// Set when no more rows will be added.
     closed: bool,
     /// Set when the printing thread is gone.
@@ -70,8 +72,11 @@ struct State {
 impl Feed {
     /// Adds a row. `waits`: for a worker that waits until there is room, the flag that ends the waiting; `None` for a worker that drops the
     /// row instead.
-    pub fn add(&self, row: Row, waits: Option<&AtomicBool>) {
+    pub fn add(&self, mut row: Row, waits: Option<&AtomicBool>) {
         let mut state = self.lock();
+        if !state.names.is_empty() {
+            row.set_names(&state.names);
+        }
         state.counts.selected += 1;
         state.tally.add(&row);
         state.counts.errors = state.tally.errors();
@@ -97,6 +102,15 @@ impl Feed {
         drop(state);
         if was_empty {
             self.filled.notify_one();
+        }
+    }
+
+    /// Learns names from a transaction, if it is an answer of DNS.
+    fn learn(&self, of: &Transaction<'_>) {
+        if let Details::Dns { addresses, .. } = of.details
+            && !addresses.is_empty()
+        {
+            self.lock().names.learn(of);
         }
     }
 
@@ -168,6 +182,7 @@ impl Feeder {
 
 impl Observer for Feeder {
     fn transaction(&mut self, of: &Transaction<'_>) {
+        self.feed.learn(of);
         match self.filter.selects(of) {
             true => self.feed.add(Row::of_transaction(of), self.waits.as_deref()),
             false => self.feed.hide(),

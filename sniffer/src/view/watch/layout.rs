@@ -198,7 +198,10 @@ impl Layout {
     }
 
     fn push_peers(&mut self, out: &mut String, row: &Row, most: usize) {
-        let [source, destination] = row.peers;
+        // Other programs that read the lines get addresses.
+        let names = row.names.each_ref().map(|name| name.as_deref().filter(|_| self.width.is_some()));
+        let [source, destination] =
+            [0, 1].map(|end: usize| (row.peers.get(end).copied().unwrap_or_default(), names.get(end).copied().flatten()));
         let Columns { client, client_port, .. } = self.columns;
         self.cell.clear();
         self.end.clear();
@@ -280,8 +283,15 @@ fn push_time(out: &mut String, time: Timestamp, ahead_of_utc: i32, with_millis: 
     }
 }
 
-/// Appends an end: address and port, or the address alone.
-fn push_peer(out: &mut String, peer: Peer, with_port: bool) {
+/// Appends an end: its name or address, and the port if it is wanted.
+fn push_peer(out: &mut String, (peer, name): (Peer, Option<&str>), with_port: bool) {
+    if let (Peer::Socket(socket), Some(name)) = (peer, name) {
+        out.push_str(name);
+        if with_port && socket.port() > 0 {
+            let _ = write!(out, ":{}", socket.port());
+        }
+        return;
+    }
     let _ = match peer {
         Peer::Unknown => write!(out, "?"),
         Peer::Socket(socket) if socket.port() == 0 || !with_port => write!(out, "{}", socket.ip()),

@@ -8,9 +8,12 @@ use super::{
 use crate::{
     net::{Count, Direction, FlowRecord, StoredKey},
     process::{Ends, Process},
-    publish::observer::Transaction,
+    publish::observer::{Details, Transaction},
     time::Timestamp,
-    view::text::{self, Charset},
+    view::{
+        names::Names,
+        text::{self, Charset},
+    },
 };
 use std::{sync::Arc, time::Duration};
 
@@ -199,4 +202,32 @@ fn lines_of_flows() {
     let mut flow = FlowRecord::new(StoredKey::new(&[]), false, start);
     flow.macs = [Some(([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 255])), None];
     assert_eq!(shown(&flow), "03:04:05 flow  02-00~-00-01 > 02-00-~-00-FF 0 packets                  0us     0\n");
+}
+
+/// On a terminal, an end has the name that DNS gave its address, and the name is cut like an address. Programs get addresses.
+#[test]
+fn names_of_addresses() {
+    let mut names = Names::default();
+    let addresses = "10.0.0.5 10.0.0.9";
+    let long = format!("{}.example", "x".repeat(60));
+    let mut learn = |name: &str| {
+        names.learn(&Transaction { details: Details::Dns { name, kind: "A", code: "NOERROR", addresses }, ..transaction() });
+        names.clone()
+    };
+    let (with_long, names) = (learn(&long), learn("api.shop"));
+    let mut row = Row::of_transaction(&Transaction { destination: Some("10.0.0.9:5432".parse().unwrap()), ..transaction() });
+    row.set_names(&names);
+    let line = |row: &Row, width| {
+        let mut out = String::new();
+        Layout::new(UTF8, width).write(&mut out, row);
+        out
+    };
+    assert!(line(&row, Some(120)).contains("api.shop:5432 "), "{}", line(&row, Some(120)));
+    row.set_names(&with_long);
+    for width in [48, 80, 120] {
+        let line = line(&row, Some(width));
+        assert!(line.contains(":5432 ") && line.trim_end().chars().count() <= width, "{width}: {line}");
+    }
+    row.set_names(&names);
+    assert!(line(&row, None).contains("10.0.0.9:5432") && !line(&row, None).contains("api.shop"), "{}", line(&row, None));
 }

@@ -5,8 +5,9 @@ use crate::{
     process::Ends,
     publish::observer::Transaction,
     time::Timestamp,
+    view::names::Names,
 };
-use std::{fmt::Write, net::SocketAddr, time::Duration};
+use std::{fmt::Write, net::SocketAddr, sync::Arc, time::Duration};
 
 /// Maximum number of bytes that a row keeps of the request, of the note, and of each of the other texts.
 const LONGEST: [usize; 4] = [32, 1024, 64, 512];
@@ -52,6 +53,8 @@ pub struct Row {
     pub outcome: Outcome,
     /// The processes at the ends.
     pub processes: Option<Box<Ends>>,
+    /// The names of the addresses of `peers`, if answers of DNS gave them.
+    pub names: [Option<Arc<str>>; 2],
     texts: String,
     /// The ends of protocol, request, code and note in `texts`.
     ends: [u16; 4],
@@ -144,6 +147,14 @@ impl Row {
     /// Number of bytes that the row takes in memory.
     pub fn size(&self) -> usize {
         size_of::<Self>() + self.texts.len()
+    }
+
+    /// Sets the names of both ends.
+    pub fn set_names(&mut self, names: &Names) {
+        self.names = self.peers.map(|peer| match peer {
+            Peer::Socket(socket) => names.of(socket.ip()).cloned(),
+            Peer::Unknown | Peer::Ethernet(_) => None,
+        });
     }
 
     fn set_processes(&mut self, of: &Ends) {

@@ -26,6 +26,8 @@ pub struct Summary {
     pub not_shown: u64,
     /// Numbers of packets.
     pub packets: Packets,
+    /// Whether documents were read, and no packets.
+    pub has_documents: bool,
 }
 
 impl Summary {
@@ -96,7 +98,9 @@ impl Summary {
 
     fn losses(&self, out: &mut String) {
         let Packets { seen, matched, lost } = self.packets;
-        let _ = writeln!(out, "Packets: {} seen, {} matched, {} lost", Grouped(seen), Grouped(matched), Grouped(lost));
+        if !self.has_documents {
+            let _ = writeln!(out, "Packets: {} seen, {} matched, {} lost", Grouped(seen), Grouped(matched), Grouped(lost));
+        }
         let mut parts = Vec::new();
         if self.not_shown > 0 {
             parts.push(format!("{} not shown", Grouped(self.not_shown)));

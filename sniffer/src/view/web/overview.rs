@@ -210,7 +210,7 @@ fn services(base: Base<'_>, limit: usize) -> Table<ServiceRow<'_>> {
     let items = list.map(|of| (of.stats.count(base.range, base.model.now()), of)).collect();
     Table::new(items, limit, base.model.services.rest().map(|rest| base.of(rest)), |of: &Service| ServiceRow {
         id: ServiceId::of(of).to_string(),
-        name: naming::service_name(of, true),
+        name: naming::service_name(base.model, of, true),
         address: of.address.map(|socket| socket.ip()),
         port: of.address.map(|socket| socket.port()),
         protocol: &of.protocol,

@@ -207,7 +207,7 @@ fn a_held_request_counts_what_it_passed_over() {
 
 #[test]
 fn one_transaction_with_its_details() {
-    let dns = Details::Dns { name: HOSTILE, kind: "A", code: "NXDOMAIN" };
+    let dns = Details::Dns { name: HOSTILE, kind: "A", code: "NXDOMAIN", addresses: "" };
     let of = Transaction { protocol: "dns", details: dns, notes: &[HOSTILE], ..transaction() };
     let other = Transaction { source: Some("10.0.0.7:1".parse().unwrap()), ..of };
     let mut state = state(&[transaction(), of, other, of]);
