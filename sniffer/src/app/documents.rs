@@ -18,6 +18,7 @@ use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
+    slice,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -133,7 +134,7 @@ pub fn show(input: Input, view: View, leave: Duration, progress: impl Fn(&Counts
     let View { observer, started, quit, finish, mut ended } = view;
     let stop = Arc::new(AtomicBool::new(false));
     let mut observer = observer(Watched { live: false, stop: &stop });
-    started(&[input.name.clone()]);
+    started(slice::from_ref(&input.name));
     let runtime = super::runtime()?;
     let mut signals = Signals::new(leave + GRACE, false)?;
     let (over, read) = oneshot::channel();
