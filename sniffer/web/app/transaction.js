@@ -55,6 +55,9 @@ function comparison(row) {
     h('p', { class: 'muted' }, `Slower than ${percent(share)} % of `, h('bdi', { class: 'mono' }, wire(row.operation)), ' since the start.'));
 }
 
+/** Maximum number of transactions of a connection in an answer. */
+const MOST_NAMED = 100;
+
 /** @param {any} row @param {import('./views.js').Actions} actions */
 function connection(row, actions) {
   const seqs = row.on_connection ?? [];
@@ -63,7 +66,9 @@ function connection(row, actions) {
   const later = seqs.filter((/** @type {number} */ seq) => seq > row.seq);
   /** @param {string} text @param {number | undefined} seq */
   const to = (text, seq) => (seq === undefined ? null : h('a', { key: text, href: actions.link({ transaction: seq }), onclick: (/** @type {Event} */ event) => { event.preventDefault(); actions.go({ transaction: seq }); } }, text));
-  return h('p', { class: 'connection' }, `On this connection: ${count(earlier.length)} earlier, ${count(later.length)} later. `,
+  // The program names the nearest ones.
+  const more = seqs.length < MOST_NAMED ? '' : ' or more';
+  return h('p', { class: 'connection' }, `On this connection: ${count(earlier.length)} earlier, ${count(later.length)} later${more}. `,
     to('Previous', earlier.length ? Math.max(...earlier) : undefined), ' ', to('Next', later.length ? Math.min(...later) : undefined));
 }
 

@@ -253,7 +253,7 @@ pub fn transaction(state: &State, parameters: &Parameters) -> Result<Vec<u8>, Re
     found.with(|of| {
         let ends = |of: &Transaction<'_>| (of.source.min(of.destination), of.source.max(of.destination), of.realm, of.transport);
         let on_connection = kept.iter().filter(|(_, other)| other.with(|other| ends(other) == ends(of)));
-        let on_connection = on_connection.map(|(seq, _)| seq).take(MOST_OF_CONNECTION).collect();
+        let on_connection = nearest(on_connection.map(|(seq, _)| seq).collect(), seq);
         let row = row(&state.live, seq, of, &mut operation);
         let service = state.live.services.find(record::server(of).0, of.protocol);
         let known = service.and_then(|(_, service)| service.operations.find(row.operation));
@@ -273,4 +273,29 @@ pub fn transaction(state: &State, parameters: &Parameters) -> Result<Vec<u8>, Re
             row,
         })
     })
+}
+
+/// Of ascending numbers, the [`MOST_OF_CONNECTION`] around `seq`.
+fn nearest(mut all: Vec<u64>, seq: u64) -> Vec<u64> {
+    let place = all.partition_point(|other| *other < seq);
+    let first = place.saturating_sub(MOST_OF_CONNECTION / 2).min(all.len().saturating_sub(MOST_OF_CONNECTION));
+    all.drain(..first);
+    all.truncate(MOST_OF_CONNECTION);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_of_a_connection() {
+        let most = MOST_OF_CONNECTION as u64;
+        let all: Vec<u64> = (0..1000).map(|number| number * 2).collect();
+        for (seq, first) in [(0, 0), (most, 0), (1000, 1000 - most), (1998, 2000 - 2 * most)] {
+            let found = nearest(all.clone(), seq);
+            assert_eq!((found.len(), found[0], found.contains(&seq)), (MOST_OF_CONNECTION, first, true), "{seq}");
+        }
+        assert_eq!(nearest(vec![3, 5], 5), [3, 5]);
+    }
 }
