@@ -137,7 +137,8 @@ fn a_live_terminal_names_the_port_that_is_not_watched() {
         curl.args(["-s", "-o", "/dev/null", "--max-time", "2", "http://192.0.2.2:8123/"]).status().is_ok_and(|status| status.success())
     };
     until("the server", request);
-    let terminal = Terminal::start(net.on_client("tmux"), (140, 30), &format!("{} watch -i v0", env!("CARGO_BIN_EXE_sniffer")));
+    // Router solicitations of a new interface would be transactions.
+    let terminal = Terminal::start(net.on_client("tmux"), (140, 30), &format!("{} watch -i v0 -- tcp", env!("CARGO_BIN_EXE_sniffer")));
     terminal.wait_for("Nothing yet");
     let hint = "none on a watched port  busy: port 8123  -p 8123=PROTOCOL adds it";
     terminal.until(hint, || request() && terminal.lines().iter().any(|line| line.contains(hint)));
@@ -160,7 +161,8 @@ fn a_live_terminal() {
     until("the server", || request("start"));
     let program = env!("CARGO_BIN_EXE_sniffer");
     for (size, key) in SIZES.into_iter().zip(["q", "C-c", "q", "C-c"]) {
-        let terminal = Terminal::start(net.on_client("tmux"), size, &format!("{program} watch -i v0"));
+        // Router solicitations of a new interface would be transactions.
+        let terminal = Terminal::start(net.on_client("tmux"), size, &format!("{program} watch -i v0 -- tcp"));
         terminal.wait_for("Nothing yet");
         let rest = "long/".repeat(60);
         let shown = |path: &str| {
