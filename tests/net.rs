@@ -65,6 +65,14 @@ impl Net {
         }
     }
 
+    /// Disables IPv6 at both ends, so that there is no traffic but that of the test: a new interface asks for routers.
+    pub fn disable_ipv6(&self) {
+        for ns in [&self.client, &self.server] {
+            let output = self.command(ns, "sh").args(["-c", "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6"]).output().unwrap();
+            assert!(output.status.success(), "disable_ipv6: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+
     /// Removes the veth pair.
     pub fn disconnect(&self) {
         ip(&format!("-n {} link del v0", self.server));

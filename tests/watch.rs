@@ -131,14 +131,14 @@ fn a_live_terminal_names_the_port_that_is_not_watched() {
         return;
     }
     let net = Net::new();
+    net.disable_ipv6();
     let _server = Running::start(net.on_server("python3").args(["-m", "http.server", "8123"]));
     let request = || {
         let mut curl = net.on_client("curl");
         curl.args(["-s", "-o", "/dev/null", "--max-time", "2", "http://192.0.2.2:8123/"]).status().is_ok_and(|status| status.success())
     };
     until("the server", request);
-    // Router solicitations of a new interface would be transactions.
-    let terminal = Terminal::start(net.on_client("tmux"), (140, 30), &format!("{} watch -i v0 -- tcp", env!("CARGO_BIN_EXE_sniffer")));
+    let terminal = Terminal::start(net.on_client("tmux"), (140, 30), &format!("{} watch -i v0", env!("CARGO_BIN_EXE_sniffer")));
     terminal.wait_for("Nothing yet");
     let hint = "none on a watched port  busy: port 8123  -p 8123=PROTOCOL adds it";
     terminal.until(hint, || request() && terminal.lines().iter().any(|line| line.contains(hint)));
@@ -153,6 +153,7 @@ fn a_live_terminal() {
         return;
     }
     let net = Net::new();
+    net.disable_ipv6();
     let _server = Running::start(net.on_server("python3").args(["-m", "http.server", "80"]));
     let request = |path: &str| {
         let url = format!("http://192.0.2.2/{path}");
@@ -161,8 +162,7 @@ fn a_live_terminal() {
     until("the server", || request("start"));
     let program = env!("CARGO_BIN_EXE_sniffer");
     for (size, key) in SIZES.into_iter().zip(["q", "C-c", "q", "C-c"]) {
-        // Router solicitations of a new interface would be transactions.
-        let terminal = Terminal::start(net.on_client("tmux"), size, &format!("{program} watch -i v0 -- tcp"));
+        let terminal = Terminal::start(net.on_client("tmux"), size, &format!("{program} watch -i v0"));
         terminal.wait_for("Nothing yet");
         let rest = "long/".repeat(60);
         let shown = |path: &str| {

@@ -2,6 +2,7 @@
 
 use super::{
     SystemClock,
+    documents::Counts,
     view::{Status, View, Watched},
 };
 use crate::{
@@ -37,6 +38,12 @@ impl Shared {
     /// Replaces the counters.
     pub fn set_health(&self, health: Health) {
         self.counters.lock().unwrap_or_else(PoisonError::into_inner).0 = health;
+    }
+
+    /// Sets the counters of a file with documents.
+    pub fn set_documents(&self, counts: &Counts) {
+        let counters = counts.counters();
+        self.set_health(Health { seen: counts.lines, matched: counts.transactions, counters, ..Health::default() });
     }
 
     /// Sets the descriptions of the captures.

@@ -2,6 +2,7 @@
 
 use super::{
     Error,
+    documents::{self, Input},
     notices::Notices,
     page::{self, Serving},
     plan::Plan,
@@ -9,11 +10,14 @@ use super::{
     run::Job,
     shared::host_name,
     top::file_name,
-    watch,
+    watch::{
+        self,
+        asked::{self, Form},
+    },
 };
 use crate::{
     capture::sockets,
-    cli::{Invocation, WatchFlags, WebFlags},
+    cli::{Invocation, WebFlags},
     net::OwnConnections,
     opening::Opening,
     output,
@@ -28,20 +32,13 @@ pub fn web(invocation: &Invocation, flags: &WebFlags, stdout: &mut impl Write) -
         writeln!(stdout, "{}", page::read_link(&paths.data)?)?;
         return Ok(true);
     }
-    let words = WatchFlags {
-        device: flags.device.clone(),
-        file: flags.file.clone(),
-        ports: flags.ports.clone(),
-        words: flags.words.clone(),
-        expression: flags.expression.clone(),
-        ..WatchFlags::default()
-    };
+    let documents = flags.source.file.as_deref().map(Input::open).transpose()?.flatten();
     let options = Options::of_command_line(flags.listen.as_deref())?;
-    let asked = watch::asked::read_for_screens(&invocation.load, &words)?;
+    let asked = asked::read(&invocation.load, &flags.source, Form::Screens)?;
     let (root, paths) = (&asked.loaded.root, &asked.loaded.paths);
     let notices = Notices::install(true)?;
-    let mut plan = Plan::read(root, flags.file.as_deref(), None)?;
-    watch::asked::narrow(&mut plan.interfaces, asked.device.as_deref(), asked.expression.as_deref())?;
+    let mut plan = Plan::read(root, flags.source.file.as_deref(), None)?;
+    asked::narrow(&mut plan.interfaces, asked.device.as_deref(), asked.expression.as_deref())?;
     for warning in asked.loaded.warnings.iter().chain(&plan.warnings) {
         log::warn!("{warning}");
     }
@@ -56,16 +53,24 @@ pub fn web(invocation: &Invocation, flags: &WebFlags, stdout: &mut impl Write) -
     privileges::restrict(&Needs::of(&plan, true), &Seccomp::read(root)?)?;
     let connections = is_live.then(|| Arc::new(OwnConnections::new(Box::new(sockets::own_sockets))));
     let output = output::open(&Opening { connections: connections.as_ref(), ..super::opening(&asked.delivery, paths) })?;
-    let host = flags.file.as_deref().map_or_else(host_name, file_name);
+    let host = flags.source.file.as_deref().map_or_else(host_name, file_name);
     let mut serving = Serving::prepare(listener, &plan, host, options.allowed_hosts, Some(notices))?;
     let link = serving.link.with_filter(&asked.text);
     let server = serving.start()?;
     let (status, view) = (serving.shared.status(), serving.view(!is_live));
     writeln!(stdout, "{link}")?;
     stdout.flush()?;
-    let job = Job { status: Some(status), view: Some(view), connections, listens: serving.listens.clone(), ..Job::for_view(plan, paths) };
     watch::NOT_READ.iter().for_each(|section| root.get(section).accept());
-    let result = job.run(output);
+    let result = match documents {
+        Some(documents) => {
+            let counting = serving.shared.clone();
+            documents::show(documents, view, Duration::ZERO, move |counts| counting.set_documents(counts))
+        }
+        None => {
+            let listens = serving.listens.clone();
+            Job { status: Some(status), view: Some(view), connections, listens, ..Job::for_view(plan, paths) }.run(output)
+        }
+    };
     drop(server);
     result.map(|()| true)
 }

@@ -81,18 +81,33 @@ pub enum Color {
     Never,
 }
 
-/// Flags of `watch`.
+/// What a view shows: the flags that `watch`, `top` and `web` share.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
-pub struct WatchFlags {
-    /// The device to watch [default: any]
+pub struct SourceFlags {
+    /// The device to show [default: any]
     #[arg(short = 'i', value_name = "DEVICE", conflicts_with = "file")]
     pub device: Option<String>,
     /// Read a capture file, or documents that output.file wrote, instead of a device; - is standard input
     #[arg(short = 'r', value_name = "FILE")]
     pub file: Option<PathBuf>,
-    /// Watch a port for a protocol besides its usual ports; can be repeated. `any`: recognise all protocols on all ports
+    /// Read a port for a protocol besides its usual ports; can be repeated. `any`: recognise all protocols on all ports
     #[arg(short = 'p', value_name = "PORT=PROTOCOL", action = ArgAction::Append)]
     pub ports: Vec<String>,
+    /// What to show: protocols (http dns), `port 8123`, `host 10.1.2.3`, `net 10.0.0.0/8`, status=error, code>=500,
+    /// slow>100ms, bytes>1M, path=/pay*, "a text", ~REGEX, and, or, not, brackets; or the device
+    #[arg(value_name = "WORD")]
+    pub words: Vec<String>,
+    /// A filter of libpcap: only packets that match are captured
+    #[arg(last = true, value_name = "PCAP FILTER")]
+    pub expression: Vec<String>,
+}
+
+/// Flags of `watch`.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct WatchFlags {
+    /// What is shown.
+    #[command(flatten)]
+    pub source: SourceFlags,
     /// Print complete documents, one per line
     #[arg(long)]
     pub json: bool,
@@ -102,13 +117,6 @@ pub struct WatchFlags {
     /// When to use colours; `auto`: on a terminal, unless NO_COLOR is set
     #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
     pub color: Color,
-    /// What to show: protocols (http dns), `port 8123`, `host 10.1.2.3`, `net 10.0.0.0/8`, status=error, code>=500,
-    /// slow>100ms, bytes>1M, path=/pay*, "a text", ~REGEX, and, or, not, brackets; or the device to watch
-    #[arg(value_name = "WORD")]
-    pub words: Vec<String>,
-    /// A filter of libpcap: only packets that match are captured
-    #[arg(last = true, value_name = "PCAP FILTER")]
-    pub expression: Vec<String>,
 }
 
 /// Flags of `doctor`.
@@ -140,15 +148,9 @@ pub struct MigrateFlags {
 /// Flags of `top`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct TopFlags {
-    /// The device to show [default: any]
-    #[arg(short = 'i', value_name = "DEVICE", conflicts_with = "file")]
-    pub device: Option<String>,
-    /// Read a capture file, or documents that output.file wrote, instead of a device; - is standard input
-    #[arg(short = 'r', value_name = "FILE")]
-    pub file: Option<PathBuf>,
-    /// Read a port for a protocol besides its usual ports; can be repeated
-    #[arg(short = 'p', value_name = "PORT=PROTOCOL", action = ArgAction::Append)]
-    pub ports: Vec<String>,
+    /// What is shown; the words are the filter to begin with.
+    #[command(flatten)]
+    pub source: SourceFlags,
     /// Print one table after this time and end, without screens: 30s, 5m
     #[arg(long = "for", value_name = "TIME")]
     pub time: Option<String>,
@@ -161,26 +163,14 @@ pub struct TopFlags {
     /// Print the table as Markdown
     #[arg(long, conflicts_with_all = ["json", "csv"])]
     pub markdown: bool,
-    /// The filter to begin with, as for watch (http status=error slow>100ms); or the device to show
-    #[arg(value_name = "WORD")]
-    pub words: Vec<String>,
-    /// A filter of libpcap: only packets that match are captured
-    #[arg(last = true, value_name = "PCAP FILTER")]
-    pub expression: Vec<String>,
 }
 
 /// Flags of `web`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct WebFlags {
-    /// The device to show [default: any]
-    #[arg(short = 'i', value_name = "DEVICE", conflicts_with = "file")]
-    pub device: Option<String>,
-    /// Read a capture file instead of a device; the page stays after its end
-    #[arg(short = 'r', value_name = "FILE")]
-    pub file: Option<PathBuf>,
-    /// Read a port for a protocol besides its usual ports; can be repeated
-    #[arg(short = 'p', value_name = "PORT=PROTOCOL", action = ArgAction::Append)]
-    pub ports: Vec<String>,
+    /// What is shown; the words are the filter to begin with. After the end of a file the page stays.
+    #[command(flatten)]
+    pub source: SourceFlags,
     /// Where the page is served: HOST:PORT on loopback, or unix:///PATH [default: localhost:5067]
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<String>,
@@ -190,12 +180,6 @@ pub struct WebFlags {
     /// Become this user before anything is opened; for starts as root
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
-    /// The filter to begin with, as for watch (http status=error slow>100ms); or the device to show
-    #[arg(value_name = "WORD")]
-    pub words: Vec<String>,
-    /// A filter of libpcap: only packets that match are captured
-    #[arg(last = true, value_name = "PCAP FILTER")]
-    pub expression: Vec<String>,
 }
 
 /// Flags of `export config`.

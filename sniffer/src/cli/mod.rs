@@ -10,7 +10,7 @@ use crate::config::LoadOptions;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 pub use flags::{
     Color, ConfigFlags, DashboardFlags, DoctorFlags, Keystore, ManPagesFlags, MigrateFlags, PatternFlags, PolicyFlags, RunFlags,
-    SetupFlags, TemplateFlags, TopFlags, WatchFlags, WebFlags,
+    SetupFlags, SourceFlags, TemplateFlags, TopFlags, WatchFlags, WebFlags,
 };
 use std::{ffi::OsString, io::Write, path::PathBuf, process::ExitCode};
 

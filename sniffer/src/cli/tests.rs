@@ -1,6 +1,6 @@
 //! Tests of the command line: commands, flags before and after the command, and error messages.
 
-use super::{Command, ConfigFlags, Environment, Invocation, Keystore, Root, RunFlags, Stop, WatchFlags, parse};
+use super::{Command, ConfigFlags, Environment, Invocation, Keystore, Root, RunFlags, SourceFlags, Stop, WatchFlags, parse};
 use clap::CommandFactory;
 use std::path::PathBuf;
 
@@ -53,8 +53,21 @@ fn commands() {
     for (line, want) in [
         ("", Command::Run(RunFlags::default())),
         ("run", Command::Run(RunFlags::default())),
-        ("watch -i eth0 --json", Command::Watch(WatchFlags { device: Some("eth0".into()), json: true, ..WatchFlags::default() })),
-        ("watch -r f", Command::Watch(WatchFlags { file: Some("f".into()), ..WatchFlags::default() })),
+        (
+            "watch -i eth0 --json",
+            Command::Watch(WatchFlags {
+                source: SourceFlags { device: Some("eth0".into()), ..SourceFlags::default() },
+                json: true,
+                ..WatchFlags::default()
+            }),
+        ),
+        (
+            "watch -r f",
+            Command::Watch(WatchFlags {
+                source: SourceFlags { file: Some("f".into()), ..SourceFlags::default() },
+                ..WatchFlags::default()
+            }),
+        ),
         ("devices", Command::Devices),
         ("test config", Command::TestConfig),
         ("test output -c x", Command::TestOutput),
@@ -147,7 +160,7 @@ fn flags_of_old_guides_mean_what_they_meant() {
     assert!(!all.load.strict_perms);
     assert_eq!(run("-dump p").dump, Some("p".into()));
     let Command::Watch(watch) = typed("watch -- -devices").unwrap().command else { panic!("no watch") };
-    assert_eq!(watch.expression, ["-devices"]);
+    assert_eq!(watch.source.expression, ["-devices"]);
 }
 
 #[test]
@@ -155,10 +168,10 @@ fn words_and_ports_of_watch() {
     let Command::Watch(watch) = typed("watch http status=error -p 8123=http -p 9=dns port 80 -i lo -- tcp port 80").unwrap().command else {
         panic!("no watch")
     };
-    assert_eq!(watch.words, ["http", "status=error", "port", "80"]);
-    assert_eq!(watch.ports, ["8123=http", "9=dns"]);
-    assert_eq!(watch.expression, ["tcp", "port", "80"]);
-    assert_eq!(watch.device.as_deref(), Some("lo"));
+    assert_eq!(watch.source.words, ["http", "status=error", "port", "80"]);
+    assert_eq!(watch.source.ports, ["8123=http", "9=dns"]);
+    assert_eq!(watch.source.expression, ["tcp", "port", "80"]);
+    assert_eq!(watch.source.device.as_deref(), Some("lo"));
     let all = typed("watch -c a.yml -E x=1 not http").unwrap();
     assert_eq!((all.load.files, all.load.settings), (vec![PathBuf::from("a.yml")], vec!["x=1".to_owned()]));
 }

@@ -6,19 +6,19 @@ mod terminal;
 
 use super::{
     Error,
-    documents::{self, Counts, Input},
+    documents::{self, Input},
     notices::Notices,
     plan::Plan,
     run::{Job, OutputGone},
     shared::{Shared, host_name},
-    watch,
+    watch::asked::{self, Form},
 };
 use crate::{
-    cli::{Invocation, TopFlags, WatchFlags},
+    cli::{Invocation, TopFlags},
     config::{self, nanoseconds},
     output,
     protocols::PROTOCOLS,
-    view::top::{Health, Look, Source, State},
+    view::top::{Look, Source, State},
 };
 use report::Format;
 use std::{
@@ -47,21 +47,13 @@ enum Shows {
 
 /// Shows screens until the user quits, or prints one table.
 pub fn top(invocation: &Invocation, flags: &TopFlags) -> Result<bool, Error> {
-    let shows = shows(flags, terminal::can_show_screens(flags.file.as_deref()))?;
-    let documents = flags.file.as_deref().map(Input::open).transpose()?.flatten();
-    let words = WatchFlags {
-        device: flags.device.clone(),
-        file: flags.file.clone(),
-        ports: flags.ports.clone(),
-        words: flags.words.clone(),
-        expression: flags.expression.clone(),
-        ..WatchFlags::default()
-    };
-    let asked = watch::asked::read_for_screens(&invocation.load, &words)?;
+    let shows = shows(flags, terminal::can_show_screens(flags.source.file.as_deref()))?;
+    let documents = flags.source.file.as_deref().map(Input::open).transpose()?.flatten();
+    let asked = asked::read(&invocation.load, &flags.source, Form::Screens)?;
     let (root, paths) = (&asked.loaded.root, &asked.loaded.paths);
     let notices = Notices::install(false)?;
-    let mut plan = Plan::read(root, flags.file.as_deref(), None)?;
-    watch::asked::narrow(&mut plan.interfaces, asked.device.as_deref(), asked.expression.as_deref())?;
+    let mut plan = Plan::read(root, flags.source.file.as_deref(), None)?;
+    asked::narrow(&mut plan.interfaces, asked.device.as_deref(), asked.expression.as_deref())?;
     for warning in asked.loaded.warnings.iter().chain(&plan.warnings) {
         log::warn!("{warning}");
     }
@@ -72,7 +64,7 @@ pub fn top(invocation: &Invocation, flags: &TopFlags) -> Result<bool, Error> {
     }
     let output = output::open(&super::opening(&asked.delivery, paths))?;
     let source = Source {
-        host: flags.file.as_deref().map_or_else(host_name, file_name),
+        host: flags.source.file.as_deref().map_or_else(host_name, file_name),
         watched: plan.watched(false).replace(" (-v lists them)", ""),
         is_live,
         unit: if documents.is_some() { "line" } else { "packet" },
@@ -100,11 +92,7 @@ pub fn top(invocation: &Invocation, flags: &TopFlags) -> Result<bool, Error> {
     let result = match documents {
         Some(documents) => {
             let counting = shared.clone();
-            let progress = move |counts: &Counts| {
-                let counters = counts.counters();
-                counting.set_health(Health { seen: counts.lines, matched: counts.transactions, counters, ..Health::default() });
-            };
-            documents::show(documents, view, Duration::ZERO, progress)
+            documents::show(documents, view, Duration::ZERO, move |counts| counting.set_documents(counts))
         }
         None => Job { status: Some(shared.status()), view: Some(view), ..Job::for_view(plan, paths) }.run(output),
     };
@@ -142,8 +130,8 @@ fn shows(flags: &TopFlags, can_show_screens: bool) -> Result<Shows, String> {
     let time = flags.time.as_ref().map(time).transpose()?;
     match (format, time) {
         (None, None) if can_show_screens => Ok(Shows::Screens),
-        (None, None) if flags.file.is_some() => Ok(Shows::Table(Format::Text, None)),
-        (_, None) if flags.file.is_none() => Err(
+        (None, None) if flags.source.file.is_some() => Ok(Shows::Table(Format::Text, None)),
+        (_, None) if flags.source.file.is_none() => Err(
             "screens need a terminal (TERM is not dumb, and standard input and output are not redirected): sniffer top --for 30s prints \
              one table and ends; --json, --csv and --markdown are its formats"
                 .to_owned(),
@@ -188,11 +176,12 @@ fn update(shared: &Shared, state: &mut State) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::SourceFlags;
 
     #[test]
     fn screens_need_a_terminal() {
         let flags = |words: &[&str]| TopFlags {
-            file: words.contains(&"-r").then(|| "x.pcap".into()),
+            source: SourceFlags { file: words.contains(&"-r").then(|| "x.pcap".into()), ..SourceFlags::default() },
             json: words.contains(&"--json"),
             csv: words.contains(&"--csv"),
             time: words.iter().find(|word| word.ends_with('s')).map(|word| (*word).to_owned()),

@@ -3,7 +3,7 @@
 use super::super::Error;
 use crate::{
     capture::{devices, options::Interface},
-    cli::WatchFlags,
+    cli::SourceFlags,
     config::{self, LoadOptions, Loaded, Node},
     protocols::{PROTOCOLS, Protocol},
     view::filter::Filter,
@@ -53,17 +53,19 @@ pub(in crate::app) fn narrow(interfaces: &mut Vec<Interface>, device: Option<&st
     Ok(())
 }
 
+/// How transactions are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::app) enum Form {
+    /// Lines.
+    Lines,
+    /// Documents on standard output.
+    Documents,
+    /// Screens or a page, whose filter can be changed: all protocols are captured whatever the filter, and flows too.
+    Screens,
+}
+
 /// Reads the configuration of `-c` and `-E`, or the built-in one: all protocols on their usual ports and those of `-p`, on all interfaces.
-pub(super) fn read(load: &LoadOptions, flags: &WatchFlags) -> Result<Asked, Error> {
-    read_for(load, flags, false)
-}
-
-/// As [`read`], for the screens of `top`, whose filter can be changed: all protocols are captured whatever the filter, and flows too.
-pub(in crate::app) fn read_for_screens(load: &LoadOptions, flags: &WatchFlags) -> Result<Asked, Error> {
-    read_for(load, flags, true)
-}
-
-fn read_for(load: &LoadOptions, flags: &WatchFlags, for_screens: bool) -> Result<Asked, Error> {
+pub(in crate::app) fn read(load: &LoadOptions, flags: &SourceFlags, form: Form) -> Result<Asked, Error> {
     let names: Vec<&str> = PROTOCOLS.iter().map(|protocol| protocol.name).collect();
     let (any, flagged): (Vec<&String>, Vec<&String>) = flags.ports.iter().partition(|flag| *flag == "any");
     let added = added_ports(&flagged, &names)?;
@@ -76,14 +78,14 @@ fn read_for(load: &LoadOptions, flags: &WatchFlags, for_screens: bool) -> Result
         device = take_device(&mut words, &names)?;
     }
     let filter = Filter::parse(&words.join(" "), &names).map_err(|wrong| unknown(&wrong.to_string()))?;
-    if flags.json && !filter.is_empty() {
+    if form == Form::Documents && !filter.is_empty() {
         return Err("words select lines, and --json prints documents: name protocols with -c FILE, drop documents with the processor \
                     drop_event, or filter them with jq"
             .into());
     }
     // Only the named protocols are captured, if the words are nothing but protocols.
     let is_named = |protocol: &&&Protocol| {
-        for_screens || words.is_empty() || !words.iter().all(|word| names.contains(word)) || words.contains(&protocol.name)
+        form == Form::Screens || words.is_empty() || !words.iter().all(|word| names.contains(word)) || words.contains(&protocol.name)
     };
     let protocols: Vec<_> = PROTOCOLS
         .iter()
@@ -98,12 +100,14 @@ fn read_for(load: &LoadOptions, flags: &WatchFlags, for_screens: bool) -> Result
         })
         .collect();
     let mut built_in = json!({"packetbeat": {"interfaces": {"device": "any"}, "procs": {"enabled": true}, "protocols": protocols}});
-    if for_screens && let Some(packetbeat) = built_in.get_mut("packetbeat") {
+    if form == Form::Screens
+        && let Some(packetbeat) = built_in.get_mut("packetbeat")
+    {
         packetbeat["flows"] = json!({"timeout": "30s", "period": "5s"});
     }
     let options = LoadOptions { built_in: Some(built_in.to_string()), ..load.clone() };
     let loaded = config::load(&options)?;
-    let delivery = if flags.json {
+    let delivery = if form == Form::Documents {
         json!({"output.console": {}, "queue.mem": {"flush.min_events": 1, "flush.timeout": "100ms"}})
     } else {
         json!({"output.discard": {}})
@@ -152,12 +156,12 @@ mod tests {
     use super::*;
     use crate::capture::Error as CaptureError;
 
-    fn asked(flags: WatchFlags) -> Result<Asked, String> {
-        read(&LoadOptions::default(), &flags).map_err(|error| error.to_string())
+    fn asked(flags: SourceFlags) -> Result<Asked, String> {
+        read(&LoadOptions::default(), &flags, Form::Lines).map_err(|error| error.to_string())
     }
 
-    fn words(words: &str) -> WatchFlags {
-        WatchFlags { words: words.split(' ').map(str::to_owned).collect(), ..WatchFlags::default() }
+    fn words(words: &str) -> SourceFlags {
+        SourceFlags { words: words.split(' ').map(str::to_owned).collect(), ..SourceFlags::default() }
     }
 
     /// The interfaces that are watched.
@@ -176,7 +180,7 @@ mod tests {
 
     #[test]
     fn all_protocols_on_any_unless_the_words_name_some() {
-        let all = asked(WatchFlags::default()).unwrap();
+        let all = asked(SourceFlags::default()).unwrap();
         assert_eq!(all.loaded.root.get("packetbeat.protocols").items().len(), PROTOCOLS.len());
         assert_eq!(all.loaded.root.get("packetbeat.interfaces.device").as_str(), Some("any"));
         assert!(all.filter.is_empty());
@@ -189,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_port_is_added_to_a_protocol() {
-        let added = WatchFlags { ports: vec!["8123=http".into(), "53=http".into()], ..WatchFlags::default() };
+        let added = SourceFlags { ports: vec!["8123=http".into(), "53=http".into()], ..SourceFlags::default() };
         let http = ports(&asked(added).unwrap(), "http").unwrap();
         assert!(http.contains(&80) && http.contains(&8123) && http.contains(&53), "{http:?}");
         for (flag, message) in [
@@ -200,14 +204,14 @@ mod tests {
             ("7=icmp", "-p 7=icmp: icmp has no ports"),
             ("80=htpp", "-p 80=htpp: there is no protocol `htpp`; there are "),
         ] {
-            let error = asked(WatchFlags { ports: vec![flag.into()], ..WatchFlags::default() }).err().unwrap();
+            let error = asked(SourceFlags { ports: vec![flag.into()], ..SourceFlags::default() }).err().unwrap();
             assert!(error.starts_with(message), "{error}");
         }
     }
 
     #[test]
     fn any_port_of_all_protocols() {
-        let flags = WatchFlags { ports: vec!["any".into(), "8123=http".into()], ..WatchFlags::default() };
+        let flags = SourceFlags { ports: vec!["any".into(), "8123=http".into()], ..SourceFlags::default() };
         let asked = asked(flags).unwrap();
         let plan = crate::app::plan::Plan::read(&asked.loaded.root, None, None).unwrap();
         assert!(plan.is_watched(12345));
@@ -226,17 +230,17 @@ mod tests {
 
     #[test]
     fn a_pcap_filter_and_settings_of_the_command_line_count() {
-        let flags = WatchFlags {
+        let flags = SourceFlags {
             device: Some("lo".into()),
             expression: vec!["tcp".into(), "port 99".into()],
             words: vec!["port".into(), "99".into()],
-            ..WatchFlags::default()
+            ..SourceFlags::default()
         };
         let load = LoadOptions {
             settings: vec!["packetbeat.protocols=[{type: redis, ports: [6379]}]".into(), "packetbeat.interfaces.snaplen=100".into()],
             ..LoadOptions::default()
         };
-        let asked = read(&load, &flags).unwrap();
+        let asked = read(&load, &flags, Form::Lines).unwrap();
         let interfaces = narrowed(&asked).unwrap();
         let [interface] = interfaces.as_slice() else { panic!("{interfaces:?}") };
         assert_eq!((interface.device.as_str(), interface.bpf_filter.as_deref(), interface.snaplen), ("lo", Some("tcp port 99"), 100));
@@ -244,7 +248,7 @@ mod tests {
         assert_eq!(ports(&asked, "http"), None);
         for setting in ["=", "a..b=1"] {
             let load = LoadOptions { settings: vec![setting.into()], ..LoadOptions::default() };
-            let error = read(&load, &WatchFlags::default()).err().unwrap().to_string();
+            let error = read(&load, &SourceFlags::default(), Form::Lines).err().unwrap().to_string();
             assert!(error.contains("expected `key=value`"), "{error}");
         }
     }
@@ -252,10 +256,10 @@ mod tests {
     /// The user wrote no configuration, so no error names a place in one.
     #[test]
     fn errors_name_what_was_typed() {
-        let flags = WatchFlags { device: Some("lo".into()), expression: vec!["tcp".into(), "prot".into()], ..WatchFlags::default() };
+        let flags = SourceFlags { device: Some("lo".into()), expression: vec!["tcp".into(), "prot".into()], ..SourceFlags::default() };
         let planned = |setting: &str| {
             let settings = if setting.is_empty() { Vec::new() } else { vec![setting.to_owned()] };
-            let asked = read(&LoadOptions { settings, ..LoadOptions::default() }, &flags).unwrap();
+            let asked = read(&LoadOptions { settings, ..LoadOptions::default() }, &flags, Form::Lines).unwrap();
             let mut plan = crate::app::plan::Plan::read(&asked.loaded.root, None, None).map_err(|error| error.to_string())?;
             narrow(&mut plan.interfaces, asked.device.as_deref(), asked.expression.as_deref()).unwrap();
             let interface = plan.interfaces[0].clone();
@@ -281,16 +285,19 @@ mod tests {
         )
         .unwrap();
         let load = LoadOptions { files: vec![file], strict_perms: false, ..LoadOptions::default() };
-        let on = |device: &str| read(&load, &WatchFlags { device: Some(device.into()), ..WatchFlags::default() }).unwrap();
+        let on = |device: &str| read(&load, &SourceFlags { device: Some(device.into()), ..SourceFlags::default() }, Form::Lines).unwrap();
         let asked = on("b");
         let interfaces = narrowed(&asked).unwrap();
         assert_eq!(interfaces.iter().map(|interface| interface.device.as_str()).collect::<Vec<_>>(), ["b"]);
         assert_eq!(narrowed(&on("c")).unwrap_err(), "the configuration has no interface with the device c; it has a, b");
         assert_eq!(ports(&asked, "dns"), Some(vec![5353]));
         assert_eq!(ports(&asked, "http"), None);
-        let error = read(&load, &WatchFlags { ports: vec!["1=http".into()], ..WatchFlags::default() }).err().unwrap().to_string();
+        let error =
+            read(&load, &SourceFlags { ports: vec!["1=http".into()], ..SourceFlags::default() }, Form::Lines).err().unwrap().to_string();
         assert!(error.contains("add the port to the protocol in FILE"), "{error}");
         let missing = LoadOptions { files: vec!["nosuch.yml".into()], ..LoadOptions::default() };
-        assert!(read(&missing, &WatchFlags::default()).err().unwrap().to_string().contains("no configuration file nosuch.yml"));
+        assert!(
+            read(&missing, &SourceFlags::default(), Form::Lines).err().unwrap().to_string().contains("no configuration file nosuch.yml")
+        );
     }
 }

@@ -27,7 +27,7 @@ use crate::{
         watch::{feed::Feeder, layout::Style, status::Packets, summary::Summary},
     },
 };
-use asked::Asked;
+use asked::{Asked, Form};
 use busy::Busy;
 use contents::Contents;
 use printer::{Screen, Shared, WIPE};
@@ -52,20 +52,22 @@ const NAMES: usize = 20;
 
 /// Shows transactions until the file ends, a signal arrives, or `q` is typed.
 pub fn watch(invocation: &Invocation, flags: &WatchFlags) -> Result<bool, Error> {
-    let Asked { loaded, delivery, device, expression, filter, .. } = asked::read(&invocation.load, flags)?;
+    let source = &flags.source;
+    let form = if flags.json { Form::Documents } else { Form::Lines };
+    let Asked { loaded, delivery, device, expression, filter, .. } = asked::read(&invocation.load, source, form)?;
     let (root, paths) = (&loaded.root, &loaded.paths);
-    let documents = flags.file.as_deref().map(Input::open).transpose()?.flatten();
+    let documents = source.file.as_deref().map(Input::open).transpose()?.flatten();
     let has_documents = documents.is_some();
     if has_documents && flags.json {
         return Err("the file of -r has documents already; --json prints those of a capture".into());
     }
     // A file is read too fast for a status line.
-    let is_live = flags.file.is_none() && !flags.json && terminal::can_rewrite();
+    let is_live = source.file.is_none() && !flags.json && terminal::can_rewrite();
     // Only warnings and errors are logged unless -d asks for more, because the terminal shows transactions. -v lists the ports.
     let before = before_messages(is_live);
     let log = CommandLine { stderr: true, plain: true, before, verbose: false, ..super::command_line(invocation, paths) };
     Logger::open(&Node::parse("{level: warning}")?, &log)?.install()?;
-    let mut plan = Plan::read(root, flags.file.as_deref(), None)?;
+    let mut plan = Plan::read(root, source.file.as_deref(), None)?;
     asked::narrow(&mut plan.interfaces, device.as_deref(), expression.as_deref())?;
     for warning in loaded.warnings.iter().chain(&plan.warnings) {
         log::warn!("{warning}");
@@ -98,8 +100,8 @@ pub fn watch(invocation: &Invocation, flags: &WatchFlags) -> Result<bool, Error>
         Ok(()) => {
             if !flags.json {
                 summarise(&shared, screen, has_documents);
-                if let Some(file) = flags.file.as_deref().filter(|_| !has_documents) {
-                    explain(file, &loaded, &shared, &flags.expression)?;
+                if let Some(file) = source.file.as_deref().filter(|_| !has_documents) {
+                    explain(file, &loaded, &shared, &source.expression)?;
                 }
             }
             Ok(true)
