@@ -1,5 +1,5 @@
-//! `new-protocol NAME` creates every part of a new protocol: its folder, its two lines in `protocols/mod.rs`, its page, a golden capture
-//! with its documents, and a first input for its fuzz target. The created protocol is a small working line protocol that builds and passes
+//! `new-protocol NAME` creates every part of a new protocol: its folder, its two lines in `protocols/mod.rs`, its line in the descriptions of
+//! options, its page, a golden capture with its documents, and a first input for its fuzz target. The created protocol is a small working line protocol that builds and passes
 //! all tests. The author then rewrites it for the real protocol.
 
 mod capture;
@@ -18,6 +18,8 @@ use std::{
 /// The folder of all protocols, and the file with the list of them.
 const PROTOCOLS: &str = "sniffer/src/protocols";
 const LIST: &str = "sniffer/src/protocols/mod.rs";
+/// The file with the descriptions of the protocols' options.
+const OPTIONS: &str = "sniffer/src/app/reference/options/protocols.rs";
 
 /// The path of each created file and its template. `NAME` in a path stands for the name of the protocol.
 const FILES: &[(&str, &str)] = &[
@@ -42,7 +44,10 @@ pub fn new_protocol(args: &[String]) -> Outcome {
         [name] => {
             create(&project(), name)?;
             println!("Created the protocol {name}. Check that it passes: cargo xtask lint && cargo test {name}");
-            println!("Then rewrite its folder, page and capture for the protocol that you want (CONTRIBUTING.md, \"A protocol\").");
+            println!(
+                "Then rewrite its folder, page and capture for the protocol that you want (CONTRIBUTING.md, \"A protocol\"), describe its"
+            );
+            println!("own options in {OPTIONS}, and run `cargo xtask docs --write`.");
             Ok(())
         }
         _ => Err("this verb takes one argument: the name of the protocol in the configuration, in lower case".into()),
@@ -67,9 +72,11 @@ fn validate(root: &Path, name: &str) -> Outcome {
 fn create(root: &Path, name: &str) -> Outcome {
     validate(root, name)?;
     let failed = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
-    let list_path = root.join(LIST);
+    let (list_path, options_path) = (root.join(LIST), root.join(OPTIONS));
     let list = fs::read_to_string(&list_path).map_err(|e| failed(&list_path, e))?;
     let list = with_protocol(&list, name).ok_or_else(|| format!("{LIST} has no `mod` lines or no list `PROTOCOLS`"))?;
+    let options = fs::read_to_string(&options_path).map_err(|e| failed(&options_path, e))?;
+    let options = with_options(&options, name).ok_or_else(|| format!("{OPTIONS} has no list `GROUPS`"))?;
     let texts = FILES.iter().map(|(path, text)| (path.replace("NAME", name), filled(text, name).into_bytes()));
     let binaries = [
         (format!("tests/protocols/{name}/first.pcap"), capture::pcap().map_err(|e| e.to_string())?),
@@ -81,6 +88,7 @@ fn create(root: &Path, name: &str) -> Outcome {
         fs::create_dir_all(folder).and_then(|()| fs::write(&path, content)).map_err(|e| failed(&path, e))?;
     }
     fs::write(&list_path, list).map_err(|e| failed(&list_path, e))?;
+    fs::write(&options_path, options).map_err(|e| failed(&options_path, e))?;
     // Format the created files, because line breaks depend on the length of the name.
     run(cargo(&["fmt", "--package", "sniffer"]).current_dir(root))
 }
@@ -102,20 +110,24 @@ fn with_protocol(text: &str, name: &str) -> Option<String> {
     // An attribute belongs to the module after it, so the new line goes before the attribute.
     let before = lines.iter().position(|line| is_module(line) && **line > *module).unwrap_or(last + 1);
     let before = if before > 0 && lines.get(before - 1).is_some_and(|line| line.starts_with("#[")) { before - 1 } else { before };
-    let start = lines.iter().position(|line| line.starts_with("pub const PROTOCOLS:"))?;
-    let end = start + lines.iter().skip(start).position(|line| *line == "];\n")?;
-    let entry = format!("    &{name}::PROTOCOL,\n");
-    let (mut made, entry) = (String::new(), entry.as_str());
-    for (index, line) in lines.iter().enumerate() {
-        if index == before {
-            made += &module;
-        }
-        if index == end {
-            made += entry;
-        }
-        made += line;
-    }
-    Some(made)
+    let mut made: String = lines.get(..before)?.concat();
+    made += &module;
+    made += &lines.get(before..)?.concat();
+    with_entry(&made, "pub const PROTOCOLS:", &format!("    &{name}::PROTOCOL,\n"))
+}
+
+/// Returns the descriptions of options with those that all protocols have. The author adds the protocol's own ones.
+fn with_options(text: &str, name: &str) -> Option<String> {
+    let lists = r#"&[("", COMMON), ("", TRANSACTIONS), ("", LABELS), ("", PROCESSORS)]"#;
+    let entry = format!("    protocol(\"{name}\", \"packetbeat.protocols.{name}\", {lists}),\n");
+    with_entry(text, "pub(super) const GROUPS:", &entry)
+}
+
+/// Returns the text with a line added at the end of the list whose first line begins with `list`. Returns `None` if there is no such list.
+fn with_entry(text: &str, list: &str, entry: &str) -> Option<String> {
+    let start = text.find(&format!("\n{list}"))?;
+    let end = start + text.get(start..)?.find("\n];\n")? + 1;
+    Some([text.get(..end)?, entry, text.get(end..)?].concat())
 }
 
 /// Creates a protocol in a copy of the checkout and runs formatting, layers, clippy and the tests of protocols there.
@@ -136,7 +148,7 @@ fn check() -> Outcome {
     in_copy(&["fmt", "--all", "--check"])?;
     layers::check(&copy)?;
     in_copy(&["clippy", "--locked", "--package", "sniffer", "--all-targets", "--", "-D", "warnings"])?;
-    in_copy(&["test", "--locked", "--package", "sniffer", "--lib", "--", "protocols::"])?;
+    in_copy(&["test", "--locked", "--package", "sniffer", "--lib", "--", "protocols::", "app::reference::tests"])?;
     in_copy(&["test", "--locked", "--package", "sniffer", "--test", "integration", "--", "golden::", "replay::"])?;
     fs::remove_dir_all(&copy).map_err(|e| format!("{}: {e}", copy.display()))
 }
@@ -188,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_two_lines_are_inserted_in_the_right_places() {
+    fn the_lines_are_inserted_in_the_right_places() {
         let text = "mod amqp;\n#[cfg(test)]\nmod held_tests;\nmod http;\npub mod kit;\nmod tls;\n\npub const PROTOCOLS: &[&Protocol] = &[\n    &http::PROTOCOL,\n];\n";
         let made = with_protocol(text, "demo").unwrap();
         assert_eq!(
@@ -199,6 +211,12 @@ mod tests {
         let real = fs::read_to_string(project().join(LIST)).unwrap();
         let made = with_protocol(&real, "demo").unwrap();
         assert_eq!(made.lines().count(), real.lines().count() + 2);
+        let options = fs::read_to_string(project().join(OPTIONS)).unwrap();
+        let made = with_options(&options, "demo").unwrap();
+        let entry = "    protocol(\"demo\", \"packetbeat.protocols.demo\", &[(\"\", COMMON), ";
+        let at = made.find(entry).unwrap();
+        assert!(made[at..].lines().nth(1) == Some("];") && made.lines().count() == options.lines().count() + 1, "{}", &made[at..at + 300]);
+        assert_eq!(with_options("const OTHER: &[u8] = &[\n];\n", "demo"), None);
     }
 
     #[test]
