@@ -79,7 +79,13 @@ pub fn watch(invocation: &Invocation, flags: &WatchFlags) -> Result<bool, Error>
     // The keys are read until the end of this function. Then the terminal gets its settings back, also after an error.
     let quit = Arc::new(Notify::new());
     let keys = if is_live { Keys::read(shared.paused.clone(), quit.clone())? } else { None };
-    let screen = Screen { style: terminal::style(flags.color), is_terminal: io::stdout().is_terminal(), is_live, has_keys: keys.is_some() };
+    let screen = Screen {
+        style: terminal::style(flags.color),
+        is_terminal: io::stdout().is_terminal(),
+        is_live,
+        has_keys: keys.is_some(),
+        has_pcap_filter: plan.interfaces.iter().any(|interface| interface.bpf_filter.is_some()),
+    };
     let watched = plan.watched(invocation.log.verbose);
     let view = (!flags.json).then(|| view(&shared, screen, filter, watched, quit)).transpose()?;
     let busy = Busy::new(|port| plan.is_watched(port));

@@ -70,7 +70,7 @@ impl Shared {
     }
 }
 
-/// Where lines are written to.
+/// Where lines are written to, and what the status line is about.
 #[derive(Clone, Copy, Debug)]
 pub struct Screen {
     /// How lines look.
@@ -81,6 +81,8 @@ pub struct Screen {
     pub is_live: bool,
     /// Whether keys are read.
     pub has_keys: bool,
+    /// Whether a filter of libpcap selects the packets, instead of the ports.
+    pub has_pcap_filter: bool,
 }
 
 /// The state of the printing thread.
@@ -227,6 +229,7 @@ impl Printer<'_> {
             running: self.started.elapsed(),
             is_paused: self.shared.paused.load(Ordering::Relaxed),
             has_keys: self.screen.has_keys,
+            has_pcap_filter: self.screen.has_pcap_filter,
         }
     }
 }
@@ -243,7 +246,7 @@ mod tests {
         }
         shared.feed.close();
         let mut out = Vec::new();
-        let screen = Screen { style: Style::default(), is_terminal: is_live, is_live, has_keys: false };
+        let screen = Screen { style: Style::default(), is_terminal: is_live, is_live, has_keys: false, has_pcap_filter: false };
         print(shared, screen, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }

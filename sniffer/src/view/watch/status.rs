@@ -17,6 +17,8 @@ pub struct Status {
     pub packets: Packets,
     /// A TCP port of servers that no protocol has, if this host has connections to it.
     pub busy: Option<u16>,
+    /// Whether a filter of libpcap selects the packets, instead of the ports.
+    pub has_pcap_filter: bool,
     /// Time since the start.
     pub running: Duration,
     /// Whether lines are held back.
@@ -89,7 +91,11 @@ impl Status {
         let (what, hints) = match (self.counts.hidden, seen, matched) {
             (1.., ..) => (format!("{} hidden by the filter", counted(self.counts.hidden, "transaction")), Vec::new()),
             (_, 0, _) => ("no packets".to_owned(), vec!["`sniffer devices` lists the devices".to_owned()]),
+            (_, _, 0) if self.has_pcap_filter => (format!("{}, none matches the filter of libpcap", counted(seen, "packet")), Vec::new()),
             (_, _, 0) => (format!("{}, none on a watched port", counted(seen, "packet")), self.other_ports()),
+            _ if self.has_pcap_filter => {
+                (format!("{}, {} match the filter of libpcap", counted(seen, "packet"), Grouped(matched)), self.other_ports())
+            }
             _ => (format!("{}, {} on watched ports", counted(seen, "packet"), Grouped(matched)), Vec::new()),
         };
         let mut parts = vec![format!("Nothing yet{since}: {what}")];
@@ -157,6 +163,15 @@ mod tests {
         );
         let matched = Status { packets: Packets { seen: 8114, matched: 3, lost: 2 }, running: Duration::ZERO, ..seen };
         assert_eq!(matched.line(100), "Nothing yet: 8,114 packets, 3 on watched ports  lost 2");
+        let filtered = Status { has_pcap_filter: true, ..matched };
+        assert_eq!(
+            filtered.line(110),
+            "Nothing yet: 8,114 packets, 3 match the filter of libpcap  lost 2  -p any recognises protocols on all ports"
+        );
+        assert_eq!(
+            Status { has_pcap_filter: true, ..seen }.line(110),
+            "Nothing yet for 12s: 8,114 packets, none matches the filter of libpcap"
+        );
         let hidden = Status { counts: Counts { hidden: 1, ..Counts::default() }, ..seen };
         assert_eq!(hidden.line(100), "Nothing yet for 12s: 1 transaction hidden by the filter");
     }
