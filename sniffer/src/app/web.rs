@@ -1,18 +1,15 @@
 //! `web`: serves a page about live traffic or a capture file. Like `top`, it needs no configuration.
 
 use super::{
-    Error,
-    documents::{self, Input},
-    notices::Notices,
+    Error, documents,
     page::{self, Serving},
-    plan::Plan,
     privileges::{self, Needs, Seccomp},
     run::Job,
     shared::host_name,
     top::file_name,
     watch::{
         self,
-        asked::{self, Form},
+        asked::{self, ForScreens},
     },
 };
 use crate::{
@@ -32,21 +29,10 @@ pub fn web(invocation: &Invocation, flags: &WebFlags, stdout: &mut impl Write) -
         writeln!(stdout, "{}", page::read_link(&paths.data)?)?;
         return Ok(true);
     }
-    let documents = flags.source.file.as_deref().map(Input::open).transpose()?.flatten();
     let options = Options::of_command_line(flags.listen.as_deref())?;
-    let asked = asked::read(&invocation.load, &flags.source, Form::Screens)?;
+    let ForScreens { asked, plan, documents, notices } = asked::read_for_screens(&invocation.load, &flags.source, true)?;
     let (root, paths) = (&asked.loaded.root, &asked.loaded.paths);
-    let notices = Notices::install(true)?;
-    let mut plan = Plan::read(root, flags.source.file.as_deref(), None)?;
-    asked::narrow(&mut plan.interfaces, asked.device.as_deref(), asked.expression.as_deref())?;
-    for warning in asked.loaded.warnings.iter().chain(&plan.warnings) {
-        log::warn!("{warning}");
-    }
     let is_live = plan.is_live();
-    if !is_live {
-        // The page of a file stays until a signal.
-        plan.general.shutdown_timeout = Duration::ZERO;
-    }
     // The port may need a privilege that is given up afterwards.
     let listener = options.listen()?;
     privileges::become_user(flags.user.as_deref(), &[])?;

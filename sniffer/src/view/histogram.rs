@@ -44,7 +44,8 @@ impl Histogram {
         self.widen(other.least, other.greatest, other.total);
     }
 
-    /// The values that were added since `before`, an earlier copy of this histogram. Its least and greatest values are those of all.
+    /// The values that were added since `before`, an earlier copy of this histogram. The result keeps the least and the greatest value of
+    /// this histogram, because those of the added values alone are not known.
     #[must_use]
     pub fn without(&self, before: &Self) -> Self {
         let mut rest = self.clone();

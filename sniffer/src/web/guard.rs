@@ -32,7 +32,7 @@ impl Guard {
     pub fn check_origin(&self, request: &Parts) -> Result<(), &'static str> {
         let headers = &request.headers;
         let host = one(headers, &HOST)?.ok_or("the header Host is missing")?;
-        // A request for a proxy has a host in its first line, too, which would count.
+        // The first line of a request can name a host, too, which then takes precedence over the header (RFC 9112 section 3.2.2).
         if request.uri.authority().is_some_and(|authority| authority.as_str() != host) {
             return Err("the host of the request and the header Host differ");
         }

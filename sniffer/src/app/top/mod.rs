@@ -5,13 +5,10 @@ mod report;
 mod terminal;
 
 use super::{
-    Error,
-    documents::{self, Input},
-    notices::Notices,
-    plan::Plan,
+    Error, documents,
     run::{Job, OutputGone},
     shared::{Shared, host_name},
-    watch::asked::{self, Form},
+    watch::asked::{self, ForScreens},
 };
 use crate::{
     cli::{Invocation, TopFlags},
@@ -48,20 +45,9 @@ enum Shows {
 /// Shows screens until the user quits, or prints one table.
 pub fn top(invocation: &Invocation, flags: &TopFlags) -> Result<bool, Error> {
     let shows = shows(flags, terminal::can_show_screens(flags.source.file.as_deref()))?;
-    let documents = flags.source.file.as_deref().map(Input::open).transpose()?.flatten();
-    let asked = asked::read(&invocation.load, &flags.source, Form::Screens)?;
+    let ForScreens { asked, plan, documents, notices } = asked::read_for_screens(&invocation.load, &flags.source, false)?;
     let (root, paths) = (&asked.loaded.root, &asked.loaded.paths);
-    let notices = Notices::install(false)?;
-    let mut plan = Plan::read(root, flags.source.file.as_deref(), None)?;
-    asked::narrow(&mut plan.interfaces, asked.device.as_deref(), asked.expression.as_deref())?;
-    for warning in asked.loaded.warnings.iter().chain(&plan.warnings) {
-        log::warn!("{warning}");
-    }
     let is_live = plan.is_live();
-    if !is_live {
-        // The screens of a file stay until the user quits.
-        plan.general.shutdown_timeout = Duration::ZERO;
-    }
     let output = output::open(&super::opening(&asked.delivery, paths))?;
     let source = Source {
         host: flags.source.file.as_deref().map_or_else(host_name, file_name),

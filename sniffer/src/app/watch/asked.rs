@@ -1,6 +1,6 @@
 //! What the command line of `watch` asks for: the configuration, the device, and the filter of the view.
 
-use super::super::Error;
+use super::super::{Error, documents::Input, notices::Notices, plan::Plan};
 use crate::{
     capture::{devices, options::Interface},
     cli::SourceFlags,
@@ -9,7 +9,7 @@ use crate::{
     view::filter::Filter,
 };
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 /// What `watch` shows, and where it comes from.
 pub(in crate::app) struct Asked {
@@ -116,6 +116,32 @@ pub(in crate::app) fn read(load: &LoadOptions, flags: &SourceFlags, form: Form) 
     Ok(Asked { loaded, delivery: Node::parse(&delivery.to_string())?, device, expression, filter, text: words.join(" ") })
 }
 
+/// What a view that stays open (`top`, `web`) needs at its start.
+pub(in crate::app) struct ForScreens {
+    pub asked: Asked,
+    pub plan: Plan,
+    /// The documents, if the file of `-r` contains documents.
+    pub documents: Option<Input>,
+    pub notices: Notices,
+}
+
+/// Reads configuration and flags for a view that stays open. Warnings become notices; `at_once`: see [`Notices::install`].
+pub(in crate::app) fn read_for_screens(load: &LoadOptions, flags: &SourceFlags, at_once: bool) -> Result<ForScreens, Error> {
+    let documents = flags.file.as_deref().map(Input::open).transpose()?.flatten();
+    let asked = read(load, flags, Form::Screens)?;
+    let notices = Notices::install(at_once)?;
+    let mut plan = Plan::read(&asked.loaded.root, flags.file.as_deref(), None)?;
+    narrow(&mut plan.interfaces, asked.device.as_deref(), asked.expression.as_deref())?;
+    for warning in asked.loaded.warnings.iter().chain(&plan.warnings) {
+        log::warn!("{warning}");
+    }
+    if !plan.is_live() {
+        // The view of a file stays until the user ends it.
+        plan.general.shutdown_timeout = Duration::ZERO;
+    }
+    Ok(ForScreens { asked, plan, documents, notices })
+}
+
 /// The ports and protocols of `-p PORT=PROTOCOL`.
 fn added_ports<'a>(flags: &[&'a String], names: &[&str]) -> Result<Vec<(u16, &'a str)>, String> {
     let read = |flag: &&'a String| {
@@ -213,7 +239,7 @@ mod tests {
     fn any_port_of_all_protocols() {
         let flags = SourceFlags { ports: vec!["any".into(), "8123=http".into()], ..SourceFlags::default() };
         let asked = asked(flags).unwrap();
-        let plan = crate::app::plan::Plan::read(&asked.loaded.root, None, None).unwrap();
+        let plan = Plan::read(&asked.loaded.root, None, None).unwrap();
         assert!(plan.is_watched(12345));
         assert_eq!(plan.watched(false), format!("{} protocols on any port (-v lists them)", PROTOCOLS.len()));
     }
@@ -260,7 +286,7 @@ mod tests {
         let planned = |setting: &str| {
             let settings = if setting.is_empty() { Vec::new() } else { vec![setting.to_owned()] };
             let asked = read(&LoadOptions { settings, ..LoadOptions::default() }, &flags, Form::Lines).unwrap();
-            let mut plan = crate::app::plan::Plan::read(&asked.loaded.root, None, None).map_err(|error| error.to_string())?;
+            let mut plan = Plan::read(&asked.loaded.root, None, None).map_err(|error| error.to_string())?;
             narrow(&mut plan.interfaces, asked.device.as_deref(), asked.expression.as_deref()).unwrap();
             let interface = plan.interfaces[0].clone();
             let missing = CaptureError::Missing { device: "lo".into(), reason: "gone".into() }.at(&interface).to_string();

@@ -81,13 +81,13 @@ pub enum Mode {
     /// The screen.
     #[default]
     Screen,
-    /// The list of keys from this one on.
+    /// The list of keys is shown. The number is the index of its first shown key.
     Keys(usize),
-    /// The form of an export is chosen.
+    /// The user chooses the format of an export.
     Export,
-    /// What is copied is chosen.
+    /// The user chooses what is copied.
     Copy,
-    /// Columns are shown and hidden; the index of the selected one.
+    /// The user shows and hides columns. The number is the index of the selected column.
     Columns(usize),
 }
 
